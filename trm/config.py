@@ -1,0 +1,245 @@
+"""Every knob of a run, as frozen pydantic models: people write sparse YAML, machines write complete files.
+
+Knobs keep the field's names, so that a published recipe can be typed in. Imports neither torch nor ray.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SWIGLU_MULTIPLE = 256
+
+
+class Frozen(BaseModel):
+    """Base of all configuration: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """What a network must know of a data set."""
+
+    seq_len: int
+    vocab_size: int
+    num_puzzle_identifiers: int
+
+
+def swiglu_width(expansion: float, width_in: int) -> int:
+    """Hidden width of a SwiGLU: round(expansion * width_in * 2 / 3), rounded up to a multiple of 256."""
+    return -(-round(expansion * width_in * 2 / 3) // SWIGLU_MULTIPLE) * SWIGLU_MULTIPLE
+
+
+class ModelConfig(Frozen):
+    """The network (arXiv 2510.04871, section 4) and its halting."""
+
+    architecture: Literal["trm"] = "trm"
+    """The network family; one file in `trm/models/` each."""
+    H_cycles: int = Field(3, ge=1, le=64)
+    """Answer updates a supervision step; all but the last run without gradient (T in the paper)."""
+    L_cycles: int = Field(6, ge=1, le=64)
+    """Latent updates before each answer update (n in the paper)."""
+    L_layers: int = Field(2, ge=1, le=64)
+    """Blocks in the one network."""
+    hidden_size: int = Field(512, ge=8, le=16384)
+    """Channels of a token (D)."""
+    num_heads: int = Field(8, ge=1, le=256)
+    """Attention heads; without meaning when `mlp_t`."""
+    expansion: float = Field(4.0, gt=0, le=64)
+    """SwiGLU expansion; the width is rounded up to a multiple of 256."""
+    mlp_t: bool = False
+    """Mix positions with a SwiGLU across them in place of attention."""
+    pos_encodings: Literal["rope", "learned", "none"] = "rope"
+    """Position encodings; `none` is the rule with `mlp_t`."""
+    rope_theta: float = Field(10000.0, gt=1)
+    """Base of the rotary angles."""
+    rms_norm_eps: float = Field(1e-5, gt=0, lt=1)
+    """Added to the mean square in every norm."""
+    puzzle_emb_ndim: int | None = Field(None, ge=0, le=1 << 20)
+    """Values in a puzzle's own embedding row; null: `hidden_size`; 0: no puzzle embedding."""
+    puzzle_emb_len: int = Field(16, ge=0, le=1024)
+    """Puzzle tokens in front (P); 0: as many as `puzzle_emb_ndim` values need."""
+    halt_max_steps: int = Field(16, ge=1, le=1024)
+    """Supervision steps that a puzzle may stay in its slot."""
+    halt_exploration_prob: float = Field(0.1, ge=0, le=1)
+    """Chance, a slot and step, that a minimum number of steps is demanded before halting."""
+    no_ACT_continue: bool = True
+    """True: halt when q_halt > 0. False: halt when q_halt > q_continue, and learn q_continue (one more forward)."""
+    forward_dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    """Type of activations; auto: bfloat16 on CUDA, float32 elsewhere. float64 holds the weights in float64 too (for checks)."""
+
+    @property
+    def puzzle_ndim(self) -> int:
+        """Values in a puzzle's embedding row, `puzzle_emb_ndim` resolved."""
+        return self.hidden_size if self.puzzle_emb_ndim is None else self.puzzle_emb_ndim
+
+    @property
+    def puzzle_len(self) -> int:
+        """Puzzle tokens in front (P), `puzzle_emb_len` resolved."""
+        return self.puzzle_emb_len or -(-self.puzzle_ndim // self.hidden_size)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.mlp_t:
+            if self.hidden_size % self.num_heads:
+                raise ValueError(
+                    f"hidden_size must divide by num_heads: {self.hidden_size} by {self.num_heads}; "
+                    f"try num_heads {math.gcd(self.hidden_size, self.num_heads)}"
+                )
+            if self.pos_encodings == "rope" and (self.hidden_size // self.num_heads) % 2:
+                raise ValueError(
+                    f"rotary encodings need an even head size: hidden_size {self.hidden_size} / num_heads "
+                    f"{self.num_heads} is {self.hidden_size // self.num_heads}; halve num_heads or use pos_encodings learned"
+                )
+        elif self.pos_encodings == "rope":
+            raise ValueError("mlp_t mixes positions without attention, so pos_encodings rope has no effect; set pos_encodings: none")
+        if self.puzzle_ndim == 0 and self.puzzle_emb_len:
+            raise ValueError(f"puzzle_emb_ndim 0 goes with puzzle_emb_len 0, not {self.puzzle_emb_len}; set both to 0")
+        if self.puzzle_len * self.hidden_size < self.puzzle_ndim:
+            raise ValueError(
+                f"puzzle_emb_len * hidden_size must hold puzzle_emb_ndim: {self.puzzle_len} * {self.hidden_size} < "
+                f"{self.puzzle_ndim}; try puzzle_emb_len {-(-self.puzzle_ndim // self.hidden_size)} or 0"
+            )
+        return self
+
+
+class OptimConfig(Frozen):
+    """Both optimizers, the learning-rate schedule and the weight average."""
+
+    lr: float = Field(1e-4, gt=0, le=10)
+    """Peak learning rate of the backbone (AdamATan2)."""
+    lr_min_ratio: float = Field(1.0, ge=0, le=1)
+    """Cosine floor as a share of `lr`; 1 keeps it constant after warm-up."""
+    lr_warmup_steps: int = Field(2000, ge=0)
+    """Linear warm-up; step i uses lr * i / warm-up, i from 1."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Decay of the first moment."""
+    beta2: float = Field(0.95, ge=0, lt=1)
+    """Decay of the second moment."""
+    weight_decay: float = Field(0.1, ge=0)
+    """Decoupled weight decay of the backbone, biases and embeddings included."""
+    puzzle_emb_lr: float = Field(1e-2, ge=0, le=10)
+    """Peak learning rate of the puzzle embedding (sign SGD)."""
+    puzzle_emb_weight_decay: float = Field(0.1, ge=0)
+    """Weight decay of the rows of the puzzle embedding that a batch touches."""
+    grad_clip: float | None = Field(None, gt=0)
+    """Largest L2 norm of the backbone's gradient; null: no clipping."""
+    ema: bool = True
+    """Evaluate and export the exponential moving average of the weights."""
+    ema_rate: float = Field(0.999, ge=0, lt=1)
+    """Rate of the average."""
+    ema_warmup: bool = False
+    """Use min(ema_rate, (1 + step) / (10 + step)), so that a short run's average is not its start; sweeps set it."""
+
+
+class TrainingConfig(Frozen):
+    """The loop: batch, length, loss, and what is written when. Exactly one of epochs, steps, train_flops."""
+
+    global_batch_size: int = Field(768, ge=1, le=1 << 20)
+    """Slots over all workers."""
+    epochs: float | None = Field(None, gt=0)
+    """Length in visits of each base puzzle."""
+    steps: int | None = Field(None, ge=1)
+    """Length in optimizer steps (one supervision step each)."""
+    train_flops: float | None = Field(None, gt=0)
+    """Length in training FLOPs, analytic, backward counted as two forwards."""
+    loss: Literal["stablemax", "softmax"] = "stablemax"
+    """Cross entropy over the vocabulary."""
+    loss_dtype: Literal["auto", "float32", "float64"] = "auto"
+    """Type of the answer loss; auto: float64 on the CPU, float32 on an accelerator."""
+    eval_every_steps: int | None = Field(None, ge=1)
+    """Evaluate on validation every so many steps; null: ten times a run."""
+    checkpoint_every_steps: int | None = Field(None, ge=1)
+    """Checkpoint every so many steps besides the end; null: with every evaluation."""
+    compile: bool = False
+    """Compile the network with torch.compile (needs a C++ compiler on the CPU)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = {k: v for k in ("epochs", "steps", "train_flops") if (v := getattr(self, k)) is not None}
+        if len(given) > 1:
+            raise ValueError(f"a run has one length: {given} were given; keep one of epochs, steps, train_flops")
+        return self
+
+
+class EvaluationConfig(Frozen):
+    """How a split is scored."""
+
+    batch_size: int | None = Field(None, ge=1)
+    """Rows at a time; null: global_batch_size."""
+    max_examples: int | None = Field(None, ge=1)
+    """Score a fixed seeded subset of so many validation examples; null: all."""
+    steps: int | None = Field(None, ge=1, le=4096)
+    """Supervision steps a puzzle; null: halt_max_steps."""
+
+
+class DataConfig(Frozen):
+    """Which data set: a recipe, built when it is missing, or the folder of a built one."""
+
+    recipe: str | None = None
+    """Path of a recipe YAML (`datasets/NAME.yaml`)."""
+    folder: str | None = None
+    """Folder of a built data set (holds manifest.json)."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Recipe fields to replace, for instance `path`."""
+    mode: Literal["auto", "resident", "stream"] = "auto"
+    """Whole splits in memory, or streamed; auto chooses by size."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.recipe is None) == (self.folder is None):
+            raise ValueError(f"data needs one of recipe, folder: got recipe {self.recipe!r}, folder {self.folder!r}; keep one")
+        if self.folder is not None and self.overrides:
+            raise ValueError(f"data.overrides change a recipe, but folder {self.folder!r} is built already; drop one")
+        return self
+
+
+class RunConfig(Frozen):
+    """One complete run: what train.py takes, what a trial is."""
+
+    data: DataConfig
+    """The puzzles."""
+    model: ModelConfig = ModelConfig()
+    """The network."""
+    optim: OptimConfig = OptimConfig()
+    """The optimizers."""
+    training: TrainingConfig = TrainingConfig()
+    """The loop."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """The scoring."""
+    seed: int = Field(0, ge=0, lt=1 << 63)
+    """Seeds weights, data order, augmentation and exploration."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        t = self.training
+        if t.epochs is None and t.steps is None and t.train_flops is None:
+            raise ValueError("a run needs a length; set one of training.epochs, training.steps, training.train_flops")
+        return self
+
+    def network_digest(self) -> str:
+        """Digest of what decides the run's result: equal for two configurations that are the same run.
+
+        The FFN width is rounded to 256, so several `expansion` are one network; `num_heads` and `rope_theta` mean nothing
+        with `mlp_t`; puzzle_emb defaults are resolved. The seed counts, so a replicate on another seed differs.
+        """
+        values = self.model_dump(mode="json")
+        model = values["model"]
+        model["puzzle_emb_ndim"], model["puzzle_emb_len"] = self.model.puzzle_ndim, self.model.puzzle_len
+        model["expansion"] = swiglu_width(self.model.expansion, self.model.hidden_size)
+        if self.model.mlp_t:
+            model["num_heads"] = 0
+        if self.model.pos_encodings != "rope":
+            model["rope_theta"] = 0
+        if self.model.puzzle_ndim == 0:
+            values["optim"]["puzzle_emb_lr"] = values["optim"]["puzzle_emb_weight_decay"] = 0
+        if not self.optim.ema:
+            values["optim"]["ema_rate"] = values["optim"]["ema_warmup"] = 0
+        for key in ("eval_every_steps", "checkpoint_every_steps"):
+            values["training"].pop(key)
+        values["data"].pop("mode")
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

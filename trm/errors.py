@@ -1,0 +1,81 @@
+"""The exception tree: what a person did wrong, what a trial met, and what stops a job.
+
+    TRMError
+    ├── InputError (ValueError)     a person can mend it: rule, value, remedy; exit code 2
+    │   ├── ConfigError             a run configuration or a search space
+    │   ├── DatasetError            a recipe, a manifest, a shard
+    │   ├── CheckpointError         a checkpoint that is torn, foreign, or of another configuration
+    │   ├── SweepError              a sweep folder: name taken, nothing to resume, held by a living driver
+    │   └── ResourceError           more CPUs, GPUs or disk than there is
+    ├── TrialError                  ends one trial with a status of its own; the sweep goes on
+    │   ├── DivergedError           a loss that is no longer a finite number
+    │   └── OutOfMemoryError        the device refused an allocation
+    └── InterruptedRun              asked to stop (signal); resumable; exit code 130
+"""
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+class TRMError(Exception):
+    """Root of every error that this project raises on purpose."""
+
+
+class InputError(TRMError, ValueError):
+    """What a person gave cannot be used. The message says rule, value and remedy."""
+
+    def __init__(self, problem: str, *, remedy: str) -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem}; {remedy}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_input_error, (type(self), self.problem, self.remedy))
+
+
+def _rebuild_input_error(kind: "type[InputError]", problem: str, remedy: str) -> "InputError":
+    return kind(problem, remedy=remedy)
+
+
+class ConfigError(InputError):
+    """A run configuration or a search space breaks a rule."""
+
+
+class DatasetError(InputError):
+    """A recipe, a manifest or a shard cannot be used."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint is torn, foreign, or belongs to another configuration."""
+
+
+class SweepError(InputError):
+    """A sweep folder cannot be started, resumed or shared."""
+
+
+class ResourceError(InputError):
+    """More CPUs, GPUs, memory or disk is asked for than there is."""
+
+
+class TrialError(TRMError):
+    """A trial cannot go on; it ends with a status of its own."""
+
+    status = "failed"
+
+
+class DivergedError(TrialError):
+    """The training loss is no longer a finite number."""
+
+    status = "diverged"
+
+
+class OutOfMemoryError(TrialError):
+    """The device refused an allocation."""
+
+    status = "out_of_memory"
+
+
+class InterruptedRun(TRMError):
+    """Somebody asked the job to stop; what is on disk can be resumed."""
