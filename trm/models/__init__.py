@@ -1,0 +1,1 @@
+"""The networks: layers, the recursion, halting and carry, puzzle embedding."""

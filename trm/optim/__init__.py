@@ -1,0 +1,1 @@
+"""AdamATan2, sign SGD, the learning-rate schedule, weight averaging."""

@@ -1,0 +1,145 @@
+"""What the journal holds: one frozen event a line. The search is a fold over them; MLflow and the tables read them too."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from trm.config import Frozen
+
+LegStatus = Literal["completed", "diverged", "out_of_memory", "failed", "lost"]
+TrialStatus = Literal["running", "paused", "finished", "stopped", "diverged", "out_of_memory", "failed"]
+
+
+class SweepStarted(Frozen):
+    """First line of every journal."""
+
+    event: Literal["sweep_started"] = "sweep_started"
+    name: str
+    seed: int
+    space_digest: str
+    """Digest of everything in the resolved sweep that may not change on resume."""
+    versions: dict[str, str]
+    """Installed versions of python, torch, ray, optuna, ... at the start."""
+    at: float
+    """Unix seconds; every event has it."""
+
+
+class DriverStarted(Frozen):
+    """A driver took the lease; at a resume every leg open before it is void and is issued again as a new attempt."""
+
+    event: Literal["driver_started"] = "driver_started"
+    driver: str
+    """host:pid."""
+    fence: int
+    """Grows with every driver; a checkpoint folder of an older fence may still be written to and is not trusted."""
+    slots: int
+    """Legs that run side by side."""
+    at: float
+
+
+class Asked(Frozen):
+    """A new trial exists: its parameters were chosen."""
+
+    event: Literal["asked"] = "asked"
+    trial: int
+    params: dict[str, Any]
+    """Searched path -> value; conditional ones that are not active are absent."""
+    source: Literal["start_point", "sampler"]
+    digest: str
+    """`RunConfig.network_digest()` of the resolved configuration, with the trial's seed left out."""
+    seed: int
+    """Seed of the run, from (sweep seed, trial)."""
+    max_steps: int
+    """Steps at the last rung."""
+    step_flops: float
+    """Training FLOPs of one optimizer step."""
+    params_count: int
+    """Trained parameters, puzzle embedding included."""
+    at: float
+
+
+class LegStarted(Frozen):
+    """A trial is sent from its last rung to the next."""
+
+    event: Literal["leg_started"] = "leg_started"
+    trial: int
+    rung: int
+    """Index of the rung the leg ends at, from 0."""
+    attempt: int
+    """Counts from 0 within (trial, rung)."""
+    until_steps: int
+    """Optimizer step at which the leg ends, counted from the trial's start."""
+    from_checkpoint: str | None
+    """Checkpoint folder the leg continues from, relative to the sweep folder; null: from scratch."""
+    at: float
+
+
+class LegEnded(Frozen):
+    """A leg returned; its checkpoint was durable before this line was written."""
+
+    event: Literal["leg_ended"] = "leg_ended"
+    trial: int
+    rung: int
+    attempt: int
+    status: LegStatus
+    objective: float | None = None
+    """Value of the objective's metric on the rung's validation subset; null unless completed."""
+    standard_error: float | None = None
+    """Standard error of `objective` over the evaluated examples."""
+    loss: float | None = None
+    """Validation loss, the tie break."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Everything the evaluation and the loop report at the rung, by MLflow metric name."""
+    steps: int = 0
+    """Optimizer steps since the trial's start."""
+    train_flops: float = 0.0
+    """Training FLOPs since the trial's start."""
+    train_seconds: float = 0.0
+    """Seconds of this leg spent in training steps."""
+    eval_seconds: float = 0.0
+    """Seconds of this leg spent in evaluation."""
+    overhead_seconds: float = 0.0
+    """Seconds of this leg spent on anything else (set-up, loading, checkpoints), as the leg sees it."""
+    checkpoint: str | None = None
+    """Checkpoint folder relative to the sweep folder."""
+    error: str | None = None
+    """One line, when the leg did not complete."""
+    at: float
+
+
+class Decided(Frozen):
+    """What follows from the rung's results; `promote` and `start` need no line of their own, LegStarted is that line."""
+
+    event: Literal["decided"] = "decided"
+    trial: int
+    rung: int
+    status: TrialStatus
+    """The trial's status from here on: paused, stopped, finished, diverged, out_of_memory, failed."""
+    reason: str
+    at: float
+
+
+class Reported(Frozen):
+    """A winner was scored on all of validation and, once, on test."""
+
+    event: Literal["reported"] = "reported"
+    trial: int
+    rank: int
+    validation: dict[str, float]
+    test: dict[str, float]
+    at: float
+
+
+class SweepEnded(Frozen):
+    """Nothing is left to do, or a budget is spent."""
+
+    event: Literal["sweep_ended"] = "sweep_ended"
+    reason: str
+    at: float
+
+
+Event = Annotated[
+    SweepStarted | DriverStarted | Asked | LegStarted | LegEnded | Decided | Reported | SweepEnded, Field(discriminator="event")
+]
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+"""Validates and dumps one journal line's payload."""

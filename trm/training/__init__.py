@@ -1,0 +1,1 @@
+"""The loop, the whole training state, checkpoints, cost."""
