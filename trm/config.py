@@ -186,8 +186,6 @@ class DataConfig(Frozen):
     """Folder of a built data set (holds manifest.json)."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Recipe fields to replace, for instance `path`."""
-    mode: Literal["auto", "resident", "stream"] = "auto"
-    """Whole splits in memory, or streamed; auto chooses by size."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -241,5 +239,4 @@ class RunConfig(Frozen):
             values["optim"]["ema_rate"] = values["optim"]["ema_warmup"] = 0
         for key in ("eval_every_steps", "checkpoint_every_steps"):
             values["training"].pop(key)
-        values["data"].pop("mode")
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
