@@ -1,0 +1,39 @@
+# make sweep: install and run a small search · make test: the tests · make check: format, lint, types, walls
+PYTHON ?= python3
+PY := .venv/bin/python
+
+.PHONY: help sweep test check format clean
+
+help:
+	@sed -n 1p $(MAKEFILE_LIST)
+
+# The stamp is written last, so an interrupted installation is taken up again; it is older than either file after a change of them.
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "trm-search needs Python >= 3.11; $(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.PHONY: .venv
+.venv: .venv/installed
+
+sweep: .venv
+	$(PY) ray_jobs/sweep.py search_spaces/sudoku4x4.yaml
+
+test: .venv
+	$(PY) -m pytest
+
+check: .venv
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+format: .venv
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+# Keeps runs/ and data/: they are the user's.
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,47 @@
+"""Every test: annotations of `trm` are checked when they are called, one thread of arithmetic, no network, an MLflow of its own."""
+
+import errno
+import os
+import socket
+from typing import Any
+
+for _threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy and torch load
+    os.environ.setdefault(_threads, "1")
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+for _foreign in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RAY_ADDRESS"):
+    os.environ.pop(_foreign, None)
+
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
+
+install_import_hook("trm", "beartype.beartype")  # stays for the whole run: modules are imported by the tests, later
+settings.register_profile("trm", deadline=None, derandomize=True, max_examples=50, print_blob=True)
+settings.load_profile("trm")
+
+_connect = socket.socket.connect
+
+
+def _own_addresses() -> set[str]:
+    name = socket.gethostname()
+    try:
+        return {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
+    except OSError:
+        return set()
+
+
+OWN_ADDRESSES = _own_addresses() | {"localhost", "::1", socket.gethostname()}
+
+
+def _connect_here(self: socket.socket, address: Any) -> None:
+    """`socket.connect` that refuses other machines; a datagram socket's connect sends nothing and stays free (Ray asks it for the node's address)."""
+    if self.family in (socket.AF_INET, socket.AF_INET6) and self.type & socket.SOCK_STREAM:
+        host = str(address[0])
+        if host not in OWN_ADDRESSES and not host.startswith("127."):
+            raise OSError(errno.ENETUNREACH, f"tests stay on this machine, but something connects to {address}")
+    _connect(self, address)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "connect", _connect_here)
