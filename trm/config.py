@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -83,7 +83,7 @@ class ModelConfig(Frozen):
         return self.puzzle_emb_len or -(-self.puzzle_ndim // self.hidden_size)
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "ModelConfig":
         if not self.mlp_t:
             if self.hidden_size % self.num_heads:
                 raise ValueError(
@@ -159,7 +159,7 @@ class TrainingConfig(Frozen):
     """Compile the network with torch.compile (needs a C++ compiler on the CPU)."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "TrainingConfig":
         given = {k: v for k in ("epochs", "steps", "train_flops") if (v := getattr(self, k)) is not None}
         if len(given) > 1:
             raise ValueError(f"a run has one length: {given} were given; keep one of epochs, steps, train_flops")
@@ -188,7 +188,7 @@ class DataConfig(Frozen):
     """Recipe fields to replace, for instance `path`."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "DataConfig":
         if (self.recipe is None) == (self.folder is None):
             raise ValueError(f"data needs one of recipe, folder: got recipe {self.recipe!r}, folder {self.folder!r}; keep one")
         if self.folder is not None and self.overrides:
@@ -213,7 +213,7 @@ class RunConfig(Frozen):
     """Seeds weights, data order, augmentation and exploration."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "RunConfig":
         t = self.training
         if t.epochs is None and t.steps is None and t.train_flops is None:
             raise ValueError("a run needs a length; set one of training.epochs, training.steps, training.train_flops")

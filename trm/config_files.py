@@ -1,0 +1,164 @@
+"""YAML in, validated models out: reading, `--set` overrides, and messages that say rule, value and remedy."""
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from trm.atomic import write_text_atomic
+from trm.config_messages import nearest, problems_of
+from trm.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+MAX_PROBLEMS_SHOWN = 8
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's core schema: `1e-4` is a number, `on` and `2026-01-01` are text, and a key may stand only once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[Any, yaml.Node] = {}
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, list | dict):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be one word", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands here twice", key_node.start_mark)
+            seen[key] = key_node
+        return super().construct_mapping(node, deep)
+
+
+def _whole_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    return int(str(loader.construct_scalar(node)).replace("_", ""))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either schema, YAML 1.1 or the core one, would read as something else than text."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9][0-9_]*", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+0123456789."),
+    ),
+):
+    for _schema in (_Loader, _Dumper):
+        _schema.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """The value that `text` holds; ConfigError with line and column when it is not YAML."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{source} line {mark.line + 1} column {mark.column + 1}" if mark else source
+        raise ConfigError(f"{where} is not valid YAML: {error.problem}", remedy="mend that line") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{source} is not valid YAML: {error}", remedy="write it as UTF-8 YAML text") from error
+
+
+def load_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file; ConfigError when it is missing, unreadable, not YAML or not a mapping."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = nearest(path.name, [other.name for other in path.parent.glob("*.y*ml")]) if path.parent.is_dir() else None
+        raise ConfigError(
+            f"{path} does not exist", remedy=f"did you mean {path.with_name(near)}?" if near else "give the path of a YAML file"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", remedy="give the path of a readable UTF-8 YAML file") from error
+    value = parse_yaml(text, str(path))
+    if not isinstance(value, dict):
+        kind = "nothing" if value is None else f"a {type(value).__name__}"
+        raise ConfigError(f"{path} must hold a mapping of keys to values, but holds {kind}", remedy="write `key: value` lines")
+    return value
+
+
+def dump_yaml(path: str | Path, mapping: Mapping[str, Any], *, header: str = "") -> None:
+    """Writes `mapping` (plain values only) as YAML, keys in their order, atomically; `header` becomes comment lines on top."""
+    comment = "".join(f"# {line}\n" for line in header.splitlines())
+    write_text_atomic(path, comment + yaml_text(mapping))
+
+
+def yaml_text(value: Any) -> str:
+    """`value` (plain values only) as YAML text that `parse_yaml` reads back equal."""
+    return yaml.dump(_plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def apply_overrides(mapping: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of `mapping` with every `path=value` set: the path is dotted, the value is YAML (`null`, `[1, 2]`, `1e-4`).
+
+    A key that itself contains dots (`search: {optim.lr: ...}`) is found by its longest match; list entries go by index.
+    """
+    result = copy.deepcopy(dict(mapping))
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        path = path.strip()
+        if not equals or not path or "" in path.split("."):
+            raise ConfigError(f"an override is path=value, got {override!r}", remedy="write for instance model.H_cycles=2")
+        _set(result, path.split("."), parse_yaml(text, f"--set {path}"), override)
+    return result
+
+
+def _set(node: Any, parts: list[str], value: Any, override: str) -> None:
+    if isinstance(node, list):
+        key: Any = int(parts[0]) if parts[0].isdecimal() else None
+        taken = 1
+        if key is None or key >= len(node):
+            raise ConfigError(f"--set {override}: {parts[0]!r} is not an index of a list of {len(node)}", remedy="count from 0")
+    elif isinstance(node, dict):
+        taken = next((n for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in node), 1)
+        key = ".".join(parts[:taken])
+    else:
+        raise ConfigError(f"--set {override}: there is a value {node!r} where {parts[0]!r} would go", remedy="shorten the path")
+    rest = parts[taken:]
+    if not rest:
+        node[key] = value
+        return
+    if isinstance(node, dict) and node.get(key) is None:
+        node[key] = {}
+    _set(node[key], rest, value, override)
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, mapping by mapping; any other value replaces."""
+    result = copy.deepcopy(dict(base))
+    for key, value in changes.items():
+        old = result.get(key)
+        is_section = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(old, value) if is_section and old is not None else copy.deepcopy(value)
+    return result
+
+
+def validated(model: type[Model], mapping: Mapping[str, Any], source: str) -> Model:
+    """`mapping` as a `model`; ConfigError that names source, whole path, rule, value and remedy of every problem."""
+    try:
+        return model.model_validate(mapping)
+    except ValidationError as error:
+        problems = problems_of(model, error)
+        if len(problems) == 1:
+            raise ConfigError(f"{source}: {problems[0].text}", remedy=problems[0].remedy) from error
+        lines = [f"  {problem.text}; {problem.remedy}" for problem in problems[:MAX_PROBLEMS_SHOWN]]
+        lines += [f"  and {len(problems) - MAX_PROBLEMS_SHOWN} more"] if len(problems) > MAX_PROBLEMS_SHOWN else []
+        text = "\n".join([f"{source} has {len(problems)} problems:", *lines])
+        raise ConfigError(text, remedy="mend them and start again") from error

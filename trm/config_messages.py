@@ -1,0 +1,162 @@
+"""pydantic's complaints, said as rule, value and remedy with the whole path of the key."""
+
+import difflib
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+Location = tuple[int | str, ...]
+
+BOUNDS = {
+    "greater_than_equal": (">=", "ge"),
+    "greater_than": (">", "gt"),
+    "less_than_equal": ("<=", "le"),
+    "less_than": ("<", "lt"),
+}
+TYPES = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "finite_number": "a finite number",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One broken rule: `text` says path, rule and value; `remedy` says what to do."""
+
+    text: str
+    remedy: str
+
+
+def nearest(name: str, names: Sequence[str]) -> str | None:
+    """The one of `names` that `name` was probably meant to be, upper and lower case alike; None when none is near."""
+    by_lower = {other.lower(): other for other in names}
+    found = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def problems_of(model: type[BaseModel], error: ValidationError) -> list[Problem]:
+    """Every problem of a ValidationError of `model`, in the order of the file, each once."""
+    problems = [_problem(model, dict(details)) for details in error.errors(include_url=False)]
+    return list(dict.fromkeys(problems))
+
+
+def paths_of(annotation: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted path of every field below a model's fields, sections included (not into lists and mappings)."""
+    for kind in _models_in(annotation):
+        for name, field in kind.model_fields.items():
+            yield f"{prefix}{name}"
+            yield from paths_of(field.annotation, f"{prefix}{name}.")
+
+
+def unknown_key(model: Any, parents: Location, key: str) -> Problem:
+    """The complaint about `key` under `parents`, with the nearest right key: a sibling first, else one elsewhere in `model`."""
+    siblings = sorted({name for kind in _models_in(_walk(model, parents)[0]) for name in kind.model_fields})
+    prefix = _readable(model, parents)
+    path = f"{prefix}.{key}" if prefix else key
+    near = nearest(key, siblings)
+    if near is not None:
+        return Problem(f"{path} is not a key", f"did you mean {prefix}.{near}?" if prefix else f"did you mean {near}?")
+    everywhere = sorted(set(paths_of(model)))
+    last = key.split(".")[-1].lower()
+    leaf = nearest(last, sorted({other.split(".")[-1] for other in everywhere}))
+    far = [other for other in everywhere if other.split(".")[-1] == leaf]
+    if far:
+        return Problem(f"{path} is not a key", f"did you mean {far[0]}?")
+    return Problem(f"{path} is not a key", f"the keys here are {', '.join(siblings)}" if siblings else "remove it")
+
+
+def _problem(model: type[BaseModel], details: dict[str, Any]) -> Problem:
+    location, kind, context = details["loc"], details["type"], details.get("ctx", {})
+    path = _readable(model, location) or "the whole"
+    value = _short(details["input"])
+    if kind == "extra_forbidden":
+        return unknown_key(model, location[:-1], str(location[-1]))
+    if kind == "missing":
+        return Problem(f"{path} is required and missing", f"add {path}")
+    if kind in BOUNDS:
+        sign, key = BOUNDS[kind]
+        return Problem(f"{path} must be {sign} {context[key]}, got {value}", f"use a value {sign} {context[key]}")
+    if kind in TYPES:
+        return Problem(f"{path} must be {TYPES[kind]}, got {value}", f"give {TYPES[kind]}")
+    if kind in ("literal_error", "enum"):
+        return _choice(path, details["input"], _literals(_walk(model, location)[0]), str(context.get("expected", "")))
+    if kind == "union_tag_invalid":
+        tags = [tag.strip().strip("'") for tag in context["expected_tags"].split(", ")]
+        return _choice(f"{path}.{context['discriminator'].strip(chr(39))}", context["tag"], tags, context["expected_tags"])
+    if kind == "union_tag_not_found":
+        key = context["discriminator"].strip("'")
+        return Problem(f"{path}.{key} is required and missing", f"add {path}.{key}")
+    if kind in ("value_error", "assertion_error"):
+        return _own_words(_readable(model, location), str(context["error"]))
+    return Problem(f"{path}: {details['msg']}, got {value}", "change it so")
+
+
+def _own_words(path: str, message: str) -> Problem:
+    text, separator, remedy = message.rpartition("; ")
+    prefix = f"{path}: " if path else ""
+    return Problem(prefix + (text if separator else message), remedy if separator else "change it so")
+
+
+def _choice(path: str, value: Any, allowed: Sequence[Any], expected: str) -> Problem:
+    names = [str(one) for one in allowed]
+    near = nearest(str(value), names) if isinstance(value, str) else None
+    shown = ", ".join(names) or expected
+    return Problem(f"{path} must be one of {shown}, got {_short(value)}", f"did you mean {near}?" if near else "choose one of them")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _members(annotation: Any) -> list[Any]:
+    """What an annotation may be, unions and Annotated taken apart."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [member for part in get_args(annotation) for member in _members(part)]
+    return [annotation]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    return [member for member in _members(annotation) if isinstance(member, type) and issubclass(member, BaseModel)]
+
+
+def _literals(annotation: Any) -> list[Any]:
+    return [value for member in _members(annotation) if get_origin(member) is Literal for value in get_args(member)]
+
+
+def _walk(annotation: Any, location: Location) -> tuple[Any, list[str]]:
+    """The annotation at a pydantic location, and the location as a person writes it: without the tags of unions."""
+    written: list[str] = []
+    for item in location:
+        members = _members(annotation)
+        models = _models_in(annotation)
+        fields = [kind.model_fields[item].annotation for kind in models if isinstance(item, str) and item in kind.model_fields]
+        tagged = [kind for kind in models if any(field.default == item for field in kind.model_fields.values())]
+        generic = [get_args(member)[-1] for member in members if get_origin(member) in (dict, list) and get_args(member)]
+        if not fields and tagged:
+            annotation = tagged[0]
+            continue
+        written.append(str(item))
+        annotation = fields[0] if fields else generic[0] if generic else Any
+    return annotation, written
+
+
+def _readable(model: Any, location: Location) -> str:
+    return ".".join(_walk(model, location)[1])
