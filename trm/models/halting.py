@@ -1,0 +1,119 @@
+"""Halting and the carry: a slot holds one puzzle until it halts, then takes a fresh one from the next batch."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from trm.config import ModelConfig
+from trm.models.trm import Latents, Output, TinyRecursiveModel
+
+EXPLORATION_STREAM = 0x68616C74
+"""Keeps the draws of exploration apart from every other use of the seed."""
+
+
+@dataclass(frozen=True)
+class Carry:
+    """What the slots of a batch hold between two steps."""
+
+    latents: Latents
+    steps: Tensor
+    """(batch,) int32: supervision steps made on the puzzle."""
+    halted: Tensor
+    """(batch,) bool: the slot takes a fresh puzzle next."""
+    inputs: Tensor
+    """(batch, S) integer tokens."""
+    labels: Tensor
+    """(batch, S) integer tokens, -100 where ignored."""
+    puzzle_identifiers: Tensor
+    """(batch,) integer rows of the puzzle embedding."""
+
+
+def initial_carry(model: TinyRecursiveModel, batch_size: int, seq_len: int, device: torch.device | str) -> Carry:
+    """The carry before the first step: all slots count as halted."""
+    empty = torch.zeros(batch_size, seq_len, dtype=torch.int32, device=device)
+    return Carry(
+        latents=model.initial_latents(batch_size),
+        steps=torch.zeros(batch_size, dtype=torch.int32, device=device),
+        halted=torch.ones(batch_size, dtype=torch.bool, device=device),
+        inputs=empty,
+        labels=empty,
+        puzzle_identifiers=torch.zeros(batch_size, dtype=torch.int32, device=device),
+    )
+
+
+@torch.no_grad()
+def refill(
+    carry: Carry,
+    inputs: Int[Tensor, "batch cells"],
+    labels: Int[Tensor, "batch cells"],
+    puzzle_identifiers: Int[Tensor, " batch"],
+    model: TinyRecursiveModel,
+) -> Carry:
+    """Halted slots hold the incoming row, step 0 and the initial latents; the others keep what they have."""
+    fresh = carry.halted
+    start = model.initial_latents(fresh.shape[0])
+    return Carry(
+        latents=Latents(*(torch.where(fresh[:, None, None], new, old) for new, old in zip(start, carry.latents, strict=True))),
+        steps=carry.steps.masked_fill(fresh, 0),
+        halted=torch.zeros_like(fresh),
+        inputs=torch.where(fresh[:, None], inputs, carry.inputs),
+        labels=torch.where(fresh[:, None], labels, carry.labels),
+        puzzle_identifiers=torch.where(fresh, puzzle_identifiers, carry.puzzle_identifiers),
+    )
+
+
+def advance(
+    carry: Carry, latents: Latents, output: Output, config: ModelConfig, minimum_steps: Tensor | None, *, training: bool
+) -> Carry:
+    """The carry after a supervision step that gave `latents` and `output`."""
+    steps = carry.steps + 1
+    halted = decide_halts(output, steps, config, minimum_steps, training=training)
+    return replace(carry, latents=latents, steps=steps, halted=halted)
+
+
+@torch.no_grad()
+def decide_halts(
+    output: Output,
+    steps: Int[Tensor, " batch"],
+    config: ModelConfig,
+    minimum_steps: Int[Tensor, " batch"] | None = None,
+    *,
+    training: bool,
+) -> Bool[Tensor, " batch"]:
+    """Which slots halt, `steps` counting the step just made.
+
+    Always at `halt_max_steps`. In training also when the network wants to, unless exploration demands more steps
+    (`minimum_steps`, this rank's part of `exploration_minimum`); exploration only ever delays.
+    """
+    halted = steps >= config.halt_max_steps
+    if not training:
+        return halted
+    halted |= output.q_halt > (0 if config.no_ACT_continue else output.q_continue)
+    return halted if minimum_steps is None else halted & (steps >= minimum_steps)
+
+
+def exploration_minimum(seed: int, step: int, global_batch_size: int, config: ModelConfig) -> np.ndarray | None:
+    """Steps that each slot of the global batch must have made before it may halt, (global_batch_size,) int32, 0 for none.
+
+    With probability `halt_exploration_prob` uniform in 2..halt_max_steps, drawn anew at every step and keyed by
+    (seed, step, slot), so that it does not depend on ranks. None when nothing is ever demanded.
+    """
+    if config.halt_exploration_prob == 0 or config.halt_max_steps < 2:
+        return None
+    generator = np.random.Generator(np.random.Philox(key=[seed, EXPLORATION_STREAM], counter=[0, 0, 0, step]))
+    explores = generator.random(global_batch_size) < config.halt_exploration_prob
+    minimum = generator.integers(2, config.halt_max_steps, size=global_batch_size, endpoint=True, dtype=np.int32)
+    return np.where(explores, minimum, np.int32(0))
+
+
+@torch.no_grad()
+def continue_target(next_output: Output, steps: Int[Tensor, " batch"], config: ModelConfig) -> Tensor:
+    """What q_continue should say (`no_ACT_continue: false`): the value of going on, (batch,), from one more forward.
+
+    sigmoid(next q_halt) at the last step, else sigmoid of the larger of the next pair.
+    """
+    best = torch.maximum(next_output.q_halt, next_output.q_continue)
+    return torch.sigmoid(torch.where(steps >= config.halt_max_steps, next_output.q_halt, best))
