@@ -34,7 +34,10 @@ OWN_ADDRESSES = _own_addresses() | {"localhost", "::1", socket.gethostname()}
 
 
 def _connect_here(self: socket.socket, address: Any) -> None:
-    """`socket.connect` that refuses other machines; a datagram socket's connect sends nothing and stays free (Ray asks it for the node's address)."""
+    """`socket.connect` that refuses other machines.
+
+    A datagram socket's connect sends nothing and stays free: Ray asks it for the node's address.
+    """
     if self.family in (socket.AF_INET, socket.AF_INET6) and self.type & socket.SOCK_STREAM:
         host = str(address[0])
         if host not in OWN_ADDRESSES and not host.startswith("127."):
