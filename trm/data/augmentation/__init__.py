@@ -1,0 +1,1 @@
+"""Augmentations and their exact inverses, vectorised over the batch."""

@@ -1,0 +1,1 @@
+"""Builders of data sets: sudoku, maze, arc."""

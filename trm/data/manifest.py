@@ -1,0 +1,177 @@
+"""The manifest: what a data set on disk is, which shards hold it, and how to tell whether they still do."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from trm.config import DataShape, Frozen
+from trm.data import storage
+from trm.errors import DatasetError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+SplitName = Literal["train", "validation", "test"]
+
+
+class NoAugmentation(Frozen):
+    """Rows are trained on as they are stored."""
+
+    kind: Literal["none"] = "none"
+
+
+class SudokuAugmentation(Frozen):
+    """Digit, band, row, stack and column permutations, and transposition where boxes are square, drawn for every row."""
+
+    kind: Literal["sudoku"] = "sudoku"
+    num_aug: int | None = Field(None, ge=1)
+    """Forms a puzzle is seen in besides its own; null: a new form at every visit."""
+
+
+class DihedralAugmentation(Frozen):
+    """The eight symmetries of the square; the maze is solved anew, because the labelling rule is not symmetric."""
+
+    kind: Literal["dihedral"] = "dihedral"
+
+
+class ArcAugmentation(Frozen):
+    """Symmetry and colour permutation by identifier, from the table in `identifiers.parquet`; translation at every visit."""
+
+    kind: Literal["arc"] = "arc"
+    num_aug: int = Field(ge=0)
+    """Augmentations sought a puzzle, besides the puzzle itself."""
+    translate: bool = True
+    """Move training examples on the canvas, all but one example a puzzle."""
+
+
+Augmentation = Annotated[NoAugmentation | SudokuAugmentation | DihedralAugmentation | ArcAugmentation, Field(discriminator="kind")]
+
+
+class ShardInfo(Frozen):
+    """One Parquet file of the data set."""
+
+    file: str
+    """Name relative to the data set's folder."""
+    rows: int = Field(ge=0)
+    """Rows in the file."""
+    bytes: int = Field(ge=0)
+    """Size of the file."""
+    sha256: str
+    """Digest of the file as it was written."""
+
+
+class IdentifiersInfo(ShardInfo):
+    """The identifier table: a row a base puzzle."""
+
+    content_sha256: str
+    """Digest of names, starts and codes, whatever wrote the file."""
+
+
+class SplitInfo(Frozen):
+    """One split: its counts and its shards in row order."""
+
+    rows: int = Field(ge=0)
+    """Examples."""
+    groups: int = Field(ge=0)
+    """Base puzzles; an epoch visits each once."""
+    mean_examples: float = Field(ge=0)
+    """Mean number of examples of a puzzle, every augmentation counted as a puzzle of its own."""
+    shards: tuple[ShardInfo, ...]
+    """The files."""
+    content_sha256: str
+    """Digest of the columns, whatever wrote the files."""
+
+
+class Manifest(Frozen):
+    """Everything about a data set except its rows; written last, so a folder without it holds no data set."""
+
+    format_version: int = FORMAT_VERSION
+    """Layout of folder and manifest."""
+    name: str
+    """Name of the recipe."""
+    task: Literal["sudoku", "maze", "arc"]
+    """What the puzzle is; decides augmentation and scoring."""
+    grid: tuple[int, int]
+    """Height and width of the canvas."""
+    vocabulary: tuple[str, ...]
+    """Token names by number; 0 is padding."""
+    seq_len: int = Field(ge=1)
+    """Cells of a row."""
+    num_puzzle_identifiers: int = Field(ge=1)
+    """Rows that a puzzle embedding needs; the blank identifier 0 counts."""
+    splits: dict[SplitName, SplitInfo]
+    """The splits."""
+    augmentation: Augmentation = NoAugmentation()
+    """How training rows are varied when they are needed."""
+    identifiers: IdentifiersInfo | None = None
+    """The identifier table, for tasks that have one."""
+    seed: int
+    """Seed of the recipe."""
+    recipe: dict[str, Any]
+    """The complete recipe."""
+    recipe_digest: str
+    """Digest of the recipe: two data sets of equal digest are the same data set."""
+    content_hash: str = ""
+    """Digest of everything above that decides a batch; filled in by `sealed`."""
+
+    @property
+    def shape(self) -> DataShape:
+        """What a network must know."""
+        return DataShape(self.seq_len, len(self.vocabulary), self.num_puzzle_identifiers)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.grid[0] * self.grid[1] != self.seq_len:
+            raise ValueError(f"grid {self.grid} has {self.grid[0] * self.grid[1]} cells, seq_len is {self.seq_len}")
+        for name, split in self.splits.items():
+            if sum(shard.rows for shard in split.shards) != split.rows:
+                raise ValueError(f"split {name} counts {split.rows} rows, its shards {sum(s.rows for s in split.shards)}")
+        return self
+
+    def digest(self) -> str:
+        """The content hash these values should have: over splits, vocabulary and augmentation, not over file layout."""
+        values = self.model_dump(mode="json", exclude={"content_hash", "recipe"})
+        for split in values["splits"].values():
+            split.pop("shards")
+        if values["identifiers"]:
+            values["identifiers"] = values["identifiers"]["content_sha256"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    def sealed(self) -> "Manifest":
+        """The same manifest with its content hash filled in."""
+        return self.model_copy(update={"content_hash": self.digest()})
+
+
+def read_manifest(folder: str) -> Manifest:
+    """The manifest of the data set in `folder` (a path or any fsspec URL).
+
+    Raises DatasetError when there is none, when it cannot be read, or when it was changed after it was written.
+    """
+    path = storage.join(folder, MANIFEST)
+    text = storage.read_bytes(path, what="manifest", remedy="build it with ray_jobs/build_dataset.py, or correct the path")
+    rebuild = "delete the folder and build the data set again"
+    try:
+        values = json.loads(text)
+        version = values["format_version"]
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise DatasetError(
+                f"a manifest of format {FORMAT_VERSION} or older can be read: {path} has format {version}",
+                remedy="update trm-search, or build the data set again",
+            )
+        manifest = Manifest.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise DatasetError(f"a manifest must be valid: {path}, {where}: {first['msg']}", remedy=rebuild) from error
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(f"a manifest must be JSON with a format_version: {path} is not ({error})", remedy=rebuild) from error
+    if manifest.content_hash != manifest.digest():
+        raise DatasetError(
+            f"a manifest must match its content hash: {path} says {manifest.content_hash[:12]}, its values give "
+            f"{manifest.digest()[:12]}",
+            remedy=rebuild,
+        )
+    return manifest

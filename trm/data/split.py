@@ -1,0 +1,59 @@
+"""One split in memory: a few flat arrays that can be shared between processes without copying."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from jaxtyping import Int32, Int64, UInt8
+
+from trm.data.manifest import Manifest
+
+IDENTIFIER_COLUMNS = ("identifier_starts", "identifier_codes")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Unaugmented rows sorted by group, as `BuiltSplit`, and for ARC the identifier table. Arrays may be read-only.
+
+    `identifier_starts` and `identifier_codes` are those of `IdentifierTable`, indexed by group number; None where all rows
+    have identifier 0.
+    """
+
+    name: str
+    inputs: UInt8[np.ndarray, "rows cells"]
+    labels: UInt8[np.ndarray, "rows cells"]
+    groups: Int32[np.ndarray, "rows"]
+    identifier_starts: Int64[np.ndarray, "puzzles_and_one"] | None = None
+    identifier_codes: Int32[np.ndarray, "identifiers"] | None = None
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @cached_property
+    def offsets(self) -> Int64[np.ndarray, "groups_and_one"]:
+        """Rows `offsets[k]` .. `offsets[k + 1]` are those of the split's k-th group."""
+        return np.concatenate([[0], np.flatnonzero(np.diff(self.groups)) + 1, [len(self.groups)]]).astype(np.int64)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Every array by name, for instance to put each into an object store; `from_columns` is the inverse."""
+        columns = {"inputs": self.inputs, "labels": self.labels, "groups": self.groups, **self.extras}
+        if self.identifier_starts is not None and self.identifier_codes is not None:
+            columns |= {"identifier_starts": self.identifier_starts, "identifier_codes": self.identifier_codes}
+        return columns
+
+    @classmethod
+    def from_columns(cls, name: str, columns: Mapping[str, np.ndarray]) -> Self:
+        """A split over these arrays; nothing is copied."""
+        known = {"inputs", "labels", "groups", *IDENTIFIER_COLUMNS}
+        extras = {key: column for key, column in columns.items() if key not in known}
+        return cls(name=name, extras=extras, **{key: columns[key] for key in known if key in columns})
+
+
+def load_split(folder: str, manifest: Manifest, name: str) -> Split:
+    """Read one split from the shards in `folder` (a path or any fsspec URL). Raises DatasetError naming a shard it cannot read."""
+    from trm.data import shards
+
+    return Split.from_columns(name, shards.read_split_columns(folder, manifest, name))

@@ -1,0 +1,93 @@
+"""Files of a data set on a local disk or behind any fsspec URL; on a local disk every write is durable."""
+
+import os
+import posixpath
+import shutil
+import socket
+from pathlib import Path
+
+import fsspec
+
+from trm.errors import DatasetError
+
+
+def is_local(folder: str) -> bool:
+    """Whether the folder is on this machine's file system (a plain path or a file:// URL)."""
+    return "://" not in folder or folder.startswith("file://")
+
+
+def local_path(folder: str) -> Path:
+    """The path behind a plain path or a file:// URL."""
+    return Path(folder.removeprefix("file://"))
+
+
+def join(folder: str, *names: str) -> str:
+    """A file's path or URL below a folder's."""
+    return posixpath.join(folder, *names)
+
+
+def exists(path: str) -> bool:
+    """Whether a file or folder is there."""
+    filesystem, where = fsspec.core.url_to_fs(path)
+    return bool(filesystem.exists(where))
+
+
+def read_bytes(path: str, *, what: str, remedy: str) -> bytes:
+    """The whole file; DatasetError naming it when it is missing or unreadable."""
+    try:
+        filesystem, where = fsspec.core.url_to_fs(path)
+        with filesystem.open(where, "rb") as file:
+            return bytes(file.read())
+    except FileNotFoundError as error:
+        raise DatasetError(f"the {what} must exist: {path} does not", remedy=remedy) from error
+    except (OSError, ValueError, ImportError) as error:
+        raise DatasetError(f"the {what} must be readable: {path} ({error})", remedy=remedy) from error
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Write a file; on a local disk it has reached the disk when this returns."""
+    if not is_local(path):
+        filesystem, where = fsspec.core.url_to_fs(path)
+        filesystem.makedirs(posixpath.dirname(where), exist_ok=True)
+        with filesystem.open(where, "wb") as file:
+            file.write(content)
+        return
+    where = local_path(path)
+    with open(where, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def staging_folder(target: Path) -> Path:
+    """A new folder beside `target` to write into; those of dead processes of this host are swept away."""
+    host = socket.gethostname()
+    prefix = f".{target.name}.building-{host}-"
+    for stale in target.parent.glob(f"{prefix}*"):
+        if not _is_alive(stale.name.removeprefix(prefix)):
+            shutil.rmtree(stale, ignore_errors=True)
+    folder = target.parent / f"{prefix}{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _is_alive(pid: str) -> bool:
+    if not pid.isdigit():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
