@@ -21,7 +21,7 @@ def buffer_sizes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 def _block_sizes(config: ModelConfig, length: int) -> dict[str, tuple[int, ...]]:
     width, inner = config.hidden_size, swiglu_width(config.expansion, config.hidden_size)
-    mix = {"mix_in": (3 * width, width), "mix_out": (width, width)}
+    mix: dict[str, tuple[int, ...]] = {"mix_in": (3 * width, width), "mix_out": (width, width)}
     if config.mlp_t:
         across = swiglu_width(config.expansion, length)
         mix = {"mix_in": (2 * across, length), "mix_out": (length, across)}
