@@ -204,7 +204,8 @@ def digest(values: Tensor) -> np.ndarray:
 
 
 def _numpy(values: Tensor) -> np.ndarray:
-    return np.asarray(values.detach().to(torch.promote_types(values.dtype, torch.float32)))
+    array: np.ndarray = values.detach().to(torch.promote_types(values.dtype, torch.float32)).numpy()
+    return array
 
 
 def compare(found: Arrays, case: Case) -> Iterator[Deviation]:
