@@ -1,0 +1,184 @@
+"""What a journal event means for a tracking store, as plain values: a pure translation that needs no store and no clock."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from trm.search.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, Reported, SweepEnded, SweepStarted
+
+RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "KILLED", "FAILED"]
+STATUS_OF_TRIAL: dict[str, RunStatus] = {
+    "running": "RUNNING",
+    "paused": "SCHEDULED",
+    "finished": "FINISHED",
+    "stopped": "KILLED",
+    "diverged": "FAILED",
+    "out_of_memory": "FAILED",
+    "failed": "FAILED",
+}
+SWEEP = None
+"""Stands for the parent run where a trial's number would stand."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a metric; equal points are one, so that sending twice does no harm."""
+
+    key: str
+    value: float
+    step: int
+    at: float
+    """Unix seconds, from the event."""
+
+
+@dataclass
+class RunUpdate:
+    """What is to be added to one run: a trial's, or the sweep's own (`trial` is SWEEP)."""
+
+    trial: int | None
+    at: float
+    """Unix seconds of the newest event in it; a run that does not exist yet starts at the oldest, `since`."""
+    since: float
+    params: dict[str, str] = field(default_factory=dict)
+    points: list[Point] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+    status: RunStatus | None = None
+
+    def add(self, later: "RunUpdate") -> None:
+        """Take in a later update of the same run."""
+        self.at = later.at
+        self.params |= later.params
+        self.points += later.points
+        self.tags |= later.tags
+        self.status = later.status or self.status
+
+
+def merged(updates: Iterable[RunUpdate]) -> list[RunUpdate]:
+    """One update a run, the sweep's own first: what a store is asked to do after it fell behind."""
+    by_run: dict[int | None, RunUpdate] = {}
+    for update in updates:
+        if update.trial in by_run:
+            by_run[update.trial].add(update)
+        else:
+            by_run[update.trial] = update
+    return sorted(by_run.values(), key=lambda update: -1 if update.trial is None else update.trial)
+
+
+class Translator:
+    """Folds a sweep's events, in their order, into updates of its runs.
+
+    The sweep's own curves (trials, legs, compute spent, best objective) are sums over the events, so every event has to pass
+    through, those that were sent before too.
+    """
+
+    def __init__(self, mode: Literal["max", "min"] = "max") -> None:
+        self._sign = 1.0 if mode == "max" else -1.0
+        self._best: float | None = None
+        self._trials = 0
+        self._legs = 0
+        self._flops_of_trial: dict[int, float] = {}
+        self._best_rank: int | None = None
+        self.running: set[int] = set()
+        """Trials whose last word was that a leg started."""
+        self.is_ended = False
+        """Whether the sweep ended, and no driver has started since."""
+
+    def updates(self, event: Event) -> list[RunUpdate]:
+        """What `event` adds to the runs."""
+        match event:
+            case SweepStarted():
+                params = {"sweep.seed": str(event.seed), "sweep.space_digest": event.space_digest}
+                versions = {f"trm.version.{name}": version for name, version in event.versions.items()}
+                return [RunUpdate(SWEEP, event.at, event.at, params=params, tags={"trm.status": "running", **versions})]
+            case DriverStarted():
+                self.is_ended = False
+                tags = {"trm.status": "running", "trm.driver": event.driver, "trm.slots": str(event.slots)}
+                return [RunUpdate(SWEEP, event.at, event.at, tags=tags, status="RUNNING")]
+            case Asked():
+                return self._asked(event)
+            case LegStarted():
+                self.running.add(event.trial)
+                return [RunUpdate(event.trial, event.at, event.at, tags={"trm.status": "running"}, status="RUNNING")]
+            case LegEnded():
+                return self._leg_ended(event)
+            case Decided():
+                self.running.discard(event.trial)
+                tags = {"trm.status": event.status, "trm.reason": event.reason, "trm.rung": str(event.rung)}
+                return [RunUpdate(event.trial, event.at, event.at, tags=tags, status=STATUS_OF_TRIAL[event.status])]
+            case Reported():
+                return self._reported(event)
+            case SweepEnded():
+                self.is_ended = True
+                tags = {"trm.status": "finished", "trm.reason": event.reason}
+                return [RunUpdate(SWEEP, event.at, event.at, tags=tags, status="FINISHED")]
+        return []
+
+    def driven(self, at: float) -> list[RunUpdate]:
+        """What is true when a driver took up an unfinished sweep."""
+        if self.is_ended:
+            return []
+        return [
+            RunUpdate(trial, at, at, tags={"trm.status": "running"}, status="RUNNING") for trial in (SWEEP, *sorted(self.running))
+        ]
+
+    def interrupted(self, at: float) -> list[RunUpdate]:
+        """What is true when nobody drives an unfinished sweep any more."""
+        if self.is_ended:
+            return []
+        tags = {"trm.status": "interrupted"}
+        trials = [RunUpdate(trial, at, at, tags=tags, status="KILLED") for trial in sorted(self.running)]
+        return [RunUpdate(SWEEP, at, at, tags=tags, status="KILLED"), *trials]
+
+    def _asked(self, event: Asked) -> list[RunUpdate]:
+        self._trials += 1
+        params = {key: _text(value) for key, value in event.params.items()}
+        params |= {"seed": str(event.seed), "max_steps": str(event.max_steps)}
+        tags = {"trm.trial": str(event.trial), "trm.source": event.source, "trm.digest": event.digest}
+        points = _points({"step_flops": event.step_flops, "params_count": float(event.params_count)}, 0, event.at)
+        return [
+            RunUpdate(event.trial, event.at, event.at, params=params, points=points, tags=tags),
+            RunUpdate(SWEEP, event.at, event.at, points=_points({"sweep.trials": float(self._trials)}, self._legs, event.at)),
+        ]
+
+    def _leg_ended(self, event: LegEnded) -> list[RunUpdate]:
+        self._legs += 1
+        self._flops_of_trial[event.trial] = max(self._flops_of_trial.get(event.trial, 0.0), event.train_flops)
+        own = {
+            "objective": event.objective,
+            "objective_standard_error": event.standard_error,
+            "loss": event.loss,
+            "rung": float(event.rung) if event.status == "completed" else None,
+            "train_flops": event.train_flops,
+            "train_seconds": event.train_seconds,
+            "eval_seconds": event.eval_seconds,
+            "overhead_seconds": event.overhead_seconds,
+        }
+        tags = {"trm.attempt": str(event.attempt), "trm.checkpoint": event.checkpoint or "", "trm.error": event.error or ""}
+        trial = RunUpdate(event.trial, event.at, event.at, tags={key: value for key, value in tags.items() if value})
+        trial.points = _points({**event.metrics, **own}, event.steps, event.at)
+        sweep = {"sweep.train_flops": sum(self._flops_of_trial.values())}
+        value = event.objective
+        if value is not None and math.isfinite(value):
+            is_better = self._best is None or self._sign * value > self._sign * self._best
+            self._best = value if is_better else self._best
+        if self._best is not None:
+            sweep["sweep.best_objective"] = self._best
+        return [trial, RunUpdate(SWEEP, event.at, event.at, points=_points(sweep, self._legs, event.at))]
+
+    def _reported(self, event: Reported) -> list[RunUpdate]:
+        scores = {f"{split}/{key}": value for split in ("validation", "test") for key, value in getattr(event, split).items()}
+        points = _points(scores, 0, event.at)
+        trial = RunUpdate(event.trial, event.at, event.at, points=points, tags={"trm.rank": str(event.rank)})
+        if self._best_rank is not None and event.rank > self._best_rank:
+            return [trial]
+        self._best_rank = event.rank
+        return [trial, RunUpdate(SWEEP, event.at, event.at, points=list(points), tags={"trm.best_trial": str(event.trial)})]
+
+
+def _points(values: Mapping[str, float | None], step: int, at: float) -> list[Point]:
+    return [Point(key, float(value), step, at) for key, value in values.items() if value is not None]
+
+
+def _text(value: Any) -> str:
+    return repr(value) if isinstance(value, float) else str(value)

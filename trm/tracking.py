@@ -1,0 +1,367 @@
+"""The one MLflow writer: a process of its own that follows the journal, so that it holds up neither a trial nor the exit.
+
+What an unreachable store did not take goes out later, at a resume or by `python -m trm.tracking SWEEP_FOLDER`, and nothing
+twice. This is the only file that imports mlflow, and only the writer's process does: the import takes seconds of one core.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import select
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError, SweepError
+from trm.outbox import LAST_TRY_SECONDS, Outbox, OutboxState, Say, cause_of, redacted
+from trm.run_updates import SWEEP, RunUpdate
+from trm.search.events import SweepStarted
+
+POLL_SECONDS = 0.5
+ORPHAN_SECONDS = 20.0
+"""How long the writer goes on sending after its driver died."""
+IMPATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+"""Set unless the environment says otherwise; with MLflow's own defaults one call to a dead server takes four minutes."""
+MAX_POINTS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
+MAX_VALUE_CHARACTERS = 5000
+TEXT_SUFFIXES = {".yaml", ".json", ".jsonl", ".txt", ".md"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which sweep goes where."""
+
+    uri: str
+    """Tracking store, with its secrets."""
+    folder: str
+    """The sweep folder."""
+    storage: str
+    """Holds sweep folders; a database store keeps its artifacts here, under mlartifacts/."""
+    experiment: str
+    """MLflow experiment; sweeps of one search space share it."""
+    mode: Literal["max", "min"] = "max"
+    """Which objective is better."""
+
+
+def tracking_uri(configured: str | None, storage: str | Path, environment: Mapping[str, str] = os.environ) -> str:
+    """The store to write to: as configured, or MLFLOW_TRACKING_URI, or `<storage>/mlflow.db`.
+
+    Raises ConfigError for what MLflow does not take any more: a folder or a `file:` address.
+    """
+    uri = configured or environment.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(storage).absolute() / 'mlflow.db'}"
+    scheme, separator, rest = uri.partition("://")
+    if not separator and uri != "databricks":
+        raise ConfigError(
+            f"tracking.uri must be a database or a server, got {redacted(uri)!r}, a folder, which MLflow refuses since 3.13",
+            remedy="write sqlite:////absolute/path/mlflow.db or http://host:port, or leave it out",
+        )
+    if scheme == "file":
+        raise ConfigError(
+            f"tracking.uri must be a database or a server, got {redacted(uri)!r}", remedy="write sqlite:////absolute/path/mlflow.db"
+        )
+    if scheme == "sqlite" and rest.startswith("/") and not rest.startswith("//"):
+        return f"sqlite:///{Path(rest[1:]).absolute()}"
+    return uri
+
+
+def program(name: str) -> str:
+    """How a person types a program of this environment: `name` where its folder is on PATH, else by its path."""
+    beside = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    if not beside.exists() or (found and Path(found).resolve() == beside.resolve() and Path(found).parent == beside.parent):
+        return name
+    relative = os.path.relpath(beside)
+    return shlex.quote(str(beside) if relative.startswith("..") else relative)
+
+
+def mlflow_command(uri: str) -> str:
+    """The command that shows the runs of the store, ready to be typed (secrets left out)."""
+    if uri.startswith(("http://", "https://")):
+        return f"open {redacted(uri)}"
+    if uri.startswith("databricks"):
+        return "open your Databricks workspace"
+    return f"{program('mlflow')} ui --backend-store-uri {shlex.quote(redacted(uri))} --host 127.0.0.1"
+
+
+class MlflowWriter:
+    """The driver's handle on the writer's process: it starts it, hears what went wrong, and lets it finish within bounds."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._said: deque[str] = deque()
+        self._is_reported = self._has_refused = False
+        self._left: str | None = None
+        root = str(Path(__file__).resolve().parents[1])
+        paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "trm.tracking"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": paths},
+            start_new_session=True,  # Ctrl-C is for the driver; the writer hears of its end by the closed pipe
+        )
+        self._tell(asdict(target))
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
+
+    def messages(self) -> list[str]:
+        """What a person should hear since the last call; costs nothing, never waits."""
+        heard = [self._said.popleft() for _ in range(len(self._said))]
+        if self._process.poll() not in (None, 0) and not self._is_reported:
+            self._is_reported = True
+            heard.append(f"the MLflow writer ended with code {self._process.returncode}; the sweep goes on. {self._remedy()}")
+        return heard
+
+    def close(self, timeout_seconds: float = 30.0) -> str | None:
+        """Let the writer send the rest and the sweep's files, at most so long; a message when something is left, else None."""
+        self._tell({"close": timeout_seconds})
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        bound = min(timeout_seconds, LAST_TRY_SECONDS) if self._is_reported else timeout_seconds
+        try:
+            code = self._process.wait(bound + 1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self._reader.join(1.0)
+        if code == 0:
+            return None
+        return f"MLflow did not take everything ({self._left or 'it was slow to answer'}). {self._remedy()}"
+
+    def _remedy(self) -> str:
+        command = f"{program('python')} -m trm.tracking {shlex.quote(self._target.folder)}"
+        return f"Nothing is lost: the rest goes out with --resume or `{command}`"
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # it ended already, which messages() tells
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                kind, text = json.loads(line)
+                if kind == "problem" and not self._is_reported:
+                    self._is_reported = True
+                    self._said.append(
+                        f"MLflow at {redacted(self._target.uri)} fails ({text}); the sweep goes on, its journal keeps it all"
+                    )
+                elif kind == "refused" and not self._has_refused:
+                    self._has_refused = True
+                    self._said.append(f"MLflow refused a part of one run ({text}) and maybe more; the journal keeps it")
+                elif kind == "recovered" and self._is_reported:
+                    self._is_reported = False
+                    self._said.append("MLflow answers again and has everything")
+                elif kind == "left":
+                    self._left = text
+
+
+class MlflowStore:
+    """Runs in MLflow: one parent a sweep, one child a trial, found again by their tags, so that every call may be repeated."""
+
+    def __init__(self, target: Target, say: Say) -> None:
+        for name, value in IMPATIENCE.items():
+            os.environ.setdefault(name, value)
+        import mlflow.entities
+        import mlflow.exceptions
+        import mlflow.protos.databricks_pb2 as codes
+
+        self._entities = mlflow.entities
+        self._error = mlflow.exceptions.MlflowException
+        self._refusals = {
+            codes.ErrorCode.Name(code)
+            for code in (codes.INVALID_PARAMETER_VALUE, codes.INVALID_STATE, codes.BAD_REQUEST, codes.RESOURCE_DOES_NOT_EXIST)
+        }
+        self._target, self._say = target, say
+        self._client: Any = None
+        self._experiment_id = ""
+        self._key = ""
+        self._runs: dict[int | None, str] = {}
+
+    def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
+        """Take in the updates, in their order; raises when the store cannot be reached."""
+        try:
+            if self._client is None:
+                self._connect(sweep)
+            if SWEEP not in self._runs:
+                self._create(sweep, RunUpdate(SWEEP, sweep.at, sweep.at))
+            for update in updates:
+                if update.trial not in self._runs:
+                    self._create(sweep, update)
+                self._write(update)
+        except Exception:
+            self._client = None  # a call that failed may have been carried out: look again at what is there
+            raise
+
+    def upload(self, file: Path, folder: str) -> None:
+        """Keep a file of the sweep under `folder` of the sweep's run, text without the secrets of addresses."""
+        text = file.read_text(errors="replace") if file.suffix in TEXT_SUFFIXES else ""
+        if text == redacted(text):
+            self._client.log_artifact(self._runs[SWEEP], str(file), folder or None)
+            return
+        with tempfile.TemporaryDirectory() as clean:
+            copy = Path(clean) / file.name
+            copy.write_text(redacted(text))
+            self._client.log_artifact(self._runs[SWEEP], str(copy), folder or None)
+
+    def _connect(self, sweep: SweepStarted) -> None:
+        from mlflow.tracking import MlflowClient
+
+        with _only_one(Path(self._target.storage) / ".mlflow.lock"):  # parallel first starts race on a database's schema
+            client = MlflowClient(self._target.uri)
+            self._experiment_id = self._experiment(client)
+        self._key = sha256(sweep.model_dump_json().encode()).hexdigest()[:16]
+        self._runs = {}
+        token = None
+        while True:
+            found = client.search_runs([self._experiment_id], f"tags.`trm.sweep` = '{self._key}'", page_token=token)
+            for run in found:
+                trial = run.data.tags.get("trm.trial")
+                self._runs[SWEEP if trial is None else int(trial)] = run.info.run_id
+            token = found.token
+            if not token:
+                break
+        self._client = client
+
+    def _experiment(self, client: Any) -> str:
+        name = self._target.experiment
+        if (found := client.get_experiment_by_name(name)) is None:
+            is_server = self._target.uri.startswith(("http", "databricks"))
+            place = None if is_server else (Path(self._target.storage).absolute() / "mlartifacts" / name).as_uri()
+            with contextlib.suppress(self._error):  # another sweep may just have made it
+                return str(client.create_experiment(name, artifact_location=place))
+            found = client.get_experiment_by_name(name)
+        if found is None or found.lifecycle_stage != "active":
+            raise RuntimeError(
+                f"the MLflow experiment {name!r} was deleted; restore it there, or give tracking.experiment another name"
+            )
+        return str(found.experiment_id)
+
+    def _create(self, sweep: SweepStarted, update: RunUpdate) -> None:
+        tags = {"trm.sweep": self._key, "mlflow.source.name": "trm-search", "mlflow.source.type": "JOB"}
+        name = sweep.name
+        if update.trial is not SWEEP:
+            tags |= {"mlflow.parentRunId": self._runs[SWEEP], "trm.trial": str(update.trial)}
+            name = f"{sweep.name}-{update.trial:04d}"
+        run = self._client.create_run(self._experiment_id, start_time=_milliseconds(update.since), tags=tags, run_name=name)
+        self._runs[update.trial] = run.info.run_id
+
+    def _write(self, update: RunUpdate) -> None:
+        make = self._entities
+        params = [make.Param(key, redacted(value)[:MAX_VALUE_CHARACTERS]) for key, value in update.params.items()]
+        points = [make.Metric(p.key, p.value, _milliseconds(p.at), p.step) for p in update.points]
+        tags = [make.RunTag(key, redacted(value)[:MAX_VALUE_CHARACTERS]) for key, value in update.tags.items()]
+        run = self._runs[update.trial]
+        try:
+            while params or points or tags:
+                self._client.log_batch(run, metrics=points[:MAX_POINTS], params=params[:MAX_PARAMS], tags=tags[:MAX_TAGS])
+                points, params, tags = points[MAX_POINTS:], params[MAX_PARAMS:], tags[MAX_TAGS:]
+            if update.status in ("RUNNING", "SCHEDULED"):
+                self._client.update_run(run, status=update.status)
+            elif update.status is not None:
+                self._client.set_terminated(run, status=update.status, end_time=_milliseconds(update.at))
+        except self._error as error:
+            if error.error_code not in self._refusals:
+                raise
+            self._say("refused", cause_of(error))
+
+
+@contextlib.contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _milliseconds(at: float) -> int:
+    return int(at * 1000)
+
+
+def _follow_driver() -> int:
+    """The writer's process: target on the first line of standard input, then a close command, or the end of a dead driver."""
+    os.nice(10)  # trials come first
+
+    def say(kind: str, text: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stdout.write(json.dumps([kind, text]) + "\n")
+            sys.stdout.flush()
+
+    target = Target(**json.loads(sys.stdin.readline()))
+    folder = Path(target.folder)
+    with _only_one(folder / ".tracking.lock"):  # the writer of a killed driver may still be sending
+        state = OutboxState.load(folder, target.uri, target.experiment, target.mode)
+        state.save(folder)
+        outbox = Outbox(folder, MlflowStore(target, say), state, say, is_driven=True)
+        while not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
+            outbox.forward()
+        line = sys.stdin.readline()
+        seconds = float(json.loads(line)["close"]) if line else ORPHAN_SECONDS
+        if outbox.finish(time.monotonic() + seconds):
+            return EXIT_DONE
+        say("left", f"{outbox.waiting} journal events wait" if outbox.waiting else "files of the sweep wait")
+        return EXIT_FAILED
+
+
+def _flush(folder: Path, uri: str | None, seconds: float) -> int:
+    if not (folder / "journal.jsonl").is_file():
+        raise SweepError(f"{folder} holds no journal.jsonl", remedy="give the folder of a sweep")
+    try:
+        known = json.loads((folder / "tracking.json").read_text())
+    except (OSError, ValueError):
+        known = {"experiment": folder.name, "mode": "max", "uri": None}
+    if uri is None and "MLFLOW_TRACKING_URI" not in os.environ and "***" in (known["uri"] or ""):
+        raise SweepError(
+            f"the sweep's store {known['uri']} needs a secret, which no file keeps", remedy="give --uri or set MLFLOW_TRACKING_URI"
+        )
+    address = tracking_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or known["uri"], folder.parent)
+    target = Target(address, str(folder), str(folder.parent), known["experiment"], known["mode"])
+
+    def say(kind: str, text: str) -> None:
+        sys.stderr.write(f"{kind}: {text}\n")
+
+    with _only_one(folder / ".tracking.lock"):
+        state = OutboxState.load(folder, target.uri, target.experiment, target.mode)
+        outbox = Outbox(folder, MlflowStore(target, say), state, say, is_driven=False)
+        is_done = outbox.finish(time.monotonic() + seconds)
+    sys.stderr.write("MLflow has everything\n" if is_done else f"{outbox.waiting} journal events wait still\n")
+    return EXIT_DONE if is_done else EXIT_FAILED
+
+
+def main(arguments: list[str]) -> int:
+    """Send what MLflow has not got of a sweep folder; without arguments, be the writer's process."""
+    if not arguments:
+        return _follow_driver()
+    parser = argparse.ArgumentParser(prog="python -m trm.tracking", description="Send to MLflow what it has not got of a sweep.")
+    parser.add_argument("folder", type=Path, help="the sweep folder")
+    parser.add_argument("--uri", help="tracking store (default: the one of the sweep)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="give up after so long (default: 60)")
+    options = parser.parse_args(arguments)
+    try:
+        return _flush(options.folder, options.uri, options.seconds)
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
