@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -121,7 +121,7 @@ class Manifest(Frozen):
         return DataShape(self.seq_len, len(self.vocabulary), self.num_puzzle_identifiers)
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "Manifest":
         if self.grid[0] * self.grid[1] != self.seq_len:
             raise ValueError(f"grid {self.grid} has {self.grid[0] * self.grid[1]} cells, seq_len is {self.seq_len}")
         for name, split in self.splits.items():

