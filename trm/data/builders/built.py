@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
@@ -12,6 +12,7 @@ from trm.data.manifest import Augmentation, NoAugmentation, SplitName
 Task = Literal["sudoku", "maze", "arc"]
 
 
+@runtime_checkable
 class Report(Protocol):
     """Told how far a build is; must be cheap."""
 
