@@ -92,7 +92,7 @@ class TorchGang(Gang):
         padded[: len(tensor)] = tensor
         if not max(counts):
             return tensor
-        parts = self.all_gather(padded).split(max(counts))
+        parts = torch.split(self.all_gather(padded), max(counts))
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
     def gather(self, tensor: Tensor) -> Tensor | None:

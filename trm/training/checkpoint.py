@@ -1,0 +1,218 @@
+"""A checkpoint is a folder that is there whole or not at all: safetensors beside a meta.json that vouches for them.
+
+`meta.json` holds the complete run configuration, the data's shape and content hash, the counters, the versions that wrote it,
+and size and SHA-256 of every other file; its own digest is in it too. Everything is written into a hidden folder beside the
+final one, fsynced and renamed. Reading verifies all of it, and nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from trm.atomic import fsync_file, fsync_folder
+from trm.config import DataShape, Frozen, RunConfig
+from trm.data.plan import Position
+from trm.errors import CheckpointError
+
+FORMAT = "trm-search checkpoint"
+FORMAT_VERSION = 1
+META = "meta.json"
+READABLE_MODE = 0o644
+
+MAY_DIFFER = (
+    "data",
+    "evaluation",
+    "training.epochs",
+    "training.steps",
+    "training.train_flops",
+    "training.eval_every_steps",
+    "training.checkpoint_every_steps",
+    "training.compile",
+)
+"""Paths of the configuration that a continued run may change.
+
+Where the data lies may change: that it is the same data is told by its content hash. So may the run's length (with
+`lr_min_ratio` below 1 the learning rate decays towards the new end from there on), when and how it is scored, and whether the
+network is compiled. Everything else decides what the weights become and must be equal.
+"""
+
+
+class FileInfo(Frozen):
+    """What a file of a checkpoint must be."""
+
+    bytes: int
+    sha256: str
+
+
+class CheckpointMeta(Frozen):
+    """What a checkpoint says of itself."""
+
+    format: str = FORMAT
+    format_version: int = FORMAT_VERSION
+    config: RunConfig
+    """The complete run."""
+    shape: DataShape
+    data_hash: str
+    """Content hash of the data set."""
+    step: int = Field(ge=0)
+    """Optimizer steps made."""
+    train_flops: float = Field(ge=0)
+    """Training FLOPs spent."""
+    position: Position = Position(0, 0)
+    """The batch plan's place in the data."""
+    totals: dict[str, float] = Field(default_factory=dict)
+    """Running sums of the training metrics since the last report."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """What wrote it."""
+    files: dict[str, FileInfo] = Field(default_factory=dict)
+    """Every other file of the folder."""
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of what decides a run's numbers."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
+
+
+def write_checkpoint(folder: str | Path, files: Mapping[str, Mapping[str, Tensor]], meta: CheckpointMeta) -> None:
+    """Makes `folder` a complete and durable checkpoint: killed at any moment, the old folder or the new one is there.
+
+    `files` maps a file name (`model.safetensors`) to its tensors; `meta.files` is filled in here. A checkpoint that already
+    stands at `folder` is moved aside for the instant of the rename.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        infos = {name: _write_tensors(temporary / name, tensors) for name, tensors in files.items()}
+        _write_meta(temporary / META, meta.model_copy(update={"files": infos}))
+        fsync_folder(temporary)
+        _take_name(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_meta(folder: str | Path) -> CheckpointMeta:
+    """What the checkpoint says of itself; CheckpointError when it is missing, torn or of another format."""
+    path = Path(folder) / META
+    try:
+        body = json.loads(path.read_bytes())
+        digest = body.pop("digest")
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"a checkpoint is a folder with {META}, and {path} does not exist", remedy="give the folder of a checkpoint"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}", remedy="give a folder that this user can read") from None
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise _torn(path, "is not whole") from None
+    found = (body.get("format"), body.get("format_version"))
+    if found != (FORMAT, FORMAT_VERSION):
+        raise CheckpointError(
+            f"{path} must be {FORMAT!r} version {FORMAT_VERSION}, but is {found[0]!r} version {found[1]!r}",
+            remedy="read it with the release that wrote it",
+        )
+    if digest != _digest(body):
+        raise _torn(path, f"does not have its digest {digest}")
+    try:
+        return CheckpointMeta.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CheckpointError(f"{path}: {where}: {first['msg']}", remedy="read it with the release that wrote it") from None
+
+
+def read_tensors(folder: str | Path, meta: CheckpointMeta, name: str, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The tensors of one file of a checkpoint, after its size and SHA-256 were compared with `meta`."""
+    path = Path(folder) / name
+    info = meta.files.get(name)
+    if info is None:
+        raise CheckpointError(f"{folder} has no {name}", remedy="give a checkpoint of a run that has one")
+    try:
+        size = path.stat().st_size
+        if size != info.bytes:
+            raise _torn(path, f"must have {info.bytes} bytes, but has {size}")
+        if _sha256(path) != info.sha256:
+            raise _torn(path, f"does not have its SHA-256 {info.sha256[:16]}...")
+        tensors: dict[str, Tensor] = safetensors.torch.load_file(path, device=str(device))
+    except FileNotFoundError:
+        raise _torn(path, "is missing") from None
+    except (OSError, SafetensorError) as error:
+        raise _torn(path, f"cannot be read ({error})") from None
+    return tensors
+
+
+def require_same_run(folder: str | Path, meta: CheckpointMeta, config: RunConfig, shape: DataShape, data_hash: str) -> None:
+    """CheckpointError that names the first key in which the checkpoint is of another run, `MAY_DIFFER` apart."""
+    for key, there, here in (
+        *_differences(meta.config.model_dump(mode="json"), config.model_dump(mode="json")),
+        *_differences(asdict(meta.shape), asdict(shape), "data: "),
+        *_differences({"content hash": meta.data_hash}, {"content hash": data_hash}, "data: "),
+    ):
+        raise CheckpointError(
+            f"a run continues only a checkpoint of its own configuration: {folder} has {key} {there!r}, this run {here!r}",
+            remedy=f"set {key} to {there!r}" if not key.startswith("data: ") else "give the data set it was trained on",
+        )
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    found: list[tuple[str, Any, Any]] = []
+    for name in dict.fromkeys([*there, *here]):
+        path, old, new = prefix + name, there.get(name), here.get(name)
+        if path in MAY_DIFFER or old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += _differences(old, new, f"{path}.")
+        else:
+            found.append((path, old, new))
+    return found
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> FileInfo:
+    safetensors.torch.save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
+    path.chmod(READABLE_MODE)  # the library makes files that only their owner can read
+    fsync_file(path)
+    return FileInfo(bytes=path.stat().st_size, sha256=_sha256(path))
+
+
+def _write_meta(path: Path, meta: CheckpointMeta) -> None:
+    body = meta.model_dump(mode="json")
+    path.write_text(json.dumps({"digest": _digest(body), **body}, indent=1), encoding="utf-8")
+    fsync_file(path)
+
+
+def _take_name(temporary: Path, folder: Path) -> None:
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    temporary.rename(folder)
+    fsync_folder(folder.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _torn(path: Path, problem: str) -> CheckpointError:
+    return CheckpointError(f"a checkpoint's files must be whole: {path} {problem}", remedy="continue from an older checkpoint")

@@ -1,0 +1,197 @@
+"""One whole run, in place or as a worker of a gang: evaluate, save, stop, step, log."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from trm.config import RunConfig
+from trm.data.manifest import Manifest
+from trm.data.split import Split
+from trm.errors import InterruptedRun
+from trm.training.cost import run_cost, total_steps
+from trm.training.gang import SOLO, Gang
+from trm.training.leg import speeds, start_plan, start_state
+from trm.training.loop import train
+from trm.training.reporting import SILENT, Reporter, RunReport
+from trm.training.run_folder import RunFolder
+from trm.training.scoring import Scored, score
+from trm.training.state import TrainingState
+from trm.training.weights import export_weights
+
+EVALUATIONS = 10
+"""Evaluations of a run that does not say when."""
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a run came to."""
+
+    last: RunReport
+    """Its last evaluation."""
+    best: RunReport
+    """Its best one, by exact accuracy, then loss; its weights are in `best/`."""
+    checkpoint: Path
+    """Its last checkpoint."""
+
+
+def fit(
+    config: RunConfig,
+    splits: Mapping[str, Split],
+    manifest: Manifest,
+    *,
+    folder: str | Path,
+    is_resumed: bool = False,
+    gang: Gang = SOLO,
+    reporter: Reporter = SILENT,
+    device: torch.device | str = "cpu",
+) -> RunOutcome:
+    """Trains `config` to its end in `folder`, or goes on there from the newest checkpoint; every worker of a gang calls it.
+
+    A reporter that stops the run gets a checkpoint first, then InterruptedRun is raised. DivergedError and
+    OutOfMemoryError leave the checkpoints made before.
+    """
+    run_folder = RunFolder(folder)
+    steps = run_steps(config, manifest)
+    newest = str(run_folder.newest()) if is_resumed else None
+    clock = _Clock()
+    state = start_state(config, manifest, newest, max_steps=steps, device=device, gang=gang)
+    if gang.is_leader:
+        if is_resumed:
+            run_folder.resume(state.step, config)
+        else:
+            run_folder.start(config)
+    gang.barrier()
+    return _Run(state, splits, manifest, run_folder, reporter, steps, clock).go()
+
+
+def run_steps(config: RunConfig, manifest: Manifest) -> int:
+    """Optimizer steps of the whole run, from whichever length `config` gives."""
+    info = manifest.splits["train"]
+    return total_steps(config, run_cost(config, manifest.shape), groups=info.groups, mean_examples=info.mean_examples)
+
+
+class _Clock:
+    """Where a run's seconds went, those of the processes before a resume included."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.training = self.evaluation = 0.0
+        self.steps = 0
+        """Steps that `training` was spent on."""
+        self.past = {"training": 0.0, "evaluation": 0.0, "other": 0.0}
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of the whole run so far."""
+        other = time.perf_counter() - self.started - self.training - self.evaluation
+        now = {"training": self.training, "evaluation": self.evaluation, "other": other}
+        return {name: self.past[name] + now[name] for name in now}
+
+
+class _Run:
+    """A run on its way; what it scored before is read from its folder, so a resumed run knows its best."""
+
+    def __init__(
+        self,
+        state: TrainingState,
+        splits: Mapping[str, Split],
+        manifest: Manifest,
+        folder: RunFolder,
+        reporter: Reporter,
+        steps: int,
+        clock: _Clock,
+    ) -> None:
+        self.state, self.splits, self.manifest, self.folder, self.reporter = state, splits, manifest, folder, reporter
+        self.steps, self.clock = steps, clock
+        self.plan = start_plan(state, splits["train"], manifest)
+        training = state.config.training
+        self.eval_every = training.eval_every_steps or -(-steps // EVALUATIONS)
+        self.save_every = training.checkpoint_every_steps or self.eval_every
+        self.reports = [RunReport(**row) for row in folder.rows()]
+        self.saved_at = state.step
+        self.window_steps, self.window_seconds = 0, 0.0
+        if self.reports:
+            clock.past = dict(self.reports[-1].seconds)
+
+    def go(self) -> RunOutcome:
+        """From the state's step to the end."""
+        is_stopped = False
+        while True:
+            step = self.state.step
+            is_end = step >= self.steps
+
+            # evaluate
+            is_due = is_end or (step > 0 and step % self.eval_every == 0)
+            if is_due and not is_stopped and step not in [report.step for report in self.reports[-1:]]:
+                is_stopped = self._evaluate()
+
+            # save
+            if step != self.saved_at and (is_end or is_stopped or step % self.save_every == 0):
+                self._save()
+
+            # stop
+            if is_stopped:
+                raise InterruptedRun(f"stopped at step {step} of {self.steps}; {self.folder.path} can be resumed")
+            if is_end:
+                return RunOutcome(self.reports[-1], self._best(), self.folder.checkpoint(step))
+
+            # step and log, up to where something is due
+            upcoming = min((step // every + 1) * every for every in (self.eval_every, self.save_every))
+            trained = train(self.state, self.plan, until_steps=min(upcoming, self.steps), reporter=self.reporter)
+            self._count(self.state.step - step, trained.seconds)
+            is_stopped = trained.is_interrupted
+
+    def _evaluate(self) -> bool:
+        """Scores the state and writes it down; True when the reporter stopped that."""
+        try:
+            scored = score(self.state, self.splits["validation"], self.manifest, self.reporter)
+        except InterruptedRun:
+            return True
+        self.clock.evaluation += scored.seconds
+        report = self._report(scored)
+        self.reports.append(report)
+        if self.state.gang.is_leader:
+            if report.is_best:
+                export_weights(self.state, self.folder.best)
+                self.folder.write_best(report)
+            self.folder.append(report)
+            self.reporter.on_report(report)
+        return False
+
+    def _report(self, scored: Scored) -> RunReport:
+        state, metrics = self.state, dict(scored.evaluation.metrics)
+        training = state.metrics.take_report() | speeds(state, self.window_steps, self.window_seconds)
+        self.window_steps, self.window_seconds = 0, 0.0
+        left = self.steps - state.step
+        pace = self.clock.training / self.clock.steps if self.clock.steps else 0.0
+        return RunReport(
+            step=state.step,
+            total_steps=self.steps,
+            train_flops=state.train_flops,
+            validation=metrics,
+            training=training,
+            seconds=self.clock.seconds(),
+            seconds_left=left * pace + -(-left // self.eval_every) * scored.seconds,
+            is_best=all(_rank(metrics) > _rank(earlier.validation) for earlier in self.reports if earlier.is_best),
+        )
+
+    def _save(self) -> None:
+        self.state.save(self.folder.checkpoint(self.state.step))
+        self.saved_at = self.state.step
+        if self.state.gang.is_leader:
+            self.folder.prune(self._best().step if self.reports else -1)
+
+    def _best(self) -> RunReport:
+        return [report for report in self.reports if report.is_best][-1]
+
+    def _count(self, steps: int, seconds: float) -> None:
+        self.clock.training += seconds
+        self.clock.steps += steps
+        self.window_steps += steps
+        self.window_seconds += seconds
+
+
+def _rank(validation: Mapping[str, float]) -> tuple[float, float]:
+    return validation["exact_accuracy"], -validation["loss"]

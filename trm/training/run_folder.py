@@ -1,0 +1,100 @@
+"""The folder of one run: its checkpoints, a line an evaluation, and the best weights.
+
+config.yaml                 the complete run configuration
+metrics.jsonl               a line an evaluation, in order of steps
+checkpoints/step-00001234/  the last `KEPT` checkpoints, and that of the best evaluation
+best/                       config.yaml, model.safetensors, report.json: the best evaluation's weights
+"""
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trm.atomic import write_bytes_atomic, write_text_atomic
+from trm.config import RunConfig
+from trm.config_files import dump_yaml
+from trm.errors import CheckpointError
+from trm.training.reporting import RunReport
+from trm.training.weights import CONFIG_FILE
+
+KEPT = 2
+"""Newest checkpoints that stay: should the last turn out unreadable, there is one before it."""
+METRICS_FILE = "metrics.jsonl"
+REPORT_FILE = "report.json"
+
+
+class RunFolder:
+    """Reads and writes the folder; one process at a time, the leader of the run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.best = self.path / "best"
+        self._metrics = self.path / METRICS_FILE
+
+    def checkpoint(self, step: int) -> Path:
+        """Where the checkpoint of `step` lies."""
+        return self.path / "checkpoints" / f"step-{step:08d}"
+
+    def checkpoints(self) -> list[Path]:
+        """All checkpoints, the newest last."""
+        return sorted((self.path / "checkpoints").glob("step-*"), key=step_of)
+
+    def newest(self) -> Path:
+        """The checkpoint to continue from; CheckpointError when there is none."""
+        if not (found := self.checkpoints()):
+            raise CheckpointError(f"a run is continued from a checkpoint, and {self.path} has none", remedy="start it anew")
+        return found[-1]
+
+    def start(self, config: RunConfig) -> None:
+        """A new run begins here; CheckpointError when one did already."""
+        if self.checkpoints() or self._metrics.exists():
+            raise CheckpointError(f"a run needs a folder of its own, and {self.path} holds one", remedy="resume it or name another")
+        (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        dump_yaml(self.path / CONFIG_FILE, config.model_dump(mode="json"))
+
+    def resume(self, step: int, config: RunConfig) -> None:
+        """The run goes on from `step`: what was written later, and what a killed process left half done, goes."""
+        for left in (self.path / "checkpoints").glob(".*"):
+            shutil.rmtree(left)
+        for later in self.checkpoints():
+            if step_of(later) > step:
+                shutil.rmtree(later)
+        kept = [line for line in self.rows() if line["step"] <= step]
+        write_bytes_atomic(self._metrics, b"".join(_line(row) for row in kept))
+        dump_yaml(self.path / CONFIG_FILE, config.model_dump(mode="json"))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The evaluations so far; a last line that was cut off is none."""
+        if not self._metrics.exists():
+            return []
+        whole = self._metrics.read_bytes().split(b"\n")[:-1]
+        return [json.loads(line) for line in whole]
+
+    def append(self, report: RunReport) -> None:
+        """Adds an evaluation, durably."""
+        with self._metrics.open("ab") as file:
+            file.write(_line(asdict(report)))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_best(self, report: RunReport) -> None:
+        """The report beside the exported best weights."""
+        write_text_atomic(self.best / REPORT_FILE, json.dumps(asdict(report), indent=1))
+
+    def prune(self, best_step: int) -> None:
+        """Deletes all checkpoints but the newest and that of `best_step`."""
+        for old in self.checkpoints()[:-KEPT]:
+            if step_of(old) != best_step:
+                shutil.rmtree(old)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step in a checkpoint folder's name."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return (json.dumps(row) + "\n").encode()

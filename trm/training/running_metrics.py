@@ -1,0 +1,64 @@
+"""Training metrics as sums that stay on the device until somebody wants to see them."""
+
+import math
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from trm.losses import Losses
+from trm.training.gang import Gang
+
+ROW_SUMS = ("rows", "loss", "lm_loss", "q_halt_loss", "q_continue_loss", "grad_norm")
+"""Summed over all rows of the batch (`grad_norm`: over steps, times the batch)."""
+HALTED_SUMS = ("halted", "cell_accuracy", "exact_accuracy", "q_halt_accuracy", "mean_halting_step")
+"""Summed over the rows that halted at their step."""
+NAMES = ROW_SUMS + HALTED_SUMS
+
+
+class RunningMetrics:
+    """Sums since the last report: new ones wait on the device (the last place is the wish to stop), `flush` fetches them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.pending = torch.zeros(len(NAMES) + 1, dtype=torch.float64, device=device)
+        self.totals = dict.fromkeys(NAMES, 0.0)
+
+    @torch.no_grad()
+    def add(self, losses: Losses, q_halt: Tensor, halted: Bool[Tensor, " batch"], steps: Tensor, grad_norm: Tensor) -> None:
+        """Counts one step of this worker's rows; nothing waits for the device."""
+        rows = len(halted)
+        continues = torch.zeros_like(losses.lm) if losses.q_continue is None else losses.q_continue
+        batch = torch.stack(
+            [part.detach().double() for part in (losses.total, losses.lm, losses.q_halt, continues, grad_norm * rows)]
+        )
+        each = torch.stack(
+            (
+                torch.ones_like(halted, dtype=torch.float64),
+                losses.correct_cells.double() / losses.labelled_cells.clamp(min=1),
+                losses.is_exact.double(),
+                ((q_halt >= 0) == losses.is_exact).double(),
+                steps.double(),
+            )
+        )
+        self.pending[0] += rows
+        self.pending[1 : len(ROW_SUMS)] += batch
+        self.pending[len(ROW_SUMS) : -1] += each @ halted.double()
+
+    def flush(self, gang: Gang, wants_stop: bool = False) -> tuple[float, bool]:
+        """Moves what is pending on all workers into `totals`; every worker must call it at the same step.
+
+        Gives the mean loss a row since the last flush, and whether any worker wants to stop: the same on all.
+        """
+        self.pending[-1] = wants_stop
+        *sums, stops = gang.all_reduce_sum(self.pending).tolist()
+        self.pending.zero_()
+        for name, value in zip(NAMES, sums, strict=True):
+            self.totals[name] += value
+        return sums[1] / sums[0] if sums[0] else math.nan, stops > 0
+
+    def take_report(self) -> dict[str, float]:
+        """Means since the last report, over rows and over halted rows; the sums start anew. Call `flush` before."""
+        totals, self.totals = self.totals, dict.fromkeys(NAMES, 0.0)
+        means = {name: totals[name] / totals["rows"] for name in ROW_SUMS[1:] if totals[name]}
+        means |= {name: totals[name] / totals["halted"] for name in HALTED_SUMS[1:] if totals["halted"]}
+        return means

@@ -1,0 +1,70 @@
+"""Scoring a state on a split: with the weights that will be exported, on the same puzzles for every trial."""
+
+import time
+from dataclasses import dataclass
+
+from trm.config import RunConfig
+from trm.data.manifest import Manifest
+from trm.data.plan import EvaluationPlan
+from trm.data.split import Split
+from trm.errors import DivergedError, InterruptedRun
+from trm.evaluation.evaluate import Evaluation, evaluate
+from trm.training.failures import memory_failures
+from trm.training.gang import SOLO, Gang
+from trm.training.reporting import SILENT, Reporter
+from trm.training.state import TrainingState
+
+SUBSET_SEED = 0
+"""Chooses the validation subset: the same for all trials, whatever their own seeds."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An evaluation and what it took."""
+
+    evaluation: Evaluation
+    seconds: float
+
+
+def evaluation_plan(
+    config: RunConfig, split: Split, manifest: Manifest, *, max_examples: int | None, gang: Gang = SOLO
+) -> EvaluationPlan:
+    """The batches of `split` to score; `max_examples` (`config.evaluation.max_examples`, or None for all) is a fixed subset."""
+    return EvaluationPlan(
+        split,
+        manifest,
+        batch_size=config.evaluation.batch_size or config.training.global_batch_size,
+        max_examples=max_examples,
+        seed=SUBSET_SEED,
+        rank=gang.rank,
+        world_size=gang.world_size,
+    )
+
+
+def score(state: TrainingState, split: Split, manifest: Manifest, reporter: Reporter = SILENT) -> Scored:
+    """The evaluation of `state` on its subset of `split`, with the average swapped in; every worker of a gang calls it.
+
+    Raises DivergedError when the loss is not finite, OutOfMemoryError, and InterruptedRun when the reporter stops it.
+    """
+    start, config = time.perf_counter(), state.config
+    plan = evaluation_plan(config, split, manifest, max_examples=config.evaluation.max_examples, gang=state.gang)
+
+    def on_batch(done: int, total: int) -> None:
+        if reporter.on_evaluation(done, total) and state.gang.world_size == 1:
+            raise InterruptedRun(f"stopped in the evaluation at step {state.step}")
+
+    with memory_failures(), state.averaged():
+        evaluation = evaluate(
+            state.model,
+            state.table,
+            plan,
+            manifest=manifest,
+            config=config,
+            device=state.device,
+            gang=state.gang,
+            progress=on_batch,
+        )
+    loss = evaluation.metrics["loss"]
+    if not abs(loss) < float("inf"):
+        raise DivergedError(f"the validation loss is {loss} at step {state.step}, no finite number any more")
+    return Scored(evaluation, time.perf_counter() - start)

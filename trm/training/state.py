@@ -1,0 +1,221 @@
+"""Everything that a run is between two steps, and how it goes to a checkpoint and comes back bit for bit."""
+
+import shutil
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trm.config import DataShape, RunConfig
+from trm.data.plan import Position
+from trm.errors import CheckpointError, ResourceError
+from trm.models.devices import forward_dtype, weight_dtype
+from trm.models.halting import Carry, initial_carry
+from trm.models.puzzle_embedding import PuzzleEmbedding
+from trm.models.trm import Latents, TinyRecursiveModel
+from trm.optim.adam_atan2 import AdamATan2
+from trm.optim.averaging import WeightAverage
+from trm.optim.sign_sgd import SignSGD
+from trm.training.checkpoint import (
+    CheckpointMeta,
+    installed_versions,
+    read_meta,
+    read_tensors,
+    require_same_run,
+    write_checkpoint,
+)
+from trm.training.cost import run_cost
+from trm.training.gang import SOLO, Gang
+from trm.training.running_metrics import RunningMetrics
+
+MODEL_FILE = "model.safetensors"
+"""The weights as trained, buffers included."""
+AVERAGE_FILE = "average.safetensors"
+"""Their average; absent without `optim.ema`."""
+STATE_FILE = "state.safetensors"
+"""The optimizers' state, the carry in the order of global slots, the puzzle embedding."""
+TABLE_KEY = "puzzle_embedding"
+CARRY = "carry."
+OPTIMIZER = "optimizer."
+
+
+class TrainingState:
+    """A run between two steps: weights, average, optimizers, carry, place in the data, counters, running metrics.
+
+    Nothing here draws from a random generator after the start: data, augmentation and exploration are functions of
+    (seed, step, slot), so the step counter is their random state.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        shape: DataShape,
+        *,
+        data_hash: str = "",
+        max_steps: int,
+        device: torch.device | str = "cpu",
+        gang: Gang = SOLO,
+    ) -> None:
+        """A run before its first step, on `device`, with this worker's share of the slots.
+
+        `max_steps` is what the learning rate decays against; `data_hash` the manifest's content hash.
+        """
+        _require_divisible(config.training.global_batch_size, gang.world_size)
+        self.config, self.shape, self.data_hash, self.max_steps = config, shape, data_hash, max_steps
+        self.device, self.gang = torch.device(device), gang
+        dtype = forward_dtype(config.model, self.device)
+        generator = torch.Generator().manual_seed(config.seed)
+        self.model = TinyRecursiveModel(config.model, shape, dtype=dtype, generator=generator).to(self.device)
+        if config.training.compile:
+            compile_in_place(self.model, self.device)
+        self.network: nn.Module = gang.wrap(self.model)
+        """The model as it is trained: in a gang its backward pass sums the gradients of all workers."""
+        self._build_optimizers(weight_dtype(dtype))
+        local_batch = config.training.global_batch_size // gang.world_size
+        self.carry: Carry = initial_carry(self.model, local_batch, shape.seq_len, self.device)
+        self.step_flops = run_cost(config, shape).step_flops
+        self.step = 0
+        self.position = Position(0, 0)
+        self.metrics = RunningMetrics(self.device)
+
+    def _build_optimizers(self, dtype: torch.dtype) -> None:
+        optim = self.config.optim
+        self.optimizer = AdamATan2(
+            self.model.parameters(), lr=optim.lr, betas=(optim.beta1, optim.beta2), weight_decay=optim.weight_decay
+        )
+        self.average: WeightAverage | None = None
+        if optim.ema:
+            self.average = WeightAverage(self.model.named_parameters(), rate=optim.ema_rate, warmup=optim.ema_warmup)
+        self.table: PuzzleEmbedding | None = None
+        self.table_optimizer: SignSGD | None = None
+        if self.config.model.puzzle_ndim:
+            self.table = PuzzleEmbedding(self.config.model, self.shape, dtype=dtype).to(self.device)
+            self.table_optimizer = SignSGD(self.table.weight, lr=optim.puzzle_emb_lr, weight_decay=optim.puzzle_emb_weight_decay)
+
+    @property
+    def train_flops(self) -> float:
+        """Training FLOPs spent since the run's start, of all workers together."""
+        return self.step * self.step_flops
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within it the model holds the weights that are evaluated and exported: their average, if there is one."""
+        return nullcontext() if self.average is None else self.average.swapped_in()
+
+    def save(self, folder: str | Path) -> None:
+        """Makes `folder` a durable checkpoint; every worker of a gang must call it, the leader writes.
+
+        The sums of the running metrics must have been flushed (`train` returns with them flushed).
+        """
+        carry = {name: self.gang.gather(value) for name, value in _carry_tensors(self.carry).items()}
+        if self.gang.is_leader:
+            meta = CheckpointMeta(
+                config=self.config,
+                shape=self.shape,
+                data_hash=self.data_hash,
+                step=self.step,
+                train_flops=self.train_flops,
+                position=self.position,
+                totals=self.metrics.totals,
+                versions=installed_versions(),
+            )
+            write_checkpoint(folder, self._files({name: value for name, value in carry.items() if value is not None}), meta)
+        self.gang.barrier()
+
+    def _files(self, carry: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        files: dict[str, dict[str, Tensor]] = {MODEL_FILE: dict(self.model.state_dict())}
+        if self.average is not None:
+            files[AVERAGE_FILE] = dict(self.average.average)
+        files[STATE_FILE] = {CARRY + name: value for name, value in carry.items()} | self._optimizer_tensors()
+        if self.table is not None:
+            files[STATE_FILE][TABLE_KEY] = self.table.weight
+        return files
+
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{OPTIMIZER}{name}.{key}": value
+            for name, parameter in self.model.named_parameters()
+            for key, value in self.optimizer.state[parameter].items()
+        }
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        config: RunConfig,
+        shape: DataShape,
+        *,
+        data_hash: str = "",
+        max_steps: int,
+        device: torch.device | str = "cpu",
+        gang: Gang = SOLO,
+    ) -> "TrainingState":
+        """The run as `save` left it, on any device and with any number of workers.
+
+        CheckpointError when the folder is torn or of another run (see `checkpoint.MAY_DIFFER`).
+        """
+        meta = read_meta(folder)
+        require_same_run(folder, meta, config, shape, data_hash)
+        state = cls(config, shape, data_hash=data_hash, max_steps=max_steps, device=device, gang=gang)
+        tensors = {name: read_tensors(folder, meta, name) for name in meta.files}
+        try:
+            state._restore(tensors)
+        except (KeyError, RuntimeError, AssertionError) as error:
+            raise CheckpointError(
+                f"a checkpoint must hold every tensor of its configuration: {folder}: {error}",
+                remedy="read it with the release that wrote it",
+            ) from error
+        state.step, state.position = meta.step, meta.position
+        state.metrics.totals |= meta.totals
+        return state
+
+    def _restore(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        self.model.load_state_dict(tensors[MODEL_FILE])
+        if self.average is not None:
+            self.average.load(tensors[AVERAGE_FILE])
+        saved = tensors[STATE_FILE]
+        if self.table is not None:
+            self.table.weight.copy_(saved[TABLE_KEY])
+        for name, parameter in self.model.named_parameters():
+            prefix = f"{OPTIMIZER}{name}."
+            values = {key.removeprefix(prefix): value for key, value in saved.items() if key.startswith(prefix)}
+            self.optimizer.state[parameter] = {
+                key: value.clone() if key == "step" else value.to(parameter, copy=True) for key, value in values.items()
+            }
+        share = self.gang.share(self.config.training.global_batch_size)
+        self.carry = _carry_from(saved, share, self.device, self.model.dtype)
+
+
+def compile_in_place(model: nn.Module, device: torch.device) -> None:
+    """Has `model` compiled at its next call; ResourceError where there is nothing to compile with.
+
+    In a process that trained another network before, the compiler's memory of it is dropped first: it gives up, silently,
+    after a few shapes.
+    """
+    if device.type == "cpu" and not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        raise ResourceError(
+            "training.compile on a CPU needs a C++ compiler, and none of c++, g++, clang++ is there",
+            remedy="install one or set training.compile: false",
+        )
+    torch._dynamo.reset()
+    model.compile(dynamic=False)
+
+
+def _require_divisible(global_batch_size: int, workers: int) -> None:
+    below = global_batch_size // workers * workers
+    if below != global_batch_size:
+        tries = f"{below} or {below + workers}" if below else str(workers)
+        raise ResourceError(f"global batch {global_batch_size} must divide by {workers} workers", remedy=f"try {tries}")
+
+
+def _carry_tensors(carry: Carry) -> dict[str, Tensor]:
+    tensors = {field.name: getattr(carry, field.name) for field in fields(Carry) if field.name != "latents"}
+    return {**carry.latents._asdict(), **tensors}
+
+
+def _carry_from(saved: Mapping[str, Tensor], share: slice, device: torch.device, dtype: torch.dtype) -> Carry:
+    names = [field.name for field in fields(Carry) if field.name != "latents"]
+    latents = Latents(*(saved[CARRY + name][share].to(device, dtype, copy=True) for name in Latents._fields))
+    return Carry(latents=latents, **{name: saved[CARRY + name][share].to(device, copy=True) for name in names})
