@@ -15,7 +15,8 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
-install_import_hook("trm", "beartype.beartype")  # stays for the whole run: modules are imported by the tests, later
+# An int will do for a float, as mypy has it. The hook stays for the whole run: the tests import the modules later.
+install_import_hook("trm", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 settings.register_profile("trm", deadline=None, derandomize=True, max_examples=50, print_blob=True)
 settings.load_profile("trm")
 

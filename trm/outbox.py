@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from pydantic import ValidationError
 
@@ -40,6 +40,7 @@ def cause_of(error: BaseException) -> str:
     return redacted(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"[:300])
 
 
+@runtime_checkable
 class Store(Protocol):
     """Where runs are kept. Every call may be repeated after a failure, and must then change nothing that was done already."""
 

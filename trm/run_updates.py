@@ -32,7 +32,7 @@ class Point:
     """Unix seconds, from the event."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunUpdate:
     """What is to be added to one run: a trial's, or the sweep's own (`trial` is SWEEP)."""
 
@@ -45,23 +45,25 @@ class RunUpdate:
     tags: dict[str, str] = field(default_factory=dict)
     status: RunStatus | None = None
 
-    def add(self, later: "RunUpdate") -> None:
-        """Take in a later update of the same run."""
-        self.at = later.at
-        self.params |= later.params
-        self.points += later.points
-        self.tags |= later.tags
-        self.status = later.status or self.status
+    def followed_by(self, later: "RunUpdate") -> "RunUpdate":
+        """This and a later update of the same run, as one."""
+        return RunUpdate(
+            self.trial,
+            later.at,
+            self.since,
+            self.params | later.params,
+            self.points + later.points,
+            self.tags | later.tags,
+            later.status or self.status,
+        )
 
 
 def merged(updates: Iterable[RunUpdate]) -> list[RunUpdate]:
     """One update a run, the sweep's own first: what a store is asked to do after it fell behind."""
     by_run: dict[int | None, RunUpdate] = {}
     for update in updates:
-        if update.trial in by_run:
-            by_run[update.trial].add(update)
-        else:
-            by_run[update.trial] = update
+        earlier = by_run.get(update.trial)
+        by_run[update.trial] = update if earlier is None else earlier.followed_by(update)
     return sorted(by_run.values(), key=lambda update: -1 if update.trial is None else update.trial)
 
 
@@ -155,8 +157,8 @@ class Translator:
             "overhead_seconds": event.overhead_seconds,
         }
         tags = {"trm.attempt": str(event.attempt), "trm.checkpoint": event.checkpoint or "", "trm.error": event.error or ""}
-        trial = RunUpdate(event.trial, event.at, event.at, tags={key: value for key, value in tags.items() if value})
-        trial.points = _points({**event.metrics, **own}, event.steps, event.at)
+        points = _points({**event.metrics, **own}, event.steps, event.at)
+        trial = RunUpdate(event.trial, event.at, event.at, points=points, tags={key: value for key, value in tags.items() if value})
         sweep = {"sweep.train_flops": sum(self._flops_of_trial.values())}
         value = event.objective
         if value is not None and math.isfinite(value):
@@ -173,7 +175,7 @@ class Translator:
         if self._best_rank is not None and event.rank > self._best_rank:
             return [trial]
         self._best_rank = event.rank
-        return [trial, RunUpdate(SWEEP, event.at, event.at, points=list(points), tags={"trm.best_trial": str(event.trial)})]
+        return [trial, RunUpdate(SWEEP, event.at, event.at, points=points, tags={"trm.best_trial": str(event.trial)})]
 
 
 def _points(values: Mapping[str, float | None], step: int, at: float) -> list[Point]:

@@ -1,0 +1,273 @@
+"""The journal's events become run updates, and an outbox gives them to a store once, whatever the store does."""
+
+import json
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trm import outbox
+from trm.outbox import JournalTail, Outbox, OutboxState, redacted
+from trm.run_updates import STATUS_OF_TRIAL, SWEEP, RunUpdate, Translator, merged
+from trm.search.events import EVENT, Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, Reported, SweepEnded, SweepStarted
+
+
+def started(name: str = "s-1") -> SweepStarted:
+    return SweepStarted(name=name, seed=1, space_digest="d", versions={"torch": "2.13"}, at=100.0)
+
+
+def asked(trial: int) -> Asked:
+    return Asked(
+        trial=trial,
+        params={"optim.lr": 1e-3 * (trial + 1), "model.mlp_t": True},
+        source="sampler",
+        digest=f"digest{trial}",
+        seed=7,
+        max_steps=100,
+        step_flops=2e9,
+        params_count=1000,
+        at=101.0 + trial,
+    )
+
+
+def leg(trial: int, rung: int, objective: float) -> list[Event]:
+    at, steps = 110.0 + 10 * trial + rung, 50 * (rung + 1)
+    return [
+        LegStarted(trial=trial, rung=rung, attempt=0, until_steps=steps, from_checkpoint=None, at=at),
+        LegEnded(
+            trial=trial,
+            rung=rung,
+            attempt=0,
+            status="completed",
+            objective=objective,
+            standard_error=0.01,
+            loss=1.5,
+            metrics={"exact_accuracy": objective, "examples": 64.0},
+            steps=steps,
+            train_flops=steps * 2e9,
+            train_seconds=3.0,
+            checkpoint=f"trials/{trial:04d}/step-{steps}",
+            at=at + 0.5,
+        ),
+    ]
+
+
+def decided(trial: int, rung: int, status: str) -> Decided:
+    return Decided.model_validate({"trial": trial, "rung": rung, "status": status, "reason": "why", "at": 150.0 + trial})
+
+
+def whole_sweep() -> list[Event]:
+    return [
+        started(),
+        DriverStarted(driver="host:1", fence=1, slots=2, at=100.5),
+        asked(0),
+        asked(1),
+        *leg(0, 0, 0.25),
+        decided(0, 0, "paused"),
+        *leg(1, 0, 0.75),
+        *leg(1, 1, 0.9),
+        decided(1, 1, "finished"),
+        decided(0, 0, "stopped"),
+        Reported(trial=1, rank=1, validation={"exact_accuracy": 0.91}, test={"exact_accuracy": 0.89}, at=190.0),
+        SweepEnded(reason="all trials are done", at=200.0),
+    ]
+
+
+def append(journal: Path, events: list[Event]) -> None:
+    with journal.open("a") as file:
+        for event in events:
+            file.write(json.dumps({"n": 0, "crc": 0, "event": EVENT.dump_python(event, mode="json")}) + "\n")
+
+
+@dataclass
+class MemoryStore:
+    """Keeps what it is sent as MLflow does: equal points are one, a later status replaces. Calls fail as `failures` says."""
+
+    failures: list[str] = field(default_factory=list)
+    points: set[tuple[int | None, str, float, int, float]] = field(default_factory=set)
+    values: dict[tuple[int | None, str], str] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+
+    def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
+        failure = self.failures.pop(0) if self.failures else "none"
+        if failure == "before":
+            raise ConnectionError("the store is away")
+        for update in updates:
+            self.points |= {(update.trial, p.key, p.value, p.step, p.at) for p in update.points}
+            self.values |= {(update.trial, key): value for key, value in (update.params | update.tags).items()}
+            if update.status:
+                self.values[update.trial, "status"] = update.status
+        if failure == "after":
+            raise TimeoutError("the answer was lost")
+
+    def upload(self, file: Path, folder: str) -> None:
+        self.files.append(f"{folder}/{file.name}")
+
+
+def make(folder: Path, store: MemoryStore, said: list[tuple[str, str]], is_driven: bool = True) -> Outbox:
+    state = OutboxState.load(folder, "sqlite:///x.db", "s", "max")
+    return Outbox(folder, store, state, lambda kind, text: said.append((kind, text)), is_driven=is_driven)
+
+
+def test_a_sweep_becomes_one_parent_and_one_child_a_trial(tmp_path: Path) -> None:
+    append(tmp_path / "journal.jsonl", whole_sweep())
+    store = MemoryStore()
+    assert make(tmp_path, store, []).finish(deadline=0.0)
+    assert {trial for trial, *_ in store.points} == {SWEEP, 0, 1}
+    assert store.values[1, "optim.lr"] == "0.002"
+    assert store.values[1, "model.mlp_t"] == "True"
+    assert (store.values[0, "status"], store.values[0, "trm.status"]) == ("KILLED", "stopped")
+    assert (store.values[1, "status"], store.values[1, "trm.status"]) == ("FINISHED", "finished")
+    assert (store.values[SWEEP, "status"], store.values[SWEEP, "trm.best_trial"]) == ("FINISHED", "1")
+    curve = sorted((step, value) for trial, key, value, step, _ in store.points if (trial, key) == (1, "objective"))
+    assert curve == [(50, 0.75), (100, 0.9)]
+    best = sorted((step, value) for trial, key, value, step, _ in store.points if (trial, key) == (SWEEP, "sweep.best_objective"))
+    assert best == [(1, 0.25), (2, 0.75), (3, 0.9)]
+    spent = max(value for trial, key, value, *_ in store.points if (trial, key) == (SWEEP, "sweep.train_flops"))
+    assert spent == 50 * 2e9 + 100 * 2e9
+    assert (1, "test/exact_accuracy", 0.89, 0, 190.0) in store.points
+
+
+def test_every_trial_status_has_a_run_status() -> None:
+    for status, expected in STATUS_OF_TRIAL.items():
+        assert Translator().updates(decided(3, 0, status))[0].status == expected
+
+
+def test_best_follows_the_mode() -> None:
+    translator = Translator("min")
+    values = [p.value for o in (0.5, 0.9, 0.1) for u in translator.updates(leg(0, 0, o)[1]) for p in u.points if "best" in p.key]
+    assert values == [0.5, 0.5, 0.1]
+
+
+@given(
+    st.lists(st.sampled_from(["none", "before", "after"]), max_size=12),
+    st.lists(st.integers(0, len(whole_sweep())), max_size=4),
+    st.integers(1, 5),
+)
+def test_whatever_fails_the_store_ends_with_the_same(
+    tmp_path_factory: pytest.TempPathFactory, failures: list[str], restarts: list[int], at_a_time: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, "RETRY_SECONDS", (0.0,))
+        patch.setattr(outbox, "EVENTS_AT_A_TIME", at_a_time)
+        plain_folder, folder = tmp_path_factory.mktemp("plain"), tmp_path_factory.mktemp("failing")
+        plain, failing = MemoryStore(), MemoryStore(failures)
+        append(plain_folder / "journal.jsonl", whole_sweep())
+        make(plain_folder, plain, []).finish(deadline=0.0)
+        events = whole_sweep()
+        cuts = sorted({0, *restarts, len(events)})
+        for start, end in pairwise(cuts):  # a new writer each time, as after a kill
+            append(folder / "journal.jsonl", events[start:end])
+            make(folder, failing, []).forward()
+        last = make(folder, failing, [])
+        for _ in range(200):
+            if last.forward():
+                break
+        assert last.waiting == 0
+        last.finish(deadline=0.0)
+        assert failing.points == plain.points
+        assert failing.values == plain.values
+
+
+def test_a_failure_and_its_end_are_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "RETRY_SECONDS", (0.0,))
+    append(tmp_path / "journal.jsonl", whole_sweep())
+    said: list[tuple[str, str]] = []
+    following = make(tmp_path, MemoryStore(["before", "before", "after"]), said)
+    following.forward()
+    assert said == [("problem", "ConnectionError: the store is away"), ("recovered", "after 3 failures")]
+
+
+def test_nothing_is_tried_again_before_its_time(tmp_path: Path) -> None:
+    append(tmp_path / "journal.jsonl", whole_sweep())
+    store = MemoryStore(["before"] * 9)
+    following = make(tmp_path, store, [])
+    for _ in range(50):
+        assert not following.forward()
+    assert len(store.failures) == 8
+    assert following.waiting == len(whole_sweep())
+
+
+def test_a_dead_store_does_not_hold_up_the_exit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "LAST_TRY_SECONDS", 0.05)
+    append(tmp_path / "journal.jsonl", whole_sweep())
+    following = make(tmp_path, MemoryStore(["before"] * 99), [])
+    following.forward()
+    assert not following.finish(deadline=1e18)
+
+
+def test_an_interrupted_sweep_is_killed_and_runs_again_after_a_resume(tmp_path: Path) -> None:
+    append(tmp_path / "journal.jsonl", [started(), asked(0), *leg(0, 0, 0.5)[:1]])
+    store = MemoryStore()
+    make(tmp_path, store, []).finish(deadline=0.0)
+    assert (store.values[SWEEP, "status"], store.values[SWEEP, "trm.status"]) == ("KILLED", "interrupted")
+    assert (store.values[0, "status"], store.values[0, "trm.status"]) == ("KILLED", "interrupted")
+    make(tmp_path, store, []).forward()
+    assert (store.values[SWEEP, "status"], store.values[0, "status"]) == ("RUNNING", "RUNNING")
+
+
+def test_files_go_out_once_and_again_when_they_changed(tmp_path: Path) -> None:
+    append(tmp_path / "journal.jsonl", whole_sweep())
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "config.yaml").write_text("seed: 1\n")
+    (tmp_path / "leaderboard.json").write_text("{}")
+    store = MemoryStore()
+    for _ in range(2):
+        make(tmp_path, store, []).finish(deadline=0.0)
+    assert store.files == ["/leaderboard.json", "/journal.jsonl", "best/config.yaml"]
+    (tmp_path / "leaderboard.json").write_text('{"best": 1}')
+    make(tmp_path, store, []).finish(deadline=0.0)
+    assert store.files[3:] == ["/leaderboard.json"]
+
+
+def test_another_store_starts_from_the_beginning(tmp_path: Path) -> None:
+    state = OutboxState.load(tmp_path, "http://a", "s", "max")
+    state.sent = 5
+    state.save(tmp_path)
+    assert OutboxState.load(tmp_path, "http://a", "s", "max").sent == 5
+    assert OutboxState.load(tmp_path, "http://b", "s", "max").sent == 0
+    (tmp_path / "tracking.json").write_text("{torn")
+    assert OutboxState.load(tmp_path, "http://a", "s", "max").sent == 0
+
+
+def test_a_torn_line_is_left_until_it_is_whole(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    tail = JournalTail(journal)
+    assert tail.read() == []
+    append(journal, [started()])
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + whole[:40])
+    assert tail.read() == [started()]
+    assert tail.read() == []
+    journal.write_bytes(whole + whole)
+    assert tail.read() == [started()]
+
+
+@given(st.permutations(range(6)))
+def test_merging_keeps_every_point_and_the_last_word(order: list[int]) -> None:
+    updates = [RunUpdate(trial, at, at, tags={"at": str(at)}) for at, trial in enumerate(n % 3 for n in order)]
+    together = merged(updates)
+    assert [update.trial for update in together] == [0, 1, 2]
+    for update in together:
+        last = max(u.at for u in updates if u.trial == update.trial)
+        assert (update.tags["at"], update.at) == (str(last), last)
+        assert update.since == min(u.at for u in updates if u.trial == update.trial)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("postgresql://me:pw@db:5432/x", "postgresql://***@db:5432/x"),
+        ("see https://token@h/a and s3://k:s@b/c", "see https://***@h/a and s3://***@b/c"),
+        ("https://h/p?X-Amz-Signature=abc&x=1", "https://h/p?X-Amz-Signature=***&x=1"),
+        ("mysql://u:p%40@w@h/d", "mysql://***@h/d"),
+        ("sqlite:////a/b@c/mlflow.db", "sqlite:////a/b@c/mlflow.db"),
+        ("mail me@here", "mail me@here"),
+    ],
+)
+def test_addresses_lose_their_secrets(text: str, clean: str) -> None:
+    assert redacted(text) == clean
+    assert redacted(clean) == clean
