@@ -1,5 +1,7 @@
 """One leg of a trial: from a checkpoint, or from the start, to a step; scored; made durable."""
 
+import math
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,8 +16,9 @@ from trm.errors import CheckpointError, InterruptedRun
 from trm.training.failures import memory_failures
 from trm.training.gang import SOLO, Gang
 from trm.training.loop import train
-from trm.training.reporting import SILENT, Reporter
+from trm.training.reporting import SILENT, Progress, Reporter
 from trm.training.scoring import score
+from trm.training.start import start_plan, start_state
 from trm.training.state import TrainingState
 
 
@@ -35,6 +38,10 @@ class LegWork:
     """Folder its own checkpoint is to become; None: none."""
     is_scored: bool = True
     """Whether it ends with an evaluation on validation."""
+    interim: str | None = None
+    """Path with `{step}` for checkpoints on the way, of which the newest is kept until the leg's own is durable; None: none."""
+    interim_seconds: float = 60.0
+    """Seconds of training between two of them; an interrupted leg leaves one too."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +91,12 @@ def run_leg(
             remedy="continue from an earlier checkpoint",
         )
     first = state.step
-    trained = train(state, plan, until_steps=work.until_steps, reporter=reporter)
-    if trained.is_interrupted and state.step < work.until_steps:
-        raise InterruptedRun(f"stopped at step {state.step} of {work.until_steps}")
+    train_seconds, saved = _train_saving(state, plan, work, reporter)
     scored = score(state, splits["validation"], manifest, reporter) if work.is_scored else None
-    training = state.metrics.take_report() | speeds(state, state.step - first, trained.seconds)
+    training = state.metrics.take_report() | state.speeds(state.step - first, train_seconds)
     if work.checkpoint_to is not None:
         state.save(work.checkpoint_to)
+        _remove(saved, gang)
     eval_seconds = scored.seconds if scored else 0.0
     return LegOutcome(
         metrics=dict(scored.evaluation.metrics) if scored else {},
@@ -98,51 +104,44 @@ def run_leg(
         training=training,
         steps=state.step,
         train_flops=state.train_flops,
-        train_seconds=trained.seconds,
+        train_seconds=train_seconds,
         eval_seconds=eval_seconds,
-        overhead_seconds=time.perf_counter() - start - trained.seconds - eval_seconds,
+        overhead_seconds=time.perf_counter() - start - train_seconds - eval_seconds,
         checkpoint=work.checkpoint_to,
     )
 
 
-def start_state(
-    config: RunConfig,
-    manifest: Manifest,
-    from_checkpoint: str | None,
-    *,
-    max_steps: int,
-    device: torch.device | str,
-    gang: Gang,
-) -> TrainingState:
-    """A run on the data set of `manifest`: before its first step, or as the checkpoint has it."""
-    shape, data_hash = manifest.shape, manifest.content_hash
-    if torch.device(device).type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    if from_checkpoint is None:
-        return TrainingState(config, shape, data_hash=data_hash, max_steps=max_steps, device=device, gang=gang)
-    return TrainingState.load(from_checkpoint, config, shape, data_hash=data_hash, max_steps=max_steps, device=device, gang=gang)
+class _SavingReporter(Reporter):
+    """Asks the loop to pause when a checkpoint is due, and remembers whether somebody asked it to stop."""
+
+    def __init__(self, reporter: Reporter, interval_seconds: float) -> None:
+        self._reporter, self._due = reporter, time.perf_counter() + interval_seconds
+        self.is_stopped = False
+
+    def on_step(self, progress: Progress) -> bool:
+        self.is_stopped = self._reporter.on_step(progress) or self.is_stopped
+        return self.is_stopped or time.perf_counter() >= self._due
 
 
-def start_plan(state: TrainingState, split: Split, manifest: Manifest) -> TrainPlan:
-    """This worker's batches, at the state's place in the data."""
-    plan = TrainPlan(
-        split,
-        manifest,
-        global_batch_size=state.config.training.global_batch_size,
-        seed=state.config.seed,
-        rank=state.gang.rank,
-        world_size=state.gang.world_size,
-    )
-    plan.restore(state.position)
-    return plan
+def _train_saving(state: TrainingState, plan: TrainPlan, work: LegWork, reporter: Reporter) -> tuple[float, str | None]:
+    """Train to the leg's end with checkpoints on the way; the seconds of training, and the newest such checkpoint."""
+    seconds, saved = 0.0, None
+    while True:
+        listener = _SavingReporter(reporter, work.interim_seconds if work.interim else math.inf)
+        trained = train(state, plan, until_steps=work.until_steps, reporter=listener)
+        seconds += trained.seconds
+        if state.step >= work.until_steps:
+            return seconds, saved
+        # One worker asked and the loop made all of them pause; the others have to hear what it was for.
+        is_stopped = bool(state.gang.all_reduce_sum(torch.tensor([float(listener.is_stopped)], device=state.device)).item())
+        if work.interim is not None:
+            before, saved = saved, work.interim.format(step=state.step)
+            state.save(saved)
+            _remove(before, state.gang)
+        if is_stopped:
+            raise InterruptedRun(f"stopped at step {state.step} of {work.until_steps}")
 
 
-def speeds(state: TrainingState, steps: int, seconds: float) -> dict[str, float]:
-    """Rows and training FLOPs a second over `steps` that took `seconds`, all workers together; empty for no steps."""
-    if not steps:
-        return {}
-    rows = steps * state.config.training.global_batch_size
-    figures = {"rows_per_second": rows / seconds, "flops_per_second": steps * state.step_flops / seconds}
-    if state.device.type == "cuda":
-        figures["peak_memory_bytes"] = float(torch.cuda.max_memory_allocated(state.device))
-    return figures
+def _remove(checkpoint: str | None, gang: Gang) -> None:
+    if checkpoint is not None and gang.is_leader:
+        shutil.rmtree(checkpoint, ignore_errors=True)

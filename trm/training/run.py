@@ -13,11 +13,11 @@ from trm.data.split import Split
 from trm.errors import InterruptedRun
 from trm.training.cost import run_cost, total_steps
 from trm.training.gang import SOLO, Gang
-from trm.training.leg import speeds, start_plan, start_state
 from trm.training.loop import train
 from trm.training.reporting import SILENT, Reporter, RunReport
 from trm.training.run_folder import RunFolder
 from trm.training.scoring import Scored, score
+from trm.training.start import start_plan, start_state
 from trm.training.state import TrainingState
 from trm.training.weights import export_weights
 
@@ -162,7 +162,7 @@ class _Run:
 
     def _report(self, scored: Scored) -> RunReport:
         state, metrics = self.state, dict(scored.evaluation.metrics)
-        training = state.metrics.take_report() | speeds(state, self.window_steps, self.window_seconds)
+        training = state.metrics.take_report() | state.speeds(self.window_steps, self.window_seconds)
         self.window_steps, self.window_seconds = 0, 0.0
         left = self.steps - state.step
         pace = self.clock.training / self.clock.steps if self.clock.steps else 0.0

@@ -100,6 +100,16 @@ class TrainingState:
         """Training FLOPs spent since the run's start, of all workers together."""
         return self.step * self.step_flops
 
+    def speeds(self, steps: int, seconds: float) -> dict[str, float]:
+        """Rows and training FLOPs a second over `steps` that took `seconds`, all workers together; empty for no steps."""
+        if not steps:
+            return {}
+        rows = steps * self.config.training.global_batch_size
+        figures = {"rows_per_second": rows / seconds, "flops_per_second": steps * self.step_flops / seconds}
+        if self.device.type == "cuda":
+            figures["peak_memory_bytes"] = float(torch.cuda.max_memory_allocated(self.device))
+        return figures
+
     def averaged(self) -> AbstractContextManager[None]:
         """Within it the model holds the weights that are evaluated and exported: their average, if there is one."""
         return nullcontext() if self.average is None else self.average.swapped_in()
@@ -109,7 +119,7 @@ class TrainingState:
 
         The sums of the running metrics must have been flushed (`train` returns with them flushed).
         """
-        carry = {name: self.gang.gather(value) for name, value in _carry_tensors(self.carry).items()}
+        files = self.files_to_save()
         if self.gang.is_leader:
             meta = CheckpointMeta(
                 config=self.config,
@@ -121,14 +131,16 @@ class TrainingState:
                 totals=self.metrics.totals,
                 versions=installed_versions(),
             )
-            write_checkpoint(folder, self._files({name: value for name, value in carry.items() if value is not None}), meta)
+            write_checkpoint(folder, files, meta)
         self.gang.barrier()
 
-    def _files(self, carry: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    def files_to_save(self) -> dict[str, dict[str, Tensor]]:
+        """All tensors of the run, by file; a gang's carry is gathered, so every worker calls it and the leader has it whole."""
+        carry = {CARRY + name: self.gang.gather(value) for name, value in _carry_tensors(self.carry).items()}
         files: dict[str, dict[str, Tensor]] = {MODEL_FILE: dict(self.model.state_dict())}
         if self.average is not None:
             files[AVERAGE_FILE] = dict(self.average.average)
-        files[STATE_FILE] = {CARRY + name: value for name, value in carry.items()} | self._optimizer_tensors()
+        files[STATE_FILE] = {name: value for name, value in carry.items() if value is not None} | self._optimizer_tensors()
         if self.table is not None:
             files[STATE_FILE][TABLE_KEY] = self.table.weight
         return files
