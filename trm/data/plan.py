@@ -164,6 +164,11 @@ class EvaluationPlan:
         self._rows, self._identifiers = rows[rank::world_size], identifiers[rank::world_size]
 
     @property
+    def split(self) -> Split:
+        """The split that is scored."""
+        return self._split
+
+    @property
     def num_rows(self) -> int:
         """Rows that this rank scores."""
         return len(self._rows)
