@@ -1,0 +1,50 @@
+"""How sure a score is: Wilson intervals for shares, standard errors for means, both by the number of independent puzzles."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Integer
+
+Z95 = 1.959963984540054
+"""Two-sided 95 % point of the normal distribution."""
+
+
+class Interval(NamedTuple):
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+    @property
+    def standard_error(self) -> float:
+        """Half width over the 95 % point: unlike sqrt(p (1 - p) / n) it is not 0 when all or none are right."""
+        return (self.high - self.low) / (2 * Z95)
+
+
+def wilson(share: float, count: int) -> Interval:
+    """Wilson's score interval (1927) for `share` of `count` independent trials; `share` may be a mean of fractions."""
+    assert count > 0
+    z2 = Z95**2 / count
+    centre = (share + z2 / 2) / (1 + z2)
+    half = Z95 / (1 + z2) * math.sqrt(share * (1 - share) / count + z2 / (4 * count))
+    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+
+
+def mean_of(values: Float64[np.ndarray, " rows"]) -> float:
+    """The mean with a correctly rounded sum, so that neither batches nor workers nor their order show in it."""
+    return math.fsum(values) / len(values)
+
+
+def standard_error(values: Float64[np.ndarray, " rows"], clusters: Integer[np.ndarray, " rows"]) -> float:
+    """Of the mean of `values` when rows of one cluster (the augmentations of a task) are not independent.
+
+    With a cluster a row it is the usual standard deviation over sqrt(rows); NaN for a single cluster.
+    """
+    _, of_row = np.unique(clusters, return_inverse=True)
+    with np.errstate(invalid="ignore"):  # a diverged network's loss may be infinite
+        deviations = np.bincount(of_row, weights=values - mean_of(values))
+    count = len(deviations)
+    if count < 2:
+        return math.nan
+    return math.sqrt(math.fsum(deviations**2) * count / (count - 1)) / len(values)

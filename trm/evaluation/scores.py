@@ -1,0 +1,47 @@
+"""Columns of one value a row, and the metrics they become."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from trm.evaluation.intervals import mean_of, standard_error, wilson
+
+Columns = dict[str, np.ndarray]
+"""Arrays of equal length by name: what is known of every scored row."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics by name, and the standard errors of those that have one."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    standard_errors: dict[str, float] = field(default_factory=dict)
+
+    def __or__(self, other: "Evaluation") -> "Evaluation":
+        return Evaluation(self.metrics | other.metrics, self.standard_errors | other.standard_errors)
+
+
+def means(columns: Columns, names: Iterable[str], clusters: np.ndarray) -> Evaluation:
+    """The means of columns over rows; rows of one cluster are not independent. One cluster alone has no standard errors."""
+    values = {name: columns[name].astype(np.float64) for name in names}
+    errors = {name: standard_error(value, clusters) for name, value in values.items()}
+    return Evaluation(
+        {name: mean_of(value) for name, value in values.items()},
+        {name: error for name, error in errors.items() if math.isfinite(error)},
+    )
+
+
+def proportion(name: str, share: float, count: int) -> Evaluation:
+    """A share of `count` independent puzzles, with its 95 % Wilson interval as `NAME_low` and `NAME_high`."""
+    interval = wilson(share, count)
+    return Evaluation({name: share, f"{name}_low": interval.low, f"{name}_high": interval.high}, {name: interval.standard_error})
+
+
+def share(part: Bool[np.ndarray, "batch cells"], whole: Bool[np.ndarray, "batch cells"]) -> Float64[np.ndarray, " batch"]:
+    """Cells of `part` as a share of those of `whole`; 1 where there are none."""
+    total = whole.sum(1)
+    shares: np.ndarray = np.divide(part.sum(1), total, out=np.ones(len(total)), where=total > 0)
+    return shares
