@@ -63,7 +63,7 @@ class TrainingState:
 
         `max_steps` is what the learning rate decays against; `data_hash` the manifest's content hash.
         """
-        _require_divisible(config.training.global_batch_size, gang.world_size)
+        require_divisible(config.training.global_batch_size, gang.world_size)
         self.config, self.shape, self.data_hash, self.max_steps = config, shape, data_hash, max_steps
         self.device, self.gang = torch.device(device), gang
         dtype = forward_dtype(config.model, self.device)
@@ -215,7 +215,8 @@ def compile_in_place(model: nn.Module, device: torch.device) -> None:
     model.compile(dynamic=False)
 
 
-def _require_divisible(global_batch_size: int, workers: int) -> None:
+def require_divisible(global_batch_size: int, workers: int) -> None:
+    """ResourceError unless the workers can share the batch evenly."""
     below = global_batch_size // workers * workers
     if below != global_batch_size:
         tries = f"{below} or {below + workers}" if below else str(workers)

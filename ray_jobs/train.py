@@ -1,0 +1,36 @@
+"""Train one run from a complete configuration, or go on with one."""
+
+import sys
+
+from trm.command_line import job_parser, run_job
+
+
+def main() -> int:
+    parser = job_parser(__doc__)
+    parser.add_argument("config", nargs="?", help="run configuration, for instance search_spaces/recipes/sudoku_mlp.yaml")
+    parser.add_argument("--workers", type=int, default=1, help="workers that share the batch; more than 1 is a Ray Train gang")
+    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs a worker of a gang (default: 0)")
+    parser.add_argument("--out", help="folder of the run (default: a new one below --storage)")
+    parser.add_argument("--storage", default="runs", help="folder of runs and data sets (default: runs)")
+    parser.add_argument("--resume", metavar="DIR", help="go on with the run in DIR; without a configuration, with its own")
+    parser.add_argument("--address", help="Ray cluster for a gang (default: RAY_ADDRESS, the job's cluster, or an embedded one)")
+    arguments = parser.parse_args()
+
+    from trm.cluster.train import TrainOptions, run_training
+
+    return run_training(
+        TrainOptions(
+            config=arguments.config,
+            overrides=tuple(arguments.overrides),
+            workers=arguments.workers,
+            out=arguments.out,
+            storage=arguments.storage,
+            resume=arguments.resume,
+            gpus=arguments.gpus,
+            address=arguments.address,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(main))

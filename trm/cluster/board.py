@@ -1,0 +1,82 @@
+"""Where running legs say how far they are, and hear that they should stop: one small actor a sweep."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import ray
+from ray.actor import ActorHandle
+
+
+@dataclass(frozen=True)
+class LegProgress:
+    """How far a running leg is."""
+
+    trial: int
+    rung: int
+    step: int
+    until_steps: int
+    loss: float
+    steps_per_second: float
+    train_flops: float
+    """Since the trial's start."""
+    at: float
+    """Unix seconds of the report."""
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)
+class ProgressBoard:
+    """Holds the newest progress of every running leg, the stop flag, and the count of warm processes."""
+
+    def __init__(self) -> None:
+        self._progress: dict[int, LegProgress] = {}
+        self._is_stopping = False
+        self._warm: set[str] = set()
+
+    def put(self, progress: LegProgress) -> bool:
+        """Keep the leg's newest progress; True asks the leg to stop."""
+        self._progress[progress.trial] = progress
+        return self._is_stopping
+
+    def running(self) -> list[LegProgress]:
+        """The newest progress of every leg that has not ended."""
+        return list(self._progress.values())
+
+    def ended(self, trial: int) -> None:
+        """Forget a leg that returned."""
+        self._progress.pop(trial, None)
+
+    def stop_all(self) -> None:
+        """Ask every leg to stop at its next report."""
+        self._is_stopping = True
+
+    def warm(self, process: str) -> int:
+        """Count a process that has everything imported; how many are warm."""
+        self._warm.add(process)
+        return len(self._warm)
+
+
+class BoardReporter:
+    """A leg's line to the board: at most one post an interval, and never a wait for the answer."""
+
+    interval_seconds = 0.5
+
+    def __init__(self, board: ActorHandle) -> None:
+        self._board = board
+        self._last = 0.0
+        self._answer: ray.ObjectRef | None = None
+        self.is_stopped = False
+        """Whether the board has asked to stop."""
+
+    def post(self, progress: Callable[[], LegProgress]) -> bool:
+        """Post what `progress` makes, if the interval has passed; True when the leg should stop."""
+        now = time.monotonic()
+        if now - self._last < self.interval_seconds:
+            return self.is_stopped
+        self._last = now
+        if self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
+            self.is_stopped = self.is_stopped or bool(ray.get(self._answer))
+            self._answer = None
+        if self._answer is None:
+            self._answer = self._board.put.remote(progress())
+        return self.is_stopped

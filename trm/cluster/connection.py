@@ -1,0 +1,153 @@
+"""One way into Ray: an embedded cluster on a laptop, or the cluster that a job runs in; and what it has to offer."""
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+
+from trm.errors import ResourceError
+
+LEG_MEMORY_BYTES = 64 * 2**20
+"""Asked for by a Tune trial that only waits for its gang: Tune refuses an empty request, and a CPU would starve the gang."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One living node of the cluster."""
+
+    node_id: str
+    address: str
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What one trial asks of the cluster."""
+
+    workers: int
+    cpus: float
+    gpus: float
+
+    def __str__(self) -> str:
+        each = f"{self.cpus:g} CPUs" + (f" and {self.gpus:g} GPUs" if self.gpus else "")
+        return each if self.workers == 1 else f"{self.workers} workers with {each} each"
+
+
+def is_ray_job() -> bool:
+    """Whether `ray job submit` started this process."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+@contextlib.contextmanager
+def connected(*, needs_dashboard: bool, address: str | None = None) -> Iterator[None]:
+    """Hold a connection to Ray: the given address, a job's or RAY_ADDRESS's cluster, or an embedded one of this process.
+
+    Train's clean-up asks the state API, which lives in the dashboard: without it a gang never frees its placement group.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or ("auto" if is_ray_job() else "local")
+    # The driver shows what matters; Ray's own log lines go to its session folder.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    options: dict[str, object] = {"address": address, "configure_logging": False, "log_to_driver": False}
+    if address == "local":
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Unix sockets have a length limit of 107 characters, and a job's TMPDIR can be long.
+        options |= {"include_dashboard": needs_dashboard, "dashboard_host": "127.0.0.1"}
+        if len(tempfile.gettempdir()) > 40:
+            options["_temp_dir"] = "/tmp/ray"
+    try:
+        ray.init(**options)
+    except ConnectionError as error:
+        raise ResourceError(
+            f"a Ray cluster must answer at {address}: {str(error).splitlines()[0]}",
+            remedy="start one with `ray start --head`, or unset RAY_ADDRESS to use an embedded one",
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def living_nodes() -> list[Node]:
+    """The cluster's living nodes with their total CPUs and GPUs."""
+    return [
+        Node(node["NodeID"], node["NodeManagerAddress"], resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+        for node in ray.nodes()
+        if node["Alive"] and (resources := node["Resources"]) is not None
+    ]
+
+
+def concurrent_trials(nodes: list[Node], demand: Demand, wanted: int | None) -> int:
+    """Trials that run side by side: as many as fit the nodes, at most `wanted`.
+
+    Tune does not know what its gangs' workers hold, so the number is computed here: workers are packed one after the other,
+    a gang counts when its last worker found a place. Raises ResourceError when not even one trial fits.
+    """
+    rooms = [[node.cpus, node.gpus] for node in nodes]
+    trials = 0
+    while wanted is None or trials < wanted:
+        if not all(_place(rooms, demand) for _ in range(demand.workers)):
+            break
+        trials += 1
+    if trials == 0:
+        have = ", ".join(f"{node.address}: {node.cpus:g} CPUs, {node.gpus:g} GPUs" for node in nodes) or "no node"
+        raise ResourceError(
+            f"a trial asks for {demand}, and the cluster has {have}, so none could ever start",
+            remedy="lower resources.workers, resources.cpus or resources.gpus, or add nodes",
+        )
+    return trials
+
+
+def _place(rooms: list[list[float]], demand: Demand) -> bool:
+    tolerance = 1e-9
+    for room in rooms:
+        if room[0] + tolerance >= demand.cpus and room[1] + tolerance >= demand.gpus:
+            room[0] -= demand.cpus
+            room[1] -= demand.gpus
+            return True
+    return False
+
+
+def check_storage_is_shared(folder: Path, nodes: list[Node]) -> None:
+    """Raise ResourceError, naming the node, unless every node reads what we write in `folder`, and we what it writes."""
+    token = os.urandom(8).hex()
+    probe = folder / f".probe-{token}"
+    probe.mkdir()
+    try:
+        (probe / "driver").write_text(token)
+        tasks = {
+            node.address: _answer_probe.options(
+                num_cpus=0,
+                scheduling_strategy=ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.node_id, soft=False),
+            ).remote(str(probe), node.node_id, token)
+            for node in nodes
+        }
+        for node in nodes:
+            seen = ray.get(tasks[node.address], timeout=120)
+            answer = probe / node.node_id
+            if not seen or not answer.is_file() or answer.read_text() != token:
+                raise ResourceError(
+                    f"every node must see the sweep folder {folder}: node {node.address} does not",
+                    remedy="give --storage a folder on a file system that all nodes mount at the same path",
+                )
+    finally:
+        for path in probe.glob("*"):
+            path.unlink(missing_ok=True)
+        probe.rmdir()
+
+
+@ray.remote(max_retries=0)
+def _answer_probe(probe: str, node_id: str, token: str) -> bool:
+    folder = Path(probe)
+    try:
+        if (folder / "driver").read_text() != token:
+            return False
+        (folder / node_id).write_text(token)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,71 @@
+"""The data of a sweep, read once: Ray Data reads the shards, and each column becomes one array in the object store.
+
+Trials of a node share those arrays without a copy, so they are read-only. One execution reads all splits, because an
+execution costs a second or two whatever its size, and none may run inside a trial, whose placement group would capture it.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+
+import pyarrow as pa
+import ray
+
+from trm.data import shards
+from trm.data.manifest import Manifest, SplitName, read_manifest
+from trm.data.split import Split
+from trm.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class DataFeed:
+    """References to every column of every split in the object store."""
+
+    folder: str
+    manifest: Manifest
+    columns: dict[str, dict[str, ray.ObjectRef]]
+    """Split -> column -> array."""
+
+    def split(self, name: SplitName) -> Split:
+        """The split over the shared arrays; kept by this process for the next leg."""
+        refs = self.columns[name]
+        return _shared_split(name, tuple(refs), tuple(refs.values()))
+
+
+@lru_cache(maxsize=8)
+def _shared_split(name: str, names: tuple[str, ...], refs: tuple[ray.ObjectRef, ...]) -> Split:
+    return Split.from_columns(name, dict(zip(names, ray.get(list(refs)), strict=True)))
+
+
+def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
+    """Read these splits through Ray Data into the object store. Raises DatasetError when rows are missing."""
+    manifest = read_manifest(folder)
+    paths = {path: name for name in splits for path in shards.shard_paths(folder, manifest, name)}
+    tables = _read_tables(paths)
+    identifiers = shards.read_identifiers(folder, manifest)
+    columns: dict[str, dict[str, ray.ObjectRef]] = {}
+    for name in splits:
+        table = pa.concat_tables(tables[name])
+        if table.num_rows != manifest.splits[name].rows:
+            raise DatasetError(
+                f"split {name} of {folder} must have {manifest.splits[name].rows} rows, Ray Data read {table.num_rows}",
+                remedy="build the data set again",
+            )
+        columns[name] = {key: ray.put(column) for key, column in shards.split_columns_of(table, identifiers).items()}
+    return DataFeed(folder, manifest, columns)
+
+
+def _read_tables(paths: dict[str, SplitName]) -> dict[str, list[pa.Table]]:
+    """Arrow tables by split; blocks come in any order, the rows know their number."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    local = {os.path.abspath(path) if "://" not in path else path: name for path, name in paths.items()}
+    dataset = ray.data.read_parquet(list(local), include_paths=True, override_num_blocks=len(local))
+    tables: dict[str, list[pa.Table]] = {name: [] for name in local.values()}
+    by_file = {os.path.basename(path): name for path, name in local.items()}
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for path in batch.column("path").unique().to_pylist():
+            rows = batch.filter(pa.compute.equal(batch.column("path"), path)).drop_columns("path")
+            tables[by_file[os.path.basename(path)]].append(rows)
+    return tables

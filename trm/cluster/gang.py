@@ -1,0 +1,41 @@
+"""A gang: one function in several Ray Train workers that share a torch process group."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+
+class GangDemand(Protocol):
+    """How many workers, with what each, on how many threads."""
+
+    @property
+    def workers(self) -> int: ...
+    @property
+    def cpus(self) -> float: ...
+    @property
+    def gpus(self) -> float: ...
+
+
+def run_gang(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], demand: GangDemand, scratch: str) -> str | None:
+    """Run `worker(config)` in every worker and wait; None, or one line that says why a worker failed.
+
+    The caller's process must not hold the CPUs or GPUs that the workers need. `scratch` is Train's folder.
+    """
+    trainer = TorchTrainer(
+        worker,
+        train_loop_config=config,
+        torch_config=TorchConfig(backend="nccl" if demand.gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=demand.workers,
+            use_gpu=demand.gpus > 0,
+            resources_per_worker={"CPU": demand.cpus} | ({"GPU": demand.gpus} if demand.gpus else {}),
+        ),
+        run_config=RunConfig(storage_path=scratch, name="gang", failure_config=FailureConfig(max_failures=0)),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:  # Train wraps a worker's failure in classes of its own; the line is what a person needs
+        return " ".join(str(error).split())[:500] or type(error).__name__
+    return None

@@ -1,0 +1,260 @@
+"""What runs in a trial's process: one leg in place, or the driver of a gang of workers for it.
+
+A leg's outcome travels as one JSON object and lies beside its checkpoint too (`leg.json`), so that a leg that was done
+before is done at once: whoever asks again, after a crash or through Tune's own restore, gets the same answer.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import ray
+import ray.tune
+from ray.actor import ActorHandle
+
+from trm.atomic import write_text_atomic
+from trm.cluster.board import BoardReporter, LegProgress
+from trm.cluster.feed import DataFeed
+from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
+from trm.config import RunConfig
+from trm.errors import InterruptedRun, TrialError
+
+if TYPE_CHECKING:
+    from trm.training.leg import LegOutcome
+
+OUTCOME_FILE = "leg.json"
+WARM_UP_SECONDS = 60.0
+"""How long a warm process waits for its neighbours at most."""
+
+
+@dataclass(frozen=True)
+class LegTask:
+    """One leg as it travels to its process: everything but the data."""
+
+    trial: int
+    rung: int
+    attempt: int
+    config: dict[str, Any]
+    """The complete RunConfig."""
+    max_steps: int
+    until_steps: int
+    from_checkpoint: str | None
+    """Absolute: the trial's newest whole checkpoint when the leg was issued."""
+    trial_folder: str
+    """Absolute; the leg's checkpoints go below it."""
+    workers: int
+    cpus: float
+    gpus: float
+    threads: int
+
+    def checkpoint_at(self, step: int) -> Path:
+        """Where a checkpoint of this leg goes: by step and attempt, so that no two writers share a folder."""
+        return Path(self.trial_folder) / f"step-{step:08d}-attempt-{self.attempt}"
+
+
+@dataclass(frozen=True)
+class LegReturn:
+    """What a leg says when it ends."""
+
+    status: Literal["completed", "diverged", "out_of_memory", "failed", "interrupted"]
+    error: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    standard_errors: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+    train_flops: float = 0.0
+    train_seconds: float = 0.0
+    eval_seconds: float = 0.0
+    overhead_seconds: float = 0.0
+    checkpoint: str | None = None
+    """Folder below the trial's folder's parent's parent: relative to the sweep folder."""
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    process: str = ""
+    """host:pid of the process that trained (the gang's leader)."""
+
+
+def leg_in_place(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, slots: int) -> None:
+    """Tune function: do one leg in this process, which the next leg reuses."""
+    if config[LEG] == WARM_UP:
+        _warm_up(feed, board, slots)
+        ray.tune.report({OUTCOME: "{}"})
+        return
+    task = LegTask(**json.loads(config[LEG]))
+    returned = recorded(task) or do_leg(task, feed, board)
+    board.ended.remote(task.trial)
+    ray.tune.report({OUTCOME: json.dumps(asdict(returned))})
+
+
+def leg_as_gang(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, scratch: str) -> None:
+    """Tune function: have a gang of Ray Train workers do one leg; this process only waits."""
+    from trm.cluster.gang import run_gang
+
+    task = LegTask(**json.loads(config[LEG]))
+    returned = recorded(task)
+    if returned is None:
+        answer = Path(scratch) / f"trial-{task.trial:04d}-rung-{task.rung}-attempt-{task.attempt}"
+        shutil.rmtree(answer, ignore_errors=True)
+        answer.mkdir(parents=True)
+        failure = run_gang(
+            _gang_worker, {"task": asdict(task), "feed": feed, "board": board, "answer": str(answer)}, task, str(answer / "train")
+        )
+        returned = _gang_answer(answer, failure)
+        shutil.rmtree(answer, ignore_errors=True)
+    board.ended.remote(task.trial)
+    ray.tune.report({OUTCOME: json.dumps(asdict(returned))})
+
+
+def _gang_worker(config: dict[str, Any]) -> None:
+    from trm.training.gang import TorchGang
+
+    gang = TorchGang.current()
+    task = LegTask(**config["task"])
+    returned = do_leg(task, config["feed"], config["board"], gang)
+    if gang.is_leader or returned.status != "completed":
+        write_text_atomic(Path(config["answer"]) / f"rank-{gang.rank}.json", json.dumps(asdict(returned)))
+    if returned.status not in ("completed", "interrupted"):
+        # The other workers wait in a collective; Train ends them when one fails.
+        raise TrialError(returned.error or returned.status)
+
+
+def _gang_answer(answer: Path, failure: str | None) -> LegReturn:
+    answers = [LegReturn(**json.loads(path.read_text())) for path in sorted(answer.glob("rank-*.json"))]
+    worst = [returned for returned in answers if returned.status != "completed"]
+    if worst:
+        return worst[0]
+    if failure is None and answers:
+        return answers[0]
+    return LegReturn(status="failed", error=failure or "the gang ended without an answer", ended_at=time.time())
+
+
+def newest_checkpoint(trial_folder: Path, until_steps: int) -> str | None:
+    """The trial's newest whole checkpoint not beyond `until_steps`, of any attempt: a run is the same whoever trained it."""
+    whole = [
+        (int(path.parent.name.split("-")[1]), path.parent)
+        for path in trial_folder.glob("step-*-attempt-*/meta.json")
+        if int(path.parent.name.split("-")[1]) <= until_steps
+    ]
+    return str(max(whole)[1]) if whole else None
+
+
+def recorded(task: LegTask) -> LegReturn | None:
+    """What the leg returned if it was completed before, by any attempt."""
+    for path in sorted(Path(task.trial_folder).glob(f"step-{task.until_steps:08d}-attempt-*/{OUTCOME_FILE}")):
+        try:
+            return LegReturn(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            continue
+    return None
+
+
+def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any = None) -> LegReturn:
+    """Train, score and save one leg here; whatever goes wrong becomes a status, and the process stays usable."""
+    import torch
+
+    from trm.training.gang import SOLO
+
+    started = time.time()
+    torch.set_num_threads(task.threads)
+    gang = gang or SOLO
+    where = f"{os.uname().nodename}:{os.getpid()}"
+    try:
+        outcome = _train_leg(task, feed, board, gang)
+    except TrialError as error:
+        return LegReturn(status=error.status, error=_line(error), started_at=started, ended_at=time.time(), process=where)  # type: ignore[arg-type]
+    except InterruptedRun as error:
+        return LegReturn(status="interrupted", error=_line(error), started_at=started, ended_at=time.time(), process=where)
+    except Exception as error:  # the trial's edge: one bad configuration must not end the sweep
+        return LegReturn(status="failed", error=_line(error), started_at=started, ended_at=time.time(), process=where)
+    returned = LegReturn(
+        status="completed",
+        metrics={**outcome.metrics, **{f"train/{name}": value for name, value in outcome.training.items()}},
+        standard_errors=outcome.standard_errors,
+        steps=outcome.steps,
+        train_flops=outcome.train_flops,
+        train_seconds=outcome.train_seconds,
+        eval_seconds=outcome.eval_seconds,
+        overhead_seconds=outcome.overhead_seconds,
+        checkpoint=str(task.checkpoint_at(task.until_steps).relative_to(Path(task.trial_folder).parent.parent)),
+        started_at=started,
+        ended_at=time.time(),
+        process=where,
+    )
+    if gang.is_leader:
+        write_text_atomic(task.checkpoint_at(task.until_steps) / OUTCOME_FILE, json.dumps(asdict(returned)))
+    return returned
+
+
+def _train_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any) -> "LegOutcome":
+    from trm.training.leg import LegWork, run_leg
+
+    work = LegWork(
+        config=RunConfig.model_validate(task.config),
+        max_steps=task.max_steps,
+        until_steps=task.until_steps,
+        from_checkpoint=task.from_checkpoint,
+        checkpoint_to=str(task.checkpoint_at(task.until_steps)),
+        interim=str(Path(task.trial_folder) / f"step-{{step:08d}}-attempt-{task.attempt}"),
+    )
+    splits = {"train": feed.split("train"), "validation": feed.split("validation")}
+    return run_leg(work, splits, feed.manifest, gang=gang, reporter=_reporter(board, task), device=training_device())
+
+
+def training_device() -> str:
+    """The device of this process: the GPU that Ray assigned, else the CPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _reporter(board: ActorHandle, task: LegTask) -> Any:
+    from trm.training.reporting import Progress, Reporter
+
+    line = BoardReporter(board)
+
+    class LegReporter(Reporter):
+        """Posts the leg's progress and hears whether to stop."""
+
+        def on_step(self, progress: Progress) -> bool:
+            return line.post(
+                lambda: LegProgress(
+                    trial=task.trial,
+                    rung=task.rung,
+                    step=progress.step,
+                    until_steps=task.until_steps,
+                    loss=progress.loss,
+                    steps_per_second=progress.steps_per_second,
+                    train_flops=progress.train_flops,
+                    at=time.time(),
+                )
+            )
+
+        def on_evaluation(self, done: int, total: int) -> bool:
+            return line.is_stopped
+
+    return LegReporter()
+
+
+def _warm_up(feed: DataFeed, board: ActorHandle, slots: int) -> None:
+    import trm.training.leg
+
+    assert trm.training.leg.run_leg is not None
+    feed.split("train")
+    feed.split("validation")
+    process = f"{os.uname().nodename}:{os.getpid()}"
+    deadline = time.monotonic() + WARM_UP_SECONDS
+    while ray.get(board.warm.remote(process)) < slots and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    return (f"{name}: {text}" if text else name)[:500]
+
+
+LegFunction = Callable[[dict[str, Any]], None]

@@ -1,0 +1,192 @@
+"""One whole run from a configuration file: in this process, or as a gang of Ray Train workers."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from trm.command_line import duration, say, show
+from trm.config import RunConfig
+from trm.config_files import apply_overrides, load_yaml, validated
+from trm.data.ensure import ensure_dataset
+from trm.data.manifest import Manifest, read_manifest
+from trm.data.split import load_split
+from trm.errors import CheckpointError, ConfigError, TrialError
+from trm.training.gang import TorchGang
+from trm.training.reporting import Progress, Reporter, RunReport
+from trm.training.run import RunOutcome, fit
+from trm.training.run_folder import RunFolder
+from trm.training.state import require_divisible
+
+DISPLAY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What the command line says."""
+
+    config: str | None
+    overrides: tuple[str, ...]
+    workers: int
+    out: str | None
+    storage: str
+    resume: str | None
+    gpus: float
+    address: str | None
+
+
+def run_training(options: TrainOptions) -> int:
+    """Train to the end and print where everything lies; the exit code."""
+    config, folder = _config_and_folder(options)
+    dataset = ensure_dataset(config.data, str(Path(options.storage) / "data"), say)
+    manifest = read_manifest(dataset)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"recipe": None, "overrides": {}, "folder": dataset})})
+    say(f"run folder {folder}")
+    if options.workers == 1:
+        outcome = _in_place(config, manifest, dataset, folder, is_resumed=options.resume is not None)
+    else:
+        outcome = _as_gang(config, manifest, dataset, folder, options)
+    show(_summary(outcome, folder))
+    return 0
+
+
+def _config_and_folder(options: TrainOptions) -> tuple[RunConfig, Path]:
+    if options.resume is None and options.config is None:
+        raise ConfigError(
+            "a run needs a configuration", remedy="give one, for instance search_spaces/recipes/sudoku_mlp.yaml, or --resume DIR"
+        )
+    if options.resume is not None:
+        folder = Path(options.resume).absolute()
+        if not (folder / "config.yaml").is_file():
+            raise CheckpointError(f"{folder} holds no run: it has no config.yaml", remedy="give the folder that train.py printed")
+    source = options.config or str(Path(str(options.resume)) / "config.yaml")
+    config = validated(RunConfig, apply_overrides(load_yaml(source), list(options.overrides)), source)
+    if options.resume is None:
+        folder = Path(options.out).absolute() if options.out else _free_folder(Path(options.storage).absolute(), source)
+        if folder.exists() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} is taken", remedy=f"go on with it by --resume {folder}, or give another --out")
+    return config, folder
+
+
+def _free_folder(storage: Path, source: str) -> Path:
+    stem = "run" if Path(source).stem == "config" else Path(source).stem
+    number = 1
+    while (storage / f"{stem}-run-{number}").exists():
+        number += 1
+    return storage / f"{stem}-run-{number}"
+
+
+def _in_place(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, *, is_resumed: bool) -> RunOutcome:
+    import torch
+
+    splits = {name: load_split(dataset, manifest, name) for name in ("train", "validation")}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    reporter = ConsoleReporter()
+    with reporter.stops_on_signals():
+        return fit(config, splits, manifest, folder=folder, is_resumed=is_resumed, reporter=reporter, device=device)
+
+
+def _as_gang(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, options: TrainOptions) -> RunOutcome:
+    from trm.cluster.connection import Demand, concurrent_trials, connected, living_nodes
+    from trm.cluster.feed import read_feed
+    from trm.cluster.gang import run_gang
+
+    demand = Demand(options.workers, 1.0, options.gpus)
+    require_divisible(config.training.global_batch_size, options.workers)
+    with connected(needs_dashboard=True, address=options.address):
+        concurrent_trials(living_nodes(), demand, 1)
+        feed = read_feed(dataset, ("train", "validation"))
+        worker_config: dict[str, Any] = {
+            "config": config.model_dump(mode="json"),
+            "feed": feed,
+            "folder": str(folder),
+            "is_resumed": options.resume is not None,
+        }
+        failure = run_gang(_gang_worker, worker_config, demand, str(folder / "train"))
+    if failure is not None:
+        raise TrialError(f"{failure}; what is in {folder} can go on with --resume {folder}")
+    return _read_outcome(folder)
+
+
+def _gang_worker(config: dict[str, Any]) -> None:
+    from trm.cluster.legs import training_device
+
+    gang = TorchGang.current()
+    feed = config["feed"]
+    fit(
+        RunConfig.model_validate(config["config"]),
+        {name: feed.split(name) for name in ("train", "validation")},
+        feed.manifest,
+        folder=config["folder"],
+        is_resumed=config["is_resumed"],
+        gang=gang,
+        reporter=ConsoleReporter() if gang.is_leader else Reporter(),
+        device=training_device(),
+    )
+
+
+def _read_outcome(folder: Path) -> RunOutcome:
+    run_folder = RunFolder(folder)
+    reports = [RunReport(**row) for row in run_folder.rows()]
+    return RunOutcome(reports[-1], [report for report in reports if report.is_best][-1], run_folder.newest())
+
+
+class ConsoleReporter(Reporter):
+    """Says on stderr how far the run is: a line every few seconds and one an evaluation; stops the run on a signal."""
+
+    def __init__(self) -> None:
+        self._said_at = time.monotonic()
+        self._is_stopped = False
+
+    @contextlib.contextmanager
+    def stops_on_signals(self) -> Iterator[None]:
+        """While entered, SIGINT and SIGTERM make the run save and stop."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            self._is_stopped = True
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def on_step(self, progress: Progress) -> bool:
+        """A line when it is time."""
+        if time.monotonic() - self._said_at >= DISPLAY_SECONDS:
+            self._said_at = time.monotonic()
+            say(
+                f"step {progress.step}: loss {progress.loss:.4g}, {progress.steps_per_second:.3g} steps/s, "
+                f"next report in {duration(progress.seconds_left)}"
+            )
+        return self._is_stopped
+
+    def on_evaluation(self, done: int, total: int) -> bool:
+        """Hears a signal between batches."""
+        return self._is_stopped
+
+    def on_report(self, report: RunReport) -> None:
+        """A line an evaluation."""
+        scores = report.validation
+        say(
+            f"step {report.step}/{report.total_steps}: validation exact {scores['exact_accuracy']:.2%}, cells "
+            f"{scores['cell_accuracy']:.2%}, loss {scores['loss']:.4g}, {report.train_flops:.3g} FLOP spent, "
+            f"{duration(report.seconds_left)} left{' (best)' if report.is_best else ''}"
+        )
+
+
+def _summary(outcome: RunOutcome, folder: Path) -> str:
+    best = outcome.best
+    return "\n".join(
+        [
+            f"best validation exact accuracy {best.validation['exact_accuracy']:.2%} at step {best.step}",
+            f"weights     {folder}/best/model.safetensors",
+            f"checkpoint  {outcome.checkpoint}",
+            f"next        python ray_jobs/evaluate.py {folder} --split test",
+        ]
+    )

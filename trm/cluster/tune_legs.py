@@ -1,0 +1,168 @@
+"""Ray Tune as a runner of legs: each Tune trial is one leg, and Tune decides nothing.
+
+A searcher hands out what the leg source says, when a slot is free; results go back to it. All of Tune's own ways of
+remembering, logging and retrying are off, because the journal is the truth (DESIGN decision 6).
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray import tune
+from ray.tune import Callback, PlacementGroupFactory, Stopper
+from ray.tune.search import Searcher
+
+LEG = "leg"
+"""Key of a leg in a Tune trial's configuration: one JSON string, so that Tune has nothing to flatten."""
+OUTCOME = "outcome"
+"""Key of what the leg returned in its only Tune report: one JSON string."""
+WARM_UP = "warm-up"
+"""The leg that only imports everything and waits for its neighbours, so that every slot has a process of its own."""
+
+TUNE_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "2",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+}
+
+
+class LegSource(Protocol):
+    """Who knows which leg is next; the sweep's driver."""
+
+    def next_leg(self) -> str | None:
+        """The next leg as JSON, or None while there is nothing to run."""
+
+    def leg_returned(self, leg: str, outcome: dict[str, Any] | None, error: str | None) -> None:
+        """A leg ended with an outcome, or its process died with an error."""
+
+    def tick(self) -> None:
+        """Called several times a second while legs run."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no leg will ever follow."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether running legs are to be ended now."""
+
+
+@dataclass(frozen=True)
+class LegRunner:
+    """How legs run: the function that Tune calls, what it asks of the cluster, and how many run side by side."""
+
+    function: Callable[[dict[str, Any]], None]
+    bundle: dict[str, float]
+    slots: int
+    is_warmed_up: bool
+    """Whether the first legs only warm processes up (legs in place, whose processes are reused)."""
+
+
+class _LegSearcher(Searcher):
+    """Gives Tune one leg a free slot. A failure of the source ends the run and is raised by `run_legs`."""
+
+    def __init__(self, source: LegSource, runner: LegRunner) -> None:
+        super().__init__()
+        self._source, self._slots = source, runner.slots
+        self._legs: dict[str, str] = {}
+        self._warm_ups = runner.slots if runner.is_warmed_up else 0
+        self.failure: BaseException | None = None
+
+    def suggest(self, trial_id: str) -> Any:
+        if self.failure is not None or self._source.is_stopping:
+            return Searcher.FINISHED
+        if len(self._legs) >= self._slots:
+            return None
+        if self._warm_ups:
+            self._warm_ups -= 1
+            leg: str | None = WARM_UP
+        else:
+            leg = self._guarded(self._source.next_leg)
+        if leg is None:
+            return Searcher.FINISHED if self._source.is_over and not self._legs else None
+        self._legs[trial_id] = leg
+        return {LEG: leg}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        leg = self._legs.pop(trial_id, None)
+        if leg is None or leg == WARM_UP:
+            return
+        outcome = json.loads(result[OUTCOME]) if result and OUTCOME in result else None
+        reason = None if outcome else "the leg's process ended without a word (killed, out of memory, or its node was lost)"
+        self._guarded(lambda: self._source.leg_returned(leg, outcome, reason))
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        # Tune turns what a searcher raises into a failed trial and goes on; a journal that cannot be written must end the run.
+        try:
+            return call()
+        except BaseException as error:
+            self.failure = self.failure or error
+            return None
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the journal is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
+class _SourceStopper(Stopper):
+    def __init__(self, source: LegSource, searcher: _LegSearcher) -> None:
+        self._source, self._searcher = source, searcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._source.is_stopping or self._searcher.failure is not None
+
+
+class _Ticker(Callback):
+    def __init__(self, source: LegSource) -> None:
+        self._source = source
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._source.tick()
+
+
+def run_legs(source: LegSource, runner: LegRunner, scratch: Path) -> None:
+    """Run legs until the source is over or stops; `scratch` is Tune's folder, which may be deleted afterwards.
+
+    Raises what the source raised, if it did.
+    """
+    os.environ.update(TUNE_ENVIRONMENT)
+    # As many processes may start at once as legs run side by side: with one at a time Tune would drop a starting process
+    # whenever another is free, and all legs would run in one (FACTS: `TUNE_MAX_PENDING_TRIALS_PG`).
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(runner.slots)
+    for name in ("ray.tune", "ray.train", "ray.air"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    searcher = _LegSearcher(source, runner)
+    tuner = tune.Tuner(
+        tune.with_resources(runner.function, PlacementGroupFactory([runner.bundle])),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=-1,
+            reuse_actors=runner.is_warmed_up,
+            trial_name_creator=lambda trial: f"leg-{trial.trial_id}",
+            trial_dirname_creator=lambda trial: f"leg-{trial.trial_id}",
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(scratch.parent),
+            name=scratch.name,
+            stop=_SourceStopper(source, searcher),
+            callbacks=[_Ticker(source)],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+    if searcher.failure is not None:
+        raise searcher.failure

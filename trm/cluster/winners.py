@@ -1,0 +1,62 @@
+"""The end of a sweep: the winner is scored on all of validation and, once, on test, and exported as `best/`."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from trm.atomic import write_text_atomic
+from trm.cluster.feed import DataFeed
+
+
+@dataclass(frozen=True)
+class FullScores:
+    """A trial's evaluation on whole splits."""
+
+    validation: dict[str, float]
+    test: dict[str, float]
+
+
+def score_winner(checkpoint: Path, feed: DataFeed, *, cpus: float, gpus: float, threads: int) -> FullScores:
+    """Score the checkpoint's evaluated weights on all of validation and test, in a worker with these resources."""
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=2)(_score)
+    scores: FullScores = ray.get(task.remote(str(checkpoint), feed, threads))
+    return scores
+
+
+def _score(checkpoint: str, feed: DataFeed, threads: int) -> FullScores:
+    import torch
+
+    from trm.cluster.legs import training_device
+    from trm.evaluation.evaluate import evaluate
+    from trm.training.scoring import evaluation_plan
+    from trm.training.weights import load_for_evaluation
+
+    torch.set_num_threads(threads)
+    device = training_device()
+    trained = load_for_evaluation(checkpoint, device)
+    scores: dict[str, dict[str, float]] = {}
+    for name in ("validation", "test"):
+        plan = evaluation_plan(trained.config, feed.split(name), feed.manifest, max_examples=None)
+        evaluation = evaluate(trained.model, trained.table, plan, manifest=feed.manifest, config=trained.config, device=device)
+        scores[name] = dict(evaluation.metrics)
+    return FullScores(**scores)
+
+
+def export_best(folder: Path, checkpoint: Path, report: dict[str, Any]) -> None:
+    """Make `best/`: configuration, evaluated weights, report; the old one stays until the new one is whole."""
+    import json
+
+    from trm.training.weights import export_weights
+
+    new, old, best = folder / ".best-new", folder / ".best-old", folder / "best"
+    for stale in (new, old):
+        shutil.rmtree(stale, ignore_errors=True)
+    export_weights(checkpoint, new)
+    write_text_atomic(new / "report.json", json.dumps(report, indent=1, sort_keys=True) + "\n")
+    if best.exists():
+        best.rename(old)
+    new.rename(best)
+    shutil.rmtree(old, ignore_errors=True)
