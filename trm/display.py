@@ -1,0 +1,254 @@
+"""A sweep on a terminal: a live picture where somebody watches, one line an event where a file or a job's log does."""
+
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from trm.progress import BestTrial, RunningLeg, Snapshot
+from trm.search.events import Asked, Decided, Event, LegEnded, Reported, SweepEnded
+
+STATUS_SECONDS = 30.0
+"""A log gets a line on the whole sweep at most so often."""
+REFRESH_SECONDS = 0.25
+STATUS_ORDER = ("running", "paused", "finished", "stopped", "diverged", "out_of_memory", "failed")
+PLAIN_WIDTH = 160
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One line of the final leaderboard."""
+
+    rank: int
+    trial: int
+    status: str
+    objective: float | None
+    low: float | None
+    """Lower end of the objective's 95 % interval."""
+    high: float | None
+    """Upper end of the objective's 95 % interval."""
+    test: float | None
+    """The objective's metric on the test split; null unless it was reported."""
+    params: Mapping[str, Any]
+    train_flops: float
+    params_count: int
+
+
+class SweepDisplay:
+    """Shows a sweep on `stream` (standard error): live when that is a terminal, else as a log. Use it as a context manager."""
+
+    def __init__(
+        self, name: str, metric: str, *, trials: int | None, stream: IO[str] | None = None, is_live: bool | None = None
+    ) -> None:
+        stream = sys.stderr if stream is None else stream
+        self._name, self._metric, self._trials = name, metric, trials
+        self._is_live = stream.isatty() if is_live is None else is_live
+        self._console = Console(file=stream, highlight=False, force_terminal=self._is_live or None)
+        if not self._is_live:
+            self._console.width = PLAIN_WIDTH
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._started = time.monotonic()
+        self._last_shown = -math.inf
+
+    def __enter__(self) -> "SweepDisplay":
+        if self._is_live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._is_live:
+            self._live.stop()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether `show` would do something now, so that a caller need not gather a snapshot in vain."""
+        return time.monotonic() - self._last_shown >= (REFRESH_SECONDS if self._is_live else STATUS_SECONDS)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show the whole sweep; more often than it is due, nothing happens."""
+        if not self.is_due:
+            return
+        self._last_shown = time.monotonic()
+        if self._is_live:
+            self._live.update(self._picture(snapshot), refresh=True)
+        else:
+            self._line(self._status_line(snapshot))
+
+    def event(self, event: Event) -> None:
+        """Say what happened, if a person would want to know it."""
+        if (text := event_line(event, self._metric)) is not None:
+            self._line(text)
+
+    def message(self, text: str) -> None:
+        """Say something, above the live picture."""
+        self._line(text)
+
+    def summary(self, standings: Sequence[Standing], commands: Sequence[tuple[str, str]]) -> None:
+        """The leaderboard, and the commands to type next as (what for, command)."""
+        if self._is_live:
+            self._live.stop()
+        if standings:
+            self._console.print(leaderboard(standings, self._metric))
+        else:
+            self._console.print("No trial has a result.")
+        for purpose, command in commands:
+            self._console.print(Text(f"{purpose}:"))
+            self._console.print(Text(f"  {command}", style="bold"), soft_wrap=True)
+
+    def _line(self, text: str) -> None:
+        self._console.print(Text(f"{duration(time.monotonic() - self._started):>8}  {text}"), soft_wrap=True)
+
+    def _status_line(self, snapshot: Snapshot) -> str:
+        parts = [self._counts(snapshot), self._spent(snapshot)]
+        if snapshot.best is not None:
+            parts.append(f"best {best_text(snapshot.best, self._metric)}")
+        parts += [leg_text(leg) for leg in snapshot.legs]
+        return " | ".join(parts)
+
+    def _counts(self, snapshot: Snapshot) -> str:
+        of = f" of {self._trials}" if self._trials else ""
+        counts = [f"{count} {status.replace('_', ' ')}" for status in STATUS_ORDER if (count := snapshot.statuses.get(status))]
+        return f"{snapshot.asked}{of} trials" + (f": {', '.join(counts)}" if counts else "")
+
+    @staticmethod
+    def _spent(snapshot: Snapshot) -> str:
+        of = f" of about {flops(snapshot.flops_expected)}" if snapshot.flops_expected else ""
+        left = f", about {duration(snapshot.left_seconds)} left" if snapshot.left_seconds is not None else ""
+        return f"{flops(snapshot.flops_spent)}{of} spent{left}"
+
+    def _picture(self, snapshot: Snapshot) -> RenderableType:
+        expected = snapshot.flops_expected or 0.0
+        bar = ProgressBar(total=max(expected, 1.0), completed=min(snapshot.flops_spent, expected), width=40)
+        head = Table.grid(padding=(0, 2))
+        head.add_row(Text(self._name, style="bold"), Text(self._counts(snapshot)))
+        head.add_row(Text("compute"), Text(self._spent(snapshot)))
+        head.add_row(Text("elapsed"), Text(duration(time.monotonic() - self._started)))
+        best = Text("no result yet", style="dim")
+        if snapshot.best is not None:
+            best = Text(best_text(snapshot.best, self._metric), style="green")
+        head.add_row(Text("best"), best)
+        parts: list[RenderableType] = [head, bar, Text(), self._rungs(snapshot), Text()]
+        return Group(*parts, *(self._leg(leg) for leg in snapshot.legs))
+
+    def _rungs(self, snapshot: Snapshot) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("rung", "compute a trial", "running", "reached", "best"):
+            table.add_column(name, justify="right")
+        for index, rung in enumerate(snapshot.rungs):
+            best = "" if rung.best is None else f"{rung.best:.4f}"
+            table.add_row(str(index), flops(rung.train_flops), str(rung.running or ""), str(rung.completed or ""), best)
+        return table
+
+    @staticmethod
+    def _leg(leg: RunningLeg) -> RenderableType:
+        line = Table.grid(padding=(0, 2))
+        bar = ProgressBar(total=max(leg.until_steps, 1), completed=leg.step, width=24)
+        line.add_row(Text(f"trial {leg.trial:<4} to rung {leg.rung}"), bar, Text(leg_text(leg).split(": ", 1)[1]))
+        return line
+
+
+def event_line(event: Event, metric: str) -> str | None:
+    """One line on an event, or None when it says nothing new to a person."""
+    match event:
+        case Asked():
+            return f"trial {event.trial} ({event.source.replace('_', ' ')}): {params_text(event.params)}"
+        case LegEnded(status="completed"):
+            value = "no result" if event.objective is None else interval(event.objective, event.standard_error)
+            loss = "" if event.loss is None else f", loss {event.loss:.4g}"
+            seconds = event.train_seconds + event.eval_seconds
+            return f"trial {event.trial} reached rung {event.rung}: {metric} {value}{loss}, step {event.steps}, {seconds:.1f} s"
+        case LegEnded():
+            return f"trial {event.trial} {event.status.replace('_', ' ')} at step {event.steps}: {event.error or 'no reason known'}"
+        case Decided() if event.status != "paused":
+            return f"trial {event.trial} {event.status.replace('_', ' ')} at rung {event.rung}: {event.reason}"
+        case Reported():
+            scores = [
+                f"{split} {getattr(event, split)[metric]:.4f}"
+                for split in ("validation", "test")
+                if metric in getattr(event, split)
+            ]
+            return f"trial {event.trial}, rank {event.rank}: {metric} {', '.join(scores)}"
+        case SweepEnded():
+            return f"the sweep ended: {event.reason}"
+        case _:
+            return None
+
+
+def leaderboard(standings: Sequence[Standing], metric: str) -> Table:
+    """The best trials as a table."""
+    table = Table(title="Leaderboard", title_style="bold", title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for name in ("rank", "trial"):
+        table.add_column(name, justify="right")
+    table.add_column("status")
+    for name in (metric, "95 % interval", "test", "compute", "weights"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("parameters", overflow="fold")
+    for row in standings:
+        table.add_row(
+            str(row.rank),
+            str(row.trial),
+            row.status.replace("_", " "),
+            "" if row.objective is None else f"{row.objective:.4f}",
+            "" if row.low is None or row.high is None else f"{row.low:.3f} to {row.high:.3f}",
+            "" if row.test is None else f"{row.test:.4f}",
+            flops(row.train_flops),
+            count_text(row.params_count),
+            params_text(row.params),
+            style="green" if row.rank == 1 else "",
+        )
+    return table
+
+
+def best_text(best: BestTrial, metric: str) -> str:
+    """The best trial on one line."""
+    value = interval(best.objective, best.standard_error)
+    return f"{metric} {value} (trial {best.trial}, rung {best.rung}: {params_text(best.params)})"
+
+
+def leg_text(leg: RunningLeg) -> str:
+    """A running leg on one line."""
+    speed = f", {leg.steps_per_second:.1f} steps/s" if leg.steps_per_second else ""
+    return f"trial {leg.trial}: {leg.step}/{leg.until_steps}, loss {leg.loss:.4g}{speed}"
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """Parameters by the last word of their paths."""
+    return ", ".join(
+        f"{path.rpartition('.')[2]} {f'{value:.3g}' if isinstance(value, float) else value}" for path, value in params.items()
+    )
+
+
+def interval(value: float, standard_error: float | None) -> str:
+    """A value with its standard error."""
+    return f"{value:.4f}" + ("" if standard_error is None else f" ± {standard_error:.4f}")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 1:02:03, or 2:03."""
+    whole = max(0, round(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+def flops(value: float) -> str:
+    """FLOPs with three digits and the unit that fits."""
+    for power, unit in ((18, "EFLOP"), (15, "PFLOP"), (12, "TFLOP"), (9, "GFLOP"), (6, "MFLOP")):
+        if value >= 10**power * 0.9995:
+            return f"{value / 10**power:.3g} {unit}"
+    return f"{value:.3g} FLOP"
+
+
+def count_text(count: int) -> str:
+    """A count of weights: 132k, 5.02M."""
+    for power, unit in ((9, "G"), (6, "M"), (3, "k")):
+        if count >= 10**power:
+            return f"{count / 10**power:.3g}{unit}"
+    return str(count)
