@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from trm.errors import InputError
+
 Location = tuple[int | str, ...]
 
 BOUNDS = {
@@ -49,9 +51,10 @@ def nearest(name: str, names: Sequence[str]) -> str | None:
     return by_lower[found[0]] if found else None
 
 
-def problems_of(model: type[BaseModel], error: ValidationError) -> list[Problem]:
-    """Every problem of a ValidationError of `model`, in the order of the file, each once."""
-    problems = [_problem(model, dict(details)) for details in error.errors(include_url=False)]
+def problems_of(model: type[BaseModel], error: ValidationError, *, with_rules: bool = True) -> list[Problem]:
+    """Every problem of a ValidationError of `model`, in the order of the file, each once; or only those of a single key."""
+    errors = [dict(details) for details in error.errors(include_url=False)]
+    problems = [_problem(model, details) for details in errors if with_rules or details["type"] != "value_error"]
     return list(dict.fromkeys(problems))
 
 
@@ -102,11 +105,14 @@ def _problem(model: type[BaseModel], details: dict[str, Any]) -> Problem:
         key = context["discriminator"].strip("'")
         return Problem(f"{path}.{key} is required and missing", f"add {path}.{key}")
     if kind in ("value_error", "assertion_error"):
-        return _own_words(_readable(model, location), str(context["error"]))
+        return _own_words(_readable(model, location), context["error"])
     return Problem(f"{path}: {details['msg']}, got {value}", "change it so")
 
 
-def _own_words(path: str, message: str) -> Problem:
+def _own_words(path: str, error: Exception) -> Problem:
+    if isinstance(error, InputError):
+        return Problem(error.problem, error.remedy)
+    message = str(error)
     text, separator, remedy = message.rpartition("; ")
     prefix = f"{path}: " if path else ""
     return Problem(prefix + (text if separator else message), remedy if separator else "change it so")

@@ -1,8 +1,9 @@
 """What the journal holds: one frozen event a line. The search is a fold over them; MLflow and the tables read them too."""
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, field_validator
 
 from trm.config import Frozen
 
@@ -55,6 +56,8 @@ class Asked(Frozen):
     """Training FLOPs of one optimizer step."""
     params_count: int
     """Trained parameters, puzzle embedding included."""
+    sampler_notes: dict[str, Any] = Field(default_factory=dict)
+    """What the sampler wants to see again with this trial (Optuna's system attributes, for instance a generation)."""
     at: float
 
 
@@ -89,7 +92,7 @@ class LegEnded(Frozen):
     loss: float | None = None
     """Validation loss, the tie break."""
     metrics: dict[str, float] = Field(default_factory=dict)
-    """Everything the evaluation and the loop report at the rung, by MLflow metric name."""
+    """Everything the evaluation and the loop report at the rung, by MLflow metric name; what is not a finite number is left out."""
     steps: int = 0
     """Optimizer steps since the trial's start."""
     train_flops: float = 0.0
@@ -106,6 +109,16 @@ class LegEnded(Frozen):
     """One line, when the leg did not complete."""
     at: float
 
+    @field_validator("objective", "standard_error", "loss", mode="after")
+    @classmethod
+    def _finite_or_none(cls, value: float | None) -> float | None:
+        return value if value is not None and math.isfinite(value) else None
+
+    @field_validator("metrics", mode="after")
+    @classmethod
+    def _finite_only(cls, values: dict[str, float]) -> dict[str, float]:
+        return {name: value for name, value in values.items() if math.isfinite(value)}
+
 
 class Decided(Frozen):
     """What follows from the rung's results; `promote` and `start` need no line of their own, LegStarted is that line."""
@@ -116,6 +129,8 @@ class Decided(Frozen):
     status: TrialStatus
     """The trial's status from here on: paused, stopped, finished, diverged, out_of_memory, failed."""
     reason: str
+    reopens: bool = False
+    """True: stopped only because nothing better was left to do; a sweep that goes on with a larger budget may take it up again."""
     at: float
 
 

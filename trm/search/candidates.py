@@ -1,0 +1,83 @@
+"""From parameters to a trial that could run: configuration, cost, steps; or the rule that they break."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from trm.config import RunConfig
+from trm.config_messages import problems_of
+from trm.errors import ConfigError
+from trm.search.expressions import Constraint
+from trm.search.names import COST_DERIVED, KNOWN_NAMES, Cost, names_of
+from trm.search.rungs import Rungs
+from trm.search.space import SearchSpace
+
+CostOf = Callable[[RunConfig], Cost]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Parameters that keep every rule."""
+
+    params: dict[str, Any]
+    config: RunConfig
+    """Complete, warm-up and length resolved; its seed is 0 and its data the space's own."""
+    digest: str
+    """Equal for parameters that mean the same run."""
+    step_flops: float
+    params_count: int
+    rung_steps: tuple[int, ...]
+
+    @property
+    def max_steps(self) -> int:
+        """Steps at the last rung."""
+        return self.rung_steps[-1]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Parameters that break `rule`."""
+
+    params: dict[str, Any]
+    rule: str
+
+
+class Resolver:
+    """Turns parameters into candidates."""
+
+    def __init__(self, space: SearchSpace, cost_of: CostOf | None) -> None:
+        """Without `cost_of`, rules that name a cost are not looked at, and a candidate's cost is 0 FLOPs and 1 step."""
+        self.space = space
+        self.rungs = Rungs.of(space.scheduler, space.budget.train_flops)
+        self._cost_of = cost_of
+        constraints = [Constraint(text, KNOWN_NAMES) for text in space.constraints]
+        self._plain = [one for one in constraints if not one.names & COST_DERIVED]
+        self._costly = [one for one in constraints if one.names & COST_DERIVED] if cost_of is not None else []
+
+    def resolve(self, params: Mapping[str, Any]) -> Candidate | Rejected:
+        """The candidate that `params` mean, or the first rule that they break."""
+        params = dict(params)
+        try:
+            draft = self.space.run_config(params, seed=0)
+        except ValidationError as error:
+            return Rejected(params, f"run configuration: {problems_of(RunConfig, error)[0].text}")
+        names = names_of(draft)
+        broken = next((one for one in self._plain if not one.is_kept(names)), None)
+        if broken is not None:
+            return Rejected(params, broken.text)
+        if self._cost_of is None:
+            return Candidate(params, draft, draft.network_digest(), 0.0, 0, (1,))
+        cost = self._cost_of(draft)
+        if not (math.isfinite(cost.step_flops) and cost.step_flops > 0):
+            raise ConfigError(f"a step of {params} costs {cost.step_flops} FLOPs", remedy="mend the cost function")
+        steps = self.rungs.steps(cost.step_flops)
+        names |= {"step_flops": cost.step_flops, "step_gflops": cost.step_flops / 1e9}
+        names |= {"params_count": cost.params_count, "max_steps": steps[-1]}
+        broken = next((one for one in self._costly if not one.is_kept(names)), None)
+        if broken is not None:
+            return Rejected(params, broken.text)
+        config = self.space.run_config(params, seed=0, max_steps=steps[-1])
+        return Candidate(params, config, config.network_digest(), cost.step_flops, cost.params_count, steps)

@@ -1,0 +1,104 @@
+"""Before anything starts: can the space be satisfied, and does the first rung give every configuration enough steps?"""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from trm.errors import ConfigError
+from trm.search.candidates import Candidate, CostOf, Rejected, Resolver
+from trm.search.draws import all_params, corner_params, random_params, space_size
+from trm.search.rungs import first_rung_need
+from trm.search.seeds import derived_seed
+from trm.search.space import SearchSpace
+
+DRAWS = 1000
+WALKED = 2000
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What a sweep will meet: the two ends of its costs, and how many draws keep the rules."""
+
+    cheapest: Candidate
+    dearest: Candidate
+    rung_flops: tuple[float, ...]
+    accepted: int
+    drawn: int
+
+    @property
+    def spread(self) -> float:
+        """How many times dearer the dearest step is than the cheapest; beyond about 16 a space wants a constraint."""
+        return self.dearest.step_flops / self.cheapest.step_flops
+
+
+def check_space(space: SearchSpace, cost_of: CostOf | None = None) -> None:
+    """ConfigError when no draw of a thousand keeps every rule (naming the one broken most), or a start point breaks one.
+
+    Without `cost_of`, rules about cost are left out.
+    """
+    resolver = Resolver(space, cost_of)
+    broken: Counter[str] = Counter()
+    for params in _draws(space, WALKED):
+        found = resolver.resolve(params)
+        if isinstance(found, Candidate):
+            break
+        broken[found.rule] += 1
+    else:
+        rule, times = broken.most_common(1)[0]
+        raise ConfigError(
+            f"the search space is empty: none of {broken.total()} draws kept every rule, {times} of them broke: {rule}",
+            remedy="loosen that rule or widen the knobs it names",
+        )
+    for number, point in enumerate(space.start_points):
+        source = f"start_points.{number}"
+        found = resolver.resolve(space.complete(point, source))
+        if isinstance(found, Rejected):
+            raise ConfigError(f"{source} breaks {found.rule}", remedy="change the start point or the rule")
+
+
+def preflight(space: SearchSpace, cost_of: CostOf) -> Preflight:
+    """The ends of the space's costs; ConfigError as `check_space`, or when the first of several rungs is too short for one.
+
+    The dearest is the true one where the space has at most 2,000 configurations, else the worst of its corners, 1,000 draws and the
+    start points.
+    """
+    check_space(space, cost_of)
+    resolver = Resolver(space, cost_of)
+    found = [resolver.resolve(params) for params in _draws(space, WALKED)]
+    candidates = [one for one in found if isinstance(one, Candidate)]
+    starts = [resolver.resolve(space.complete(point)) for point in space.start_points]
+    everyone = candidates + [one for one in starts if isinstance(one, Candidate)]
+    if resolver.rungs.last > 0:
+        _check_first_rung(space, everyone)
+    by_cost = sorted(everyone, key=lambda one: one.step_flops)
+    return Preflight(by_cost[0], by_cost[-1], resolver.rungs.flops, len(candidates), len(found))
+
+
+def _draws(space: SearchSpace, limit: int) -> Iterator[dict[str, Any]]:
+    if space_size(space) <= limit:
+        yield from all_params(space)
+        return
+    generator = random.Random(derived_seed(space.seed, "preflight"))
+    for _ in range(DRAWS):
+        yield random_params(space, generator)
+    yield from corner_params(space, limit - DRAWS)
+
+
+def _check_first_rung(space: SearchSpace, candidates: list[Candidate]) -> None:
+    def shortfall(one: Candidate) -> float:
+        return first_rung_need(one.config.optim.lr_warmup_steps, one.config.model.halt_max_steps) / one.rung_steps[0]
+
+    worst = max(candidates, key=lambda one: (shortfall(one), one.step_flops))
+    if shortfall(worst) <= 1:
+        return
+    warmup, halting = worst.config.optim.lr_warmup_steps, worst.config.model.halt_max_steps
+    need = first_rung_need(warmup, halting)
+    shown = ", ".join(f"{path}={value}" for path, value in worst.params.items())
+    raise ConfigError(
+        f"the first rung must give every configuration {need} steps (100, 2 warm-ups of {warmup}, 4 * halt_max_steps {halting}), "
+        f"but {shown} with {worst.step_flops / 1e9:.3g} GFLOP a step makes only {worst.rung_steps[0]} of {worst.max_steps} there",
+        remedy=f"raise budget.train_flops to {space.budget.train_flops * shortfall(worst):.3g}, lower scheduler.rungs or eta, "
+        f"or add the constraint step_gflops <= {worst.step_flops / 1e9 / shortfall(worst):.3g}",
+    )

@@ -1,0 +1,96 @@
+"""How parameters are proposed: Optuna's samplers, made afresh at every ask and seeded by (sweep seed, trial number)."""
+
+import random
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, QMCSampler, TPESampler
+from optuna.study import Study
+
+from trm.search.draws import random_params
+from trm.search.seeds import derived_seed
+from trm.search.settings import NSGA2, TPE, BruteForce, GaussianProcess, QuasiMonteCarlo, RandomSearch
+from trm.search.space import SearchSpace
+from trm.search.study_view import StudyView, notes_of, suggested
+from trm.search.trial import Trial
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Parameters that a sampler would try next."""
+
+    params: dict[str, Any]
+    notes: dict[str, Any]
+    """What the sampler wants to see again with this trial."""
+
+
+class Proposer:
+    """Proposes parameters from what is known of the trials so far."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        """For the space's sampler."""
+        self._space = space
+        self._view = StudyView(space.search, space.objective.mode)
+
+    def proposals(self, trials: Sequence[Trial], number: int) -> Iterator[Proposal]:
+        """Endless proposals for trial `number`, the sampler's first choice first; the same for the same trials and seed.
+
+        One that is turned down (a duplicate, a broken rule) stays in the study as running, so TPE moves away from it.
+        """
+        settings = self._space.sampler
+        if isinstance(settings, RandomSearch | BruteForce):
+            yield from random_proposals(self._space, number)
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # of the samplers' interfaces: the version is pinned
+            sampler = _sampler(self._space, number)
+        study = self._view.study(trials, sampler)
+        while True:
+            asked = study.ask()
+            params: dict[str, Any] = {}
+            for path, knob in self._space.knobs_in_order():
+                if knob.is_active(params):
+                    params[path] = suggested(asked, path, knob)
+            yield Proposal(params, notes_of(study.get_trials(deepcopy=False)[-1].system_attrs))
+
+
+def random_proposals(space: SearchSpace, number: int) -> Iterator[Proposal]:
+    """Endless random proposals for trial `number`."""
+    generator = random.Random(derived_seed(space.seed, "random", number))
+    while True:
+        yield Proposal(random_params(space, generator), {})
+
+
+def _sampler(space: SearchSpace, number: int) -> BaseSampler:
+    settings = space.sampler
+    seed = derived_seed(space.seed, "sampler", number, bits=32)
+    if isinstance(settings, TPE):
+        return TPESampler(seed=seed, n_startup_trials=settings.startup_trials, n_ei_candidates=settings.candidates)
+    if isinstance(settings, GaussianProcess):
+        return GPSampler(seed=seed, n_startup_trials=settings.startup_trials, warn_independent_sampling=False)
+    if isinstance(settings, NSGA2):
+        return NSGAIISampler(seed=seed, population_size=settings.population)
+    assert isinstance(settings, QuasiMonteCarlo)
+    return _Sequence(settings.sequence, derived_seed(space.seed, "sequence", bits=32), seed, number)
+
+
+class _Sequence(QMCSampler):  # type: ignore[misc]
+    """Optuna counts a sequence's points in the study, which is rebuilt at every ask: here the trial's number is the count."""
+
+    def __init__(self, kind: str, sequence_seed: int, trial_seed: int, number: int) -> None:
+        super().__init__(
+            qmc_type=kind,
+            scramble=True,
+            seed=sequence_seed,
+            independent_sampler=optuna.samplers.RandomSampler(seed=trial_seed),
+            warn_independent_sampling=False,
+        )
+        self._next_point = number
+
+    def _find_sample_id(self, study: Study, search_space: Any) -> int:
+        self._next_point += 1
+        return self._next_point - 1

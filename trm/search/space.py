@@ -1,0 +1,273 @@
+"""The search space: one YAML file that says which data, which knobs, how much compute."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from trm.config import DataConfig, Frozen, RunConfig
+from trm.config_files import apply_overrides, load_yaml, merged, validated
+from trm.config_messages import nearest, problems_of
+from trm.errors import ConfigError, SweepError
+from trm.search.expressions import Constraint
+from trm.search.knobs import Knob, Scalar, check_knob, field_value
+from trm.search.names import KNOWN_NAMES
+from trm.search.settings import TPE, Asha, Budget, Keep, Objective, Resources, Sampler, Scheduler, Tracking
+
+MAY_CHANGE = ("budget", "resources", "tracking", "keep")
+"""Sections that a resume may change; of `budget`, `train_flops` may not: the rungs of the journal hang on it."""
+WARMUP_SHARE = 0.03
+
+
+class SearchSpace(Frozen):
+    """Everything a sweep is: data, base configuration, knobs, rules, objective, budget, sampler, scheduler."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=100)
+    """Name of the space; sweeps are named after it."""
+    data: DataConfig
+    """The puzzles."""
+    base: dict[str, Any] = Field(default_factory=dict)
+    """Run configuration that the knobs change, sparse; in YAML also the path of a recipe, or `recipe:` beside changes to it."""
+    search: dict[str, Knob] = Field(min_length=1)
+    """Dotted path in the run configuration -> what may stand there."""
+    constraints: list[str] = Field(default_factory=list)
+    """Expressions that every trial keeps, such as `step_gflops <= 5`."""
+    start_points: list[dict[str, Scalar]] = Field(default_factory=list)
+    """Parameters of the first trials; a knob left out takes the base's value."""
+    objective: Objective = Objective()
+    """What is made best."""
+    budget: Budget
+    """What may be spent."""
+    sampler: Sampler = TPE()
+    """How parameters are chosen."""
+    scheduler: Scheduler = Asha()
+    """How trials are stopped early."""
+    resources: Resources = Resources()
+    """What a trial takes."""
+    tracking: Tracking = Tracking()
+    """Where MLflow writes."""
+    keep: Keep = Keep()
+    """Which checkpoints stay."""
+    seed: int = Field(0, ge=0, lt=1 << 63)
+    """Everything random in the sweep follows from it."""
+
+    @field_validator("sampler", "scheduler", mode="before")
+    @classmethod
+    def _type_alone(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check(self) -> "SearchSpace":
+        for path, knob in self.search.items():
+            check_knob(path, knob)
+        self._check_conditions()
+        _check_base(self.base, self.data)
+        for constraint in self.constraints:
+            Constraint(constraint, KNOWN_NAMES)
+        for number, point in enumerate(self.start_points):
+            self._check_start_point(number, point)
+        return self
+
+    def _check_conditions(self) -> None:
+        for path, knob in self.search.items():
+            for other, wanted in knob.when.items():
+                if other not in self.search:
+                    near = nearest(other, list(self.search))
+                    raise ConfigError(
+                        f"search.{path}.when names {other}, which is not searched",
+                        remedy=f"did you mean {near}?" if near else "drop the condition or search it too",
+                    )
+                for value in wanted if isinstance(wanted, list) else [wanted]:
+                    if not self.search[other].contains(value):
+                        raise ConfigError(
+                            f"search.{path}.when wants {other} = {value!r}, which the knob never is",
+                            remedy=f"change it or search.{other}",
+                        )
+        list(self.knobs_in_order())
+
+    def _check_start_point(self, number: int, point: Mapping[str, Scalar]) -> None:
+        for path in point:
+            if path not in self.search:
+                near = nearest(path, list(self.search))
+                raise ConfigError(
+                    f"start_points.{number}.{path} is not a searched path",
+                    remedy=f"did you mean {near}?" if near else f"the paths are {', '.join(self.search)}",
+                )
+        self.complete(point, f"start_points.{number}")
+
+    def knobs_in_order(self) -> Iterator[tuple[str, Knob]]:
+        """Every knob after those that its `when` names; ConfigError when conditions go in a circle."""
+        done: set[str] = set()
+        waiting = dict(self.search)
+        while waiting:
+            ready = [path for path, knob in waiting.items() if knob.when.keys() <= done]
+            if not ready:
+                raise ConfigError(f"the conditions of {', '.join(waiting)} go in a circle", remedy="drop one `when`")
+            for path in ready:
+                yield path, waiting.pop(path)
+            done.update(ready)
+
+    def complete(self, point: Mapping[str, Scalar], source: str = "parameters") -> dict[str, Scalar]:
+        """Parameters for every active knob, those that `point` leaves out from the base; ConfigError for what a knob cannot be."""
+        params: dict[str, Scalar] = {}
+        defaults = RunConfig.model_construct(**_defaults())
+        for path, knob in self.knobs_in_order():
+            if not knob.is_active(params):
+                if path in point:
+                    conditions = ", ".join(f"{other} = {wanted!r}" for other, wanted in knob.when.items())
+                    raise ConfigError(f"{source}.{path} is searched only when {conditions}", remedy=f"leave {path} out there")
+                continue
+            value = point[path] if path in point else _at(self.base, path, _attribute(defaults, path))
+            value = field_value(path, value)
+            if not knob.contains(value):
+                origin = "is" if path in point else "is left out, and the base's value"
+                raise ConfigError(f"{source}.{path} {origin} {value!r}, outside {_domain(knob)}", remedy="give a value of the knob")
+            params[path] = value
+        return params
+
+    def run_config(
+        self, params: Mapping[str, Any], *, seed: int, folder: str | None = None, max_steps: int | None = None
+    ) -> RunConfig:
+        """The complete configuration of a trial; pydantic's ValidationError when the parameters make an impossible one.
+
+        `max_steps` fixes the length in steps and caps the warm-up at 3 % of it; without it the length is the budget's training
+        FLOPs (enough to compute the cost of a step). `folder` is the built data set. The weight average warms up (DESIGN 4).
+        """
+        values = merged(self.base, {"optim": {"ema_warmup": True}})
+        for path, value in params.items():
+            _put(values, path, value)
+        values["seed"] = seed
+        values["data"] = self.data if folder is None else _built(self.data, folder)
+        training, optim = values.setdefault("training", {}), values["optim"]
+        training |= {"epochs": None, "steps": max_steps, "train_flops": None if max_steps else self.budget.train_flops}
+        if max_steps is not None:
+            recipe = optim.get("lr_warmup_steps", RunConfig.model_fields["optim"].default.lr_warmup_steps)
+            optim["lr_warmup_steps"] = min(recipe, math.floor(WARMUP_SHARE * max_steps))
+        halting = self.search.get("model.halt_max_steps")
+        evaluation = values.setdefault("evaluation", {})
+        if halting is not None and evaluation.get("steps") is None:
+            evaluation["steps"] = max(int(value) for value in halting.extremes if value is not None)
+        return RunConfig.model_validate(values)
+
+    def frozen(self) -> dict[str, Any]:
+        """What may not change when a sweep is resumed, as plain values."""
+        values = self.model_dump(mode="json", exclude=set(MAY_CHANGE))
+        return {**values, "budget": {"train_flops": self.budget.train_flops}}
+
+    def frozen_digest(self) -> str:
+        """Digest of `frozen()`: equal for a sweep and its resume."""
+        return hashlib.sha256(json.dumps(self.frozen(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
+    """The search space of a YAML file with `--set` overrides laid over it; ConfigError for everything that is wrong with it."""
+    mapping = load_yaml(path)
+    whole = [override for override in overrides if override.partition("=")[0].strip() == "base"]
+    mapping = _with_base(apply_overrides(mapping, whole), Path(path).parent)
+    mapping = apply_overrides(mapping, [override for override in overrides if override not in whole])
+    if isinstance(mapping.get("search"), dict):
+        mapping["search"] = dict(_flat_knobs(mapping["search"]))
+    mapping.setdefault("name", Path(path).stem)
+    return validated(SearchSpace, mapping, str(path))
+
+
+def diff_frozen(old: SearchSpace, new: SearchSpace) -> str | None:
+    """The first difference in what may not change on resume, as `path: old -> new`; None when there is none."""
+    return _first_difference(old.frozen(), new.frozen(), "")
+
+
+def check_resumable(old: SearchSpace, new: SearchSpace) -> None:
+    """SweepError that names the first difference, unless `new` may go on with the sweep of `old`."""
+    difference = diff_frozen(old, new)
+    if difference is not None:
+        raise SweepError(
+            f"the sweep was started with another search space: {difference}",
+            remedy="start it under another --name; what may change is resources, tracking, keep, and budget but for train_flops",
+        )
+
+
+def _first_difference(old: Any, new: Any, path: str) -> str | None:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            found = _first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+            if found is not None:
+                return found
+        return None
+    return None if old == new and type(old) is type(new) else f"{path}: {old!r} -> {new!r}"
+
+
+def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
+    base = mapping.get("base")
+    base = {"recipe": base} if isinstance(base, str) else base
+    if isinstance(base, dict) and isinstance(base.get("recipe"), str):
+        changes = dict(base)
+        recipe = Path(changes.pop("recipe"))
+        beside = folder / recipe
+        values = load_yaml(beside if beside.exists() or not recipe.exists() else recipe)
+        if "data" in values:
+            mapping = {"data": values.pop("data"), **mapping}
+        values.pop("seed", None)
+        base = merged(values, changes)
+    return mapping if base is None else {**mapping, "base": base}
+
+
+def _flat_knobs(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        is_section = (
+            isinstance(value, dict) and "type" not in value and value and all(isinstance(one, dict) for one in value.values())
+        )
+        if is_section and not prefix.count("."):
+            yield from _flat_knobs(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", value
+
+
+def _check_base(base: Mapping[str, Any], data: DataConfig) -> None:
+    for key, remedy in (("data", "put it beside `base`"), ("seed", "put it beside `base`; it seeds the whole sweep")):
+        if key in base:
+            raise ConfigError(f"base.{key} does not belong there", remedy=remedy)
+    try:
+        RunConfig.model_validate({**base, "data": data})
+    except ValidationError as error:
+        problems = problems_of(RunConfig, error, with_rules=False)  # rules between knobs hold for trials, not for their base
+        if problems:
+            raise ConfigError(f"base.{problems[0].text}", remedy=problems[0].remedy) from error
+
+
+def _built(data: DataConfig, folder: str) -> DataConfig:
+    return data.model_copy(update={"recipe": None, "folder": folder, "overrides": {}})
+
+
+def _domain(knob: Knob) -> str:
+    values = knob.extremes if knob.type != "choice" else knob.values_in_order
+    return " .. ".join(map(repr, values)) if knob.type != "choice" else repr(values)
+
+
+def _defaults() -> dict[str, Any]:
+    return {name: field.default for name, field in RunConfig.model_fields.items() if not field.is_required()}
+
+
+def _attribute(config: Any, path: str) -> Any:
+    for part in path.split("."):
+        config = getattr(config, part)
+    return config
+
+
+def _at(mapping: Mapping[str, Any], path: str, default: Any) -> Any:
+    node: Any = mapping
+    for part in path.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return default
+        node = node[part]
+    return node
+
+
+def _put(mapping: dict[str, Any], path: str, value: Any) -> None:
+    *sections, leaf = path.split(".")
+    for section in sections:
+        mapping = mapping.setdefault(section, {})
+    mapping[leaf] = value

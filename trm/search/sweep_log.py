@@ -1,0 +1,70 @@
+"""A sweep being driven: the journal and the search that folds it, in step. What a driver talks to."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from trm.search.events import DriverStarted, Event, LegEnded, LegStarted, Reported, SweepStarted
+from trm.search.journal import Journal
+from trm.search.search import Search
+
+FILE = "journal.jsonl"
+
+
+class SweepLog:
+    """Journals an event, then folds it: after a crash the fold of the journal is the same search.
+
+    A driver's loop: `start`, then again and again `record` what legs report and start what `advance` returns, until
+    `search.is_done(now)`; then `close`.
+    """
+
+    def __init__(self, folder: str | Path, search: Search, *, guard: Callable[[], None] | None = None) -> None:
+        """Opens `folder`'s journal and folds what stands in it; `guard` is called before every write (`Lease.check`)."""
+        self.search = search
+        self.journal = Journal(Path(folder) / FILE, guard=guard)
+        for event in self.journal.take_events():
+            search.apply(event)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no sweep was ever started here."""
+        return self.search.started is None
+
+    def append(self, *events: Event) -> None:
+        """Journals, then folds."""
+        self.journal.append(*events)
+        for event in events:
+            self.search.apply(event)
+
+    def start(self, now: float, *, driver: str, fence: int, slots: int, versions: dict[str, str], name: str | None = None) -> None:
+        """A driver begins: the sweep's first line when there is none, then this driver's; legs open before are void."""
+        space = self.search.space
+        if self.is_new:
+            digest = space.frozen_digest()
+            self.append(SweepStarted(name=name or space.name, seed=space.seed, space_digest=digest, versions=versions, at=now))
+        self.append(DriverStarted(driver=driver, fence=fence, slots=slots, at=now))
+
+    def record(self, event: LegEnded) -> bool:
+        """Journals the end of a leg; false, and nothing done, when that leg is void or ended before."""
+        if not self.search.is_open(event):
+            return False
+        self.append(event)
+        return True
+
+    def advance(self, now: float, slots_free: int) -> list[LegStarted]:
+        """Journals everything that follows from where the sweep stands; returns the legs to start, at most `slots_free`."""
+        started: list[LegStarted] = []
+        while events := self.search.next_events(now, slots_free - len(started)):
+            self.append(*events)
+            started += [event for event in events if isinstance(event, LegStarted)]
+        return started
+
+    def report(self, event: Reported) -> None:
+        """Journals a winner's report."""
+        self.append(event)
+
+    def close(self, now: float) -> str:
+        """Ends the sweep and returns why; legs that still run are void."""
+        if self.search.ended is None:
+            self.append(*self.search.closing_events(now))
+        assert self.search.ended is not None
+        return self.search.ended.reason

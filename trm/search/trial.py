@@ -1,0 +1,71 @@
+"""A trial as the journal tells it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from trm.search.events import Asked, Decided, LegEnded, LegStarted, TrialStatus
+
+ENDED = frozenset({"finished", "stopped", "diverged", "out_of_memory", "failed"})
+
+
+@dataclass
+class Trial:
+    """Everything known of one trial; changed only by the fold."""
+
+    asked: Asked
+    status: TrialStatus = "running"
+    results: dict[int, LegEnded] = field(default_factory=dict)
+    """Completed legs, by the rung they end at."""
+    leg: LegStarted | None = None
+    """The leg that runs now."""
+    heading: int | None = 0
+    """Rung that the trial is on its way to, whether a leg runs or waits for a slot; null: it rests at a rung, or has ended."""
+    attempts: dict[int, int] = field(default_factory=dict)
+    """Legs started, by rung."""
+    failures: int = 0
+    """Legs to `heading` that failed by themselves."""
+    losses: int = 0
+    """Legs to `heading` that were lost with their node or process: no blame."""
+    trouble: LegEnded | None = None
+    """The last leg that did not complete."""
+    decided: Decided | None = None
+    spent_flops: float = 0.0
+    """Training FLOPs of all legs, those of failed attempts included."""
+    train_seconds: float = 0.0
+    eval_seconds: float = 0.0
+    overhead_seconds: float = 0.0
+
+    @property
+    def number(self) -> int:
+        """The trial's number, from 0."""
+        return self.asked.trial
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Searched path -> value."""
+        return self.asked.params
+
+    @property
+    def rung(self) -> int | None:
+        """The last rung it was scored at."""
+        return max(self.results) if self.results else None
+
+    @property
+    def result(self) -> LegEnded | None:
+        """The score at that rung."""
+        return self.results[max(self.results)] if self.results else None
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Checkpoint of that rung, relative to the sweep folder."""
+        return self.result.checkpoint if self.result is not None else None
+
+    @property
+    def is_reopenable(self) -> bool:
+        """Whether a sweep that goes on may take it up again."""
+        return self.status == "paused" or (self.status == "stopped" and self.decided is not None and self.decided.reopens)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a leg should run but none does: newly asked, to be tried again, or interrupted."""
+        return self.heading is not None and self.leg is None and (self.status == "running" or self.is_reopenable)
