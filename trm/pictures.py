@@ -1,0 +1,144 @@
+"""Pictures of a sweep, drawn from its journal's events: what compute bought, and which parameters mattered."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from trm.atomic import replacing
+from trm.display import flops as flops_text
+from trm.search.events import Asked, Decided, Event, LegEnded
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MAX_PARAMETERS = 12
+"""Scatter plots at most; further parameters are left out."""
+COLUMNS = 4
+FADED = "#b8bec7"
+BEST = "#d1495b"
+OUTCOMES = {"finished": "#2e7d5b", "stopped": FADED, "paused": FADED, "running": "#4878a8"}
+TROUBLE = "#8a5a00"
+"""Diverged, out of memory, failed."""
+
+
+@dataclass
+class _Trial:
+    params: dict[str, Any]
+    status: str = "running"
+    rungs: list[int] = field(default_factory=list)
+    flops: list[float] = field(default_factory=list)
+    objectives: list[float] = field(default_factory=list)
+
+
+def draw_curves(events: Iterable[Event], path: Path, *, metric: str, mode: str, title: str) -> None:
+    """Write `path` (PNG), whole or not at all: the objective against training FLOPs, a line a trial, and against each parameter."""
+    trials = _fold(events)
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    scored = {number: trial for number, trial in trials.items() if trial.objectives}
+    paths = _worth_plotting([trial.params for trial in scored.values()])
+    rows = -(-len(paths) // COLUMNS)
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10}):
+        figure = Figure(figsize=(12, 4.6 + 2.4 * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.suptitle(title)
+        grid = figure.add_gridspec(rows + 1, COLUMNS, height_ratios=[2.0] + [1.0] * rows)
+        best = _best(scored, mode)
+        first: Axes | None = None
+        _draw_lines(figure.add_subplot(grid[0, :]), scored, best, metric)
+        for index, parameter in enumerate(paths):
+            axes = figure.add_subplot(grid[1 + index // COLUMNS, index % COLUMNS], sharey=first)
+            first = first or axes
+            _draw_scatter(axes, scored, best, parameter)
+            if index % COLUMNS == 0:
+                axes.set_ylabel(metric)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=110, format="png")
+
+
+def _fold(events: Iterable[Event]) -> dict[int, _Trial]:
+    trials: dict[int, _Trial] = {}
+    for event in events:
+        match event:
+            case Asked():
+                trials[event.trial] = _Trial(event.params)
+            case LegEnded(status="completed") if event.objective is not None and math.isfinite(event.objective):
+                trial = trials[event.trial]
+                trial.flops.append(event.train_flops)
+                trial.objectives.append(event.objective)
+                trial.rungs.append(event.rung)
+            case Decided():
+                trials[event.trial].status = event.status
+            case _:
+                pass
+    return trials
+
+
+def _best(trials: dict[int, _Trial], mode: str) -> int | None:
+    sign = 1.0 if mode == "max" else -1.0
+    return max(trials, key=lambda number: (trials[number].rungs[-1], sign * trials[number].objectives[-1]), default=None)
+
+
+def _worth_plotting(params: Sequence[dict[str, Any]]) -> list[str]:
+    """Paths with more than one value among the trials, in the order in which they first appear."""
+    names = dict.fromkeys(path for one in params for path in one)
+    return [path for path in names if len({repr(one.get(path)) for one in params}) > 1][:MAX_PARAMETERS]
+
+
+def _draw_lines(axes: "Axes", trials: dict[int, _Trial], best: int | None, metric: str) -> None:
+    axes.set_xlabel("training FLOPs of the trial")
+    axes.set_ylabel(metric)
+    axes.grid(alpha=0.25)
+    if not trials:
+        axes.text(0.5, 0.5, "no trial has a result yet", transform=axes.transAxes, ha="center")
+        return
+    reached: dict[int, list[float]] = {}
+    for trial in trials.values():
+        for rung, flops in zip(trial.rungs, trial.flops, strict=True):
+            reached.setdefault(rung, []).append(flops)
+    _log_ticks(axes, {median(flops): f"rung {rung}\n{flops_text(median(flops))}" for rung, flops in sorted(reached.items())})
+    for number, trial in trials.items():
+        color = BEST if number == best else OUTCOMES.get(trial.status, TROUBLE)
+        order = 3 if number == best else 2 if trial.status == "finished" else 1
+        axes.plot(trial.flops, trial.objectives, color=color, marker="o", markersize=4, linewidth=1.4, zorder=order)
+    labels = [(f"best: trial {best}", BEST), ("finished", OUTCOMES["finished"]), ("stopped or paused", FADED)]
+    labels += [("running", OUTCOMES["running"])] if any(trial.status == "running" for trial in trials.values()) else []
+    labels += [("in trouble", TROUBLE)] if any(trial.status not in OUTCOMES for trial in trials.values()) else []
+    for label, color in labels:
+        axes.plot([], [], color=color, marker="o", markersize=4, label=label)
+    axes.legend(frameon=False, fontsize=8, loc="best")
+
+
+def _draw_scatter(axes: "Axes", trials: dict[int, _Trial], best: int | None, path: str) -> None:
+    having = {number: trial for number, trial in trials.items() if path in trial.params}
+    values = [trial.params[path] for trial in having.values()]
+    is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    names = [] if is_number else sorted({str(value) for value in values})
+    top = max(trial.rungs[-1] for trial in having.values())
+    for number, trial in having.items():
+        value = trial.params[path]
+        x = float(value) if is_number else float(names.index(str(value)))
+        color = BEST if number == best else OUTCOMES.get(trial.status, TROUBLE)
+        size = 12 + 26 * (trial.rungs[-1] + 1) / (top + 1)
+        axes.scatter([x], [trial.objectives[-1]], s=size, color=color, zorder=3 if number == best else 2, linewidths=0)
+    if names:
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+    elif is_number and all(isinstance(value, float) for value in values) and min(values) > 0 and max(values) >= 8 * min(values):
+        low, high = min(values), max(values)
+        _log_ticks(axes, {value: f"{value:.2g}" for value in (low, math.sqrt(low * high), high)})
+    elif all(isinstance(value, int) for value in values):
+        axes.set_xticks(sorted(set(values)))
+    axes.set_title(path)
+    axes.grid(alpha=0.25)
+
+
+def _log_ticks(axes: "Axes", labels: dict[float, str]) -> None:
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    axes.set_xticks(list(labels), list(labels.values()))
