@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
 
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
@@ -45,7 +44,7 @@ class Split:
         return columns
 
     @classmethod
-    def from_columns(cls, name: str, columns: Mapping[str, np.ndarray]) -> Self:
+    def from_columns(cls, name: str, columns: Mapping[str, np.ndarray]) -> "Split":
         """A split over these arrays; nothing is copied."""
         known = {"inputs", "labels", "groups", *IDENTIFIER_COLUMNS}
         extras = {key: column for key, column in columns.items() if key not in known}
