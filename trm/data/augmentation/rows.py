@@ -1,7 +1,7 @@
 """What the batch plan asks of an augmentation: rows of a split, varied, as the network takes them."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8, UInt64
@@ -22,6 +22,7 @@ class RowDraw:
         return RowDraw(self.rows[part], self.puzzle_identifiers[part], self.keys[part])
 
 
+@runtime_checkable
 class Augmenter(Protocol):
     """Makes the rows of a batch from stored rows."""
 
