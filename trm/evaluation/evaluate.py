@@ -111,7 +111,7 @@ def _score_rows(
         "loss": answer_loss(output.logits, labels, config.training.loss, loss_dtype(config.training, device)),
         "q_halt_accuracy": (output.q_halt >= 0) == is_exact,
         "mean_halting_step": halting_step,
-        "halting_probability": torch.sigmoid(output.q_halt),
+        "halting_probability": torch.sigmoid(output.q_halt.double()),
         **exact_at,
     }
     columns = {name: column.cpu().numpy() for name, column in found.items()}
