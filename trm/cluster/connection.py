@@ -141,7 +141,7 @@ def check_storage_is_shared(folder: Path, nodes: list[Node]) -> None:
         probe.rmdir()
 
 
-@ray.remote(max_retries=0)
+@ray.remote(max_retries=0)  # type: ignore[untyped-decorator]  # ray has no types
 def _answer_probe(probe: str, node_id: str, token: str) -> bool:
     folder = Path(probe)
     try:

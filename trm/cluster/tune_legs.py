@@ -67,7 +67,7 @@ class LegRunner:
     """Whether the first legs only warm processes up (legs in place, whose processes are reused)."""
 
 
-class _LegSearcher(Searcher):
+class _LegSearcher(Searcher):  # type: ignore[misc]  # ray has no types
     """Gives Tune one leg a free slot. A failure of the source ends the run and is raised by `run_legs`."""
 
     def __init__(self, source: LegSource, runner: LegRunner) -> None:
@@ -115,7 +115,7 @@ class _LegSearcher(Searcher):
         """Nothing to restore."""
 
 
-class _SourceStopper(Stopper):
+class _SourceStopper(Stopper):  # type: ignore[misc]
     def __init__(self, source: LegSource, searcher: _LegSearcher) -> None:
         self._source, self._searcher = source, searcher
 
@@ -126,7 +126,7 @@ class _SourceStopper(Stopper):
         return self._source.is_stopping or self._searcher.failure is not None
 
 
-class _Ticker(Callback):
+class _Ticker(Callback):  # type: ignore[misc]
     def __init__(self, source: LegSource) -> None:
         self._source = source
 

@@ -20,6 +20,8 @@ class SweepLog:
     def __init__(self, folder: str | Path, search: Search, *, guard: Callable[[], None] | None = None) -> None:
         """Opens `folder`'s journal and folds what stands in it; `guard` is called before every write (`Lease.check`)."""
         self.search = search
+        self.on_event: Callable[[Event], None] = lambda event: None
+        """Called with every event that was journaled and folded."""
         self.journal = Journal(Path(folder) / FILE, guard=guard)
         for event in self.journal.take_events():
             search.apply(event)
@@ -34,6 +36,7 @@ class SweepLog:
         self.journal.append(*events)
         for event in events:
             self.search.apply(event)
+            self.on_event(event)
 
     def start(self, now: float, *, driver: str, fence: int, slots: int, versions: dict[str, str], name: str | None = None) -> None:
         """A driver begins: the sweep's first line when there is none, then this driver's; legs open before are void."""

@@ -1,0 +1,34 @@
+"""Search for the best tiny recursive model of a search space."""
+
+import sys
+
+from trm.command_line import job_parser, run_job
+
+
+def main() -> int:
+    parser = job_parser(__doc__)
+    parser.add_argument("space", help="search space, for instance search_spaces/sudoku4x4.yaml")
+    parser.add_argument("--name", help="name of the sweep's folder (default: the space's name and a number)")
+    parser.add_argument("--storage", help="folder of all sweeps, seen by every node (default: runs; required in a Ray job)")
+    parser.add_argument("--trials", type=int, help="short for --set budget.trials=N")
+    parser.add_argument("--resume", action="store_true", help="go on with the sweep of that name (default: the space's newest)")
+    parser.add_argument("--address", help="Ray cluster to use (default: RAY_ADDRESS, the job's cluster, or an embedded one)")
+    arguments = parser.parse_args()
+    overrides = [*arguments.overrides, *([] if arguments.trials is None else [f"budget.trials={arguments.trials}"])]
+
+    from trm.cluster.sweep import SweepOptions, run_sweep
+
+    return run_sweep(
+        SweepOptions(
+            space=arguments.space,
+            overrides=tuple(overrides),
+            name=arguments.name,
+            storage=arguments.storage,
+            is_resume=arguments.resume,
+            address=arguments.address,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(main))

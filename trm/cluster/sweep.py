@@ -1,0 +1,281 @@
+"""A sweep from a search space file to its leaderboard: everything is checked before a worker starts, and can be resumed."""
+
+import contextlib
+import math
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from ray import tune
+from ray.actor import ActorHandle
+
+from trm.cluster.board import ProgressBoard
+from trm.cluster.connection import (
+    LEG_MEMORY_BYTES,
+    Demand,
+    check_storage_is_shared,
+    concurrent_trials,
+    connected,
+    is_ray_job,
+    living_nodes,
+)
+from trm.cluster.driver import Placement, SweepDriver
+from trm.cluster.feed import DataFeed, read_feed
+from trm.cluster.legs import leg_as_gang, leg_in_place
+from trm.cluster.signals import StopSignals
+from trm.cluster.sweep_folder import claimed_folder, storage_folder, sweep_folder, write_sweep_file
+from trm.cluster.tune_legs import LegRunner, run_legs
+from trm.cluster.winners import export_best, score_winner
+from trm.command_line import say
+from trm.config import RunConfig
+from trm.data.ensure import ensure_dataset
+from trm.data.manifest import Manifest, read_manifest
+from trm.display import Standing, SweepDisplay
+from trm.errors import EXIT_DONE, InterruptedRun
+from trm.pictures import draw_curves
+from trm.progress import SweepProgress
+from trm.search.events import Reported
+from trm.search.journal import read_events
+from trm.search.lease import Lease
+from trm.search.preflight import preflight
+from trm.search.results import export_study, write_leaderboard, write_trials
+from trm.search.search import Search
+from trm.search.space import SearchSpace, load_space
+from trm.search.sweep_log import FILE as JOURNAL
+from trm.search.sweep_log import SweepLog
+from trm.tracking import MlflowWriter, Target, mlflow_command, program, tracking_uri
+from trm.training.cost import RunCost, run_cost
+
+SHOWN_STANDINGS = 10
+PACKAGES = ("trm-search", "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What the command line says."""
+
+    space: str
+    overrides: tuple[str, ...] = ()
+    name: str | None = None
+    storage: str | None = None
+    is_resume: bool = False
+    address: str | None = None
+
+
+def run_sweep(options: SweepOptions) -> int:
+    """Run or resume a sweep to its end; the exit code. Raises InputError before a worker starts, InterruptedRun when stopped."""
+    space = load_space(options.space, options.overrides)
+    storage = storage_folder(options.storage, needs_one=is_ray_job())
+    uri = tracking_uri(space.tracking.uri, storage) if space.tracking.enabled else None
+    folder = sweep_folder(storage, space, options.name, is_resume=options.is_resume)
+    with claimed_folder(folder, space, is_resume=options.is_resume) as lease:
+        dataset = ensure_dataset(space.data, str(storage / "data"), say)
+        manifest = read_manifest(dataset)
+        cost_of = partial(_cost_of, manifest)
+        found = preflight(space, cost_of)
+        write_sweep_file(folder, space, manifest, dataset, _versions(), is_resume=options.is_resume)
+        say(
+            f"sweep {folder}: a step costs {found.cheapest.step_flops / 1e9:.3g} to {found.dearest.step_flops / 1e9:.3g} GFLOP, "
+            f"rungs at {', '.join(f'{flops:.3g}' for flops in found.rung_flops)} FLOP"
+        )
+        sweep = _Sweep(space, options.space, folder, storage, manifest, dataset, lease, uri)
+        with connected(needs_dashboard=space.resources.workers > 1, address=options.address):
+            sweep.run(cost_of)
+    return EXIT_DONE
+
+
+def _cost_of(manifest: Manifest, config: RunConfig) -> RunCost:
+    return run_cost(config, manifest.shape)
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """A sweep whose input was found right and whose folder is ours, connected to Ray."""
+
+    space: SearchSpace
+    space_path: str
+    folder: Path
+    storage: Path
+    manifest: Manifest
+    dataset: str
+    lease: Lease
+    uri: str | None
+
+    def run(self, cost_of: Callable[[RunConfig], RunCost]) -> None:
+        """Legs to the end, the winner's report, the summary."""
+        placement = self._placement()
+        search = Search(self.space, cost_of, folder=self.dataset)
+        log = SweepLog(self.folder, search, guard=self.lease.check)
+        driver = f"{socket.gethostname()}:{os.getpid()}"
+        log.start(
+            time.time(), driver=driver, fence=self.lease.fence, slots=placement.slots, versions=_versions(), name=self.folder.name
+        )
+        display = SweepDisplay(self.folder.name, self.space.objective.metric, trials=self.space.budget.trials)
+        with self._tracked(display) as writer, display, StopSignals(at_exit=self.lease.release) as signals:
+            feed = read_feed(self.dataset, ("train", "validation", "test"))
+            self._run_legs(log, placement, feed, display, writer, signals)
+            log.close(time.time())
+            self._report_winner(log, placement, feed)
+            self._write_results(search)
+        display.summary(_standings(search), self._commands())
+
+    def _placement(self) -> Placement:
+        resources = self.space.resources
+        demand = Demand(resources.workers, resources.cpus, resources.gpus)
+        nodes = living_nodes()
+        trials = self.space.budget.trials
+        wanted = min((limit for limit in (resources.slots, trials) if limit is not None), default=None)
+        slots = concurrent_trials(nodes, demand, wanted)
+        if len(nodes) > 1:
+            check_storage_is_shared(self.folder, nodes)
+        return Placement(demand, resources.threads or max(1, math.floor(resources.cpus)), slots)
+
+    @contextlib.contextmanager
+    def _tracked(self, display: SweepDisplay) -> Iterator[MlflowWriter | None]:
+        if self.uri is None:
+            yield None
+            return
+        experiment = self.space.tracking.experiment or self.space.name
+        writer = MlflowWriter(Target(self.uri, str(self.folder), str(self.storage), experiment, self.space.objective.mode))
+        try:
+            yield writer
+        except BaseException:
+            writer.close(timeout_seconds=1.0)
+            raise
+        if (left := writer.close()) is not None:
+            display.message(left)
+
+    def _run_legs(
+        self,
+        log: SweepLog,
+        placement: Placement,
+        feed: DataFeed,
+        display: SweepDisplay,
+        writer: MlflowWriter | None,
+        signals: StopSignals,
+    ) -> None:
+        if log.search.is_done(time.time()) is not None:
+            return
+        board = ProgressBoard.remote()  # type: ignore[attr-defined]  # an actor class
+        scratch = self.folder / "tune" / f"driver-{self.lease.fence}"
+        driver = SweepDriver(
+            log,
+            self.folder,
+            placement,
+            board,
+            display=display,
+            progress=self._progress(log.search),
+            writer=writer,
+            signals=signals,
+            write_tables=lambda: write_trials(log.search, self.folder),
+        )
+        run_legs(driver, self._runner(placement, feed, board, scratch), scratch)
+        if driver.reason is None:
+            again = f"python ray_jobs/sweep.py SPACE.yaml --storage {self.storage} --name {self.folder.name} --resume"
+            raise InterruptedRun(f"{self.folder} is whole; go on with `{again}`")
+
+    def _runner(self, placement: Placement, feed: DataFeed, board: ActorHandle, scratch: Path) -> LegRunner:
+        demand = placement.demand
+        if demand.workers == 1:
+            function = tune.with_parameters(leg_in_place, feed=feed, board=board, slots=placement.slots)
+            bundle = {"CPU": demand.cpus} | ({"GPU": demand.gpus} if demand.gpus else {})
+            return LegRunner(function, bundle, placement.slots, is_warmed_up=True)
+        function = tune.with_parameters(leg_as_gang, feed=feed, board=board, scratch=str(scratch / "gangs"))
+        return LegRunner(function, {"memory": LEG_MEMORY_BYTES}, placement.slots, is_warmed_up=False)
+
+    def _progress(self, search: Search) -> SweepProgress:
+        progress = SweepProgress(
+            trials=self.space.budget.trials,
+            rung_flops=search.rung_flops,
+            eta=search.resolver.rungs.eta,
+            mode=self.space.objective.mode,
+        )
+        for entry in read_events(self.folder / JOURNAL):
+            progress.apply(entry.event)
+        return progress
+
+    def _report_winner(self, log: SweepLog, placement: Placement, feed: DataFeed) -> None:
+        """Score the winner on all of validation and, once, on test, and export it as `best/`."""
+        search = log.search
+        if not (ranked := search.leaderboard()):
+            return
+        winner = ranked[0]
+        checkpoint = self.folder / str(winner.checkpoint)
+        if winner.number not in search.reports:
+            demand = placement.demand
+            scores = score_winner(checkpoint, feed, cpus=demand.cpus, gpus=demand.gpus, threads=placement.threads)
+            log.report(Reported(trial=winner.number, rank=1, validation=scores.validation, test=scores.test, at=time.time()))
+        report = search.reports[winner.number]
+        export_best(
+            self.folder,
+            checkpoint,
+            {
+                "trial": winner.number,
+                "params": winner.params,
+                "steps": winner.result.steps if winner.result else 0,
+                "train_flops": winner.result.train_flops if winner.result else 0.0,
+                "params_count": winner.asked.params_count,
+                "dataset": {"folder": self.dataset, "content_hash": self.manifest.content_hash},
+                "validation": report.validation,
+                "test": report.test,
+            },
+        )
+
+    def _write_results(self, search: Search) -> None:
+        write_trials(search, self.folder)
+        write_leaderboard(search, self.folder)
+        export_study(search, self.folder)
+        objective = self.space.objective
+        events = [entry.event for entry in read_events(self.folder / JOURNAL)]
+        draw_curves(
+            events, self.folder / "curves.png", metric=objective.metric, mode=objective.mode, title=f"sweep {self.folder.name}"
+        )
+
+    def _commands(self) -> list[tuple[str, str]]:
+        python, where = program("python"), _shown(self.folder)
+        commands = [] if self.uri is None else [("see every trial in MLflow", mlflow_command(self.uri))]
+        if (self.folder / "best").is_dir():
+            commands += [
+                ("score the winner again", f"{python} ray_jobs/evaluate.py {where}/best --split test"),
+                ("train the winner's configuration anew", f"{python} ray_jobs/train.py {where}/best/config.yaml"),
+            ]
+        more = 2 * (self.space.budget.trials or 16)
+        sweep = f"{python} ray_jobs/sweep.py {self.space_path} --storage {_shown(self.storage)} --name {self.folder.name}"
+        return [*commands, (f"go on with the sweep, up to {more} trials", f"{sweep} --trials {more} --resume")]
+
+
+def _shown(path: Path) -> str:
+    """The path as one would type it here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _standings(search: Search) -> list[Standing]:
+    metric = search.space.objective.metric
+    standings = []
+    for rank, trial in enumerate(search.leaderboard(), start=1):
+        result, report = trial.result, search.reports.get(trial.number)
+        assert result is not None
+        standings.append(
+            Standing(
+                rank=rank,
+                trial=trial.number,
+                status=trial.status,
+                objective=result.objective,
+                low=result.metrics.get(f"{metric}_low"),
+                high=result.metrics.get(f"{metric}_high"),
+                test=report.test.get(metric) if report else None,
+                params=trial.params,
+                train_flops=result.train_flops,
+                params_count=trial.asked.params_count,
+            )
+        )
+    return standings[:SHOWN_STANDINGS]
