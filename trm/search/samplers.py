@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, QMCSampler, TPESampler
 from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from trm.search.draws import random_params
 from trm.search.seeds import derived_seed
 from trm.search.settings import NSGA2, TPE, BruteForce, GaussianProcess, QuasiMonteCarlo, RandomSearch
 from trm.search.space import SearchSpace
-from trm.search.study_view import StudyView, notes_of, suggested
+from trm.search.study_view import StudyView, distribution, notes_of, suggested
 from trm.search.trial import Trial
 
 
@@ -69,13 +71,25 @@ def _sampler(space: SearchSpace, number: int) -> BaseSampler:
     settings = space.sampler
     seed = derived_seed(space.seed, "sampler", number, bits=32)
     if isinstance(settings, TPE):
-        return TPESampler(seed=seed, n_startup_trials=settings.startup_trials, n_ei_candidates=settings.candidates)
+        joint = {path: distribution(knob) for path, knob in sorted(space.search.items()) if not knob.when}
+        return _JointTPE(joint, seed=seed, n_startup_trials=settings.startup_trials, n_ei_candidates=settings.candidates)
     if isinstance(settings, GaussianProcess):
         return GPSampler(seed=seed, n_startup_trials=settings.startup_trials, warn_independent_sampling=False)
     if isinstance(settings, NSGA2):
         return NSGAIISampler(seed=seed, population_size=settings.population)
     assert isinstance(settings, QuasiMonteCarlo)
     return _Sequence(settings.sequence, derived_seed(space.seed, "sequence", bits=32), seed, number)
+
+
+class _JointTPE(TPESampler):  # type: ignore[misc]
+    """Knobs without conditions are drawn together, the others one by one, which the space tells without a look at the history."""
+
+    def __init__(self, joint: dict[str, BaseDistribution], **options: Any) -> None:
+        super().__init__(**options)
+        self._joint = {path: one for path, one in joint.items() if not one.single()}
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._joint
 
 
 class _Sequence(QMCSampler):  # type: ignore[misc]

@@ -17,9 +17,11 @@ from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from trm.search.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
+from trm.search.study_storage import NAME, HistoryStorage
 from trm.search.trial import Trial
 
 LOSS_WEIGHT = 1e-7
@@ -73,27 +75,27 @@ class StudyView:
         """A view for trials whose parameters come from `knobs`."""
         self._distributions = {path: distribution(knob) for path, knob in knobs.items()}
         self._mode: Literal["max", "min"] = mode
-        self._built: dict[int, tuple[Shown, FrozenTrial]] = {}
+        self._built: dict[int, tuple[tuple[str, int], FrozenTrial]] = {}
 
     def study(self, trials: Sequence[Trial], sampler: optuna.samplers.BaseSampler) -> optuna.Study:
         """A study in memory that holds `trials`."""
-        study = optuna.create_study(direction="maximize" if self._mode == "max" else "minimize", sampler=sampler)
-        study.add_trials([self._frozen(trial) for trial in trials])
-        return study
+        direction = StudyDirection.MAXIMIZE if self._mode == "max" else StudyDirection.MINIMIZE
+        storage = HistoryStorage(direction, [self._frozen(trial) for trial in trials])
+        return optuna.Study(NAME, storage, sampler=sampler)
 
     def _frozen(self, trial: Trial) -> FrozenTrial:
-        now = shown(trial, self._mode)
-        before = self._built.get(trial.number)
-        if before is None or before[0] != now:
-            before = (now, frozen_trial(trial, now, self._distributions))
-            self._built[trial.number] = before
-        return before[1]
+        stage = (trial.status, len(trial.results))  # what is shown follows from these and from results that stay
+        built = self._built.get(trial.number)
+        if built is None or built[0] != stage:
+            built = (stage, frozen_trial(trial, shown(trial, self._mode), self._distributions))
+            self._built[trial.number] = built
+        return built[1]
 
 
 def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     """Optuna's trial for what is shown of ours."""
     states = {"complete": TrialState.COMPLETE, "running": TrialState.RUNNING}
-    return create_trial(
+    built = create_trial(
         state=states.get(now.state, TrialState.PRUNED),
         value=now.values[-1][1] if now.state == "complete" else None,
         params=trial.params,
@@ -102,6 +104,9 @@ def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistr
         intermediate_values=dict(now.values),
         constraints={"possible": 1.0 if now.state == "impossible" else 0.0},
     )
+    built.number = trial.number
+    built._trial_id = trial.number
+    return built
 
 
 def _value(trial: Trial, rung: int, mode: str, with_loss: bool) -> float:

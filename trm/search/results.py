@@ -1,0 +1,185 @@
+"""What a sweep found, as files that people and tools read: trials.parquet, leaderboard.json, study.journal."""
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pyarrow as pa
+import pyarrow.parquet as pq
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from trm.atomic import replacing, write_bytes_atomic, write_text_atomic
+from trm.search.events import LegEnded
+from trm.search.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
+from trm.search.search import Search
+from trm.search.study_view import distribution, frozen_trial, shown
+from trm.search.trial import Trial
+
+TRIALS, LEADERBOARD, STUDY = "trials.parquet", "leaderboard.json", "study.journal"
+NORMAL_95 = 1.959963984540054
+
+
+def trial_rows(search: Search) -> list[dict[str, Any]]:
+    """A row a trial, in order; the columns are those of trials.parquet, parameters by their paths (null when not active)."""
+    return [_row(search, trial) for trial in search.trials]
+
+
+def write_trials(search: Search, folder: str | Path) -> None:
+    """Rewrites `folder`/trials.parquet, atomically."""
+    fields = [pa.field("trial", pa.int64()), pa.field("status", pa.string()), pa.field("rung", pa.int64())]
+    fields += [pa.field("objective", pa.float64())]
+    fields += [pa.field(path, _column_type(knob)) for path, knob in search.space.search.items()]
+    fields += [pa.field(name, pa.float64()) for name in ("train_flops", "train_seconds", "eval_seconds", "overhead_seconds")]
+    fields += [pa.field(name, pa.int64()) for name in ("params", "steps", "seed")]
+    fields += [pa.field(name, pa.string()) for name in ("checkpoint", "error")]
+    fields += [pa.field(name, pa.float64()) for name in ("standard_error", "loss")]
+    fields += [pa.field(name, pa.string()) for name in ("source", "reason")]
+    texts = {path for path, knob in search.space.search.items() if _column_type(knob) == pa.string()}
+    rows = [{key: _text(value) if key in texts else value for key, value in row.items()} for row in trial_rows(search)]
+    with replacing(Path(folder) / TRIALS) as path:
+        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(fields)), path)
+
+
+def leaderboard_rows(search: Search, count: int | None = None) -> list[dict[str, Any]]:
+    """The best trials, best first: winners that were reported on by the rank given there, then the others by their last score."""
+    ranked = search.leaderboard()
+    ranked.sort(key=lambda trial: search.reports[trial.number].rank if trial.number in search.reports else math.inf)
+    return [_leader(search, place, trial) for place, trial in enumerate(ranked[:count], start=1)]
+
+
+def write_leaderboard(search: Search, folder: str | Path, *, count: int = 10) -> None:
+    """Rewrites `folder`/leaderboard.json with the best `count` trials, atomically."""
+    board = {
+        "name": search.started.name if search.started is not None else search.space.name,
+        "objective": search.space.objective.model_dump(),
+        "ended": search.ended.reason if search.ended is not None else None,
+        "trials": leaderboard_rows(search, count),
+    }
+    write_text_atomic(Path(folder) / LEADERBOARD, json.dumps(board, indent=1, allow_nan=False) + "\n")
+
+
+def write_study(search: Search, folder: str | Path) -> None:
+    """Rewrites `folder`/study.journal, which Optuna's tools read (JournalFileBackend), with true objectives, atomically."""
+    distributions = {path: distribution(knob) for path, knob in search.space.search.items()}
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / STUDY
+        study = optuna.create_study(
+            study_name=search.started.name if search.started is not None else search.space.name,
+            storage=JournalStorage(JournalFileBackend(str(file))),
+            direction="maximize" if search.space.objective.mode == "max" else "minimize",
+        )
+        for trial in search.trials:
+            now = shown(trial, search.space.objective.mode, with_loss=False)
+            built = frozen_trial(trial, now, distributions)
+            built.datetime_start = datetime.fromtimestamp(trial.asked.at)
+            if now.state != "running":
+                built.datetime_complete = datetime.fromtimestamp(_last_word(trial))
+            built.user_attrs = {"status": trial.status, "checkpoint": trial.checkpoint, "seed": trial.asked.seed}
+            study.add_trial(built)
+        write_bytes_atomic(Path(folder) / STUDY, file.read_bytes())
+
+
+def interval_95(metric: str, result: LegEnded) -> tuple[float, float] | None:
+    """95 % interval of a score: the one the evaluation gives, else Wilson's for a share of examples, else 1.96 standard errors."""
+    low, high = result.metrics.get(f"{metric}_low"), result.metrics.get(f"{metric}_high")
+    if low is not None and high is not None:
+        return low, high
+    value, count = result.objective, result.metrics.get("examples")
+    if value is None:
+        return None
+    if count and 0 <= value <= 1 and metric.endswith("accuracy"):
+        return wilson_95(value, count)
+    error = result.standard_error
+    return None if error is None else (value - NORMAL_95 * error, value + NORMAL_95 * error)
+
+
+def wilson_95(share: float, count: float) -> tuple[float, float]:
+    """Wilson's 95 % score interval for a share of `count` independent examples."""
+    z = NORMAL_95
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _row(search: Search, trial: Trial) -> dict[str, Any]:
+    result, trouble = trial.result, trial.trouble
+    is_troubled = trial.status in ("diverged", "out_of_memory", "failed")
+    return {
+        "trial": trial.number,
+        "status": trial.status,
+        "rung": trial.rung,
+        "objective": result.objective if result is not None else None,
+        **{path: trial.params.get(path) for path in search.space.search},
+        "train_flops": trial.spent_flops,
+        "train_seconds": trial.train_seconds,
+        "eval_seconds": trial.eval_seconds,
+        "overhead_seconds": trial.overhead_seconds,
+        "params": trial.asked.params_count,
+        "steps": max(result.steps if result is not None else 0, trouble.steps if trouble is not None else 0),
+        "seed": trial.asked.seed,
+        "checkpoint": trial.checkpoint,
+        "error": trouble.error if is_troubled and trouble is not None else None,
+        "standard_error": result.standard_error if result is not None else None,
+        "loss": result.loss if result is not None else None,
+        "source": trial.asked.source,
+        "reason": trial.decided.reason if trial.decided is not None else None,
+    }
+
+
+def _leader(search: Search, place: int, trial: Trial) -> dict[str, Any]:
+    result = trial.result
+    assert result is not None
+    report = search.reports.get(trial.number)
+    interval = interval_95(search.space.objective.metric, result)
+    return {
+        "rank": place,
+        "trial": trial.number,
+        "status": trial.status,
+        "rung": trial.rung,
+        "objective": result.objective,
+        "interval_95": list(interval) if interval is not None else None,
+        "loss": result.loss,
+        "params": trial.asked.params_count,
+        "train_flops": result.train_flops,
+        "steps": result.steps,
+        "seed": trial.asked.seed,
+        "parameters": trial.params,
+        "checkpoint": trial.checkpoint,
+        "validation": report.validation if report is not None else None,
+        "test": report.test if report is not None else None,
+    }
+
+
+def _column_type(knob: Knob) -> pa.DataType:
+    if isinstance(knob, IntKnob):
+        return pa.int64()
+    if isinstance(knob, FloatKnob):
+        return pa.float64()
+    assert isinstance(knob, ChoiceKnob)
+    values = [value for value in knob.values if value is not None]
+    kinds: list[tuple[Callable[[Any], bool], pa.DataType]] = [
+        (lambda value: isinstance(value, bool), pa.bool_()),
+        (lambda value: isinstance(value, int) and not isinstance(value, bool), pa.int64()),
+        (lambda value: isinstance(value, int | float) and not isinstance(value, bool), pa.float64()),
+    ]
+    return next((kind for fits, kind in kinds if _all(fits, values)), pa.string())
+
+
+def _all(fits: Callable[[Any], bool], values: Iterable[Any]) -> bool:
+    values = list(values)
+    return bool(values) and all(fits(value) for value in values)
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def _last_word(trial: Trial) -> float:
+    times = [trial.asked.at, *(result.at for result in trial.results.values())]
+    return max([*times, trial.decided.at if trial.decided is not None else 0.0])
