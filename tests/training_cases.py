@@ -1,6 +1,9 @@
 """Tiny runs for the tests of trm.training: a data set in memory, configurations, and what other processes do with them."""
 
+import os
+import signal
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,9 @@ from safetensors.torch import save_file
 
 from trm.config import RunConfig
 from trm.data.manifest import Manifest, ShardInfo, SplitInfo
-from trm.data.plan import TrainPlan
 from trm.data.split import Split
 from trm.training.gang import SOLO, Gang, TorchGang
 from trm.training.loop import train
-from trm.training.reporting import Progress, Reporter
 from trm.training.start import start_plan
 from trm.training.state import TrainingState
 
@@ -97,17 +98,6 @@ def manifest() -> Manifest:
 SPLITS = {"train": split_of("train", 1), "validation": split_of("validation", 2), "test": split_of("test", 3)}
 
 
-class Losses(Reporter):
-    """Remembers the loss of every step; each is told one step later, the last one by the running metrics."""
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def on_step(self, progress: Progress) -> bool:
-        self.values.append(progress.loss)
-        return False
-
-
 def begin(config: RunConfig, gang: Gang = SOLO, **given: Any) -> TrainingState:
     """A run before its first step whose halting head already wants to halt some rows, so that halting is exercised."""
     state = TrainingState(config, manifest().shape, data_hash=manifest().content_hash, max_steps=STEPS, gang=gang, **given)
@@ -123,11 +113,19 @@ def resume(folder: Path, config: RunConfig, gang: Gang = SOLO) -> TrainingState:
     return TrainingState.load(folder, config, shape, data_hash=data_hash, max_steps=STEPS, gang=gang)
 
 
-def advance(state: TrainingState, until_steps: int, reporter: Reporter | None = None) -> TrainPlan:
+def advance(state: TrainingState, until_steps: int) -> None:
     """Trains with the state's own share of the tiny data."""
+    train(state, start_plan(state, SPLITS["train"], manifest()), until_steps=until_steps)
+
+
+def losses_until(state: TrainingState, until_steps: int) -> list[float]:
+    """Trains likewise, and gives the mean loss a row of every step."""
     plan = start_plan(state, SPLITS["train"], manifest())
-    train(state, plan, until_steps=until_steps, reporter=reporter or Reporter())
-    return plan
+    losses = []
+    for step in range(state.step, until_steps):
+        train(state, plan, until_steps=step + 1)
+        losses.append(state.metrics.take_report()["loss"])
+    return losses
 
 
 def everything(state: TrainingState) -> dict[str, torch.Tensor]:
@@ -142,39 +140,61 @@ def continue_all(folder: Path) -> None:
     """In a new process: every checkpoint `folder/VARIANT/half` is continued; what it comes to goes to `end.safetensors`."""
     torch.set_num_threads(1)
     for variant in sorted(folder.iterdir()):
-        compiles = {"compile": True} if variant.name.endswith("-compiled") else {}
-        state = resume(variant / "half", config_of(variant.name.removesuffix("-compiled"), training=compiles))
+        state = resume(variant / "half", config_of(variant.name))
         advance(state, STEPS)
         save_file(everything(state), variant / "end.safetensors")
 
 
-def work_in_gang(folder: Path, rank: int, workers: int, variant: str, source: str) -> None:
-    """One worker of a gang over `workers` processes: trains from the start, or from checkpoint `source` if it is not empty."""
+def work_in_gang(folder: Path, rank: int, workers: int) -> None:
+    """One worker of a gang: trains every `folder/VARIANT`, from the start or from its checkpoint `half`."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", store=dist.FileStore(str(folder / "store"), workers), rank=rank, world_size=workers, timeout=timedelta(seconds=60)
     )
     gang = TorchGang.current()
-    config = config_of(variant, model={"forward_dtype": "float64"})
-    state = resume(Path(source), config, gang) if source else begin(config, gang)
-    losses = Losses()
-    advance(state, STEPS, losses)
-    state.save(folder / "end")
-    if gang.is_leader:
-        save_file({"losses": torch.tensor(losses.values, dtype=torch.float64)}, folder / "losses.safetensors")
+    for variant in sorted(path for path in folder.iterdir() if path.is_dir()):
+        config = config_of(variant.name.partition("-")[0], model={"forward_dtype": "float64"})
+        half = variant / "half"
+        state = resume(half, config, gang) if half.exists() else begin(config, gang)
+        losses = losses_until(state, STEPS)
+        state.save(variant / "end")
+        if gang.is_leader:
+            save_file({"losses": torch.tensor(losses, dtype=torch.float64)}, variant / "losses.safetensors")
     dist.destroy_process_group()
 
 
-def save_forever(folder: Path) -> None:
-    """In a new process: saves steps 1, 2, 3, ... to one folder until it is killed; says so on stdout."""
-    state = begin(config_of())
-    plan = start_plan(state, SPLITS["train"], manifest())
-    while True:
-        train(state, plan, until_steps=state.step + 1)
-        state.max_steps = 10**9
-        state.save(folder)
-        sys.stdout.write("saved\n")
-        sys.stdout.flush()
+def die_while_saving(folder: Path) -> None:
+    """In a new process: process after process saves step 1, then dies by SIGKILL at the n-th fsync of saving step 2.
+
+    `folder/n` is what the n-th one leaves; the last one lives.
+    """
+    torch.set_num_threads(1)
+    begin(config_of())  # what torch imports on first use, once for all
+    status, number = 1, 0
+    while status:
+        number += 1
+        child = os.fork()
+        if not child:
+            state = begin(config_of())
+            for step in (1, 2):
+                advance(state, step)
+                if step == 2:
+                    os.fsync = _deadly(os.fsync, number)
+                state.save(folder / str(number) / f"step-{step}")
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert not status or os.WTERMSIG(status) == signal.SIGKILL
+
+
+def _deadly(fsync: Callable[[Any], None], number: int) -> Callable[[Any], None]:
+    countdown = iter(range(number - 1, -1, -1))
+
+    def counted(handle: Any) -> None:
+        if next(countdown) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(handle)
+
+    return counted
 
 
 if __name__ == "__main__":
@@ -182,6 +202,6 @@ if __name__ == "__main__":
     if command == "continue":
         continue_all(Path(arguments[0]))
     elif command == "gang":
-        work_in_gang(Path(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3], arguments[4])
-    elif command == "save":
-        save_forever(Path(arguments[0]))
+        work_in_gang(Path(arguments[0]), int(arguments[1]), int(arguments[2]))
+    elif command == "die":
+        die_while_saving(Path(arguments[0]))
