@@ -2,26 +2,23 @@
 
 import json
 import math
-import tempfile
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pyarrow as pa
 import pyarrow.parquet as pq
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
-from trm.atomic import replacing, write_bytes_atomic, write_text_atomic
+from trm.atomic import replacing, write_text_atomic
 from trm.search.events import LegEnded
 from trm.search.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
 from trm.search.search import Search
-from trm.search.study_view import distribution, frozen_trial, shown
+from trm.search.study_export import write_study
 from trm.search.trial import Trial
 
-TRIALS, LEADERBOARD, STUDY = "trials.parquet", "leaderboard.json", "study.journal"
+__all__ = ["interval_95", "leaderboard_rows", "trial_rows", "wilson_95", "write_leaderboard", "write_study", "write_trials"]
+
+TRIALS, LEADERBOARD = "trials.parquet", "leaderboard.json"
 NORMAL_95 = 1.959963984540054
 
 
@@ -62,27 +59,6 @@ def write_leaderboard(search: Search, folder: str | Path, *, count: int = 10) ->
         "trials": leaderboard_rows(search, count),
     }
     write_text_atomic(Path(folder) / LEADERBOARD, json.dumps(board, indent=1, allow_nan=False) + "\n")
-
-
-def write_study(search: Search, folder: str | Path) -> None:
-    """Rewrites `folder`/study.journal, which Optuna's tools read (JournalFileBackend), with true objectives, atomically."""
-    distributions = {path: distribution(knob) for path, knob in search.space.search.items()}
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / STUDY
-        study = optuna.create_study(
-            study_name=search.started.name if search.started is not None else search.space.name,
-            storage=JournalStorage(JournalFileBackend(str(file))),
-            direction="maximize" if search.space.objective.mode == "max" else "minimize",
-        )
-        for trial in search.trials:
-            now = shown(trial, search.space.objective.mode, with_loss=False)
-            built = frozen_trial(trial, now, distributions)
-            built.datetime_start = datetime.fromtimestamp(trial.asked.at)
-            if now.state != "running":
-                built.datetime_complete = datetime.fromtimestamp(_last_word(trial))
-            built.user_attrs = {"status": trial.status, "checkpoint": trial.checkpoint, "seed": trial.asked.seed}
-            study.add_trial(built)
-        write_bytes_atomic(Path(folder) / STUDY, file.read_bytes())
 
 
 def interval_95(metric: str, result: LegEnded) -> tuple[float, float] | None:
@@ -178,8 +154,3 @@ def _all(fits: Callable[[Any], bool], values: Iterable[Any]) -> bool:
 
 def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value)
-
-
-def _last_word(trial: Trial) -> float:
-    times = [trial.asked.at, *(result.at for result in trial.results.values())]
-    return max([*times, trial.decided.at if trial.decided is not None else 0.0])
