@@ -4,6 +4,7 @@ Trials of a node share those arrays without a copy, so they are read-only. One e
 execution costs a second or two whatever its size, and none may run inside a trial, whose placement group would capture it.
 """
 
+import logging
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -58,6 +59,7 @@ def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
 def _read_tables(paths: dict[str, SplitName]) -> dict[str, list[pa.Table]]:
     """Arrow tables by split; blocks come in any order, the rows know their number."""
     context = ray.data.DataContext.get_current()
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     local = {os.path.abspath(path) if "://" not in path else path: name for path, name in paths.items()}

@@ -43,7 +43,7 @@ from trm.search.events import Reported
 from trm.search.journal import read_events
 from trm.search.lease import Lease
 from trm.search.preflight import preflight
-from trm.search.results import export_study, write_leaderboard, write_trials
+from trm.search.results import leaderboard_rows, write_leaderboard, write_study, write_trials
 from trm.search.search import Search
 from trm.search.space import SearchSpace, load_space
 from trm.search.sweep_log import FILE as JOURNAL
@@ -233,7 +233,7 @@ class _Sweep:
     def _write_results(self, search: Search) -> None:
         write_trials(search, self.folder)
         write_leaderboard(search, self.folder)
-        export_study(search, self.folder)
+        write_study(search, self.folder)
         objective = self.space.objective
         events = [entry.event for entry in read_events(self.folder / JOURNAL)]
         draw_curves(
@@ -260,22 +260,18 @@ def _shown(path: Path) -> str:
 
 def _standings(search: Search) -> list[Standing]:
     metric = search.space.objective.metric
-    standings = []
-    for rank, trial in enumerate(search.leaderboard(), start=1):
-        result, report = trial.result, search.reports.get(trial.number)
-        assert result is not None
-        standings.append(
-            Standing(
-                rank=rank,
-                trial=trial.number,
-                status=trial.status,
-                objective=result.objective,
-                low=result.metrics.get(f"{metric}_low"),
-                high=result.metrics.get(f"{metric}_high"),
-                test=report.test.get(metric) if report else None,
-                params=trial.params,
-                train_flops=result.train_flops,
-                params_count=trial.asked.params_count,
-            )
+    return [
+        Standing(
+            rank=row["rank"],
+            trial=row["trial"],
+            status=row["status"],
+            objective=row["objective"],
+            low=row["interval_95"][0] if row["interval_95"] else None,
+            high=row["interval_95"][1] if row["interval_95"] else None,
+            test=row["test"].get(metric) if row["test"] else None,
+            params=row["parameters"],
+            train_flops=row["train_flops"],
+            params_count=row["params"],
         )
-    return standings[:SHOWN_STANDINGS]
+        for row in leaderboard_rows(search, SHOWN_STANDINGS)
+    ]

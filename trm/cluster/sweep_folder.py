@@ -71,15 +71,14 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool) -> Iter
     """Hold the lease on the folder; one that was made here and never became a sweep is removed again."""
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    with Lease(folder) as lease:
-        try:
+    try:
+        with Lease(folder) as lease:
             if is_resume:
                 check_resumable(_space_of(folder), space)
             yield lease
-        except BaseException:
-            if is_new and not (folder / JOURNAL).exists():
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
+    finally:
+        if is_new and not (folder / JOURNAL).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_sweep_file(

@@ -67,7 +67,31 @@ class LegRunner:
     """Whether the first legs only warm processes up (legs in place, whose processes are reused)."""
 
 
-class _LegSearcher(Searcher):  # type: ignore[misc]  # ray has no types
+class _NoSource:
+    """What a searcher restored by Tune itself finds: nothing new. The legs that were under way are run, and know their answers."""
+
+    is_over = is_stopping = False
+
+    def next_leg(self) -> str | None:
+        return None
+
+    def leg_returned(self, leg: str, outcome: dict[str, Any] | None, error: str | None) -> None:
+        pass
+
+    def tick(self) -> None:
+        pass
+
+
+class _Detached:
+    """Tune pickles what it is given; the live driver stays here."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        source = _NoSource()
+        source.is_over = True
+        return {**self.__dict__, "_source": source}
+
+
+class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no types
     """Gives Tune one leg a free slot. A failure of the source ends the run and is raised by `run_legs`."""
 
     def __init__(self, source: LegSource, runner: LegRunner) -> None:
@@ -115,7 +139,7 @@ class _LegSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         """Nothing to restore."""
 
 
-class _SourceStopper(Stopper):  # type: ignore[misc]
+class _SourceStopper(_Detached, Stopper):  # type: ignore[misc]
     def __init__(self, source: LegSource, searcher: _LegSearcher) -> None:
         self._source, self._searcher = source, searcher
 
@@ -126,7 +150,7 @@ class _SourceStopper(Stopper):  # type: ignore[misc]
         return self._source.is_stopping or self._searcher.failure is not None
 
 
-class _Ticker(Callback):  # type: ignore[misc]
+class _Ticker(_Detached, Callback):  # type: ignore[misc]
     def __init__(self, source: LegSource) -> None:
         self._source = source
 

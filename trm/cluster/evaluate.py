@@ -1,0 +1,216 @@
+"""Trained weights from wherever they lie, scored on a whole split, shown and reported. No Ray is needed for it."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trm.atomic import write_text_atomic
+from trm.command_line import duration, say, show
+from trm.config import RunConfig
+from trm.config_files import apply_overrides, load_yaml, validated
+from trm.data.ensure import ensure_dataset
+from trm.data.manifest import SplitName, read_manifest
+from trm.data.plan import EvaluationPlan
+from trm.data.split import load_split
+from trm.errors import CheckpointError, ConfigError, DatasetError
+from trm.evaluation.evaluate import evaluate
+from trm.training.failures import memory_failures
+from trm.training.scoring import SUBSET_SEED
+from trm.training.weights import TrainedModel, load_for_evaluation
+
+MAY_CHANGE = {"data", "evaluation"}
+"""Sections of a checkpoint's configuration that scoring may replace."""
+PROGRESS_SECONDS = 10.0
+COUNTS = ("examples", "predictions", "tasks", "test_pairs")
+NUMBERS = ("loss", "mean_halting_step")
+"""Metrics that are neither counts nor shares."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What the command line says."""
+
+    path: str
+    split: SplitName
+    overrides: tuple[str, ...]
+    config: str | None
+    votes: int | None
+    out: str | None
+    storage: str
+
+
+def run_evaluation(options: EvaluateOptions) -> int:
+    """Score, show a table, write the report; the exit code. Raises InputError for what a person can mend."""
+    _check(options)
+    started = time.monotonic()
+    report = _report(options)
+    report["seconds"] = time.monotonic() - started
+    show(_table(report))
+    if options.out:
+        write_text_atomic(options.out, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    return 0
+
+
+def _check(options: EvaluateOptions) -> None:
+    """What can be refused before anything is loaded."""
+    path = Path(options.path)
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist", remedy="give the folder of a run, a sweep or a checkpoint, or a .pt file")
+    if _is_reference(path) and options.config is None:
+        raise CheckpointError(
+            f"{path} is a file, and the reference's files do not say what they were trained as", remedy="give --config CONFIG.yaml"
+        )
+    if options.votes is not None and options.votes < 1:
+        raise ConfigError(f"--votes must be >= 1, got {options.votes}", remedy="use 1 to score without augmentation")
+    if options.out and (Path(options.out).is_dir() or not Path(options.out).absolute().parent.is_dir()):
+        raise ConfigError(f"--out must name a file in a folder that exists, got {options.out}", remedy="make its folder")
+    apply_overrides({}, options.overrides)
+
+
+def _is_reference(path: Path) -> bool:
+    return path.is_file() and path.suffix != ".safetensors"
+
+
+def _report(options: EvaluateOptions) -> dict[str, Any]:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    path = Path(options.path)
+    root = str(Path(options.storage) / "data")
+    with memory_failures():
+        if _is_reference(path):
+            config = _asked(options, {})
+            folder = ensure_dataset(config.data, root, say)
+            trained = load_for_evaluation(path, device, config=config, shape=read_manifest(folder).shape)
+        else:
+            path = path.parent if path.is_file() else path
+            trained = load_for_evaluation(path, device)
+            config = _asked(options, trained.config.model_dump(mode="json"))
+            _require_same_network(path, trained.config, config)
+            folder = ensure_dataset(config.data, root, say)
+            _require_fitting_data(path, trained, folder, may_differ=config.data != trained.config.data)
+        metrics, errors = _score(options, trained, config, folder)
+    manifest = read_manifest(folder)
+    return {
+        "path": str(path.absolute()),
+        "step": trained.step,
+        "train_flops": trained.train_flops,
+        "split": options.split,
+        "data": {"name": manifest.name, "folder": folder, "content_hash": manifest.content_hash},
+        "supervision_steps": config.evaluation.steps or config.model.halt_max_steps,
+        "metrics": metrics,
+        "standard_errors": errors,
+        "config": config.model_dump(mode="json"),
+    }
+
+
+def _asked(options: EvaluateOptions, values: dict[str, Any]) -> RunConfig:
+    """The configuration to score by: that of `--config`, or else `values`, with what `--set` replaces."""
+    source = options.config or f"the configuration of {options.path}"
+    values = load_yaml(options.config) if options.config else values
+    return validated(RunConfig, apply_overrides(values, options.overrides), source)
+
+
+def _require_same_network(path: Path, there: RunConfig, asked: RunConfig) -> None:
+    """CheckpointError that names the first value in which the checkpoint is of another configuration."""
+    one, other = (_flat(config.model_dump(mode="json", exclude=MAY_CHANGE)) for config in (there, asked))
+    for key, value in one.items():
+        if other[key] != value:
+            raise CheckpointError(
+                f"a checkpoint is scored as what it was trained as: {path} has {key} {value!r}, {other[key]!r} is asked for",
+                remedy="change evaluation.* and data.* only; evaluation.steps gives it more or fewer supervision steps",
+            )
+
+
+def _require_fitting_data(path: Path, trained: TrainedModel, folder: str, *, may_differ: bool) -> None:
+    manifest = read_manifest(folder)
+    if manifest.content_hash == trained.data_hash:
+        return
+    if manifest.shape != trained.shape:
+        raise DatasetError(
+            f"the data must have the network's shape: {path} was trained on {trained.shape}, {folder} has {manifest.shape}",
+            remedy="give the data set it was trained on by --set data.folder=DIR",
+        )
+    if not may_differ or manifest.shape.num_puzzle_identifiers > 1:
+        raise DatasetError(
+            f"the data must be what {path} was trained on (content hash {trained.data_hash[:12]}): {folder} has "
+            f"{manifest.content_hash[:12]}",
+            remedy="name the right one, or deliberately another without puzzle identifiers, by --set data.folder=DIR",
+        )
+
+
+def _score(
+    options: EvaluateOptions, trained: TrainedModel, config: RunConfig, folder: str
+) -> tuple[dict[str, float | None], dict[str, float]]:
+    """Metrics (null where they are no finite number) and standard errors."""
+    manifest = read_manifest(folder)
+    if options.split not in manifest.splits or not manifest.splits[options.split].rows:
+        there = ", ".join(name for name, info in manifest.splits.items() if info.rows)
+        raise DatasetError(f"{folder} has no {options.split} split", remedy=f"use --split with one of {there}")
+    is_subset = any(override.partition("=")[0].strip() == "evaluation.max_examples" for override in options.overrides)
+    plan = EvaluationPlan(
+        load_split(folder, manifest, options.split),
+        manifest,
+        batch_size=config.evaluation.batch_size or config.training.global_batch_size,
+        max_examples=config.evaluation.max_examples if is_subset else None,
+        seed=SUBSET_SEED,
+        max_augmentations=options.votes,
+    )
+    device = next(trained.model.parameters()).device
+    evaluation = evaluate(trained.model, trained.table, plan, manifest=manifest, config=config, device=device, progress=_progress())
+    metrics = {name: value if math.isfinite(value) else None for name, value in evaluation.metrics.items()}
+    return metrics, evaluation.standard_errors
+
+
+def _progress() -> Callable[[int, int], None]:
+    """Says every few seconds how far it is."""
+    started = said = time.monotonic()
+
+    def told(done: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= PROGRESS_SECONDS and done < total:
+            said = now
+            say(f"batch {done} of {total}, {duration((now - started) / done * (total - done))} left")
+
+    return told
+
+
+def _table(report: dict[str, Any]) -> str:
+    """The report as a person reads it: a line a metric, with its 95 % interval or its standard error."""
+    metrics, errors = report["metrics"], report["standard_errors"]
+    origin = f"step {report['step']}, {report['train_flops']:.3g} training FLOPs" if report["step"] else "the reference's weights"
+    lines = [
+        f"{report['path']} ({origin})",
+        f"{report['split']} split of {report['data']['name']}: {metrics['examples']:.0f} examples, "
+        f"{report['supervision_steps']} supervision steps, {duration(report['seconds'])}",
+    ]
+    for name, value in metrics.items():
+        if name.endswith(("_low", "_high")) and name.rpartition("_")[0] in metrics:
+            continue
+        line = f"  {name:<24}{_shown(name, value):>10}"
+        if f"{name}_low" in metrics:
+            line += f"   95 % interval {_shown(name, metrics[f'{name}_low'])} to {_shown(name, metrics[f'{name}_high'])}"
+        elif name in errors:
+            line += f"   standard error {_shown(name, errors[name])}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return "no number"
+    if name in COUNTS:
+        return f"{value:.0f}"
+    return f"{value:.4g}" if name in NUMBERS else f"{100 * value:.2f} %"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
