@@ -1,17 +1,15 @@
 """A recipe's data set, built when it is missing and verified when it is there."""
 
-import time
 from collections.abc import Callable
 
 from trm.config import DataConfig
 from trm.data import shards, storage
+from trm.data.build_progress import Lines
 from trm.data.builders.built import BuiltDataset, Report
 from trm.data.manifest import MANIFEST, Manifest, read_manifest
 from trm.data.recipes import ArcRecipe, MazeRecipe, Recipe, SudokuRecipe, dataset_folder, load_recipe
 from trm.data.writing import write_dataset
 from trm.errors import DatasetError
-
-SECONDS_BETWEEN_LINES = 5.0
 
 
 def build(recipe: Recipe, report: Report) -> BuiltDataset:
@@ -66,26 +64,6 @@ def ensure_dataset(data: DataConfig, root: str, say: Callable[[str], None]) -> s
     counts = ", ".join(f"{split.rows} {name}" for name, split in manifest.splits.items())
     say(f"data set {recipe.name} {'built' if is_new else 'verified'}: {counts} examples in {folder}")
     return folder
-
-
-class Lines:
-    """A `Report` that says a line every few seconds, with the time left."""
-
-    def __init__(self, name: str, say: Callable[[str], None]) -> None:
-        self._name, self._say = name, say
-        self._stage, self._start = "", 0.0
-        self._said = time.monotonic()
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Say how far the stage is, unless something was said just now."""
-        now = time.monotonic()
-        if stage != self._stage:
-            self._stage, self._start = stage, now
-        if now - self._said < SECONDS_BETWEEN_LINES:
-            return
-        self._said = now
-        left = f", {(now - self._start) * (total - done) / done:.0f} s left" if 0 < done < total else ""
-        self._say(f"building {self._name}: {done} of {total} {stage}{left}")
 
 
 def _refuse_foreign(folder: str) -> None:

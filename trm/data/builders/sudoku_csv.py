@@ -91,8 +91,8 @@ def _digits(table: pa.Table, name: str, path: str) -> np.ndarray:
     _refuse(path, np.array([len(text) != CELLS for text in texts], dtype=bool), f"a {name} must have {CELLS} characters")
     text = "".join(texts).encode(errors="replace")
     cells = np.frombuffer(text, dtype=np.uint8).reshape(-1, CELLS)
-    digits: np.ndarray = np.where(cells == ord("."), ord("0"), cells) - np.uint8(ord("0"))
-    _refuse(path, (digits > SIZE).any(axis=1), f"a {name} must hold digits and dots")
+    digits = np.where(cells == ord("."), ord("0"), cells) - np.uint8(ord("0"))
+    _refuse(path, digits.max(axis=1, initial=0) > SIZE, f"a {name} must hold digits and dots")
     return digits.astype(np.uint8)
 
 
