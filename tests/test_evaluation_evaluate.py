@@ -102,6 +102,10 @@ def test_a_maze_is_solved_by_any_shortest_path() -> None:
     assert metrics["shortest_path_accuracy"] == 0.5
     assert metrics["path_recall"] == metrics["path_precision"] == metrics["path_f1"] == 0
     assert metrics["shortest_path_accuracy_low"] < 0.5 < metrics["shortest_path_accuracy_high"]
+    network.answers = {key: [row] for key, row in zip(keys, maze, strict=True)}
+    metrics = score(network, split, manifest_of("maze", (3, 3), 6, split), config_of(2))[0].metrics
+    assert metrics["path_recall"] == metrics["path_precision"] == metrics["path_f1"] == 0  # nothing was drawn
+    assert metrics["cell_accuracy"] == (6 / 9 + 8 / 9) / 2
     network.answers = {keys[0]: [np.array([3, 5, 5, 5, 1, 2, 5, 5, 4])], keys[1]: [labels[1]]}
     metrics = score(network, split, manifest_of("maze", (3, 3), 6, split), config_of(2))[0].metrics
     assert (metrics["path_recall"], metrics["path_precision"]) == (1, (3 / 5 + 1) / 2)

@@ -28,7 +28,7 @@ def wilson(share: float, count: int) -> Interval:
     z2 = Z95**2 / count
     centre = (share + z2 / 2) / (1 + z2)
     half = Z95 / (1 + z2) * math.sqrt(share * (1 - share) / count + z2 / (4 * count))
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+    return Interval(0.0 if share == 0 else centre - half, 1.0 if share == 1 else centre + half)
 
 
 def mean_of(values: Float64[np.ndarray, " rows"]) -> float:

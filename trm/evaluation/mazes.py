@@ -23,7 +23,7 @@ class MazeScorer:
         is_shortest = draws_shortest_path(batch.batch.inputs.astype(np.uint8), drawn, self._grid)
         return {
             "path_recall": share(both, path),
-            "path_precision": share(both, drawn),
+            "path_precision": np.where(drawn.any(1), share(both, drawn), ~path.any(1)),  # nothing drawn finds nothing
             "path_f1": np.divide(2.0 * both.sum(1), total, out=np.ones_like(total), where=total > 0),
             "draws_shortest_path": is_shortest.astype(np.float64),
         }

@@ -1,0 +1,36 @@
+"""Score a run, a sweep's winner, a checkpoint, or a checkpoint file of the reference implementation, on a whole split."""
+
+import sys
+
+from trm.command_line import job_parser, run_job
+
+
+def main() -> int:
+    parser = job_parser(__doc__)
+    parser.add_argument("path", help="folder of a run, a sweep, a checkpoint or exported weights; or the reference's .pt file")
+    parser.add_argument(
+        "--split", choices=("train", "validation", "test"), default="test", help="which puzzles, all of them (default: test)"
+    )
+    parser.add_argument("--config", help="run configuration of a .pt file; elsewhere it must be what the checkpoint was trained as")
+    parser.add_argument("--votes", type=int, metavar="N", help="ARC: augmentations of a task that vote (default: all)")
+    parser.add_argument("--out", metavar="REPORT.json", help="file for the report")
+    parser.add_argument("--storage", default="runs", help="folder of runs and data sets (default: runs)")
+    arguments = parser.parse_args()
+
+    from trm.cluster.evaluate import EvaluateOptions, run_evaluation
+
+    return run_evaluation(
+        EvaluateOptions(
+            path=arguments.path,
+            split=arguments.split,
+            overrides=tuple(arguments.overrides),
+            config=arguments.config,
+            votes=arguments.votes,
+            out=arguments.out,
+            storage=arguments.storage,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(main))
