@@ -93,7 +93,8 @@ def _problem(model: type[BaseModel], details: dict[str, Any]) -> Problem:
         return Problem(f"{path} is required and missing", f"add {path}")
     if kind in BOUNDS:
         sign, key = BOUNDS[kind]
-        return Problem(f"{path} must be {sign} {context[key]}, got {value}", f"use a value {sign} {context[key]}")
+        bound = f"{context[key]:.15g}"
+        return Problem(f"{path} must be {sign} {bound}, got {value}", f"use a value {sign} {bound}")
     if kind in TYPES:
         return Problem(f"{path} must be {TYPES[kind]}, got {value}", f"give {TYPES[kind]}")
     if kind in ("literal_error", "enum"):
@@ -104,6 +105,8 @@ def _problem(model: type[BaseModel], details: dict[str, Any]) -> Problem:
     if kind == "union_tag_not_found":
         key = context["discriminator"].strip("'")
         return Problem(f"{path}.{key} is required and missing", f"add {path}.{key}")
+    if kind == "too_short":
+        return Problem(f"{path} must have at least {context['min_length']} entries, got {value}", "add one")
     if kind in ("value_error", "assertion_error"):
         return _own_words(_readable(model, location), context["error"])
     return Problem(f"{path}: {details['msg']}, got {value}", "change it so")
@@ -154,7 +157,7 @@ def _walk(annotation: Any, location: Location) -> tuple[Any, list[str]]:
         members = _members(annotation)
         models = _models_in(annotation)
         fields = [kind.model_fields[item].annotation for kind in models if isinstance(item, str) and item in kind.model_fields]
-        tagged = [kind for kind in models if any(field.default == item for field in kind.model_fields.values())]
+        tagged = [kind for kind in models if any(_literals(field.annotation) == [item] for field in kind.model_fields.values())]
         generic = [get_args(member)[-1] for member in members if get_origin(member) in (dict, list) and get_args(member)]
         if not fields and tagged:
             annotation = tagged[0]

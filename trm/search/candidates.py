@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from trm.errors import ConfigError
 from trm.search.expressions import Constraint
 from trm.search.names import COST_DERIVED, KNOWN_NAMES, Cost, names_of
 from trm.search.rungs import Rungs
-from trm.search.space import SearchSpace
+from trm.search.space import SearchSpace, with_length
 
 CostOf = Callable[[RunConfig], Cost]
 
@@ -25,11 +26,14 @@ class Candidate:
     params: dict[str, Any]
     config: RunConfig
     """Complete, warm-up and length resolved; its seed is 0 and its data the space's own."""
-    digest: str
-    """Equal for parameters that mean the same run."""
     step_flops: float
     params_count: int
     rung_steps: tuple[int, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for parameters that mean the same run."""
+        return self.config.network_digest()
 
     @property
     def max_steps(self) -> int:
@@ -69,7 +73,7 @@ class Resolver:
         if broken is not None:
             return Rejected(params, broken.text)
         if self._cost_of is None:
-            return Candidate(params, draft, draft.network_digest(), 0.0, 0, (1,))
+            return Candidate(params, draft, 0.0, 0, (1,))
         cost = self._cost_of(draft)
         if not (math.isfinite(cost.step_flops) and cost.step_flops > 0):
             raise ConfigError(f"a step of {params} costs {cost.step_flops} FLOPs", remedy="mend the cost function")
@@ -79,5 +83,4 @@ class Resolver:
         broken = next((one for one in self._costly if not one.is_kept(names)), None)
         if broken is not None:
             return Rejected(params, broken.text)
-        config = self.space.run_config(params, seed=0, max_steps=steps[-1])
-        return Candidate(params, config, config.network_digest(), cost.step_flops, cost.params_count, steps)
+        return Candidate(params, with_length(draft, steps[-1]), cost.step_flops, cost.params_count, steps)

@@ -2,7 +2,7 @@
 
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
@@ -186,16 +186,16 @@ def leaf_fields() -> dict[str, FieldInfo]:
 
 
 @cache
-def _adapter(path: str) -> TypeAdapter[Any]:
+def _validator(path: str) -> Callable[[Any], Any]:
     field = leaf_fields()[path]
-    return TypeAdapter(cast(Any, Annotated[cast(Any, field.annotation), field]))
+    return TypeAdapter(cast(Any, Annotated[cast(Any, field.annotation), field])).validate_python
 
 
 def field_value(path: str, value: Any) -> Any:
     """`value` as the field at `path` holds it; ConfigError when the field cannot (wrong type, out of its own bounds)."""
     field = leaf_fields()[path]
     try:
-        got = _adapter(path).validate_python(value)
+        got = _validator(path)(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ConfigError(

@@ -14,7 +14,7 @@ from trm.search.seeds import derived_seed
 from trm.search.space import SearchSpace
 
 DRAWS = 1000
-WALKED = 2000
+WALKED = 1500
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def check_space(space: SearchSpace, cost_of: CostOf | None = None) -> None:
 def preflight(space: SearchSpace, cost_of: CostOf) -> Preflight:
     """The ends of the space's costs; ConfigError as `check_space`, or when the first of several rungs is too short for one.
 
-    The dearest is the true one where the space has at most 2,000 configurations, else the worst of its corners, 1,000 draws and the
+    The dearest is the true one where the space has at most 1,500 configurations, else the worst of 500 corners, 1,000 draws and the
     start points.
     """
     check_space(space, cost_of)

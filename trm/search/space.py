@@ -134,24 +134,21 @@ class SearchSpace(Frozen):
     ) -> RunConfig:
         """The complete configuration of a trial; pydantic's ValidationError when the parameters make an impossible one.
 
-        `max_steps` fixes the length in steps and caps the warm-up at 3 % of it; without it the length is the budget's training
-        FLOPs (enough to compute the cost of a step). `folder` is the built data set. The weight average warms up (DESIGN 4).
+        `max_steps` is the trial's length (see `with_length`); without it the length is the budget's training FLOPs, which is
+        enough to compute the cost of a step. `folder` is the built data set. The weight average warms up (DESIGN 4).
         """
         values = merged(self.base, {"optim": {"ema_warmup": True}})
         for path, value in params.items():
             _put(values, path, value)
         values["seed"] = seed
         values["data"] = self.data if folder is None else _built(self.data, folder)
-        training, optim = values.setdefault("training", {}), values["optim"]
-        training |= {"epochs": None, "steps": max_steps, "train_flops": None if max_steps else self.budget.train_flops}
-        if max_steps is not None:
-            recipe = optim.get("lr_warmup_steps", RunConfig.model_fields["optim"].default.lr_warmup_steps)
-            optim["lr_warmup_steps"] = min(recipe, math.floor(WARMUP_SHARE * max_steps))
+        values.setdefault("training", {}).update(epochs=None, steps=None, train_flops=self.budget.train_flops)
         halting = self.search.get("model.halt_max_steps")
         evaluation = values.setdefault("evaluation", {})
         if halting is not None and evaluation.get("steps") is None:
             evaluation["steps"] = max(int(value) for value in halting.extremes if value is not None)
-        return RunConfig.model_validate(values)
+        draft = RunConfig.model_validate(values)
+        return draft if max_steps is None else with_length(draft, max_steps)
 
     def frozen(self) -> dict[str, Any]:
         """What may not change when a sweep is resumed, as plain values."""
@@ -161,6 +158,16 @@ class SearchSpace(Frozen):
     def frozen_digest(self) -> str:
         """Digest of `frozen()`: equal for a sweep and its resume."""
         return hashlib.sha256(json.dumps(self.frozen(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def with_length(config: RunConfig, max_steps: int) -> RunConfig:
+    """The configuration of a run of `max_steps` steps, its warm-up at most 3 % of them."""
+    warmup = min(config.optim.lr_warmup_steps, math.floor(WARMUP_SHARE * max_steps))
+    changes = {
+        "training": config.training.model_copy(update={"steps": max_steps, "epochs": None, "train_flops": None}),
+        "optim": config.optim.model_copy(update={"lr_warmup_steps": warmup}),
+    }
+    return config.model_copy(update=changes)
 
 
 def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
