@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from simpleeval import SimpleEval
+from simpleeval import EvalWithCompoundTypes
 
 from trm.config_messages import nearest
 from trm.errors import ConfigError
@@ -89,7 +89,7 @@ class Constraint:
             raise ConfigError(f"constraint {text!r} is not an expression", remedy="write for instance step_gflops <= 5") from error
         self.names = _checked_names(text, tree, known)
         self._parsed = tree.body
-        self._evaluator = SimpleEval(operators=OPERATORS, functions=FUNCTIONS)
+        self._evaluator = EvalWithCompoundTypes(operators=OPERATORS, functions=FUNCTIONS)
 
     def is_kept(self, values: Mapping[str, Any]) -> bool:
         """Whether the rule holds for `values` (every known name); ConfigError when it cannot be computed or is not true/false."""

@@ -1,0 +1,154 @@
+"""The journal: what was appended is read back; torn tails are cut, broken middles refused."""
+
+import json
+import os
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trm.errors import SweepError
+from trm.search.events import EVENT, Asked, Decided, Event, LegEnded, LegStarted, SweepEnded, SweepStarted
+from trm.search.journal import Journal, read_events
+
+EVENTS: list[Event] = [
+    SweepStarted(name="é x", seed=1, space_digest="d", versions={"trm": "0"}, at=1.5),
+    Asked(
+        trial=0, params={"optim.lr": 1e-4, "b": None, "c": "x\n"}, source="sampler", digest="a", seed=2**62, max_steps=9,
+        step_flops=1.5e9, params_count=3, at=2.0,
+    ),
+    LegStarted(trial=0, rung=0, attempt=0, until_steps=9, from_checkpoint=None, at=3.0),
+    LegEnded(trial=0, rung=0, attempt=0, status="completed", objective=0.25, metrics={"a": 0.1}, at=4.0),
+    Decided(trial=0, rung=0, status="finished", reason="done", at=4.0),
+    SweepEnded(reason="all", at=5.0),
+]  # fmt: skip
+
+
+def filled(path: Path, events: list[Event] = EVENTS) -> bytes:
+    journal = Journal(path)
+    for event in events:
+        journal.append(event)
+    journal.close()
+    return path.read_bytes()
+
+
+def test_events_come_back_equal_in_order_with_numbers_and_offsets(tmp_path: Path) -> None:
+    data = filled(tmp_path / "j")
+    entries = list(read_events(tmp_path / "j"))
+    assert [entry.event for entry in entries] == EVENTS
+    assert [entry.n for entry in entries] == list(range(6))
+    assert entries[-1].end == len(data)
+    for entry in entries:
+        assert [later.event for later in read_events(tmp_path / "j", entry.end)] == EVENTS[entry.n + 1 :]
+
+
+def test_every_line_is_json_that_other_tools_can_read(tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in filled(tmp_path / "j").splitlines()]
+    assert [line["n"] for line in lines] == list(range(6))
+    assert [EVENT.validate_python(line["event"]) for line in lines] == EVENTS
+
+
+def test_a_batch_is_the_same_lines_as_one_by_one(tmp_path: Path) -> None:
+    one_by_one = filled(tmp_path / "a")
+    journal = Journal(tmp_path / "b")
+    journal.append(*EVENTS[:4])
+    journal.append()
+    journal.append(*EVENTS[4:])
+    journal.close()
+    assert (tmp_path / "b").read_bytes() == one_by_one
+
+
+@given(st.data())
+def test_a_file_cut_anywhere_keeps_its_whole_lines_and_goes_on(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("j") / "j"
+    whole = filled(path)
+    cut = data.draw(st.integers(0, len(whole)))
+    path.write_bytes(whole[:cut])
+    kept = whole[:cut].count(b"\n")
+    assert [entry.event for entry in read_events(path)] == EVENTS[:kept]
+    journal = Journal(path)
+    assert journal.take_events() == EVENTS[:kept]
+    assert journal.take_events() == []
+    journal.append(*EVENTS[kept:])
+    journal.close()
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("tail", [b'{"n":6,"crc":"00000000","event":{}}\n', b"\x00" * 64, b"\x00" * 64 + b"\n\x00\n", b'{"n":6'])
+def test_a_broken_tail_is_cut(tmp_path: Path, tail: bytes) -> None:
+    whole = filled(tmp_path / "j")
+    (tmp_path / "j").write_bytes(whole + tail)
+    assert len(list(read_events(tmp_path / "j"))) == 6
+    journal = Journal(tmp_path / "j")
+    assert (journal.count, journal.end) == (6, len(whole))
+    journal.close()
+    assert (tmp_path / "j").read_bytes() == whole
+
+
+@given(st.data())
+def test_a_changed_byte_in_the_middle_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    path = tmp_path_factory.mktemp("j") / "j"
+    whole = bytearray(filled(path))
+    last_line = bytes(whole).rstrip(b"\n").rindex(b"\n") + 1
+    place = data.draw(st.integers(0, last_line - 2))
+    whole[place] ^= data.draw(st.sampled_from([1, 2, 4, 8, 128]))
+    path.write_bytes(whole)
+    with pytest.raises(SweepError, match="corrupt at byte"):
+        Journal(path)
+    with pytest.raises(SweepError, match="corrupt at byte"):
+        list(read_events(path))
+
+
+def test_a_missing_line_is_refused(tmp_path: Path) -> None:
+    lines = filled(tmp_path / "j").splitlines(keepends=True)
+    (tmp_path / "j").write_bytes(b"".join(lines[:2] + lines[3:]))
+    with pytest.raises(SweepError, match="event 2 is missing"):
+        Journal(tmp_path / "j")
+
+
+def test_a_second_writer_is_noticed(tmp_path: Path) -> None:
+    first, second = Journal(tmp_path / "j"), Journal(tmp_path / "j")
+    first.append(EVENTS[0])
+    with pytest.raises(SweepError, match="written by another process"):
+        second.append(EVENTS[0])
+    first.append(EVENTS[1])
+    first.close()
+    second.close()
+    assert [entry.event for entry in read_events(tmp_path / "j")] == EVENTS[:2]
+
+
+def test_the_guard_is_asked_before_every_write(tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise SweepError("lost", remedy="stop")
+
+    journal = Journal(tmp_path / "j", guard=refuse)
+    with pytest.raises(SweepError, match="lost"):
+        journal.append(EVENTS[0])
+    journal.close()
+    assert os.path.getsize(tmp_path / "j") == 0
+
+
+def test_an_event_of_another_version_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    payload = b'{"event":"danced","at":1.0}'
+    path.write_bytes(b'{"n":0,"crc":"%08x","event":%b}\n' % (zlib.crc32(b"0:" + payload), payload))
+    with pytest.raises(SweepError, match="event 0 of the journal is not one this version knows"):
+        Journal(path)
+
+
+def test_a_journal_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match=r"nowhere does not exist"):
+        list(read_events(tmp_path / "nowhere"))
+
+
+def test_numbers_that_are_not_finite_never_reach_the_journal() -> None:
+    event = LegEnded(
+        trial=0, rung=0, attempt=0, status="completed", objective=float("nan"), loss=float("inf"), standard_error=0.5,
+        metrics={"a": 1.0, "b": float("nan")}, at=0.0,
+    )  # fmt: skip
+    assert (event.objective, event.loss, event.standard_error, event.metrics) == (None, None, 0.5, {"a": 1.0})
+    assert EVENT.validate_json(EVENT.dump_json(event)) == event

@@ -1,0 +1,97 @@
+"""The lease: a living driver keeps its folder, a dead one loses it, and the fence only grows."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from trm.errors import SweepError
+from trm.search import lease as module
+from trm.search.lease import FILE, STALE_SECONDS, Holder, Lease, is_held, read_holder
+
+
+def put(folder: Path, holder: Holder, age_seconds: float = 0.0) -> None:
+    (folder / FILE).write_text(json.dumps(asdict(holder)))
+    then = time.time() - age_seconds
+    os.utime(folder / FILE, (then, then))
+
+
+def test_a_living_driver_keeps_its_folder_and_is_named(tmp_path: Path) -> None:
+    with Lease(tmp_path) as lease:
+        assert is_held(tmp_path)
+        with pytest.raises(SweepError, match=rf"held by a living driver, process {os.getpid()} on {lease.holder.host}"):
+            Lease(tmp_path)
+        lease.check()
+    assert not is_held(tmp_path)
+
+
+def test_the_fence_grows_with_every_driver(tmp_path: Path) -> None:
+    fences = []
+    for _ in range(3):
+        with Lease(tmp_path) as lease:
+            fences.append(lease.fence)
+    assert fences == [1, 2, 3]
+
+
+def test_a_killed_driver_of_this_machine_loses_the_folder_at_once(tmp_path: Path) -> None:
+    code = "import sys, time; from trm.search.lease import Lease; Lease(sys.argv[1]); print('held', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(SweepError, match=f"process {process.pid} on"):
+        Lease(tmp_path)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    with Lease(tmp_path) as lease:
+        assert lease.fence == 2
+
+
+def test_a_reused_process_number_is_not_the_driver(tmp_path: Path) -> None:
+    put(tmp_path, replace(Holder.this_process(4), process_started="1"))
+    with Lease(tmp_path) as lease:
+        assert lease.fence == 5
+
+
+@pytest.mark.parametrize("change", [{"host": "elsewhere"}, {"boot": "another kernel"}])
+def test_a_driver_elsewhere_is_judged_by_its_heart(tmp_path: Path, change: dict[str, str]) -> None:
+    elsewhere = replace(Holder.this_process(1), **change)  # type: ignore[arg-type]
+    put(tmp_path, elsewhere, age_seconds=STALE_SECONDS / 2)
+    with pytest.raises(SweepError, match=r"its heart beat (29|30|31) s ago"):
+        Lease(tmp_path)
+    put(tmp_path, elsewhere, age_seconds=STALE_SECONDS + 1)
+    with Lease(tmp_path) as lease:
+        assert lease.fence == 2
+
+
+def test_a_driver_that_was_replaced_may_write_no_more(tmp_path: Path) -> None:
+    lease = Lease(tmp_path)
+    put(tmp_path, Holder("elsewhere", "x", 7, "1", lease.fence + 1))
+    with pytest.raises(SweepError, match="taken over by process 7 on elsewhere"):
+        lease.check()
+    lease.release()
+    holder = read_holder(tmp_path)
+    assert holder is not None
+    assert holder.pid == 7
+
+
+def test_the_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
+    with Lease(tmp_path):
+        os.utime(tmp_path / FILE, (1, 1))
+        deadline = time.monotonic() + 10
+        while (tmp_path / FILE).stat().st_mtime == 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert time.time() - (tmp_path / FILE).stat().st_mtime < 10
+
+
+def test_a_file_that_is_no_lease_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("{")
+    with pytest.raises(SweepError, match=r"driver.json is not a lease"):
+        Lease(tmp_path)
+    assert read_holder(tmp_path / "nowhere") is None
