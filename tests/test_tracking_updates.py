@@ -1,6 +1,6 @@
 """The journal's events become run updates, and an outbox gives them to a store once, whatever the store does."""
 
-import json
+import os
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trm import outbox
-from trm.outbox import JournalTail, Outbox, OutboxState, redacted
+from trm.outbox import Outbox, OutboxState, redacted
 from trm.run_updates import STATUS_OF_TRIAL, SWEEP, RunUpdate, Translator, merged
-from trm.search.events import EVENT, Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, Reported, SweepEnded, SweepStarted
+from trm.search.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, Reported, SweepEnded, SweepStarted
+from trm.search.journal import Journal
 
 
 def started(name: str = "s-1") -> SweepStarted:
@@ -76,10 +77,10 @@ def whole_sweep() -> list[Event]:
     ]
 
 
-def append(journal: Path, events: list[Event]) -> None:
-    with journal.open("a") as file:
-        for event in events:
-            file.write(json.dumps({"n": 0, "crc": 0, "event": EVENT.dump_python(event, mode="json")}) + "\n")
+def append(path: Path, events: list[Event]) -> None:
+    journal = Journal(path)
+    journal.append(*events)
+    journal.close()
 
 
 @dataclass
@@ -151,6 +152,7 @@ def test_whatever_fails_the_store_ends_with_the_same(
     tmp_path_factory: pytest.TempPathFactory, failures: list[str], restarts: list[int], at_a_time: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
         patch.setattr(outbox, "RETRY_SECONDS", (0.0,))
         patch.setattr(outbox, "EVENTS_AT_A_TIME", at_a_time)
         plain_folder, folder = tmp_path_factory.mktemp("plain"), tmp_path_factory.mktemp("failing")
@@ -233,17 +235,32 @@ def test_another_store_starts_from_the_beginning(tmp_path: Path) -> None:
     assert OutboxState.load(tmp_path, "http://a", "s", "max").sent == 0
 
 
-def test_a_torn_line_is_left_until_it_is_whole(tmp_path: Path) -> None:
+def test_a_torn_line_waits_until_it_is_whole(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
-    tail = JournalTail(journal)
-    assert tail.read() == []
-    append(journal, [started()])
+    store = MemoryStore()
+    following = make(tmp_path, store, [])
+    assert following.forward()
+    append(journal, [started(), asked(0)])
     whole = journal.read_bytes()
-    journal.write_bytes(whole + whole[:40])
-    assert tail.read() == [started()]
-    assert tail.read() == []
-    journal.write_bytes(whole + whole)
-    assert tail.read() == [started()]
+    journal.write_bytes(whole[:-20])
+    following.forward()
+    assert {trial for trial, _ in store.values} == {SWEEP}
+    journal.write_bytes(whole)
+    following.forward()
+    assert {trial for trial, _ in store.values} == {SWEEP, 0}
+
+
+def test_a_corrupt_journal_is_said_once_and_what_was_read_goes_out(tmp_path: Path) -> None:
+    append(tmp_path / "journal.jsonl", whole_sweep())
+    lines = (tmp_path / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "journal.jsonl").write_bytes(b"".join([*lines[:3], b"garbage\n", *lines[4:]]))
+    store, said = MemoryStore(), list[tuple[str, str]]()
+    following = make(tmp_path, store, said)
+    assert following.forward()
+    assert following.forward()
+    assert {trial for trial, _ in store.values} == {SWEEP, 0}
+    assert [kind for kind, _ in said] == ["problem"]
+    assert "corrupt" in said[0][1]
 
 
 @given(st.permutations(range(6)))
@@ -252,9 +269,9 @@ def test_merging_keeps_every_point_and_the_last_word(order: list[int]) -> None:
     together = merged(updates)
     assert [update.trial for update in together] == [0, 1, 2]
     for update in together:
-        last = max(u.at for u in updates if u.trial == update.trial)
-        assert (update.tags["at"], update.at) == (str(last), last)
-        assert update.since == min(u.at for u in updates if u.trial == update.trial)
+        last = max(u.since for u in updates if u.trial == update.trial)
+        assert (update.tags["at"], update.status_at) == (str(last), last)
+        assert update.since == min(u.since for u in updates if u.trial == update.trial)
 
 
 @pytest.mark.parametrize(

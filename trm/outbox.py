@@ -9,15 +9,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from pydantic import ValidationError
-
 from trm.atomic import write_text_atomic
+from trm.errors import InputError
 from trm.run_updates import RunUpdate, Translator, merged
-from trm.search.events import EVENT, Event, SweepStarted
+from trm.search.events import SweepStarted
+from trm.search.journal import read_events
 
 Say = Callable[[Literal["problem", "refused", "recovered", "left"], str], None]
 
-EVENTS_AT_A_TIME = 200
+EVENTS_AT_A_TIME = 50
 LAST_TRY_SECONDS = 3.0
 """For a store that does not answer when the sweep ends; an exit does not wait for it."""
 RETRY_SECONDS = (2.0, 4.0, 8.0, 16.0, 30.0)
@@ -49,31 +49,6 @@ class Store(Protocol):
 
     def upload(self, file: Path, folder: str) -> None:
         """Keep a file of the sweep under `folder` ("" for the top) of the sweep's run."""
-
-
-class JournalTail:
-    """Reads the events that were appended to a journal since the last look; a line without its end is left for later."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._position = 0
-
-    def read(self) -> list[Event]:
-        """The new events, in order; none while the file does not exist."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._position)
-                data = file.read()
-        except FileNotFoundError:
-            return []
-        events = []
-        for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
-            try:
-                events.append(EVENT.validate_python(json.loads(line)["event"]))
-            except (ValueError, KeyError, TypeError, ValidationError):
-                break  # torn: the next driver cuts it off and writes on from here
-            self._position += len(line)
-        return events
 
 
 @dataclass
@@ -111,10 +86,11 @@ class Outbox:
 
     def __init__(self, folder: Path, store: Store, state: OutboxState, say: Say, *, is_driven: bool) -> None:
         self._folder, self._store, self._state, self._say = folder, store, state, say
-        self._tail = JournalTail(folder / "journal.jsonl")
+        self._journal = folder / "journal.jsonl"
+        self._end = 0
+        self._is_corrupt = False
         self._translator = Translator(state.mode)
         self._sweep: SweepStarted | None = None
-        self._read = 0
         self._waiting: list[tuple[int, list[RunUpdate]]] = []
         self._is_driven = is_driven
         self._failures = 0
@@ -127,13 +103,7 @@ class Outbox:
 
     def forward(self) -> bool:
         """Send what is new; True when nothing is left to send. After a failure, nothing is tried until a pause has passed."""
-        for event in self._tail.read():
-            if self._sweep is None and isinstance(event, SweepStarted):
-                self._sweep = event
-            updates = self._translator.updates(event)
-            if self._read >= self._state.sent:
-                self._waiting.append((self._read + 1, updates))
-            self._read += 1
+        self._read_new()
         if self._sweep is None or time.monotonic() < self._next_try:
             return not self._waiting
         if self._is_driven and self._state.sent:
@@ -146,6 +116,21 @@ class Outbox:
                 self._state.save(self._folder)
                 del self._waiting[: len(chunk)]
         return not self._waiting
+
+    def _read_new(self) -> None:
+        if self._is_corrupt or not self._journal.exists():
+            return
+        try:
+            for entry in read_events(self._journal, self._end):
+                if self._sweep is None and isinstance(entry.event, SweepStarted):
+                    self._sweep = entry.event
+                updates = self._translator.updates(entry.event)
+                if entry.n >= self._state.sent:
+                    self._waiting.append((entry.n + 1, updates))
+                self._end = entry.end
+        except InputError as error:  # the driver says the same and stops
+            self._is_corrupt = True
+            self._say("problem", str(error))
 
     def finish(self, deadline: float) -> bool:
         """Send all there is, the last word on the runs and the sweep's files; False when time.monotonic() reached `deadline`."""

@@ -37,9 +37,10 @@ class RunUpdate:
     """What is to be added to one run: a trial's, or the sweep's own (`trial` is SWEEP)."""
 
     trial: int | None
-    at: float
-    """Unix seconds of the newest event in it; a run that does not exist yet starts at the oldest, `since`."""
     since: float
+    """Unix seconds of the oldest event in it, at which a run that does not exist yet starts."""
+    status_at: float
+    """Unix seconds of the event that gave the status, or else of the newest one."""
     params: dict[str, str] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
@@ -49,8 +50,8 @@ class RunUpdate:
         """This and a later update of the same run, as one."""
         return RunUpdate(
             self.trial,
-            later.at,
             self.since,
+            later.status_at if later.status or not self.status else self.status_at,
             self.params | later.params,
             self.points + later.points,
             self.tags | later.tags,

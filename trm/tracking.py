@@ -279,7 +279,7 @@ class MlflowStore:
             if update.status in ("RUNNING", "SCHEDULED"):
                 self._client.update_run(run, status=update.status)
             elif update.status is not None:
-                self._client.set_terminated(run, status=update.status, end_time=_milliseconds(update.at))
+                self._client.set_terminated(run, status=update.status, end_time=_milliseconds(update.status_at))
         except self._error as error:
             if error.error_code not in self._refusals:
                 raise
@@ -299,12 +299,14 @@ def _milliseconds(at: float) -> int:
 
 def _follow_driver() -> int:
     """The writer's process: target on the first line of standard input, then a close command, or the end of a dead driver."""
-    os.nice(10)  # trials come first
+    os.nice(5)  # trials come first
+    driver = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # MLflow greets there at the end of every run
 
     def say(kind: str, text: str) -> None:
         with contextlib.suppress(OSError):
-            sys.stdout.write(json.dumps([kind, text]) + "\n")
-            sys.stdout.flush()
+            driver.write(json.dumps([kind, text]) + "\n")
+            driver.flush()
 
     target = Target(**json.loads(sys.stdin.readline()))
     folder = Path(target.folder)
