@@ -22,7 +22,7 @@ from trm.training.start import start_plan
 from trm.training.state import TrainingState
 
 STEPS = 20
-GROUPS, EXAMPLES, FORMS = 6, 3, 2
+GROUPS, EXAMPLES, FORMS = 4, 3, 2
 BASE: dict[str, Any] = {
     "data": {"folder": "somewhere"},
     "seed": 7,

@@ -24,6 +24,7 @@ from trm.training.state import AVERAGE_FILE, MODEL_FILE, STATE_FILE, TABLE_KEY, 
 
 CONFIG_FILE = "config.yaml"
 EXPORT = "trm-search export"
+"""Name of the one entry in the metadata of exported weights; a digest of the tensors is in it."""
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,19 @@ def export_weights(source: TrainingState | str | Path, folder: str | Path) -> No
     """
     weights = _of_state(source) if isinstance(source, TrainingState) else _of_checkpoint(Path(source))
     tensors = {name: value.detach().contiguous() for name, value in weights.tensors.items()}
-    metadata = {
-        "format": EXPORT,
-        "shape": json.dumps(asdict(weights.shape)),
+    about = {
+        "shape": asdict(weights.shape),
         "data_hash": weights.data_hash,
-        "step": str(weights.step),
-        "train_flops": repr(weights.train_flops),
+        "step": weights.step,
+        "train_flops": weights.train_flops,
         "digest": _digest(tensors),
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / MODEL_FILE) as path:
-        safetensors.torch.save_file(tensors, path, metadata)
+        safetensors.torch.save_file(
+            tensors, path, {EXPORT: json.dumps(about)}
+        )  # one entry: the library writes several in any order
         path.chmod(READABLE_MODE)
     dump_yaml(folder / CONFIG_FILE, weights.config.model_dump(mode="json"))
 
@@ -159,12 +161,12 @@ def _of_export(folder: Path) -> _Weights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"exported weights must be whole: {path}: {error}", remedy="export them again") from None
-    if metadata.get("format") != EXPORT:
+    if EXPORT not in metadata:
         raise CheckpointError(f"{path} is no export of this project", remedy="give the folder of a run, a sweep or a checkpoint")
-    if metadata["digest"] != _digest(tensors):
+    about = json.loads(metadata[EXPORT])
+    if about["digest"] != _digest(tensors):
         raise CheckpointError(f"exported weights must be whole: {path} does not have its digest", remedy="export them again")
-    shape = DataShape(**json.loads(metadata["shape"]))
-    return _Weights(tensors, config, shape, metadata["data_hash"], int(metadata["step"]), float(metadata["train_flops"]))
+    return _Weights(tensors, config, DataShape(**about["shape"]), about["data_hash"], about["step"], about["train_flops"])
 
 
 def _of_reference(path: Path, config: RunConfig | None, shape: DataShape | None) -> _Weights:

@@ -1,0 +1,203 @@
+"""Legs and whole runs: what they leave on disk, how they stop and go on, what they cost besides training."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import training_cases as cases
+from safetensors.torch import load_file
+
+from trm.errors import CheckpointError, InterruptedRun
+from trm.training.leg import LegOutcome, LegWork, run_leg
+from trm.training.reporting import SILENT, Progress, Reporter, RunReport
+from trm.training.run import fit, run_steps
+from trm.training.run_folder import RunFolder
+
+CONFIG = cases.config_of(training={"eval_every_steps": 4})
+
+
+class StopAt(Reporter):
+    """Asks to stop at a step, or in the n-th evaluation; remembers what it was told."""
+
+    def __init__(self, step: int = 0, evaluation: int = 0) -> None:
+        self.step, self.evaluation = step, evaluation
+        self.steps: list[int] = []
+        self.reports: list[RunReport] = []
+
+    def on_step(self, progress: Progress) -> bool:
+        self.steps.append(progress.step)
+        return progress.step == self.step
+
+    def on_evaluation(self, done: int, total: int) -> bool:
+        return len(self.reports) + 1 == self.evaluation
+
+    def on_report(self, report: RunReport) -> None:
+        self.reports.append(report)
+
+
+def leg(until_steps: int, source: Path | None = None, to: Path | None = None, reporter: Reporter = SILENT) -> LegOutcome:
+    work = LegWork(
+        CONFIG,
+        max_steps=cases.STEPS,
+        until_steps=until_steps,
+        from_checkpoint=str(source) if source else None,
+        checkpoint_to=str(to) if to else None,
+    )
+    return run_leg(work, cases.SPLITS, cases.manifest(), reporter=reporter)
+
+
+def run(folder: Path, *, is_resumed: bool = False, reporter: Reporter = SILENT, **training: int) -> None:
+    config = cases.config_of(training={"eval_every_steps": 4} | training)
+    fit(config, cases.SPLITS, cases.manifest(), folder=folder, is_resumed=is_resumed, reporter=reporter)
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    newest = RunFolder(folder).newest()
+    return {f"{file.name}/{name}": value for file in newest.glob("*.safetensors") for name, value in load_file(file).items()}
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Equal weights, state and evaluations; only clocks and the intended length may differ."""
+    left, right = weights_of(one), weights_of(other)
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+    rows = [[_without_clocks(row) for row in RunFolder(folder).rows()] for folder in (one, other)]
+    assert rows[0] == rows[1]
+
+
+def _without_clocks(row: dict[str, Any]) -> dict[str, Any]:
+    training = {name: value for name, value in row["training"].items() if not name.endswith("_per_second")}
+    return row | {"training": training, "total_steps": 0, "seconds": 0, "seconds_left": 0}
+
+
+def test_legs_one_after_another_are_one_run(tmp_path: Path) -> None:
+    first = leg(7, to=tmp_path / "a")
+    second = leg(20, tmp_path / "a", tmp_path / "b")
+    whole = leg(20, to=tmp_path / "c")
+    assert (first.steps, second.steps) == (7, 20)
+    assert second.train_flops == whole.train_flops == 20 / 7 * first.train_flops
+    assert second.metrics == whole.metrics
+    assert second.standard_errors == whole.standard_errors
+    left, right = (load_file(tmp_path / name / "model.safetensors") for name in ("b", "c"))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_a_leg_tells_what_an_event_needs() -> None:
+    outcome = leg(3)
+    assert json.loads(json.dumps(asdict(outcome))) == asdict(outcome)
+    assert 0 <= outcome.metrics["exact_accuracy"] <= 1
+    assert outcome.metrics["loss"] > 0
+    assert outcome.standard_errors["exact_accuracy"] >= 0
+    assert {"loss", "lm_loss", "q_halt_loss", "grad_norm", "rows_per_second", "flops_per_second"} <= outcome.training.keys()
+    assert outcome.train_seconds > 0
+    assert outcome.eval_seconds > 0
+    assert outcome.overhead_seconds > 0
+
+
+def test_the_score_does_not_depend_on_the_trials_seed() -> None:
+    """Every trial is scored on the same subset of validation."""
+    from trm.training.scoring import evaluation_plan
+
+    for seed in (1, 2):
+        config = cases.config_of(seed=seed, evaluation={"max_examples": 5})
+        plan = evaluation_plan(config, cases.SPLITS["validation"], cases.manifest(), max_examples=5)
+        assert plan.examples.tolist() == evaluation_plan(CONFIG, plan.split, cases.manifest(), max_examples=5).examples.tolist()
+        assert len(plan.examples) == 5
+
+
+def test_a_leg_that_is_stopped_raises_and_leaves_no_checkpoint(tmp_path: Path) -> None:
+    reporter = StopAt(step=5)
+    with pytest.raises(InterruptedRun, match="stopped at step 5 of 20"):
+        leg(20, to=tmp_path / "a", reporter=reporter)
+    assert reporter.steps == [1, 2, 3, 4, 5]
+    with pytest.raises(InterruptedRun, match="stopped in the evaluation at step 6"):
+        leg(6, to=tmp_path / "a", reporter=StopAt(evaluation=1))
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_leg_does_not_go_backwards(tmp_path: Path) -> None:
+    leg(5, to=tmp_path / "a")
+    with pytest.raises(CheckpointError, match="at step 5, the leg ends at 4"):
+        leg(4, tmp_path / "a")
+
+
+def test_a_run_keeps_the_last_two_checkpoints_and_the_best(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    rows = folder.rows()
+    best = [row for row in rows if row["is_best"]][-1]
+    assert [row["step"] for row in rows] == [4, 8, 12, 16, 20]
+    assert {path.name for path in folder.checkpoints()} == {f"step-{step:08d}" for step in {best["step"], 16, 20}}
+    assert max((row["validation"]["exact_accuracy"], -row["validation"]["loss"]) for row in rows) == (
+        best["validation"]["exact_accuracy"],
+        -best["validation"]["loss"],
+    )
+    assert json.loads((folder.best / "report.json").read_text()) == best
+    assert rows[-1]["seconds_left"] == 0 < rows[0]["seconds_left"]
+    assert sum(rows[-1]["seconds"].values()) > sum(rows[0]["seconds"].values()) > 0
+
+
+@pytest.mark.parametrize("stop", [StopAt(step=6), StopAt(step=8), StopAt(evaluation=3)])
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, stop: StopAt) -> None:
+    with pytest.raises(InterruptedRun, match="can be resumed"):
+        run(tmp_path / "stopped", reporter=stop)
+    run(tmp_path / "stopped", is_resumed=True)
+    run(tmp_path / "whole")
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_a_killed_run_goes_on_from_its_newest_checkpoint(tmp_path: Path) -> None:
+    """Killed after an evaluation was written and before its checkpoint was: the line is cut, and half a save is swept up."""
+    run(tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    folder = RunFolder(tmp_path / "killed")
+    with (tmp_path / "killed" / "metrics.jsonl").open("ab") as metrics:
+        metrics.write(b'{"step": 21, "torn')
+    folder.checkpoint(20).rename(folder.path / "checkpoints" / ".step-00000020.77.tmp")
+    run(tmp_path / "killed", is_resumed=True)
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+    assert not list((folder.path / "checkpoints").glob(".*"))
+
+
+def test_a_finished_run_that_is_resumed_is_done_at_once(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    stop = StopAt()
+    run(tmp_path / "run", is_resumed=True, reporter=stop)
+    assert stop.steps == []
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_can_be_made_longer(tmp_path: Path) -> None:
+    run(tmp_path / "run", steps=12)
+    run(tmp_path / "run", is_resumed=True)
+    run(tmp_path / "whole")
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_folder_holds_one_run(tmp_path: Path) -> None:
+    run(tmp_path / "run", steps=4)
+    with pytest.raises(CheckpointError, match="a run needs a folder of its own"):
+        run(tmp_path / "run")
+    with pytest.raises(CheckpointError, match="has none; start it anew"):
+        run(tmp_path / "empty", is_resumed=True)
+
+
+def test_every_length_becomes_steps() -> None:
+    """20 epochs of 4 groups of 3 examples fill 30 batches of 8."""
+    manifest = cases.manifest()
+    base = {"global_batch_size": 8}
+    values = cases.config_of().model_dump()
+    step_flops = cases.begin(cases.config_of()).step_flops
+    for length, steps in (({"epochs": 20}, 30), ({"steps": 3}, 3), ({"train_flops": 2.5 * step_flops}, 3)):
+        config = type(CONFIG).model_validate(values | {"training": base | length})
+        assert run_steps(config, manifest) == steps
+
+
+def test_overhead_of_a_leg_of_one_step_is_small() -> None:
+    """Building the state, the plans and the reports; the checkpoint's fsyncs are the disk's business."""
+    leg(1)
+    assert min(leg(1).overhead_seconds for _ in range(5)) < 0.05
