@@ -1,53 +1,88 @@
-"""The parts of a block: norm, SwiGLU, rotary self-attention. Pure functions of activations and weights."""
+"""The parts of a block: SwiGLU and rotary self-attention, each with its residual and norm (post-norm, no gain, no bias)."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.nn import functional
 
-
-def rms_norm(x: Float[Tensor, "*batch width"], eps: float) -> Float[Tensor, "*batch width"]:
-    """`x` over the root mean square of its last axis, without gain, computed in float32 (float64 for float64)."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
+from trm.models import handwritten
 
 
-def swiglu(
-    x: Float[Tensor, "*batch width"], gate_up: Float[Tensor, "two_inner width"], down: Float[Tensor, "width inner"]
-) -> Float[Tensor, "*batch width"]:
-    """down(silu(gate(x)) * up(x)); gate and up are one matrix, gate first."""
-    gate, up = functional.linear(x, gate_up).chunk(2, dim=-1)
-    return functional.linear(functional.silu(gate) * up, down)
+def residual_swiglu(
+    x: Float[Tensor, "*shape"],
+    gate_up: Float[Tensor, "two_inner width"],
+    down: Float[Tensor, "width inner"],
+    *,
+    axis: int,
+    eps: float,
+) -> Float[Tensor, "*shape"]:
+    """norm(x + swiglu(x)), mixing and normalising along `axis`, the first (0) or the last (-1).
+
+    swiglu(x) = down(silu(gate(x)) * up(x)); gate and up are one matrix, gate first.
+    """
+    columns = x.flatten(1) if axis == 0 else x.flatten(0, -2).t()  # (width, tokens)
+    if _is_handwritten(x):
+        y = handwritten.residual_swiglu(columns, gate_up, down, eps)
+    elif axis == 0:
+        gate, up = (gate_up @ columns).chunk(2)
+        y = rms_norm(columns + down @ (functional.silu(gate) * up), eps, dim=0)
+    else:
+        gate, up = functional.linear(columns.t(), gate_up).chunk(2, dim=-1)
+        y = rms_norm(columns.t() + functional.linear(functional.silu(gate) * up, down), eps).t()
+    return (y if axis == 0 else y.t()).view(x.shape)
 
 
-def rotary_tables(length: int, head_size: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, (length, 1, head_size / 2) float32 each, of position * theta^(-2i / head_size)."""
-    inverse = 1.0 / theta ** (torch.arange(0, head_size, 2, dtype=torch.float32) / head_size)
-    angles = torch.outer(torch.arange(length, dtype=torch.float32), inverse)[:, None]
-    return angles.cos(), angles.sin()
-
-
-def rotate(
-    x: Float[Tensor, "batch length heads size"], cos: Float[Tensor, "length 1 half"], sin: Float[Tensor, "length 1 half"]
-) -> Float[Tensor, "batch length heads size"]:
-    """`x` turned by its position's angles; channel i pairs with channel i + size / 2 (rotate-half form)."""
-    first, second = x.to(cos.dtype).chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
-
-
-def self_attention(
+def residual_attention(
     x: Float[Tensor, "batch length width"],
     qkv: Float[Tensor, "three_width width"],
     out: Float[Tensor, "width width"],
+    rotary: Complex[Tensor, "length width"] | None,
+    *,
     num_heads: int,
-    rotary: tuple[Tensor, Tensor] | None,
+    eps: float,
 ) -> Float[Tensor, "batch length width"]:
-    """Full self-attention (nothing is masked), queries and keys turned by `rotary` tables if there are any."""
+    """norm(x + attention(x)): full self-attention, nothing masked, queries and keys turned by `rotary_table` if given."""
     batch, length, width = x.shape
-    heads = functional.linear(x, qkv).view(batch, length, 3 * num_heads, width // num_heads)
-    query_key, value = heads[:, :, : 2 * num_heads], heads[:, :, 2 * num_heads :]
+    query_key, value = torch.split(functional.linear(x, qkv), [2 * width, width], dim=-1)
     if rotary is not None:
-        query_key = rotate(query_key, *rotary)
-    query, key = query_key.chunk(2, dim=2)
-    mixed = functional.scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
-    return functional.linear(mixed.transpose(1, 2).reshape(batch, length, width), out)
+        query_key = rotate(query_key, rotary)
+    query, key = query_key.view(batch, length, 2, num_heads, -1).transpose(1, 3).unbind(2)  # (batch, heads, length, size)
+    value = value.view(batch, length, num_heads, -1).transpose(1, 2)
+    mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch * length, width)
+    if _is_handwritten(x):
+        return handwritten.residual_linear(x.view(-1, width).t(), mixed.t(), out, eps).t().view(x.shape)
+    return rms_norm(x + functional.linear(mixed, out).view(x.shape), eps)
+
+
+def rms_norm(x: Float[Tensor, "*shape"], eps: float, dim: int = -1) -> Float[Tensor, "*shape"]:
+    """`x` over its root mean square along `dim`, without gain, computed in float32 (float64 for float64)."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return (wide * torch.rsqrt(wide.square().mean(dim, keepdim=True) + eps)).to(x.dtype)
+
+
+def rotary_table(length: int, head_size: int, num_heads: int, theta: float) -> Complex[Tensor, "length width"]:
+    """exp(i * position * theta^(-2 pair / head_size)) for every pair of channels of all queries, then all keys, complex64.
+
+    Pairs are adjacent channels, where the published form pairs channel j of a head with j + size / 2: a product with the
+    table is then one pass over memory. `reference` reorders the rows of qkv between the two, which is all that differs.
+    """
+    inverse = 1.0 / theta ** (torch.arange(0, head_size, 2, dtype=torch.float32) / head_size)
+    angles = torch.outer(torch.arange(length, dtype=torch.float32), inverse)
+    return torch.polar(torch.ones_like(angles), angles).repeat(1, 2 * num_heads)
+
+
+def rotate(
+    query_key: Float[Tensor, "batch length two_width"], table: Complex[Tensor, "length width"]
+) -> Float[Tensor, "batch length two_width"]:
+    """Queries and keys turned by their position's angles; overwrites its argument where no gradient is kept."""
+    wide = query_key.to(torch.promote_types(query_key.dtype, torch.float32)).view(*query_key.shape[:2], -1, 2)
+    if torch.compiler.is_compiling():
+        (real, imaginary), (cos, sin) = wide.unbind(-1), (table.real, table.imag)
+        return torch.stack((real * cos - imaginary * sin, imaginary * cos + real * sin), dim=-1).flatten(-2).to(query_key.dtype)
+    pairs = torch.view_as_complex(wide)
+    turned = pairs * table if torch.is_grad_enabled() else pairs.mul_(table)
+    return torch.view_as_real(turned).flatten(-2).to(query_key.dtype)
+
+
+def _is_handwritten(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype != torch.bfloat16 and not torch.compiler.is_compiling()

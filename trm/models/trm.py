@@ -37,7 +37,10 @@ class Output(NamedTuple):
 
 
 class Block(nn.Module):
-    """Mix positions, then channels; after each a residual and a norm. Holds weights, lends them cast."""
+    """Mix positions, then channels, each with a residual and a norm. Holds weights, lends them cast.
+
+    Works on (batch, length, D); with `mlp_t` on (length, batch, D), where both mixes are products with plain matrices.
+    """
 
     def __init__(self, config: ModelConfig, length: int, dtype: torch.dtype, generator: torch.Generator) -> None:
         super().__init__()
@@ -58,15 +61,14 @@ class Block(nn.Module):
         """The weights in `dtype`, cast once for all calls of a supervision step."""
         return self.mix_in.to(dtype), self.mix_out.to(dtype), self.gate_up.to(dtype), self.down.to(dtype)
 
-    def forward(self, x: Tensor, weights: tuple[Tensor, ...], rotary: tuple[Tensor, Tensor] | None) -> Tensor:
-        """The block applied to `x` (batch, length, D)."""
+    def forward(self, x: Tensor, weights: tuple[Tensor, ...], rotary: Tensor | None) -> Tensor:
+        """The block applied to `x`."""
         mix_in, mix_out, gate_up, down = weights
         if self.mixes_by_mlp:
-            x = x.transpose(1, 2)  # (batch, D, length): the first norm, too, runs over positions
-            x = layers.rms_norm(x + layers.swiglu(x, mix_in, mix_out), self.eps).transpose(1, 2)
+            x = layers.residual_swiglu(x, mix_in, mix_out, axis=0, eps=self.eps)
         else:
-            x = layers.rms_norm(x + layers.self_attention(x, mix_in, mix_out, self.num_heads, rotary), self.eps)
-        return layers.rms_norm(x + layers.swiglu(x, gate_up, down), self.eps)
+            x = layers.residual_attention(x, mix_in, mix_out, rotary, num_heads=self.num_heads, eps=self.eps)
+        return layers.residual_swiglu(x, gate_up, down, axis=-1, eps=self.eps)
 
 
 class TinyRecursiveModel(nn.Module):
@@ -79,6 +81,7 @@ class TinyRecursiveModel(nn.Module):
 
     H_init: Tensor
     L_init: Tensor
+    rotary: Tensor | None
 
     def __init__(
         self, config: ModelConfig, shape: DataShape, *, dtype: torch.dtype, generator: torch.Generator | None = None
@@ -97,10 +100,11 @@ class TinyRecursiveModel(nn.Module):
         self.halting_bias = nn.Parameter(torch.full((2,), HALTING_BIAS, dtype=stored))
         self.register_buffer("H_init", initial.truncated_normal_(torch.empty(width, dtype=stored), 1.0, generator))
         self.register_buffer("L_init", initial.truncated_normal_(torch.empty(width, dtype=stored), 1.0, generator))
-        if config.pos_encodings == "rope" and not config.mlp_t:
-            cos, sin = layers.rotary_tables(self.length, width // config.num_heads, config.rope_theta)
-            self.register_buffer("rotary_cos", cos.to(stored), persistent=False)
-            self.register_buffer("rotary_sin", sin.to(stored), persistent=False)
+        rotary = None
+        if config.pos_encodings == "rope":
+            rotary = layers.rotary_table(self.length, width // config.num_heads, config.num_heads, config.rope_theta)
+            rotary = rotary.to(torch.complex128 if stored == torch.float64 else torch.complex64)
+        self.register_buffer("rotary", rotary, persistent=False)
 
     def initial_latents(self, batch_size: int) -> Latents:
         """The latents every puzzle starts from: two fixed vectors, expanded (not to be written to)."""
@@ -116,12 +120,17 @@ class TinyRecursiveModel(nn.Module):
         """
         question = self._question(inputs, puzzle_rows)
         weights = [block.weights(self.dtype) for block in self.blocks]  # type: ignore[operator]
-        z_H, z_L = latents
+        question, z_H, z_L = (self._turn(x) for x in (question, *latents))
         with torch.no_grad():
             for _ in range(self.config.H_cycles - 1):
                 z_H, z_L = self._cycle(z_H, z_L, question, weights)
         z_H, z_L = self._cycle(z_H, z_L, question, weights)
+        z_H, z_L = self._turn(z_H), self._turn(z_L)
         return Latents(z_H.detach(), z_L.detach()), self._read(z_H)
+
+    def _turn(self, x: Tensor) -> Tensor:
+        """Between (batch, length, D) and the order that the blocks work in; its own inverse."""
+        return x.transpose(0, 1).contiguous() if self.config.mlp_t else x.contiguous()
 
     def _question(self, inputs: Tensor, puzzle_rows: Tensor | None) -> Tensor:
         """The embedded puzzle (batch, P + S, D): puzzle tokens in front, positions added, times sqrt(D)."""
@@ -137,14 +146,14 @@ class TinyRecursiveModel(nn.Module):
 
     def _cycle(self, z_H: Tensor, z_L: Tensor, question: Tensor, weights: list[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor]:
         """`L_cycles` updates of the latent, then one of the answer."""
+        injection = z_H + question
         for _ in range(self.config.L_cycles):
-            z_L = self._network(z_L + (z_H + question), weights)
+            z_L = self._network(z_L + injection, weights)
         return self._network(z_H + z_L, weights), z_L
 
     def _network(self, x: Tensor, weights: list[tuple[Tensor, ...]]) -> Tensor:
-        rotary = (self.rotary_cos, self.rotary_sin) if "rotary_cos" in self._buffers else None
         for block, cast in zip(self.blocks, weights, strict=True):
-            x = block(x, cast, rotary)
+            x = block(x, cast, self.rotary)
         return x
 
     def _read(self, z_H: Tensor) -> Output:

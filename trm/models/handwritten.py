@@ -1,0 +1,128 @@
+"""Backward passes written by hand, for the CPU in eager mode, where passes over memory cost as much as products.
+
+Each is checked against the plain form in `layers` by gradcheck. Matrices hold a token a column, (width, tokens), with any
+strides: rows of channels come as a transposed view, and results keep the strides. A SwiGLU goes through its tokens a slice
+at a time, so that its wide middle stays in the processor's cache and only one array of it is kept for the backward pass.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+
+SLICE_BYTES = 1 << 20
+"""Size of a slice's widest array for one thread: about a core's second-level cache."""
+SLICE_TOKENS = 256
+"""Fewest tokens in a slice: below, products slow down."""
+
+
+def residual_swiglu(x: Tensor, gate_up: Tensor, down: Tensor, eps: float) -> Tensor:
+    """norm(x + down @ (silu(gate @ x) * (up @ x))) over the columns of `x` (width, tokens)."""
+    if torch.is_grad_enabled():
+        result: Tensor = _ResidualSwiGLU.apply(x, gate_up, down, eps)  # type: ignore[no-untyped-call]
+        return result
+    total = torch.empty_like(x)
+    pre = x.new_empty(gate_up.shape[0], slice_tokens(x, gate_up))
+    for part, out in zip(*_slices(pre.shape[1], x, total), strict=True):
+        hidden = _hidden_in_place(torch.mm(gate_up, part, out=pre[:, : part.shape[1]]))
+        torch.addmm(part, down, hidden, out=out)
+    return _normalise(total, eps)[0]
+
+
+def slice_tokens(x: Tensor, gate_up: Tensor) -> int:
+    """Tokens that a SwiGLU takes at a time."""
+    fitting = SLICE_BYTES * torch.get_num_threads() // (gate_up.shape[0] * x.element_size())
+    count = -(-x.shape[1] // max(SLICE_TOKENS, fitting))
+    return -(-x.shape[1] // count)
+
+
+def residual_linear(x: Tensor, mixed: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """norm(x + weight @ mixed) over the columns of `x` (width, tokens)."""
+    if torch.is_grad_enabled():
+        result: Tensor = _ResidualLinear.apply(x, mixed, weight, eps)  # type: ignore[no-untyped-call]
+        return result
+    return _normalise(_residual_product(x, weight, mixed), eps)[0]
+
+
+class _ResidualSwiGLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gate_up: Tensor, down: Tensor, eps: float) -> Tensor:
+        ctx.size = slice_tokens(x, gate_up)
+        total = torch.empty_like(x)
+        hidden = x.new_empty(down.shape[1], ctx.size)
+        pres = []
+        for part, out in zip(*_slices(ctx.size, x, total), strict=True):
+            pre = gate_up @ part
+            gate, up = pre.chunk(2)
+            h = hidden[:, : part.shape[1]]
+            torch.ops.aten.silu.out(gate, out=h)
+            torch.addmm(part, down, h.mul_(up), out=out)
+            pres.append(pre)
+        y, scale = _normalise(total, eps)
+        ctx.save_for_backward(x, gate_up, down, y, scale, *pres)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, gate_up, down, y, scale, *pres = ctx.saved_tensors
+        d_x = _unnormalise(d_y, y, scale)
+        d_down, d_up_gate = torch.zeros_like(down), torch.zeros_like(gate_up.t())
+        d_pre_all, hidden = x.new_empty(gate_up.shape[0], ctx.size), x.new_empty(down.shape[1], ctx.size)
+        for part, d_part, pre in zip(*_slices(ctx.size, x, d_x), pres, strict=True):
+            (gate, up), d_pre, h = pre.chunk(2), d_pre_all[:, : part.shape[1]], hidden[:, : part.shape[1]]
+            d_gate, d_up = d_pre.chunk(2)
+            torch.mm(down.t(), d_part, out=d_gate)
+            torch.ops.aten.silu.out(gate, out=h)
+            torch.mul(d_gate, h, out=d_up)
+            d_down.addmm_(d_part, h.mul_(up).t())
+            torch.ops.aten.silu_backward.grad_input(d_gate.mul_(up), gate, grad_input=d_gate)
+            d_up_gate.addmm_(part, d_pre.t())
+            d_part.addmm_(gate_up.t(), d_pre)
+        return d_x, d_up_gate.t(), d_down, None
+
+
+class _ResidualLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mixed: Tensor, weight: Tensor, eps: float) -> Tensor:
+        y, scale = _normalise(_residual_product(x, weight, mixed), eps)
+        ctx.save_for_backward(mixed, weight, y, scale)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        mixed, weight, y, scale = ctx.saved_tensors
+        d_sum = _unnormalise(d_y, y, scale)
+        d_mixed = torch.mm(weight.t(), d_sum, out=torch.empty_like(mixed))
+        return d_sum, d_mixed, d_sum @ mixed.t(), None
+
+
+def _residual_product(x: Tensor, weight: Tensor, hidden: Tensor) -> Tensor:
+    """x + weight @ hidden, with the strides of `x`."""
+    return torch.addmm(x, weight, hidden, out=torch.empty_like(x))
+
+
+def _normalise(total: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """`total` over the root mean square of each column, in place, and the factors (1, tokens)."""
+    scale = total.square().mean(0, keepdim=True).add_(eps).rsqrt_()
+    return total.mul_(scale), scale
+
+
+def _unnormalise(d_y: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+    """Gradient before the norm from that after it: scale * (d_y - y * mean(d_y * y))."""
+    along = (d_y * y).mean(0, keepdim=True)
+    return torch.addcmul(d_y, y, along, value=-1).mul_(scale)
+
+
+def _hidden_in_place(pre: Tensor) -> Tensor:
+    gate, up = pre.chunk(2)
+    return functional.silu(gate, inplace=True).mul_(up)
+
+
+def _slices(size: int, *matrices: Tensor) -> list[tuple[Tensor, ...]]:
+    """Each matrix as views of `size` columns."""
+    return [matrix.split(size, dim=1) for matrix in matrices]  # type: ignore[no-untyped-call]
