@@ -1,0 +1,79 @@
+"""Small data sets that the tests of the data room share."""
+
+import numpy as np
+
+from trm.data.augmentation.arc import VOCABULARY, canvas
+from trm.data.builders.arc_identifiers import identifier_table
+from trm.data.builders.arc_tasks import Task
+from trm.data.builders.built import BuiltDataset, BuiltSplit
+from trm.data.manifest import ArcAugmentation, Augmentation, Manifest, NoAugmentation, SplitInfo, SudokuAugmentation
+from trm.data.recipes import ArcRecipe
+from trm.data.split import Split
+
+
+def manifest(split: Split, grid: tuple[int, int], augmentation: Augmentation | None = None) -> Manifest:
+    """A manifest that says of `split` what a plan needs to know."""
+    info = SplitInfo(rows=0, groups=0, mean_examples=1.0, shards=(), content_sha256="")
+    codes = split.identifier_codes
+    return Manifest(
+        name="case",
+        task="arc" if codes is not None else "sudoku",
+        grid=grid,
+        vocabulary=("pad", ".", "1", "2", "3", "4") if codes is None else VOCABULARY,
+        seq_len=grid[0] * grid[1],
+        num_puzzle_identifiers=1 if codes is None else len(codes),
+        splits={"train": info},
+        augmentation=augmentation or (NoAugmentation() if codes is None else ArcAugmentation(num_aug=3)),
+        seed=0,
+        recipe={},
+        recipe_digest="",
+    )
+
+
+def sudoku_split(rows: int) -> Split:
+    """Rows that differ in their blanks, one group each."""
+    answers = np.tile(np.array([1, 2, 3, 4, 3, 4, 1, 2, 2, 1, 4, 3, 4, 3, 2, 1], dtype=np.uint8) + 1, (rows, 1))
+    is_blank = (np.arange(rows)[:, None] >> np.arange(16)) & 1
+    questions = np.where(is_blank, 1, answers).astype(np.uint8)
+    return Split(name="train", inputs=questions, labels=answers, groups=np.arange(rows, dtype=np.int32))
+
+
+def random_tasks(count: int, seed: int = 0, subset: str = "training") -> list[Task]:
+    """Tasks with one to four demonstrations and one or two tests."""
+    rng = np.random.default_rng(seed)
+    tasks = []
+    for number in range(count):
+        pairs = [tuple(rng.integers(0, 10, rng.integers(1, 9, 2)).astype(np.uint8) for _ in range(2)) for _ in range(6)]
+        demonstrations, tests = rng.integers(1, 5), rng.integers(1, 3)
+        tasks.append(Task(f"{subset}{number:03d}", subset, tuple(pairs[:demonstrations]), tuple(pairs[4 : 4 + tests])))
+    return tasks
+
+
+def arc_split(count: int, num_aug: int = 3) -> Split:
+    """The demonstrations of random tasks."""
+    tasks = random_tasks(count)
+    table = identifier_table(tasks, num_aug=num_aug, seed=1)
+    pairs = [pair for task in tasks for pair in task.demonstrations]
+    return Split(
+        name="train",
+        inputs=canvas([question for question, _ in pairs]),
+        labels=canvas([answer for _, answer in pairs]),
+        groups=np.repeat(np.arange(count, dtype=np.int32), [len(task.demonstrations) for task in tasks]),
+        identifier_starts=table.starts,
+        identifier_codes=table.codes,
+    )
+
+
+def sudoku_augmented() -> SudokuAugmentation:
+    """A new form at every visit."""
+    return SudokuAugmentation()
+
+
+def arc_dataset(count: int = 6) -> tuple[BuiltDataset, ArcRecipe]:
+    """A built ARC data set with an identifier table and a column of its own."""
+    split = arc_split(count)
+    built = BuiltSplit(split.inputs, split.labels, split.groups, {"pair": np.arange(len(split), dtype=np.int32)})
+    table = identifier_table(random_tasks(count), num_aug=3, seed=1)
+    recipe = ArcRecipe(name="case", num_aug=3)
+    dataset = BuiltDataset("arc", (30, 30), VOCABULARY, {"train": built, "test": built}, ArcAugmentation(num_aug=3), table)
+    return dataset, recipe
