@@ -178,7 +178,9 @@ def _of_reference(path: Path, config: RunConfig | None, shape: DataShape | None)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling foreign bytes fails in any way it likes
-        raise CheckpointError(f"{path} holds no plain weights: {error}", remedy="give a .pt file of weights only") from None
+        raise CheckpointError(
+            f"{path} holds no plain weights ({type(error).__name__})", remedy="give a .pt file of weights only"
+        ) from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} must be a mapping of names to tensors", remedy="give a .pt file of weights only")
     tensors, table = from_reference(state, config.model, shape)
