@@ -1,0 +1,248 @@
+"""Asking: what Optuna is shown, that the same history gives the same ask, and that nothing is asked twice."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from search_simulator import Simulator, cost_of, curve
+
+from trm.config_files import merged
+from trm.search.asking import Asker
+from trm.search.candidates import Resolver
+from trm.search.events import Asked, LegEnded, TrialStatus
+from trm.search.samplers import Proposer
+from trm.search.search import LegOrder, Search
+from trm.search.seeds import derived_seed
+from trm.search.space import SearchSpace
+from trm.search.study_view import LOSS_WEIGHT, StudyView, shown
+from trm.search.trial import Trial
+
+SPACE: dict[str, Any] = {
+    "name": "demo",
+    "data": {"recipe": "x.yaml"},
+    "base": {"model": {"puzzle_emb_len": 1, "pos_encodings": "none", "num_heads": 2, "hidden_size": 64}},
+    "search": {
+        "model.mlp_t": {"type": "choice", "values": [True, False]},
+        "model.num_heads": {"type": "choice", "values": [1, 2, 4], "when": {"model.mlp_t": False}},
+        "model.H_cycles": {"type": "int", "low": 1, "high": 3},
+        "optim.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
+    },
+    "budget": {"trials": 12, "train_flops": 1e13},
+    "scheduler": {"type": "asha", "eta": 3, "rungs": 2},
+    "seed": 3,
+}
+FINITE = {"optim.lr": {"low": 1e-3, "high": 1e-3}}
+
+
+def space(changes: dict[str, Any] | None = None) -> SearchSpace:
+    return SearchSpace.model_validate(merged(SPACE, changes or {}))
+
+
+def trial(
+    number: int,
+    lr: float,
+    status: TrialStatus,
+    objectives: list[float],
+    *,
+    loss: float | None = None,
+    heads: int | None = None,
+    notes: dict[str, Any] | None = None,
+) -> Trial:
+    params: dict[str, Any] = {"model.mlp_t": heads is None, "model.H_cycles": 1 + number % 3, "optim.lr": lr}
+    params |= {} if heads is None else {"model.num_heads": heads}
+    asked = Asked(
+        trial=number, params=params, source="sampler", digest=f"{number:x}", seed=0, max_steps=9, step_flops=1.0, params_count=1,
+        sampler_notes=notes or {}, at=0.0,
+    )  # fmt: skip
+    results = {
+        rung: LegEnded(trial=number, rung=rung, attempt=0, status="completed", objective=value, loss=loss, at=0.0)
+        for rung, value in enumerate(objectives)
+    }
+    return Trial(asked, status=status, results=results)
+
+
+ROWS: list[tuple[TrialStatus, list[float], TrialState, float | None]] = [
+    ("finished", [0.2, 0.6], TrialState.COMPLETE, 0.6),
+    ("stopped", [0.2], TrialState.PRUNED, 0.2),
+    ("paused", [0.3], TrialState.PRUNED, 0.3),
+    ("running", [0.4], TrialState.PRUNED, 0.4),
+    ("running", [], TrialState.RUNNING, None),
+    ("diverged", [0.4], TrialState.PRUNED, None),
+    ("out_of_memory", [], TrialState.PRUNED, None),
+    ("failed", [], TrialState.PRUNED, None),
+]
+
+
+def test_what_optuna_is_shown_is_the_table() -> None:
+    view = StudyView(space().search, "max")
+    trials = [trial(number, 1e-3, status, objectives) for number, (status, objectives, _, _) in enumerate(ROWS)]
+    study = view.study(trials, optuna.samplers.RandomSampler(seed=0))
+    for found, ours, (status, objectives, state, value) in zip(study.get_trials(deepcopy=False), trials, ROWS, strict=True):
+        assert (found.number, found.state, found.params) == (ours.number, state, ours.params)
+        is_impossible = status in ("diverged", "out_of_memory", "failed")
+        assert (sum(found.constraints.values()) > 0) == is_impossible
+        assert found.intermediate_values == ({} if is_impossible else dict(enumerate(objectives)))
+        if value is not None:
+            assert max(found.intermediate_values.items())[1] == value
+        assert found.value == (value if state == TrialState.COMPLETE else None)
+    assert study.best_trial.number == 0
+
+
+def test_where_all_score_zero_the_loss_teaches_and_nowhere_else() -> None:
+    worse, better = (shown(trial(0, 1e-3, "paused", [0.0], loss=loss), "max").values[0][1] for loss in (3.0, 1.0))
+    assert worse < better <= 0.0
+    assert better - worse < LOSS_WEIGHT
+    lower = [shown(trial(0, 1e-3, "paused", [0.5], loss=loss), "min").values[0][1] for loss in (3.0, 1.0)]
+    assert lower[0] > lower[1] >= 0.5
+    assert shown(trial(0, 1e-3, "paused", [0.25], loss=3.0), "max", with_loss=False).values == ((0, 0.25),)
+    one_example_in_a_million = shown(trial(0, 1e-3, "paused", [1e-6], loss=1e9), "max").values[0][1]
+    assert one_example_in_a_million > shown(trial(0, 1e-3, "paused", [0.0], loss=0.0), "max").values[0][1]
+
+
+def learned(make: Callable[[int, float], Trial], *, count: int = 30) -> float:
+    """Mean of log10(lr) that TPE proposes after `count` trials over three decades."""
+    trials = [make(number, 10 ** (-4 + 3 * number / (count - 1))) for number in range(count)]
+    proposer = Proposer(space({"sampler": {"type": "tpe", "startup_trials": 5}}))
+    drawn = [next(proposer.proposals(trials, number)).params["optim.lr"] for number in range(count, count + 25)]
+    return sum(math.log10(lr) for lr in drawn) / len(drawn)
+
+
+def test_tpe_learns_from_stopped_trials_at_their_rung() -> None:
+    assert learned(lambda number, lr: trial(number, lr, "stopped", [math.log10(lr) + 4])) > -2.0
+    assert learned(lambda number, lr: trial(number, lr, "stopped", [-math.log10(lr)])) < -3.0
+
+
+def test_tpe_learns_from_the_loss_where_all_score_zero() -> None:
+    assert learned(lambda number, lr: trial(number, lr, "stopped", [0.0], loss=-math.log10(lr))) > -2.0
+
+
+def test_tpe_leaves_what_diverges() -> None:
+    def make(number: int, lr: float) -> Trial:
+        return trial(number, lr, "diverged", []) if lr > 3e-3 else trial(number, lr, "stopped", [0.5])
+
+    assert learned(make) < -2.6
+
+
+def test_a_trial_that_was_promoted_does_not_count_as_bad() -> None:
+    def make(number: int, lr: float) -> Trial:
+        is_good = lr > 1e-2
+        return trial(number, lr, "running" if is_good else "stopped", [0.9 if is_good else 0.1])
+
+    assert learned(make) > -2.0
+
+
+SAMPLERS: list[dict[str, Any]] = [
+    {"type": "tpe", "startup_trials": 4},
+    {"type": "random"},
+    {"type": "qmc"},
+    {"type": "qmc", "sequence": "halton"},
+    {"type": "nsga2", "population": 4},
+]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: "-".join(map(str, sampler.values())))
+def test_every_sampler_asks_the_same_after_the_same_and_never_the_same_twice(tmp_path: Path, sampler: dict[str, Any]) -> None:
+    demo = space({"sampler": sampler})
+    log = Simulator(demo, tmp_path).run()
+    trials = log.search.trials
+    assert len(trials) == 12
+    assert len({one.asked.digest for one in trials}) == 12
+    for one in trials:
+        assert demo.complete(one.params) == one.params
+        assert one.asked.seed == derived_seed(3, "trial", one.number)
+    first, second = (Asker(Resolver(demo, cost_of)).choose(trials, set(), 12) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.candidate.params == second.candidate.params
+    asks = [Asker(Resolver(demo, cost_of)).choose(trials, set(), number) for number in range(12, 16)]
+    assert len({json.dumps(ask.candidate.params) for ask in asks if ask is not None}) == 4
+
+
+def test_a_gaussian_process_asks_from_finished_trials() -> None:
+    proposer = Proposer(space({"sampler": {"type": "gp", "startup_trials": 3}}))
+    trials = [trial(number, 10 ** (-4 + number / 2), "finished", [number / 6]) for number in range(6)]
+    first, second = (next(proposer.proposals(trials, 6)).params for _ in range(2))
+    assert first == second
+    assert space().complete(first) == first
+
+
+def test_nsga_keeps_its_generations_through_the_journal(tmp_path: Path) -> None:
+    log = Simulator(
+        space({"sampler": {"type": "nsga2", "population": 3}, "scheduler": {"type": "asha", "rungs": 1}}), tmp_path
+    ).run()
+    generations = [next(iter(one.asked.sampler_notes.values())) for one in log.search.trials]
+    assert generations == sorted(generations)
+    assert generations[0] == 0
+    assert generations[-1] >= 2
+
+
+def test_start_points_come_first_once_each(tmp_path: Path) -> None:
+    points = [
+        {"model.mlp_t": True, "optim.lr": 1e-3},
+        {"model.mlp_t": True, "optim.lr": 1e-3, "model.H_cycles": 3},
+        {"optim.lr": 2e-3},
+    ]
+    demo = space({"start_points": points, "base": {"model": {"mlp_t": True}}})
+    trials = Simulator(demo, tmp_path).run().search.trials
+    assert [one.asked.source for one in trials] == ["start_point"] * 2 + ["sampler"] * 10, "the base has H_cycles 3: two are one"
+    assert [one.params["optim.lr"] for one in trials[:2]] == [1e-3, 2e-3]
+    assert all(one.params["model.H_cycles"] == 3 for one in trials[:2])
+
+
+@pytest.mark.parametrize("kind", ["tpe", "random", "brute_force"])
+def test_a_small_space_is_asked_to_its_last_configuration_and_no_further(tmp_path: Path, kind: str) -> None:
+    demo = space({"search": FINITE, "sampler": {"type": kind}, "budget": {"trials": 99}})
+    search = Simulator(demo, tmp_path).run().search
+    assert search.ended is not None
+    assert search.ended.reason == "no new configuration is left in the space"
+    assert len(search.trials) == 3 + 3 * 3, "num_heads counts only without mlp_t"
+    assert len({one.asked.digest for one in search.trials}) == 12
+
+
+def test_the_same_network_under_another_expansion_is_not_asked_again(tmp_path: Path) -> None:
+    knobs = {**FINITE, "model.expansion": {"type": "choice", "values": [3.0, 3.5, 4.0]}}
+    search = Simulator(space({"search": knobs, "budget": {"trials": 99}}), tmp_path).run().search
+    assert len(search.trials) == 12
+
+
+def test_constraints_hold_for_every_trial_that_is_asked(tmp_path: Path) -> None:
+    demo = space({"constraints": ["mlp_t or num_heads > 2", "lr < 1e-2 or H_cycles == 1"]})
+    for one in Simulator(demo, tmp_path).run().search.trials:
+        assert one.params["model.mlp_t"] or one.params["model.num_heads"] == 4
+        assert one.params["optim.lr"] < 1e-2 or one.params["model.H_cycles"] == 1
+
+
+def test_a_better_sampler_finds_better_trials_than_none() -> None:
+    """TPE's mean over its last asks beats random search's on a plain peak, with the seeds of ten sweeps."""
+
+    def mean_quality(kind: str, seed: int) -> float:
+        demo = space({"sampler": {"type": kind}, "seed": seed, "scheduler": {"type": "asha", "rungs": 1}})
+        search = Search(demo, cost_of)
+        for number in range(25):
+            choice = Asker(search.resolver).choose(search.trials, set(), number)
+            assert choice is not None
+            lr = choice.candidate.params["optim.lr"]
+            search.trials.append(trial(number, lr, "finished", [1 - abs(math.log10(lr) + 2)]))
+        return sum(one.results[0].objective or 0.0 for one in search.trials[12:]) / 13
+
+    assert sum(mean_quality("tpe", seed) for seed in range(6)) > sum(mean_quality("random", seed) for seed in range(6)) + 6 * 0.2
+
+
+def test_derived_seeds_differ_by_purpose_and_number() -> None:
+    seeds = [derived_seed(0, purpose, number) for purpose in ("trial", "sampler") for number in range(50)]
+    assert len(set(seeds)) == 100
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert derived_seed(0, "trial", 1) == derived_seed(0, "trial", 1) != derived_seed(1, "trial", 1)
+
+
+def test_the_simulators_curve_is_a_function_of_the_order() -> None:
+    search = Search(space(), cost_of)
+    choice = Asker(search.resolver).choose([], set(), 0)
+    assert choice is not None
+    order = LegOrder(0, 0, 0, choice.candidate.config, 100, None)
+    assert curve(order) == curve(order)
