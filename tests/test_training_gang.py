@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from trm.errors import ResourceError
 from trm.training.gang import SOLO, Gang
+from trm.training.run_folder import RunFolder
 from trm.training.state import TrainingState
 
 WORKERS = 2
@@ -71,6 +72,19 @@ def test_one_worker_continues_the_checkpoint_of_two(runs: Runs) -> None:
     continued = cases.resume(folder / "attention" / "end", config)
     expected = cases.losses_until(alone, cases.STEPS + 5)
     assert cases.losses_until(continued, cases.STEPS + 5) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_whole_run_of_two_workers_reports_what_one_does(runs: Runs, tmp_path: Path) -> None:
+    """Evaluations in step, one writer, the same scores and means."""
+    folder, _, _ = runs
+    cases.fit_whole(tmp_path / "run")
+    together, alone = (RunFolder(path).rows() for path in (folder / "run", tmp_path / "run"))
+    assert [row["step"] for row in together] == [8, 16, 20]
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours["validation"] == pytest.approx(theirs["validation"], rel=1e-6)
+        for name in ("loss", "cell_accuracy", "grad_norm", "mean_halting_step"):
+            assert ours["training"][name] == pytest.approx(theirs["training"][name], rel=1e-6)
+        assert ours["is_best"] == theirs["is_best"]
 
 
 def test_equal_identifiers_meet_across_workers() -> None:

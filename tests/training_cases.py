@@ -18,6 +18,7 @@ from trm.data.manifest import Manifest, ShardInfo, SplitInfo
 from trm.data.split import Split
 from trm.training.gang import SOLO, Gang, TorchGang
 from trm.training.loop import train
+from trm.training.run import RunOutcome, fit
 from trm.training.start import start_plan
 from trm.training.state import TrainingState
 
@@ -160,7 +161,16 @@ def work_in_gang(folder: Path, rank: int, workers: int) -> None:
         state.save(variant / "end")
         if gang.is_leader:
             save_file({"losses": torch.tensor(losses, dtype=torch.float64)}, variant / "losses.safetensors")
+    parts = [gang.all_gather_rows(torch.arange(rows * 2).view(rows, 2)) for rows in (rank, 3 * (1 - rank), 0)]
+    assert [part.tolist() for part in parts] == [[[0, 1]], [[0, 1], [2, 3], [4, 5]], []]
+    fit_whole(folder / "run", gang)
     dist.destroy_process_group()
+
+
+def fit_whole(folder: Path, gang: Gang = SOLO) -> RunOutcome:
+    """A whole run in float64, in `folder`."""
+    config = config_of(model={"forward_dtype": "float64"}, training={"eval_every_steps": 8})
+    return fit(config, SPLITS, manifest(), folder=folder, gang=gang)
 
 
 def die_while_saving(folder: Path) -> None:

@@ -12,7 +12,7 @@ from trm.training.gang import Gang
 ROW_SUMS = ("rows", "loss", "lm_loss", "q_halt_loss", "q_continue_loss", "grad_norm")
 """Summed over all rows of the batch (`grad_norm`: over steps, times the batch)."""
 HALTED_SUMS = ("halted", "cell_accuracy", "exact_accuracy", "q_halt_accuracy", "mean_halting_step")
-"""Summed over the rows that halted at their step."""
+"""Summed over the rows that halted at their step (and have a label)."""
 NAMES = ROW_SUMS + HALTED_SUMS
 
 
@@ -42,7 +42,7 @@ class RunningMetrics:
         )
         self.pending[0] += rows
         self.pending[1 : len(ROW_SUMS)] += batch
-        self.pending[len(ROW_SUMS) : -1] += each @ halted.double()
+        self.pending[len(ROW_SUMS) : -1] += each @ (halted & (losses.labelled_cells > 0)).double()
 
     def flush(self, gang: Gang, wants_stop: bool = False) -> tuple[float, bool]:
         """Moves what is pending on all workers into `totals`; every worker must call it at the same step.
