@@ -68,8 +68,8 @@ class Simulator:
         search = Search(self.space, cost_of, folder="data")
         log = _Fragile(self.folder, search, self.kill_after)
         self.running, fence = [], search.driver.fence + 1 if search.driver else 1
-        log.start(self.now, driver="here:1", fence=fence, slots=self.slots, versions={"trm": "0"})
         try:
+            log.start(self.now, driver="here:1", fence=fence, slots=self.slots, versions={"trm": "0"})
             while (reason := search.is_done(self.now)) is None:
                 for leg in log.advance(self.now, self.slots - len(self.running)):
                     self._start(search, leg)

@@ -76,7 +76,8 @@ class Search:
 
     def apply(self, event: Event) -> None:
         """Takes an event in; SweepError when it cannot follow what came before."""
-        self.clock.read(event.at)
+        if not isinstance(event, DriverStarted):
+            self.clock.read(event.at)
         match event:
             case SweepStarted():
                 self.started = event
