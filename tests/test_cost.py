@@ -1,0 +1,124 @@
+"""Arithmetic against what torch counts and keeps."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from trm.config import DataConfig, DataShape, ModelConfig, RunConfig, TrainingConfig
+from trm.losses import supervision_loss
+from trm.models import halting, layers
+from trm.models.devices import DTYPES
+from trm.models.trm import TinyRecursiveModel
+from trm.training import cost
+
+SHAPE = DataShape(seq_len=25, vocab_size=7, num_puzzle_identifiers=3)
+BATCH = 4
+VARIANTS = {
+    "attention": ModelConfig(hidden_size=64, num_heads=2, H_cycles=2, L_cycles=3, puzzle_emb_len=4),
+    "long": ModelConfig(hidden_size=16, num_heads=2, H_cycles=1, L_cycles=1, L_layers=1, puzzle_emb_len=96),
+    "mlp": ModelConfig(hidden_size=48, mlp_t=True, pos_encodings="none", H_cycles=3, L_cycles=2, L_layers=1, puzzle_emb_len=1),
+    "bare": ModelConfig(hidden_size=32, num_heads=2, pos_encodings="learned", puzzle_emb_ndim=0, puzzle_emb_len=0),
+    "continue": ModelConfig(hidden_size=32, num_heads=2, H_cycles=2, L_cycles=2, no_ACT_continue=False),
+}
+
+
+def run(model: ModelConfig, batch: int = BATCH, **training: float) -> RunConfig:
+    length = training or {"steps": 10}
+    return RunConfig(data=DataConfig(folder="x"), model=model, training=TrainingConfig(global_batch_size=batch, **length))
+
+
+def counted(config: ModelConfig, *, is_training: bool) -> int:
+    model = TinyRecursiveModel(config, SHAPE, dtype=torch.float32)
+    rows = torch.zeros(BATCH, config.puzzle_ndim, requires_grad=True) if config.puzzle_ndim else None
+    inputs = torch.zeros(BATCH, SHAPE.seq_len, dtype=torch.int32)
+    labels, steps = inputs.long(), torch.ones(BATCH, dtype=torch.int32)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.set_grad_enabled(is_training):
+        latents, output = model(model.initial_latents(BATCH), inputs, rows)
+        if is_training:
+            target = None
+            if not config.no_ACT_continue:
+                with torch.no_grad():
+                    target = halting.continue_target(model(latents, inputs, rows)[1], steps, config)
+            losses = supervision_loss(output, labels, kind="stablemax", dtype=torch.float64, continue_target=target)
+            losses.total.backward()
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_flops_agree_with_torch_s_counter(name: str, is_plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if is_plain:
+        monkeypatch.setattr(layers, "_is_handwritten", lambda x: False)
+    figures = cost.run_cost(run(VARIANTS[name]), SHAPE)
+    assert figures.step_flops == pytest.approx(counted(VARIANTS[name], is_training=True), rel=0.02)
+    assert figures.forward_flops_row * BATCH == pytest.approx(counted(VARIANTS[name], is_training=False), rel=0.02)
+
+
+def test_the_published_steps_cost_what_the_paper_s_counting_says() -> None:
+    def evaluations(H: int, L: int) -> float:
+        config = ModelConfig(H_cycles=H, L_cycles=L)
+        heads = 3 * cost.head_flops_row(config, SHAPE)
+        return (cost.train_flops_row(config, SHAPE) - heads) / cost.network_flops_row(config, SHAPE)
+
+    assert evaluations(3, 6) == pytest.approx(35)
+    assert evaluations(1, 2) == pytest.approx(9)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_parameters_are_counted_with_the_puzzle_table(name: str) -> None:
+    config = VARIANTS[name]
+    network = sum(p.numel() for p in TinyRecursiveModel(config, SHAPE, dtype=torch.float32).parameters())
+    table = SHAPE.num_puzzle_identifiers * config.puzzle_ndim
+    assert cost.run_cost(run(config), SHAPE).params_count == network + table
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(("dtype", "least"), [("bfloat16", 0.85), ("float32", 0.45)])
+def test_memory_bounds_what_autograd_keeps(name: str, dtype: str, least: float) -> None:
+    config = VARIANTS[name].model_copy(update={"forward_dtype": dtype})
+    model = TinyRecursiveModel(config, SHAPE, dtype=DTYPES[dtype])
+    kept: dict[int, int] = {}
+
+    def note(value: torch.Tensor) -> torch.Tensor:
+        storage = value.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return value
+
+    batch = 32
+    rows = torch.zeros(batch, config.puzzle_ndim, requires_grad=True) if config.puzzle_ndim else None
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
+        _, output = model(model.initial_latents(batch), torch.zeros(batch, SHAPE.seq_len, dtype=torch.int32), rows)
+        loss = supervision_loss(output, torch.zeros(batch, SHAPE.seq_len).long(), kind="stablemax", dtype=torch.float64)
+    for p in model.parameters():
+        kept.pop(p.untyped_storage().data_ptr(), None)
+    predicted = batch * cost.activation_row_bytes(config, SHAPE)
+    assert loss.total.requires_grad
+    assert least * predicted <= sum(kept.values()) <= predicted
+
+
+def test_workers_share_the_batch_s_memory_and_nothing_else() -> None:
+    one, two = (cost.run_cost(run(VARIANTS["attention"], 64), SHAPE, workers=n) for n in (1, 2))
+    rows = 32 * cost.activation_row_bytes(VARIANTS["attention"], SHAPE)
+    assert one.memory_bytes - two.memory_bytes == rows
+    assert (one.step_flops, one.params_count, one.checkpoint_bytes) == (two.step_flops, two.params_count, two.checkpoint_bytes)
+
+
+def test_a_run_is_as_long_as_its_steps_flops_or_epochs_say() -> None:
+    model = VARIANTS["bare"]
+    figures = cost.run_cost(run(model), SHAPE)
+    assert cost.total_steps(run(model, steps=7), figures, groups=1000, mean_examples=2.0) == 7
+    flops = run(model, train_flops=10.5 * figures.step_flops)
+    assert cost.total_steps(flops, figures, groups=1000, mean_examples=2.0) == 11
+    assert cost.total_steps(run(model, epochs=3.0), figures, groups=1000, mean_examples=2.0) == int(3 * 1000 * 2.0 / BATCH)
+    assert cost.total_steps(run(model, epochs=0.001), figures, groups=1, mean_examples=1.0) == 1
+    paper = run(model, 768, epochs=50_000)
+    assert cost.total_steps(paper, figures, groups=1000, mean_examples=1.0) == 65_104
+
+
+def test_asking_the_cost_imports_no_torch() -> None:
+    code = "import sys, trm.training.cost; sys.exit(any(m in sys.modules for m in ('torch', 'ray')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,186 @@
+"""The optimizers against plain scalar formulas, the schedule against its values, the average against its recursion."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trm.config import OptimConfig
+from trm.optim.adam_atan2 import AdamATan2
+from trm.optim.averaging import WeightAverage
+from trm.optim.schedule import lr_at, lr_factor, puzzle_emb_lr_at
+from trm.optim.sign_sgd import SignSGD
+
+
+def scalar_adam_atan2(p: float, gradients: list[float], lr: float, b1: float, b2: float, decay: float) -> float:
+    m = v = 0.0
+    for t, g in enumerate(gradients, start=1):
+        p *= 1 - lr * decay
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g * g
+        p -= lr / (1 - b1**t) * math.atan2(m, math.sqrt(v) / math.sqrt(1 - b2**t))
+    return p
+
+
+@given(
+    st.floats(-3, 3),
+    st.lists(st.sampled_from([0.0, 1e-30, -1e-8, 1.0, -2.5, 1e6]), min_size=1, max_size=6),
+    st.floats(1e-4, 0.1),
+    st.floats(0, 1),
+)
+def test_adam_atan2_equals_its_scalar_formula(start: float, gradients: list[float], lr: float, decay: float) -> None:
+    p = torch.tensor([start, start], dtype=torch.float64, requires_grad=True)
+    other = torch.ones(3, 2, dtype=torch.float64, requires_grad=True)
+    optimizer = AdamATan2([p, other], lr=lr, betas=(0.9, 0.95), weight_decay=decay)
+    for g in gradients:
+        p.grad, other.grad = torch.full_like(p, g), torch.full_like(other, -g)
+        optimizer.step()
+    expected = scalar_adam_atan2(start, gradients, lr, 0.9, 0.95, decay)
+    mirrored = scalar_adam_atan2(1.0, [-g for g in gradients], lr, 0.9, 0.95, decay)
+    torch.testing.assert_close(p.detach(), torch.full_like(p, expected), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(other.detach(), torch.full_like(other, mirrored), rtol=1e-12, atol=1e-12)
+
+
+def test_adam_atan2_does_not_see_the_gradient_s_scale() -> None:
+    generator = torch.Generator().manual_seed(0)
+    gradients = torch.randn(5, 10, generator=generator, dtype=torch.float64)
+    ends = []
+    for scale in (1e-6, 1.0, 1e6):
+        p = torch.zeros(10, dtype=torch.float64, requires_grad=True)
+        optimizer = AdamATan2([p], lr=0.01, weight_decay=0.0)
+        for g in gradients:
+            p.grad = g * scale
+            optimizer.step()
+        ends.append(p.detach())
+    torch.testing.assert_close(ends[0], ends[1])
+    torch.testing.assert_close(ends[2], ends[1])
+
+
+def test_adam_atan2_leaves_a_parameter_without_gradient_alone() -> None:
+    touched, idle = (torch.ones(2, requires_grad=True) for _ in range(2))
+    optimizer = AdamATan2([touched, idle], weight_decay=1.0)
+    touched.grad = torch.ones(2)
+    optimizer.step()
+    assert torch.equal(idle.detach(), torch.ones(2))
+    assert not optimizer.state[idle]
+
+
+def test_adam_atan2_goes_on_from_its_saved_state() -> None:
+    def run(steps: int, saved_at: int | None) -> torch.Tensor:
+        p = torch.ones(4, requires_grad=True)
+        optimizer = AdamATan2([p], lr=0.1)
+        for i in range(steps):
+            if i == saved_at:
+                state = optimizer.state_dict()
+                optimizer = AdamATan2([p], lr=0.1)
+                optimizer.load_state_dict(state)
+            p.grad = torch.full((4,), 1.0 + i)
+            optimizer.step()
+        return p.detach()
+
+    assert torch.equal(run(6, saved_at=3), run(6, saved_at=None))
+
+
+def test_sign_sgd_sums_gradients_of_equal_identifiers_and_touches_no_other_row() -> None:
+    table = torch.ones(5, 3)
+    optimizer = SignSGD(table, lr=0.1, weight_decay=0.5)
+    gradients = torch.tensor([[1.0, -1.0, 0.0], [-3.0, 2.0, 0.0], [5.0, 5.0, 5.0]])
+    optimizer.step(torch.tensor([4, 4, 1], dtype=torch.int32), gradients)
+    decayed = 1 - 0.1 * 0.5
+    expected = torch.ones(5, 3)
+    expected[4] = torch.tensor([decayed + 0.1, decayed - 0.1, decayed])
+    expected[1] = decayed - 0.1
+    torch.testing.assert_close(table, expected)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(0, 100))
+def test_sign_sgd_equals_a_loop_over_identifiers(identifiers: list[int], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    table = torch.randn(4, 2, generator=generator, dtype=torch.float64)
+    gradients = torch.randint(-2, 3, (len(identifiers), 2), generator=generator).double()
+    expected = table.clone()
+    for i in set(identifiers):
+        total = sum(gradients[k] for k, j in enumerate(identifiers) if j == i)
+        expected[i] = expected[i] * (1 - 0.01 * 0.1) - 0.01 * torch.sign(total)
+    SignSGD(table, lr=0.01, weight_decay=0.1).step(torch.tensor(identifiers), gradients)
+    torch.testing.assert_close(table, expected, rtol=1e-15, atol=1e-15)
+
+
+def test_the_order_of_ranks_does_not_matter_to_sign_sgd() -> None:
+    identifiers = torch.tensor([3, 0, 3, 2, 0])
+    gradients = torch.tensor([[1.0], [2.0], [-4.0], [1.0], [-2.0]])
+    order = torch.tensor([4, 2, 0, 1, 3])
+    tables = [torch.zeros(4, 1) for _ in range(2)]
+    SignSGD(tables[0], lr=1.0, weight_decay=0.0).step(identifiers, gradients)
+    SignSGD(tables[1], lr=1.0, weight_decay=0.0).step(identifiers[order], gradients[order])
+    assert torch.equal(tables[0], tables[1])
+    assert tables[0].flatten().tolist() == [0.0, 0.0, -1.0, 1.0]
+
+
+def test_warm_up_is_linear_from_the_first_step_and_constant_after() -> None:
+    optim = OptimConfig(lr=2.0, puzzle_emb_lr=4.0, lr_warmup_steps=4)
+    assert [lr_at(step, optim, 10) for step in (1, 2, 3, 4, 5, 10)] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0, 2.0])
+    assert puzzle_emb_lr_at(1, optim, 10) == pytest.approx(1.0)
+
+
+def test_the_cosine_ends_at_its_floor_and_passes_its_middle() -> None:
+    optim = OptimConfig(lr=1.0, lr_warmup_steps=2, lr_min_ratio=0.2)
+    assert lr_factor(2, optim, 12) == pytest.approx(1.0)
+    assert lr_factor(7, optim, 12) == pytest.approx(0.6)
+    assert lr_factor(12, optim, 12) == pytest.approx(0.2)
+    assert lr_factor(99, optim, 12) == pytest.approx(0.2)
+
+
+def test_without_warm_up_the_first_step_is_at_the_peak() -> None:
+    assert lr_factor(1, OptimConfig(lr_warmup_steps=0), 100) == pytest.approx(1.0)
+
+
+def test_the_average_follows_its_recursion() -> None:
+    p = torch.nn.Parameter(torch.tensor([1.0, 2.0], dtype=torch.float64))
+    average = WeightAverage([("p", p)], rate=0.9)
+    expected = p.detach().clone()
+    for step in range(1, 6):
+        with torch.no_grad():
+            p.mul_(1.5)
+        average.update(step)
+        expected = 0.9 * expected + 0.1 * p.detach()
+    torch.testing.assert_close(average.average["p"], expected)
+
+
+def test_a_warm_average_forgets_its_start_at_first_and_ends_at_its_rate() -> None:
+    average = WeightAverage([], rate=0.999, warmup=True)
+    assert average.rate_at(1) == pytest.approx(2 / 11)
+    assert average.rate_at(90) == pytest.approx(91 / 100)
+    assert average.rate_at(100_000) == 0.999
+    assert WeightAverage([], rate=0.999).rate_at(1) == 0.999
+
+
+def test_swapping_in_is_in_place_and_undone_bit_for_bit_even_on_an_error() -> None:
+    p = torch.nn.Parameter(torch.tensor([1.0, 1 / 3]))
+    average = WeightAverage([("p", p)], rate=0.5)
+    with torch.no_grad():
+        p.add_(1.0)
+    average.update(1)
+    raw, pointer, mean = p.detach().clone(), p.data_ptr(), average.average["p"].clone()
+
+    def evaluate() -> None:
+        with average.swapped_in():
+            assert torch.equal(p.detach(), mean)
+            assert p.data_ptr() == pointer
+            raise RuntimeError("evaluation broke")
+
+    with pytest.raises(RuntimeError, match="evaluation broke"):
+        evaluate()
+    assert torch.equal(p.detach(), raw)
+    assert torch.equal(average.average["p"], mean)
+
+
+def test_a_saved_average_is_taken_over_and_a_foreign_one_is_not() -> None:
+    p = torch.nn.Parameter(torch.zeros(2))
+    average = WeightAverage([("p", p)], rate=0.5)
+    average.load({"p": torch.ones(2)})
+    assert torch.equal(average.average["p"], torch.ones(2))
+    with pytest.raises(AssertionError, match="another network"):
+        average.load({"q": torch.ones(2)})
