@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from trm.data.augmentation import arc, dihedral, sudoku
 from trm.data.augmentation.rows import RowDraw
 from trm.data.builders.arc_tasks import Pair
-from trm.data.draws import below, hashed, permutations, philox
+from trm.data.draws import below, hashed, permutations, shuffled
 from trm.data.split import Split
 
 SEEDS = st.integers(0, 2**63 - 1)
@@ -202,7 +202,9 @@ def test_draws_are_functions_of_their_keys() -> None:
     whole = hashed(5, np.arange(100), 3)
     assert (hashed(5, np.arange(40, 60), 3) == whole[40:60]).all()
     assert len(np.unique(whole)) == 100
-    assert (philox(1, 2).permutation(50) == philox(1, 2).permutation(50)).all()
+    assert hashed(1, 2, 3)[0] == 0xD0734750FDE362B3  # another number is another order in every data set and run
+    assert shuffled(8, 1, 2).tolist() == [7, 5, 6, 1, 4, 3, 0, 2]
+    assert (np.sort(shuffled(1000, 1, 2)) == np.arange(1000)).all()
     assert (np.sort(permutations(whole, 7, 0), axis=1) == np.arange(7)).all()
 
 

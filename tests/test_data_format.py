@@ -111,6 +111,11 @@ def test_two_builds_are_byte_for_byte_one(tmp_path: Path) -> None:
     assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
 
 
+def test_the_same_recipe_is_the_same_data_set_everywhere(tmp_path: Path) -> None:
+    manifest, _ = build_into(SMALL, str(tmp_path / "set"), silent)
+    assert manifest.content_hash == "8a5bbf413cbd55698740f69cb7744751e96bb358dee0f5ef83454948c021ab3b"
+
+
 def edit(path: Path, change: Callable[[dict[str, object]], None]) -> None:
     values = json.loads(path.read_text())
     change(values)

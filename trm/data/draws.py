@@ -38,6 +38,7 @@ def permutations(keys: UInt64[np.ndarray, "rows"], length: int, stream: int) -> 
     return np.argsort(bits, axis=1)
 
 
-def philox(*keys: int) -> np.random.Generator:
-    """A generator whose whole stream is a function of the keys."""
-    return np.random.Generator(np.random.Philox(key=int(hashed(*keys)[0])))
+def shuffled(length: int, *keys: int) -> Int64[np.ndarray, "length"]:
+    """0..length-1 in a random order that is a function of the keys, on every machine and with every numpy."""
+    order: np.ndarray = np.argsort(hashed(*keys, np.arange(length)), kind="stable")
+    return order.astype(np.int64)

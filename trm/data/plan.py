@@ -8,7 +8,7 @@ from jaxtyping import Int32, Int64
 
 from trm.data.augmentation.choice import augmenter_for
 from trm.data.augmentation.rows import RowDraw
-from trm.data.draws import below, hashed, philox
+from trm.data.draws import below, hashed, shuffled
 from trm.data.manifest import Manifest
 from trm.data.split import Split
 from trm.errors import ConfigError, DatasetError
@@ -96,7 +96,7 @@ class TrainPlan:
     def _epoch(self, epoch: int) -> np.ndarray:
         if epoch not in self._epochs:
             self._epochs = {key: value for key, value in self._epochs.items() if key >= epoch - 1}
-            self._epochs[epoch] = philox(self._seed, _EPOCH, epoch).permutation(len(self._sizes))
+            self._epochs[epoch] = shuffled(len(self._sizes), self._seed, _EPOCH, epoch)
         return self._epochs[epoch]
 
     def _groups(self, visit: int) -> np.ndarray:
@@ -189,7 +189,7 @@ class EvaluationPlan:
         count = len(self._split)
         if max_examples is None or max_examples >= count:
             return np.arange(count)
-        return np.sort(philox(seed, _SUBSET).permutation(count)[:max_examples])
+        return np.sort(shuffled(count, seed, _SUBSET)[:max_examples])
 
     def _passes(self, max_augmentations: int | None) -> tuple[np.ndarray, np.ndarray]:
         starts = self._split.identifier_starts

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from trm.data.augmentation.sudoku import BLANK, apply, draw_forms
 from trm.data.builders.built import BuiltDataset, BuiltSplit, Report, silent
 from trm.data.builders.sudoku_small import essential_puzzles
-from trm.data.draws import hashed, philox
+from trm.data.draws import hashed, shuffled
 from trm.data.manifest import NoAugmentation, SplitName, SudokuAugmentation
 from trm.data.recipes import SudokuRecipe
 from trm.errors import DatasetError
@@ -81,7 +81,7 @@ def _small_puzzles(recipe: SudokuRecipe, wanted: Mapping[SplitName, int], report
             f"there are only {len(allowed)} essentially different 4x4 {kind}: {asked} = {count} were asked for",
             remedy=f"ask for at most {len(allowed)} in all",
         )
-    chosen = philox(recipe.seed, _CHOICE).permutation(allowed)[:count]
+    chosen = allowed[shuffled(len(allowed), recipe.seed, _CHOICE)[:count]]
     forms = draw_forms(hashed(recipe.seed, _FORM, chosen), 4)
     answers = apply(puzzles.answers[chosen] + np.uint8(BLANK), forms) - np.uint8(BLANK)
     is_clue = np.take_along_axis(puzzles.is_clue[chosen], forms.cells, axis=1)

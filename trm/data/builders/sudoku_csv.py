@@ -9,7 +9,7 @@ from trm.data import storage
 from trm.data.builders.built import BuiltSplit, Report
 from trm.data.builders.sudoku import as_split
 from trm.data.builders.sudoku_symmetry import are_among
-from trm.data.draws import philox
+from trm.data.draws import shuffled
 from trm.data.manifest import SplitName
 from trm.data.recipes import SudokuRecipe
 from trm.errors import DatasetError
@@ -55,7 +55,7 @@ def _sample(rows: Rows, count: int | None, seed: int, stream: int) -> Rows:
     total = len(rows["rating"])
     if count is None and stream == _TEST:
         return rows
-    chosen = philox(seed, stream).permutation(total)[: total if count is None else count]
+    chosen = shuffled(total, seed, stream)[: total if count is None else count]
     return {name: column[chosen] for name, column in rows.items()}
 
 
