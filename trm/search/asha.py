@@ -45,6 +45,7 @@ class Rung:
         self._resting: list[Key] = []
         self._scores: dict[int, Score] = {}
         self._above_zero = 0
+        self._survivors: frozenset[int] | None = None
 
     def __len__(self) -> int:
         return len(self._ranked)
@@ -54,6 +55,7 @@ class Rung:
         assert score.trial not in self._scores, f"trial {score.trial} is at the rung already"
         self._scores[score.trial] = score
         self._above_zero += score.objective > 0
+        self._survivors = None
         bisect.insort(self._ranked, self._key(score))
         bisect.insort(self._resting, self._key(score))
 
@@ -97,6 +99,16 @@ class Rung:
 
     def survivors(self) -> frozenset[int]:
         """Who goes on from a settled rung."""
+        if self._survivors is None:
+            self._survivors = self._kept()
+        return self._survivors
+
+    def resting_survivor(self) -> int | None:
+        """The best resting trial that goes on from a settled rung; None when all of them have gone."""
+        survivors = self.survivors()
+        return next((key[3] for key in self._resting if key[3] in survivors), None)
+
+    def _kept(self) -> frozenset[int]:
         count = len(self._ranked)
         if count < self.eta:
             return frozenset(self.ranked)

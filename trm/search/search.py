@@ -308,9 +308,8 @@ class Search:
         for index in range(len(self.rungs) - 2, -1, -1):
             board = self.rungs[index]
             best = board.promotable()
-            if best is None and board.resting and self._is_settled(index):
-                survivors = board.survivors()
-                best = next((number for number in board.resting if number in survivors), None)
+            if best is None and self._is_settled(index):
+                best = board.resting_survivor()
             if best is not None:
                 return best
         return None
@@ -335,7 +334,7 @@ class Search:
         headings = (self.trials[number].heading for number in self._active)
         if any(heading is not None and heading <= index for heading in headings):
             return False
-        return all(not (set(board.resting) & board.survivors()) for board in self.rungs[:index])
+        return all(board.resting_survivor() is None for board in self.rungs[:index])
 
 
 def replayed(space: SearchSpace, cost_of: CostOf, events: Iterable[Event], *, folder: str | None = None) -> Search:
