@@ -24,9 +24,8 @@ class LegProgress:
     """Unix seconds of the report."""
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)
 class ProgressBoard:
-    """Holds the newest progress of every running leg, the stop flag, and the count of warm processes."""
+    """Holds the newest progress of every running leg, the stop flag, and the count of warm processes; `start_board` starts one."""
 
     def __init__(self) -> None:
         self._progress: dict[int, LegProgress] = {}
@@ -54,6 +53,11 @@ class ProgressBoard:
         """Count a process that has everything imported; how many are warm."""
         self._warm.add(process)
         return len(self._warm)
+
+
+def start_board() -> ActorHandle:
+    """A board in a process of its own, which outlives neither the driver nor a lost node: it starts again, empty."""
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(ProgressBoard).remote()
 
 
 class BoardReporter:

@@ -7,8 +7,10 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trm.errors import ResourceError
 
@@ -120,13 +122,7 @@ def check_storage_is_shared(folder: Path, nodes: list[Node]) -> None:
     probe.mkdir()
     try:
         (probe / "driver").write_text(token)
-        tasks = {
-            node.address: _answer_probe.options(
-                num_cpus=0,
-                scheduling_strategy=ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.node_id, soft=False),
-            ).remote(str(probe), node.node_id, token)
-            for node in nodes
-        }
+        tasks = {node.address: _on_node(node).remote(str(probe), node.node_id, token) for node in nodes}
         for node in nodes:
             seen = ray.get(tasks[node.address], timeout=120)
             answer = probe / node.node_id
@@ -141,7 +137,11 @@ def check_storage_is_shared(folder: Path, nodes: list[Node]) -> None:
         probe.rmdir()
 
 
-@ray.remote(max_retries=0)  # type: ignore[untyped-decorator]  # ray has no types
+def _on_node(node: Node) -> Any:
+    strategy = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+    return ray.remote(num_cpus=0, max_retries=0)(_answer_probe).options(scheduling_strategy=strategy)
+
+
 def _answer_probe(probe: str, node_id: str, token: str) -> bool:
     folder = Path(probe)
     try:

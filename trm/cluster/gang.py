@@ -1,24 +1,15 @@
 """A gang: one function in several Ray Train workers that share a torch process group."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-
-class GangDemand(Protocol):
-    """How many workers, with what each, on how many threads."""
-
-    @property
-    def workers(self) -> int: ...
-    @property
-    def cpus(self) -> float: ...
-    @property
-    def gpus(self) -> float: ...
+from trm.cluster.connection import Demand
 
 
-def run_gang(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], demand: GangDemand, scratch: str) -> str | None:
+def run_gang(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], demand: Demand, scratch: str) -> str | None:
     """Run `worker(config)` in every worker and wait; None, or one line that says why a worker failed.
 
     The caller's process must not hold the CPUs or GPUs that the workers need. `scratch` is Train's folder.

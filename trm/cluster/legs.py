@@ -19,6 +19,7 @@ from ray.actor import ActorHandle
 
 from trm.atomic import write_text_atomic
 from trm.cluster.board import BoardReporter, LegProgress
+from trm.cluster.connection import Demand
 from trm.cluster.feed import DataFeed
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.config import RunConfig
@@ -101,7 +102,10 @@ def leg_as_gang(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, s
         shutil.rmtree(answer, ignore_errors=True)
         answer.mkdir(parents=True)
         failure = run_gang(
-            _gang_worker, {"task": asdict(task), "feed": feed, "board": board, "answer": str(answer)}, task, str(answer / "train")
+            _gang_worker,
+            {"task": asdict(task), "feed": feed, "board": board, "answer": str(answer)},
+            Demand(task.workers, task.cpus, task.gpus),
+            str(answer / "train"),
         )
         returned = _gang_answer(answer, failure)
         shutil.rmtree(answer, ignore_errors=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from ray import tune
 from ray.actor import ActorHandle
 
-from trm.cluster.board import ProgressBoard
+from trm.cluster.board import start_board
 from trm.cluster.connection import (
     LEG_MEMORY_BYTES,
     Demand,
@@ -165,7 +165,7 @@ class _Sweep:
     ) -> None:
         if log.search.is_done(time.time()) is not None:
             return
-        board = ProgressBoard.remote()  # type: ignore[attr-defined]  # an actor class
+        board = start_board()
         scratch = self.folder / "tune" / f"driver-{self.lease.fence}"
         driver = SweepDriver(
             log,

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ray import tune
 from ray.tune import Callback, PlacementGroupFactory, Stopper
@@ -35,6 +35,7 @@ TUNE_ENVIRONMENT = {
 }
 
 
+@runtime_checkable
 class LegSource(Protocol):
     """Who knows which leg is next; the sweep's driver."""
 

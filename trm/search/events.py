@@ -103,6 +103,12 @@ class LegEnded(Frozen):
     """Seconds of this leg spent in evaluation."""
     overhead_seconds: float = 0.0
     """Seconds of this leg spent on anything else (set-up, loading, checkpoints), as the leg sees it."""
+    started_at: float | None = None
+    """Unix seconds by the leg's own clock."""
+    ended_at: float | None = None
+    """Unix seconds by the leg's own clock, its checkpoint durable."""
+    process: str | None = None
+    """host:pid that trained (a gang's leader)."""
     checkpoint: str | None = None
     """Checkpoint folder relative to the sweep folder."""
     error: str | None = None

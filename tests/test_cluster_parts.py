@@ -1,0 +1,146 @@
+"""Parts of the cluster room that need no Ray: packing, checkpoints, folders, what a leg remembers."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from trm.cluster.connection import Demand, Node, concurrent_trials
+from trm.cluster.legs import OUTCOME_FILE, LegReturn, LegTask, newest_checkpoint, recorded
+from trm.cluster.sweep_folder import claimed_folder, storage_folder, sweep_folder
+from trm.errors import ResourceError, SweepError
+from trm.search.space import SearchSpace
+
+
+def nodes(*sizes: tuple[float, float]) -> list[Node]:
+    return [Node(str(number), f"10.0.0.{number}", cpus, gpus) for number, (cpus, gpus) in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "demand", "wanted", "trials"),
+    [
+        ([(2, 0)], Demand(1, 1, 0), None, 2),
+        ([(2, 0)], Demand(1, 1, 0), 1, 1),
+        ([(2, 0)], Demand(2, 1, 0), None, 1),
+        ([(3, 0), (3, 0)], Demand(1, 2, 0), None, 2),
+        ([(3, 0), (3, 0)], Demand(2, 2, 0), None, 1),
+        ([(16, 8)], Demand(1, 2, 0.5), None, 8),
+        ([(16, 8)], Demand(4, 1, 1), None, 2),
+        ([(4, 0)], Demand(1, 0.1, 0), None, 40),
+    ],
+)
+def test_as_many_trials_run_as_fit(sizes: list[tuple[float, float]], demand: Demand, wanted: int | None, trials: int) -> None:
+    assert concurrent_trials(nodes(*sizes), demand, wanted) == trials
+
+
+@pytest.mark.parametrize("demand", [Demand(1, 3, 0), Demand(3, 1, 0), Demand(1, 1, 1)])
+def test_a_trial_that_never_fits_is_refused_with_both_numbers(demand: Demand) -> None:
+    with pytest.raises(ResourceError, match=r"a trial asks for .* and the cluster has .*2 CPUs, 0 GPUs"):
+        concurrent_trials(nodes((2, 0)), demand, None)
+
+
+def task(folder: Path, **values: object) -> LegTask:
+    defaults: dict[str, object] = {"trial": 3, "rung": 1, "attempt": 2, "config": {}, "max_steps": 30, "until_steps": 30}
+    defaults |= {"from_checkpoint": None, "trial_folder": str(folder), "workers": 1, "cpus": 1.0, "gpus": 0.0, "threads": 1}
+    return LegTask(**{**defaults, **values})  # type: ignore[arg-type]
+
+
+def make_checkpoint(folder: Path, step: int, attempt: int, *, is_whole: bool = True) -> Path:
+    path = folder / f"step-{step:08d}-attempt-{attempt}"
+    path.mkdir(parents=True)
+    if is_whole:
+        (path / "meta.json").write_text("{}")
+    return path
+
+
+def test_a_leg_goes_on_from_the_newest_whole_checkpoint_that_is_not_beyond_it(tmp_path: Path) -> None:
+    assert newest_checkpoint(tmp_path, 100) is None
+    make_checkpoint(tmp_path, 10, 0)
+    wanted = make_checkpoint(tmp_path, 90, 1)
+    make_checkpoint(tmp_path, 95, 1, is_whole=False)
+    make_checkpoint(tmp_path, 101, 0)
+    assert newest_checkpoint(tmp_path, 100) == str(wanted)
+
+
+def test_a_leg_that_was_completed_by_any_attempt_is_known(tmp_path: Path) -> None:
+    assert recorded(task(tmp_path)) is None
+    done = LegReturn(status="completed", metrics={"exact_accuracy": 0.5}, steps=30, checkpoint="trials/0003/x")
+    checkpoint = make_checkpoint(tmp_path, 30, 0)
+    (checkpoint / OUTCOME_FILE).write_text(json.dumps(asdict(done)))
+    assert recorded(task(tmp_path)) == done
+    assert recorded(task(tmp_path, until_steps=60)) is None
+    (checkpoint / OUTCOME_FILE).write_text('{"status": "comp')
+    assert recorded(task(tmp_path)) is None
+
+
+@pytest.fixture
+def space() -> SearchSpace:
+    return SearchSpace.model_validate(
+        {
+            "name": "tiny",
+            "data": {"folder": "x"},
+            "base": {"training": {"global_batch_size": 8}},
+            "search": {"optim.lr": {"type": "float", "low": 1e-4, "high": 1e-3}},
+            "budget": {"trials": 2, "train_flops": 1e9},
+        }
+    )
+
+
+def make_sweep(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "journal.jsonl").write_text("")
+    return folder
+
+
+def test_a_sweep_without_a_name_gets_the_next_number_and_a_resume_the_newest(tmp_path: Path, space: SearchSpace) -> None:
+    assert sweep_folder(tmp_path, space, None, is_resume=False) == tmp_path / "tiny-1"
+    make_sweep(tmp_path / "tiny-1")
+    make_sweep(tmp_path / "tiny-9")
+    make_sweep(tmp_path / "tiny-10")
+    (tmp_path / "tiny-12").mkdir()
+    assert sweep_folder(tmp_path, space, None, is_resume=False) == tmp_path / "tiny-11"
+    assert sweep_folder(tmp_path, space, None, is_resume=True) == tmp_path / "tiny-10"
+
+
+def test_names_that_are_taken_and_resumes_of_nothing_are_refused(tmp_path: Path, space: SearchSpace) -> None:
+    with pytest.raises(SweepError, match="no sweep of tiny to resume"):
+        sweep_folder(tmp_path, space, None, is_resume=True)
+    make_sweep(tmp_path / "mine")
+    with pytest.raises(SweepError, match="exists; go on with it by --resume"):
+        sweep_folder(tmp_path, space, "mine", is_resume=False)
+    with pytest.raises(SweepError, match=r"no sweep to resume in .*other; the sweeps there are mine"):
+        sweep_folder(tmp_path, space, "other", is_resume=True)
+    with pytest.raises(SweepError, match="folder's name"):
+        sweep_folder(tmp_path, space, "../mine", is_resume=False)
+
+
+def test_storage_must_be_a_folder_that_can_be_written_and_given_in_a_job(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="a Ray job needs --storage"):
+        storage_folder(None, needs_one=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SweepError, match="can be written"):
+        storage_folder(str(tmp_path / "file" / "runs"), needs_one=False)
+    with pytest.raises(SweepError, match="POSIX"):
+        storage_folder("s3://bucket/runs", needs_one=False)
+    assert storage_folder(str(tmp_path / "new"), needs_one=True) == tmp_path / "new"
+
+
+def test_a_folder_that_never_became_a_sweep_is_removed_and_others_stay(tmp_path: Path, space: SearchSpace) -> None:
+    with pytest.raises(RuntimeError), claimed_folder(tmp_path / "new", space, is_resume=False):
+        raise RuntimeError
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").write_text("keep")
+    with pytest.raises(RuntimeError), claimed_folder(tmp_path / "mine", space, is_resume=False):
+        raise RuntimeError
+    assert (tmp_path / "mine" / "notes").read_text() == "keep"
+
+
+def test_a_folder_that_a_living_driver_holds_is_refused(tmp_path: Path, space: SearchSpace) -> None:
+    with (
+        claimed_folder(tmp_path / "held", space, is_resume=False),
+        pytest.raises(SweepError, match="held by a living driver"),
+        claimed_folder(tmp_path / "held", space, is_resume=False),
+    ):
+        raise AssertionError("two drivers hold one folder")

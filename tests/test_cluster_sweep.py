@@ -1,0 +1,175 @@
+"""Whole sweeps on a real Ray: to the end, killed and resumed, with a killed worker, and interrupted."""
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from cluster_cases import events_of, run_sweep, start_sweep, wait_until, write_space
+
+from trm.config import RunConfig
+from trm.config_files import load_yaml, validated
+from trm.search.events import Asked, Decided, DriverStarted, LegEnded, LegStarted, Reported, SweepEnded
+
+pytestmark = pytest.mark.ray
+FINAL = {"finished", "stopped"}
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def space(storage: Path) -> Path:
+    return write_space(storage)
+
+
+@pytest.fixture(scope="module")
+def whole(space: Path, storage: Path) -> tuple[Path, str]:
+    code, output = run_sweep(space, storage, "--name", "whole", "--set", "tracking.enabled=true")
+    assert code == 0, output
+    return storage / "whole", output
+
+
+def completed(folder: Path) -> list[LegEnded]:
+    return [event for event in events_of(folder) if isinstance(event, LegEnded) and event.status == "completed"]
+
+
+def assert_is_whole(folder: Path, trials: int) -> None:
+    """Every trial exists once, no stretch was done twice, all came to an end, and the winner was reported once."""
+    events = events_of(folder)
+    assert [event.trial for event in events if isinstance(event, Asked)] == list(range(trials))
+    assert set(Counter((leg.trial, leg.rung) for leg in completed(folder)).values()) == {1}
+    last = {event.trial: event.status for event in events if isinstance(event, Decided)}
+    assert set(last) == set(range(trials))
+    assert set(last.values()) <= FINAL
+    assert sum(isinstance(event, Reported) for event in events) == 1
+    assert sum(isinstance(event, SweepEnded) for event in events) == 1
+    for leg in completed(folder):
+        assert (folder / str(leg.checkpoint) / "meta.json").is_file()
+
+
+def test_a_sweep_runs_to_its_leaderboard(whole: tuple[Path, str]) -> None:
+    folder, output = whole
+    assert_is_whole(folder, trials=4)
+    rows = pq.read_table(folder / "trials.parquet").to_pylist()
+    assert [row["trial"] for row in rows] == [0, 1, 2, 3]
+    assert {row["status"] for row in rows} <= FINAL
+    config = validated(RunConfig, load_yaml(folder / "best" / "config.yaml"), "best")
+    assert config.training.steps is not None
+    assert (folder / "best" / "model.safetensors").is_file()
+    for command in ("mlflow ui --backend-store-uri", "best/config.yaml", "--resume"):
+        assert command in output
+
+
+def test_rungs_are_training_flops_and_legs_go_on_from_checkpoints(whole: tuple[Path, str]) -> None:
+    folder, _ = whole
+    asked = {event.trial: event for event in events_of(folder) if isinstance(event, Asked)}
+    for leg in completed(folder):
+        reached = leg.steps * asked[leg.trial].step_flops
+        rung_flops = (2.0e10, 4.0e10)[leg.rung]
+        assert rung_flops <= reached < rung_flops + asked[leg.trial].step_flops
+        assert leg.train_flops == pytest.approx(reached)
+    promoted = [event for event in events_of(folder) if isinstance(event, LegStarted) and event.rung == 1]
+    assert len(promoted) >= 2
+    assert all(event.from_checkpoint for event in promoted)
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload``")  # MLflow's own queries
+def test_mlflow_has_a_run_a_trial_below_one_of_the_sweep(whole: tuple[Path, str]) -> None:
+    from mlflow.tracking import MlflowClient
+
+    folder, _ = whole
+    client = MlflowClient(f"sqlite:///{folder.parent / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 1
+    assert {run.data.tags.get("mlflow.parentRunId") for run in runs} == {None, parents[0].info.run_id}
+    assert len(runs) == 5
+    history = {run.data.tags["trm.trial"]: run.data.metrics for run in runs if run is not parents[0]}
+    assert all("exact_accuracy" in metrics for metrics in history.values())
+    assert {item.path for item in client.list_artifacts(parents[0].info.run_id)} >= {"journal.jsonl", "leaderboard.json"}
+
+
+def test_a_taken_name_is_refused_and_a_sweep_that_ended_goes_on_with_more_trials(whole: tuple[Path, str], space: Path) -> None:
+    folder, _ = whole
+    code, output = run_sweep(space, folder.parent, "--name", "whole")
+    assert code == 2
+    assert "--resume" in output
+    before = completed(folder)
+    code, output = run_sweep(space, folder.parent, "--name", "whole", "--resume", "--trials", "5")
+    assert code == 0, output
+    after = completed(folder)
+    assert after[: len(before)] == before
+    assert {leg.trial for leg in after} == set(range(5))
+
+
+def test_a_killed_driver_and_a_killed_worker_lose_nothing(space: Path, storage: Path) -> None:
+    folder = storage / "killed"
+    options = ("--name", "killed", "--set", "budget.train_flops=1e11")
+    first = start_sweep(space, storage, *options)
+    wait_until(lambda: len(completed(folder)) >= 2, first)
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    kept = completed(folder)
+
+    second = start_sweep(space, storage, *options, "--resume")
+    wait_until(lambda: sum(isinstance(event, DriverStarted) for event in events_of(folder)) == 2, second)
+    wait_until(lambda: any(isinstance(event, LegStarted) for event in since_driver(folder)), second)
+    os.kill(leg_process(second.pid), signal.SIGKILL)
+    output, _ = second.communicate(timeout=240)
+    assert second.returncode == 0, output
+    assert completed(folder)[: len(kept)] == kept
+    assert_is_whole(folder, trials=4)
+    lost = [event for event in events_of(folder) if isinstance(event, LegEnded) and event.status == "lost"]
+    assert len(lost) == 1
+
+
+def since_driver(folder: Path) -> list[object]:
+    events = events_of(folder)
+    last = max(index for index, event in enumerate(events) if isinstance(event, DriverStarted))
+    return list(events[last:])
+
+
+def leg_process(driver: int) -> int:
+    """A process of this driver's cluster that runs a leg; Ray gives it the name of what it does."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for status in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                name = status.read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if name.startswith("ray::") and "leg_in_place.train" in name and is_below(int(status.parent.name), driver):
+                return int(status.parent.name)
+        time.sleep(0.02)
+    raise AssertionError("no process runs a leg")
+
+
+def is_below(pid: int, ancestor: int) -> bool:
+    while pid > 1:
+        if pid == ancestor:
+            return True
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return False
+    return False
+
+
+def test_an_interrupted_sweep_says_how_to_go_on(space: Path, storage: Path) -> None:
+    folder = storage / "interrupted"
+    process = start_sweep(space, storage, "--name", "interrupted", "--set", "budget.train_flops=4e12")
+    wait_until(lambda: any(isinstance(event, LegStarted) for event in events_of(folder)), process)
+    time.sleep(1.5)
+    os.kill(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "--resume" in output
+    assert not completed(folder)
+    saved = list((folder / "trials").glob("*/step-*/meta.json"))
+    assert saved, "the legs that ran left no checkpoint"
