@@ -1,5 +1,6 @@
 """The journal: what was appended is read back; torn tails are cut, broken middles refused."""
 
+import errno
 import json
 import os
 import zlib
@@ -119,6 +120,32 @@ def test_a_second_writer_is_noticed(tmp_path: Path) -> None:
     first.close()
     second.close()
     assert [entry.event for entry in read_events(tmp_path / "j")] == EVENTS[:2]
+
+
+def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    journal = Journal(tmp_path / "j")
+    journal.append(EVENTS[0])
+    before = (tmp_path / "j").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="no space left"):
+            journal.append(EVENTS[1])
+    assert (tmp_path / "j").read_bytes() == before
+    journal.append(*EVENTS[1:])
+    journal.close()
+    assert [entry.event for entry in read_events(tmp_path / "j")] == EVENTS
+
+
+def test_a_line_that_is_being_written_is_left_for_later(tmp_path: Path) -> None:
+    whole = filled(tmp_path / "j")
+    (tmp_path / "growing").write_bytes(whole[:-20])
+    entries = read_events(tmp_path / "growing")
+    assert [next(entries).event for _ in range(5)] == EVENTS[:5]
+    (tmp_path / "growing").write_bytes(whole)
+    assert [entry.n for entry in entries] in ([], [5])
 
 
 def test_the_guard_is_asked_before_every_write(tmp_path: Path) -> None:

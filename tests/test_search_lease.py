@@ -90,6 +90,15 @@ def test_the_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert time.time() - (tmp_path / FILE).stat().st_mtime < 10
 
 
+def test_a_driver_that_was_replaced_does_not_beat_for_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
+    lease = Lease(tmp_path)
+    put(tmp_path, Holder("elsewhere", "x", 7, "1", lease.fence + 1), age_seconds=30)
+    time.sleep(0.2)
+    assert time.time() - (tmp_path / FILE).stat().st_mtime > 29
+    lease.release()
+
+
 def test_a_file_that_is_no_lease_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("{")
     with pytest.raises(SweepError, match=r"driver.json is not a lease"):

@@ -414,6 +414,12 @@ def test_knobs_contain_what_they_may_be() -> None:
     assert ChoiceKnob(type="choice", values=[None, "a"]).contains(None)
 
 
+def test_brute_force_needs_a_finite_space() -> None:
+    with pytest.raises(ConfigError, match="walks through at most 20000 configurations, the space has inf"):
+        check_space(demo({"sampler": {"type": "brute_force"}}))
+    check_space(demo({"sampler": {"type": "brute_force"}, "search": {"optim.lr": {"high": 3e-4}}}))
+
+
 def test_a_cost_that_is_no_cost_is_refused() -> None:
     with pytest.raises(ConfigError, match="costs 0 FLOPs"):
         check_space(demo(), lambda config: FakeCost(0, 1))

@@ -13,9 +13,10 @@ from trm.config_files import merged
 from trm.errors import SweepError
 from trm.search.events import Asked, Decided, Event, LegEnded, LegStarted, SweepEnded
 from trm.search.journal import read_events
-from trm.search.search import MAX_FAILURES, MAX_LOSSES, LegOrder, Search, replayed
+from trm.search.search import LegOrder, Search, replayed
 from trm.search.space import SearchSpace
 from trm.search.sweep_log import FILE, SweepLog
+from trm.search.verdicts import MAX_FAILURES, MAX_LOSSES
 
 SPACE: dict[str, Any] = {
     "name": "demo",
@@ -308,6 +309,7 @@ def test_a_sweep_in_which_everything_fails_gives_up_and_says_why(tmp_path: Path)
     assert search.ended is not None
     assert search.ended.reason == "all of the first 3 trials failed: failed at 0"
     assert len(search.trials) <= 4
+    assert search.is_hopeless
 
 
 # Budgets ---------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Choosing the next trial: start points first, then the sampler, never the same run twice."""
 
 import itertools
-import math
 import random
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +38,15 @@ class Asker:
         self._proposer = Proposer(resolver.space)
         found = [resolver.resolve(self._space.complete(point)) for point in self._space.start_points]
         self._starts = [one for one in found if isinstance(one, Candidate)]
+        self._is_walkable = space_size(self._space) <= WALKED
         self._walked: dict[str, Candidate] | None = None
+
+    @property
+    def why_none(self) -> str:
+        """Why `choose` found nothing."""
+        if self._is_walkable:
+            return "no new configuration is left in the space"
+        return f"{SAMPLER_TRIES + RANDOM_TRIES} draws found no new configuration that keeps every rule"
 
     def choose(self, trials: Sequence[Trial], seen: Container[str], number: int) -> Choice | None:
         """Trial `number`, whose digest is not among `seen`; None when the space has nothing new to offer."""
@@ -59,8 +66,7 @@ class Asker:
 
     def _walk(self, seen: Container[str], number: int) -> Choice | None:
         if self._walked is None:
-            size = space_size(self._space)
-            walk = all_params(self._space) if size <= WALKED and math.isfinite(size) else iter(())
+            walk = all_params(self._space) if self._is_walkable else iter(())
             found = (self._resolver.resolve(params) for params in walk)
             self._walked = {one.digest: one for one in found if isinstance(one, Candidate)}
         unseen = [candidate for digest, candidate in self._walked.items() if digest not in seen]

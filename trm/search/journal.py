@@ -45,7 +45,7 @@ class Journal:
         self.path = Path(path)
         self._guard = guard
         is_new = not self.path.exists()
-        self._file: IO[bytes] = self.path.open("ab")
+        self._file: IO[bytes] = self.path.open("ab", buffering=0)
         self._count, self._end = 0, 0
         self._opening: list[Event] = []
         try:
@@ -89,11 +89,20 @@ class Journal:
         if os.fstat(self._file.fileno()).st_size != self._end:
             raise SweepError(f"{self.path} was written by another process", remedy="run one driver a sweep; resume with --resume")
         data = b"".join(_line(self._count + index, event) for index, event in enumerate(events))
-        self._file.write(data)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._write(data)
         self._count += len(events)
         self._end += len(data)
+
+    def _write(self, data: bytes) -> None:
+        """All of `data` durably, or, on a full disk, none of it and the OSError."""
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(self._end)
+            raise
 
     def close(self) -> None:
         """Closes the file."""
@@ -123,6 +132,9 @@ def _scan(path: str | Path, offset: int) -> Iterator[Entry | _Broken]:
     with Path(path).open("rb") as handle:
         handle.seek(offset)
         for line in handle:
+            if not line.endswith(b"\n"):  # torn, or being written at this moment: what follows is no line of its own
+                broken = broken or _Broken(offset)
+                break
             start, offset = offset, offset + len(line)
             entry = _parsed(line, offset)
             if entry is None:
@@ -143,7 +155,7 @@ def _scan(path: str | Path, offset: int) -> Iterator[Entry | _Broken]:
 
 def _parsed(line: bytes, end: int) -> Entry | None:
     head, separator, tail = line.partition(b',"event":')
-    if not separator or not line.endswith(b"}\n") or not head.startswith(b'{"n":'):
+    if not separator or not tail.endswith(b"}\n") or not head.startswith(b'{"n":'):
         return None
     payload = tail[:-2]
     number, _, checksum = head[5:].partition(b',"crc":')

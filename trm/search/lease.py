@@ -90,8 +90,10 @@ class Lease:
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             try:
+                if read_holder(self.path.parent) != self.holder:
+                    return
                 os.utime(self.path)
-            except OSError:  # a moment's trouble of a network file system; `check` finds a lasting one
+            except (OSError, SweepError):  # a moment's trouble of a network file system; `check` finds a lasting one
                 continue
 
     def __enter__(self) -> "Lease":

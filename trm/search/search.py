@@ -22,16 +22,12 @@ from trm.search.events import (
     Reported,
     SweepEnded,
     SweepStarted,
-    TrialStatus,
 )
 from trm.search.seeds import derived_seed
 from trm.search.space import SearchSpace
 from trm.search.trial import ENDED, Trial
+from trm.search.verdicts import stopped, verdict
 
-MAX_FAILURES = 2
-"""Legs of one stretch that may fail by themselves; then the trial has failed."""
-MAX_LOSSES = 5
-"""Legs of one stretch that may be lost with their node; then something is wrong that retrying does not mend."""
 HOPELESS = 3
 """So many trials failed and none ever completed a leg: the sweep cannot work."""
 
@@ -69,7 +65,7 @@ class Search:
         self._digests: dict[str, int] = {}
         self._active: set[int] = set()
         self._undecided: set[int] = set()
-        self._exhausted = False
+        self._exhausted: str | None = None
         self._failed = 0
 
     # The fold -------------------------------------------------------------------------------------------------------
@@ -179,7 +175,9 @@ class Search:
 
     def due_decisions(self, now: float) -> list[Decided]:
         """What is to be decided now: about legs that ended, and about who is left behind at a settled rung."""
-        due = [decided for number in sorted(self._undecided) if (decided := self._verdict(self.trials[number], now))]
+        metric = self.space.objective.metric
+        ended = [self.trials[number] for number in sorted(self._undecided)]
+        due = [decided for trial in ended if (decided := verdict(trial, self.rungs, metric, now))]
         return due or self._left_behind(now)
 
     def is_done(self, now: float) -> str | None:
@@ -191,13 +189,13 @@ class Search:
             return must
         if self._active or self._undecided or not self._has_asked_all or self._promotion() is not None or self._left_behind(now):
             return None
-        return "no new configuration is left in the space" if self._exhausted else f"all {len(self.trials)} trials have ended"
+        return self._exhausted or f"all {len(self.trials)} trials have ended"
 
     def closing_events(self, now: float) -> list[Event]:
         """Ends the sweep: what runs or rests is stopped (a sweep that goes on takes it up again), and why."""
         reason = self.is_done(now) or "stopped"
         open_ones = [trial for trial in self.trials if trial.status in ("running", "paused")]
-        stops: list[Event] = [_stopped(trial, f"the sweep ended: {reason}", now) for trial in open_ones]
+        stops: list[Event] = [stopped(trial, f"the sweep ended: {reason}", now) for trial in open_ones]
         return [*stops, SweepEnded(reason=reason, at=now)]
 
     def order(self, leg: LegStarted) -> LegOrder:
@@ -212,6 +210,11 @@ class Search:
             return False
         leg = self.trials[event.trial].leg
         return leg is not None and (leg.rung, leg.attempt) == (event.rung, event.attempt)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether trials failed and none ever completed a leg: the job has failed, not only its trials."""
+        return self._failed > 0 and not any(trial.results for trial in self.trials)
 
     @property
     def open_legs(self) -> list[LegStarted]:
@@ -238,7 +241,7 @@ class Search:
         if limit is not None and self.clock.elapsed(now) >= limit:
             return f"budget.wall_clock_seconds {limit:g} is spent"
         if self._failed >= HOPELESS and self._failed + len(self._active) == len(self.trials):
-            if any(trial.results for trial in self.trials):
+            if not self.is_hopeless:
                 return None
             first = next(trial for trial in self.trials if trial.status == "failed")
             return f"all of the first {self._failed} trials failed: {first.trouble.error if first.trouble is not None else None}"
@@ -247,7 +250,7 @@ class Search:
     @property
     def _has_asked_all(self) -> bool:
         limit = self.space.budget.trials
-        return self._exhausted or (limit is not None and len(self.trials) >= limit)
+        return self._exhausted is not None or (limit is not None and len(self.trials) >= limit)
 
     def _ask(self, now: float) -> Asked | None:
         if self._has_asked_all:
@@ -255,7 +258,7 @@ class Search:
         number = len(self.trials)
         choice = self._asker.choose(self.trials, self._digests, number)
         if choice is None:
-            self._exhausted = True
+            self._exhausted = self._asker.why_none
             return None
         one = choice.candidate
         return Asked(
@@ -283,27 +286,6 @@ class Search:
             at=now,
         )
 
-    def _verdict(self, trial: Trial, now: float) -> Decided | None:
-        rung = trial.rung
-        if trial.heading is None and rung is not None:
-            if rung == len(self.rungs) - 1:
-                return _decided(trial, rung, "finished", "it reached the last rung", now)
-            board = self.rungs[rung]
-            return _decided(trial, rung, "paused", f"rank {board.rank(trial.number) + 1} of {len(board)} at rung {rung}", now)
-        trouble, heading = trial.trouble, trial.heading
-        if trouble is None or heading is None:
-            return None
-        error = trouble.error or trouble.status
-        if trouble.status == "completed":
-            return _decided(trial, heading, "diverged", f"its {self.space.objective.metric} is not a finite number", now)
-        if trouble.status in ("diverged", "out_of_memory"):
-            return _decided(trial, heading, trouble.status, error, now)
-        if trouble.status == "failed" and trial.failures >= MAX_FAILURES:
-            return _decided(trial, heading, "failed", f"failed {trial.failures} times: {error}", now)
-        if trouble.status == "lost" and trial.losses >= MAX_LOSSES:
-            return _decided(trial, heading, "failed", f"lost {trial.losses} times: {error}", now)
-        return _decided(trial, heading, "running", f"{trouble.status}, to be tried again: {error}", now)
-
     def _promotion(self) -> int | None:
         for index in range(len(self.rungs) - 2, -1, -1):
             board = self.rungs[index]
@@ -324,7 +306,7 @@ class Search:
                 trial = self.trials[number]
                 if number not in survivors and trial.status == "paused":
                     reason = f"rank {board.rank(number) + 1} of {len(board)} at rung {index}, {len(survivors)} go on"
-                    stops.append(_stopped(trial, reason, now))
+                    stops.append(stopped(trial, reason, now))
         return stops
 
     def _is_settled(self, index: int) -> bool:
@@ -343,15 +325,6 @@ def replayed(space: SearchSpace, cost_of: CostOf, events: Iterable[Event], *, fo
     for event in events:
         search.apply(event)
     return search
-
-
-def _decided(trial: Trial, rung: int, status: TrialStatus, reason: str, now: float) -> Decided:
-    return Decided(trial=trial.number, rung=rung, status=status, reason=reason, at=now)
-
-
-def _stopped(trial: Trial, reason: str, now: float) -> Decided:
-    rung = trial.heading if trial.rung is None else trial.rung
-    return Decided(trial=trial.number, rung=rung or 0, status="stopped", reason=reason, reopens=True, at=now)
 
 
 def _score(trial: Trial, event: LegEnded) -> Score:

@@ -1,0 +1,53 @@
+"""What becomes of a trial whose leg ended.
+
+| the leg | the trial |
+| --- | --- |
+| completed, at the last rung | is finished |
+| completed, below it | is paused until its rung promotes it or is settled |
+| completed, its objective not a finite number | has diverged |
+| diverged, out of memory | ends as that, at once: the same seed would meet the same end |
+| failed by itself | is tried once more, from the same checkpoint; failed again, it has failed |
+| lost with its node or process | is tried again without blame, up to MAX_LOSSES legs of one stretch |
+"""
+
+from trm.search.asha import Rung
+from trm.search.events import Decided, TrialStatus
+from trm.search.trial import Trial
+
+MAX_FAILURES = 2
+"""Legs of one stretch that may fail by themselves; then the trial has failed."""
+MAX_LOSSES = 5
+"""Legs of one stretch that may be lost; then something is wrong that retrying does not mend."""
+
+
+def verdict(trial: Trial, rungs: list[Rung], metric: str, now: float) -> Decided | None:
+    """The decision about a trial whose last leg ended; None when there is nothing to decide."""
+    rung = trial.rung
+    if trial.heading is None and rung is not None:
+        if rung == len(rungs) - 1:
+            return _decided(trial, rung, "finished", "it reached the last rung", now)
+        place = f"rank {rungs[rung].rank(trial.number) + 1} of {len(rungs[rung])} at rung {rung}"
+        return _decided(trial, rung, "paused", place, now)
+    trouble, heading = trial.trouble, trial.heading
+    if trouble is None or heading is None:
+        return None
+    error = trouble.error or trouble.status
+    if trouble.status == "completed":
+        return _decided(trial, heading, "diverged", f"its {metric} is not a finite number", now)
+    if trouble.status in ("diverged", "out_of_memory"):
+        return _decided(trial, heading, trouble.status, error, now)
+    if trouble.status == "failed" and trial.failures >= MAX_FAILURES:
+        return _decided(trial, heading, "failed", f"failed {trial.failures} times: {error}", now)
+    if trouble.status == "lost" and trial.losses >= MAX_LOSSES:
+        return _decided(trial, heading, "failed", f"lost {trial.losses} times: {error}", now)
+    return _decided(trial, heading, "running", f"{trouble.status}, to be tried again: {error}", now)
+
+
+def stopped(trial: Trial, reason: str, now: float) -> Decided:
+    """The decision to stop a trial that a sweep with a larger budget may take up again."""
+    rung = trial.heading if trial.rung is None else trial.rung
+    return Decided(trial=trial.number, rung=rung or 0, status="stopped", reason=reason, reopens=True, at=now)
+
+
+def _decided(trial: Trial, rung: int, status: TrialStatus, reason: str, now: float) -> Decided:
+    return Decided(trial=trial.number, rung=rung, status=status, reason=reason, at=now)
