@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trm.config import DataShape, RunConfig
-from trm.config_files import load_yaml, validated
+from trm.config_files import dump_yaml, load_yaml, parse_yaml, validated
 from trm.data.recipes import ArcRecipe, MazeRecipe, SudokuRecipe, load_recipe
 from trm.search.candidates import Candidate, Resolver
 from trm.search.draws import random_params
@@ -134,3 +134,14 @@ def test_the_published_lengths_come_out() -> None:
     assert run_cost(mixer, SHAPES["sudoku9x9"]).step_flops == pytest.approx(32.8e12, rel=0.01)
     maze = validated(RunConfig, load_yaml(ROOT / "recipes" / "maze_hard.yaml"), "recipe")
     assert run_cost(maze, SHAPES["maze_hard"]).step_flops == pytest.approx(306e12, rel=0.01)
+
+
+def test_the_readme_shows_a_space_that_works(tmp_path: Path) -> None:
+    text = (ROOT.parent / "README.md").read_text()
+    mapping = parse_yaml(text.split("```yaml\n")[1].split("```")[0], "README.md")
+    mapping["base"]["recipe"] = str(ROOT / mapping["base"]["recipe"])
+    dump_yaml(tmp_path / "example.yaml", mapping)
+    space = load_space(tmp_path / "example.yaml", ["budget.trials=40", "search.model.H_cycles.high=4"])
+    seen = preflight(space, cost_of(SHAPES["sudoku9x9"]))
+    assert space.budget.trials == 40
+    assert seen.accepted > 0

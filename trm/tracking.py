@@ -58,6 +58,8 @@ class Target:
     """MLflow experiment; sweeps of one search space share it."""
     mode: Literal["max", "min"] = "max"
     """Which objective is better."""
+    artifact_location: str | None = None
+    """Where a new experiment's artifacts go; None: as above, or as the server has it."""
 
 
 def tracking_uri(configured: str | None, storage: str | Path, environment: Mapping[str, str] = os.environ) -> str:
@@ -247,7 +249,8 @@ class MlflowStore:
         name = self._target.experiment
         if (found := client.get_experiment_by_name(name)) is None:
             is_server = self._target.uri.startswith(("http", "databricks"))
-            place = None if is_server else (Path(self._target.storage).absolute() / "mlartifacts" / name).as_uri()
+            beside = None if is_server else (Path(self._target.storage).absolute() / "mlartifacts" / name).as_uri()
+            place = self._target.artifact_location or beside
             with contextlib.suppress(self._error):  # another sweep may just have made it
                 return str(client.create_experiment(name, artifact_location=place))
             found = client.get_experiment_by_name(name)
