@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trm.search.candidates import Candidate, Resolver
-from trm.search.draws import all_params, space_size
+from trm.search.draws import MAX_WALKED, all_params, space_size
 from trm.search.samplers import Proposal, Proposer, random_proposals
 from trm.search.seeds import derived_seed
 from trm.search.settings import BruteForce
@@ -15,8 +15,6 @@ from trm.search.trial import Trial
 
 SAMPLER_TRIES = 40
 RANDOM_TRIES = 1000
-WALKED = 20_000
-"""A space of at most so many configurations is walked through when draws find nothing new."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Asker:
         self._proposer = Proposer(resolver.space)
         found = [resolver.resolve(self._space.complete(point)) for point in self._space.start_points]
         self._starts = [one for one in found if isinstance(one, Candidate)]
-        self._is_walkable = space_size(self._space) <= WALKED
+        self._is_walkable = space_size(self._space) <= MAX_WALKED
         self._walked: dict[str, Candidate] | None = None
 
     @property

@@ -11,6 +11,9 @@ from trm.search.space import SearchSpace
 
 Params = dict[str, Any]
 
+MAX_WALKED = 20_000
+"""A space of at most so many configurations may be walked through, one by one."""
+
 
 def random_params(space: SearchSpace, generator: random.Random) -> Params:
     """One draw, each active knob independent of the others."""

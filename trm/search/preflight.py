@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trm.errors import ConfigError
-from trm.search.asking import WALKED as BRUTE_FORCE_LIMIT
 from trm.search.candidates import Candidate, CostOf, Rejected, Resolver
-from trm.search.draws import all_params, corner_params, random_params, space_size
+from trm.search.draws import MAX_WALKED, all_params, corner_params, random_params, space_size
 from trm.search.rungs import first_rung_need
 from trm.search.seeds import derived_seed
 from trm.search.settings import BruteForce
@@ -40,9 +39,9 @@ def check_space(space: SearchSpace, cost_of: CostOf | None = None) -> None:
 
     Without `cost_of`, rules about cost are left out.
     """
-    if isinstance(space.sampler, BruteForce) and space_size(space) > BRUTE_FORCE_LIMIT:
+    if isinstance(space.sampler, BruteForce) and space_size(space) > MAX_WALKED:
         raise ConfigError(
-            f"sampler brute_force walks through at most {BRUTE_FORCE_LIMIT} configurations, the space has {space_size(space):g}",
+            f"sampler brute_force walks through at most {MAX_WALKED} configurations, the space has {space_size(space):g}",
             remedy="use choices in place of floats, or another sampler",
         )
     resolver = Resolver(space, cost_of)
