@@ -24,19 +24,18 @@ def residual_swiglu(x: Tensor, gate_up: Tensor, down: Tensor, eps: float) -> Ten
     if torch.is_grad_enabled():
         result: Tensor = _ResidualSwiGLU.apply(x, gate_up, down, eps)  # type: ignore[no-untyped-call]
         return result
-    total = torch.empty_like(x)
-    pre = x.new_empty(gate_up.shape[0], slice_tokens(x, gate_up))
-    for part, out in zip(*_slices(pre.shape[1], x, total), strict=True):
-        hidden = _hidden_in_place(torch.mm(gate_up, part, out=pre[:, : part.shape[1]]))
-        torch.addmm(part, down, hidden, out=out)
+    total, count = torch.empty_like(x), slice_count(x, gate_up)
+    pre = x.new_empty(gate_up.shape[0], -(-x.shape[1] // count))
+    for part, out in zip(x.chunk(count, 1), total.chunk(count, 1), strict=True):
+        gate, up = torch.mm(gate_up, part, out=pre[:, : part.shape[1]]).chunk(2)
+        torch.addmm(part, down, functional.silu(gate, inplace=True).mul_(up), out=out)
     return _normalise(total, eps)[0]
 
 
-def slice_tokens(x: Tensor, gate_up: Tensor) -> int:
-    """Tokens that a SwiGLU takes at a time."""
+def slice_count(x: Tensor, gate_up: Tensor) -> int:
+    """Slices that a SwiGLU cuts the tokens of `x` into."""
     fitting = SLICE_BYTES * torch.get_num_threads() // (gate_up.shape[0] * x.element_size())
-    count = -(-x.shape[1] // max(SLICE_TOKENS, fitting))
-    return -(-x.shape[1] // count)
+    return -(-x.shape[1] // max(SLICE_TOKENS, fitting))
 
 
 def residual_linear(x: Tensor, mixed: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -50,16 +49,12 @@ def residual_linear(x: Tensor, mixed: Tensor, weight: Tensor, eps: float) -> Ten
 class _ResidualSwiGLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, gate_up: Tensor, down: Tensor, eps: float) -> Tensor:
-        ctx.size = slice_tokens(x, gate_up)
-        total = torch.empty_like(x)
-        hidden = x.new_empty(down.shape[1], ctx.size)
+        total, count = torch.empty_like(x), slice_count(x, gate_up)
         pres = []
-        for part, out in zip(*_slices(ctx.size, x, total), strict=True):
+        for part, out in zip(x.chunk(count, 1), total.chunk(count, 1), strict=True):
             pre = gate_up @ part
             gate, up = pre.chunk(2)
-            h = hidden[:, : part.shape[1]]
-            torch.ops.aten.silu.out(gate, out=h)
-            torch.addmm(part, down, h.mul_(up), out=out)
+            torch.addmm(part, down, functional.silu(gate).mul_(up), out=out)
             pres.append(pre)
         y, scale = _normalise(total, eps)
         ctx.save_for_backward(x, gate_up, down, y, scale, *pres)
@@ -71,14 +66,14 @@ class _ResidualSwiGLU(torch.autograd.Function):
         x, gate_up, down, y, scale, *pres = ctx.saved_tensors
         d_x = _unnormalise(d_y, y, scale)
         d_down, d_up_gate = torch.zeros_like(down), torch.zeros_like(gate_up.t())
-        d_pre_all, hidden = x.new_empty(gate_up.shape[0], ctx.size), x.new_empty(down.shape[1], ctx.size)
-        for part, d_part, pre in zip(*_slices(ctx.size, x, d_x), pres, strict=True):
-            (gate, up), d_pre, h = pre.chunk(2), d_pre_all[:, : part.shape[1]], hidden[:, : part.shape[1]]
+        d_pre_all = torch.empty_like(pres[0])
+        for part, d_part, pre in zip(x.chunk(len(pres), 1), d_x.chunk(len(pres), 1), pres, strict=True):
+            (gate, up), d_pre = pre.chunk(2), d_pre_all[:, : part.shape[1]]
             d_gate, d_up = d_pre.chunk(2)
-            torch.mm(down.t(), d_part, out=d_gate)
-            torch.ops.aten.silu.out(gate, out=h)
-            torch.mul(d_gate, h, out=d_up)
-            torch.addmm(d_down, d_part, h.mul_(up).t(), out=d_down)
+            torch.mm(down.t(), d_part, out=d_gate)  # for now what arrives at gate * up
+            activated = functional.silu(gate)
+            torch.mul(d_gate, activated, out=d_up)
+            torch.addmm(d_down, d_part, activated.mul_(up).t(), out=d_down)
             torch.ops.aten.silu_backward.grad_input(d_gate.mul_(up), gate, grad_input=d_gate)
             torch.addmm(d_up_gate, part, d_pre.t(), out=d_up_gate)
             torch.addmm(d_part, gate_up.t(), d_pre, out=d_part)
@@ -116,13 +111,3 @@ def _unnormalise(d_y: Tensor, y: Tensor, scale: Tensor) -> Tensor:
     """Gradient before the norm from that after it: scale * (d_y - y * mean(d_y * y))."""
     along = (d_y * y).mean(0, keepdim=True)
     return torch.addcmul(d_y, y, along, value=-1).mul_(scale)
-
-
-def _hidden_in_place(pre: Tensor) -> Tensor:
-    gate, up = pre.chunk(2)
-    return functional.silu(gate, inplace=True).mul_(up)
-
-
-def _slices(size: int, *matrices: Tensor) -> list[tuple[Tensor, ...]]:
-    """Each matrix as views of `size` columns."""
-    return [matrix.split(size, dim=1) for matrix in matrices]  # type: ignore[no-untyped-call]
