@@ -118,10 +118,10 @@ def shown(file: Path, is_live: bool) -> str:
 
 def test_a_log_has_a_line_an_event_and_no_escapes(tmp_path: Path) -> None:
     text = shown(tmp_path / "log", is_live=False)
-    lines = [line.strip().split("  ", 1)[1] for line in text.splitlines()[:10]]
+    lines = [line.strip().split("  ", 1)[1] for line in text.splitlines()[:9]]
     assert "\x1b" not in text
     assert "trial 0 reached rung 0: exact_accuracy 0.2500 ± 0.0100, loss 1.5, step 50, 3.0 s" in lines
-    assert "trial 1 finished at rung 1: why" in lines
+    assert "trial 0 stopped at rung 0: why" in lines
     assert not any("paused" in line for line in lines if line.startswith("trial"))
     status = next(line for line in lines if line.startswith("2 of 9 trials"))
     assert "1 finished, 1 stopped" in status

@@ -167,8 +167,8 @@ def event_line(event: Event, metric: str) -> str | None:
             return f"trial {event.trial} reached rung {event.rung}: {metric} {value}{loss}, step {event.steps}, {seconds:.1f} s"
         case LegEnded():
             return f"trial {event.trial} {event.status.replace('_', ' ')} at step {event.steps}: {event.error or 'no reason known'}"
-        case Decided() if event.status != "paused":
-            return f"trial {event.trial} {event.status.replace('_', ' ')} at rung {event.rung}: {event.reason}"
+        case Decided(status="stopped"):  # what else is decided, the leg's own line has told
+            return f"trial {event.trial} stopped at rung {event.rung}: {event.reason}"
         case Reported():
             scores = [
                 f"{split} {getattr(event, split)[metric]:.4f}"

@@ -102,15 +102,23 @@ def _draw_lines(axes: "Axes", trials: dict[int, _Trial], best: int | None, metri
         for rung, flops in zip(trial.rungs, trial.flops, strict=True):
             reached.setdefault(rung, []).append(flops)
     _log_ticks(axes, {median(flops): f"rung {rung}\n{flops_text(median(flops))}" for rung, flops in sorted(reached.items())})
+    every = [flops for flops_of_rung in reached.values() for flops in flops_of_rung]
+    axes.set_xlim(min(every) / 1.15, max(every) * 1.15)
     for number, trial in trials.items():
         color = BEST if number == best else OUTCOMES.get(trial.status, TROUBLE)
         order = 3 if number == best else 2 if trial.status == "finished" else 1
         axes.plot(trial.flops, trial.objectives, color=color, marker="o", markersize=4, linewidth=1.4, zorder=order)
-    labels = [(f"best: trial {best}", BEST), ("finished", OUTCOMES["finished"]), ("stopped or paused", FADED)]
-    labels += [("running", OUTCOMES["running"])] if any(trial.status == "running" for trial in trials.values()) else []
-    labels += [("in trouble", TROUBLE)] if any(trial.status not in OUTCOMES for trial in trials.values()) else []
-    for label, color in labels:
-        axes.plot([], [], color=color, marker="o", markersize=4, label=label)
+    statuses = {trial.status for number, trial in trials.items() if number != best}
+    labels = [
+        (f"best: trial {best}", BEST, True),
+        ("finished", OUTCOMES["finished"], "finished" in statuses),
+        ("stopped or paused", FADED, bool(statuses & {"stopped", "paused"})),
+        ("running", OUTCOMES["running"], "running" in statuses),
+        ("in trouble", TROUBLE, bool(statuses - set(OUTCOMES))),
+    ]
+    for label, color, is_shown in labels:
+        if is_shown:
+            axes.plot([], [], color=color, marker="o", markersize=4, label=label)
     axes.legend(frameon=False, fontsize=8, loc="best")
 
 
