@@ -34,7 +34,12 @@ def job_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the option all jobs share: --set."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--set", dest="overrides", action="append", default=[], metavar="PATH=VALUE", help="replace a value of the YAML file; repeatable"
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="replace a value of the YAML file; repeatable",
     )
     return parser
 

@@ -96,7 +96,9 @@ class ModelConfig(Frozen):
                     f"{self.num_heads} is {self.hidden_size // self.num_heads}; halve num_heads or use pos_encodings learned"
                 )
         elif self.pos_encodings == "rope":
-            raise ValueError("mlp_t mixes positions without attention, so pos_encodings rope has no effect; set pos_encodings: none")
+            raise ValueError(
+                "mlp_t mixes positions without attention, so pos_encodings rope has no effect; set pos_encodings: none"
+            )
         if self.puzzle_ndim == 0 and self.puzzle_emb_len:
             raise ValueError(f"puzzle_emb_ndim 0 goes with puzzle_emb_len 0, not {self.puzzle_emb_len}; set both to 0")
         if self.puzzle_len * self.hidden_size < self.puzzle_ndim:

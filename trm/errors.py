@@ -1,16 +1,16 @@
 """The exception tree: what a person did wrong, what a trial met, and what stops a job.
 
-    TRMError
-    ├── InputError (ValueError)     a person can mend it: rule, value, remedy; exit code 2
-    │   ├── ConfigError             a run configuration or a search space
-    │   ├── DatasetError            a recipe, a manifest, a shard
-    │   ├── CheckpointError         a checkpoint that is torn, foreign, or of another configuration
-    │   ├── SweepError              a sweep folder: name taken, nothing to resume, held by a living driver
-    │   └── ResourceError           more CPUs, GPUs or disk than there is
-    ├── TrialError                  ends one trial with a status of its own; the sweep goes on
-    │   ├── DivergedError           a loss that is no longer a finite number
-    │   └── OutOfMemoryError        the device refused an allocation
-    └── InterruptedRun              asked to stop (signal); resumable; exit code 130
+TRMError
+├── InputError (ValueError)     a person can mend it: rule, value, remedy; exit code 2
+│   ├── ConfigError             a run configuration or a search space
+│   ├── DatasetError            a recipe, a manifest, a shard
+│   ├── CheckpointError         a checkpoint that is torn, foreign, or of another configuration
+│   ├── SweepError              a sweep folder: name taken, nothing to resume, held by a living driver
+│   └── ResourceError           more CPUs, GPUs or disk than there is
+├── TrialError                  ends one trial with a status of its own; the sweep goes on
+│   ├── DivergedError           a loss that is no longer a finite number
+│   └── OutOfMemoryError        the device refused an allocation
+└── InterruptedRun              asked to stop (signal); resumable; exit code 130
 """
 
 EXIT_DONE = 0
