@@ -146,15 +146,25 @@ def test_hand_written_projection_has_the_gradient_of_its_values() -> None:
     assert torch.autograd.gradcheck(lambda *a: handwritten.residual_linear(*a, 1e-5), (x, mixed, weight))
 
 
-def test_attention_turns_by_relative_positions_only() -> None:
+@pytest.mark.parametrize("is_compiling", [True, False])
+def test_attention_turns_by_relative_positions_only(is_compiling: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: is_compiling)
     length, heads, size = 12, 2, 8
-    table = layers.rotary_table(length, size, heads, 10000.0).to(torch.complex128)
+    table = layers.rotary_table(length, size, heads, 10000.0).double()
     vector = torch.randn(2 * heads * size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    turned = layers.rotate(vector.expand(1, length, -1).clone(), table)[0].view(length, 2, heads, size)
+    turned = layers.rotate(vector.repeat(1, length, 1), table, 2 * heads)[0].view(length, 2, heads, size)
     scores = torch.einsum("ihd,jhd->hij", turned[:, 0], turned[:, 1])
     for offset in range(-length + 1, length):
         along = scores.diagonal(offset, 1, 2)
         torch.testing.assert_close(along, along[:, :1].expand_as(along), rtol=1e-5, atol=1e-5)
+
+
+def test_paired_channels_are_half_a_head_apart_and_values_stay() -> None:
+    rows = torch.arange(24.0)[:, None].expand(24, 8).contiguous()
+    paired = layers.pair_channels(rows, num_heads=2)[:, 0].tolist()
+    assert paired[:8] == [0, 2, 1, 3, 4, 6, 5, 7]
+    assert paired[8:16] == [8, 10, 9, 11, 12, 14, 13, 15]
+    assert paired[16:] == list(range(16, 24))
 
 
 def test_norm_has_unit_mean_square_along_its_axis() -> None:

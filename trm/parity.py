@@ -231,7 +231,7 @@ def tolerance(name: str, expected: np.ndarray, spread: float) -> np.ndarray:
     """What two correct implementations may differ by, value by value; counts not at all."""
     if name in COUNTS:
         return np.zeros(expected.shape)
-    allowed = RELATIVE * np.abs(expected.astype(np.float64)) + ABSOLUTE
+    allowed: np.ndarray = RELATIVE * np.abs(expected.astype(np.float64)) + ABSOLUTE
     beyond = np.full(expected.shape, SPREADS * spread)
     if name in STEP_ZERO:
         beyond[...] = 0

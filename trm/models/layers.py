@@ -1,7 +1,7 @@
 """The parts of a block: SwiGLU and rotary self-attention, each with its residual and norm (post-norm, no gain, no bias)."""
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -36,16 +36,19 @@ def residual_attention(
     x: Float[Tensor, "batch length width"],
     qkv: Float[Tensor, "three_width width"],
     out: Float[Tensor, "width width"],
-    rotary: Complex[Tensor, "length width"] | None,
+    rotary: Float[Tensor, "length width 2"] | None,
     *,
     num_heads: int,
     eps: float,
 ) -> Float[Tensor, "batch length width"]:
-    """norm(x + attention(x)): full self-attention, nothing masked, queries and keys turned by `rotary_table` if given."""
+    """norm(x + attention(x)): full self-attention, nothing masked, queries and keys turned by `rotary_table` if given.
+
+    With a table `qkv` must have gone through `pair_channels`.
+    """
     batch, length, width = x.shape
     query_key, value = torch.split(functional.linear(x, qkv), [2 * width, width], dim=-1)
     if rotary is not None:
-        query_key = rotate(query_key, rotary)
+        query_key = rotate(query_key, rotary, 2 * num_heads)
     query, key = query_key.view(batch, length, 2, num_heads, -1).transpose(1, 3).unbind(2)  # (batch, heads, length, size)
     value = value.view(batch, length, num_heads, -1).transpose(1, 2)
     mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch * length, width)
@@ -60,28 +63,38 @@ def rms_norm(x: Float[Tensor, "*shape"], eps: float, dim: int = -1) -> Float[Ten
     return (wide * torch.rsqrt(wide.square().mean(dim, keepdim=True) + eps)).to(x.dtype)
 
 
-def rotary_table(length: int, head_size: int, num_heads: int, theta: float) -> Complex[Tensor, "length width"]:
-    """exp(i * position * theta^(-2 pair / head_size)) for every pair of channels of all queries, then all keys, complex64.
-
-    Pairs are adjacent channels, where the published form pairs channel j of a head with j + size / 2: a product with the
-    table is then one pass over memory. `reference` reorders the rows of qkv between the two, which is all that differs.
-    """
+def rotary_table(length: int, head_size: int, num_heads: int, theta: float) -> Float[Tensor, "length width 2"]:
+    """Cosine and sine of position * theta^(-2 j / head_size) for channel pair j of every query head, then every key head."""
     inverse = 1.0 / theta ** (torch.arange(0, head_size, 2, dtype=torch.float32) / head_size)
-    angles = torch.outer(torch.arange(length, dtype=torch.float32), inverse)
-    return torch.polar(torch.ones_like(angles), angles).repeat(1, 2 * num_heads)
+    angles = torch.outer(torch.arange(length, dtype=torch.float32), inverse).repeat(1, 2 * num_heads)
+    return torch.stack((angles.cos(), angles.sin()), dim=-1)
+
+
+def pair_channels(qkv: Float[Tensor, "three_width width"], num_heads: int) -> Float[Tensor, "three_width width"]:
+    """`qkv` with the two channels that a rotary angle turns, j and j + head_size / 2, side by side in queries and keys.
+
+    Scores do not change, and turning is one complex product over contiguous memory; compiled code keeps the two apart.
+    """
+    if torch.compiler.is_compiling():
+        return qkv
+    width = qkv.shape[1]
+    halves = qkv[: 2 * width].view(2 * num_heads, 2, -1, width)
+    return torch.cat((halves.transpose(1, 2).reshape(2 * width, width), qkv[2 * width :]))
 
 
 def rotate(
-    query_key: Float[Tensor, "batch length two_width"], table: Complex[Tensor, "length width"]
+    query_key: Float[Tensor, "batch length two_width"], table: Float[Tensor, "length width 2"], heads: int
 ) -> Float[Tensor, "batch length two_width"]:
-    """Queries and keys turned by their position's angles; overwrites its argument where no gradient is kept."""
-    wide = query_key.to(torch.promote_types(query_key.dtype, torch.float32)).view(*query_key.shape[:2], -1, 2)
+    """Queries and keys, `heads` in all, turned by their position's angles; may overwrite them where no gradient is kept."""
+    wide = query_key.to(torch.promote_types(query_key.dtype, torch.float32))
     if torch.compiler.is_compiling():
-        (real, imaginary), (cos, sin) = wide.unbind(-1), (table.real, table.imag)
-        return torch.stack((real * cos - imaginary * sin, imaginary * cos + real * sin), dim=-1).flatten(-2).to(query_key.dtype)
-    pairs = torch.view_as_complex(wide)
-    turned = pairs * table if torch.is_grad_enabled() else pairs.mul_(table)
-    return torch.view_as_real(turned).flatten(-2).to(query_key.dtype)
+        first, second = wide.view(*wide.shape[:2], heads, 2, -1).unbind(3)
+        cos, sin = table[:, None, : first.shape[-1]].unbind(-1)
+        turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+        return turned.flatten(2).to(query_key.dtype)
+    pairs, angles = torch.view_as_complex(wide.view(*wide.shape[:2], -1, 2)), torch.view_as_complex(table)
+    product = pairs * angles if torch.is_grad_enabled() else pairs.mul_(angles)
+    return torch.view_as_real(product).flatten(2).to(query_key.dtype)
 
 
 def _is_handwritten(x: Tensor) -> bool:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from trm.config import DataShape, ModelConfig
@@ -49,28 +48,17 @@ def from_reference(state: Mapping[str, Tensor], config: ModelConfig, shape: Data
     if config.puzzle_ndim:
         sizes[PUZZLE_KEY] = (shape.num_puzzle_identifiers, config.puzzle_ndim)
     _check(given, sizes)
-    ours_named = {name: _reordered(name, given[key], config, to_ours=True) for key, (name, _) in wanted.items()}
-    return ours_named, given.get(PUZZLE_KEY)
+    return {name: given[key] for key, (name, _) in wanted.items()}, given.get(PUZZLE_KEY)
 
 
 def to_reference(
     state: Mapping[str, Tensor], puzzle_table: Tensor | None, config: ModelConfig, *, prefix: str = "_orig_mod.model.inner."
 ) -> dict[str, Tensor]:
     """A state by the published key names, each after `prefix`."""
-    named = {reference_key(name, config): _reordered(name, value, config, to_ours=False) for name, value in state.items()}
+    named = {reference_key(name, config): value for name, value in state.items()}
     if puzzle_table is not None:
         named[PUZZLE_KEY] = puzzle_table
     return {prefix + key: value for key, value in named.items()}
-
-
-def _reordered(name: str, value: Tensor, config: ModelConfig, *, to_ours: bool) -> Tensor:
-    """`value` with the rows of rotary queries and keys paired as adjacent (ours) or half a head apart (theirs)."""
-    if config.mlp_t or config.pos_encodings != "rope" or not name.endswith(".mix_in"):
-        return value
-    width, half = config.hidden_size, config.hidden_size // config.num_heads // 2
-    pairs = (-1, 2, half) if to_ours else (-1, half, 2)
-    turned = value[: 2 * width].reshape(*pairs, width).transpose(1, 2).reshape(2 * width, width)
-    return torch.cat((turned, value[2 * width :]))
 
 
 def _bare(key: str) -> str:

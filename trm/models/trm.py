@@ -45,7 +45,7 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig, length: int, dtype: torch.dtype, generator: torch.Generator) -> None:
         super().__init__()
         width, self.eps, self.num_heads = config.hidden_size, config.rms_norm_eps, config.num_heads
-        self.mixes_by_mlp = config.mlp_t
+        self.mixes_by_mlp, self.is_rotary = config.mlp_t, config.pos_encodings == "rope"
         if config.mlp_t:
             inner = swiglu_width(config.expansion, length)
             self.mix_in = initial.fan_in_weight(2 * inner, length, dtype, generator)
@@ -58,8 +58,11 @@ class Block(nn.Module):
         self.down = initial.fan_in_weight(width, inner, dtype, generator)
 
     def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The weights in `dtype`, cast once for all calls of a supervision step."""
-        return self.mix_in.to(dtype), self.mix_out.to(dtype), self.gate_up.to(dtype), self.down.to(dtype)
+        """The weights in `dtype`, cast and ordered once for all calls of a supervision step."""
+        mix_in = self.mix_in.to(dtype)
+        if self.is_rotary:
+            mix_in = layers.pair_channels(mix_in, self.num_heads)
+        return mix_in, self.mix_out.to(dtype), self.gate_up.to(dtype), self.down.to(dtype)
 
     def forward(self, x: Tensor, weights: tuple[Tensor, ...], rotary: Tensor | None) -> Tensor:
         """The block applied to `x`."""
@@ -103,7 +106,7 @@ class TinyRecursiveModel(nn.Module):
         rotary = None
         if config.pos_encodings == "rope":
             rotary = layers.rotary_table(self.length, width // config.num_heads, config.num_heads, config.rope_theta)
-            rotary = rotary.to(torch.complex128 if stored == torch.float64 else torch.complex64)
+            rotary = rotary.to(stored)
         self.register_buffer("rotary", rotary, persistent=False)
 
     def initial_latents(self, batch_size: int) -> Latents:
