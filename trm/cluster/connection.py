@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ from trm.errors import ResourceError
 
 LEG_MEMORY_BYTES = 64 * 2**20
 """Asked for by a Tune trial that only waits for its gang: Tune refuses an empty request, and a CPU would starve the gang."""
+
+PROBE_TRIES, PROBE_SECONDS = 10, 0.5
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ def is_ray_job() -> bool:
 def connected(*, needs_dashboard: bool, address: str | None = None) -> Iterator[None]:
     """Hold a connection to Ray: the given address, a job's or RAY_ADDRESS's cluster, or an embedded one of this process.
 
+    Relative paths mean something else afterwards in a Ray job, so make them absolute before.
+
     Train's clean-up asks the state API, which lives in the dashboard: without it a gang never frees its placement group.
     """
     address = address or os.environ.get("RAY_ADDRESS") or ("auto" if is_ray_job() else "local")
@@ -69,6 +75,9 @@ def connected(*, needs_dashboard: bool, address: str | None = None) -> Iterator[
             f"a Ray cluster must answer at {address}: {str(error).splitlines()[0]}",
             remedy="start one with `ray start --head`, or unset RAY_ADDRESS to use an embedded one",
         ) from error
+    if is_ray_job():
+        # The job's folder is no safe place: a second node on the same machine unpacks it anew under our feet.
+        os.chdir(os.sep)
     try:
         yield
     finally:
@@ -122,19 +131,16 @@ def check_storage_is_shared(folder: Path, nodes: list[Node]) -> None:
     probe.mkdir()
     try:
         (probe / "driver").write_text(token)
-        tasks = {node.address: _on_node(node).remote(str(probe), node.node_id, token) for node in nodes}
-        for node in nodes:
-            seen = ray.get(tasks[node.address], timeout=120)
-            answer = probe / node.node_id
-            if not seen or not answer.is_file() or answer.read_text() != token:
+        tasks = [(node, _on_node(node).remote(str(probe), node.node_id, token)) for node in nodes]
+        for node, task in tasks:
+            problem = ray.get(task, timeout=120) or _unanswered(probe / node.node_id, token)
+            if problem:
                 raise ResourceError(
-                    f"every node must see the sweep folder {folder}: node {node.address} does not",
+                    f"every node must see the sweep folder {folder}: node {node.address} does not ({problem})",
                     remedy="give --storage a folder on a file system that all nodes mount at the same path",
                 )
     finally:
-        for path in probe.glob("*"):
-            path.unlink(missing_ok=True)
-        probe.rmdir()
+        shutil.rmtree(probe, ignore_errors=True)
 
 
 def _on_node(node: Node) -> Any:
@@ -142,12 +148,25 @@ def _on_node(node: Node) -> Any:
     return ray.remote(num_cpus=0, max_retries=0)(_answer_probe).options(scheduling_strategy=strategy)
 
 
-def _answer_probe(probe: str, node_id: str, token: str) -> bool:
-    folder = Path(probe)
-    try:
-        if (folder / "driver").read_text() != token:
-            return False
-        (folder / node_id).write_text(token)
-    except OSError:
-        return False
-    return True
+def _answer_probe(probe: str, node_id: str, token: str) -> str:
+    problem = _unanswered(Path(probe) / "driver", token)
+    if not problem:
+        try:
+            (Path(probe) / node_id).write_text(token)
+        except OSError as error:
+            return f"writing: {error}"
+    return problem
+
+
+def _unanswered(path: Path, token: str) -> str:
+    """Why the file does not hold the token, empty when it does; network file systems show new files some seconds late."""
+    problem = ""
+    for _ in range(PROBE_TRIES):
+        try:
+            if path.read_text() == token:
+                return ""
+            problem = f"{path.name} holds something else"
+        except OSError as error:
+            problem = f"reading: {error}"
+        time.sleep(PROBE_SECONDS)
+    return problem

@@ -105,7 +105,7 @@ class SweepDriver:
             self._fetch_legs()
         if self._display.is_due:
             self._display.show(self._progress.snapshot(time.time(), self._legs, self._wall_clock_left()))
-        if self._writer is not None:
+        if self._writer is not None and not self._signals.is_requested:
             for message in self._writer.messages():
                 self._display.message(message)
         if self._are_tables_old and now - self._tables_at >= TABLES_SECONDS:

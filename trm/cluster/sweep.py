@@ -145,7 +145,10 @@ class _Sweep:
             yield None
             return
         experiment = self.space.tracking.experiment or self.space.name
-        writer = MlflowWriter(Target(self.uri, str(self.folder), str(self.storage), experiment, self.space.objective.mode))
+        place = self.space.tracking.artifact_location
+        writer = MlflowWriter(
+            Target(self.uri, str(self.folder), str(self.storage), experiment, self.space.objective.mode, artifact_location=place)
+        )
         try:
             yield writer
         except BaseException:
@@ -180,8 +183,7 @@ class _Sweep:
         )
         run_legs(driver, self._runner(placement, feed, board, scratch), scratch)
         if driver.reason is None:
-            again = f"python ray_jobs/sweep.py SPACE.yaml --storage {self.storage} --name {self.folder.name} --resume"
-            raise InterruptedRun(f"{self.folder} is whole; go on with `{again}`")
+            raise InterruptedRun(f"{self.folder} is whole; go on with `{self._again()} --resume`")
 
     def _runner(self, placement: Placement, feed: DataFeed, board: ActorHandle, scratch: Path) -> LegRunner:
         demand = placement.demand
@@ -249,12 +251,18 @@ class _Sweep:
                 ("train the winner's configuration anew", f"{python} ray_jobs/train.py {where}/best/config.yaml"),
             ]
         more = 2 * (self.space.budget.trials or 16)
-        sweep = f"{python} ray_jobs/sweep.py {self.space_path} --storage {_shown(self.storage)} --name {self.folder.name}"
-        return [*commands, (f"go on with the sweep, up to {more} trials", f"{sweep} --trials {more} --resume")]
+        return [*commands, (f"go on with the sweep, up to {more} trials", f"{self._again()} --trials {more} --resume")]
+
+    def _again(self) -> str:
+        submit = "ray job submit --working-dir . -- " if is_ray_job() else ""
+        where = f"--storage {_shown(self.storage)} --name {self.folder.name}"
+        return f"{submit}{program('python')} ray_jobs/sweep.py {self.space_path} {where}"
 
 
 def _shown(path: Path) -> str:
     """The path as one would type it here."""
+    if is_ray_job():
+        return str(path)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 

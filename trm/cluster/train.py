@@ -42,7 +42,7 @@ class TrainOptions:
 def run_training(options: TrainOptions) -> int:
     """Train to the end and print where everything lies; the exit code."""
     config, folder = _config_and_folder(options)
-    dataset = ensure_dataset(config.data, str(Path(options.storage) / "data"), say)
+    dataset = ensure_dataset(config.data, str(Path(options.storage).absolute() / "data"), say)
     manifest = read_manifest(dataset)
     config = config.model_copy(update={"data": config.data.model_copy(update={"recipe": None, "overrides": {}, "folder": dataset})})
     say(f"run folder {folder}")
