@@ -20,16 +20,17 @@ def residual_swiglu(
 
     swiglu(x) = down(silu(gate(x)) * up(x)); gate and up are one matrix, gate first.
     """
-    columns = x.flatten(1) if axis == 0 else x.flatten(0, -2).t()  # (width, tokens)
     if _is_handwritten(x):
-        y = handwritten.residual_swiglu(columns, gate_up, down, eps)
-    elif axis == 0:
-        gate, up = (gate_up @ columns).chunk(2)
-        y = rms_norm(columns + down @ (functional.silu(gate) * up), eps, dim=0)
+        if axis == 0:
+            return handwritten.residual_swiglu(x.flatten(1), gate_up, down, eps).view(x.shape)
+        return handwritten.residual_swiglu(x.flatten(0, -2).t(), gate_up, down, eps).t().view(x.shape)
+    if axis == 0:
+        gate, up = (gate_up @ x.flatten(1)).chunk(2)
+        update = (down @ (functional.silu(gate) * up)).view(x.shape)
     else:
-        gate, up = functional.linear(columns.t(), gate_up).chunk(2, dim=-1)
-        y = rms_norm(columns.t() + functional.linear(functional.silu(gate) * up, down), eps).t()
-    return (y if axis == 0 else y.t()).view(x.shape)
+        gate, up = functional.linear(x, gate_up).chunk(2, dim=-1)
+        update = functional.linear(functional.silu(gate) * up, down)
+    return rms_norm(x + update, eps, dim=axis)
 
 
 def residual_attention(
