@@ -173,3 +173,11 @@ def test_an_interrupted_sweep_says_how_to_go_on(space: Path, storage: Path) -> N
     assert not completed(folder)
     saved = list((folder / "trials").glob("*/step-*/meta.json"))
     assert saved, "the legs that ran left no checkpoint"
+
+
+def test_gangs_free_what_they_held(space: Path, storage: Path) -> None:
+    """On two CPUs the second gang of two can start only where the first left nothing behind."""
+    options = ("--set", "resources.workers=2", "--set", "scheduler=none", "--trials", "2", "--set", "budget.train_flops=2e9")
+    code, output = run_sweep(space, storage, "--name", "gangs", *options)
+    assert code == 0, output
+    assert_is_whole(storage / "gangs", trials=2)

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -62,7 +61,7 @@ class LegTask:
 class LegReturn:
     """What a leg says when it ends."""
 
-    status: Literal["completed", "diverged", "out_of_memory", "failed", "interrupted"]
+    status: Literal["completed", "diverged", "out_of_memory", "failed", "lost", "interrupted"]
     error: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     standard_errors: dict[str, float] = field(default_factory=dict)
@@ -72,7 +71,7 @@ class LegReturn:
     eval_seconds: float = 0.0
     overhead_seconds: float = 0.0
     checkpoint: str | None = None
-    """Folder below the trial's folder's parent's parent: relative to the sweep folder."""
+    """Relative to the sweep folder."""
     started_at: float = 0.0
     ended_at: float = 0.0
     process: str = ""
@@ -133,7 +132,8 @@ def _gang_answer(answer: Path, failure: str | None) -> LegReturn:
         return worst[0]
     if failure is None and answers:
         return answers[0]
-    return LegReturn(status="failed", error=failure or "the gang ended without an answer", ended_at=time.time())
+    # What a leg raises becomes an answer, so a worker without one died with its process or its node.
+    return LegReturn(status="lost", error=failure or "the gang ended without an answer", ended_at=time.time())
 
 
 def newest_checkpoint(trial_folder: Path, until_steps: int) -> str | None:
@@ -259,6 +259,3 @@ def _line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     name = type(error).__name__
     return (f"{name}: {text}" if text else name)[:500]
-
-
-LegFunction = Callable[[dict[str, Any]], None]

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -83,7 +84,7 @@ def run_sweep(options: SweepOptions) -> int:
             f"sweep {folder}: a step costs {found.cheapest.step_flops / 1e9:.3g} to {found.dearest.step_flops / 1e9:.3g} GFLOP, "
             f"rungs at {', '.join(f'{flops:.3g}' for flops in found.rung_flops)} FLOP"
         )
-        sweep = _Sweep(space, options.space, folder, storage, manifest, dataset, lease, uri)
+        sweep = _Sweep(space, options.space, options.overrides, folder, storage, manifest, dataset, lease, uri)
         with connected(needs_dashboard=space.resources.workers > 1, address=options.address):
             sweep.run(cost_of)
     return EXIT_DONE
@@ -103,6 +104,7 @@ class _Sweep:
 
     space: SearchSpace
     space_path: str
+    overrides: tuple[str, ...]
     folder: Path
     storage: Path
     manifest: Manifest
@@ -254,9 +256,12 @@ class _Sweep:
         return [*commands, (f"go on with the sweep, up to {more} trials", f"{self._again()} --trials {more} --resume")]
 
     def _again(self) -> str:
+        """The command that goes on with the sweep, but for --resume: with the values that were replaced when it began."""
         submit = "ray job submit --working-dir . -- " if is_ray_job() else ""
-        where = f"--storage {_shown(self.storage)} --name {self.folder.name}"
-        return f"{submit}{program('python')} ray_jobs/sweep.py {self.space_path} {where}"
+        kept = [text for text in self.overrides if not text.startswith("budget.trials=")]
+        words = [self.space_path, "--storage", _shown(self.storage), "--name", self.folder.name]
+        words += [word for text in kept for word in ("--set", text)]
+        return f"{submit}{program('python')} ray_jobs/sweep.py {shlex.join(words)}"
 
 
 def _shown(path: Path) -> str:

@@ -1,0 +1,88 @@
+"""`ray_jobs/train.py` as a person uses it: a whole run, a run that is stopped and resumed, and a gang of two."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cluster_cases import ROOT
+
+CONFIG = """
+data: {recipe: datasets/sudoku4x4.yaml}
+model: {mlp_t: true, pos_encodings: none, puzzle_emb_len: 1, H_cycles: 1, L_cycles: 1, L_layers: 1, hidden_size: 16, halt_max_steps: 2}
+optim: {lr: 2e-3, lr_warmup_steps: 0, ema_warmup: true, puzzle_emb_lr: 1e-3}
+training: {global_batch_size: 16, steps: 40, eval_every_steps: 20}
+evaluation: {max_examples: 32}
+"""
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "ray_jobs/train.py", *arguments, "--storage", str(folder / "runs")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    return output
+
+
+def rows(run: Path) -> list[dict[str, object]]:
+    """Evaluations of a run without its clocks."""
+    whole = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{"step": row["step"], "validation": row["validation"]} for row in whole]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("train")
+    (folder / "tiny.yaml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Path:
+    output = finish(start(folder, str(folder / "tiny.yaml"), "--out", str(folder / "whole")))
+    assert "evaluate.py" in output
+    return folder / "whole"
+
+
+def test_a_run_ends_with_weights_and_a_line_an_evaluation(whole: Path) -> None:
+    assert [row["step"] for row in rows(whole)] == [20, 40]
+    assert (whole / "best" / "model.safetensors").is_file()
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_end(folder: Path, whole: Path) -> None:
+    stopped = folder / "stopped"
+    process = start(folder, str(folder / "tiny.yaml"), "--out", str(stopped), "--set", "training.steps=100000")
+    deadline = time.monotonic() + 100
+    while not (stopped / "metrics.jsonl").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    step = max(int(path.name.removeprefix("step-")) for path in (stopped / "checkpoints").glob("step-*"))
+    end = max(40, -(-step // 20) * 20 + 20)
+    finish(start(folder, "--resume", str(stopped), "--set", f"training.steps={end}"))
+    assert rows(stopped)[:2] == rows(whole)
+    assert rows(stopped)[-1]["step"] == end
+
+
+@pytest.mark.ray
+def test_a_gang_of_two_follows_the_run_in_place(folder: Path, whole: Path) -> None:
+    gang = folder / "gang"
+    finish(start(folder, str(folder / "tiny.yaml"), "--out", str(gang), "--workers", "2"))
+    for alone, together in zip(rows(whole), rows(gang), strict=True):
+        assert together["step"] == alone["step"]
+        assert together["validation"] == pytest.approx(alone["validation"], rel=2e-2, abs=2e-2)
