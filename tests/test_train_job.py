@@ -13,7 +13,7 @@ from cluster_cases import ROOT
 
 CONFIG = """
 data: {recipe: datasets/sudoku4x4.yaml}
-model: {mlp_t: true, pos_encodings: none, puzzle_emb_len: 1, H_cycles: 1, L_cycles: 1, L_layers: 1, hidden_size: 16, halt_max_steps: 2}
+model: {mlp_t: true, pos_encodings: none, puzzle_emb_len: 1, H_cycles: 1, L_cycles: 1, hidden_size: 16, halt_max_steps: 2}
 optim: {lr: 2e-3, lr_warmup_steps: 0, ema_warmup: true, puzzle_emb_lr: 1e-3}
 training: {global_batch_size: 16, steps: 40, eval_every_steps: 20}
 evaluation: {max_examples: 32}
