@@ -1,5 +1,6 @@
 """Whole sweeps on a real Ray: to the end, killed and resumed, with a killed worker, and interrupted."""
 
+import json
 import os
 import signal
 import time
@@ -101,11 +102,13 @@ def test_a_taken_name_is_refused_and_a_sweep_that_ended_goes_on_with_more_trials
     assert code == 2
     assert "--resume" in output
     before = completed(folder)
-    code, output = run_sweep(space, folder.parent, "--name", "whole", "--resume", "--trials", "5")
+    code, output = run_sweep(space, folder.parent, "--name", "whole", "--resume", "--trials", "5", "--set", "keep.best=1")
     assert code == 0, output
     after = completed(folder)
     assert after[: len(before)] == before
     assert {leg.trial for leg in after} == set(range(5))
+    winner = json.loads((folder / "leaderboard.json").read_text())["trials"][0]["trial"]
+    assert [path.name for path in (folder / "trials").iterdir()] == [f"{winner:04d}"]
 
 
 def test_a_killed_driver_and_a_killed_worker_lose_nothing(space: Path, storage: Path) -> None:

@@ -16,6 +16,7 @@ from ray.actor import ActorHandle
 
 from trm.cluster.board import LegProgress
 from trm.cluster.connection import Demand
+from trm.cluster.keep import prune_checkpoints, trial_folder
 from trm.cluster.legs import LegReturn, LegTask, newest_checkpoint
 from trm.cluster.signals import StopSignals
 from trm.display import SweepDisplay
@@ -111,6 +112,7 @@ class SweepDriver:
         if self._are_tables_old and now - self._tables_at >= TABLES_SECONDS:
             self._tables_at, self._are_tables_old = now, False
             self._write_tables()
+            prune_checkpoints(self._search, self._folder)
 
     @property
     def is_over(self) -> bool:
@@ -169,7 +171,7 @@ class SweepDriver:
 
     def _task(self, leg: LegStarted) -> LegTask:
         order = self._search.order(leg)
-        trial_folder = self._folder / "trials" / f"{leg.trial:04d}"
+        checkpoints = trial_folder(self._folder, leg.trial)
         demand = self._placement.demand
         return LegTask(
             trial=leg.trial,
@@ -178,8 +180,8 @@ class SweepDriver:
             config=order.config.model_dump(mode="json"),
             max_steps=self._search.trials[leg.trial].asked.max_steps,
             until_steps=leg.until_steps,
-            from_checkpoint=newest_checkpoint(trial_folder, leg.until_steps),
-            trial_folder=str(trial_folder),
+            from_checkpoint=newest_checkpoint(checkpoints, leg.until_steps),
+            trial_folder=str(checkpoints),
             workers=demand.workers,
             cpus=demand.cpus,
             gpus=demand.gpus,

@@ -27,6 +27,7 @@ from trm.cluster.connection import (
 )
 from trm.cluster.driver import Placement, SweepDriver
 from trm.cluster.feed import DataFeed, read_feed
+from trm.cluster.keep import prune_checkpoints
 from trm.cluster.legs import leg_as_gang, leg_in_place
 from trm.cluster.signals import StopSignals
 from trm.cluster.sweep_folder import claimed_folder, storage_folder, sweep_folder, write_sweep_file
@@ -235,6 +236,7 @@ class _Sweep:
         )
 
     def _write_results(self, search: Search) -> None:
+        prune_checkpoints(search, self.folder)
         write_trials(search, self.folder)
         write_leaderboard(search, self.folder)
         write_study(search, self.folder)
