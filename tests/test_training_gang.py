@@ -10,7 +10,7 @@ import torch
 import training_cases as cases
 from safetensors.torch import load_file
 
-from trm.errors import ResourceError
+from trm.errors import ConfigError
 from trm.training.gang import SOLO, Gang
 from trm.training.run_folder import RunFolder
 from trm.training.state import TrainingState
@@ -99,7 +99,7 @@ def test_equal_identifiers_meet_across_workers() -> None:
 
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(ResourceError, match="global batch 8 must divide by 3 workers; try 6 or 9"):
+    with pytest.raises(ConfigError, match="global batch 8 must divide by 3 workers; try 6 or 9"):
         TrainingState(cases.config_of(), cases.manifest().shape, max_steps=1, gang=Gang(rank=0, world_size=3))
 
 

@@ -7,9 +7,12 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
+
+from trm.errors import ConfigError
 
 SWIGLU_MULTIPLE = 256
 
@@ -18,6 +21,34 @@ class Frozen(BaseModel):
     """Base of all configuration: unknown keys are refused, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Written(Frozen):
+    """Base of what people write: numbers are finite, and true is no number."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            fields = cls.model_fields
+            wrong = [
+                InitErrorDetails(type=kind, loc=(name,), input=value)
+                for name, value in values.items()
+                if isinstance(value, bool) and name in fields and (kind := _number_problem(fields[name].annotation))
+            ]
+            if wrong:
+                raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return values
+
+
+def _number_problem(annotation: Any) -> str | None:
+    """pydantic's name of the complaint that a value is no number; None where true and false may stand."""
+    kinds = get_args(annotation) or (annotation,)
+    if bool in kinds:
+        return None
+    return "float_type" if float in kinds else "int_type" if int in kinds else None
 
 
 @dataclass(frozen=True)
@@ -34,7 +65,15 @@ def swiglu_width(expansion: float, width_in: int) -> int:
     return -(-round(expansion * width_in * 2 / 3) // SWIGLU_MULTIPLE) * SWIGLU_MULTIPLE
 
 
-class ModelConfig(Frozen):
+def require_divisible(global_batch_size: int, workers: int) -> None:
+    """ConfigError unless the workers can share the batch evenly."""
+    below = global_batch_size // workers * workers
+    if below != global_batch_size:
+        tries = f"{below} or {below + workers}" if below else str(workers)
+        raise ConfigError(f"global batch {global_batch_size} must divide by {workers} workers", remedy=f"try {tries}")
+
+
+class ModelConfig(Written):
     """The network (arXiv 2510.04871, section 4) and its halting."""
 
     architecture: Literal["trm"] = "trm"
@@ -109,7 +148,7 @@ class ModelConfig(Frozen):
         return self
 
 
-class OptimConfig(Frozen):
+class OptimConfig(Written):
     """Both optimizers, the learning-rate schedule and the weight average."""
 
     lr: float = Field(1e-4, gt=0, le=10)
@@ -138,7 +177,7 @@ class OptimConfig(Frozen):
     """Use min(ema_rate, (1 + step) / (10 + step)), so that a short run's average is not its start; sweeps set it."""
 
 
-class TrainingConfig(Frozen):
+class TrainingConfig(Written):
     """The loop: batch, length, loss, and what is written when. Exactly one of epochs, steps, train_flops."""
 
     global_batch_size: int = Field(768, ge=1, le=1 << 20)
@@ -164,11 +203,12 @@ class TrainingConfig(Frozen):
     def _check(self) -> "TrainingConfig":
         given = {k: v for k in ("epochs", "steps", "train_flops") if (v := getattr(self, k)) is not None}
         if len(given) > 1:
-            raise ValueError(f"a run has one length: {given} were given; keep one of epochs, steps, train_flops")
+            shown = " and ".join(f"{name} {value:g}" for name, value in given.items())
+            raise ValueError(f"a run has one length, got {shown}; keep one and set the others to null")
         return self
 
 
-class EvaluationConfig(Frozen):
+class EvaluationConfig(Written):
     """How a split is scored."""
 
     batch_size: int | None = Field(None, ge=1)
@@ -179,7 +219,7 @@ class EvaluationConfig(Frozen):
     """Supervision steps a puzzle; null: halt_max_steps."""
 
 
-class DataConfig(Frozen):
+class DataConfig(Written):
     """Which data set: a recipe, built when it is missing, or the folder of a built one."""
 
     recipe: str | None = None
@@ -192,13 +232,14 @@ class DataConfig(Frozen):
     @model_validator(mode="after")
     def _check(self) -> "DataConfig":
         if (self.recipe is None) == (self.folder is None):
-            raise ValueError(f"data needs one of recipe, folder: got recipe {self.recipe!r}, folder {self.folder!r}; keep one")
+            given = "neither was given" if self.recipe is None else f"got recipe {self.recipe!r} and folder {self.folder!r}"
+            raise ValueError(f"data needs one of recipe and folder, {given}; give one of them")
         if self.folder is not None and self.overrides:
             raise ValueError(f"data.overrides change a recipe, but folder {self.folder!r} is built already; drop one")
         return self
 
 
-class RunConfig(Frozen):
+class RunConfig(Written):
     """One complete run: what train.py takes, what a trial is."""
 
     data: DataConfig

@@ -16,6 +16,12 @@ from trm.errors import ConfigError
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_PROBLEMS_SHOWN = 8
+KINDS = {
+    "search space": ("ray_jobs/sweep.py", {"search", "budget", "base", "sampler", "scheduler", "objective", "start_points"}),
+    "run configuration": ("ray_jobs/train.py", {"model", "optim", "training", "evaluation"}),
+    "data set recipe": ("ray_jobs/build_dataset.py", {"task"}),
+}
+"""What a YAML file can be: the job that takes it, and keys that only it has."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -65,8 +71,9 @@ def parse_yaml(text: str, source: str) -> Any:
         mark = error.problem_mark or error.context_mark
         where = f"{source} line {mark.line + 1} column {mark.column + 1}" if mark else source
         raise ConfigError(f"{where} is not valid YAML: {error.problem}", remedy="mend that line") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{source} is not valid YAML: {error}", remedy="write it as UTF-8 YAML text") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{source} is not valid YAML: {reason}", remedy="write it as UTF-8 YAML text") from error
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
@@ -80,12 +87,22 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
             f"{path} does not exist", remedy=f"did you mean {path.with_name(near)}?" if near else "give the path of a YAML file"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", remedy="give the path of a readable UTF-8 YAML file") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{path} cannot be read: {reason}", remedy="give the path of a readable YAML file") from error
     value = parse_yaml(text, str(path))
     if not isinstance(value, dict):
-        kind = "nothing" if value is None else f"a {type(value).__name__}"
+        kind = "nothing" if value is None else "a list" if isinstance(value, list) else f"only {str(value)[:40]!r}"
         raise ConfigError(f"{path} must hold a mapping of keys to values, but holds {kind}", remedy="write `key: value` lines")
     return value
+
+
+def require_kind(mapping: Mapping[str, Any], kind: str, source: str | Path) -> None:
+    """ConfigError when a file's keys say that it is another of `KINDS` than `kind`."""
+    if KINDS[kind][1] & mapping.keys():
+        return
+    for other, (job, keys) in KINDS.items():
+        if keys & mapping.keys():
+            raise ConfigError(f"{source} must be a {kind}, but is a {other}", remedy=f"{job} takes it")
 
 
 def dump_yaml(path: str | Path, mapping: Mapping[str, Any], *, header: str = "") -> None:

@@ -34,6 +34,7 @@ TYPES = {
     "model_attributes_type": "a mapping",
     "finite_number": "a finite number",
 }
+PLAIN = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ def problems_of(model: type[BaseModel], error: ValidationError, *, with_rules: b
     return list(dict.fromkeys(problems))
 
 
+def problem_at(model: type[BaseModel], path: str, error: ValidationError) -> Problem:
+    """The first problem of a value that was validated by itself and stands at the dotted `path` of `model`."""
+    details: dict[str, Any] = dict(error.errors(include_url=False)[0])
+    return _problem(model, {**details, "loc": tuple(path.split(".")) + details["loc"]})
+
+
 def paths_of(annotation: Any, prefix: str = "") -> Iterator[str]:
     """Dotted path of every field below a model's fields, sections included (not into lists and mappings)."""
     for kind in _models_in(annotation):
@@ -71,6 +78,9 @@ def unknown_key(model: Any, parents: Location, key: str) -> Problem:
     siblings = sorted({name for kind in _models_in(_walk(model, parents)[0]) for name in kind.model_fields})
     prefix = _readable(model, parents)
     path = f"{prefix}.{key}" if prefix else key
+    variant = _other_variant(model, parents, key)
+    if variant is not None:
+        return Problem(f"{path} goes with {variant}", f"remove it, or replace the whole {prefix}")
     near = nearest(key, siblings)
     if near is not None:
         return Problem(f"{path} is not a key", f"did you mean {prefix}.{near}?" if prefix else f"did you mean {near}?")
@@ -85,7 +95,7 @@ def unknown_key(model: Any, parents: Location, key: str) -> Problem:
 
 def _problem(model: type[BaseModel], details: dict[str, Any]) -> Problem:
     location, kind, context = details["loc"], details["type"], details.get("ctx", {})
-    path = _readable(model, location) or "the whole"
+    path = _readable(model, location) or "the file"
     value = _short(details["input"])
     if kind == "extra_forbidden":
         return unknown_key(model, location[:-1], str(location[-1]))
@@ -93,10 +103,15 @@ def _problem(model: type[BaseModel], details: dict[str, Any]) -> Problem:
         return Problem(f"{path} is required and missing", f"add {path}")
     if kind in BOUNDS:
         sign, key = BOUNDS[kind]
-        bound = f"{context[key]:.15g}"
+        bound = str(context[key]) if isinstance(context[key], int) else f"{context[key]:.15g}"
         return Problem(f"{path} must be {sign} {bound}, got {value}", f"use a value {sign} {bound}")
     if kind in TYPES:
-        return Problem(f"{path} must be {TYPES[kind]}, got {value}", f"give {TYPES[kind]}")
+        wanted = _wanted(model, location) or TYPES[kind]
+        return Problem(f"{path} must be {wanted}, got {value}", f"give {wanted}")
+    if kind == "string_pattern_mismatch":
+        return Problem(f"{path} must match {context['pattern']}, got {value}", "choose another")
+    if kind == "invalid_key":
+        return Problem(f"a key must be text, got {value}", "put it in quotes or remove it")
     if kind in ("literal_error", "enum"):
         return _choice(path, details["input"], _literals(_walk(model, location)[0]), str(context.get("expected", "")))
     if kind == "union_tag_invalid":
@@ -129,7 +144,8 @@ def _choice(path: str, value: Any, allowed: Sequence[Any], expected: str) -> Pro
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    """`value` as YAML has it, more or less, of bearable length."""
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -150,6 +166,35 @@ def _literals(annotation: Any) -> list[Any]:
     return [value for member in _members(annotation) if get_origin(member) is Literal for value in get_args(member)]
 
 
+def _other_variant(model: Any, parents: Location, key: str) -> str | None:
+    """`type asha, not none`, when `parents` chose a variant of a tagged union and `key` is a field of another one."""
+    if not parents:
+        return None
+    models = _models_in(_walk(model, parents[:-1])[0])
+    tags = {
+        kind: name for kind in models for name, field in kind.model_fields.items() if _literals(field.annotation) == [parents[-1]]
+    }
+    others = [kind for kind in models if kind not in tags and key in kind.model_fields]
+    if not tags or not others:
+        return None
+    name = next(iter(tags.values()))
+    right = " or ".join(str(_literals(kind.model_fields[name].annotation)[0]) for kind in others)
+    return f"{name} {right}, not {parents[-1]}"
+
+
+def _wanted(model: Any, location: Location) -> str | None:
+    """What a value may be where several plain types are allowed; pydantic complains once a type, with its name as the last item."""
+    members = _members(_walk(model, location[:-1])[0]) if location else []
+    if not _is_type_name(location[-1:], members):
+        return None
+    return " or ".join(text for kind, text in PLAIN.items() if kind in members and not (kind is int and float in members))
+
+
+def _is_type_name(items: Location, members: list[Any]) -> bool:
+    plain = [member for member in members if member in PLAIN]
+    return bool(items) and len(plain) > 1 and (items[0] in [kind.__name__ for kind in plain] or str(items[0]).startswith("list["))
+
+
 def _walk(annotation: Any, location: Location) -> tuple[Any, list[str]]:
     """The annotation at a pydantic location, and the location as a person writes it: without the tags of unions."""
     written: list[str] = []
@@ -161,6 +206,9 @@ def _walk(annotation: Any, location: Location) -> tuple[Any, list[str]]:
         generic = [get_args(member)[-1] for member in members if get_origin(member) in (dict, list) and get_args(member)]
         if not fields and tagged:
             annotation = tagged[0]
+            continue
+        if _is_type_name((item,), members):
+            annotation = next((member for member in members if get_origin(member) is list), Any) if "[" in str(item) else Any
             continue
         written.append(str(item))
         annotation = fields[0] if fields else generic[0] if generic else Any

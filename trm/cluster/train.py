@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from trm.command_line import duration, say, show
-from trm.config import RunConfig
+from trm.config import RunConfig, require_divisible
 from trm.config_files import apply_overrides, load_yaml, validated
 from trm.data.ensure import ensure_dataset
 from trm.data.manifest import Manifest, read_manifest
@@ -20,7 +20,6 @@ from trm.training.gang import TorchGang
 from trm.training.reporting import Progress, Reporter, RunReport
 from trm.training.run import RunOutcome, fit
 from trm.training.run_folder import RunFolder
-from trm.training.state import require_divisible
 
 DISPLAY_SECONDS = 10.0
 

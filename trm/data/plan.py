@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int32, Int64
 
+from trm.config import require_divisible
 from trm.data.augmentation.choice import augmenter_for
 from trm.data.augmentation.rows import RowDraw
 from trm.data.draws import below, hashed, shuffled
 from trm.data.manifest import Manifest
 from trm.data.split import Split
-from trm.errors import ConfigError, DatasetError
+from trm.errors import DatasetError
 
 _EPOCH, _FORM, _ORDER, _SLOT, _SUBSET = 0x45, 0x46, 0x4F, 0x53, 0x56
 
@@ -54,10 +55,7 @@ class TrainPlan:
     ) -> None:
         if not len(split):
             raise DatasetError(f"training needs rows: split {split.name} of {manifest.name} has none", remedy="use another split")
-        if global_batch_size % world_size:
-            lower = global_batch_size - global_batch_size % world_size
-            tries = f"{lower} or {lower + world_size}" if lower else str(world_size)
-            raise ConfigError(f"global batch {global_batch_size} must divide by {world_size} workers", remedy=f"try {tries}")
+        require_divisible(global_batch_size, world_size)
         self._split, self._seed, self._size = split, seed, global_batch_size
         local = global_batch_size // world_size
         self._local = slice(rank * local, (rank + 1) * local)

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from trm.config import Frozen
-from trm.config_files import apply_overrides, load_yaml, validated
+from trm.config import Written
+from trm.config_files import apply_overrides, load_yaml, require_kind, validated
 from trm.config_messages import nearest
 from trm.errors import ConfigError, DatasetError
 
@@ -17,7 +17,7 @@ BUILDS = 1
 """Raised when a builder makes another data set of the same recipe, so that an old folder is not taken for the new set."""
 
 
-class RecipeBase(Frozen):
+class RecipeBase(Written):
     """What every recipe has."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -60,7 +60,7 @@ class SudokuRecipe(RecipeBase):
     def _check(self) -> "SudokuRecipe":
         if self.path is None:
             if self.train is None or self.test is None:
-                raise ValueError("train and test must be numbers when puzzles are generated: null means a whole published file")
+                raise ValueError("train and test must be numbers when puzzles are generated, one is null; give a number, or path")
             if self.size > 4 and not self.minimal and self.max_clues is None:
                 raise ValueError(f"size {self.size} needs minimal: true or max_clues, it has neither; set minimal: true")
             if self.min_difficulty is not None:
@@ -94,7 +94,7 @@ class MazeRecipe(RecipeBase):
     @model_validator(mode="after")
     def _check(self) -> "MazeRecipe":
         if self.path is None and (self.train is None or self.test is None):
-            raise ValueError("train and test must be numbers when mazes are generated: null means a whole published file")
+            raise ValueError("train and test must be numbers when mazes are generated, one is null; give a number, or path")
         return self
 
 
@@ -148,6 +148,7 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] =
 
 def recipe_of(mapping: Mapping[str, Any], source: str) -> Recipe:
     """A mapping as the recipe of its task. Raises ConfigError."""
+    require_kind(mapping, "data set recipe", source)
     task = mapping.get("task")
     if task not in RECIPES:
         near = nearest(str(task), list(RECIPES))

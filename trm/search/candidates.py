@@ -68,6 +68,9 @@ class Resolver:
             draft = self.space.run_config(params, seed=0)
         except ValidationError as error:
             return Rejected(params, f"run configuration: {problems_of(RunConfig, error)[0].text}")
+        batch, workers = draft.training.global_batch_size, self.space.resources.workers
+        if batch % workers:
+            return Rejected(params, f"training.global_batch_size % resources.workers == 0, with {workers} workers")
         names = names_of(draft)
         broken = next((one for one in self._plain if not one.is_kept(names)), None)
         if broken is not None:

@@ -89,7 +89,7 @@ class Constraint:
             raise ConfigError(f"constraint {text!r} is not an expression", remedy="write for instance step_gflops <= 5") from error
         self.names = _checked_names(text, tree, known)
         self._parsed = tree.body
-        self._evaluator = EvalWithCompoundTypes(operators=OPERATORS, functions=FUNCTIONS)
+        self._evaluator = EvalWithCompoundTypes(operators=OPERATORS, functions=dict(FUNCTIONS))
 
     def is_kept(self, values: Mapping[str, Any]) -> bool:
         """Whether the rule holds for `values` (every known name); ConfigError when it cannot be computed or is not true/false."""
@@ -97,9 +97,9 @@ class Constraint:
         try:
             result = self._evaluator.eval(self.text, previously_parsed=self._parsed)
         except Exception as error:  # whatever the arithmetic of a user's rule meets
-            shown = ", ".join(f"{name}={values[name]!r}" for name in sorted(self.names))
+            shown = " with " + ", ".join(f"{name}={values[name]!r}" for name in sorted(self.names)) if self.names else ""
             raise ConfigError(
-                f"constraint {self.text!r} cannot be computed for {shown}: {error}",
+                f"constraint {self.text!r} cannot be computed{shown}: {error}",
                 remedy="guard it, for instance with `x > 0 and ...`",
             ) from error
         if not isinstance(result, bool):

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from trm.config import Frozen, RunConfig
-from trm.config_messages import nearest, unknown_key
+from trm.config import RunConfig, Written
+from trm.config_messages import nearest, problem_at, unknown_key
 from trm.errors import ConfigError
 
 Scalar = bool | int | float | str | None
@@ -26,7 +26,7 @@ NOT_SEARCHED = {
 }
 
 
-class _Knob(Frozen):
+class _Knob(Written):
     """What every knob has."""
 
     when: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
@@ -178,7 +178,7 @@ def leaf_fields() -> dict[str, FieldInfo]:
     leaves: dict[str, FieldInfo] = {}
     for section, field in RunConfig.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Frozen):
+        if isinstance(kind, type) and issubclass(kind, Written):
             leaves |= {f"{section}.{name}": leaf for name, leaf in kind.model_fields.items()}
         else:
             leaves[section] = field
@@ -197,10 +197,8 @@ def field_value(path: str, value: Any) -> Any:
     try:
         got = _validator(path)(value)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ConfigError(
-            f"{path} cannot be {value!r}: {first['msg'].lower()}", remedy=f"{path} is: {field.description}"
-        ) from error
+        problem = problem_at(RunConfig, path, error)
+        raise ConfigError(problem.text, remedy=problem.remedy) from error
     if isinstance(got, bool) != isinstance(value, bool) or isinstance(got, str) != isinstance(value, str):
         raise ConfigError(f"{path} cannot be {value!r}, which is of another kind", remedy=f"{path} is: {field.description}")
     return got

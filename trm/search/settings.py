@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from trm.config import Frozen
+from trm.config import Written
 
 
-class Objective(Frozen):
+class Objective(Written):
     """What the search makes large or small."""
 
     metric: str = "exact_accuracy"
@@ -16,7 +16,7 @@ class Objective(Frozen):
     """Whether more is better."""
 
 
-class Budget(Frozen):
+class Budget(Written):
     """What the sweep may spend, over all its drivers."""
 
     trials: int | None = Field(None, ge=1)
@@ -33,7 +33,7 @@ class Budget(Frozen):
         return self
 
 
-class TPE(Frozen):
+class TPE(Written):
     """Optuna's tree-structured Parzen estimator, multivariate."""
 
     type: Literal["tpe"] = "tpe"
@@ -44,14 +44,14 @@ class TPE(Frozen):
     """Draws from the good trials' density, of which the best is taken."""
 
 
-class RandomSearch(Frozen):
+class RandomSearch(Written):
     """Independent draws."""
 
     type: Literal["random"] = "random"
     """Names the sampler."""
 
 
-class GaussianProcess(Frozen):
+class GaussianProcess(Written):
     """Optuna's Gaussian process (needs scipy and torch at run time); it learns from finished trials only."""
 
     type: Literal["gp"] = "gp"
@@ -60,7 +60,7 @@ class GaussianProcess(Frozen):
     """Finished trials before the process takes over from random draws."""
 
 
-class QuasiMonteCarlo(Frozen):
+class QuasiMonteCarlo(Written):
     """Optuna's low-discrepancy sequences (needs scipy); conditional knobs are drawn at random."""
 
     type: Literal["qmc"] = "qmc"
@@ -69,7 +69,7 @@ class QuasiMonteCarlo(Frozen):
     """Which sequence."""
 
 
-class NSGA2(Frozen):
+class NSGA2(Written):
     """Optuna's genetic algorithm; it learns from finished trials only."""
 
     type: Literal["nsga2"] = "nsga2"
@@ -78,7 +78,7 @@ class NSGA2(Frozen):
     """Trials in a generation."""
 
 
-class BruteForce(Frozen):
+class BruteForce(Written):
     """Every configuration of a finite space, in random order."""
 
     type: Literal["brute_force"] = "brute_force"
@@ -88,7 +88,7 @@ class BruteForce(Frozen):
 Sampler = Annotated[TPE | RandomSearch | GaussianProcess | QuasiMonteCarlo | NSGA2 | BruteForce, Field(discriminator="type")]
 
 
-class Asha(Frozen):
+class Asha(Written):
     """Asynchronous successive halving that pauses and promotes (arXiv 1810.05934, algorithm 2), with the rules of `asha.py`."""
 
     type: Literal["asha"] = "asha"
@@ -99,7 +99,7 @@ class Asha(Frozen):
     """Rungs, the last at `budget.train_flops`."""
 
 
-class NoScheduler(Frozen):
+class NoScheduler(Written):
     """Every trial runs to its end."""
 
     type: Literal["none"] = "none"
@@ -109,7 +109,7 @@ class NoScheduler(Frozen):
 Scheduler = Annotated[Asha | NoScheduler, Field(discriminator="type")]
 
 
-class Resources(Frozen):
+class Resources(Written):
     """What one trial takes, and how many run side by side."""
 
     workers: int = Field(1, ge=1, le=4096)
@@ -124,7 +124,7 @@ class Resources(Frozen):
     """Threads of arithmetic a worker; null: its CPUs."""
 
 
-class Tracking(Frozen):
+class Tracking(Written):
     """Where MLflow writes."""
 
     enabled: bool = True
@@ -137,7 +137,7 @@ class Tracking(Frozen):
     """Where the experiment's artifacts go; null: beside the store."""
 
 
-class Keep(Frozen):
+class Keep(Written):
     """Which checkpoints outlive their trial's end."""
 
     best: int | None = Field(None, ge=1)

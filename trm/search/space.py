@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from trm.config import DataConfig, Frozen, RunConfig
-from trm.config_files import apply_overrides, load_yaml, merged, validated
+from trm.config import DataConfig, RunConfig, TrainingConfig, Written, require_divisible
+from trm.config_files import apply_overrides, load_yaml, merged, require_kind, validated
 from trm.config_messages import nearest, problems_of
 from trm.errors import ConfigError, SweepError
 from trm.search.expressions import Constraint
@@ -23,7 +23,7 @@ MAY_CHANGE = ("budget", "resources", "tracking", "keep")
 WARMUP_SHARE = 0.03
 
 
-class SearchSpace(Frozen):
+class SearchSpace(Written):
     """Everything a sweep is: data, base configuration, knobs, rules, objective, budget, sampler, scheduler."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=100)
@@ -66,6 +66,9 @@ class SearchSpace(Frozen):
             check_knob(path, knob)
         self._check_conditions()
         _check_base(self.base, self.data)
+        if "training.global_batch_size" not in self.search:
+            default = TrainingConfig.model_fields["global_batch_size"].default
+            require_divisible(_at(self.base, "training.global_batch_size", default), self.resources.workers)
         for constraint in self.constraints:
             Constraint(constraint, KNOWN_NAMES)
         for number, point in enumerate(self.start_points):
@@ -122,9 +125,12 @@ class SearchSpace(Frozen):
                     raise ConfigError(f"{source}.{path} is searched only when {conditions}", remedy=f"leave {path} out there")
                 continue
             value = point[path] if path in point else _at(self.base, path, _attribute(defaults, path))
-            value = field_value(path, value)
+            try:
+                value = field_value(path, value)
+            except ConfigError as error:
+                raise ConfigError(f"{source}.{error.problem}", remedy=error.remedy) from error
             if not knob.contains(value):
-                origin = "is" if path in point else "is left out, and the base's value"
+                origin = "is" if path in point else "is left out, and the base's value is"
                 raise ConfigError(f"{source}.{path} {origin} {value!r}, outside {_domain(knob)}", remedy="give a value of the knob")
             params[path] = value
         return params
@@ -173,7 +179,8 @@ def with_length(config: RunConfig, max_steps: int) -> RunConfig:
 def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
     """The search space of a YAML file with `--set` overrides laid over it; ConfigError for everything that is wrong with it."""
     mapping = load_yaml(path)
-    whole = [override for override in overrides if override.partition("=")[0].strip() == "base"]
+    require_kind(mapping, "search space", path)
+    whole = [override for override in overrides if override.partition("=")[0].strip() in ("base", "base.recipe")]
     mapping = _with_base(apply_overrides(mapping, whole), Path(path).parent)
     mapping = apply_overrides(mapping, [override for override in overrides if override not in whole])
     if isinstance(mapping.get("search"), dict):
@@ -210,11 +217,15 @@ def _first_difference(old: Any, new: Any, path: str) -> str | None:
 def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
     base = mapping.get("base")
     base = {"recipe": base} if isinstance(base, str) else base
-    if isinstance(base, dict) and isinstance(base.get("recipe"), str):
+    if isinstance(base, dict) and "recipe" in base:
         changes = dict(base)
-        recipe = Path(changes.pop("recipe"))
+        recipe = changes.pop("recipe")
+        if not isinstance(recipe, str):
+            raise ConfigError(f"base.recipe must be the path of a run configuration, got {recipe!r}", remedy="give its path")
         beside = folder / recipe
-        values = load_yaml(beside if beside.exists() or not recipe.exists() else recipe)
+        source = beside if beside.exists() or not Path(recipe).exists() else Path(recipe)
+        values = load_yaml(source)
+        require_kind(values, "run configuration", source)
         if "data" in values:
             mapping = {"data": values.pop("data"), **mapping}
         values.pop("seed", None)
@@ -225,7 +236,9 @@ def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _flat_knobs(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in section.items():
         is_section = (
-            isinstance(value, dict) and "type" not in value and value and all(isinstance(one, dict) for one in value.values())
+            isinstance(value, dict)
+            and "type" not in value
+            and (key in RunConfig.model_fields or (value and all(isinstance(one, dict) for one in value.values())))
         )
         if is_section and not prefix.count("."):
             yield from _flat_knobs(value, f"{prefix}{key}.")

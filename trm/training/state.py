@@ -10,7 +10,7 @@ import torch
 import torch._dynamo  # the first optimizer of a process imports it: a second that no leg should pay for
 from torch import Tensor, nn
 
-from trm.config import DataShape, RunConfig
+from trm.config import DataShape, RunConfig, require_divisible
 from trm.data.plan import Position
 from trm.errors import CheckpointError, ResourceError
 from trm.models.devices import forward_dtype, weight_dtype
@@ -214,14 +214,6 @@ def compile_in_place(model: nn.Module, device: torch.device) -> None:
         )
     torch._dynamo.reset()
     model.compile(dynamic=False)
-
-
-def require_divisible(global_batch_size: int, workers: int) -> None:
-    """ResourceError unless the workers can share the batch evenly."""
-    below = global_batch_size // workers * workers
-    if below != global_batch_size:
-        tries = f"{below} or {below + workers}" if below else str(workers)
-        raise ResourceError(f"global batch {global_batch_size} must divide by {workers} workers", remedy=f"try {tries}")
 
 
 def _carry_tensors(carry: Carry) -> dict[str, Tensor]:
