@@ -45,9 +45,10 @@ from trm.search.events import Reported
 from trm.search.journal import read_events
 from trm.search.lease import Lease
 from trm.search.preflight import preflight
-from trm.search.results import leaderboard_rows, write_leaderboard, write_study, write_trials
+from trm.search.results import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.search import Search
 from trm.search.space import SearchSpace, load_space
+from trm.search.study_export import write_study
 from trm.search.sweep_log import FILE as JOURNAL
 from trm.search.sweep_log import SweepLog
 from trm.tracking import MlflowWriter, Target, mlflow_command, program, tracking_uri
