@@ -39,7 +39,7 @@ def initial_carry(model: TinyRecursiveModel, batch_size: int, seq_len: int, devi
         steps=torch.zeros(batch_size, dtype=torch.int32, device=device),
         halted=torch.ones(batch_size, dtype=torch.bool, device=device),
         inputs=empty,
-        labels=empty,
+        labels=empty.clone(),
         puzzle_identifiers=torch.zeros(batch_size, dtype=torch.int32, device=device),
     )
 

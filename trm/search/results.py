@@ -13,10 +13,7 @@ from trm.atomic import replacing, write_text_atomic
 from trm.search.events import LegEnded
 from trm.search.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
 from trm.search.search import Search
-from trm.search.study_export import write_study
 from trm.search.trial import Trial
-
-__all__ = ["interval_95", "leaderboard_rows", "trial_rows", "wilson_95", "write_leaderboard", "write_study", "write_trials"]
 
 TRIALS, LEADERBOARD = "trials.parquet", "leaderboard.json"
 NORMAL_95 = 1.959963984540054
@@ -62,25 +59,12 @@ def write_leaderboard(search: Search, folder: str | Path, *, count: int = 10) ->
 
 
 def interval_95(metric: str, result: LegEnded) -> tuple[float, float] | None:
-    """95 % interval of a score: the one the evaluation gives, else Wilson's for a share of examples, else 1.96 standard errors."""
+    """95 % interval of a score: the one that the evaluation gives, else 1.96 standard errors to each side."""
     low, high = result.metrics.get(f"{metric}_low"), result.metrics.get(f"{metric}_high")
     if low is not None and high is not None:
         return low, high
-    value, count = result.objective, result.metrics.get("examples")
-    if value is None:
-        return None
-    if count and 0 <= value <= 1 and metric.endswith("accuracy"):
-        return wilson_95(value, count)
-    error = result.standard_error
-    return None if error is None else (value - NORMAL_95 * error, value + NORMAL_95 * error)
-
-
-def wilson_95(share: float, count: float) -> tuple[float, float]:
-    """Wilson's 95 % score interval for a share of `count` independent examples."""
-    z = NORMAL_95
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    value, error = result.objective, result.standard_error
+    return None if value is None or error is None else (value - NORMAL_95 * error, value + NORMAL_95 * error)
 
 
 def _row(search: Search, trial: Trial) -> dict[str, Any]:
