@@ -15,9 +15,10 @@ from search_simulator import Simulator, curve
 
 from trm.config_files import merged
 from trm.search.events import LegEnded, Reported
-from trm.search.results import interval_95, leaderboard_rows, trial_rows, write_leaderboard, write_study, write_trials
+from trm.search.results import interval_95, leaderboard_rows, trial_rows, write_leaderboard, write_trials
 from trm.search.search import LegOrder, Search
 from trm.search.space import SearchSpace
+from trm.search.study_export import write_study
 
 SPACE: dict[str, Any] = {
     "name": "demo",

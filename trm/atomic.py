@@ -1,6 +1,7 @@
 """Files that are either the old ones or the new ones, whole: written beside, fsynced, renamed."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,18 @@ def fsync_file(path: str | Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def why_unwritable(folder: str | Path) -> str | None:
+    """Why `folder` cannot be made or written in; None when it can. Nothing is left behind."""
+    path = Path(folder).absolute()
+    try:
+        while not path.exists():
+            path = path.parent
+        with tempfile.TemporaryFile(dir=path):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 @contextmanager

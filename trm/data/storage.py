@@ -4,6 +4,8 @@ import os
 import posixpath
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
@@ -27,21 +29,41 @@ def join(folder: str, *names: str) -> str:
 
 
 def exists(path: str) -> bool:
-    """Whether a file or folder is there."""
-    filesystem, where = fsspec.core.url_to_fs(path)
-    return bool(filesystem.exists(where))
+    """Whether a file or folder is there; DatasetError when its file system cannot be asked."""
+    with _reaching(path, "folder of a data set", "correct the path"):
+        filesystem, where = fsspec.core.url_to_fs(path)
+        return bool(filesystem.exists(where))
+    return False
 
 
 def read_bytes(path: str, *, what: str, remedy: str) -> bytes:
     """The whole file; DatasetError naming it when it is missing or unreadable."""
-    try:
+    with _reaching(path, what, remedy):
         filesystem, where = fsspec.core.url_to_fs(path)
         with filesystem.open(where, "rb") as file:
             return bytes(file.read())
+    return b""
+
+
+def find(folder: str, pattern: str) -> list[str]:
+    """Paths or URLs of the files in `folder` whose names match; DatasetError when its file system cannot be asked."""
+    with _reaching(folder, "folder", "correct the path"):
+        filesystem, where = fsspec.core.url_to_fs(folder)
+        found = filesystem.glob(f"{where.rstrip('/')}/{pattern}")
+        return sorted(str(filesystem.unstrip_protocol(file)) for file in found)
+    return []
+
+
+@contextmanager
+def _reaching(path: str, what: str, remedy: str) -> Iterator[None]:
+    """What goes wrong within is a DatasetError."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise DatasetError(f"the {what} must exist: {path} does not", remedy=remedy) from error
-    except (OSError, ValueError, ImportError) as error:
-        raise DatasetError(f"the {what} must be readable: {path} ({error})", remedy=remedy) from error
+    except Exception as error:  # foreign file systems raise what they like
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+        raise DatasetError(f"the {what} must be readable: {path} ({reason})", remedy=remedy) from error
 
 
 def write_bytes(path: str, content: bytes) -> None:
