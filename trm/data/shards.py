@@ -190,10 +190,15 @@ def verify(folder: str, manifest: Manifest, *, deep: bool = True) -> None:
     _verify_identifiers(folder, manifest, deep)
     for name, info in manifest.splits.items():
         tables = [read_table(folder, shard, check_digest=deep) for shard in info.shards]
+        if not tables:
+            raise torn("a split must have a shard", folder, f"has none of {name}")
         for shard, part in zip(info.shards, tables, strict=True):
             _verify_columns(storage.join(folder, shard.file), part, manifest)
         if deep:
             columns = split_columns_of(pa.concat_tables(tables), None)
+            top = max(int(columns[grid].max(initial=0)) for grid in GRID_COLUMNS)
+            if top >= len(manifest.vocabulary):
+                raise torn(f"split {name} must hold tokens below {len(manifest.vocabulary)}", folder, f"holds {top}")
             if column_digest(columns) != info.content_sha256 or len(np.unique(columns["groups"])) != info.groups:
                 files = ", ".join(shard.file for shard in info.shards)
                 raise torn(f"split {name} must match the manifest's content hash", folder, f"({files}) does not")

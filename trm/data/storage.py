@@ -4,13 +4,15 @@ import os
 import posixpath
 import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import fsspec
 
 from trm.errors import DatasetError
+
+Result = TypeVar("Result")
 
 
 def is_local(folder: str) -> bool:
@@ -23,6 +25,11 @@ def local_path(folder: str) -> Path:
     return Path(folder.removeprefix("file://"))
 
 
+def absolute(folder: str) -> str:
+    """The folder as it is known from everywhere on this machine; a URL stays."""
+    return str(local_path(folder).absolute()) if is_local(folder) else folder
+
+
 def join(folder: str, *names: str) -> str:
     """A file's path or URL below a folder's."""
     return posixpath.join(folder, *names)
@@ -30,35 +37,27 @@ def join(folder: str, *names: str) -> str:
 
 def exists(path: str) -> bool:
     """Whether a file or folder is there; DatasetError when its file system cannot be asked."""
-    with _reaching(path, "folder of a data set", "correct the path"):
-        filesystem, where = fsspec.core.url_to_fs(path)
-        return bool(filesystem.exists(where))
-    return False
+    return _reached(path, lambda files, where: bool(files.exists(where)), what="data set's folder", remedy="correct the path")
 
 
 def read_bytes(path: str, *, what: str, remedy: str) -> bytes:
     """The whole file; DatasetError naming it when it is missing or unreadable."""
-    with _reaching(path, what, remedy):
-        filesystem, where = fsspec.core.url_to_fs(path)
-        with filesystem.open(where, "rb") as file:
-            return bytes(file.read())
-    return b""
+    return _reached(path, lambda files, where: bytes(files.cat_file(where)), what=what, remedy=remedy)
 
 
-def find(folder: str, pattern: str) -> list[str]:
-    """Paths or URLs of the files in `folder` whose names match; DatasetError when its file system cannot be asked."""
-    with _reaching(folder, "folder", "correct the path"):
-        filesystem, where = fsspec.core.url_to_fs(folder)
-        found = filesystem.glob(f"{where.rstrip('/')}/{pattern}")
-        return sorted(str(filesystem.unstrip_protocol(file)) for file in found)
-    return []
+def find(folder: str, pattern: str, *, what: str, remedy: str) -> list[str]:
+    """Paths or URLs of the files in `folder` whose names match, in order; DatasetError when its file system cannot be asked."""
+
+    def found(files: Any, where: str) -> list[str]:
+        return sorted(str(files.unstrip_protocol(path)) for path in files.glob(f"{where.rstrip('/')}/{pattern}"))
+
+    return _reached(folder, found, what=what, remedy=remedy)
 
 
-@contextmanager
-def _reaching(path: str, what: str, remedy: str) -> Iterator[None]:
-    """What goes wrong within is a DatasetError."""
+def _reached(path: str, call: Callable[[Any, str], Result], *, what: str, remedy: str) -> Result:
+    """What `call` makes of the file system behind `path` and the path there."""
     try:
-        yield
+        return call(*fsspec.core.url_to_fs(path))
     except FileNotFoundError as error:
         raise DatasetError(f"the {what} must exist: {path} does not", remedy=remedy) from error
     except Exception as error:  # foreign file systems raise what they like

