@@ -15,6 +15,7 @@ from trm.data.manifest import ArcAugmentation, Manifest, NoAugmentation, ShardIn
 from trm.data.plan import EvaluationPlan
 from trm.data.split import Split
 from trm.evaluation.evaluate import Evaluation, evaluate
+from trm.evaluation.names import metric_names
 from trm.models.trm import Latents, Output, TinyRecursiveModel
 
 SMALL_MODEL = {
@@ -112,7 +113,10 @@ def score(
     def work(rank: int) -> Evaluation:
         gang.rank.value = rank
         plan = EvaluationPlan(split, manifest, batch_size=batch_size, max_examples=None, seed=0, rank=rank, world_size=workers)
-        return evaluate(model, None, plan, manifest=manifest, config=config, device="cpu", gang=gang)
+        found = evaluate(model, None, plan, manifest=manifest, config=config, device="cpu", gang=gang)
+        steps = config.evaluation.steps or config.model.halt_max_steps
+        assert sorted(found.metrics) == sorted(metric_names(manifest.task, steps)), "an evaluation reports what is announced"
+        return found
 
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(work, range(workers)))

@@ -15,6 +15,7 @@ from trm.data.manifest import Manifest
 from trm.data.plan import EvaluationBatch, EvaluationPlan
 from trm.errors import DatasetError
 from trm.evaluation.intervals import mean_of
+from trm.evaluation.names import MEANS, is_scored_early
 from trm.evaluation.scores import Columns, Evaluation, means, proportion
 from trm.evaluation.tasks import scorer_for
 from trm.losses import IGNORED, answer_loss
@@ -24,7 +25,6 @@ from trm.models.trm import Output, TinyRecursiveModel
 
 __all__ = ["Evaluation", "Gang", "evaluate"]
 
-MEANS = ("cell_accuracy", "loss", "q_halt_accuracy", "mean_halting_step")
 EXACT_AT = "is_exact_at_"
 
 
@@ -100,7 +100,7 @@ def _score_rows(
     for step in range(1, steps + 1):
         latents, output = model(latents, inputs, rows)
         halting_step = torch.where(_wants_to_halt(output, config), halting_step.clamp(max=step), halting_step)
-        if step == steps or step.bit_count() == 1:
+        if step == steps or is_scored_early(step, steps):
             predictions = output.logits.argmax(-1)
             correct = (is_labelled & (predictions == labels)).sum(-1)
             exact_at[f"{EXACT_AT}{step}"] = correct == is_labelled.sum(-1)

@@ -6,6 +6,7 @@ from jaxtyping import UInt8
 from trm.data.builders.maze_solver import PATH, draws_shortest_path
 from trm.data.plan import EvaluationBatch
 from trm.evaluation.intervals import mean_of
+from trm.evaluation.names import PATH_MEANS
 from trm.evaluation.scores import Columns, Evaluation, means, proportion, share
 
 
@@ -32,4 +33,4 @@ class MazeScorer:
         """Means over mazes; a drawn shortest path counts whichever of many it is."""
         drawn = mean_of(columns["draws_shortest_path"])
         found = proportion("shortest_path_accuracy", drawn, len(np.unique(clusters)))
-        return means(columns, ["path_recall", "path_precision", "path_f1"], clusters) | found
+        return means(columns, PATH_MEANS, clusters) | found

@@ -12,12 +12,11 @@ from trm.data.manifest import Manifest
 from trm.data.plan import EvaluationBatch
 from trm.data.split import Split
 from trm.evaluation.intervals import mean_of
+from trm.evaluation.names import PASSES, TASK_MEANS
 from trm.evaluation.scores import Columns, Evaluation, means, proportion, share
 from trm.evaluation.votes import grid_hashes, pass_at, rank_of_truth, voted_grids
 
 SUDOKU_BLANK = 1
-PASSES = (1, 2)
-"""K of the pass@K that are reported; the published score is pass@2."""
 
 
 @runtime_checkable
@@ -41,7 +40,7 @@ class SudokuScorer:
 
     def scores(self, columns: Columns, clusters: np.ndarray) -> Evaluation:
         """The mean over boards."""
-        return means(columns, ["fill_accuracy"], clusters)
+        return means(columns, TASK_MEANS["sudoku"], clusters)
 
 
 class ArcScorer:

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from trm.config import RunConfig
+from trm.config_messages import nearest
+from trm.data.manifest import Task
 from trm.errors import ConfigError
+from trm.evaluation.names import metric_names
 from trm.search.candidates import Candidate, CostOf, Rejected, Resolver
 from trm.search.draws import MAX_WALKED, all_params, corner_params, random_params, space_size
 from trm.search.rungs import first_rung_need
@@ -34,9 +38,10 @@ class Preflight:
         return self.dearest.step_flops / self.cheapest.step_flops
 
 
-def check_space(space: SearchSpace, cost_of: CostOf | None = None) -> None:
-    """ConfigError when no draw of a thousand keeps every rule (naming the one broken most), or a start point breaks one.
+def check_space(space: SearchSpace, cost_of: CostOf | None = None) -> Candidate:
+    """A configuration that keeps every rule.
 
+    ConfigError when no draw of a thousand does (naming the rule broken most), or a start point breaks one.
     Without `cost_of`, rules about cost are left out.
     """
     if isinstance(space.sampler, BruteForce) and space_size(space) > MAX_WALKED:
@@ -46,12 +51,14 @@ def check_space(space: SearchSpace, cost_of: CostOf | None = None) -> None:
         )
     resolver = Resolver(space, cost_of)
     broken: Counter[str] = Counter()
+    one: Candidate | None = None
     for params in _draws(space, WALKED):
         found = resolver.resolve(params)
         if isinstance(found, Candidate):
+            one = found
             break
         broken[found.rule] += 1
-    else:
+    if one is None:
         rule, times = broken.most_common(1)[0]
         raise ConfigError(
             f"the search space is empty: none of {broken.total()} draws kept every rule, {times} of them broke: {rule}",
@@ -62,6 +69,20 @@ def check_space(space: SearchSpace, cost_of: CostOf | None = None) -> None:
         found = resolver.resolve(space.complete(point, source))
         if isinstance(found, Rejected):
             raise ConfigError(f"{source} breaks {found.rule}", remedy="change the start point or the rule")
+    return one
+
+
+def check_objective(space: SearchSpace, config: RunConfig, task: Task) -> None:
+    """ConfigError unless the evaluation of a trial such as `config` on puzzles of `task` reports the objective's metric."""
+    searched = space.search.get("evaluation.steps")
+    steps = searched.extremes if searched is not None else [config.evaluation.steps]
+    names = metric_names(task, min(int(count or config.model.halt_max_steps) for count in steps))
+    if space.objective.metric not in names:
+        near = nearest(space.objective.metric, names)
+        raise ConfigError(
+            f"objective.metric must be what an evaluation of {task} reports, got {space.objective.metric!r}",
+            remedy=f"did you mean {near}?" if near else f"choose one of {', '.join(names)}",
+        )
 
 
 def preflight(space: SearchSpace, cost_of: CostOf) -> Preflight:
