@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from trm.cluster.connection import Demand, Node, concurrent_trials
+from trm.cluster.folders import writable_folder
 from trm.cluster.legs import OUTCOME_FILE, LegReturn, LegTask, newest_checkpoint, recorded
-from trm.cluster.sweep_folder import claimed_folder, storage_folder, sweep_folder
+from trm.cluster.sweep_folder import claimed_folder, sweep_folder
 from trm.errors import ResourceError, SweepError
 from trm.search.space import SearchSpace
 
@@ -89,7 +90,7 @@ def space() -> SearchSpace:
 
 def make_sweep(folder: Path) -> Path:
     folder.mkdir(parents=True)
-    (folder / "journal.jsonl").write_text("")
+    (folder / "journal.jsonl").write_text("{}")
     return folder
 
 
@@ -111,19 +112,24 @@ def test_names_that_are_taken_and_resumes_of_nothing_are_refused(tmp_path: Path,
         sweep_folder(tmp_path, space, "mine", is_resume=False)
     with pytest.raises(SweepError, match=r"no sweep to resume in .*other; the sweeps there are mine"):
         sweep_folder(tmp_path, space, "other", is_resume=True)
-    with pytest.raises(SweepError, match="folder's name"):
+    with pytest.raises(SweepError, match="--name must be letters"):
         sweep_folder(tmp_path, space, "../mine", is_resume=False)
 
 
-def test_storage_must_be_a_folder_that_can_be_written_and_given_in_a_job(tmp_path: Path) -> None:
-    with pytest.raises(SweepError, match="a Ray job needs --storage"):
-        storage_folder(None, needs_one=True)
+def test_storage_must_be_a_folder_that_can_be_written_and_lasts_in_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SweepError, match="can be written"):
-        storage_folder(str(tmp_path / "file" / "runs"), needs_one=False)
+        writable_folder(str(tmp_path / "file" / "runs"), "--storage")
     with pytest.raises(SweepError, match="POSIX"):
-        storage_folder("s3://bucket/runs", needs_one=False)
-    assert storage_folder(str(tmp_path / "new"), needs_one=True) == tmp_path / "new"
+        writable_folder("s3://bucket/runs", "--storage")
+    assert writable_folder(None, "--storage", default="runs") == Path.cwd() / "runs"
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    with pytest.raises(SweepError, match="a Ray job needs --storage"):
+        writable_folder(None, "--storage", default="runs")
+    with pytest.raises(SweepError, match="a Ray job needs an absolute --storage, got runs"):
+        writable_folder("runs", "--storage")
+    assert writable_folder(str(tmp_path / "new"), "--storage") == tmp_path / "new"
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_that_never_became_a_sweep_is_removed_and_others_stay(tmp_path: Path, space: SearchSpace) -> None:

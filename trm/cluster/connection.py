@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from trm.cluster.folders import is_ray_job
 from trm.errors import ResourceError
 
 LEG_MEMORY_BYTES = 64 * 2**20
@@ -43,11 +44,6 @@ class Demand:
     def __str__(self) -> str:
         each = f"{self.cpus:g} CPUs" + (f" and {self.gpus:g} GPUs" if self.gpus else "")
         return each if self.workers == 1 else f"{self.workers} workers with {each} each"
-
-
-def is_ray_job() -> bool:
-    """Whether `ray job submit` started this process."""
-    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
 @contextlib.contextmanager

@@ -22,29 +22,29 @@ from trm.cluster.connection import (
     check_storage_is_shared,
     concurrent_trials,
     connected,
-    is_ray_job,
     living_nodes,
 )
 from trm.cluster.driver import Placement, SweepDriver
 from trm.cluster.feed import DataFeed, read_feed
+from trm.cluster.folders import DEFAULT_STORAGE, is_ray_job, writable_folder
 from trm.cluster.keep import prune_checkpoints
 from trm.cluster.legs import leg_as_gang, leg_in_place
 from trm.cluster.signals import StopSignals
-from trm.cluster.sweep_folder import claimed_folder, storage_folder, sweep_folder, write_sweep_file
+from trm.cluster.sweep_folder import check_same_data, claimed_folder, sweep_folder, write_sweep_file
 from trm.cluster.tune_legs import LegRunner, run_legs
 from trm.cluster.winners import export_best, score_winner
 from trm.command_line import say
 from trm.config import RunConfig
-from trm.data.ensure import ensure_dataset
+from trm.data.ensure import ensure_dataset, task_of
 from trm.data.manifest import Manifest, read_manifest
 from trm.display import Standing, SweepDisplay
-from trm.errors import EXIT_DONE, InterruptedRun
+from trm.errors import EXIT_DONE, InterruptedRun, TRMError
 from trm.pictures import draw_curves
 from trm.progress import SweepProgress
 from trm.search.events import Reported
 from trm.search.journal import read_events
 from trm.search.lease import Lease
-from trm.search.preflight import preflight
+from trm.search.preflight import check_objective, check_space, preflight
 from trm.search.results import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.search import Search
 from trm.search.space import SearchSpace, load_space
@@ -73,15 +73,18 @@ class SweepOptions:
 def run_sweep(options: SweepOptions) -> int:
     """Run or resume a sweep to its end; the exit code. Raises InputError before a worker starts, InterruptedRun when stopped."""
     space = load_space(options.space, options.overrides)
-    storage = storage_folder(options.storage, needs_one=is_ray_job())
+    config = check_space(space).config
+    check_objective(space, config, task_of(space.data, "train", "validation", "test"))
+    storage = writable_folder(options.storage, "--storage", default=DEFAULT_STORAGE)
     uri = tracking_uri(space.tracking.uri, storage) if space.tracking.enabled else None
     folder = sweep_folder(storage, space, options.name, is_resume=options.is_resume)
     with claimed_folder(folder, space, is_resume=options.is_resume) as lease:
         dataset = ensure_dataset(space.data, str(storage / "data"), say)
         manifest = read_manifest(dataset)
+        if options.is_resume:
+            check_same_data(folder, manifest, dataset)
         cost_of = partial(_cost_of, manifest)
         found = preflight(space, cost_of)
-        write_sweep_file(folder, space, manifest, dataset, _versions(), is_resume=options.is_resume)
         say(
             f"sweep {folder}: a step costs {found.cheapest.step_flops / 1e9:.3g} to {found.dearest.step_flops / 1e9:.3g} GFLOP, "
             f"rungs at {', '.join(f'{flops:.3g}' for flops in found.rung_flops)} FLOP"
@@ -117,6 +120,7 @@ class _Sweep:
     def run(self, cost_of: Callable[[RunConfig], RunCost]) -> None:
         """Legs to the end, the winner's report, the summary."""
         placement = self._placement()
+        write_sweep_file(self.folder, self.space, self.manifest, self.dataset, _versions())
         search = Search(self.space, cost_of, folder=self.dataset)
         log = SweepLog(self.folder, search, guard=self.lease.check)
         driver = f"{socket.gethostname()}:{os.getpid()}"
@@ -131,6 +135,8 @@ class _Sweep:
             self._report_winner(log, placement, feed)
             self._write_results(search)
         display.summary(_standings(search), self._commands())
+        if search.is_hopeless:
+            raise TRMError(f"no trial of {self.folder} came to a score: {search.first_failure}")
 
     def _placement(self) -> Placement:
         resources = self.space.resources

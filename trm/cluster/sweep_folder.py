@@ -1,97 +1,90 @@
 """The folder of a sweep: where it lies, who may use it, and the file that says what the sweep is."""
 
 import contextlib
-import os
-import shutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from trm.cluster.folders import is_taken, made_folder
 from trm.config_files import dump_yaml, load_yaml, validated
 from trm.data.manifest import Manifest
-from trm.errors import SweepError
+from trm.errors import ConfigError, SweepError
 from trm.outbox import redacted
+from trm.search.journal import read_events
+from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
 from trm.search.space import SearchSpace, check_resumable
 from trm.search.sweep_log import FILE as JOURNAL
 
 SWEEP_FILE = "sweep.yaml"
-DEFAULT_STORAGE = "runs"
-
-
-def storage_folder(given: str | None, *, needs_one: bool) -> Path:
-    """The absolute, writable folder of all sweeps. SweepError when it cannot be written, or is missing in a Ray job."""
-    if given is None and needs_one:
-        raise SweepError(
-            "a Ray job needs --storage: its own working folder is deleted when it ends",
-            remedy="add --storage FOLDER, on a file system that every node mounts",
-        )
-    storage = Path(given or DEFAULT_STORAGE).expanduser().absolute()
-    if "://" in str(given):
-        raise SweepError(
-            f"--storage must be a folder of a POSIX file system, got {given}", remedy="give a local or shared folder, without ://"
-        )
-    try:
-        storage.mkdir(parents=True, exist_ok=True)
-        probe = storage / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise SweepError(
-            f"--storage must be a folder that can be written: {storage} ({error.strerror})", remedy="give another --storage"
-        ) from error
-    return storage
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
+NOT_SWEEPS = ("data", "mlflow.db", "mlartifacts")
+"""What else lies in a storage."""
+EARLY_FILES = (SWEEP_FILE, JOURNAL, LEASE)
+"""What a sweep may leave that ends before it begins."""
 
 
 def sweep_folder(storage: Path, space: SearchSpace, name: str | None, *, is_resume: bool) -> Path:
     """The sweep's folder; SweepError when the name is taken, or there is nothing to resume."""
     if name is not None:
-        if not name or name.startswith(".") or "/" in name:
-            raise SweepError(f"--name must be a folder's name, got {name!r}", remedy="use letters, digits, - and _")
+        if not NAME.fullmatch(name) or name in NOT_SWEEPS:
+            raise SweepError(
+                f"--name must be letters, digits, ., _ and -, and not {', '.join(NOT_SWEEPS)}, got {name!r}", remedy="give another"
+            )
         folder = storage / name
-        if is_resume and not (folder / JOURNAL).is_file():
+        if is_resume and not is_begun(folder):
             raise SweepError(f"there is no sweep to resume in {folder}", remedy=_sweeps_text(storage))
-        if not is_resume and (folder / JOURNAL).is_file():
+        if not is_resume and is_begun(folder):
             raise SweepError(f"the sweep {folder} exists", remedy="go on with it by --resume, or give another --name")
+        if not is_resume and is_taken(folder, EARLY_FILES):
+            raise SweepError(f"{folder} exists and is no sweep", remedy="give another --name")
         return folder
     numbered = {
         int(path.name.removeprefix(f"{space.name}-")): path
         for path in storage.glob(f"{space.name}-*")
-        if path.name.removeprefix(f"{space.name}-").isdigit() and (path / JOURNAL).is_file()
+        if path.name.removeprefix(f"{space.name}-").isdecimal() and (is_begun(path) or is_taken(path, EARLY_FILES))
     }
-    if is_resume:
-        if not numbered:
-            raise SweepError(f"there is no sweep of {space.name} to resume in {storage}", remedy=_sweeps_text(storage))
-        return numbered[max(numbered)]
-    return storage / f"{space.name}-{max(numbered, default=0) + 1}"
+    if not is_resume:
+        return storage / f"{space.name}-{max(numbered, default=0) + 1}"
+    begun = [number for number, path in numbered.items() if is_begun(path)]
+    if not begun:
+        raise SweepError(f"there is no sweep of {space.name} to resume in {storage}", remedy=_sweeps_text(storage))
+    return numbered[max(begun)]
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a sweep began in the folder: something stands in its journal."""
+    journal = folder / JOURNAL
+    return journal.is_file() and journal.stat().st_size > 0
 
 
 @contextlib.contextmanager
 def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool) -> Iterator[Lease]:
-    """Hold the lease on the folder; one that was made here and never became a sweep is removed again."""
-    is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with Lease(folder) as lease:
-            if is_resume:
-                check_resumable(_space_of(folder), space)
-            yield lease
-    finally:
-        if is_new and not (folder / JOURNAL).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    """Hold the lease on the folder; one that was made here and never became a sweep is removed again.
 
-
-def write_sweep_file(
-    folder: Path, space: SearchSpace, manifest: Manifest, dataset: str, versions: dict[str, str], *, is_resume: bool
-) -> None:
-    """Write sweep.yaml: the resolved sweep. SweepError when a resume meets other data than the sweep began with."""
+    A resume that is refused has changed nothing: SweepError when the journal is damaged or the sweep is of another space.
+    """
     if is_resume:
-        before = load_yaml(folder / SWEEP_FILE)["dataset"]["content_hash"]
-        if before != manifest.content_hash:
-            raise SweepError(
-                f"{folder} began with the data set of content hash {before[:12]}, {dataset} has {manifest.content_hash[:12]}",
-                remedy="give the same data set, or start a sweep under another --name",
-            )
+        check_resumable(_space_of(folder), space)
+        if not sum(1 for _ in read_events(folder / JOURNAL)):
+            raise SweepError(f"{folder / JOURNAL} holds no whole event", remedy="restore it from a copy")
+    with made_folder(folder, is_kept=lambda: is_begun(folder)), Lease(folder) as lease:
+        yield lease
+
+
+def check_same_data(folder: Path, manifest: Manifest, dataset: str) -> None:
+    """SweepError when a resume meets other data than the sweep began with."""
+    before = _sweep_file(folder, "dataset").get("content_hash")
+    if before != manifest.content_hash:
+        raise SweepError(
+            f"{folder} began with the data set of content hash {str(before)[:12]}, {dataset} has {manifest.content_hash[:12]}",
+            remedy="give the same data set, or start a sweep under another --name",
+        )
+
+
+def write_sweep_file(folder: Path, space: SearchSpace, manifest: Manifest, dataset: str, versions: dict[str, str]) -> None:
+    """Write sweep.yaml: the resolved sweep."""
     values: dict[str, Any] = {
         "name": folder.name,
         "space": space.model_dump(mode="json"),
@@ -104,8 +97,18 @@ def write_sweep_file(
 
 
 def _space_of(folder: Path) -> SearchSpace:
+    return validated(SearchSpace, _sweep_file(folder, "space"), str(folder / SWEEP_FILE))
+
+
+def _sweep_file(folder: Path, section: str) -> dict[str, Any]:
     path = folder / SWEEP_FILE
-    return validated(SearchSpace, load_yaml(path)["space"], str(path))
+    try:
+        values = load_yaml(path).get(section)
+    except ConfigError as error:
+        raise SweepError(error.problem, remedy="restore it from a copy") from error
+    if not isinstance(values, dict):
+        raise SweepError(f"{path} must say what the sweep is, but has no mapping {section!r}", remedy="restore it from a copy")
+    return values
 
 
 def _sweeps_text(storage: Path) -> str:

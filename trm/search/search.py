@@ -217,6 +217,11 @@ class Search:
         return self._failed > 0 and not any(trial.results for trial in self.trials)
 
     @property
+    def first_failure(self) -> str | None:
+        """Why the first trial that failed did; null when none did."""
+        return next((trial.trouble.error for trial in self.trials if trial.status == "failed" and trial.trouble is not None), None)
+
+    @property
     def open_legs(self) -> list[LegStarted]:
         """Legs that run, by trial."""
         return [leg for number in sorted(self._active) if (leg := self.trials[number].leg) is not None]
@@ -243,8 +248,7 @@ class Search:
         if self._failed >= HOPELESS and self._failed + len(self._active) == len(self.trials):
             if not self.is_hopeless:
                 return None
-            first = next(trial for trial in self.trials if trial.status == "failed")
-            return f"all of the first {self._failed} trials failed: {first.trouble.error if first.trouble is not None else None}"
+            return f"all of the first {self._failed} trials failed: {self.first_failure}"
         return None
 
     @property

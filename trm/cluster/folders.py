@@ -1,0 +1,66 @@
+"""Where sweeps and runs may lie: a place that can be written and lasts, and folders that go again unless something began."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from trm.atomic import why_unwritable
+from trm.errors import SweepError
+
+DEFAULT_STORAGE = "runs"
+
+
+def is_ray_job() -> bool:
+    """Whether `ray job submit` started this process."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def writable_folder(given: str | None, option: str, *, default: str | None = None) -> Path:
+    """The absolute path of a folder, made or not, for what must last; `default` stands for none, but not in a Ray job.
+
+    SweepError when it cannot be written, is no POSIX path, or lies in the folder of a Ray job.
+    """
+    if given is None and (is_ray_job() or default is None):
+        raise SweepError(
+            f"a Ray job needs {option}: its own working folder is deleted when it ends",
+            remedy=f"add {option} FOLDER, on a file system that every node mounts",
+        )
+    path = Path(given if given is not None else str(default)).expanduser()
+    if given == "" or "://" in str(given):
+        raise SweepError(
+            f"{option} must be a folder of a POSIX file system, got {given!r}", remedy="give a local or shared folder, without ://"
+        )
+    if is_ray_job() and not path.is_absolute():
+        raise SweepError(
+            f"a Ray job needs an absolute {option}, got {given}: its own working folder is deleted when it ends",
+            remedy="give a folder on a file system that every node mounts",
+        )
+    if (reason := why_unwritable(path)) is not None:
+        raise SweepError(
+            f"{option} must be a folder that can be written: {path.absolute()} ({reason})", remedy=f"give another {option}"
+        )
+    return path.absolute()
+
+
+def is_taken(folder: Path, own: Collection[str]) -> bool:
+    """Whether something lies at `folder` or in it, hidden files and those called as in `own` apart."""
+    if not folder.is_dir():
+        return folder.exists()
+    return any(not path.name.startswith(".") and path.name not in own for path in folder.iterdir())
+
+
+@contextlib.contextmanager
+def made_folder(folder: Path, is_kept: Callable[[], bool]) -> Iterator[None]:
+    """Makes `folder` and its parents; if these are new and it is not kept at the end, they go again, unless others use them."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if made and not is_kept():
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                for parent in made[1:]:
+                    parent.rmdir()
