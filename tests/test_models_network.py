@@ -132,6 +132,7 @@ def test_hand_written_swiglu_has_the_gradient_of_its_values(
 ) -> None:
     monkeypatch.setattr(handwritten, "SLICE_BYTES", slice_bytes)
     monkeypatch.setattr(handwritten, "SLICE_TOKENS", 3)
+    monkeypatch.setattr(handwritten, "SLICE_WIDTHS", 0)
     generator = torch.Generator().manual_seed(0)
     x, gate_up, down = (torch.randn(*s, generator=generator, dtype=torch.float64) for s in ((4, 7), (6, 4), (4, 3)))
     x = x.t().contiguous().t() if by_rows else x

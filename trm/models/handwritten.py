@@ -19,6 +19,8 @@ ROOM = 16
 """Unused columns at the end of a wide array (see `_roomy`)."""
 SLICE_TOKENS = 256
 """Fewest tokens in a slice: below, products slow down."""
+SLICE_WIDTHS = 2
+"""Fewest tokens in a slice, in widths: every slice reads the weights again."""
 
 
 def residual_swiglu(x: Tensor, gate_up: Tensor, down: Tensor, eps: float) -> Tensor:
@@ -37,7 +39,7 @@ def residual_swiglu(x: Tensor, gate_up: Tensor, down: Tensor, eps: float) -> Ten
 def slice_count(x: Tensor, gate_up: Tensor) -> int:
     """Slices that a SwiGLU cuts the tokens of `x` into."""
     fitting = SLICE_BYTES * torch.get_num_threads() // (gate_up.shape[0] * x.element_size())
-    return -(-x.shape[1] // max(SLICE_TOKENS, fitting))
+    return -(-x.shape[1] // max(SLICE_TOKENS, SLICE_WIDTHS * x.shape[0], fitting))
 
 
 def residual_linear(x: Tensor, mixed: Tensor, weight: Tensor, eps: float) -> Tensor:
