@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from trm.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, InterruptedRun, TRMError
 
@@ -30,9 +31,16 @@ def run_job(main: Callable[[], int]) -> int:
         return EXIT_FAILED
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with an option in the way of all other input."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message, remedy=f"see python {sys.argv[0]} --help")
+
+
 def job_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the option all jobs share: --set."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--set",
         dest="overrides",

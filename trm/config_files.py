@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from trm.atomic import write_text_atomic
+from trm.config import RunConfig
 from trm.config_messages import nearest, problems_of
 from trm.errors import ConfigError
 
@@ -165,6 +166,13 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
         is_section = isinstance(old, Mapping) and isinstance(value, Mapping)
         result[key] = merged(old, value) if is_section and old is not None else copy.deepcopy(value)
     return result
+
+
+def load_run_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The run configuration of a YAML file with `--set` overrides laid over it; ConfigError for everything wrong with it."""
+    mapping = load_yaml(path)
+    require_kind(mapping, "run configuration", path)
+    return validated(RunConfig, apply_overrides(mapping, overrides), str(path))
 
 
 def validated(model: type[Model], mapping: Mapping[str, Any], source: str) -> Model:

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from trm.atomic import write_text_atomic
+from trm.atomic import why_unwritable, write_text_atomic
 from trm.command_line import duration, say, show
 from trm.config import RunConfig
-from trm.config_files import apply_overrides, load_yaml, validated
-from trm.data.ensure import ensure_dataset
+from trm.config_files import apply_overrides, load_run_config, validated
+from trm.data.ensure import ensure_dataset, task_of
 from trm.data.manifest import SplitName, read_manifest
 from trm.data.plan import EvaluationPlan
 from trm.data.split import load_split
@@ -52,7 +52,7 @@ def run_evaluation(options: EvaluateOptions) -> int:
     report = _report(options)
     report["seconds"] = time.monotonic() - started
     show(_table(report))
-    if options.out:
+    if options.out is not None:
         write_text_atomic(options.out, json.dumps(report, indent=1, allow_nan=False) + "\n")
     return 0
 
@@ -68,9 +68,17 @@ def _check(options: EvaluateOptions) -> None:
         )
     if options.votes is not None and options.votes < 1:
         raise ConfigError(f"--votes must be >= 1, got {options.votes}", remedy="use 1 to score without augmentation")
-    if options.out and (Path(options.out).is_dir() or not Path(options.out).absolute().parent.is_dir()):
-        raise ConfigError(f"--out must name a file in a folder that exists, got {options.out}", remedy="make its folder")
+    if options.out is not None:
+        _check_report(Path(options.out))
     apply_overrides({}, options.overrides)
+
+
+def _check_report(path: Path) -> None:
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir():
+        raise ConfigError(f"--out must name a file in a folder that exists, got {path}", remedy="make its folder")
+    if (reason := why_unwritable(folder)) is not None:
+        raise ConfigError(f"--out must name a file that can be written, got {path} ({reason})", remedy="name another")
 
 
 def _is_reference(path: Path) -> bool:
@@ -84,6 +92,7 @@ def _report(options: EvaluateOptions) -> dict[str, Any]:
     with memory_failures():
         if _is_reference(path):
             config = _asked(options, {})
+            task_of(config.data, options.split)
             folder = ensure_dataset(config.data, root, say)
             trained = load_for_evaluation(path, device, config=config, shape=read_manifest(folder).shape)
         else:
@@ -91,6 +100,7 @@ def _report(options: EvaluateOptions) -> dict[str, Any]:
             trained = load_for_evaluation(path, device)
             config = _asked(options, trained.config.model_dump(mode="json"))
             _require_same_network(path, trained.config, config)
+            task_of(config.data, options.split)
             folder = ensure_dataset(config.data, root, say)
             _require_fitting_data(path, trained, folder, may_differ=config.data != trained.config.data)
         metrics, errors = _score(options, trained, config, folder)
@@ -110,9 +120,9 @@ def _report(options: EvaluateOptions) -> dict[str, Any]:
 
 def _asked(options: EvaluateOptions, values: dict[str, Any]) -> RunConfig:
     """The configuration to score by: that of `--config`, or else `values`, with what `--set` replaces."""
-    source = options.config or f"the configuration of {options.path}"
-    values = load_yaml(options.config) if options.config else values
-    return validated(RunConfig, apply_overrides(values, options.overrides), source)
+    if options.config is not None:
+        return load_run_config(options.config, options.overrides)
+    return validated(RunConfig, apply_overrides(values, options.overrides), f"the configuration of {options.path}")
 
 
 def _require_same_network(path: Path, there: RunConfig, asked: RunConfig) -> None:
@@ -148,9 +158,6 @@ def _score(
 ) -> tuple[dict[str, float | None], dict[str, float]]:
     """Metrics (null where they are no finite number) and standard errors."""
     manifest = read_manifest(folder)
-    if options.split not in manifest.splits or not manifest.splits[options.split].rows:
-        there = ", ".join(name for name, info in manifest.splits.items() if info.rows)
-        raise DatasetError(f"{folder} has no {options.split} split", remedy=f"use --split with one of {there}")
     is_subset = any(override.partition("=")[0].strip() == "evaluation.max_examples" for override in options.overrides)
     plan = EvaluationPlan(
         load_split(folder, manifest, options.split),

@@ -112,5 +112,5 @@ def _sweep_file(folder: Path, section: str) -> dict[str, Any]:
 
 
 def _sweeps_text(storage: Path) -> str:
-    names = sorted(path.parent.name for path in storage.glob(f"*/{JOURNAL}"))
+    names = sorted(path.parent.name for path in storage.glob(f"*/{JOURNAL}") if is_begun(path.parent))
     return f"the sweeps there are {', '.join(names)}" if names else "start it without --resume"

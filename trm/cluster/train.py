@@ -9,17 +9,23 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from trm.cluster.folders import DEFAULT_STORAGE, is_taken, made_folder, writable_folder
 from trm.command_line import duration, say, show
-from trm.config import RunConfig, require_divisible
-from trm.config_files import apply_overrides, load_yaml, validated
-from trm.data.ensure import ensure_dataset
+from trm.config import DataConfig, RunConfig, require_divisible
+from trm.config_files import load_run_config, validated
+from trm.data.ensure import ensure_dataset, task_of
 from trm.data.manifest import Manifest, read_manifest
 from trm.data.split import load_split
 from trm.errors import CheckpointError, ConfigError, TrialError
+from trm.search.lease import FILE as LEASE
+from trm.search.lease import Lease
+from trm.search.settings import Resources
+from trm.training.checkpoint import check_files, read_meta, require_same_run
 from trm.training.gang import TorchGang
 from trm.training.reporting import Progress, Reporter, RunReport
-from trm.training.run import RunOutcome, fit
+from trm.training.run import RunOutcome, fit, run_steps
 from trm.training.run_folder import RunFolder
+from trm.training.weights import CONFIG_FILE
 
 DISPLAY_SECONDS = 10.0
 
@@ -32,7 +38,7 @@ class TrainOptions:
     overrides: tuple[str, ...]
     workers: int
     out: str | None
-    storage: str
+    storage: str | None
     resume: str | None
     gpus: float
     address: str | None
@@ -40,35 +46,69 @@ class TrainOptions:
 
 def run_training(options: TrainOptions) -> int:
     """Train to the end and print where everything lies; the exit code."""
-    config, folder = _config_and_folder(options)
-    dataset = ensure_dataset(config.data, str(Path(options.storage).absolute() / "data"), say)
-    manifest = read_manifest(dataset)
-    config = config.model_copy(update={"data": config.data.model_copy(update={"recipe": None, "overrides": {}, "folder": dataset})})
-    say(f"run folder {folder}")
-    if options.workers == 1:
-        outcome = _in_place(config, manifest, dataset, folder, is_resumed=options.resume is not None)
-    else:
-        outcome = _as_gang(config, manifest, dataset, folder, options)
+    _check_options(options)
+    source = options.config or str(Path(str(options.resume)) / CONFIG_FILE)
+    config = load_run_config(source, options.overrides)
+    require_divisible(config.training.global_batch_size, options.workers)
+    task_of(config.data, "train", "validation")
+    storage, folder = _places(options, source)
+    begun = RunFolder(folder).newest() if options.resume is not None else None
+    if begun is not None:
+        meta = read_meta(begun)
+        require_same_run(begun, meta, config, meta.shape, meta.data_hash)
+        check_files(begun, meta)
+    with made_folder(folder, is_kept=(folder / CONFIG_FILE).exists), Lease(folder):
+        dataset = ensure_dataset(config.data, str(storage / "data"), say)
+        manifest = read_manifest(dataset)
+        config = config.model_copy(update={"data": DataConfig(folder=dataset)})
+        if begun is not None:
+            _check_resumable(begun, config, manifest)
+        say(f"run folder {folder}")
+        if options.workers == 1:
+            outcome = _in_place(config, manifest, dataset, folder, is_resumed=begun is not None)
+        else:
+            outcome = _as_gang(config, manifest, dataset, folder, options)
     show(_summary(outcome, folder))
     return 0
 
 
-def _config_and_folder(options: TrainOptions) -> tuple[RunConfig, Path]:
+def _check_options(options: TrainOptions) -> None:
     if options.resume is None and options.config is None:
         raise ConfigError(
             "a run needs a configuration", remedy="give one, for instance search_spaces/recipes/sudoku_mlp.yaml, or --resume DIR"
         )
-    if options.resume is not None:
-        folder = Path(options.resume).absolute()
-        if not (folder / "config.yaml").is_file():
-            raise CheckpointError(f"{folder} holds no run: it has no config.yaml", remedy="give the folder that train.py printed")
-    source = options.config or str(Path(str(options.resume)) / "config.yaml")
-    config = validated(RunConfig, apply_overrides(load_yaml(source), list(options.overrides)), source)
-    if options.resume is None:
-        folder = Path(options.out).absolute() if options.out else _free_folder(Path(options.storage).absolute(), source)
-        if folder.exists() and any(folder.iterdir()):
-            raise ConfigError(f"{folder} is taken", remedy=f"go on with it by --resume {folder}, or give another --out")
-    return config, folder
+    if options.resume is not None and options.out is not None:
+        raise ConfigError(
+            f"a run goes on in its own folder, got --resume {options.resume} and --out {options.out}", remedy="drop one"
+        )
+    validated(Resources, {"workers": options.workers, "gpus": options.gpus}, "command line")
+    if options.workers == 1 and options.gpus:
+        raise ConfigError(f"--gpus is for a gang, got {options.gpus:g} and one worker", remedy="drop it, or raise --workers")
+    if options.resume is not None and not (Path(options.resume) / CONFIG_FILE).is_file():
+        raise CheckpointError(
+            f"{options.resume!r} is no run: it holds no {CONFIG_FILE}", remedy="give the folder that train.py printed"
+        )
+
+
+def _places(options: TrainOptions, source: str) -> tuple[Path, Path]:
+    """The storage, where data sets lie, and the run's folder."""
+    if options.resume is not None or options.out is not None:
+        folder = writable_folder(options.resume or options.out, "--resume" if options.resume is not None else "--out")
+        storage = writable_folder(options.storage or str(Path(DEFAULT_STORAGE).absolute()), "--storage")
+    else:
+        storage = writable_folder(options.storage, "--storage", default=DEFAULT_STORAGE)
+        folder = _free_folder(storage, source)
+    if options.resume is None and is_taken(folder, (LEASE,)):
+        raise ConfigError(f"{folder} is taken", remedy=f"go on with it by --resume {folder}, or give another --out")
+    return storage, folder
+
+
+def _check_resumable(checkpoint: Path, config: RunConfig, manifest: Manifest) -> None:
+    """CheckpointError when the checkpoint is of other data, or beyond the run's end."""
+    meta = read_meta(checkpoint)
+    require_same_run(checkpoint, meta, config, manifest.shape, manifest.content_hash)
+    if (steps := run_steps(config, manifest)) < meta.step:
+        raise CheckpointError(f"the run has {steps} steps and is at step {meta.step} already", remedy="give it more steps")
 
 
 def _free_folder(storage: Path, source: str) -> Path:
@@ -95,7 +135,6 @@ def _as_gang(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, 
     from trm.cluster.gang import run_gang
 
     demand = Demand(options.workers, 1.0, options.gpus)
-    require_divisible(config.training.global_batch_size, options.workers)
     with connected(needs_dashboard=True, address=options.address):
         concurrent_trials(living_nodes(), demand, 1)
         feed = read_feed(dataset, ("train", "validation"))

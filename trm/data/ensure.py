@@ -64,7 +64,9 @@ def task_of(data: DataConfig, *needed: SplitName) -> Task:
         task, splits = manifest.task, [name for name, info in manifest.splits.items() if info.rows]
     for name in needed:
         if name not in splits:
-            raise DatasetError(f"{name} puzzles are needed, and {source} has only {', '.join(splits)}", remedy="use other data")
+            raise DatasetError(
+                f"{name} puzzles are needed, and {source} has only {', '.join(splits)}", remedy="use other data or another split"
+            )
     return task
 
 

@@ -110,7 +110,7 @@ def read_holder(folder: str | Path) -> Holder | None:
         return Holder(**json.loads(path.read_text()))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise SweepError(f"{path} is not a lease: {error}", remedy="delete it if no driver runs on this folder") from error
 
 

@@ -136,21 +136,31 @@ def read_meta(folder: str | Path) -> CheckpointMeta:
         raise CheckpointError(f"{path}: {where}: {first['msg']}", remedy="read it with the release that wrote it") from None
 
 
+def check_files(folder: str | Path, meta: CheckpointMeta) -> None:
+    """CheckpointError that names the first file whose size or SHA-256 is not what `meta` says."""
+    for name, info in meta.files.items():
+        path = Path(folder) / name
+        try:
+            size = path.stat().st_size
+            if size != info.bytes:
+                raise _torn(path, f"must have {info.bytes} bytes, but has {size}")
+            if _sha256(path) != info.sha256:
+                raise _torn(path, f"does not have its SHA-256 {info.sha256[:16]}...")
+        except FileNotFoundError:
+            raise _torn(path, "is missing") from None
+        except OSError as error:
+            raise _torn(path, f"cannot be read ({error})") from None
+
+
 def read_tensors(folder: str | Path, meta: CheckpointMeta, name: str, device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """The tensors of one file of a checkpoint, after its size and SHA-256 were compared with `meta`."""
     path = Path(folder) / name
     info = meta.files.get(name)
     if info is None:
         raise CheckpointError(f"{folder} has no {name}", remedy="give a checkpoint of a run that has one")
+    check_files(folder, meta.model_copy(update={"files": {name: info}}))
     try:
-        size = path.stat().st_size
-        if size != info.bytes:
-            raise _torn(path, f"must have {info.bytes} bytes, but has {size}")
-        if _sha256(path) != info.sha256:
-            raise _torn(path, f"does not have its SHA-256 {info.sha256[:16]}...")
         tensors: dict[str, Tensor] = safetensors.torch.load_file(path, device=str(device))
-    except FileNotFoundError:
-        raise _torn(path, "is missing") from None
     except (OSError, SafetensorError) as error:
         raise _torn(path, f"cannot be read ({error})") from None
     return tensors

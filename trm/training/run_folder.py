@@ -40,7 +40,8 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """All checkpoints, the newest last."""
-        return sorted((self.path / "checkpoints").glob("step-*"), key=step_of)
+        found = (self.path / "checkpoints").glob("step-*")
+        return sorted((path for path in found if path.name.removeprefix("step-").isdecimal()), key=step_of)
 
     def newest(self) -> Path:
         """The checkpoint to continue from; CheckpointError when there is none."""
@@ -67,11 +68,16 @@ class RunFolder:
         dump_yaml(self.path / CONFIG_FILE, config.model_dump(mode="json"))
 
     def rows(self) -> list[dict[str, Any]]:
-        """The evaluations so far; a last line that was cut off is none."""
+        """The evaluations so far; a last line that was cut off is none. CheckpointError when another line is no evaluation."""
         if not self._metrics.exists():
             return []
         whole = self._metrics.read_bytes().split(b"\n")[:-1]
-        return [json.loads(line) for line in whole]
+        try:
+            return [asdict(RunReport(**json.loads(line))) for line in whole]
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"{self._metrics} must hold a line an evaluation: {error}", remedy="restore it from a copy"
+            ) from error
 
     def append(self, report: RunReport) -> None:
         """Adds an evaluation, durably."""
