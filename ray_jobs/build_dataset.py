@@ -16,7 +16,7 @@ def main() -> int:
     from trm.data.recipes import dataset_folder, load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    folder = arguments.out or dataset_folder(recipe, "runs/data")
+    folder = dataset_folder(recipe, "runs/data") if arguments.out is None else arguments.out
     with shown(recipe.name, say) as report:
         manifest, is_new = build_into(recipe, folder, report)
     show(f"{manifest.name} ({manifest.task}), {'built' if is_new else 'there already, verified'}")

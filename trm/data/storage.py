@@ -49,7 +49,8 @@ def find(folder: str, pattern: str, *, what: str, remedy: str) -> list[str]:
     """Paths or URLs of the files in `folder` whose names match, in order; DatasetError when its file system cannot be asked."""
 
     def found(files: Any, where: str) -> list[str]:
-        return sorted(str(files.unstrip_protocol(path)) for path in files.glob(f"{where.rstrip('/')}/{pattern}"))
+        paths = files.glob(f"{where.rstrip('/')}/{pattern}")
+        return sorted(str(path) if is_local(folder) else str(files.unstrip_protocol(path)) for path in paths)
 
     return _reached(folder, found, what=what, remedy=remedy)
 

@@ -65,7 +65,7 @@ def canvas(grids: list[np.ndarray]) -> UInt8[np.ndarray, "grids 900"]:
         cell[:height, :width] = grid + FIRST_COLOUR
         cell[height : height + 1, :width] = END
         cell[:height, width : width + 1] = END
-    return cells.reshape(len(grids), -1)
+    return cells.reshape(len(grids), CANVAS * CANVAS)
 
 
 def sizes(cells: Integer[np.ndarray, "batch 900"]) -> tuple[Int64[np.ndarray, "batch"], Int64[np.ndarray, "batch"]]:

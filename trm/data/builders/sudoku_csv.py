@@ -35,7 +35,7 @@ def import_splits(recipe: SudokuRecipe, folder: str, report: Report) -> dict[Spl
     if recipe.train is not None and len(train["rating"]) < recipe.train:
         raise DatasetError(
             f"train.csv must hold {wanted} puzzles for train and validation: {folder} has "
-            f"{len(train['rating']) + recipe.validation} that fit",
+            f"{len(train['rating']) + len(validation['rating'])} that fit",
             remedy="lower train, validation or min_difficulty",
         )
     train = {name: column[: recipe.train] for name, column in train.items()}
