@@ -1,11 +1,12 @@
 """Small sweeps for the tests of the cluster room: run as a user runs them, in processes of their own."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from trm.search.events import Event
@@ -39,10 +40,11 @@ def write_space(folder: Path) -> Path:
     return path
 
 
-def start_sweep(space: Path, storage: Path, *more: str) -> subprocess.Popen[str]:
-    """Start `ray_jobs/sweep.py` in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "ray_jobs/sweep.py", str(space), "--storage", str(storage), *more],
+@contextlib.contextmanager
+def started(job: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A job that runs, in a process group of its own that does not outlive the test."""
+    process = subprocess.Popen(
+        [sys.executable, f"ray_jobs/{job}.py", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -50,18 +52,19 @@ def start_sweep(space: Path, storage: Path, *more: str) -> subprocess.Popen[str]
         start_new_session=True,
         env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
     )
+    with process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
-def run_sweep(space: Path, storage: Path, *more: str, timeout: float = 240) -> tuple[int, str]:
-    """Run it to its end: exit code and output."""
-    process = start_sweep(space, storage, *more)
-    try:
+def run_job(job: str, *arguments: str, timeout: float = 240) -> tuple[int, str]:
+    """Run a job to its end: exit code and output."""
+    with started(job, *arguments) as process:
         output, _ = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        raise AssertionError(f"the sweep hangs: {output}") from None
-    return process.returncode, output
+        return process.returncode, output
 
 
 def events_of(folder: Path) -> list[Event]:

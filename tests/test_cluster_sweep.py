@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from cluster_cases import events_of, run_sweep, start_sweep, wait_until, write_space
+from cluster_cases import events_of, run_job, started, wait_until, write_space
 
 from trm.config import RunConfig
 from trm.config_files import load_yaml, validated
@@ -31,7 +31,7 @@ def space(storage: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(space: Path, storage: Path) -> tuple[Path, str]:
-    code, output = run_sweep(space, storage, "--name", "whole", "--set", "tracking.enabled=true")
+    code, output = run_job("sweep", str(space), "--storage", str(storage), "--name", "whole", "--set", "tracking.enabled=true")
     assert code == 0, output
     return storage / "whole", output
 
@@ -98,11 +98,12 @@ def test_mlflow_has_a_run_a_trial_below_one_of_the_sweep(whole: tuple[Path, str]
 
 def test_a_taken_name_is_refused_and_a_sweep_that_ended_goes_on_with_more_trials(whole: tuple[Path, str], space: Path) -> None:
     folder, _ = whole
-    code, output = run_sweep(space, folder.parent, "--name", "whole")
+    options = (str(space), "--storage", str(folder.parent), "--name", "whole")
+    code, output = run_job("sweep", *options)
     assert code == 2
     assert "--resume" in output
     before = completed(folder)
-    code, output = run_sweep(space, folder.parent, "--name", "whole", "--resume", "--trials", "5", "--set", "keep.best=1")
+    code, output = run_job("sweep", *options, "--resume", "--trials", "5", "--set", "keep.best=1")
     assert code == 0, output
     after = completed(folder)
     assert after[: len(before)] == before
@@ -113,19 +114,19 @@ def test_a_taken_name_is_refused_and_a_sweep_that_ended_goes_on_with_more_trials
 
 def test_a_killed_driver_and_a_killed_worker_lose_nothing(space: Path, storage: Path) -> None:
     folder = storage / "killed"
-    options = ("--name", "killed", "--trials", "5", "--set", "budget.train_flops=6e10")
-    first = start_sweep(space, storage, *options)
-    wait_until(lambda: len(completed(folder)) >= 2, first)
-    os.kill(first.pid, signal.SIGKILL)
-    first.communicate()
+    options = (str(space), "--storage", str(storage), "--name", "killed", "--trials", "5", "--set", "budget.train_flops=6e10")
+    with started("sweep", *options) as first:
+        wait_until(lambda: len(completed(folder)) >= 2, first)
+        os.kill(first.pid, signal.SIGKILL)
+        first.communicate()
     kept = completed(folder)
 
-    second = start_sweep(space, storage, *options, "--resume")
-    wait_until(lambda: sum(isinstance(event, DriverStarted) for event in events_of(folder)) == 2, second)
-    wait_until(lambda: busy_process(folder) is not None, second)
-    os.kill(int(str(busy_process(folder))), signal.SIGKILL)
-    output, _ = second.communicate(timeout=240)
-    assert second.returncode == 0, output
+    with started("sweep", *options, "--resume") as second:
+        wait_until(lambda: sum(isinstance(event, DriverStarted) for event in events_of(folder)) == 2, second)
+        wait_until(lambda: busy_process(folder) is not None, second)
+        os.kill(int(str(busy_process(folder))), signal.SIGKILL)
+        output, _ = second.communicate(timeout=240)
+        assert second.returncode == 0, output
     assert completed(folder)[: len(kept)] == kept
     assert_is_whole(folder, trials=5)
     lost = [event for event in events_of(folder) if isinstance(event, LegEnded) and event.status == "lost"]
@@ -151,12 +152,13 @@ def busy_process(folder: Path) -> int | None:
 
 def test_an_interrupted_sweep_says_how_to_go_on(space: Path, storage: Path) -> None:
     folder = storage / "interrupted"
-    process = start_sweep(space, storage, "--name", "interrupted", "--set", "budget.train_flops=4e12")
-    wait_until(lambda: any(isinstance(event, LegStarted) for event in events_of(folder)), process)
-    time.sleep(1.5)
-    os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
+    options = (str(space), "--storage", str(storage), "--name", "interrupted", "--set", "budget.train_flops=4e12")
+    with started("sweep", *options) as process:
+        wait_until(lambda: any(isinstance(event, LegStarted) for event in events_of(folder)), process)
+        time.sleep(1.5)
+        os.kill(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 130, output
     assert "--resume" in output
     assert not completed(folder)
     saved = list((folder / "trials").glob("*/step-*/meta.json"))
@@ -166,6 +168,6 @@ def test_an_interrupted_sweep_says_how_to_go_on(space: Path, storage: Path) -> N
 def test_gangs_free_what_they_held(space: Path, storage: Path) -> None:
     """On two CPUs the second gang of two can start only where the first left nothing behind."""
     options = ("--set", "resources.workers=2", "--set", "scheduler=none", "--trials", "2", "--set", "budget.train_flops=2e9")
-    code, output = run_sweep(space, storage, "--name", "gangs", *options)
+    code, output = run_job("sweep", str(space), "--storage", str(storage), "--name", "gangs", *options)
     assert code == 0, output
     assert_is_whole(storage / "gangs", trials=2)

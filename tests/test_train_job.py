@@ -3,13 +3,10 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from cluster_cases import ROOT
+from cluster_cases import run_job, started, wait_until
 
 CONFIG = """
 data: {recipe: datasets/sudoku4x4.yaml}
@@ -20,19 +17,9 @@ evaluation: {max_examples: 32}
 """
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "ray_jobs/train.py", *arguments, "--storage", str(folder / "runs")],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, output
+def train(folder: Path, *arguments: str) -> str:
+    code, output = run_job("train", *arguments, "--storage", str(folder / "runs"))
+    assert code == 0, output
     return output
 
 
@@ -51,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(folder: Path) -> Path:
-    output = finish(start(folder, str(folder / "tiny.yaml"), "--out", str(folder / "whole")))
+    output = train(folder, str(folder / "tiny.yaml"), "--out", str(folder / "whole"))
     assert "evaluate.py" in output
     return folder / "whole"
 
@@ -63,18 +50,15 @@ def test_a_run_ends_with_weights_and_a_line_an_evaluation(whole: Path) -> None:
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(folder: Path, whole: Path) -> None:
     stopped = folder / "stopped"
-    process = start(folder, str(folder / "tiny.yaml"), "--out", str(stopped), "--set", "training.steps=100000")
-    deadline = time.monotonic() + 100
-    while not (stopped / "metrics.jsonl").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
+    options = (str(folder / "tiny.yaml"), "--out", str(stopped), "--storage", str(folder / "runs"))
+    with started("train", *options, "--set", "training.steps=100000") as process:
+        wait_until((stopped / "metrics.jsonl").exists, process)
+        os.kill(process.pid, signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 130, output
     step = max(int(path.name.removeprefix("step-")) for path in (stopped / "checkpoints").glob("step-*"))
     end = max(40, -(-step // 20) * 20 + 20)
-    finish(start(folder, "--resume", str(stopped), "--set", f"training.steps={end}"))
+    train(folder, "--resume", str(stopped), "--set", f"training.steps={end}")
     assert rows(stopped)[:2] == rows(whole)
     assert rows(stopped)[-1]["step"] == end
 
@@ -82,7 +66,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(folder: Path, whole: Pat
 @pytest.mark.ray
 def test_a_gang_of_two_follows_the_run_in_place(folder: Path, whole: Path) -> None:
     gang = folder / "gang"
-    finish(start(folder, str(folder / "tiny.yaml"), "--out", str(gang), "--workers", "2"))
+    train(folder, str(folder / "tiny.yaml"), "--out", str(gang), "--workers", "2")
     for alone, together in zip(rows(whole), rows(gang), strict=True):
         assert together["step"] == alone["step"]
         assert together["validation"] == pytest.approx(alone["validation"], rel=2e-2, abs=2e-2)
