@@ -9,9 +9,7 @@ def main() -> int:
     parser = job_parser(__doc__)
     parser.add_argument("config", nargs="?", help="run configuration, for instance search_spaces/recipes/sudoku_mlp.yaml")
     parser.add_argument("--workers", type=int, default=1, help="workers that share the batch; more than 1 is a Ray Train gang")
-    parser.add_argument(
-        "--gpus", type=float, default=0.0, help="GPUs a worker of a gang (default: 0)"
-    )
+    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs a worker of a gang (default: 0)")
     parser.add_argument("--out", help="folder of the run (default: a new one below --storage)")
     parser.add_argument("--storage", help="folder of runs and data sets (default: runs; required in a Ray job without --out)")
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in DIR; without a configuration, with its own")

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trm.cluster.folders import is_ray_job
@@ -21,6 +23,9 @@ LEG_MEMORY_BYTES = 64 * 2**20
 """Asked for by a Tune trial that only waits for its gang: Tune refuses an empty request, and a CPU would starve the gang."""
 
 PROBE_TRIES, PROBE_SECONDS = 10, 0.5
+
+ANSWER_SECONDS = 5.0
+"""So long may a cluster take to answer."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,42 @@ class Demand:
         return each if self.workers == 1 else f"{self.workers} workers with {each} each"
 
 
+def ray_address(given: str | None) -> str:
+    """Where Ray is: as given, RAY_ADDRESS, the cluster of this job, or `local` for an embedded one.
+
+    ResourceError when it is no address of a cluster, or nobody answers there: Ray itself would try for minutes.
+    """
+    address = given or os.environ.get("RAY_ADDRESS") or ("auto" if is_ray_job() else "local")
+    if address in ("auto", "local"):
+        return address
+    host, _, port = address.rpartition(":")
+    if "/" in address or not host or not port.isdecimal():
+        raise ResourceError(
+            f"the address of a Ray cluster is HOST:PORT, auto or local, got {address!r}",
+            remedy="give what `ray start --head` printed, in --address or RAY_ADDRESS",
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+    return address
+
+
+def _no_cluster(address: str, error: Exception) -> ResourceError:
+    return ResourceError(
+        f"a Ray cluster must answer at {address}: {' '.join(str(error).split())[:300]}",
+        remedy="start one with `ray start --head`, or unset RAY_ADDRESS to use an embedded one",
+    )
+
+
 @contextlib.contextmanager
-def connected(*, needs_dashboard: bool, address: str | None = None) -> Iterator[None]:
-    """Hold a connection to Ray: the given address, a job's or RAY_ADDRESS's cluster, or an embedded one of this process.
+def connected(*, needs_dashboard: bool, address: str) -> Iterator[None]:
+    """Hold a connection to Ray: the cluster at `address`, or with `local` an embedded one of this process.
 
     Relative paths mean something else afterwards in a Ray job, so make them absolute before.
 
     Train's clean-up asks the state API, which lives in the dashboard: without it a gang never frees its placement group.
     """
-    address = address or os.environ.get("RAY_ADDRESS") or ("auto" if is_ray_job() else "local")
     # The driver shows what matters; Ray's own log lines go to its session folder.
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address, "configure_logging": False, "log_to_driver": False}
@@ -66,11 +98,8 @@ def connected(*, needs_dashboard: bool, address: str | None = None) -> Iterator[
             options["_temp_dir"] = "/tmp/ray"
     try:
         ray.init(**options)
-    except ConnectionError as error:
-        raise ResourceError(
-            f"a Ray cluster must answer at {address}: {str(error).splitlines()[0]}",
-            remedy="start one with `ray start --head`, or unset RAY_ADDRESS to use an embedded one",
-        ) from error
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise _no_cluster(address, error) from error
     if is_ray_job():
         # The job's folder is no safe place: a second node on the same machine unpacks it anew under our feet.
         os.chdir(os.sep)
@@ -129,7 +158,10 @@ def check_storage_is_shared(folder: Path, nodes: list[Node]) -> None:
         (probe / "driver").write_text(token)
         tasks = [(node, _on_node(node).remote(str(probe), node.node_id, token)) for node in nodes]
         for node, task in tasks:
-            problem = ray.get(task, timeout=120) or _unanswered(probe / node.node_id, token)
+            try:
+                problem = ray.get(task, timeout=120) or _unanswered(probe / node.node_id, token)
+            except RayError as error:
+                problem = f"it did not answer: {type(error).__name__}"
             if problem:
                 raise ResourceError(
                     f"every node must see the sweep folder {folder}: node {node.address} does not ({problem})",

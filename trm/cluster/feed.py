@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import pyarrow as pa
 import ray
+from ray.exceptions import RayError
 
 from trm.data import shards
 from trm.data.manifest import Manifest, SplitName, read_manifest
@@ -42,7 +43,13 @@ def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
     """Read these splits through Ray Data into the object store. Raises DatasetError when rows are missing."""
     manifest = read_manifest(folder)
     paths = {path: name for name in splits for path in shards.shard_paths(folder, manifest, name)}
-    tables = _read_tables(paths)
+    try:
+        tables = _read_tables(paths)
+    except (RayError, OSError) as error:
+        raise DatasetError(
+            f"every node must be able to read the data set: {folder} ({' '.join(str(error).split())[-200:]})",
+            remedy="keep it on a file system that all nodes mount, or behind a URL",
+        ) from error
     identifiers = shards.read_identifiers(folder, manifest)
     columns: dict[str, dict[str, ray.ObjectRef]] = {}
     for name in splits:

@@ -23,6 +23,7 @@ from trm.cluster.connection import (
     concurrent_trials,
     connected,
     living_nodes,
+    ray_address,
 )
 from trm.cluster.driver import Placement, SweepDriver
 from trm.cluster.feed import DataFeed, read_feed
@@ -76,6 +77,7 @@ def run_sweep(options: SweepOptions) -> int:
     config = check_space(space).config
     check_objective(space, config, task_of(space.data, "train", "validation", "test"))
     storage = writable_folder(options.storage, "--storage", default=DEFAULT_STORAGE)
+    address = ray_address(options.address)
     uri = tracking_uri(space.tracking.uri, storage) if space.tracking.enabled else None
     folder = sweep_folder(storage, space, options.name, is_resume=options.is_resume)
     with claimed_folder(folder, space, is_resume=options.is_resume) as lease:
@@ -90,7 +92,7 @@ def run_sweep(options: SweepOptions) -> int:
             f"rungs at {', '.join(f'{flops:.3g}' for flops in found.rung_flops)} FLOP"
         )
         sweep = _Sweep(space, options.space, options.overrides, folder, storage, manifest, dataset, lease, uri)
-        with connected(needs_dashboard=space.resources.workers > 1, address=options.address):
+        with connected(needs_dashboard=space.resources.workers > 1, address=address):
             sweep.run(cost_of)
     return EXIT_DONE
 

@@ -57,6 +57,11 @@ def run_training(options: TrainOptions) -> int:
         meta = read_meta(begun)
         require_same_run(begun, meta, config, meta.shape, meta.data_hash)
         check_files(begun, meta)
+    address = "local"
+    if options.workers > 1:
+        from trm.cluster.connection import ray_address  # brings Ray
+
+        address = ray_address(options.address)
     with made_folder(folder, is_kept=(folder / CONFIG_FILE).exists), Lease(folder):
         dataset = ensure_dataset(config.data, str(storage / "data"), say)
         manifest = read_manifest(dataset)
@@ -67,7 +72,7 @@ def run_training(options: TrainOptions) -> int:
         if options.workers == 1:
             outcome = _in_place(config, manifest, dataset, folder, is_resumed=begun is not None)
         else:
-            outcome = _as_gang(config, manifest, dataset, folder, options)
+            outcome = _as_gang(config, manifest, dataset, folder, options, address)
     show(_summary(outcome, folder))
     return 0
 
@@ -129,13 +134,13 @@ def _in_place(config: RunConfig, manifest: Manifest, dataset: str, folder: Path,
         return fit(config, splits, manifest, folder=folder, is_resumed=is_resumed, reporter=reporter, device=device)
 
 
-def _as_gang(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, options: TrainOptions) -> RunOutcome:
+def _as_gang(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, options: TrainOptions, address: str) -> RunOutcome:
     from trm.cluster.connection import Demand, concurrent_trials, connected, living_nodes
     from trm.cluster.feed import read_feed
     from trm.cluster.gang import run_gang
 
     demand = Demand(options.workers, 1.0, options.gpus)
-    with connected(needs_dashboard=True, address=options.address):
+    with connected(needs_dashboard=True, address=address):
         concurrent_trials(living_nodes(), demand, 1)
         feed = read_feed(dataset, ("train", "validation"))
         worker_config: dict[str, Any] = {
