@@ -114,7 +114,7 @@ def test_a_taken_name_is_refused_and_a_sweep_that_ended_goes_on_with_more_trials
 
 def test_a_killed_driver_and_a_killed_worker_lose_nothing(space: Path, storage: Path) -> None:
     folder = storage / "killed"
-    options = (str(space), "--storage", str(storage), "--name", "killed", "--trials", "5", "--set", "budget.train_flops=6e10")
+    options = (str(space), "--storage", str(storage), "--name", "killed", "--trials", "6", "--set", "budget.train_flops=6e10")
     with started("sweep", *options) as first:
         wait_until(lambda: len(completed(folder)) >= 2, first)
         os.kill(first.pid, signal.SIGKILL)
@@ -128,7 +128,7 @@ def test_a_killed_driver_and_a_killed_worker_lose_nothing(space: Path, storage: 
         output, _ = second.communicate(timeout=240)
         assert second.returncode == 0, output
     assert completed(folder)[: len(kept)] == kept
-    assert_is_whole(folder, trials=5)
+    assert_is_whole(folder, trials=6)
     lost = [event for event in events_of(folder) if isinstance(event, LegEnded) and event.status == "lost"]
     assert len(lost) == 1
 
@@ -140,14 +140,17 @@ def since_driver(folder: Path) -> list[object]:
 
 
 def busy_process(folder: Path) -> int | None:
-    """A process of the newest driver that ended a leg and has another one by now: the last leg started after it."""
+    """A living process that ended a leg of the newest driver, while another leg has started since.
+
+    Not every leg's process lives: what a worker of the killed driver still finished is answered from its checkpoint.
+    """
     events = since_driver(folder)
-    ends = [index for index, event in enumerate(events) if isinstance(event, LegEnded)]
-    if not ends or not any(isinstance(event, LegStarted) for event in events[ends[-1] :]):
-        return None
-    last = events[ends[-1]]
-    assert isinstance(last, LegEnded)
-    return int(str(last.process).rpartition(":")[2])
+    for index, event in enumerate(events):
+        if isinstance(event, LegEnded) and any(isinstance(later, LegStarted) for later in events[index:]):
+            pid = int(str(event.process).rpartition(":")[2])
+            if Path(f"/proc/{pid}").exists():
+                return pid
+    return None
 
 
 def test_an_interrupted_sweep_says_how_to_go_on(space: Path, storage: Path) -> None:
