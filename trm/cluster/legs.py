@@ -160,10 +160,12 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any = None) 
     """Train, score and save one leg here; whatever goes wrong becomes a status, and the process stays usable."""
     import torch
 
+    from trm.models.devices import keep_freed_memory
     from trm.training.gang import SOLO
 
     started = time.time()
     torch.set_num_threads(task.threads)
+    keep_freed_memory()
     gang = gang or SOLO
     where = f"{os.uname().nodename}:{os.getpid()}"
     try:

@@ -17,6 +17,7 @@ from trm.data.ensure import ensure_dataset, task_of
 from trm.data.manifest import Manifest, read_manifest
 from trm.data.split import load_split
 from trm.errors import CheckpointError, ConfigError, TrialError
+from trm.models.devices import keep_freed_memory
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
 from trm.search.settings import Resources
@@ -127,6 +128,7 @@ def _free_folder(storage: Path, source: str) -> Path:
 def _in_place(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, *, is_resumed: bool) -> RunOutcome:
     import torch
 
+    keep_freed_memory()
     splits = {name: load_split(dataset, manifest, name) for name in ("train", "validation")}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     reporter = ConsoleReporter()
