@@ -1,12 +1,12 @@
 """How many rows a second does the batch plan make on one core? Rows: data set, augmentation, rows/s, spread, device, commit."""
 
 import argparse
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+
+from rows import commit, device
 
 from trm.config import DataConfig
 from trm.data.ensure import ensure_dataset
@@ -22,22 +22,6 @@ SETS = {
     "sudoku9x9": {"train": 1000, "validation": 10, "test": 10},
     "maze_small": {"augment": True},
 }
-
-
-def device() -> str:
-    """The processor's name."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def commit() -> str:
-    """The commit that is measured, with a + when the tree is changed."""
-    run = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False)
-    return run.stdout.strip() or "unknown"
 
 
 def measure(split: Split, manifest: Manifest, seconds: float) -> tuple[list[float], float]:
