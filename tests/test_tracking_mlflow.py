@@ -253,9 +253,12 @@ def test_the_store_is_the_configured_one_or_the_environments_or_beside_the_sweep
     assert tracking_uri(None, "/runs", {"MLFLOW_TRACKING_URI": "http://h:1"}) == "http://h:1"
     assert tracking_uri("http://h:2", "/runs", {"MLFLOW_TRACKING_URI": "http://h:1"}) == "http://h:2"
     assert tracking_uri("sqlite:///x.db", "/runs", {}) == f"sqlite:///{Path.cwd() / 'x.db'}"
-    for refused in ("./mlruns", "/abs/mlruns", "file:///abs/mlruns"):
-        with pytest.raises(ConfigError, match="must be a database or a server"):
+    assert tracking_uri(None, "/100%20", {}) == "sqlite:////100%2520/mlflow.db"
+    for refused in ("./mlruns", "/abs/mlruns", "file:///abs/mlruns", "ftp://h"):
+        with pytest.raises(ConfigError, match=r"tracking.uri must be a database or a server"):
             tracking_uri(refused, "/runs", {})
+    with pytest.raises(ConfigError, match=r"MLFLOW_TRACKING_URI must be .*; did you mean postgresql://"):
+        tracking_uri(None, "/runs", {"MLFLOW_TRACKING_URI": "postgres://h"})
 
 
 def test_the_command_shows_the_store_without_its_secrets() -> None:

@@ -21,14 +21,18 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
+from trm.config_messages import nearest
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError, SweepError
 from trm.outbox import LAST_TRY_SECONDS, Outbox, OutboxState, Say, cause_of, redacted
 from trm.run_updates import SWEEP, RunUpdate
 from trm.search.events import SweepStarted
 
+STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc")
+"""Kinds of store that MLflow has, plugins apart."""
 POLL_SECONDS = 0.5
 ORPHAN_SECONDS = 20.0
 """How long the writer goes on sending after its driver died."""
@@ -65,22 +69,31 @@ class Target:
 def tracking_uri(configured: str | None, storage: str | Path, environment: Mapping[str, str] = os.environ) -> str:
     """The store to write to: as configured, or MLFLOW_TRACKING_URI, or `<storage>/mlflow.db`.
 
-    Raises ConfigError for what MLflow does not take any more: a folder or a `file:` address.
+    Raises ConfigError for what MLflow does not take (any more): a folder, a `file:` address, an unknown kind of store.
     """
-    uri = configured or environment.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(storage).absolute() / 'mlflow.db'}"
-    scheme, separator, rest = uri.partition("://")
-    if not separator and uri != "databricks":
+    given = configured or environment.get("MLFLOW_TRACKING_URI")
+    if not given:
+        return f"sqlite:///{_in_address(Path(storage).absolute())}/mlflow.db"
+    scheme, separator, rest = given.partition("://")
+    kind = scheme.partition("+")[0]
+    if given != "databricks" and not (separator and kind in {*STORES, *_plugins()}):
+        near = nearest(kind, STORES) if separator else None
         raise ConfigError(
-            f"tracking.uri must be a database or a server, got {redacted(uri)!r}, a folder, which MLflow refuses since 3.13",
-            remedy="write sqlite:////absolute/path/mlflow.db or http://host:port, or leave it out",
+            f"{'tracking.uri' if configured else 'MLFLOW_TRACKING_URI'} must be a database or a server, got {redacted(given)!r}",
+            remedy=f"did you mean {near}://?" if near else "write sqlite:////absolute/path/mlflow.db or http://host:port",
         )
-    if scheme == "file":
-        raise ConfigError(
-            f"tracking.uri must be a database or a server, got {redacted(uri)!r}", remedy="write sqlite:////absolute/path/mlflow.db"
-        )
-    if scheme == "sqlite" and rest.startswith("/") and not rest.startswith("//"):
-        return f"sqlite:///{Path(rest[1:]).absolute()}"
-    return uri
+    if kind == "sqlite" and rest.startswith("/") and not rest.startswith("//"):
+        return f"sqlite:///{_in_address(Path.cwd()) / rest[1:]}"
+    return given
+
+
+def _plugins() -> set[str]:
+    return {plugin.name for plugin in entry_points(group="mlflow.tracking_store")}
+
+
+def _in_address(path: Path) -> Path:
+    """The path as it stands in a database's address, where % begins a code."""
+    return Path(str(path).replace("%", "%25"))
 
 
 def program(name: str) -> str:

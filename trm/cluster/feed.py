@@ -45,7 +45,7 @@ def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
     paths = {path: name for name in splits for path in shards.shard_paths(folder, manifest, name)}
     try:
         tables = _read_tables(paths)
-    except (RayError, OSError) as error:
+    except (RayError, OSError, ValueError) as error:
         raise DatasetError(
             f"every node must be able to read the data set: {folder} ({' '.join(str(error).split())[-200:]})",
             remedy="keep it on a file system that all nodes mount, or behind a URL",

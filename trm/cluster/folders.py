@@ -28,9 +28,10 @@ def writable_folder(given: str | None, option: str, *, default: str | None = Non
             remedy=f"add {option} FOLDER, on a file system that every node mounts",
         )
     path = Path(given if given is not None else str(default)).expanduser()
-    if given == "" or "://" in str(given):
+    if given == "" or "://" in str(given) or "?" in str(path.absolute()):
         raise SweepError(
-            f"{option} must be a folder of a POSIX file system, got {given!r}", remedy="give a local or shared folder, without ://"
+            f"{option} must be a folder of a POSIX file system, got {given!r}",
+            remedy="give a local or shared folder, without :// and ? (Ray Data takes that for a URL's)",
         )
     if is_ray_job() and not path.is_absolute():
         raise SweepError(

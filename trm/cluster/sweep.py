@@ -256,7 +256,7 @@ class _Sweep:
         )
 
     def _commands(self) -> list[tuple[str, str]]:
-        python, where = program("python"), _shown(self.folder)
+        python, where = program("python"), shlex.quote(_shown(self.folder))
         commands = [] if self.uri is None else [("see every trial in MLflow", mlflow_command(self.uri))]
         if (self.folder / "best").is_dir():
             commands += [

@@ -1,6 +1,7 @@
 """One whole run from a configuration file: in this process, or as a gang of Ray Train workers."""
 
 import contextlib
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -105,7 +106,10 @@ def _places(options: TrainOptions, source: str) -> tuple[Path, Path]:
         storage = writable_folder(options.storage, "--storage", default=DEFAULT_STORAGE)
         folder = _free_folder(storage, source)
     if options.resume is None and is_taken(folder, (LEASE,)):
-        raise ConfigError(f"{folder} is taken", remedy=f"go on with it by --resume {folder}, or give another --out")
+        command = f"--resume {shlex.quote(str(folder))}"
+        raise ConfigError(f"{folder} is taken", remedy=f"go on with it by {command}, or give another --out")
+            f"{folder} is taken", remedy=f"go on with it by --resume {shlex.quote(str(folder))}, or give another --out"
+        )
     return storage, folder
 
 
@@ -153,7 +157,7 @@ def _as_gang(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, 
         }
         failure = run_gang(_gang_worker, worker_config, demand, str(folder / "train"))
     if failure is not None:
-        raise TrialError(f"{failure}; what is in {folder} can go on with --resume {folder}")
+        raise TrialError(f"{failure}; what is in {folder} can go on with --resume {shlex.quote(str(folder))}")
     return _read_outcome(folder)
 
 
@@ -232,6 +236,6 @@ def _summary(outcome: RunOutcome, folder: Path) -> str:
             f"best validation exact accuracy {best.validation['exact_accuracy']:.2%} at step {best.step}",
             f"weights     {folder}/best/model.safetensors",
             f"checkpoint  {outcome.checkpoint}",
-            f"next        python ray_jobs/evaluate.py {folder} --split test",
+            f"next        python ray_jobs/evaluate.py {shlex.quote(str(folder))} --split test",
         ]
     )

@@ -77,6 +77,8 @@ def ensure_dataset(data: DataConfig, root: str, say: Callable[[str], None]) -> s
     """
     if data.folder is not None:
         folder = storage.absolute(data.folder)
+        if storage.is_local(folder) and "?" in folder:
+            raise DatasetError(f"data.folder must be without ?, which Ray Data takes for a URL's, got {folder}", remedy="rename it")
         shards.verify(folder, read_manifest(folder))
         return folder
     assert data.recipe is not None
