@@ -108,8 +108,6 @@ def _places(options: TrainOptions, source: str) -> tuple[Path, Path]:
     if options.resume is None and is_taken(folder, (LEASE,)):
         command = f"--resume {shlex.quote(str(folder))}"
         raise ConfigError(f"{folder} is taken", remedy=f"go on with it by {command}, or give another --out")
-            f"{folder} is taken", remedy=f"go on with it by --resume {shlex.quote(str(folder))}, or give another --out"
-        )
     return storage, folder
 
 
