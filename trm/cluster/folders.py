@@ -40,7 +40,8 @@ def writable_folder(given: str | None, option: str, *, default: str | None = Non
         )
     if (reason := why_unwritable(path)) is not None:
         raise SweepError(
-            f"{option} must be a folder that can be written: {path.absolute()} ({reason})", remedy=f"give another {option}"
+            f"{option} must be a folder that can be written: {path.absolute()} ({reason})",
+            remedy="make it writable or give another",
         )
     return path.absolute()
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from trm.atomic import why_unwritable
 from trm.cluster.folders import is_taken, made_folder
 from trm.config_files import dump_yaml, load_yaml, validated
 from trm.data.manifest import Manifest
@@ -65,6 +66,10 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool) -> Iter
 
     A resume that is refused has changed nothing: SweepError when the journal is damaged or the sweep is of another space.
     """
+    if (reason := why_unwritable(folder)) is not None:
+        raise SweepError(
+            f"a sweep's folder must be writable: {folder} ({reason})", remedy="make it writable or give another --name"
+        )
     if is_resume:
         check_resumable(_space_of(folder), space)
         if not sum(1 for _ in read_events(folder / JOURNAL)):

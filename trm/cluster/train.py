@@ -54,8 +54,10 @@ def run_training(options: TrainOptions) -> int:
     require_divisible(config.training.global_batch_size, options.workers)
     task_of(config.data, "train", "validation")
     storage, folder = _places(options, source)
-    begun = RunFolder(folder).newest() if options.resume is not None else None
+    run_folder = RunFolder(folder)
+    begun = run_folder.newest() if options.resume is not None else None
     if begun is not None:
+        run_folder.rows()
         meta = read_meta(begun)
         require_same_run(begun, meta, config, meta.shape, meta.data_hash)
         check_files(begun, meta)
