@@ -32,10 +32,11 @@ def main() -> int:
 
 
 def wait_for_leg(sweep: Watched, folder: Path, *, after: int) -> LegEnded:
-    """The first leg that ends after so many events."""
+    """The first leg that this driver's processes end after so many events; others were answered by a killed driver's workers."""
 
     def ended() -> list[LegEnded]:
-        return [event for event in events_of(folder)[after:] if isinstance(event, LegEnded)]
+        found = [event for event in events_of(folder)[after:] if isinstance(event, LegEnded)]
+        return [leg for leg in found if (leg.started_at or 0.0) > sweep.started_at]
 
     sweep.wait(until=lambda: bool(ended()))
     return ended()[0]
