@@ -132,10 +132,7 @@ def concurrent_trials(nodes: list[Node], demand: Demand, wanted: int | None) -> 
         trials += 1
     if trials == 0:
         have = ", ".join(f"{node.address}: {node.cpus:g} CPUs, {node.gpus:g} GPUs" for node in nodes) or "no node"
-        raise ResourceError(
-            f"a trial asks for {demand}, and the cluster has {have}, so none could ever start",
-            remedy="lower resources.workers, resources.cpus or resources.gpus, or add nodes",
-        )
+        raise _never_fits(demand, f"the cluster has {have}")
     return trials
 
 
@@ -147,6 +144,20 @@ def _place(rooms: list[list[float]], demand: Demand) -> bool:
             room[1] -= demand.gpus
             return True
     return False
+
+
+def check_fits_here(demand: Demand) -> None:
+    """ResourceError when a trial needs more CPUs than this machine has: no embedded Ray has to be started to tell."""
+    cpus = os.cpu_count() or 1
+    if demand.workers * demand.cpus > cpus:
+        raise _never_fits(demand, f"this machine has {cpus} CPUs")
+
+
+def _never_fits(demand: Demand, have: str) -> ResourceError:
+    return ResourceError(
+        f"a trial asks for {demand}, and {have}, so none could ever start",
+        remedy="lower resources.workers, resources.cpus or resources.gpus, or add nodes",
+    )
 
 
 def check_storage_is_shared(folder: Path, nodes: list[Node]) -> None:

@@ -19,6 +19,7 @@ from trm.cluster.board import start_board
 from trm.cluster.connection import (
     LEG_MEMORY_BYTES,
     Demand,
+    check_fits_here,
     check_storage_is_shared,
     concurrent_trials,
     connected,
@@ -78,6 +79,9 @@ def run_sweep(options: SweepOptions) -> int:
     check_objective(space, config, task_of(space.data, "train", "validation", "test"))
     storage = writable_folder(options.storage, "--storage", default=DEFAULT_STORAGE)
     address = ray_address(options.address)
+    demand = Demand(space.resources.workers, space.resources.cpus, space.resources.gpus)
+    if address == "local":
+        check_fits_here(demand)
     uri = tracking_uri(space.tracking.uri, storage) if space.tracking.enabled else None
     folder = sweep_folder(storage, space, options.name, is_resume=options.is_resume)
     with claimed_folder(folder, space, is_resume=options.is_resume) as lease:
@@ -91,7 +95,7 @@ def run_sweep(options: SweepOptions) -> int:
             f"sweep {folder}: a step costs {found.cheapest.step_flops / 1e9:.3g} to {found.dearest.step_flops / 1e9:.3g} GFLOP, "
             f"rungs at {', '.join(f'{flops:.3g}' for flops in found.rung_flops)} FLOP"
         )
-        sweep = _Sweep(space, options.space, options.overrides, folder, storage, manifest, dataset, lease, uri)
+        sweep = _Sweep(space, options.space, options.overrides, demand, folder, storage, manifest, dataset, lease, uri)
         with connected(needs_dashboard=space.resources.workers > 1, address=address):
             sweep.run(cost_of)
     return EXIT_DONE
@@ -112,6 +116,7 @@ class _Sweep:
     space: SearchSpace
     space_path: str
     overrides: tuple[str, ...]
+    demand: Demand
     folder: Path
     storage: Path
     manifest: Manifest
@@ -142,14 +147,13 @@ class _Sweep:
 
     def _placement(self) -> Placement:
         resources = self.space.resources
-        demand = Demand(resources.workers, resources.cpus, resources.gpus)
         nodes = living_nodes()
         trials = self.space.budget.trials
         wanted = min((limit for limit in (resources.slots, trials) if limit is not None), default=None)
-        slots = concurrent_trials(nodes, demand, wanted)
+        slots = concurrent_trials(nodes, self.demand, wanted)
         if len(nodes) > 1:
             check_storage_is_shared(self.folder, nodes)
-        return Placement(demand, resources.threads or max(1, math.floor(resources.cpus)), slots)
+        return Placement(self.demand, resources.threads or max(1, math.floor(resources.cpus)), slots)
 
     @contextlib.contextmanager
     def _tracked(self, display: SweepDisplay) -> Iterator[MlflowWriter | None]:

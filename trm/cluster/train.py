@@ -63,9 +63,11 @@ def run_training(options: TrainOptions) -> int:
         check_files(begun, meta)
     address = "local"
     if options.workers > 1:
-        from trm.cluster.connection import ray_address  # brings Ray
+        from trm.cluster.connection import Demand, check_fits_here, ray_address  # brings Ray
 
         address = ray_address(options.address)
+        if address == "local":
+            check_fits_here(Demand(options.workers, 1.0, options.gpus))
     with made_folder(folder, is_kept=(folder / CONFIG_FILE).exists), Lease(folder):
         dataset = ensure_dataset(config.data, str(storage / "data"), say)
         manifest = read_manifest(dataset)
