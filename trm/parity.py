@@ -73,7 +73,7 @@ class Deviation:
 def read_case(path: Path) -> Case:
     """The case whose three files start with `path`; ConfigError when one cannot be read or used."""
     path = path.with_suffix("") if path.suffix in (".json", ".pt", ".npz") else path
-    files = {suffix: path.with_name(path.name + suffix) for suffix in (".json", ".pt", ".npz")}
+    files = {suffix: path.parent / f"{path.name}{suffix}" for suffix in (".json", ".pt", ".npz")}
     for file in files.values():
         if not file.is_file():
             raise ConfigError(
@@ -263,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case = read_case(path)
         replay = Replay(case)
     except InputError as problem:
-        print(problem, file=sys.stderr)
+        print(f"error: {problem}", file=sys.stderr)
         return EXIT_INPUT
     deviations = list(compare(replay.arrays(), case))
     width = max(len(d.name) for d in deviations)

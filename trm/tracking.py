@@ -377,7 +377,7 @@ def main(arguments: list[str]) -> int:
     try:
         return _flush(options.folder, options.uri, options.seconds)
     except InputError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"error: {error}\n")
         return EXIT_INPUT
 
 
