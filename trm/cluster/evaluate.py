@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from trm.atomic import why_unwritable, write_text_atomic
 from trm.command_line import duration, say, show
 from trm.config import RunConfig
@@ -20,6 +18,7 @@ from trm.data.plan import EvaluationPlan
 from trm.data.split import load_split
 from trm.errors import CheckpointError, ConfigError, DatasetError
 from trm.evaluation.evaluate import evaluate
+from trm.models.devices import training_device
 from trm.training.failures import memory_failures
 from trm.training.scoring import SUBSET_SEED
 from trm.training.weights import TrainedModel, load_for_evaluation
@@ -86,7 +85,7 @@ def _is_reference(path: Path) -> bool:
 
 
 def _report(options: EvaluateOptions) -> dict[str, Any]:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = training_device()
     path = Path(options.path)
     root = str(Path(options.storage) / "data")
     with memory_failures():

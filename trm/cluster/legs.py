@@ -196,6 +196,7 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any = None) 
 
 
 def _train_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any) -> "LegOutcome":
+    from trm.models.devices import training_device
     from trm.training.leg import LegWork, run_leg
 
     work = LegWork(
@@ -208,13 +209,6 @@ def _train_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any) -> 
     )
     splits = {"train": feed.split("train"), "validation": feed.split("validation")}
     return run_leg(work, splits, feed.manifest, gang=gang, reporter=_reporter(board, task), device=training_device())
-
-
-def training_device() -> str:
-    """The device of this process: the GPU that Ray assigned, else the CPU."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _reporter(board: ActorHandle, task: LegTask) -> Any:

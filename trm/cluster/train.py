@@ -18,7 +18,7 @@ from trm.data.ensure import ensure_dataset, task_of
 from trm.data.manifest import Manifest, read_manifest
 from trm.data.split import load_split
 from trm.errors import CheckpointError, ConfigError, TrialError
-from trm.models.devices import keep_freed_memory
+from trm.models.devices import keep_freed_memory, training_device
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
 from trm.search.settings import Resources
@@ -132,11 +132,10 @@ def _free_folder(storage: Path, source: str) -> Path:
 
 
 def _in_place(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, *, is_resumed: bool) -> RunOutcome:
-    import torch
 
     keep_freed_memory()
     splits = {name: load_split(dataset, manifest, name) for name in ("train", "validation")}
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = training_device()
     reporter = ConsoleReporter()
     with reporter.stops_on_signals():
         return fit(config, splits, manifest, folder=folder, is_resumed=is_resumed, reporter=reporter, device=device)
@@ -164,7 +163,6 @@ def _as_gang(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, 
 
 
 def _gang_worker(config: dict[str, Any]) -> None:
-    from trm.cluster.legs import training_device
 
     gang = TorchGang.current()
     feed = config["feed"]

@@ -29,8 +29,8 @@ def score_winner(checkpoint: Path, feed: DataFeed, *, cpus: float, gpus: float, 
 def _score(checkpoint: str, feed: DataFeed, threads: int) -> FullScores:
     import torch
 
-    from trm.cluster.legs import training_device
     from trm.evaluation.evaluate import evaluate
+    from trm.models.devices import training_device
     from trm.training.scoring import evaluation_plan
     from trm.training.weights import load_for_evaluation
 

@@ -30,6 +30,11 @@ def loss_dtype(config: TrainingConfig, device: torch.device | str) -> torch.dtyp
     return torch.float64 if torch.device(device).type == "cpu" else torch.float32
 
 
+def training_device() -> str:
+    """The device of this process: the GPU that it was given, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def keep_freed_memory() -> bool:
     """Has this process keep freed memory for its next step instead of giving it back; True where the C library can.
 
