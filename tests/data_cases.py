@@ -27,6 +27,7 @@ def manifest(split: Split, grid: tuple[int, int], augmentation: Augmentation | N
         seed=0,
         recipe={},
         recipe_digest="",
+        row_group_rows=4096,
     )
 
 

@@ -93,6 +93,7 @@ def manifest() -> Manifest:
         seed=0,
         recipe={},
         recipe_digest="",
+        row_group_rows=4096,
     ).sealed()
 
 

@@ -57,7 +57,7 @@ def task_of(data: DataConfig, *needed: SplitName) -> Task:
     """
     if data.recipe is not None:
         recipe = load_recipe(data.recipe, data.overrides)
-        source, task, splits = data.recipe, recipe.task, list(recipe.split_names)
+        source, task, splits = data.recipe, recipe.puzzle_task, list(recipe.split_names)
     else:
         source = storage.absolute(str(data.folder))
         manifest = read_manifest(source)

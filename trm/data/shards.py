@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from trm.data import storage
 from trm.data.builders.built import BuiltSplit, IdentifierTable
-from trm.data.manifest import IdentifiersInfo, Manifest, ShardInfo, SplitInfo
+from trm.data.manifest import FileInfo, IdentifiersInfo, Manifest, ShardInfo, SplitInfo
 from trm.errors import DatasetError
 
 SHARD_ROWS = 1 << 16
@@ -58,16 +58,16 @@ def decode_table(table: pa.Table) -> dict[str, np.ndarray]:
     return columns
 
 
+def write_file(folder: str, file: str, content: bytes) -> FileInfo:
+    """Write a file into `folder`, durably, and return what the manifest says of it."""
+    storage.write_bytes(storage.join(folder, file), content)
+    return FileInfo(file=file, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
 def _write_table(folder: str, file: str, table: pa.Table) -> ShardInfo:
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS, write_statistics=False)
-    content = sink.getvalue()
-    storage.write_bytes(storage.join(folder, file), content)
-    return ShardInfo(file=file, rows=table.num_rows, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-
-
-def _split_columns(split: BuiltSplit) -> dict[str, np.ndarray]:
-    return {"inputs": split.inputs, "labels": split.labels, "groups": split.groups, **split.extras}
+    return ShardInfo(**write_file(folder, file, sink.getvalue()).model_dump(), rows=table.num_rows)
 
 
 def mean_examples(split: BuiltSplit, table: IdentifierTable | None) -> float:
@@ -81,7 +81,7 @@ def mean_examples(split: BuiltSplit, table: IdentifierTable | None) -> float:
 
 def write_split(folder: str, name: str, split: BuiltSplit, table: IdentifierTable | None) -> SplitInfo:
     """Write a split's shards into `folder`, durably, and return what the manifest says of them."""
-    columns = {"row": np.arange(len(split.groups), dtype=np.int64), **_split_columns(split)}
+    columns = {"row": np.arange(len(split.groups), dtype=np.int64), **split.columns()}
     starts = range(0, max(len(split.groups), 1), SHARD_ROWS)
     shards = tuple(
         _write_table(
@@ -96,7 +96,7 @@ def write_split(folder: str, name: str, split: BuiltSplit, table: IdentifierTabl
         groups=len(np.unique(split.groups)),
         mean_examples=mean_examples(split, table),
         shards=shards,
-        content_sha256=column_digest(_split_columns(split)),
+        content_sha256=column_digest(split.columns()),
     )
 
 

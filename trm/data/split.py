@@ -14,7 +14,7 @@ IDENTIFIER_COLUMNS = ("identifier_starts", "identifier_codes")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Unaugmented rows sorted by group, as `BuiltSplit`, and for ARC the identifier table. Arrays may be read-only.
+    """Rows sorted by group, as `BuiltSplit`, and for ARC the identifier table. Arrays may be read-only.
 
     `identifier_starts` and `identifier_codes` are those of `IdentifierTable`, indexed by group number; None where all rows
     have identifier 0.
@@ -27,6 +27,8 @@ class Split:
     identifier_starts: Int64[np.ndarray, "puzzles_and_one"] | None = None
     identifier_codes: Int32[np.ndarray, "identifiers"] | None = None
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    puzzles: Int32[np.ndarray, "rows"] | None = None
+    puzzle_identifiers: Int32[np.ndarray, "rows"] | None = None
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -41,12 +43,14 @@ class Split:
         columns = {"inputs": self.inputs, "labels": self.labels, "groups": self.groups, **self.extras}
         if self.identifier_starts is not None and self.identifier_codes is not None:
             columns |= {"identifier_starts": self.identifier_starts, "identifier_codes": self.identifier_codes}
+        if self.puzzles is not None and self.puzzle_identifiers is not None:
+            columns |= {"puzzles": self.puzzles, "puzzle_identifiers": self.puzzle_identifiers}
         return columns
 
     @classmethod
     def from_columns(cls, name: str, columns: Mapping[str, np.ndarray]) -> "Split":
         """A split over these arrays; nothing is copied."""
-        known = {"inputs", "labels", "groups", *IDENTIFIER_COLUMNS}
+        known = {"inputs", "labels", "groups", "puzzles", "puzzle_identifiers", *IDENTIFIER_COLUMNS}
         extras = {key: column for key, column in columns.items() if key not in known}
         return cls(name=name, extras=extras, **{key: columns[key] for key in known if key in columns})
 

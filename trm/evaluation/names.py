@@ -8,13 +8,14 @@ PATH_MEANS = ("path_recall", "path_precision", "path_f1")
 PASSES = (1, 2)
 """K of ARC's pass@K; the published score is pass@2."""
 
-TASK_MEANS: dict[Task, tuple[str, ...]] = {"sudoku": ("fill_accuracy",), "maze": PATH_MEANS, "arc": ()}
+TASK_MEANS: dict[Task, tuple[str, ...]] = {"sudoku": ("fill_accuracy",), "maze": PATH_MEANS, "arc": (), "other": ()}
 TASK_SHARES: dict[Task, tuple[str, ...]] = {
     "sudoku": (),
     "maze": ("shortest_path_accuracy",),
     "arc": tuple(f"pass_at_{k}" for k in PASSES),
+    "other": (),
 }
-TASK_COUNTS: dict[Task, tuple[str, ...]] = {"sudoku": (), "maze": (), "arc": ("tasks", "test_pairs")}
+TASK_COUNTS: dict[Task, tuple[str, ...]] = {"sudoku": (), "maze": (), "arc": ("tasks", "test_pairs"), "other": ()}
 
 
 def is_scored_early(step: int, steps: int) -> bool:

@@ -43,6 +43,18 @@ class SudokuScorer:
         return means(columns, TASK_MEANS["sudoku"], clusters)
 
 
+class PlainScorer:
+    """Nothing besides exactness: the puzzle is unknown."""
+
+    def columns(self, predictions: UInt8[np.ndarray, "batch cells"], batch: EvaluationBatch) -> Columns:
+        """No columns."""
+        return {}
+
+    def scores(self, columns: Columns, clusters: np.ndarray) -> Evaluation:
+        """No metrics."""
+        return Evaluation({})
+
+
 class ArcScorer:
     """pass@K by task: the augmentations of a task vote."""
 
@@ -77,3 +89,5 @@ def scorer_for(manifest: Manifest, split: Split) -> TaskScorer:
             return MazeScorer(manifest.grid)
         case "arc":
             return ArcScorer(split)
+        case "other":
+            return PlainScorer()

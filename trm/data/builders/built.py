@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
 
-from trm.data.manifest import Augmentation, NoAugmentation, SplitName
-
-Task = Literal["sudoku", "maze", "arc"]
+from trm.data.manifest import Augmentation, NoAugmentation, SplitName, Task
 
 
 @runtime_checkable
@@ -30,13 +28,26 @@ class BuiltSplit:
 
     `groups` is the base puzzle's number, unique over the whole data set: an ARC task that is trained on and tested keeps its
     number in both splits; elsewhere no group is in two splits. Token 0 is padding and is never scored. `extras` are further
-    columns of one value a row (for instance `rating`), stored beside the grids.
+    columns of one value a row (for instance `rating`), stored beside the grids. Grids may be memory-mapped.
+
+    A group whose forms are stored (as in the reference's arrays) holds several puzzles: `puzzles` numbers them within the split,
+    never falling, and `puzzle_identifiers` gives each row's identifier, the same for all rows of a puzzle; -1 there: one of the
+    group's in the identifier table. Both are None when every group is one puzzle, under each of its identifiers in the table.
     """
 
     inputs: UInt8[np.ndarray, "rows cells"]
     labels: UInt8[np.ndarray, "rows cells"]
     groups: Int32[np.ndarray, "rows"]
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    puzzles: Int32[np.ndarray, "rows"] | None = None
+    puzzle_identifiers: Int32[np.ndarray, "rows"] | None = None
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Every column by name, as the shards store it."""
+        columns = {"inputs": self.inputs, "labels": self.labels, "groups": self.groups, **self.extras}
+        if self.puzzles is not None and self.puzzle_identifiers is not None:
+            columns |= {"puzzles": self.puzzles, "puzzle_identifiers": self.puzzle_identifiers}
+        return columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +66,11 @@ class IdentifierTable:
 
 @dataclass(frozen=True, eq=False)
 class BuiltDataset:
-    """A whole data set in memory. `vocabulary[i]` is the name of token i; token 0 is padding."""
+    """A whole data set in memory. `vocabulary[i]` is the name of token i; token 0 is padding.
+
+    `skipped` counts the source's rows that were left out, by the rule they broke. `attachments` are small files, by name, that
+    are kept as they came, for an export.
+    """
 
     task: Task
     grid: tuple[int, int]
@@ -63,3 +78,5 @@ class BuiltDataset:
     splits: Mapping[SplitName, BuiltSplit]
     augmentation: Augmentation = field(default_factory=NoAugmentation)
     identifiers: IdentifierTable | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
