@@ -65,6 +65,8 @@ class ShardInfo(FileInfo):
 
     rows: int = Field(ge=0)
     """Rows in the file."""
+    draws: tuple[int, int] | None = None
+    """First and last draw of a generated shard, from which it can be made again."""
 
 
 class IdentifiersInfo(ShardInfo):
@@ -116,6 +118,8 @@ class Manifest(Frozen):
     """Small files kept as they came, for an export."""
     skipped: dict[str, int] = Field(default_factory=dict)
     """Rows of the source that were left out, by the rule they broke."""
+    duplicates: tuple[int, ...] = ()
+    """Draws that were left out of a generated data set as symmetric forms of earlier ones."""
     row_group_rows: int = Field(ge=1)
     """Rows of a Parquet row group, the unit that streams; a shard's last one may be shorter."""
     seed: int
@@ -143,7 +147,9 @@ class Manifest(Frozen):
 
     def digest(self) -> str:
         """The content hash these values should have: over splits, vocabulary and augmentation, not over file layout."""
-        values = self.model_dump(mode="json", exclude={"content_hash", "recipe", "attachments", "skipped", "row_group_rows"})
+        values = self.model_dump(
+            mode="json", exclude={"content_hash", "recipe", "attachments", "skipped", "duplicates", "row_group_rows"}
+        )
         for split in values["splits"].values():
             split.pop("shards")
         if values["identifiers"]:

@@ -41,6 +41,8 @@ class BuiltSplit:
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
     puzzles: Int32[np.ndarray, "rows"] | None = None
     puzzle_identifiers: Int32[np.ndarray, "rows"] | None = None
+    draws: Int64[np.ndarray, "rows"] | None = None
+    """Where a generated row came from, rising (`trm.data.builders.pieces`); not stored, but each shard's range is."""
 
     def columns(self) -> dict[str, np.ndarray]:
         """Every column by name, as the shards store it."""
@@ -80,3 +82,5 @@ class BuiltDataset:
     identifiers: IdentifierTable | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
     attachments: Mapping[str, bytes] = field(default_factory=dict)
+    duplicates: tuple[int, ...] = ()
+    """Draws of a generated data set that were left out as symmetric forms of earlier ones."""
