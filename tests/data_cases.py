@@ -3,6 +3,7 @@
 import numpy as np
 
 from trm.data.augmentation.arc import VOCABULARY, canvas
+from trm.data.builders.arc import numbered
 from trm.data.builders.arc_identifiers import identifier_table
 from trm.data.builders.arc_tasks import Task
 from trm.data.builders.built import BuiltDataset, BuiltSplit
@@ -62,6 +63,7 @@ def arc_split(count: int, num_aug: int = 3) -> Split:
         groups=np.repeat(np.arange(count, dtype=np.int32), [len(task.demonstrations) for task in tasks]),
         identifier_starts=table.starts,
         identifier_codes=table.codes,
+        extras=numbered([len(task.demonstrations) for task in tasks]),
     )
 
 
@@ -73,7 +75,7 @@ def sudoku_augmented() -> SudokuAugmentation:
 def arc_dataset(count: int = 6) -> tuple[BuiltDataset, ArcRecipe]:
     """A built ARC data set with an identifier table and a column of its own."""
     split = arc_split(count)
-    built = BuiltSplit(split.inputs, split.labels, split.groups, {"pair": np.arange(len(split), dtype=np.int32)})
+    built = BuiltSplit(split.inputs, split.labels, split.groups, split.extras)
     table = identifier_table(random_tasks(count), num_aug=3, seed=1)
     recipe = ArcRecipe(name="case", num_aug=3)
     dataset = BuiltDataset("arc", (30, 30), VOCABULARY, {"train": built, "test": built}, ArcAugmentation(num_aug=3), table)

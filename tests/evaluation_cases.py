@@ -55,6 +55,7 @@ def manifest_of(task: str, grid: tuple[int, int], vocabulary: int, split: Split)
             "seed": 0,
             "recipe": {},
             "recipe_digest": "",
+            "row_group_rows": 4096,
         }
     ).sealed()
 

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from trm.data.augmentation import arc, dihedral, sudoku
 from trm.data.augmentation.rows import RowDraw
+from trm.data.builders.arc import numbered
 from trm.data.builders.arc_tasks import Pair
 from trm.data.draws import below, hashed, permutations, shuffled
-from trm.data.split import Split
+from trm.data.split import IDENTIFIER_COLUMNS, Split
 
 SEEDS = st.integers(0, 2**63 - 1)
 
@@ -135,6 +136,7 @@ def arc_split(seed: int, tasks: int) -> tuple[Split, list[Pair]]:
         groups=np.repeat(np.arange(tasks, dtype=np.int32), 3),
         identifier_starts=np.arange(tasks + 1) * 20 + 1,
         identifier_codes=np.concatenate([[0], random_codes(seed, 20 * tasks)[0]]).astype(np.int32),
+        extras=numbered([3] * tasks),
     )
     return split, list(zip(questions, answers, strict=True))
 
@@ -178,6 +180,20 @@ def test_one_example_of_every_identifier_stays_where_it_is() -> None:
         assert augmenter.is_fixed(draw).sum() == 1
 
 
+@given(seed=SEEDS)
+def test_arc_rows_are_the_same_out_of_context(seed: int) -> None:
+    split, _ = arc_split(seed, 4)
+    rows = np.arange(12)
+    identifiers = (split.groups * 20 + 1 + below(hashed(seed, rows), 20)).astype(np.int32)
+    draw = RowDraw(rows, identifiers, hashed(seed, 5, rows))
+    whole = arc.ArcRows(split, translate=True, seed=7).train(draw)
+    some = shuffled(12, seed)[:5]
+    columns = {name: column if name in IDENTIFIER_COLUMNS else column[some] for name, column in split.columns().items()}
+    part = arc.ArcRows(Split.from_columns("train", columns), translate=True, seed=7)
+    alone = part.train(RowDraw(np.arange(5), identifiers[some], draw.keys[some]))
+    assert all((mine == theirs[some]).all() for mine, theirs in zip(alone, whole, strict=True))
+
+
 def test_translations_cover_the_canvas_evenly() -> None:
     grid = np.ones((21, 26), dtype=np.uint8)
     split = Split(
@@ -187,6 +203,7 @@ def test_translations_cover_the_canvas_evenly() -> None:
         groups=np.zeros(2, dtype=np.int32),
         identifier_starts=np.array([1, 2]),
         identifier_codes=np.zeros(2, dtype=np.int32),
+        extras=numbered([2]),
     )
     augmenter = arc.ArcRows(split, translate=True, seed=0)
     probe = RowDraw(np.arange(2), np.ones(2, dtype=np.int32), hashed(0, np.arange(2)))

@@ -160,20 +160,21 @@ def crop(cells: Integer[np.ndarray, "batch 900"]) -> UInt8[np.ndarray, "batch 90
 
 
 class ArcRows:
-    """ARC examples under the augmentation of their identifier; in training all but one example a puzzle are moved about."""
+    """ARC examples under the augmentation of their identifier; in training all but one example a puzzle are moved about.
+
+    Which one stays is told from the columns `pair`, a row's number among its puzzle's rows in the split, and `pairs`, how many
+    those are: so rows may come in any order, a few at a time.
+    """
 
     def __init__(self, split: Split, *, translate: bool, seed: int) -> None:
         assert split.identifier_codes is not None
         self._inputs, self._labels, self._codes = split.inputs, split.labels, split.identifier_codes
-        self._translate, self._seed = translate, seed
-        sizes_of_groups = np.diff(split.offsets)
-        self._example = np.arange(len(split)) - np.repeat(split.offsets[:-1], sizes_of_groups)
-        self._examples = np.repeat(sizes_of_groups, sizes_of_groups)
+        self._extras, self._translate, self._seed = split.extras, translate, seed
 
     def is_fixed(self, draw: RowDraw) -> Bool[np.ndarray, "batch"]:
         """Whether the row is the one example of its identifier that is never translated."""
         bits = hashed(self._seed, _FIXED_EXAMPLE, draw.puzzle_identifiers.astype(np.int64))
-        chosen: np.ndarray = below(bits, self._examples[draw.rows]) == self._example[draw.rows]
+        chosen: np.ndarray = below(bits, self._extras["pairs"][draw.rows]) == self._extras["pair"][draw.rows]
         return chosen
 
     def _offsets(self, draw: RowDraw, symmetries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """ARC-AGI data sets: demonstration pairs are trained on, the test set's test pairs are the test split."""
 
 import numpy as np
+from jaxtyping import Int32
 
 from trm.data.augmentation.arc import CANVAS, VOCABULARY, canvas
 from trm.data.builders.arc_identifiers import identifier_table
@@ -12,7 +13,7 @@ from trm.errors import DatasetError
 
 
 def build_arc(recipe: ArcRecipe, report: Report = silent) -> BuiltDataset:
-    """The data set of `recipe`. Group g of every split is task g of the identifier table; `pair` counts a task's test pairs."""
+    """The data set of `recipe`. Group g of every split is task g of the identifier table."""
     tasks = _tasks(recipe, report)
     table = identifier_table(tasks, num_aug=recipe.num_aug, seed=recipe.seed)
     report("augmentations", len(tasks), len(tasks))
@@ -65,7 +66,11 @@ def _refuse_leak(recipe: ArcRecipe, other: Task | None, tested: Task) -> None:
 def _split(pairs_of_tasks: list[tuple[Pair, ...]]) -> BuiltSplit:
     groups = np.repeat(np.arange(len(pairs_of_tasks), dtype=np.int32), [len(pairs) for pairs in pairs_of_tasks])
     pairs = [pair for pairs in pairs_of_tasks for pair in pairs]
-    numbers = np.array([k for pairs in pairs_of_tasks for k in range(len(pairs))], dtype=np.int32)
-    return BuiltSplit(
-        canvas([question for question, _ in pairs]), canvas([answer for _, answer in pairs]), groups, {"pair": numbers}
-    )
+    extras = numbered([len(pairs) for pairs in pairs_of_tasks])
+    return BuiltSplit(canvas([question for question, _ in pairs]), canvas([answer for _, answer in pairs]), groups, extras)
+
+
+def numbered(counts: list[int]) -> dict[str, Int32[np.ndarray, "rows"]]:
+    """For each row of puzzles with so many rows: `pair`, its number within its puzzle, and `pairs`, how many the puzzle has."""
+    number = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
+    return {"pair": number, "pairs": np.repeat(np.array(counts, dtype=np.int32), counts)}
