@@ -1,32 +1,25 @@
-"""Build the data set of a recipe, or verify the one that is there."""
+"""Build the data set of a recipe, verify the one that is there, or mend it when files of it are missing or damaged.
+
+An interrupted build goes on where it was when the same command is given again.
+"""
 
 import sys
 
-from trm.command_line import job_parser, run_job, say, show
+from trm.command_line import job_parser, run_job
 
 
 def main() -> int:
     parser = job_parser(__doc__)
-    parser.add_argument("recipe", help="recipe of a data set, for instance datasets/sudoku4x4.yaml")
+    parser.add_argument("recipe", nargs="?", help="recipe of a data set, for instance datasets/sudoku4x4.yaml")
     parser.add_argument("--out", help="folder or fsspec URL of the data set (default: runs/data/NAME-DIGEST)")
+    parser.add_argument("--dry-run", action="store_true", help="check the source, say counts, sizes and time; write nothing")
+    parser.add_argument("--skip-bad", action="store_true", help="leave bad rows of the source out, and count them")
+    parser.add_argument("--show", metavar="DIR", help="print the counts of a built data set and draw three of its examples")
     arguments = parser.parse_args()
 
-    from trm.data.build_progress import shown
-    from trm.data.ensure import build_into
-    from trm.data.recipes import dataset_folder, load_recipe
+    from trm.building import BuildOptions, run_build
 
-    recipe = load_recipe(arguments.recipe, arguments.overrides)
-    folder = dataset_folder(recipe, "runs/data") if arguments.out is None else arguments.out
-    with shown(recipe.name, say) as report:
-        manifest, is_new = build_into(recipe, folder, report)
-    show(f"{manifest.name} ({manifest.task}), {'built' if is_new else 'there already, verified'}")
-    for name, split in manifest.splits.items():
-        size = sum(shard.bytes for shard in split.shards)
-        show(f"  {name:10}  {split.rows:>9,} examples  {split.groups:>9,} puzzles  {size / 1e6:8.2f} MB")
-    show(f"  {len(manifest.vocabulary)} tokens, {manifest.seq_len} cells, {manifest.num_puzzle_identifiers:,} puzzle identifiers")
-    show(f"  content {manifest.content_hash[:16]}")
-    show(folder)
-    return 0
+    return run_build(BuildOptions(**vars(arguments)))
 
 
 if __name__ == "__main__":

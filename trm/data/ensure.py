@@ -1,20 +1,26 @@
 """A recipe's data set, built when it is missing and verified when it is there."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from trm.atomic import why_unwritable
 from trm.config import DataConfig
-from trm.data import shards, storage
+from trm.data import storage
 from trm.data.build_progress import Lines
 from trm.data.builders.built import BuiltDataset, Report
+from trm.data.builders.pieces import NoStore, PieceMaker, PieceStore
 from trm.data.manifest import MANIFEST, Manifest, SplitName, Task, read_manifest
 from trm.data.recipes import ArcRecipe, MazeRecipe, Recipe, SudokuRecipe, dataset_folder, load_recipe
-from trm.data.writing import write_dataset
+from trm.data.repair import repair
+from trm.data.verification import damaged, verify
+from trm.data.writing import create, nobody
 from trm.errors import DatasetError
 
+Outcome = Literal["built", "verified", "repaired"]
 
-def build(recipe: Recipe, report: Report) -> BuiltDataset:
-    """The recipe's data set in memory."""
+
+def build(recipe: Recipe, report: Report, store: PieceStore) -> BuiltDataset:
+    """The recipe's data set in memory; `store` keeps the pieces of a generated one."""
     match recipe:
         case SudokuRecipe():
             from trm.data.builders.sudoku import build_sudoku
@@ -30,15 +36,23 @@ def build(recipe: Recipe, report: Report) -> BuiltDataset:
             return build_arc(recipe, report)
 
 
-def build_into(recipe: Recipe, folder: str, report: Report) -> tuple[Manifest, bool]:
-    """The manifest of the recipe's data set in `folder`, and whether it was built just now rather than found and verified.
+def maker_of(recipe: Recipe) -> PieceMaker | None:
+    """What generates the recipe's puzzles in pieces; None when they come from elsewhere."""
+    return None
+
+
+def build_into(
+    recipe: Recipe, folder: str, report: Report, say: Callable[[str], None] = nobody, *, repairs: bool = False
+) -> tuple[Manifest, Outcome]:
+    """The manifest of the recipe's data set in `folder`, and whether it was built, or found and verified, or `repairs` mended it.
 
     Raises DatasetError when another data set, or something else, is there, or when what is there is damaged.
     """
-    is_new = not storage.exists(storage.join(folder, MANIFEST))
-    if is_new:
+    manifest = None
+    if not storage.exists(storage.join(folder, MANIFEST)):
         _refuse_taken(folder)
-        write_dataset(build(recipe, report), recipe, folder)
+        manifest = create(lambda store: build(recipe, report, store), recipe, folder, report, say)
+    outcome: Outcome = "verified" if manifest is None else "built"
     manifest = read_manifest(folder)
     if manifest.recipe_digest != recipe.digest():
         raise DatasetError(
@@ -46,8 +60,12 @@ def build_into(recipe: Recipe, folder: str, report: Report) -> tuple[Manifest, b
             f"{manifest.name} ({manifest.recipe_digest[:8]})",
             remedy="name another folder or delete that one",
         )
-    shards.verify(folder, manifest)
-    return manifest, is_new
+    if repairs and (files := damaged(folder, manifest)):
+        say(f"{folder} has {len(files)} missing or damaged files, which are made again: {', '.join(files[:5])}")
+        manifest = repair(folder, manifest, files, maker_of(recipe), lambda: build(recipe, report, NoStore()), report)
+        return manifest, "repaired"
+    verify(folder, manifest)
+    return manifest, outcome
 
 
 def task_of(data: DataConfig, *needed: SplitName) -> Task:
@@ -79,14 +97,14 @@ def ensure_dataset(data: DataConfig, root: str, say: Callable[[str], None]) -> s
         folder = storage.absolute(data.folder)
         if storage.is_local(folder) and "?" in folder:
             raise DatasetError(f"data.folder must be without ?, which Ray Data takes for a URL's, got {folder}", remedy="rename it")
-        shards.verify(folder, read_manifest(folder))
+        verify(folder, read_manifest(folder))
         return folder
     assert data.recipe is not None
     recipe = load_recipe(data.recipe, data.overrides)
     folder = storage.absolute(dataset_folder(recipe, root))
-    manifest, is_new = build_into(recipe, folder, Lines(recipe.name, say))
+    manifest, outcome = build_into(recipe, folder, Lines(recipe.name, say), say)
     counts = ", ".join(f"{split.rows} {name}" for name, split in manifest.splits.items())
-    say(f"data set {recipe.name} {'built' if is_new else 'verified'}: {counts} examples in {folder}")
+    say(f"data set {recipe.name} {outcome}: {counts} examples in {folder}")
     return folder
 
 

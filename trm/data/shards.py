@@ -3,21 +3,21 @@
 import hashlib
 import io
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trm.data import storage
-from trm.data.builders.built import BuiltSplit, IdentifierTable
+from trm.data.builders.built import BuiltSplit, IdentifierTable, Report, silent
 from trm.data.manifest import FileInfo, IdentifiersInfo, Manifest, ShardInfo, SplitInfo
 from trm.errors import DatasetError
 
 SHARD_ROWS = 1 << 16
 ROW_GROUP_ROWS = 1 << 12
 IDENTIFIERS_FILE = "identifiers.parquet"
-GRID_COLUMNS = ("inputs", "labels")
-REBUILD = "delete the folder and build the data set again"
+REBUILD = "run ray_jobs/build_dataset.py with its recipe, which makes the damaged files again, or delete the folder"
 
 
 def torn(rule: str, path: str, value: str) -> DatasetError:
@@ -25,13 +25,29 @@ def torn(rule: str, path: str, value: str) -> DatasetError:
     return DatasetError(f"{rule}: {path} {value}", remedy=REBUILD)
 
 
+class ColumnDigest:
+    """Digest of named columns that come in parts: of names, types, widths and values, not of where the parts end."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, Any] = {}
+
+    def update(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Take the next rows of every column."""
+        for name, part in columns.items():
+            column = np.ascontiguousarray(part)
+            if name not in self._columns:
+                self._columns[name] = hashlib.sha256(f"{name}|{column.dtype.str}|{column.shape[1:]}|".encode())
+            self._columns[name].update(column.data)
+
+    def hexdigest(self) -> str:
+        """The digest of all rows so far."""
+        return hashlib.sha256("|".join(self._columns[name].hexdigest() for name in sorted(self._columns)).encode()).hexdigest()
+
+
 def column_digest(columns: Mapping[str, np.ndarray]) -> str:
-    """Digest of named arrays: of names, types, shapes and values."""
-    digest = hashlib.sha256()
-    for name in sorted(columns):
-        column = np.ascontiguousarray(columns[name])
-        digest.update(f"{name}|{column.dtype.str}|{column.shape}|".encode())
-        digest.update(column.data)
+    """Digest of whole columns."""
+    digest = ColumnDigest()
+    digest.update(columns)
     return digest.hexdigest()
 
 
@@ -58,46 +74,71 @@ def decode_table(table: pa.Table) -> dict[str, np.ndarray]:
     return columns
 
 
-def write_file(folder: str, file: str, content: bytes) -> FileInfo:
-    """Write a file into `folder`, durably, and return what the manifest says of it."""
-    storage.write_bytes(storage.join(folder, file), content)
+def file_info(file: str, content: bytes) -> FileInfo:
+    """What the manifest says of a file with this content."""
     return FileInfo(file=file, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-def _write_table(folder: str, file: str, table: pa.Table) -> ShardInfo:
+def write_file(folder: str, file: str, content: bytes) -> FileInfo:
+    """Have a file in `folder`, durably, and return what the manifest says of it; one that is there already is not written again."""
+    path = storage.join(folder, file)
+    if not storage.holds(path, content):
+        storage.write_bytes(path, content)
+    return file_info(file, content)
+
+
+def encode_parquet(table: pa.Table) -> bytes:
+    """The table as the bytes of a Parquet file."""
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS, write_statistics=False)
-    return ShardInfo(**write_file(folder, file, sink.getvalue()).model_dump(), rows=table.num_rows)
+    return sink.getvalue()
+
+
+def _write_table(folder: str, file: str, table: pa.Table) -> ShardInfo:
+    return ShardInfo(**write_file(folder, file, encode_parquet(table)).model_dump(), rows=table.num_rows)
 
 
 def mean_examples(split: BuiltSplit, table: IdentifierTable | None) -> float:
     """Mean number of a puzzle's examples, where every augmentation counts as a puzzle."""
-    groups, sizes = np.unique(split.groups, return_counts=True)
-    if not len(groups):
+    if not len(split.groups):
         return 0.0
+    if split.puzzles is not None:
+        return len(split.groups) / len(np.unique(split.puzzles))
+    groups, sizes = np.unique(split.groups, return_counts=True)
     weights = np.ones(len(groups)) if table is None else np.diff(table.starts)[groups]
     return float((sizes * weights).sum() / weights.sum())
 
 
-def write_split(folder: str, name: str, split: BuiltSplit, table: IdentifierTable | None) -> SplitInfo:
+def shard_table(split: BuiltSplit, start: int, end: int) -> pa.Table:
+    """The shard of rows `start` to `end` of the split."""
+    part = {name: column[start:end] for name, column in split.columns().items()}
+    return encode_table({"row": np.arange(start, end, dtype=np.int64), **part})
+
+
+def write_split(folder: str, name: str, split: BuiltSplit, table: IdentifierTable | None, report: Report = silent) -> SplitInfo:
     """Write a split's shards into `folder`, durably, and return what the manifest says of them."""
-    columns = {"row": np.arange(len(split.groups), dtype=np.int64), **split.columns()}
-    starts = range(0, max(len(split.groups), 1), SHARD_ROWS)
-    shards = tuple(
-        _write_table(
-            folder,
-            f"{name}-{number:05d}-of-{len(starts):05d}.parquet",
-            encode_table({key: column[start : start + SHARD_ROWS] for key, column in columns.items()}),
-        )
-        for number, start in enumerate(starts)
-    )
+    rows = len(split.groups)
+    starts = range(0, max(rows, 1), SHARD_ROWS)
+    digest, shards = ColumnDigest(), []
+    for number, start in enumerate(starts):
+        end = min(start + SHARD_ROWS, rows)
+        part = shard_table(split, start, end)
+        digest.update(_without_row(decode_table(part)))
+        info = _write_table(folder, f"{name}-{number:05d}-of-{len(starts):05d}.parquet", part)
+        draws = None if split.draws is None else split.draws[start:end]
+        shards.append(info if draws is None else info.model_copy(update={"draws": (int(draws[0]), int(draws[-1]))}))
+        report(f"rows of {name}", end, rows)
     return SplitInfo(
-        rows=len(split.groups),
+        rows=rows,
         groups=len(np.unique(split.groups)),
         mean_examples=mean_examples(split, table),
-        shards=shards,
-        content_sha256=column_digest(split.columns()),
+        shards=tuple(shards),
+        content_sha256=digest.hexdigest(),
     )
+
+
+def _without_row(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: column for name, column in columns.items() if name != "row"}
 
 
 def identifier_digest(names: Iterable[str], columns: Mapping[str, np.ndarray]) -> str:
@@ -180,47 +221,3 @@ def read_split_columns(folder: str, manifest: Manifest, name: str) -> dict[str, 
 def shard_paths(folder: str, manifest: Manifest, name: str) -> list[str]:
     """Paths or URLs of a split's shards, in row order, for a reader such as Ray Data."""
     return [storage.join(folder, shard.file) for shard in split_info(folder, manifest, name).shards]
-
-
-def verify(folder: str, manifest: Manifest, *, deep: bool = True) -> None:
-    """Check shards against the manifest: presence, size, rows; with `deep` also file hashes and the hash of the contents.
-
-    Raises DatasetError naming the first shard that disagrees.
-    """
-    _verify_identifiers(folder, manifest, deep)
-    for name, info in manifest.splits.items():
-        tables = [read_table(folder, shard, check_digest=deep) for shard in info.shards]
-        if not tables:
-            raise torn("a split must have a shard", folder, f"has none of {name}")
-        for shard, part in zip(info.shards, tables, strict=True):
-            _verify_columns(storage.join(folder, shard.file), part, manifest)
-        if deep:
-            columns = split_columns_of(pa.concat_tables(tables), None)
-            top = max(int(columns[grid].max(initial=0)) for grid in GRID_COLUMNS)
-            if top >= len(manifest.vocabulary):
-                raise torn(f"split {name} must hold tokens below {len(manifest.vocabulary)}", folder, f"holds {top}")
-            if column_digest(columns) != info.content_sha256 or len(np.unique(columns["groups"])) != info.groups:
-                files = ", ".join(shard.file for shard in info.shards)
-                raise torn(f"split {name} must match the manifest's content hash", folder, f"({files}) does not")
-
-
-def _verify_identifiers(folder: str, manifest: Manifest, deep: bool) -> None:
-    table = read_identifiers(folder, manifest, check_digest=deep)
-    if table is None or manifest.identifiers is None:
-        return
-    path = storage.join(folder, manifest.identifiers.file)
-    if len(table.codes) != manifest.num_puzzle_identifiers:
-        raise torn("the identifier table must have the count in the manifest", path, f"has {len(table.codes)} identifiers")
-    digest = identifier_digest(table.names, {"starts": table.starts, "codes": table.codes})
-    if deep and digest != manifest.identifiers.content_sha256:
-        raise torn("the identifier table must match the manifest's content hash", path, "does not")
-
-
-def _verify_columns(path: str, table: pa.Table, manifest: Manifest) -> None:
-    missing = {"row", "groups", *GRID_COLUMNS} - set(table.column_names)
-    if missing:
-        raise torn("a shard must have the columns row, groups, inputs, labels", path, f"lacks {', '.join(sorted(missing))}")
-    for name in GRID_COLUMNS:
-        kind = table.schema.field(name).type
-        if not pa.types.is_fixed_size_list(kind) or kind.list_size != manifest.seq_len:
-            raise torn(f"column {name} must hold lists of {manifest.seq_len} uint8", path, f"has {kind}")

@@ -1,15 +1,13 @@
 """Files of a data set on a local disk or behind any fsspec URL; on a local disk every write is durable."""
 
-import os
 import posixpath
-import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import fsspec
 
+from trm.atomic import write_bytes_atomic
 from trm.errors import DatasetError
 
 Result = TypeVar("Result")
@@ -55,6 +53,24 @@ def find(folder: str, pattern: str, *, what: str, remedy: str) -> list[str]:
     return _reached(folder, found, what=what, remedy=remedy)
 
 
+def names(folder: str) -> list[str]:
+    """Names of the files in `folder`, in order; none where a file system cannot list, as one behind HTTP."""
+    try:
+        files, where = fsspec.core.url_to_fs(folder)
+        return sorted(posixpath.basename(str(path)) for path in files.ls(where, detail=False))
+    except Exception:  # foreign file systems raise what they like
+        return []
+
+
+def holds(path: str, content: bytes) -> bool:
+    """Whether the file is there with exactly this content."""
+    try:
+        files, where = fsspec.core.url_to_fs(path)
+        return bool(files.size(where) == len(content)) and bytes(files.cat_file(where)) == content
+    except Exception:  # foreign file systems raise what they like
+        return False
+
+
 def _reached(path: str, call: Callable[[Any, str], Result], *, what: str, remedy: str) -> Result:
     """What `call` makes of the file system behind `path` and the path there."""
     try:
@@ -67,40 +83,12 @@ def _reached(path: str, call: Callable[[Any, str], Result], *, what: str, remedy
 
 
 def write_bytes(path: str, content: bytes) -> None:
-    """Write a file; on a local disk it has reached the disk when this returns."""
+    """Write a file; on a local disk it is there whole or not at all, and has reached the disk when this returns."""
     if not is_local(path):
         filesystem, where = fsspec.core.url_to_fs(path)
         filesystem.makedirs(posixpath.dirname(where), exist_ok=True)
         with filesystem.open(where, "wb") as file:
             file.write(content)
         return
-    where = local_path(path)
-    with open(where, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def staging_folder(target: Path) -> Path:
-    """A new folder beside `target` to write into; those of dead processes of this host are swept away."""
-    host = socket.gethostname()
-    prefix = f".{target.name}.building-{host}-"
-    for stale in target.parent.glob(f"{prefix}*"):
-        if not _is_alive(stale.name.removeprefix(prefix)):
-            shutil.rmtree(stale, ignore_errors=True)
-    folder = target.parent / f"{prefix}{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
-def _is_alive(pid: str) -> bool:
-    if not pid.isdigit():
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    local_path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomic(local_path(path), content)

@@ -2,37 +2,53 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from trm.atomic import fsync_folder
 from trm.data import shards, storage
-from trm.data.builders.built import BuiltDataset
-from trm.data.manifest import MANIFEST, Manifest
+from trm.data.builders.built import BuiltDataset, Report, silent
+from trm.data.builders.pieces import NoStore, PieceStore
+from trm.data.manifest import MANIFEST, FileInfo, Manifest, read_manifest
 from trm.data.recipes import Recipe
+from trm.data.staging import PieceFolder, staging_folder
 from trm.errors import DatasetError
 
+Build = Callable[[PieceStore], BuiltDataset]
 
-def write_dataset(built: BuiltDataset, recipe: Recipe, folder: str) -> Manifest:
-    """Write a data set as a new folder (a path or any fsspec URL) and return its manifest.
 
-    On a local disk it appears whole, by one rename after everything is on the disk; elsewhere the manifest is written last.
-    Raises DatasetError when the folder cannot be written or holds something else.
+def nobody(_: str) -> None:
+    """A `say` that tells nobody."""
+
+
+def create(
+    build: Build, recipe: Recipe, folder: str, report: Report = silent, say: Callable[[str], None] = nobody
+) -> Manifest | None:
+    """Build a data set as a new folder (a path or any fsspec URL); its manifest, or None when another process built it meanwhile.
+
+    On a local disk it appears whole, by one rename after everything is on the disk, and an interrupted build goes on where it was
+    when the same recipe is built there again; elsewhere files that are there already are kept and the manifest is written last.
+    Raises DatasetError when the folder cannot be written or holds something else; then nothing of the build is left.
     """
     try:
-        with _new_folder(folder) as target:
-            manifest = _write_files(built, recipe, target)
+        if storage.is_local(folder):
+            return _create_local(build, recipe, storage.local_path(folder).absolute(), report, say)
+        return write_files(build(NoStore()), recipe, folder, report)
     except (OSError, ImportError, ValueError) as error:
         if isinstance(error, DatasetError):
             raise
         raise DatasetError(f"a data set's folder must be writable: {folder} ({error})", remedy="name another folder") from error
-    return manifest
 
 
-def _write_files(built: BuiltDataset, recipe: Recipe, folder: str) -> Manifest:
+def write_dataset(built: BuiltDataset, recipe: Recipe, folder: str) -> Manifest:
+    """Write a data set that was built already, and return the manifest. Raises DatasetError as `create`."""
+    return create(lambda store: built, recipe, folder) or read_manifest(folder)
+
+
+def write_files(built: BuiltDataset, recipe: Recipe, folder: str, report: Report = silent) -> Manifest:
+    """Write all files of a data set into `folder`, the manifest last; those that are there already are kept."""
     table = built.identifiers
-    splits = {name: shards.write_split(folder, name, split, table) for name, split in built.splits.items()}
+    splits = {name: shards.write_split(folder, name, split, table, report) for name, split in built.splits.items()}
     manifest = Manifest(
         name=recipe.name,
         task=built.task,
@@ -43,39 +59,44 @@ def _write_files(built: BuiltDataset, recipe: Recipe, folder: str) -> Manifest:
         splits=splits,
         augmentation=built.augmentation,
         identifiers=None if table is None else shards.write_identifiers(folder, table),
-        attachments=tuple(shards.write_file(folder, name, content) for name, content in sorted(built.attachments.items())),
+        attachments=write_attachments(built, folder),
         skipped=dict(built.skipped),
+        duplicates=built.duplicates,
         row_group_rows=shards.ROW_GROUP_ROWS,
         seed=recipe.seed,
         recipe=recipe.model_dump(mode="json"),
         recipe_digest=recipe.digest(),
     ).sealed()
-    text = manifest.model_dump_json(indent=1)
-    storage.write_bytes(storage.join(folder, MANIFEST), text.encode())
+    write_manifest(folder, manifest)
     return manifest
 
 
-@contextmanager
-def _new_folder(folder: str) -> Iterator[str]:
-    """A folder to write into; a local one takes its name when the block ends without an error, and is gone otherwise."""
-    if not storage.is_local(folder):
-        yield folder
-        return
-    target = storage.local_path(folder).absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = storage.staging_folder(target)
-    try:
-        yield str(staging)
-        fsync_folder(staging)
-        _rename(staging, target)
+def write_attachments(built: BuiltDataset, folder: str) -> tuple[FileInfo, ...]:
+    """Write the attachments and return what the manifest says of them."""
+    return tuple(shards.write_file(folder, name, content) for name, content in sorted(built.attachments.items()))
+
+
+def write_manifest(folder: str, manifest: Manifest) -> None:
+    """Write the manifest into the folder."""
+    storage.write_bytes(storage.join(folder, MANIFEST), manifest.model_dump_json(indent=1).encode())
+
+
+def _create_local(build: Build, recipe: Recipe, target: Path, report: Report, say: Callable[[str], None]) -> Manifest | None:
+    with staging_folder(target, recipe.digest(), say) as staging:
+        if (target / MANIFEST).exists():
+            return None
+        finished = staging / target.name
+        finished.mkdir(exist_ok=True)
+        manifest = write_files(build(PieceFolder(staging)), recipe, str(finished), report)
+        fsync_folder(finished)
+        _rename(finished, target)
         fsync_folder(target.parent)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        return manifest
 
 
-def _rename(staging: Path, target: Path) -> None:
+def _rename(finished: Path, target: Path) -> None:
     try:
-        os.rename(staging, target)
+        os.rename(finished, target)
     except OSError as error:
         if not target.exists():
             raise
@@ -83,4 +104,5 @@ def _rename(staging: Path, target: Path) -> None:
             raise DatasetError(
                 f"a data set needs a folder of its own: {target} exists and holds something else", remedy="name another folder"
             ) from error
-        # Somebody else built a data set here in the meantime; the caller verifies that it is this one.
+        # Another host built a data set here in the meantime; the caller verifies that it is this one.
+        shutil.rmtree(finished)

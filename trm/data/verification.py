@@ -1,0 +1,115 @@
+"""Whether a data set on storage is what its manifest says, shard by shard, so that any size can be checked."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from trm.data import storage
+from trm.data.manifest import FileInfo, Manifest, ShardInfo, SplitInfo
+from trm.data.shards import REBUILD, ColumnDigest, decode_table, file_info, identifier_digest, read_identifiers, read_table, torn
+from trm.errors import DatasetError
+
+GRID_COLUMNS = ("inputs", "labels")
+
+
+def verify(folder: str, manifest: Manifest) -> None:
+    """Check every file against the manifest: presence, size, rows, hash, and the hash of the contents.
+
+    Raises DatasetError naming the first file that disagrees, or one that belongs to no split.
+    """
+    _refuse_strangers(folder, manifest)
+    for attachment in manifest.attachments:
+        _check_attachment(folder, attachment)
+    _verify_identifiers(folder, manifest)
+    for name, info in manifest.splits.items():
+        _verify_split(folder, manifest, name, info)
+
+
+def damaged(folder: str, manifest: Manifest) -> list[str]:
+    """Names of the files that are missing or not what the manifest says."""
+    names = []
+    for info in files_of(manifest):
+        try:
+            if isinstance(info, ShardInfo):
+                read_table(folder, info, check_digest=True)
+            else:
+                _check_attachment(folder, info)
+        except DatasetError:
+            names.append(info.file)
+    return names
+
+
+def files_of(manifest: Manifest) -> Iterator[FileInfo]:
+    """Every file of the data set but the manifest."""
+    yield from manifest.attachments
+    if manifest.identifiers is not None:
+        yield manifest.identifiers
+    for split in manifest.splits.values():
+        yield from split.shards
+
+
+def _refuse_strangers(folder: str, manifest: Manifest) -> None:
+    known = {info.file for info in files_of(manifest)}
+    for name in storage.names(folder):
+        if name.endswith(".parquet") and name not in known:
+            raise DatasetError(
+                f"a folder must hold the shards of one build: {storage.join(folder, name)} is not in its manifest",
+                remedy="remove that file, or delete the folder and build the data set again",
+            )
+
+
+def _check_attachment(folder: str, info: FileInfo) -> None:
+    path = storage.join(folder, info.file)
+    content = storage.read_bytes(path, what="file", remedy=REBUILD)
+    if file_info(info.file, content) != info:
+        raise torn("a file must have the hash in the manifest", path, "has another")
+
+
+def _verify_split(folder: str, manifest: Manifest, name: str, info: SplitInfo) -> None:
+    if not info.shards:
+        raise torn("a split must have a shard", folder, f"has none of {name}")
+    digest = ColumnDigest()
+    row = groups = 0
+    last_group = -1
+    for shard in info.shards:
+        path = storage.join(folder, shard.file)
+        table = read_table(folder, shard, check_digest=True)
+        _check_columns(path, table, manifest)
+        columns = decode_table(table)
+        rows = columns.pop("row")
+        if not np.array_equal(rows, np.arange(row, row + len(rows))):
+            raise torn(f"a shard's rows must follow those of the one before: row {row} comes next", path, "begins elsewhere")
+        top = max(int(columns[grid].max(initial=0)) for grid in GRID_COLUMNS)
+        if top >= len(manifest.vocabulary):
+            raise torn(f"split {name} must hold tokens below {len(manifest.vocabulary)}", path, f"holds {top}")
+        steps = np.diff(columns["groups"], prepend=last_group)
+        if (steps < 0).any():
+            raise torn("rows must be sorted by group", path, f"is not, at row {row + int(np.argmax(steps < 0))}")
+        groups += int((steps > 0).sum())
+        last_group, row = int(columns["groups"][-1]) if len(rows) else last_group, row + len(rows)
+        digest.update(columns)
+    if digest.hexdigest() != info.content_sha256 or groups != info.groups:
+        files = ", ".join(shard.file for shard in info.shards)
+        raise torn(f"split {name} must match the manifest's content hash", folder, f"({files}) does not")
+
+
+def _verify_identifiers(folder: str, manifest: Manifest) -> None:
+    table = read_identifiers(folder, manifest, check_digest=True)
+    if table is None or manifest.identifiers is None:
+        return
+    path = storage.join(folder, manifest.identifiers.file)
+    if len(table.codes) != manifest.num_puzzle_identifiers:
+        raise torn("the identifier table must have the count in the manifest", path, f"has {len(table.codes)} identifiers")
+    if identifier_digest(table.names, {"starts": table.starts, "codes": table.codes}) != manifest.identifiers.content_sha256:
+        raise torn("the identifier table must match the manifest's content hash", path, "does not")
+
+
+def _check_columns(path: str, table: pa.Table, manifest: Manifest) -> None:
+    missing = {"row", "groups", *GRID_COLUMNS} - set(table.column_names)
+    if missing:
+        raise torn("a shard must have the columns row, groups, inputs, labels", path, f"lacks {', '.join(sorted(missing))}")
+    for name in GRID_COLUMNS:
+        kind = table.schema.field(name).type
+        if not pa.types.is_fixed_size_list(kind) or kind.list_size != manifest.seq_len:
+            raise torn(f"column {name} must hold lists of {manifest.seq_len} uint8", path, f"has {kind}")
