@@ -49,6 +49,19 @@ class ArcAugmentation(Frozen):
 Augmentation = Annotated[NoAugmentation | SudokuAugmentation | DihedralAugmentation | ArcAugmentation, Field(discriminator="kind")]
 
 
+class PartInfo(Frozen):
+    """One data set of a mixture."""
+
+    name: str
+    """Name of the part."""
+    groups: tuple[int, int]
+    """Its base puzzles have the numbers from the first to below the second."""
+    weight: float | None = None
+    """Share of the visits that go to it, against the other parts' weights; null: in proportion to its training groups."""
+    augmentation: Augmentation = NoAugmentation()
+    """How its training rows are varied."""
+
+
 class FileInfo(Frozen):
     """One file of the data set."""
 
@@ -112,6 +125,8 @@ class Manifest(Frozen):
     """The splits."""
     augmentation: Augmentation = NoAugmentation()
     """How training rows are varied when they are needed."""
+    parts: tuple[PartInfo, ...] = ()
+    """The data sets of a mixture, in order of their groups; each has its own augmentation."""
     identifiers: IdentifiersInfo | None = None
     """The identifier table, for tasks that have one."""
     attachments: tuple[FileInfo, ...] = ()

@@ -9,12 +9,13 @@ from jaxtyping import Int32, Int64
 from trm.config import require_divisible
 from trm.data.augmentation.choice import augmenter_for
 from trm.data.augmentation.rows import RowDraw
-from trm.data.draws import below, hashed, shuffled
+from trm.data.draws import hashed, shuffled
 from trm.data.manifest import Manifest
-from trm.data.split import Split
+from trm.data.split import PAIR_ROW, Split
+from trm.data.visits import Visits
 from trm.errors import DatasetError
 
-_EPOCH, _FORM, _ORDER, _SLOT, _SUBSET = 0x45, 0x46, 0x4F, 0x53, 0x56
+_ORDER, _SLOT, _SUBSET = 0x4F, 0x53, 0x56
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,10 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationBatch:
-    """A batch, which example of the split each row is, and its augmentation (0: as stored; else an ARC code to invert)."""
+    """A batch, the example of the split that each row is a form of, and its augmentation (0: as stored; else an ARC code).
+
+    An example is a row of the split: the row itself, or where ARC's forms are stored the one of them without augmentation.
+    """
 
     batch: Batch
     rows: Int64[np.ndarray, "batch"]
@@ -46,8 +50,9 @@ class Position:
 class TrainPlan:
     """Training batches of exactly the global size, endless, epoch after epoch without a seam.
 
-    An epoch visits each group once in random order: a random augmentation of it, then its examples in random order, as many as
-    the batch has room for (TRM.md). Row r of the global batch belongs to rank r // (global size / world size).
+    An epoch visits each group once in random order: a random augmentation or stored form of it, then that puzzle's examples in
+    random order, as many as the batch has room for (TRM.md; `trm.data.visits`). Row r of the global batch belongs to rank
+    r // (global size / world size).
     """
 
     def __init__(
@@ -60,10 +65,8 @@ class TrainPlan:
         local = global_batch_size // world_size
         self._local = slice(rank * local, (rank + 1) * local)
         self._augmenter = augmenter_for(split, manifest)
-        self._sizes = np.diff(split.offsets)
-        self._has_single_examples = bool((self._sizes == 1).all())
+        self._visits = Visits(split, manifest, seed=seed)
         self._anchor = self._latest = Position(0, 0)
-        self._epochs: dict[int, np.ndarray] = {}
 
     def batch(self, step: int) -> Batch:
         """This rank's rows of the batch of `step` (from 0)."""
@@ -83,57 +86,27 @@ class TrainPlan:
 
     def _find(self, step: int) -> Position:
         """Where `step` begins; batches between the nearest known place and there are counted off, not made."""
-        if self._has_single_examples:
+        if self._visits.has_single_examples:
             return Position(step, step * self._size)
         known = (self._latest, self._anchor, Position(0, 0))
         position = next(place for place in known if place.step <= step)
         while position.step < step:
-            position = Position(position.step + 1, position.visit + len(self._groups(position.visit)))
+            puzzles, _ = self._visits.filling(position.visit, self._size)
+            position = Position(position.step + 1, position.visit + len(puzzles))
         return position
 
-    def _epoch(self, epoch: int) -> np.ndarray:
-        if epoch not in self._epochs:
-            self._epochs = {key: value for key, value in self._epochs.items() if key >= epoch - 1}
-            self._epochs[epoch] = shuffled(len(self._sizes), self._seed, _EPOCH, epoch)
-        return self._epochs[epoch]
-
-    def _groups(self, visit: int) -> np.ndarray:
-        """Groups visited by the batch that begins at `visit`, in order."""
-        parts: list[np.ndarray] = []
-        room = self._size
-        while room > 0:
-            epoch, start = divmod(visit, len(self._sizes))
-            groups = self._epoch(epoch)[start : start + room]
-            filled = np.cumsum(self._sizes[groups])
-            groups = groups[: int(np.searchsorted(filled, room)) + 1]
-            room -= int(filled[len(groups) - 1])
-            visit += len(groups)
-            parts.append(groups)
-        visited: np.ndarray = np.concatenate(parts)
-        return visited
-
     def _draw(self, position: Position) -> tuple[RowDraw, int]:
-        """Rows of the whole global batch, and how many groups they visit."""
-        groups = self._groups(position.visit)
-        sizes = self._sizes[groups]
-        visits = np.repeat(np.arange(len(groups)), sizes)
-        rows = np.repeat(self._split.offsets[groups] - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes) + np.arange(len(visits))
-        if not self._has_single_examples:
+        """Rows of the whole global batch, and how many visits they take."""
+        puzzles, sizes = self._visits.filling(position.visit, self._size)
+        visits = np.repeat(np.arange(len(puzzles)), sizes)
+        firsts = self._split.puzzle_offsets[puzzles] - np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        rows = np.repeat(firsts, sizes) + np.arange(len(visits))
+        if not self._visits.has_single_examples:
             order = np.lexsort((hashed(self._seed, _ORDER, position.step, np.arange(len(visits))), visits))
             rows = rows[order]
         rows, visits = rows[: self._size], visits[: self._size]
-        identifiers = self._identifiers(position, groups)[visits]
-        return RowDraw(rows, identifiers, hashed(self._seed, _SLOT, position.step, np.arange(self._size))), len(groups)
-
-    def _identifiers(self, position: Position, groups: np.ndarray) -> np.ndarray:
-        """One identifier a visit, uniform over the group's."""
-        starts = self._split.identifier_starts
-        if starts is None:
-            return np.zeros(len(groups), dtype=np.int32)
-        puzzles = self._split.groups[self._split.offsets[groups]]
-        bits = hashed(self._seed, _FORM, position.step, np.arange(len(groups)))
-        identifiers: np.ndarray = starts[puzzles] + below(bits, starts[puzzles + 1] - starts[puzzles])
-        return identifiers.astype(np.int32)
+        identifiers = self._visits.identifiers(position.visit, puzzles)[visits]
+        return RowDraw(rows, identifiers, hashed(self._seed, _SLOT, position.step, np.arange(self._size))), len(puzzles)
 
 
 class EvaluationPlan:
@@ -157,6 +130,7 @@ class EvaluationPlan:
     ) -> None:
         self._split, self._batch_size = split, batch_size
         self._augmenter = augmenter_for(split, manifest)
+        self._example_of = split.extras.get(PAIR_ROW)
         self.examples = self._subset(max_examples, seed)
         rows, identifiers = self._passes(max_augmentations)
         self._rows, self._identifiers = rows[rank::world_size], identifiers[rank::world_size]
@@ -181,21 +155,46 @@ class EvaluationPlan:
             inputs, labels = self._augmenter.evaluate(RowDraw(rows, identifiers, np.zeros(len(rows), dtype=np.uint64)))
             codes = self._split.identifier_codes
             augmentations = np.zeros(len(rows), dtype=np.int32) if codes is None else codes[identifiers]
-            yield EvaluationBatch(Batch(inputs, labels, identifiers), rows, augmentations)
+            examples = rows if self._example_of is None else self._example_of[rows].astype(np.int64)
+            yield EvaluationBatch(Batch(inputs, labels, identifiers), examples, augmentations)
 
     def _subset(self, max_examples: int | None, seed: int) -> np.ndarray:
         count = len(self._split)
-        if max_examples is None or max_examples >= count:
-            return np.arange(count)
-        return np.sort(shuffled(count, seed, _SUBSET)[:max_examples])
+        examples: np.ndarray = np.arange(count)
+        if self._example_of is not None:
+            examples = np.flatnonzero(self._example_of == examples)
+        if max_examples is None or max_examples >= len(examples):
+            return examples
+        chosen: np.ndarray = examples[np.sort(shuffled(len(examples), seed, _SUBSET)[:max_examples])]
+        return chosen
 
     def _passes(self, max_augmentations: int | None) -> tuple[np.ndarray, np.ndarray]:
-        starts = self._split.identifier_starts
+        """The rows to score and the identifier of each, the forms of an example one after the other."""
+        rows, starts = self._forms(max_augmentations), self._split.identifier_starts
+        stored = self._split.puzzle_identifiers
         if starts is None:
-            return self.examples, np.zeros(len(self.examples), dtype=np.int32)
-        puzzles = self._split.groups[self.examples]
-        counts = starts[puzzles + 1] - starts[puzzles]
+            return rows, np.zeros(len(rows), dtype=np.int32) if stored is None else stored[rows]
+        groups = self._split.groups[rows]
+        counts = starts[groups + 1] - starts[groups]
         if max_augmentations is not None:
             counts = np.minimum(counts, max_augmentations)
+        firsts = starts[groups]
+        if stored is not None:
+            is_stored = stored[rows] >= 0
+            counts, firsts = np.where(is_stored, 1, counts), np.where(is_stored, stored[rows], firsts)
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.repeat(self.examples, counts), (np.repeat(starts[puzzles], counts) + within).astype(np.int32)
+        return np.repeat(rows, counts), (np.repeat(firsts, counts) + within).astype(np.int32)
+
+    def _forms(self, max_forms: int | None) -> np.ndarray:
+        """The stored rows that are forms of the examples, each example's in order of their rows, the first `max_forms` of them."""
+        if self._example_of is None:
+            return self.examples
+        order = np.argsort(self._example_of, kind="stable")
+        of_row = self._example_of[order]
+        firsts = np.searchsorted(of_row, self.examples)
+        counts = np.searchsorted(of_row, self.examples, side="right") - firsts
+        if max_forms is not None:
+            counts = np.minimum(counts, max_forms)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows: np.ndarray = order[np.repeat(firsts, counts) + within]
+        return rows

@@ -9,12 +9,14 @@ from jaxtyping import Int32, Int64, UInt8
 
 from trm.data.manifest import Manifest
 
+PAIR_ROW = "pair_row"
+"""Extra column where ARC's forms are stored: the row of the split that holds the row's pair without augmentation."""
 IDENTIFIER_COLUMNS = ("identifier_starts", "identifier_codes")
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Rows sorted by group, as `BuiltSplit`, and for ARC the identifier table. Arrays may be read-only.
+    """The rows of a group together, as in `BuiltSplit`, and for ARC the identifier table. Arrays may be read-only.
 
     `identifier_starts` and `identifier_codes` are those of `IdentifierTable`, indexed by group number; None where all rows
     have identifier 0.
@@ -37,6 +39,18 @@ class Split:
     def offsets(self) -> Int64[np.ndarray, "groups_and_one"]:
         """Rows `offsets[k]` .. `offsets[k + 1]` are those of the split's k-th group."""
         return np.concatenate([[0], np.flatnonzero(np.diff(self.groups)) + 1, [len(self.groups)]]).astype(np.int64)
+
+    @cached_property
+    def puzzle_offsets(self) -> Int64[np.ndarray, "puzzles_and_one"]:
+        """Rows `puzzle_offsets[p]` .. `puzzle_offsets[p + 1]` are those of the split's p-th puzzle."""
+        if self.puzzles is None:
+            return self.offsets
+        return np.concatenate([[0], np.flatnonzero(np.diff(self.puzzles)) + 1, [len(self.puzzles)]]).astype(np.int64)
+
+    @cached_property
+    def group_puzzles(self) -> Int64[np.ndarray, "groups_and_one"]:
+        """Puzzles `group_puzzles[k]` .. `group_puzzles[k + 1]` are the forms of the split's k-th group."""
+        return np.searchsorted(self.puzzle_offsets, self.offsets).astype(np.int64)
 
     def columns(self) -> dict[str, np.ndarray]:
         """Every array by name, for instance to put each into an object store; `from_columns` is the inverse."""
