@@ -1,5 +1,9 @@
 """Small data sets that the tests of the data room share."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from trm.data.augmentation.arc import VOCABULARY, canvas
@@ -49,6 +53,19 @@ def random_tasks(count: int, seed: int = 0, subset: str = "training") -> list[Ta
         demonstrations, tests = rng.integers(1, 5), rng.integers(1, 3)
         tasks.append(Task(f"{subset}{number:03d}", subset, tuple(pairs[:demonstrations]), tuple(pairs[4 : 4 + tests])))
     return tasks
+
+
+def write_arc_json(folder: Path, subset: str, tasks: list[Task]) -> None:
+    """The published layout: test outputs in a file of their own."""
+
+    def sides(pairs: tuple[Any, ...], names: tuple[str, ...]) -> list[dict[str, Any]]:
+        return [{name: grid.tolist() for name, grid in zip(names, pair, strict=False)} for pair in pairs]
+
+    both = ("input", "output")
+    challenges = {task.name: {"train": sides(task.demonstrations, both), "test": sides(task.tests, both[:1])} for task in tasks}
+    solutions = {task.name: [pair[1].tolist() for pair in task.tests] for task in tasks}
+    (folder / f"case_{subset}_challenges.json").write_text(json.dumps(challenges))
+    (folder / f"case_{subset}_solutions.json").write_text(json.dumps(solutions))
 
 
 def arc_split(count: int, num_aug: int = 3) -> Split:

