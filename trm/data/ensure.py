@@ -10,7 +10,7 @@ from trm.data.build_progress import Lines
 from trm.data.builders.built import BuiltDataset, Report
 from trm.data.builders.pieces import NoStore, PieceMaker, PieceStore
 from trm.data.manifest import MANIFEST, Manifest, SplitName, Task, read_manifest
-from trm.data.recipes import ArcRecipe, MazeRecipe, Recipe, SudokuRecipe, dataset_folder, load_recipe
+from trm.data.recipes import ArcRecipe, ArraysRecipe, MazeRecipe, Recipe, SudokuRecipe, dataset_folder, load_recipe
 from trm.data.repair import repair
 from trm.data.verification import damaged, verify
 from trm.data.writing import create, nobody
@@ -34,6 +34,10 @@ def build(recipe: Recipe, report: Report, store: PieceStore) -> BuiltDataset:
             from trm.data.builders.arc import build_arc
 
             return build_arc(recipe, report)
+        case ArraysRecipe():
+            from trm.data.builders.arrays import build_arrays
+
+            return build_arrays(recipe, report)
 
 
 def maker_of(recipe: Recipe) -> PieceMaker | None:

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
 
-from trm.data.manifest import Augmentation, NoAugmentation, SplitName, Task
+from trm.data.manifest import Augmentation, NoAugmentation, PartInfo, SplitName, Task
 
 
 @runtime_checkable
@@ -79,7 +79,10 @@ class BuiltDataset:
     vocabulary: tuple[str, ...]
     splits: Mapping[SplitName, BuiltSplit]
     augmentation: Augmentation = field(default_factory=NoAugmentation)
+    parts: tuple[PartInfo, ...] = ()
     identifiers: IdentifierTable | None = None
+    num_puzzle_identifiers: int | None = None
+    """Rows that a puzzle embedding needs, where rows name their identifiers; None: as many as the table has."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     attachments: Mapping[str, bytes] = field(default_factory=dict)
     duplicates: tuple[int, ...] = ()

@@ -1,0 +1,301 @@
+"""Import of the reference's array folders: rows, puzzles, groups and identifiers as they are stored there."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from trm.data import storage
+from trm.data.builders import arrays_arc
+from trm.data.builders.arrays_files import SourceSplit, array_file, read_json, read_source
+from trm.data.builders.arrays_rules import bad_rows, shape_of
+from trm.data.builders.built import BuiltDataset, BuiltSplit, IdentifierTable, Report, silent
+from trm.data.builders.leaks import leaked
+from trm.data.draws import shuffled
+from trm.data.manifest import SplitName
+from trm.data.recipes import ArraysRecipe
+from trm.data.split import PAIR_ROW
+from trm.data.spool import taken
+from trm.errors import DatasetError
+
+KINDS_FILE = "arrays.json"
+IDENTIFIERS_FILE = "identifiers.json"
+TEST_PUZZLES_FILE = "test_puzzles.json"
+SOURCE_ROW, DOWN, RIGHT = "source_row", "down", "right"
+SOURCE_SPLITS = ("train", "test")
+_HOLD = 0x48
+
+
+def facts_file(split: str) -> str:
+    """The attachment that keeps a split's `dataset.json`."""
+    return f"{split}-dataset.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows of a source split, with the numbers of their groups."""
+
+    source: SourceSplit
+    groups: Int64[np.ndarray, "source_groups"]
+    """The data set's number of each group of the source."""
+    rows: Int64[np.ndarray, "rows"]
+
+    @property
+    def puzzles(self) -> np.ndarray:
+        """The source's number of each row's puzzle."""
+        puzzles: np.ndarray = self.source.puzzle_of_row[self.rows]
+        return puzzles
+
+    @property
+    def source_groups(self) -> np.ndarray:
+        """The source's number of each row's group."""
+        groups: np.ndarray = self.source.group_of_puzzle[self.puzzles]
+        return groups
+
+    def without(self, is_left_out: Bool[np.ndarray, "rows"]) -> "Rows":
+        """The other rows."""
+        return replace(self, rows=self.rows[~is_left_out])
+
+    def grids(self, name: str) -> np.ndarray:
+        """Inputs or labels of the rows, as uint8."""
+        return taken(getattr(self.source, name), self.rows, np.uint8)
+
+
+def build_arrays(recipe: ArraysRecipe, report: Report = silent) -> BuiltDataset:
+    """The data set of `recipe`. Raises DatasetError naming file and row of what it cannot take."""
+    sources = {name: read_source(storage.join(recipe.path, name)) for name in SOURCE_SPLITS}
+    names, attachments = _root_files(recipe, sources)
+    facts = sources["train"].facts
+    grid, vocabulary = shape_of(recipe.puzzle, facts, recipe.grid, storage.join(recipe.path, "train", "dataset.json"))
+    table = None
+    if recipe.puzzle == "arc":
+        table = arrays_arc.identifier_table_of(names or [], storage.join(recipe.path, IDENTIFIERS_FILE))
+    skipped: dict[str, int] = {}
+    numbers = _group_numbers(sources, table)
+    parts = {
+        name: _good_rows(recipe, Rows(source, numbers[name], np.arange(len(source))), skipped, name, report)
+        for name, source in sources.items()
+    }
+    train = _without_leaks(recipe, parts["train"], parts["test"], table, grid, skipped)
+    train, validation = _held_out(recipe, train, parts["test"], table, grid)
+    chosen: dict[SplitName, Rows] = {"train": train}
+    if validation is not None:
+        chosen["validation"] = validation
+    chosen["test"] = parts["test"]
+    has_forms = any(len(s.group_indices) != len(s.puzzle_indices) or s.puzzle_identifiers.any() for s in sources.values())
+    return BuiltDataset(
+        task=recipe.puzzle,
+        grid=grid,
+        vocabulary=vocabulary,
+        splits={
+            name: _split(rows, table, has_forms=has_forms, is_scored=name != "train", is_joined=validation is not None)
+            for name, rows in chosen.items()
+        },
+        identifiers=table,
+        num_puzzle_identifiers=facts.num_puzzle_identifiers,
+        skipped=skipped,
+        attachments=attachments,
+    )
+
+
+def _root_files(recipe: ArraysRecipe, sources: Mapping[str, SourceSplit]) -> tuple[list[str] | None, dict[str, bytes]]:
+    """The identifiers' names, and the small files to keep; what the splits and the names say must agree."""
+    train, test = (sources[name].facts for name in SOURCE_SPLITS)
+    for field in ("vocab_size", "seq_len", "num_puzzle_identifiers", "ignore_label_id"):
+        one, other = getattr(train, field), getattr(test, field)
+        if one != other:
+            raise DatasetError(
+                f"both splits must have one {field}: train/dataset.json in {recipe.path} says {one}, test/dataset.json {other}",
+                remedy="take both splits from one folder",
+            )
+    kept = {facts_file(name): source.facts_text for name, source in sources.items()}
+    kept[KINDS_FILE] = json.dumps({name: source.kinds for name, source in sources.items()}).encode()
+    if (found := read_json(recipe.path, TEST_PUZZLES_FILE, dict)) is not None:
+        kept[TEST_PUZZLES_FILE] = found[1]
+    if (found := read_json(recipe.path, IDENTIFIERS_FILE, list)) is None:
+        if recipe.puzzle == "arc":
+            raise DatasetError(
+                f"ARC needs the names of its identifiers: {recipe.path} has no {IDENTIFIERS_FILE}", remedy="put the file there"
+            )
+        return None, kept
+    names, kept[IDENTIFIERS_FILE] = found
+    if len(names) != train.num_puzzle_identifiers or not all(isinstance(name, str) for name in names):
+        raise DatasetError(
+            f"{IDENTIFIERS_FILE} must name each of the {train.num_puzzle_identifiers} identifiers: that in {recipe.path} has "
+            f"{len(names)} entries",
+            remedy="put the file there that belongs to the arrays",
+        )
+    return names, kept
+
+
+def _group_numbers(sources: Mapping[str, SourceSplit], table: IdentifierTable | None) -> dict[str, np.ndarray]:
+    """The data set's number of each group: by order, or for ARC the task's, so that a task has one number in both splits."""
+    counts = {name: len(source.group_indices) - 1 for name, source in sources.items()}
+    if table is None:
+        return {"train": np.arange(counts["train"]), "test": np.arange(counts["test"]) + counts["train"]}
+    task_of = np.repeat(np.arange(len(table.names)), np.diff(table.starts))
+    numbers = {}
+    for name, source in sources.items():
+        path = storage.join(source.folder, array_file("puzzle_identifiers"))
+        identifiers = source.puzzle_identifiers.astype(np.int64)
+        if len(wrong := np.flatnonzero(identifiers == 0)):
+            raise DatasetError(
+                f"an ARC puzzle must have an identifier of its own: {path} row {wrong[0]} has 0", remedy="correct puzzle"
+            )
+        tasks = task_of[identifiers - 1]
+        firsts = tasks[source.group_indices[:-1]]
+        if len(wrong := np.flatnonzero(tasks != firsts[source.group_of_puzzle])):
+            raise DatasetError(
+                f"the puzzles of a group must be forms of one task: {path} row {wrong[0]} is {table.names[tasks[wrong[0]]]}, its "
+                f"group {table.names[firsts[source.group_of_puzzle[wrong[0]]]]}",
+                remedy="make the folder again with the published ARC builder",
+            )
+        names, times = np.unique(firsts, return_counts=True)
+        if (times > 1).any():
+            raise DatasetError(
+                f"a task must be one group: {path} has {table.names[names[times > 1][0]]} in several",
+                remedy="make the folder again from subsets without common tasks",
+            )
+        numbers[name] = firsts
+    return numbers
+
+
+def _good_rows(recipe: ArraysRecipe, part: Rows, skipped: dict[str, int], name: str, report: Report) -> Rows:
+    """The rows that keep the rules. Raises DatasetError for the first that does not, unless bad ones are to be skipped."""
+    rows = len(part.rows)
+    bad = bad_rows(part.source, recipe.puzzle, is_test=name == "test", report=lambda done: report(f"{name} rows", done, rows))
+    is_bad = np.zeros(rows, dtype=bool)
+    for rule, numbers in bad.items():
+        if not recipe.skip_bad:
+            raise DatasetError(
+                f"{rule}: row {numbers[0]} of {storage.join(part.source.folder, array_file('inputs'))} and its label break that "
+                f"({len(numbers)} rows in all)",
+                remedy="mend the source, or leave such rows out with --skip-bad",
+            )
+        skipped[rule] = skipped.get(rule, 0) + len(numbers)
+        is_bad[numbers] = True
+    if is_bad.all():
+        raise DatasetError(f"a split must have good rows: all {rows} of {part.source.folder} are bad", remedy="correct puzzle")
+    return part.without(is_bad) if is_bad.any() else part
+
+
+def _without_leaks(
+    recipe: ArraysRecipe, train: Rows, test: Rows, table: IdentifierTable | None, grid: tuple[int, int], skipped: dict[str, int]
+) -> Rows:
+    """Training rows without the groups that hold a test puzzle."""
+    groups = _twins(recipe, train, test, table, grid)
+    is_leak = np.isin(train.source_groups, groups)
+    if not is_leak.any():
+        return train
+    if not recipe.skip_bad:
+        raise DatasetError(
+            f"a test puzzle must not be trained on: row {train.rows[is_leak][0]} of "
+            f"{storage.join(train.source.folder, array_file('inputs'))} is in the test split too ({len(groups)} puzzles in all)",
+            remedy="leave such puzzles out of training with --skip-bad",
+        )
+    skipped["a test puzzle must not be trained on"] = int(is_leak.sum())
+    return train.without(is_leak)
+
+
+def _twins(recipe: ArraysRecipe, part: Rows, other: Rows, table: IdentifierTable | None, grid: tuple[int, int]) -> np.ndarray:
+    """The source's numbers of the part's groups that hold a puzzle of the other part.
+
+    ARC's demonstrations of a test task are trained on, so only equal pairs of different tasks count; the unaugmented forms, in
+    the corner, stand for all.
+    """
+    if table is None:
+        is_twin = leaked(
+            recipe.puzzle,
+            (part.grids("inputs"), part.grids("labels")),
+            (other.grids("inputs"), other.grids("labels")),
+            grid,
+        )
+        return np.unique(part.source_groups[is_twin])
+    bases, tasks = [], []
+    for rows in (part, other):
+        codes = table.codes[rows.source.puzzle_identifiers[rows.puzzles]]
+        base = replace(rows, rows=rows.rows[codes == 0])
+        inputs, labels, *_ = arrays_arc.cornered(base.grids("inputs"), base.grids("labels"))
+        bases.append((inputs, labels))
+        tasks.append(base.groups[base.source_groups])
+    leaks = []
+    for row in np.flatnonzero(leaked("arc", bases[0], bases[1], grid)):
+        is_foreign = tasks[1] != tasks[0][row]
+        mine = bases[0][0][[row]], bases[0][1][[row]]
+        if leaked("arc", mine, (bases[1][0][is_foreign], bases[1][1][is_foreign]), grid)[0]:
+            leaks.append(row)
+    return np.flatnonzero(np.isin(part.groups, tasks[0][leaks]))
+
+
+def _held_out(
+    recipe: ArraysRecipe, train: Rows, test: Rows, table: IdentifierTable | None, grid: tuple[int, int]
+) -> tuple[Rows, Rows | None]:
+    """Training rows that stay, and those that validate: random whole groups, or of ARC tasks the last example of every form.
+
+    A held-out ARC task's identifiers would never be trained, so it could not be solved; its last example is, in published
+    folders, a test pair. Groups with a twin in training stay there.
+    """
+    source_groups = train.source_groups
+    candidates = np.unique(source_groups)
+    held_rows = np.ones(len(train.rows), dtype=bool)
+    if table is not None:
+        held_rows = np.append(np.diff(train.puzzles) != 0, True)
+        is_lone = held_rows & np.concatenate([[True], held_rows[:-1]])
+        is_tested = np.isin(train.groups[source_groups], test.groups)
+        candidates = np.setdiff1d(candidates, source_groups[is_lone | is_tested])
+    wanted = min(1000, max(1, len(candidates) // 10)) if recipe.validation is None else recipe.validation
+    if wanted == 0:
+        return train, None
+    held = candidates[shuffled(len(candidates), recipe.seed, _HOLD)[:wanted]]
+    is_held = np.isin(source_groups, held) & held_rows
+    while len(twins := _twins(recipe, train.without(~is_held), train.without(is_held), table, grid)):
+        held = np.setdiff1d(held, twins)
+        is_held = np.isin(source_groups, held) & held_rows
+    if wanted > len(candidates) or not is_held.any() or is_held.all():
+        raise DatasetError(
+            f"validation is held out of the {len(candidates)} training puzzles that can be spared: {wanted} leave nothing to "
+            f"{'validate' if not is_held.any() else 'train on'}",
+            remedy="lower validation, or set it to 0",
+        )
+    return train.without(is_held), train.without(~is_held)
+
+
+def _split(part: Rows, table: IdentifierTable | None, *, has_forms: bool, is_scored: bool, is_joined: bool) -> BuiltSplit:
+    """The rows as a split. All splits have the same columns."""
+    inputs, labels = part.grids("inputs"), part.grids("labels")
+    groups = part.groups[part.source_groups].astype(np.int32)
+    puzzles = part.puzzles.astype(np.int32)
+    extras = {SOURCE_ROW: part.rows} if is_joined else {}
+    if table is not None:
+        rows = np.arange(len(groups))
+        down = right = np.zeros(len(groups), dtype=np.int8)
+        identifiers = part.source.puzzle_identifiers[puzzles]
+        if is_scored:
+            if not arrays_arc.is_as_published(inputs, labels).all():
+                raise DatasetError(
+                    f"a scored ARC row must be a rectangle of colours with end markers, question and answer at one place: row "
+                    f"{part.rows[np.argmin(arrays_arc.is_as_published(inputs, labels))]} of {part.source.folder} is not",
+                    remedy="set validation: 0 if it is in train/, or make the folder again",
+                )
+            inputs, labels, down, right = arrays_arc.cornered(inputs, labels)
+            rows = arrays_arc.pair_rows(inputs, labels, table.codes[identifiers], groups, puzzles)
+            if (rows < 0).any():
+                raise DatasetError(
+                    f"a scored ARC task must have its unaugmented form: row {part.rows[np.argmin(rows)]} of {part.source.folder} "
+                    f"is a form of no such pair",
+                    remedy="make the folder again with the published ARC builder",
+                )
+        firsts = np.flatnonzero(np.concatenate([[True], np.diff(puzzles) != 0]))
+        sizes = np.diff(np.append(firsts, len(puzzles)))
+        extras |= {
+            "pair": (np.arange(len(puzzles)) - np.repeat(firsts, sizes)).astype(np.int32),
+            "pairs": np.repeat(sizes, sizes).astype(np.int32),
+            PAIR_ROW: rows.astype(np.int64),
+        }
+        if is_joined:
+            extras |= {DOWN: down, RIGHT: right}
+    if not has_forms:
+        return BuiltSplit(inputs, labels, groups, extras)
+    return BuiltSplit(inputs, labels, groups, extras, puzzles, part.source.puzzle_identifiers[puzzles].astype(np.int32))

@@ -1,0 +1,51 @@
+"""Which puzzles that would be trained on are scored too: the same up to symmetry, or for ARC the same pair in another task."""
+
+import numpy as np
+from jaxtyping import Bool, Integer, UInt8
+
+from trm.data.draws import hashed
+from trm.data.manifest import Task
+
+
+def leaked(
+    puzzle: Task,
+    trained: tuple[UInt8[np.ndarray, "rows cells"], UInt8[np.ndarray, "rows cells"]],
+    scored: tuple[UInt8[np.ndarray, "others cells"], UInt8[np.ndarray, "others cells"]],
+    grid: tuple[int, int],
+) -> Bool[np.ndarray, "rows"]:
+    """Which of the questions and labels `trained` are among those `scored`.
+
+    Sudoku boards and mazes count as the same under every symmetry of theirs. Of ARC the whole pair must be equal: a question
+    alone may stand in two tasks that ask different things of it. Elsewhere equal questions are the same puzzle.
+    """
+    if not len(trained[0]) or not len(scored[0]):
+        return np.zeros(len(trained[0]), dtype=bool)
+    if puzzle == "sudoku":
+        from trm.data.builders.sudoku_symmetry import are_among
+
+        digits = [cells - np.uint8(1) for cells in (*trained, *scored)]
+        return are_among(digits[0], digits[1], digits[2], digits[3], grid[0])
+    if puzzle == "maze":
+        from trm.data.builders.maze import symmetry_classes
+
+        known = set(symmetry_classes(scored[0], grid[0]))
+        return np.array([form in known for form in symmetry_classes(trained[0], grid[0])])
+    count = 1 if puzzle == "other" else 2
+    mine, theirs = _hashes(trained[:count]), _hashes(scored[:count])
+    found: np.ndarray = np.isin(mine, theirs)
+    rows = np.flatnonzero(found)
+    known = {b"".join(cells[row].tobytes() for cells in scored[:count]) for row in np.flatnonzero(np.isin(theirs, mine[rows]))}
+    found[rows] = [b"".join(cells[row].tobytes() for cells in trained[:count]) in known for row in rows]
+    return found
+
+
+def _hashes(columns: tuple[Integer[np.ndarray, "rows cells"], ...]) -> np.ndarray:
+    """A number for each row; equal rows have equal ones."""
+    from trm.data.spool import chunks
+
+    hashes = np.zeros(len(columns[0]), dtype=np.uint64)
+    for number, cells in enumerate(columns):
+        weights = hashed(number, np.arange(cells.shape[1])) | np.uint64(1)
+        for chunk in chunks(len(cells)):
+            hashes[chunk] += cells[chunk].astype(np.uint64) @ weights
+    return hashes
