@@ -192,7 +192,7 @@ class ArraysRecipe(RecipeBase):
     grid: tuple[int, int] | None = None
     """Height and width of the canvas of other puzzles; null: square."""
     skip_bad: bool = False
-    """Leave out rows that break a rule, and training puzzles that are tested, and count them."""
+    """Leave out rows that break a rule, and training puzzles that are tested (ARC: as another task), and count them."""
 
     @property
     def puzzle_task(self) -> Task:

@@ -14,6 +14,8 @@ from trm.errors import DatasetError
 
 BLANK_NAME = "<blank>"
 _AUGMENTED = re.compile(r"(.*)\|\|\|t([0-7])\|\|\|(0[1-9]{9})", re.DOTALL)
+Cornered = tuple[UInt8[np.ndarray, "rows 900"], UInt8[np.ndarray, "rows 900"], Int8[np.ndarray, "rows"], Int8[np.ndarray, "rows"]]
+"""Questions and labels in the corner, and how far down and right they were."""
 _REMEDY = "make the folder again with the published ARC builder, or set puzzle: other"
 
 
@@ -81,9 +83,7 @@ def pair_rows(
     return np.where(codes[found] == 0, found, -1).astype(np.int64)
 
 
-def cornered(
-    inputs: UInt8[np.ndarray, "rows 900"], labels: UInt8[np.ndarray, "rows 900"]
-) -> tuple[UInt8[np.ndarray, "rows 900"], UInt8[np.ndarray, "rows 900"], Int8[np.ndarray, "rows"], Int8[np.ndarray, "rows"]]:
+def cornered(inputs: UInt8[np.ndarray, "rows 900"], labels: UInt8[np.ndarray, "rows 900"]) -> Cornered:
     """Grids moved to the canvas's corner, question and answer by one offset, and how far down and right they were."""
     is_colour = inputs.reshape(-1, CANVAS, CANVAS) >= FIRST_COLOUR
     down, right = np.argmax(is_colour.any(2), axis=1), np.argmax(is_colour.any(1), axis=1)
@@ -103,8 +103,8 @@ def placed(
     return move(cells, np.zeros(len(cells), dtype=np.int64), (down.astype(np.int64), right.astype(np.int64)))
 
 
-def is_as_published(inputs: UInt8[np.ndarray, "rows 900"], labels: UInt8[np.ndarray, "rows 900"]) -> Bool[np.ndarray, "rows"]:
-    """Which rows are a rectangle of colours with its end markers each, both at one offset, and nothing else."""
-    *corner, down, right = cornered(inputs, labels)
-    same = [(placed(cells, down, right) == there).all(1) for cells, there in zip(corner, (inputs, labels), strict=True)]
+def is_undone(corner: Cornered, grids: tuple[UInt8[np.ndarray, "rows 900"], ...]) -> Bool[np.ndarray, "rows"]:
+    """For which rows `placed` gives back the grids that `cornered` took: those that are published ARC rows."""
+    inputs, labels, down, right = corner
+    same = [(placed(cells, down, right) == there).all(1) for cells, there in zip((inputs, labels), grids, strict=True)]
     return np.asarray(same[0] & same[1])

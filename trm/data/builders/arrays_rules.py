@@ -77,7 +77,7 @@ def _broken(
     elif puzzle == "maze":
         yield from _broken_mazes(inputs, labels)
     elif puzzle == "arc":
-        yield "an ARC row must hold a grid", ((inputs < FIRST_COLOUR).all(1)) | ((labels < FIRST_COLOUR).all(1))
+        yield "an ARC row must hold a grid", np.asarray((inputs < FIRST_COLOUR).all(1) | (labels < FIRST_COLOUR).all(1))
         if is_test:
             yield "an ARC test grid must lie in the canvas's corner", (inputs[:, 0] < FIRST_COLOUR) | (labels[:, 0] < FIRST_COLOUR)
 
