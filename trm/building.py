@@ -109,7 +109,7 @@ def _show_built(built: BuiltDataset, seconds: float) -> None:
         ends = [*range(0, rows, SHARD_ROWS), rows]
         size = sum(len(encode_parquet(shard_table(split, *part))) for part in pairwise(ends))
         _show_split(name, rows, len(np.unique(split.groups)), size)
-    identifiers = 1 if built.identifiers is None else len(built.identifiers.codes)
+    identifiers = built.num_puzzle_identifiers or (1 if built.identifiers is None else len(built.identifiers.codes))
     show(f"  {len(built.vocabulary)} tokens, {built.grid[0] * built.grid[1]} cells, {identifiers:,} puzzle identifiers")
     for rule, count in built.skipped.items():
         show(f"  left out: {count:,} rows ({rule})")

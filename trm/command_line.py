@@ -38,17 +38,18 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(message, remedy=f"see python {sys.argv[0]} --help")
 
 
-def job_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the option all jobs share: --set."""
+def job_parser(description: str, *, has_overrides: bool = True) -> argparse.ArgumentParser:
+    """A parser with the option that jobs share which take a YAML file: --set."""
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="PATH=VALUE",
-        help="replace a value of the YAML file; repeatable",
-    )
+    if has_overrides:
+        parser.add_argument(
+            "--set",
+            dest="overrides",
+            action="append",
+            default=[],
+            metavar="PATH=VALUE",
+            help="replace a value of the YAML file; repeatable",
+        )
     return parser
 
 
