@@ -79,11 +79,12 @@ class BuiltDataset:
     vocabulary: tuple[str, ...]
     splits: Mapping[SplitName, BuiltSplit]
     augmentation: Augmentation = field(default_factory=NoAugmentation)
-    parts: tuple[PartInfo, ...] = ()
     identifiers: IdentifierTable | None = None
-    num_puzzle_identifiers: int | None = None
-    """Rows that a puzzle embedding needs, where rows name their identifiers; None: as many as the table has."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     attachments: Mapping[str, bytes] = field(default_factory=dict)
     duplicates: tuple[int, ...] = ()
     """Draws of a generated data set that were left out as symmetric forms of earlier ones."""
+    num_puzzle_identifiers: int | None = None
+    """Rows that a puzzle embedding needs, where rows name their identifiers; None: as many as the table has."""
+    parts: tuple[PartInfo, ...] = ()
+    """The data sets of a mixture, in order of their groups."""
