@@ -12,10 +12,12 @@ from trm.data.builders.pieces import NoStore, PieceMaker, PieceStore
 from trm.data.manifest import MANIFEST, Manifest, SplitName, Task, read_manifest
 from trm.data.recipes import ArcRecipe, ArraysRecipe, MazeRecipe, Recipe, SudokuRecipe, dataset_folder, load_recipe
 from trm.data.repair import repair
-from trm.data.verification import damaged, verify
+from trm.data.verification import damaged, files_of, verify, verify_sizes
 from trm.data.writing import create, nobody
 from trm.errors import DatasetError
 
+READ_BYTES = 1 << 28
+"""A data set of more is not read through before each use: the presence and size of its files are checked."""
 Outcome = Literal["built", "verified", "repaired"]
 
 
@@ -48,9 +50,10 @@ def maker_of(recipe: Recipe) -> PieceMaker | None:
 def build_into(
     recipe: Recipe, folder: str, report: Report, say: Callable[[str], None] = nobody, *, repairs: bool = False
 ) -> tuple[Manifest, Outcome]:
-    """The manifest of the recipe's data set in `folder`, and whether it was built, or found and verified, or `repairs` mended it.
+    """The manifest of the recipe's data set in `folder`, and whether it was built, or found and verified, or mended.
 
-    Raises DatasetError when another data set, or something else, is there, or when what is there is damaged.
+    With `repairs` every byte is read, and what is damaged is made again. Raises DatasetError when another data set, or something
+    else, is there, or when what is there is damaged.
     """
     manifest = None
     if not storage.exists(storage.join(folder, MANIFEST)):
@@ -68,8 +71,13 @@ def build_into(
         say(f"{folder} has {len(files)} missing or damaged files, which are made again: {', '.join(files[:5])}")
         manifest = repair(folder, manifest, files, maker_of(recipe), lambda: build(recipe, report, NoStore()), report)
         return manifest, "repaired"
-    verify(folder, manifest)
+    _verify(folder, manifest, reads_all=repairs)
     return manifest, outcome
+
+
+def _verify(folder: str, manifest: Manifest, *, reads_all: bool) -> None:
+    is_small = sum(info.bytes for info in files_of(manifest)) <= READ_BYTES
+    (verify if reads_all or is_small else verify_sizes)(folder, manifest)
 
 
 def task_of(data: DataConfig, *needed: SplitName) -> Task:
@@ -101,7 +109,7 @@ def ensure_dataset(data: DataConfig, root: str, say: Callable[[str], None]) -> s
         folder = storage.absolute(data.folder)
         if storage.is_local(folder) and "?" in folder:
             raise DatasetError(f"data.folder must be without ?, which Ray Data takes for a URL's, got {folder}", remedy="rename it")
-        verify(folder, read_manifest(folder))
+        _verify(folder, read_manifest(folder), reads_all=False)
         return folder
     assert data.recipe is not None
     recipe = load_recipe(data.recipe, data.overrides)

@@ -43,6 +43,11 @@ def read_bytes(path: str, *, what: str, remedy: str) -> bytes:
     return _reached(path, lambda files, where: bytes(files.cat_file(where)), what=what, remedy=remedy)
 
 
+def size(path: str, *, what: str, remedy: str) -> int:
+    """Bytes of the file; DatasetError naming it when it is missing or its file system cannot be asked."""
+    return _reached(path, lambda files, where: int(files.size(where)), what=what, remedy=remedy)
+
+
 def find(folder: str, pattern: str, *, what: str, remedy: str) -> list[str]:
     """Paths or URLs of the files in `folder` whose names match, in order; DatasetError when its file system cannot be asked."""
 

@@ -24,7 +24,7 @@ def silent(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class BuiltSplit:
-    """Rows of one split, unaugmented, sorted by group.
+    """Rows of one split, unaugmented, those of a group together.
 
     `groups` is the base puzzle's number, unique over the whole data set: an ARC task that is trained on and tested keeps its
     number in both splits; elsewhere no group is in two splits. Token 0 is padding and is never scored. `extras` are further
