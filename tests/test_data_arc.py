@@ -236,6 +236,8 @@ def test_no_split_has_a_form_of_another_tasks_pair_in_a_later_one(tmp_path: Path
     if validation == "none":
         assert rows == {"train": [demonstrations + 1, 5], "test": [0, 0]}
         assert not built.skipped
+        recipe = ArcRecipe(name="case", num_aug=2, validation="none", allow_overlap=True, path=str(tmp_path))
+        assert build_arc(recipe).skipped == {"a train pair must be no form of another task's test pair": 2}
         return
     assert rows == {"train": [demonstrations, 1], "validation": [1, 1], "test": [0, 0]}
     assert built.skipped == {
