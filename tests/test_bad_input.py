@@ -369,7 +369,7 @@ OTHERS = [
     ("build_dataset", (*BUILD, "--set", "size=9", "--set", "path=/nowhere"), "/nowhere"),
     ("build_dataset", ("datasets/arc1.yaml", *BUILD[1:], "--set", "path=/nowhere"), "must hold *_training_challenges.json"),
     ("build_dataset", ("datasets/arc1.yaml", *BUILD[1:], "--set", "path=nosuch://x"), "Protocol not known"),
-    ("build_dataset", ("datasets/maze_hard.yaml", *BUILD[1:], "--set", "path=/nowhere"), "array must exist: /nowhere"),
+    ("build_dataset", ("datasets/maze_hard.yaml", *BUILD[1:], "--set", "path=/nowhere"), "/nowhere holds neither"),
     ("build_dataset", ("{place}/recipe.yaml", "--out", "{place}"), "{place} exists and holds something else"),
     ("build_dataset", ("{place}/recipe.yaml", "--out", "/proc/x"), "a data set's folder must be writable: /proc/x"),
     ("build_dataset", ("{place}/recipe.yaml", "--out", "nosuch://x"), "Protocol not known"),

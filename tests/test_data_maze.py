@@ -1,7 +1,6 @@
-"""Mazes: the labelling rule, the generator's promises, and the importer of the published arrays."""
+"""Mazes: the labelling rule, the generator's promises, and how hard mazes are distributed."""
 
 from collections import deque
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trm.data.augmentation.dihedral import SYMMETRIES, apply
-from trm.data.builders.maze import build_maze, symmetry_classes
-from trm.data.builders.maze_solver import GOAL, PATH, SPACE, START, UNREACHABLE, WALL, draws_shortest_path, shortest_paths, solve
+from trm.data.builders.maze import build_maze, maker
+from trm.data.builders.maze_drawing import draw_mazes
+from trm.data.builders.maze_solver import (
+    GOAL,
+    PATH,
+    SPACE,
+    START,
+    UNREACHABLE,
+    WALL,
+    draws_shortest_path,
+    shortest_paths,
+    solve,
+    spread,
+)
+from trm.data.builders.maze_symmetry import symmetry_classes
+from trm.data.builders.pieces import Columns, remade
 from trm.data.recipes import MazeRecipe
 from trm.errors import DatasetError
 
@@ -136,66 +149,129 @@ def test_symmetry_classes_are_equal_exactly_for_symmetric_mazes() -> None:
 
 
 def test_mazes_that_cannot_exist_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trm.data.builders.maze.FRUITLESS_ROUNDS", 2)
-    with pytest.raises(DatasetError, match="ran out: 0 of 70"):
+    monkeypatch.setattr("trm.data.builders.maze.PIECE_TRIES", 1000)
+    with pytest.raises(DatasetError, match="ran out: 0 of 70 different ones after 8000 tries without another"):
         build_maze(MazeRecipe.model_validate(SMALL | {"min_path": 40}))
     with pytest.raises(DatasetError, match="room for S and G"):
         build_maze(MazeRecipe.model_validate(SMALL | {"min_path": 48}))
+    with pytest.raises(DatasetError, match=r"ran out: \d+ of 100000 "):
+        build_maze(MazeRecipe.model_validate(SMALL | {"size": 5, "min_path": 11, "train": 99_970}))
 
 
-def publish(folder: Path, name: str, inputs: np.ndarray, labels: np.ndarray) -> None:
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    np.save(folder / name / "all__inputs.npy", inputs)
-    np.save(folder / name / "all__labels.npy", labels)
+class HalfStore:
+    """Keeps every other piece, and counts."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, Columns] = {}
+        self.loads = 0
+
+    def load(self, number: int) -> Columns | None:
+        self.loads += number in self.kept
+        return self.kept.get(number)
+
+    def save(self, number: int, columns: Columns) -> None:
+        if number % 2 == 0:
+            self.kept[number] = columns
 
 
-@pytest.fixture
-def published(tmp_path: Path) -> Path:
-    made = build_maze(MazeRecipe.model_validate(SMALL)).splits
-    train, test = made["train"], made["test"]
-    doubled = apply(train.inputs[:3], np.array([1, 4, 6]))  # symmetric forms of three rows must go where those go
-    publish(tmp_path, "train", np.concatenate([train.inputs, doubled]), np.concatenate([train.labels, solve(doubled, (7, 7))]))
-    publish(tmp_path, "test", test.inputs, test.labels)
-    return tmp_path
+def test_a_build_through_a_store_of_half_the_pieces_is_the_same_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trm.data.builders.maze.PIECE_MAZES", 16)
+    recipe = MazeRecipe.model_validate(
+        SMALL | {"size": 5, "min_path": 7, "wall_fraction": 0.05}
+    )  # so small that some are drawn twice
+    store = HalfStore()
+    first, again, alone = build_maze(recipe, store=store), build_maze(recipe, store=store), build_maze(recipe)
+    assert store.loads
+    pieces = maker(recipe)
+    assert pieces is not None
+    assert first.duplicates
+    for name, split in first.splits.items():
+        for other in (again, alone):
+            pairs = zip(split.columns().values(), other.splits[name].columns().values(), strict=True)
+            assert all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs)
+            assert (split.draws == other.splits[name].draws).all()
+            assert first.duplicates == other.duplicates
+        made = remade(pieces, int(split.draws[0]), int(split.draws[-1]), first.duplicates)
+        assert all((made[key] == column).all() for key, column in split.columns().items() if key != "groups")
 
 
-def test_import_keeps_the_test_set_and_holds_validation_out_of_train(published: Path) -> None:
-    recipe = MazeRecipe.model_validate(SMALL | {"path": str(published), "train": None, "test": None})
-    built = build_maze(recipe)
-    assert (built.splits["test"].inputs == np.load(published / "test" / "all__inputs.npy")).all()
-    assert (built.splits["test"].labels == np.load(published / "test" / "all__labels.npy")).all()
-    classes = {name: set(symmetry_classes(split.inputs, 7)) for name, split in built.splits.items()}
-    assert [len(classes[name]) for name in ("train", "validation", "test")] == [30, 10, 20]
-    assert len(built.splits["train"].inputs) + len(built.splits["validation"].inputs) == 43
-    assert not classes["train"] & classes["validation"]
-    for split in built.splits.values():
-        assert (np.diff(split.groups) >= 0).all()
+def test_only_generated_mazes_come_in_pieces() -> None:
+    assert maker(MazeRecipe(name="m", path="somewhere")) is None
 
 
-def test_import_drops_training_mazes_that_are_in_the_test_set(published: Path) -> None:
-    inputs = np.load(published / "train" / "all__inputs.npy")
-    turned = apply(inputs[5:6], np.array([2]))
-    publish(published, "test", turned, solve(turned, (7, 7)))
-    built = build_maze(MazeRecipe.model_validate(SMALL | {"path": str(published), "train": None, "test": None}))
-    assert len(symmetry_classes(built.splits["test"].inputs, 7)) == 1
-    kept = {key for name in ("train", "validation") for key in symmetry_classes(built.splits[name].inputs, 7)}
-    assert len(kept) == 39
-    assert symmetry_classes(turned, 7)[0] not in kept
+@given(st.integers(5, 8), st.integers(1, 14), st.integers(0, 1 << 40))
+def test_drawn_mazes_are_far_apart_and_none_is_missed(side: int, min_path: int, seed: int) -> None:
+    mazes = draw_mazes(seed, side, (0.2, 0.5), min_path, tries=400, most=20)
+    _, lengths = shortest_paths(mazes, (side, side))
+    assert (lengths >= min_path).all()
+    assert len(mazes) == 20 or min_path > 2
 
 
-def test_import_of_what_is_no_maze_is_refused(published: Path) -> None:
-    recipe = SMALL | {"path": str(published), "train": None, "test": None}
-    with pytest.raises(DatasetError, match=r"must exist: .*nowhere"):
-        build_maze(MazeRecipe.model_validate(recipe | {"path": str(published / "nowhere")}))
-    with pytest.raises(DatasetError, match=r"whole numbers \(mazes, 64\), it is uint8"):
-        build_maze(MazeRecipe.model_validate(recipe | {"size": 8}))
-    with pytest.raises(DatasetError, match="leave none to train on"):
-        build_maze(MazeRecipe.model_validate(recipe | {"validation": 40}))
-    labels = np.load(published / "test" / "all__labels.npy")
-    labels[4, np.flatnonzero(labels[4] == WALL)[0]] = PATH
-    np.save(published / "test" / "all__labels.npy", labels)
-    with pytest.raises(DatasetError, match=r"maze 4 of .*test is not so \(1 in all\)"):
-        build_maze(MazeRecipe.model_validate(recipe))
-    (published / "test" / "all__labels.npy").write_bytes(b"torn")
-    with pytest.raises(DatasetError, match="must be a NumPy array"):
-        build_maze(MazeRecipe.model_validate(recipe))
+def test_ends_are_uniform_over_all_pairs_far_enough_apart() -> None:
+    mazes = draw_mazes(1, 5, (0.0, 0.0), 6, tries=10**6, most=6000)
+    starts, goals = (mazes == START).argmax(axis=1), (mazes == GOAL).argmax(axis=1)
+    steps = abs(starts // 5 - goals // 5) + abs(starts % 5 - goals % 5)
+    _, counts = np.unique(starts * 25 + goals, return_counts=True)
+    assert steps.min() == 7
+    assert len(counts) == 20  # from each corner of the empty square to the opposite one and its two neighbours, and back
+    assert abs(counts - 300).max() < 5 * 300**0.5
+
+
+PUBLISHED = {
+    "walls": (0.3717, 0.0267, ((0.3378, 0.106), (0.3533, 0.240), (0.3722, 0.499), (0.3900, 0.759), (0.4056, 0.902))),
+    "path": (112.79, 5.06, ((108, 0.160), (109, 0.296), (111, 0.519), (115, 0.776), (119, 0.902))),
+    "apart": (19.88, 9.86, ((8, 0.107), (12, 0.254), (19, 0.543), (26, 0.765), (33, 0.898))),
+    "reached": (0.8817, 0.0659, ((0.7883, 0.100), (0.8443, 0.251), (0.8949, 0.499), (0.9307, 0.750), (0.9549, 0.900))),
+    "far": (43.60, 32.86, ((10, 0.111), (19, 0.256), (36, 0.509), (61, 0.756), (87, 0.899))),
+}
+"""Mean, deviation, and share at or below a value, of the 2000 published Maze-Hard mazes: share of walls, path cells, steps
+between the ends if there were no walls, share of free cells that S reaches, and cells more than 108 steps from S."""
+
+
+def figures(mazes: np.ndarray, side: int, min_path: int) -> dict[str, np.ndarray]:
+    starts, goals = (mazes == START).argmax(axis=1), (mazes == GOAL).argmax(axis=1)
+    reached, far = [], []
+    for maze, start in zip(mazes, starts, strict=True):
+        parents, queue, steps = (np.zeros(side * side, dtype=np.int32) for _ in range(3))
+        met = spread(maze != WALL, side, int(start), -1, parents, queue)
+        for cell in queue[1:met]:
+            steps[cell] = steps[parents[cell]] + 1
+        reached.append(met / (maze != WALL).sum())
+        far.append((steps > min_path).sum())
+    return {
+        "walls": (mazes == WALL).mean(axis=1),
+        "path": shortest_paths(mazes, (side, side)).lengths,
+        "apart": abs(starts // side - goals // side) + abs(starts % side - goals % side),
+        "reached": np.array(reached),
+        "far": np.array(far),
+    }
+
+
+def differences(mazes: np.ndarray) -> set[str]:
+    """Figures in which these mazes are not distributed as the published ones: means, deviations and shares beyond chance."""
+    different = set()
+    for name, values in figures(mazes, 30, 108).items():
+        mean, deviation, shares = PUBLISHED[name]
+        if abs(values.mean() - mean) > 3.5 * deviation / len(mazes) ** 0.5 or abs(values.std() / deviation - 1) > 0.25:
+            different.add(name)
+        if any(abs((values <= value + 1e-4).mean() - share) > 1.7 / len(mazes) ** 0.5 for value, share in shares):
+            different.add(name)
+    return different
+
+
+def test_hard_mazes_are_distributed_as_the_published_ones() -> None:
+    built = build_maze(MazeRecipe(name="m", train=250, validation=0, test=50))
+    mazes = np.concatenate([split.inputs for split in built.splits.values()])
+    assert differences(mazes) == set()
+
+
+@pytest.mark.parametrize(
+    ("densities", "far_ends", "figure"),
+    [((0.37, 0.37), 24, "walls"), ((0.27, 0.35), 24, "walls"), ((0.25, 0.49), 1, "far")],
+    ids=["one density", "too few walls", "ends not in proportion"],
+)
+def test_mazes_drawn_in_another_way_are_told_apart(
+    densities: tuple[float, float], far_ends: int, figure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trm.data.builders.maze_drawing.FAR_ENDS", far_ends)
+    assert figure in differences(draw_mazes(0, 30, densities, 108, tries=10**8, most=150))

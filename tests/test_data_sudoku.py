@@ -1,16 +1,16 @@
 """Sudoku: one solution each, the counts that are known, and no leak between splits under any symmetry."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from trm.data.augmentation.sudoku import BLANK, apply, draw_forms
 from trm.data.builders.built import BuiltDataset
-from trm.data.builders.sudoku import build_sudoku
+from trm.data.builders.pieces import Columns, remade
+from trm.data.builders.sudoku import build_sudoku, maker
 from trm.data.builders.sudoku_search import count_solutions, generate
+from trm.data.builders.sudoku_seen import SeenPuzzles
 from trm.data.builders.sudoku_small import essential_puzzles
-from trm.data.builders.sudoku_symmetry import are_among, canonical_forms, invariants, symmetry_classes
+from trm.data.builders.sudoku_symmetry import canonical_forms, invariants
 from trm.data.draws import hashed
 from trm.data.recipes import SudokuRecipe
 from trm.errors import DatasetError
@@ -99,68 +99,112 @@ def test_clues_that_cannot_be_reached_are_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [4, 6, 9])
-def test_symmetric_forms_are_one_class(size: int) -> None:
+def test_symmetric_forms_are_one_puzzle(size: int) -> None:
     found = generate(hashed(4, np.arange(12)), size, is_minimal=True, max_clues=None)
     forms = draw_forms(hashed(5, np.arange(12)), size)
     questions, answers = (
         np.concatenate([boards, apply(boards + np.uint8(BLANK), forms) - np.uint8(BLANK)])
         for boards in (found.questions, found.answers)
     )
-    assert (invariants(questions, answers, size)[:12] == invariants(questions, answers, size)[12:]).all()
-    classes = symmetry_classes(questions, answers, size)
-    assert (classes[:12] == classes[12:]).all()
-    assert are_among(questions[12:], answers[12:], questions[:6], answers[:6], size)[:6].all()
-    if size == 9:
-        assert len(np.unique(classes)) == 12
-        assert not are_among(questions[18:], answers[18:], questions[:6], answers[:6], size).any()
+    keys = invariants(questions, answers, size)
+    assert (keys[:12] == keys[12:]).all()
+    exact = canonical_forms(questions, answers, size)
+    assert (exact[:12] == exact[12:]).all()
+    is_first = np.zeros(24, dtype=bool)
+    is_first[np.unique(exact, axis=0, return_index=True)[1]] = True
+    assert is_first.sum() == 12 or size == 4
+    assert (SeenPuzzles(size).is_new(questions, answers) == is_first).all()
+    seen = SeenPuzzles(size)
+    assert (np.concatenate([seen.is_new(questions[k : k + 1], answers[k : k + 1]) for k in range(24)]) == is_first).all()
+    half = SeenPuzzles(size)
+    half.is_new(questions[:6], answers[:6])
+    is_form = (exact[:, None] == exact[None, :6]).all(axis=2).any(axis=1)
+    assert (half.is_known(questions, answers) == is_form).all()
 
 
-def write_csv(folder: Path, train: np.ndarray, test: np.ndarray, answers: dict[str, np.ndarray]) -> None:
-    for name, questions in (("train", train), ("test", test)):
-        lines = [
-            f"case,{''.join(map(str, question)).replace('0', '.')},{''.join(map(str, answer))},{row}"
-            for row, (question, answer) in enumerate(zip(questions, answers[name], strict=True))
-        ]
-        (folder / f"{name}.csv").write_text("\n".join(["source,question,answer,rating", *lines]) + "\n")
+def test_puzzles_are_told_apart_where_their_invariants_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "trm.data.builders.sudoku_seen.invariants", lambda questions, answers, size: np.zeros(len(questions), np.uint64)
+    )
+    puzzles = essential_puzzles()
+    questions, answers = puzzles.answers * puzzles.is_clue, puzzles.answers
+    seen = SeenPuzzles(4)
+    assert seen.is_new(questions[:40], answers[:40]).all()
+    assert seen.is_known(questions[30:50], answers[30:50]).tolist() == [True] * 10 + [False] * 10
+    assert seen.is_new(questions[30:50], answers[30:50]).tolist() == [False] * 10 + [True] * 10
 
 
-def test_the_published_file_is_imported_without_a_leak(tmp_path: Path) -> None:
-    found = generate(hashed(8, np.arange(40)), 9, is_minimal=True, max_clues=None)
-    forms = draw_forms(hashed(9, np.arange(10)), 9)
-    leaks = [apply(boards[30:] + np.uint8(BLANK), forms) - np.uint8(BLANK) for boards in (found.questions, found.answers)]
-    train, train_answers = (np.concatenate([boards[:30], leak]) for boards, leak in zip(found[:2], leaks, strict=True))
-    write_csv(tmp_path, train, found.questions[30:], {"train": train_answers, "test": found.answers[30:]})
-    recipe = SudokuRecipe(name="case", size=9, train=None, validation=5, test=None, path=str(tmp_path))
-    built = build_sudoku(recipe)
-    check(built, 9)
-    assert {name: len(split.groups) for name, split in built.splits.items()} == {"train": 25, "validation": 5, "test": 10}
-    assert (built.splits["test"].inputs == found.questions[30:] + 1).all()
-    hard = build_sudoku(recipe.model_copy(update={"min_difficulty": 4, "train": 20}))
-    assert all(split.extras["rating"].min() >= 4 for split in hard.splits.values())
-    assert len(hard.splits["train"].groups) == 20
-    with pytest.raises(DatasetError, match=r"train.csv must hold 105 puzzles for train and validation: .* has 30 that fit"):
-        build_sudoku(recipe.model_copy(update={"train": 100}))
+class HalfStore:
+    """Keeps every other piece, and counts."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, Columns] = {}
+        self.loads = 0
+
+    def load(self, number: int) -> Columns | None:
+        self.loads += number in self.kept
+        return self.kept.get(number)
+
+    def save(self, number: int, columns: Columns) -> None:
+        if number % 2 == 0:
+            self.kept[number] = columns
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("s,12,34,1", "a question must have 81 characters: .*train.csv row 2"),
-        (f"s,{'x' * 81},{'1' * 81},1", "a question must hold digits and dots: .*train.csv row 2"),
-        (f"s,{'2' * 81},{'1' * 81},1", "a question must agree with its answer: .*train.csv row 2"),
-        (f"s,{'.' * 81},{'.' * 81},1", "an answer must have no blanks: .*train.csv row 2"),
-        ("s,1", "a Sudoku file must be readable CSV: .*train.csv"),
-    ],
-)
-def test_a_bad_row_is_named(tmp_path: Path, line: str, message: str) -> None:
-    found = generate(hashed(8, np.arange(1)), 9, is_minimal=True, max_clues=None)
-    write_csv(tmp_path, found.questions, found.questions, {"train": found.answers, "test": found.answers})
-    with open(tmp_path / "train.csv", "a") as file:
-        file.write(line + "\n")
-    with pytest.raises(DatasetError, match=message):
-        build_sudoku(SudokuRecipe(name="case", size=9, train=1, validation=0, test=None, path=str(tmp_path)))
+def same(one: BuiltDataset, other: BuiltDataset) -> bool:
+    """Whether two data sets are equal, byte by byte."""
+    assert one.duplicates == other.duplicates
+    for name, split in one.splits.items():
+        pairs = zip(split.columns().values(), other.splits[name].columns().values(), strict=True)
+        assert all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs)
+        assert (split.draws == other.splits[name].draws).all()
+    return one.splits.keys() == other.splits.keys()
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"a Sudoku file must be readable CSV: .*test.csv"):
-        build_sudoku(SudokuRecipe(name="case", size=9, path=str(tmp_path)))
+@pytest.mark.parametrize("size", [6, 9])
+def test_a_build_through_a_store_of_half_the_pieces_is_the_same_build(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trm.data.builders.sudoku.PIECE_PUZZLES", 16)
+    recipe = SudokuRecipe(name="case", size=size, minimal=True, min_difficulty=1, train=20, validation=5, test=5)
+    store = HalfStore()
+    first = build_sudoku(recipe, store=store)
+    assert not store.loads
+    assert same(first, build_sudoku(recipe, store=store))
+    assert store.loads
+    assert same(first, build_sudoku(recipe))
+    pieces = maker(recipe)
+    assert pieces is not None
+    for name, split in first.splits.items():
+        made = remade(pieces, int(split.draws[0]), int(split.draws[-1]), first.duplicates)
+        assert all((made[key] == column).all() for key, column in split.columns().items() if key != "groups"), name
+
+
+def test_only_generated_puzzles_come_in_pieces() -> None:
+    assert maker(SudokuRecipe(name="case", size=4)) is None
+    assert maker(SudokuRecipe(name="case", path="somewhere")) is None
+
+
+@pytest.mark.parametrize(("size", "min_difficulty"), [(4, 0), (6, 1), (9, 1)])
+def test_a_rating_is_the_guesses_a_solver_needs(size: int, min_difficulty: int) -> None:
+    limits = {"minimal": size > 4, "min_difficulty": min_difficulty, "train": 9, "validation": 3, "test": 3}
+    built = build_sudoku(SudokuRecipe(name="case", size=size, **limits))
+    for split in built.splits.values():
+        _, guesses = count_solutions(split.inputs - np.uint8(BLANK), size)
+        assert (split.extras["rating"] == guesses).all()
+        assert guesses.min() >= min_difficulty
+
+
+def test_no_4x4_puzzle_needs_a_guess() -> None:
+    built = build_sudoku(SudokuRecipe(name="case", size=4, train=3700, validation=500, test=510))
+    assert all((split.extras["rating"] == 0).all() for split in built.splits.values())
+
+
+def test_ratings_that_no_puzzle_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trm.data.builders.sudoku.PIECE_PUZZLES", 64)
+    limits = {"minimal": True, "min_difficulty": 1000, "train": 5, "validation": 0, "test": 5}
+    with pytest.raises(
+        DatasetError, match=r"10 puzzles of a rating of at least 1000 were asked for: 0 were found in 1280 tries; lower"
+    ):
+        build_sudoku(SudokuRecipe(name="case", size=6, **limits))
+    with pytest.raises(
+        DatasetError, match=r"there are only 0 essentially different 4x4 minimal puzzles .* and a rating of at least 1000"
+    ):
+        build_sudoku(SudokuRecipe(name="case", size=4, **limits))

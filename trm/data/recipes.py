@@ -65,13 +65,15 @@ class SudokuRecipe(RecipeBase):
     max_clues: int | None = Field(None, ge=1, le=81)
     """Most clues of a generated puzzle; null: no limit (4x4), or none but that of `minimal`."""
     min_difficulty: int | None = Field(None, ge=0)
-    """Least rating of an imported puzzle, in the published file's own measure."""
+    """Least rating: guesses that a backtracking solver needs, on import the published file's own measure."""
     augment: bool = True
     """Vary training puzzles by the symmetries of Sudoku when they are needed."""
     num_aug: int | None = Field(None, ge=1)
     """Forms a puzzle is seen in besides its own; null: a new one at every visit."""
     path: str | None = None
     """Folder or URL with the published train.csv and test.csv; null: generate."""
+    skip_bad: bool = False
+    """Leave bad rows of the published files out and count them, by rule, in the manifest; false: refuse the first."""
 
     @property
     def puzzle_task(self) -> Task:
@@ -83,6 +85,12 @@ class SudokuRecipe(RecipeBase):
         """Whether some puzzles validate."""
         return self.validation > 0
 
+    def wanted(self) -> dict[SplitName, int]:
+        """Puzzles of each split, where they are generated."""
+        assert self.train is not None
+        assert self.test is not None
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
     @model_validator(mode="after")
     def _check(self) -> "SudokuRecipe":
         if self.path is None:
@@ -90,8 +98,6 @@ class SudokuRecipe(RecipeBase):
                 raise ValueError("train and test must be numbers when puzzles are generated, one is null; give a number, or path")
             if self.size > 4 and not self.minimal and self.max_clues is None:
                 raise ValueError(f"size {self.size} needs minimal: true or max_clues, it has neither; set minimal: true")
-            if self.min_difficulty is not None:
-                raise ValueError(f"min_difficulty goes with path, it is {self.min_difficulty}; remove it or give path")
         elif self.size != 9:
             raise ValueError(f"the published file has size 9, size is {self.size}; remove path or set size: 9")
         return self
@@ -116,7 +122,9 @@ class MazeRecipe(RecipeBase):
     augment: bool = False
     """Train on the eight symmetries, each solved anew."""
     path: str | None = None
-    """Folder of the published arrays (`train/`, `test/`); null: generate."""
+    """Folder or URL with the published arrays (`train/`, `test/`) or train.csv and test.csv; null: generate."""
+    skip_bad: bool = False
+    """Leave bad rows of the published files out and count them, by rule, in the manifest; false: refuse the first."""
 
     @property
     def puzzle_task(self) -> Task:
@@ -127,6 +135,12 @@ class MazeRecipe(RecipeBase):
     def has_validation(self) -> bool:
         """Whether some puzzles validate."""
         return self.validation > 0
+
+    def wanted(self) -> dict[SplitName, int]:
+        """Puzzles of each split, where they are generated."""
+        assert self.train is not None
+        assert self.test is not None
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @model_validator(mode="after")
     def _check(self) -> "MazeRecipe":

@@ -21,12 +21,14 @@ def leaked(
     if not len(trained[0]) or not len(scored[0]):
         return np.zeros(len(trained[0]), dtype=bool)
     if puzzle == "sudoku":
-        from trm.data.builders.sudoku_symmetry import are_among
+        from trm.data.builders.sudoku_seen import SeenPuzzles
 
         digits = [cells - np.uint8(1) for cells in (*trained, *scored)]
-        return are_among(digits[0], digits[1], digits[2], digits[3], grid[0])
+        seen = SeenPuzzles(grid[0])
+        seen.is_new(digits[2], digits[3])
+        return seen.is_known(digits[0], digits[1])
     if puzzle == "maze":
-        from trm.data.builders.maze import symmetry_classes
+        from trm.data.builders.maze_symmetry import symmetry_classes
 
         known = set(symmetry_classes(scored[0], grid[0]))
         return np.array([form in known for form in symmetry_classes(trained[0], grid[0])])

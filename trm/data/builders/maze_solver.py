@@ -84,7 +84,7 @@ def spread(free: np.ndarray, width: int, start: int, goal: int, parents: np.ndar
     return tail
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 @no_type_check
 def _solve_all(inputs: np.ndarray, width: int, labels: np.ndarray, lengths: np.ndarray) -> None:
     mazes, cells = inputs.shape

@@ -1,15 +1,17 @@
 """Sudoku data sets: every 4x4 puzzle there is, generated 6x6 and 9x9 puzzles, or the published file.
 
-No puzzle of one split is a symmetric form of a puzzle of another.
+No puzzle of one split is a symmetric form of a puzzle of another. `rating` is the guesses that a backtracking solver with
+singles needs, in the published file its own.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool
 
 from trm.data.augmentation.sudoku import BLANK, apply, draw_forms
 from trm.data.builders.built import BuiltDataset, BuiltSplit, Report, silent
+from trm.data.builders.pieces import Columns, PieceMaker, PieceStore, as_split, generate
 from trm.data.builders.sudoku_small import essential_puzzles
 from trm.data.draws import hashed, shuffled
 from trm.data.manifest import NoAugmentation, SplitName, SudokuAugmentation
@@ -17,102 +19,128 @@ from trm.data.recipes import SudokuRecipe
 from trm.errors import DatasetError
 
 _CHOICE, _FORM, _PUZZLE = 0x43, 0x46, 0x50
-ROUND_PUZZLES = 512
-FRUITLESS_ROUNDS = 20
-"""Rounds in which fewer than one puzzle in a hundred is kept, before generation gives up."""
+PIECE_PUZZLES = 512
+FRUITLESS_PIECES = 20
+"""Pieces that together bring less than one new puzzle in a thousand tries, before generation gives up."""
 
 
-def build_sudoku(recipe: SudokuRecipe, report: Report = silent) -> BuiltDataset:
+def build_sudoku(recipe: SudokuRecipe, report: Report = silent, store: PieceStore | None = None) -> BuiltDataset:
     """The data set of `recipe`. Raises DatasetError when it asks for more puzzles than there are or were found."""
+    splits: Mapping[SplitName, BuiltSplit]
+    duplicates: tuple[int, ...] = ()
+    skipped: Mapping[str, int] = {}
     if recipe.path is not None:
         from trm.data.builders.sudoku_csv import import_splits
 
-        splits = import_splits(recipe, recipe.path, report)
+        splits, skipped = import_splits(recipe, recipe.path, report)
+    elif (pieces := maker(recipe)) is not None:
+        wanted = recipe.wanted()
+        generated = generate(pieces, sum(wanted.values()), report, store)
+        splits, duplicates = generated.splits(wanted), generated.duplicates
     else:
-        splits = _generated_splits(recipe, report)
+        splits = _small_splits(recipe, report)
     return BuiltDataset(
         task="sudoku",
         grid=(recipe.size, recipe.size),
         vocabulary=("pad", ".", *map(str, range(1, recipe.size + 1))),
         splits=splits,
         augmentation=SudokuAugmentation(num_aug=recipe.num_aug) if recipe.augment else NoAugmentation(),
+        skipped=skipped,
+        duplicates=duplicates,
     )
 
 
-def as_split(
-    questions: UInt8[np.ndarray, "puzzles cells"],
-    answers: UInt8[np.ndarray, "puzzles cells"],
-    first_group: int,
-    **extras: np.ndarray,
-) -> BuiltSplit:
-    """Digits (0 blank) as tokens, each puzzle a group."""
-    groups = np.arange(first_group, first_group + len(questions), dtype=np.int32)
-    return BuiltSplit(questions + np.uint8(BLANK), answers + np.uint8(BLANK), groups, extras)
+def maker(recipe: SudokuRecipe) -> PieceMaker | None:
+    """What generates the recipe's puzzles in pieces; None where they are imported or taken from the list of all (4x4)."""
+    return None if recipe.path is not None or recipe.size == 4 else SudokuPieces(recipe)
 
 
-def _generated_splits(recipe: SudokuRecipe, report: Report) -> dict[SplitName, BuiltSplit]:
-    assert recipe.train is not None
-    assert recipe.test is not None
-    wanted: dict[SplitName, int] = {"train": recipe.train, "validation": recipe.validation, "test": recipe.test}
-    make = _small_puzzles if recipe.size == 4 else _large_puzzles
-    columns = make(recipe, wanted, report)
-    splits: dict[SplitName, BuiltSplit] = {}
-    start = 0
-    for name, count in wanted.items():
-        part = {key: column[start : start + count] for key, column in columns.items()}
-        if count:
-            splits[name] = as_split(part.pop("questions"), part.pop("answers"), start, **part)
-        start += count
-    return splits
+def as_columns(questions: np.ndarray, answers: np.ndarray, rating: np.ndarray) -> Columns:
+    """Digits (0 blank) as tokens, with the rating."""
+    return {"inputs": questions + np.uint8(BLANK), "labels": answers + np.uint8(BLANK), "rating": rating.astype(np.int32)}
 
 
-def _small_puzzles(recipe: SudokuRecipe, wanted: Mapping[SplitName, int], report: Report) -> dict[str, np.ndarray]:
-    """Puzzles drawn from the list of all, each in a random form."""
+class SudokuPieces:
+    """Generated 6x6 or 9x9 puzzles: random solved boards whose clues are taken away while the solution stays unique."""
+
+    def __init__(self, recipe: SudokuRecipe) -> None:
+        from trm.data.builders.sudoku_seen import SeenPuzzles
+
+        self._recipe = recipe
+        self._seen = SeenPuzzles(recipe.size)
+        self._found: list[int] = []
+
+    def piece(self, number: int) -> Columns:
+        """The puzzles of `PIECE_PUZZLES` tries that have no more clues, and no lower a rating, than asked for."""
+        from trm.data.builders.sudoku_search import count_solutions
+        from trm.data.builders.sudoku_search import generate as search
+
+        recipe = self._recipe
+        tries = np.arange(number * PIECE_PUZZLES, (number + 1) * PIECE_PUZZLES)
+        seeds = hashed(recipe.seed, _PUZZLE, tries)
+        questions, answers, is_kept = search(seeds, recipe.size, is_minimal=recipe.minimal, max_clues=recipe.max_clues)
+        questions, answers = questions[is_kept], answers[is_kept]
+        rating = count_solutions(questions, recipe.size)[1]
+        is_hard = rating >= (recipe.min_difficulty or 0)
+        return as_columns(questions[is_hard], answers[is_hard], rating[is_hard])
+
+    def is_new(self, columns: Columns) -> Bool[np.ndarray, "rows"]:
+        """Which rows are symmetric forms of no row before them, in this call or an earlier one."""
+        return self._seen.is_new(columns["inputs"] - np.uint8(BLANK), columns["labels"] - np.uint8(BLANK))
+
+    def exhausted(self, found: int, wanted: int, pieces: int) -> DatasetError | None:
+        """The error when the last pieces brought next to nothing."""
+        self._found.append(found)
+        before = self._found[-FRUITLESS_PIECES - 1] if pieces > FRUITLESS_PIECES else 0
+        if pieces < FRUITLESS_PIECES or (found - before) * 1000 >= FRUITLESS_PIECES * PIECE_PUZZLES:
+            return None
+        return DatasetError(
+            f"{wanted} puzzles{_limits(self._recipe)} were asked for: {found} were found in {pieces * PIECE_PUZZLES} tries",
+            remedy=f"{'lower min_difficulty' if self._recipe.min_difficulty else 'raise max_clues'} or ask for fewer",
+        )
+
+
+def _small_splits(recipe: SudokuRecipe, report: Report) -> dict[SplitName, BuiltSplit]:
+    """Puzzles drawn from the list of all 4x4 ones, each in a random form."""
+    from trm.data.builders.sudoku_search import count_solutions
+
     puzzles = essential_puzzles()
     is_allowed = puzzles.is_minimal | (not recipe.minimal)
     if recipe.max_clues is not None:
         is_allowed = is_allowed & (puzzles.is_clue.sum(axis=1) <= recipe.max_clues)
-    allowed, count = np.flatnonzero(is_allowed), sum(wanted.values())
-    if count > len(allowed):
-        kind = ("minimal " if recipe.minimal else "") + "puzzles with one solution"
-        kind += "" if recipe.max_clues is None else f" and at most {recipe.max_clues} clues"
-        asked = " + ".join(f"{number} {name}" for name, number in wanted.items())
-        raise DatasetError(
-            f"there are only {len(allowed)} essentially different 4x4 {kind}: {asked} = {count} were asked for",
-            remedy=f"ask for at most {len(allowed)} in all",
-        )
-    chosen = allowed[shuffled(len(allowed), recipe.seed, _CHOICE)[:count]]
+    allowed = np.flatnonzero(is_allowed)
+    chosen = allowed[shuffled(len(allowed), recipe.seed, _CHOICE)]
     forms = draw_forms(hashed(recipe.seed, _FORM, chosen), 4)
     answers = apply(puzzles.answers[chosen] + np.uint8(BLANK), forms) - np.uint8(BLANK)
-    is_clue = np.take_along_axis(puzzles.is_clue[chosen], forms.cells, axis=1)
-    report("puzzles", count, count)
-    return {"questions": answers * is_clue, "answers": answers}
+    questions = answers * np.take_along_axis(puzzles.is_clue[chosen], forms.cells, axis=1)
+    rating = count_solutions(questions, 4)[1]
+    is_hard = rating >= (recipe.min_difficulty or 0)
+    columns = as_columns(questions[is_hard], answers[is_hard], rating[is_hard])
+    wanted = recipe.wanted()
+    _refuse_more(recipe, int(is_hard.sum()), wanted)
+    report("puzzles", sum(wanted.values()), sum(wanted.values()))
+    splits: dict[SplitName, BuiltSplit] = {}
+    start = 0
+    for name, count in wanted.items():
+        if count:
+            splits[name] = as_split({key: column[start : start + count] for key, column in columns.items()}, start)
+        start += count
+    return splits
 
 
-def _large_puzzles(recipe: SudokuRecipe, wanted: Mapping[SplitName, int], report: Report) -> dict[str, np.ndarray]:
-    """New puzzles, no two of them symmetric forms of each other; `rating` is the guesses that a solver needs."""
-    from trm.data.builders.sudoku_search import count_solutions, generate
-    from trm.data.builders.sudoku_symmetry import symmetry_classes
-
+def _refuse_more(recipe: SudokuRecipe, existing: int, wanted: Mapping[SplitName, int]) -> None:
     count = sum(wanted.values())
-    questions = answers = np.zeros((0, recipe.size**2), dtype=np.uint8)
-    drawn = fruitless = 0
-    while len(questions) < count:
-        before = len(questions)
-        seeds = hashed(recipe.seed, _PUZZLE, np.arange(drawn, drawn + ROUND_PUZZLES))
-        found = generate(seeds, recipe.size, is_minimal=recipe.minimal, max_clues=recipe.max_clues)
-        drawn += ROUND_PUZZLES
-        questions = np.concatenate([questions, found.questions[found.is_kept]])
-        answers = np.concatenate([answers, found.answers[found.is_kept]])
-        _, first = np.unique(symmetry_classes(questions, answers, recipe.size), return_index=True)
-        first = np.sort(first)[:count]
-        questions, answers = questions[first], answers[first]
-        report("puzzles", len(questions), count)
-        fruitless = fruitless + 1 if len(questions) - before < ROUND_PUZZLES // 100 else 0
-        if fruitless == FRUITLESS_ROUNDS and len(questions) < count:
-            raise DatasetError(
-                f"{count} puzzles of at most {recipe.max_clues} clues were asked for: {len(questions)} were found in {drawn} tries",
-                remedy="raise max_clues or ask for fewer",
-            )
-    ratings = count_solutions(questions, recipe.size)[1]
-    return {"questions": questions, "answers": answers, "rating": ratings.astype(np.int32)}
+    if count > existing:
+        kind = f"{'minimal ' if recipe.minimal else ''}puzzles with one solution{_limits(recipe, ' and')}"
+        asked = " + ".join(f"{number} {name}" for name, number in wanted.items())
+        raise DatasetError(
+            f"there are only {existing} essentially different 4x4 {kind}: {asked} = {count} were asked for",
+            remedy=f"ask for at most {existing} in all" if existing else "ask less of each puzzle",
+        )
+
+
+def _limits(recipe: SudokuRecipe, first: str = " of") -> str:
+    """What the recipe asks of each puzzle, in words."""
+    limits = [] if recipe.max_clues is None else [f"at most {recipe.max_clues} clues"]
+    limits += [f"a rating of at least {recipe.min_difficulty}"] if recipe.min_difficulty else []
+    return f"{first} {' and '.join(limits)}" if limits else ""

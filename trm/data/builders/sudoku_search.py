@@ -11,6 +11,7 @@ from jaxtyping import Int64, UInt8, UInt64
 from numba import njit
 
 from trm.data.augmentation.sudoku import BOXES
+from trm.data.builders.compiled_bits import count_bits, random_below
 
 SOLVED, STUCK = -1, -2
 
@@ -53,26 +54,6 @@ def _units(size: int) -> tuple[np.ndarray, np.ndarray]:
     unit_of = np.stack([rows, size + columns, 2 * size + boxes], axis=1)
     units = np.stack([np.flatnonzero((unit_of == unit).any(axis=1)) for unit in range(3 * size)])
     return units, unit_of
-
-
-@njit(cache=True)
-@no_type_check
-def _random_below(state: np.ndarray, bound: int) -> int:
-    state[0] += np.uint64(0x9E3779B97F4A7C15)  # splitmix64
-    bits = state[0]
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.int64((bits ^ (bits >> np.uint64(31))) >> np.uint64(33)) % bound
-
-
-@njit(cache=True)
-@no_type_check
-def _count_bits(mask: int) -> int:
-    count = 0
-    while mask:
-        mask &= mask - 1
-        count += 1
-    return count
 
 
 @njit(cache=True)
@@ -165,7 +146,7 @@ def _propagate(
             if free & (free - 1) == 0:
                 top = _place(board, unit_of, used, trail, top, cell, free)
                 continue
-            count = _count_bits(free)
+            count = count_bits(free)
             if count < fewest:
                 fewest, where = count, cell
         if where == SOLVED:
@@ -185,7 +166,7 @@ def _propagate(
 def _choose(left: int, state: np.ndarray) -> int:
     """One of the digits of a mask: the lowest, or a random one when `state` has an entry."""
     if len(state):
-        for _ in range(_random_below(state, _count_bits(left))):
+        for _ in range(random_below(state, count_bits(left))):
             left &= left - 1
     return left & -left
 
@@ -227,7 +208,7 @@ def _search(
         top = _place(board, unit_of, used, trail, top, guesses_at[depth - 1, 0], bit)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 @no_type_check
 def _generate_all(
     seeds: np.ndarray, units: np.ndarray, unit_of: np.ndarray, target: int, questions: np.ndarray, answers: np.ndarray
@@ -247,7 +228,7 @@ def _generate_all(
         for k in range(cells):
             if clues <= target:
                 break
-            other = k + _random_below(state, cells - k)
+            other = k + random_below(state, cells - k)
             order[k], order[other] = order[other], order[k]
             cell = order[k]
             work[:] = question
@@ -258,7 +239,7 @@ def _generate_all(
                 clues -= 1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 @no_type_check
 def _count_all(
     boards: np.ndarray, units: np.ndarray, unit_of: np.ndarray, limit: int, solutions: np.ndarray, guesses: np.ndarray

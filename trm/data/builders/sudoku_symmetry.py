@@ -6,43 +6,10 @@ Symmetries: digits renamed, bands, rows, stacks and columns permuted, and transp
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8, UInt64
+from jaxtyping import UInt8, UInt64
 from numba import njit
 
 from trm.data.augmentation.sudoku import BOXES
-
-
-def symmetry_classes(
-    questions: UInt8[np.ndarray, "puzzles cells"], answers: UInt8[np.ndarray, "puzzles cells"], size: int
-) -> Int64[np.ndarray, "puzzles"]:
-    """A class number for each puzzle; equal exactly when two puzzles are symmetric forms of each other.
-
-    `answers` are the unique solutions. Canonical forms (about 1 ms at 9x9) are made only where the invariants are equal.
-    """
-    _, classes, counts = np.unique(invariants(questions, answers, size), return_inverse=True, return_counts=True)
-    shared = np.flatnonzero(counts[classes] > 1)
-    if len(shared):
-        forms = canonical_forms(questions[shared], answers[shared], size)
-        _, exact = np.unique(forms, axis=0, return_inverse=True)
-        classes[shared] = len(counts) + exact.reshape(-1)
-    return classes.astype(np.int64)
-
-
-def are_among(
-    questions: UInt8[np.ndarray, "puzzles cells"],
-    answers: UInt8[np.ndarray, "puzzles cells"],
-    other_questions: UInt8[np.ndarray, "others cells"],
-    other_answers: UInt8[np.ndarray, "others cells"],
-    size: int,
-) -> Bool[np.ndarray, "puzzles"]:
-    """Which puzzles are symmetric forms of one of the others."""
-    mine, theirs = invariants(questions, answers, size), invariants(other_questions, other_answers, size)
-    are, may = np.isin(mine, theirs), np.isin(theirs, mine)
-    if are.any():
-        forms = canonical_forms(other_questions[may], other_answers[may], size)
-        known = {form.tobytes() for form in forms}
-        are[are] = [form.tobytes() in known for form in canonical_forms(questions[are], answers[are], size)]
-    return are
 
 
 def invariants(
@@ -113,7 +80,7 @@ def _pair(question: np.ndarray, answer: np.ndarray, first: int, second: int, str
     return _mix(cycles + _mix(np.uint64(clues[0] * clues[1] + 1000 * (clues[0] + clues[1]) + 100_000 * shared)))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 @no_type_check
 def _invariants(questions: np.ndarray, answers: np.ndarray, box_rows: int, box_columns: int, found: np.ndarray) -> None:
     size = box_rows * box_columns
@@ -131,7 +98,7 @@ def _invariants(questions: np.ndarray, answers: np.ndarray, box_rows: int, box_c
             found[puzzle] += _mix(total) if box_rows == box_columns else _mix(total + np.uint64(direction))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 @no_type_check
 def _canonical(
     questions: np.ndarray, answers: np.ndarray, box_rows: int, column_orders: np.ndarray, is_square: bool, forms: np.ndarray

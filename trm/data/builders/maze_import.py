@@ -1,0 +1,136 @@
+"""Import of the published mazes, arrays or CSV: the published test set whole, validation held out of the training set."""
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+
+from trm.data import storage
+from trm.data.builders.built import BuiltSplit, Report
+from trm.data.builders.faults import Faults
+from trm.data.builders.maze_solver import (
+    GOAL,
+    PATH,
+    SPACE,
+    START,
+    UNREACHABLE,
+    VOCABULARY,
+    WALL,
+    draws_shortest_path,
+    shortest_paths,
+)
+from trm.data.builders.maze_symmetry import symmetry_classes
+from trm.data.builders.published_csv import CellText, PublishedRows, joined, not_in_both, read_published
+from trm.data.draws import shuffled
+from trm.data.manifest import SplitName
+from trm.data.recipes import MazeRecipe
+from trm.errors import DatasetError
+
+LEAKED = "a symmetric form of a test maze"
+INPUTS, LABELS = "all__inputs.npy", "all__labels.npy"
+REMEDY = "give the folder of the published arrays or CSV files as path"
+_TEST, _TRAIN = 0x74, 0x54
+
+
+def import_splits(recipe: MazeRecipe, folder: str, report: Report) -> tuple[dict[SplitName, BuiltSplit], Mapping[str, int]]:
+    """The splits, and how many rows were left out, by the reason.
+
+    Mazes that are symmetric forms of each other are one group; training mazes that are forms of test mazes are left out.
+    Raises DatasetError.
+    """
+    faults = Faults(skip_bad=recipe.skip_bad)
+    is_csv = _is_csv(folder)
+    read = _read_csv if is_csv else _read_arrays
+    tests = read(folder, "test", recipe.size, faults)
+    report("published splits", 1, 2)
+    rows = read(folder, "train", recipe.size, faults)
+    report("published splits", 2, 2)
+    rows = rows.take(not_in_both(rows, tests, faults))
+    numbers: dict[bytes, int] = {}
+    of_rows, of_tests = (
+        np.array([numbers.setdefault(key, len(numbers)) for key in symmetry_classes(part.questions, recipe.size)], dtype=np.int32)
+        for part in (rows, tests)
+    )
+    if (is_leaked := np.isin(of_rows, of_tests)).any():
+        faults.skipped[LEAKED] += int(is_leaked.sum())
+    trainable = np.setdiff1d(of_rows, of_tests)
+    trainable = trainable[shuffled(len(trainable), recipe.seed, _TRAIN)]
+    if len(trainable) <= recipe.validation:
+        raise DatasetError(
+            f"validation is held out of the {len(trainable)} published training mazes: {recipe.validation} leave none to train on",
+            remedy="lower validation",
+        )
+    testable = np.unique(of_tests)
+    testable = testable[shuffled(len(testable), recipe.seed, _TEST)]
+    chosen: dict[SplitName, tuple[PublishedRows, np.ndarray, np.ndarray]] = {
+        "train": (rows, of_rows, trainable[recipe.validation :][: recipe.train]),
+        "validation": (rows, of_rows, trainable[: recipe.validation]),
+        "test": (tests, of_tests, testable[: recipe.test]),
+    }
+    return {name: _taken(*parts, is_rated=is_csv) for name, parts in chosen.items() if len(parts[2])}, faults.skipped
+
+
+def _taken(rows: PublishedRows, groups: np.ndarray, wanted: np.ndarray, *, is_rated: bool) -> BuiltSplit:
+    """The rows of the `wanted` groups, sorted by group."""
+    chosen = np.flatnonzero(np.isin(groups, wanted))
+    chosen = chosen[np.argsort(groups[chosen], kind="stable")]
+    extras = {"rating": rows.ratings[chosen]} if is_rated else {}
+    return BuiltSplit(rows.questions[chosen], rows.answers[chosen], groups[chosen], extras)
+
+
+def _is_csv(folder: str) -> bool:
+    if storage.exists(storage.join(folder, "train", INPUTS)):
+        return False
+    if storage.exists(storage.join(folder, "train.csv")):
+        return True
+    raise DatasetError(
+        f"a folder of published mazes holds train/{INPUTS} or train.csv: {folder} holds neither",
+        remedy=REMEDY,
+    )
+
+
+def _read_csv(folder: str, split: str, side: int, faults: Faults) -> PublishedRows:
+    path = storage.join(folder, f"{split}.csv")
+    text = CellText(side * side, {name: token for token, name in enumerate(VOCABULARY) if token}, "#, space, S, G and o")
+    return joined((_checked(rows, path, side, faults) for rows in read_published(path, text, faults)), path)
+
+
+def _read_arrays(folder: str, split: str, side: int, faults: Faults) -> PublishedRows:
+    """One published split. Raises DatasetError when the arrays are not of mazes."""
+    paths = [storage.join(folder, split, name) for name in (INPUTS, LABELS)]
+    questions, answers = (_read_array(path, side) for path in paths)
+    if len(questions) != len(answers):
+        raise DatasetError(
+            f"there must be a label for every maze: {paths[0]} holds {len(questions)}, {paths[1]} {len(answers)}", remedy=REMEDY
+        )
+    ratings, numbers = np.zeros(len(questions), dtype=np.int32), np.arange(1, len(questions) + 1)
+    return joined([_checked(PublishedRows(paths[0], questions, answers, ratings, numbers), paths[1], side, faults)], paths[0])
+
+
+def _read_array(path: str, side: int) -> np.ndarray:
+    """Tokens of mazes; numbers that are no bytes become 255."""
+    content = storage.read_bytes(path, what="published maze array", remedy=REMEDY)
+    try:
+        array = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise DatasetError(f"{path} must be a NumPy array: {error}", remedy="download it again") from None
+    if array.ndim != 2 or array.shape[1] != side * side or array.dtype.kind not in "iu":
+        raise DatasetError(
+            f"{path} must hold whole numbers (mazes, {side * side}), it holds {array.dtype} {array.shape}",
+            remedy="set the recipe's size to the mazes' side, or give the folder of the published mazes",
+        )
+    return np.where((array < 0) | (array > 255), 255, array).astype(np.uint8)
+
+
+def _checked(rows: PublishedRows, answers_path: str, side: int, faults: Faults) -> PublishedRows:
+    """The rows that are mazes with a shortest path as label."""
+    is_foreign = np.any((rows.questions < WALL) | (rows.questions > GOAL), axis=1)
+    rows = rows.take(faults.good("a maze must hold #, space, S and G", is_foreign, rows.path, rows.numbers))
+    lacks_ends = ((rows.questions == START).sum(axis=1) != 1) | ((rows.questions == GOAL).sum(axis=1) != 1)
+    rows = rows.take(faults.good("a maze must have one S and one G", lacks_ends, rows.path, rows.numbers))
+    is_closed = shortest_paths(rows.questions, (side, side)).lengths == UNREACHABLE
+    rows = rows.take(faults.good("a maze must have a path from S to G", is_closed, rows.path, rows.numbers))
+    drawn = rows.answers == PATH
+    is_changed = np.any(np.where(drawn, np.uint8(SPACE), rows.answers) != rows.questions, axis=1)
+    is_wrong = np.asarray(is_changed | ~draws_shortest_path(rows.questions, drawn, (side, side)))
+    return rows.take(faults.good("a label must be the maze with a shortest path", is_wrong, answers_path, rows.numbers))

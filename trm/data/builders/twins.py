@@ -1,0 +1,33 @@
+"""Rows that are equal, cell by cell."""
+
+from typing import no_type_check
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+from numba import njit
+
+
+def twins(rows: UInt8[np.ndarray, "rows cells"], others: UInt8[np.ndarray, "others cells"]) -> Int64[np.ndarray, "rows"]:
+    """For each row the number of an equal one among `others`, -1 where there is none."""
+    if not len(rows) or not len(others):
+        return np.full(len(rows), -1, dtype=np.int64)
+    mine, theirs = _hashes(np.ascontiguousarray(rows)), _hashes(np.ascontiguousarray(others))
+    order = np.argsort(theirs, kind="stable")
+    found = order[np.minimum(np.searchsorted(theirs, mine, sorter=order), len(order) - 1)]
+    maybe = np.flatnonzero(theirs[found] == mine)
+    twin = np.full(len(rows), -1, dtype=np.int64)
+    is_equal = (rows[maybe] == others[found[maybe]]).all(axis=1)
+    twin[maybe[is_equal]] = found[maybe[is_equal]]
+    return twin
+
+
+@njit(cache=True)
+@no_type_check
+def _hashes(rows: np.ndarray) -> np.ndarray:
+    hashes = np.empty(len(rows), dtype=np.uint64)
+    for row in range(len(rows)):
+        bits = np.uint64(0xCBF29CE484222325)
+        for cell in rows[row]:
+            bits = (bits ^ np.uint64(cell)) * np.uint64(0x100000001B3)  # FNV-1a
+        hashes[row] = bits
+    return hashes
