@@ -10,7 +10,7 @@ from trm.data.build_progress import Lines
 from trm.data.builders.built import BuiltDataset, Report
 from trm.data.builders.pieces import NoStore, PieceMaker, PieceStore
 from trm.data.manifest import MANIFEST, Manifest, SplitName, Task, read_manifest
-from trm.data.recipes import ArcRecipe, ArraysRecipe, MazeRecipe, Recipe, SudokuRecipe, dataset_folder, load_recipe
+from trm.data.recipes import ArcRecipe, ArraysRecipe, MazeRecipe, MixtureRecipe, Recipe, SudokuRecipe, dataset_folder, load_recipe
 from trm.data.repair import repair
 from trm.data.verification import damaged, files_of, verify, verify_sizes
 from trm.data.writing import create, nobody
@@ -40,6 +40,10 @@ def build(recipe: Recipe, report: Report, store: PieceStore) -> BuiltDataset:
             from trm.data.builders.arrays import build_arrays
 
             return build_arrays(recipe, report)
+        case MixtureRecipe():
+            from trm.data.builders.mixture import build_mixture
+
+            return build_mixture(recipe, lambda part, tell: build(part, tell, NoStore()), report)
 
 
 def maker_of(recipe: Recipe) -> PieceMaker | None:

@@ -88,7 +88,8 @@ def _write(
         if text is None or not _still_says(json.loads(text), said[name]):
             text = json.dumps(said[name]).encode()
         (out / name / "dataset.json").write_bytes(text)
-    names = attached.get(IDENTIFIERS_FILE) if num_aug is None else None
+    is_kept = num_aug is None or manifest.identifiers is None
+    names = attached.get(IDENTIFIERS_FILE) if is_kept else None
     (out / IDENTIFIERS_FILE).write_bytes(names or json.dumps(_names(folder, manifest, numbers)).encode())
     if TEST_PUZZLES_FILE in attached or tests:
         (out / TEST_PUZZLES_FILE).write_bytes(attached.get(TEST_PUZZLES_FILE) or json.dumps(tests).encode())
