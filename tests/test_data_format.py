@@ -290,7 +290,7 @@ def test_every_recipe_is_valid_and_has_a_card(path: Path) -> None:
         ({"trian": 5}, "datasets/sudoku9x9.yaml: trian is not a key; did you mean train?"),
         ({"size": 5}, "size must be one of 4, 6, 9, got 5"),
         ({"train": 0}, "train must be >= 1, got 0"),
-        ({"task": "sudokku"}, "task must be one of sudoku, maze, arc, got 'sudokku'; did you mean sudoku"),
+        ({"task": "sudokku"}, "task must be one of sudoku, maze, arc, arrays, mixture, got 'sudokku'; did you mean sudoku"),
         ({"minimal": False}, "size 9 needs minimal: true or max_clues, it has neither; set minimal: true"),
         ({"test": None}, "train and test must be numbers when puzzles are generated"),
         ({"path": "x", "size": 6}, "the published file has size 9, size is 6; remove path or set size: 9"),
