@@ -6,7 +6,7 @@ from itertools import groupby
 import numpy as np
 from jaxtyping import Bool, Int8, Int64, Integer, UInt8
 
-from trm.data.augmentation.arc import CANVAS, FIRST_COLOUR, SEPARATOR, crop, encode, invert, move
+from trm.data.augmentation.arc import CANVAS, FIRST_COLOUR, SEPARATOR, encode, invert, move, untranslate
 from trm.data.builders.built import IdentifierTable
 from trm.data.draws import hashed
 from trm.data.spool import chunks
@@ -87,12 +87,7 @@ def cornered(inputs: UInt8[np.ndarray, "rows 900"], labels: UInt8[np.ndarray, "r
     """Grids moved to the canvas's corner, question and answer by one offset, and how far down and right they were."""
     is_colour = inputs.reshape(-1, CANVAS, CANVAS) >= FIRST_COLOUR
     down, right = np.argmax(is_colour.any(2), axis=1), np.argmax(is_colour.any(1), axis=1)
-    line = np.arange(CANVAS)
-    source = (line + down[:, None])[:, :, None] * CANVAS + (line + right[:, None])[:, None, :]
-    is_inside = (line < CANVAS - down[:, None])[:, :, None] & (line < CANVAS - right[:, None])[:, None, :]
-    source = np.where(is_inside, source, 0).reshape(len(inputs), -1)
-    is_inside = is_inside.reshape(len(inputs), -1)
-    moved = [crop(np.where(is_inside, np.take_along_axis(cells, source, axis=1), 0)) for cells in (inputs, labels)]
+    moved = [untranslate(cells, (down, right)) for cells in (inputs, labels)]
     return moved[0], moved[1], down.astype(np.int8), right.astype(np.int8)
 
 
