@@ -13,12 +13,13 @@ from trm.command_line import duration, say, show
 from trm.data import storage
 from trm.data.build_progress import shown
 from trm.data.builders.built import BuiltDataset
+from trm.data.builders.by_recipe import build, maker_of
 from trm.data.builders.pieces import NoStore, PieceMaker
 from trm.data.drawing import drawn_example
-from trm.data.ensure import build, build_into, maker_of
+from trm.data.ensure import build_into
 from trm.data.manifest import Manifest, read_manifest
 from trm.data.recipes import Recipe, dataset_folder, load_recipe
-from trm.data.shards import SHARD_ROWS, encode_parquet, encode_table, shard_table
+from trm.data.shards import SHARD_ROWS, encode_parquet, encode_table, read_identifiers, shard_table
 from trm.data.split import load_split
 from trm.data.verification import files_of
 from trm.errors import ConfigError
@@ -83,11 +84,12 @@ def _show_examples(folder: str) -> None:
     show(f"{manifest.name} ({manifest.task}), {folder}")
     _show_counts(manifest)
     name = next(iter(manifest.splits))
-    split = load_split(folder, manifest, name)
+    split, table = load_split(folder, manifest, name), read_identifiers(folder, manifest)
     console = Console(highlight=False)
     for row in np.linspace(0, len(split) - 1, min(EXAMPLES, len(split))).astype(int):
-        console.print(f"\n{name}", style="bold")
-        console.print(drawn_example(split, int(row), manifest))
+        task = "" if table is None else f" {table.names[split.groups[row]]}"
+        console.print(f"\n{name}{task}", style="bold")
+        console.print(drawn_example(split, int(row), manifest, width=console.width))
 
 
 def _say_what_would_be(recipe: Recipe, folder: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import UInt8
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -17,20 +17,25 @@ ARC_COLOURS = ("#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00", "#aaaaaa",
 """The colours in which the tasks are published."""
 MAZE_STYLES = {"#": "on grey30", "S": "bold green", "G": "bold red", "o": "bold yellow"}
 
+ARROW = "->"
+
 Grid = UInt8[np.ndarray, "height width"]
 
 
-def drawn_example(split: Split, row: int, manifest: Manifest) -> RenderableType:
-    """Row `row` of a split: its question, an arrow, its answer, and what else is known of it."""
+def drawn_example(split: Split, row: int, manifest: Manifest, *, width: int) -> RenderableType:
+    """Row `row` of a split: what is known of it, its question and its answer, side by side where `width` columns have the room."""
     draw = _drawer(manifest)
-    pictures = Table.grid(padding=(0, 2))
-    question, answer = (cells[row].reshape(manifest.grid) for cells in (split.inputs, split.labels))
-    pictures.add_row(draw(question), Text("\n" * min(2, manifest.grid[0] // 2) + "->"), draw(answer))
+    question, answer = (draw(cells[row].reshape(manifest.grid)) for cells in (split.inputs, split.labels))
     facts = {"row": row, "group": split.groups[row], **{name: column[row] for name, column in split.extras.items()}}
-    whole = Table.grid()
-    whole.add_row(Text(", ".join(f"{name} {value}" for name, value in facts.items()), style="dim"))
-    whole.add_row(pictures)
-    return whole
+    title = Text(", ".join(f"{name} {value}" for name, value in facts.items()), style="dim")
+    pictures = Table.grid(padding=(0, 2))
+    columns = [max(map(len, picture.plain.split("\n"))) for picture in (question, answer)]
+    if sum(columns) + len(ARROW) + 6 <= width:
+        pictures.add_row(question, Text("\n" * min(2, manifest.grid[0] // 2) + ARROW), answer)
+    else:
+        for picture in (question, Text(ARROW), answer):
+            pictures.add_row(picture)
+    return Group(title, pictures)
 
 
 def _drawer(manifest: Manifest) -> Callable[[np.ndarray], Text]:
@@ -60,26 +65,24 @@ def _board(grid: Grid, vocabulary: tuple[str, ...]) -> Text:
 
 def _maze(grid: Grid, vocabulary: tuple[str, ...]) -> Text:
     """Walls as blocks, the path as dots."""
-    text = Text()
-    for cells in grid:
-        for cell in cells:
-            name = vocabulary[cell]
-            text.append(name * 2 if name == "#" else f"{name} ", style=MAZE_STYLES.get(name, ""))
-        text.append("\n")
-    return text
+    names = [[vocabulary[cell] for cell in cells] for cells in grid]
+    return _lines([[("##" if name == "#" else f"{name} ", MAZE_STYLES.get(name, "")) for name in row] for row in names])
 
 
 def _arc(grid: Grid) -> Text:
     """The grid without its canvas, each colour on its own ground."""
     heights, widths = sizes(grid.reshape(1, -1))
-    text = Text()
-    for cells in grid[: int(heights[0]), : int(widths[0])]:
-        for cell in cells:
-            colour = int(cell) - FIRST_COLOUR
-            ink = "white" if colour in (0, 1, 2, 6, 9) else "black"
-            text.append(f"{colour} ", style=f"{ink} on {ARC_COLOURS[colour]}")
-        text.append("\n")
-    return text
+    colours = grid[: int(heights[0]), : int(widths[0])].astype(int) - FIRST_COLOUR
+    return _lines([[(f"{colour} ", f"{_ink(colour)} on {ARC_COLOURS[colour]}") for colour in row] for row in colours])
+
+
+def _ink(colour: int) -> str:
+    return "white" if colour in (0, 1, 2, 6, 9) else "black"
+
+
+def _lines(lines: list[list[tuple[str, str]]]) -> Text:
+    """Lines of pieces of text, each with its style."""
+    return Text("\n").join(Text.assemble(*pieces) for pieces in lines)
 
 
 def _tokens(grid: Grid, vocabulary: tuple[str, ...]) -> Text:

@@ -7,10 +7,11 @@ from trm.atomic import why_unwritable
 from trm.config import DataConfig
 from trm.data import storage
 from trm.data.build_progress import Lines
-from trm.data.builders.built import BuiltDataset, Report
-from trm.data.builders.pieces import NoStore, PieceMaker, PieceStore
+from trm.data.builders.built import Report
+from trm.data.builders.by_recipe import build, maker_of
+from trm.data.builders.pieces import NoStore
 from trm.data.manifest import MANIFEST, Manifest, SplitName, Task, read_manifest
-from trm.data.recipes import ArcRecipe, ArraysRecipe, MazeRecipe, MixtureRecipe, Recipe, SudokuRecipe, dataset_folder, load_recipe
+from trm.data.recipes import Recipe, dataset_folder, load_recipe
 from trm.data.repair import repair
 from trm.data.verification import damaged, files_of, verify, verify_sizes
 from trm.data.writing import create, nobody
@@ -19,36 +20,6 @@ from trm.errors import DatasetError
 READ_BYTES = 1 << 28
 """A data set of more is not read through before each use: the presence and size of its files are checked."""
 Outcome = Literal["built", "verified", "repaired"]
-
-
-def build(recipe: Recipe, report: Report, store: PieceStore) -> BuiltDataset:
-    """The recipe's data set in memory; `store` keeps the pieces of a generated one."""
-    match recipe:
-        case SudokuRecipe():
-            from trm.data.builders.sudoku import build_sudoku
-
-            return build_sudoku(recipe, report)
-        case MazeRecipe():
-            from trm.data.builders.maze import build_maze
-
-            return build_maze(recipe, report)
-        case ArcRecipe():
-            from trm.data.builders.arc import build_arc
-
-            return build_arc(recipe, report)
-        case ArraysRecipe():
-            from trm.data.builders.arrays import build_arrays
-
-            return build_arrays(recipe, report)
-        case MixtureRecipe():
-            from trm.data.builders.mixture import build_mixture
-
-            return build_mixture(recipe, lambda part, tell: build(part, tell, NoStore()), report)
-
-
-def maker_of(recipe: Recipe) -> PieceMaker | None:
-    """What generates the recipe's puzzles in pieces; None when they come from elsewhere."""
-    return None
 
 
 def build_into(
