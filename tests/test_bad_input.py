@@ -14,7 +14,7 @@ import pytest
 
 from trm.cluster.sweep_folder import write_sweep_file
 from trm.command_line import run_job
-from trm.config import RunConfig
+from trm.config import DataConfig, RunConfig
 from trm.config_files import load_yaml
 from trm.data.manifest import Manifest, read_manifest
 from trm.search.lease import Lease
@@ -82,7 +82,7 @@ def begin_sweep(place: Path, name: str) -> None:
     """A sweep that was killed before its first trial."""
     space, manifest, folder = load_space(place / "space.yaml"), read_manifest(str(place / "data")), place / "runs" / name
     folder.mkdir(parents=True)
-    write_sweep_file(folder, space, manifest, str(place / "data"), {})
+    write_sweep_file(folder, space, manifest, DataConfig(folder=str(place / "data")), {})
     log = SweepLog(folder, Search(space, lambda config: run_cost(config, manifest.shape), folder=str(place / "data")))
     log.start(time.time(), driver="elsewhere:1", fence=1, slots=1, versions={})
     log.journal.close()

@@ -228,6 +228,23 @@ class DataConfig(Written):
     """Folder of a built data set (holds manifest.json)."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Recipe fields to replace, for instance `path`."""
+    mode: Literal["auto", "resident", "stream"] = "auto"
+    """Where training rows wait: in memory, or on storage until they are needed; auto: by size, and written down for a resume."""
+    shuffle_window_rows: int = Field(65536, ge=1)
+    """Rows that `stream` shuffles among each other, in whole row groups; two windows are held in memory."""
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether training rows come in the order of a stream."""
+        return self.mode == "stream"
+
+    def built(self, folder: str) -> "DataConfig":
+        """The same data where it was built."""
+        return self.model_copy(update={"recipe": None, "folder": folder, "overrides": {}})
+
+    def order(self) -> dict[str, Any]:
+        """What decides the order of training rows; `auto` that nothing resolved is resident."""
+        return {"mode": "stream", "shuffle_window_rows": self.shuffle_window_rows} if self.is_streamed else {"mode": "resident"}
 
     @model_validator(mode="after")
     def _check(self) -> "DataConfig":
@@ -269,7 +286,11 @@ class RunConfig(Written):
         with `mlp_t`; puzzle_emb defaults are resolved. The seed counts, so a replicate on another seed differs.
         """
         values = self.model_dump(mode="json")
-        model = values["model"]
+        model, data = values["model"], values["data"]
+        for key in ("mode", "shuffle_window_rows"):
+            data.pop(key)
+        if self.data.is_streamed:
+            data |= self.data.order()
         model["puzzle_emb_ndim"], model["puzzle_emb_len"] = self.model.puzzle_ndim, self.model.puzzle_len
         model["expansion"] = swiglu_width(self.model.expansion, self.model.hidden_size)
         if self.model.mlp_t:

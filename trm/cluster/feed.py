@@ -2,6 +2,7 @@
 
 Trials of a node share those arrays without a copy, so they are read-only. One execution reads all splits, because an
 execution costs a second or two whatever its size, and none may run inside a trial, whose placement group would capture it.
+A training split that streams is not among them (see `trm.cluster.stream`).
 """
 
 import logging
@@ -11,11 +12,15 @@ from functools import lru_cache
 
 import pyarrow as pa
 import ray
+from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from trm.data import shards
+from trm.cluster.stream import StreamClient, held_actor
+from trm.config import DataConfig
+from trm.data import residence, shards
 from trm.data.manifest import Manifest, SplitName, read_manifest
 from trm.data.split import Split
+from trm.data.stream import TrainStream
 from trm.errors import DatasetError
 
 
@@ -25,18 +30,44 @@ class DataFeed:
 
     folder: str
     manifest: Manifest
-    columns: dict[str, dict[str, ray.ObjectRef]]
-    """Split -> column -> array."""
+    columns: dict[SplitName, dict[str, ray.ObjectRef]]
+    """Split -> column -> array; without train where that streams."""
 
     def split(self, name: SplitName) -> Split:
         """The split over the shared arrays; kept by this process for the next leg."""
         refs = self.columns[name]
         return _shared_split(name, tuple(refs), tuple(refs.values()))
 
+    def warm_up(self) -> None:
+        """Map every split into this process, and start what streams the one that is not there."""
+        for name in self.columns:
+            self.split(name)
+        if "train" not in self.columns:
+            held_actor(self.folder)
+
+    def training_rows(self, data: DataConfig, actor: ActorHandle | None, rank: int = 0) -> Split | TrainStream:
+        """The training split for one worker of a leg: the shared arrays, or what the leg's actor streams."""
+        if actor is None:
+            return self.split("train")
+        table = self.split("validation")  # its identifier table is that of all splits
+        client = StreamClient(actor, rank)
+        return TrainStream(client, data.shuffle_window_rows, table.identifier_starts, table.identifier_codes)
+
 
 @lru_cache(maxsize=8)
 def _shared_split(name: str, names: tuple[str, ...], refs: tuple[ray.ObjectRef, ...]) -> Split:
     return Split.from_columns(name, dict(zip(names, ray.get(list(refs)), strict=True)))
+
+
+def store_room() -> tuple[float, str]:
+    """Bytes that a resident training split may take in the object store of each node, and what that is."""
+    stores = [node["Resources"].get("object_store_memory", 0.0) for node in ray.nodes() if node["Alive"]]
+    return residence.STORE_SHARE * min(stores), f"{residence.STORE_SHARE:.0%} of the smallest node's object store"
+
+
+def fed_splits(data: DataConfig, *others: SplitName) -> tuple[SplitName, ...]:
+    """The splits to read into the object store: train unless it streams, and the others."""
+    return others if data.is_streamed else ("train", *others)
 
 
 def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
@@ -51,7 +82,7 @@ def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
             remedy="keep it on a file system that all nodes mount, or behind a URL",
         ) from error
     identifiers = shards.read_identifiers(folder, manifest)
-    columns: dict[str, dict[str, ray.ObjectRef]] = {}
+    columns: dict[SplitName, dict[str, ray.ObjectRef]] = {}
     for name in splits:
         table = pa.concat_tables(tables[name])
         if table.num_rows != manifest.splits[name].rows:

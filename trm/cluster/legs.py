@@ -20,8 +20,9 @@ from trm.atomic import write_text_atomic
 from trm.cluster.board import BoardReporter, LegProgress
 from trm.cluster.connection import Demand
 from trm.cluster.feed import DataFeed
+from trm.cluster.stream import gang_stream, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
-from trm.config import RunConfig
+from trm.config import DataConfig, RunConfig
 from trm.errors import InterruptedRun, TrialError
 
 if TYPE_CHECKING:
@@ -85,7 +86,10 @@ def leg_in_place(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, 
         ray.tune.report({OUTCOME: "{}"})
         return
     task = LegTask(**json.loads(config[LEG]))
-    returned = recorded(task) or do_leg(task, feed, board)
+    returned = recorded(task)
+    if returned is None:
+        with leg_stream(_data_of(task), feed.folder) as stream:
+            returned = do_leg(task, feed, board, stream=stream)
     board.ended.remote(task.trial)
     ray.tune.report({OUTCOME: json.dumps(asdict(returned))})
 
@@ -100,12 +104,13 @@ def leg_as_gang(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, s
         answer = Path(scratch) / f"trial-{task.trial:04d}-rung-{task.rung}-attempt-{task.attempt}"
         shutil.rmtree(answer, ignore_errors=True)
         answer.mkdir(parents=True)
-        failure = run_gang(
-            _gang_worker,
-            {"task": asdict(task), "feed": feed, "board": board, "answer": str(answer)},
-            Demand(task.workers, task.cpus, task.gpus),
-            str(answer / "train"),
-        )
+        with gang_stream(_data_of(task), feed.folder, workers=task.workers) as stream:
+            failure = run_gang(
+                _gang_worker,
+                {"task": asdict(task), "feed": feed, "board": board, "stream": stream, "answer": str(answer)},
+                Demand(task.workers, task.cpus, task.gpus),
+                str(answer / "train"),
+            )
         returned = _gang_answer(answer, failure)
         shutil.rmtree(answer, ignore_errors=True)
     board.ended.remote(task.trial)
@@ -117,7 +122,7 @@ def _gang_worker(config: dict[str, Any]) -> None:
 
     gang = TorchGang.current()
     task = LegTask(**config["task"])
-    returned = do_leg(task, config["feed"], config["board"], gang)
+    returned = do_leg(task, config["feed"], config["board"], gang=gang, stream=config["stream"])
     if gang.is_leader or returned.status != "completed":
         write_text_atomic(Path(config["answer"]) / f"rank-{gang.rank}.json", json.dumps(asdict(returned)))
     if returned.status not in ("completed", "interrupted"):
@@ -156,8 +161,11 @@ def recorded(task: LegTask) -> LegReturn | None:
     return None
 
 
-def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any = None) -> LegReturn:
-    """Train, score and save one leg here; whatever goes wrong becomes a status, and the process stays usable."""
+def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = None, stream: ActorHandle | None = None) -> LegReturn:
+    """Train, score and save one leg here; whatever goes wrong becomes a status, and the process stays usable.
+
+    `stream` reads the training rows for all of the leg's workers, when they stream.
+    """
     import torch
 
     from trm.models.devices import keep_freed_memory
@@ -169,7 +177,7 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any = None) 
     gang = gang or SOLO
     where = f"{os.uname().nodename}:{os.getpid()}"
     try:
-        outcome = _train_leg(task, feed, board, gang)
+        outcome = _train_leg(task, feed, board, gang, stream)
     except TrialError as error:
         return LegReturn(status=error.status, error=_line(error), started_at=started, ended_at=time.time(), process=where)  # type: ignore[arg-type]
     except InterruptedRun as error:
@@ -195,9 +203,14 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any = None) 
     return returned
 
 
-def _train_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any) -> "LegOutcome":
+def _data_of(task: LegTask) -> DataConfig:
+    return DataConfig.model_validate(task.config["data"])
+
+
+def _train_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any, stream: ActorHandle | None) -> "LegOutcome":
     from trm.models.devices import training_device
     from trm.training.leg import LegWork, run_leg
+    from trm.training.start import RunData
 
     work = LegWork(
         config=RunConfig.model_validate(task.config),
@@ -207,7 +220,7 @@ def _train_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any) -> 
         checkpoint_to=str(task.checkpoint_at(task.until_steps)),
         interim=str(Path(task.trial_folder) / f"step-{{step:08d}}-attempt-{task.attempt}"),
     )
-    splits = {"train": feed.split("train"), "validation": feed.split("validation")}
+    splits = RunData(train=feed.training_rows(work.config.data, stream, gang.rank), validation=feed.split("validation"))
     return run_leg(work, splits, feed.manifest, gang=gang, reporter=_reporter(board, task), device=training_device())
 
 
@@ -243,8 +256,7 @@ def _warm_up(feed: DataFeed, board: ActorHandle, slots: int) -> None:
     import trm.training.leg
 
     assert trm.training.leg.run_leg is not None
-    feed.split("train")
-    feed.split("validation")
+    feed.warm_up()
     process = f"{os.uname().nodename}:{os.getpid()}"
     deadline = time.monotonic() + WARM_UP_SECONDS
     while ray.get(board.warm.remote(process)) < slots and time.monotonic() < deadline:

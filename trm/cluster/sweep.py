@@ -27,18 +27,19 @@ from trm.cluster.connection import (
     ray_address,
 )
 from trm.cluster.driver import Placement, SweepDriver
-from trm.cluster.feed import DataFeed, read_feed
+from trm.cluster.feed import DataFeed, fed_splits, read_feed, store_room
 from trm.cluster.folders import DEFAULT_STORAGE, is_ray_job, writable_folder
 from trm.cluster.keep import prune_checkpoints
 from trm.cluster.legs import leg_as_gang, leg_in_place
 from trm.cluster.signals import StopSignals
-from trm.cluster.sweep_folder import check_same_data, claimed_folder, sweep_folder, write_sweep_file
+from trm.cluster.sweep_folder import begun_mode, check_same_data, claimed_folder, sweep_folder, write_sweep_file
 from trm.cluster.tune_legs import LegRunner, run_legs
 from trm.cluster.winners import export_best, score_winner
 from trm.command_line import say
 from trm.config import RunConfig
 from trm.data.ensure import ensure_dataset, task_of
 from trm.data.manifest import Manifest, read_manifest
+from trm.data.residence import check_streamable, resolved
 from trm.display import Standing, SweepDisplay
 from trm.errors import EXIT_DONE, InterruptedRun, TRMError
 from trm.pictures import draw_curves
@@ -87,6 +88,7 @@ def run_sweep(options: SweepOptions) -> int:
     with claimed_folder(folder, space, is_resume=options.is_resume) as lease:
         dataset = ensure_dataset(space.data, str(storage / "data"), say)
         manifest = read_manifest(dataset)
+        check_streamable(space.data, manifest)
         if options.is_resume:
             check_same_data(folder, manifest, dataset)
         cost_of = partial(_cost_of, manifest)
@@ -127,8 +129,12 @@ class _Sweep:
     def run(self, cost_of: Callable[[RunConfig], RunCost]) -> None:
         """Legs to the end, the winner's report, the summary."""
         placement = self._placement()
-        write_sweep_file(self.folder, self.space, self.manifest, self.dataset, _versions())
-        search = Search(self.space, cost_of, folder=self.dataset)
+        data = self.space.data
+        if (mode := begun_mode(self.folder)) is not None:
+            data = data.model_copy(update={"mode": mode})
+        data = resolved(data, self.manifest, store_room(), say)
+        write_sweep_file(self.folder, self.space, self.manifest, data.built(self.dataset), _versions())
+        search = Search(self.space.model_copy(update={"data": data}), cost_of, folder=self.dataset)
         log = SweepLog(self.folder, search, guard=self.lease.check)
         driver = f"{socket.gethostname()}:{os.getpid()}"
         log.start(
@@ -136,7 +142,7 @@ class _Sweep:
         )
         display = SweepDisplay(self.folder.name, self.space.objective.metric, trials=self.space.budget.trials)
         with self._tracked(display) as writer, display, StopSignals(at_exit=self.lease.release) as signals:
-            feed = read_feed(self.dataset, ("train", "validation", "test"))
+            feed = read_feed(self.dataset, fed_splits(data, "validation", "test"))
             self._run_legs(log, placement, feed, display, writer, signals)
             log.close(time.time())
             self._report_winner(log, placement, feed)

@@ -8,6 +8,7 @@ from typing import Any
 
 from trm.atomic import why_unwritable
 from trm.cluster.folders import is_taken, made_folder
+from trm.config import DataConfig
 from trm.config_files import dump_yaml, load_yaml, validated
 from trm.data.manifest import Manifest
 from trm.errors import ConfigError, SweepError
@@ -88,12 +89,22 @@ def check_same_data(folder: Path, manifest: Manifest, dataset: str) -> None:
         )
 
 
-def write_sweep_file(folder: Path, space: SearchSpace, manifest: Manifest, dataset: str, versions: dict[str, str]) -> None:
-    """Write sweep.yaml: the resolved sweep."""
+def begun_mode(folder: Path) -> str | None:
+    """The data.mode that the sweep began with, which decides the order of its training rows; None before its begin."""
+    return _sweep_file(folder, "dataset").get("mode", "resident") if is_begun(folder) else None
+
+
+def write_sweep_file(folder: Path, space: SearchSpace, manifest: Manifest, data: DataConfig, versions: dict[str, str]) -> None:
+    """Write sweep.yaml: the resolved sweep, on the data set `data`, with its mode."""
     values: dict[str, Any] = {
         "name": folder.name,
         "space": space.model_dump(mode="json"),
-        "dataset": {"folder": dataset, "content_hash": manifest.content_hash, "recipe": manifest.recipe},
+        "dataset": {
+            "folder": data.folder,
+            "mode": data.mode,
+            "content_hash": manifest.content_hash,
+            "recipe": manifest.recipe,
+        },
         "versions": versions,
     }
     if space.tracking.uri is not None:

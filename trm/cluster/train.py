@@ -12,10 +12,11 @@ from typing import Any
 
 from trm.cluster.folders import DEFAULT_STORAGE, is_taken, made_folder, writable_folder
 from trm.command_line import duration, say, show
-from trm.config import DataConfig, RunConfig, require_divisible
+from trm.config import RunConfig, require_divisible
 from trm.config_files import load_run_config, validated
 from trm.data.ensure import ensure_dataset, task_of
 from trm.data.manifest import Manifest, read_manifest
+from trm.data.residence import check_streamable, memory_room, resolved, training_rows
 from trm.data.split import load_split
 from trm.errors import CheckpointError, ConfigError, TrialError
 from trm.models.devices import keep_freed_memory, training_device
@@ -27,6 +28,7 @@ from trm.training.gang import TorchGang
 from trm.training.reporting import Progress, Reporter, RunReport
 from trm.training.run import RunOutcome, fit, run_steps
 from trm.training.run_folder import RunFolder
+from trm.training.start import RunData
 from trm.training.weights import CONFIG_FILE
 
 DISPLAY_SECONDS = 10.0
@@ -71,8 +73,11 @@ def run_training(options: TrainOptions) -> int:
     with made_folder(folder, is_kept=(folder / CONFIG_FILE).exists), Lease(folder):
         dataset = ensure_dataset(config.data, str(storage / "data"), say)
         manifest = read_manifest(dataset)
-        config = config.model_copy(update={"data": DataConfig(folder=dataset)})
+        check_streamable(config.data, manifest)
+        config = config.model_copy(update={"data": config.data.built(dataset)})
         if begun is not None:
+            mode = config.data.order()["mode"]  # a run that never said began resident
+            config = config.model_copy(update={"data": config.data.model_copy(update={"mode": mode})})
             _check_resumable(begun, config, manifest)
         say(f"run folder {folder}")
         if options.workers == 1:
@@ -134,29 +139,35 @@ def _free_folder(storage: Path, source: str) -> Path:
 def _in_place(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, *, is_resumed: bool) -> RunOutcome:
 
     keep_freed_memory()
-    splits = {name: load_split(dataset, manifest, name) for name in ("train", "validation")}
+    config = config.model_copy(update={"data": resolved(config.data, manifest, memory_room(), say)})
     device = training_device()
     reporter = ConsoleReporter()
-    with reporter.stops_on_signals():
+    with training_rows(config.data, dataset, manifest) as train, reporter.stops_on_signals():
+        splits = RunData(train=train, validation=load_split(dataset, manifest, "validation"))
         return fit(config, splits, manifest, folder=folder, is_resumed=is_resumed, reporter=reporter, device=device)
 
 
 def _as_gang(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, options: TrainOptions, address: str) -> RunOutcome:
     from trm.cluster.connection import Demand, concurrent_trials, connected, living_nodes
-    from trm.cluster.feed import read_feed
+    from trm.cluster.feed import fed_splits, read_feed, store_room
     from trm.cluster.gang import run_gang
+    from trm.cluster.stream import gang_stream
 
     demand = Demand(options.workers, 1.0, options.gpus)
     with connected(needs_dashboard=True, address=address):
         concurrent_trials(living_nodes(), demand, 1)
-        feed = read_feed(dataset, ("train", "validation"))
-        worker_config: dict[str, Any] = {
-            "config": config.model_dump(mode="json"),
-            "feed": feed,
-            "folder": str(folder),
-            "is_resumed": options.resume is not None,
-        }
-        failure = run_gang(_gang_worker, worker_config, demand, str(folder / "train"))
+        data = resolved(config.data, manifest, store_room(), say)
+        config = config.model_copy(update={"data": data})
+        feed = read_feed(dataset, fed_splits(data, "validation"))
+        with gang_stream(data, dataset, workers=options.workers) as stream:
+            worker_config: dict[str, Any] = {
+                "config": config.model_dump(mode="json"),
+                "feed": feed,
+                "stream": stream,
+                "folder": str(folder),
+                "is_resumed": options.resume is not None,
+            }
+            failure = run_gang(_gang_worker, worker_config, demand, str(folder / "train"))
     if failure is not None:
         raise TrialError(f"{failure}; what is in {folder} can go on with --resume {shlex.quote(str(folder))}")
     return _read_outcome(folder)
@@ -166,9 +177,10 @@ def _gang_worker(config: dict[str, Any]) -> None:
 
     gang = TorchGang.current()
     feed = config["feed"]
+    run = RunConfig.model_validate(config["config"])
     fit(
-        RunConfig.model_validate(config["config"]),
-        {name: feed.split(name) for name in ("train", "validation")},
+        run,
+        RunData(train=feed.training_rows(run.data, config["stream"], gang.rank), validation=feed.split("validation")),
         feed.manifest,
         folder=config["folder"],
         is_resumed=config["is_resumed"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, Int64
@@ -13,7 +14,7 @@ from trm.data.draws import hashed, shuffled
 from trm.data.manifest import Manifest
 from trm.data.split import PAIR_ROW, Split
 from trm.data.visits import Visits
-from trm.errors import DatasetError
+from trm.errors import CheckpointError, DatasetError
 
 _ORDER, _SLOT, _SUBSET = 0x4F, 0x53, 0x56
 
@@ -45,6 +46,19 @@ class Position:
 
     step: int
     visit: int
+    order: str = ""
+    """Digest of what a stream's order hangs on beside its seed, of which a visit is a row; empty for a resident split."""
+
+
+@runtime_checkable
+class BatchPlan(Protocol):
+    """Training batches, this rank's rows of each: what the loop knows of data."""
+
+    def batch(self, step: int) -> Batch:
+        """The batch of `step`, from 0."""
+
+    def position(self) -> Position:
+        """Where the next batch begins: after the one asked for last."""
 
 
 class TrainPlan:
@@ -81,7 +95,12 @@ class TrainPlan:
         return self._latest
 
     def restore(self, position: Position) -> None:
-        """Make the batches from `position` on cheap to reach; it must come from a plan over the same data, seed and size."""
+        """Make the batches from `position` on cheap to reach; it must come from a plan over the same data, seed and size.
+
+        CheckpointError when it comes from a stream, whose rows have another order.
+        """
+        if position.order:
+            raise CheckpointError("the checkpoint's place is in a stream of its data", remedy="set data.mode to 'stream'")
         self._anchor = self._latest = position
 
     def _find(self, step: int) -> Position:

@@ -147,7 +147,7 @@ class SearchSpace(Written):
         for path, value in params.items():
             _put(values, path, value)
         values["seed"] = seed
-        values["data"] = self.data if folder is None else _built(self.data, folder)
+        values["data"] = self.data if folder is None else self.data.built(folder)
         values.setdefault("training", {}).update(epochs=None, steps=None, train_flops=self.budget.train_flops)
         halting = self.search.get("model.halt_max_steps")
         evaluation = values.setdefault("evaluation", {})
@@ -256,10 +256,6 @@ def _check_base(base: Mapping[str, Any], data: DataConfig) -> None:
         problems = problems_of(RunConfig, error, with_rules=False)  # rules between knobs hold for trials, not for their base
         if problems:
             raise ConfigError(f"base.{problems[0].text}", remedy=problems[0].remedy) from error
-
-
-def _built(data: DataConfig, folder: str) -> DataConfig:
-    return data.model_copy(update={"recipe": None, "folder": folder, "overrides": {}})
 
 
 def _domain(knob: Knob) -> str:

@@ -44,7 +44,8 @@ MAY_DIFFER = (
 )
 """Paths of the configuration that a continued run may change.
 
-Where the data lies may change: that it is the same data is told by its content hash. So may the run's length (with
+Where the data lies may change: that it is the same data is told by its content hash; that its rows come in the same order is
+held by `DataConfig.order`. So may the run's length (with
 `lr_min_ratio` below 1 the learning rate decays towards the new end from there on), when and how it is scored, and whether the
 network is compiled. Everything else decides what the weights become and must be equal.
 """
@@ -170,6 +171,7 @@ def require_same_run(folder: str | Path, meta: CheckpointMeta, config: RunConfig
     """CheckpointError that names the first key in which the checkpoint is of another run, `MAY_DIFFER` apart."""
     for key, there, here in (
         *_differences(meta.config.model_dump(mode="json"), config.model_dump(mode="json")),
+        *_differences(meta.config.data.order(), config.data.order(), "data."),
         *_differences(asdict(meta.shape), asdict(shape), "data: "),
         *_differences({"content hash": meta.data_hash}, {"content hash": data_hash}, "data: "),
     ):

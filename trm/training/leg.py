@@ -3,22 +3,20 @@
 import math
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 
 from trm.config import RunConfig
 from trm.data.manifest import Manifest
-from trm.data.plan import TrainPlan
-from trm.data.split import Split
+from trm.data.plan import BatchPlan
 from trm.errors import CheckpointError, InterruptedRun
 from trm.training.failures import memory_failures
 from trm.training.gang import SOLO, Gang
 from trm.training.loop import train
 from trm.training.reporting import SILENT, Progress, Reporter
 from trm.training.scoring import score
-from trm.training.start import start_plan, start_state
+from trm.training.start import RunData, start_plan, start_state
 from trm.training.state import TrainingState
 
 
@@ -70,7 +68,7 @@ class LegOutcome:
 
 def run_leg(
     work: LegWork,
-    splits: Mapping[str, Split],
+    splits: RunData,
     manifest: Manifest,
     *,
     gang: Gang = SOLO,
@@ -123,7 +121,7 @@ class _SavingReporter(Reporter):
         return self.is_stopped or time.perf_counter() >= self._due
 
 
-def _train_saving(state: TrainingState, plan: TrainPlan, work: LegWork, reporter: Reporter) -> tuple[float, str | None]:
+def _train_saving(state: TrainingState, plan: BatchPlan, work: LegWork, reporter: Reporter) -> tuple[float, str | None]:
     """Train to the leg's end with checkpoints on the way; the seconds of training, and the newest such checkpoint."""
     seconds, saved = 0.0, None
     while True:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trm.data.plan import Batch, TrainPlan
+from trm.data.plan import Batch, BatchPlan
 from trm.errors import DivergedError
 from trm.losses import supervision_loss
 from trm.models.devices import loss_dtype
@@ -33,7 +33,7 @@ class Trained:
     """Whether a reporter asked to stop; it may have been at `until_steps`."""
 
 
-def train(state: TrainingState, plan: TrainPlan, *, until_steps: int, reporter: Reporter = SILENT) -> Trained:
+def train(state: TrainingState, plan: BatchPlan, *, until_steps: int, reporter: Reporter = SILENT) -> Trained:
     """Steps `state` to `until_steps` (counted from the run's start), or to where a reporter of any worker stops it.
 
     Raises DivergedError when the loss is no finite number (seen at most `FLUSH_STEPS` later) and OutOfMemoryError.

@@ -9,7 +9,6 @@ import torch
 
 from trm.config import RunConfig
 from trm.data.manifest import Manifest
-from trm.data.split import Split
 from trm.errors import InterruptedRun
 from trm.training.cost import run_cost, total_steps
 from trm.training.gang import SOLO, Gang
@@ -17,7 +16,7 @@ from trm.training.loop import train
 from trm.training.reporting import SILENT, Reporter, RunReport
 from trm.training.run_folder import RunFolder
 from trm.training.scoring import Scored, score
-from trm.training.start import start_plan, start_state
+from trm.training.start import RunData, start_plan, start_state
 from trm.training.state import TrainingState
 from trm.training.weights import export_weights
 
@@ -39,7 +38,7 @@ class RunOutcome:
 
 def fit(
     config: RunConfig,
-    splits: Mapping[str, Split],
+    splits: RunData,
     manifest: Manifest,
     *,
     folder: str | Path,
@@ -70,7 +69,10 @@ def fit(
 def run_steps(config: RunConfig, manifest: Manifest) -> int:
     """Optimizer steps of the whole run, from whichever length `config` gives."""
     info = manifest.splits["train"]
-    return total_steps(config, run_cost(config, manifest.shape), groups=info.groups, mean_examples=info.mean_examples)
+    cost = run_cost(config, manifest.shape)
+    if config.data.is_streamed:  # an epoch is every row once
+        return total_steps(config, cost, groups=info.rows, mean_examples=1.0)
+    return total_steps(config, cost, groups=info.groups, mean_examples=info.mean_examples)
 
 
 class _Clock:
@@ -96,7 +98,7 @@ class _Run:
     def __init__(
         self,
         state: TrainingState,
-        splits: Mapping[str, Split],
+        splits: RunData,
         manifest: Manifest,
         folder: RunFolder,
         reporter: Reporter,

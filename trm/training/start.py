@@ -1,13 +1,23 @@
 """Where a run starts: at nothing or at a checkpoint, on this worker's share of a data set."""
 
+from typing import TypedDict
+
 import torch
 
 from trm.config import RunConfig
 from trm.data.manifest import Manifest
-from trm.data.plan import TrainPlan
+from trm.data.plan import BatchPlan, TrainPlan
 from trm.data.split import Split
+from trm.data.stream import StreamPlan, TrainStream
 from trm.training.gang import Gang
 from trm.training.state import TrainingState
+
+
+class RunData(TypedDict):
+    """What a run works on."""
+
+    train: Split | TrainStream
+    validation: Split
 
 
 def start_state(
@@ -28,15 +38,13 @@ def start_state(
     return TrainingState.load(from_checkpoint, config, shape, data_hash=data_hash, max_steps=max_steps, device=device, gang=gang)
 
 
-def start_plan(state: TrainingState, split: Split, manifest: Manifest) -> TrainPlan:
+def start_plan(state: TrainingState, rows: Split | TrainStream, manifest: Manifest) -> BatchPlan:
     """This worker's batches, at the state's place in the data."""
-    plan = TrainPlan(
-        split,
-        manifest,
-        global_batch_size=state.config.training.global_batch_size,
-        seed=state.config.seed,
-        rank=state.gang.rank,
-        world_size=state.gang.world_size,
-    )
+    size, seed, gang = state.config.training.global_batch_size, state.config.seed, state.gang
+    plan: TrainPlan | StreamPlan
+    if isinstance(rows, TrainStream):
+        plan = StreamPlan(rows, manifest, global_batch_size=size, seed=seed, rank=gang.rank, world_size=gang.world_size)
+    else:
+        plan = TrainPlan(rows, manifest, global_batch_size=size, seed=seed, rank=gang.rank, world_size=gang.world_size)
     plan.restore(state.position)
     return plan

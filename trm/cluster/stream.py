@@ -1,0 +1,259 @@
+"""A training split that Ray Data reads while it is trained on: one actor, whose blocks all workers of a gang share.
+
+The actor lies outside the trial's placement group, which would capture Ray Data's tasks and never start them, and asks for no
+CPU. It enumerates one read task a row group, in the order that `trm.data.stream` says, and gives out references to the blocks;
+the workers of a node map a block without a copy. A read task waits in the actor until its row group is wanted: an execution
+that is held back by Ray Data's own limits turns in circles on a whole core.
+"""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+from ray.actor import ActorHandle
+from ray.data.block import BlockMetadata
+from ray.data.datasource import Datasource, ReadTask
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from trm.config import DataConfig
+from trm.data import shards
+from trm.data.manifest import Manifest, read_manifest
+from trm.data.stream import Columns, RowGroup, StreamOrder
+from trm.data.stream_files import RowGroupFiles
+from trm.errors import TrialError
+
+TASKS = 256
+"""Row groups of one Ray Data execution, which costs a second or two to start, and 3 ms for each of its tasks."""
+READS = 2
+"""Row groups that are read at the same time."""
+ANSWER_SECONDS = 600.0
+"""A row group that takes longer ends the trial."""
+
+
+@dataclass(frozen=True)
+class StreamClient:
+    """A `RowGroupReader` for one worker of a gang; all of them must begin at the same visit."""
+
+    actor: ActorHandle
+    rank: int
+
+    def read(self, order: StreamOrder, first_visit: int) -> Iterator[Columns]:
+        """Columns of the row groups from `first_visit` on, over blocks in the object store. TrialError when one does not come."""
+        self._answer(self.actor.open.remote(order, first_visit))
+        visit = first_visit
+        while True:
+            (block,) = self._answer(self.actor.take.remote(self.rank, visit))
+            yield shards.decode_table(self._answer(block))
+            visit += 1
+
+    def _answer(self, reference: ray.ObjectRef) -> Any:
+        try:
+            return ray.get(reference, timeout=ANSWER_SECONDS)
+        except GetTimeoutError as error:
+            raise TrialError(f"the stream of training rows gave nothing for {ANSWER_SECONDS:.0f} s") from error
+        except RayError as error:
+            raise TrialError(f"the stream of training rows broke off: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def gang_stream(data: DataConfig, folder: str, *, workers: int) -> Iterator[ActorHandle | None]:
+    """The actor that streams to a gang's workers; it ends with the block, or with this process. None when nothing streams."""
+    if not data.is_streamed:
+        yield None
+        return
+    actor = _started(folder, workers)
+    try:
+        yield actor
+    finally:
+        ray.kill(actor)
+
+
+@contextlib.contextmanager
+def leg_stream(data: DataConfig, folder: str) -> Iterator[ActorHandle | None]:
+    """The actor that streams to a leg in this process; it rests after the block, for the next leg, and ends with the process."""
+    if not data.is_streamed:
+        yield None
+        return
+    actor = held_actor(folder)
+    try:
+        ray.get(actor.close.remote(), timeout=ANSWER_SECONDS)
+    except RayError:  # it died since the last leg
+        held_actor.cache_clear()
+        actor = held_actor(folder)
+    try:
+        yield actor
+    finally:
+        actor.close.remote()
+
+
+@lru_cache(maxsize=1)
+def held_actor(folder: str) -> ActorHandle:
+    """This process's actor: a new one takes five seconds to its first block, one that is there a fraction of one."""
+    return _started(folder, 1)
+
+
+def _started(folder: str, workers: int) -> ActorHandle:
+    options = {
+        "num_cpus": 0,
+        "max_restarts": 0,
+        "max_concurrency": workers + READS + 2,
+        "scheduling_strategy": PlacementGroupSchedulingStrategy(placement_group=None),
+    }
+    return ray.remote(StreamActor).options(**options).remote(folder, workers)
+
+
+class _Session:
+    """What is read from one position on."""
+
+    def __init__(self, order: StreamOrder, first_visit: int, workers: int) -> None:
+        self.order, self.first_visit = order, first_visit
+        self.taken = [first_visit] * workers
+        """For each worker the next visit that it has not taken."""
+        self.asked = first_visit
+        """The latest visit that a worker asked for: its rows of a batch may lie windows behind those of the slowest worker."""
+        self.blocks: dict[int, ray.ObjectRef] = {}
+        self.failure: BaseException | None = None
+
+    def is_wanted(self, visit: int) -> bool:
+        """Whether the visit is waited for, or near enough to the slowest worker to be read ahead."""
+        return visit <= self.asked or visit < min(self.taken) + self.order.window_visits
+
+
+class StreamActor:
+    """Runs Ray Data from one position on, keeps a window of blocks ahead of the slowest worker."""
+
+    def __init__(self, folder: str, workers: int) -> None:
+        self._folder, self._workers = folder, workers
+        self._session: _Session | None = None
+        self._sessions = 0
+        self._changed = threading.Condition()
+
+    def open(self, order: StreamOrder, first_visit: int) -> None:
+        """Start to read at a visit; the workers that come later only learn that it was done."""
+        with self._changed:
+            if self._session is not None:
+                assert order.digest == self._session.order.digest, "a stream has one order"
+                return
+            self._sessions += 1
+            self._session = _Session(order, first_visit, self._workers)
+        this = ray.get_runtime_context().current_actor
+        threading.Thread(target=self._run, args=(this, self._session, self._sessions), daemon=True).start()
+
+    def close(self) -> None:
+        """Forget what was read and what was to be read."""
+        with self._changed:
+            self._session = None
+            self._changed.notify_all()
+
+    def permit(self, session: int, visit: int) -> None:
+        """Return when the visit's row group is to be read; TrialError when it is not wanted any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_open(session) or self._current().is_wanted(visit))
+            if not self._is_open(session):
+                raise TrialError("the stream was closed")
+
+    def take(self, rank: int, visit: int) -> list[ray.ObjectRef]:
+        """The block of the visit, alone in a list; it is forgotten when all workers have taken it."""
+        with self._changed:
+            session = self._current()
+            assert visit == session.taken[rank], "a worker takes one block after the other"
+            session.asked = max(session.asked, visit)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: visit in session.blocks or session.failure is not None or self._session is not session)
+            if visit not in session.blocks:
+                raise TrialError("the stream was closed" if session.failure is None else _reason(session.failure))
+            block = session.blocks[visit]
+            session.taken[rank] = visit + 1
+            for old in [key for key in session.blocks if key < min(session.taken)]:
+                del session.blocks[old]
+            self._changed.notify_all()
+            return [block]
+
+    def _is_open(self, session: int) -> bool:
+        return self._session is not None and self._sessions == session
+
+    def _current(self) -> _Session:
+        assert self._session is not None, "a stream is opened before it is read"
+        return self._session
+
+    def _run(self, this: ActorHandle, session: _Session, number: int) -> None:
+        visit = session.first_visit
+        try:
+            while self._is_open(number):
+                visits = [(visit + k, session.order.group(visit + k)) for k in range(TASKS)]
+                for block in _blocks_in_order(_RowGroups(self._folder, partial(_permit, this, number), visits)):
+                    with self._changed:
+                        session.blocks[visit] = block
+                        self._changed.notify_all()
+                    visit += 1
+        except Exception as error:  # whoever takes the next block raises it
+            with self._changed:
+                session.failure = error
+                self._changed.notify_all()
+
+
+def _permit(actor: ActorHandle, session: int, visit: int) -> None:
+    ray.get(actor.permit.remote(session, visit))
+
+
+class _RowGroups(Datasource):  # type: ignore[misc]  # ray has no types
+    """Row groups as Ray Data reads them: a task each, in the order given."""
+
+    def __init__(self, folder: str, permit: Callable[[int], None], visits: list[tuple[int, RowGroup]]) -> None:
+        super().__init__()
+        self._folder, self._permit, self.visits = folder, permit, visits
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        return None
+
+    def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None) -> list[Any]:
+        return [
+            ReadTask(
+                partial(_read, self._folder, self._permit, visit, group),
+                BlockMetadata(num_rows=group.rows, size_bytes=None, input_files=None, exec_stats=None),
+            )
+            for visit, group in self.visits
+        ]
+
+
+def _blocks_in_order(source: _RowGroups) -> Iterator[ray.ObjectRef]:
+    """References to the blocks of one Ray Data execution, one a row group."""
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # an error is told to whoever takes the next block
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.execution_options.preserve_order = True
+    context.execution_no_progress_timeout_s = -1  # while nobody takes a block, nothing is to happen
+    context.target_max_block_size = None  # a row group is one block, however large
+    dataset = ray.data.read_datasource(source, override_num_blocks=len(source.visits), num_cpus=0, concurrency=READS)
+    for bundle in dataset.iter_internal_ref_bundles():
+        for entry in bundle.blocks:
+            yield entry.ref
+
+
+def _read(folder: str, permit: Callable[[int], None], visit: int, group: RowGroup) -> list[pa.Table]:
+    permit(visit)
+    return [_files(folder).table(group)]
+
+
+@lru_cache(maxsize=1)
+def _files(folder: str) -> RowGroupFiles:
+    """Shards that this process has read from, for the next row group."""
+    manifest: Manifest = read_manifest(folder)
+    return RowGroupFiles(folder, manifest)
+
+
+def _reason(error: BaseException) -> str:
+    """One line that says what went wrong, without Ray's wrapping."""
+    while True:
+        inner = error.cause if isinstance(error, RayTaskError) else error.__cause__
+        if not isinstance(inner, BaseException):
+            return " ".join(str(error).split())[:500] or type(error).__name__
+        error = inner

@@ -1,0 +1,82 @@
+"""Where training rows wait: in memory, or on storage until they are needed."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trm.config import DataConfig
+from trm.data import shards
+from trm.data.manifest import Manifest
+from trm.data.split import Split, load_split
+from trm.data.stream import TrainStream
+from trm.data.stream_files import FileReader
+from trm.errors import DatasetError
+
+STORE_SHARE = 0.5
+"""Share of the smallest node's object store that a resident training split may take: the other splits lie there too."""
+MEMORY_SHARE = 0.25
+"""Share of the available memory that it may take in one process: while it is read, there are up to three copies."""
+ROW_BYTES = 16
+"""Bytes of a row besides its grids."""
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def training_bytes(manifest: Manifest) -> int:
+    """Bytes of the training split in memory."""
+    return manifest.splits["train"].rows * (2 * manifest.seq_len + ROW_BYTES)
+
+
+def check_streamable(data: DataConfig, manifest: Manifest) -> None:
+    """DatasetError when the data set is to stream and cannot."""
+    if data.is_streamed and _has_weights(manifest):
+        raise DatasetError(
+            f"data.mode stream takes each row once an epoch, but {manifest.name} mixes its parts by weight",
+            remedy="set data.mode: resident, or leave the weights out",
+        )
+
+
+def _has_weights(manifest: Manifest) -> bool:
+    return any(part.weight is not None for part in manifest.parts)
+
+
+def resolved(data: DataConfig, manifest: Manifest, room: tuple[float, str], say: Callable[[str], None]) -> DataConfig:
+    """`data` with `auto` made up: `stream` when the training split is larger than `room`, which is (bytes, what they are)."""
+    if data.mode != "auto":
+        return data
+    room_bytes, meaning = room
+    is_large = training_bytes(manifest) > room_bytes and not _has_weights(manifest)
+    if is_large:
+        sizes = f"{training_bytes(manifest) / 1e9:.3g} GB are more than {room_bytes / 1e9:.3g} GB"
+        say(f"training rows are streamed: {sizes}, {meaning}")
+    return data.model_copy(update={"mode": "stream" if is_large else "resident"})
+
+
+def memory_room() -> tuple[float, str]:
+    """Bytes that a resident training split may take in this process, and what that is."""
+    return MEMORY_SHARE * _available_bytes(), f"{MEMORY_SHARE:.0%} of the available memory"
+
+
+def _available_bytes() -> float:
+    """Memory that is free or can be freed, at most what the control group may have."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        available = float(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        available = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    try:
+        return min(available, float(CGROUP_LIMIT.read_text()))
+    except (OSError, ValueError):  # no such file, or "max"
+        return available
+
+
+@contextmanager
+def training_rows(data: DataConfig, folder: str, manifest: Manifest) -> Iterator[Split | TrainStream]:
+    """The training split for a run in this process, in memory or as a stream; what reads ahead ends with the block."""
+    if not data.is_streamed:
+        yield load_split(folder, manifest, "train")
+        return
+    table = shards.read_identifiers(folder, manifest)
+    starts, codes = (None, None) if table is None else (table.starts, table.codes)
+    with FileReader(folder, manifest) as reader:
+        yield TrainStream(reader, data.shuffle_window_rows, starts, codes)
