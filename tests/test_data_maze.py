@@ -4,7 +4,7 @@ from collections import deque
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trm.data.augmentation.dihedral import SYMMETRIES, apply
@@ -121,6 +121,17 @@ def test_splits_have_the_sizes_asked_for_and_share_no_maze_under_any_symmetry() 
     assert {name: len(keys) for name, keys in classes.items()} == {"train": 40, "validation": 10, "test": 20}
     assert len({key for keys in classes.values() for key in keys}) == 70
     assert len({group for split in built.splits.values() for group in split.groups.tolist()}) == 70
+
+
+@settings(max_examples=12)
+@given(st.integers(5, 8), st.integers(0, 1 << 40), st.lists(st.integers(1, 12), min_size=3, max_size=3))
+def test_no_symmetry_takes_a_maze_of_one_split_to_one_of_another(side: int, seed: int, counts: list[int]) -> None:
+    train, validation, test = counts
+    recipe = MazeRecipe(name="m", size=side, min_path=4, seed=seed, train=train, validation=validation, test=test)
+    mazes = np.concatenate([split.inputs for split in build_maze(recipe).splits.values()])
+    every = apply(np.repeat(mazes, SYMMETRIES, 0), np.tile(np.arange(SYMMETRIES), len(mazes)))
+    owners: dict[bytes, int] = {}
+    assert all(owners.setdefault(form.tobytes(), k // SYMMETRIES) == k // SYMMETRIES for k, form in enumerate(every))
 
 
 def test_generated_mazes_keep_their_promises() -> None:

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trm.data.augmentation.sudoku import BLANK, apply, draw_forms
 from trm.data.builders.built import BuiltDataset
@@ -208,3 +210,20 @@ def test_ratings_that_no_puzzle_has_are_refused(monkeypatch: pytest.MonkeyPatch)
         DatasetError, match=r"there are only 0 essentially different 4x4 minimal puzzles .* and a rating of at least 1000"
     ):
         build_sudoku(SudokuRecipe(name="case", size=4, **limits))
+
+
+@settings(max_examples=12)
+@given(st.sampled_from([4, 6]), st.booleans(), st.integers(0, 1 << 40), st.lists(st.integers(1, 12), min_size=3, max_size=3))
+def test_no_symmetry_takes_a_puzzle_of_one_split_to_one_of_another(size: int, minimal: bool, seed: int, counts: list[int]) -> None:
+    train, validation, test = counts
+    limits = {"minimal": minimal, "max_clues": 24, "train": train, "validation": validation, "test": test}
+    built = build_sudoku(SudokuRecipe(name="case", size=size, seed=seed, **limits))
+    assert [len(built.splits[name].groups) for name in ("train", "validation", "test")] == counts
+    forms = [
+        canonical_forms(
+            *(apply(column, draw_forms(hashed(seed, 1, split.groups.astype(np.int64)), size)) - 1 for column in columns), size
+        )
+        for split in built.splits.values()
+        for columns in [(split.inputs, split.labels)]
+    ]
+    assert len(np.unique(np.concatenate(forms), axis=0)) == sum(counts)

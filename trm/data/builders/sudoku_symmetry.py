@@ -116,8 +116,29 @@ def _canonical(
                 for order in column_orders:
                     for k in range(size):
                         names[answers[puzzle, top * stride + order[k] * step]] = k + 1
+                    if _is_beaten(answers[puzzle], top, order, stride, step, box_rows, names, best):
+                        continue
                     _order_rows(answers[puzzle], top, order[0] * step, stride, box_rows, names, heads, lines)
                     _keep_least(questions[puzzle], answers[puzzle], lines, order, stride, step, names, form, best)
+
+
+@njit(cache=True)
+@no_type_check
+def _is_beaten(
+    answer: np.ndarray, top: int, order: np.ndarray, stride: int, step: int, box_rows: int, names: np.ndarray, best: np.ndarray
+) -> bool:
+    """Whether the form that begins with row `top` is greater than `best` in its second row: so are nearly all."""
+    size = len(order)
+    second, head = -1, size + 1
+    for row in range(top // box_rows * box_rows, top // box_rows * box_rows + box_rows):
+        name = names[answer[row * stride + order[0] * step]]
+        if row != top and name < head:
+            second, head = row, name
+    for k in range(size):
+        name = names[answer[second * stride + order[k] * step]]
+        if name != best[size + k]:
+            return name > best[size + k]
+    return False
 
 
 @njit(cache=True)
