@@ -105,7 +105,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda data: (data / "manifest.json").unlink(), "manifest must exist"),
     "torn manifest": (lambda data: (data / "manifest.json").write_text('{"format_version": 1'), "must be JSON"),
     "list as manifest": (lambda data: (data / "manifest.json").write_text("[]"), "must be JSON with a format_version"),
-    "newer manifest": (lambda data: change_manifest(data, lambda m: m.update(format_version=9)), "has format 9; update"),
+    "newer manifest": (lambda data: change_manifest(data, lambda m: m.update(format_version=9)), "has the later format 9; update"),
     "changed manifest": (lambda data: change_manifest(data, lambda m: m.update(name="other")), "match its content hash"),
     "rows": (lambda data: change_manifest(data, lambda m: m["splits"]["train"].update(rows=41)), "counts 41 rows, its shards 40"),
     "shard's rows": (
@@ -360,7 +360,7 @@ def test_train_refuses(place: Path, capsys: pytest.CaptureFixture[str], argument
 
 BUILD = ("{place}/recipe.yaml", "--out", "{place}/new/data")
 OTHERS = [
-    ("build_dataset", (), "arguments are required: recipe"),
+    ("build_dataset", (), "one of a recipe and --show DIR is needed, neither was given"),
     ("build_dataset", (*BUILD, "--set", "tain=3"), "tain is not a key; did you mean train?"),
     ("build_dataset", (*BUILD, "--set", "train=true"), "train must be a whole number, got true"),
     ("build_dataset", (*BUILD, "--set", "train=null"), "train and test must be numbers"),

@@ -159,6 +159,9 @@ def staged(target: Path, digest: str, end: BaseException | None = None) -> bool:
 
 
 def test_an_interrupted_build_keeps_its_pieces_and_a_failed_one_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="False"):
+        staged(tmp_path / "new" / "data" / "set", "one", OSError())
+    assert list(tmp_path.iterdir()) == []
     target = tmp_path / "set"
     with pytest.raises(KeyboardInterrupt, match="False"):
         staged(target, "one", KeyboardInterrupt())

@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -27,8 +27,9 @@ def staging_folder(target: Path, digest: str, say: Callable[[str], None]) -> Ite
     """
     staging = target.with_name(f".{target.name}.building-{socket.gethostname()}")
     lock = staging.with_name(f"{staging.name}.lock")
+    missing = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _held(lock, lambda: say(f"another process is building {target}: waiting for it")):
+    with _gone_if_empty(missing), _held(lock, lambda: say(f"another process is building {target}: waiting for it")):
         marker = staging / DIGEST
         if not marker.is_file() or marker.read_text() != digest:
             shutil.rmtree(staging, ignore_errors=True)
@@ -42,6 +43,17 @@ def staging_folder(target: Path, digest: str, say: Callable[[str], None]) -> Ite
             shutil.rmtree(staging, ignore_errors=True)
             raise
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def _gone_if_empty(folders: list[Path]) -> Iterator[None]:
+    """Removes those of the folders, innermost first, that hold nothing when the block ends."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for folder in folders:
+                folder.rmdir()
 
 
 @contextmanager
