@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,17 +106,19 @@ def _write_arrays(folder: Path, layout: Layout, rows: FormRows, numbers: np.ndar
     }
     for name, values in indices.items():
         np.save(folder / array_file(name), values.astype(kinds[name]))
-    shape = (int(ends[-1]), cells)
-    grids = [np.lib.format.open_memmap(folder / array_file(name), "w+", np.dtype(kinds[name]), shape) for name in ARRAYS[:2]]
-    first = 0
-    while first < len(ends) - 1:
-        last = max(int(np.searchsorted(ends, ends[first] + CHUNK_ROWS, side="right")) - 1, first + 1)
-        for grid, made in zip(grids, rows.make(first, last), strict=True):
-            grid[ends[first] : ends[last]] = made
-        tell(int(ends[last]), int(ends[-1]))
-        first = last
-    for grid in grids:
-        grid.flush()
+    with ExitStack() as files:
+        kinds_of = [np.dtype(kinds[name]) for name in ARRAYS[:2]]
+        grids = [files.enter_context(open(folder / array_file(name), "wb")) for name in ARRAYS[:2]]
+        for file, kind in zip(grids, kinds_of, strict=True):
+            said = {"descr": kind.str, "fortran_order": False, "shape": (int(ends[-1]), cells)}
+            np.lib.format.write_array_header_1_0(file, said)
+        first = 0
+        while first < len(ends) - 1:
+            last = max(int(np.searchsorted(ends, ends[first] + CHUNK_ROWS, side="right")) - 1, first + 1)
+            for file, kind, made in zip(grids, kinds_of, rows.make(first, last), strict=True):
+                file.write(made.astype(kind).tobytes())
+            tell(int(ends[last]), int(ends[-1]))
+            first = last
 
 
 def _renumbered(splits: list[Split], manifest: Manifest, num_aug: int | None) -> np.ndarray:
