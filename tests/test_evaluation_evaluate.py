@@ -8,6 +8,7 @@ from evaluation_cases import PreparedAnswers, config_of, manifest_of, score
 from trm.config import DataShape
 from trm.data.augmentation.arc import CANVAS, apply, canvas
 from trm.data.builders.maze_solver import solve
+from trm.data.manifest import PartInfo
 from trm.data.plan import EvaluationPlan
 from trm.data.split import Split
 from trm.errors import DatasetError
@@ -50,6 +51,23 @@ def test_every_metric_counts_what_it_says() -> None:
     assert (metrics["exact_accuracy_low"], metrics["exact_accuracy_high"]) == pytest.approx((0.3006, 0.9544), abs=5e-5)
     right = -np.log(10 / 13)  # stablemax of a logit of 9 against three of 0
     assert metrics["loss"] == pytest.approx((3 * right + 0.75 * right + 0.25 * -np.log(1 / 13)) / 4, rel=1e-12)
+
+
+def test_the_parts_of_a_mixture_are_scored_each() -> None:
+    keys = [row.astype(np.uint8).tobytes() for row in QUESTIONS]
+    answers = [row.copy() for row in ANSWERS]
+    answers[1] = BLANK_ANSWER
+    network = PreparedAnswers(
+        DataShape(4, 4, 1), {key: [row] for key, row in zip(keys, answers, strict=True)}, {key: [1.0] for key in keys}
+    )
+    parts = (PartInfo(name="a", groups=(0, 3)), PartInfo(name="b", groups=(3, 4)), PartInfo(name="none", groups=(4, 9)))
+    manifest = manifest_of("sudoku", (2, 2), 4, BOARDS).model_copy(update={"parts": parts})
+    plan = EvaluationPlan(BOARDS, manifest, batch_size=3, max_examples=None, seed=0)
+    found = evaluate(network, None, plan, manifest=manifest, config=config_of(1), device="cpu")
+    shares = {name: value for name, value in found.metrics.items() if name.startswith("exact_accuracy/")}
+    assert (shares["exact_accuracy/a"], shares["exact_accuracy/b"]) == (2 / 3, 1)
+    assert sorted(shares) == [f"exact_accuracy/{part}{end}" for part in "ab" for end in ("", "_high", "_low")]
+    assert found.metrics["exact_accuracy"] == 0.75
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])

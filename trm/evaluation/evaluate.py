@@ -81,7 +81,7 @@ def evaluate(
     order = np.lexsort((columns["identifier"], columns["row"]))
     columns = {name: column[order] for name, column in columns.items()}
     clusters = plan.split.groups[columns["row"]]
-    return _general_scores(columns, clusters) | scorer.scores(columns, clusters)
+    return _general_scores(columns, clusters) | _part_scores(columns, clusters, manifest) | scorer.scores(columns, clusters)
 
 
 def _score_rows(
@@ -139,3 +139,14 @@ def _general_scores(columns: Columns, clusters: np.ndarray) -> Evaluation:
     }
     counts = {"examples": float(len(np.unique(columns["row"]))), "predictions": float(len(columns["row"]))}
     return exact | means(columns, MEANS, clusters) | Evaluation(earlier | counts)
+
+
+def _part_scores(columns: Columns, clusters: np.ndarray, manifest: Manifest) -> Evaluation:
+    """Exactness in each part of a mixture that has rows in the split."""
+    found = Evaluation({})
+    for part in manifest.parts:
+        is_here = (clusters >= part.groups[0]) & (clusters < part.groups[1])
+        if is_here.any():
+            share = mean_of(columns["is_exact"][is_here].astype(np.float64))
+            found |= proportion(f"exact_accuracy/{part.name}", share, len(np.unique(clusters[is_here])))
+    return found
