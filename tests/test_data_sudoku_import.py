@@ -95,6 +95,7 @@ BAD = [
     (f"s,{'.' * 81},{'.' * 81},1", "an answer must have no blanks"),
     (f"s,{SOLVED},{SOLVED},hard", "a rating must be a whole number"),
     ("s,1", "a row must have as many columns as the header"),
+    (f's,"{SOLVED},{SOLVED},1', "a question must have 81 characters"),
     (f"s,{SOLVED},{SOLVED},1,more", "a row must have as many columns as the header"),
     (f"s,{'.' * 81},{SOLVED},1", "a board must have only one solution"),
     (f"s,11{'.' * 79},11{'2' * 79},1", "a board must have a solution"),

@@ -1,4 +1,7 @@
-"""The published CSV files of Sudoku and mazes: columns source, question, answer, rating, a puzzle a row."""
+"""The published CSV files of Sudoku and mazes: columns source, question, answer, rating, a puzzle a line, nothing quoted.
+
+A quotation mark is a character like any other, or a stray one would swallow the lines after it.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -114,7 +117,7 @@ def _batches(file: Any, ragged: list[int]) -> Iterator[pa.RecordBatch]:
     reader = pyarrow.csv.open_csv(
         file,
         read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),  # only one thread numbers the rows
-        parse_options=pyarrow.csv.ParseOptions(invalid_row_handler=note),
+        parse_options=pyarrow.csv.ParseOptions(quote_char=False, invalid_row_handler=note),
         convert_options=pyarrow.csv.ConvertOptions(include_columns=COLUMNS, column_types=dict.fromkeys(COLUMNS, pa.binary())),
     )
     yield from (batch for batch in reader if batch.num_rows)
