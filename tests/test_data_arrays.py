@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from arrays_cases import CELLS, Puzzle, files_of, spelt, write_arc_set, write_folder
@@ -19,7 +20,7 @@ from trm.data.ensure import build_into
 from trm.data.export import export_dataset
 from trm.data.manifest import read_manifest
 from trm.data.plan import EvaluationPlan, TrainPlan
-from trm.data.recipes import ArraysRecipe
+from trm.data.recipes import ArraysRecipe, SudokuRecipe
 from trm.data.split import load_split
 from trm.errors import DatasetError
 
@@ -108,6 +109,51 @@ def test_a_visit_takes_one_stored_puzzle_whole(tmp_path: Path) -> None:
     scored = load_split(str(tmp_path / "set"), manifest, "test")
     plan = EvaluationPlan(scored, manifest, batch_size=2, max_examples=None, seed=0)
     assert [b.batch.puzzle_identifiers.tolist() for b in plan] == [[2, 3], [3]]
+
+
+def test_every_stored_form_is_drawn_about_equally_often(tmp_path: Path) -> None:
+    groups: list[list[Puzzle]] = [[(0, [4 * group + form]) for form in range(4)] for group in range(3)]
+    root = write_folder(tmp_path / "source", {"train": groups, "test": [[(0, [99])]]}, 1)
+    build_into(recipe_for(root), str(tmp_path / "set"), silent)
+    manifest = read_manifest(str(tmp_path / "set"))
+    plan = TrainPlan(load_split(str(tmp_path / "set"), manifest, "train"), manifest, global_batch_size=3, seed=0)
+    numbers = ((np.stack([plan.batch(step).inputs for step in range(800)]) - 1) * 4 ** np.arange(CELLS)).sum(2)
+    assert (np.sort(numbers // 4, axis=1) == [0, 1, 2]).all()  # an epoch visits each group once
+    counts = np.bincount(numbers.reshape(-1), minlength=12)
+    assert counts.min() > 200 - 4.5 * np.sqrt(150)
+    assert counts.max() < 200 + 4.5 * np.sqrt(150)
+
+
+def test_a_folder_behind_a_url_is_the_same_data_set(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "source", SMALL, 4)
+    files = fsspec.filesystem("memory")
+    files.put(str(root), "/arrays", recursive=True)
+    try:
+        here, there = imported(root, validation=1), build_arrays(recipe_for(root, validation=1, path="memory://arrays"))
+        with pytest.raises(DatasetError, match=r"must exist: memory://nowhere/train/dataset\.json"):
+            build_arrays(recipe_for(root, path="memory://nowhere"))
+    finally:
+        files.rm("/arrays", recursive=True)
+    assert there.attachments == here.attachments
+    for name, split in here.splits.items():
+        theirs = there.splits[name].columns()
+        assert all((column == theirs[key]).all() for key, column in split.columns().items())
+
+
+def test_a_symmetric_form_of_a_test_board_is_a_leak_too(tmp_path: Path) -> None:
+    build_into(SudokuRecipe(name="boards", size=4, train=20, validation=0, test=5), str(tmp_path / "set"), silent)
+    export_dataset(str(tmp_path / "set"), str(tmp_path / "out"), num_aug=2)
+    assert imported(tmp_path / "out", puzzle="sudoku", grid=None).splits["train"].groups.tolist() == sorted([*range(20)] * 3)
+    for name in ("inputs", "labels"):
+        board = np.load(tmp_path / f"out/test/all__{name}.npy")[2].reshape(4, 4)
+        set_array(tmp_path / "out", f"train/all__{name}", put(slice(21, 24), board[::-1].reshape(-1)))
+    with pytest.raises(DatasetError, match=r"a test puzzle must not be trained on: row 21 of .* \(1 puzzles in all\)"):
+        imported(tmp_path / "out", puzzle="sudoku", grid=None)
+    built = imported(tmp_path / "out", puzzle="sudoku", grid=None, skip_bad=True)
+    assert sorted(set(range(20)) - set(built.splits["train"].groups.tolist())) == [7]
+    set_array(tmp_path / "out", "test/all__labels", put((0, 0), 6))
+    with pytest.raises(DatasetError, match=r"tokens must be 0 to 5: row 0 of .*test/all__inputs\.npy"):
+        imported(tmp_path / "out", puzzle="sudoku", grid=None)
 
 
 def arc_folder(tmp_path: Path) -> Path:

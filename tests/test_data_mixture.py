@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from arrays_cases import files_of, write_arc_set, write_folder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trm.data.ensure import build_into
@@ -151,6 +151,7 @@ def test_stored_and_drawn_forms_stand_side_by_side(mixed_arc: tuple[str, Manifes
     assert set(per_example[per_example > 0]) == {4}
 
 
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**63 - 1), step=st.integers(0, 6), at=st.integers(0, 6))
 def test_a_mixtures_batch_is_a_function_of_seed_and_step(mixed_arc: tuple[str, Manifest], seed: int, step: int, at: int) -> None:
     folder, manifest = mixed_arc

@@ -2,22 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Int64
 
 from trm.data import storage
 from trm.data.builders import arrays_arc
 from trm.data.builders.arrays_files import SourceSplit, array_file, read_json, read_source
+from trm.data.builders.arrays_parts import Rows, held_out, without_leaks
 from trm.data.builders.arrays_rules import bad_rows, shape_of
 from trm.data.builders.built import BuiltDataset, BuiltSplit, IdentifierTable, Report, silent
-from trm.data.builders.leaks import leaked
-from trm.data.draws import shuffled
 from trm.data.manifest import SplitName
 from trm.data.recipes import ArraysRecipe
 from trm.data.split import PAIR_ROW
-from trm.data.spool import chunks, room, taken
+from trm.data.spool import chunks, room
 from trm.errors import DatasetError
 
 KINDS_FILE = "arrays.json"
@@ -25,42 +22,11 @@ IDENTIFIERS_FILE = "identifiers.json"
 TEST_PUZZLES_FILE = "test_puzzles.json"
 SOURCE_ROW, DOWN, RIGHT = "source_row", "down", "right"
 SOURCE_SPLITS = ("train", "test")
-_HOLD = 0x48
 
 
 def facts_file(split: str) -> str:
     """The attachment that keeps a split's `dataset.json`."""
     return f"{split}-dataset.json"
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Some rows of a source split, with the numbers of their groups."""
-
-    source: SourceSplit
-    groups: Int64[np.ndarray, "source_groups"]
-    """The data set's number of each group of the source."""
-    rows: Int64[np.ndarray, "rows"]
-
-    @property
-    def puzzles(self) -> np.ndarray:
-        """The source's number of each row's puzzle."""
-        puzzles: np.ndarray = self.source.puzzle_of_row[self.rows]
-        return puzzles
-
-    @property
-    def source_groups(self) -> np.ndarray:
-        """The source's number of each row's group."""
-        groups: np.ndarray = self.source.group_of_puzzle[self.puzzles]
-        return groups
-
-    def without(self, is_left_out: Bool[np.ndarray, "rows"]) -> "Rows":
-        """The other rows."""
-        return replace(self, rows=self.rows[~is_left_out])
-
-    def grids(self, name: str) -> np.ndarray:
-        """Inputs or labels of the rows, as uint8."""
-        return taken(getattr(self.source, name), self.rows, np.uint8)
 
 
 def build_arrays(recipe: ArraysRecipe, report: Report = silent) -> BuiltDataset:
@@ -78,8 +44,8 @@ def build_arrays(recipe: ArraysRecipe, report: Report = silent) -> BuiltDataset:
         name: _good_rows(recipe, Rows(source, numbers[name], np.arange(len(source))), skipped, name, report)
         for name, source in sources.items()
     }
-    train = _without_leaks(recipe, parts["train"], parts["test"], table, grid, skipped)
-    train, validation = _held_out(recipe, train, parts["test"], table, grid)
+    train = without_leaks(recipe, parts["train"], parts["test"], table, grid, skipped)
+    train, validation = held_out(recipe, train, parts["test"], table, grid)
     chosen: dict[SplitName, Rows] = {"train": train}
     if validation is not None:
         chosen["validation"] = validation
@@ -179,90 +145,6 @@ def _good_rows(recipe: ArraysRecipe, part: Rows, skipped: dict[str, int], name: 
     if is_bad.all():
         raise DatasetError(f"a split must have good rows: all {rows} of {part.source.folder} are bad", remedy="correct puzzle")
     return part.without(is_bad) if is_bad.any() else part
-
-
-def _without_leaks(
-    recipe: ArraysRecipe, train: Rows, test: Rows, table: IdentifierTable | None, grid: tuple[int, int], skipped: dict[str, int]
-) -> Rows:
-    """Training rows without the groups that hold a test puzzle.
-
-    Those of ARC are left out only when bad ones are skipped: the published ARC-AGI-1 folder has one, and shall be had as it is.
-    """
-    groups = _twins(recipe, train, test, table, grid)
-    is_leak = np.isin(train.source_groups, groups)
-    if not is_leak.any() or (table is not None and not recipe.skip_bad):
-        return train
-    if not recipe.skip_bad:
-        raise DatasetError(
-            f"a test puzzle must not be trained on: row {train.rows[is_leak][0]} of "
-            f"{storage.join(train.source.folder, array_file('inputs'))} is in the test split too ({len(groups)} puzzles in all)",
-            remedy="leave such puzzles out of training with --skip-bad",
-        )
-    skipped["a test puzzle must not be trained on"] = int(is_leak.sum())
-    return train.without(is_leak)
-
-
-def _twins(recipe: ArraysRecipe, part: Rows, other: Rows, table: IdentifierTable | None, grid: tuple[int, int]) -> np.ndarray:
-    """The source's numbers of the part's groups that hold a puzzle of the other part.
-
-    ARC's demonstrations of a test task are trained on, so only equal pairs of different tasks count; the unaugmented forms, in
-    the corner, stand for all.
-    """
-    if table is None:
-        is_twin = leaked(
-            recipe.puzzle,
-            (part.grids("inputs"), part.grids("labels")),
-            (other.grids("inputs"), other.grids("labels")),
-            grid,
-        )
-        return np.unique(part.source_groups[is_twin])
-    bases, tasks = [], []
-    for rows in (part, other):
-        codes = table.codes[rows.source.puzzle_identifiers[rows.puzzles]]
-        base = replace(rows, rows=rows.rows[codes == 0])
-        inputs, labels, *_ = arrays_arc.cornered(base.grids("inputs"), base.grids("labels"))
-        bases.append((inputs, labels))
-        tasks.append(base.groups[base.source_groups])
-    leaks = []
-    for row in np.flatnonzero(leaked("arc", bases[0], bases[1], grid)):
-        is_foreign = tasks[1] != tasks[0][row]
-        mine = bases[0][0][[row]], bases[0][1][[row]]
-        if leaked("arc", mine, (bases[1][0][is_foreign], bases[1][1][is_foreign]), grid)[0]:
-            leaks.append(row)
-    return np.flatnonzero(np.isin(part.groups, tasks[0][leaks]))
-
-
-def _held_out(
-    recipe: ArraysRecipe, train: Rows, test: Rows, table: IdentifierTable | None, grid: tuple[int, int]
-) -> tuple[Rows, Rows | None]:
-    """Training rows that stay, and those that validate: random whole groups, or of ARC tasks the last example of every form.
-
-    A held-out ARC task's identifiers would never be trained, so it could not be solved; its last example is, in published
-    folders, a test pair. Groups with a twin in training stay there.
-    """
-    source_groups = train.source_groups
-    candidates = np.unique(source_groups)
-    held_rows = np.ones(len(train.rows), dtype=bool)
-    if table is not None:
-        held_rows = np.append(np.diff(train.puzzles) != 0, True)
-        is_lone = held_rows & np.concatenate([[True], held_rows[:-1]])
-        is_tested = np.isin(train.groups[source_groups], test.groups)
-        candidates = np.setdiff1d(candidates, source_groups[is_lone | is_tested])
-    wanted = min(1000, max(1, len(candidates) // 10)) if recipe.validation is None else recipe.validation
-    if wanted == 0:
-        return train, None
-    held = candidates[shuffled(len(candidates), recipe.seed, _HOLD)[:wanted]]
-    is_held = np.isin(source_groups, held) & held_rows
-    while len(twins := _twins(recipe, train.without(~is_held), train.without(is_held), table, grid)):
-        held = np.setdiff1d(held, twins)
-        is_held = np.isin(source_groups, held) & held_rows
-    if wanted > len(candidates) or not is_held.any() or is_held.all():
-        raise DatasetError(
-            f"validation is held out of the {len(candidates)} training puzzles that can be spared: {wanted} leave nothing to "
-            f"{'validate' if not is_held.any() else 'train on'}",
-            remedy="lower validation, or set it to 0",
-        )
-    return train.without(is_held), train.without(~is_held)
 
 
 def _split(part: Rows, table: IdentifierTable | None, *, has_forms: bool, is_scored: bool, is_joined: bool) -> BuiltSplit:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from trm.data.builders.arrays_arc import cornered
-from trm.data.builders.built import BuiltDataset, BuiltSplit, IdentifierTable
+from trm.data.builders.built import BuiltDataset, BuiltSplit
 from trm.data.builders.leaks import leaked
 from trm.data.manifest import SplitName
 from trm.data.split import PAIR_ROW
@@ -58,7 +58,7 @@ def _shared_groups(part: BuiltDataset, other: BuiltDataset) -> np.ndarray:
     for name in SCORED:
         scored = other.splits.get(name)
         if scored is not None:
-            mine, theirs = (_unaugmented(split, built.identifiers) for split, built in ((train, part), (scored, other)))
+            mine, theirs = (_compared(split, built) for split, built in ((train, part), (scored, other)))
             is_leak = leaked(part.task, _grids(train, mine, part), _grids(scored, theirs, other), part.grid)
             found = np.union1d(found, train.groups[mine][is_leak])
     if part.identifiers is not None and other.identifiers is not None and "test" in other.splits:
@@ -69,11 +69,13 @@ def _shared_groups(part: BuiltDataset, other: BuiltDataset) -> np.ndarray:
     return found
 
 
-def _unaugmented(split: BuiltSplit, table: IdentifierTable | None) -> np.ndarray:
-    """The rows that are compared: of ARC's stored forms those without augmentation, elsewhere all."""
-    if table is None or split.puzzle_identifiers is None:
+def _compared(split: BuiltSplit, built: BuiltDataset) -> np.ndarray:
+    """The rows that stand for their groups: of ARC's stored forms those without augmentation, of other symmetric ones the first."""
+    if split.puzzles is not None and built.task in ("sudoku", "maze"):
+        return np.unique(split.groups, return_index=True)[1]
+    if built.identifiers is None or split.puzzle_identifiers is None:
         return np.arange(len(split.groups))
-    return np.flatnonzero((split.puzzle_identifiers < 0) | (table.codes[split.puzzle_identifiers] == 0))
+    return np.flatnonzero((split.puzzle_identifiers < 0) | (built.identifiers.codes[split.puzzle_identifiers] == 0))
 
 
 def _grids(split: BuiltSplit, rows: np.ndarray, built: BuiltDataset) -> tuple[np.ndarray, np.ndarray]:
