@@ -5,11 +5,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from data_cases import manifest, sudoku_split
 
 from trm.cluster.connection import Demand, Node, concurrent_trials
 from trm.cluster.folders import writable_folder
 from trm.cluster.legs import OUTCOME_FILE, LegReturn, LegTask, newest_checkpoint, recorded
-from trm.cluster.sweep_folder import claimed_folder, sweep_folder
+from trm.cluster.sweep_folder import SWEEP_FILE, begun_mode, claimed_folder, sweep_folder, write_sweep_file
+from trm.config import DataConfig
+from trm.config_files import load_yaml
 from trm.errors import ResourceError, SweepError
 from trm.search.space import SearchSpace
 
@@ -150,3 +153,24 @@ def test_a_folder_that_a_living_driver_holds_is_refused(tmp_path: Path, space: S
         claimed_folder(tmp_path / "held", space, is_resume=False),
     ):
         raise AssertionError("two drivers hold one folder")
+
+
+def test_a_sweep_that_began_keeps_the_mode_of_its_data(tmp_path: Path) -> None:
+    space = SearchSpace.model_validate(
+        {
+            "name": "a",
+            "data": {"folder": "x"},
+            "search": {"optim.lr": {"type": "choice", "values": [1e-3]}},
+            "budget": {"trials": 1, "train_flops": 1},
+        }
+    )
+    split = sudoku_split(4)
+    data = DataConfig(folder="x", mode="stream")
+    write_sweep_file(tmp_path, space, manifest(split, (4, 4)), data, {})
+    assert begun_mode(tmp_path) is None
+    (tmp_path / "journal.jsonl").write_text("an event")
+    assert begun_mode(tmp_path) == "stream"
+    assert load_yaml(tmp_path / SWEEP_FILE)["space"]["data"]["mode"] == "auto"
+    text = (tmp_path / SWEEP_FILE).read_text()
+    (tmp_path / SWEEP_FILE).write_text(text.replace("  mode: stream\n", ""))
+    assert begun_mode(tmp_path) == "resident"

@@ -115,6 +115,7 @@ def test_a_taken_name_is_refused_and_a_sweep_that_ended_goes_on_with_more_trials
 def test_a_killed_driver_and_a_killed_worker_lose_nothing(space: Path, storage: Path) -> None:
     folder = storage / "killed"
     options = (str(space), "--storage", str(storage), "--name", "killed", "--trials", "6", "--set", "budget.train_flops=6e10")
+    options += ("--set", "data.mode=stream", "--set", "data.shuffle_window_rows=4096")
     with started("sweep", *options) as first:
         wait_until(lambda: len(completed(folder)) >= 2, first)
         os.kill(first.pid, signal.SIGKILL)
@@ -131,6 +132,7 @@ def test_a_killed_driver_and_a_killed_worker_lose_nothing(space: Path, storage: 
     assert_is_whole(folder, trials=6)
     lost = [event for event in events_of(folder) if isinstance(event, LegEnded) and event.status == "lost"]
     assert len(lost) == 1
+    assert load_yaml(folder / "sweep.yaml")["dataset"]["mode"] == "stream"
 
 
 def since_driver(folder: Path) -> list[object]:
@@ -169,8 +171,19 @@ def test_an_interrupted_sweep_says_how_to_go_on(space: Path, storage: Path) -> N
 
 
 def test_gangs_free_what_they_held(space: Path, storage: Path) -> None:
-    """On two CPUs the second gang of two can start only where the first left nothing behind."""
-    options = ("--set", "resources.workers=2", "--set", "scheduler=none", "--trials", "2", "--set", "budget.train_flops=2e9")
+    """On two CPUs the second gang of two can start only where the first left nothing behind; nor may its stream take a CPU."""
+    options = (
+        "--set",
+        "data.mode=stream",
+        "--set",
+        "resources.workers=2",
+        "--set",
+        "scheduler=none",
+        "--trials",
+        "2",
+        "--set",
+        "budget.train_flops=2e9",
+    )
     code, output = run_job("sweep", str(space), "--storage", str(storage), "--name", "gangs", *options)
     assert code == 0, output
     assert_is_whole(storage / "gangs", trials=2)

@@ -78,6 +78,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         ({"model": {"hidden_size": 32}}, "has model.hidden_size 16, this run 32; set model.hidden_size to 16"),
         ({"optim": {"lr": 1e-3, "beta1": 0.5}}, "has optim.lr 0.003, this run 0.001"),
         ({"seed": 8}, "has seed 7, this run 8"),
+        ({"data": {"mode": "stream"}}, "has data.mode 'resident', this run 'stream'; set data.mode to 'resident'"),
         ({"training": {"global_batch_size": 4}}, "has training.global_batch_size 8, this run 4"),
     ],
 )
