@@ -72,6 +72,10 @@ def boards(seed: int, train: int, name: str, more: str = "") -> str:
     return f"name: {name}\ntask: sudoku\nsize: 4\ntrain: {train}\nvalidation: 2\ntest: 3\nseed: {seed}\n{more}"
 
 
+def arc(name: str, subsets: str, test_set: str) -> str:
+    return f"name: {name}\ntask: arc\nsubsets: [{subsets}]\ntest_set: {test_set}\n"
+
+
 def source_of(plan: TrainPlan, steps: int) -> np.ndarray:
     return np.concatenate([plan.batch(step).puzzle_identifiers for step in range(steps)])
 
@@ -230,8 +234,29 @@ def test_parts_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         ([{"yaml": boards(1, 5, "one")}], "parts"),
         ([{"recipe": str(tmp_path / "mixture.yaml")}] * 2, "parts"),
         ([{"folder": str(tmp_path / "none")}] * 2, "the manifest must exist"),
+        (
+            [
+                {"yaml": arc("one", "training, evaluation", "evaluation")},
+                {"yaml": arc("two", "training2, evaluation2", "evaluation2")},
+            ],
+            "a test set must not be trained on: training2 holds 376 tasks of the test set evaluation",
+        ),
     ]
     for parts, message in refused:
         with pytest.raises(DatasetError, match=message):
             mixture(tmp_path, parts)
     assert not (tmp_path / "mixed").exists()
+
+
+def test_a_mixture_whose_part_changes_is_another_data_set(tmp_path: Path) -> None:
+    parts = [{"yaml": boards(1, 5, "one")}, {"yaml": boards(2, 5, "two")}]
+    mixture(tmp_path, parts)
+    recipe = load_recipe(tmp_path / "mixture.yaml", {"parts": parts})
+    before = recipe.digest()
+    assert recipe.split_names == ("train", "validation", "test")
+    assert recipe.puzzle_task == "sudoku"
+    (tmp_path / "part1.yaml").write_text(boards(2, 6, "two"))
+    assert recipe.digest() != before
+    weighted = [part | {"weight": 1.0} for part in parts]
+    (tmp_path / "part1.yaml").write_text(boards(2, 5, "two"))
+    assert recipe.digest() == before != load_recipe(tmp_path / "mixture.yaml", {"parts": weighted}).digest()
