@@ -1,6 +1,7 @@
 """Our own data sets as the reference's arrays: augmentations written out, and scored alike when they are read back."""
 
 import importlib.util
+import io
 import json
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 from arrays_cases import files_of, write_arc_set, write_folder
 from evaluation_cases import PreparedAnswers, config_of
 from evaluation_cases import score as scores_of
+from rich.console import Console
 
 from trm.command_line import run_job
 from trm.data.augmentation import arc, sudoku
 from trm.data.builders import arrays_arc
+from trm.data.drawing import drawn_example
 from trm.data.ensure import build_into
 from trm.data.export import export_dataset
 from trm.data.manifest import Manifest, read_manifest
@@ -120,6 +123,22 @@ def test_fewer_augmentations_close_the_ranks_of_identifiers(tmp_path: Path) -> N
     assert loaded(tmp_path / "out", "train")["puzzle_identifiers"].tolist() == list(range(1, 13))
     assert loaded(tmp_path / "out", "test")["puzzle_identifiers"].tolist() == list(range(7, 13))
     assert len(json.loads((tmp_path / "out/identifiers.json").read_text())) == 13
+
+
+def test_a_translated_grid_is_drawn_without_its_canvas(tmp_path: Path) -> None:
+    built = write_arc_set(tmp_path / "own")
+    manifest = read_manifest(str(tmp_path / "own"))
+    split = load_split(str(tmp_path / "own"), manifest, "train")
+    moved = {
+        name: arrays_arc.placed(getattr(built.splits["train"], name), *np.full((2, len(split)), 7)) for name in ("inputs", "labels")
+    }
+    pictures = []
+    for case in (split, Split.from_columns("train", split.columns() | moved)):
+        console = Console(width=120, file=io.StringIO())
+        console.print(drawn_example(case, 1, manifest, width=120))
+        pictures.append(console.file.getvalue())  # type: ignore[attr-defined]
+    assert pictures[0] == pictures[1]
+    assert pictures[0].count("\n") > 2
 
 
 def arc_answers(split: Split, manifest: Manifest) -> PreparedAnswers:

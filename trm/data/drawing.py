@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from trm.data.augmentation.arc import FIRST_COLOUR, sizes
+from trm.data.augmentation.arc import FIRST_COLOUR
 from trm.data.augmentation.sudoku import BOXES
 from trm.data.manifest import Manifest
 from trm.data.split import Split
@@ -70,9 +70,9 @@ def _maze(grid: Grid, vocabulary: tuple[str, ...]) -> Text:
 
 
 def _arc(grid: Grid) -> Text:
-    """The grid without its canvas, each colour on its own ground."""
-    heights, widths = sizes(grid.reshape(1, -1))
-    colours = grid[: int(heights[0]), : int(widths[0])].astype(int) - FIRST_COLOUR
+    """The grid without its canvas, wherever it lies on it, each colour on its own ground."""
+    is_colour = grid >= FIRST_COLOUR
+    colours = (grid[is_colour.any(1)][:, is_colour.any(0)] - FIRST_COLOUR).tolist()
     return _lines([[(f"{colour} ", f"{_ink(colour)} on {ARC_COLOURS[colour]}") for colour in row] for row in colours])
 
 
