@@ -20,7 +20,7 @@ from trm.data.ensure import build_into
 from trm.data.export import export_dataset
 from trm.data.manifest import read_manifest
 from trm.data.plan import EvaluationPlan, TrainPlan
-from trm.data.recipes import ArraysRecipe, SudokuRecipe
+from trm.data.recipes import ArraysRecipe, MazeRecipe, SudokuRecipe
 from trm.data.split import load_split
 from trm.errors import DatasetError
 
@@ -315,3 +315,21 @@ def test_unused_identifiers_are_kept() -> None:
     assert table.starts.tolist() == [1, 3, 5]
     assert table.codes[:4].tolist() == [0, 0, 0, 0]
     assert table.codes[4] == 8 * 40320 + 3
+
+
+MAZE_FAULTS: list[tuple[str, Callable[[np.ndarray], Any], str]] = [
+    ("inputs", put(0, 2), "walls, spaces, one S and one G: row 0 of .*train/all__inputs.npy"),
+    ("labels", put(2, 1), "the question with a path drawn in: row 2"),
+    ("labels", lambda labels: np.where(labels == 5, 2, labels), "draw a shortest path: row 0 .* \\(5 rows in all\\)"),
+]
+
+
+@pytest.mark.parametrize(("array", "change", "message"), MAZE_FAULTS)
+def test_a_wrong_maze_is_named(tmp_path: Path, array: str, change: Callable[[np.ndarray], Any], message: str) -> None:
+    recipe = MazeRecipe(name="mazes", size=6, train=5, validation=0, test=2, wall_fraction=0.3, min_path=3)
+    build_into(recipe, str(tmp_path / "set"), silent)
+    export_dataset(str(tmp_path / "set"), str(tmp_path / "out"))
+    assert len(imported(tmp_path / "out", puzzle="maze", grid=None).splits["train"].groups) == 5
+    set_array(tmp_path / "out", f"train/all__{array}", change)
+    with pytest.raises(DatasetError, match=message):
+        imported(tmp_path / "out", puzzle="maze", grid=None)

@@ -10,12 +10,12 @@ from trm.data.augmentation.arc import CANVAS, FIRST_COLOUR
 from trm.data.augmentation.arc import VOCABULARY as ARC_VOCABULARY
 from trm.data.augmentation.sudoku import BLANK, BOXES
 from trm.data.builders.arrays_files import Facts, SourceSplit
+from trm.data.builders.maze_solver import GOAL, PATH, SPACE, START, WALL, draws_shortest_path
+from trm.data.builders.maze_solver import VOCABULARY as MAZE_VOCABULARY
 from trm.data.manifest import Task
 from trm.data.spool import chunks
 from trm.errors import DatasetError
 
-MAZE_VOCABULARY = ("pad", "#", " ", "S", "G", "o")
-_WALL, _SPACE, _START, _GOAL, _PATH = 1, 2, 3, 4, 5
 Broken = Iterator[tuple[str, np.ndarray]]
 
 
@@ -75,7 +75,7 @@ def _broken(
     if puzzle == "sudoku":
         yield from _broken_boards(inputs, labels, math.isqrt(facts.seq_len))
     elif puzzle == "maze":
-        yield from _broken_mazes(inputs, labels)
+        yield from _broken_mazes(inputs, labels, math.isqrt(facts.seq_len))
     elif puzzle == "arc":
         yield "an ARC row must hold a grid", np.asarray((inputs < FIRST_COLOUR).all(1) | (labels < FIRST_COLOUR).all(1))
         if is_test:
@@ -92,10 +92,12 @@ def _broken_boards(inputs: Integer[np.ndarray, "rows cells"], labels: Integer[np
     yield "an answer must have every digit once a row, column and box", (np.bitwise_or.reduce(lines, axis=2) != every).any(1)
 
 
-def _broken_mazes(inputs: Integer[np.ndarray, "rows cells"], labels: Integer[np.ndarray, "rows cells"]) -> Broken:
-    yield (
-        "a maze must have walls, spaces, one S and one G",
-        (((inputs < _WALL) | (inputs > _GOAL)).any(1) | ((inputs == _START).sum(1) != 1) | ((inputs == _GOAL).sum(1) != 1)),
-    )
-    is_kept = (labels == inputs) | ((labels == _PATH) & (inputs == _SPACE))
+def _broken_mazes(inputs: Integer[np.ndarray, "rows cells"], labels: Integer[np.ndarray, "rows cells"], side: int) -> Broken:
+    is_no_maze = ((inputs < WALL) | (inputs > GOAL)).any(1) | ((inputs == START).sum(1) != 1) | ((inputs == GOAL).sum(1) != 1)
+    yield "a maze must have walls, spaces, one S and one G", is_no_maze
+    is_kept = (labels == inputs) | ((labels == PATH) & (inputs == SPACE))
     yield "a maze's label must be the question with a path drawn in", ~is_kept.all(1)
+    mazes = np.flatnonzero(~is_no_maze)
+    is_longer = np.zeros(len(inputs), dtype=bool)
+    is_longer[mazes] = ~draws_shortest_path(inputs[mazes].astype(np.uint8), np.asarray(labels[mazes] == PATH), (side, side))
+    yield "a maze's label must draw a shortest path", is_longer
