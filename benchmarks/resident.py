@@ -1,7 +1,7 @@
 """What does a further trial on a node cost that uses the same resident set? ARC-1 with 1000 augmentations a puzzle.
 
 Memory: the sum over the trials' processes and the object store's, each shared page counted once, with one trial more that has
-made a batch, less the sum before it. Start: from nothing to the first batch, in a process that has imported everything.
+made a batch, less the sum before it. Start: from nothing to the first batch, in a process that has done its warm-up leg.
 """
 
 import ctypes
@@ -22,6 +22,7 @@ from trm.cluster.feed import DataFeed, read_feed
 from trm.config import DataConfig
 from trm.data.ensure import ensure_dataset
 from trm.data.plan import TrainPlan
+from trm.models.devices import keep_freed_memory
 
 TRIALS, STARTS, BATCH = 5, 9, 768
 PROCESSOR_SHARE = 1 / 8
@@ -40,6 +41,11 @@ class Trial:
 
     def pid(self) -> int:
         return os.getpid()
+
+    def warm_up(self, feed: DataFeed) -> None:
+        """What a leg's process does before its first leg."""
+        keep_freed_memory()
+        feed.warm_up()
 
     def start(self, feed: DataFeed, seed: int) -> tuple[float, float]:
         """Milliseconds to the first batch: of the wall clock, of the processor."""
@@ -64,6 +70,7 @@ def measure(feed: DataFeed) -> tuple[list[float], list[tuple[float, float]], lis
     assert len(stores) == 1, "the object store lies in the raylet"
     sums, first, later = [], [], []
     for seed, trial in enumerate(trials):
+        ray.get(trial.warm_up.remote(feed))
         first.append(ray.get(trial.start.remote(feed, seed)))
         ray.get([one.settle.remote() for one in trials])
         sums.append(sum(pss_bytes(pid) for pid in pids + stores) / 1e6)

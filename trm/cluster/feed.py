@@ -19,9 +19,12 @@ from trm.cluster.stream import StreamClient, held_actor
 from trm.config import DataConfig
 from trm.data import residence, shards
 from trm.data.manifest import Manifest, SplitName, read_manifest
+from trm.data.plan import TrainPlan
 from trm.data.split import Split
 from trm.data.stream import TrainStream
 from trm.errors import DatasetError
+
+WARM_UP_ROWS = 768
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,12 @@ class DataFeed:
         return _shared_split(name, tuple(refs), tuple(refs.values()))
 
     def warm_up(self) -> None:
-        """Map every split into this process, and start what streams the one that is not there."""
+        """Map every split into this process, and make a batch or start what streams: a process's first costs up to 60 ms more."""
         for name in self.columns:
             self.split(name)
-        if "train" not in self.columns:
+        if "train" in self.columns:
+            TrainPlan(self.split("train"), self.manifest, global_batch_size=WARM_UP_ROWS, seed=0).batch(0)
+        else:
             held_actor(self.folder)
 
     def training_rows(self, data: DataConfig, actor: ActorHandle | None, rank: int = 0) -> Split | TrainStream:

@@ -254,7 +254,9 @@ def _reporter(board: ActorHandle, task: LegTask) -> Any:
 
 def _warm_up(feed: DataFeed, board: ActorHandle, slots: int) -> None:
     import trm.training.leg
+    from trm.models.devices import keep_freed_memory
 
+    keep_freed_memory()
     assert trm.training.leg.run_leg is not None
     feed.warm_up()
     process = f"{os.uname().nodename}:{os.getpid()}"
