@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from types import TracebackType
@@ -18,6 +19,8 @@ from trm.errors import DatasetError
 
 OPEN_FILES = 8
 """Shards that stay open: an epoch's order jumps between them."""
+CLOSE_SECONDS = 5.0
+"""So long may a read take that nobody waits for any more."""
 
 
 class RowGroupFiles:
@@ -114,9 +117,10 @@ class _Ahead:
             yield item
 
     def close(self) -> None:
-        """Return when the thread has ended."""
+        """Return when the thread has ended, or sits in a read that does not."""
         self._is_closed.set()
-        while self._thread.is_alive():
+        deadline = time.monotonic() + CLOSE_SECONDS
+        while self._thread.is_alive() and time.monotonic() < deadline:
             self._drain()
             self._thread.join(0.05)
         self._drain()
