@@ -9,13 +9,16 @@ from arrays_cases import files_of, write_arc_set, write_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trm.config import DataConfig
 from trm.data.ensure import build_into
 from trm.data.export import export_dataset
 from trm.data.manifest import Manifest, read_manifest
 from trm.data.mixing import BLOCK_VISITS, Mixing, quotas_of
 from trm.data.plan import EvaluationPlan, TrainPlan
 from trm.data.recipes import load_recipe
+from trm.data.residence import training_rows
 from trm.data.split import Split, load_split
+from trm.data.stream import StreamPlan
 from trm.errors import DatasetError
 
 WEIGHTS = st.lists(st.floats(0.05, 10), min_size=1, max_size=5)
@@ -172,6 +175,19 @@ def test_a_mixtures_batch_is_a_function_of_seed_and_step(mixed_arc: tuple[str, M
     ranks = [TrainPlan(split, manifest, global_batch_size=12, seed=seed, rank=rank, world_size=3).batch(step) for rank in range(3)]
     for name in ("inputs", "labels", "puzzle_identifiers"):
         assert (np.concatenate([getattr(rank, name) for rank in ranks]) == getattr(batches[step], name)).all()
+
+
+def test_a_mixture_without_weights_streams_each_row_of_each_part_once(mixed_arc: tuple[str, Manifest]) -> None:
+    folder, manifest = mixed_arc
+    split = _split(folder, manifest)
+    assert split.puzzle_identifiers is not None
+    stored = np.sort(split.puzzle_identifiers[split.puzzle_identifiers >= 0])
+    with training_rows(DataConfig(folder=folder, mode="stream"), folder, manifest) as rows:
+        plan = StreamPlan(rows, manifest, global_batch_size=len(split), seed=1)
+        for step in range(3):
+            identifiers = plan.batch(step).puzzle_identifiers
+            assert np.array_equal(np.sort(identifiers[identifiers >= 25]), stored)
+            assert (identifiers >= 1).all()
 
 
 _SPLITS: dict[str, Split] = {}
