@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from trm.atomic import write_bytes_atomic
 from trm.data.builders.pieces import Columns
-from trm.data.shards import decode_table, encode_parquet, encode_table
+from trm.data.shards import decode_parquet, decode_table, encode_parquet, encode_table
 
 PIECES = "pieces"
 DIGEST = "recipe-digest"
@@ -92,7 +90,7 @@ class PieceFolder:
     def load(self, number: int) -> Columns | None:
         """The piece, if it was kept."""
         path = self._path(number)
-        return decode_table(pq.read_table(path)) if path.exists() else None
+        return decode_table(decode_parquet(path)) if path.exists() else None
 
     def save(self, number: int, columns: Columns) -> None:
         """Keep the piece."""

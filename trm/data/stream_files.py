@@ -38,7 +38,7 @@ class RowGroupFiles:
             file = self._file(group.shard, shard, path)
             if group.index >= file.num_row_groups:
                 raise shards.torn(f"a shard must have row group {group.index}", path, f"has {file.num_row_groups}")
-            table = file.read_row_group(group.index)
+            table = file.read_row_group(group.index, use_threads=False)
         except DatasetError:
             raise
         except FileNotFoundError as error:
