@@ -151,6 +151,9 @@ def test_a_symmetric_form_of_a_test_board_is_a_leak_too(tmp_path: Path) -> None:
         imported(tmp_path / "out", puzzle="sudoku", grid=None)
     built = imported(tmp_path / "out", puzzle="sudoku", grid=None, skip_bad=True)
     assert sorted(set(range(20)) - set(built.splits["train"].groups.tolist())) == [7]
+    set_array(tmp_path / "out", "test/all__inputs", put(3, 1))
+    with pytest.raises(DatasetError, match=r"a board must have only one solution: row 3 of .*test/all__inputs\.npy"):
+        imported(tmp_path / "out", puzzle="sudoku", grid=None)
     set_array(tmp_path / "out", "test/all__labels", put((0, 0), 6))
     with pytest.raises(DatasetError, match=r"tokens must be 0 to 5: row 0 of .*test/all__inputs\.npy"):
         imported(tmp_path / "out", puzzle="sudoku", grid=None)

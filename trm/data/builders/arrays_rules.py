@@ -10,8 +10,10 @@ from trm.data.augmentation.arc import CANVAS, FIRST_COLOUR
 from trm.data.augmentation.arc import VOCABULARY as ARC_VOCABULARY
 from trm.data.augmentation.sudoku import BLANK, BOXES
 from trm.data.builders.arrays_files import Facts, SourceSplit
+from trm.data.builders.cores import by_parts
 from trm.data.builders.maze_solver import GOAL, PATH, SPACE, START, WALL, draws_shortest_path
 from trm.data.builders.maze_solver import VOCABULARY as MAZE_VOCABULARY
+from trm.data.builders.sudoku_search import count_solutions
 from trm.data.manifest import Task
 from trm.data.spool import chunks
 from trm.errors import DatasetError
@@ -90,6 +92,9 @@ def _broken_boards(inputs: Integer[np.ndarray, "rows cells"], labels: Integer[np
     lines = np.concatenate([digits, digits.transpose(0, 2, 1), boxes.reshape(-1, size, size)], axis=1)
     every = sum(1 << (BLANK + digit) for digit in range(1, size + 1))
     yield "an answer must have every digit once a row, column and box", (np.bitwise_or.reduce(lines, axis=2) != every).any(1)
+    boards = np.where((inputs > BLANK) & (inputs <= size + BLANK), inputs - BLANK, 0).astype(np.uint8)
+    is_open = np.concatenate(by_parts(lambda part: count_solutions(part, size)[0] > 1, boards))
+    yield "a board must have only one solution", is_open
 
 
 def _broken_mazes(inputs: Integer[np.ndarray, "rows cells"], labels: Integer[np.ndarray, "rows cells"], side: int) -> Broken:
