@@ -175,7 +175,7 @@ def test_twins_are_the_equal_rows() -> None:
 
 def test_a_file_that_is_missing_or_no_such_csv_is_named(tmp_path: Path) -> None:
     recipe = SudokuRecipe(name="case", size=9, path=str(tmp_path))
-    with pytest.raises(DatasetError, match=r"a published file must be readable CSV: .*test.csv"):
+    with pytest.raises(DatasetError, match=r"a published file must be within reach: .*test.csv"):
         build_sudoku(recipe)
     (tmp_path / "test.csv").write_text("question,answer\n1,2\n")
     with pytest.raises(DatasetError, match=r"a published file must be readable CSV: .*test.csv .*rating"):
