@@ -3,12 +3,13 @@
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trm.config import DataShape, RunConfig
 from trm.config_files import dump_yaml, load_yaml, parse_yaml, validated
-from trm.data.recipes import ArcRecipe, MazeRecipe, SudokuRecipe, load_recipe
+from trm.data.recipes import ArcRecipe, MazeRecipe, MixtureRecipe, SudokuRecipe, load_recipe, recipe_of
 from trm.search.candidates import Candidate, Resolver
 from trm.search.draws import random_params
 from trm.search.preflight import preflight
@@ -136,9 +137,22 @@ def test_the_published_lengths_come_out() -> None:
     assert run_cost(maze, SHAPES["maze_hard"]).step_flops == pytest.approx(306e12, rel=0.01)
 
 
+def readme_example(key: str) -> dict[str, Any]:
+    """The README's one YAML example that has this key."""
+    blocks = [part.split("```")[0] for part in (ROOT.parent / "README.md").read_text().split("```yaml\n")[1:]]
+    (found,) = [mapping for mapping in (parse_yaml(block, "README.md") for block in blocks) if key in mapping]
+    return found
+
+
+def test_the_readme_shows_a_mixture_that_works() -> None:
+    mixture = recipe_of(readme_example("parts"), "README.md")
+    assert isinstance(mixture, MixtureRecipe)
+    assert [part.weight for part in mixture.parts] == [3, 1]
+    assert load_recipe(ROOT.parent / str(mixture.parts[0].recipe)).puzzle_task == "arc"
+
+
 def test_the_readme_shows_a_space_that_works(tmp_path: Path) -> None:
-    text = (ROOT.parent / "README.md").read_text()
-    mapping = parse_yaml(text.split("```yaml\n")[1].split("```")[0], "README.md")
+    mapping = readme_example("search")
     mapping["base"]["recipe"] = str(ROOT / mapping["base"]["recipe"])
     dump_yaml(tmp_path / "example.yaml", mapping)
     space = load_space(tmp_path / "example.yaml", ["budget.trials=40", "search.model.H_cycles.high=4"])
