@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trm.data import ensure, shards
+from trm.data import ensure, shards, writing
 from trm.data.builders.pieces import PIECE_DRAWS, Columns, generate, remade
+from trm.data.builders.sudoku import build_sudoku
 from trm.data.ensure import build_into
 from trm.data.manifest import MANIFEST, read_manifest
 from trm.data.recipes import ArcRecipe, SudokuRecipe
 from trm.data.staging import PieceFolder, staging_folder
-from trm.data.verification import damaged, verify
+from trm.data.verification import damaged, files_of, verify
 from trm.errors import DatasetError
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +29,11 @@ GENERATED = SudokuRecipe(name="generated", size=6, minimal=True, train=90, valid
 
 def silent(*_: object) -> None:
     """A report and a say that nobody hears."""
+
+
+def interrupted(*_: object) -> None:
+    """What Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 class Numbers:
@@ -172,6 +178,22 @@ def test_an_interrupted_build_keeps_its_pieces_and_a_failed_one_leaves_nothing(t
         staged(target, "one", KeyboardInterrupt())
     assert not staged(target, "two")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_an_interrupted_build_are_gone_when_its_source_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_ROWS", 10)
+    larger, smaller = (build_sudoku(SMALL.model_copy(update={"train": train})) for train in (40, 20))
+    folder = str(tmp_path / "set")
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "write_manifest", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            writing.write_dataset(larger, SMALL, folder)
+    assert not Path(folder).exists()
+    manifest = writing.write_dataset(smaller, SMALL, folder)
+    verify(folder, manifest)
+    assert set(files_in(tmp_path / "set")) == {MANIFEST, *(info.file for info in files_of(manifest))}
 
 
 def test_two_builds_of_one_set_at_once_make_it_once(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from trm.data.builders.pieces import NoStore, PieceStore
 from trm.data.manifest import MANIFEST, FileInfo, Manifest, read_manifest
 from trm.data.recipes import Recipe
 from trm.data.staging import PieceFolder, staging_folder
+from trm.data.verification import files_of
 from trm.errors import DatasetError
 
 Build = Callable[[PieceStore], BuiltDataset]
@@ -89,6 +90,8 @@ def _create_local(build: Build, recipe: Recipe, target: Path, report: Report, sa
         finished = staging / target.name
         finished.mkdir(exist_ok=True)
         manifest = write_files(build(PieceFolder(staging)), recipe, str(finished), report)
+        for leftover in set(storage.names(str(finished))) - {MANIFEST, *(info.file for info in files_of(manifest))}:
+            (finished / leftover).unlink()  # of an interrupted build, before its source changed
         fsync_folder(finished)
         _rename(finished, target)
         fsync_folder(target.parent)
