@@ -235,6 +235,22 @@ def test_identifiers_of_plain_parts_are_kept_apart(tmp_path: Path) -> None:
     assert manifest.num_puzzle_identifiers == 4
 
 
+def test_what_parts_left_out_is_counted_in_the_mixture(tmp_path: Path) -> None:
+    for name, numbers in {"a": (0, 1), "b": (10, 11)}.items():
+        first, second = numbers
+        write_folder(tmp_path / name, {"train": [[(0, [first])], [(0, [second])]], "test": [[(0, [first + 2])]]}, 1)
+        inputs = np.load(path := tmp_path / name / "train" / "all__inputs.npy")
+        inputs[1, 0] = 9
+        np.save(path, inputs)
+    texts = [f"name: {n}\ntask: arrays\npuzzle: other\npath: {tmp_path / n}\ngrid: [2, 3]\nvalidation: 0\n" for n in "ab"]
+    with pytest.raises(DatasetError, match=r"tokens must be 0 to 4: row 1 of .*a/train/all__inputs.npy"):
+        mixture(tmp_path, [{"yaml": text} for text in texts])
+    (built := tmp_path / "a.yaml").write_text(texts[0] + "skip_bad: true\n")
+    build_into(load_recipe(built), str(tmp_path / "built"), silent)
+    _, manifest = mixture(tmp_path, [{"folder": str(tmp_path / "built")}, {"yaml": texts[1]}], skip_bad=True)
+    assert manifest.skipped == {"a: tokens must be 0 to 4": 1, "b: tokens must be 0 to 4": 1}
+
+
 def test_parts_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     write_folder(tmp_path / "a", {"train": [[(0, [0])]], "test": [[(0, [3])]]}, 1)
     other = f"name: other\ntask: arrays\npuzzle: other\npath: {tmp_path / 'a'}\ngrid: [2, 3]\nvalidation: 0\n"

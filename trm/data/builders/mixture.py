@@ -60,10 +60,15 @@ def build_mixture(recipe: MixtureRecipe, build: Build, report: Report = silent) 
     _refuse_overlap(recipe, sources)
     parts = []
     for part, source in zip(recipe.parts, sources, strict=True):
-        built = build(source, report) if isinstance(source, RecipeBase) else _read(str(part.folder), source)
+        if isinstance(source, RecipeBase):
+            skips = {"skip_bad": True} if recipe.skip_bad else {}
+            built = build(source.model_copy(update=skips), report)
+        else:
+            built = _read(str(part.folder), source)
         parts.append(Part(source.name, part.weight, built))
     _require_alike(parts)
-    kept, skipped = without_leaks({part.name: part.built for part in parts}, drops=recipe.skip_bad or recipe.allow_overlap)
+    skipped = {f"{part.name}: {rule}": count for part in parts for rule, count in part.built.skipped.items()}
+    kept, leaks = without_leaks({part.name: part.built for part in parts}, drops=recipe.skip_bad or recipe.allow_overlap)
     parts = _placed([replace(part, built=kept[part.name]) for part in parts])
     last = parts[-1]
     return BuiltDataset(
@@ -73,7 +78,7 @@ def build_mixture(recipe: MixtureRecipe, build: Build, report: Report = silent) 
         splits={name: _split(parts, name) for name in SPLITS if any(name in part.built.splits for part in parts)},
         identifiers=_table(parts),
         num_puzzle_identifiers=last.first_identifier + last.num_identifiers,
-        skipped=skipped,
+        skipped=skipped | leaks,
         attachments={} if last.built.identifiers is not None else {IDENTIFIERS_FILE: json.dumps(_names(parts)).encode()},
         parts=tuple(
             PartInfo(
@@ -109,6 +114,7 @@ def _read(folder: str, manifest: Manifest) -> BuiltDataset:
         augmentation=manifest.augmentation,
         identifiers=shards.read_identifiers(folder, manifest),
         num_puzzle_identifiers=manifest.num_puzzle_identifiers,
+        skipped=manifest.skipped,
         parts=manifest.parts,
     )
 
