@@ -185,8 +185,14 @@ def test_files_that_hold_no_such_mazes_are_refused(tmp_path: Path, made: dict[st
         publish_arrays(tmp_path, name, *columns)
     with pytest.raises(DatasetError, match=r"whole numbers \(mazes, 64\), it holds uint8"):
         build_maze(recipe_of(tmp_path, size=8))
-    with pytest.raises(DatasetError, match="leave none to train on"):
+    with pytest.raises(
+        DatasetError, match=r"train split must hold 41 different mazes for train and validation: .* has 40 that fit"
+    ):
         build_maze(recipe_of(tmp_path, validation=40))
+    with pytest.raises(DatasetError, match=r"train split must hold 41 different mazes"):
+        build_maze(recipe_of(tmp_path, train=31, validation=10))
+    with pytest.raises(DatasetError, match=r"test split must hold 21 different mazes: .* has 20 that fit"):
+        build_maze(recipe_of(tmp_path, test=21))
     inputs, labels = made["test"]
     publish_arrays(tmp_path, "test", inputs.astype(np.int64) + 256, labels)
     with pytest.raises(DatasetError, match=r"a maze must hold #, space, S and G: .*all__inputs.npy row 1 breaks"):

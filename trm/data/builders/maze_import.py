@@ -53,14 +53,9 @@ def import_splits(recipe: MazeRecipe, folder: str, report: Report) -> tuple[dict
     )
     if (is_leaked := np.isin(of_rows, of_tests)).any():
         faults.skipped[LEAKED] += int(is_leaked.sum())
-    trainable = np.setdiff1d(of_rows, of_tests)
+    trainable, testable = np.setdiff1d(of_rows, of_tests), np.unique(of_tests)
+    _refuse_too_few(recipe, folder, len(trainable), len(testable))
     trainable = trainable[shuffled(len(trainable), recipe.seed, _TRAIN)]
-    if len(trainable) <= recipe.validation:
-        raise DatasetError(
-            f"validation is held out of the {len(trainable)} published training mazes: {recipe.validation} leave none to train on",
-            remedy="lower validation",
-        )
-    testable = np.unique(of_tests)
     testable = testable[shuffled(len(testable), recipe.seed, _TEST)]
     chosen: dict[SplitName, tuple[PublishedRows, np.ndarray, np.ndarray]] = {
         "train": (rows, of_rows, trainable[recipe.validation :][: recipe.train]),
@@ -68,6 +63,16 @@ def import_splits(recipe: MazeRecipe, folder: str, report: Report) -> tuple[dict
         "test": (tests, of_tests, testable[: recipe.test]),
     }
     return {name: _taken(*parts, is_rated=is_csv) for name, parts in chosen.items() if len(parts[2])}, faults.skipped
+
+
+def _refuse_too_few(recipe: MazeRecipe, folder: str, trainable: int, testable: int) -> None:
+    for split, has, wants in (("train", trainable, (recipe.train or 1) + recipe.validation), ("test", testable, recipe.test or 1)):
+        if has < wants:
+            also = " for train and validation" if split == "train" else ""
+            raise DatasetError(
+                f"the published {split} split must hold {wants} different mazes{also}: {folder} has {has} that fit",
+                remedy="lower the number, or set it to null for all",
+            )
 
 
 def _taken(rows: PublishedRows, groups: np.ndarray, wanted: np.ndarray, *, is_rated: bool) -> BuiltSplit:
