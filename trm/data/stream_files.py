@@ -69,7 +69,9 @@ def _opened(path: str, shard: ShardInfo) -> Any:
     size = files.size(where)
     if size is not None and size != shard.bytes:
         raise shards.torn("a shard must have the size in the manifest", path, f"has {size} bytes, not {shard.bytes}")
-    return pq.ParquetFile(str(where) if storage.is_local(path) else files.open(where, "rb"), pre_buffer=True)
+    if storage.is_local(path):
+        return pq.ParquetFile(str(where), pre_buffer=False)  # in this thread alone, as in `decode_parquet`
+    return pq.ParquetFile(files.open(where, "rb"), pre_buffer=True)
 
 
 class FileReader:
