@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from trm.data import ensure, shards, writing
+from trm.data.builders.built import BuiltDataset
 from trm.data.builders.pieces import PIECE_DRAWS, Columns, generate, remade
 from trm.data.builders.sudoku import build_sudoku
 from trm.data.ensure import build_into
@@ -267,3 +268,13 @@ def test_show_draws_examples_of_every_task(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert f"{tmp_path}/nothing/{MANIFEST} does not" in refused.stderr
     assert job().returncode == job("datasets/arc1.yaml", "--show", arc).returncode == 2
+
+
+def test_a_fault_of_ours_is_not_taken_for_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    def build(_: object) -> BuiltDataset:
+        raise ValueError("ours")
+
+    for folder in (str(tmp_path / "set"), f"memory://{tmp_path}"):
+        with pytest.raises(ValueError, match=r"^ours$"):
+            writing.create(build, SMALL, folder)
+    assert list(tmp_path.iterdir()) == []

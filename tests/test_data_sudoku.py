@@ -64,6 +64,7 @@ def test_4x4_splits_are_essentially_different_and_seeded() -> None:
         ({}, "only 4710 essentially different 4x4 puzzles with one solution: 4700 train \\+ 10 validation \\+ 1 test = 4711"),
         ({"max_clues": 8}, "only 2236 essentially different 4x4 puzzles with one solution and at most 8 clues"),
         ({"minimal": True}, "only 36 essentially different 4x4 minimal puzzles"),
+        ({"max_clues": 3}, "only 0 essentially different 4x4 puzzles with one solution and at most 3 clues"),
     ],
 )
 def test_more_4x4_puzzles_than_there_are_is_refused_with_the_number(limits: dict[str, object], message: str) -> None:

@@ -31,14 +31,20 @@ def create(
     when the same recipe is built there again; elsewhere files that are there already are kept and the manifest is written last.
     Raises DatasetError when the folder cannot be written or holds something else; then nothing of the build is left.
     """
-    try:
-        if storage.is_local(folder):
+    if storage.is_local(folder):
+        try:
             return _create_local(build, recipe, storage.local_path(folder).absolute(), report, say)
-        return write_files(build(NoStore()), recipe, folder, report)
-    except (OSError, ImportError, ValueError) as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetError(f"a data set's folder must be writable: {folder} ({error})", remedy="name another folder") from error
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+    built = build(NoStore())
+    try:
+        return write_files(built, recipe, folder, report)
+    except (OSError, ImportError, ValueError) as error:  # of a foreign file system
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: str, error: Exception) -> DatasetError:
+    return DatasetError(f"a data set's folder must be writable: {folder} ({error})", remedy="name another folder")
 
 
 def write_dataset(built: BuiltDataset, recipe: Recipe, folder: str) -> Manifest:

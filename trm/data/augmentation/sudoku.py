@@ -40,7 +40,7 @@ def draw_forms(keys: UInt64[np.ndarray, "batch"], size: int) -> SudokuForms:
     cells = (rows * row_stride[:, None])[:, :, None] + (columns * column_stride[:, None])[:, None, :]
     digits = permutations(keys, size, 33) + BLANK + 1
     kept = np.broadcast_to(np.arange(BLANK + 1), (len(keys), BLANK + 1))
-    return SudokuForms(cells.reshape(len(keys), -1), np.concatenate([kept, digits], axis=1).astype(np.uint8))
+    return SudokuForms(cells.reshape(len(keys), size * size), np.concatenate([kept, digits], axis=1).astype(np.uint8))
 
 
 def keep(forms: SudokuForms, is_kept: Bool[np.ndarray, "batch"]) -> SudokuForms:

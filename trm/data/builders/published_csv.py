@@ -82,7 +82,9 @@ def read_published(path: str, text: CellText, faults: Faults) -> Iterator[Publis
     except DatasetError:
         raise
     except FileNotFoundError as error:
-        raise DatasetError(f"a published file must be within reach: {path} is not there, or its server is not", remedy=REMEDY) from error
+        raise DatasetError(
+            f"a published file must be within reach: {path} is not there, or its server is not", remedy=REMEDY
+        ) from error
     except Exception as error:  # foreign file systems raise what they like
         raise DatasetError(f"a published file must be readable CSV: {path} ({error})", remedy=REMEDY) from error
 
