@@ -251,14 +251,18 @@ def test_a_dry_run_says_counts_and_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_show_draws_examples_of_every_task(tmp_path: Path) -> None:
+def test_show_draws_examples_of_every_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sudoku, maze, arc = (str(tmp_path / name) for name in ("sudoku", "maze", "arc"))
+    monkeypatch.setattr(shards, "SHARD_ROWS", 10)
     build_into(SMALL, sudoku, silent)
     job("datasets/maze_small.yaml", "--out", maze, "--set", "train=5", "--set", "validation=0", "--set", "test=5")
     build_into(ArcRecipe(name="arc", num_aug=0), arc, silent)
     shown = {folder: job("--show", folder) for folder in (sudoku, maze, arc)}
     assert {done.returncode for done in shown.values()} == {0}
     assert shown[sudoku].stdout.count("----+----") == 6
+    assert [line.split(",")[:2] for line in shown[sudoku].stdout.splitlines() if line.startswith("row ")] == [
+        [f"row {row}", f" group {row}"] for row in (0, 19, 39)
+    ]
     board = next(line for line in shown[sudoku].stdout.splitlines() if "|" in line)
     assert sorted(board.split("->")[-1].replace("|", " ").split()[-4:]) == ["1", "2", "3", "4"]
     assert shown[maze].stdout.split("identifiers")[1].count("G") == 6

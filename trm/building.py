@@ -19,8 +19,8 @@ from trm.data.drawing import drawn_example
 from trm.data.ensure import build_into
 from trm.data.manifest import Manifest, read_manifest
 from trm.data.recipes import Recipe, dataset_folder, load_recipe
-from trm.data.shards import SHARD_ROWS, encode_parquet, encode_table, read_identifiers, shard_table
-from trm.data.split import load_split
+from trm.data.shards import SHARD_ROWS, decode_table, encode_parquet, encode_table, read_identifiers, read_table, shard_table
+from trm.data.split import Split
 from trm.data.verification import files_of
 from trm.errors import ConfigError
 
@@ -79,17 +79,21 @@ def _show_split(name: str, rows: int, groups: int, size: float) -> None:
 
 
 def _show_examples(folder: str) -> None:
-    """Counts of the data set in `folder`, and examples from all over its first split."""
+    """Counts of the data set in `folder`, and examples from all over its first split, of which no more is read."""
     manifest = read_manifest(folder)
     show(f"{manifest.name} ({manifest.task}), {folder}")
     _show_counts(manifest)
     name = next(iter(manifest.splits))
-    split, table = load_split(folder, manifest, name), read_identifiers(folder, manifest)
+    info, table = manifest.splits[name], read_identifiers(folder, manifest)
+    ends = np.cumsum([shard.rows for shard in info.shards])
     console = Console(highlight=False)
-    for row in np.linspace(0, len(split) - 1, min(EXAMPLES, len(split))).astype(int):
-        task = "" if table is None else f" {table.names[split.groups[row]]}"
+    for row in np.linspace(0, info.rows - 1, min(EXAMPLES, info.rows)).astype(int):
+        number = int(np.searchsorted(ends, row, side="right"))
+        split = Split.from_columns(name, decode_table(read_table(folder, info.shards[number])))
+        place = int(row - ends[number]) + len(split)
+        task = "" if table is None else f" {table.names[split.groups[place]]}"
         console.print(f"\n{name}{task}", style="bold")
-        console.print(drawn_example(split, int(row), manifest, width=console.width))
+        console.print(drawn_example(split, place, manifest, width=console.width))
 
 
 def _say_what_would_be(recipe: Recipe, folder: str) -> None:

@@ -23,7 +23,10 @@ Grid = UInt8[np.ndarray, "height width"]
 
 
 def drawn_example(split: Split, row: int, manifest: Manifest, *, width: int) -> RenderableType:
-    """Row `row` of a split: what is known of it, its question and its answer, side by side where `width` columns have the room."""
+    """Row `row` of a split, or of one shard of it with the column `row`: what is known of it, its question and its answer.
+
+    Side by side where `width` columns have the room.
+    """
     draw = _drawer(manifest)
     question, answer = (draw(cells[row].reshape(manifest.grid)) for cells in (split.inputs, split.labels))
     facts = {"row": row, "group": split.groups[row], **{name: column[row] for name, column in split.extras.items()}}
