@@ -1,9 +1,9 @@
 """Which puzzles that would be trained on are scored too: the same up to symmetry, or for ARC the same pair in another task."""
 
 import numpy as np
-from jaxtyping import Bool, Integer, UInt8
+from jaxtyping import Bool, UInt8
 
-from trm.data.draws import hashed
+from trm.data.builders.twins import twins
 from trm.data.manifest import Task
 
 
@@ -32,22 +32,5 @@ def leaked(
 
         known = set(symmetry_classes(scored[0], grid[0]))
         return np.array([form in known for form in symmetry_classes(trained[0], grid[0])])
-    count = 1 if puzzle == "other" else 2
-    mine, theirs = _hashes(trained[:count]), _hashes(scored[:count])
-    found: np.ndarray = np.isin(mine, theirs)
-    rows = np.flatnonzero(found)
-    known = {b"".join(cells[row].tobytes() for cells in scored[:count]) for row in np.flatnonzero(np.isin(theirs, mine[rows]))}
-    found[rows] = [b"".join(cells[row].tobytes() for cells in trained[:count]) in known for row in rows]
-    return found
-
-
-def _hashes(columns: tuple[Integer[np.ndarray, "rows cells"], ...]) -> np.ndarray:
-    """A number for each row; equal rows have equal ones."""
-    from trm.data.spool import chunks
-
-    hashes = np.zeros(len(columns[0]), dtype=np.uint64)
-    for number, cells in enumerate(columns):
-        weights = hashed(number, np.arange(cells.shape[1])) | np.uint64(1)
-        for chunk in chunks(len(cells)):
-            hashes[chunk] += cells[chunk].astype(np.uint64) @ weights
-    return hashes
+    mine, theirs = (pair[0] if puzzle == "other" else np.concatenate(pair, axis=1) for pair in (trained, scored))
+    return np.asarray(twins(mine, theirs) >= 0)
