@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from arrays_cases import files_of, write_arc_set, write_folder
+from arrays_cases import files_of, spelt, write_arc_set, write_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,12 +130,12 @@ def test_tasks_that_one_part_tests_are_not_trained_on_in_another(mixed_arc: tupl
     _, stored = manifest.parts
     train = load_split(folder, manifest, "train")
     assert set(train.groups) & set(range(*stored.groups)) == set(range(6, 18)) - {9, 10, 11}
-    assert list(manifest.skipped) == ["a puzzle that own scores must not be trained on in stored"]
+    assert list(manifest.skipped) == ["stored must not train on a puzzle that own scores"]
     write_arc_set(tmp_path / "own", 6)
     write_arc_set(tmp_path / "twin", 8)
     export_dataset(str(tmp_path / "twin"), str(tmp_path / "out"))
     text = f"name: other\ntask: arrays\npuzzle: arc\npath: {tmp_path / 'out'}\nvalidation: 0\n"
-    with pytest.raises(DatasetError, match="task training003 of other is scored in own"):
+    with pytest.raises(DatasetError, match="must not train on what another part scores: task training003 of other is one of own"):
         mixture(tmp_path, [{"folder": str(tmp_path / "own")}, {"yaml": text}])
 
 
@@ -251,13 +251,29 @@ def test_what_parts_left_out_is_counted_in_the_mixture(tmp_path: Path) -> None:
     assert manifest.skipped == {"a: tokens must be 0 to 4": 1, "b: tokens must be 0 to 4": 1}
 
 
+def test_what_one_part_tests_validates_in_no_other(tmp_path: Path) -> None:
+    text = f"task: arrays\npuzzle: other\ngrid: [2, 3]\npath: {tmp_path}/"
+    write_folder(tmp_path / "a", {"train": [[(0, [k])] for k in range(5)], "test": [[(0, [20])]]}, 1)
+    (recipe := tmp_path / "a.yaml").write_text(f"name: a\n{text}a\nvalidation: 2\n")
+    built, _ = build_into(load_recipe(recipe), str(tmp_path / "built"), silent)
+    held = load_split(str(tmp_path / "built"), built, "validation").inputs
+    number = next(k for k in range(5) if (spelt(k) == held[0]).all())
+    write_folder(tmp_path / "b", {"train": [[(0, [30])]], "test": [[(0, [number])]]}, 1)
+    parts = [{"folder": str(tmp_path / "built")}, {"yaml": f"name: b\n{text}b\nvalidation: 0\n"}]
+    with pytest.raises(DatasetError, match=r"a part must not validate on what another part tests: puzzle . of a is one of b"):
+        mixture(tmp_path, [dict(part) for part in parts])
+    folder, manifest = mixture(tmp_path, parts, skip_bad=True)
+    assert manifest.skipped == {"a must not validate on a puzzle that b tests": 1}
+    assert load_split(folder, manifest, "validation").inputs.tolist() == held[1:].tolist()
+
+
 def test_parts_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     write_folder(tmp_path / "a", {"train": [[(0, [0])]], "test": [[(0, [3])]]}, 1)
     other = f"name: other\ntask: arrays\npuzzle: other\npath: {tmp_path / 'a'}\ngrid: [2, 3]\nvalidation: 0\n"
     refused: list[tuple[list[dict[str, Any]], str]] = [
         ([{"yaml": boards(1, 5, "one")}, {"yaml": other}], "must have one task: one has sudoku, other has other"),
         ([{"yaml": boards(1, 5, "one")}, {"yaml": boards(2, 5, "one")}], "must have names of their own: one, one"),
-        ([{"yaml": boards(1, 300, "one")}, {"yaml": boards(2, 900, "two")}], "scored in"),
+        ([{"yaml": boards(1, 300, "one")}, {"yaml": boards(2, 900, "two")}], "what another part scores: puzzle"),
         (
             [{"yaml": boards(1, 5, "one"), "weight": 1.0}, {"yaml": boards(2, 5, "two")}],
             "all parts have a weight or none has, 1 of 2",

@@ -259,7 +259,7 @@ class MixtureRecipe(RecipeBase):
     allow_overlap: bool = False
     """Take ARC subsets that share tasks with another part's test set; these are kept as test tasks only."""
     skip_bad: bool = False
-    """Leave out bad rows of the parts' sources, and puzzles that one part trains on and another scores, and count them."""
+    """Leave out bad rows of the parts' sources, and puzzles that a part uses and another one scores, and count them."""
 
     @property
     def puzzle_task(self) -> Task:
