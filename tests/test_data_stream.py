@@ -301,7 +301,9 @@ def test_a_mixture_by_weight_does_not_stream(cases: dict[str, Case]) -> None:
     weighted = manifest.model_copy(update={"parts": (parts[0].model_copy(update={"weight": 2.0}), parts[1])})
     with pytest.raises(DatasetError, match=r"mixes its parts by weight; set data\.mode: resident"):
         check_streamable(stream, weighted)
-    assert resolved(DataConfig(folder="x"), weighted, (0, "nothing"), print).mode == "resident"
+    said: list[str] = []
+    assert resolved(DataConfig(folder="x"), weighted, (0, "nothing"), said.append).mode == "resident"
+    assert said[0].startswith("training rows stay in memory, because weights mix them")
 
 
 def test_the_order_of_rows_belongs_to_what_decides_a_result() -> None:

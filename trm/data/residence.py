@@ -45,11 +45,13 @@ def resolved(data: DataConfig, manifest: Manifest, room: tuple[float, str], say:
     if data.mode != "auto":
         return data
     room_bytes, meaning = room
-    is_large = training_bytes(manifest) > room_bytes and not _has_weights(manifest)
-    if is_large:
+    is_streamed = False
+    if training_bytes(manifest) > room_bytes:
+        is_streamed = not _has_weights(manifest)
+        how = "are streamed" if is_streamed else "stay in memory, because weights mix them, and may not fit"
         sizes = f"{training_bytes(manifest) / 1e9:.3g} GB are more than {room_bytes / 1e9:.3g} GB"
-        say(f"training rows are streamed: {sizes}, {meaning}")
-    return data.model_copy(update={"mode": "stream" if is_large else "resident"})
+        say(f"training rows {how}: {sizes}, {meaning}")
+    return data.model_copy(update={"mode": "stream" if is_streamed else "resident"})
 
 
 def memory_room() -> tuple[float, str]:
