@@ -187,6 +187,20 @@ def test_the_last_examples_of_arc_tasks_validate_in_the_corner(tmp_path: Path) -
         assert built.identifiers.codes[validation.puzzle_identifiers[base]] == 0  # type: ignore[index]
 
 
+def test_no_last_example_validates_that_another_task_tests(tmp_path: Path) -> None:
+    write_arc_set(tmp_path / "own")
+    export_dataset(str(tmp_path / "own"), str(root := tmp_path / "arc"), num_aug=0, joins_validation=True)
+    ends = np.load(root / "train" / "all__puzzle_indices.npy")
+    for side in ("inputs", "labels"):
+        tested = np.load(root / "test" / f"all__{side}.npy")[0]
+        set_array(root, f"train/all__{side}", put(ends[1] - 1, tested))
+    built = imported(root, puzzle="arc", grid=None, validation=2)
+    assert np.unique(built.splits["validation"].groups).tolist() == [1, 2]
+    assert 0 in built.splits["train"].groups
+    with pytest.raises(DatasetError, match="held out of the 2 training puzzles that can be spared: 3 leave nothing"):
+        imported(root, puzzle="arc", grid=None, validation=3)
+
+
 def set_json(root: Path, file: str, **values: object) -> None:
     path = root / file
     path.write_text(json.dumps(json.loads(path.read_text()) | values))

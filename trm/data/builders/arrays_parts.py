@@ -100,7 +100,7 @@ def held_out(
     """Training rows that stay, and those that validate: random whole groups, or of ARC tasks the last example of every form.
 
     A held-out ARC task's identifiers would never be trained, so it could not be solved; its last example is, in published
-    folders, a test pair. Groups with a twin in training stay there.
+    folders, a test pair. Groups with a twin in training stay there, and ARC tasks with one in the test split.
     """
     source_groups = train.source_groups
     candidates = np.unique(source_groups)
@@ -110,6 +110,7 @@ def held_out(
         is_lone = held_rows & np.concatenate([[True], held_rows[:-1]])
         is_tested = np.isin(train.groups[source_groups], test.groups)
         candidates = np.setdiff1d(candidates, source_groups[is_lone | is_tested])
+        candidates = np.setdiff1d(candidates, _twins(recipe, train, test, table, grid))
     wanted = min(1000, max(1, len(candidates) // 10)) if recipe.validation is None else recipe.validation
     if wanted == 0:
         return train, None
