@@ -42,7 +42,7 @@ def build_into(
             f"{manifest.name} ({manifest.recipe_digest[:8]})",
             remedy="name another folder or delete that one",
         )
-    if repairs and (files := damaged(folder, manifest)):
+    if repairs and outcome == "verified" and (files := damaged(folder, manifest)):
         say(f"{folder} has {len(files)} missing or damaged files, which are made again: {', '.join(files[:5])}")
         manifest = repair(folder, manifest, files, maker_of(recipe), lambda: build(recipe, report, NoStore()), report)
         return manifest, "repaired"
