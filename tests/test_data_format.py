@@ -89,7 +89,7 @@ def test_several_shards_are_one_split_in_any_order(tmp_path: Path, monkeypatch: 
     assert len(manifest.splits["train"].shards) == -(-manifest.splits["train"].rows // 4) > 2
     verify(folder, manifest)
     tables = [pq.read_table(path) for path in shards.shard_paths(folder, manifest, "train")[::-1]]
-    columns = shards.split_columns_of(pa.concat_tables(tables), shards.read_identifiers(folder, manifest))
+    columns = shards.in_row_order(shards.decode_table(pa.concat_tables(tables)), shards.read_identifiers(folder, manifest))
     assert is_same(columns, columns_of(dataset, "train"))
 
 

@@ -95,7 +95,8 @@ def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
                 f"split {name} of {folder} must have {manifest.splits[name].rows} rows, Ray Data read {table.num_rows}",
                 remedy="build the data set again",
             )
-        columns[name] = {key: ray.put(column) for key, column in shards.split_columns_of(table, identifiers).items()}
+        whole = shards.in_row_order(shards.decode_table(table), identifiers)
+        columns[name] = {key: ray.put(column) for key, column in whole.items()}
     return DataFeed(folder, manifest, columns)
 
 

@@ -26,7 +26,7 @@ def read_split(folder: str, manifest: Manifest, name: str) -> Split:
         for grid in GRIDS:
             grids[grid][start : start + shard.rows] = decoded[grid]
         start += shard.rows
-    columns = shards.split_columns_of(pa.concat_tables(rest), shards.read_identifiers(folder, manifest))
+    columns = shards.in_row_order(shards.decode_table(pa.concat_tables(rest)), shards.read_identifiers(folder, manifest))
     return Split.from_columns(name, columns | grids)
 
 

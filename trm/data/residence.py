@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trm.config import DataConfig
@@ -15,11 +15,11 @@ from trm.errors import DatasetError
 
 STORE_SHARE = 0.5
 """Share of the smallest node's object store that a resident training split may take: the other splits lie there too."""
-MEMORY_SHARE = 0.25
-"""Share of the available memory that it may take in one process: while it is read, there are up to three copies."""
+MEMORY_SHARE = 0.5
+"""Share of the available memory that it may take in one process: the network and the other splits need the rest."""
 ROW_BYTES = 16
 """Bytes of a row besides its grids."""
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def training_bytes(manifest: Manifest) -> int:
@@ -66,10 +66,22 @@ def _available_bytes() -> float:
         available = float(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
         available = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    try:
-        return min(available, float(CGROUP_LIMIT.read_text()))
-    except (OSError, ValueError):  # no such file, or "max"
-        return available
+    for limit in _memory_limits():
+        with suppress(OSError, ValueError):  # no such file, or "max"
+            available = min(available, float(limit.read_text()))
+    return available
+
+
+def _memory_limits() -> Iterator[Path]:
+    """Where control groups of version 2 and 1 may say how much memory this process may have, inside a container and outside."""
+    yield from (CGROUPS / "memory.max", CGROUPS / "memory/memory.limit_in_bytes")
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if not controllers:
+                yield CGROUPS / group.strip("/") / "memory.max"
+            elif "memory" in controllers.split(","):
+                yield CGROUPS / "memory" / group.strip("/") / "memory.limit_in_bytes"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from trm.data import storage
 from trm.data.manifest import FileInfo, Manifest, ShardInfo, SplitInfo
-from trm.data.shards import REBUILD, ColumnDigest, decode_table, file_info, identifier_digest, read_identifiers, read_table, torn
+from trm.data.shards import REBUILD, ColumnDigest, file_info, identifier_digest, parts_of, read_identifiers, read_table, torn
 from trm.errors import DatasetError
 
 GRID_COLUMNS = ("inputs", "labels")
@@ -86,16 +86,16 @@ def _verify_split(folder: str, manifest: Manifest, name: str, info: SplitInfo) -
         path = storage.join(folder, shard.file)
         table = read_table(folder, shard, check_digest=True)
         _check_columns(path, table, manifest)
-        columns = decode_table(table)
-        rows = columns.pop("row")
-        if not np.array_equal(rows, np.arange(row, row + len(rows))):
-            raise torn(f"a shard's rows must follow those of the one before: row {row} comes next", path, "begins elsewhere")
-        top = max(int(columns[grid].max(initial=0)) for grid in GRID_COLUMNS)
-        if top >= len(manifest.vocabulary):
-            raise torn(f"split {name} must hold tokens below {len(manifest.vocabulary)}", path, f"holds {top}")
-        groups += int((np.diff(columns["groups"], prepend=last_group) != 0).sum())
-        last_group, row = int(columns["groups"][-1]) if len(rows) else last_group, row + len(rows)
-        digest.update(columns)
+        for columns in parts_of(table):
+            rows = columns.pop("row")
+            if not np.array_equal(rows, np.arange(row, row + len(rows))):
+                raise torn(f"a shard's rows must follow those before: row {row} comes next", path, "has another there")
+            top = max(int(columns[grid].max(initial=0)) for grid in GRID_COLUMNS)
+            if top >= len(manifest.vocabulary):
+                raise torn(f"split {name} must hold tokens below {len(manifest.vocabulary)}", path, f"holds {top}")
+            groups += int((np.diff(columns["groups"], prepend=last_group) != 0).sum())
+            last_group, row = int(columns["groups"][-1]) if len(rows) else last_group, row + len(rows)
+            digest.update(columns)
     if digest.hexdigest() != info.content_sha256 or groups != info.groups:
         files = ", ".join(shard.file for shard in info.shards)
         raise torn(f"split {name} must match the manifest's content hash", folder, f"({files}) does not")
@@ -118,5 +118,5 @@ def _check_columns(path: str, table: pa.Table, manifest: Manifest) -> None:
         raise torn("a shard must have the columns row, groups, inputs, labels", path, f"lacks {', '.join(sorted(missing))}")
     for name in GRID_COLUMNS:
         kind = table.schema.field(name).type
-        if not pa.types.is_fixed_size_list(kind) or kind.list_size != manifest.seq_len:
-            raise torn(f"column {name} must hold lists of {manifest.seq_len} uint8", path, f"has {kind}")
+        if not pa.types.is_fixed_size_binary(kind) or kind.byte_width != manifest.seq_len:
+            raise torn(f"column {name} must hold {manifest.seq_len} bytes a row", path, f"has {kind}")
