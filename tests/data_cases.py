@@ -9,7 +9,7 @@ import numpy as np
 from trm.data.augmentation.arc import VOCABULARY, canvas
 from trm.data.builders.arc import numbered
 from trm.data.builders.arc_identifiers import identifier_table
-from trm.data.builders.arc_tasks import Task
+from trm.data.builders.arc_tasks import ArcTask
 from trm.data.builders.built import BuiltDataset, BuiltSplit
 from trm.data.manifest import ArcAugmentation, Augmentation, Manifest, NoAugmentation, SplitInfo, SudokuAugmentation
 from trm.data.recipes import ArcRecipe
@@ -44,18 +44,18 @@ def sudoku_split(rows: int) -> Split:
     return Split(name="train", inputs=questions, labels=answers, groups=np.arange(rows, dtype=np.int32))
 
 
-def random_tasks(count: int, seed: int = 0, subset: str = "training") -> list[Task]:
+def random_tasks(count: int, seed: int = 0, subset: str = "training") -> list[ArcTask]:
     """Tasks with one to four demonstrations and one or two tests."""
     rng = np.random.default_rng(seed)
     tasks = []
     for number in range(count):
         pairs = [tuple(rng.integers(0, 10, rng.integers(1, 9, 2)).astype(np.uint8) for _ in range(2)) for _ in range(6)]
         demonstrations, tests = rng.integers(1, 5), rng.integers(1, 3)
-        tasks.append(Task(f"{subset}{number:03d}", subset, tuple(pairs[:demonstrations]), tuple(pairs[4 : 4 + tests])))
+        tasks.append(ArcTask(f"{subset}{number:03d}", subset, tuple(pairs[:demonstrations]), tuple(pairs[4 : 4 + tests])))
     return tasks
 
 
-def write_arc_json(folder: Path, subset: str, tasks: list[Task]) -> None:
+def write_arc_json(folder: Path, subset: str, tasks: list[ArcTask]) -> None:
     """The published layout: test outputs in a file of their own."""
 
     def sides(pairs: tuple[Any, ...], names: tuple[str, ...]) -> list[dict[str, Any]]:

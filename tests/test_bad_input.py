@@ -367,7 +367,7 @@ OTHERS = [
     ("build_dataset", (*BUILD, "--set", "size=5"), "size must be one of 4, 6, 9, got 5"),
     ("build_dataset", (*BUILD, "--set", "task=chess"), "task must be one of sudoku, maze, arc, arrays, mixture, got 'chess'"),
     ("build_dataset", (*BUILD, "--set", "size=9", "--set", "path=/nowhere"), "/nowhere"),
-    ("build_dataset", ("datasets/arc1.yaml", *BUILD[1:], "--set", "path=/nowhere"), "must hold *_training_challenges.json"),
+    ("build_dataset", ("datasets/arc1.yaml", *BUILD[1:], "--set", "path=/nowhere"), "the folder of ARC files must exist: /nowhere"),
     ("build_dataset", ("datasets/arc1.yaml", *BUILD[1:], "--set", "path=nosuch://x"), "Protocol not known"),
     ("build_dataset", ("datasets/maze_hard.yaml", *BUILD[1:], "--set", "path=/nowhere"), "/nowhere holds neither"),
     ("build_dataset", ("{place}/recipe.yaml", "--out", "{place}"), "{place} exists and holds something else"),

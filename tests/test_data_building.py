@@ -271,7 +271,9 @@ def test_show_draws_examples_of_every_task(tmp_path: Path, monkeypatch: pytest.M
     refused = job("--show", str(tmp_path / "nothing"))
     assert refused.returncode == 2
     assert f"{tmp_path}/nothing/{MANIFEST} does not" in refused.stderr
-    assert job().returncode == job("datasets/arc1.yaml", "--show", arc).returncode == 2
+    assert (
+        job().returncode == job("datasets/arc1.yaml", "--show", arc).returncode == job("--show", arc, "--dry-run").returncode == 2
+    )
 
 
 def test_a_fault_of_ours_is_not_taken_for_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

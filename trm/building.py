@@ -46,6 +46,8 @@ def run_build(options: BuildOptions) -> int:
         raise ConfigError(
             f"one of a recipe and --show DIR is needed, {given}", remedy="name a recipe, for instance datasets/sudoku4x4.yaml"
         )
+    if options.show is not None and (options.out or options.dry_run or options.skip_bad or options.overrides):
+        raise ConfigError("--show DIR looks at what is built and takes no other option", remedy="drop the others, or --show")
     if options.show is not None:
         _show_examples(storage.absolute(options.show))
         return 0

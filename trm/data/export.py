@@ -19,10 +19,10 @@ from trm.data.builders.arrays_arc import cornered
 from trm.data.builders.arrays_files import ARRAYS, array_file
 from trm.data.builders.built import IdentifierTable, Report, silent
 from trm.data.export_forms import FormRows, Layout, is_from_table, layout_of
-from trm.data.export_source import in_source_place, put_back, read_split
+from trm.data.export_source import in_source_place, put_back
 from trm.data.manifest import Manifest, SplitName, read_manifest
-from trm.data.split import Split
-from trm.data.spool import CHUNK_ROWS
+from trm.data.split import Split, load_split
+from trm.data.spool import CHUNK_ROWS, room
 from trm.errors import DatasetError
 
 KINDS = {"inputs": "|u1", "labels": "|u1", "puzzle_identifiers": "<i4", "puzzle_indices": "<i4", "group_indices": "<i4"}
@@ -69,7 +69,7 @@ def _target(out: str) -> Path:
 def _write(
     folder: str, manifest: Manifest, out: Path, num_aug: int | None, joins_validation: bool, report: Report
 ) -> dict[str, dict[str, Any]]:
-    splits = {name: read_split(folder, manifest, name) for name in manifest.splits}
+    splits = {name: load_split(folder, manifest, name, room) for name in manifest.splits}
     tests = _test_puzzles(folder, manifest, splits)
     if joins_validation and "validation" in splits:
         splits["train"] = put_back(splits["train"], in_source_place(splits.pop("validation")))

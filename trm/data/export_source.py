@@ -1,33 +1,13 @@
-"""A data set's splits as an export needs them: read shard by shard, big columns outside of memory, validation put back."""
+"""A data set's splits as an export needs them: grids where an import took them from, validation put back."""
 
 import numpy as np
-import pyarrow as pa
 
-from trm.data import shards
 from trm.data.builders.arrays import DOWN, RIGHT, SOURCE_ROW
 from trm.data.builders.arrays_arc import placed
-from trm.data.manifest import Manifest
 from trm.data.split import Split
 from trm.data.spool import chunks, joined, room, taken
 
 GRIDS = ("inputs", "labels")
-
-
-def read_split(folder: str, manifest: Manifest, name: str) -> Split:
-    """One split, its grids in temporary files when they are large."""
-    info = shards.split_info(folder, manifest, name)
-    grids = {grid: room((info.rows, manifest.seq_len)) for grid in GRIDS}
-    rest: list[pa.Table] = []
-    start = 0
-    for shard in info.shards:
-        table = shards.read_table(folder, shard, check_digest=True)
-        rest.append(table.drop_columns(list(GRIDS)))
-        decoded = shards.decode_table(table.select(list(GRIDS)))
-        for grid in GRIDS:
-            grids[grid][start : start + shard.rows] = decoded[grid]
-        start += shard.rows
-    columns = shards.in_row_order(shards.decode_table(pa.concat_tables(rest)), shards.read_identifiers(folder, manifest))
-    return Split.from_columns(name, columns | grids)
 
 
 def in_source_place(split: Split) -> Split:

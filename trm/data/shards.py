@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ SHARD_ROWS = 1 << 16
 ROW_GROUP_ROWS = 1 << 12
 ZSTD_LEVEL = 9
 IDENTIFIERS_FILE = "identifiers.parquet"
+Room = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 REBUILD = "run ray_jobs/build_dataset.py with its recipe, which makes the damaged files again, or delete the folder"
 
 
@@ -242,16 +243,16 @@ def in_row_order(columns: dict[str, np.ndarray], identifiers: IdentifierTable | 
     return columns
 
 
-def read_split_columns(folder: str, manifest: Manifest, name: str) -> dict[str, np.ndarray]:
-    """Columns of one split, read through pyarrow from any fsspec URL, a shard at a time."""
+def read_split_columns(folder: str, manifest: Manifest, name: str, room: Room = np.empty) -> dict[str, np.ndarray]:
+    """Columns of one split, read through pyarrow from any fsspec URL, a shard at a time, into arrays that `room` makes."""
     info = split_info(folder, manifest, name)
     columns: dict[str, np.ndarray] = {}
     start = 0
     for shard in info.shards:
-        for part in parts_of(read_table(folder, shard)):
+        for part in parts_of(read_table(folder, shard, check_digest=True)):
             for key, column in part.items():
                 if key not in columns:
-                    columns[key] = np.empty((info.rows, *column.shape[1:]), dtype=column.dtype)
+                    columns[key] = room((info.rows, *column.shape[1:]), column.dtype)
                 columns[key][start : start + len(column)] = column
             start += len(part["row"])
     return in_row_order(columns, read_identifiers(folder, manifest))

@@ -1,6 +1,6 @@
 """One split in memory: a few flat arrays that can be shared between processes without copying."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -69,8 +69,13 @@ class Split:
         return cls(name=name, extras=extras, **{key: columns[key] for key in known if key in columns})
 
 
-def load_split(folder: str, manifest: Manifest, name: str) -> Split:
-    """Read one split from the shards in `folder` (a path or any fsspec URL). Raises DatasetError naming a shard it cannot read."""
+def load_split(
+    folder: str, manifest: Manifest, name: str, room: Callable[[tuple[int, ...], np.dtype], np.ndarray] = np.empty
+) -> Split:
+    """Read one split from the shards in `folder` (a path or any fsspec URL) into arrays that `room` makes.
+
+    Raises DatasetError naming a shard that it cannot read, or that is not what the manifest says.
+    """
     from trm.data import shards
 
-    return Split.from_columns(name, shards.read_split_columns(folder, manifest, name))
+    return Split.from_columns(name, shards.read_split_columns(folder, manifest, name, room))

@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,8 +53,8 @@ def find(folder: str, pattern: str, *, what: str, remedy: str) -> list[str]:
     """Paths or URLs of the files in `folder` whose names match, in order; DatasetError when its file system cannot be asked."""
 
     def found(files: Any, where: str) -> list[str]:
-        paths = files.glob(f"{where.rstrip('/')}/{pattern}")
-        return sorted(str(path) if is_local(folder) else str(files.unstrip_protocol(path)) for path in paths)
+        paths = [str(path) for path in files.ls(where, detail=False) if fnmatch(posixpath.basename(str(path)), pattern)]
+        return sorted(path if is_local(folder) else str(files.unstrip_protocol(path)) for path in paths)
 
     return _reached(folder, found, what=what, remedy=remedy)
 

@@ -126,6 +126,7 @@ class _Ahead:
             self._drain()
             self._thread.join(0.05)
         self._drain()
+        self._waiting.put(RuntimeError("the reader was closed"))
 
     def _drain(self) -> None:
         try:

@@ -8,7 +8,7 @@ from jaxtyping import Int32
 
 from trm.data.augmentation.arc import CANVAS, VOCABULARY, canvas
 from trm.data.builders.arc_identifiers import identifier_table
-from trm.data.builders.arc_tasks import Task, tasks_of
+from trm.data.builders.arc_tasks import ArcTask, tasks_of
 from trm.data.builders.arc_twins import Dealt, forms, without_twins
 from trm.data.builders.built import BuiltDataset, BuiltSplit, Report, silent
 from trm.data.builders.faults import Faults
@@ -37,9 +37,9 @@ def build_arc(recipe: ArcRecipe, report: Report = silent) -> BuiltDataset:
     )
 
 
-def _tasks(recipe: ArcRecipe, faults: Faults, report: Report) -> list[Task]:
+def _tasks(recipe: ArcRecipe, faults: Faults, report: Report) -> list[ArcTask]:
     """Tasks of all subsets, each name once; refused when a test task would be trained on through another subset."""
-    tasks: dict[str, Task] = {}
+    tasks: dict[str, ArcTask] = {}
     for done, subset in enumerate(recipe.subsets):
         for task in tasks_of(subset, recipe.path, faults):
             if (other := tasks.get(task.name)) is not None:
@@ -52,14 +52,14 @@ def _tasks(recipe: ArcRecipe, faults: Faults, report: Report) -> list[Task]:
     return list(tasks.values())
 
 
-def _refuse(tested: Task, other: Task) -> None:
+def _refuse(tested: ArcTask, other: ArcTask) -> None:
     raise DatasetError(
         f"tasks of the test set must be in no other subset: {tested.name} of {tested.subset} is also in {other.subset}",
         remedy=f"leave {other.subset} out, or set allow_overlap: true to keep such tasks as test tasks only",
     )
 
 
-def _deal(recipe: ArcRecipe, tasks: list[Task]) -> dict[SplitName, Dealt]:
+def _deal(recipe: ArcRecipe, tasks: list[ArcTask]) -> dict[SplitName, Dealt]:
     """Which pairs each split has; a task's tests are numbered after its demonstrations."""
     demonstrations = [list(range(len(task.demonstrations))) for task in tasks]
     tests = [[len(task.demonstrations) + number for number in range(len(task.tests))] for task in tasks]
@@ -78,7 +78,7 @@ def _refuse_empty(recipe: ArcRecipe, dealt: Mapping[SplitName, Dealt]) -> None:
             raise DatasetError(f"every split of an ARC set must have pairs: {name} of {recipe.name} has none", remedy=remedy)
 
 
-def _apart(dealt: Mapping[SplitName, Dealt], tasks: list[Task], skipped: Counter[str]) -> dict[SplitName, Dealt]:
+def _apart(dealt: Mapping[SplitName, Dealt], tasks: list[ArcTask], skipped: Counter[str]) -> dict[SplitName, Dealt]:
     """The splits without what gives another task's test pair away, and validation without what training has; counted."""
     forms_of = [forms(task.demonstrations + task.tests) for task in tasks]
     apart: dict[SplitName, Dealt] = {"test": dealt["test"]}
@@ -91,7 +91,7 @@ def _apart(dealt: Mapping[SplitName, Dealt], tasks: list[Task], skipped: Counter
     return {name: apart[name] for name in dealt}
 
 
-def _split(tasks: list[Task], dealt: Dealt) -> BuiltSplit:
+def _split(tasks: list[ArcTask], dealt: Dealt) -> BuiltSplit:
     all_pairs = [task.demonstrations + task.tests for task in tasks]
     pairs = [mine[number] for mine, numbers in zip(all_pairs, dealt, strict=True) for number in numbers]
     counts = [len(numbers) for numbers in dealt]

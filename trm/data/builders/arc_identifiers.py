@@ -8,7 +8,7 @@ from jaxtyping import Int32, Int64, UInt64
 
 from trm.data.augmentation.arc import CANVAS, COLOURS, encode
 from trm.data.augmentation.dihedral import IS_COLUMN_FLIPPED, IS_ROW_FLIPPED, IS_SWAPPED, SYMMETRIES
-from trm.data.builders.arc_tasks import Pair, Task
+from trm.data.builders.arc_tasks import ArcTask, Pair
 from trm.data.builders.built import IdentifierTable, Report, silent
 from trm.data.draws import below, hashed, permutations
 
@@ -20,7 +20,7 @@ _SHAPE_HASHES = hashed(_SHAPE, np.arange(CANVAS + 1)[:, None], np.arange(CANVAS 
 _COLOUR_WEIGHTS = hashed(_COLOUR, np.arange(COLOURS))
 
 
-def identifier_table(tasks: list[Task], *, num_aug: int, seed: int, report: Report = silent) -> IdentifierTable:
+def identifier_table(tasks: list[ArcTask], *, num_aug: int, seed: int, report: Report = silent) -> IdentifierTable:
     """Up to 1 + `num_aug` identifiers a task, the unaugmented one first.
 
     What is tried depends on the seed and the task's name alone, so a task keeps its augmentations whatever tasks are
@@ -39,7 +39,7 @@ def identifier_table(tasks: list[Task], *, num_aug: int, seed: int, report: Repo
     )
 
 
-def distinct_codes(task: Task, *, num_aug: int, seed: int) -> Int32[np.ndarray, "identifiers"]:
+def distinct_codes(task: ArcTask, *, num_aug: int, seed: int) -> Int32[np.ndarray, "identifiers"]:
     """Code 0, then the first `num_aug` tried augmentations that give the task another set of pairs than all before them."""
     key = int.from_bytes(hashlib.sha256(task.name.encode()).digest()[:8], "little")
     sums = colour_sums(task.demonstrations + task.tests)

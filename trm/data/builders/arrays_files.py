@@ -137,7 +137,7 @@ def _array(path: str) -> np.ndarray:
                 array = np.load(copy.name, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise DatasetError(f"the file of a reference data set must exist: {path} does not", remedy=REMEDY) from error
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # foreign file systems raise what they like
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(f"{path} must be a whole NumPy array of numbers ({reason})", remedy=REMEDY) from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":

@@ -22,7 +22,10 @@ class Faults:
         self.skipped[rule] += count
 
     def good(self, rule: str, is_bad: Bool[np.ndarray, "rows"], path: str, numbers: np.ndarray) -> Bool[np.ndarray, "rows"]:
-        """Which rows of a file keep `rule`; `numbers` are their places in it. Raises DatasetError unless bad ones are skipped."""
+        """Which rows of a file keep `rule`; `numbers` are their places in it: from 1 in a CSV file, from 0 in an array.
+
+        Raises DatasetError unless bad ones are skipped.
+        """
         if is_bad.any():
             value = f"{path} row {numbers[np.argmax(is_bad)]} breaks that"
             self.found(rule, value, remedy="mend or remove the row", count=int(is_bad.sum()))

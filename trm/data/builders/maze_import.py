@@ -108,7 +108,7 @@ def _read_arrays(folder: str, split: str, side: int, faults: Faults) -> Publishe
         raise DatasetError(
             f"there must be a label for every maze: {paths[0]} holds {len(questions)}, {paths[1]} {len(answers)}", remedy=REMEDY
         )
-    ratings, numbers = np.zeros(len(questions), dtype=np.int32), np.arange(1, len(questions) + 1)
+    ratings, numbers = np.zeros(len(questions), dtype=np.int32), np.arange(len(questions))
     return joined([_checked(PublishedRows(paths[0], questions, answers, ratings, numbers), paths[1], side, faults)], paths[0])
 
 

@@ -11,11 +11,10 @@ from trm.data.arc_subsets import shared_with_a_test_set
 from trm.data.builders.arrays import IDENTIFIERS_FILE
 from trm.data.builders.built import BuiltDataset, BuiltSplit, IdentifierTable, Report, silent
 from trm.data.builders.mixture_leaks import without_leaks
-from trm.data.export_source import read_split
 from trm.data.manifest import Manifest, PartInfo, SplitName
 from trm.data.recipes import MixtureRecipe, Recipe, RecipeBase
-from trm.data.split import PAIR_ROW
-from trm.data.spool import joined
+from trm.data.split import PAIR_ROW, load_split
+from trm.data.spool import joined, room
 from trm.errors import DatasetError
 
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -104,7 +103,7 @@ def _read(folder: str, manifest: Manifest) -> BuiltDataset:
     """A data set that was built before."""
     splits: dict[SplitName, BuiltSplit] = {}
     for name in manifest.splits:
-        split = read_split(folder, manifest, name)
+        split = load_split(folder, manifest, name, room)
         splits[name] = BuiltSplit(split.inputs, split.labels, split.groups, split.extras, split.puzzles, split.puzzle_identifiers)
     return BuiltDataset(
         task=manifest.task,
