@@ -136,10 +136,9 @@ def test_a_bad_maze_is_named_or_left_out_and_counted(
     write = publish_arrays if publish is publish_arrays else publish_csv
     write(tmp_path, "train", *made["train"])
     write(tmp_path, "test", *spoilt(made, how))
-    with pytest.raises(
-        DatasetError,
-        match=rf"^{BAD[how]}: .*test.* row {4 if write is publish_arrays else 5} breaks that; mend or remove the row, or leave it out with skip_bad: true",
-    ):
+    row = 4 if write is publish_arrays else 5
+    remedy = "mend or remove the row, or leave it out with skip_bad: true"
+    with pytest.raises(DatasetError, match=rf"^{BAD[how]}: .*test.* row {row} breaks that; {remedy}"):
         build_maze(recipe_of(tmp_path))
     built = build_maze(recipe_of(tmp_path, skip_bad=True))
     assert built.skipped == {BAD[how]: 1}
