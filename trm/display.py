@@ -216,7 +216,8 @@ def best_text(best: BestTrial, metric: str) -> str:
 def leg_text(leg: RunningLeg) -> str:
     """A running leg on one line."""
     speed = f", {leg.steps_per_second:.1f} steps/s" if leg.steps_per_second else ""
-    return f"trial {leg.trial}: {leg.step}/{leg.until_steps}, loss {leg.loss:.4g}{speed}"
+    loss = f", loss {leg.loss:.4g}" if math.isfinite(leg.loss) else ""
+    return f"trial {leg.trial}: {leg.step}/{leg.until_steps}{loss}{speed}"
 
 
 def params_text(params: Mapping[str, Any]) -> str:

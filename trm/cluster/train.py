@@ -1,6 +1,7 @@
 """One whole run from a configuration file: in this process, or as a gang of Ray Train workers."""
 
 import contextlib
+import math
 import shlex
 import signal
 import time
@@ -218,8 +219,8 @@ class ConsoleReporter(Reporter):
                 signal.signal(number, handler)
 
     def on_step(self, progress: Progress) -> bool:
-        """A line when it is time."""
-        if time.monotonic() - self._said_at >= DISPLAY_SECONDS:
+        """A line when it is time and the loss is known."""
+        if math.isfinite(progress.loss) and time.monotonic() - self._said_at >= DISPLAY_SECONDS:
             self._said_at = time.monotonic()
             say(
                 f"step {progress.step}: loss {progress.loss:.4g}, {progress.steps_per_second:.3g} steps/s, "
