@@ -73,8 +73,10 @@ def _write(
     tests = _test_puzzles(folder, manifest, splits)
     if joins_validation and "validation" in splits:
         splits["train"] = put_back(splits["train"], in_source_place(splits.pop("validation")))
-    attached = {info.file: storage.read_bytes(storage.join(folder, info.file), what="attachment", remedy=shards.REBUILD)
-                for info in manifest.attachments}  # fmt: skip
+    attached = {
+        info.file: storage.read_bytes(storage.join(folder, info.file), what="attachment", remedy=shards.REBUILD)
+        for info in manifest.attachments
+    }
     numbers = _renumbered(list(splits.values()), manifest, num_aug)
     said: dict[str, dict[str, Any]] = {}
     for name, split in splits.items():
@@ -178,7 +180,8 @@ def _test_puzzles(folder: str, manifest: Manifest, splits: Mapping[SplitName, Sp
     table = shards.read_identifiers(folder, manifest)
     if table is None or manifest.task != "arc":
         return {}
-    tested = {int(group): {"train": [], "test": []} for group in np.unique(splits["test"].groups)}  # type: dict[int, dict[str, list[Any]]]
+    groups = np.unique(splits["test"].groups)
+    tested: dict[int, dict[str, list[Any]]] = {int(group): {"train": [], "test": []} for group in groups}
     parts: tuple[SplitName, ...] = ("train", "test")
     for name in parts:
         split = splits[name]
