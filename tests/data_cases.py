@@ -11,6 +11,7 @@ from trm.data.builders.arc import numbered
 from trm.data.builders.arc_identifiers import identifier_table
 from trm.data.builders.arc_tasks import ArcTask
 from trm.data.builders.built import BuiltDataset, BuiltSplit
+from trm.data.builders.pieces import Columns
 from trm.data.manifest import ArcAugmentation, Augmentation, Manifest, NoAugmentation, SplitInfo, SudokuAugmentation
 from trm.data.recipes import ArcRecipe
 from trm.data.split import Split
@@ -97,3 +98,19 @@ def arc_dataset(count: int = 6) -> tuple[BuiltDataset, ArcRecipe]:
     recipe = ArcRecipe(name="case", num_aug=3)
     dataset = BuiltDataset("arc", (30, 30), VOCABULARY, {"train": built, "test": built}, ArcAugmentation(num_aug=3), table)
     return dataset, recipe
+
+
+class HalfStore:
+    """Keeps every other piece, and counts."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, Columns] = {}
+        self.loads = 0
+
+    def load(self, number: int) -> Columns | None:
+        self.loads += number in self.kept
+        return self.kept.get(number)
+
+    def save(self, number: int, columns: Columns) -> None:
+        if number % 2 == 0:
+            self.kept[number] = columns

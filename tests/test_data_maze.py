@@ -4,6 +4,7 @@ from collections import deque
 
 import numpy as np
 import pytest
+from data_cases import HalfStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ from trm.data.builders.maze_solver import (
     spread,
 )
 from trm.data.builders.maze_symmetry import symmetry_classes
-from trm.data.builders.pieces import Columns, remade
+from trm.data.builders.pieces import remade
 from trm.data.recipes import MazeRecipe
 from trm.errors import DatasetError
 
@@ -167,22 +168,6 @@ def test_mazes_that_cannot_exist_are_refused(monkeypatch: pytest.MonkeyPatch) ->
         build_maze(MazeRecipe.model_validate(SMALL | {"min_path": 48}))
     with pytest.raises(DatasetError, match=r"ran out: \d+ of 100000 "):
         build_maze(MazeRecipe.model_validate(SMALL | {"size": 5, "min_path": 11, "train": 99_970}))
-
-
-class HalfStore:
-    """Keeps every other piece, and counts."""
-
-    def __init__(self) -> None:
-        self.kept: dict[int, Columns] = {}
-        self.loads = 0
-
-    def load(self, number: int) -> Columns | None:
-        self.loads += number in self.kept
-        return self.kept.get(number)
-
-    def save(self, number: int, columns: Columns) -> None:
-        if number % 2 == 0:
-            self.kept[number] = columns
 
 
 def test_a_build_through_a_store_of_half_the_pieces_is_the_same_build(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from data_cases import HalfStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trm.data.augmentation.sudoku import BLANK, apply, draw_forms
 from trm.data.builders.built import BuiltDataset
-from trm.data.builders.pieces import Columns, remade
+from trm.data.builders.pieces import remade
 from trm.data.builders.sudoku import build_sudoku, maker
 from trm.data.builders.sudoku_search import count_solutions, generate
 from trm.data.builders.sudoku_seen import SeenPuzzles
@@ -135,22 +136,6 @@ def test_puzzles_are_told_apart_where_their_invariants_are_equal(monkeypatch: py
     assert seen.is_new(questions[:40], answers[:40]).all()
     assert seen.is_known(questions[30:50], answers[30:50]).tolist() == [True] * 10 + [False] * 10
     assert seen.is_new(questions[30:50], answers[30:50]).tolist() == [False] * 10 + [True] * 10
-
-
-class HalfStore:
-    """Keeps every other piece, and counts."""
-
-    def __init__(self) -> None:
-        self.kept: dict[int, Columns] = {}
-        self.loads = 0
-
-    def load(self, number: int) -> Columns | None:
-        self.loads += number in self.kept
-        return self.kept.get(number)
-
-    def save(self, number: int, columns: Columns) -> None:
-        if number % 2 == 0:
-            self.kept[number] = columns
 
 
 def same(one: BuiltDataset, other: BuiltDataset) -> bool:

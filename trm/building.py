@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -69,15 +69,18 @@ def _show_counts(manifest: Manifest) -> None:
     for name, split in manifest.splits.items():
         size = sum(shard.bytes for shard in split.shards)
         _show_split(name, split.rows, split.groups, size)
-    ids = f"{manifest.num_puzzle_identifiers:,} puzzle identifiers"
-    show(f"  {len(manifest.vocabulary)} tokens, {manifest.seq_len} cells, {ids}")
-    for rule, count in manifest.skipped.items():
-        show(f"  left out: {count:,} rows ({rule})")
+    _show_facts(manifest.vocabulary, manifest.seq_len, manifest.num_puzzle_identifiers, manifest.skipped)
     show(f"  {sum(info.bytes for info in files_of(manifest)) / 1e6:.2f} MB, content {manifest.content_hash[:16]}")
 
 
 def _show_split(name: str, rows: int, groups: int, size: float) -> None:
     show(f"  {name:10}  {rows:>9,} examples  {groups:>9,} puzzles  {size / 1e6:8.2f} MB")
+
+
+def _show_facts(vocabulary: tuple[str, ...], cells: int, identifiers: int, skipped: Mapping[str, int]) -> None:
+    show(f"  {len(vocabulary)} tokens, {cells} cells, {identifiers:,} puzzle identifiers")
+    for rule, count in skipped.items():
+        show(f"  left out: {count:,} rows ({rule})")
 
 
 def _show_examples(folder: str) -> None:
@@ -117,10 +120,7 @@ def _show_built(built: BuiltDataset, seconds: float) -> None:
         ends = [*range(0, rows, SHARD_ROWS), rows]
         size = sum(len(encode_parquet(shard_table(split, *part))) for part in pairwise(ends))
         _show_split(name, rows, len(np.unique(split.groups)), size)
-    identifiers = built.num_puzzle_identifiers or (1 if built.identifiers is None else len(built.identifiers.codes))
-    show(f"  {len(built.vocabulary)} tokens, {built.grid[0] * built.grid[1]} cells, {identifiers:,} puzzle identifiers")
-    for rule, count in built.skipped.items():
-        show(f"  left out: {count:,} rows ({rule})")
+    _show_facts(built.vocabulary, built.grid[0] * built.grid[1], built.identifier_count, built.skipped)
     show(f"  made in memory in {duration(seconds)}; nothing was written")
 
 

@@ -49,7 +49,35 @@ class RecipeBase(Written):
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-class SudokuRecipe(RecipeBase):
+class CountedRecipe(RecipeBase):
+    """Puzzles that are generated, or imported when `path` is given: so many in each split."""
+
+    task: Literal["sudoku", "maze"]
+    train: int | None
+    validation: int
+    test: int | None
+    path: str | None
+    skip_bad: bool = False
+    """Leave bad rows of the published files out and count them, by rule, in the manifest; false: refuse the first."""
+
+    @property
+    def puzzle_task(self) -> Task:
+        """What the data set's puzzles are."""
+        return self.task
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether some puzzles validate."""
+        return self.validation > 0
+
+    def wanted(self) -> dict[SplitName, int]:
+        """Puzzles of each split, where they are generated."""
+        assert self.train is not None
+        assert self.test is not None
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+class SudokuRecipe(CountedRecipe):
     """Sudoku boards with one solution: generated, or imported from the published CSV when `path` is given."""
 
     task: Literal["sudoku"] = "sudoku"
@@ -73,24 +101,6 @@ class SudokuRecipe(RecipeBase):
     """Forms a puzzle is seen in besides its own; null: a new one at every visit."""
     path: str | None = None
     """Folder or URL with the published train.csv and test.csv; null: generate."""
-    skip_bad: bool = False
-    """Leave bad rows of the published files out and count them, by rule, in the manifest; false: refuse the first."""
-
-    @property
-    def puzzle_task(self) -> Task:
-        """What the data set's puzzles are."""
-        return self.task
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether some puzzles validate."""
-        return self.validation > 0
-
-    def wanted(self) -> dict[SplitName, int]:
-        """Puzzles of each split, where they are generated."""
-        assert self.train is not None
-        assert self.test is not None
-        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @model_validator(mode="after")
     def _check(self) -> "SudokuRecipe":
@@ -104,7 +114,7 @@ class SudokuRecipe(RecipeBase):
         return self
 
 
-class MazeRecipe(RecipeBase):
+class MazeRecipe(CountedRecipe):
     """Square mazes with one labelled shortest path: generated, or imported from the published arrays when `path` is given."""
 
     task: Literal["maze"] = "maze"
@@ -124,24 +134,6 @@ class MazeRecipe(RecipeBase):
     """Train on the eight symmetries, each solved anew."""
     path: str | None = None
     """Folder or URL with the published arrays (`train/`, `test/`) or train.csv and test.csv; null: generate."""
-    skip_bad: bool = False
-    """Leave bad rows of the published files out and count them, by rule, in the manifest; false: refuse the first."""
-
-    @property
-    def puzzle_task(self) -> Task:
-        """What the data set's puzzles are."""
-        return self.task
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether some puzzles validate."""
-        return self.validation > 0
-
-    def wanted(self) -> dict[SplitName, int]:
-        """Puzzles of each split, where they are generated."""
-        assert self.train is not None
-        assert self.test is not None
-        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @model_validator(mode="after")
     def _check(self) -> "MazeRecipe":

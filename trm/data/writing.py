@@ -62,7 +62,7 @@ def write_files(built: BuiltDataset, recipe: Recipe, folder: str, report: Report
         grid=built.grid,
         vocabulary=built.vocabulary,
         seq_len=built.grid[0] * built.grid[1],
-        num_puzzle_identifiers=built.num_puzzle_identifiers or (1 if table is None else len(table.codes)),
+        num_puzzle_identifiers=built.identifier_count,
         splits=splits,
         augmentation=built.augmentation,
         parts=built.parts,

@@ -88,3 +88,8 @@ class BuiltDataset:
     """Rows that a puzzle embedding needs, where rows name their identifiers; None: as many as the table has."""
     parts: tuple[PartInfo, ...] = ()
     """The data sets of a mixture, in order of their groups."""
+
+    @property
+    def identifier_count(self) -> int:
+        """Rows that a puzzle embedding needs, the blank one included."""
+        return self.num_puzzle_identifiers or (1 if self.identifiers is None else len(self.identifiers.codes))

@@ -5,16 +5,26 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
+INCREMENT = np.uint64(0x9E3779B97F4A7C15)
+
+
+@njit(cache=True)
+@no_type_check
+def mixed(bits: np.uint64) -> np.uint64:
+    """The number that splitmix64 makes of a state (Steele, Lea, Flood 2014): every bit hangs on every bit."""
+    bits += INCREMENT
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
+
 
 @njit(cache=True)
 @no_type_check
 def next_bits(state: np.ndarray) -> np.uint64:
-    """64 random bits: splitmix64 (Steele, Lea, Flood 2014)."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    bits = state[0]
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
+    """64 random bits."""
+    bits = mixed(state[0])
+    state[0] += INCREMENT
+    return bits
 
 
 @njit(cache=True)

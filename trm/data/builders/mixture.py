@@ -48,9 +48,7 @@ class Part:
     @property
     def num_identifiers(self) -> int:
         """Identifiers besides the blank one; a part without any gets one."""
-        table = self.built.identifiers
-        count = self.built.num_puzzle_identifiers or (1 if table is None else len(table.codes))
-        return max(count - 1, 1)
+        return max(self.built.identifier_count - 1, 1)
 
 
 def build_mixture(recipe: MixtureRecipe, build: Build, report: Report = silent) -> BuiltDataset:
@@ -194,7 +192,7 @@ def _identifiers(part: Part, split: BuiltSplit) -> np.ndarray:
         only = part.first_identifier if part.built.identifiers is None else -1
         return np.full(len(split.groups), only, dtype=np.int32)
     shifted = np.where(split.puzzle_identifiers > 0, split.puzzle_identifiers + part.first_identifier - 1, split.puzzle_identifiers)
-    is_blank_only = (part.built.num_puzzle_identifiers or 1) == 1 and part.built.identifiers is None
+    is_blank_only = part.built.identifier_count == 1 and part.built.identifiers is None
     return np.full_like(shifted, part.first_identifier) if is_blank_only else shifted.astype(np.int32)
 
 

@@ -70,8 +70,9 @@ class Generated:
     """Different puzzles in order of their draws."""
 
     columns: Columns
-    draws: Int64[np.ndarray, "rows"]
-    duplicates: tuple[int, ...]
+    draws: Int64[np.ndarray, "rows"] | None = None
+    """None: they came from elsewhere than pieces."""
+    duplicates: tuple[int, ...] = ()
 
     def splits(self, wanted: Mapping[SplitName, int]) -> dict[SplitName, BuiltSplit]:
         """The puzzles dealt out, each a group; a split that wants none is left out."""
@@ -79,12 +80,11 @@ class Generated:
         start = 0
         for name, rows in wanted.items():
             if rows:
-                splits[name] = as_split(self._part(start, start + rows), start, self.draws[start : start + rows])
+                part = slice(start, start + rows)
+                columns = {key: column[part] for key, column in self.columns.items()}
+                splits[name] = as_split(columns, start, None if self.draws is None else self.draws[part])
             start += rows
         return splits
-
-    def _part(self, start: int, end: int) -> Columns:
-        return {name: column[start:end] for name, column in self.columns.items()}
 
 
 def as_split(columns: Columns, first_group: int, draws: np.ndarray | None = None) -> BuiltSplit:

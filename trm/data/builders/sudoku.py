@@ -11,7 +11,7 @@ from jaxtyping import Bool
 
 from trm.data.augmentation.sudoku import BLANK, apply, draw_forms
 from trm.data.builders.built import BuiltDataset, BuiltSplit, Report, silent
-from trm.data.builders.pieces import Columns, PieceMaker, PieceStore, as_split, generate
+from trm.data.builders.pieces import Columns, Generated, PieceMaker, PieceStore, generate
 from trm.data.builders.sudoku_small import essential_puzzles
 from trm.data.draws import hashed, shuffled
 from trm.data.manifest import NoAugmentation, SplitName, SudokuAugmentation
@@ -119,13 +119,7 @@ def _small_splits(recipe: SudokuRecipe, report: Report) -> dict[SplitName, Built
     wanted = recipe.wanted()
     _refuse_more(recipe, int(is_hard.sum()), wanted)
     report("puzzles", sum(wanted.values()), sum(wanted.values()))
-    splits: dict[SplitName, BuiltSplit] = {}
-    start = 0
-    for name, count in wanted.items():
-        if count:
-            splits[name] = as_split({key: column[start : start + count] for key, column in columns.items()}, start)
-        start += count
-    return splits
+    return Generated(columns).splits(wanted)
 
 
 def _refuse_more(recipe: SudokuRecipe, existing: int, wanted: Mapping[SplitName, int]) -> None:

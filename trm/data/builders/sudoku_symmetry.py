@@ -10,6 +10,7 @@ from jaxtyping import UInt8, UInt64
 from numba import njit
 
 from trm.data.augmentation.sudoku import BOXES
+from trm.data.builders.compiled_bits import mixed
 
 
 def invariants(
@@ -48,15 +49,6 @@ def _line_orders(size: int, block: int) -> np.ndarray:
 
 @njit(cache=True)
 @no_type_check
-def _mix(bits: np.uint64) -> np.uint64:
-    bits += np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
-
-
-@njit(cache=True)
-@no_type_check
 def _pair(question: np.ndarray, answer: np.ndarray, first: int, second: int, stride: int, step: int, size: int) -> np.uint64:
     """Invariant of two lines: cycle lengths of the digit permutation from one to the other, clues of both."""
     follows = np.zeros(size + 1, dtype=np.int64)
@@ -76,8 +68,8 @@ def _pair(question: np.ndarray, answer: np.ndarray, first: int, second: int, str
             place = after
             length += 1
         if length:
-            cycles += _mix(np.uint64(length))
-    return _mix(cycles + _mix(np.uint64(clues[0] * clues[1] + 1000 * (clues[0] + clues[1]) + 100_000 * shared)))
+            cycles += mixed(np.uint64(length))
+    return mixed(cycles + mixed(np.uint64(clues[0] * clues[1] + 1000 * (clues[0] + clues[1]) + 100_000 * shared)))
 
 
 @njit(cache=True, nogil=True)
@@ -94,8 +86,8 @@ def _invariants(questions: np.ndarray, answers: np.ndarray, box_rows: int, box_c
                 for first in range(start, start + block):
                     for second in range(first + 1, start + block):
                         inside += _pair(questions[puzzle], answers[puzzle], first, second, stride, step, size)
-                total += _mix(inside)
-            found[puzzle] += _mix(total) if box_rows == box_columns else _mix(total + np.uint64(direction))
+                total += mixed(inside)
+            found[puzzle] += mixed(total) if box_rows == box_columns else mixed(total + np.uint64(direction))
 
 
 @njit(cache=True, nogil=True)
