@@ -21,7 +21,7 @@ base:
 search:
   model.hidden_size: {type: choice, values: [32, 64]}
   optim.lr: {type: float, low: 1e-4, high: 1e-2, log: true}
-budget: {trials: 40, train_flops: 1.0}
+budget: {trials: 40, per_trial: 1.0}
 sampler: random
 scheduler: none
 resources: {slots: 2}

@@ -25,7 +25,7 @@ search:
   model.hidden_size: {type: choice, values: [8, 16]}
   model.L_cycles: {type: int, low: 1, high: 3}
   optim.lr: {type: float, low: 1e-3, high: 1e-2, log: true}
-budget: {trials: 4, train_flops: 4.0e10}
+budget: {trials: 4, per_trial: 4.0e10}
 sampler: random
 scheduler: {type: asha, eta: 2, rungs: 2}
 resources: {slots: 2}

@@ -21,6 +21,8 @@ class FakeCost:
 
     step_flops: float
     params_count: int
+    memory_bytes: int = 0
+    checkpoint_bytes: int = 0
 
 
 def cost_of(config: RunConfig) -> FakeCost:

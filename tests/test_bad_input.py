@@ -34,7 +34,7 @@ search:
   model.hidden_size: {{type: choice, values: [8, 16]}}
   model.L_cycles: {{type: int, low: 1, high: 3}}
   optim.lr: {{type: float, low: 1e-3, high: 1e-2, log: true}}
-budget: {{trials: 4, train_flops: 1.0e11}}
+budget: {{trials: 4, per_trial: 1.0e11}}
 sampler: {{type: tpe}}
 scheduler: {{type: asha, eta: 2, rungs: 2}}
 tracking: {{enabled: false}}
@@ -204,14 +204,14 @@ SETTINGS = [
     ("sampler.type=tp", "did you mean tpe?"),
     ("budget.trials=many", "budget.trials must be a whole number, got 'many'"),
     ("budget.trials=1.5", "must be a whole number, got 1.5"),
-    ("budget.train_flops=true", "budget.train_flops must be a number, got true"),
+    ("budget.per_trial=true", "budget.per_trial must be a number, got true"),
     ("base.model.H_cycles=true", "base.model.H_cycles must be a whole number, got true"),
     ("resources=5", "resources must be a mapping, got 5"),
     ("budget=null", "budget must be a mapping, got null"),
     ("constraints=hidden_size > 3", "constraints must be a list"),
     ("start_points=[{model.L_cycles: [1]}]", "must be a number or text or true or false, got [1]"),
     ("budget.trials=0", "budget.trials must be >= 1, got 0"),
-    ("budget.train_flops=.inf", "must be a finite number, got inf"),
+    ("budget.per_trial=.inf", "must be a finite number, got inf"),
     ("resources.cpus=.inf", "must be a finite number, got inf"),
     ("resources.workers=3", "global batch 16 must divide by 3 workers; try 15 or 18"),
     ("resources.cpus=1000", "a trial asks for 1000 CPUs, and this machine has"),
@@ -242,7 +242,7 @@ SETTINGS = [
     ("constraints=['hidden_size < 9', 'hidden_size > 9']", "the search space is empty"),
     ("constraints=[step_gflops <= 0.00001]", "broke: step_gflops <= 0.00001; loosen that rule"),
     ("base.model.pos_encodings=rope", "the search space is empty"),
-    ("budget.train_flops=1e6", "the first rung must give every configuration 100 steps"),
+    ("budget.per_trial=1e6", "the first rung must give every configuration 100 steps"),
     ("sampler=brute_force", "use choices in place of floats"),
     ("objective.metric=exact_acuracy", "reports, got 'exact_acuracy'; did you mean exact_accuracy?"),
     ("objective.metric=pass_at_2", "an evaluation of sudoku reports, got 'pass_at_2'; choose one of exact_accuracy,"),
@@ -294,7 +294,7 @@ SWEEPS = [
     ((*MINE, "--resume", "--set", "seed=5"), "started with another search space: seed: 0 -> 5"),
     ((*MINE, "--resume", "--set", "search.optim.lr.high=0.1"), "search.optim.lr.high: 0.01 -> 0.1"),
     ((*MINE, "--resume", "--set", "scheduler=none"), "scheduler.type: 'asha' -> 'none'"),
-    ((*MINE, "--resume", "--set", "budget.train_flops=5e10"), "budget.train_flops"),
+    ((*MINE, "--resume", "--set", "budget.per_trial=5e10"), "budget.per_trial"),
     ((*MINE, "--resume", "--trials", "0"), "budget.trials must be >= 1"),
     (("{place}/space.yaml", "--storage", "{place}", "--name", "data"), "got 'data'"),
     (("{place}/space.yaml", "--storage", "{place}", "--name", "run"), "{place}/run exists and is no sweep"),

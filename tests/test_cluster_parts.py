@@ -86,7 +86,7 @@ def space() -> SearchSpace:
             "data": {"folder": "x"},
             "base": {"training": {"global_batch_size": 8}},
             "search": {"optim.lr": {"type": "float", "low": 1e-4, "high": 1e-3}},
-            "budget": {"trials": 2, "train_flops": 1e9},
+            "budget": {"trials": 2, "per_trial": 1e9},
         }
     )
 
@@ -161,7 +161,7 @@ def test_a_sweep_that_began_keeps_the_mode_of_its_data(tmp_path: Path) -> None:
             "name": "a",
             "data": {"folder": "x"},
             "search": {"optim.lr": {"type": "choice", "values": [1e-3]}},
-            "budget": {"trials": 1, "train_flops": 1},
+            "budget": {"trials": 1, "per_trial": 1},
         }
     )
     split = sudoku_split(4)

@@ -114,7 +114,7 @@ def test_a_taken_name_is_refused_and_a_sweep_that_ended_goes_on_with_more_trials
 
 def test_a_killed_driver_and_a_killed_worker_lose_nothing(space: Path, storage: Path) -> None:
     folder = storage / "killed"
-    options = (str(space), "--storage", str(storage), "--name", "killed", "--trials", "6", "--set", "budget.train_flops=6e10")
+    options = (str(space), "--storage", str(storage), "--name", "killed", "--trials", "6", "--set", "budget.per_trial=6e10")
     options += ("--set", "data.mode=stream", "--set", "data.shuffle_window_rows=4096")
     with started("sweep", *options) as first:
         wait_until(lambda: len(completed(folder)) >= 2, first)
@@ -157,7 +157,7 @@ def busy_process(folder: Path) -> int | None:
 
 def test_an_interrupted_sweep_says_how_to_go_on(space: Path, storage: Path) -> None:
     folder = storage / "interrupted"
-    options = (str(space), "--storage", str(storage), "--name", "interrupted", "--set", "budget.train_flops=4e12")
+    options = (str(space), "--storage", str(storage), "--name", "interrupted", "--set", "budget.per_trial=4e12")
     with started("sweep", *options) as process:
         wait_until(lambda: any(isinstance(event, LegStarted) for event in events_of(folder)), process)
         time.sleep(1.5)
@@ -182,7 +182,7 @@ def test_gangs_free_what_they_held(space: Path, storage: Path) -> None:
         "--trials",
         "2",
         "--set",
-        "budget.train_flops=2e9",
+        "budget.per_trial=2e9",
     )
     code, output = run_job("sweep", str(space), "--storage", str(storage), "--name", "gangs", *options)
     assert code == 0, output

@@ -32,7 +32,7 @@ SPACE: dict[str, Any] = {
         "optim.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
         "model.forward_dtype": {"type": "choice", "values": ["auto", "float32"]},
     },
-    "budget": {"trials": 12, "train_flops": 2.7e13},
+    "budget": {"trials": 12, "per_trial": 2.7e13},
     "sampler": {"type": "random"},
 }
 

@@ -32,7 +32,7 @@ SPACE: dict[str, Any] = {
         "model.H_cycles": {"type": "int", "low": 1, "high": 3},
         "optim.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
     },
-    "budget": {"trials": 12, "train_flops": 1e13},
+    "budget": {"trials": 12, "per_trial": 1e13},
     "scheduler": {"type": "asha", "eta": 3, "rungs": 2},
     "seed": 3,
 }

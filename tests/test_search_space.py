@@ -42,7 +42,7 @@ DEMO: dict[str, Any] = {
         "optim.lr": {"type": "float", "low": 3e-4, "high": 4e-3, "log": True},
     },
     "constraints": ["hidden_size % num_heads == 0"],
-    "budget": {"trials": 16, "train_flops": 1e13},
+    "budget": {"trials": 16, "per_trial": 1e13},
     "scheduler": {"type": "asha", "eta": 3, "rungs": 2},
 }
 
@@ -157,7 +157,7 @@ def test_evaluation_steps_are_fixed_when_halting_is_searched() -> None:
             {"search": {"data.folder": {"type": "choice", "values": ["a"]}}},
             r"data.folder cannot be searched; a sweep has one data set",
         ),
-        ({"search": {"training.steps": {"type": "int", "low": 1, "high": 2}}}, r"the length of a trial is budget.train_flops"),
+        ({"search": {"training.steps": {"type": "int", "low": 1, "high": 2}}}, r"the length of a trial is budget.per_trial"),
         (
             {"search": {"model.pos_encodings": {"when": {"model.mlp": False}}}},
             r"when names model.mlp, which is not searched; did you mean model.mlp_t",
@@ -195,9 +195,9 @@ def test_evaluation_steps_are_fixed_when_halting_is_searched() -> None:
         ),
         (
             {"budget": {"trials": None}},
-            r"budget: a sweep needs an end, got neither trials nor wall_clock_seconds; set one of them$",
+            r"budget: a sweep needs an end, got none of trials, train_flops, gpu_hours, wall_clock_seconds; set one of them$",
         ),
-        ({"budget": {"train_flops": 0}}, r"budget.train_flops must be > 0, got 0"),
+        ({"budget": {"per_trial": 0}}, r"budget.per_trial must be > 0, got 0"),
         ({"sampler": "tpee"}, r"sampler.type must be one of .*, got 'tpee'; did you mean tpe\?$"),
         ({"scheduler": {"type": "asha", "eta": 1}}, r"scheduler.eta must be >= 2, got 1"),
         ({"name": "a/b"}, r"name must match .*, got 'a/b'"),
@@ -242,18 +242,18 @@ def test_the_first_rung_must_suit_the_dearest_configuration() -> None:
     with pytest.raises(
         ConfigError, match=r"must give every configuration 100 steps.*model.H_cycles=3.* makes only \d+ of \d+ there; raise"
     ):
-        preflight(demo({"budget": {"train_flops": 1e12}}), cost_of)
+        preflight(demo({"budget": {"per_trial": 1e12}}), cost_of)
 
 
 def test_the_remedy_of_a_short_first_rung_helps() -> None:
     with pytest.raises(ConfigError) as caught:
-        preflight(demo({"budget": {"train_flops": 1e12}}), cost_of)
+        preflight(demo({"budget": {"per_trial": 1e12}}), cost_of)
     flops = float(caught.value.remedy.split("train_flops to ")[1].split(",")[0])
-    preflight(demo({"budget": {"train_flops": flops * 1.01}}), cost_of)
+    preflight(demo({"budget": {"per_trial": flops * 1.01}}), cost_of)
 
 
 def test_one_rung_needs_no_first_rung() -> None:
-    values = {**merged(DEMO, {"budget": {"train_flops": 1.0}}), "scheduler": "none"}
+    values = {**merged(DEMO, {"budget": {"per_trial": 1.0}}), "scheduler": "none"}
     found = preflight(SearchSpace.model_validate(values), cost_of)
     assert found.dearest.rung_steps == (1,)
 
@@ -269,10 +269,10 @@ def test_preflight_finds_the_dearest_and_the_cheapest() -> None:
 
 def test_rungs_are_geometric_and_end_at_the_budget() -> None:
     rungs = Rungs.of(Asha(eta=3, rungs=3), 9e12)
-    assert rungs.flops == pytest.approx((1e12, 3e12, 9e12))
+    assert rungs.amounts == pytest.approx((1e12, 3e12, 9e12))
     assert rungs.steps(1e10) == (100, 300, 900)
     assert rungs.steps(3e10) == (34, 100, 300)
-    assert Rungs.of(NoScheduler(), 5.0).flops == (5.0,)
+    assert Rungs.of(NoScheduler(), 5.0).amounts == (5.0,)
 
 
 @given(st.floats(1e6, 1e15), st.floats(1e9, 1e20), st.integers(2, 5), st.integers(1, 5))
@@ -280,7 +280,7 @@ def test_rung_steps_buy_at_least_their_flops_and_never_shrink(step: float, budge
     rungs = Rungs.of(Asha(eta=eta, rungs=count), budget)
     steps = rungs.steps(step)
     assert list(steps) == sorted(steps)
-    for flops, number in zip(rungs.flops, steps, strict=True):
+    for flops, number in zip(rungs.amounts, steps, strict=True):
         assert number >= 1
         assert number * step >= flops * (1 - 1e-9)
         assert (number - 1) * step < flops
@@ -348,7 +348,7 @@ def test_a_resolved_space_reads_back_equal(tmp_path: Path) -> None:
         ("resources.slots=4", None),
         ("tracking.uri=sqlite:///x.db", None),
         ("keep.best=3", None),
-        ("budget.train_flops=2e13", "budget.train_flops: 10000000000000.0 -> 20000000000000.0"),
+        ("budget.per_trial=2e13", "budget.per_trial: 10000000000000.0 -> 20000000000000.0"),
         ("search.optim.lr.high=5e-3", "search.optim.lr.high: 0.004 -> 0.005"),
         ("base.model.H_cycles=1", "base.model.H_cycles: None -> 1"),
         ("constraints=[]", "constraints: ['hidden_size % num_heads == 0'] -> []"),

@@ -26,7 +26,7 @@ SPACE: dict[str, Any] = {
         "model.H_cycles": {"type": "int", "low": 1, "high": 3},
         "optim.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
     },
-    "budget": {"trials": 9, "train_flops": 2.7e13},
+    "budget": {"trials": 9, "per_trial": 2.7e13},
     "scheduler": {"type": "asha", "eta": 3, "rungs": 3},
     "sampler": {"type": "random"},
 }

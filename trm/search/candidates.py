@@ -27,7 +27,11 @@ class Candidate:
     config: RunConfig
     """Complete, warm-up and length resolved; its seed is 0 and its data the space's own."""
     step_flops: float
+    step_amount: float
+    """Amount of the sweep's fidelity that one step takes."""
     params_count: int
+    memory_bytes: int
+    checkpoint_bytes: int
     rung_steps: tuple[int, ...]
 
     @cached_property
@@ -55,7 +59,7 @@ class Resolver:
     def __init__(self, space: SearchSpace, cost_of: CostOf | None) -> None:
         """Without `cost_of`, rules that name a cost are not looked at, and a candidate's cost is 0 FLOPs and 1 step."""
         self.space = space
-        self.rungs = Rungs.of(space.scheduler, space.budget.train_flops)
+        self.rungs = Rungs.of(space.scheduler, space.budget.per_trial)
         self._cost_of = cost_of
         constraints = [Constraint(text, KNOWN_NAMES) for text in space.constraints]
         self._plain = [one for one in constraints if not one.names & COST_DERIVED]
@@ -76,14 +80,24 @@ class Resolver:
         if broken is not None:
             return Rejected(params, broken.text)
         if self._cost_of is None:
-            return Candidate(params, draft, 0.0, 0, (1,))
+            return Candidate(params, draft, 0.0, 1.0, 0, 0, 0, (1,))
         cost = self._cost_of(draft)
         if not (math.isfinite(cost.step_flops) and cost.step_flops > 0):
             raise ConfigError(f"a step of {params} costs {cost.step_flops} FLOPs", remedy="mend the cost function")
-        steps = self.rungs.steps(cost.step_flops)
+        step_amount = cost.step_flops
+        steps = self.rungs.steps(step_amount)
         names |= {"step_flops": cost.step_flops, "step_gflops": cost.step_flops / 1e9}
         names |= {"params_count": cost.params_count, "max_steps": steps[-1]}
         broken = next((one for one in self._costly if not one.is_kept(names)), None)
         if broken is not None:
             return Rejected(params, broken.text)
-        return Candidate(params, with_length(draft, steps[-1]), cost.step_flops, cost.params_count, steps)
+        return Candidate(
+            params=params,
+            config=with_length(draft, steps[-1]),
+            step_flops=cost.step_flops,
+            step_amount=step_amount,
+            params_count=cost.params_count,
+            memory_bytes=cost.memory_bytes,
+            checkpoint_bytes=cost.checkpoint_bytes,
+            rung_steps=steps,
+        )

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, field_validator
 
 from trm.config import Frozen
+from trm.search.settings import Budget
 
-LegStatus = Literal["completed", "diverged", "out_of_memory", "failed", "lost"]
+LegStatus = Literal["completed", "diverged", "out_of_memory", "failed", "stalled", "lost"]
 TrialStatus = Literal["running", "paused", "finished", "stopped", "diverged", "out_of_memory", "failed"]
 
 
@@ -35,6 +36,42 @@ class DriverStarted(Frozen):
     """Grows with every driver; a checkpoint folder of an older fence may still be written to and is not trusted."""
     slots: int
     """Legs that run side by side."""
+    budget: Budget | None = None
+    """What this driver may spend; null: what the sweep began with."""
+    gpus: float = 0.0
+    """GPUs that a leg holds, of all its workers."""
+    device_bytes: int | None = None
+    """Memory that one worker of a leg may use, of the smallest device; null: unknown."""
+    disk_bytes: int | None = None
+    """Bytes that were free where the sweep folder lies; null: unknown."""
+    at: float
+
+
+class DriverStopped(Frozen):
+    """A driver left before the sweep's end, in order: a signal, a full disk. One that was killed leaves no such line."""
+
+    event: Literal["driver_stopped"] = "driver_stopped"
+    reason: str
+    at: float
+
+
+class SlotsChanged(Frozen):
+    """Nodes joined or left."""
+
+    event: Literal["slots_changed"] = "slots_changed"
+    slots: int
+    """Legs that run side by side from here on."""
+    at: float
+
+
+class SpeedMeasured(Frozen):
+    """A few steps were timed before the first trial (`fidelity: seconds` needs to know)."""
+
+    event: Literal["speed_measured"] = "speed_measured"
+    step_flops: float
+    """Training FLOPs of one step of what was timed."""
+    steps: int
+    seconds: float
     at: float
 
 
@@ -45,7 +82,7 @@ class Asked(Frozen):
     trial: int
     params: dict[str, Any]
     """Searched path -> value; conditional ones that are not active are absent."""
-    source: Literal["start_point", "sampler"]
+    source: Literal["start_point", "sampler", "replicate"]
     digest: str
     """`RunConfig.network_digest()` of the resolved configuration, with the trial's seed left out."""
     seed: int
@@ -56,6 +93,12 @@ class Asked(Frozen):
     """Training FLOPs of one optimizer step."""
     params_count: int
     """Trained parameters, puzzle embedding included."""
+    step_amount: float | None = None
+    """Amount of the sweep's fidelity that one step takes; null: `step_flops`."""
+    memory_bytes: int = 0
+    """Peak bytes of one training process as predicted by arithmetic alone; 0: unknown."""
+    checkpoint_bytes: int = 0
+    """Bytes of a complete checkpoint; 0: unknown."""
     sampler_notes: dict[str, Any] = Field(default_factory=dict)
     """What the sampler wants to see again with this trial (Optuna's system attributes, for instance a generation)."""
     at: float
@@ -74,6 +117,8 @@ class LegStarted(Frozen):
     """Optimizer step at which the leg ends, counted from the trial's start."""
     from_checkpoint: str | None
     """Checkpoint folder the leg continues from, relative to the sweep folder; null: from scratch."""
+    expected_seconds: float | None = None
+    """What the leg should take by the speeds learned so far; null: nothing is known yet."""
     at: float
 
 
@@ -111,6 +156,8 @@ class LegEnded(Frozen):
     """host:pid that trained (a gang's leader)."""
     checkpoint: str | None = None
     """Checkpoint folder relative to the sweep folder."""
+    peak_memory_bytes: int | None = None
+    """Most memory the training process held, where that was measured."""
     error: str | None = None
     """One line, when the leg did not complete."""
     at: float
@@ -140,6 +187,28 @@ class Decided(Frozen):
     at: float
 
 
+class Adopted(Frozen):
+    """A member of a population goes on from another's checkpoint, with changed knobs (population based training)."""
+
+    event: Literal["adopted"] = "adopted"
+    trial: int
+    rung: int
+    """Generation at whose end this happened."""
+    source: int
+    """Trial whose checkpoint of that rung it goes on from."""
+    params: dict[str, Any]
+    """All its searched knobs from here on."""
+    at: float
+
+
+class SpaceExhausted(Frozen):
+    """The space has nothing new to offer: no further trial will be asked."""
+
+    event: Literal["space_exhausted"] = "space_exhausted"
+    reason: str
+    at: float
+
+
 class Reported(Frozen):
     """A winner was scored on all of validation and, once, on test."""
 
@@ -160,7 +229,20 @@ class SweepEnded(Frozen):
 
 
 Event = Annotated[
-    SweepStarted | DriverStarted | Asked | LegStarted | LegEnded | Decided | Reported | SweepEnded, Field(discriminator="event")
+    SweepStarted
+    | DriverStarted
+    | DriverStopped
+    | SlotsChanged
+    | SpeedMeasured
+    | Asked
+    | SpaceExhausted
+    | LegStarted
+    | LegEnded
+    | Decided
+    | Adopted
+    | Reported
+    | SweepEnded,
+    Field(discriminator="event"),
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 """Validates and dumps one journal line's payload."""

@@ -18,9 +18,9 @@ Scalar = bool | int | float | str | None
 NOT_SEARCHED = {
     "data": "a sweep has one data set; make one sweep a data set",
     "seed": "a trial's seed follows from the sweep's seed and the trial's number; remove it",
-    "training.epochs": "the length of a trial is budget.train_flops; remove it",
-    "training.steps": "the length of a trial is budget.train_flops; remove it",
-    "training.train_flops": "the length of a trial is budget.train_flops; remove it",
+    "training.epochs": "the length of a trial is budget.per_trial; remove it",
+    "training.steps": "the length of a trial is budget.per_trial; remove it",
+    "training.train_flops": "the length of a trial is budget.per_trial; remove it",
     "training.eval_every_steps": "a sweep evaluates at its rungs; remove it",
     "training.checkpoint_every_steps": "a sweep makes checkpoints at its rungs; remove it",
 }

@@ -18,6 +18,14 @@ class Cost(Protocol):
     def params_count(self) -> int:
         """Trained parameters, puzzle embedding included."""
 
+    @property
+    def memory_bytes(self) -> int:
+        """Predicted peak bytes of one training process."""
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of a complete checkpoint."""
+
 
 _SHORT = Counter(path.split(".")[-1] for path in leaf_fields())
 LEAVES = {

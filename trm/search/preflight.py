@@ -100,7 +100,7 @@ def preflight(space: SearchSpace, cost_of: CostOf) -> Preflight:
     if resolver.rungs.last > 0:
         _check_first_rung(space, everyone)
     by_cost = sorted(everyone, key=lambda one: one.step_flops)
-    return Preflight(by_cost[0], by_cost[-1], resolver.rungs.flops, len(candidates), len(found))
+    return Preflight(by_cost[0], by_cost[-1], resolver.rungs.amounts, len(candidates), len(found))
 
 
 def _draws(space: SearchSpace, limit: int) -> Iterator[dict[str, Any]]:
@@ -126,6 +126,6 @@ def _check_first_rung(space: SearchSpace, candidates: list[Candidate]) -> None:
     raise ConfigError(
         f"the first rung must give every configuration {need} steps (100, 2 warm-ups of {warmup}, 4 * halt_max_steps {halting}), "
         f"but {shown} with {worst.step_flops / 1e9:.3g} GFLOP a step makes only {worst.rung_steps[0]} of {worst.max_steps} there",
-        remedy=f"raise budget.train_flops to {space.budget.train_flops * shortfall(worst):.3g}, lower scheduler.rungs or eta, "
+        remedy=f"raise budget.per_trial to {space.budget.per_trial * shortfall(worst):.3g}, lower scheduler.rungs or eta, "
         f"or add the constraint step_gflops <= {worst.step_flops / 1e9 / shortfall(worst):.3g}",
     )

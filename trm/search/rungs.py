@@ -1,34 +1,44 @@
-"""Rungs: amounts of training FLOPs at which a trial is scored, and the steps they mean for one configuration."""
+"""Rungs: amounts of the sweep's fidelity at which a trial is scored, and the steps they mean for one configuration."""
 
 import math
 from dataclasses import dataclass
 
-from trm.search.settings import Asha, Scheduler
+from trm.search.settings import Asha, Hyperband, MedianStopping, PopulationBasedTraining, Scheduler, SuccessiveHalving
 
 
 @dataclass(frozen=True)
 class Rungs:
-    """Training FLOPs of each rung, growing; the last is the whole budget of a trial."""
+    """Amount of fidelity at each rung, growing; the last is the whole length of a trial."""
 
-    flops: tuple[float, ...]
+    amounts: tuple[float, ...]
     eta: int
+    """One in so many goes on from a rung; 1: every one."""
 
     @staticmethod
-    def of(scheduler: Scheduler, train_flops: float) -> "Rungs":
-        """Geometric rungs up to `train_flops`: rung k of R has train_flops / eta^(R - 1 - k). Without a scheduler, one rung."""
-        if isinstance(scheduler, Asha):
-            powers = range(scheduler.rungs - 1, -1, -1)
-            return Rungs(tuple(train_flops / scheduler.eta**power for power in powers), scheduler.eta)
-        return Rungs((train_flops,), 1)
+    def of(scheduler: Scheduler, per_trial: float) -> "Rungs":
+        """The scheduler's rungs up to `per_trial`.
+
+        Geometric for halving: rung k of R at per_trial / eta^(R - 1 - k). At even distances for median stopping and populations.
+        Without a scheduler, one rung.
+        """
+        match scheduler:
+            case Asha() | SuccessiveHalving() | Hyperband():
+                powers = range(scheduler.rungs - 1, -1, -1)
+                return Rungs(tuple(per_trial / scheduler.eta**power for power in powers), scheduler.eta)
+            case MedianStopping() | PopulationBasedTraining():
+                count = scheduler.rungs if isinstance(scheduler, MedianStopping) else scheduler.generations
+                return Rungs(tuple(per_trial * (index + 1) / count for index in range(count)), 1)
+            case _:
+                return Rungs((per_trial,), 1)
 
     @property
     def last(self) -> int:
         """Index of the last rung."""
-        return len(self.flops) - 1
+        return len(self.amounts) - 1
 
-    def steps(self, step_flops: float) -> tuple[int, ...]:
-        """Optimizer steps at each rung for a configuration whose step costs `step_flops`: at least the rung's FLOPs."""
-        return tuple(max(1, math.ceil(flops / step_flops * (1 - 1e-12))) for flops in self.flops)
+    def steps(self, step_amount: float) -> tuple[int, ...]:
+        """Optimizer steps at each rung for a configuration whose step takes `step_amount`: at least the rung's amount."""
+        return tuple(max(1, math.ceil(amount / step_amount * (1 - 1e-12))) for amount in self.amounts)
 
 
 def first_rung_need(warmup_steps: int, halt_max_steps: int) -> int:

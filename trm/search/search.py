@@ -53,7 +53,7 @@ class Search:
         self.space = space
         self.folder = folder
         self.resolver = Resolver(space, cost_of)
-        self.rung_flops = self.resolver.rungs.flops
+        self.rung_flops = self.resolver.rungs.amounts
         self.trials: list[Trial] = []
         self.rungs = [Rung(max(2, self.resolver.rungs.eta), space.objective.mode) for _ in self.rung_flops]
         self.clock = Clock()
@@ -274,6 +274,9 @@ class Search:
             max_steps=one.max_steps,
             step_flops=one.step_flops,
             params_count=one.params_count,
+            step_amount=one.step_amount,
+            memory_bytes=one.memory_bytes,
+            checkpoint_bytes=one.checkpoint_bytes,
             sampler_notes=choice.notes,
             at=now,
         )

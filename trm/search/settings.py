@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ByteSize, Field, model_validator
 
 from trm.config import Written
 
@@ -16,20 +16,33 @@ class Objective(Written):
     """Whether more is better."""
 
 
-class Budget(Written):
-    """What the sweep may spend, over all its drivers."""
+Fidelity = Literal["train_flops", "steps", "epochs", "seconds"]
+"""What a trial's length and its rungs are counted in; seconds are those that the speeds learned so far predict."""
 
+
+class Budget(Written):
+    """What a trial may take, and what the sweep may spend, over all its drivers."""
+
+    per_trial: float = Field(gt=0)
+    """Amount of `fidelity` (training FLOPs, unless it says otherwise) of one trial that is never stopped: the last rung."""
     trials: int | None = Field(None, ge=1)
-    """Trials to ask for; null: as many as the clock allows."""
-    train_flops: float = Field(gt=0)
-    """Training FLOPs of one trial that is never stopped: the last rung."""
+    """Trials to ask for; null: as many as the other limits allow."""
+    train_flops: float | None = Field(None, gt=0)
+    """Training FLOPs of the whole sweep, failed attempts included; null: no limit."""
+    gpu_hours: float | None = Field(None, gt=0)
+    """Hours that legs hold GPUs, times the GPUs, over the whole sweep; null: no limit."""
     wall_clock_seconds: float | None = Field(None, gt=0)
     """Seconds that drivers may run, added up; null: no limit."""
+    target: float | None = None
+    """The sweep ends as soon as a trial's objective reaches this at any rung; null: it does not."""
 
     @model_validator(mode="after")
     def _check(self) -> "Budget":
-        if self.trials is None and self.wall_clock_seconds is None:
-            raise ValueError("a sweep needs an end, got neither trials nor wall_clock_seconds; set one of them")
+        limits = (self.trials, self.train_flops, self.gpu_hours, self.wall_clock_seconds)
+        if all(limit is None for limit in limits):
+            raise ValueError(
+                "a sweep needs an end, got none of trials, train_flops, gpu_hours, wall_clock_seconds; set one of them"
+            )
         return self
 
 
@@ -89,14 +102,66 @@ Sampler = Annotated[TPE | RandomSearch | GaussianProcess | QuasiMonteCarlo | NSG
 
 
 class Asha(Written):
-    """Asynchronous successive halving that pauses and promotes (arXiv 1810.05934, algorithm 2), with the rules of `asha.py`."""
+    """Asynchronous successive halving (arXiv 1810.05934), with the rules of `asha.py`."""
 
     type: Literal["asha"] = "asha"
     """Names the scheduler."""
     eta: int = Field(3, ge=2, le=16)
-    """Each rung has eta times the training FLOPs of the one before, and about 1/eta of its trials."""
+    """Each rung has eta times the fidelity of the one before, and about 1/eta of its trials."""
     rungs: int = Field(3, ge=1, le=10)
-    """Rungs, the last at `budget.train_flops`."""
+    """Rungs, the last at `budget.per_trial`."""
+    promotes: bool = True
+    """True: trials pause at a rung and the best are promoted (algorithm 2). False: each goes on at once or is stopped for good."""
+
+
+class SuccessiveHalving(Written):
+    """Synchronous successive halving (arXiv 1502.07943): the whole cohort is scored at a rung, then the best 1/eta go on."""
+
+    type: Literal["successive_halving"] = "successive_halving"
+    """Names the scheduler."""
+    eta: int = Field(3, ge=2, le=16)
+    """Each rung has eta times the fidelity of the one before, and 1/eta of its trials."""
+    rungs: int = Field(3, ge=1, le=10)
+    """Rungs, the last at `budget.per_trial`."""
+    cohort: int | None = Field(None, ge=2)
+    """Trials that are halved together; null: eta^(rungs - 1), of which one reaches the last rung."""
+
+
+class Hyperband(Written):
+    """Hyperband (arXiv 1603.06560): cohorts of successive halving that start at different rungs, in turn."""
+
+    type: Literal["hyperband"] = "hyperband"
+    """Names the scheduler."""
+    eta: int = Field(3, ge=2, le=16)
+    """Each rung has eta times the fidelity of the one before, and 1/eta of its trials."""
+    rungs: int = Field(3, ge=1, le=10)
+    """Rungs, the last at `budget.per_trial`; as many brackets, one that starts at each."""
+
+
+class MedianStopping(Written):
+    """Median stopping (Golovin et al. 2017, section 3.2.2): trials stop whose best score is below the median of means."""
+
+    type: Literal["median"] = "median"
+    """Names the scheduler."""
+    rungs: int = Field(5, ge=1, le=100)
+    """Rungs at even distances, the last at `budget.per_trial`."""
+    min_trials: int = Field(5, ge=2)
+    """Other trials scored at a rung before any is stopped there."""
+
+
+class PopulationBasedTraining(Written):
+    """Population based training (arXiv 1711.09846), a generation at a time, of knobs that may change within a run."""
+
+    type: Literal["pbt"] = "pbt"
+    """Names the scheduler."""
+    population: int = Field(8, ge=2)
+    """Members, each a trial; with more `budget.trials`, one population follows another."""
+    generations: int = Field(10, ge=1, le=1000)
+    """Rungs at even distances, the last at `budget.per_trial`; between them the worst go on from the best."""
+    quantile: float = Field(0.25, gt=0, le=0.5)
+    """Share of the members that is replaced, and share whose members replace them."""
+    resample: float = Field(0.25, ge=0, le=1)
+    """Probability that a knob is drawn anew; else a number is multiplied by 0.8 or 1.25, a choice goes to a neighbour."""
 
 
 class NoScheduler(Written):
@@ -106,7 +171,9 @@ class NoScheduler(Written):
     """Names the scheduler."""
 
 
-Scheduler = Annotated[Asha | NoScheduler, Field(discriminator="type")]
+Scheduler = Annotated[
+    Asha | SuccessiveHalving | Hyperband | MedianStopping | PopulationBasedTraining | NoScheduler, Field(discriminator="type")
+]
 
 
 class Resources(Written):
@@ -138,7 +205,9 @@ class Tracking(Written):
 
 
 class Keep(Written):
-    """Which checkpoints outlive their trial's end."""
+    """Which checkpoints stay; those of trials that can still go on always do."""
 
     best: int | None = Field(None, ge=1)
     """Checkpoints of so many best trials; null: of all."""
+    bytes: ByteSize | None = Field(None, gt=0)
+    """All checkpoints of the sweep together, such as 200GB: the worst of the ended trials go first; null: no limit."""

@@ -16,10 +16,10 @@ from trm.errors import ConfigError, SweepError
 from trm.search.expressions import Constraint
 from trm.search.knobs import Knob, Scalar, check_knob, field_value
 from trm.search.names import KNOWN_NAMES
-from trm.search.settings import TPE, Asha, Budget, Keep, Objective, Resources, Sampler, Scheduler, Tracking
+from trm.search.settings import TPE, Asha, Budget, Fidelity, Keep, Objective, Resources, Sampler, Scheduler, Tracking
 
 MAY_CHANGE = ("budget", "resources", "tracking", "keep")
-"""Sections that a resume may change; of `budget`, `train_flops` may not: the rungs of the journal hang on it."""
+"""Sections that a resume may change; of `budget`, `per_trial` may not: the rungs of the journal hang on it."""
 WARMUP_SHARE = 0.03
 
 
@@ -40,8 +40,12 @@ class SearchSpace(Written):
     """Parameters of the first trials; a knob left out takes the base's value."""
     objective: Objective = Objective()
     """What is made best."""
+    fidelity: Fidelity = "train_flops"
+    """What the length of trials and rungs is counted in."""
     budget: Budget
     """What may be spent."""
+    replicates: int = Field(1, ge=1, le=100)
+    """Trials of each configuration, each with a seed of its own."""
     sampler: Sampler = TPE()
     """How parameters are chosen."""
     scheduler: Scheduler = Asha()
@@ -148,7 +152,7 @@ class SearchSpace(Written):
             _put(values, path, value)
         values["seed"] = seed
         values["data"] = self.data if folder is None else self.data.built(folder)
-        values.setdefault("training", {}).update(epochs=None, steps=None, train_flops=self.budget.train_flops)
+        values.setdefault("training", {}).update(epochs=None, steps=None, train_flops=self.budget.per_trial)
         halting = self.search.get("model.halt_max_steps")
         evaluation = values.setdefault("evaluation", {})
         if halting is not None and evaluation.get("steps") is None:
@@ -159,7 +163,7 @@ class SearchSpace(Written):
     def frozen(self) -> dict[str, Any]:
         """What may not change when a sweep is resumed, as plain values."""
         values = self.model_dump(mode="json", exclude=set(MAY_CHANGE))
-        return {**values, "budget": {"train_flops": self.budget.train_flops}}
+        return {**values, "budget": {"per_trial": self.budget.per_trial}}
 
     def frozen_digest(self) -> str:
         """Digest of `frozen()`: equal for a sweep and its resume."""
@@ -200,7 +204,7 @@ def check_resumable(old: SearchSpace, new: SearchSpace) -> None:
     if difference is not None:
         raise SweepError(
             f"the sweep was started with another search space: {difference}",
-            remedy="start it under another --name; what may change is resources, tracking, keep, and budget but for train_flops",
+            remedy="start it under another --name; what may change is resources, tracking, keep, and budget but for per_trial",
         )
 
 
