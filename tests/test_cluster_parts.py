@@ -1,6 +1,7 @@
 """Parts of the cluster room that need no Ray: packing, checkpoints, folders, what a leg remembers."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from trm.cluster.sweep_folder import SWEEP_FILE, begun_mode, claimed_folder, swe
 from trm.config import DataConfig
 from trm.config_files import load_yaml
 from trm.errors import ResourceError, SweepError
+from trm.search.events import LegStarted
 from trm.search.space import SearchSpace
 
 
@@ -58,13 +60,32 @@ def make_checkpoint(folder: Path, step: int, attempt: int, *, is_whole: bool = T
     return path
 
 
+def a_leg(until_steps: int, from_checkpoint: str | None, trial: int = 3) -> LegStarted:
+    return LegStarted(trial=trial, rung=1, attempt=2, until_steps=until_steps, from_checkpoint=from_checkpoint, at=0)
+
+
 def test_a_leg_goes_on_from_the_newest_whole_checkpoint_that_is_not_beyond_it(tmp_path: Path) -> None:
-    assert newest_checkpoint(tmp_path, 100) is None
-    make_checkpoint(tmp_path, 10, 0)
-    wanted = make_checkpoint(tmp_path, 90, 1)
-    make_checkpoint(tmp_path, 95, 1, is_whole=False)
-    make_checkpoint(tmp_path, 101, 0)
-    assert newest_checkpoint(tmp_path, 100) == str(wanted)
+    own = tmp_path / "trials" / "0003"
+    assert newest_checkpoint(tmp_path, a_leg(100, None)) is None
+    first = make_checkpoint(own, 10, 0)
+    given = str(first.relative_to(tmp_path))
+    assert newest_checkpoint(tmp_path, a_leg(100, given)) == str(first)
+    wanted = make_checkpoint(own, 90, 1)
+    make_checkpoint(own, 95, 1, is_whole=False)
+    make_checkpoint(own, 101, 0)
+    assert newest_checkpoint(tmp_path, a_leg(100, given)) == str(wanted)
+    assert newest_checkpoint(tmp_path, a_leg(100, None)) == str(wanted)
+    shutil.rmtree(first)
+    assert newest_checkpoint(tmp_path, a_leg(50, given)) is None
+
+
+def test_a_leg_goes_on_from_the_checkpoint_of_another_trial_that_it_was_given(tmp_path: Path) -> None:
+    make_checkpoint(tmp_path / "trials" / "0003", 50, 0)
+    other = make_checkpoint(tmp_path / "trials" / "0007", 50, 4)
+    given = a_leg(100, str(other.relative_to(tmp_path)))
+    assert newest_checkpoint(tmp_path, given) == str(other)
+    since = make_checkpoint(tmp_path / "trials" / "0003", 51, 1)
+    assert newest_checkpoint(tmp_path, given) == str(since)
 
 
 def test_a_leg_that_was_completed_by_any_attempt_is_known(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ class SweepDriver:
             config=order.config.model_dump(mode="json"),
             max_steps=self._search.trials[leg.trial].asked.max_steps,
             until_steps=leg.until_steps,
-            from_checkpoint=newest_checkpoint(checkpoints, leg.until_steps),
+            from_checkpoint=newest_checkpoint(self._folder, leg),
             trial_folder=str(checkpoints),
             workers=demand.workers,
             cpus=demand.cpus,

@@ -20,15 +20,19 @@ from trm.atomic import write_text_atomic
 from trm.cluster.board import BoardReporter, LegProgress
 from trm.cluster.connection import Demand
 from trm.cluster.feed import DataFeed
+from trm.cluster.keep import trial_folder
 from trm.cluster.stream import gang_stream, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.config import DataConfig, RunConfig
 from trm.errors import InterruptedRun, TrialError
+from trm.search.events import LegStarted
 
 if TYPE_CHECKING:
     from trm.training.leg import LegOutcome
 
 OUTCOME_FILE = "leg.json"
+CHECKPOINT_MARK = "meta.json"
+"""A folder with this file is a whole checkpoint."""
 WARM_UP_SECONDS = 60.0
 """How long a warm process waits for its neighbours at most."""
 
@@ -141,14 +145,25 @@ def _gang_answer(answer: Path, failure: str | None) -> LegReturn:
     return LegReturn(status="lost", error=failure or "the gang ended without an answer", ended_at=time.time())
 
 
-def newest_checkpoint(trial_folder: Path, until_steps: int) -> str | None:
-    """The trial's newest whole checkpoint not beyond `until_steps`, of any attempt: a run is the same whoever trained it."""
-    whole = [
-        (int(path.parent.name.split("-")[1]), path.parent)
-        for path in trial_folder.glob("step-*-attempt-*/meta.json")
-        if int(path.parent.name.split("-")[1]) <= until_steps
-    ]
-    return str(max(whole)[1]) if whole else None
+def newest_checkpoint(sweep_folder: Path, leg: LegStarted) -> str | None:
+    """Where `leg` goes on from, absolute: what an earlier attempt at it left on the way, else the checkpoint it was given.
+
+    Of the trial's own whole checkpoints only those beyond the given one count: a member of a population may have been given
+    another's. Without the given one, which `keep` may have deleted, the trial's own newest; null: the trial's start.
+    """
+    given = sweep_folder / leg.from_checkpoint if leg.from_checkpoint is not None else None
+    own = trial_folder(sweep_folder, leg.trial)
+    is_given = given is not None and (given.parent != own or (given / CHECKPOINT_MARK).is_file())
+    first = _step_of(given) + 1 if given is not None and is_given else 0
+    whole = [path.parent for path in own.glob(f"step-*-attempt-*/{CHECKPOINT_MARK}")]
+    left = [(_step_of(path), path.name, path) for path in whole if first <= _step_of(path) <= leg.until_steps]
+    if left:
+        return str(max(left)[2])
+    return str(given) if is_given else None
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.split("-")[1])
 
 
 def recorded(task: LegTask) -> LegReturn | None:
