@@ -1,0 +1,50 @@
+"""How many trials a scheduler is expected to score at each rung: a forecast for time and compute, not a promise."""
+
+from trm.search.policies.brackets import Brackets
+from trm.search.rungs import Rungs
+from trm.search.settings import Asha, Hyperband, MedianStopping, NoScheduler, PopulationBasedTraining, Scheduler, SuccessiveHalving
+
+MEDIAN_SHARE = 0.5
+"""Trials that median stopping keeps at a rung, of those beyond `min_trials`; learning curves that rise alike keep more."""
+
+
+def expected_reach(scheduler: Scheduler, rungs: Rungs, trials: int) -> tuple[float, ...]:
+    """Trials scored at each rung when `trials` are asked, the quota of every rung going on and nobody ending early."""
+    count = len(rungs.amounts)
+    match scheduler:
+        case Asha():
+            return _halved(trials, scheduler.eta, 0, count)
+        case SuccessiveHalving() | Hyperband():
+            return _in_brackets(Brackets.of(scheduler), scheduler.eta, trials, count)
+        case MedianStopping():
+            return _above_the_median(scheduler.min_trials, trials, count)
+        case PopulationBasedTraining() | NoScheduler():
+            return (float(trials),) * count
+
+
+def _halved(trials: int, eta: int, first: int, count: int) -> tuple[float, ...]:
+    reaching, left = [0.0] * first, trials
+    for _ in range(first, count):
+        reaching.append(float(left))
+        left = left // eta if left >= eta else left
+    return tuple(reaching)
+
+
+def _in_brackets(brackets: Brackets, eta: int, trials: int, count: int) -> tuple[float, ...]:
+    total, group, asked = [0.0] * count, 0, 0
+    while asked < trials:
+        size = min(brackets.end(group), trials) - asked
+        one = _halved(size, eta, brackets.bracket(group).first_rung, count)
+        total = [before + more for before, more in zip(total, one, strict=True)]
+        asked += size
+        group += 1
+    return tuple(total)
+
+
+def _above_the_median(min_trials: int, trials: int, count: int) -> tuple[float, ...]:
+    reaching, left = [], float(trials)
+    for _ in range(count):
+        reaching.append(left)
+        spared = min(left, min_trials)
+        left = spared + (left - spared) * MEDIAN_SHARE
+    return tuple(reaching)
