@@ -110,13 +110,13 @@ def test_workers_share_the_batch_s_memory_and_nothing_else() -> None:
 def test_a_run_is_as_long_as_its_steps_flops_or_epochs_say() -> None:
     model = VARIANTS["bare"]
     figures = cost.run_cost(run(model), SHAPE)
-    assert cost.total_steps(run(model, steps=7), figures, groups=1000, mean_examples=2.0) == 7
+    assert cost.total_steps(run(model, steps=7), figures, epoch_rows=2000.0) == 7
     flops = run(model, train_flops=10.5 * figures.step_flops)
-    assert cost.total_steps(flops, figures, groups=1000, mean_examples=2.0) == 11
-    assert cost.total_steps(run(model, epochs=3.0), figures, groups=1000, mean_examples=2.0) == int(3 * 1000 * 2.0 / BATCH)
-    assert cost.total_steps(run(model, epochs=0.001), figures, groups=1, mean_examples=1.0) == 1
+    assert cost.total_steps(flops, figures, epoch_rows=2000.0) == 11
+    assert cost.total_steps(run(model, epochs=3.0), figures, epoch_rows=2000.0) == int(3 * 1000 * 2.0 / BATCH)
+    assert cost.total_steps(run(model, epochs=0.001), figures, epoch_rows=1) == 1
     paper = run(model, 768, epochs=50_000)
-    assert cost.total_steps(paper, figures, groups=1000, mean_examples=1.0) == 65_104
+    assert cost.total_steps(paper, figures, epoch_rows=1000) == 65_104
 
 
 def test_asking_the_cost_imports_no_torch() -> None:

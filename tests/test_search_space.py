@@ -248,7 +248,7 @@ def test_the_first_rung_must_suit_the_dearest_configuration() -> None:
 def test_the_remedy_of_a_short_first_rung_helps() -> None:
     with pytest.raises(ConfigError) as caught:
         preflight(demo({"budget": {"per_trial": 1e12}}), cost_of)
-    flops = float(caught.value.remedy.split("train_flops to ")[1].split(",")[0])
+    flops = float(caught.value.remedy.split("per_trial to ")[1].split(",")[0])
     preflight(demo({"budget": {"per_trial": flops * 1.01}}), cost_of)
 
 

@@ -105,7 +105,7 @@ def test_arithmetic_decides_until_something_was_met() -> None:
     assert limit.allows(8 * 10**9)
     assert limit.allows(0)
     assert not limit.allows(8 * 10**9 + 1)
-    assert limit.why(12 * 10**9) == "memory: 12 GB needed, a worker may use 8 GB"
+    assert limit.why(12 * 10**9) == "predicted memory <= 8 GB, what a worker may use"
 
 
 def test_what_ran_out_of_memory_rejects_what_is_as_large() -> None:
@@ -115,7 +115,7 @@ def test_what_ran_out_of_memory_rejects_what_is_as_large() -> None:
     assert not limit.allows(4 * 10**9)
     assert not limit.allows(5 * 10**9)
     assert limit.allows(3 * 10**9)
-    assert limit.why(5 * 10**9) == "memory: 5 GB predicted, and a configuration of 4 GB ran out of it"
+    assert limit.why(5 * 10**9) == "predicted memory < 4 GB, at which a configuration ran out of it"
     limit.completed(5 * 10**9, None)
     assert limit.allows(4 * 10**9)
     assert limit.allows(6 * 10**9)

@@ -106,7 +106,7 @@ def test_the_demo_is_small_enough_for_two_cores() -> None:
     seen = preflight(space, cost_of(SHAPES["sudoku4x4"]))
     assert seen.dearest.step_flops <= 5.2e9
     trials = space.budget.trials or 0
-    first, last = seen.rung_flops
+    first, last = seen.rung_amounts
     assert trials * first + trials // 3 * (last - first) <= 15e12
     assert (space.resources.slots, space.resources.threads, space.resources.gpus) == (2, 1, 0)
 
@@ -129,7 +129,7 @@ def test_every_recipe_is_a_complete_run_on_a_shipped_data_set(name: str) -> None
 def test_the_published_lengths_come_out() -> None:
     config = validated(RunConfig, load_yaml(ROOT / "recipes" / "sudoku_attention.yaml"), "recipe")
     cost = run_cost(config, SHAPES["sudoku9x9"])
-    assert total_steps(config, cost, groups=1000, mean_examples=1.0) == 65_104
+    assert total_steps(config, cost, epoch_rows=1000) == 65_104
     assert cost.step_flops == pytest.approx(36.6e12, rel=0.01)
     mixer = validated(RunConfig, load_yaml(ROOT / "recipes" / "sudoku_mlp.yaml"), "recipe")
     assert run_cost(mixer, SHAPES["sudoku9x9"]).step_flops == pytest.approx(32.8e12, rel=0.01)

@@ -95,7 +95,7 @@ def run_sweep(options: SweepOptions) -> int:
         found = preflight(space, cost_of)
         say(
             f"sweep {folder}: a step costs {found.cheapest.step_flops / 1e9:.3g} to {found.dearest.step_flops / 1e9:.3g} GFLOP, "
-            f"rungs at {', '.join(f'{flops:.3g}' for flops in found.rung_flops)} FLOP"
+            f"rungs at {', '.join(f'{amount:.3g}' for amount in found.rung_amounts)} {space.fidelity}"
         )
         sweep = _Sweep(space, options.space, options.overrides, demand, folder, storage, manifest, dataset, lease, uri)
         with connected(needs_dashboard=space.resources.workers > 1, address=address):

@@ -103,6 +103,10 @@ class SplitInfo(Frozen):
     content_sha256: str
     """Digest of the columns, whatever wrote the files."""
 
+    def epoch_rows(self, *, is_streamed: bool) -> float:
+        """Rows of an epoch of training: every row once where rows stream, else of every puzzle as many as it has on average."""
+        return self.rows if is_streamed else self.groups * self.mean_examples
+
 
 class Manifest(Frozen):
     """Everything about a data set except its rows; written last, so a folder without it holds no data set."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +12,15 @@ from trm.config import RunConfig
 from trm.config_messages import problems_of
 from trm.errors import ConfigError
 from trm.search.expressions import Constraint
+from trm.search.memory import MemoryLimit, size_text
 from trm.search.names import COST_DERIVED, KNOWN_NAMES, Cost, names_of
 from trm.search.rungs import Rungs
 from trm.search.space import SearchSpace, with_length
+from trm.search.speeds import Speeds
 
 CostOf = Callable[[RunConfig], Cost]
+CHECKPOINTS = 2
+"""Of one trial on the disk at once, its last and its next."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,31 @@ class Rejected:
     rule: str
 
 
+@dataclass
+class Facts:
+    """What is known of data and machines besides the space; the search folds the journal into it."""
+
+    epoch_rows: float | None = None
+    """Rows that an epoch of training visits; needed where the fidelity is epochs."""
+    speeds: Speeds = field(default_factory=Speeds)
+    """Seconds of a step; needed where the fidelity is seconds."""
+    memory: MemoryLimit = field(default_factory=MemoryLimit)
+    """What fits a worker."""
+    disk_bytes: int | None = None
+    """Bytes free for checkpoints; null: unknown."""
+
+
 class Resolver:
     """Turns parameters into candidates."""
 
-    def __init__(self, space: SearchSpace, cost_of: CostOf | None) -> None:
-        """Without `cost_of`, rules that name a cost are not looked at, and a candidate's cost is 0 FLOPs and 1 step."""
+    def __init__(self, space: SearchSpace, cost_of: CostOf | None, facts: Facts | None = None) -> None:
+        """Without `cost_of`, rules that name a cost are not looked at, and a candidate's cost is 0 FLOPs and 1 step.
+
+        `facts` may change between two calls.
+        """
         self.space = space
         self.rungs = Rungs.of(space.scheduler, space.budget.per_trial)
+        self.facts = Facts() if facts is None else facts
         self._cost_of = cost_of
         constraints = [Constraint(text, KNOWN_NAMES) for text in space.constraints]
         self._plain = [one for one in constraints if not one.names & COST_DERIVED]
@@ -84,13 +106,15 @@ class Resolver:
         cost = self._cost_of(draft)
         if not (math.isfinite(cost.step_flops) and cost.step_flops > 0):
             raise ConfigError(f"a step of {params} costs {cost.step_flops} FLOPs", remedy="mend the cost function")
-        step_amount = cost.step_flops
+        step_amount = self._step_amount(cost.step_flops, batch)
         steps = self.rungs.steps(step_amount)
-        names |= {"step_flops": cost.step_flops, "step_gflops": cost.step_flops / 1e9}
-        names |= {"params_count": cost.params_count, "max_steps": steps[-1]}
+        names |= {"step_flops": cost.step_flops, "step_gflops": cost.step_flops / 1e9, "max_steps": steps[-1]}
+        names |= {name: getattr(cost, name) for name in ("params_count", "memory_bytes", "checkpoint_bytes")}
         broken = next((one for one in self._costly if not one.is_kept(names)), None)
         if broken is not None:
             return Rejected(params, broken.text)
+        if (rule := self.misfit(cost.memory_bytes, cost.checkpoint_bytes)) is not None:
+            return Rejected(params, rule)
         return Candidate(
             params=params,
             config=with_length(draft, steps[-1]),
@@ -101,3 +125,26 @@ class Resolver:
             checkpoint_bytes=cost.checkpoint_bytes,
             rung_steps=steps,
         )
+
+    def misfit(self, memory_bytes: int, checkpoint_bytes: int) -> str | None:
+        """The rule that something so predicted breaks because a device or the disk is too small; None when it fits."""
+        if rule := self.facts.memory.why(memory_bytes):
+            return rule
+        free = self.facts.disk_bytes
+        if free is not None and checkpoint_bytes * CHECKPOINTS > free:
+            return f"checkpoint <= {size_text(free / CHECKPOINTS)}, half of what is free on the disk"
+        return None
+
+    def _step_amount(self, step_flops: float, batch: int) -> float:
+        match self.space.fidelity:
+            case "train_flops":
+                return step_flops
+            case "steps":
+                return 1.0
+            case "epochs":
+                assert self.facts.epoch_rows is not None, "an epoch has rows"
+                return batch / self.facts.epoch_rows
+            case "seconds":
+                seconds = self.facts.speeds.step_seconds(step_flops)
+                assert seconds is not None, "steps were timed before trials are counted in seconds"
+                return seconds

@@ -59,18 +59,21 @@ class MemoryLimit:
     def why(self, predicted_bytes: int) -> str:
         """The rule that the prediction breaks; empty when it breaks none.
 
-        At or above one that ran out of memory nothing is tried, unless something as large completed: that tells more than arithmetic.
+        At or above one that ran out of memory nothing is tried, unless something as large completed, which tells more.
         """
         if predicted_bytes <= self._largest_done:
             return ""
         out = min((one for one in self._ran_out if one > self._largest_done), default=None)
         if out is not None and predicted_bytes >= out:
-            return f"memory: {_size(predicted_bytes)} predicted, and a configuration of {_size(out)} ran out of it"
-        needed = self.corrected(predicted_bytes)
-        if self._device_bytes is not None and needed > self._device_bytes:
-            return f"memory: {_size(needed)} needed, a worker may use {_size(self._device_bytes)}"
+            return f"predicted memory < {size_text(out)}, at which a configuration ran out of it"
+        if self._device_bytes is not None and self.corrected(predicted_bytes) > self._device_bytes:
+            return f"predicted memory <= {size_text(self._device_bytes)}, what a worker may use"
         return ""
 
 
-def _size(count: float) -> str:
-    return f"{count / 1e9:.3g} GB"
+def size_text(count: float) -> str:
+    """Bytes as a person says them: 8 GB."""
+    for power, unit in ((12, "TB"), (9, "GB"), (6, "MB"), (3, "kB")):
+        if count >= 10**power * 0.9995:
+            return f"{count / 10**power:.3g} {unit}"
+    return f"{count:.0f} B"

@@ -35,7 +35,7 @@ LEAVES = {
 }
 """Name -> path; a leaf whose last word is not unique is named with its section: `evaluation_steps`."""
 PLAIN_DERIVED = frozenset({"head_size", "depth"})
-COST_DERIVED = frozenset({"step_flops", "step_gflops", "params_count", "max_steps"})
+COST_DERIVED = frozenset({"step_flops", "step_gflops", "params_count", "max_steps", "memory_bytes", "checkpoint_bytes"})
 KNOWN_NAMES = frozenset(LEAVES) | PLAIN_DERIVED | COST_DERIVED
 
 

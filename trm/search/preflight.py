@@ -11,7 +11,7 @@ from trm.config_messages import nearest
 from trm.data.manifest import Task
 from trm.errors import ConfigError
 from trm.evaluation.names import metric_names
-from trm.search.candidates import Candidate, CostOf, Rejected, Resolver
+from trm.search.candidates import Candidate, CostOf, Facts, Rejected, Resolver
 from trm.search.draws import MAX_WALKED, all_params, corner_params, random_params, space_size
 from trm.search.rungs import first_rung_need
 from trm.search.seeds import derived_seed
@@ -28,7 +28,8 @@ class Preflight:
 
     cheapest: Candidate
     dearest: Candidate
-    rung_flops: tuple[float, ...]
+    rung_amounts: tuple[float, ...]
+    """Of the space's fidelity."""
     accepted: int
     drawn: int
 
@@ -38,7 +39,7 @@ class Preflight:
         return self.dearest.step_flops / self.cheapest.step_flops
 
 
-def check_space(space: SearchSpace, cost_of: CostOf | None = None) -> Candidate:
+def check_space(space: SearchSpace, cost_of: CostOf | None = None, facts: Facts | None = None) -> Candidate:
     """A configuration that keeps every rule.
 
     ConfigError when no draw of a thousand does (naming the rule broken most), or a start point breaks one.
@@ -49,7 +50,7 @@ def check_space(space: SearchSpace, cost_of: CostOf | None = None) -> Candidate:
             f"sampler brute_force walks through at most {MAX_WALKED} configurations, the space has {space_size(space):g}",
             remedy="use choices in place of floats, or another sampler",
         )
-    resolver = Resolver(space, cost_of)
+    resolver = Resolver(space, cost_of, facts)
     broken: Counter[str] = Counter()
     one: Candidate | None = None
     for params in _draws(space, WALKED):
@@ -85,14 +86,14 @@ def check_objective(space: SearchSpace, config: RunConfig, task: Task) -> None:
         )
 
 
-def preflight(space: SearchSpace, cost_of: CostOf) -> Preflight:
+def preflight(space: SearchSpace, cost_of: CostOf, facts: Facts | None = None) -> Preflight:
     """The ends of the space's costs; ConfigError as `check_space`, or when the first of several rungs is too short for one.
 
     The dearest is the true one where the space has at most 1,500 configurations, else the worst of 500 corners, 1,000 draws and the
     start points.
     """
-    check_space(space, cost_of)
-    resolver = Resolver(space, cost_of)
+    check_space(space, cost_of, facts)
+    resolver = Resolver(space, cost_of, facts)
     found = [resolver.resolve(params) for params in _draws(space, WALKED)]
     candidates = [one for one in found if isinstance(one, Candidate)]
     starts = [resolver.resolve(space.complete(point)) for point in space.start_points]
@@ -123,9 +124,10 @@ def _check_first_rung(space: SearchSpace, candidates: list[Candidate]) -> None:
     warmup, halting = worst.config.optim.lr_warmup_steps, worst.config.model.halt_max_steps
     need = first_rung_need(warmup, halting)
     shown = ", ".join(f"{path}={value}" for path, value in worst.params.items())
+    is_by_cost = space.fidelity in ("train_flops", "seconds")
+    cheaper = f", or add the constraint step_gflops <= {worst.step_flops / 1e9 / shortfall(worst):.3g}" if is_by_cost else ""
     raise ConfigError(
         f"the first rung must give every configuration {need} steps (100, 2 warm-ups of {warmup}, 4 * halt_max_steps {halting}), "
         f"but {shown} with {worst.step_flops / 1e9:.3g} GFLOP a step makes only {worst.rung_steps[0]} of {worst.max_steps} there",
-        remedy=f"raise budget.per_trial to {space.budget.per_trial * shortfall(worst):.3g}, lower scheduler.rungs or eta, "
-        f"or add the constraint step_gflops <= {worst.step_flops / 1e9 / shortfall(worst):.3g}",
+        remedy=f"raise budget.per_trial to {space.budget.per_trial * shortfall(worst):.3g}, use fewer rungs{cheaper}",
     )

@@ -53,18 +53,15 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1) -> RunCos
     )
 
 
-def total_steps(config: RunConfig, cost: RunCost, *, groups: int, mean_examples: float) -> int:
-    """Optimizer steps of a run, at least 1, from whichever of steps, train_flops and epochs it gives.
-
-    An epoch visits each of the split's `groups` once, `mean_examples` examples on average.
-    """
+def total_steps(config: RunConfig, cost: RunCost, *, epoch_rows: float) -> int:
+    """Optimizer steps of a run, at least 1, from whichever of steps, train_flops and epochs of so many rows it gives."""
     training = config.training
     if training.steps is not None:
         return training.steps
     if training.train_flops is not None:
         return max(1, math.ceil(training.train_flops / cost.step_flops))
     assert training.epochs is not None, "a run has a length"
-    return max(1, int(training.epochs * groups * mean_examples / training.global_batch_size))
+    return max(1, int(training.epochs * epoch_rows / training.global_batch_size))
 
 
 def train_flops_row(model: ModelConfig, shape: DataShape) -> float:

@@ -68,11 +68,8 @@ def fit(
 
 def run_steps(config: RunConfig, manifest: Manifest) -> int:
     """Optimizer steps of the whole run, from whichever length `config` gives."""
-    info = manifest.splits["train"]
-    cost = run_cost(config, manifest.shape)
-    if config.data.is_streamed:  # an epoch is every row once
-        return total_steps(config, cost, groups=info.rows, mean_examples=1.0)
-    return total_steps(config, cost, groups=info.groups, mean_examples=info.mean_examples)
+    rows = manifest.splits["train"].epoch_rows(is_streamed=config.data.is_streamed)
+    return total_steps(config, run_cost(config, manifest.shape), epoch_rows=rows)
 
 
 class _Clock:
