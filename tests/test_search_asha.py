@@ -91,10 +91,12 @@ def test_who_is_left_behind_at_the_end_broke_no_rule(rows: list[Score], eta: int
         assert set(board.ranked) - survivors == set(board.ranked[count - count // eta :])
         assert all(one.trial in survivors for one in rows if one.objective > 0)
         return
-    cut = rows[board.ranked[count // eta - 1]].objective
-    for one in rows:
-        is_near = one.objective > 0 and cut - one.objective <= one.standard_error
-        assert (one.trial in survivors) == (is_near or board.rank(one.trial) < count // eta)
+    quota = count // eta
+    cut = rows[board.ranked[quota - 1]].objective
+    next_places = [rows[trial] for trial in board.ranked[quota : quota + (quota + 1) // 2]]
+    near = {one.trial for one in next_places if one.objective > 0 and cut - one.objective <= one.standard_error}
+    assert survivors == set(board.ranked[:quota]) | near
+    assert survivors == {one.trial for one in rows if board.is_survivor(one.trial)}
 
 
 def test_a_flat_rung_ranks_by_loss_and_stops_only_the_last_third() -> None:
@@ -113,10 +115,16 @@ def test_a_rung_is_flat_below_a_share_of_one_in_eta() -> None:
 
 
 def test_within_a_standard_error_of_the_cut_nobody_is_stopped() -> None:
-    board = rung(score(0, 0.50), score(1, 0.47, error=0.04), score(2, 0.47, error=0.02))
+    board = rung(score(0, 0.50), score(1, 0.47, error=0.04), score(2, 0.46, error=0.02))
     assert board.survivors() == {0, 1}
     lower = rung(score(0, 0.50), score(1, 0.52, error=0.04), score(2, 0.53, error=0.02), mode="min")
     assert lower.survivors() == {0, 1}
+
+
+def test_a_standard_error_saves_half_as_many_as_the_quota_at_most() -> None:
+    board = rung(*(score(trial, 0.9 - trial / 1000, error=0.1) for trial in range(12)))
+    assert board.quota == 4
+    assert board.survivors() == {0, 1, 2, 3, 4, 5}
 
 
 def test_a_score_of_zero_shows_nothing_however_large_its_error() -> None:

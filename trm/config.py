@@ -15,6 +15,20 @@ from pydantic_core import InitErrorDetails
 from trm.errors import ConfigError
 
 SWIGLU_MULTIPLE = 256
+CHANGES_WITHIN_RUN = (
+    "optim.lr",
+    "optim.weight_decay",
+    "optim.puzzle_emb_lr",
+    "optim.puzzle_emb_weight_decay",
+    "optim.beta1",
+    "optim.beta2",
+    "optim.grad_clip",
+    "optim.ema_rate",
+    "model.halt_exploration_prob",
+    "model.halt_max_steps",
+)
+"""Paths of the configuration that may change from one step to the next: they size no tensor, and neither the kind of the
+optimizer, nor the cost of a step, nor the order of the data hangs on them."""
 
 
 class Frozen(BaseModel):

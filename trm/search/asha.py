@@ -1,15 +1,14 @@
-"""Asynchronous successive halving that pauses and promotes (arXiv 1810.05934, algorithm 2), with rules for late risers.
+"""A rung: who reached it, in which order they stand, and who of them goes on. The rules for late risers are here.
 
 A rung ranks by the objective, then by validation loss, then by a digest of the configuration: never by arrival.
 
-- While trials still arrive, the best floor(n / eta) of the n that reached a rung go on.
-- When nobody can arrive any more, the rung is settled, and the rest is stopped, but for those that
+- The best floor(n / eta) of the n that reached it, its quota, go on; while trials still arrive, they alone do (arXiv 1810.05934,
+  algorithm 2).
+- When it is to be said who stays, those go on too that
   - stand in a rung that fewer than eta trials reached,
   - stand before the last floor(n / eta) of a flat rung, one where fewer than 1 / eta of the trials score above zero
     (a recursive model's accuracy rises late and suddenly; there the loss, which breaks the ties at zero, ranks), or
-  - score above zero and within one standard error of the cut.
-
-  Those go on too.
+  - score above zero and within one standard error of the cut, on one of the places that follow the quota, half as many as it has.
 """
 
 import bisect
@@ -18,6 +17,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Key = tuple[float, float, str, int]
+
+NEAR_SHARE = 0.5
+"""Places after the quota on which a standard error saves a trial, as a share of the quota."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Rung:
         self._scores: dict[int, Score] = {}
         self._above_zero = 0
         self._survivors: frozenset[int] | None = None
+        self._resting_survivor: tuple[int | None] | None = None
 
     def __len__(self) -> int:
         return len(self._ranked)
@@ -55,7 +58,7 @@ class Rung:
         assert score.trial not in self._scores, f"trial {score.trial} is at the rung already"
         self._scores[score.trial] = score
         self._above_zero += score.objective > 0
-        self._survivors = None
+        self._survivors = self._resting_survivor = None
         bisect.insort(self._ranked, self._key(score))
         bisect.insort(self._resting, self._key(score))
 
@@ -65,6 +68,15 @@ class Rung:
         index = bisect.bisect_left(self._resting, key)
         if index < len(self._resting) and self._resting[index] == key:
             del self._resting[index]
+            self._resting_survivor = None
+
+    def score(self, trial: int) -> Score:
+        """What a trial reached here; KeyError when it did not."""
+        return self._scores[trial]
+
+    def is_better(self, one: float, other: float) -> bool:
+        """Whether objective `one` is better than `other`."""
+        return self._sign * one < self._sign * other
 
     @property
     def ranked(self) -> list[int]:
@@ -97,6 +109,10 @@ class Rung:
             return self._resting[0][3]
         return None
 
+    def is_survivor(self, trial: int) -> bool:
+        """Whether a trial would go on if nobody else arrived."""
+        return self._is_kept(self.rank(trial))
+
     def survivors(self) -> frozenset[int]:
         """Who goes on from a settled rung."""
         if self._survivors is None:
@@ -105,22 +121,29 @@ class Rung:
 
     def resting_survivor(self) -> int | None:
         """The best resting trial that goes on from a settled rung; None when all of them have gone."""
-        survivors = self.survivors()
-        return next((key[3] for key in self._resting if key[3] in survivors), None)
+        if self._resting_survivor is None:
+            survivors = self.survivors()
+            self._resting_survivor = (next((key[3] for key in self._resting if key[3] in survivors), None),)
+        return self._resting_survivor[0]
 
-    def _kept(self) -> frozenset[int]:
-        count = len(self._ranked)
-        if count < self.eta:
-            return frozenset(self.ranked)
-        if self.is_flat:
-            return frozenset(self.ranked[: count - self.quota])
-        cut = self._scores[self._ranked[self.quota - 1][3]].objective
-        near = {trial for trial, score in self._scores.items() if self._reaches(score, cut)}
-        return frozenset(self.ranked[: self.quota]) | near
-
-    def _reaches(self, score: Score, cut: float) -> bool:
+    def is_near(self, score: Score, cut: float) -> bool:
+        """Whether a score shows something, and is within one standard error of `cut`."""
         shows_something = score.objective > 0 or not self._has_floor
         return shows_something and abs(cut - score.objective) <= score.standard_error
+
+    def _kept(self) -> frozenset[int]:
+        return frozenset(key[3] for place, key in enumerate(self._ranked) if self._is_kept(place))
+
+    def _is_kept(self, place: int) -> bool:
+        count, quota = len(self._ranked), self.quota
+        if place < quota or count < self.eta:
+            return True
+        if self.is_flat:
+            return place < count - quota
+        if place >= quota + math.ceil(quota * NEAR_SHARE):
+            return False
+        cut, score = (self._scores[self._ranked[index][3]] for index in (quota - 1, place))
+        return self.is_near(score, cut.objective)
 
     def _key(self, score: Score) -> Key:
         objective = self._sign * score.objective

@@ -21,7 +21,7 @@ def random_params(space: SearchSpace, generator: random.Random) -> Params:
     for path, knob in space.knobs_in_order():
         share = generator.random()  # drawn for inactive knobs too, so that one knob's value moves no other's
         if knob.is_active(params):
-            params[path] = _at_share(knob, share)
+            params[path] = at_share(knob, share)
     return params
 
 
@@ -54,7 +54,8 @@ def _combinations(space: SearchSpace, done: list[str], params: Params, *, extrem
         yield from _combinations(space, [*done, path], {**params, path: value}, extremes=extremes)
 
 
-def _at_share(knob: Knob, share: float) -> Any:
+def at_share(knob: Knob, share: float) -> Any:
+    """The knob's value at `share` (0 included, 1 not) of its range, in the logarithm where the knob is drawn so."""
     if isinstance(knob, ChoiceKnob):
         return knob.values[int(share * len(knob.values))]
     if isinstance(knob, IntKnob):

@@ -16,6 +16,7 @@ from trm.errors import ConfigError, SweepError
 from trm.search.expressions import Constraint
 from trm.search.knobs import Knob, Scalar, check_knob, field_value
 from trm.search.names import KNOWN_NAMES
+from trm.search.policies.changeable import check_changeable
 from trm.search.settings import TPE, Asha, Budget, Fidelity, Keep, Objective, Resources, Sampler, Scheduler, Tracking
 
 MAY_CHANGE = ("budget", "resources", "tracking", "keep")
@@ -68,6 +69,7 @@ class SearchSpace(Written):
     def _check(self) -> "SearchSpace":
         for path, knob in self.search.items():
             check_knob(path, knob)
+        check_changeable(self.scheduler, self.search, self.fidelity)
         self._check_conditions()
         _check_base(self.base, self.data)
         if "training.global_batch_size" not in self.search:

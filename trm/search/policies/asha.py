@@ -1,8 +1,13 @@
-"""Asynchronous successive halving that pauses and promotes (arXiv 1810.05934, algorithm 2)."""
+"""Asynchronous successive halving: pausing and promoting (arXiv 1810.05934, algorithm 2), or stopping only."""
 
+import sys
 from collections.abc import Sequence
 
 from trm.search.policies.policy import Adoption, Standing, Verdict
+from trm.search.policies.settling import left_behind_in, place, settled_survivor
+from trm.search.policies.unstopped import Unstopped
+
+EVERYONE = range(sys.maxsize)
 
 
 class PromotingAsha:
@@ -18,21 +23,11 @@ class PromotingAsha:
 
     def verdict(self, standing: Standing, trial: int, rung: int) -> Verdict:
         """Rests until it is promoted or left behind."""
-        board = standing.boards[0][rung]
-        return Verdict("paused", f"rank {board.rank(trial) + 1} of {len(board)} at rung {rung}")
+        return Verdict("paused", place(standing, 0, trial, rung))
 
-    def left_behind(self, standing: Standing) -> list[tuple[int, str]]:
+    def left_behind(self, standing: Standing) -> Sequence[tuple[int, str]]:
         """Those of settled rungs who are no survivors."""
-        stops: list[tuple[int, str]] = []
-        for index, board in enumerate(standing.boards.get(0, [])[:-1]):
-            if not _is_settled(standing, index):
-                break
-            survivors = board.survivors()
-            for trial in board.resting:
-                if trial not in survivors and trial in standing.paused:
-                    place = f"rank {board.rank(trial) + 1} of {len(board)} at rung {index}"
-                    stops.append((trial, f"{place}, {len(survivors)} go on"))
-        return stops
+        return left_behind_in(standing, 0, EVERYONE)
 
     def adoptions(self, standing: Standing) -> Sequence[Adoption]:
         """None."""
@@ -41,10 +36,10 @@ class PromotingAsha:
     def promotion(self, standing: Standing) -> int | None:
         """The best that may go on, from the highest rung that has one."""
         boards = standing.boards.get(0, [])
-        for index in range(len(boards) - 2, -1, -1):
-            best = boards[index].promotable()
-            if best is None and _is_settled(standing, index):
-                best = boards[index].resting_survivor()
+        for rung in range(len(boards) - 2, -1, -1):
+            best = boards[rung].promotable()
+            if best is None and standing.is_asking_over:
+                best = settled_survivor(standing, 0, rung, EVERYONE)
             if best is not None:
                 return best
         return None
@@ -54,8 +49,18 @@ class PromotingAsha:
         return True
 
 
-def _is_settled(standing: Standing, index: int) -> bool:
-    """Whether no further trial can reach rung `index`."""
-    if not standing.is_asking_over or any(heading <= index for heading in standing.headings.values()):
-        return False
-    return all(board.resting_survivor() is None for board in standing.boards[0][:index])
+class StoppingAsha(Unstopped):
+    """A trial that is scored goes on at once if it would survive its rung as that stands, or is stopped for good.
+
+    Who arrives early meets few others and goes on more easily: what becomes of a trial depends on when it arrives, as in every
+    scheduler that never waits.
+    """
+
+    def verdict(self, standing: Standing, trial: int, rung: int) -> Verdict:
+        """Goes on or is stopped."""
+        goes_on = standing.boards[0][rung].is_survivor(trial)
+        return Verdict("running" if goes_on else "stopped", place(standing, 0, trial, rung))
+
+    def left_behind(self, standing: Standing) -> Sequence[tuple[int, str]]:
+        """Those who rest at what was the last rung before the rungs grew, and are no survivors of it."""
+        return left_behind_in(standing, 0, range(0))

@@ -46,10 +46,10 @@ class Brackets:
         """What kind of bracket instance `group` is."""
         return self.cycle[group % len(self.cycle)]
 
-    def end(self, group: int) -> int:
-        """Number of the first trial after instance `group`."""
+    def start(self, group: int) -> int:
+        """Number of the first trial of instance `group`."""
         turn, index = divmod(group, len(self.cycle))
-        return turn * self._turn + sum(bracket.size for bracket in self.cycle[: index + 1])
+        return turn * self._turn + sum(bracket.size for bracket in self.cycle[:index])
 
     @property
     def _turn(self) -> int:

@@ -1,14 +1,31 @@
 """Which policy a search space's scheduler is."""
 
-from trm.search.policies.asha import PromotingAsha
+from trm.search.candidates import Candidate, Resolver
+from trm.search.policies.asha import PromotingAsha, StoppingAsha
+from trm.search.policies.brackets import Brackets
+from trm.search.policies.halving import SynchronousHalving
+from trm.search.policies.median import Median
 from trm.search.policies.policy import Policy
-from trm.search.settings import Asha, NoScheduler, Scheduler
+from trm.search.policies.population import PopulationTraining
+from trm.search.policies.unstopped import Unstopped
+from trm.search.settings import Asha, Hyperband, MedianStopping, NoScheduler, PopulationBasedTraining, SuccessiveHalving
+from trm.search.space import SearchSpace
 
 
-def policy_of(scheduler: Scheduler) -> Policy:
-    """The policy for these settings."""
-    match scheduler:
-        case Asha() | NoScheduler():
-            return PromotingAsha()
-        case _:
-            raise NotImplementedError(scheduler.type)
+def policy_of(space: SearchSpace) -> Policy:
+    """The policy of the space's scheduler."""
+    match space.scheduler:
+        case Asha():
+            return PromotingAsha() if space.scheduler.promotes else StoppingAsha()
+        case SuccessiveHalving() | Hyperband():
+            return SynchronousHalving(Brackets.of(space.scheduler))
+        case MedianStopping():
+            return Median(space.scheduler)
+        case PopulationBasedTraining():
+            resolver = Resolver(space, None)  # what changes within a run changes no cost
+            knobs = dict(space.knobs_in_order())
+            return PopulationTraining(
+                space.scheduler, knobs, space.seed, lambda params: isinstance(resolver.resolve(params), Candidate)
+            )
+        case NoScheduler():
+            return Unstopped()

@@ -1,6 +1,6 @@
 """What a scheduler decides, and what it may know when it does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -22,8 +22,8 @@ class Standing:
     """Trials on their way (a leg runs, or waits for a slot) -> the rung that they are on the way to."""
     paused: AbstractSet[int]
     """Trials that rest at a rung and were not stopped."""
-    params: Sequence[Mapping[str, Any]]
-    """What each trial's searched knobs are now, by its number."""
+    params_of: Callable[[int], Mapping[str, Any]]
+    """A trial's searched knobs as they are now, by its number."""
 
 
 @dataclass(frozen=True)

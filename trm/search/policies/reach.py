@@ -33,7 +33,7 @@ def _halved(trials: int, eta: int, first: int, count: int) -> tuple[float, ...]:
 def _in_brackets(brackets: Brackets, eta: int, trials: int, count: int) -> tuple[float, ...]:
     total, group, asked = [0.0] * count, 0, 0
     while asked < trials:
-        size = min(brackets.end(group), trials) - asked
+        size = min(brackets.start(group + 1), trials) - asked
         one = _halved(size, eta, brackets.bracket(group).first_rung, count)
         total = [before + more for before, more in zip(total, one, strict=True)]
         asked += size
