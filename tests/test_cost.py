@@ -3,17 +3,23 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trm.config import DataConfig, DataShape, ModelConfig, RunConfig, TrainingConfig
+from trm.data.plan import Batch
 from trm.losses import supervision_loss
 from trm.models import halting, layers
 from trm.models.devices import DTYPES
 from trm.models.trm import TinyRecursiveModel
 from trm.training import cost
+from trm.training.loop import take_step
+from trm.training.state import TrainingState
 
 SHAPE = DataShape(seq_len=25, vocab_size=7, num_puzzle_identifiers=3)
 BATCH = 4
@@ -56,6 +62,39 @@ def test_flops_agree_with_torch_s_counter(name: str, is_plain: bool, monkeypatch
     figures = cost.run_cost(run(VARIANTS[name]), SHAPE)
     assert figures.step_flops == pytest.approx(counted(VARIANTS[name], is_training=True), rel=0.02)
     assert figures.forward_flops_row * BATCH == pytest.approx(counted(VARIANTS[name], is_training=False), rel=0.02)
+
+
+@st.composite
+def architectures(draw: st.DrawFn) -> RunConfig:
+    heads, mlp_t, has_puzzles = draw(st.sampled_from([1, 2, 4])), draw(st.booleans()), draw(st.booleans())
+    cycles = {name: draw(st.integers(1, 3)) for name in ("H_cycles", "L_cycles", "L_layers")}
+    model = ModelConfig(
+        hidden_size=heads * draw(st.sampled_from([8, 16])),
+        num_heads=heads,
+        expansion=draw(st.sampled_from([1.0, 4.0])),
+        mlp_t=mlp_t,
+        pos_encodings=draw(st.sampled_from(["learned", "none"] if mlp_t else ["rope", "learned", "none"])),
+        puzzle_emb_ndim=None if has_puzzles else 0,
+        puzzle_emb_len=draw(st.sampled_from([1, 4, 16])) if has_puzzles else 0,
+        no_ACT_continue=draw(st.booleans()),
+        **cycles,
+    )
+    loss = draw(st.sampled_from(["stablemax", "softmax"]))
+    return RunConfig(
+        data=DataConfig(folder="x"), model=model, training=TrainingConfig(global_batch_size=BATCH, steps=10, loss=loss)
+    )
+
+
+@given(architectures())
+@settings(max_examples=40, deadline=None)
+def test_flops_of_a_real_step_agree_for_every_architecture(config: RunConfig) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(layers, "_is_handwritten", lambda x: False)
+        state = TrainingState(config, SHAPE, max_steps=10)
+        cells = np.ones((BATCH, SHAPE.seq_len), np.int32)
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            take_step(state, Batch(cells, cells, np.zeros(BATCH, np.int32)))
+    assert cost.run_cost(config, SHAPE).step_flops == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
 def test_the_published_steps_cost_what_the_paper_s_counting_says() -> None:

@@ -64,6 +64,8 @@ class LegOutcome:
     """Seconds of this leg in anything else: set-up, loading, the checkpoint."""
     checkpoint: str | None = None
     """Folder of the checkpoint, durable by now."""
+    peak_memory_bytes: int | None = None
+    """Most that this leg's tensors held on its GPU; None on a CPU, where a reused process keeps what earlier legs freed."""
 
 
 def run_leg(
@@ -106,6 +108,7 @@ def run_leg(
         eval_seconds=eval_seconds,
         overhead_seconds=time.perf_counter() - start - train_seconds - eval_seconds,
         checkpoint=work.checkpoint_to,
+        peak_memory_bytes=state.peak_memory_bytes,
     )
 
 

@@ -107,9 +107,14 @@ class TrainingState:
             return {}
         rows = steps * self.config.training.global_batch_size
         figures = {"rows_per_second": rows / seconds, "flops_per_second": steps * self.step_flops / seconds}
-        if self.device.type == "cuda":
-            figures["peak_memory_bytes"] = float(torch.cuda.max_memory_allocated(self.device))
+        if self.peak_memory_bytes is not None:
+            figures["peak_memory_bytes"] = float(self.peak_memory_bytes)
         return figures
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """Most that tensors held on the GPU since the state was made; None on a CPU."""
+        return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within it the model holds the weights that are evaluated and exported: their average, if there is one."""
