@@ -17,13 +17,13 @@ from trm.training.state import TrainingState
 
 WORKERS = 2
 HALF = cases.STEPS // 2
-CONTINUED = "attention-continued"
+CONTINUED, ADOPTED = "attention-continued", "attention-adopted"
 Curve = list[float]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Curve], dict[str, dict[str, torch.Tensor]]]:
-    """Every variant alone here and by two workers there; `CONTINUED` is half one and half the other."""
+    """Every variant alone here and by two workers there; `CONTINUED` is half one and half the other, `ADOPTED` with other knobs."""
     folder = tmp_path_factory.mktemp("gang")
     curves, ends = {}, {}
     for variant in cases.VARIANTS:
@@ -31,7 +31,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Curv
         curves[variant] = cases.losses_until(state, HALF)
         (folder / variant).mkdir()
         if variant == "attention":
-            state.save(folder / CONTINUED / "half")
+            for name in (CONTINUED, ADOPTED):
+                state.save(folder / name / "half")
         curves[variant] += cases.losses_until(state, cases.STEPS)
         ends[variant] = cases.everything(state)
     # Gloo asks for this machine's address by name, which need not resolve; the loop-back interface always does.
@@ -61,6 +62,15 @@ def test_two_workers_continue_the_checkpoint_of_one(runs: Runs) -> None:
     alone = torch.tensor(curves["attention"][HALF:], dtype=torch.float64)
     torch.testing.assert_close(together, alone, rtol=1e-6, atol=0)
     _assert_same_end(folder / CONTINUED / "end", ends["attention"])
+
+
+def test_two_workers_adopt_as_one_does(runs: Runs) -> None:
+    folder, curves, _ = runs
+    adopting = cases.adopting(model={"forward_dtype": "float64"})
+    alone = cases.losses_until(cases.resume(folder / ADOPTED / "half", adopting, is_adopted=True), cases.STEPS)
+    together = load_file(folder / ADOPTED / "losses.safetensors")["losses"]
+    torch.testing.assert_close(together, torch.tensor(alone, dtype=torch.float64), rtol=1e-6, atol=0)
+    assert alone != pytest.approx(curves["attention"][HALF:], rel=1e-3)
 
 
 def test_one_worker_continues_the_checkpoint_of_two(runs: Runs) -> None:

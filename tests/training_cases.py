@@ -53,12 +53,21 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def config_of(variant: str = "attention", **sections: dict[str, Any]) -> RunConfig:
+def config_of(variant: str = "attention", **sections: Any) -> RunConfig:
     """The base configuration, a variant laid over it, and further sections over that."""
     values = dict(BASE)
     for changes in (VARIANTS[variant], sections):
         values |= {name: {**values[name], **change} if isinstance(change, dict) else change for name, change in changes.items()}
     return RunConfig.model_validate(values)
+
+
+def adopting(**sections: Any) -> RunConfig:
+    """A run that may adopt a checkpoint of the base configuration: another seed, and knobs that change within a run."""
+    values = {
+        "model": {"halt_exploration_prob": 0.9, "halt_max_steps": 3},
+        "optim": {"lr": 7e-3, "weight_decay": 0.02, "puzzle_emb_lr": 0.03, "puzzle_emb_weight_decay": 0.3, "ema_rate": 0.8},
+    }
+    return config_of(seed=11, **{name: {**values.get(name, {}), **sections.get(name, {})} for name in {**values, **sections}})
 
 
 def split_of(name: str, seed: int) -> Split:
@@ -109,10 +118,10 @@ def begin(config: RunConfig, gang: Gang = SOLO, **given: Any) -> TrainingState:
     return state
 
 
-def resume(folder: Path, config: RunConfig, gang: Gang = SOLO) -> TrainingState:
+def resume(folder: Path, config: RunConfig, gang: Gang = SOLO, *, is_adopted: bool = False) -> TrainingState:
     """The run in a checkpoint."""
     shape, data_hash = manifest().shape, manifest().content_hash
-    return TrainingState.load(folder, config, shape, data_hash=data_hash, max_steps=STEPS, gang=gang)
+    return TrainingState.load(folder, config, shape, data_hash=data_hash, max_steps=STEPS, gang=gang, is_adopted=is_adopted)
 
 
 def advance(state: TrainingState, until_steps: int) -> None:
@@ -155,9 +164,10 @@ def work_in_gang(folder: Path, rank: int, workers: int) -> None:
     )
     gang = TorchGang.current()
     for variant in sorted(path for path in folder.iterdir() if path.is_dir()):
-        config = config_of(variant.name.partition("-")[0], model={"forward_dtype": "float64"})
-        half = variant / "half"
-        state = resume(half, config, gang) if half.exists() else begin(config, gang)
+        half, is_adopted = variant / "half", variant.name.endswith("-adopted")
+        double = {"forward_dtype": "float64"}
+        config = adopting(model=double) if is_adopted else config_of(variant.name.partition("-")[0], model=double)
+        state = resume(half, config, gang, is_adopted=is_adopted) if half.exists() else begin(config, gang)
         losses = losses_until(state, STEPS)
         state.save(variant / "end")
         if gang.is_leader:

@@ -57,6 +57,11 @@ class LegTask:
     gpus: float
     threads: int
 
+    @property
+    def is_adopted(self) -> bool:
+        """Whether it goes on from another trial's checkpoint."""
+        return self.from_checkpoint is not None and Path(self.from_checkpoint).parent != Path(self.trial_folder)
+
     def checkpoint_at(self, step: int) -> Path:
         """Where a checkpoint of this leg goes: by step and attempt, so that no two writers share a folder."""
         return Path(self.trial_folder) / f"step-{step:08d}-attempt-{self.attempt}"
@@ -232,6 +237,7 @@ def _train_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any, str
         max_steps=task.max_steps,
         until_steps=task.until_steps,
         from_checkpoint=task.from_checkpoint,
+        is_adopted=task.is_adopted,
         checkpoint_to=str(task.checkpoint_at(task.until_steps)),
         interim=str(Path(task.trial_folder) / f"step-{{step:08d}}-attempt-{task.attempt}"),
     )

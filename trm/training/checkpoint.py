@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from trm.atomic import fsync_file, fsync_folder
-from trm.config import DataShape, Frozen, RunConfig
+from trm.config import CHANGES_WITHIN_RUN, DataShape, Frozen, RunConfig
 from trm.data.plan import Position
 from trm.errors import CheckpointError
 
@@ -48,6 +48,13 @@ Where the data lies may change: that it is the same data is told by its content 
 held by `DataConfig.order`. So may the run's length (with
 `lr_min_ratio` below 1 the learning rate decays towards the new end from there on), when and how it is scored, and whether the
 network is compiled. Everything else decides what the weights become and must be equal.
+"""
+
+MAY_DIFFER_ADOPTED = (*MAY_DIFFER, *CHANGES_WITHIN_RUN, "seed")
+"""The same for a run that adopts the checkpoint of another, as members of a population do.
+
+It goes on with knobs and a seed of its own: the weights, the optimizers' state and the place in the data are the other's, the
+rest of the data's order and the draws of augmentation and exploration are those of its own seed at that step.
 """
 
 
@@ -167,10 +174,18 @@ def read_tensors(folder: str | Path, meta: CheckpointMeta, name: str, device: to
     return tensors
 
 
-def require_same_run(folder: str | Path, meta: CheckpointMeta, config: RunConfig, shape: DataShape, data_hash: str) -> None:
-    """CheckpointError that names the first key in which the checkpoint is of another run, `MAY_DIFFER` apart."""
+def require_same_run(
+    folder: str | Path,
+    meta: CheckpointMeta,
+    config: RunConfig,
+    shape: DataShape,
+    data_hash: str,
+    *,
+    may_differ: Collection[str] = MAY_DIFFER,
+) -> None:
+    """CheckpointError that names the first key in which the checkpoint is of another run, `may_differ` apart."""
     for key, there, here in (
-        *_differences(meta.config.model_dump(mode="json"), config.model_dump(mode="json")),
+        *_differences(meta.config.model_dump(mode="json"), config.model_dump(mode="json"), but=may_differ),
         *_differences(meta.config.data.order(), config.data.order(), "data."),
         *_differences(asdict(meta.shape), asdict(shape), "data: "),
         *_differences({"content hash": meta.data_hash}, {"content hash": data_hash}, "data: "),
@@ -181,14 +196,16 @@ def require_same_run(folder: str | Path, meta: CheckpointMeta, config: RunConfig
         )
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+def _differences(
+    there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "", *, but: Collection[str] = ()
+) -> list[tuple[str, Any, Any]]:
     found: list[tuple[str, Any, Any]] = []
     for name in dict.fromkeys([*there, *here]):
         path, old, new = prefix + name, there.get(name), here.get(name)
-        if path in MAY_DIFFER or old == new:
+        if path in but or old == new:
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += _differences(old, new, f"{path}.")
+            found += _differences(old, new, f"{path}.", but=but)
         else:
             found.append((path, old, new))
     return found

@@ -40,6 +40,8 @@ class LegWork:
     """Path with `{step}` for checkpoints on the way, of which the newest is kept until the leg's own is durable; None: none."""
     interim_seconds: float = 60.0
     """Seconds of training between two of them; an interrupted leg leaves one too."""
+    is_adopted: bool = False
+    """Whether `from_checkpoint` may be another trial's: all of it is taken but its seed and the knobs that change within a run."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,15 @@ def run_leg(
     """
     start = time.perf_counter()
     with memory_failures():
-        state = start_state(work.config, manifest, work.from_checkpoint, max_steps=work.max_steps, device=device, gang=gang)
+        state = start_state(
+            work.config,
+            manifest,
+            work.from_checkpoint,
+            max_steps=work.max_steps,
+            device=device,
+            gang=gang,
+            is_adopted=work.is_adopted,
+        )
         plan = start_plan(state, splits["train"], manifest)
     if state.step > work.until_steps:
         raise CheckpointError(

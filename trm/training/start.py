@@ -28,14 +28,24 @@ def start_state(
     max_steps: int,
     device: torch.device | str,
     gang: Gang,
+    is_adopted: bool = False,
 ) -> TrainingState:
-    """A run on the data set of `manifest`: before its first step, or as the checkpoint has it."""
+    """A run on the data set of `manifest`: before its first step, or as the checkpoint has it, which may be another run's."""
     shape, data_hash = manifest.shape, manifest.content_hash
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     if from_checkpoint is None:
         return TrainingState(config, shape, data_hash=data_hash, max_steps=max_steps, device=device, gang=gang)
-    return TrainingState.load(from_checkpoint, config, shape, data_hash=data_hash, max_steps=max_steps, device=device, gang=gang)
+    return TrainingState.load(
+        from_checkpoint,
+        config,
+        shape,
+        data_hash=data_hash,
+        max_steps=max_steps,
+        device=device,
+        gang=gang,
+        is_adopted=is_adopted,
+    )
 
 
 def start_plan(state: TrainingState, rows: Split | TrainStream, manifest: Manifest) -> BatchPlan:

@@ -21,6 +21,8 @@ from trm.optim.adam_atan2 import AdamATan2
 from trm.optim.averaging import WeightAverage
 from trm.optim.sign_sgd import SignSGD
 from trm.training.checkpoint import (
+    MAY_DIFFER,
+    MAY_DIFFER_ADOPTED,
     CheckpointMeta,
     installed_versions,
     read_meta,
@@ -169,13 +171,14 @@ class TrainingState:
         max_steps: int,
         device: torch.device | str = "cpu",
         gang: Gang = SOLO,
+        is_adopted: bool = False,
     ) -> "TrainingState":
-        """The run as `save` left it, on any device and with any number of workers.
+        """The run as `save` left it, on any device and with any number of workers; `is_adopted`: with the knobs of `config`.
 
-        CheckpointError when the folder is torn or of another run (see `checkpoint.MAY_DIFFER`).
+        CheckpointError when the folder is torn or of another run (see `checkpoint.MAY_DIFFER` and `MAY_DIFFER_ADOPTED`).
         """
         meta = read_meta(folder)
-        require_same_run(folder, meta, config, shape, data_hash)
+        require_same_run(folder, meta, config, shape, data_hash, may_differ=MAY_DIFFER_ADOPTED if is_adopted else MAY_DIFFER)
         state = cls(config, shape, data_hash=data_hash, max_steps=max_steps, device=device, gang=gang)
         tensors = {name: read_tensors(folder, meta, name) for name in meta.files}
         try:
