@@ -10,7 +10,7 @@ from data_cases import manifest, sudoku_split
 
 from trm.cluster.connection import Demand, Node, concurrent_trials
 from trm.cluster.folders import writable_folder
-from trm.cluster.legs import OUTCOME_FILE, LegReturn, LegTask, newest_checkpoint, recorded
+from trm.cluster.legs import LegReturn, LegTask, newest_checkpoint, outcome_beside, recorded
 from trm.cluster.sweep_folder import SWEEP_FILE, begun_mode, claimed_folder, sweep_folder, write_sweep_file
 from trm.config import DataConfig
 from trm.config_files import load_yaml
@@ -92,11 +92,14 @@ def test_a_leg_that_was_completed_by_any_attempt_is_known(tmp_path: Path) -> Non
     assert recorded(task(tmp_path)) is None
     done = LegReturn(status="completed", metrics={"exact_accuracy": 0.5}, steps=30, checkpoint="trials/0003/x")
     checkpoint = make_checkpoint(tmp_path, 30, 0)
-    (checkpoint / OUTCOME_FILE).write_text(json.dumps(asdict(done)))
+    outcome_beside(checkpoint).write_text(json.dumps(asdict(done)))
     assert recorded(task(tmp_path)) == done
     assert recorded(task(tmp_path, until_steps=60)) is None
-    (checkpoint / OUTCOME_FILE).write_text('{"status": "comp')
+    outcome_beside(checkpoint).write_text('{"status": "comp')
     assert recorded(task(tmp_path)) is None
+    early = outcome_beside(tmp_path / "step-00000090-attempt-0")
+    early.write_text(json.dumps(asdict(done)))
+    assert recorded(task(tmp_path, until_steps=90)) is None, "an outcome without its checkpoint counts"
 
 
 @pytest.fixture
@@ -114,7 +117,7 @@ def space() -> SearchSpace:
 
 def make_sweep(folder: Path) -> Path:
     folder.mkdir(parents=True)
-    (folder / "journal.jsonl").write_text("{}")
+    (folder / "journal.jsonl").write_text("{}\n")
     return folder
 
 
@@ -189,7 +192,7 @@ def test_a_sweep_that_began_keeps_the_mode_of_its_data(tmp_path: Path) -> None:
     data = DataConfig(folder="x", mode="stream")
     write_sweep_file(tmp_path, space, manifest(split, (4, 4)), data, {})
     assert begun_mode(tmp_path) is None
-    (tmp_path / "journal.jsonl").write_text("an event")
+    (tmp_path / "journal.jsonl").write_text("an event\n")
     assert begun_mode(tmp_path) == "stream"
     assert load_yaml(tmp_path / SWEEP_FILE)["space"]["data"]["mode"] == "auto"
     text = (tmp_path / SWEEP_FILE).read_text()

@@ -1,6 +1,7 @@
 """Files that are either the old ones or the new ones, whole: written beside, fsynced, renamed."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,29 @@ def why_unwritable(folder: str | Path) -> str | None:
             return None
     except OSError as error:
         return error.strerror or str(error)
+
+
+def remove_folder(path: str | Path) -> None:
+    """Removes a folder, if it is there: for others it is there whole or not at all, killed at any moment.
+
+    What a killed process leaves has a hidden name; see `remove_hidden`.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.gone")
+    try:
+        path.rename(aside)
+    except OSError:  # not there, or another removes it
+        return
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_hidden(folder: str | Path) -> None:
+    """Removes what killed processes left of unfinished writes and removals in `folder`: everything hidden there."""
+    for path in Path(folder).glob(".*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Which checkpoints outlive their trial: `keep.best` of the search space."""
 
-import shutil
 from pathlib import Path
 
+from trm.atomic import remove_folder, remove_hidden
 from trm.search.search import Search
 from trm.search.trial import ENDED
 
@@ -18,9 +18,16 @@ def prune_checkpoints(search: Search, folder: Path) -> None:
     kept = {trial.number for trial in search.leaderboard()[:best]}
     for trial in search.trials:
         if trial.status in ENDED and trial.number not in kept:
-            shutil.rmtree(trial_folder(folder, trial.number), ignore_errors=True)
+            remove_folder(trial_folder(folder, trial.number))
 
 
 def trial_folder(folder: Path, trial: int) -> Path:
     """Where a trial's checkpoints lie in the sweep folder."""
     return folder / "trials" / f"{trial:04d}"
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove the halves of checkpoints that a killed driver's legs left; call it with the lease held, before the first leg."""
+    trials = folder / "trials"
+    for place in (trials, *trials.glob("*")):
+        remove_hidden(place)

@@ -1,14 +1,15 @@
 """What runs in a trial's process: one leg in place, or the driver of a gang of workers for it.
 
-A leg's outcome travels as one JSON object and lies beside its checkpoint too (`leg.json`), so that a leg that was done
-before is done at once: whoever asks again, after a crash or through Tune's own restore, gets the same answer.
+A leg's outcome travels as one JSON object and lies beside its checkpoint too, written just before it, so that a leg that was
+done before is done at once: whoever asks again, after a crash or through Tune's own restore, gets the same answer.
 """
 
 import json
 import os
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,13 +25,12 @@ from trm.cluster.keep import trial_folder
 from trm.cluster.stream import gang_stream, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.config import DataConfig, RunConfig
-from trm.errors import InterruptedRun, TrialError
+from trm.errors import CheckpointError, InterruptedRun, TrialError
 from trm.search.events import LegStarted
 
 if TYPE_CHECKING:
     from trm.training.leg import LegOutcome
 
-OUTCOME_FILE = "leg.json"
 CHECKPOINT_MARK = "meta.json"
 """A folder with this file is a whole checkpoint."""
 WARM_UP_SECONDS = 60.0
@@ -65,6 +65,11 @@ class LegTask:
     def checkpoint_at(self, step: int) -> Path:
         """Where a checkpoint of this leg goes: by step and attempt, so that no two writers share a folder."""
         return Path(self.trial_folder) / f"step-{step:08d}-attempt-{self.attempt}"
+
+    @property
+    def outcome_file(self) -> Path:
+        """Where the leg's outcome goes; it counts once the leg's checkpoint is there."""
+        return outcome_beside(self.checkpoint_at(self.until_steps))
 
 
 @dataclass(frozen=True)
@@ -171,11 +176,16 @@ def _step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.split("-")[1])
 
 
+def outcome_beside(checkpoint: Path) -> Path:
+    """The file with the outcome of the leg that ended with `checkpoint`."""
+    return checkpoint.with_name(f"{checkpoint.name}.json")
+
+
 def recorded(task: LegTask) -> LegReturn | None:
     """What the leg returned if it was completed before, by any attempt."""
-    for path in sorted(Path(task.trial_folder).glob(f"step-{task.until_steps:08d}-attempt-*/{OUTCOME_FILE}")):
+    for mark in sorted(Path(task.trial_folder).glob(f"step-{task.until_steps:08d}-attempt-*/{CHECKPOINT_MARK}")):
         try:
-            return LegReturn(**json.loads(path.read_text()))
+            return LegReturn(**json.loads(outcome_beside(mark.parent).read_text()))
         except (OSError, ValueError, TypeError):
             continue
     return None
@@ -196,15 +206,29 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = Non
     keep_freed_memory()
     gang = gang or SOLO
     where = f"{os.uname().nodename}:{os.getpid()}"
+
+    def told(returned: LegReturn) -> LegReturn:
+        return replace(returned, started_at=started, ended_at=time.time(), process=where)
+
+    def announce(outcome: "LegOutcome") -> None:
+        if gang.is_leader:
+            task.outcome_file.parent.mkdir(parents=True, exist_ok=True)
+            write_text_atomic(task.outcome_file, json.dumps(asdict(told(_returned(task, outcome)))))
+
     try:
-        outcome = _train_leg(task, feed, board, gang, stream)
+        return told(_returned(task, _train_leg(task, feed, board, gang, stream, announce=announce)))
     except TrialError as error:
-        return LegReturn(status=error.status, error=_line(error), started_at=started, ended_at=time.time(), process=where)  # type: ignore[arg-type]
+        return told(LegReturn(status=error.status, error=_line(error)))  # type: ignore[arg-type]
     except InterruptedRun as error:
-        return LegReturn(status="interrupted", error=_line(error), started_at=started, ended_at=time.time(), process=where)
+        return told(LegReturn(status="interrupted", error=_line(error)))
+    except CheckpointError as error:  # no fault of the configuration: another leg of the trial goes on from what is whole
+        return told(LegReturn(status="lost", error=_line(error)))
     except Exception as error:  # the trial's edge: one bad configuration must not end the sweep
-        return LegReturn(status="failed", error=_line(error), started_at=started, ended_at=time.time(), process=where)
-    returned = LegReturn(
+        return told(LegReturn(status="failed", error=_line(error)))
+
+
+def _returned(task: LegTask, outcome: "LegOutcome") -> LegReturn:
+    return LegReturn(
         status="completed",
         metrics={**outcome.metrics, **{f"train/{name}": value for name, value in outcome.training.items()}},
         standard_errors=outcome.standard_errors,
@@ -214,20 +238,22 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = Non
         eval_seconds=outcome.eval_seconds,
         overhead_seconds=outcome.overhead_seconds,
         checkpoint=str(task.checkpoint_at(task.until_steps).relative_to(Path(task.trial_folder).parent.parent)),
-        started_at=started,
-        ended_at=time.time(),
-        process=where,
     )
-    if gang.is_leader:
-        write_text_atomic(task.checkpoint_at(task.until_steps) / OUTCOME_FILE, json.dumps(asdict(returned)))
-    return returned
 
 
 def _data_of(task: LegTask) -> DataConfig:
     return DataConfig.model_validate(task.config["data"])
 
 
-def _train_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any, stream: ActorHandle | None) -> "LegOutcome":
+def _train_leg(
+    task: LegTask,
+    feed: DataFeed,
+    board: ActorHandle,
+    gang: Any,
+    stream: ActorHandle | None,
+    *,
+    announce: Callable[["LegOutcome"], None],
+) -> "LegOutcome":
     from trm.models.devices import training_device
     from trm.training.leg import LegWork, run_leg
     from trm.training.start import RunData
@@ -242,7 +268,8 @@ def _train_leg(task: LegTask, feed: DataFeed, board: ActorHandle, gang: Any, str
         interim=str(Path(task.trial_folder) / f"step-{{step:08d}}-attempt-{task.attempt}"),
     )
     splits = RunData(train=feed.training_rows(work.config.data, stream, gang.rank), validation=feed.split("validation"))
-    return run_leg(work, splits, feed.manifest, gang=gang, reporter=_reporter(board, task), device=training_device())
+    reporter = _reporter(board, task)
+    return run_leg(work, splits, feed.manifest, gang=gang, reporter=reporter, device=training_device(), announce=announce)
 
 
 def _reporter(board: ActorHandle, task: LegTask) -> Any:

@@ -29,7 +29,7 @@ from trm.cluster.connection import (
 from trm.cluster.driver import Placement, SweepDriver
 from trm.cluster.feed import DataFeed, fed_splits, read_feed, store_room
 from trm.cluster.folders import DEFAULT_STORAGE, is_ray_job, writable_folder
-from trm.cluster.keep import prune_checkpoints
+from trm.cluster.keep import clear_unfinished, prune_checkpoints
 from trm.cluster.legs import leg_as_gang, leg_in_place
 from trm.cluster.signals import StopSignals
 from trm.cluster.sweep_folder import begun_mode, check_same_data, claimed_folder, sweep_folder, write_sweep_file
@@ -137,6 +137,7 @@ class _Sweep:
         search = Search(self.space.model_copy(update={"data": data}), cost_of, folder=self.dataset)
         log = SweepLog(self.folder, search, guard=self.lease.check)
         driver = f"{socket.gethostname()}:{os.getpid()}"
+        clear_unfinished(self.folder)
         log.start(
             time.time(), driver=driver, fence=self.lease.fence, slots=placement.slots, versions=_versions(), name=self.folder.name
         )

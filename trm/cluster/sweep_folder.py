@@ -56,9 +56,12 @@ def sweep_folder(storage: Path, space: SearchSpace, name: str | None, *, is_resu
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether a sweep began in the folder: something stands in its journal."""
-    journal = folder / JOURNAL
-    return journal.is_file() and journal.stat().st_size > 0
+    """Whether a sweep began in the folder: its journal has a line, or what once was one; a killed driver's torn first is none."""
+    try:
+        with (folder / JOURNAL).open("rb") as journal:
+            return journal.readline().endswith(b"\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 @contextlib.contextmanager

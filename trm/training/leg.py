@@ -1,12 +1,13 @@
 """One leg of a trial: from a checkpoint, or from the start, to a step; scored; made durable."""
 
 import math
-import shutil
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import torch
 
+from trm.atomic import remove_folder
 from trm.config import RunConfig
 from trm.data.manifest import Manifest
 from trm.data.plan import BatchPlan
@@ -78,9 +79,11 @@ def run_leg(
     gang: Gang = SOLO,
     reporter: Reporter = SILENT,
     device: torch.device | str = "cpu",
+    announce: Callable[[LegOutcome], None] | None = None,
 ) -> LegOutcome:
     """Does `work` in this process; in a gang every worker calls it with the same work and all get the same outcome.
 
+    `announce` is told the outcome before the leg's checkpoint becomes durable: what it writes, the checkpoint vouches for.
     Raises DivergedError, OutOfMemoryError, CheckpointError, and InterruptedRun when a reporter stops it.
     """
     start = time.perf_counter()
@@ -104,11 +107,8 @@ def run_leg(
     train_seconds, saved = _train_saving(state, plan, work, reporter)
     scored = score(state, splits["validation"], manifest, reporter) if work.is_scored else None
     training = state.metrics.take_report() | state.speeds(state.step - first, train_seconds)
-    if work.checkpoint_to is not None:
-        state.save(work.checkpoint_to)
-        _remove(saved, gang)
     eval_seconds = scored.seconds if scored else 0.0
-    return LegOutcome(
+    outcome = LegOutcome(
         metrics=dict(scored.evaluation.metrics) if scored else {},
         standard_errors=dict(scored.evaluation.standard_errors) if scored else {},
         training=training,
@@ -120,6 +120,13 @@ def run_leg(
         checkpoint=work.checkpoint_to,
         peak_memory_bytes=state.peak_memory_bytes,
     )
+    if announce is not None:
+        announce(outcome)
+    if work.checkpoint_to is None:
+        return outcome
+    state.save(work.checkpoint_to)
+    _remove(saved, gang)
+    return replace(outcome, overhead_seconds=time.perf_counter() - start - train_seconds - eval_seconds)
 
 
 class _SavingReporter(Reporter):
@@ -155,4 +162,4 @@ def _train_saving(state: TrainingState, plan: BatchPlan, work: LegWork, reporter
 
 def _remove(checkpoint: str | None, gang: Gang) -> None:
     if checkpoint is not None and gang.is_leader:
-        shutil.rmtree(checkpoint, ignore_errors=True)
+        remove_folder(checkpoint)
