@@ -18,7 +18,6 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
     "successive_halving": {"eta": 3, "rungs": 2},
     "hyperband": {"eta": 3, "rungs": 2},
     "median": {"rungs": 3},
-    "pbt": {"generations": 3},
 }
 
 

@@ -1,12 +1,13 @@
 """What a sweep learns of its legs: how long they take, and what fits a device."""
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.search.events import LegEnded
+from trm.search.events import Asked, DriverStarted, LegEnded, SpeedMeasured
 from trm.search.memory import MemoryLimit
 from trm.search.speeds import Speeds, own_steps
 
@@ -156,3 +157,33 @@ def test_other_devices_begin_anew() -> None:
     limit.ran_out(10**9)
     limit.device(2 * 10**9)
     assert not limit.allows(10**9)
+
+
+def driver(host: str) -> DriverStarted:
+    return DriverStarted(driver=f"{host}:7", fence=1, slots=1, at=1.0)
+
+
+def ended(steps: int, seconds: float, **values: Any) -> LegEnded:
+    given = {
+        "status": "completed",
+        "steps": steps,
+        "train_seconds": seconds,
+        "eval_seconds": 1.0,
+        "overhead_seconds": 0.5,
+        **values,
+    }
+    return LegEnded(trial=0, rung=0, attempt=0, at=2.0, **given)
+
+
+def test_the_journal_teaches() -> None:
+    speeds = Speeds()
+    asked = Asked(trial=0, params={}, source="sampler", digest="d", seed=1, max_steps=300, step_flops=1e9, params_count=1, at=1.0)
+    for event in (driver("a"), SpeedMeasured(step_flops=1e9, steps=50, seconds=20.0, at=1.0)):
+        speeds.apply(event)
+    assert speeds.leg_seconds(1e9, 10) == pytest.approx(4.0)
+    for event in (asked, ended(100, 20.0), ended(0, 0.0, status="failed"), ended(300, 40.0), driver("a")):
+        speeds.apply(event)
+    assert speeds.step_seconds(1e9) == pytest.approx(0.2)
+    assert speeds.leg_seconds(1e9, 10) == pytest.approx(2.0 + 1.0 + 0.5)
+    speeds.apply(driver("b"))
+    assert speeds.step_seconds(1e9) is None

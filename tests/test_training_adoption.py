@@ -63,7 +63,7 @@ def test_every_knob_that_may_change_does_something(source: Path, path: str) -> N
     for config in (cases.config_of(), cases.config_of(**{section: {name: OTHER[path]}})):
         state = cases.resume(source, config, is_adopted=True)
         with torch.no_grad():
-            state.model.halting_bias.fill_(1.0)  # a network that wants to halt, so that exploration has something to delay
+            state.model.halting_bias.fill_(50.0)  # a network that wants to halt, so that exploration has something to delay
         cases.advance(state, HALF + 4)
         ends.append(cases.everything(state))
     assert any(not torch.equal(value, ends[1][key]) for key, value in ends[0].items())

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trm.config import RunConfig
@@ -17,9 +17,12 @@ from trm.search.rungs import first_rung_need
 from trm.search.seeds import derived_seed
 from trm.search.settings import BruteForce
 from trm.search.space import SearchSpace
+from trm.search.speeds import Speeds
 
 DRAWS = 1000
 WALKED = 1500
+ASSUMED_FLOPS_PER_SECOND = 3e10
+"""Only for limits on steps in seconds of a device that was never timed."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +95,40 @@ def preflight(space: SearchSpace, cost_of: CostOf, facts: Facts | None = None) -
     The dearest is the true one where the space has at most 1,500 configurations, else the worst of 500 corners, 1,000 draws and the
     start points.
     """
+    found, resolver = _found(space, cost_of, facts)
+    if resolver.rungs.last > 0:
+        _check_first_rung(space, found.everyone)
+    cheapest, dearest = found.ends
+    return Preflight(cheapest, dearest, resolver.rungs.amounts, found.accepted, found.drawn)
+
+
+def cost_ends(space: SearchSpace, cost_of: CostOf, facts: Facts) -> tuple[Candidate, Candidate]:
+    """The cheapest and the dearest configuration, before any speed is known: what is worth timing."""
+    assumed = replace(facts, speeds=Speeds())
+    assumed.speeds.observe(ASSUMED_FLOPS_PER_SECOND, 1, 1.0)
+    return _found(space, cost_of, assumed)[0].ends
+
+
+@dataclass(frozen=True)
+class _Found:
+    everyone: list[Candidate]
+    accepted: int
+    drawn: int
+
+    @property
+    def ends(self) -> tuple[Candidate, Candidate]:
+        by_cost = sorted(self.everyone, key=lambda one: one.step_flops)
+        return by_cost[0], by_cost[-1]
+
+
+def _found(space: SearchSpace, cost_of: CostOf, facts: Facts | None) -> tuple[_Found, Resolver]:
     check_space(space, cost_of, facts)
     resolver = Resolver(space, cost_of, facts)
     found = [resolver.resolve(params) for params in _draws(space, WALKED)]
     candidates = [one for one in found if isinstance(one, Candidate)]
     starts = [resolver.resolve(space.complete(point)) for point in space.start_points]
     everyone = candidates + [one for one in starts if isinstance(one, Candidate)]
-    if resolver.rungs.last > 0:
-        _check_first_rung(space, everyone)
-    by_cost = sorted(everyone, key=lambda one: one.step_flops)
-    return Preflight(by_cost[0], by_cost[-1], resolver.rungs.amounts, len(candidates), len(found))
+    return _Found(everyone, len(candidates), len(found)), resolver
 
 
 def _draws(space: SearchSpace, limit: int) -> Iterator[dict[str, Any]]:

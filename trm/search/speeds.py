@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from statistics import median
 
-from trm.search.events import LegEnded
+from trm.search.events import Asked, DriverStarted, Event, LegEnded, SpeedMeasured
 
 WINDOW = 64
 """So many of the latest observations count."""
@@ -53,6 +53,35 @@ class Speeds:
         """Evaluations, in steps of the trial's own that would have taken as long: both grow with the network."""
         self._overheads: deque[float] = deque(maxlen=WINDOW)
         self._line: _Line | None = None
+        self._host: str | None = None
+        self._step_flops: dict[int, float] = {}
+        self._steps: dict[int, int] = {}
+        """Steps that a trial had made when it was scored last."""
+
+    def apply(self, event: Event) -> None:
+        """Takes in what the event says of speed; a driver on another host begins anew."""
+        match event:
+            case DriverStarted():
+                host = event.driver.rpartition(":")[0]
+                if self._host not in (None, host):
+                    self.forget()
+                self._host = host
+            case Asked():
+                self._step_flops[event.trial] = event.step_flops
+            case SpeedMeasured():
+                self.observe(event.step_flops, event.steps, event.seconds)
+            case LegEnded(status="completed"):
+                cost = self._step_flops[event.trial]
+                self.observe_leg(
+                    cost,
+                    own_steps(event, cost, self._steps.get(event.trial, 0)),
+                    train_seconds=event.train_seconds,
+                    eval_seconds=event.eval_seconds,
+                    overhead_seconds=event.overhead_seconds,
+                )
+                self._steps[event.trial] = event.steps
+            case _:
+                pass
 
     def observe(self, step_flops: float, steps: int, seconds: float) -> None:
         """`steps` steps of `step_flops` FLOPs each took `seconds`; nothing is learned from none."""

@@ -22,6 +22,21 @@ def expected_reach(scheduler: Scheduler, rungs: Rungs, trials: int) -> tuple[flo
             return (float(trials),) * count
 
 
+def expected_starts(scheduler: Scheduler, rungs: Rungs, trials: int) -> tuple[float, ...]:
+    """Of `trials` asked, those whose first score is at each rung; the others that are scored there come from the rung before."""
+    starts = [0.0] * len(rungs.amounts)
+    if not isinstance(scheduler, Hyperband):
+        starts[0] = float(trials)
+        return tuple(starts)
+    brackets, asked, group = Brackets.of(scheduler), 0, 0
+    while asked < trials:
+        size = min(brackets.start(group + 1), trials) - asked
+        starts[brackets.bracket(group).first_rung] += size
+        asked += size
+        group += 1
+    return tuple(starts)
+
+
 def _halved(trials: int, eta: int, first: int, count: int) -> tuple[float, ...]:
     reaching, left = [0.0] * first, trials
     for _ in range(first, count):

@@ -1,0 +1,443 @@
+"""What each scheduler decides of a standing: pure functions, looked at one decision at a time."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from test_search_sweep import space
+
+from trm.config_files import validated
+from trm.errors import ConfigError, SweepError
+from trm.search.asha import Rung, Score
+from trm.search.knobs import ChoiceKnob, FloatKnob, IntKnob
+from trm.search.policies.brackets import Brackets
+from trm.search.policies.choice import policy_of
+from trm.search.policies.growth import grown
+from trm.search.policies.policy import Policy, Standing
+from trm.search.policies.population import changed
+from trm.search.policies.reach import expected_reach
+from trm.search.rungs import Rungs
+from trm.search.settings import Asha, Hyperband, MedianStopping, NoScheduler, PopulationBasedTraining, Scheduler, SuccessiveHalving
+from trm.search.space import SearchSpace
+
+
+def scheduled(**scheduler: Any) -> SearchSpace:
+    """The demo's space under another scheduler."""
+    return SearchSpace.model_validate({**space().model_dump(mode="json"), "scheduler": scheduler})
+
+
+def population(**changes: Any) -> SearchSpace:
+    values = space().model_dump(mode="json")
+    knob = {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}
+    values["search"] = {"optim.lr": knob, "optim.weight_decay": {"type": "float", "low": 1e-3, "high": 1.0, "log": True}}
+    values["scheduler"] = {"type": "pbt", "population": 4, "generations": 3, "quantile": 0.25}
+    return validated(SearchSpace, {**values, **changes}, "demo")
+
+
+class Table:
+    """A standing that is written down by hand: objectives by trial and rung."""
+
+    def __init__(self, policy: Policy, rungs: int, eta: int = 3) -> None:
+        self.policy, self.rungs, self.eta = policy, rungs, eta
+        self.boards: dict[int, list[Rung]] = {}
+        self.paused: set[int] = set()
+        self.headings: dict[int, int] = {}
+        self.asked = 0
+        self.is_over = False
+        self.params: dict[int, dict[str, Any]] = {}
+
+    def score(self, trial: int, rung: int, objective: float, *, error: float = 0.0, loss: float = 1.0) -> None:
+        """The trial arrives at a rung and rests there."""
+        group = self.policy.group(trial)
+        boards = self.boards.setdefault(group, [Rung(self.eta, "max") for _ in range(self.rungs)])
+        boards[rung].add(Score(trial, objective, error, loss, f"{trial:03d}"))
+        self.headings.pop(trial, None)
+        self.asked = max(self.asked, trial + 1)
+        self.paused.add(trial)
+
+    def go_on(self, trial: int, rung: int) -> None:
+        """The trial leaves a rung for the next."""
+        self.boards[self.policy.group(trial)][rung].leave(trial)
+        self.paused.discard(trial)
+        self.headings[trial] = rung + 1
+
+    def ask(self, *trials: int) -> None:
+        """Trials on their way to their first rung."""
+        for trial in trials:
+            self.headings[trial] = self.policy.first_rung(trial)
+            self.asked = max(self.asked, trial + 1)
+
+    @property
+    def standing(self) -> Standing:
+        """All of it."""
+        return Standing(
+            boards=self.boards,
+            asked=self.asked,
+            is_asking_over=self.is_over,
+            headings=self.headings,
+            paused=self.paused,
+            params_of=lambda trial: self.params[trial],
+        )
+
+    def promoted(self, rung: int = 0) -> list[int]:
+        """Who goes on, one after the other, until nobody else may."""
+        gone: list[int] = []
+        while (trial := self.policy.promotion(self.standing)) is not None:
+            self.go_on(trial, rung)
+            gone.append(trial)
+        return gone
+
+    @property
+    def left_behind(self) -> list[int]:
+        """Who is left behind."""
+        return [trial for trial, _ in self.policy.left_behind(self.standing)]
+
+
+# Asynchronous halving ----------------------------------------------------------------------------------------------------
+
+
+def test_stopping_asha_decides_at_once_by_the_rung_as_it_stands() -> None:
+    table = Table(policy_of(scheduled(type="asha", promotes=False)), rungs=3)
+    verdicts = []
+    for trial, objective in enumerate([0.5, 0.4, 0.3, 0.6, 0.2, 0.7, 0.65]):
+        table.score(trial, 0, objective)
+        verdicts.append(table.policy.verdict(table.standing, trial, 0).status)
+    # Fewer than eta: on. Third of three: stopped. Best: on. Last: stopped. Best of six: on. Second of seven, quota two: on.
+    assert verdicts == ["running", "running", "stopped", "running", "stopped", "running", "running"]
+    assert table.policy.promotion(table.standing) == 5
+    assert table.left_behind == [3, 0, 1, 2, 4]
+
+
+def test_stopping_asha_spares_a_flat_rung_and_a_standard_error() -> None:
+    flat = Table(policy_of(scheduled(type="asha", promotes=False)), rungs=3)
+    for trial, loss in enumerate([1.0, 2.0, 3.0, 2.5]):
+        flat.score(trial, 0, 0.0, loss=loss)
+    statuses = [flat.policy.verdict(flat.standing, trial, 0).status for trial in range(4)]
+    assert statuses == ["running", "running", "stopped", "running"]
+    near = Table(policy_of(scheduled(type="asha", promotes=False)), rungs=3)
+    for trial, (objective, error) in enumerate([(0.5, 0.0), (0.49, 0.02), (0.4, 0.02)]):
+        near.score(trial, 0, objective, error=error)
+    assert [near.policy.verdict(near.standing, trial, 0).status for trial in range(3)] == ["running", "running", "stopped"]
+
+
+# Cohorts and brackets ----------------------------------------------------------------------------------------------------
+
+
+def test_a_cohort_is_halved_when_its_last_trial_has_arrived() -> None:
+    table = Table(policy_of(scheduled(type="successive_halving", eta=3, rungs=2, cohort=6)), rungs=2)
+    table.ask(5)
+    for trial in range(5):
+        table.score(trial, 0, 0.1 * trial)
+    for trial in (6, 7, 8):
+        table.score(trial, 0, 0.9)
+    assert table.policy.promotion(table.standing) is None
+    assert table.left_behind == []
+    assert table.policy.may_ask(table.standing), "the next cohort takes the slots that this one leaves free"
+    table.score(5, 0, 0.35)
+    assert table.left_behind == [3, 2, 1, 0]
+    assert table.promoted() == [4, 5], "of its own cohort, whatever the next one scores"
+
+
+def test_a_trial_that_never_arrives_holds_nobody_up() -> None:
+    table = Table(policy_of(scheduled(type="successive_halving", eta=3, rungs=2, cohort=4)), rungs=2)
+    table.ask(0, 1, 2, 3)
+    for trial in range(3):
+        table.score(trial, 0, 0.1 + trial)
+    assert table.policy.promotion(table.standing) is None
+    del table.headings[3]  # it diverged
+    assert table.promoted() == [2]
+    assert set(table.left_behind) == {0, 1}
+
+
+def test_a_cohort_that_cannot_fill_any_more_is_halved_as_it_is() -> None:
+    table = Table(policy_of(scheduled(type="successive_halving", eta=3, rungs=2, cohort=9)), rungs=2)
+    for trial in range(4):
+        table.score(trial, 0, 0.1 + trial)
+    assert table.policy.promotion(table.standing) is None
+    table.is_over = True
+    assert table.promoted() == [3]
+    table.is_over = False
+    assert table.policy.promotion(table.standing) is None, "more trials came: it fills up first"
+
+
+def test_brackets_of_hyperband_have_the_sizes_of_its_table() -> None:
+    """Li et al. 2018, table 1: R 81, eta 3."""
+    brackets = Brackets.of(Hyperband(eta=3, rungs=5))
+    assert [(one.size, one.first_rung) for one in brackets.cycle] == [(81, 0), (34, 1), (15, 2), (8, 3), (5, 4)]
+    assert [brackets.group(trial) for trial in (0, 80, 81, 114, 115, 142, 143, 224)] == [0, 0, 1, 1, 2, 4, 5, 6]
+    assert all(brackets.start(brackets.group(trial)) <= trial < brackets.start(brackets.group(trial) + 1) for trial in range(500))
+    policy = policy_of(scheduled(type="hyperband", eta=3, rungs=5))
+    assert [policy.first_rung(trial) for trial in (0, 81, 115, 130, 138, 143)] == [0, 1, 2, 3, 4, 0]
+
+
+def test_brackets_are_halved_by_themselves() -> None:
+    table = Table(policy_of(scheduled(type="hyperband", eta=2, rungs=2)), rungs=2, eta=2)
+    assert [(table.policy.group(trial), table.policy.first_rung(trial)) for trial in range(6)] == [
+        (0, 0),
+        (0, 0),
+        (1, 1),
+        (1, 1),
+        (2, 0),
+        (2, 0),
+    ]
+    table.score(0, 0, 0.5)
+    table.ask(1, 2, 3, 4)
+    assert table.policy.promotion(table.standing) is None
+    table.score(1, 0, 0.6)
+    table.score(4, 0, 0.9)
+    assert table.promoted() == [1]
+    assert table.left_behind == [0]
+
+
+# Median ------------------------------------------------------------------------------------------------------------------
+
+
+def test_median_stopping_compares_the_best_so_far_with_the_means_so_far() -> None:
+    table = Table(policy_of(scheduled(type="median", rungs=3, min_trials=3)), rungs=3, eta=2)
+    for trial, (first, second) in enumerate([(0.1, 0.5), (0.2, 0.6), (0.3, 0.7)]):
+        table.score(trial, 0, first)
+        assert table.policy.verdict(table.standing, trial, 0).status == "running", "too few others"
+        table.score(trial, 1, second)
+    table.score(3, 0, 0.25)
+    assert table.policy.verdict(table.standing, 3, 0).status == "running", "the others' median is 0.2"
+    table.score(4, 0, 0.19)
+    assert table.policy.verdict(table.standing, 4, 0).status == "stopped", "it is 0.225 now"
+    table.score(3, 1, 0.39)
+    assert table.policy.verdict(table.standing, 3, 1).status == "stopped", "means 0.3, 0.4, 0.5"
+    table.boards[0][1] = Rung(2, "max")
+    for trial, second in enumerate([0.5, 0.6, 0.7]):
+        table.score(trial, 1, second)
+    table.score(3, 1, 0.39, error=0.02)
+    assert table.policy.verdict(table.standing, 3, 1).status == "running", "within a standard error"
+
+
+def test_median_stopping_of_a_flat_rung_stops_the_half_with_the_larger_losses() -> None:
+    table = Table(policy_of(scheduled(type="median", rungs=3, min_trials=3)), rungs=3, eta=2)
+    for trial, loss in enumerate([1.0, 2.0, 3.0, 4.0]):
+        table.score(trial, 0, 0.0, loss=loss)
+    assert [table.policy.verdict(table.standing, trial, 0).status for trial in range(4)] == ["running"] * 2 + ["stopped"] * 2
+
+
+def test_median_stopping_counts_down_where_less_is_better() -> None:
+    table = Table(policy_of(scheduled(type="median", rungs=2, min_trials=2)), rungs=2, eta=2)
+    table.boards[0] = [Rung(2, "min"), Rung(2, "min")]
+    for trial, objective in enumerate([1.0, 2.0, 3.0]):
+        table.score(trial, 0, objective)
+    assert [table.policy.verdict(table.standing, trial, 0).status for trial in range(3)] == ["running", "running", "stopped"]
+
+
+# Populations -------------------------------------------------------------------------------------------------------------
+
+
+def generation(objectives: Sequence[float], **changes: Any) -> Table:
+    """A population at the end of its first generation."""
+    table = Table(policy_of(population(**changes)), rungs=3, eta=2)
+    for trial, objective in enumerate(objectives):
+        table.params[trial] = {"optim.lr": 1e-3 * (trial + 1), "optim.weight_decay": 0.1}
+        table.score(trial, 0, objective)
+    return table
+
+
+def test_the_worst_go_on_from_the_best_when_the_generation_is_complete() -> None:
+    table = generation([0.2, 0.9, 0.5])
+    assert table.policy.adoptions(table.standing) == []
+    assert table.policy.promotion(table.standing) is None
+    table.params[3] = {"optim.lr": 4e-3, "optim.weight_decay": 0.1}
+    table.score(3, 0, 0.4)
+    (adoption,) = table.policy.adoptions(table.standing)
+    assert (adoption.trial, adoption.rung, adoption.source) == (0, 0, 1)
+    assert adoption.params.keys() == table.params[1].keys()
+    assert adoption.params != table.params[1]
+    assert table.policy.adoptions(table.standing) == [adoption], "asked again, the same"
+    table.go_on(0, 0)
+    assert table.policy.adoptions(table.standing) == []
+    assert table.promoted() == [1, 2, 3]
+    assert table.policy.adoptions(table.standing) == []
+
+
+def test_a_member_within_a_standard_error_of_the_best_keeps_its_own() -> None:
+    table = generation([0.9, 0.88, 0.87, 0.0])
+    table.boards[0][0] = Rung(2, "max")
+    for trial, (objective, error) in enumerate([(0.9, 0.01), (0.88, 0.01), (0.89, 0.01), (0.86, 0.05)]):
+        table.score(trial, 0, objective, error=error)
+    assert table.policy.adoptions(table.standing) == []
+    assert len(table.promoted()) == 4
+
+
+def test_members_that_ended_hold_nobody_up_and_populations_are_apart() -> None:
+    table = generation([0.2, 0.9])
+    table.asked = 4  # 2 and 3 diverged
+    for trial, objective in ((4, 0.99), (5, 0.01)):
+        table.params[trial] = {"optim.lr": 1e-3, "optim.weight_decay": 0.1}
+        table.score(trial, 0, objective)
+    (adoption,) = table.policy.adoptions(table.standing)
+    assert (adoption.trial, adoption.source) == (0, 1)
+    table.go_on(0, 0)
+    assert table.promoted() == [1], "the second population is not complete"
+    table.is_over = True
+    (adoption,) = table.policy.adoptions(table.standing)
+    assert (adoption.trial, adoption.source) == (5, 4)
+
+
+def test_a_latecomer_finds_nobody_to_adopt_from_when_the_best_have_gone_on() -> None:
+    """More trials on a resume fill up a population that was settled before."""
+    table = generation([0.2, 0.9, 0.5])
+    table.is_over = True
+    table.go_on(0, 0)
+    table.promoted()
+    for trial in range(3):
+        table.score(trial, 1, 0.9)
+    table.is_over = False
+    table.params[3] = {"optim.lr": 4e-3, "optim.weight_decay": 0.1}
+    table.ask(3)
+    assert table.policy.promotion(table.standing) is None, "the others wait for it now"
+    table.score(3, 0, 0.1)
+    assert [one for one in table.policy.adoptions(table.standing) if one.rung == 0] == []
+    assert table.policy.promotion(table.standing) == 3
+
+
+def test_whom_a_member_adopts_hangs_on_seed_member_and_generation_alone() -> None:
+    def chosen(seed: int) -> list[tuple[int, Mapping[str, Any]]]:
+        scheduler = {"type": "pbt", "population": 16, "generations": 3, "quantile": 0.5}
+        table = generation([trial / 16 for trial in range(16)], seed=seed, scheduler=scheduler)
+        return [(one.source, one.params) for one in table.policy.adoptions(table.standing)]
+
+    assert chosen(1) == chosen(1)
+    assert chosen(1) != chosen(2)
+    assert len({source for source, _ in chosen(1)}) > 1
+    assert all(source >= 8 for source, _ in chosen(1))
+
+
+def test_changed_knobs_keep_the_rules_of_the_space() -> None:
+    rule = "lr * weight_decay <= 2.01e-4"
+    table = generation([0.2, 0.9, 0.5, 0.4], constraints=[rule])
+    (adoption,) = table.policy.adoptions(table.standing)
+    assert adoption.params["optim.lr"] * adoption.params["optim.weight_decay"] <= 2.01e-4
+
+
+@pytest.mark.parametrize("direction", [0, 1])
+def test_a_knob_changes_within_its_bounds(direction: int) -> None:
+    number = FloatKnob(type="float", low=0.5, high=1.1)
+    assert changed(number, 1.0, direction) == (1.1 if direction else 0.8)
+    assert changed(number, 0.5, 0) == 0.5
+    whole = IntKnob(type="int", low=2, high=20, step=3)
+    assert changed(whole, 14, direction) == (17 if direction else 11)
+    assert changed(whole, 2, direction) == (5 if direction else 2)
+    choice = ChoiceKnob(type="choice", values=["a", "b", "c"])
+    assert changed(choice, "b", direction) == ("c" if direction else "a")
+    assert changed(choice, "c", 1) == "c"
+
+
+def test_knobs_are_drawn_anew_as_often_as_asked() -> None:
+    never, always = (
+        [one.params for one in table.policy.adoptions(table.standing)]
+        for resample in (0.0, 1.0)
+        for table in [generation([0.2, 0.9, 0.5, 0.4], scheduler={**population().scheduler.model_dump(), "resample": resample})]
+    )
+    assert {round(never[0]["optim.lr"] / 2e-3, 9), round(never[0]["optim.weight_decay"] / 0.1, 9)} <= {0.8, 1.25}
+    assert not {round(always[0]["optim.lr"] / 2e-3, 9), round(always[0]["optim.weight_decay"] / 0.1, 9)} & {0.8, 1.25}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"search": {"model.H_cycles": {"type": "int", "low": 1, "high": 3}}}, "model.H_cycles cannot change there"),
+        ({"search": {"optim.lr_warmup_steps": {"type": "int", "low": 0, "high": 3}}}, "optim.lr_warmup_steps cannot change"),
+        ({"fidelity": "seconds"}, "compares members at equal steps"),
+        ({"scheduler": {"type": "pbt", "population": 3, "quantile": 0.25}}, "0.25 of a population of 3 is less than one"),
+    ],
+)
+def test_a_space_that_a_population_cannot_search_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as refused:
+        population(**changes)
+    assert refused.value.remedy
+
+
+# All of them -------------------------------------------------------------------------------------------------------------
+
+SCHEDULERS: list[Scheduler] = [
+    Asha(),
+    Asha(promotes=False),
+    SuccessiveHalving(),
+    Hyperband(),
+    MedianStopping(),
+    PopulationBasedTraining(population=4),
+    NoScheduler(),
+]
+
+
+def arrivals(count: int, seed: int) -> Iterable[tuple[int, float, float]]:
+    """(trial, objective, loss) in some order."""
+    rows = [(trial, round(random.Random(trial).random(), 1), random.Random(-trial).random()) for trial in range(count)]
+    random.Random(seed).shuffle(rows)
+    return rows
+
+
+@pytest.mark.parametrize(
+    "scheduler", SCHEDULERS, ids=lambda one: f"{one.type}{'' if getattr(one, 'promotes', True) else '-stopping'}"
+)
+def test_what_follows_from_a_standing_does_not_hang_on_the_order_of_arrival(scheduler: Scheduler) -> None:
+    demo = population(scheduler=scheduler)
+    rungs = Rungs.of(scheduler, 9.0)
+    found = []
+    for seed in (1, 2, 3):
+        table = Table(policy_of(demo), len(rungs.amounts), max(2, rungs.eta))
+        for trial, objective, loss in arrivals(17, seed):
+            table.params[trial] = {"optim.lr": 1e-3 * (1 + trial), "optim.weight_decay": 0.1}
+            table.score(trial, table.policy.first_rung(trial), objective, loss=loss)
+        table.is_over = True
+        verdicts = [table.policy.verdict(table.standing, trial, table.policy.first_rung(trial)) for trial in range(8)]
+        adoptions = table.policy.adoptions(table.standing)
+        found.append((verdicts, adoptions, table.policy.left_behind(table.standing), table.policy.promotion(table.standing)))
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "per_trial", "amounts"),
+    [
+        (Asha(), 9.0, (1, 3, 9)),
+        (Asha(), 81.0, (1, 3, 9, 27, 81)),
+        (SuccessiveHalving(eta=2, rungs=2), 18.0, (4.5, 9, 18)),
+        (MedianStopping(rungs=3), 15.0, (3, 6, 9, 12, 15)),
+        (NoScheduler(), 10.0, (9, 10)),
+        (Hyperband(), 9.0, (1, 3, 9)),
+    ],
+)
+def test_rungs_grow_with_the_compute_of_a_trial(scheduler: Scheduler, per_trial: float, amounts: tuple[float, ...]) -> None:
+    before = Rungs.of(scheduler, 9.0)
+    after = grown(scheduler, before, per_trial)
+    assert after.amounts == pytest.approx(amounts)
+    assert after.amounts[: len(before.amounts)] == before.amounts
+    assert after.eta == before.eta
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "per_trial", "remedy"),
+    [
+        (Asha(), 30.0, "to 27"),
+        (Asha(), 3.0, "to 9"),
+        (MedianStopping(rungs=3), 13.0, "to 12"),
+        (NoScheduler(), 8.0, "to 9"),
+        (Hyperband(), 27.0, "to 9, as before"),
+        (PopulationBasedTraining(), 27.0, "to 9, as before"),
+    ],
+)
+def test_rungs_that_cannot_grow_so_name_the_nearest_amount(scheduler: Scheduler, per_trial: float, remedy: str) -> None:
+    with pytest.raises(SweepError, match=f"scheduler {scheduler.type} cannot take trials") as refused:
+        grown(scheduler, Rungs.of(scheduler, 9.0), per_trial)
+    assert remedy in str(refused.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        (Asha(), (40, 13, 4)),
+        (SuccessiveHalving(), (40, 13, 5)),
+        (Hyperband(), (24, 18, 12)),
+        (NoScheduler(), (40,)),
+        (PopulationBasedTraining(generations=2), (40, 40)),
+    ],
+)
+def test_the_reach_of_a_scheduler_is_that_of_its_quotas(scheduler: Scheduler, expected: tuple[float, ...]) -> None:
+    assert expected_reach(scheduler, Rungs.of(scheduler, 9.0), 40) == expected

@@ -1,0 +1,79 @@
+"""What a forecast must know of a data set, whether it is built or not; nothing is written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from trm.config import DataConfig, DataShape
+from trm.data import shards, storage
+from trm.data.builders.built import BuiltDataset, silent
+from trm.data.builders.by_recipe import build
+from trm.data.builders.maze_solver import VOCABULARY as MAZE_VOCABULARY
+from trm.data.builders.pieces import NoStore
+from trm.data.manifest import MANIFEST, Manifest, read_manifest
+from trm.data.recipes import CountedRecipe, MazeRecipe, Recipe, SudokuRecipe, dataset_folder, load_recipe
+
+
+@dataclass(frozen=True)
+class DataCounts:
+    """A data set in numbers."""
+
+    shape: DataShape
+    epoch_rows: float
+    """Rows that an epoch of training visits."""
+    validation_rows: int
+    forms: float
+    """Forms in which an example is asked in an evaluation, on average: ARC's augmentations vote."""
+    source: str
+    """Where the numbers come from."""
+
+
+def data_counts(data: DataConfig, root: str, say: Callable[[str], None]) -> DataCounts:
+    """The numbers of the configured data set, built below `root` or not.
+
+    A set that was not built is counted from its recipe where that says enough, else it is built in memory and dropped. Raises
+    DatasetError and ConfigError.
+    """
+    if data.folder is not None:
+        folder = storage.absolute(data.folder)
+        return _of_manifest(read_manifest(folder), data, folder)
+    assert data.recipe is not None
+    recipe = load_recipe(data.recipe, data.overrides)
+    folder = storage.absolute(dataset_folder(recipe, root))
+    if storage.exists(storage.join(folder, MANIFEST)):
+        return _of_manifest(read_manifest(folder), data, folder)
+    if isinstance(recipe, SudokuRecipe | MazeRecipe) and recipe.train is not None and not data.is_streamed:
+        return _of_recipe(recipe, data.recipe)
+    say(f"counting the data set of {data.recipe}, which is not built yet; nothing is stored")
+    return _of_built(build(recipe, silent, NoStore()), recipe, data)
+
+
+def _of_manifest(manifest: Manifest, data: DataConfig, folder: str) -> DataCounts:
+    validation = manifest.splits["validation"]
+    trained = manifest.splits["train"]
+    forms = _forms(manifest.num_puzzle_identifiers, trained.groups + validation.groups) if manifest.task == "arc" else 1.0
+    rows = trained.epoch_rows(is_streamed=data.is_streamed)
+    return DataCounts(manifest.shape, rows, validation.rows, forms, folder)
+
+
+def _of_recipe(recipe: CountedRecipe, source: str) -> DataCounts:
+    if isinstance(recipe, SudokuRecipe):
+        shape = DataShape(recipe.size**2, recipe.size + 2, 1)
+    else:
+        assert isinstance(recipe, MazeRecipe)
+        shape = DataShape(recipe.size**2, len(MAZE_VOCABULARY), 1)
+    return DataCounts(shape, float(recipe.train or 0), recipe.validation, 1.0, f"{source}, not built yet")
+
+
+def _of_built(built: BuiltDataset, recipe: Recipe, data: DataConfig) -> DataCounts:
+    train, validation = built.splits["train"], built.splits["validation"]
+    groups = len(np.unique(train.groups))
+    rows = len(train.groups) if data.is_streamed else groups * shards.mean_examples(train, built.identifiers)
+    forms = _forms(built.identifier_count, groups + len(np.unique(validation.groups))) if built.task == "arc" else 1.0
+    shape = DataShape(built.grid[0] * built.grid[1], len(built.vocabulary), built.identifier_count)
+    return DataCounts(shape, float(rows), len(validation.groups), forms, f"{recipe.name}, not built yet")
+
+
+def _forms(identifiers: int, groups: int) -> float:
+    return max(1.0, (identifiers - 1) / max(1, groups))
