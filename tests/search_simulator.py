@@ -79,6 +79,7 @@ class Simulator:
                 if self.running:
                     self.now, _, leg = heapq.heappop(self.running)
                     log.record(self._end(search, leg))
+                    log.advance(self.now, 0)
                 else:
                     assert search.is_done(self.now), "nothing runs and nothing is left to do, but the sweep is not done"
             assert log.close(self.now) == reason

@@ -139,7 +139,13 @@ class _Sweep:
         driver = f"{socket.gethostname()}:{os.getpid()}"
         clear_unfinished(self.folder)
         log.start(
-            time.time(), driver=driver, fence=self.lease.fence, slots=placement.slots, versions=_versions(), name=self.folder.name
+            time.time(),
+            driver=driver,
+            fence=self.lease.fence,
+            slots=placement.slots,
+            versions=_versions(),
+            name=self.folder.name,
+            gpus=self.demand.workers * self.demand.gpus,
         )
         display = SweepDisplay(self.folder.name, self.space.objective.metric, trials=self.space.budget.trials)
         with self._tracked(display) as writer, display, StopSignals(at_exit=self.lease.release) as signals:

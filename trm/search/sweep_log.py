@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from trm.search.events import DriverStarted, Event, LegEnded, LegStarted, Reported, SweepStarted
+from trm.search.events import DriverStarted, DriverStopped, Event, LegEnded, LegStarted, Reported, SlotsChanged, SweepStarted
 from trm.search.journal import Journal
 from trm.search.search import Search
 
@@ -38,13 +38,44 @@ class SweepLog:
             self.search.apply(event)
             self.on_event(event)
 
-    def start(self, now: float, *, driver: str, fence: int, slots: int, versions: dict[str, str], name: str | None = None) -> None:
+    def start(
+        self,
+        now: float,
+        *,
+        driver: str,
+        fence: int,
+        slots: int,
+        versions: dict[str, str],
+        name: str | None = None,
+        gpus: float = 0.0,
+        device_bytes: int | None = None,
+        disk_bytes: int | None = None,
+    ) -> None:
         """A driver begins: the sweep's first line when there is none, then this driver's; legs open before are void."""
         space = self.search.space
         if self.is_new:
             digest = space.frozen_digest()
             self.append(SweepStarted(name=name or space.name, seed=space.seed, space_digest=digest, versions=versions, at=now))
-        self.append(DriverStarted(driver=driver, fence=fence, slots=slots, at=now))
+        self.append(
+            DriverStarted(
+                driver=driver,
+                fence=fence,
+                slots=slots,
+                budget=space.budget,
+                gpus=gpus,
+                device_bytes=device_bytes,
+                disk_bytes=disk_bytes,
+                at=now,
+            )
+        )
+
+    def stop(self, now: float, reason: str) -> None:
+        """A driver leaves before the sweep's end, in order."""
+        self.append(DriverStopped(reason=reason, at=now))
+
+    def change_slots(self, now: float, slots: int) -> None:
+        """Nodes joined or left: so many legs run side by side from here on."""
+        self.append(SlotsChanged(slots=slots, at=now))
 
     def record(self, event: LegEnded) -> bool:
         """Journals the end of a leg; false, and nothing done, when that leg is void or ended before."""
@@ -66,8 +97,9 @@ class SweepLog:
         self.append(event)
 
     def close(self, now: float) -> str:
-        """Ends the sweep and returns why; legs that still run are void."""
+        """Ends the sweep and returns why; legs that still run are void, and what ended legs mean is decided first."""
         if self.search.ended is None:
+            self.advance(now, 0)
             self.append(*self.search.closing_events(now))
         assert self.search.ended is not None
         return self.search.ended.reason
