@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from trm.search.policies.policy import Adoption, Standing, Verdict
-from trm.search.policies.settling import left_behind_in, place, settled_survivor
+from trm.search.policies.settling import is_settled, left_behind_in, place
 from trm.search.policies.unstopped import Unstopped
 
 EVERYONE = range(sys.maxsize)
@@ -38,8 +38,8 @@ class PromotingAsha:
         boards = standing.boards.get(0, [])
         for rung in range(len(boards) - 2, -1, -1):
             best = boards[rung].promotable()
-            if best is None and standing.is_asking_over:
-                best = settled_survivor(standing, 0, rung, EVERYONE)
+            if best is None and is_settled(standing, 0, rung, EVERYONE):
+                best = boards[rung].resting_survivor()
             if best is not None:
                 return best
         return None

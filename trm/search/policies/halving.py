@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from trm.search.policies.brackets import Brackets
 from trm.search.policies.policy import Adoption, Standing, Verdict
-from trm.search.policies.settling import left_behind_in, place, settled_survivor
+from trm.search.policies.settling import is_settled, left_behind_in, place
 
 
 class SynchronousHalving:
@@ -42,10 +42,10 @@ class SynchronousHalving:
     def promotion(self, standing: Standing) -> int | None:
         """The best survivor of the oldest bracket that has one, from its highest rung."""
         for group in sorted(standing.boards):
-            members = self._members(group)
-            for rung in range(len(standing.boards[group]) - 2, -1, -1):
-                best = settled_survivor(standing, group, rung, members)
-                if best is not None:
+            boards = standing.boards[group]
+            for rung in range(len(boards) - 2, -1, -1):
+                best = boards[rung].resting_survivor()
+                if best is not None and is_settled(standing, group, rung, self._members(group)):
                     return best
         return None
 

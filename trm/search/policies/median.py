@@ -31,7 +31,7 @@ class Median(Unstopped):
         if boards[rung].is_flat:
             stays = boards[rung].is_survivor(trial)
             return Verdict("running" if stays else "stopped", f"{where}, which ranks by loss")
-        median = statistics.median(_mean(boards, other) for other in others)
+        median = statistics.median([sum(score.objective for score in _scores(boards, other)) for other in others]) / len(boards)
         best = _best(boards, trial)
         stays = not boards[rung].is_better(median, best.objective) or boards[rung].is_near(best, median)
         return Verdict("running" if stays else "stopped", f"best {best.objective:.4g}, median of means {median:.4g} at rung {rung}")
@@ -41,10 +41,6 @@ class Median(Unstopped):
         resting = ((rung, trial) for rung, board in enumerate(standing.boards.get(0, [])[:-1]) for trial in board.resting)
         verdicts = [(trial, self.verdict(standing, trial, rung)) for rung, trial in resting if trial in standing.paused]
         return [(trial, verdict.reason) for trial, verdict in verdicts if verdict.status == "stopped"]
-
-
-def _mean(boards: Sequence[Rung], trial: int) -> float:
-    return statistics.fmean(score.objective for score in _scores(boards, trial))
 
 
 def _best(boards: Sequence[Rung], trial: int) -> Score:

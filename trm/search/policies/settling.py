@@ -12,12 +12,6 @@ def is_settled(standing: Standing, group: int, rung: int, members: range) -> boo
     return all(board.resting_survivor() is None for board in standing.boards.get(group, ())[:rung])
 
 
-def settled_survivor(standing: Standing, group: int, rung: int, members: range) -> int | None:
-    """The best trial that rests at `rung` and goes on from it; None when there is none, or the rung is not settled."""
-    best = standing.boards[group][rung].resting_survivor()
-    return best if best is not None and is_settled(standing, group, rung, members) else None
-
-
 def left_behind_in(standing: Standing, group: int, members: range) -> list[tuple[int, str]]:
     """Paused trials of the group that are no survivors of their rung, which is settled; with the reason."""
     stops: list[tuple[int, str]] = []
