@@ -46,15 +46,15 @@ def of(events: list[Event], kind: type[Any]) -> list[Any]:
 
 def test_nine_trials_become_three_become_one(tmp_path: Path) -> None:
     search = Simulator(space(), tmp_path, outcome=sharp, slots=1).run().search
-    assert len(search.rungs[0]) == 9
+    assert len(search.boards[0][0]) == 9
     assert search.leaderboard()[0].status == "finished"
-    assert Counter(one.status for one in search.trials) == {"stopped": 9 - len(search.rungs[2]), "finished": len(search.rungs[2])}
+    assert Counter(one.status for one in search.trials) == {"stopped": 9 - len(search.boards[0][2]), "finished": len(search.boards[0][2])}
     assert search.ended is not None
     assert search.ended.reason == "all 9 trials have ended"
-    for index, board in enumerate(search.rungs[:-1]):
+    for index, board in enumerate(search.boards[0][:-1]):
         kept = {trial for trial in board.ranked if index + 1 in search.trials[trial].results}
         assert kept >= set(board.ranked[: board.quota])
-        assert len(search.rungs[index + 1]) == len(kept)
+        assert len(search.boards[0][index + 1]) == len(kept)
     best = max(search.trials, key=lambda one: one.results[0].objective or 0.0)
     assert best.status == "finished"
 
@@ -73,7 +73,7 @@ def test_legs_carry_what_they_need(tmp_path: Path) -> None:
         assert order.config.seed == trial.asked.seed
         assert order.config.data.folder == "data"
         assert order.config.model.H_cycles == trial.params["model.H_cycles"]
-        assert order.until_steps * step >= search.rung_flops[order.rung] * (1 - 1e-9) > (order.until_steps - 1) * step - 1
+        assert order.until_steps * step >= search.rungs.amounts[order.rung] * (1 - 1e-9) > (order.until_steps - 1) * step - 1
         before = trial.results[order.rung - 1].checkpoint if order.rung else None
         assert order.from_checkpoint == before
     assert len(simulator.orders) == len({(order.trial, order.rung) for order in simulator.orders})
@@ -94,9 +94,9 @@ def test_a_paused_trial_goes_on_before_a_new_one_is_asked(tmp_path: Path) -> Non
     again = Search(space({"budget": {"trials": 40}}), cost_of)
     for event in events:
         if isinstance(event, Asked):
-            assert all(board.promotable() is None for board in again.rungs[:-1])
+            assert all(board.promotable() is None for board in again.boards[0][:-1])
         again.apply(event)
-    assert len(again.rungs[1]) >= len(again.rungs[0]) // 3
+    assert len(again.boards[0][1]) >= len(again.boards[0][0]) // 3
     assert again.leaderboard()[0].number == search.leaderboard()[0].number
 
 
@@ -113,7 +113,7 @@ def test_a_flat_rung_stops_only_its_last_third(tmp_path: Path) -> None:
         return {"status": "completed", "objective": 0.0 if order.rung < 2 else 1.0, "standard_error": 0.0, "loss": loss}
 
     search = Simulator(space(), tmp_path, outcome=late).run().search
-    assert [len(board) for board in search.rungs] == [9, 6, 4]
+    assert [len(board) for board in search.boards[0]] == [9, 6, 4]
     stopped = [one for one in search.trials if one.status == "stopped"]
     worst = sorted(search.trials, key=lambda one: one.results[0].loss or 0.0)[6:]
     assert {one.number for one in worst} <= {one.number for one in stopped}
@@ -177,9 +177,9 @@ def test_killed_at_random_with_two_slots_nothing_is_lost_and_nothing_runs_twice(
     assert [event.trial for event in of(events, Asked)] == list(range(12))
     assert len({event.digest for event in of(events, Asked)}) == 12
     assert all(one.status in ("finished", "stopped") for one in search.trials)
-    for index, board in enumerate(search.rungs):
+    for index, board in enumerate(search.boards[0]):
         assert sorted(board.ranked) == [one.number for one in search.trials if index in one.results]
-    assert len(search.rungs[1]) >= 4
+    assert len(search.boards[0][1]) >= 4
 
 
 def test_the_fold_of_the_journal_is_the_search_that_wrote_it(tmp_path: Path) -> None:
@@ -187,8 +187,8 @@ def test_the_fold_of_the_journal_is_the_search_that_wrote_it(tmp_path: Path) -> 
     live = Simulator(demo, tmp_path).run().search
     again = replayed(demo, cost_of, events_of(tmp_path), folder="data")
     assert again.trials == live.trials
-    assert [board.ranked for board in again.rungs] == [board.ranked for board in live.rungs]
-    assert [board.resting for board in again.rungs] == [board.resting for board in live.rungs]
+    assert [board.ranked for board in again.boards[0]] == [board.ranked for board in live.boards[0]]
+    assert [board.resting for board in again.boards[0]] == [board.resting for board in live.boards[0]]
     assert (again.ended, again.clock, again.open_legs) == (live.ended, live.clock, live.open_legs)
 
 
@@ -248,7 +248,7 @@ def test_a_trial_that_diverges_or_needs_too_much_ends_at_once_and_the_sweep_goes
     assert search.trials[2].trouble is not None
     assert Counter(one.status for one in search.trials)["finished"] >= 1
     assert len(search.trials) == 9
-    assert len(search.rungs[0]) == 8
+    assert len(search.boards[0][0]) == 8
 
 
 def test_a_leg_that_fails_once_is_tried_again_and_twice_is_a_failed_trial(tmp_path: Path) -> None:
@@ -288,8 +288,8 @@ def test_failures_of_one_stretch_do_not_count_for_the_next(tmp_path: Path) -> No
 
 def test_a_trial_that_fails_after_a_promotion_keeps_its_place_in_the_rung_below(tmp_path: Path) -> None:
     search = Simulator(space(), tmp_path, outcome=troubled("diverged", lambda order: order.rung == 1)).run().search
-    assert len(search.rungs[0]) == 9
-    assert len(search.rungs[1]) == 0
+    assert len(search.boards[0][0]) == 9
+    assert len(search.boards[0][1]) == 0
     assert {one.status for one in search.trials} == {"diverged", "stopped"}
     assert search.leaderboard()
 
@@ -375,7 +375,7 @@ def test_a_finished_sweep_goes_on_with_more_trials(tmp_path: Path) -> None:
     assert len(search.trials) == 30
     assert [one.params for one in search.trials[:9]] == [one.params for one in before.trials]
     assert set(Counter((event.trial, event.rung) for event in of(events_of(tmp_path), LegEnded)).values()) == {1}
-    for index, board in enumerate(search.rungs[:-1]):
+    for index, board in enumerate(search.boards[0][:-1]):
         kept = {trial for trial in board.ranked if index + 1 in search.trials[trial].results}
         assert kept >= set(board.ranked[: board.quota]), "a trial stopped before may be among the best of more"
 

@@ -166,8 +166,8 @@ class SweepDriver:
             self._pending_legs = self._board.running.remote()
 
     def _wall_clock_left(self) -> float | None:
-        limit = self._search.space.budget.wall_clock_seconds
-        return None if limit is None else max(0.0, limit - self._search.clock.elapsed(time.time()))
+        limit = self._search.budget.wall_clock_seconds
+        return None if limit is None else max(0.0, limit - self._search.spent(time.time()).wall_clock_seconds)
 
     def _task(self, leg: LegStarted) -> LegTask:
         order = self._search.order(leg)

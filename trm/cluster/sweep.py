@@ -226,8 +226,8 @@ class _Sweep:
     def _progress(self, search: Search) -> SweepProgress:
         progress = SweepProgress(
             trials=self.space.budget.trials,
-            rung_flops=search.rung_flops,
-            eta=search.resolver.rungs.eta,
+            rung_flops=search.rungs.amounts,
+            eta=search.rungs.eta,
             mode=self.space.objective.mode,
         )
         for entry in read_events(self.folder / JOURNAL):

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from trm.search.seeds import derived_seed
 from trm.search.settings import BruteForce
 from trm.search.trial import Trial
 
+Source = Literal["start_point", "sampler", "replicate"]
 SAMPLER_TRIES = 40
 RANDOM_TRIES = 1000
 
@@ -22,7 +23,7 @@ class Choice:
     """The next trial."""
 
     candidate: Candidate
-    source: Literal["start_point", "sampler"]
+    source: Source
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -34,10 +35,9 @@ class Asker:
         self._resolver = resolver
         self._space = resolver.space
         self._proposer = Proposer(resolver.space)
-        found = [resolver.resolve(self._space.complete(point)) for point in self._space.start_points]
-        self._starts = [one for one in found if isinstance(one, Candidate)]
+        self._starts = [self._space.complete(point) for point in self._space.start_points]
         self._is_walkable = space_size(self._space) <= MAX_WALKED
-        self._walked: dict[str, Candidate] | None = None
+        self._walked: dict[str, dict[str, Any]] | None = None
 
     @property
     def why_none(self) -> str:
@@ -46,28 +46,39 @@ class Asker:
             return "no new configuration is left in the space"
         return f"{SAMPLER_TRIES + RANDOM_TRIES} draws found no new configuration that keeps every rule"
 
-    def choose(self, trials: Sequence[Trial], seen: Container[str], number: int) -> Choice | None:
-        """Trial `number`, whose digest is not among `seen`; None when the space has nothing new to offer."""
-        for start in self._starts:
-            if start.digest not in seen:
-                return Choice(start, "start_point")
+    def choose(self, trials: Sequence[Trial], copies: Mapping[str, int], number: int) -> Choice | None:
+        """Trial `number`; None when the space has nothing new to offer.
+
+        `copies`: trials of each digest so far. The last trial is asked again until there are as many as `replicates` says.
+        """
+        if trials and copies[trials[-1].asked.digest] < self._space.replicates:
+            again = self._resolver.resolve(trials[-1].asked.params)
+            if isinstance(again, Candidate):
+                return Choice(again, "replicate", trials[-1].asked.sampler_notes)
+        for start in list(self._starts):
+            found = self._resolver.resolve(start)
+            if isinstance(found, Candidate) and found.digest not in copies:
+                return Choice(found, "start_point")
+            if isinstance(found, Candidate):
+                self._starts.remove(start)
         if not isinstance(self._space.sampler, BruteForce):
             for proposal in self._tries(trials, number):
                 found = self._resolver.resolve(proposal.params)
-                if isinstance(found, Candidate) and found.digest not in seen:
+                if isinstance(found, Candidate) and found.digest not in copies:
                     return Choice(found, "sampler", proposal.notes)
-        return self._walk(seen, number)
+        return self._walk(copies, number)
 
     def _tries(self, trials: Sequence[Trial], number: int) -> Iterator[Proposal]:
         yield from itertools.islice(self._proposer.proposals(trials, number), SAMPLER_TRIES)
         yield from itertools.islice(random_proposals(self._space, number), RANDOM_TRIES)
 
-    def _walk(self, seen: Container[str], number: int) -> Choice | None:
+    def _walk(self, copies: Container[str], number: int) -> Choice | None:
+        """One of the configurations that are left, where there are few enough to walk through."""
         if self._walked is None:
             walk = all_params(self._space) if self._is_walkable else iter(())
             found = (self._resolver.resolve(params) for params in walk)
-            self._walked = {one.digest: one for one in found if isinstance(one, Candidate)}
-        unseen = [candidate for digest, candidate in self._walked.items() if digest not in seen]
-        if not unseen:
-            return None
-        return Choice(random.Random(derived_seed(self._space.seed, "walk", number)).choice(unseen), "sampler")
+            self._walked = {one.digest: one.params for one in found if isinstance(one, Candidate)}
+        unseen = [params for digest, params in self._walked.items() if digest not in copies]
+        random.Random(derived_seed(self._space.seed, "walk", number)).shuffle(unseen)
+        found = (self._resolver.resolve(params) for params in unseen)
+        return next((Choice(one, "sampler") for one in found if isinstance(one, Candidate)), None)

@@ -38,10 +38,16 @@ class Candidate:
     checkpoint_bytes: int
     rung_steps: tuple[int, ...]
 
+    is_warmup_capped: bool = False
+    """Whether the warm-up is shorter than its knob says, because of the length."""
+
     @cached_property
     def digest(self) -> str:
-        """Equal for parameters that mean the same run."""
-        return self.config.network_digest()
+        """Equal for parameters that mean the same run, however long: a sweep that goes on may give new trials more compute."""
+        training = self.config.training.model_copy(update={"steps": 1})
+        warmup = -1 if self.is_warmup_capped else self.config.optim.lr_warmup_steps
+        optim = self.config.optim.model_copy(update={"lr_warmup_steps": warmup})
+        return self.config.model_copy(update={"training": training, "optim": optim}).network_digest()
 
     @property
     def max_steps(self) -> int:
@@ -115,15 +121,17 @@ class Resolver:
             return Rejected(params, broken.text)
         if (rule := self.misfit(cost.memory_bytes, cost.checkpoint_bytes)) is not None:
             return Rejected(params, rule)
+        config = with_length(draft, steps[-1])
         return Candidate(
             params=params,
-            config=with_length(draft, steps[-1]),
+            config=config,
             step_flops=cost.step_flops,
             step_amount=step_amount,
             params_count=cost.params_count,
             memory_bytes=cost.memory_bytes,
             checkpoint_bytes=cost.checkpoint_bytes,
             rung_steps=steps,
+            is_warmup_capped=config.optim.lr_warmup_steps < draft.optim.lr_warmup_steps,
         )
 
     def misfit(self, memory_bytes: int, checkpoint_bytes: int) -> str | None:

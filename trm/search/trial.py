@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from trm.search.events import Asked, Decided, LegEnded, LegStarted, TrialStatus
+from trm.search.events import Adopted, Asked, Decided, LegEnded, LegStarted, TrialStatus
 
 ENDED = frozenset({"finished", "stopped", "diverged", "out_of_memory", "failed"})
 
@@ -26,6 +26,12 @@ class Trial:
     """Legs to `heading` that failed by themselves."""
     losses: int = 0
     """Legs to `heading` that were lost with their node or process: no blame."""
+    stalls: int = 0
+    """Legs to `heading` that made no step for so long that they were killed."""
+    adopted: Adopted | None = None
+    """The last time that it took over another trial's checkpoint."""
+    origin: str | None = None
+    """Checkpoint that its next leg starts from, relative to the sweep folder; null: from scratch."""
     trouble: LegEnded | None = None
     """The last leg that did not complete."""
     decided: Decided | None = None
@@ -42,13 +48,26 @@ class Trial:
 
     @property
     def params(self) -> dict[str, Any]:
-        """Searched path -> value."""
-        return self.asked.params
+        """Searched path -> value, as they are now."""
+        return self.asked.params if self.adopted is None else self.adopted.params
 
     @property
     def rung(self) -> int | None:
         """The last rung it was scored at."""
         return max(self.results) if self.results else None
+
+    @property
+    def next_rung(self) -> int:
+        """The rung that it is on the way to, or would go on to."""
+        if self.heading is not None:
+            return self.heading
+        assert self.rung is not None, "a trial that rests was scored"
+        return self.rung + 1
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps at its last rung."""
+        return self.result.steps if self.result is not None else 0
 
     @property
     def result(self) -> LegEnded | None:

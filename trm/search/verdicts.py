@@ -3,15 +3,15 @@
 | the leg | the trial |
 | --- | --- |
 | completed, at the last rung | is finished |
-| completed, below it | is paused until its rung promotes it or is settled |
+| completed, below it | rests, goes on or stops, as its policy says |
 | completed, its objective not a finite number | has diverged |
 | diverged, out of memory | ends as that, at once: the same seed would meet the same end |
 | failed by itself | is tried once more, from the same checkpoint; failed again, it has failed |
 | lost with its node or process | is tried again without blame, up to MAX_LOSSES legs of one stretch |
 """
 
-from trm.search.asha import Rung
 from trm.search.events import Decided, TrialStatus
+from trm.search.policies.policy import Verdict
 from trm.search.trial import Trial
 
 MAX_FAILURES = 2
@@ -20,14 +20,16 @@ MAX_LOSSES = 5
 """Legs of one stretch that may be lost; then something is wrong that retrying does not mend."""
 
 
-def verdict(trial: Trial, rungs: list[Rung], metric: str, now: float) -> Decided | None:
-    """The decision about a trial whose last leg ended; None when there is nothing to decide."""
+def verdict(trial: Trial, scored: Verdict | None, metric: str, now: float) -> Decided | None:
+    """The decision about a trial whose last leg ended; None when there is nothing to decide.
+
+    `scored` is what its policy says of a trial that rests below the last rung.
+    """
     rung = trial.rung
     if trial.heading is None and rung is not None:
-        if rung == len(rungs) - 1:
+        if scored is None:
             return _decided(trial, rung, "finished", "it reached the last rung", now)
-        place = f"rank {rungs[rung].rank(trial.number) + 1} of {len(rungs[rung])} at rung {rung}"
-        return _decided(trial, rung, "paused", place, now)
+        return _decided(trial, rung, scored.status, scored.reason, now)
     trouble, heading = trial.trouble, trial.heading
     if trouble is None or heading is None:
         return None
