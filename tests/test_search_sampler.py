@@ -155,11 +155,11 @@ def test_every_sampler_asks_the_same_after_the_same_and_never_the_same_twice(tmp
     for one in trials:
         assert demo.complete(one.params) == one.params
         assert one.asked.seed == derived_seed(3, "trial", one.number)
-    first, second = (Asker(Resolver(demo, cost_of)).choose(trials, set(), 12) for _ in range(2))
+    first, second = (Asker(Resolver(demo, cost_of)).choose(trials, {}, 12) for _ in range(2))
     assert first is not None
     assert second is not None
     assert first.candidate.params == second.candidate.params
-    asks = [Asker(Resolver(demo, cost_of)).choose(trials, set(), number) for number in range(12, 16)]
+    asks = [Asker(Resolver(demo, cost_of)).choose(trials, {}, number) for number in range(12, 16)]
     assert len({json.dumps(ask.candidate.params) for ask in asks if ask is not None}) == 4
 
 
@@ -224,7 +224,7 @@ def test_a_better_sampler_finds_better_trials_than_none() -> None:
         demo = space({"sampler": {"type": kind}, "seed": seed, "scheduler": {"type": "asha", "rungs": 1}})
         search = Search(demo, cost_of)
         for number in range(25):
-            choice = Asker(search.resolver).choose(search.trials, set(), number)
+            choice = Asker(search.resolver).choose(search.trials, {}, number)
             assert choice is not None
             lr = choice.candidate.params["optim.lr"]
             search.trials.append(trial(number, lr, "finished", [1 - abs(math.log10(lr) + 2)]))
@@ -242,7 +242,7 @@ def test_derived_seeds_differ_by_purpose_and_number() -> None:
 
 def test_the_simulators_curve_is_a_function_of_the_order() -> None:
     search = Search(space(), cost_of)
-    choice = Asker(search.resolver).choose([], set(), 0)
+    choice = Asker(search.resolver).choose([], {}, 0)
     assert choice is not None
     order = LegOrder(0, 0, 0, choice.candidate.config, 100, None)
     assert curve(order) == curve(order)

@@ -51,7 +51,7 @@ class Asker:
 
         `copies`: trials of each digest so far. The last trial is asked again until there are as many as `replicates` says.
         """
-        if trials and copies[trials[-1].asked.digest] < self._space.replicates:
+        if self._space.replicates > 1 and trials and copies[trials[-1].asked.digest] < self._space.replicates:
             again = self._resolver.resolve(trials[-1].asked.params)
             if isinstance(again, Candidate):
                 return Choice(again, "replicate", trials[-1].asked.sampler_notes)
