@@ -13,8 +13,14 @@ def main() -> int:
     parser.add_argument("--trials", type=int, help="short for --set budget.trials=N")
     parser.add_argument("--resume", action="store_true", help="go on with the sweep of that name (default: the space's newest)")
     parser.add_argument("--address", help="Ray cluster to use (default: RAY_ADDRESS, the job's cluster, or an embedded one)")
+    parser.add_argument("--dry-run", action="store_true", help="print what the sweep would be and take, and start nothing")
     arguments = parser.parse_args()
     overrides = [*arguments.overrides, *([] if arguments.trials is None else [f"budget.trials={arguments.trials}"])]
+
+    if arguments.dry_run:
+        from trm.cluster.dry_run import dry_run
+
+        return dry_run(arguments.space, overrides, arguments.storage)
 
     from trm.cluster.sweep import SweepOptions, run_sweep
 

@@ -140,10 +140,18 @@ def test_memory_bounds_what_autograd_keeps(name: str, dtype: str, least: float) 
 
 
 def test_workers_share_the_batch_s_memory_and_nothing_else() -> None:
-    one, two = (cost.run_cost(run(VARIANTS["attention"], 64), SHAPE, workers=n) for n in (1, 2))
-    rows = 32 * cost.activation_row_bytes(VARIANTS["attention"], SHAPE)
+    one, two = (cost.run_cost(run(VARIANTS["attention"], 64), SHAPE, workers=n, device="cuda") for n in (1, 2))
+    rows = 32 * cost.activation_row_bytes(VARIANTS["attention"].model_copy(update={"forward_dtype": "bfloat16"}), SHAPE)
     assert one.memory_bytes - two.memory_bytes == rows
     assert (one.step_flops, one.params_count, one.checkpoint_bytes) == (two.step_flops, two.params_count, two.checkpoint_bytes)
+
+
+def test_a_device_decides_what_activations_take() -> None:
+    config = run(VARIANTS["attention"], 64)
+    cpu, cuda = (cost.run_cost(config, SHAPE, device=device) for device in ("cpu", "cuda"))
+    assert cuda.step_flops == cpu.step_flops
+    assert 0.5 < cuda.memory_bytes / cpu.memory_bytes < 0.5 / cost.HANDWRITTEN_SHARE + 0.1
+    assert cuda.checkpoint_bytes < cpu.checkpoint_bytes
 
 
 def test_a_run_is_as_long_as_its_steps_flops_or_epochs_say() -> None:

@@ -50,11 +50,10 @@ def data_counts(data: DataConfig, root: str, say: Callable[[str], None]) -> Data
 
 
 def _of_manifest(manifest: Manifest, data: DataConfig, folder: str) -> DataCounts:
-    validation = manifest.splits["validation"]
-    trained = manifest.splits["train"]
-    forms = _forms(manifest.num_puzzle_identifiers, trained.groups + validation.groups) if manifest.task == "arc" else 1.0
-    rows = trained.epoch_rows(is_streamed=data.is_streamed)
-    return DataCounts(manifest.shape, rows, validation.rows, forms, folder)
+    puzzles = manifest.identifiers.rows if manifest.identifiers is not None else 0
+    rows = manifest.splits["train"].epoch_rows(is_streamed=data.is_streamed)
+    forms = _forms(manifest.num_puzzle_identifiers, puzzles)
+    return DataCounts(manifest.shape, rows, manifest.splits["validation"].rows, forms, folder)
 
 
 def _of_recipe(recipe: CountedRecipe, source: str) -> DataCounts:
@@ -67,13 +66,12 @@ def _of_recipe(recipe: CountedRecipe, source: str) -> DataCounts:
 
 
 def _of_built(built: BuiltDataset, recipe: Recipe, data: DataConfig) -> DataCounts:
-    train, validation = built.splits["train"], built.splits["validation"]
-    groups = len(np.unique(train.groups))
-    rows = len(train.groups) if data.is_streamed else groups * shards.mean_examples(train, built.identifiers)
-    forms = _forms(built.identifier_count, groups + len(np.unique(validation.groups))) if built.task == "arc" else 1.0
+    train, table = built.splits["train"], built.identifiers
+    rows = len(train.groups) if data.is_streamed else len(np.unique(train.groups)) * shards.mean_examples(train, table)
     shape = DataShape(built.grid[0] * built.grid[1], len(built.vocabulary), built.identifier_count)
-    return DataCounts(shape, float(rows), len(validation.groups), forms, f"{recipe.name}, not built yet")
+    forms = _forms(built.identifier_count, 0 if table is None else len(table.names))
+    return DataCounts(shape, float(rows), len(built.splits["validation"].groups), forms, f"{recipe.name}, not built yet")
 
 
-def _forms(identifiers: int, groups: int) -> float:
-    return max(1.0, (identifiers - 1) / max(1, groups))
+def _forms(identifiers: int, puzzles: int) -> float:
+    return (identifiers - 1) / puzzles if puzzles else 1.0

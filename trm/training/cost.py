@@ -6,6 +6,7 @@ forwards. `tests/test_cost.py` holds these figures against torch's own counter.
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from trm.config import DataShape, ModelConfig, RunConfig, swiglu_width
 from trm.models.sizes import weight_sizes
@@ -16,6 +17,8 @@ BACKWARD_FORWARDS = 2
 """A backward pass costs two forwards: gradients of inputs and of weights."""
 STORED_COPIES = 4
 """What a checkpoint holds of each weight: itself, its average, two moments."""
+HANDWRITTEN_SHARE = 0.8
+"""What the CPU's hand-written form keeps of the activations at most (`benchmarks/memory.py`)."""
 RESIDENT_COPIES = 6
 """What training holds of each weight: the stored copies, its gradient, and the update while it is applied."""
 
@@ -36,9 +39,15 @@ class RunCost:
     """Predicted peak bytes of tensors of one training process."""
 
 
-def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1) -> RunCost:
-    """The cost of `config` on puzzles of `shape`; `workers` share the global batch in `memory_bytes` only."""
+def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: Literal["cpu", "cuda"] = "cpu") -> RunCost:
+    """The cost of `config` on puzzles of `shape`; `workers` share the global batch in `memory_bytes` only.
+
+    `device` decides what type activations have where the configuration leaves it open, and in which form they are kept.
+    """
     model, batch = config.model, config.training.global_batch_size
+    if model.forward_dtype == "auto":
+        model = model.model_copy(update={"forward_dtype": "bfloat16" if device == "cuda" else "float32"})
+    kept = HANDWRITTEN_SHARE if device == "cpu" and model.forward_dtype != "bfloat16" else 1.0
     network = sum(math.prod(size) for size in weight_sizes(model, shape).values())
     table = shape.num_puzzle_identifiers * model.puzzle_ndim
     value = 8 if model.forward_dtype == "float64" else 4
@@ -49,7 +58,7 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1) -> RunCos
         forward_flops_row=forward_flops_row(model, shape),
         params_count=network + table,
         checkpoint_bytes=value * (STORED_COPIES * network + table) + carry,
-        memory_bytes=value * (RESIDENT_COPIES * network + table) + local * activation_row_bytes(model, shape),
+        memory_bytes=value * (RESIDENT_COPIES * network + table) + round(kept * local * activation_row_bytes(model, shape)),
     )
 
 

@@ -1,0 +1,178 @@
+"""What a dry run says, and that it starts and writes nothing."""
+
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from cluster_cases import ROOT, SPACE
+from search_simulator import FakeCost, Simulator
+from test_search_space import DEMO
+
+from trm.cluster import dry_run as job
+from trm.config import DataConfig
+from trm.config_files import dump_yaml, merged, parse_yaml
+from trm.data.counts import data_counts
+from trm.data.ensure import ensure_dataset
+from trm.data.manifest import read_manifest
+from trm.errors import ConfigError, ResourceError
+from trm.forecast_tables import Circumstances, print_forecast
+from trm.search.candidates import Facts
+from trm.search.forecast import NO_LIMIT, forecast
+from trm.search.space import SearchSpace
+
+
+def cost_of(config: Any) -> FakeCost:
+    return FakeCost(1e9 * config.model.H_cycles, 1000, 2 * 10**9 * config.model.H_cycles, 10**8)
+
+
+def space(**changes: Any) -> SearchSpace:
+    return SearchSpace.model_validate(merged(DEMO, {"budget": {"per_trial": 9e11}, **changes}))
+
+
+def facts() -> Facts:
+    known = Facts(epoch_rows=1000.0, disk_bytes=10**9)
+    for flops in (1e9, 3e9):
+        known.speeds.observe_leg(flops, 100, train_seconds=flops / 1e8, eval_seconds=0.0, overhead_seconds=2.0)
+    return known
+
+
+def test_compute_time_and_disk_add_up_over_the_legs() -> None:
+    seen = forecast(space(), cost_of, facts(), slots=2)
+    spent = seen.spending
+    assert (spent.trials, seen.ends_by, spent.scored) == (16, "budget.trials", (16, 5))
+    assert spent.train_flops == pytest.approx(16 * 3e11 + 5 * 6e11, rel=1e-3)
+    assert spent.leg_seconds == pytest.approx(spent.train_flops / 1e10 + 21 * 2.0, rel=1e-3)
+    assert spent.wall_seconds == pytest.approx((spent.leg_seconds or 0) / 2)
+    assert spent.disk_bytes == 16e8
+    assert len(seen.samples) == 20
+    assert seen.preflight.spread == 3
+
+
+@pytest.mark.parametrize(
+    ("limit", "ends_by", "trials"),
+    [
+        ({"train_flops": 2e12}, "budget.train_flops", 4),
+        ({"wall_clock_seconds": 110.0}, "budget.wall_clock_seconds", 4),
+        ({"gpu_hours": 220 / 3600}, "budget.gpu_hours", 4),
+        ({"trials": 10**6}, "budget.trials", 10**6),
+    ],
+)
+def test_the_smallest_limit_ends_the_sweep(limit: dict[str, float], ends_by: str, trials: int) -> None:
+    made = space(budget={"trials": None, "per_trial": 9e11, **limit}, resources={"gpus": 1.0})
+    seen = forecast(made, cost_of, facts(), slots=2)
+    assert (seen.ends_by, seen.spending.trials) == (ends_by, trials)
+
+
+def test_a_small_space_ends_by_itself_and_a_clock_without_speed_ends_nothing() -> None:
+    few = space(start_points=[])
+    few = few.model_copy(update={"search": {"model.H_cycles": few.search["model.H_cycles"]}})
+    seen = forecast(few, cost_of, facts(), slots=1)
+    assert (seen.ends_by, seen.spending.trials) == ("the size of the space", 3)
+    endless = space(budget={"trials": None, "per_trial": 9e11, "wall_clock_seconds": 9.0})
+    assert forecast(endless, cost_of, Facts(), slots=1).ends_by == NO_LIMIT
+
+
+def test_what_is_turned_down_is_counted_by_rule() -> None:
+    known = facts()
+    known.memory.device(5 * 10**9)
+    seen = forecast(space(constraints=["not mlp_t or hidden_size == 64"]), cost_of, known, slots=1)
+    assert set(seen.rejected) == {"not mlp_t or hidden_size == 64", "predicted memory <= 5 GB, what a worker may use"}
+    assert seen.accepted + sum(seen.rejected.values()) == seen.drawn
+    assert seen.accepted / seen.drawn == pytest.approx(0.75 * 2 / 3, abs=0.08)
+
+
+def test_a_wide_spread_brings_advice(capsys: pytest.CaptureFixture[str]) -> None:
+    made = space(search={"model.H_cycles": {"type": "int", "low": 1, "high": 40}}, budget={"per_trial": 2e13})
+    known = facts()
+    circumstances = Circumstances("somewhere", data_counts(made.data, "nowhere", print).shape, 1, 10**10, "a guess")
+    print_forecast(made, forecast(made, cost_of, known, slots=1), known, circumstances)
+    text = capsys.readouterr().out
+    assert "40 times as much" in text
+    assert "`step_gflops >= 2.5`" in text
+    assert "set keep.best or keep.bytes" in text
+    assert "\x1b" not in text
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(str(path) for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(job, "TIMED_SECONDS", 0.02)
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    return tmp_path / "runs"
+
+
+def test_a_dry_run_says_everything_and_leaves_nothing(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = tree(storage.parent), sorted(path.name for path in ROOT.iterdir())
+    assert job.dry_run(str(storage.parent / "tiny.yaml"), ["budget.trials=9"], str(storage)) == 0
+    assert (tree(storage.parent), sorted(path.name for path in ROOT.iterdir())) == before
+    assert not ray.is_initialized()
+    text = capsys.readouterr().out
+    samples = text.split("20 configurations")[1].split("\n\n")[0].splitlines()[2:]
+    assert len(samples) == 20
+    assert all(re.search(r"[GM]FLOP .* MB .*hidden_size (8|16), L_cycles [123], lr 0.0", line) for line in samples)
+    assert "a guess from a few training steps here and now" in text
+    assert re.search(r"\n +0 +20 GFLOP +9 +\d+ +\d:\d\d ", text)
+    assert re.search(r"\n +1 +40 GFLOP +4 +\d+ +\d:\d\d ", text)
+    assert "9, ended by budget.trials" in text
+    assert "None of 500 random draws is turned down." in text
+
+
+def test_legs_of_earlier_sweeps_tell_the_speed(
+    storage: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = SearchSpace.model_validate({"name": "tiny", **parse_yaml(SPACE, "tiny")})
+    folder = storage / "tiny-1"
+    folder.mkdir(parents=True)
+    dump_yaml(folder / "sweep.yaml", {"space": made.model_dump(mode="json")})
+
+    def timed(order: Any) -> dict[str, Any]:
+        return {"status": "completed", "objective": 0.5, "loss": 1.0, "train_seconds": 7200.0, "eval_seconds": 0.0}
+
+    Simulator(made, folder, outcome=timed).run()
+    monkeypatch.setattr(socket, "gethostname", lambda: "here")
+    job.dry_run(str(storage.parent / "tiny.yaml"), [], str(storage))
+    text = capsys.readouterr().out
+    assert "from the legs of tiny-1" in text
+    assert re.search(r"\n +0 +20 GFLOP +4 +\d+ +(1:\d\d|2):\d\d:\d\d ", text), text
+    job.dry_run(str(storage.parent / "tiny.yaml"), ["resources.cpus=2"], str(storage))
+    assert "a guess from a few training steps" in capsys.readouterr().out
+
+
+def test_what_a_sweep_would_refuse_is_refused(storage: Path) -> None:
+    path = str(storage.parent / "tiny.yaml")
+    with pytest.raises(ConfigError, match="first rung"):
+        job.dry_run(path, ["budget.per_trial=1e8"], str(storage))
+    with pytest.raises(ConfigError, match=r"objective\.metric"):
+        job.dry_run(path, ["objective.metric=accuracie"], str(storage))
+    with pytest.raises(ResourceError, match="none"):
+        job.dry_run(path, ["fidelity=seconds", "budget.per_trial=600", "resources.gpus=1"], str(storage))
+
+
+@pytest.mark.parametrize("mode", ["resident", "stream"])
+def test_a_recipe_is_counted_as_its_data_set_is(storage: Path, mode: str) -> None:
+    data = DataConfig.model_validate({"recipe": "datasets/sudoku4x4.yaml", "mode": mode})
+    said: list[str] = []
+    before = data_counts(data, str(storage), said.append)
+    assert not storage.exists()
+    assert bool(said) == (mode == "stream")
+    manifest = read_manifest(ensure_dataset(data, str(storage), said.append))
+    after = data_counts(data, str(storage), said.append)
+    assert (before.shape, before.epoch_rows, before.validation_rows) == (after.shape, after.epoch_rows, after.validation_rows)
+    assert after.shape == manifest.shape
+
+
+def test_arc_is_built_in_memory_and_dropped(storage: Path) -> None:
+    data = DataConfig(recipe="datasets/arc1.yaml", overrides={"num_aug": 1})
+    said: list[str] = []
+    counts = data_counts(data, str(storage), said.append)
+    assert said == ["counting the data set of datasets/arc1.yaml, which is not built yet; nothing is stored"]
+    assert counts.shape.num_puzzle_identifiers > 800
+    assert counts.forms == 2
+    assert not storage.exists()
