@@ -50,6 +50,7 @@ from trm.search.lease import Lease
 from trm.search.preflight import check_objective, check_space, preflight
 from trm.search.results import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.search import Search
+from trm.search.settings import Resources
 from trm.search.space import SearchSpace, load_space
 from trm.search.study_export import write_study
 from trm.search.sweep_log import FILE as JOURNAL
@@ -91,7 +92,7 @@ def run_sweep(options: SweepOptions) -> int:
         check_streamable(space.data, manifest)
         if options.is_resume:
             check_same_data(folder, manifest, dataset)
-        cost_of = partial(_cost_of, manifest)
+        cost_of = partial(_cost_of, manifest, space.resources)
         found = preflight(space, cost_of)
         say(
             f"sweep {folder}: a step costs {found.cheapest.step_flops / 1e9:.3g} to {found.dearest.step_flops / 1e9:.3g} GFLOP, "
@@ -103,8 +104,8 @@ def run_sweep(options: SweepOptions) -> int:
     return EXIT_DONE
 
 
-def _cost_of(manifest: Manifest, config: RunConfig) -> RunCost:
-    return run_cost(config, manifest.shape)
+def _cost_of(manifest: Manifest, resources: Resources, config: RunConfig) -> RunCost:
+    return run_cost(config, manifest.shape, workers=resources.workers, device="cuda" if resources.gpus else "cpu")
 
 
 def _versions() -> dict[str, str]:
