@@ -50,8 +50,8 @@ def assert_is_whole(folder: Path, trials: int) -> None:
     assert set(last.values()) <= FINAL
     assert sum(isinstance(event, Reported) for event in events) == 1
     assert sum(isinstance(event, SweepEnded) for event in events) == 1
-    for leg in completed(folder):
-        assert (folder / str(leg.checkpoint) / "meta.json").is_file()
+    results = {leg.trial: folder / str(leg.checkpoint) for leg in completed(folder)}
+    assert sorted(path.parent for path in (folder / "trials").glob("*/*/meta.json")) == sorted(results.values())
 
 
 def test_a_sweep_runs_to_its_leaderboard(whole: tuple[Path, str]) -> None:

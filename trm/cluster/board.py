@@ -3,9 +3,15 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import ray
 from ray.actor import ActorHandle
+
+from trm.cluster.processes import WorkerProcess
+
+Leg = tuple[int, int, int]
+"""Trial, rung and attempt: what names one leg."""
 
 
 @dataclass(frozen=True)
@@ -14,6 +20,7 @@ class LegProgress:
 
     trial: int
     rung: int
+    attempt: int
     step: int
     until_steps: int
     loss: float
@@ -22,28 +29,50 @@ class LegProgress:
     """Since the trial's start."""
     at: float
     """Unix seconds of the report."""
+    evaluated: int = 0
+    """Batches of the evaluation that are done."""
+
+    @property
+    def leg(self) -> Leg:
+        """The leg's name."""
+        return self.trial, self.rung, self.attempt
+
+
+class RunningLegs(NamedTuple):
+    """What the board knows of legs that have not ended."""
+
+    progress: dict[Leg, LegProgress]
+    """The newest, of those that have made a step."""
+    processes: dict[Leg, list[WorkerProcess]]
+    """Who does them: one process in place, each worker of a gang."""
 
 
 class ProgressBoard:
     """Holds the newest progress of every running leg, the stop flag, and the count of warm processes; `start_board` starts one."""
 
     def __init__(self) -> None:
-        self._progress: dict[int, LegProgress] = {}
+        self._progress: dict[Leg, LegProgress] = {}
+        self._processes: dict[Leg, list[WorkerProcess]] = {}
         self._is_stopping = False
         self._warm: set[str] = set()
 
+    def begin(self, leg: Leg, process: WorkerProcess) -> None:
+        """A process starts to work on the leg."""
+        self._processes.setdefault(leg, []).append(process)
+
     def put(self, progress: LegProgress) -> bool:
         """Keep the leg's newest progress; True asks the leg to stop."""
-        self._progress[progress.trial] = progress
+        self._progress[progress.leg] = progress
         return self._is_stopping
 
-    def running(self) -> list[LegProgress]:
-        """The newest progress of every leg that has not ended."""
-        return list(self._progress.values())
+    def running(self) -> RunningLegs:
+        """What is known of every leg that has not ended."""
+        return RunningLegs(self._progress, self._processes)
 
-    def ended(self, trial: int) -> None:
-        """Forget a leg that returned."""
-        self._progress.pop(trial, None)
+    def ended(self, leg: Leg) -> None:
+        """Forget a leg that returned, or whose process is gone."""
+        self._progress.pop(leg, None)
+        self._processes.pop(leg, None)
 
     def stop_all(self) -> None:
         """Ask every leg to stop at its next report."""

@@ -4,25 +4,31 @@ It is the leg source of `tune_legs.run_legs`. Order, always: checkpoint durable 
 journaled, acted upon.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import RayError
 
-from trm.cluster.board import LegProgress
+from trm.cluster.board import Leg, RunningLegs
 from trm.cluster.connection import Demand
-from trm.cluster.keep import prune_checkpoints, trial_folder
+from trm.cluster.disk import free_bytes, full_text, in_units, is_disk_full
+from trm.cluster.keep import Keeper, trial_folder
 from trm.cluster.legs import LegReturn, LegTask, newest_checkpoint
+from trm.cluster.outcomes import leg_ended
+from trm.cluster.processes import WorkerProcess, death_of, end_process
 from trm.cluster.signals import StopSignals
+from trm.cluster.watchdog import Pace, Watchdog
 from trm.display import SweepDisplay
 from trm.errors import TRMError
 from trm.progress import SweepProgress
-from trm.search.events import Event, LegEnded, LegStarted
+from trm.search.events import Decided, Event, LegEnded, LegStarted
 from trm.search.sweep_log import SweepLog
 from trm.tracking import MlflowWriter
 
@@ -63,8 +69,13 @@ class SweepDriver:
         self._board, self._display, self._progress, self._writer = board, display, progress, writer
         self._signals, self._write_tables = signals, write_tables
         log.on_event = self._tell
-        self._running: dict[tuple[int, int, int], LegStarted] = {}
-        self._legs: list[LegProgress] = []
+        self._running: dict[Leg, LegStarted] = {}
+        self._again: list[LegStarted] = []
+        """Legs that a full disk ended, to be run once more as if they had never been begun."""
+        self._board_says = RunningLegs({}, {})
+        self._watchdog = Watchdog(self._search.space.resources.stall_seconds)
+        self._stalled: dict[Leg, str] = {}
+        self._keeper = Keeper(self._search, folder)
         self._pending_legs: ray.ObjectRef | None = None
         self._legs_at = self._tables_at = 0.0
         self._are_tables_old = True
@@ -73,29 +84,63 @@ class SweepDriver:
         self._stop_told_at = 0.0
         self.reason: str | None = None
         """Why the sweep is over; None when it was interrupted."""
+        self.disk_full: str | None = None
+        """How full the disk is, when that ended this driver."""
 
     # What Tune's searcher asks ------------------------------------------------------------------------------------
 
     def next_leg(self) -> str | None:
         """The next leg as JSON, journaled as started; None while none can start."""
-        legs = [] if self._is_told_to_stop else self._log.advance(time.time(), 1)
-        if not legs:
+        if self._is_told_to_stop:
             return None
-        leg = legs[0]
+        legs = [self._again.pop()] if self._again else self._durably(lambda: self._log.advance(time.time(), 1))
+        if not legs or not self._has_room(legs[0]):
+            return None
+        leg: LegStarted = legs[0]
         self._running[_key(leg)] = leg
+        self._watchdog.add(_key(leg), self._pace(leg))
         return json.dumps(asdict(self._task(leg)))
 
     def leg_returned(self, leg: str, outcome: dict[str, Any] | None, error: str | None) -> None:
         """Journal the end of a leg and what follows from it."""
         task = LegTask(**json.loads(leg))
-        self._running.pop((task.trial, task.rung, task.attempt), None)
+        started = self._running.pop(task.leg, None)
+        self._watchdog.remove(task.leg)
         self._busy_at = time.monotonic()
-        returned = LegReturn(**outcome) if outcome else None
-        if returned is not None and returned.status == "interrupted":
+        returned = self._returned(task.leg, LegReturn(**outcome) if outcome else None, error)
+        if returned.status == "interrupted":
             return
-        if self._log.record(self._leg_ended(task, returned, error)):
+        if returned.status == "disk_full":
+            self._on_disk_full(started, returned.error or "")
+            return
+        ended = leg_ended(task, returned, self._search.space.objective.metric)
+        if self._durably(lambda: self._log.record(ended)):
             # Decisions only: a leg starts when a slot asks for it.
-            self._log.advance(time.time(), 0)
+            self._durably(lambda: self._log.advance(time.time(), 0))
+
+    def _returned(self, leg: Leg, returned: LegReturn | None, error: str | None) -> LegReturn:
+        """What a leg came to: its own word, or what its end without one means."""
+        stalled = self._stalled.pop(leg, None)
+        if returned is not None and returned.status != "lost":
+            return returned
+        processes = self._processes_of(leg)
+        if returned is None:
+            self._board.ended.remote(leg)
+            returned = LegReturn(status="lost", error=error, process=", ".join(map(str, processes)), ended_at=time.time())
+        if stalled is not None:
+            return replace(returned, status="stalled", error=stalled)
+        if self._is_told_to_stop:  # it was ended with the sweep
+            return replace(returned, status="interrupted")
+        death = death_of(returned.error or "", processes)
+        return replace(returned, status=death.status, error=death.error)
+
+    def _processes_of(self, leg: Leg) -> list[WorkerProcess]:
+        """Who did a leg that ended a moment ago, perhaps before the board was last asked."""
+        known = self._board_says.processes.get(leg)
+        if known is None:
+            with contextlib.suppress(RayError):
+                known = ray.get(self._board.running.remote(), timeout=LEGS_SECONDS).processes.get(leg)
+        return known or []
 
     def tick(self) -> None:
         """Look at the clock and the signals, show progress, keep the tables fresh."""
@@ -105,14 +150,15 @@ class SweepDriver:
             self._legs_at = now
             self._fetch_legs()
         if self._display.is_due:
-            self._display.show(self._progress.snapshot(time.time(), self._legs, self._wall_clock_left()))
+            legs = list(self._board_says.progress.values())
+            self._display.show(self._progress.snapshot(time.time(), legs, self._wall_clock_left()))
         if self._writer is not None and not self._signals.is_requested:
             for message in self._writer.messages():
                 self._display.message(message)
         if self._are_tables_old and now - self._tables_at >= TABLES_SECONDS:
             self._tables_at, self._are_tables_old = now, False
-            self._write_tables()
-            prune_checkpoints(self._search, self._folder)
+            self._durably(self._write_tables)
+            self._keeper.prune()
 
     @property
     def is_over(self) -> bool:
@@ -134,36 +180,98 @@ class SweepDriver:
         self._progress.apply(event)
         self._display.event(event)
         self._are_tables_old = True
+        if isinstance(event, LegEnded | Decided):
+            self._keeper.note(event.trial)
 
     def _watch(self) -> None:
         """Notice a signal or a spent clock once, and tell the legs."""
         if self._is_told_to_stop:
             return
         reason = None if self._signals.is_requested else self._search.is_done(time.time())
-        if self._signals.is_requested or (reason is not None and self._running):
-            if self._signals.is_requested:
-                self._display.message(f"{self._signals.name}: running legs save and stop; once more ends them at once")
-            else:
-                self._display.message(f"{reason}: running legs stop")
+        if self._signals.is_requested:
+            self._stop_legs(f"{self._signals.name}: running legs save and stop; once more ends them at once")
+        elif reason is not None and self._running:
             self.reason = reason
-            self._is_told_to_stop = True
-            self._stop_told_at = time.monotonic()
-            self._board.stop_all.remote()
+            self._stop_legs(f"{reason}: running legs stop")
         elif self._running or reason is not None:
             self._busy_at = time.monotonic()
         elif time.monotonic() - self._busy_at > IDLE_SECONDS:
             raise TRMError(f"no leg runs and none follows for {IDLE_SECONDS:.0f} s, but the sweep has no end; please report this")
+
+    def _stop_legs(self, message: str) -> None:
+        self._display.message(message)
+        self._is_told_to_stop = True
+        self._stop_told_at = time.monotonic()
+        self._board.stop_all.remote()
 
     def _is_clock_grace_over(self) -> bool:
         return not self._signals.is_requested and time.monotonic() - self._stop_told_at > 30.0
 
     def _fetch_legs(self) -> None:
         if self._pending_legs is not None and ray.wait([self._pending_legs], timeout=0)[0]:
-            running = {(trial, rung) for trial, rung, _ in self._running}
-            self._legs = [leg for leg in ray.get(self._pending_legs) if (leg.trial, leg.rung) in running]
-            self._pending_legs = None
+            said: RunningLegs = ray.get(self._pending_legs)
+            progress = {leg: value for leg, value in said.progress.items() if leg in self._running}
+            processes = {leg: value for leg, value in said.processes.items() if leg in self._running}
+            self._board_says, self._pending_legs = RunningLegs(progress, processes), None
+            self._end_stalled()
         if self._pending_legs is None:
             self._pending_legs = self._board.running.remote()
+
+    def _end_stalled(self) -> None:
+        """End the processes of legs that stand still; Tune then says that they died, and their slots are free."""
+        says = self._board_says
+        heard = {leg: says.progress.get(leg) for leg in (*says.processes, *says.progress)}
+        for leg, why in self._watchdog.stalled(time.monotonic(), heard).items():
+            processes = says.processes.get(leg, [])
+            where = ", ".join(map(str, processes)) or "an unknown process"
+            self._stalled[leg] = f"{why}; {where} was ended"
+            self._watchdog.remove(leg)
+            self._display.message(f"trial {leg[0]} has stalled: {self._stalled[leg]}")
+            for process in processes:
+                end_process(process)
+
+    # A full disk --------------------------------------------------------------------------------------------------
+
+    def _durably(self, write: Callable[[], Any]) -> Any:
+        """What `write` returns; None after a disk was found full, and pruning did not help: then the sweep is told to pause."""
+        for is_last in (False, True):
+            try:
+                return write()
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise
+                if is_last or not self._keeper.prune():
+                    self._pause(str(error))
+                    return None
+        return None
+
+    def _has_room(self, leg: LegStarted) -> bool:
+        """Whether the checkpoints of the legs that run and of this one find room, its own twice; pauses the sweep when not."""
+        needed = self._needed_bytes(leg)
+        if free_bytes(self._folder) >= needed or (self._keeper.prune() and free_bytes(self._folder) >= needed):
+            return True
+        self._pause(f"the next checkpoints need {in_units(needed)}")
+        return False
+
+    def _needed_bytes(self, leg: LegStarted) -> int:
+        trials = [leg.trial, *(trial for trial, _, _ in self._running), leg.trial]
+        return sum(self._search.trials[trial].asked.checkpoint_bytes for trial in trials)
+
+    def _on_disk_full(self, leg: LegStarted | None, error: str) -> None:
+        if leg is None or self._is_told_to_stop:
+            return
+        if self._keeper.prune() and free_bytes(self._folder) >= self._needed_bytes(leg):
+            self._again.append(leg)
+        else:
+            self._pause(f"the next checkpoints need {in_units(self._needed_bytes(leg))} ({error})")
+
+    def _pause(self, why: str) -> None:
+        if self.disk_full is None:
+            self.disk_full = full_text(self._folder, why)
+            if not self._is_told_to_stop:
+                self._stop_legs(f"{self.disk_full}. Running legs stop")
+
+    # Parts of a leg -----------------------------------------------------------------------------------------------
 
     def _wall_clock_left(self) -> float | None:
         limit = self._search.budget.wall_clock_seconds
@@ -188,39 +296,17 @@ class SweepDriver:
             threads=self._placement.threads,
         )
 
-    def _leg_ended(self, task: LegTask, returned: LegReturn | None, error: str | None) -> LegEnded:
-        at = time.time()
-        if returned is None:
-            return LegEnded(trial=task.trial, rung=task.rung, attempt=task.attempt, status="lost", error=error, at=at)
-        metric = self._search.space.objective.metric
-        value = returned.metrics.get(metric)
-        status, problem = returned.status, returned.error
-        assert status != "interrupted"
-        if status == "completed" and value is None:
-            known = ", ".join(sorted(name for name in returned.metrics if not name.startswith("train/")))
-            status, problem = "failed", f"objective.metric {metric!r} is not reported; the evaluation reports {known}"
-        return LegEnded(
-            trial=task.trial,
-            rung=task.rung,
-            attempt=task.attempt,
-            status=status,
-            objective=value,
-            standard_error=returned.standard_errors.get(metric),
-            loss=returned.metrics.get("loss"),
-            metrics=returned.metrics,
-            steps=returned.steps,
-            train_flops=returned.train_flops,
-            train_seconds=returned.train_seconds,
-            eval_seconds=returned.eval_seconds,
-            overhead_seconds=returned.overhead_seconds,
-            started_at=returned.started_at,
-            ended_at=returned.ended_at,
-            process=returned.process,
-            checkpoint=returned.checkpoint,
-            error=problem,
-            at=at,
+    def _pace(self, leg: LegStarted) -> Pace:
+        trial = self._search.trials[leg.trial]
+        config = self._search.order(leg).config
+        rows = config.evaluation.batch_size or config.training.global_batch_size
+        forwards = config.evaluation.steps or config.model.halt_max_steps
+        return Pace(
+            step_seconds=(leg.expected_seconds or 0.0) / max(1, leg.until_steps - trial.steps),
+            batch_steps=forwards * rows / config.training.global_batch_size,
+            checkpoint_bytes=trial.asked.checkpoint_bytes,
         )
 
 
-def _key(leg: LegStarted) -> tuple[int, int, int]:
+def _key(leg: LegStarted) -> Leg:
     return leg.trial, leg.rung, leg.attempt

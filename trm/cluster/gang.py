@@ -8,6 +8,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from trm.cluster.connection import Demand
 
+COLLECTIVE_SECONDS = 600
+"""A worker that waits so long for another gives up; torch itself would wait for half an hour."""
+
 
 def run_gang(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], demand: Demand, scratch: str) -> str | None:
     """Run `worker(config)` in every worker and wait; None, or one line that says why a worker failed.
@@ -17,7 +20,7 @@ def run_gang(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], d
     trainer = TorchTrainer(
         worker,
         train_loop_config=config,
-        torch_config=TorchConfig(backend="nccl" if demand.gpus else "gloo"),
+        torch_config=TorchConfig(backend="nccl" if demand.gpus else "gloo", timeout_s=COLLECTIVE_SECONDS),
         scaling_config=ScalingConfig(
             num_workers=demand.workers,
             use_gpu=demand.gpus > 0,

@@ -1,12 +1,13 @@
-"""What runs in a trial's process: one leg in place, or the driver of a gang of workers for it.
+"""What runs in a trial's process: one leg in place. What a leg does is the same in a gang's worker (`gang_legs.py`).
 
 A leg's outcome travels as one JSON object and lies beside its checkpoint too, written just before it, so that a leg that was
 done before is done at once: whoever asks again, after a crash or through Tune's own restore, gets the same answer.
 """
 
+import gc
 import json
+import math
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -16,25 +17,27 @@ from typing import TYPE_CHECKING, Any, Literal
 import ray
 import ray.tune
 from ray.actor import ActorHandle
+from ray.exceptions import RayError, RayTaskError
 
 from trm.atomic import write_text_atomic
-from trm.cluster.board import BoardReporter, LegProgress
-from trm.cluster.connection import Demand
+from trm.cluster.board import BoardReporter, Leg, LegProgress
+from trm.cluster.disk import is_disk_full
 from trm.cluster.feed import DataFeed
-from trm.cluster.keep import trial_folder
-from trm.cluster.stream import gang_stream, leg_stream
+from trm.cluster.keep import CHECKPOINT_MARK, outcome_beside, step_of, trial_folder
+from trm.cluster.processes import WorkerProcess
+from trm.cluster.stream import leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.config import DataConfig, RunConfig
-from trm.errors import CheckpointError, InterruptedRun, TrialError
+from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, TrialError
 from trm.search.events import LegStarted
 
 if TYPE_CHECKING:
     from trm.training.leg import LegOutcome
 
-CHECKPOINT_MARK = "meta.json"
-"""A folder with this file is a whole checkpoint."""
 WARM_UP_SECONDS = 60.0
 """How long a warm process waits for its neighbours at most."""
+PEER_SIGN = "gloo/transport"
+"""In what gloo raises in a worker whose neighbour is gone or silent; NCCL raises an error class of its own."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class LegTask:
     threads: int
 
     @property
+    def leg(self) -> Leg:
+        """The leg's name."""
+        return self.trial, self.rung, self.attempt
+
+    @property
     def is_adopted(self) -> bool:
         """Whether it goes on from another trial's checkpoint."""
         return self.from_checkpoint is not None and Path(self.from_checkpoint).parent != Path(self.trial_folder)
@@ -76,7 +84,7 @@ class LegTask:
 class LegReturn:
     """What a leg says when it ends."""
 
-    status: Literal["completed", "diverged", "out_of_memory", "failed", "lost", "interrupted"]
+    status: Literal["completed", "diverged", "out_of_memory", "failed", "stalled", "lost", "interrupted", "disk_full"]
     error: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     standard_errors: dict[str, float] = field(default_factory=dict)
@@ -87,6 +95,7 @@ class LegReturn:
     overhead_seconds: float = 0.0
     checkpoint: str | None = None
     """Relative to the sweep folder."""
+    peak_memory_bytes: int | None = None
     started_at: float = 0.0
     ended_at: float = 0.0
     process: str = ""
@@ -102,57 +111,15 @@ def leg_in_place(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, 
     task = LegTask(**json.loads(config[LEG]))
     returned = recorded(task)
     if returned is None:
-        with leg_stream(_data_of(task), feed.folder) as stream:
+        board.begin.remote(task.leg, WorkerProcess.current())
+        with leg_stream(data_of(task), feed.folder) as stream:
             returned = do_leg(task, feed, board, stream=stream)
-    board.ended.remote(task.trial)
+    board.ended.remote(task.leg)
     ray.tune.report({OUTCOME: json.dumps(asdict(returned))})
-
-
-def leg_as_gang(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, scratch: str) -> None:
-    """Tune function: have a gang of Ray Train workers do one leg; this process only waits."""
-    from trm.cluster.gang import run_gang
-
-    task = LegTask(**json.loads(config[LEG]))
-    returned = recorded(task)
-    if returned is None:
-        answer = Path(scratch) / f"trial-{task.trial:04d}-rung-{task.rung}-attempt-{task.attempt}"
-        shutil.rmtree(answer, ignore_errors=True)
-        answer.mkdir(parents=True)
-        with gang_stream(_data_of(task), feed.folder, workers=task.workers) as stream:
-            failure = run_gang(
-                _gang_worker,
-                {"task": asdict(task), "feed": feed, "board": board, "stream": stream, "answer": str(answer)},
-                Demand(task.workers, task.cpus, task.gpus),
-                str(answer / "train"),
-            )
-        returned = _gang_answer(answer, failure)
-        shutil.rmtree(answer, ignore_errors=True)
-    board.ended.remote(task.trial)
-    ray.tune.report({OUTCOME: json.dumps(asdict(returned))})
-
-
-def _gang_worker(config: dict[str, Any]) -> None:
-    from trm.training.gang import TorchGang
-
-    gang = TorchGang.current()
-    task = LegTask(**config["task"])
-    returned = do_leg(task, config["feed"], config["board"], gang=gang, stream=config["stream"])
-    if gang.is_leader or returned.status != "completed":
-        write_text_atomic(Path(config["answer"]) / f"rank-{gang.rank}.json", json.dumps(asdict(returned)))
-    if returned.status not in ("completed", "interrupted"):
-        # The other workers wait in a collective; Train ends them when one fails.
-        raise TrialError(returned.error or returned.status)
-
-
-def _gang_answer(answer: Path, failure: str | None) -> LegReturn:
-    answers = [LegReturn(**json.loads(path.read_text())) for path in sorted(answer.glob("rank-*.json"))]
-    worst = [returned for returned in answers if returned.status != "completed"]
-    if worst:
-        return worst[0]
-    if failure is None and answers:
-        return answers[0]
-    # What a leg raises becomes an answer, so a worker without one died with its process or its node.
-    return LegReturn(status="lost", error=failure or "the gang ended without an answer", ended_at=time.time())
+    if returned.status in ("out_of_memory", "failed"):
+        # The report was taken. The next leg gets a fresh process: this one's allocator or device may be past use.
+        os._exit(EXIT_FAILED)
+    _forget()
 
 
 def newest_checkpoint(sweep_folder: Path, leg: LegStarted) -> str | None:
@@ -164,21 +131,12 @@ def newest_checkpoint(sweep_folder: Path, leg: LegStarted) -> str | None:
     given = sweep_folder / leg.from_checkpoint if leg.from_checkpoint is not None else None
     own = trial_folder(sweep_folder, leg.trial)
     is_given = given is not None and (given.parent != own or (given / CHECKPOINT_MARK).is_file())
-    first = _step_of(given) + 1 if given is not None and is_given else 0
+    first = step_of(given) + 1 if given is not None and is_given else 0
     whole = [path.parent for path in own.glob(f"step-*-attempt-*/{CHECKPOINT_MARK}")]
-    left = [(_step_of(path), path.name, path) for path in whole if first <= _step_of(path) <= leg.until_steps]
+    left = [(step_of(path), path.name, path) for path in whole if first <= step_of(path) <= leg.until_steps]
     if left:
         return str(max(left)[2])
     return str(given) if is_given else None
-
-
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.split("-")[1])
-
-
-def outcome_beside(checkpoint: Path) -> Path:
-    """The file with the outcome of the leg that ended with `checkpoint`."""
-    return checkpoint.with_name(f"{checkpoint.name}.json")
 
 
 def recorded(task: LegTask) -> LegReturn | None:
@@ -217,14 +175,28 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = Non
 
     try:
         return told(_returned(task, _train_leg(task, feed, board, gang, stream, announce=announce)))
-    except TrialError as error:
-        return told(LegReturn(status=error.status, error=_line(error)))  # type: ignore[arg-type]
-    except InterruptedRun as error:
-        return told(LegReturn(status="interrupted", error=_line(error)))
-    except CheckpointError as error:  # no fault of the configuration: another leg of the trial goes on from what is whole
-        return told(LegReturn(status="lost", error=_line(error)))
     except Exception as error:  # the trial's edge: one bad configuration must not end the sweep
-        return told(LegReturn(status="failed", error=_line(error)))
+        return told(LegReturn(status=_status_of(error), error=_line(error)))
+
+
+def _status_of(error: Exception) -> Any:
+    """The status of a leg that raised `error`: what a node, a disk or another worker did is not its configuration's fault."""
+    from torch.distributed import DistError
+
+    if isinstance(error, InterruptedRun):
+        return "interrupted"
+    if is_disk_full(error):
+        return "disk_full"
+    if isinstance(error, CheckpointError):  # another leg of the trial goes on from what is whole
+        return "lost"
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, RayError) and not isinstance(inner, RayTaskError):
+            return "lost"
+        inner = inner.__cause__
+    if isinstance(error, DistError) or (isinstance(error, RuntimeError) and PEER_SIGN in str(error)):
+        return "lost"
+    return error.status if isinstance(error, TrialError) else "failed"
 
 
 def _returned(task: LegTask, outcome: "LegOutcome") -> LegReturn:
@@ -237,11 +209,13 @@ def _returned(task: LegTask, outcome: "LegOutcome") -> LegReturn:
         train_seconds=outcome.train_seconds,
         eval_seconds=outcome.eval_seconds,
         overhead_seconds=outcome.overhead_seconds,
+        peak_memory_bytes=outcome.peak_memory_bytes,
         checkpoint=str(task.checkpoint_at(task.until_steps).relative_to(Path(task.trial_folder).parent.parent)),
     )
 
 
-def _data_of(task: LegTask) -> DataConfig:
+def data_of(task: LegTask) -> DataConfig:
+    """Where the leg's data lies, and how it is read."""
     return DataConfig.model_validate(task.config["data"])
 
 
@@ -280,22 +254,29 @@ def _reporter(board: ActorHandle, task: LegTask) -> Any:
     class LegReporter(Reporter):
         """Posts the leg's progress and hears whether to stop."""
 
+        last: Progress | None = None
+
         def on_step(self, progress: Progress) -> bool:
-            return line.post(
-                lambda: LegProgress(
-                    trial=task.trial,
-                    rung=task.rung,
-                    step=progress.step,
-                    until_steps=task.until_steps,
-                    loss=progress.loss,
-                    steps_per_second=progress.steps_per_second,
-                    train_flops=progress.train_flops,
-                    at=time.time(),
-                )
-            )
+            self.last = progress
+            return line.post(lambda: self.progress(0))
 
         def on_evaluation(self, done: int, total: int) -> bool:
-            return line.is_stopped
+            return line.post(lambda: self.progress(done))
+
+        def progress(self, evaluated: int) -> LegProgress:
+            last = self.last
+            return LegProgress(
+                trial=task.trial,
+                rung=task.rung,
+                attempt=task.attempt,
+                step=task.until_steps if last is None else last.step,
+                until_steps=task.until_steps,
+                loss=math.nan if last is None else last.loss,
+                steps_per_second=0.0 if last is None else last.steps_per_second,
+                train_flops=0.0 if last is None else last.train_flops,
+                at=time.time(),
+                evaluated=evaluated,
+            )
 
     return LegReporter()
 
@@ -311,6 +292,15 @@ def _warm_up(feed: DataFeed, board: ActorHandle, slots: int) -> None:
     deadline = time.monotonic() + WARM_UP_SECONDS
     while ray.get(board.warm.remote(process)) < slots and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def _forget() -> None:
+    """Give back what the leg's network and optimizer held, before the next one makes its own."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _line(error: BaseException) -> str:

@@ -26,11 +26,13 @@ from trm.cluster.connection import (
     living_nodes,
     ray_address,
 )
+from trm.cluster.disk import free_bytes, full_text, is_disk_full
 from trm.cluster.driver import Placement, SweepDriver
 from trm.cluster.feed import DataFeed, fed_splits, read_feed, store_room
 from trm.cluster.folders import DEFAULT_STORAGE, is_ray_job, writable_folder
-from trm.cluster.keep import clear_unfinished, prune_checkpoints
-from trm.cluster.legs import leg_as_gang, leg_in_place
+from trm.cluster.gang_legs import leg_as_gang
+from trm.cluster.keep import Keeper, clear_unfinished
+from trm.cluster.legs import leg_in_place
 from trm.cluster.signals import StopSignals
 from trm.cluster.sweep_folder import begun_mode, check_same_data, claimed_folder, sweep_folder, write_sweep_file
 from trm.cluster.tune_legs import LegRunner, run_legs
@@ -100,7 +102,12 @@ def run_sweep(options: SweepOptions) -> int:
         )
         sweep = _Sweep(space, options.space, options.overrides, demand, folder, storage, manifest, dataset, lease, uri)
         with connected(needs_dashboard=space.resources.workers > 1, address=address):
-            sweep.run(cost_of)
+            try:
+                sweep.run(cost_of)
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise
+                raise sweep.pauses(error) from error
     return EXIT_DONE
 
 
@@ -147,6 +154,7 @@ class _Sweep:
             versions=_versions(),
             name=self.folder.name,
             gpus=self.demand.workers * self.demand.gpus,
+            disk_bytes=free_bytes(self.folder),
         )
         display = SweepDisplay(self.folder.name, self.space.objective.metric, trials=self.space.budget.trials)
         with self._tracked(display) as writer, display, StopSignals(at_exit=self.lease.release) as signals:
@@ -212,8 +220,12 @@ class _Sweep:
             write_tables=lambda: write_trials(log.search, self.folder),
         )
         run_legs(driver, self._runner(placement, feed, board, scratch), scratch)
+        if driver.disk_full is not None:
+            with contextlib.suppress(OSError):
+                log.stop(time.time(), driver.disk_full)
+            raise self._paused(driver.disk_full)
         if driver.reason is None:
-            raise InterruptedRun(f"{self.folder} is whole; go on with `{self._again()} --resume`")
+            raise InterruptedRun(f"{self.folder} is whole; go on with `{self._command_to_resume()}`")
 
     def _runner(self, placement: Placement, feed: DataFeed, board: ActorHandle, scratch: Path) -> LegRunner:
         demand = placement.demand
@@ -263,7 +275,7 @@ class _Sweep:
         )
 
     def _write_results(self, search: Search) -> None:
-        prune_checkpoints(search, self.folder)
+        Keeper(search, self.folder).prune()
         write_trials(search, self.folder)
         write_leaderboard(search, self.folder)
         write_study(search, self.folder)
@@ -283,6 +295,17 @@ class _Sweep:
             ]
         more = 2 * (self.space.budget.trials or 16)
         return [*commands, (f"go on with the sweep, up to {more} trials", f"{self._again()} --trials {more} --resume")]
+
+    def pauses(self, error: OSError) -> InterruptedRun:
+        """What a full disk outside the legs means: the same as in them."""
+        return self._paused(full_text(self.folder, str(error)))
+
+    def _paused(self, full: str) -> InterruptedRun:
+        return InterruptedRun(f"{full}. Nothing is lost; make room, then go on with `{self._command_to_resume()}`")
+
+    def _command_to_resume(self) -> str:
+        trials = [text.removeprefix("budget.trials=") for text in self.overrides if text.startswith("budget.trials=")]
+        return f"{self._again()}{f' --trials {trials[-1]}' if trials else ''} --resume"
 
     def _again(self) -> str:
         """The command that goes on with the sweep, but for --resume: with the values that were replaced when it began."""

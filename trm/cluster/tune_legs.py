@@ -4,15 +4,18 @@ A searcher hands out what the leg source says, when a slot is free; results go b
 remembering, logging and retrying are off, because the journal is the truth (DESIGN decision 6).
 """
 
+import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune import Callback, PlacementGroupFactory, Stopper
 from ray.tune.search import Searcher
 
@@ -22,6 +25,8 @@ OUTCOME = "outcome"
 """Key of what the leg returned in its only Tune report: one JSON string."""
 WARM_UP = "warm-up"
 """The leg that only imports everything and waits for its neighbours, so that every slot has a process of its own."""
+_ANSWERED = "answered"
+"""Stands for a leg whose outcome was taken, until its Tune trial has ended too."""
 
 TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -43,7 +48,7 @@ class LegSource(Protocol):
         """The next leg as JSON, or None while there is nothing to run."""
 
     def leg_returned(self, leg: str, outcome: dict[str, Any] | None, error: str | None) -> None:
-        """A leg ended with an outcome, or its process died with an error."""
+        """A leg ended with an outcome, or its process died, of which Ray says `error`."""
 
     def tick(self) -> None:
         """Called several times a second while legs run."""
@@ -111,21 +116,34 @@ class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no typ
             self._warm_ups -= 1
             leg: str | None = WARM_UP
         else:
-            leg = self._guarded(self._source.next_leg)
+            leg = self.guarded(self._source.next_leg)
         if leg is None:
             return Searcher.FINISHED if self._source.is_over and not self._legs else None
         self._legs[trial_id] = leg
         return {LEG: leg}
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        leg = self._legs.pop(trial_id, None)
-        if leg is None or leg == WARM_UP:
-            return
-        outcome = json.loads(result[OUTCOME]) if result and OUTCOME in result else None
-        reason = None if outcome else "the leg's process ended without a word (killed, out of memory, or its node was lost)"
-        self._guarded(lambda: self._source.leg_returned(leg, outcome, reason))
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Take the outcome as soon as it is there: a process that has told it may die, or end itself."""
+        leg = self._legs.get(trial_id)
+        if leg is not None and leg not in (WARM_UP, _ANSWERED) and OUTCOME in result:
+            self._legs[trial_id] = _ANSWERED
+            self.guarded(lambda: self._source.leg_returned(leg, json.loads(result[OUTCOME]), None))
 
-    def _guarded(self, call: Callable[[], Any]) -> Any:
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        if error:
+            return  # `died` follows, and knows why
+        if result:
+            self.on_trial_result(trial_id, result)
+        self.died(trial_id, "the leg ended without an outcome")
+
+    def died(self, trial_id: str, reason: str) -> None:
+        """Tune trial `trial_id` has ended; without an outcome its leg died, for what Ray says is the `reason`."""
+        leg = self._legs.pop(trial_id, None)
+        if leg is not None and leg not in (WARM_UP, _ANSWERED):
+            self.guarded(lambda: self._source.leg_returned(leg, None, reason))
+
+    def guarded(self, call: Callable[[], Any]) -> Any:
+        """What `call` returns; what it raises ends the run."""
         # Tune turns what a searcher raises into a failed trial and goes on; a journal that cannot be written must end the run.
         try:
             return call()
@@ -152,11 +170,38 @@ class _SourceStopper(_Detached, Stopper):  # type: ignore[misc]
 
 
 class _Ticker(_Detached, Callback):  # type: ignore[misc]
-    def __init__(self, source: LegSource) -> None:
-        self._source = source
+    def __init__(self, source: LegSource, searcher: _LegSearcher) -> None:
+        self._source, self._searcher = source, searcher
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._source.tick()
+        self._searcher.guarded(self._source.tick)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        try:
+            reason = Path(trial.error_file).read_text()
+        except (OSError, TypeError):
+            reason = ""
+        self._searcher.died(trial.trial_id, reason)
+
+
+@contextlib.contextmanager
+def _every_death_is_a_trials() -> Iterator[None]:
+    """Have Tune take every way in which an actor can be lost for the failure of one trial.
+
+    It knows two kinds and ends the whole experiment at any other: at a worker that Ray's memory monitor ended, for one.
+    """
+    known = RayActorManager._actor_task_failed
+
+    def tolerant(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
+            exception = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
+        known(self, tracked_actor_task, exception)
+
+    RayActorManager._actor_task_failed = tolerant
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = known
 
 
 def run_legs(source: LegSource, runner: LegRunner, scratch: Path) -> None:
@@ -184,10 +229,11 @@ def run_legs(source: LegSource, runner: LegRunner, scratch: Path) -> None:
             storage_path=str(scratch.parent),
             name=scratch.name,
             stop=_SourceStopper(source, searcher),
-            callbacks=[_Ticker(source)],
+            callbacks=[_Ticker(source, searcher)],
             verbose=0,
         ),
     )
-    tuner.fit()
+    with _every_death_is_a_trials():
+        tuner.fit()
     if searcher.failure is not None:
         raise searcher.failure

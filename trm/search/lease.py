@@ -1,5 +1,6 @@
 """The lease on a sweep folder: one driver at a time, told apart by host, process and a number that only grows."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -85,7 +86,8 @@ class Lease:
         self._thread.join()
         with _one_at_a_time(self.path):
             if read_holder(self.path.parent) == self.holder:
-                write_text_atomic(self.path, json.dumps({**asdict(self.holder), "pid": 0}) + "\n")
+                with contextlib.suppress(OSError):  # a full disk: the end of this process gives it back
+                    write_text_atomic(self.path, json.dumps({**asdict(self.holder), "pid": 0}) + "\n")
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):

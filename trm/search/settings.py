@@ -189,6 +189,8 @@ class Resources(Written):
     """Trials side by side; null: as many as fit the cluster."""
     threads: int | None = Field(None, ge=1)
     """Threads of arithmetic a worker; null: its CPUs."""
+    stall_seconds: float = Field(300.0, gt=0)
+    """A leg is ended as stalled that makes no step for so long, and for ten times what one takes (the first: three times that)."""
 
 
 class Tracking(Written):

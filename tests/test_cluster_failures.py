@@ -1,0 +1,152 @@
+"""Failures told apart on a real Ray: a leg that stands still, one without memory, one that dies; and a disk that is full."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster_cases import events_of, run_job, started, wait_until, write_space
+
+from trm.cluster.connection import connected
+from trm.cluster.processes import death_of
+from trm.cluster.tune_legs import LegRunner, run_legs
+from trm.search.events import Decided, LegEnded, LegStarted, SweepEnded
+
+pytestmark = pytest.mark.ray
+
+
+class Script:
+    """A leg source that hands out legs one after the other and writes down what became of them."""
+
+    is_stopping = False
+
+    def __init__(self, legs: list[str]) -> None:
+        self.legs = legs
+        self.ends: list[tuple[str, dict[str, Any] | None, str | None]] = []
+
+    def next_leg(self) -> str | None:
+        return json.dumps({"act": self.legs.pop(0)}) if self.legs else None
+
+    def leg_returned(self, leg: str, outcome: dict[str, Any] | None, error: str | None) -> None:
+        self.ends.append((json.loads(leg)["act"], outcome, error))
+
+    def tick(self) -> None:
+        pass
+
+    @property
+    def is_over(self) -> bool:
+        return not self.legs
+
+
+def leg_function() -> Callable[[dict[str, Any]], None]:
+    """A leg in place whose training is played by the script; defined here so that it travels by value."""
+
+    def leg(config: dict[str, Any]) -> None:
+        from unittest.mock import MagicMock
+
+        from trm.cluster import legs
+
+        def played(task: Any, *others: Any, **named: Any) -> legs.LegReturn:
+            if task.act == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if task.act == "raises":
+                raise ValueError("the feed is broken")
+            return legs.LegReturn(status=task.act, process=str(os.getpid()))
+
+        task = MagicMock(act=json.loads(config["leg"])["act"], config={"data": {"folder": "x"}})
+        legs.do_leg, legs.recorded = played, lambda task: None
+        legs.LegTask = lambda **values: task  # type: ignore[assignment, misc]
+        legs.leg_in_place(config, feed=MagicMock(), board=MagicMock(), slots=1)
+
+    return leg
+
+
+def test_each_way_to_end_has_its_name_and_a_process_without_memory_is_replaced(tmp_path: Path) -> None:
+    script = Script(["completed", "completed", "out_of_memory", "completed", "raises", "dies", "completed"])
+    with connected(needs_dashboard=False, address="local"):
+        run_legs(script, LegRunner(leg_function(), {"CPU": 1.0}, 1, is_warmed_up=True), tmp_path / "tune")
+        told = [
+            (act, outcome["status"]) if outcome else (act, death_of(error or "", []).status) for act, outcome, error in script.ends
+        ]
+        reasons = {act: death_of(error or "", []).error for act, outcome, error in script.ends if not outcome}
+    assert [act for act, _ in told] == ["completed", "completed", "out_of_memory", "completed", "raises", "dies", "completed"]
+    assert [status for _, status in told] == [
+        *("completed", "completed", "out_of_memory", "completed"),
+        *("failed", "lost", "completed"),
+    ]
+    assert reasons["raises"] == "ValueError: the feed is broken"
+    assert "ended without a word" in reasons["dies"]
+    first, second, without, fresh = [outcome["process"] for _, outcome, _ in script.ends[:4] if outcome]
+    assert first == second == without != fresh
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path | None]:
+    """A file system of 16 MB; None where nothing may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        is_mounted = (
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], capture_output=True).returncode == 0
+        )
+    except OSError:
+        is_mounted = False
+    yield folder if is_mounted else None
+    if is_mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def ended(folder: Path) -> list[LegEnded]:
+    return [event for event in events_of(folder) if isinstance(event, LegEnded)]
+
+
+def living_worker(folder: Path) -> int | None:
+    """The process of a leg that ended, while its next one runs."""
+    events = events_of(folder)
+    for index, event in enumerate(events):
+        pid = int(str(event.process).rpartition(":")[2]) if isinstance(event, LegEnded) else 0
+        if pid and sum(isinstance(later, LegStarted) for later in events[index:]) and Path(f"/proc/{pid}").exists():
+            return pid
+    return None
+
+
+def test_a_leg_that_stands_still_is_ended_and_a_full_disk_pauses(tmp_path: Path, small_disk: Path | None) -> None:
+    space = write_space(tmp_path)
+    storage, folder = (small_disk or tmp_path), (small_disk or tmp_path) / "sweep"
+    data = f"data={{folder: {tmp_path / 'data' / 'set'}}}"
+    code, output = run_job("build_dataset", "datasets/sudoku4x4.yaml", "--out", str(tmp_path / "data" / "set"))
+    assert code == 0, output
+    options = (str(space), "--storage", str(storage), "--name", "sweep", "--set", data, "--set", "resources.stall_seconds=5")
+    options += ("--set", "budget.per_trial=6e10", "--trials", "5")
+
+    with started("sweep", *options) as first:
+        wait_until(lambda: living_worker(folder) is not None, first)
+        stopped = int(str(living_worker(folder)))
+        os.kill(stopped, signal.SIGSTOP)
+        wait_until(lambda: any(leg.status == "stalled" for leg in ended(folder)), first)
+        assert not Path(f"/proc/{stopped}").exists() or Path(f"/proc/{stopped}/stat").read_text().split()[2] == "Z"
+        if small_disk is not None:
+            (small_disk / "ballast").write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))
+        output, _ = first.communicate(timeout=120)
+    stall = next(leg for leg in ended(folder) if leg.status == "stalled")
+    assert f":{stopped} was ended" in str(stall.error)
+    assert "no step for" in str(stall.error)
+
+    if small_disk is not None:
+        assert first.returncode == 130, output
+        assert "is full" in output
+        assert "--resume" in output
+        assert not any(isinstance(event, SweepEnded) for event in events_of(folder))
+        (small_disk / "ballast").unlink()
+        code, output = run_job("sweep", *options, "--resume")
+        assert code == 0, output
+    last = {event.trial: event.status for event in events_of(folder) if isinstance(event, Decided)}
+    assert len(last) == 5
+    assert set(last.values()) <= {"finished", "stopped"}
+    assert {leg.status for leg in ended(folder)} == {"completed", "stalled"}
+    done = [(leg.trial, leg.rung) for leg in ended(folder) if leg.status == "completed"]
+    assert len(done) == len(set(done))

@@ -1,0 +1,191 @@
+"""Failures told apart, without a cluster: who stands still, what a death means, what a gang's answers come to."""
+
+import errno
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray.exceptions
+from ray.air.execution._internal.actor_manager import RayActorManager
+from safetensors import SafetensorError
+
+from trm.cluster import processes, tune_legs
+from trm.cluster.board import Leg, LegProgress, ProgressBoard
+from trm.cluster.disk import is_disk_full
+from trm.cluster.gang_legs import gang_answer
+from trm.cluster.legs import LegReturn, _status_of
+from trm.cluster.processes import Death, WorkerProcess, death_of
+from trm.cluster.watchdog import AWAY_SECONDS, Pace, Watchdog
+from trm.errors import CheckpointError, DivergedError, InterruptedRun, OutOfMemoryError, TrialError
+
+LEG: Leg = (3, 1, 0)
+QUICK = Pace(0.1, 1.0, 0)
+PROCESS = WorkerProcess("node", "host", 12, "34", oom_kills=5)
+
+
+def progress(step: int, *, evaluated: int = 0, speed: float = 10.0) -> LegProgress:
+    return LegProgress(3, 1, 0, step, 100, 0.5, speed, 1e9, 0.0, evaluated)
+
+
+def watched(pace: Pace = QUICK, floor: float = 60.0) -> Watchdog:
+    dog = Watchdog(floor)
+    dog.add(LEG, pace)
+    return dog
+
+
+def silence(dog: Watchdog, said: LegProgress | None, *, start: float = 0.0) -> float:
+    """Seconds of silence after which the leg is called stalled, by a driver that looks every second."""
+    for second in range(100_000):
+        if found := dog.stalled(start + second, {LEG: said}):
+            assert set(found) == {LEG}
+            return float(second)
+    raise AssertionError("it was never called stalled")
+
+
+@pytest.mark.parametrize(
+    ("pace", "said", "allowed"),
+    [
+        (Pace(0.1, 1.0, 0), progress(5), 60),  # the floor
+        (Pace(30.0, 1.0, 0), progress(5), 300),  # ten expected steps
+        (Pace(0.0, 1.0, 0), progress(5, speed=0.05), 200),  # ten observed steps
+        (Pace(30.0, 4.0, 0), progress(5), 1200),  # a batch of its evaluation takes four
+        (Pace(0.1, 1.0, 2_000_000_000), progress(5), 160),  # a slow disk takes 100 s for its checkpoint
+        (Pace(0.1, 1.0, 0), None, 180),  # before its first step three times as long
+        (Pace(0.1, 1.0, 0), progress(100, evaluated=2), 60),
+    ],
+)
+def test_a_leg_is_stalled_when_it_is_silent_for_several_times_what_it_should_take(
+    pace: Pace, said: LegProgress | None, allowed: float
+) -> None:
+    assert silence(watched(pace), said) == allowed + 1
+
+
+def test_every_step_and_every_batch_of_the_evaluation_is_a_sign_of_life() -> None:
+    dog = watched(floor=60.0)
+    says = [progress(1), progress(2), progress(2, evaluated=1), progress(2, evaluated=2)]
+    for turn, said in enumerate(says):
+        for second in range(0, 50, 5):
+            assert not dog.stalled(turn * 50.0 + second, {LEG: said})
+    found = [text for second in range(195, 216, 5) for text in dog.stalled(float(second), {LEG: says[-1]}).values()]
+    assert found == ["no step for 65 s, in the evaluation at step 2; 60 s are allowed"]
+
+
+def test_a_leg_without_a_process_waits_and_one_that_ended_is_forgotten() -> None:
+    dog = watched()
+    assert not any(dog.stalled(float(second), {}) for second in range(0, 10_000, 5))
+    assert silence(dog, progress(1), start=10_000.0) == 61
+    dog.remove(LEG)
+    assert not any(dog.stalled(20_000.0 + second, {LEG: progress(1)}) for second in range(1000))
+
+
+def test_what_stood_still_with_the_driver_itself_is_no_stall() -> None:
+    dog = watched()
+    assert not dog.stalled(0.0, {LEG: progress(1)})
+    assert not dog.stalled(3600.0, {LEG: progress(1)})
+    assert not dog.stalled(3600.0 + AWAY_SECONDS / 2, {LEG: progress(1)})
+    assert silence(dog, progress(1), start=3601.0 + AWAY_SECONDS / 2) == pytest.approx(60, abs=AWAY_SECONDS)
+
+
+def test_the_board_knows_legs_by_their_attempt() -> None:
+    board = ProgressBoard()
+    board.begin(LEG, PROCESS)
+    assert board.put(progress(1)) is False
+    board.stop_all()
+    assert board.put(progress(2)) is True
+    assert board.running().progress == {LEG: progress(2)}
+    assert board.running().processes == {LEG: [PROCESS]}
+    board.ended((3, 1, 1))
+    assert board.running().progress
+    board.ended(LEG)
+    assert board.running() == ({}, {})
+
+
+DIED = "Failure # 1 (occurred at x)\nThe actor died unexpectedly before finishing this task.\n\tclass_name: ImplicitFunc\n\tpid: 12"
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "death"),
+    [
+        (DIED, 5, Death("lost", "the leg's process ended without a word (killed, or its node was lost)")),
+        (DIED, None, Death("lost", "the leg's process ended without a word (killed, or its node was lost)")),
+        (DIED, 6, Death("out_of_memory", "the kernel killed host:12 or a neighbour, because host ran out of memory")),
+        (
+            "OutOfMemoryError: Task was killed due to the node running low on memory.\nactual memory used=10.72GB, worker",
+            5,
+            Death("out_of_memory", "Ray ended the leg's process, because its node ran out of memory (it held 10.72GB)"),
+        ),
+        (
+            "The actor died because its node has died. Node Id: ab",
+            6,
+            Death("lost", "the node of the leg's process was lost: The actor died because its node has died. Node Id: ab"),
+        ),
+        ("\x1b[36mray::ImplicitFunc.train()\x1b[39m (pid=1)\n  File\nValueError: no", 6, Death("failed", "ValueError: no")),
+    ],
+)
+def test_a_death_is_told_by_what_ray_says_and_the_kernel_counted(
+    text: str, now: int | None, death: Death, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "on_node", lambda *question: now)
+    assert death_of(text, [PROCESS]) == death
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (InterruptedRun("stop"), "interrupted"),
+        (OSError(errno.ENOSPC, "no"), "disk_full"),
+        (OSError(errno.EDQUOT, "no"), "disk_full"),
+        (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), "disk_full"),
+        (OSError(errno.EIO, "no"), "failed"),
+        (CheckpointError("torn", remedy="x"), "lost"),
+        (ray.exceptions.ObjectLostError("ab", "", ""), "lost"),
+        (RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer"), "lost"),
+        (RuntimeError("a shape is wrong"), "failed"),
+        (DivergedError("nan"), "diverged"),
+        (OutOfMemoryError("no"), "out_of_memory"),
+        (TrialError("no"), "failed"),
+    ],
+)
+def test_what_a_leg_raises_becomes_its_status(error: Exception, status: str) -> None:
+    assert _status_of(error) == status
+
+
+def test_the_cause_of_an_error_counts() -> None:
+    broken = TrialError("the stream broke off")
+    broken.__cause__ = ray.exceptions.ActorDiedError()
+    assert _status_of(broken) == "lost"
+    full = ValueError("cannot save")
+    full.__cause__ = OSError(errno.ENOSPC, "no")
+    assert is_disk_full(full)
+    assert not is_disk_full(ValueError("no"))
+
+
+def test_a_gangs_answer_is_the_trouble_of_the_worker_that_had_it(tmp_path: Path) -> None:
+    def say(rank: int, **values: Any) -> None:
+        (tmp_path / f"rank-{rank}.json").write_text(json.dumps(asdict(LegReturn(**values))))
+
+    assert gang_answer(tmp_path, None).status == "lost"
+    assert gang_answer(tmp_path, "the node died").error == "the node died"
+    say(0, status="completed", steps=9)
+    assert gang_answer(tmp_path, None).steps == 9
+    assert gang_answer(tmp_path, "a worker died").status == "lost"
+    say(0, status="lost", error="Connection closed by peer")
+    assert gang_answer(tmp_path, "ValueError").status == "lost"
+    say(1, status="failed", error="ValueError: its own")
+    answer = gang_answer(tmp_path, "a worker failed")
+    assert (answer.status, answer.error) == ("failed", "ValueError: its own")
+
+
+def test_tune_takes_a_worker_without_memory_for_one_trials_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tune's own answer to an error that is neither an actor's nor a task's is to end the experiment."""
+    seen: list[Exception] = []
+    monkeypatch.setattr(RayActorManager, "_actor_task_failed", lambda self, task, exception: seen.append(exception))
+    known = RayActorManager._actor_task_failed
+    with tune_legs._every_death_is_a_trials():
+        RayActorManager._actor_task_failed(None, None, ray.exceptions.OutOfMemoryError("low on memory"))
+        RayActorManager._actor_task_failed(None, None, ray.exceptions.ActorDiedError())
+    assert RayActorManager._actor_task_failed is known
+    assert [type(error) for error in seen] == [ray.exceptions.RayActorError, ray.exceptions.ActorDiedError]
+    assert death_of(str(seen[0]), []).status == "out_of_memory"

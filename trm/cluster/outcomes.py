@@ -1,0 +1,36 @@
+"""What a leg's return means for the journal."""
+
+import time
+from dataclasses import asdict
+
+from trm.cluster.legs import LegReturn, LegTask
+from trm.search.events import LegEnded
+
+SAME = (
+    *("metrics", "steps", "train_flops", "train_seconds", "eval_seconds", "overhead_seconds"),
+    *("checkpoint", "peak_memory_bytes", "started_at", "ended_at", "process"),
+)
+"""What a leg returns under the name that the journal has for it."""
+
+
+def leg_ended(task: LegTask, returned: LegReturn, metric: str) -> LegEnded:
+    """The journal's line on a leg; one that does not report the objective's metric has failed."""
+    value = returned.metrics.get(metric)
+    status, problem = returned.status, returned.error
+    assert status not in ("interrupted", "disk_full"), "such a leg goes on as if it had never been begun"
+    if status == "completed" and value is None:
+        known = ", ".join(sorted(name for name in returned.metrics if not name.startswith("train/")))
+        status, problem = "failed", f"objective.metric {metric!r} is not reported; the evaluation reports {known}"
+    same = {name: value for name, value in asdict(returned).items() if name in SAME}
+    return LegEnded(
+        trial=task.trial,
+        rung=task.rung,
+        attempt=task.attempt,
+        status=status,
+        objective=value,
+        standard_error=returned.standard_errors.get(metric),
+        loss=returned.metrics.get("loss"),
+        error=problem,
+        at=time.time(),
+        **same,
+    )

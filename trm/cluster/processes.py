@@ -1,0 +1,122 @@
+"""The process that does a leg, as others see it: where it is, how it is ended, and what its death tells."""
+
+import os
+import re
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+ANSWER_SECONDS = 20.0
+"""So long may a node take to carry out a small task; a worker process may have to be started for it."""
+MEMORY_SIGNS = ("OutOfMemoryError", "low on memory", "ran out of memory")
+"""What Ray says of a process that its memory monitor ended."""
+NODE_SIGNS = ("node has died", "NodeDiedError", "preempt", "placement group")
+DIED_SIGN, RAISED_SIGN = "died unexpectedly", "ray::"
+OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/proc/vmstat")
+"""Where the kernel counts the processes that it killed for lack of memory: those of this container, else those of the machine."""
+
+
+@dataclass(frozen=True)
+class WorkerProcess:
+    """A process on a node of the cluster, told apart from a later one with its number."""
+
+    node_id: str
+    host: str
+    pid: int
+    started: str
+    """Its start by the kernel's clock; empty where that is unknown."""
+    oom_kills: int
+    """Processes that its node had killed for lack of memory when it told of itself."""
+
+    @classmethod
+    def current(cls) -> "WorkerProcess":
+        """This process."""
+        pid = os.getpid()
+        return cls(ray.get_runtime_context().get_node_id(), os.uname().nodename, pid, _started(pid), oom_kills())
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+@dataclass(frozen=True)
+class Death:
+    """What became of a leg whose process ended without an answer."""
+
+    status: Literal["lost", "out_of_memory", "failed"]
+    error: str
+
+
+def end_process(process: WorkerProcess) -> bool:
+    """SIGKILL the process, on its node; false when that node did not answer."""
+    return on_node(process.node_id, _kill, process) is not None
+
+
+def death_of(text: str, processes: list[WorkerProcess]) -> Death:
+    """What the end of `processes` was, from what Ray said of it and from what their nodes counted."""
+    if any(sign in text for sign in MEMORY_SIGNS):
+        used = re.search(r"actual memory used=([\d.]+GB)", text)
+        held = f" (it held {used[1]})" if used else ""
+        return Death("out_of_memory", f"Ray ended the leg's process, because its node ran out of memory{held}")
+    if any(sign in text for sign in NODE_SIGNS):
+        return Death("lost", f"the node of the leg's process was lost: {_shortened(text)}")
+    if raised := _raised(text):
+        return Death("failed", raised)
+    for process in processes:
+        now = on_node(process.node_id, oom_kills)
+        if now is not None and now > process.oom_kills:
+            return Death("out_of_memory", f"the kernel killed {process} or a neighbour, because {process.host} ran out of memory")
+    died = "the leg's process ended without a word (killed, or its node was lost)"
+    return Death("lost", died if not text or DIED_SIGN in text else _shortened(text))
+
+
+def on_node(node_id: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function returns there; None when the node is gone or does not answer."""
+    strategy = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    task = ray.remote(num_cpus=0, max_retries=0)(function).options(scheduling_strategy=strategy)
+    try:
+        return ray.get(task.remote(*arguments), timeout=ANSWER_SECONDS)
+    except RayError:
+        return None
+
+
+def oom_kills() -> int:
+    """Processes that the kernel of this node has killed for lack of memory; 0 where it does not say."""
+    for path in OOM_COUNTERS:
+        try:
+            counts = dict(line.split() for line in Path(path).read_text().splitlines())
+            return int(counts["oom_kill"])
+        except (OSError, ValueError, KeyError):
+            continue
+    return 0
+
+
+def _kill(process: WorkerProcess) -> bool:
+    if _started(process.pid) == process.started:
+        try:
+            os.kill(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+    return True
+
+
+def _started(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _raised(text: str) -> str | None:
+    """The last line of a traceback that a leg's function left; None when the process died instead."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return _shortened(lines[-1]) if RAISED_SIGN in text else None
+
+
+def _shortened(text: str) -> str:
+    return " ".join(text.split())[:500]

@@ -1,0 +1,90 @@
+"""Which running legs stand still: without a step, or a batch of their evaluation, for several times what one should take."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trm.cluster.board import Leg, LegProgress
+
+STALL_FACTOR = 10.0
+"""A leg may be silent for so many times the seconds of one of its steps."""
+START_FACTOR = 3.0
+"""Before its first step it may be silent for so many times as long: it loads, streams and compiles."""
+SLOW_DISK_BYTES_PER_SECOND = 20e6
+"""A checkpoint may be written as slowly as this."""
+AWAY_SECONDS = 10.0
+"""When the driver itself stood still for so long, legs may have too (a machine that slept, a frozen container)."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What is known of a leg's speed when it starts."""
+
+    step_seconds: float
+    """Seconds that a step should take by what was learned so far; 0: unknown."""
+    batch_steps: float
+    """A batch of its evaluation takes the time of so many steps, at most about."""
+    checkpoint_bytes: int
+
+
+@dataclass
+class _Watched:
+    pace: Pace
+    progress: LegProgress | None = None
+    heard_at: float | None = None
+    """When its process first told of itself, or its progress last changed; None: it waits for a process."""
+
+
+class Watchdog:
+    """Told what the board says several times a minute, it names the legs that stand still. Its clock is monotonic seconds."""
+
+    def __init__(self, floor_seconds: float) -> None:
+        """`floor_seconds`: no leg is called stalled before it was silent for so long."""
+        self._floor = floor_seconds
+        self._legs: dict[Leg, _Watched] = {}
+        self._looked_at: float | None = None
+
+    def add(self, leg: Leg, pace: Pace) -> None:
+        """Watch a leg from here on; its time begins when its process is there."""
+        self._legs[leg] = _Watched(pace)
+
+    def remove(self, leg: Leg) -> None:
+        """The leg ended."""
+        self._legs.pop(leg, None)
+
+    def stalled(self, now: float, heard: Mapping[Leg, LegProgress | None]) -> dict[Leg, str]:
+        """Legs that stand still, with the reason; `heard`: the newest progress of those whose process is there, None before any."""
+        away = 0.0 if self._looked_at is None else now - self._looked_at
+        self._looked_at = now
+        found: dict[Leg, str] = {}
+        for leg, watched in self._legs.items():
+            if leg not in heard:
+                continue
+            if watched.heard_at is None or _mark(heard[leg]) != _mark(watched.progress):
+                watched.heard_at, watched.progress = now, heard[leg]
+                continue
+            if away > AWAY_SECONDS:
+                watched.heard_at += away
+            silent, allowed = now - watched.heard_at, self._allowed(watched)
+            if silent > allowed:
+                found[leg] = f"no step for {silent:.0f} s, {_place(watched)}; {allowed:.0f} s are allowed"
+        return found
+
+    def _allowed(self, watched: _Watched) -> float:
+        pace, progress = watched.pace, watched.progress
+        speed = progress.steps_per_second if progress is not None else 0.0
+        step = max(pace.step_seconds, 1.0 / speed if speed > 0 else 0.0)
+        seconds = max(self._floor, STALL_FACTOR * step * max(1.0, pace.batch_steps))
+        seconds += pace.checkpoint_bytes / SLOW_DISK_BYTES_PER_SECOND
+        return seconds if progress is not None else START_FACTOR * seconds
+
+
+def _mark(progress: LegProgress | None) -> tuple[int, int] | None:
+    return None if progress is None else (progress.step, progress.evaluated)
+
+
+def _place(watched: _Watched) -> str:
+    if watched.progress is None:
+        return "before the first"
+    if watched.progress.evaluated:
+        return f"in the evaluation at step {watched.progress.step}"
+    return f"at step {watched.progress.step}"
