@@ -41,7 +41,7 @@ def facts() -> Facts:
 
 def test_compute_time_and_disk_add_up_over_the_legs() -> None:
     seen = forecast(space(), cost_of, facts(), slots=2)
-    spent = seen.spending
+    spent = seen.expected
     assert (spent.trials, seen.ends_by, spent.scored) == (16, "budget.trials", (16, 5))
     assert spent.train_flops == pytest.approx(16 * 3e11 + 5 * 6e11, rel=1e-3)
     assert spent.leg_seconds == pytest.approx(spent.train_flops / 1e10 + 21 * 2.0, rel=1e-3)
@@ -63,14 +63,14 @@ def test_compute_time_and_disk_add_up_over_the_legs() -> None:
 def test_the_smallest_limit_ends_the_sweep(limit: dict[str, float], ends_by: str, trials: int) -> None:
     made = space(budget={"trials": None, "per_trial": 9e11, **limit}, resources={"gpus": 1.0})
     seen = forecast(made, cost_of, facts(), slots=2)
-    assert (seen.ends_by, seen.spending.trials) == (ends_by, trials)
+    assert (seen.ends_by, seen.expected.trials) == (ends_by, trials)
 
 
 def test_a_small_space_ends_by_itself_and_a_clock_without_speed_ends_nothing() -> None:
     few = space(start_points=[])
     few = few.model_copy(update={"search": {"model.H_cycles": few.search["model.H_cycles"]}})
     seen = forecast(few, cost_of, facts(), slots=1)
-    assert (seen.ends_by, seen.spending.trials) == ("the size of the space", 3)
+    assert (seen.ends_by, seen.expected.trials) == ("the size of the space", 3)
     endless = space(budget={"trials": None, "per_trial": 9e11, "wall_clock_seconds": 9.0})
     assert forecast(endless, cost_of, Facts(), slots=1).ends_by == NO_LIMIT
 

@@ -12,8 +12,11 @@ from trm import display
 from trm.display import Standing, SweepDisplay, count_text, duration, event_line, flops
 from trm.progress import SweepProgress
 from trm.search.events import DriverStarted, Event, LegEnded
+from trm.search.space import SearchSpace
+from trm.search.spending import Spent
 
 RUNGS = [50 * 2e9, 100 * 2e9]
+STEP_SECONDS = 3.0 / 50
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,21 @@ class Leg:
     steps_per_second: float = 4.0
 
 
-def folded(events: list[Event], trials: int | None = 9, mode: str = "max") -> SweepProgress:
-    progress = SweepProgress(trials=trials, rung_flops=RUNGS, eta=3, mode=mode)
+def space(trials: int | None = 9, mode: str = "max", **budget: float) -> SearchSpace:
+    return SearchSpace.model_validate(
+        {
+            "name": "s",
+            "data": {"recipe": "datasets/sudoku4x4.yaml"},
+            "search": {"optim.lr": {"type": "float", "low": 1e-4, "high": 1e-1}},
+            "objective": {"mode": mode},
+            "budget": {"trials": trials, "per_trial": RUNGS[-1], "wall_clock_seconds": 1e6, **budget},
+            "scheduler": {"type": "asha", "eta": 2, "rungs": 2},
+        }
+    )
+
+
+def folded(events: list[Event], trials: int | None = 9, mode: str = "max", **budget: float) -> SweepProgress:
+    progress = SweepProgress(space(trials, mode, **budget))
     for event in events:
         progress.apply(event)
     return progress
@@ -53,21 +69,67 @@ def test_running_legs_count_from_where_they_are() -> None:
     assert seen.flops_spent == 75 * 2e9
     assert (seen.rungs[1].running, seen.statuses["running"]) == (1, 1)
     assert seen.elapsed_seconds == 60.0
-    expected = 9 * RUNGS[0] + 3 * (RUNGS[1] - RUNGS[0])
-    assert seen.flops_expected == expected
-    assert seen.left_seconds == pytest.approx(60.0 * (expected - 75 * 2e9) / (75 * 2e9))
-    assert progress.snapshot(170.0, [Leg(0, 1, 75, 100)], wall_clock_left=7.0).left_seconds == 7.0
+    assert seen.flops_expected == pytest.approx(9 * RUNGS[0] + 4 * (RUNGS[1] - RUNGS[0]))
+    left = (8 * 50 + 4 * 50 - 25) * STEP_SECONDS / 2  # two side by side
+    assert seen.left_seconds == pytest.approx(left)
 
 
-def test_a_resumed_sweep_measures_its_speed_anew() -> None:
+def spent(flops: float = 0.0, gpu_hours: float = 0.0, seconds: float = 0.0) -> Spent:
+    return Spent(flops, gpu_hours, seconds)
+
+
+@pytest.mark.parametrize(
+    ("budget", "left"),
+    [
+        ({}, 600 * STEP_SECONDS / 2),
+        ({"wall_clock_seconds": 12.0}, 7.0),
+        ({"train_flops": 5e11}, 100 * STEP_SECONDS),
+        ({"gpu_hours": 2.5 / 3600}, 1.5 / 2),
+    ],
+)
+def test_the_limit_that_is_reached_first_says_how_long_is_left(budget: dict[str, float], left: float) -> None:
+    events = [started(), driver(100.0).model_copy(update={"gpus": 1.0}), asked(0), *leg(0, 0, 0.5), decided(0, 0, "paused")]
+    seen = folded(events, **budget).snapshot(now=170.0, spent=spent(1e11, 1.0 / 3600, 5.0))
+    assert seen.left_seconds == pytest.approx(left)
+
+
+def test_without_a_number_of_trials_the_other_limits_tell_the_time() -> None:
+    events = [started(), driver(100.0), asked(0), *leg(0, 0, 0.5), decided(0, 0, "paused")]
+    progress = folded(events, trials=None, train_flops=5e11)
+    assert progress.snapshot(170.0, spent=spent(1e11)).left_seconds == pytest.approx(200 * STEP_SECONDS / 2)
+    assert progress.snapshot(170.0, spent=spent(1e11)).flops_expected is None
+    assert folded(events, trials=None).snapshot(170.0).left_seconds is None
+
+
+def test_trials_that_ended_badly_and_a_longer_budget_are_counted() -> None:
+    bad = LegEnded(trial=1, rung=0, attempt=0, status="diverged", at=120.0)
+    events = [started(), driver(100.0), asked(0), *leg(0, 0, 0.5), asked(1), leg(1, 0, 0.5)[0], bad, decided(1, 0, "diverged")]
+    progress = folded(events)
+    assert progress.snapshot(170.0).left_seconds == pytest.approx((7 + 4) * 50 * STEP_SECONDS / 2)
+    longer = space(trials=20, per_trial=4e11).budget
+    progress.apply(driver(200.0).model_copy(update={"budget": longer, "slots": 4}))
+    seen = progress.snapshot(200.0)
+    assert [rung.amount for rung in seen.rungs] == [1e11, 2e11, 4e11]
+    assert seen.left_seconds == pytest.approx((18 * 50 + 10 * 50 + 5 * 100) * STEP_SECONDS / 4)
+
+
+def test_before_a_leg_has_ended_the_running_ones_tell_the_speed() -> None:
+    progress = folded([started(), driver(100.0), asked(0), leg(0, 0, 0.5)[0]])
+    assert progress.snapshot(101.0).left_seconds is None
+    seen = progress.snapshot(110.0, [Leg(0, 0, 25, 50, steps_per_second=10.0)])
+    assert seen.left_seconds == pytest.approx((9 * 50 + 4 * 50 - 25) * 0.1 / 2)
+
+
+def test_a_resume_forgets_the_legs_that_ran_and_learns_another_host_s_speed() -> None:
     events = [started(), driver(100.0), asked(0), *leg(0, 0, 0.5), asked(1), leg(1, 0, 0.5)[0], driver(1000.0)]
     progress = folded(events)
-    assert progress.snapshot(1001.0).left_seconds is None
+    assert progress.snapshot(1001.0, [Leg(1, 0, 25, 50)]).flops_spent == RUNGS[0]
     assert progress.snapshot(1001.0).rungs[0].running == 0
+    assert progress.snapshot(1001.0).left_seconds == pytest.approx((8 + 4) * 50 * STEP_SECONDS / 2)
+    progress.apply(driver(1000.0).model_copy(update={"driver": "other:1"}))
+    assert progress.snapshot(1001.0).left_seconds is None
     progress.apply(leg(1, 0, 0.5)[0].model_copy(update={"at": 1010.0}))
-    seen = progress.snapshot(1030.0, [Leg(1, 0, 25, 50)])
-    assert seen.elapsed_seconds == 20.0
-    assert seen.left_seconds == pytest.approx(20.0 * (seen.flops_expected - 75 * 2e9) / (25 * 2e9))
+    assert progress.snapshot(1030.0).elapsed_seconds == 20.0
 
 
 def test_the_best_has_a_number_and_follows_the_mode() -> None:
@@ -99,7 +161,7 @@ def test_spent_never_shrinks_and_stays_within_the_expected(cut: int) -> None:
 
 
 def shown(file: Path, is_live: bool) -> str:
-    progress = SweepProgress(trials=9, rung_flops=RUNGS, eta=3)
+    progress = SweepProgress(space())
     with file.open("w") as stream, SweepDisplay("s-1", "exact_accuracy", trials=9, stream=stream, is_live=is_live) as terminal:
         for event in whole_sweep():
             progress.apply(event)

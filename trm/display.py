@@ -140,11 +140,13 @@ class SweepDisplay:
 
     def _rungs(self, snapshot: Snapshot) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in ("rung", "compute a trial", "running", "reached", "best"):
+        for name in ("rung", "a trial", "running", "reached", "best"):
             table.add_column(name, justify="right")
         for index, rung in enumerate(snapshot.rungs):
             best = "" if rung.best is None else f"{rung.best:.4f}"
-            table.add_row(str(index), flops(rung.train_flops), str(rung.running or ""), str(rung.completed or ""), best)
+            table.add_row(
+                str(index), amount_text(rung.amount, snapshot.fidelity), str(rung.running or ""), str(rung.completed or ""), best
+            )
         return table
 
     @staticmethod
@@ -245,6 +247,17 @@ def flops(value: float) -> str:
         if value >= 10**power * 0.9995:
             return f"{value / 10**power:.3g} {unit}"
     return f"{value:.3g} FLOP"
+
+
+def amount_text(amount: float, fidelity: str) -> str:
+    """An amount of what trials are counted in: 1 TFLOP, 300 steps, 5:00."""
+    match fidelity:
+        case "train_flops":
+            return flops(amount)
+        case "seconds":
+            return duration(amount)
+        case _:
+            return f"{amount:.4g} {fidelity}"
 
 
 def count_text(count: int) -> str:

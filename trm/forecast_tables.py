@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trm.config import DataShape
-from trm.display import PLAIN_WIDTH, count_text, duration, flops, params_text
+from trm.display import PLAIN_WIDTH, amount_text, count_text, duration, flops, params_text
 from trm.search.candidates import Facts
 from trm.search.forecast import Forecast, ladder_seconds
 from trm.search.knobs import ChoiceKnob, IntKnob, Knob
@@ -93,9 +93,9 @@ def _rungs(space: SearchSpace, seen: Forecast, facts: Facts) -> RenderableType:
     cheapest, dearest = seen.preflight.cheapest, seen.preflight.dearest
     ends = [(one, ladder_seconds(one, facts.speeds)) for one in (cheapest, dearest)]
     table = _table(right=("rung", "a trial", "trials", "steps of the cheapest", "its time", "steps of the dearest", "its time"))
-    for index, (amount, trials) in enumerate(zip(seen.preflight.rung_amounts, seen.spending.scored, strict=True)):
+    for index, (amount, trials) in enumerate(zip(seen.preflight.rung_amounts, seen.expected.scored, strict=True)):
         columns = [(str(one.rung_steps[index]), _time(seconds[index])) for one, seconds in ends]
-        table.add_row(str(index), _amount(amount, space.fidelity), f"{trials:.4g}", *columns[0], *columns[1])
+        table.add_row(str(index), amount_text(amount, space.fidelity), f"{trials:.4g}", *columns[0], *columns[1])
     return _titled("Rungs", table)
 
 
@@ -126,7 +126,7 @@ def _rejected(seen: Forecast) -> RenderableType:
 
 
 def _expected(space: SearchSpace, seen: Forecast, facts: Facts, circumstances: Circumstances) -> RenderableType:
-    spent, slots = seen.spending, circumstances.slots
+    spent, slots = seen.expected, circumstances.slots
     free = "" if facts.disk_bytes is None else f", {size_text(facts.disk_bytes)} are free"
     if facts.disk_bytes is not None and spent.disk_bytes > facts.disk_bytes:
         free += "; set keep.best or keep.bytes, or give another --storage"
@@ -185,16 +185,6 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_value(one) for one in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _amount(amount: float, fidelity: str) -> str:
-    match fidelity:
-        case "train_flops":
-            return flops(amount)
-        case "seconds":
-            return _time(amount)
-        case _:
-            return f"{amount:.4g} {fidelity}"
 
 
 def _time(seconds: float | None) -> str:

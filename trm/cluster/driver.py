@@ -150,8 +150,8 @@ class SweepDriver:
             self._legs_at = now
             self._fetch_legs()
         if self._display.is_due:
-            legs = list(self._board_says.progress.values())
-            self._display.show(self._progress.snapshot(time.time(), legs, self._wall_clock_left()))
+            at, legs = time.time(), list(self._board_says.progress.values())
+            self._display.show(self._progress.snapshot(at, legs, self._search.spent(at)))
         if self._writer is not None and not self._signals.is_requested:
             for message in self._writer.messages():
                 self._display.message(message)
@@ -272,10 +272,6 @@ class SweepDriver:
                 self._stop_legs(f"{self.disk_full}. Running legs stop")
 
     # Parts of a leg -----------------------------------------------------------------------------------------------
-
-    def _wall_clock_left(self) -> float | None:
-        limit = self._search.budget.wall_clock_seconds
-        return None if limit is None else max(0.0, limit - self._search.spent(time.time()).wall_clock_seconds)
 
     def _task(self, leg: LegStarted) -> LegTask:
         order = self._search.order(leg)

@@ -237,12 +237,7 @@ class _Sweep:
         return LegRunner(function, {"memory": LEG_MEMORY_BYTES}, placement.slots, is_warmed_up=False)
 
     def _progress(self, search: Search) -> SweepProgress:
-        progress = SweepProgress(
-            trials=self.space.budget.trials,
-            rung_flops=search.rungs.amounts,
-            eta=search.rungs.eta,
-            mode=self.space.objective.mode,
-        )
+        progress = SweepProgress(search.space)
         for entry in read_events(self.folder / JOURNAL):
             progress.apply(entry.event)
         return progress

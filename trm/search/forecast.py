@@ -20,7 +20,7 @@ NO_LIMIT = "no limit whose time is known; the figures are those of one trial"
 
 
 @dataclass(frozen=True)
-class Spending:
+class Expected:
     """What so many trials are expected to take, all going well."""
 
     trials: int
@@ -45,7 +45,7 @@ class Forecast:
     """Rule -> draws that break it."""
     accepted: int
     drawn: int
-    spending: Spending
+    expected: Expected
     ends_by: str
     """The limit that is expected to end the sweep."""
     kept_bytes: float
@@ -61,8 +61,8 @@ def forecast(space: SearchSpace, cost_of: CostOf, facts: Facts, *, slots: int) -
     starts = [resolver.resolve(space.complete(point)) for point in space.start_points]
     accepted = [one for one in draws if isinstance(one, Candidate)]
     legs = _Legs(resolver, accepted or [found.cheapest, found.dearest])
-    trials, ends_by = _length(space, lambda trials: spending(space, legs, trials, slots=slots))
-    expected = spending(space, legs, trials, slots=slots)
+    trials, ends_by = _length(space, lambda trials: expect(space, legs, trials, slots=slots))
+    expected = expect(space, legs, trials, slots=slots)
     budget, keep = space.budget, space.keep
     mean_bytes = expected.disk_bytes / trials
     kept = min(keep.best or trials, trials) * mean_bytes
@@ -72,7 +72,7 @@ def forecast(space: SearchSpace, cost_of: CostOf, facts: Facts, *, slots: int) -
         rejected=Counter(one.rule for one in draws if isinstance(one, Rejected)),
         accepted=len(accepted),
         drawn=len(draws),
-        spending=expected,
+        expected=expected,
         ends_by=ends_by if budget.target is None else f"{ends_by}, or a trial that reaches the target {budget.target:g}",
         kept_bytes=min(kept, keep.bytes) if keep.bytes is not None else kept,
     )
@@ -108,7 +108,7 @@ def ladder_seconds(one: Candidate, speeds: Speeds) -> list[float | None]:
     return found
 
 
-def spending(space: SearchSpace, legs: _Legs, trials: int, *, slots: int) -> Spending:
+def expect(space: SearchSpace, legs: _Legs, trials: int, *, slots: int) -> Expected:
     """What `trials` trials are expected to take."""
     scored = expected_reach(space.scheduler, legs.rungs, trials)
     starts = expected_starts(space.scheduler, legs.rungs, trials)
@@ -121,7 +121,7 @@ def spending(space: SearchSpace, legs: _Legs, trials: int, *, slots: int) -> Spe
                 seconds += count * taken
                 longest = max(longest, taken)
     gpus = space.resources.workers * space.resources.gpus
-    return Spending(
+    return Expected(
         trials=trials,
         scored=scored,
         train_flops=flops,
@@ -132,10 +132,10 @@ def spending(space: SearchSpace, legs: _Legs, trials: int, *, slots: int) -> Spe
     )
 
 
-def _length(space: SearchSpace, spent: Callable[[int], Spending]) -> tuple[int, str]:
+def _length(space: SearchSpace, spent: Callable[[int], Expected]) -> tuple[int, str]:
     """How many trials there will be, and the limit that ends them: the one reached first."""
     budget = space.budget
-    limits: list[tuple[str, float | None, Callable[[Spending], float | None]]] = [
+    limits: list[tuple[str, float | None, Callable[[Expected], float | None]]] = [
         ("budget.trials", budget.trials, lambda one: one.trials),
         ("budget.train_flops", budget.train_flops, lambda one: one.train_flops),
         ("budget.gpu_hours", budget.gpu_hours, lambda one: one.gpu_hours),
