@@ -1,4 +1,4 @@
-"""The search itself: a fold over the journal's events, and the events that follow from where it stands.
+"""The search itself: the events that follow from where a sweep stands.
 
 It needs no cluster and reads no clock: what happens is told by `apply`, what to do is asked by `next_events(now, slots_free)`.
 """
@@ -7,34 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trm.config import RunConfig
-from trm.errors import SweepError
-from trm.search.asha import Rung, Score
 from trm.search.asking import Asker
-from trm.search.candidates import CostOf, Facts, Resolver
-from trm.search.events import (
-    Adopted,
-    Asked,
-    Decided,
-    DriverStarted,
-    Event,
-    LegEnded,
-    LegStarted,
-    Reported,
-    SpaceExhausted,
-    SpeedMeasured,
-    SweepEnded,
-    SweepStarted,
-)
-from trm.search.policies.choice import policy_of
-from trm.search.policies.growth import grown
+from trm.search.candidates import CostOf
+from trm.search.events import Adopted, Asked, Event, LegStarted, SpaceExhausted, SweepEnded
+from trm.search.fold import Fold
 from trm.search.policies.policy import Standing, Verdict
-from trm.search.rungs import Rungs
 from trm.search.seeds import derived_seed
-from trm.search.settings import Budget
 from trm.search.space import SearchSpace
-from trm.search.speeds import own_steps
-from trm.search.spending import Spending, Spent
-from trm.search.trial import ENDED, Trial
+from trm.search.spending import Spent
+from trm.search.trial import Trial
 from trm.search.verdicts import stopped, verdict
 
 HOPELESS = 3
@@ -54,201 +35,14 @@ class LegOrder:
     """Relative to the sweep folder; null: from scratch."""
 
 
-class Search:
+class Search(Fold):
     """Where a sweep stands, and what follows from it."""
 
     def __init__(self, space: SearchSpace, cost_of: CostOf, *, folder: str | None = None, epoch_rows: float | None = None) -> None:
         """A sweep of `space` before its first event; `folder` is the built data set that orders carry, of `epoch_rows` an epoch."""
-        self.space = space
+        super().__init__(space, cost_of, epoch_rows=epoch_rows)
         self.folder = folder
-        self.budget = space.budget
-        self.facts = Facts(epoch_rows=epoch_rows)
-        self.resolver = Resolver(space, cost_of, self.facts)
-        self.policy = policy_of(space)
-        self.trials: list[Trial] = []
-        self.boards: dict[int, list[Rung]] = {}
-        """Group of trials that are ranked against each other -> its scores, a board a rung."""
-        self.spending = Spending()
-        self.started: SweepStarted | None = None
-        self.driver: DriverStarted | None = None
-        self.ended: SweepEnded | None = None
-        self.reports: dict[int, Reported] = {}
         self._asker = Asker(self.resolver)
-        self._copies: dict[str, int] = {}
-        self._active: set[int] = set()
-        self._paused: set[int] = set()
-        self._undecided: set[int] = set()
-        self._exhausted: str | None = None
-        self._failed = 0
-        self._best: tuple[int, float] | None = None
-        """Trial and objective of the best score so far, at any rung."""
-
-    @property
-    def rungs(self) -> Rungs:
-        """Amounts of fidelity at which trials are scored; a resume with a longer `budget.per_trial` adds some."""
-        return self.resolver.rungs
-
-    # The fold -------------------------------------------------------------------------------------------------------
-
-    def apply(self, event: Event) -> None:
-        """Takes an event in; SweepError when it cannot follow what came before."""
-        if not isinstance(event, DriverStarted):
-            self.spending.read(event)
-        match event:
-            case SweepStarted():
-                self.started = event
-            case DriverStarted():
-                self._on_driver(event)
-            case Asked():
-                self._on_asked(event)
-            case SpaceExhausted():
-                self._exhausted = event.reason
-            case SpeedMeasured():
-                self.facts.speeds.observe(event.step_flops, event.steps, event.seconds)
-            case LegStarted():
-                self._on_leg_started(event)
-            case LegEnded():
-                self._on_leg_ended(event)
-            case Decided():
-                self._on_decided(event)
-            case Adopted():
-                self._on_adopted(event)
-            case Reported():
-                self.reports[event.trial] = event
-            case SweepEnded():
-                self.ended = event
-                self.spending.clock.stop()
-            case _:
-                pass
-
-    def _on_driver(self, event: DriverStarted) -> None:
-        self.spending.start(event, self.open_legs)
-        self.driver, self.ended, self._exhausted = event, None, None
-        self.facts.memory.device(event.device_bytes)
-        self.facts.disk_bytes = event.disk_bytes
-        if event.budget is not None:
-            self._take_budget(event.budget)
-        for number in self._active:
-            self.trials[number].leg = None
-        self._active.update(trial.number for trial in self.trials if trial.is_waiting)
-
-    def _take_budget(self, budget: Budget) -> None:
-        before, self.budget = self.budget, budget
-        if not self.trials:
-            self.resolver.rungs = Rungs.of(self.space.scheduler, budget.per_trial)
-        elif budget.per_trial != before.per_trial:
-            self.resolver.rungs = grown(self.space.scheduler, self.rungs, budget.per_trial)
-            for boards in self.boards.values():
-                boards += self._new_boards(len(boards))
-            for trial in self.trials:
-                if trial.status == "finished":
-                    trial.status = "paused"
-                    self._paused.add(trial.number)
-
-    def _on_asked(self, event: Asked) -> None:
-        _require(event.trial == len(self.trials), event)
-        self.trials.append(Trial(event, heading=self.policy.first_rung(event.trial)))
-        self.boards.setdefault(self.policy.group(event.trial), self._new_boards(0))
-        self._copies[event.digest] = self._copies.get(event.digest, 0) + 1
-        self._active.add(event.trial)
-
-    def _new_boards(self, first: int) -> list[Rung]:
-        return [Rung(max(2, self.rungs.eta), self.space.objective.mode) for _ in self.rungs.amounts[first:]]
-
-    def _on_leg_started(self, event: LegStarted) -> None:
-        trial = self._trial(event.trial, event)
-        _require(trial.leg is None and event.rung == trial.next_rung < len(self.rungs.amounts), event)
-        if trial.heading is None:
-            self._leave_board(trial)
-        if event.attempt == 0:
-            trial.failures = trial.losses = trial.stalls = 0
-        trial.status, trial.heading, trial.leg = "running", event.rung, event
-        trial.attempts[event.rung] = event.attempt + 1
-        self._paused.discard(event.trial)
-        self._active.add(event.trial)
-
-    def _on_leg_ended(self, event: LegEnded) -> None:
-        trial = self._trial(event.trial, event)
-        _require(self.is_open(event), event)
-        assert trial.leg is not None
-        self.spending.release(trial.leg, event.at)
-        trial.leg = None
-        before = trial.result.train_flops if trial.result is not None else 0.0
-        flops = max(0.0, event.train_flops - before)
-        trial.spent_flops += flops
-        self.spending.train_flops += flops
-        trial.train_seconds += event.train_seconds
-        trial.eval_seconds += event.eval_seconds
-        trial.overhead_seconds += event.overhead_seconds
-        self._undecided.add(event.trial)
-        if event.status == "completed" and event.objective is not None:
-            trial.results[event.rung] = event
-            trial.heading, trial.origin = None, event.checkpoint
-            self._boards_of(trial)[event.rung].add(_score(trial, event))
-            if self._best is None or self._better(event.objective, self._best[1]) != self._best[1]:
-                self._best = event.trial, event.objective
-            self._learn(trial, event)
-        else:
-            trial.trouble = event
-            trial.failures += event.status == "failed"
-            trial.losses += event.status == "lost"
-            trial.stalls += event.status == "stalled"
-            if event.status == "out_of_memory":
-                self.facts.memory.ran_out(trial.asked.memory_bytes)
-
-    def _learn(self, trial: Trial, event: LegEnded) -> None:
-        """What a completed leg says of speed and memory."""
-        asked = trial.asked
-        before = max((result.steps for rung, result in trial.results.items() if rung < event.rung), default=0)
-        self.facts.memory.completed(asked.memory_bytes, event.peak_memory_bytes)
-        self.facts.speeds.observe_leg(
-            asked.step_flops,
-            own_steps(event, asked.step_flops, before),
-            train_seconds=event.train_seconds,
-            eval_seconds=event.eval_seconds,
-            overhead_seconds=event.overhead_seconds,
-        )
-
-    def _on_decided(self, event: Decided) -> None:
-        trial = self._trial(event.trial, event)
-        trial.status, trial.decided = event.status, event
-        self._failed += event.status == "failed"
-        self._undecided.discard(event.trial)
-        self._paused.discard(event.trial)
-        if event.status == "running":
-            if trial.heading is None:
-                self._leave_board(trial)
-                trial.heading = event.rung + 1
-            return
-        self._active.discard(event.trial)
-        trial.leg = None
-        if event.status == "paused":
-            self._paused.add(event.trial)
-        if event.status in ENDED and not event.reopens:
-            trial.heading = None
-            if event.status != "finished":
-                self._leave_board(trial)
-
-    def _on_adopted(self, event: Adopted) -> None:
-        trial, source = self._trial(event.trial, event), self._trial(event.source, event)
-        _require(trial.heading is None and trial.rung == event.rung and event.rung in source.results, event)
-        trial.adopted, trial.origin = event, source.results[event.rung].checkpoint
-
-    def _leave_board(self, trial: Trial) -> None:
-        if trial.rung is not None:
-            self._boards_of(trial)[trial.rung].leave(trial.number)
-
-    def _boards_of(self, trial: Trial) -> list[Rung]:
-        return self.boards[self.policy.group(trial.number)]
-
-    def _better(self, one: float, other: float) -> float:
-        return max(one, other) if self.space.objective.mode == "max" else min(one, other)
-
-    def _trial(self, number: int, event: Event) -> Trial:
-        _require(0 <= number < len(self.trials), event)
-        return self.trials[number]
-
-    # What follows ---------------------------------------------------------------------------------------------------
 
     def next_events(self, now: float, slots_free: int) -> list[Event]:
         """The next events to journal, apply and act upon; ask again after that, until there are none: then wait.
@@ -307,13 +101,6 @@ class Search:
         config = self.space.run_config(trial.params, seed=trial.asked.seed, folder=self.folder, max_steps=trial.asked.max_steps)
         return LegOrder(leg.trial, leg.rung, leg.attempt, config, leg.until_steps, leg.from_checkpoint)
 
-    def is_open(self, event: LegEnded) -> bool:
-        """Whether `event` ends a leg that runs: false for one that a new driver voided, or that ended before."""
-        if not 0 <= event.trial < len(self.trials):
-            return False
-        leg = self.trials[event.trial].leg
-        return leg is not None and (leg.rung, leg.attempt) == (event.rung, event.attempt)
-
     def needed_checkpoints(self) -> set[str]:
         """Checkpoints, relative to the sweep folder, that a leg starts from now or may start from as the sweep stands."""
         alive = [trial for trial in self.trials if trial.status in ("running", "paused")]
@@ -332,11 +119,6 @@ class Search:
     def first_failure(self) -> str | None:
         """Why the first trial that failed did; null when none did."""
         return next((trial.trouble.error for trial in self.trials if trial.status == "failed" and trial.trouble is not None), None)
-
-    @property
-    def open_legs(self) -> list[LegStarted]:
-        """Legs that run, by trial."""
-        return [leg for number in sorted(self._active) if (leg := self.trials[number].leg) is not None]
 
     def leaderboard(self) -> list[Trial]:
         """Trials that were scored, best first: by the last score's objective, then its loss, then the compute it took."""
@@ -452,16 +234,3 @@ def replayed(space: SearchSpace, cost_of: CostOf, events: Iterable[Event], *, fo
     for event in events:
         search.apply(event)
     return search
-
-
-def _score(trial: Trial, event: LegEnded) -> Score:
-    assert event.objective is not None
-    loss = float("inf") if event.loss is None else event.loss
-    return Score(trial.number, event.objective, event.standard_error or 0.0, loss, trial.asked.digest)
-
-
-def _require(holds: bool, event: Event) -> None:
-    if not holds:
-        raise SweepError(
-            f"the journal cannot be: {event!r} does not follow from what stands before it", remedy="restore it from a copy"
-        )
