@@ -16,6 +16,7 @@ from ray import tune
 from ray.actor import ActorHandle
 
 from trm.cluster.board import start_board
+from trm.cluster.calibrate import measure_speeds
 from trm.cluster.connection import (
     LEG_MEMORY_BYTES,
     Demand,
@@ -46,10 +47,11 @@ from trm.display import Standing, SweepDisplay
 from trm.errors import EXIT_DONE, InterruptedRun, TRMError
 from trm.pictures import draw_curves
 from trm.progress import SweepProgress
-from trm.search.events import Reported
+from trm.search.candidates import Facts
+from trm.search.events import Reported, SpeedMeasured
 from trm.search.journal import read_events
 from trm.search.lease import Lease
-from trm.search.preflight import check_objective, check_space, preflight
+from trm.search.preflight import Preflight, check_objective, check_space, cost_ends, preflight
 from trm.search.results import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.search import Search
 from trm.search.settings import Resources
@@ -95,15 +97,13 @@ def run_sweep(options: SweepOptions) -> int:
         if options.is_resume:
             check_same_data(folder, manifest, dataset)
         cost_of = partial(_cost_of, manifest, space.resources)
-        found = preflight(space, cost_of)
-        say(
-            f"sweep {folder}: a step costs {found.cheapest.step_flops / 1e9:.3g} to {found.dearest.step_flops / 1e9:.3g} GFLOP, "
-            f"rungs at {', '.join(f'{amount:.3g}' for amount in found.rung_amounts)} {space.fidelity}"
-        )
+        epoch_rows = manifest.splits["train"].epoch_rows(is_streamed=space.data.is_streamed)
+        # Trials that are so many seconds long wait for speeds to be measured.
+        found = None if space.fidelity == "seconds" else preflight(space, cost_of, Facts(epoch_rows=epoch_rows))
         sweep = _Sweep(space, options.space, options.overrides, demand, folder, storage, manifest, dataset, lease, uri)
         with connected(needs_dashboard=space.resources.workers > 1, address=address):
             try:
-                sweep.run(cost_of)
+                sweep.run(cost_of, found)
             except OSError as error:
                 if not is_disk_full(error):
                     raise
@@ -134,15 +134,16 @@ class _Sweep:
     lease: Lease
     uri: str | None
 
-    def run(self, cost_of: Callable[[RunConfig], RunCost]) -> None:
-        """Legs to the end, the winner's report, the summary."""
+    def run(self, cost_of: Callable[[RunConfig], RunCost], found: Preflight | None) -> None:
+        """Legs to the end, the winner's report, the summary; `found`: what the preflight found, where it could be made before."""
         placement = self._placement()
         data = self.space.data
         if (mode := begun_mode(self.folder)) is not None:
             data = data.model_copy(update={"mode": mode})
         data = resolved(data, self.manifest, store_room(), say)
         write_sweep_file(self.folder, self.space, self.manifest, data.built(self.dataset), _versions())
-        search = Search(self.space.model_copy(update={"data": data}), cost_of, folder=self.dataset)
+        epoch_rows = self.manifest.splits["train"].epoch_rows(is_streamed=data.is_streamed)
+        search = Search(self.space.model_copy(update={"data": data}), cost_of, folder=self.dataset, epoch_rows=epoch_rows)
         log = SweepLog(self.folder, search, guard=self.lease.check)
         driver = f"{socket.gethostname()}:{os.getpid()}"
         clear_unfinished(self.folder)
@@ -158,6 +159,12 @@ class _Sweep:
         )
         display = SweepDisplay(self.folder.name, self.space.objective.metric, trials=self.space.budget.trials)
         with self._tracked(display) as writer, display, StopSignals(at_exit=self.lease.release) as signals:
+            self._measure_speeds(log, placement, cost_of)
+            found = found or preflight(self.space, cost_of, search.facts)
+            say(
+                f"sweep {self.folder}: a step costs {found.cheapest.step_flops / 1e9:.3g} to {found.dearest.step_flops / 1e9:.3g} "
+                f"GFLOP, rungs at {', '.join(f'{amount:.3g}' for amount in search.rungs.amounts)} {self.space.fidelity}"
+            )
             feed = read_feed(self.dataset, fed_splits(data, "validation", "test"))
             self._run_legs(log, placement, feed, display, writer, signals)
             log.close(time.time())
@@ -166,6 +173,17 @@ class _Sweep:
         display.summary(_standings(search), self._commands())
         if search.is_hopeless:
             raise TRMError(f"no trial of {self.folder} came to a score: {search.first_failure}")
+
+    def _measure_speeds(self, log: SweepLog, placement: Placement, cost_of: Callable[[RunConfig], RunCost]) -> None:
+        """Trials that are so many seconds long need to know how long a step takes, before the first is asked."""
+        facts = log.search.facts
+        if self.space.fidelity != "seconds" or facts.speeds.step_seconds(1.0) is not None:
+            return
+        ends = cost_ends(self.space, cost_of, facts)
+        configs, scratch = [end.config for end in ends], self.folder / "tune" / "speeds"
+        measured = measure_speeds(configs, self.manifest.shape, self.demand, threads=placement.threads, scratch=scratch)
+        for end, timed in zip(ends, measured, strict=True):
+            log.append(SpeedMeasured(step_flops=end.step_flops, steps=timed.steps, seconds=timed.seconds, at=time.time()))
 
     def _placement(self) -> Placement:
         resources = self.space.resources

@@ -13,9 +13,11 @@ from trm.config_files import dump_yaml, load_yaml, validated
 from trm.data.manifest import Manifest
 from trm.errors import ConfigError, SweepError
 from trm.outbox import redacted
+from trm.search.events import DriverStarted
 from trm.search.journal import read_events
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
+from trm.search.policies.growth import check_growth
 from trm.search.space import SearchSpace, check_resumable
 from trm.search.sweep_log import FILE as JOURNAL
 
@@ -76,8 +78,11 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool) -> Iter
         )
     if is_resume:
         check_resumable(_space_of(folder), space)
-        if not sum(1 for _ in read_events(folder / JOURNAL)):
+        events = [entry.event for entry in read_events(folder / JOURNAL)]
+        if not events:
             raise SweepError(f"{folder / JOURNAL} holds no whole event", remedy="restore it from a copy")
+        budgets = [event.budget for event in events if isinstance(event, DriverStarted) and event.budget is not None]
+        check_growth([budget.per_trial for budget in budgets], space)
     with made_folder(folder, is_kept=lambda: is_begun(folder)), Lease(folder) as lease:
         yield lease
 

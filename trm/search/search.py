@@ -96,9 +96,15 @@ class Search(Fold):
         return [*stops, SweepEnded(reason=reason, at=now)]
 
     def order(self, leg: LegStarted) -> LegOrder:
-        """What a worker needs to run `leg`."""
+        """What a worker needs to run `leg`.
+
+        The warm-up follows from the trial's own maximum at its start, though a resume may have made trials longer since.
+        """
         trial = self.trials[leg.trial]
         config = self.space.run_config(trial.params, seed=trial.asked.seed, folder=self.folder, max_steps=trial.asked.max_steps)
+        if leg.until_steps > trial.asked.max_steps:
+            training = config.training.model_copy(update={"steps": leg.until_steps})
+            config = config.model_copy(update={"training": training})
         return LegOrder(leg.trial, leg.rung, leg.attempt, config, leg.until_steps, leg.from_checkpoint)
 
     def needed_checkpoints(self) -> set[str]:

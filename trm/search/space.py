@@ -20,7 +20,7 @@ from trm.search.policies.changeable import check_changeable
 from trm.search.settings import TPE, Asha, Budget, Fidelity, Keep, Objective, Resources, Sampler, Scheduler, Tracking
 
 MAY_CHANGE = ("budget", "resources", "tracking", "keep")
-"""Sections that a resume may change; of `budget`, `per_trial` may not: the rungs of the journal hang on it."""
+"""Sections that a resume may change; `budget.per_trial` only as `growth.check_growth` allows."""
 WARMUP_SHARE = 0.03
 
 
@@ -69,6 +69,11 @@ class SearchSpace(Written):
     def _check(self) -> "SearchSpace":
         for path, knob in self.search.items():
             check_knob(path, knob)
+        if self.budget.gpu_hours is not None and self.resources.gpus == 0:
+            raise ConfigError(
+                f"budget.gpu_hours {self.budget.gpu_hours:g} never ends a sweep whose trials hold no GPU",
+                remedy="give resources.gpus, or limit trials, train_flops or wall_clock_seconds",
+            )
         check_changeable(self.scheduler, self.search, self.fidelity)
         self._check_conditions()
         _check_base(self.base, self.data)
@@ -164,8 +169,7 @@ class SearchSpace(Written):
 
     def frozen(self) -> dict[str, Any]:
         """What may not change when a sweep is resumed, as plain values."""
-        values = self.model_dump(mode="json", exclude=set(MAY_CHANGE))
-        return {**values, "budget": {"per_trial": self.budget.per_trial}}
+        return self.model_dump(mode="json", exclude=set(MAY_CHANGE))
 
     def frozen_digest(self) -> str:
         """Digest of `frozen()`: equal for a sweep and its resume."""
@@ -206,7 +210,7 @@ def check_resumable(old: SearchSpace, new: SearchSpace) -> None:
     if difference is not None:
         raise SweepError(
             f"the sweep was started with another search space: {difference}",
-            remedy="start it under another --name; what may change is resources, tracking, keep, and budget but for per_trial",
+            remedy="start it under another --name; what may change is budget, resources, tracking and keep",
         )
 
 

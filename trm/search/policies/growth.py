@@ -1,10 +1,12 @@
 """How the rungs of a sweep go on when a resume gives its trials more compute."""
 
 import math
+from collections.abc import Sequence
 
 from trm.errors import SweepError
 from trm.search.rungs import Rungs
 from trm.search.settings import Asha, Hyperband, MedianStopping, NoScheduler, PopulationBasedTraining, Scheduler, SuccessiveHalving
+from trm.search.space import SearchSpace
 
 
 def grown(scheduler: Scheduler, rungs: Rungs, per_trial: float) -> Rungs:
@@ -29,9 +31,33 @@ def grown(scheduler: Scheduler, rungs: Rungs, per_trial: float) -> Rungs:
     while step + (factor - 1) > 0 and amounts[-1] < per_trial and not _is_equal(amounts[-1], per_trial):
         amounts.append(amounts[-1] * factor + step)
     if not _is_equal(amounts[-1], per_trial):
-        nearest = min(amounts[len(rungs.amounts) - 1 :], key=lambda amount: abs(math.log(amount / per_trial)))
-        raise _refused(scheduler, last, per_trial, f"{nearest:g}")
+        raise _refused(
+            scheduler,
+            last,
+            per_trial,
+            " or ".join(f"{amount:g}" for amount in amounts[max(len(rungs.amounts) - 1, len(amounts) - 2) :]),
+        )
     return Rungs(tuple(amounts), rungs.eta)
+
+
+def check_growth(old: Sequence[float], new: SearchSpace) -> None:
+    """SweepError unless a sweep whose drivers had `budget.per_trial` of `old`, in order, may go on as `new` says."""
+    if not old or _is_equal(old[-1], new.budget.per_trial):
+        return
+    if new.budget.per_trial < old[-1]:
+        raise SweepError(
+            f"budget.per_trial may only grow on a resume: {old[-1]:g} -> {new.budget.per_trial:g}",
+            remedy="start the shorter sweep under another --name",
+        )
+    decays = new.search.get("optim.lr_min_ratio") or new.base.get("optim", {}).get("lr_min_ratio", 1.0) != 1.0
+    if decays:
+        raise SweepError(
+            "budget.per_trial cannot grow where the learning rate decays to a trial's own maximum (optim.lr_min_ratio is not 1)",
+            remedy="keep budget.per_trial, or start a sweep under another --name",
+        )
+    rungs = Rungs.of(new.scheduler, old[0])
+    for per_trial in (*old[1:], new.budget.per_trial):
+        rungs = grown(new.scheduler, rungs, per_trial)
 
 
 def _is_equal(one: float, other: float) -> bool:

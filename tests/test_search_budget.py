@@ -1,0 +1,155 @@
+"""What a sweep may spend over all its drivers, what ends it early, and how it goes on with more."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from search_simulator import Simulator, cost_of, curve
+
+from trm.config_files import merged
+from trm.errors import SweepError
+from trm.search.events import Asked, DriverStarted, LegEnded, LegStarted, SpaceExhausted
+from trm.search.journal import read_events
+from trm.search.policies.growth import check_growth
+from trm.search.search import LegOrder, Search, replayed
+from trm.search.space import SearchSpace
+from trm.search.sweep_log import FILE
+
+SPACE: dict[str, Any] = {
+    "name": "demo",
+    "data": {"recipe": "x.yaml"},
+    "base": {"model": {"puzzle_emb_len": 1, "pos_encodings": "none", "mlp_t": True, "hidden_size": 64}},
+    "search": {
+        "model.H_cycles": {"type": "int", "low": 1, "high": 3},
+        "optim.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
+    },
+    "budget": {"trials": 9, "per_trial": 2.7e13},
+    "scheduler": {"type": "asha", "eta": 3, "rungs": 3},
+    "sampler": {"type": "random"},
+}
+
+
+def space(changes: dict[str, Any] | None = None) -> SearchSpace:
+    return SearchSpace.model_validate(merged(SPACE, changes or {}))
+
+
+def sharp(order: LegOrder) -> dict[str, Any]:
+    return {**curve(order), "standard_error": 0.0}
+
+
+def ended(search: Search) -> str:
+    assert search.ended is not None
+    return search.ended.reason
+
+
+def of(folder: Path, kind: type[Any]) -> list[Any]:
+    return [entry.event for entry in read_events(folder / FILE) if isinstance(entry.event, kind)]
+
+
+def test_training_flops_of_the_whole_sweep_are_not_exceeded_and_go_on_with_more(tmp_path: Path) -> None:
+    for name in ("whole", "half"):
+        (tmp_path / name).mkdir()
+    whole = Simulator(space({"budget": {"trials": 40}}), tmp_path / "whole", outcome=sharp).run().search.spent(0).train_flops
+    half = {"budget": {"trials": 40, "train_flops": whole / 2}}
+    search = Simulator(space(half), tmp_path / "half", outcome=sharp, slots=2).run().search
+    assert ended(search).startswith(f"budget.train_flops {whole / 2:g} is spent")
+    assert 0.4 * whole < search.spent(0).train_flops <= whole / 2
+    assert search.spent(0).train_flops == pytest.approx(sum(trial.spent_flops for trial in search.trials))
+    again = Simulator(space({"budget": {"trials": 40}}), tmp_path / "half", outcome=sharp, slots=2).run().search
+    assert len(again.trials) == 40
+    assert Counter(trial.status for trial in again.trials)["finished"] >= 1
+    assert again.spent(0).train_flops > whole / 2
+
+
+def test_a_target_ends_the_sweep_and_a_higher_one_takes_it_up_again(tmp_path: Path) -> None:
+    search = Simulator(space({"budget": {"target": 0.3}}), tmp_path, slots=1).run().search
+    results = of(tmp_path, LegEnded)
+    assert results[-1].objective >= 0.3 > max(result.objective for result in results[:-1])
+    assert ended(search) == f"trial {results[-1].trial} reached the target 0.3 with {results[-1].objective:g}"
+    again = Simulator(space(), tmp_path, slots=1).run().search
+    assert ended(again) == "all 9 trials have ended"
+    (tmp_path / "undisturbed").mkdir()
+    undisturbed = Simulator(space(), tmp_path / "undisturbed", slots=1).run().search
+    assert [trial.params for trial in again.trials] == [trial.params for trial in undisturbed.trials]
+    assert again.leaderboard()[0].number == undisturbed.leaderboard()[0].number
+
+
+def test_gpu_hours_count_what_legs_hold_even_those_that_were_never_heard_of_again() -> None:
+    search = Search(space({"budget": {"gpu_hours": 1.0}, "resources": {"gpus": 2}}), cost_of)
+    start: dict[str, Any] = {"driver": "here:1", "slots": 2, "budget": search.space.budget, "gpus": 2.0}
+    search.apply(DriverStarted(**start, fence=1, at=0.0))
+    for now in (0.0, 100.0):
+        for event in search.next_events(now, 1):
+            search.apply(event)
+        [leg] = search.next_events(now, 1)
+        search.apply(leg)
+    assert search.spent(500.0).gpu_hours == pytest.approx(2 * (500 + 400) / 3600)
+    assert search.is_done(500.0) is None
+    assert search.is_done(1000.0) == "budget.gpu_hours 1 is spent"
+    ends: dict[str, Any] = {"rung": 0, "attempt": 0, "status": "completed", "objective": 0.1, "train_flops": 1.0}
+    search.apply(LegEnded(trial=0, **ends, at=600.0))  # the driver dies then, and the other leg with it
+    search.apply(DriverStarted(**start, fence=2, at=9000.0))
+    assert search.spent(9000.0).gpu_hours == pytest.approx(2 * (600 + 500) / 3600)
+
+
+def test_gpu_hours_without_gpus_are_refused() -> None:
+    with pytest.raises(ValidationError, match=r"budget.gpu_hours 3 never ends a sweep whose trials hold no GPU"):
+        space({"budget": {"gpu_hours": 3.0}})
+
+
+def test_a_configuration_is_run_once_or_as_often_as_asked_for(tmp_path: Path) -> None:
+    knobs = {**SPACE["search"], "optim.lr": {"type": "choice", "values": [1e-3, 1e-2]}}
+    changes = {**SPACE, "search": knobs, "budget": {"trials": 100, "per_trial": 2.7e13}, "replicates": 3}
+    search = Simulator(SearchSpace.model_validate(changes), tmp_path).run().search
+    copies = Counter(trial.asked.digest for trial in search.trials)
+    assert sorted(copies.values()) == [3] * 6
+    assert len({trial.asked.seed for trial in search.trials}) == 18
+    assert Counter(trial.asked.source for trial in search.trials) == {"sampler": 6, "replicate": 12}
+    assert [event.reason for event in of(tmp_path, SpaceExhausted)] == ["no new configuration is left in the space"]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "longer"),
+    [("asha", 8.1e13), ("none", 4.0e13), ({"type": "median", "rungs": 3}, 3.6e13)],
+)
+def test_a_sweep_that_ended_goes_on_with_more_compute_a_trial(tmp_path: Path, scheduler: Any, longer: float) -> None:
+    short = SearchSpace.model_validate({**SPACE, "scheduler": scheduler})
+    before = Simulator(short, tmp_path, outcome=sharp, slots=1).run().search
+    finished = {trial.number for trial in before.trials if trial.status == "finished"}
+    spent, rungs = before.spent(0).train_flops, before.rungs.amounts
+    long = SearchSpace.model_validate({**short.model_dump(mode="json"), "budget": {"trials": 9, "per_trial": longer}})
+    check_growth([short.budget.per_trial], long)
+    after = Simulator(long, tmp_path, outcome=sharp, slots=1).run().search
+    assert after.rungs.amounts[:-1] == rungs
+    assert after.rungs.amounts[-1] == pytest.approx(longer)
+    gone_on = {trial.number for trial in after.trials if after.rungs.last in trial.results}
+    assert gone_on
+    assert gone_on <= finished
+    assert len(of(tmp_path, Asked)) == 9
+    assert after.spent(0).train_flops > spent
+    legs = [leg for leg in of(tmp_path, LegStarted) if leg.rung == after.rungs.last]
+    for leg in legs:
+        trial = after.trials[leg.trial]
+        assert leg.from_checkpoint == trial.results[leg.rung - 1].checkpoint
+        assert leg.until_steps * trial.asked.step_flops == pytest.approx(longer, rel=0.02)
+        config = after.order(leg).config
+        assert config.training.steps == leg.until_steps
+        assert config.optim.lr_warmup_steps == before.order(leg.model_copy(update={"until_steps": 1})).config.optim.lr_warmup_steps
+    again = replayed(long, cost_of, [entry.event for entry in read_events(tmp_path / FILE)])
+    assert again.rungs.amounts == after.rungs.amounts
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budget": {"per_trial": 1e13}}, "may only grow on a resume: 2.7e.13 -> 1e.13"),
+        ({"budget": {"per_trial": 5e13}}, "cannot take trials of budget.per_trial 2.7e.13 on to 5e.13"),
+        ({"budget": {"per_trial": 8.1e13}, "base": {"optim": {"lr_min_ratio": 0.1}}}, "learning rate decays"),
+        ({"budget": {"per_trial": 8.1e13}, "scheduler": {"type": "hyperband"}}, "scheduler hyperband cannot take trials"),
+    ],
+)
+def test_growth_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SweepError, match=message):
+        check_growth([2.7e13], space(changes))
