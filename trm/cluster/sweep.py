@@ -145,6 +145,11 @@ class _Sweep:
         epoch_rows = self.manifest.splits["train"].epoch_rows(is_streamed=data.is_streamed)
         search = Search(self.space.model_copy(update={"data": data}), cost_of, folder=self.dataset, epoch_rows=epoch_rows)
         log = SweepLog(self.folder, search, guard=self.lease.check)
+        measured = self._measured_speeds(search, placement, cost_of)
+        facts = Facts(epoch_rows=epoch_rows) if measured else search.facts
+        for speed in measured:
+            facts.speeds.observe(speed.step_flops, speed.steps, speed.seconds)
+        costs = found or preflight(self.space, cost_of, facts)
         driver = f"{socket.gethostname()}:{os.getpid()}"
         clear_unfinished(self.folder)
         log.start(
@@ -157,14 +162,12 @@ class _Sweep:
             gpus=self.demand.workers * self.demand.gpus,
             disk_bytes=free_bytes(self.folder),
         )
+        log.append(*measured)
+        low, high = costs.cheapest.step_flops / 1e9, costs.dearest.step_flops / 1e9
+        amounts = ", ".join(f"{amount:.3g}" for amount in search.rungs.amounts)
+        say(f"sweep {self.folder}: a step costs {low:.3g} to {high:.3g} GFLOP, rungs at {amounts} {self.space.fidelity}")
         display = SweepDisplay(self.folder.name, self.space.objective.metric, trials=self.space.budget.trials)
         with self._tracked(display) as writer, display, StopSignals(at_exit=self.lease.release) as signals:
-            self._measure_speeds(log, placement, cost_of)
-            found = found or preflight(self.space, cost_of, search.facts)
-            say(
-                f"sweep {self.folder}: a step costs {found.cheapest.step_flops / 1e9:.3g} to {found.dearest.step_flops / 1e9:.3g} "
-                f"GFLOP, rungs at {', '.join(f'{amount:.3g}' for amount in search.rungs.amounts)} {self.space.fidelity}"
-            )
             feed = read_feed(self.dataset, fed_splits(data, "validation", "test"))
             self._run_legs(log, placement, feed, display, writer, signals)
             log.close(time.time())
@@ -174,16 +177,18 @@ class _Sweep:
         if search.is_hopeless:
             raise TRMError(f"no trial of {self.folder} came to a score: {search.first_failure}")
 
-    def _measure_speeds(self, log: SweepLog, placement: Placement, cost_of: Callable[[RunConfig], RunCost]) -> None:
+    def _measured_speeds(
+        self, search: Search, placement: Placement, cost_of: Callable[[RunConfig], RunCost]
+    ) -> list[SpeedMeasured]:
         """Trials that are so many seconds long need to know how long a step takes, before the first is asked."""
-        facts = log.search.facts
+        facts = search.facts
         if self.space.fidelity != "seconds" or facts.speeds.step_seconds(1.0) is not None:
-            return
+            return []
         ends = cost_ends(self.space, cost_of, facts)
         configs, scratch = [end.config for end in ends], self.folder / "tune" / "speeds"
         measured = measure_speeds(configs, self.manifest.shape, self.demand, threads=placement.threads, scratch=scratch)
-        for end, timed in zip(ends, measured, strict=True):
-            log.append(SpeedMeasured(step_flops=end.step_flops, steps=timed.steps, seconds=timed.seconds, at=time.time()))
+        now = time.time()
+        return [SpeedMeasured(step_flops=one.step_flops, steps=one.steps, seconds=one.seconds, at=now) for one in measured]
 
     def _placement(self) -> Placement:
         resources = self.space.resources
