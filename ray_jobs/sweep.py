@@ -7,14 +7,24 @@ from trm.command_line import job_parser, run_job
 
 def main() -> int:
     parser = job_parser(__doc__)
-    parser.add_argument("space", help="search space, for instance search_spaces/sudoku4x4.yaml")
+    parser.add_argument("space", nargs="?", help="search space, for instance search_spaces/sudoku4x4.yaml")
     parser.add_argument("--name", help="name of the sweep's folder (default: the space's name and a number)")
     parser.add_argument("--storage", help="folder of all sweeps, seen by every node (default: runs; required in a Ray job)")
     parser.add_argument("--trials", type=int, help="short for --set budget.trials=N")
     parser.add_argument("--resume", action="store_true", help="go on with the sweep of that name (default: the space's newest)")
     parser.add_argument("--address", help="Ray cluster to use (default: RAY_ADDRESS, the job's cluster, or an embedded one)")
     parser.add_argument("--dry-run", action="store_true", help="print what the sweep would be and take, and start nothing")
+    parser.add_argument("--status", metavar="FOLDER", help="say where the sweep in a folder stands, whoever drives it, and stop")
+    parser.add_argument(
+        "--replay", metavar="FOLDER", help="derive every decision in a sweep's journal again and compare; then stop"
+    )
     arguments = parser.parse_args()
+    if arguments.status is not None or arguments.replay is not None:
+        from trm.cluster.inspection import show_replay, show_status
+
+        return show_replay(arguments.replay) if arguments.status is None else show_status(arguments.status)
+    if arguments.space is None:
+        parser.error("the following arguments are required: space")
     overrides = [*arguments.overrides, *([] if arguments.trials is None else [f"budget.trials={arguments.trials}"])]
 
     if arguments.dry_run:

@@ -86,6 +86,13 @@ def check_whole(folder: Path, trials: int) -> None:
         assert not left, left
 
 
+def check_replay(folder: Path) -> None:
+    """Every decision of the journal follows from what stands before it."""
+    from trm.cluster.inspection import show_replay
+
+    assert show_replay(str(folder)) == 0
+
+
 def _plain(event: Event) -> dict[str, Any]:
     return {key: value for key, value in event.model_dump(mode="json").items() if key not in CIRCUMSTANCES}
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,6 +80,31 @@ class Nursery:
         self._process.stdout.close()
 
 
+@dataclass(frozen=True)
+class Killed:
+    """A sweep that is killed and resumed until it comes to its end."""
+
+    nursery: Nursery
+    space: Path
+    storage: Path
+    options: tuple[str, ...] = ()
+
+    def run(self, name: str, kills: Iterable[Kill | float | None]) -> int:
+        """Lives of the sweep, each killed as told (a number: after so many seconds) until one ends; how many there were."""
+        folder, count = self.storage / name, 0
+        for count, kill in enumerate(kills, start=1):
+            journal = folder / "journal.jsonl"
+            is_begun = journal.exists() and b"\n" in journal.read_bytes()
+            words = (str(self.space), "--storage", str(self.storage), "--name", name, *self.options)
+            seconds = kill if isinstance(kill, float) else None
+            life = Life((*words, *(["--resume"] if is_begun else [])), kill if isinstance(kill, Kill) else None, seconds)
+            code = self.nursery.live(life)
+            if code != -signal.SIGKILL:
+                assert code == 0, self.nursery.output()
+                return count
+        raise AssertionError(f"{name} was killed {count} times and has no end")
+
+
 # In the nursery's process -------------------------------------------------------------------------------------------
 
 
@@ -103,6 +128,7 @@ def _local_ray(reports: list[dict[str, Any]]) -> SimpleNamespace:
     return SimpleNamespace(
         wait=lambda refs, timeout=None: (refs, []),
         get=lambda ref, timeout=None: ref.value,
+        get_runtime_context=lambda: SimpleNamespace(get_node_id=lambda: "0" * 8),
         tune=SimpleNamespace(report=reports.append),
     )
 
@@ -152,17 +178,18 @@ def _without_ray() -> None:
     """Replace what the job calls of Ray; everything else stays as it is."""
     from functools import partial
 
-    from trm.cluster import board, connection, driver, legs, sweep
+    from trm.cluster import board, connection, driver, legs, processes, sweep, worker_check
     from trm.data.manifest import read_manifest
     from trm.search import preflight
 
     reports: list[dict[str, Any]] = []
     ray = _local_ray(reports)
-    for module in (board, driver, legs):
+    for module in (board, driver, legs, processes):
         module.ray = ray  # type: ignore[attr-defined]
     replaced: dict[str, Callable[..., Any]] = {
         "connected": lambda **options: nullcontext(),
         "living_nodes": lambda: [connection.Node("0" * 8, "127.0.0.1", 64.0, 0.0)],
+        "check_workers": lambda nodes, demand, folder, needed: worker_check.Workers(1, 0, 2**40, 2**40),
         "store_room": lambda: (1e12, "this process"),
         "start_board": lambda: _Handle(board.ProgressBoard()),
         "read_feed": lambda folder, splits: _LocalFeed(folder, read_manifest(folder)),
@@ -173,6 +200,7 @@ def _without_ray() -> None:
         assert hasattr(sweep, name), name
         setattr(sweep, name, replacement)
     sweep.tune = SimpleNamespace(with_parameters=partial)  # type: ignore[attr-defined]
+    preflight.DRAWS = 20
     preflight.first_rung_need = lambda warmup_steps, halt_max_steps: 1  # a rung of few steps says little, but is a rung
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -104,3 +105,73 @@ def test_a_file_that_is_no_lease_is_named(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=r"driver.json is not a lease"):
         Lease(tmp_path)
     assert read_holder(tmp_path / "nowhere") is None
+
+
+def test_a_busy_interpreter_does_not_stop_the_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
+    with Lease(tmp_path):
+        os.utime(tmp_path / FILE, (1, 1))
+        deadline, count = time.monotonic() + 0.5, 0
+        while time.monotonic() < deadline:  # holds the interpreter as a driver's own work does
+            count += sum(range(1000))
+        assert time.time() - (tmp_path / FILE).stat().st_mtime < 10
+
+
+def test_the_age_of_a_heart_is_by_the_clock_of_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, Holder("elsewhere", "x", 7, "1", 1), age_seconds=STALE_SECONDS / 2)
+    for skew in (-3600.0, 3600.0):
+        monkeypatch.setattr(time, "time", lambda skew=skew, clock=time.monotonic: 1.8e9 + clock() + skew)
+        assert is_held(tmp_path)
+
+
+def test_one_who_may_only_look_sees_who_drives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, Holder("elsewhere", "x", 7, "1", 1))
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    assert is_held(tmp_path)
+    put(tmp_path, Holder("elsewhere", "x", 7, "1", 1), age_seconds=STALE_SECONDS + 1)
+    assert not is_held(tmp_path)
+
+
+SUSPENDED = """
+import sys, time
+from pathlib import Path
+from trm.search import lease
+from trm.search.events import DriverStarted
+from trm.search.journal import Journal
+lease.socket.gethostname = lambda: "elsewhere"
+lease.HEARTBEAT_SECONDS = 0.05
+folder = Path(sys.argv[1])
+held = lease.Lease(folder)
+journal = Journal(folder / "journal.jsonl", guard=held.check)
+journal.append(DriverStarted(driver="elsewhere:1", fence=1, slots=1, at=0))
+print("held", flush=True)
+sys.stdin.readline()
+try:
+    journal.append(DriverStarted(driver="elsewhere:1", fence=1, slots=2, at=1))
+except Exception as error:
+    print(error, flush=True)
+"""
+
+
+def test_a_suspended_driver_that_wakes_up_may_write_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STALE_SECONDS", 0.5)
+    with subprocess.Popen(
+        [sys.executable, "-c", SUSPENDED, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(SweepError, match="on elsewhere"):
+            Lease(tmp_path)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.8)
+        with Lease(tmp_path) as lease:
+            before = (tmp_path / "journal.jsonl").read_bytes()
+            process.send_signal(signal.SIGCONT)
+            answer, _ = process.communicate("\n", timeout=20)
+            assert f"was taken over by process {os.getpid()}" in answer
+            assert (tmp_path / "journal.jsonl").read_bytes() == before
+            lease.check()

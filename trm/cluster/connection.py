@@ -7,7 +7,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,7 @@ def check_storage_is_shared(folder: Path, nodes: list[Node]) -> None:
     probe.mkdir()
     try:
         (probe / "driver").write_text(token)
-        tasks = [(node, _on_node(node).remote(str(probe), node.node_id, token)) for node in nodes]
+        tasks = [(node, on_node(node, _answer_probe).remote(str(probe), node.node_id, token)) for node in nodes]
         for node, task in tasks:
             try:
                 problem = ray.get(task, timeout=120) or _unanswered(probe / node.node_id, token)
@@ -182,9 +182,10 @@ def check_storage_is_shared(folder: Path, nodes: list[Node]) -> None:
         shutil.rmtree(probe, ignore_errors=True)
 
 
-def _on_node(node: Node) -> Any:
+def on_node(node: Node, function: Callable[..., Any]) -> Any:
+    """`function` as a Ray task that holds nothing and runs on that node."""
     strategy = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
-    return ray.remote(num_cpus=0, max_retries=0)(_answer_probe).options(scheduling_strategy=strategy)
+    return ray.remote(num_cpus=0, max_retries=0)(function).options(scheduling_strategy=strategy)
 
 
 def _answer_probe(probe: str, node_id: str, token: str) -> str:

@@ -148,6 +148,7 @@ class SweepDriver:
         self._watch()
         if now - self._legs_at >= LEGS_SECONDS:
             self._legs_at = now
+            self._log.check()
             self._fetch_legs()
         if self._display.is_due:
             at, legs = time.time(), list(self._board_says.progress.values())
@@ -157,6 +158,7 @@ class SweepDriver:
                 self._display.message(message)
         if self._are_tables_old and now - self._tables_at >= TABLES_SECONDS:
             self._tables_at, self._are_tables_old = now, False
+            self._log.check()
             self._durably(self._write_tables)
             self._keeper.prune()
 

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,13 +20,12 @@ from trm.cluster.connection import (
     LEG_MEMORY_BYTES,
     Demand,
     check_fits_here,
-    check_storage_is_shared,
     concurrent_trials,
     connected,
     living_nodes,
     ray_address,
 )
-from trm.cluster.disk import free_bytes, full_text, is_disk_full
+from trm.cluster.disk import full_text, is_disk_full
 from trm.cluster.driver import Placement, SweepDriver
 from trm.cluster.feed import DataFeed, fed_splits, read_feed, store_room
 from trm.cluster.folders import DEFAULT_STORAGE, is_ray_job, writable_folder
@@ -36,13 +34,15 @@ from trm.cluster.keep import Keeper, clear_unfinished
 from trm.cluster.legs import leg_in_place
 from trm.cluster.signals import StopSignals
 from trm.cluster.sweep_folder import begun_mode, check_same_data, claimed_folder, sweep_folder, write_sweep_file
+from trm.cluster.sweep_search import costs_on, sweep_search
 from trm.cluster.tune_legs import LegRunner, run_legs
 from trm.cluster.winners import export_best, score_winner
+from trm.cluster.worker_check import check_workers
 from trm.command_line import say
 from trm.config import RunConfig
 from trm.data.ensure import ensure_dataset, task_of
 from trm.data.manifest import Manifest, read_manifest
-from trm.data.residence import check_streamable, resolved
+from trm.data.residence import check_streamable, resident_bytes, resolved
 from trm.display import Standing, SweepDisplay
 from trm.errors import EXIT_DONE, InterruptedRun, TRMError
 from trm.pictures import draw_curves
@@ -54,13 +54,12 @@ from trm.search.lease import Lease
 from trm.search.preflight import Preflight, check_objective, check_space, cost_ends, preflight
 from trm.search.results import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.search import Search
-from trm.search.settings import Resources
 from trm.search.space import SearchSpace, load_space
 from trm.search.study_export import write_study
 from trm.search.sweep_log import FILE as JOURNAL
 from trm.search.sweep_log import SweepLog
 from trm.tracking import MlflowWriter, Target, mlflow_command, program, tracking_uri
-from trm.training.cost import RunCost, run_cost
+from trm.training.cost import RunCost
 
 SHOWN_STANDINGS = 10
 PACKAGES = ("trm-search", "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")
@@ -96,7 +95,7 @@ def run_sweep(options: SweepOptions) -> int:
         check_streamable(space.data, manifest)
         if options.is_resume:
             check_same_data(folder, manifest, dataset)
-        cost_of = partial(_cost_of, manifest, space.resources)
+        cost_of = costs_on(manifest, space.resources)
         epoch_rows = manifest.splits["train"].epoch_rows(is_streamed=space.data.is_streamed)
         # Trials that are so many seconds long wait for speeds to be measured.
         found = None if space.fidelity == "seconds" else preflight(space, cost_of, Facts(epoch_rows=epoch_rows))
@@ -109,10 +108,6 @@ def run_sweep(options: SweepOptions) -> int:
                     raise
                 raise sweep.pauses(error) from error
     return EXIT_DONE
-
-
-def _cost_of(manifest: Manifest, resources: Resources, config: RunConfig) -> RunCost:
-    return run_cost(config, manifest.shape, workers=resources.workers, device="cuda" if resources.gpus else "cpu")
 
 
 def _versions() -> dict[str, str]:
@@ -141,9 +136,10 @@ class _Sweep:
         if (mode := begun_mode(self.folder)) is not None:
             data = data.model_copy(update={"mode": mode})
         data = resolved(data, self.manifest, store_room(), say)
-        write_sweep_file(self.folder, self.space, self.manifest, data.built(self.dataset), _versions())
-        epoch_rows = self.manifest.splits["train"].epoch_rows(is_streamed=data.is_streamed)
-        search = Search(self.space.model_copy(update={"data": data}), cost_of, folder=self.dataset, epoch_rows=epoch_rows)
+        workers = check_workers(living_nodes(), self.demand, self.folder, resident_bytes(data, self.manifest))
+        command = self._command_to_resume()
+        write_sweep_file(self.folder, self.space, self.manifest, data.built(self.dataset), _versions(), command=command)
+        search = sweep_search(self.space.model_copy(update={"data": data}), self.manifest, self.dataset)
         log = SweepLog(self.folder, search, guard=self.lease.check)
         measured = self._measured_speeds(search, placement, cost_of)
         facts = Facts(epoch_rows=epoch_rows) if measured else search.facts
@@ -160,7 +156,8 @@ class _Sweep:
             versions=_versions(),
             name=self.folder.name,
             gpus=self.demand.workers * self.demand.gpus,
-            disk_bytes=free_bytes(self.folder),
+            device_bytes=workers.device_bytes,
+            disk_bytes=workers.disk_bytes,
         )
         log.append(*measured)
         low, high = costs.cheapest.step_flops / 1e9, costs.dearest.step_flops / 1e9
@@ -172,6 +169,7 @@ class _Sweep:
             self._run_legs(log, placement, feed, display, writer, signals)
             log.close(time.time())
             self._report_winner(log, placement, feed)
+            log.check()
             self._write_results(search)
         display.summary(_standings(search), self._commands())
         if search.is_hopeless:
@@ -196,8 +194,6 @@ class _Sweep:
         trials = self.space.budget.trials
         wanted = min((limit for limit in (resources.slots, trials) if limit is not None), default=None)
         slots = concurrent_trials(nodes, self.demand, wanted)
-        if len(nodes) > 1:
-            check_storage_is_shared(self.folder, nodes)
         return Placement(self.demand, resources.threads or max(1, math.floor(resources.cpus)), slots)
 
     @contextlib.contextmanager
@@ -248,6 +244,7 @@ class _Sweep:
                 log.stop(time.time(), driver.disk_full)
             raise self._paused(driver.disk_full)
         if driver.reason is None:
+            log.stop(time.time(), signals.name)
             raise InterruptedRun(f"{self.folder} is whole; go on with `{self._command_to_resume()}`")
 
     def _runner(self, placement: Placement, feed: DataFeed, board: ActorHandle, scratch: Path) -> LegRunner:
@@ -277,6 +274,7 @@ class _Sweep:
             scores = score_winner(checkpoint, feed, cpus=demand.cpus, gpus=demand.gpus, threads=placement.threads)
             log.report(Reported(trial=winner.number, rank=1, validation=scores.validation, test=scores.test, at=time.time()))
         report = search.reports[winner.number]
+        log.check()
         export_best(
             self.folder,
             checkpoint,

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trm.atomic import why_unwritable
+from trm.atomic import why_unwritable, write_text_atomic
 from trm.cluster.folders import is_taken, made_folder
 from trm.config import DataConfig
 from trm.config_files import dump_yaml, load_yaml, validated
-from trm.data.manifest import Manifest
+from trm.data.manifest import Manifest, read_manifest
 from trm.errors import ConfigError, SweepError
 from trm.outbox import redacted
 from trm.search.events import DriverStarted
@@ -22,10 +22,12 @@ from trm.search.space import SearchSpace, check_resumable
 from trm.search.sweep_log import FILE as JOURNAL
 
 SWEEP_FILE = "sweep.yaml"
+DATASET_FILE = "dataset.json"
+"""A copy of the data set's manifest, so that costs can be told when the data set is gone."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 NOT_SWEEPS = ("data", "mlflow.db", "mlartifacts")
 """What else lies in a storage."""
-EARLY_FILES = (SWEEP_FILE, JOURNAL, LEASE)
+EARLY_FILES = (SWEEP_FILE, DATASET_FILE, JOURNAL, LEASE)
 """What a sweep may leave that ends before it begins."""
 
 
@@ -102,8 +104,10 @@ def begun_mode(folder: Path) -> str | None:
     return _sweep_file(folder, "dataset").get("mode", "resident") if is_begun(folder) else None
 
 
-def write_sweep_file(folder: Path, space: SearchSpace, manifest: Manifest, data: DataConfig, versions: dict[str, str]) -> None:
-    """Write sweep.yaml: the resolved sweep, on the data set `data`, with its mode."""
+def write_sweep_file(
+    folder: Path, space: SearchSpace, manifest: Manifest, data: DataConfig, versions: dict[str, str], *, command: str = ""
+) -> None:
+    """Write sweep.yaml: the resolved sweep, on the data set `data`, with its mode; `command` goes on with it."""
     values: dict[str, Any] = {
         "name": folder.name,
         "space": space.model_dump(mode="json"),
@@ -114,10 +118,31 @@ def write_sweep_file(folder: Path, space: SearchSpace, manifest: Manifest, data:
             "recipe": manifest.recipe,
         },
         "versions": versions,
+        "resume": command,
     }
     if space.tracking.uri is not None:
         values["space"]["tracking"]["uri"] = redacted(space.tracking.uri)
+    write_text_atomic(folder / DATASET_FILE, manifest.model_dump_json(indent=1) + "\n")
     dump_yaml(folder / SWEEP_FILE, values)
+
+
+def read_sweep(folder: Path) -> tuple[SearchSpace, Manifest, str]:
+    """The sweep of a folder as its last driver had it: its space on its data set, that one's manifest, how to go on with it.
+
+    SweepError when it cannot be read; the data set itself may be gone.
+    """
+    if not is_begun(folder):
+        raise SweepError(f"{folder} is no sweep: it has no journal", remedy="give the folder of a sweep, such as runs/NAME")
+    space, dataset = _space_of(folder), _sweep_file(folder, "dataset")
+    data = space.data.model_copy(update={"mode": dataset.get("mode", "resident")})
+    try:
+        manifest = Manifest.model_validate_json((folder / DATASET_FILE).read_bytes())
+    except FileNotFoundError:
+        manifest = read_manifest(str(dataset.get("folder")))
+    except (OSError, ValueError) as error:
+        raise SweepError(f"{folder / DATASET_FILE} cannot be read: {error}", remedy="restore it from a copy") from error
+    command = load_yaml(folder / SWEEP_FILE).get("resume")
+    return space.model_copy(update={"data": data}), manifest, str(command or "")
 
 
 def _space_of(folder: Path) -> SearchSpace:

@@ -27,6 +27,12 @@ def training_bytes(manifest: Manifest) -> int:
     return manifest.splits["train"].rows * (2 * manifest.seq_len + ROW_BYTES)
 
 
+def resident_bytes(data: DataConfig, manifest: Manifest) -> int:
+    """Bytes of what every node holds in memory while a sweep runs: all splits, but for a training split that streams."""
+    rows = sum(split.rows for name, split in manifest.splits.items() if not (name == "train" and data.is_streamed))
+    return rows * (2 * manifest.seq_len + ROW_BYTES)
+
+
 def check_streamable(data: DataConfig, manifest: Manifest) -> None:
     """DatasetError when the data set is to stream and cannot."""
     if data.is_streamed and _has_weights(manifest):
@@ -56,20 +62,24 @@ def resolved(data: DataConfig, manifest: Manifest, room: tuple[float, str], say:
 
 def memory_room() -> tuple[float, str]:
     """Bytes that a resident training split may take in this process, and what that is."""
-    return MEMORY_SHARE * _available_bytes(), f"{MEMORY_SHARE:.0%} of the available memory"
+    return MEMORY_SHARE * _within_limits("MemAvailable"), f"{MEMORY_SHARE:.0%} of the available memory"
 
 
-def _available_bytes() -> float:
-    """Memory that is free or can be freed, at most what the control group may have."""
+def total_bytes() -> float:
+    """Memory of this machine, at most what the control group may have: the same at every start."""
+    return _within_limits("MemTotal")
+
+
+def _within_limits(entry: str) -> float:
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        available = float(lines["MemAvailable"].split()[0]) * 1024
+        found = float(lines[entry].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
-        available = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        found = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for limit in _memory_limits():
         with suppress(OSError, ValueError):  # no such file, or "max"
-            available = min(available, float(limit.read_text()))
-    return available
+            found = min(found, float(limit.read_text()))
+    return found
 
 
 def _memory_limits() -> Iterator[Path]:

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ class Holder:
 
     host: str
     boot: str
-    """Identity of the running kernel: two machines of one name differ in it."""
+    """Identity of the running kernel and of its process numbers: two machines, or two containers, of one name differ in it."""
     pid: int
     process_started: str
     """Start time of the process in clock ticks since boot, so that a reused pid is not taken for the driver."""
@@ -136,11 +137,14 @@ def _alive(holder: Holder, path: Path) -> str:
 def _age_seconds(path: Path) -> float:
     """Age of a file by its own file system's clock, which may differ from ours."""
     probe = path.with_name(f".{path.name}.{os.getpid()}.clock")
-    probe.touch()
     try:
+        probe.touch()
         return probe.stat().st_mtime - path.stat().st_mtime
+    except PermissionError:  # one who may only look
+        return time.time() - path.stat().st_mtime
     finally:
-        probe.unlink()
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
 
 @contextmanager
@@ -169,6 +173,6 @@ def _process_started(pid: int) -> str:
 
 def _boot() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""

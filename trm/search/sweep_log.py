@@ -22,6 +22,8 @@ class SweepLog:
         self.search = search
         self.on_event: Callable[[Event], None] = lambda event: None
         """Called with every event that was journaled and folded."""
+        self.check: Callable[[], None] = guard or (lambda: None)
+        """Raises when another driver has the folder by now; call it before anything else is written there."""
         self.journal = Journal(Path(folder) / FILE, guard=guard)
         for event in self.journal.take_events():
             search.apply(event)

@@ -1,0 +1,80 @@
+"""A sweep that is killed and resumed is the sweep that never was: real driver, real training, real files; only Ray is left out."""
+
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from crash_cases import check_replay, check_whole, events_of, facts, write_space
+from rayless import Kill, Killed, Nursery, Point
+
+from trm.search.events import LegEnded, SweepEnded
+
+TRIALS = 3
+POINTS: tuple[Point, ...] = ("before", "torn", "written", "before", "torn", "durable")
+
+
+@pytest.fixture(scope="module")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    nursery = Nursery(tmp_path_factory.mktemp("nursery") / "log")
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="module")
+def killed(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    storage = tmp_path_factory.mktemp("runs")
+    return Killed(nursery, write_space(storage), storage, ("--trials", str(TRIALS)))
+
+
+@pytest.fixture(scope="module")
+def whole(killed: Killed) -> Path:
+    assert killed.run("whole", [None]) == 1
+    folder = killed.storage / "whole"
+    check_whole(folder, TRIALS)
+    check_replay(folder)
+    return folder
+
+
+def until_its_end(folder: Path, kills: Iterator[Kill]) -> Iterator[Kill | None]:
+    """`kills` again and again up to the sweep's last decision, then its report is killed too."""
+    for kill in kills:
+        if any(isinstance(event, SweepEnded) for event in events_of(folder)):
+            break
+        yield kill
+    yield from (Kill("event", 2, point) for point in ("before", "torn", "durable"))
+    yield None
+
+
+def test_killed_at_every_event_of_the_journal(killed: Killed, whole: Path) -> None:
+    folder = killed.storage / "events"
+    lives = killed.run("events", until_its_end(folder, (Kill("event", 1, point) for point in itertools.cycle(POINTS))))
+    assert lives > 3 * (len(events_of(whole)) - 3), "some events were written in a life that was not killed there"
+    assert facts(folder) == facts(whole)
+    check_whole(folder, TRIALS)
+    check_replay(folder)
+
+
+def test_killed_around_the_renames_of_every_checkpoint_and_of_every_file_at_the_end(killed: Killed, whole: Path) -> None:
+    folder = killed.storage / "renames"
+    around: list[Kill] = [Kill("checkpoint", count, point) for count in (1, 2) for point in ("before", "durable")]
+    killed.run("renames", until_its_end(folder, itertools.cycle(around)))
+    assert facts(folder) == facts(whole)
+    check_whole(folder, TRIALS)
+    (folder / "leaderboard.json").unlink()
+    killed.run("renames", (Kill("rename", count, point) for count in range(4, 40) for point in ("before", "durable")))
+    assert facts(folder) == facts(whole)
+    check_replay(folder)
+
+
+def test_killed_at_random_with_two_legs_open_no_trial_is_lost_and_none_is_run_twice(killed: Killed) -> None:
+    generator = random.Random(7)
+    two = Killed(killed.nursery, killed.space, killed.storage, ("--trials", "5", "--set", "resources.slots=2"))
+    kills = [Kill("event", generator.randint(2, 9), generator.choice(POINTS)) for _ in range(8)]
+    two.run("two", [*kills, None])
+    folder = two.storage / "two"
+    check_whole(folder, 5)
+    check_replay(folder)
+    done = [event for event in events_of(folder) if isinstance(event, LegEnded)]
+    assert {event.status for event in done} == {"completed"}

@@ -1,0 +1,117 @@
+"""A sweep looked at from its folder alone, driven or not, without Ray: `--status` and `--replay`."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from trm.cluster.sweep_folder import read_sweep
+from trm.cluster.sweep_search import sweep_search
+from trm.command_line import say, show
+from trm.display import STATUS_ORDER, duration, event_line, flops, params_text
+from trm.errors import EXIT_DONE
+from trm.search.events import Event
+from trm.search.journal import read_events
+from trm.search.lease import is_held
+from trm.search.replay import replay
+from trm.search.search import Search
+from trm.search.status import Leader, OpenLeg, StatusFold, SweepStatus
+from trm.search.sweep_log import FILE as JOURNAL
+
+SAID_SECONDS = 5.0
+"""A long replay says so often how far it is."""
+LAST_EVENTS = 6
+
+
+def show_replay(folder: str) -> int:
+    """Derive every decision of the sweep's journal again; ReplayDifference names the first that differs."""
+    place = Path(folder)
+    search, _ = _search_of(place)
+    said_at = time.monotonic()
+
+    def tell(count: int) -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at >= SAID_SECONDS:
+            said_at = time.monotonic()
+            say(f"{count} events so far, {len(search.trials)} trials")
+
+    done = replay(search, _events(place), tell)
+    show(f"{folder}: {done.events} events, {done.decisions} decisions about {done.trials} trials, all of them as they follow")
+    return EXIT_DONE
+
+
+def show_status(folder: str) -> int:
+    """Say where the sweep stands."""
+    place = Path(folder)
+    search, command = _search_of(place)
+    fold, last = StatusFold(search), deque[tuple[float, str]](maxlen=LAST_EVENTS)
+    metric = search.space.objective.metric
+    for event in _events(place):
+        fold.apply(event)
+        if (line := event_line(event, metric)) is not None:
+            last.append((event.at, line))
+    now = time.time()
+    status = fold.status(now, is_driven=is_held(place))
+    for text in status_lines(status, metric, now):
+        show(text)
+    if last:
+        show("last events")
+        for at, line in last:
+            show(f"  {_ago(now - at):>14}  {line}")
+    if not status.is_running and command:
+        show(f"go on with it:\n  {command}")
+    return EXIT_DONE
+
+
+def status_lines(status: SweepStatus, metric: str, now: float) -> Iterator[str]:
+    """The sweep in lines: driver, trials, running legs, best, budget."""
+    yield f"sweep {status.name}: {status.state}"
+    yield f"driver     {status.driver or 'none'}, {status.slots} at a time, {status.events} events"
+    counts = [f"{count} {name.replace('_', ' ')}" for name in STATUS_ORDER if (count := status.statuses.get(name))]
+    of = f" of {status.budget.trials}" if status.budget.trials else ""
+    yield f"trials     {status.asked}{of}" + (f": {', '.join(counts)}" if counts else "")
+    for leg in status.legs:
+        yield f"{'leg' if status.is_running else 'cut short':<10} {_leg_text(leg, now)}"
+    yield "best       " + ("no result yet" if status.best is None else _best_text(status.best, metric))
+    yield from (f"spent      {text}" for text in _budget_texts(status))
+
+
+def _leg_text(leg: OpenLeg, now: float) -> str:
+    until = ""
+    if leg.expected_end is not None:
+        left = leg.expected_end - now
+        until = f", due in {duration(left)}" if left >= 0 else f", {duration(-left)} over the expected end"
+    first, last = leg.steps
+    retry = f", attempt {leg.attempt + 1}" if leg.attempt else ""
+    return f"trial {leg.trial} to rung {leg.rung}, steps {first} to {last}{retry}, since {_ago(now - leg.started_at)}{until}"
+
+
+def _best_text(best: Leader, metric: str) -> str:
+    interval = "" if best.interval_95 is None else f" (95 %: {best.interval_95[0]:.4f} to {best.interval_95[1]:.4f})"
+    return f"{metric} {best.objective:.4f}{interval}, trial {best.trial} at rung {best.rung}: {params_text(best.params)}"
+
+
+def _budget_texts(status: SweepStatus) -> Iterator[str]:
+    spent, budget = status.spent, status.budget
+    yield _of(flops(spent.train_flops), budget.train_flops, flops((budget.train_flops or 0) - spent.train_flops))
+    left = duration((budget.wall_clock_seconds or 0) - spent.wall_clock_seconds)
+    yield _of(f"{duration(spent.wall_clock_seconds)} of drivers' time", budget.wall_clock_seconds, left)
+    if spent.gpu_hours or budget.gpu_hours:
+        yield _of(f"{spent.gpu_hours:.2f} GPU-hours", budget.gpu_hours, f"{(budget.gpu_hours or 0) - spent.gpu_hours:.2f}")
+
+
+def _of(spent: str, limit: float | None, left: str) -> str:
+    return spent if limit is None else f"{spent}, {left} left"
+
+
+def _ago(seconds: float) -> str:
+    return f"{duration(seconds)} ago"
+
+
+def _events(folder: Path) -> Iterator[Event]:
+    return (entry.event for entry in read_events(folder / JOURNAL))
+
+
+def _search_of(folder: Path) -> tuple[Search, str]:
+    space, manifest, command = read_sweep(folder)
+    return sweep_search(space, manifest), command

@@ -1,0 +1,175 @@
+"""Workers looked at before the start: what runs there, what devices they see, whether the data fits their shared memory."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import ray
+from ray.exceptions import RayError
+
+from trm.cluster.connection import Demand, Node, check_storage_is_shared, on_node
+from trm.data.residence import total_bytes
+from trm.errors import ResourceError
+
+SAME = {
+    "python": "use the same minor version of Python everywhere",
+    "ray": "install the same ray everywhere",
+    "torch": "install the same torch everywhere: another may train to other numbers",
+    "trm-search": "install the same trm-search everywhere",
+    "trm source": "bring the node's copy of trm up to date, or submit with --working-dir",
+}
+"""What must be equal on every node -> the remedy."""
+ANSWER_SECONDS = 120.0
+SHARED_MEMORY = "/dev/shm"
+_DEVICES = (
+    "import json, torch; "
+    "print(json.dumps([torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]))"
+)
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What a node says of itself."""
+
+    versions: dict[str, str]
+    """Keys as in SAME."""
+    shared_bytes: int
+    """Size of /dev/shm."""
+    memory_bytes: int
+    """Memory of the machine, or of the container."""
+    device_bytes: tuple[int, ...]
+    """Memory of every GPU; empty where none was asked for."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Workers that were found fit for a sweep."""
+
+    nodes: int
+    devices: int
+    """GPUs that torch sees on all nodes."""
+    device_bytes: int
+    """Memory that one worker of a leg may use, of the smallest device or node."""
+    disk_bytes: int
+    """Bytes free where the sweep folder lies."""
+
+
+def check_workers(nodes: list[Node], demand: Demand, folder: Path, needed_shared_bytes: int) -> Workers:
+    """The nodes' facts, added up; ResourceError that names node, rule, value and remedy when one of them does not fit.
+
+    `needed_shared_bytes`: data that every node holds in its object store.
+    """
+    found = _ask(nodes, sees_gpus=demand.gpus > 0)
+    here = own_facts(sees_gpus=False)
+    for node, facts in found:
+        _check_same(node, facts, here)
+        _check_room(node, facts, needed_shared_bytes)
+        _check_devices(node, facts, demand)
+    if len(nodes) > 1:
+        check_storage_is_shared(folder, nodes)
+    return Workers(
+        nodes=len(nodes),
+        devices=sum(len(facts.device_bytes) for _, facts in found),
+        device_bytes=min(_share(node, facts, demand) for node, facts in found if _takes_part(node, demand)),
+        disk_bytes=shutil.disk_usage(folder).free,
+    )
+
+
+def own_facts(*, sees_gpus: bool) -> NodeFacts:
+    """The facts of the node that this process runs on."""
+    return NodeFacts(
+        versions={
+            "python": ".".join(platform.python_version_tuple()[:2]),
+            **{name: _version(name) for name in ("ray", "torch", "trm-search")},
+            "trm source": source_digest(),
+        },
+        shared_bytes=shutil.disk_usage(SHARED_MEMORY).total if os.path.isdir(SHARED_MEMORY) else 0,
+        memory_bytes=int(total_bytes()),
+        device_bytes=_device_bytes() if sees_gpus else (),
+    )
+
+
+@lru_cache(maxsize=1)
+def source_digest() -> str:
+    """Digest of every Python file of the package, so that an old copy of it is told from the driver's."""
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _ask(nodes: list[Node], *, sees_gpus: bool) -> list[tuple[Node, NodeFacts]]:
+    if [node.node_id for node in nodes] == [ray.get_runtime_context().get_node_id()]:
+        return [(nodes[0], own_facts(sees_gpus=sees_gpus))]  # a first task costs a second or two
+    asked = [(node, on_node(node, own_facts).remote(sees_gpus=sees_gpus)) for node in nodes]
+    found: list[tuple[Node, NodeFacts]] = []
+    for node, answer in asked:
+        try:
+            found.append((node, ray.get(answer, timeout=ANSWER_SECONDS)))
+        except RayError as error:
+            raise ResourceError(
+                f"every node must be able to run a worker: node {node.address} does not ({' '.join(str(error).split())[-200:]})",
+                remedy="install the same trm-search there, or take the node out of the cluster",
+            ) from error
+    return found
+
+
+def _check_same(node: Node, facts: NodeFacts, here: NodeFacts) -> None:
+    for name, remedy in SAME.items():
+        there = facts.versions.get(name, "none")
+        if there != here.versions[name]:
+            raise ResourceError(
+                f"workers must run the driver's {name} {here.versions[name]}: node {node.address} has {there}", remedy=remedy
+            )
+
+
+def _check_room(node: Node, facts: NodeFacts, needed: int) -> None:
+    if facts.shared_bytes < needed:
+        sizes = f"{needed / 1e9:.3g} GB: node {node.address} has {facts.shared_bytes / 1e9:.3g} GB"
+        raise ResourceError(
+            f"{SHARED_MEMORY} must hold the data set, {sizes}",
+            remedy=f"give the node a larger {SHARED_MEMORY} (docker run --shm-size), or set data.mode: stream",
+        )
+
+
+def _check_devices(node: Node, facts: NodeFacts, demand: Demand) -> None:
+    seen = len(facts.device_bytes)
+    if demand.gpus > 0 and seen < node.gpus:
+        raise ResourceError(
+            f"torch must see the GPUs that a node offers: node {node.address} offers {node.gpus:g}, torch sees {seen}",
+            remedy="install a torch for its CUDA driver, or start Ray there with --num-gpus of what works",
+        )
+
+
+def _takes_part(node: Node, demand: Demand) -> bool:
+    return node.cpus >= demand.cpus and node.gpus >= demand.gpus
+
+
+def _share(node: Node, facts: NodeFacts, demand: Demand) -> int:
+    """Bytes for one worker: of a GPU what it asks of one, of a node's memory what its CPUs are of the node's."""
+    if demand.gpus > 0:
+        return int(min(facts.device_bytes) * min(1.0, demand.gpus))
+    return int(facts.memory_bytes * min(1.0, demand.cpus / node.cpus))
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _device_bytes() -> tuple[int, ...]:
+    """Asked in a process of its own: this one holds no GPU, and would keep what it opened."""
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    done = subprocess.run([sys.executable, "-c", _DEVICES], capture_output=True, text=True, env=environment, timeout=100)
+    return tuple(json.loads(done.stdout)) if done.returncode == 0 else ()
