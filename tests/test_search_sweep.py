@@ -16,7 +16,7 @@ from trm.search.journal import read_events
 from trm.search.search import LegOrder, Search, replayed
 from trm.search.space import SearchSpace
 from trm.search.sweep_log import FILE, SweepLog
-from trm.search.verdicts import MAX_FAILURES, MAX_LOSSES
+from trm.search.verdicts import MAX_FAILURES, MAX_LOSSES, MAX_STALLS
 
 SPACE: dict[str, Any] = {
     "name": "demo",
@@ -277,9 +277,37 @@ def test_a_lost_leg_is_tried_again_without_blame_up_to_a_limit(tmp_path: Path) -
     search = Simulator(space(), tmp_path / "some", outcome=some).run().search
     assert search.trials[1].status in ("finished", "stopped")
     assert search.trials[1].failures == 0
-    everything = troubled("lost", lambda order: order.trial == 1)
+    everything = troubled("lost", lambda order: order.trial == 1 and order.attempt < MAX_LOSSES + 2)
     search = Simulator(space(), tmp_path / "all", outcome=everything).run().search
-    assert (search.trials[1].status, search.trials[1].attempts) == ("failed", {0: MAX_LOSSES})
+    assert (search.trials[1].status, search.trials[1].attempts) == ("stopped", {0: MAX_LOSSES})
+    again = Simulator(space(), tmp_path / "all", outcome=everything, now=1e6).run().search
+    assert again.trials[1].attempts[0] == MAX_LOSSES + 3, "a resume tries it again, with a count that starts anew"
+    assert again.trials[1].status in ("finished", "stopped")
+    assert again.trials[1].results
+
+
+@pytest.mark.parametrize(("status", "tries"), [("failed", MAX_FAILURES), ("stalled", MAX_STALLS), ("lost", MAX_LOSSES)])
+def test_a_sweep_whose_legs_never_complete_gives_up_and_names_the_first_trouble(tmp_path: Path, status: str, tries: int) -> None:
+    search = Simulator(space(), tmp_path, outcome=troubled(status, lambda order: True)).run().search
+    assert search.ended is not None
+    assert search.ended.reason == f"all of the first 3 trials failed: {status} at 0"
+    assert search.is_hopeless
+    assert search.trials[0].attempts == {0: tries}
+    assert len(search.trials) <= 4
+
+
+def test_every_kind_of_trouble_has_a_count_of_its_own(tmp_path: Path) -> None:
+    """One failure, one stall and four losses in one stretch are within every limit."""
+    kinds = ["failed", "lost", "stalled", "lost", "lost", "lost"]
+
+    def outcome(order: LegOrder) -> dict[str, Any]:
+        if order.trial == 1 and order.attempt < len(kinds):
+            return {"status": kinds[order.attempt], "error": "x"}
+        return curve(order)
+
+    search = Simulator(space(), tmp_path, outcome=outcome).run().search
+    assert search.trials[1].attempts[0] == len(kinds) + 1
+    assert search.trials[1].status in ("finished", "stopped")
 
 
 def test_failures_of_one_stretch_do_not_count_for_the_next(tmp_path: Path) -> None:
@@ -305,14 +333,6 @@ def test_an_objective_that_is_no_number_is_a_divergence(tmp_path: Path) -> None:
     assert search.trials[0].status == "diverged"
     assert search.trials[0].decided is not None
     assert search.trials[0].decided.reason == "its exact_accuracy is not a finite number"
-
-
-def test_a_sweep_in_which_everything_fails_gives_up_and_says_why(tmp_path: Path) -> None:
-    search = Simulator(space(), tmp_path, outcome=troubled("failed", lambda order: True)).run().search
-    assert search.ended is not None
-    assert search.ended.reason == "all of the first 3 trials failed: failed at 0"
-    assert len(search.trials) <= 4
-    assert search.is_hopeless
 
 
 # Budgets ---------------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from trm.search.space import SearchSpace
 from trm.search.speeds import own_steps
 from trm.search.spending import Spending
 from trm.search.trial import ENDED, Trial
+from trm.search.verdicts import is_set_aside
 
 
 class Fold:
@@ -50,7 +51,7 @@ class Fold:
         self._paused: set[int] = set()
         self._undecided: set[int] = set()
         self._exhausted: str | None = None
-        self._failed = 0
+        self._failed: set[int] = set()
         self._best: tuple[int, float] | None = None
         """Trial and objective of the best score so far, at any rung."""
 
@@ -100,6 +101,9 @@ class Fold:
         for number in self._active:
             self.trials[number].leg = None
         self._active.update(trial.number for trial in self.trials if trial.is_waiting)
+        self._failed -= self._active
+        for number in self._active:
+            self.trials[number].losses = 0
 
     def _take_budget(self, budget: Budget) -> None:
         before, self.budget = self.budget, budget
@@ -181,7 +185,8 @@ class Fold:
     def _on_decided(self, event: Decided) -> None:
         trial = self._trial(event.trial, event)
         trial.status, trial.decided = event.status, event
-        self._failed += event.status == "failed"
+        if event.status == "failed" or (event.status == "stopped" and is_set_aside(trial)):
+            self._failed.add(event.trial)
         self._undecided.discard(event.trial)
         self._paused.discard(event.trial)
         if event.status == "running":
@@ -201,7 +206,11 @@ class Fold:
     def _on_adopted(self, event: Adopted) -> None:
         trial, source = self._trial(event.trial, event), self._trial(event.source, event)
         _require(trial.heading is None and trial.rung == event.rung and event.rung in source.results, event)
+        self._leave_board(trial)
         trial.adopted, trial.origin = event, source.results[event.rung].checkpoint
+        trial.status, trial.heading = "running", event.rung + 1
+        self._paused.discard(event.trial)
+        self._active.add(event.trial)
 
     def is_open(self, event: LegEnded) -> bool:
         """Whether `event` ends a leg that runs: false for one that a new driver voided, or that ended before."""

@@ -119,12 +119,13 @@ class Search(Fold):
     @property
     def is_hopeless(self) -> bool:
         """Whether trials failed and none ever completed a leg: the job has failed, not only its trials."""
-        return self._failed > 0 and self._best is None
+        return bool(self._failed) and self._best is None
 
     @property
     def first_failure(self) -> str | None:
-        """Why the first trial that failed did; null when none did."""
-        return next((trial.trouble.error for trial in self.trials if trial.status == "failed" and trial.trouble is not None), None)
+        """Why the first trial that failed, or was lost again and again, did; null when none did."""
+        trouble = self.trials[min(self._failed)].trouble if self._failed else None
+        return trouble.error if trouble is not None else None
 
     def leaderboard(self) -> list[Trial]:
         """Trials that were scored, best first: by the last score's objective, then its loss, then the compute it took."""
@@ -166,8 +167,9 @@ class Search(Fold):
             trial, objective = self._best
             if objective == self._better(objective, self.budget.target):
                 return f"trial {trial} reached the target {self.budget.target:g} with {objective:g}"
-        if self._failed >= HOPELESS and self._failed + len(self._active) == len(self.trials) and self.is_hopeless:
-            return f"all of the first {self._failed} trials failed: {self.first_failure}"
+        failed = len(self._failed)
+        if failed >= HOPELESS and failed + len(self._active) == len(self.trials) and self.is_hopeless:
+            return f"all of the first {failed} trials failed: {self.first_failure}"
         return None
 
     @property

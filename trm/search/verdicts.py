@@ -7,7 +7,10 @@
 | completed, its objective not a finite number | has diverged |
 | diverged, out of memory | ends as that, at once: the same seed would meet the same end |
 | failed by itself | is tried once more, from the same checkpoint; failed again, it has failed |
-| lost with its node or process | is tried again without blame, up to MAX_LOSSES legs of one stretch |
+| stalled: killed because it made no step | is tried once more; stalled again, it has failed, by that name |
+| lost with its node or process | is tried again without blame; after MAX_LOSSES it is set aside, and a resume tries it again |
+
+Each of the last three has a count of its own within a stretch, from one rung to the next.
 """
 
 from trm.search.events import Decided, TrialStatus
@@ -16,8 +19,13 @@ from trm.search.trial import Trial
 
 MAX_FAILURES = 2
 """Legs of one stretch that may fail by themselves; then the trial has failed."""
+MAX_STALLS = 2
+"""Legs of one stretch that may stall; then the trial has failed."""
 MAX_LOSSES = 5
-"""Legs of one stretch that may be lost; then something is wrong that retrying does not mend."""
+"""Legs of one stretch that may be lost; then something is wrong that retrying now does not mend.
+
+The trial is stopped, not failed: nothing says that its configuration is to blame.
+"""
 
 
 def verdict(trial: Trial, scored: Verdict | None, metric: str, now: float) -> Decided | None:
@@ -40,9 +48,16 @@ def verdict(trial: Trial, scored: Verdict | None, metric: str, now: float) -> De
         return _decided(trial, heading, trouble.status, error, now)
     if trouble.status == "failed" and trial.failures >= MAX_FAILURES:
         return _decided(trial, heading, "failed", f"failed {trial.failures} times: {error}", now)
-    if trouble.status == "lost" and trial.losses >= MAX_LOSSES:
-        return _decided(trial, heading, "failed", f"lost {trial.losses} times: {error}", now)
+    if trouble.status == "stalled" and trial.stalls >= MAX_STALLS:
+        return _decided(trial, heading, "failed", f"stalled {trial.stalls} times: {error}", now)
+    if trouble.status == "lost" and is_set_aside(trial):
+        return stopped(trial, f"lost {trial.losses} times, set aside until a resume: {error}", now)
     return _decided(trial, heading, "running", f"{trouble.status}, to be tried again: {error}", now)
+
+
+def is_set_aside(trial: Trial) -> bool:
+    """Whether a trial was lost so often that it waits for another driver."""
+    return trial.losses >= MAX_LOSSES
 
 
 def stopped(trial: Trial, reason: str, now: float) -> Decided:
