@@ -1,0 +1,107 @@
+"""How well do the speeds learned so far foretell the next leg? Real legs of random networks, one after another in one process.
+
+Each leg is foretold from those before it: training, evaluation and the rest. The spread of the relative error is that of all legs
+after the first few. With `--side-by-side` two processes share the machine, as a sweep's slots do.
+"""
+
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+import torch
+from rows import emit, parser
+
+from trm.config import DataConfig, EvaluationConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
+from trm.data.ensure import ensure_dataset
+from trm.data.manifest import read_manifest
+from trm.data.split import load_split
+from trm.models.devices import keep_freed_memory
+from trm.search.speeds import Speeds
+from trm.training.cost import run_cost
+from trm.training.leg import LegWork, run_leg
+
+FIRST = 5
+"""Legs that are not counted: a sweep knows as little then."""
+FLOPS = (2e10, 6e10)
+"""Of a leg: about a second or two."""
+
+
+def drawn(generator: random.Random) -> RunConfig:
+    """A random network of the sizes that two cores can search."""
+    mlp_t = generator.random() < 0.5
+    model: dict[str, Any] = {
+        "hidden_size": generator.choice([16, 32, 64, 128]),
+        "num_heads": generator.choice([1, 2, 4]),
+        "mlp_t": mlp_t,
+        "pos_encodings": "none" if mlp_t else "rope",
+        "puzzle_emb_len": 1,
+        "halt_max_steps": 8,
+        **{name: generator.randint(1, 3) for name in ("H_cycles", "L_cycles")},
+        "L_layers": generator.randint(1, 2),
+    }
+    return RunConfig(
+        data=DataConfig(recipe="datasets/sudoku4x4.yaml"),
+        model=ModelConfig(**model),
+        optim=OptimConfig(lr_warmup_steps=0),
+        training=TrainingConfig(global_batch_size=64, steps=1),
+        evaluation=EvaluationConfig(max_examples=200),
+    )
+
+
+def errors(legs: int, seed: int) -> list[tuple[float, float]]:
+    """Relative error of a step's seconds and of the leg's, foretold before each leg."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    generator, speeds, found = random.Random(seed), Speeds(), []
+    with tempfile.TemporaryDirectory() as root:
+        folder = ensure_dataset(DataConfig(recipe="datasets/sudoku4x4.yaml"), root, lambda line: None)
+        manifest = read_manifest(folder)
+        splits = {name: load_split(folder, manifest, name) for name in ("train", "validation")}
+        for number in range(legs):
+            config = drawn(generator)
+            cost = run_cost(config, manifest.shape).step_flops
+            steps = max(5, int(generator.uniform(*FLOPS) / cost))
+            foretold = speeds.step_seconds(cost), speeds.leg_seconds(cost, steps)
+            work = LegWork(config, max_steps=steps, until_steps=steps, checkpoint_to=f"{root}/checkpoint-{number}")
+            out = run_leg(work, splits, manifest)  # type: ignore[arg-type]
+            whole = out.train_seconds + out.eval_seconds + out.overhead_seconds
+            if number >= FIRST and foretold[0] is not None and foretold[1] is not None:
+                found.append((foretold[0] * steps / out.train_seconds - 1, foretold[1] / whole - 1))
+            speeds.observe_leg(
+                cost,
+                steps,
+                train_seconds=out.train_seconds,
+                eval_seconds=out.eval_seconds,
+                overhead_seconds=out.overhead_seconds,
+            )
+    return found
+
+
+def main() -> None:
+    """Print a row."""
+    options = parser(__doc__)
+    options.add_argument("--legs", type=int, default=50)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--side-by-side", action="store_true")
+    arguments = options.parse_args()
+    neighbour = None
+    if arguments.side_by_side:
+        command = [sys.executable, __file__, "--legs", str(arguments.legs), "--seed", str(arguments.seed + 1)]
+        neighbour = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    pairs = errors(arguments.legs, arguments.seed)
+    if neighbour is not None:
+        neighbour.wait()
+    row: dict[str, object] = {"benchmark": "speeds", "legs": arguments.legs, "side_by_side": arguments.side_by_side}
+    for name, values in (("step", [pair[0] for pair in pairs]), ("leg", [pair[1] for pair in pairs])):
+        sizes = sorted(abs(value) for value in values)
+        row[f"{name}_median_error"] = round(statistics.median(sizes), 3)
+        row[f"{name}_p90_error"] = round(sizes[int(0.9 * (len(sizes) - 1))], 3)
+        row[f"{name}_bias"] = round(statistics.median(values), 3)
+    emit(row, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Steps are really timed: alone, by a gang's worker, and as the sweep's calibration does."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+import torch
+from training_cases import config_of, manifest
+
+from trm.cluster import calibrate, dry_run
+from trm.search.candidates import Facts
+from trm.search.preflight import cost_ends
+from trm.search.space import SearchSpace
+from trm.training import timing
+from trm.training.cost import run_cost
+from trm.training.gang import SOLO
+
+
+def test_so_many_steps_are_made_as_fit_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    real = timing.take_step
+
+    def counted(*given: Any) -> None:
+        made.append(1)
+        real(*given)
+
+    monkeypatch.setattr(timing, "take_step", counted)
+    config, shape = config_of(), manifest().shape
+    short, long = (timing.time_steps(config, shape, seconds=seconds) for seconds in (0.0, 0.3))
+    assert (short.steps, len(made)) == (1, 1 + timing.WARM_UP_STEPS + long.steps + timing.WARM_UP_STEPS)
+    assert long.steps > 5
+    assert 0.05 < long.seconds < 5
+    assert long.step_flops == run_cost(config, shape).step_flops
+
+
+def test_the_calibration_times_each_configuration_in_order() -> None:
+    shape, threads = manifest().shape, torch.get_num_threads()
+    configs = [config_of(), config_of(model={"H_cycles": 3})]
+    work = {"configs": [one.model_dump(mode="json") for one in configs], "shape": asdict(shape), "threads": threads}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(calibrate, "SECONDS", 0.02)
+        rows = calibrate._times(work, SOLO)
+    assert [row["step_flops"] for row in rows] == [run_cost(one, shape).step_flops for one in configs]
+    assert all(row["seconds"] > 0 for row in rows)
+
+
+def test_what_is_worth_timing_is_found_before_any_speed_is_known() -> None:
+    values = {
+        "name": "s",
+        "data": {"recipe": "datasets/sudoku4x4.yaml"},
+        "search": {"model.H_cycles": {"type": "int", "low": 1, "high": 5}},
+        "constraints": ["H_cycles < 5"],
+        "fidelity": "seconds",
+        "budget": {"trials": 3, "per_trial": 60},
+    }
+    ends = cost_ends(SearchSpace.model_validate(values), lambda config: run_cost(config, manifest().shape), Facts())
+    assert [one.config.model.H_cycles for one in ends] == [1, 4]
+
+
+def test_a_dear_step_is_timed_on_fewer_rows_then_in_fewer_cycles() -> None:
+    shape = manifest().shape
+
+    def cost_of(config: Any) -> Any:
+        return run_cost(config, shape)
+
+    config = config_of(training={"global_batch_size": 64, "steps": 1})
+    row = cost_of(config).step_flops / 64
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(dry_run, "TIMED_FLOPS", 10.5 * row)
+        assert dry_run._timeable(config, 1, cost_of).training.global_batch_size == 10
+        assert dry_run._timeable(config, 8, cost_of).training.global_batch_size == 8
+        patched.setattr(dry_run, "TIMED_FLOPS", 0.5 * row)
+        least = dry_run._timeable(config, 1, cost_of)
+    assert (least.training.global_batch_size, least.model.H_cycles, least.model.L_cycles) == (1, 1, 1)
