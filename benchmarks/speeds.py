@@ -1,7 +1,8 @@
 """How well do the speeds learned so far foretell the next leg? Real legs of random networks, one after another in one process.
 
 Each leg is foretold from those before it: training, evaluation and the rest. The spread of the relative error is that of all legs
-after the first few. With `--side-by-side` two processes share the machine, as a sweep's slots do.
+after the first few, in seconds and, for machines that others use too, in processor time. With `--side-by-side` two processes
+share the machine, as a sweep's slots do.
 """
 
 import random
@@ -9,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from trm.models.devices import keep_freed_memory
 from trm.search.speeds import Speeds
 from trm.training.cost import run_cost
 from trm.training.leg import LegWork, run_leg
+from trm.training.start import RunData
 
 FIRST = 5
 """Legs that are not counted: a sweep knows as little then."""
@@ -51,32 +54,37 @@ def drawn(generator: random.Random) -> RunConfig:
     )
 
 
-def errors(legs: int, seed: int) -> list[tuple[float, float]]:
-    """Relative error of a step's seconds and of the leg's, foretold before each leg."""
+def errors(legs: int, seed: int) -> dict[str, list[float]]:
+    """Relative errors of what was foretold before each leg: a step's seconds, the leg's, and the leg's in processor time."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    generator, speeds, found = random.Random(seed), Speeds(), []
+    generator, speeds, quiet = random.Random(seed), Speeds(), Speeds()
+    found: dict[str, list[float]] = {"step": [], "leg": [], "leg_processor_time": []}
     with tempfile.TemporaryDirectory() as root:
         folder = ensure_dataset(DataConfig(recipe="datasets/sudoku4x4.yaml"), root, lambda line: None)
         manifest = read_manifest(folder)
-        splits = {name: load_split(folder, manifest, name) for name in ("train", "validation")}
+        splits = RunData(train=load_split(folder, manifest, "train"), validation=load_split(folder, manifest, "validation"))
         for number in range(legs):
             config = drawn(generator)
             cost = run_cost(config, manifest.shape).step_flops
             steps = max(5, int(generator.uniform(*FLOPS) / cost))
-            foretold = speeds.step_seconds(cost), speeds.leg_seconds(cost, steps)
             work = LegWork(config, max_steps=steps, until_steps=steps, checkpoint_to=f"{root}/checkpoint-{number}")
-            out = run_leg(work, splits, manifest)  # type: ignore[arg-type]
+            started = time.process_time()
+            out = run_leg(work, splits, manifest)
+            processor = time.process_time() - started
             whole = out.train_seconds + out.eval_seconds + out.overhead_seconds
-            if number >= FIRST and foretold[0] is not None and foretold[1] is not None:
-                found.append((foretold[0] * steps / out.train_seconds - 1, foretold[1] / whole - 1))
-            speeds.observe_leg(
-                cost,
-                steps,
-                train_seconds=out.train_seconds,
-                eval_seconds=out.eval_seconds,
-                overhead_seconds=out.overhead_seconds,
-            )
+            if number >= FIRST:
+                found["step"].append((speeds.step_seconds(cost) or 0.0) * steps / out.train_seconds - 1)
+                found["leg"].append((speeds.leg_seconds(cost, steps) or 0.0) / whole - 1)
+                found["leg_processor_time"].append((quiet.leg_seconds(cost, steps) or 0.0) / processor - 1)
+            for learner, share in ((speeds, 1.0), (quiet, processor / whole)):
+                learner.observe_leg(
+                    cost,
+                    steps,
+                    train_seconds=out.train_seconds * share,
+                    eval_seconds=out.eval_seconds * share,
+                    overhead_seconds=out.overhead_seconds * share,
+                )
     return found
 
 
@@ -91,11 +99,11 @@ def main() -> None:
     if arguments.side_by_side:
         command = [sys.executable, __file__, "--legs", str(arguments.legs), "--seed", str(arguments.seed + 1)]
         neighbour = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    pairs = errors(arguments.legs, arguments.seed)
+    found = errors(arguments.legs, arguments.seed)
     if neighbour is not None:
         neighbour.wait()
     row: dict[str, object] = {"benchmark": "speeds", "legs": arguments.legs, "side_by_side": arguments.side_by_side}
-    for name, values in (("step", [pair[0] for pair in pairs]), ("leg", [pair[1] for pair in pairs])):
+    for name, values in found.items():
         sizes = sorted(abs(value) for value in values)
         row[f"{name}_median_error"] = round(statistics.median(sizes), 3)
         row[f"{name}_p90_error"] = round(sizes[int(0.9 * (len(sizes) - 1))], 3)

@@ -27,6 +27,8 @@ def main() -> int:
         parser.error("the following arguments are required: space")
     overrides = [*arguments.overrides, *([] if arguments.trials is None else [f"budget.trials={arguments.trials}"])]
 
+    if arguments.dry_run and (arguments.resume or arguments.name):
+        parser.error("--dry-run is about a sweep that does not exist yet: it takes neither --resume nor --name")
     if arguments.dry_run:
         from trm.cluster.dry_run import dry_run
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import ray
-from cluster_cases import ROOT, SPACE
+from cluster_cases import ROOT, SPACE, run_job
 from search_simulator import FakeCost, Simulator
 from test_search_space import DEMO
 
@@ -153,6 +153,12 @@ def test_what_a_sweep_would_refuse_is_refused(storage: Path) -> None:
         job.dry_run(path, ["objective.metric=accuracie"], str(storage))
     with pytest.raises(ResourceError, match="none"):
         job.dry_run(path, ["fidelity=seconds", "budget.per_trial=600", "resources.gpus=1"], str(storage))
+
+
+def test_a_job_that_only_looks_cannot_go_on() -> None:
+    code, output = run_job("sweep", "anything.yaml", "--dry-run", "--resume")
+    assert code == 2
+    assert output.startswith("error: --dry-run is about a sweep that does not exist yet")
 
 
 @pytest.mark.parametrize("mode", ["resident", "stream"])
