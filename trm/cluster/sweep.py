@@ -142,7 +142,7 @@ class _Sweep:
         search = sweep_search(self.space.model_copy(update={"data": data}), self.manifest, self.dataset)
         log = SweepLog(self.folder, search, guard=self.lease.check)
         measured = self._measured_speeds(search, placement, cost_of)
-        facts = Facts(epoch_rows=epoch_rows) if measured else search.facts
+        facts = Facts(epoch_rows=search.facts.epoch_rows) if measured else search.facts
         for speed in measured:
             facts.speeds.observe(speed.step_flops, speed.steps, speed.seconds)
         costs = found or preflight(self.space, cost_of, facts)
