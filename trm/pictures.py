@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MAX_PARAMETERS = 12
 """Scatter plots at most; further parameters are left out."""
 COLUMNS = 4
+MANY_POINTS = 1000
+"""Beyond so many, looking for the emptiest corner for the legend takes seconds."""
 FADED = "#b8bec7"
 BEST = "#d1495b"
 OUTCOMES = {"finished": "#2e7d5b", "stopped": FADED, "paused": FADED, "running": "#4878a8"}
@@ -90,6 +92,16 @@ def _worth_plotting(params: Sequence[dict[str, Any]]) -> list[str]:
     return [path for path in names if len({repr(one.get(path)) for one in params}) > 1][:MAX_PARAMETERS]
 
 
+def _by_style(trials: dict[int, _Trial], best: int | None) -> dict[tuple[str, int], list[_Trial]]:
+    """Trials that look alike, by colour and by how far in front they are drawn."""
+    found: dict[tuple[str, int], list[_Trial]] = {}
+    for number, trial in trials.items():
+        color = BEST if number == best else OUTCOMES.get(trial.status, TROUBLE)
+        order = 4 if number == best else 3 if trial.status == "finished" else 2
+        found.setdefault((color, order), []).append(trial)
+    return found
+
+
 def _draw_lines(axes: "Axes", trials: dict[int, _Trial], best: int | None, metric: str) -> None:
     axes.set_xlabel("training FLOPs of the trial")
     axes.set_ylabel(metric)
@@ -104,10 +116,11 @@ def _draw_lines(axes: "Axes", trials: dict[int, _Trial], best: int | None, metri
     _log_ticks(axes, {median(flops): f"rung {rung}\n{flops_text(median(flops))}" for rung, flops in sorted(reached.items())})
     every = [flops for flops_of_rung in reached.values() for flops in flops_of_rung]
     axes.set_xlim(min(every) / 1.15, max(every) * 1.15)
-    for number, trial in trials.items():
-        color = BEST if number == best else OUTCOMES.get(trial.status, TROUBLE)
-        order = 3 if number == best else 2 if trial.status == "finished" else 1
-        axes.plot(trial.flops, trial.objectives, color=color, marker="o", markersize=4, linewidth=1.4, zorder=order)
+    for (color, order), alike in _by_style(trials, best).items():
+        # One line a colour, broken between trials: ten thousand artists would take minutes.
+        x = [flops for trial in alike for flops in (*trial.flops, math.nan)]
+        y = [objective for trial in alike for objective in (*trial.objectives, math.nan)]
+        axes.plot(x, y, color=color, marker="o", markersize=4, linewidth=1.4, zorder=order)
     statuses = {trial.status for number, trial in trials.items() if number != best}
     labels = [
         (f"best: trial {best}", BEST, True),
@@ -119,7 +132,7 @@ def _draw_lines(axes: "Axes", trials: dict[int, _Trial], best: int | None, metri
     for label, color, is_shown in labels:
         if is_shown:
             axes.plot([], [], color=color, marker="o", markersize=4, label=label)
-    axes.legend(frameon=False, fontsize=8, loc="best")
+    axes.legend(frameon=False, fontsize=8, loc="best" if len(every) <= MANY_POINTS else "lower right")
 
 
 def _draw_scatter(axes: "Axes", trials: dict[int, _Trial], best: int | None, path: str) -> None:
@@ -128,12 +141,11 @@ def _draw_scatter(axes: "Axes", trials: dict[int, _Trial], best: int | None, pat
     is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     names = [] if is_number else sorted({str(value) for value in values})
     top = max(trial.rungs[-1] for trial in having.values())
-    for number, trial in having.items():
-        value = trial.params[path]
-        x = float(value) if is_number else float(names.index(str(value)))
-        color = BEST if number == best else OUTCOMES.get(trial.status, TROUBLE)
-        size = 12 + 26 * (trial.rungs[-1] + 1) / (top + 1)
-        axes.scatter([x], [trial.objectives[-1]], s=size, color=color, zorder=3 if number == best else 2, linewidths=0)
+    places = {name: float(place) for place, name in enumerate(names)}
+    for (color, order), alike in _by_style(having, best).items():
+        x = [float(trial.params[path]) if is_number else places[str(trial.params[path])] for trial in alike]
+        sizes = [12 + 26 * (trial.rungs[-1] + 1) / (top + 1) for trial in alike]
+        axes.scatter(x, [trial.objectives[-1] for trial in alike], s=sizes, color=color, zorder=order, linewidths=0)
     if names:
         axes.set_xticks(range(len(names)), names)
         axes.set_xlim(-0.5, len(names) - 0.5)

@@ -34,6 +34,8 @@ from trm.tracking import MlflowWriter
 
 TABLES_SECONDS = 3.0
 """`trials.parquet` is rewritten at most so often."""
+TABLES_SHARE = 0.03
+"""And at most this share of the driver's time goes into that, however many trials there are."""
 LEGS_SECONDS = 0.5
 """The board is asked for the running legs so often."""
 IDLE_SECONDS = 120.0
@@ -77,7 +79,7 @@ class SweepDriver:
         self._stalled: dict[Leg, str] = {}
         self._keeper = Keeper(self._search, folder)
         self._pending_legs: ray.ObjectRef | None = None
-        self._legs_at = self._tables_at = 0.0
+        self._legs_at = self._tables_due = 0.0
         self._are_tables_old = True
         self._busy_at = time.monotonic()
         self._is_told_to_stop = False
@@ -156,11 +158,13 @@ class SweepDriver:
         if self._writer is not None and not self._signals.is_requested:
             for message in self._writer.messages():
                 self._display.message(message)
-        if self._are_tables_old and now - self._tables_at >= TABLES_SECONDS:
-            self._tables_at, self._are_tables_old = now, False
+        if self._are_tables_old and now >= self._tables_due:
+            self._are_tables_old = False
             self._log.check()
             self._durably(self._write_tables)
             self._keeper.prune()
+            done = time.monotonic()
+            self._tables_due = done + max(TABLES_SECONDS, (done - now) / TABLES_SHARE)
 
     @property
     def is_over(self) -> bool:
