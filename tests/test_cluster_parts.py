@@ -60,6 +60,13 @@ def make_checkpoint(folder: Path, step: int, attempt: int, *, is_whole: bool = T
     return path
 
 
+def test_a_leg_that_starts_from_another_trials_checkpoint_adopts_it(tmp_path: Path) -> None:
+    own, other = tmp_path / "trials/0003", tmp_path / "trials/0001"
+    assert not task(own).is_adopted
+    assert not task(own, from_checkpoint=str(own / "step-00000010-attempt-0")).is_adopted
+    assert task(own, from_checkpoint=str(other / "step-00000010-attempt-0")).is_adopted
+
+
 def a_leg(until_steps: int, from_checkpoint: str | None, trial: int = 3) -> LegStarted:
     return LegStarted(trial=trial, rung=1, attempt=2, until_steps=until_steps, from_checkpoint=from_checkpoint, at=0)
 

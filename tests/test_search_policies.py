@@ -435,9 +435,10 @@ def test_rungs_that_cannot_grow_so_name_the_nearest_amount(scheduler: Scheduler,
         (Asha(), (40, 13, 4)),
         (SuccessiveHalving(), (40, 13, 5)),
         (Hyperband(), (24, 18, 12)),
+        (MedianStopping(rungs=3), (40, 26, 26)),
         (NoScheduler(), (40,)),
         (PopulationBasedTraining(generations=2), (40, 40)),
     ],
 )
-def test_the_reach_of_a_scheduler_is_that_of_its_quotas(scheduler: Scheduler, expected: tuple[float, ...]) -> None:
+def test_the_reach_of_a_scheduler_is_its_quotas(scheduler: Scheduler, expected: tuple[float, ...]) -> None:
     assert expected_reach(scheduler, Rungs.of(scheduler, 9.0), 40) == expected

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trm.progress import BestTrial, RunningLeg, Snapshot
-from trm.search.events import Asked, Decided, Event, LegEnded, Reported, SweepEnded
+from trm.search.events import Adopted, Asked, Decided, Event, LegEnded, Reported, SweepEnded
 
 STATUS_SECONDS = 30.0
 """A log gets a line on the whole sweep at most so often."""
@@ -171,6 +171,8 @@ def event_line(event: Event, metric: str) -> str | None:
             return f"trial {event.trial} {event.status.replace('_', ' ')} at step {event.steps}: {event.error or 'no reason known'}"
         case Decided(status="stopped"):  # what else is decided, the leg's own line has told
             return f"trial {event.trial} stopped at rung {event.rung}: {event.reason}"
+        case Adopted():
+            return f"trial {event.trial} goes on from trial {event.source} at rung {event.rung}: {params_text(event.params)}"
         case Reported():
             scores = [
                 f"{split} {getattr(event, split)[metric]:.4f}"

@@ -4,12 +4,13 @@ from trm.search.policies.brackets import Brackets
 from trm.search.rungs import Rungs
 from trm.search.settings import Asha, Hyperband, MedianStopping, NoScheduler, PopulationBasedTraining, Scheduler, SuccessiveHalving
 
-MEDIAN_SHARE = 0.5
-"""Trials that median stopping keeps at a rung, of those beyond `min_trials`; learning curves that rise alike keep more."""
+MEDIAN_SHARE = 0.6
+"""Of the trials beyond `min_trials`, those that median stopping keeps at the first rung; while curves rise, means lag behind, and
+hardly anybody is stopped later."""
 
 
 def expected_reach(scheduler: Scheduler, rungs: Rungs, trials: int) -> tuple[float, ...]:
-    """Trials scored at each rung when `trials` are asked, the quota of every rung going on and nobody ending early."""
+    """Trials scored at each rung when `trials` are asked and nobody ends early; of a rung that halves, its quota goes on."""
     count = len(rungs.amounts)
     match scheduler:
         case Asha():
@@ -38,9 +39,9 @@ def expected_starts(scheduler: Scheduler, rungs: Rungs, trials: int) -> tuple[fl
 
 
 def _halved(trials: int, eta: int, first: int, count: int) -> tuple[float, ...]:
-    reaching, left = [0.0] * first, trials
+    reaching, left = [0.0] * first, float(trials)
     for _ in range(first, count):
-        reaching.append(float(left))
+        reaching.append(left)
         left = left // eta if left >= eta else left
     return tuple(reaching)
 
@@ -57,9 +58,5 @@ def _in_brackets(brackets: Brackets, eta: int, trials: int, count: int) -> tuple
 
 
 def _above_the_median(min_trials: int, trials: int, count: int) -> tuple[float, ...]:
-    reaching, left = [], float(trials)
-    for _ in range(count):
-        reaching.append(left)
-        spared = min(left, min_trials)
-        left = spared + (left - spared) * MEDIAN_SHARE
-    return tuple(reaching)
+    spared = min(trials, min_trials)
+    return (float(trials), *[spared + (trials - spared) * MEDIAN_SHARE] * (count - 1))
