@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from search_simulator import Simulator, cost_of, curve
 from trm.config_files import merged
 from trm.search.asking import Asker
 from trm.search.candidates import Resolver
-from trm.search.events import Asked, LegEnded, TrialStatus
+from trm.search.events import Adopted, Asked, LegEnded, TrialStatus
 from trm.search.samplers import Proposer
 from trm.search.search import LegOrder, Search
 from trm.search.seeds import derived_seed
 from trm.search.space import SearchSpace
-from trm.search.study_view import LOSS_WEIGHT, StudyView, shown
+from trm.search.study_view import LOSS_WEIGHT, Shown, StudyView, shown
 from trm.search.trial import Trial
 
 SPACE: dict[str, Any] = {
@@ -246,3 +247,49 @@ def test_the_simulators_curve_is_a_function_of_the_order() -> None:
     assert choice is not None
     order = LegOrder(0, 0, 0, choice.candidate.config, 100, None)
     assert curve(order) == curve(order)
+
+
+def test_a_study_shows_the_best_and_the_latest_of_many_trials() -> None:
+    values = random.Random(0).sample(range(1000), 60)
+    trials = [
+        trial(number, 1e-3, "finished" if value % 3 == 0 else "stopped", [value / 1000] * (2 if value % 3 == 0 else 1))
+        for number, value in enumerate(values)
+    ]
+    view = StudyView(space().search, "max", most=20)
+    for _ in range(2):
+        study = view.study(trials, optuna.samplers.RandomSampler(seed=0))
+        seen = [found.intermediate_values[max(found.intermediate_values)] for found in study.get_trials(deepcopy=False)]
+        finished = sorted((value for value in values[:42] if value % 3 == 0), reverse=True)
+        kept = sorted(finished[:2], key=values.index) + values[42:]
+        assert seen == pytest.approx([value / 1000 for value in kept], abs=1e-6)
+        assert [found.number for found in study.get_trials(deepcopy=False)] == list(range(20))
+
+
+def test_what_is_tried_again_after_a_lost_node_is_not_the_configurations_fault() -> None:
+    again = trial(0, 1e-3, "running", [0.4])
+    again.losses, again.stalls = 3, 1
+    assert shown(again, "max").state == "pruned"
+    assert shown(trial(0, 1e-3, "running", []), "max").state == "running"
+
+
+def test_trials_side_by_side_spread() -> None:
+    def make(number: int, lr: float) -> Trial:
+        return trial(number, lr, "stopped", [1 - abs(math.log10(lr) + 2.5)])
+
+    def nearest(running: list[Trial]) -> float:
+        trials = [make(number, 10 ** (-4 + 3 * number / 29)) for number in range(30)] + running
+        proposer = Proposer(space({"sampler": {"type": "tpe", "startup_trials": 5}}))
+        drawn = [next(proposer.proposals(trials, number)).params["optim.lr"] for number in range(40, 65)]
+        return sum(abs(math.log10(lr) + 2.5) for lr in drawn) / len(drawn)
+
+    waiting = [trial(30 + number, 10 ** (-2.5 + number / 100), "running", []) for number in range(-4, 5)]
+    assert nearest(waiting) > 1.2 * nearest([])
+
+
+def test_a_member_of_a_population_teaches_what_it_was_asked_with() -> None:
+    member = trial(4, 1e-3, "finished", [0.1, 0.2, 0.9])
+    member.adoptions.append(Adopted(trial=4, rung=1, source=2, params={**member.params, "optim.lr": 5e-2}, at=0.0))
+    assert member.params["optim.lr"] == 5e-2
+    assert shown(member, "max") == Shown("pruned", ((0, 0.1), (1, 0.2)))
+    [found] = StudyView(space().search, "max").study([member], optuna.samplers.RandomSampler()).get_trials(deepcopy=False)
+    assert found.params["optim.lr"] == 1e-3

@@ -207,7 +207,8 @@ class Fold:
         trial, source = self._trial(event.trial, event), self._trial(event.source, event)
         _require(trial.heading is None and trial.rung == event.rung and event.rung in source.results, event)
         self._leave_board(trial)
-        trial.adopted, trial.origin = event, source.results[event.rung].checkpoint
+        trial.adoptions.append(event)
+        trial.origin = source.results[event.rung].checkpoint
         trial.status, trial.heading = "running", event.rung + 1
         self._paused.discard(event.trial)
         self._active.add(event.trial)

@@ -17,7 +17,7 @@ from trm.search.draws import random_params
 from trm.search.seeds import derived_seed
 from trm.search.settings import NSGA2, TPE, BruteForce, GaussianProcess, QuasiMonteCarlo, RandomSearch
 from trm.search.space import SearchSpace
-from trm.search.study_view import StudyView, distribution, notes_of, suggested
+from trm.search.study_view import MOST_SHOWN, StudyView, distribution, notes_of, suggested
 from trm.search.trial import Trial
 
 
@@ -36,7 +36,7 @@ class Proposer:
     def __init__(self, space: SearchSpace) -> None:
         """For the space's sampler."""
         self._space = space
-        self._view = StudyView(space.search, space.objective.mode)
+        self._view = StudyView(space.search, space.objective.mode, most=MOST_SHOWN.get(space.sampler.type))
 
     def proposals(self, trials: Sequence[Trial], number: int) -> Iterator[Proposal]:
         """Endless proposals for trial `number`, the sampler's first choice first; the same for the same trials and seed.

@@ -6,11 +6,18 @@
 | stopped, paused | PRUNED with a value a rung | samplers rank it by its rung, below every finished one |
 | running, scored at a rung already | PRUNED likewise | as RUNNING it would count as bad, though it was good enough to go on |
 | running, not scored yet | RUNNING | counts as bad until it is scored, so that trials side by side spread |
+| stalled, lost, to be tried again | RUNNING, or PRUNED once scored | it is the node's fault, not the configuration's |
 | diverged, out of memory, failed | PRUNED, a constraint broken | ranks behind all others, and no made-up value spoils the scale |
+| a member that adopted weights | PRUNED, as asked and scored before that | later scores are not the merit of what was asked |
+| rejected before it was asked | not at all | no slot was taken, and the next draw keeps the rule |
 
 A value is the objective, ties broken by validation loss: where all score zero, the loss teaches.
+
+TPE and the Gaussian process look at every trial at every ask, so that an ask would cost more and more: they are shown at most
+`MOST_SHOWN` trials, the best tenth of those and the latest. `tests/test_search_sampler.py` holds what samplers make of each row.
 """
 
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,6 +31,9 @@ from trm.search.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
 from trm.search.study_storage import NAME, HistoryStorage
 from trm.search.trial import Trial
 
+MOST_SHOWN: Mapping[str, int] = {"tpe": 2000, "gp": 250}
+"""Trials that a kind of sampler is shown; others see all. An ask of TPE grows with their number, one of a Gaussian process with its
+cube."""
 LOSS_WEIGHT = 1e-7
 """Below one example in a million, above the rounding of a float."""
 
@@ -41,10 +51,11 @@ class Shown:
 
 def shown(trial: Trial, mode: Literal["max", "min"], *, with_loss: bool = True) -> Shown:
     """The row of the table above that `trial` is in."""
-    values = tuple((rung, _value(trial, rung, mode, with_loss)) for rung in sorted(trial.results))
+    own = [rung for rung in sorted(trial.results) if not trial.adoptions or rung <= trial.adoptions[0].rung]
+    values = tuple((rung, _value(trial, rung, mode, with_loss)) for rung in own)
     if trial.status in ("diverged", "out_of_memory", "failed"):
         return Shown("impossible", ())
-    if trial.status == "finished":
+    if trial.status == "finished" and not trial.adoptions:
         return Shown("complete", values)
     return Shown("pruned" if values or trial.status != "running" else "running", values)
 
@@ -71,25 +82,50 @@ def suggested(asked: optuna.Trial, path: str, knob: Knob) -> Any:
 class StudyView:
     """Builds studies; keeps what it built of a trial for as long as what is shown of it stays the same."""
 
-    def __init__(self, knobs: Mapping[str, Knob], mode: Literal["max", "min"]) -> None:
-        """A view for trials whose parameters come from `knobs`."""
+    def __init__(self, knobs: Mapping[str, Knob], mode: Literal["max", "min"], *, most: int | None = None) -> None:
+        """A view for trials whose parameters come from `knobs`; a study holds at most the best and latest `most` of them."""
         self._distributions = {path: distribution(knob) for path, knob in knobs.items()}
         self._mode: Literal["max", "min"] = mode
-        self._built: dict[int, tuple[tuple[str, int], FrozenTrial]] = {}
+        self._most = most
+        self._built: dict[int, _Built] = {}
 
     def study(self, trials: Sequence[Trial], sampler: optuna.samplers.BaseSampler) -> optuna.Study:
         """A study in memory that holds `trials`."""
         direction = StudyDirection.MAXIMIZE if self._mode == "max" else StudyDirection.MINIMIZE
-        storage = HistoryStorage(direction, [self._frozen(trial) for trial in trials])
-        return optuna.Study(NAME, storage, sampler=sampler)
+        built = [self._of(trial) for trial in trials]
+        if self._most is not None and len(built) > self._most:
+            count = self._most // 10
+            earlier, latest = built[: count - self._most], built[count - self._most :]
+            best = heapq.nsmallest(count, earlier, key=lambda one: one.place)
+            built = [*sorted(best, key=lambda one: one.number), *latest]
+        for index, one in enumerate(built):
+            one.trial.number = one.trial._trial_id = index
+        return optuna.Study(NAME, HistoryStorage(direction, [one.trial for one in built]), sampler=sampler)
 
-    def _frozen(self, trial: Trial) -> FrozenTrial:
-        stage = (trial.status, len(trial.results))  # what is shown follows from these and from results that stay
+    def _of(self, trial: Trial) -> "_Built":
+        stage = (trial.status, len(trial.results), len(trial.adoptions))  # what is shown follows from these and what stays
         built = self._built.get(trial.number)
-        if built is None or built[0] != stage:
-            built = (stage, frozen_trial(trial, shown(trial, self._mode), self._distributions))
+        if built is None or built.stage != stage:
+            now = shown(trial, self._mode)
+            built = _Built(trial.number, stage, _place(now, self._mode), frozen_trial(trial, now, self._distributions))
             self._built[trial.number] = built
-        return built[1]
+        return built
+
+
+@dataclass(frozen=True)
+class _Built:
+    number: int
+    stage: tuple[str, int, int]
+    place: tuple[int, int, float]
+    """Smaller for what a sampler ranks higher."""
+    trial: FrozenTrial
+
+
+def _place(now: Shown, mode: str) -> tuple[int, int, float]:
+    if not now.values:
+        return (2, 0, 0.0)
+    rung, value = now.values[-1]
+    return (0 if now.state == "complete" else 1, -rung, -value if mode == "max" else value)
 
 
 def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
@@ -98,8 +134,8 @@ def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistr
     built = create_trial(
         state=states.get(now.state, TrialState.PRUNED),
         value=now.values[-1][1] if now.state == "complete" else None,
-        params=trial.params,
-        distributions={path: distributions[path] for path in trial.params},
+        params=trial.asked.params,
+        distributions={path: distributions[path] for path in trial.asked.params},
         system_attrs=dict(trial.asked.sampler_notes),
         intermediate_values=dict(now.values),
         constraints={"possible": 1.0 if now.state == "impossible" else 0.0},

@@ -28,8 +28,8 @@ class Trial:
     """Legs to `heading` that were lost with their node or process: no blame."""
     stalls: int = 0
     """Legs to `heading` that made no step for so long that they were killed."""
-    adopted: Adopted | None = None
-    """The last time that it took over another trial's checkpoint."""
+    adoptions: list[Adopted] = field(default_factory=list)
+    """Each time that it took over another trial's checkpoint."""
     origin: str | None = None
     """Checkpoint that its next leg starts from, relative to the sweep folder; null: from scratch."""
     trouble: LegEnded | None = None
@@ -49,7 +49,7 @@ class Trial:
     @property
     def params(self) -> dict[str, Any]:
         """Searched path -> value, as they are now."""
-        return self.asked.params if self.adopted is None else self.adopted.params
+        return self.adoptions[-1].params if self.adoptions else self.asked.params
 
     @property
     def rung(self) -> int | None:
