@@ -1,0 +1,127 @@
+"""A disk that is full, told to the driver without a cluster: it prunes, tries again, or pauses, and journals nothing of it."""
+
+import errno
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from ray.actor import ActorHandle
+from test_cluster_keep import Sweep
+
+from trm.cluster import driver as driver_room
+from trm.cluster.connection import Demand
+from trm.cluster.driver import Placement, SweepDriver
+from trm.cluster.legs import LegReturn
+from trm.cluster.signals import StopSignals
+from trm.display import SweepDisplay
+from trm.progress import SweepProgress
+from trm.search.events import Event
+
+
+class Driven:
+    """The driver of a sweep whose legs are played by the test, on a disk with `free` bytes."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sweep = Sweep(folder)
+        self.free = 10**12
+        monkeypatch.setattr(driver_room, "free_bytes", lambda folder: self.free)
+        board = MagicMock(spec=ActorHandle)
+        board.stop_all = board.ended = board.running = MagicMock()
+        signals = MagicMock(spec=StopSignals, is_requested=False, is_grace_over=False)
+        self.driver = SweepDriver(
+            self.sweep.log,
+            folder,
+            Placement(Demand(1, 1.0, 0.0), threads=1, slots=1),
+            board,
+            display=MagicMock(spec=SweepDisplay),
+            progress=MagicMock(spec=SweepProgress),
+            writer=None,
+            signals=signals,
+            write_tables=lambda: None,
+        )
+        self.events: list[Event] = []
+        told = self.sweep.log.on_event
+        self.sweep.log.on_event = lambda event: (self.events.append(event), told(event))[1]
+
+    def start(self) -> str:
+        leg = self.driver.next_leg()
+        assert leg is not None
+        self.events.clear()
+        return leg
+
+    def end(self, leg: str, status: str) -> None:
+        given = json.loads(leg)
+        values: dict[str, Any] = {}
+        if status == "completed":
+            values = {"metrics": {"exact_accuracy": 0.5, "loss": 1.0}, "steps": given["until_steps"]}
+        self.driver.leg_returned(leg, asdict(LegReturn(status, **values)), None)  # type: ignore[arg-type]
+
+    def leave_something_to_prune(self, leg: str) -> None:
+        """An ended trial's checkpoint that nothing needs."""
+        done = SimpleNamespace(**json.loads(leg))
+        self.end(leg, "diverged")
+        self.sweep.write(done.trial, 1)
+
+
+@pytest.fixture
+def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driven]:
+    made = Driven(tmp_path, monkeypatch)
+    yield made
+    made.sweep.log.journal.close()
+
+
+def full_for(calls: int, write: Callable[..., Any]) -> Callable[..., Any]:
+    left = [calls]
+
+    def attempt(*events: Any) -> Any:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(*events)
+
+    return attempt
+
+
+def test_a_leg_that_met_a_full_disk_counts_for_nothing_and_the_sweep_pauses(driven: Driven) -> None:
+    leg = driven.start()
+    driven.end(leg, "disk_full")
+    assert not driven.events
+    assert driven.driver.disk_full is not None
+    assert "the next checkpoints need" in driven.driver.disk_full
+    assert driven.driver.is_stopping
+    assert driven.driver.reason is None
+    assert driven.driver.next_leg() is None
+    trial = driven.sweep.search.trials[0]
+    assert (trial.failures, trial.losses, trial.status) == (0, 0, "running")
+
+
+def test_pruning_first_may_make_the_room_and_then_the_same_leg_runs_again(driven: Driven) -> None:
+    driven.leave_something_to_prune(driven.start())
+    leg = driven.start()
+    driven.end(leg, "disk_full")
+    assert driven.driver.disk_full is None
+    assert driven.driver.next_leg() == leg
+    assert not driven.events
+
+
+def test_no_leg_starts_without_room_for_its_checkpoint(driven: Driven) -> None:
+    driven.free = -1
+    assert driven.driver.next_leg() is None
+    assert driven.driver.disk_full is not None
+
+
+@pytest.mark.parametrize(("failures", "is_paused"), [(1, False), (9, True)])
+def test_a_journal_that_cannot_be_written_is_tried_again_after_pruning(driven: Driven, failures: int, is_paused: bool) -> None:
+    driven.leave_something_to_prune(driven.start())
+    leg = driven.start()
+    journal = driven.sweep.log.journal
+    journal.append = full_for(failures, journal.append)  # type: ignore[method-assign]
+    driven.end(leg, "completed")
+    assert (driven.driver.disk_full is not None) == is_paused
+    assert any(event.event == "leg_ended" for event in driven.events) == (not is_paused)
+    assert (driven.sweep.search.trials[1].result is not None) == (not is_paused)
