@@ -1,6 +1,7 @@
 """What a sweep may spend over all its drivers, what ends it early, and how it goes on with more."""
 
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ from search_simulator import Simulator, cost_of, curve
 
 from trm.config_files import merged
 from trm.errors import SweepError
-from trm.search.events import Asked, DriverStarted, LegEnded, LegStarted, SpaceExhausted
+from trm.search.events import Asked, DriverStarted, LegEnded, LegStarted, Reported, SpaceExhausted
 from trm.search.journal import read_events
 from trm.search.policies.growth import check_growth
 from trm.search.search import LegOrder, Search, replayed
 from trm.search.space import SearchSpace
-from trm.search.sweep_log import FILE
+from trm.search.sweep_log import FILE, SweepLog
 
 SPACE: dict[str, Any] = {
     "name": "demo",
@@ -121,12 +122,16 @@ def test_a_sweep_that_ended_goes_on_with_more_compute_a_trial(tmp_path: Path, sc
     spent, rungs = before.spent(0).train_flops, before.rungs.amounts
     long = SearchSpace.model_validate({**short.model_dump(mode="json"), "budget": {"trials": 9, "per_trial": longer}})
     check_growth([short.budget.per_trial], long)
+    winner = before.leaderboard()[0].number
+    with closing(SweepLog(tmp_path, Search(short, cost_of)).journal) as journal:
+        journal.append(Reported(trial=winner, rank=1, validation={}, test={}, at=1e9))
     after = Simulator(long, tmp_path, outcome=sharp, slots=1).run().search
     assert after.rungs.amounts[:-1] == rungs
     assert after.rungs.amounts[-1] == pytest.approx(longer)
     gone_on = {trial.number for trial in after.trials if after.rungs.last in trial.results}
     assert gone_on
     assert gone_on <= finished
+    assert (winner in after.reports) == (winner not in gone_on), "what was reported on are not its weights any more"
     assert len(of(tmp_path, Asked)) == 9
     assert after.spent(0).train_flops > spent
     legs = [leg for leg in of(tmp_path, LegStarted) if leg.rung == after.rungs.last]

@@ -14,7 +14,7 @@ from test_search_sweep import events_of, space
 
 from trm.errors import SweepError
 from trm.search.events import Adopted, Asked, Decided, DriverStarted, DriverStopped, Event, LegEnded, LegStarted, SweepEnded
-from trm.search.replay import Replayed, ReplayDifference, replay
+from trm.search.replay import ReplayDifference, Replayed, replay
 from trm.search.search import LegOrder, Search
 from trm.search.settings import PopulationBasedTraining, Scheduler
 from trm.search.space import SearchSpace

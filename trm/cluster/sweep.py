@@ -281,6 +281,7 @@ class _Sweep:
             {
                 "trial": winner.number,
                 "params": winner.params,
+                "lineage": [{"rung": one.rung, "source": one.source, "params": one.params} for one in winner.adoptions],
                 "steps": winner.result.steps if winner.result else 0,
                 "train_flops": winner.result.train_flops if winner.result else 0.0,
                 "params_count": winner.asked.params_count,

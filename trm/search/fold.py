@@ -157,6 +157,7 @@ class Fold:
         if event.status == "completed" and event.objective is not None:
             trial.results[event.rung] = event
             trial.heading, trial.origin = None, event.checkpoint
+            self.reports.pop(event.trial, None)  # it was on weights that are not its last any more
             self._boards_of(trial)[event.rung].add(_score(trial, event))
             if self._best is None or self._better(event.objective, self._best[1]) != self._best[1]:
                 self._best = event.trial, event.objective

@@ -41,9 +41,10 @@ def write_trials(search: Search, folder: str | Path) -> None:
 
 
 def leaderboard_rows(search: Search, count: int | None = None) -> list[dict[str, Any]]:
-    """The best trials, best first: winners that were reported on by the rank given there, then the others by their last score."""
-    ranked = search.leaderboard()
-    ranked.sort(key=lambda trial: search.reports[trial.number].rank if trial.number in search.reports else math.inf)
+    """The best trials, best first: winners that this driver reported on by the rank given there, the others by their last score."""
+    since = search.driver.at if search.driver is not None else 0.0
+    ranks = {number: report.rank for number, report in search.reports.items() if report.at >= since}
+    ranked = sorted(search.leaderboard(), key=lambda trial: ranks.get(trial.number, math.inf))
     return [_leader(search, place, trial) for place, trial in enumerate(ranked[:count], start=1)]
 
 
