@@ -23,6 +23,7 @@ class Script:
     """A leg source that hands out legs one after the other and writes down what became of them."""
 
     is_stopping = False
+    slots = 1
 
     def __init__(self, legs: list[str]) -> None:
         self.legs = legs

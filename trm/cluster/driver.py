@@ -38,6 +38,8 @@ TABLES_SHARE = 0.03
 """And at most this share of the driver's time goes into that, however many trials there are."""
 LEGS_SECONDS = 0.5
 """The board is asked for the running legs so often."""
+NODES_SECONDS = 5.0
+"""The cluster is asked for its nodes so often."""
 IDLE_SECONDS = 120.0
 """So long without a running leg or a next one, and without an end, is a fault of ours."""
 
@@ -66,10 +68,14 @@ class SweepDriver:
         writer: MlflowWriter | None,
         signals: StopSignals,
         write_tables: Callable[[], None],
+        count_slots: Callable[[], int],
     ) -> None:
         self._log, self._search, self._folder, self._placement = log, log.search, folder, placement
         self._board, self._display, self._progress, self._writer = board, display, progress, writer
         self._signals, self._write_tables = signals, write_tables
+        self._count_slots, self._nodes_at = count_slots, time.monotonic()
+        self.slots = placement.slots
+        """Legs that may run side by side now."""
         log.on_event = self._tell
         self._running: dict[Leg, LegStarted] = {}
         self._again: list[LegStarted] = []
@@ -93,7 +99,7 @@ class SweepDriver:
 
     def next_leg(self) -> str | None:
         """The next leg as JSON, journaled as started; None while none can start."""
-        if self._is_told_to_stop:
+        if self._is_told_to_stop or len(self._running) >= self.slots:
             return None
         legs = [self._again.pop()] if self._again else self._durably(lambda: self._log.advance(time.time(), 1))
         if not legs or not self._has_room(legs[0]):
@@ -152,6 +158,9 @@ class SweepDriver:
             self._legs_at = now
             self._log.check()
             self._fetch_legs()
+        if now - self._nodes_at >= NODES_SECONDS:
+            self._nodes_at = now
+            self._look_at_nodes()
         if self._display.is_due:
             at, legs = time.time(), list(self._board_says.progress.values())
             self._display.show(self._progress.snapshot(at, legs, self._search.spent(at)))
@@ -203,6 +212,13 @@ class SweepDriver:
             self._busy_at = time.monotonic()
         elif time.monotonic() - self._busy_at > IDLE_SECONDS:
             raise TRMError(f"no leg runs and none follows for {IDLE_SECONDS:.0f} s, but the sweep has no end; please report this")
+
+    def _look_at_nodes(self) -> None:
+        slots = self._count_slots()
+        if slots != self.slots and not self._is_told_to_stop:
+            self.slots = slots
+            self._durably(lambda: self._log.change_slots(time.time(), slots))
+            self._display.message(f"nodes joined or left: {slots} legs at a time from here on")
 
     def _stop_legs(self, message: str) -> None:
         self._display.message(message)

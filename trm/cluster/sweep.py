@@ -44,7 +44,7 @@ from trm.data.ensure import ensure_dataset, task_of
 from trm.data.manifest import Manifest, read_manifest
 from trm.data.residence import check_streamable, resident_bytes, resolved
 from trm.display import Standing, SweepDisplay
-from trm.errors import EXIT_DONE, InterruptedRun, TRMError
+from trm.errors import EXIT_DONE, InterruptedRun, ResourceError, TRMError
 from trm.pictures import draw_curves
 from trm.progress import SweepProgress
 from trm.search.candidates import Facts
@@ -190,11 +190,19 @@ class _Sweep:
 
     def _placement(self) -> Placement:
         resources = self.space.resources
-        nodes = living_nodes()
-        trials = self.space.budget.trials
-        wanted = min((limit for limit in (resources.slots, trials) if limit is not None), default=None)
-        slots = concurrent_trials(nodes, self.demand, wanted)
-        return Placement(self.demand, resources.threads or max(1, math.floor(resources.cpus)), slots)
+        return Placement(self.demand, resources.threads or max(1, math.floor(resources.cpus)), self._slots())
+
+    def _slots(self) -> int:
+        limits = (self.space.resources.slots, self.space.budget.trials)
+        wanted = min((limit for limit in limits if limit is not None), default=None)
+        return concurrent_trials(living_nodes(), self.demand, wanted)
+
+    def _slots_left(self) -> int:
+        """As `_slots`, once legs run: 0 when no node is left that could run one."""
+        try:
+            return self._slots()
+        except ResourceError:
+            return 0
 
     @contextlib.contextmanager
     def _tracked(self, display: SweepDisplay) -> Iterator[MlflowWriter | None]:
@@ -237,6 +245,7 @@ class _Sweep:
             writer=writer,
             signals=signals,
             write_tables=lambda: write_trials(log.search, self.folder),
+            count_slots=self._slots_left,
         )
         run_legs(driver, self._runner(placement, feed, board, scratch), scratch)
         if driver.disk_full is not None:

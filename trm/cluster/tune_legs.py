@@ -54,6 +54,10 @@ class LegSource(Protocol):
         """Called several times a second while legs run."""
 
     @property
+    def slots(self) -> int:
+        """Legs that may run side by side now; nodes join and leave."""
+
+    @property
     def is_over(self) -> bool:
         """Whether no leg will ever follow."""
 
@@ -69,6 +73,7 @@ class LegRunner:
     function: Callable[[dict[str, Any]], None]
     bundle: dict[str, float]
     slots: int
+    """Of them at the start."""
     is_warmed_up: bool
     """Whether the first legs only warm processes up (legs in place, whose processes are reused)."""
 
@@ -77,6 +82,7 @@ class _NoSource:
     """What a searcher restored by Tune itself finds: nothing new. The legs that were under way are run, and know their answers."""
 
     is_over = is_stopping = False
+    slots = 0
 
     def next_leg(self) -> str | None:
         return None
@@ -102,7 +108,7 @@ class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no typ
 
     def __init__(self, source: LegSource, runner: LegRunner) -> None:
         super().__init__()
-        self._source, self._slots = source, runner.slots
+        self._source = source
         self._legs: dict[str, str] = {}
         self._warm_ups = runner.slots if runner.is_warmed_up else 0
         self.failure: BaseException | None = None
@@ -110,7 +116,7 @@ class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no typ
     def suggest(self, trial_id: str) -> Any:
         if self.failure is not None or self._source.is_stopping:
             return Searcher.FINISHED
-        if len(self._legs) >= self._slots:
+        if len(self._legs) >= self._source.slots:
             return None
         if self._warm_ups:
             self._warm_ups -= 1
