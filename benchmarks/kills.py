@@ -1,4 +1,4 @@
-"""What do kills cost a sweep? Killed at every event, around every checkpoint's rename and at random, it is the sweep that never was.
+"""What do kills cost a sweep? Killed at every event, around renames and at random, it is the sweep that never was.
 
 Real driver, real training, real files; only Ray is left out (tests/rayless.py), so that hundreds of kills take minutes.
 """
@@ -77,19 +77,18 @@ def main() -> None:
         renames = itertools.cycle([Kill("checkpoint", count, point) for count in (1, 2) for point in ("before", "durable")])
         moments = [*(generator.uniform(0.3, 2.5) for _ in range(arguments.random)), None]
         others = [*(generator.uniform(0.3, 2.5) for _ in range(arguments.random)), None]
-        for question, killed, kills, same in (
-            ("random moments, one at a time", one, iter(moments), whole),
-            ("random moments, two at a time", two, iter(others), None),
-            ("every event, one at a time", one, until_its_end(storage / "every-event", every), whole),
-            ("around every checkpoint's renames, one at a time", one, until_its_end(storage / "renames", renames), whole),
+        for name, question, killed, kills, same in (
+            ("random-one", "random moments, one at a time", one, iter(moments), whole),
+            ("random-two", "random moments, two at a time", two, iter(others), None),
+            ("every-event", "every event, one at a time", one, until_its_end(storage / "every-event", every), whole),
+            (
+                "renames",
+                "around every checkpoint's renames, one at a time",
+                one,
+                until_its_end(storage / "renames", renames),
+                whole,
+            ),
         ):
-            name = (
-                "renames"
-                if "renames" in question
-                else "every-event"
-                if "every" in question
-                else question.replace(" ", "-").replace(",", "")
-            )
             line = {"question": question, **row(name, killed, kills, arguments.trials, same), **common}
             print(json.dumps(line), flush=True)
             with Path(arguments.results).open("a") as results:

@@ -13,7 +13,7 @@ from cluster_cases import events_of, run_job, started, wait_until, write_space
 
 from trm.config import RunConfig
 from trm.config_files import load_yaml, validated
-from trm.search.events import Asked, Decided, DriverStarted, LegEnded, LegStarted, Reported, SweepEnded
+from trm.search.events import Asked, Decided, DriverStarted, DriverStopped, LegEnded, LegStarted, Reported, SweepEnded
 
 pytestmark = pytest.mark.ray
 FINAL = {"finished", "stopped"}
@@ -166,6 +166,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(space: Path, storage: Path) -> N
         assert process.returncode == 130, output
     assert "--resume" in output
     assert not completed(folder)
+    assert [event.reason for event in events_of(folder) if isinstance(event, DriverStopped)] == ["SIGINT"]
     saved = list((folder / "trials").glob("*/step-*/meta.json"))
     assert saved, "the legs that ran left no checkpoint"
 

@@ -1,0 +1,58 @@
+"""Workers that do not fit are named before the start, with the node, the rule, the value and a remedy."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trm.cluster import worker_check
+from trm.cluster.connection import Demand, Node
+from trm.cluster.worker_check import SAME, NodeFacts, check_workers, own_facts, source_digest
+from trm.errors import ResourceError
+
+HERE = own_facts(sees_gpus=False)
+GPU = Demand(1, 2, 0.5)
+
+
+def nodes(*gpus: float) -> list[Node]:
+    return [Node(str(number), f"10.0.0.{number}", 8, count) for number, count in enumerate(gpus)]
+
+
+def checked(monkeypatch: pytest.MonkeyPatch, folder: Path, facts: list[NodeFacts], demand: Demand, needed: int = 0) -> Any:
+    gpus = [len(one.device_bytes) for one in facts]
+    monkeypatch.setattr(worker_check, "_ask", lambda nodes, sees_gpus: list(zip(nodes, facts, strict=True)))
+    monkeypatch.setattr(worker_check, "check_storage_is_shared", lambda folder, nodes: None)
+    return check_workers(nodes(*gpus), demand, folder, needed)
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_a_node_with_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    other = replace(HERE, versions={**HERE.versions, name: "0.0"})
+    with pytest.raises(ResourceError, match=rf"the driver's {name} .*: node 10.0.0.1 has 0\.0; {SAME[name][:20]}"):
+        checked(monkeypatch, tmp_path, [HERE, other], Demand(1, 1, 0))
+
+
+def test_shared_memory_that_cannot_hold_the_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(HERE, shared_bytes=64 * 10**6)
+    with pytest.raises(ResourceError, match=r"/dev/shm must hold the data set, 2 GB: node 10.0.0.0 has 0.064 GB"):
+        checked(monkeypatch, tmp_path, [small], Demand(1, 1, 0), needed=2 * 10**9)
+
+
+def test_gpus_that_torch_does_not_see_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_check, "_ask", lambda nodes, sees_gpus: [(nodes[0], replace(HERE, device_bytes=(1,)))])
+    with pytest.raises(ResourceError, match=r"node 10\.0\.0\.0 offers 2, torch sees 1"):
+        check_workers(nodes(2), GPU, tmp_path, 0)
+
+
+def test_the_smallest_device_counts_and_a_fraction_of_it_is_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    large, small = (replace(HERE, device_bytes=(size, size)) for size in (80 * 10**9, 24 * 10**9))
+    workers = checked(monkeypatch, tmp_path, [large, small], GPU)
+    assert (workers.nodes, workers.devices, workers.device_bytes) == (2, 4, 12 * 10**9)
+    assert workers.disk_bytes > 0
+
+
+def test_without_gpus_a_worker_has_its_share_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = checked(monkeypatch, tmp_path, [replace(HERE, memory_bytes=32 * 10**9)], Demand(1, 2, 0))
+    assert workers.device_bytes == 8 * 10**9
+    assert len(source_digest()) == 12
