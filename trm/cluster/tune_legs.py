@@ -180,6 +180,7 @@ class _Ticker(_Detached, Callback):  # type: ignore[misc]
         self._source, self._searcher = source, searcher
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        _forget_finished(trials)
         self._searcher.guarded(self._source.tick)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -188,6 +189,23 @@ class _Ticker(_Detached, Callback):  # type: ignore[misc]
         except (OSError, TypeError):
             reason = ""
         self._searcher.died(trial.trial_id, reason)
+
+
+def _forget_finished(trials: list[Any]) -> None:
+    """Take legs that are over out of Tune's own list, and what they hold out of them.
+
+    Tune looks through the whole list at every step and keeps every trial: at 10,000 that took 27 ms a trial and most of 950 MB.
+    """
+    finished = [trial for trial in trials if trial.is_finished()]
+    if not finished:
+        return
+    trials[:] = [trial for trial in trials if not trial.is_finished()]
+    for trial in finished:
+        trial.config, trial.evaluated_params, trial.experiment_tag = {}, {}, ""
+        about = trial.run_metadata
+        about.last_result, about.metric_analysis, about.metric_n_steps = {}, {}, {}
+        about.invalidate_cache()
+        trial.invalidate_json_state()
 
 
 @contextlib.contextmanager
