@@ -38,6 +38,7 @@ def space(trials: int | None = 9, mode: str = "max", **budget: float) -> SearchS
             "objective": {"mode": mode},
             "budget": {"trials": trials, "per_trial": RUNGS[-1], "wall_clock_seconds": 1e6, **budget},
             "scheduler": {"type": "asha", "eta": 2, "rungs": 2},
+            "resources": {"gpus": 1 if "gpu_hours" in budget else 0},
         }
     )
 

@@ -76,6 +76,7 @@ ROWS: list[tuple[TrialStatus, list[float], TrialState, float | None]] = [
     ("diverged", [0.4], TrialState.PRUNED, None),
     ("out_of_memory", [], TrialState.PRUNED, None),
     ("failed", [], TrialState.PRUNED, None),
+    ("stopped", [], TrialState.FAIL, None),
 ]
 
 
@@ -270,6 +271,17 @@ def test_what_is_tried_again_after_a_lost_node_is_not_the_configurations_fault()
     again.losses, again.stalls = 3, 1
     assert shown(again, "max").state == "pruned"
     assert shown(trial(0, 1e-3, "running", []), "max").state == "running"
+
+
+def test_tpe_learns_nothing_from_what_was_never_scored() -> None:
+    def make(number: int, lr: float) -> Trial:
+        return trial(number, lr, "stopped", [math.log10(lr) + 4])
+
+    unscored = [trial(30 + number, 10 ** (-1.2 - number / 100), "stopped", []) for number in range(9)]
+    trials = [make(number, 10 ** (-4 + 3 * number / 29)) for number in range(30)]
+    proposer = Proposer(space({"sampler": {"type": "tpe", "startup_trials": 5}}))
+    for number in range(40, 45):
+        assert next(proposer.proposals(trials + unscored, number)) == next(proposer.proposals(trials, number))
 
 
 def test_trials_side_by_side_spread() -> None:

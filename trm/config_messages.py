@@ -24,6 +24,8 @@ TYPES = {
     "int_from_float": "a whole number",
     "float_parsing": "a number",
     "float_type": "a number",
+    "byte_size": "a number of bytes such as 200GB",
+    "byte_size_unit": "a number of bytes such as 200GB",
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "string_type": "text",

@@ -179,8 +179,9 @@ class _Sweep:
         self, search: Search, placement: Placement, cost_of: Callable[[RunConfig], RunCost]
     ) -> list[SpeedMeasured]:
         """Trials that are so many seconds long need to know how long a step takes, before the first is asked."""
-        facts = search.facts
-        if self.space.fidelity != "seconds" or facts.speeds.step_seconds(1.0) is not None:
+        facts, before = search.facts, search.driver
+        is_known = before is not None and before.driver.rpartition(":")[0] == socket.gethostname()
+        if self.space.fidelity != "seconds" or (is_known and facts.speeds.step_seconds(1.0) is not None):
             return []
         ends = cost_ends(self.space, cost_of, facts)
         configs, scratch = [end.config for end in ends], self.folder / "tune" / "speeds"

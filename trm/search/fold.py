@@ -13,7 +13,6 @@ from trm.search.events import (
     LegStarted,
     Reported,
     SpaceExhausted,
-    SpeedMeasured,
     SweepEnded,
     SweepStarted,
 )
@@ -22,7 +21,6 @@ from trm.search.policies.growth import grown
 from trm.search.rungs import Rungs
 from trm.search.settings import Budget
 from trm.search.space import SearchSpace
-from trm.search.speeds import own_steps
 from trm.search.spending import Spending
 from trm.search.trial import ENDED, Trial
 from trm.search.verdicts import is_set_aside
@@ -73,8 +71,6 @@ class Fold:
                 self._on_asked(event)
             case SpaceExhausted():
                 self._exhausted = event.reason
-            case SpeedMeasured():
-                self.facts.speeds.observe(event.step_flops, event.steps, event.seconds)
             case LegStarted():
                 self._on_leg_started(event)
             case LegEnded():
@@ -90,6 +86,7 @@ class Fold:
                 self.spending.clock.stop()
             case _:
                 pass
+        self.facts.speeds.apply(event)
 
     def _on_driver(self, event: DriverStarted) -> None:
         self.spending.start(event, self.open_legs)
@@ -161,7 +158,7 @@ class Fold:
             self._boards_of(trial)[event.rung].add(_score(trial, event))
             if self._best is None or self._better(event.objective, self._best[1]) != self._best[1]:
                 self._best = event.trial, event.objective
-            self._learn(trial, event)
+            self.facts.memory.completed(trial.asked.memory_bytes, event.peak_memory_bytes)
         else:
             trial.trouble = event
             trial.failures += event.status == "failed"
@@ -169,19 +166,6 @@ class Fold:
             trial.stalls += event.status == "stalled"
             if event.status == "out_of_memory":
                 self.facts.memory.ran_out(trial.asked.memory_bytes)
-
-    def _learn(self, trial: Trial, event: LegEnded) -> None:
-        """What a completed leg says of speed and memory."""
-        asked = trial.asked
-        before = max((result.steps for rung, result in trial.results.items() if rung < event.rung), default=0)
-        self.facts.memory.completed(asked.memory_bytes, event.peak_memory_bytes)
-        self.facts.speeds.observe_leg(
-            asked.step_flops,
-            own_steps(event, asked.step_flops, before),
-            train_seconds=event.train_seconds,
-            eval_seconds=event.eval_seconds,
-            overhead_seconds=event.overhead_seconds,
-        )
 
     def _on_decided(self, event: Decided) -> None:
         trial = self._trial(event.trial, event)

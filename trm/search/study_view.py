@@ -6,6 +6,7 @@
 | stopped, paused | PRUNED with a value a rung | samplers rank it by its rung, below every finished one |
 | running, scored at a rung already | PRUNED likewise | as RUNNING it would count as bad, though it was good enough to go on |
 | running, not scored yet | RUNNING | counts as bad until it is scored, so that trials side by side spread |
+| stopped before it was scored, or set aside | FAIL, of which samplers learn nothing | it is not known how good it is |
 | stalled, lost, to be tried again | RUNNING, or PRUNED once scored | it is the node's fault, not the configuration's |
 | diverged, out of memory, failed | PRUNED, a constraint broken | ranks behind all others, and no made-up value spoils the scale |
 | a member that adopted weights | PRUNED, as asked and scored before that | later scores are not the merit of what was asked |
@@ -44,7 +45,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class Shown:
     """What Optuna is shown of a trial."""
 
-    state: Literal["complete", "pruned", "running", "impossible"]
+    state: Literal["complete", "pruned", "running", "impossible", "unknown"]
     values: tuple[tuple[int, float], ...]
     """(rung, value), growing."""
 
@@ -57,7 +58,9 @@ def shown(trial: Trial, mode: Literal["max", "min"], *, with_loss: bool = True) 
         return Shown("impossible", ())
     if trial.status == "finished" and not trial.adoptions:
         return Shown("complete", values)
-    return Shown("pruned" if values or trial.status != "running" else "running", values)
+    if values:
+        return Shown("pruned", values)
+    return Shown("running" if trial.status == "running" else "unknown", ())
 
 
 def distribution(knob: Knob) -> BaseDistribution:
@@ -130,7 +133,7 @@ def _place(now: Shown, mode: str) -> tuple[int, int, float]:
 
 def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     """Optuna's trial for what is shown of ours."""
-    states = {"complete": TrialState.COMPLETE, "running": TrialState.RUNNING}
+    states = {"complete": TrialState.COMPLETE, "running": TrialState.RUNNING, "unknown": TrialState.FAIL}
     built = create_trial(
         state=states.get(now.state, TrialState.PRUNED),
         value=now.values[-1][1] if now.state == "complete" else None,
