@@ -20,8 +20,9 @@ import ray.tune
 from rows import emit, parser
 from sweep_runs import events_of
 
-import trm.cluster.sweep as sweep
+import trm.cluster.sweep_run as sweep
 from trm.cluster.legs import LegReturn, LegTask
+from trm.cluster.sweep import SweepOptions, run_sweep
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.search.events import Asked, LegEnded
 
@@ -120,8 +121,8 @@ def idle_sweep(storage: Path, overrides: tuple[str, ...]) -> Watch:
     space = storage / "idle.yaml"
     space.write_text(SPACE)
     sweep.leg_in_place, sweep.run_legs = idle_leg, watched
-    sweep._Sweep._report_winner = lambda self, *given: None  # there are no weights to score
-    sweep.run_sweep(sweep.SweepOptions(str(space), overrides, name="idle", storage=str(storage)))
+    sweep.report_winner = lambda *given: None  # there are no weights to score
+    run_sweep(SweepOptions(str(space), overrides, name="idle", storage=str(storage)))
     return watch
 
 

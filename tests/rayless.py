@@ -178,7 +178,7 @@ def _without_ray() -> None:
     """Replace what the job calls of Ray; everything else stays as it is."""
     from functools import partial
 
-    from trm.cluster import board, connection, driver, legs, processes, sweep, worker_check
+    from trm.cluster import board, connection, driver, legs, processes, sweep, sweep_run, winners, worker_check
     from trm.data.manifest import read_manifest
     from trm.search import preflight
 
@@ -186,28 +186,22 @@ def _without_ray() -> None:
     ray = _local_ray(reports)
     for module in (board, driver, legs, processes):
         module.ray = ray  # type: ignore[attr-defined]
+    sweep.connected = lambda **options: nullcontext()  # type: ignore[assignment]
+    winners.score_winner = lambda checkpoint, feed, *, threads, **resources: winners._score(str(checkpoint), feed, threads)
     replaced: dict[str, Callable[..., Any]] = {
-        "connected": lambda **options: nullcontext(),
         "living_nodes": lambda: [connection.Node("0" * 8, "127.0.0.1", 64.0, 0.0)],
         "check_workers": lambda nodes, demand, folder, needed: worker_check.Workers(1, 0, 2**40, 2**40),
         "store_room": lambda: (1e12, "this process"),
         "start_board": lambda: _Handle(board.ProgressBoard()),
         "read_feed": lambda folder, splits: _LocalFeed(folder, read_manifest(folder)),
         "run_legs": lambda source, runner, scratch: _run_legs(source, runner, reports),
-        "score_winner": lambda checkpoint, feed, *, threads, **resources: _scores(str(checkpoint), feed, threads),
     }
     for name, replacement in replaced.items():
-        assert hasattr(sweep, name), name
-        setattr(sweep, name, replacement)
-    sweep.tune = SimpleNamespace(with_parameters=partial)  # type: ignore[attr-defined]
+        assert hasattr(sweep_run, name), name
+        setattr(sweep_run, name, replacement)
+    sweep_run.tune = SimpleNamespace(with_parameters=partial)  # type: ignore[attr-defined]
     preflight.DRAWS = 20
     preflight.first_rung_need = lambda warmup_steps, halt_max_steps: 1  # a rung of few steps says little, but is a rung
-
-
-def _scores(checkpoint: str, feed: Any, threads: int) -> Any:
-    from trm.cluster import winners
-
-    return winners._score(checkpoint, feed, threads)
 
 
 def _die() -> None:

@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from types import FrameType
+from typing import Any, NoReturn
 
 from trm.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, InterruptedRun, TRMError
 
@@ -14,6 +16,7 @@ def run_job(main: Callable[[], int]) -> int:
 
     Wrong input and failed work are one message on stderr; a traceback is for what nobody foresaw.
     """
+    before = end_on_sigterm()
     try:
         return main()
     except InputError as error:
@@ -29,6 +32,20 @@ def run_job(main: Callable[[], int]) -> int:
         # Whoever read our output went away (`| head`); Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def end_on_sigterm() -> Any:
+    """From here on SIGTERM ends the job in order and with exit code 130, like Ctrl-C; the handler that was there before.
+
+    `ray.init` sets one of its own: call it again after that.
+    """
+    return signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise InterruptedRun("SIGTERM")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trm.cluster.folders import is_ray_job
+from trm.command_line import end_on_sigterm
 from trm.errors import ResourceError
 
 LEG_MEMORY_BYTES = 64 * 2**20
@@ -100,6 +101,7 @@ def connected(*, needs_dashboard: bool, address: str) -> Iterator[None]:
         ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _no_cluster(address, error) from error
+    end_on_sigterm()
     if is_ray_job():
         # The job's folder is no safe place: a second node on the same machine unpacks it anew under our feet.
         os.chdir(os.sep)

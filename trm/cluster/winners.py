@@ -1,6 +1,7 @@
 """The end of a sweep: the winner is scored on all of validation and, once, on test, and exported as `best/`."""
 
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ from typing import Any
 import ray
 
 from trm.atomic import write_text_atomic
+from trm.cluster.driver import Placement
 from trm.cluster.feed import DataFeed
+from trm.search.events import Reported
+from trm.search.sweep_log import SweepLog
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,36 @@ class FullScores:
 
     validation: dict[str, float]
     test: dict[str, float]
+
+
+def report_winner(log: SweepLog, folder: Path, placement: Placement, feed: DataFeed, dataset: str) -> None:
+    """Score the winner on all of validation and, once, on test, journal that, and export it as `best/`."""
+    search = log.search
+    if not (ranked := search.leaderboard()):
+        return
+    winner = ranked[0]
+    checkpoint = folder / str(winner.checkpoint)
+    if winner.number not in search.reports:
+        demand = placement.demand
+        scores = score_winner(checkpoint, feed, cpus=demand.cpus, gpus=demand.gpus, threads=placement.threads)
+        log.report(Reported(trial=winner.number, rank=1, validation=scores.validation, test=scores.test, at=time.time()))
+    report = search.reports[winner.number]
+    log.check()
+    export_best(
+        folder,
+        checkpoint,
+        {
+            "trial": winner.number,
+            "params": winner.params,
+            "lineage": [{"rung": one.rung, "source": one.source, "params": one.params} for one in winner.adoptions],
+            "steps": winner.steps,
+            "train_flops": winner.result.train_flops if winner.result else 0.0,
+            "params_count": winner.asked.params_count,
+            "dataset": {"folder": dataset, "content_hash": feed.manifest.content_hash},
+            "validation": report.validation,
+            "test": report.test,
+        },
+    )
 
 
 def score_winner(checkpoint: Path, feed: DataFeed, *, cpus: float, gpus: float, threads: int) -> FullScores:

@@ -1,0 +1,52 @@
+"""How a sweep was started, and the commands that follow from it, as one would type them."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from trm.cluster.folders import is_ray_job
+from trm.tracking import mlflow_command, program
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What stood on the command line, and the folders that came of it."""
+
+    space_path: str
+    overrides: tuple[str, ...]
+    storage: Path
+    folder: Path
+
+    @property
+    def resume(self) -> str:
+        """The command that goes on with the sweep as it is."""
+        trials = [text.removeprefix("budget.trials=") for text in self.overrides if text.startswith("budget.trials=")]
+        return f"{self._again}{f' --trials {trials[-1]}' if trials else ''} --resume"
+
+    def next_steps(self, trials: int | None, tracking_uri: str | None) -> list[tuple[str, str]]:
+        """(what for, command) after a sweep of so many trials."""
+        python, where = program("python"), shlex.quote(_shown(self.folder))
+        commands = [] if tracking_uri is None else [("see every trial in MLflow", mlflow_command(tracking_uri))]
+        if (self.folder / "best").is_dir():
+            commands += [
+                ("score the winner again", f"{python} ray_jobs/evaluate.py {where}/best --split test"),
+                ("train the winner's configuration anew", f"{python} ray_jobs/train.py {where}/best/config.yaml"),
+            ]
+        more = 2 * (trials or 16)
+        return [*commands, (f"go on with the sweep, up to {more} trials", f"{self._again} --trials {more} --resume")]
+
+    @property
+    def _again(self) -> str:
+        """With the values that were replaced when it began, but for the number of trials."""
+        submit = "ray job submit --working-dir . -- " if is_ray_job() else ""
+        kept = [text for text in self.overrides if not text.startswith("budget.trials=")]
+        words = [self.space_path, "--storage", _shown(self.storage), "--name", self.folder.name]
+        words += [word for text in kept for word in ("--set", text)]
+        return f"{submit}{program('python')} ray_jobs/sweep.py {shlex.join(words)}"
+
+
+def _shown(path: Path) -> str:
+    """The path as one would type it here."""
+    if is_ray_job():
+        return str(path)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

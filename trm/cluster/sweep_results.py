@@ -1,0 +1,45 @@
+"""What a sweep leaves when it has ended: its tables, the picture, the rows of the summary."""
+
+from pathlib import Path
+
+from trm.cluster.keep import Keeper
+from trm.display import Standing
+from trm.pictures import draw_curves
+from trm.search.journal import read_events
+from trm.search.results import leaderboard_rows, write_leaderboard, write_trials
+from trm.search.search import Search
+from trm.search.study_export import write_study
+from trm.search.sweep_log import FILE as JOURNAL
+
+SHOWN_STANDINGS = 10
+
+
+def write_results(search: Search, folder: Path) -> None:
+    """Delete what `keep` does not hold, and write trials.parquet, leaderboard.json, study.journal and curves.png."""
+    Keeper(search, folder).prune()
+    write_trials(search, folder)
+    write_leaderboard(search, folder)
+    write_study(search, folder)
+    objective = search.space.objective
+    events = [entry.event for entry in read_events(folder / JOURNAL)]
+    draw_curves(events, folder / "curves.png", metric=objective.metric, mode=objective.mode, title=f"sweep {folder.name}")
+
+
+def standings(search: Search) -> list[Standing]:
+    """The best trials as the terminal shows them."""
+    metric = search.space.objective.metric
+    return [
+        Standing(
+            rank=row["rank"],
+            trial=row["trial"],
+            status=row["status"],
+            objective=row["objective"],
+            low=row["interval_95"][0] if row["interval_95"] else None,
+            high=row["interval_95"][1] if row["interval_95"] else None,
+            test=row["test"].get(metric) if row["test"] else None,
+            params=row["parameters"],
+            train_flops=row["train_flops"],
+            params_count=row["params"],
+        )
+        for row in leaderboard_rows(search, SHOWN_STANDINGS)
+    ]

@@ -1,0 +1,231 @@
+"""A sweep that is connected to Ray: from its first journal line over its legs to the winner."""
+
+import contextlib
+import math
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from ray import tune
+from ray.actor import ActorHandle
+
+from trm.cluster.board import start_board
+from trm.cluster.calibrate import measure_speeds
+from trm.cluster.connection import LEG_MEMORY_BYTES, Demand, concurrent_trials, living_nodes
+from trm.cluster.driver import Placement, SweepDriver
+from trm.cluster.feed import DataFeed, fed_splits, read_feed, store_room
+from trm.cluster.gang_legs import leg_as_gang
+from trm.cluster.invocation import Invocation
+from trm.cluster.keep import clear_unfinished
+from trm.cluster.legs import leg_in_place
+from trm.cluster.signals import StopSignals
+from trm.cluster.sweep_folder import begun_mode, write_sweep_file
+from trm.cluster.sweep_results import standings, write_results
+from trm.cluster.sweep_search import costs_on, sweep_search
+from trm.cluster.tune_legs import LegRunner, run_legs
+from trm.cluster.winners import report_winner
+from trm.cluster.worker_check import check_workers
+from trm.command_line import say
+from trm.config import DataConfig
+from trm.data.manifest import Manifest
+from trm.data.residence import resident_bytes, resolved
+from trm.display import SweepDisplay
+from trm.errors import InterruptedRun, ResourceError, TRMError
+from trm.progress import SweepProgress
+from trm.search.candidates import Facts
+from trm.search.events import SpeedMeasured
+from trm.search.journal import read_events
+from trm.search.lease import Lease
+from trm.search.preflight import Preflight, cost_ends, preflight
+from trm.search.results import write_trials
+from trm.search.search import Search
+from trm.search.space import SearchSpace
+from trm.search.sweep_log import FILE as JOURNAL
+from trm.search.sweep_log import SweepLog
+from trm.tracking import MlflowWriter, Target
+
+PACKAGES = ("trm-search", "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """A sweep whose input was found right and whose folder is ours, connected to Ray."""
+
+    space: SearchSpace
+    invocation: Invocation
+    demand: Demand
+    manifest: Manifest
+    dataset: str
+    lease: Lease
+    uri: str | None
+    """MLflow's tracking store; null: none."""
+
+    @property
+    def folder(self) -> Path:
+        """The sweep's."""
+        return self.invocation.folder
+
+    def run(self, costs: Preflight | None) -> None:
+        """Legs to the end, the winner's report, the summary; `costs`: what the preflight found, where it could be made before."""
+        placement = self._placement()
+        data = self.space.data
+        if (mode := begun_mode(self.folder)) is not None:
+            data = data.model_copy(update={"mode": mode})
+        data = resolved(data, self.manifest, store_room(), say)
+        log = self._begun(placement, data, costs)
+        search = log.search
+        display = SweepDisplay(self.folder.name, self.space.objective.metric, trials=self.space.budget.trials)
+        with self._tracked(display) as writer, display, StopSignals(at_exit=self.lease.release) as signals:
+            feed = read_feed(self.dataset, fed_splits(data, "validation", "test"))
+            self._run_legs(log, placement, feed, display, writer, signals)
+            log.close(time.time())
+            report_winner(log, self.folder, placement, feed, self.dataset)
+            log.check()
+            write_results(search, self.folder)
+        display.summary(standings(search), self.invocation.next_steps(self.space.budget.trials, self.uri))
+        if search.is_hopeless:
+            raise TRMError(f"no trial of {self.folder} came to a score: {search.first_failure}")
+
+    def _begun(self, placement: Placement, data: DataConfig, costs: Preflight | None) -> SweepLog:
+        """The journal with this driver's first lines, after the last checks that need a cluster."""
+        workers = check_workers(living_nodes(), self.demand, self.folder, resident_bytes(data, self.manifest))
+        built = data.built(self.dataset)
+        write_sweep_file(self.folder, self.space, self.manifest, built, _versions(), command=self.invocation.resume)
+        search = sweep_search(self.space.model_copy(update={"data": data}), self.manifest, self.dataset)
+        log = SweepLog(self.folder, search, guard=self.lease.check)
+        measured = self._measured_speeds(search, placement)
+        facts = Facts(epoch_rows=search.facts.epoch_rows) if measured else search.facts
+        for speed in measured:
+            facts.speeds.observe(speed.step_flops, speed.steps, speed.seconds)
+        costs = costs or preflight(self.space, costs_on(self.manifest, self.space.resources), facts)
+        clear_unfinished(self.folder)
+        log.start(
+            time.time(),
+            driver=f"{socket.gethostname()}:{os.getpid()}",
+            fence=self.lease.fence,
+            slots=placement.slots,
+            versions=_versions(),
+            name=self.folder.name,
+            gpus=self.demand.workers * self.demand.gpus,
+            device_bytes=workers.device_bytes,
+            disk_bytes=workers.disk_bytes,
+        )
+        log.append(*measured)
+        low, high = costs.cheapest.step_flops / 1e9, costs.dearest.step_flops / 1e9
+        amounts = ", ".join(f"{amount:.3g}" for amount in search.rungs.amounts)
+        say(f"sweep {self.folder}: a step costs {low:.3g} to {high:.3g} GFLOP, rungs at {amounts} {self.space.fidelity}")
+        return log
+
+    def _measured_speeds(self, search: Search, placement: Placement) -> list[SpeedMeasured]:
+        """Trials that are so many seconds long need to know how long a step takes, before the first is asked."""
+        facts, before = search.facts, search.driver
+        is_known = before is not None and before.driver.rpartition(":")[0] == socket.gethostname()
+        if self.space.fidelity != "seconds" or (is_known and facts.speeds.step_seconds(1.0) is not None):
+            return []
+        ends = cost_ends(self.space, costs_on(self.manifest, self.space.resources), facts)
+        configs, scratch = [end.config for end in ends], self.folder / "tune" / "speeds"
+        measured = measure_speeds(configs, self.manifest.shape, self.demand, threads=placement.threads, scratch=scratch)
+        now = time.time()
+        return [SpeedMeasured(step_flops=one.step_flops, steps=one.steps, seconds=one.seconds, at=now) for one in measured]
+
+    def _placement(self) -> Placement:
+        resources = self.space.resources
+        return Placement(self.demand, resources.threads or max(1, math.floor(resources.cpus)), self._slots())
+
+    def _slots(self) -> int:
+        limits = (self.space.resources.slots, self.space.budget.trials)
+        wanted = min((limit for limit in limits if limit is not None), default=None)
+        return concurrent_trials(living_nodes(), self.demand, wanted)
+
+    def _slots_left(self) -> int:
+        """As `_slots`, once legs run: 0 when no node is left that could run one."""
+        try:
+            return self._slots()
+        except ResourceError:
+            return 0
+
+    @contextlib.contextmanager
+    def _tracked(self, display: SweepDisplay) -> Iterator[MlflowWriter | None]:
+        if self.uri is None:
+            yield None
+            return
+        experiment = self.space.tracking.experiment or self.space.name
+        place = self.space.tracking.artifact_location
+        writer = MlflowWriter(
+            Target(
+                self.uri,
+                str(self.folder),
+                str(self.invocation.storage),
+                experiment,
+                self.space.objective.mode,
+                artifact_location=place,
+            )
+        )
+        try:
+            yield writer
+        except BaseException:
+            writer.close(timeout_seconds=1.0)
+            raise
+        if (left := writer.close()) is not None:
+            display.message(left)
+
+    def _run_legs(
+        self,
+        log: SweepLog,
+        placement: Placement,
+        feed: DataFeed,
+        display: SweepDisplay,
+        writer: MlflowWriter | None,
+        signals: StopSignals,
+    ) -> None:
+        if log.search.is_done(time.time()) is not None:
+            return
+        board = start_board()
+        scratch = self.folder / "tune" / f"driver-{self.lease.fence}"
+        driver = SweepDriver(
+            log,
+            self.folder,
+            placement,
+            board,
+            display=display,
+            progress=self._progress(log.search),
+            writer=writer,
+            signals=signals,
+            write_tables=lambda: write_trials(log.search, self.folder),
+            count_slots=self._slots_left,
+        )
+        run_legs(driver, self._runner(placement, feed, board, scratch), scratch)
+        if driver.disk_full is not None:
+            with contextlib.suppress(OSError):
+                log.stop(time.time(), driver.disk_full)
+            raise self.paused(driver.disk_full)
+        if driver.reason is None:
+            log.stop(time.time(), signals.name)
+            raise InterruptedRun(f"{self.folder} is whole; go on with `{self.invocation.resume}`")
+
+    def _runner(self, placement: Placement, feed: DataFeed, board: ActorHandle, scratch: Path) -> LegRunner:
+        demand = placement.demand
+        if demand.workers == 1:
+            function = tune.with_parameters(leg_in_place, feed=feed, board=board, slots=placement.slots)
+            bundle = {"CPU": demand.cpus} | ({"GPU": demand.gpus} if demand.gpus else {})
+            return LegRunner(function, bundle, placement.slots, is_warmed_up=True)
+        function = tune.with_parameters(leg_as_gang, feed=feed, board=board, scratch=str(scratch / "gangs"))
+        return LegRunner(function, {"memory": LEG_MEMORY_BYTES}, placement.slots, is_warmed_up=False)
+
+    def _progress(self, search: Search) -> SweepProgress:
+        progress = SweepProgress(search.space)
+        for entry in read_events(self.folder / JOURNAL):
+            progress.apply(entry.event)
+        return progress
+
+    def paused(self, full: str) -> InterruptedRun:
+        """What a full disk means, in a leg or outside of them."""
+        return InterruptedRun(f"{full}. Nothing is lost; make room, then go on with `{self.invocation.resume}`")
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}
