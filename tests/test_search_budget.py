@@ -158,3 +158,43 @@ def test_a_sweep_that_ended_goes_on_with_more_compute_a_trial(tmp_path: Path, sc
 def test_growth_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SweepError, match=message):
         check_growth([2.7e13], space(changes))
+
+
+def test_gpu_hours_of_legs_that_the_sweeps_end_cut_short_stay_spent() -> None:
+    search = Search(space({"budget": {"gpu_hours": 1.0}, "resources": {"gpus": 1}}), cost_of)
+    start: dict[str, Any] = {"driver": "here:1", "slots": 1, "budget": search.space.budget, "gpus": 1.0}
+    search.apply(DriverStarted(**start, fence=1, at=0.0))
+    for _ in range(2):
+        search.apply(search.next_events(0.0, 1)[0])
+    for event in search.closing_events(3600.0):
+        search.apply(event)
+    search.apply(DriverStarted(**start, fence=2, at=9000.0))
+    assert search.spent(9000.0).gpu_hours == pytest.approx(1.0)
+    assert search.is_done(9000.0) == "budget.gpu_hours 1 is spent"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "longer"),
+    [
+        ({"type": "none"}, 5.4e13),
+        ({"type": "median", "rungs": 3}, 3.6e13),
+        ({"type": "asha", "promotes": False, "rungs": 2}, 8.1e13),
+    ],
+)
+def test_trials_that_grow_outlive_an_end_before_their_turn(tmp_path: Path, scheduler: Any, longer: float) -> None:
+    def drive(folder: Path, now: float, **budget: Any) -> Simulator:
+        drawn = SearchSpace.model_validate({**SPACE, "scheduler": scheduler, "budget": {"trials": 6, "per_trial": longer} | budget})
+        simulator = Simulator(drawn, folder, outcome=sharp, slots=1, now=now)
+        simulator.run()
+        return simulator
+
+    ends: list[list[tuple[str, int | None]]] = []
+    for name in ("whole", "interrupted"):
+        (tmp_path / name).mkdir()
+        now = drive(tmp_path / name, 0.0, per_trial=2.7e13).now
+        if name == "interrupted":  # a clock that ends the sweep while the first trial grows
+            now = drive(tmp_path / name, now, wall_clock_seconds=now + 1).now
+        log = drive(tmp_path / name, now).run()
+        ends.append([(trial.status, trial.rung) for trial in log.search.trials])
+    assert ends[0] == ends[1]
+    assert sum(status == "finished" for status, _ in ends[1]) > 1

@@ -180,7 +180,9 @@ class Fold:
                 trial.heading = event.rung + 1
             return
         self._active.discard(event.trial)
-        trial.leg = None
+        if trial.leg is not None:  # the sweep's end cuts it short
+            self.spending.release(trial.leg, event.at)
+            trial.leg = None
         if event.status == "paused":
             self._paused.add(event.trial)
         if event.status in ENDED and not event.reopens:

@@ -30,10 +30,14 @@ class Unstopped:
         return ()
 
     def promotion(self, standing: Standing) -> int | None:
-        """The best of those that rest at what was the last rung before the rungs grew."""
-        for board in reversed(standing.boards.get(0, [])[:-1]):
-            for trial in board.resting:
-                if trial in standing.paused:
+        """The best of those that rest at what was the last rung before the rungs grew, and are not stopped there.
+
+        A sweep that ended before their turn came has stopped them too: the verdict on them tells, not what they are called.
+        """
+        boards = standing.boards.get(0, [])
+        for rung in range(len(boards) - 2, -1, -1):
+            for trial in boards[rung].resting:
+                if self.verdict(standing, trial, rung).status == "running":
                     return trial
         return None
 
