@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from search_simulator import cost_of
+from test_search_sweep import space
 
 from trm.errors import SweepError
 from trm.search.events import EVENT, Asked, Decided, Event, LegEnded, LegStarted, SweepEnded, SweepStarted
 from trm.search.journal import Journal, read_events
+from trm.search.search import Search
+from trm.search.sweep_log import FILE, SweepLog
 
 EVENTS: list[Event] = [
     SweepStarted(name="é x", seed=1, space_digest="d", versions={"trm": "0"}, at=1.5),
@@ -179,3 +183,23 @@ def test_numbers_that_are_not_finite_never_reach_the_journal() -> None:
     )  # fmt: skip
     assert (event.objective, event.loss, event.standard_error, event.metrics) == (None, None, 0.5, {"a": 1.0})
     assert EVENT.validate_json(EVENT.dump_json(event)) == event
+
+
+def test_the_fold_is_that_of_the_journal_though_telling_fails(tmp_path: Path) -> None:
+    def full(event: Event) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = SweepLog(tmp_path, Search(space(), cost_of))
+    log.start(0.0, driver="here:1", fence=1, slots=9, versions={})
+    for leg in log.advance(1.0, 9):
+        result = LegEnded(trial=leg.trial, rung=0, attempt=0, status="completed", objective=0.1 * leg.trial, checkpoint="x", at=2.0)
+        log.append(result)
+    log.on_event = full  # the terminal's file is on a disk that is full
+    with pytest.raises(OSError, match="No space left"):
+        log.advance(3.0, 0)
+    log.on_event = lambda event: None
+    log.advance(4.0, 0)
+    log.journal.close()
+    events = [entry.event for entry in read_events(tmp_path / FILE)]
+    paused = [event.trial for event in events if isinstance(event, Decided) and event.status == "paused"]
+    assert paused == list(range(9)), "nothing is decided twice"

@@ -1,5 +1,6 @@
 """A replay derives every decision of a journal again, under every scheduler, killed or not; a forged line is named."""
 
+import functools
 import random
 import time
 from collections.abc import Callable
@@ -8,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from search_simulator import KilledError, Simulator, cost_of, curve
+from search_simulator import FakeCost, KilledError, Simulator, cost_of, curve
 from test_search_policies import SCHEDULERS, population
 from test_search_sweep import events_of, space
 
+from trm.config import RunConfig
 from trm.errors import SweepError
 from trm.search.events import Adopted, Asked, Decided, DriverStarted, DriverStopped, Event, LegEnded, LegStarted, SweepEnded
 from trm.search.replay import ReplayDifference, Replayed, replay
@@ -19,6 +21,7 @@ from trm.search.search import LegOrder, Search
 from trm.search.settings import PopulationBasedTraining, Scheduler
 from trm.search.space import SearchSpace
 from trm.search.status import StatusFold, SweepStatus
+from trm.search.sweep_log import SweepLog
 
 
 def killed_sweep(demo: SearchSpace, folder: Path, *, slots: int = 2, seed: int = 1, **more: Any) -> list[Event]:
@@ -187,3 +190,38 @@ def test_the_status_tells_a_killed_driver_from_one_that_left_and_one_that_ended(
     ended = status_after(events, time.time(), is_driven=False)
     assert ended.state == "ended: all 9 trials have ended"
     assert replace(ended, statuses=dict(ended.statuses)).statuses.get("running") is None
+
+
+def test_what_is_left_to_walk_through_is_the_same_to_a_replay_when_devices_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def costs(config: RunConfig) -> FakeCost:
+        return replace(cost_of(config), memory_bytes=config.model.H_cycles * 10**9)
+
+    monkeypatch.setattr("search_simulator.cost_of", costs)
+    values = space({"budget": {"trials": 100}, "sampler": {"type": "brute_force"}}).model_dump(mode="json")
+    knobs = {"model.H_cycles": values["search"]["model.H_cycles"], "optim.lr": {"type": "choice", "values": [1e-3, 1e-2]}}
+    finite = SearchSpace.model_validate({**values, "search": knobs})
+    counts = []
+    for device_bytes in (2_500_000_000, 10**10):
+        start = functools.partialmethod(SweepLog.start, device_bytes=device_bytes)
+        with monkeypatch.context() as patch:
+            patch.setattr(SweepLog, "start", start)
+            counts.append(len(Simulator(finite, tmp_path, slots=1).run().search.trials))
+    assert counts == [4, 6]
+    assert replay(Search(finite, costs), events_of(tmp_path)).trials == 6
+
+
+def test_a_start_point_is_asked_once_though_longer_trials_have_a_longer_warm_up(tmp_path: Path) -> None:
+    start = {"model.H_cycles": 2, "optim.lr": 1e-2}
+    changes: dict[str, Any] = {"start_points": [start], "base": {"optim": {"lr_warmup_steps": 20}}}
+    short = space({**changes, "budget": {"trials": 3, "per_trial": 2.7e13}})
+    long = space({**changes, "budget": {"trials": 6, "per_trial": 8.1e13}})
+    first = Simulator(short, tmp_path, slots=1).run().search
+    assert (
+        first.order(next(event for event in events_of(tmp_path) if isinstance(event, LegStarted))).config.optim.lr_warmup_steps < 20
+    )
+    Simulator(long, tmp_path, slots=1).run()
+    events = events_of(tmp_path)
+    assert [event.params == start for event in events if isinstance(event, Asked)] == [True, *[False] * 5]
+    assert again(long, events).trials == 6

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from trm.search.candidates import Candidate, Resolver
 from trm.search.draws import MAX_WALKED, all_params, space_size
+from trm.search.rungs import Rungs
 from trm.search.samplers import Proposal, Proposer, random_proposals
 from trm.search.seeds import derived_seed
 from trm.search.settings import BruteForce
@@ -37,7 +38,8 @@ class Asker:
         self._proposer = Proposer(resolver.space)
         self._starts = [self._space.complete(point) for point in self._space.start_points]
         self._is_walkable = space_size(self._space) <= MAX_WALKED
-        self._walked: dict[str, dict[str, Any]] | None = None
+        self._walked: tuple[Rungs, dict[str, dict[str, Any]]] | None = None
+        """Digest -> parameters of all that the space offers, memory and disk apart, for trials of those rungs."""
 
     @property
     def why_none(self) -> str:
@@ -55,12 +57,11 @@ class Asker:
             again = self._resolver.resolve(trials[-1].asked.params)
             if isinstance(again, Candidate):
                 return Choice(again, "replicate", trials[-1].asked.sampler_notes)
-        for start in list(self._starts):
-            found = self._resolver.resolve(start)
+        begun = [trial.asked.params for trial in trials if trial.asked.source == "start_point"]
+        for start in self._starts:
+            found = None if start in begun else self._resolver.resolve(start)
             if isinstance(found, Candidate) and found.digest not in copies:
                 return Choice(found, "start_point")
-            if isinstance(found, Candidate):
-                self._starts.remove(start)
         if not isinstance(self._space.sampler, BruteForce):
             for proposal in self._tries(trials, number):
                 found = self._resolver.resolve(proposal.params)
@@ -74,11 +75,17 @@ class Asker:
 
     def _walk(self, copies: Container[str], number: int) -> Choice | None:
         """One of the configurations that are left, where there are few enough to walk through."""
-        if self._walked is None:
-            walk = all_params(self._space) if self._is_walkable else iter(())
-            found = (self._resolver.resolve(params) for params in walk)
-            self._walked = {one.digest: one.params for one in found if isinstance(one, Candidate)}
-        unseen = [params for digest, params in self._walked.items() if digest not in copies]
+        if not self._is_walkable:
+            return None
+        unseen = [params for digest, params in self._all().items() if digest not in copies]
         random.Random(derived_seed(self._space.seed, "walk", number)).shuffle(unseen)
         found = (self._resolver.resolve(params) for params in unseen)
         return next((Choice(one, "sampler") for one in found if isinstance(one, Candidate)), None)
+
+    def _all(self) -> dict[str, dict[str, Any]]:
+        """All that the space offers now, whatever was known when somebody asked before: a resume must find the same."""
+        rungs = self._resolver.rungs
+        if self._walked is None or self._walked[0] != rungs or self._space.fidelity == "seconds":  # speeds change lengths too
+            found = (self._resolver.resolve(params, is_limited=False) for params in all_params(self._space))
+            self._walked = rungs, {one.digest: one.params for one in found if isinstance(one, Candidate)}
+        return self._walked[1]

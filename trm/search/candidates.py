@@ -93,8 +93,8 @@ class Resolver:
         self._plain = [one for one in constraints if not one.names & COST_DERIVED]
         self._costly = [one for one in constraints if one.names & COST_DERIVED] if cost_of is not None else []
 
-    def resolve(self, params: Mapping[str, Any]) -> Candidate | Rejected:
-        """The candidate that `params` mean, or the first rule that they break."""
+    def resolve(self, params: Mapping[str, Any], *, is_limited: bool = True) -> Candidate | Rejected:
+        """The candidate that `params` mean, or the first rule that they break; not `is_limited`, device and disk fit anything."""
         params = dict(params)
         try:
             draft = self.space.run_config(params, seed=0)
@@ -119,7 +119,7 @@ class Resolver:
         broken = next((one for one in self._costly if not one.is_kept(names)), None)
         if broken is not None:
             return Rejected(params, broken.text)
-        if (rule := self.misfit(cost.memory_bytes, cost.checkpoint_bytes)) is not None:
+        if is_limited and (rule := self.misfit(cost.memory_bytes, cost.checkpoint_bytes)) is not None:
             return Rejected(params, rule)
         config = with_length(draft, steps[-1])
         return Candidate(

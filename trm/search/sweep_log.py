@@ -34,10 +34,11 @@ class SweepLog:
         return self.search.started is None
 
     def append(self, *events: Event) -> None:
-        """Journals, then folds."""
+        """Journals, then folds, then tells: whatever becomes of the telling, the fold is that of the journal."""
         self.journal.append(*events)
         for event in events:
             self.search.apply(event)
+        for event in events:
             self.on_event(event)
 
     def start(
