@@ -43,6 +43,7 @@ class Driven:
             writer=None,
             signals=signals,
             write_tables=lambda: None,
+            count_slots=lambda: 1,
         )
         self.events: list[Event] = []
         told = self.sweep.log.on_event

@@ -17,7 +17,10 @@ from trm.search.trial import ENDED
 CHECKPOINT_BYTES = 1000
 
 
-def space_of(**keep: Any) -> SearchSpace:
+ASHA = {"type": "asha", "eta": 2, "rungs": 2}
+
+
+def space_of(scheduler: dict[str, Any], keep: dict[str, Any]) -> SearchSpace:
     return SearchSpace.model_validate(
         {
             "name": "keep",
@@ -26,7 +29,7 @@ def space_of(**keep: Any) -> SearchSpace:
             "search": {"optim.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}},
             "budget": {"trials": 6, "per_trial": 1e16},
             "sampler": {"type": "random"},
-            "scheduler": {"type": "asha", "eta": 2, "rungs": 2},
+            "scheduler": scheduler,
             "keep": keep,
         }
     )
@@ -35,9 +38,9 @@ def space_of(**keep: Any) -> SearchSpace:
 class Sweep:
     """A sweep whose legs write checkpoints of 1,000 bytes and score what their trial's number says."""
 
-    def __init__(self, folder: Path, **keep: Any) -> None:
+    def __init__(self, folder: Path, scheduler: dict[str, Any] = ASHA, **keep: Any) -> None:
         self.folder, self.now = folder, 1.0
-        self.search = Search(space_of(**keep), cost_of, folder="data")
+        self.search = Search(space_of(scheduler, keep), cost_of, folder="data")
         self.log = SweepLog(folder, self.search)
         self.keeper = Keeper(self.search, folder)
         self.log.on_event = lambda event: self.keeper.note(event.trial) if isinstance(event, LegEnded | Decided) else None
@@ -134,3 +137,38 @@ def test_what_an_interrupted_leg_left_stays_and_what_a_failed_trial_left_goes(be
     sweep.end(sweep.start(), "diverged")
     assert sweep.keeper.prune() == CHECKPOINT_BYTES
     assert not trial_folder(sweep.folder, leg.trial).exists()
+
+
+def cut_short(sweep: Sweep) -> None:
+    """Something ends the sweep now, its folder is tidied up, and another driver goes on."""
+    sweep.log.append(*sweep.search.closing_events(sweep.now))
+    Keeper(sweep.search, sweep.folder).prune()
+    sweep.log.start(sweep.now, driver="here:2", fence=2, slots=1, versions={})
+    sweep.keeper = Keeper(sweep.search, sweep.folder)
+    sweep.keeper.prune()
+
+
+def test_what_a_member_adopted_outlives_its_lender_and_the_sweeps_end(begun: Begun) -> None:
+    sweep = begun(scheduler={"type": "pbt", "population": 2, "generations": 3, "quantile": 0.5})
+    for _ in range(2):
+        sweep.end(sweep.start())
+    adopter, lender = sweep.start(), sweep.start()
+    assert (adopter.trial, lender.trial) == (0, 1)
+    assert adopter.from_checkpoint == sweep.search.trials[1].checkpoint
+    sweep.end(lender)
+    cut_short(sweep)
+    again = sweep.start()
+    assert (again.trial, again.from_checkpoint) == (0, adopter.from_checkpoint)
+    assert str(again.from_checkpoint) in sweep.standing
+
+
+def test_trials_that_were_cut_short_on_their_way_keep_what_they_go_on_from(begun: Begun) -> None:
+    sweep = begun(best=1)
+    for _ in range(4):
+        sweep.end(sweep.start())
+    promoted, fresh = sweep.start(), sweep.start()
+    assert promoted.from_checkpoint is not None
+    left = sweep.write(fresh.trial, 5)
+    cut_short(sweep)
+    assert promoted.from_checkpoint in sweep.standing
+    assert left.is_dir()

@@ -29,8 +29,8 @@ class Keeper:
     def prune(self) -> int:
         """Delete what may go; the bytes that this gave back.
 
-        A trial that was stopped may be taken up again by a sweep that goes on with more compute: without its checkpoint it
-        trains from its start.
+        A trial that was stopped where it rested may be taken up again by a sweep that goes on with more compute: without its
+        checkpoint it trains from its start. One that was cut short on its way has not ended.
         """
         search = self._search
         needed = search.needed_checkpoints()
@@ -41,7 +41,7 @@ class Keeper:
                 continue  # its own leg writes there, and tidies up
             freed += self._prune_superseded(trial, needed)
             self._bytes.pop(number, None)
-            if trial.status in ENDED:
+            if _has_ended(trial):
                 self._bytes[number] = folder_bytes(trial_folder(self._folder, number))
             self._changed.discard(number)
         return freed + self._prune_ended(needed)
@@ -50,7 +50,7 @@ class Keeper:
         """Older rungs, attempts that a result replaced, what killed writers left; of a trial that is over all but its result."""
         folder = trial_folder(self._folder, trial.number)
         reached = trial.result.steps if trial.result is not None else -1
-        is_done = trial.status in ENDED and not trial.is_reopenable
+        is_done = _has_ended(trial) and not trial.is_reopenable
         remove_hidden(folder)
         freed = 0
         for path in folder.glob("step-*-attempt-*[0-9]"):
@@ -83,7 +83,7 @@ class Keeper:
         return freed
 
     def _open_bytes(self) -> int:
-        opened = (trial.number for trial in self._search.trials if trial.status not in ENDED)
+        opened = (trial.number for trial in self._search.trials if not _has_ended(trial))
         return sum(folder_bytes(trial_folder(self._folder, number)) for number in opened)
 
     def _forget(self, number: int) -> int:
@@ -92,6 +92,10 @@ class Keeper:
         freed = folder_bytes(folder)
         remove_folder(folder)
         return freed
+
+
+def _has_ended(trial: Trial) -> bool:
+    return trial.status in ENDED and not trial.is_waiting
 
 
 def trial_folder(folder: Path, trial: int) -> Path:
