@@ -11,6 +11,7 @@ from ray.actor import ActorHandle
 from training_cases import STEPS, config_of, manifest, split_of
 
 import trm.training.leg as training_leg
+import trm.training.loop as training_loop
 from trm.cluster.board import BoardReporter
 from trm.cluster.feed import DataFeed
 from trm.cluster.legs import LegReturn, LegTask, _forget, do_leg, recorded
@@ -94,3 +95,18 @@ def test_a_leg_that_ends_badly_leaves_nothing_in_memory_either(
     _forget()
     error.__traceback__ = None  # this test still holds the error
     assert [state() for state in states] == [None]
+
+
+@pytest.mark.usefixtures("states")
+def test_a_leg_that_diverges_tells_what_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    update, whole = training_loop._update, done(task_in(tmp_path / "whole"))
+
+    def poisoned(state: TrainingState, *others: Any) -> None:
+        update(state, *others)
+        if state.step == 3:
+            torch.nn.init.constant_(next(state.model.parameters()), torch.nan)
+
+    monkeypatch.setattr(training_loop, "_update", poisoned)
+    returned = done(task_in(tmp_path))
+    assert (returned.status, returned.steps) == ("diverged", 4), returned.error
+    assert returned.train_flops == pytest.approx(whole.train_flops * 4 / STEPS)

@@ -198,3 +198,24 @@ def test_trials_that_grow_outlive_an_end_before_their_turn(tmp_path: Path, sched
         ends.append([(trial.status, trial.rung) for trial in log.search.trials])
     assert ends[0] == ends[1]
     assert sum(status == "finished" for status, _ in ends[1]) > 1
+
+
+def test_compute_counts_once_whether_an_attempt_fails_goes_on_from_another_or_begins_anew() -> None:
+    search = Search(space({"budget": {"trials": 1}}), cost_of)
+    search.apply(search.next_events(0.0, 1)[0])
+    flops = search.trials[0].asked.step_flops
+
+    def end(status: str, steps: int, own: int = 0) -> float:
+        [leg] = search.next_events(0.0, 1)
+        search.apply(leg)
+        metrics = {"train/flops_per_second": own * flops / 2.0} if own else {}
+        values: dict[str, Any] = {"status": status, "steps": steps, "train_flops": steps * flops, "metrics": metrics}
+        values |= {"objective": 0.5, "train_seconds": 2.0} if own else {}
+        search.apply(LegEnded(trial=0, rung=leg.rung, attempt=leg.attempt, **values, at=1.0))
+        search.apply(search.due_decisions(1.0)[0])
+        return search.spent(1.0).train_flops / flops
+
+    assert end("failed", 30) == 30
+    assert end("completed", 50, own=30) == pytest.approx(60), "it went on from step 20"
+    assert end("lost", 0) == pytest.approx(60)
+    assert end("completed", 150, own=150) == pytest.approx(210), "keep had deleted its checkpoint"

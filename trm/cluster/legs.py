@@ -173,10 +173,14 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = Non
             task.outcome_file.parent.mkdir(parents=True, exist_ok=True)
             write_text_atomic(task.outcome_file, json.dumps(asdict(told(_returned(task, outcome)))))
 
+    reporter = _reporter(board, task)
     try:
-        return told(_returned(task, _train_leg(task, feed, board, gang, stream, announce=announce)))
+        return told(_returned(task, _train_leg(task, feed, reporter, gang, stream, announce=announce)))
     except Exception as error:  # the trial's edge: one bad configuration must not end the sweep
-        return told(LegReturn(status=_status_of(error), error=_line(error)))
+        failed = LegReturn(status=_status_of(error), error=_line(error))
+        if (last := reporter.last) is not None:  # what it took counts, whatever became of it
+            failed = replace(failed, steps=last.step, train_flops=last.train_flops)
+        return told(failed)
 
 
 def _status_of(error: Exception) -> Any:
@@ -222,7 +226,7 @@ def data_of(task: LegTask) -> DataConfig:
 def _train_leg(
     task: LegTask,
     feed: DataFeed,
-    board: ActorHandle,
+    reporter: Any,
     gang: Any,
     stream: ActorHandle | None,
     *,
@@ -242,7 +246,6 @@ def _train_leg(
         interim=str(Path(task.trial_folder) / f"step-{{step:08d}}-attempt-{task.attempt}"),
     )
     splits = RunData(train=feed.training_rows(work.config.data, stream, gang.rank), validation=feed.split("validation"))
-    reporter = _reporter(board, task)
     return run_leg(work, splits, feed.manifest, gang=gang, reporter=reporter, device=training_device(), announce=announce)
 
 

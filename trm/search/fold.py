@@ -21,6 +21,7 @@ from trm.search.policies.growth import grown
 from trm.search.rungs import Rungs
 from trm.search.settings import Budget
 from trm.search.space import SearchSpace
+from trm.search.speeds import own_steps
 from trm.search.spending import Spending
 from trm.search.trial import ENDED, Trial
 from trm.search.verdicts import is_set_aside
@@ -143,8 +144,7 @@ class Fold:
         assert trial.leg is not None
         self.spending.release(trial.leg, event.at)
         trial.leg = None
-        before = trial.result.train_flops if trial.result is not None else 0.0
-        flops = max(0.0, event.train_flops - before)
+        flops = _own_flops(trial, event)
         trial.spent_flops += flops
         self.spending.train_flops += flops
         trial.train_seconds += event.train_seconds
@@ -225,6 +225,13 @@ class Fold:
     def _trial(self, number: int, event: Event) -> Trial:
         _require(0 <= number < len(self.trials), event)
         return self.trials[number]
+
+
+def _own_flops(trial: Trial, event: LegEnded) -> float:
+    """Training FLOPs that a leg took itself: not those that an earlier attempt left it, and all when it had to begin anew."""
+    if event.status == "completed":
+        return own_steps(event, trial.asked.step_flops, trial.steps) * trial.asked.step_flops
+    return max(0.0, event.train_flops - (trial.result.train_flops if trial.result is not None else 0.0))
 
 
 def _score(trial: Trial, event: LegEnded) -> Score:

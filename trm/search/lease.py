@@ -140,7 +140,7 @@ def _age_seconds(path: Path) -> float:
     try:
         probe.touch()
         return probe.stat().st_mtime - path.stat().st_mtime
-    except PermissionError:  # one who may only look
+    except OSError:  # one who may only look, or a full disk
         return time.time() - path.stat().st_mtime
     finally:
         with contextlib.suppress(OSError):

@@ -108,7 +108,7 @@ class Search(Fold):
         return LegOrder(leg.trial, leg.rung, leg.attempt, config, leg.until_steps, leg.from_checkpoint)
 
     def needed_checkpoints(self) -> set[str]:
-        """Checkpoints, relative to the sweep folder, that a leg starts from now or may start from, once more if it was cut short."""
+        """Checkpoints, relative to the sweep folder, that a leg starts from now or may start from, cut short or not yet begun."""
         alive = [trial for trial in self.trials if trial.status in ("running", "paused") or trial.is_waiting]
         return {trial.origin for trial in alive if trial.origin is not None}
 
