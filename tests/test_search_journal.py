@@ -185,16 +185,31 @@ def test_numbers_that_are_not_finite_never_reach_the_journal() -> None:
     assert EVENT.validate_json(EVENT.dump_json(event)) == event
 
 
-def test_the_fold_is_that_of_the_journal_though_telling_fails(tmp_path: Path) -> None:
-    def full(event: Event) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+def full(event: Event) -> None:
+    """Tells on a terminal whose file is on a disk that is full."""
+    raise OSError(errno.ENOSPC, "No space left on device")
 
+
+def test_a_leg_that_was_journaled_as_started_is_handed_out_though_telling_fails(tmp_path: Path) -> None:
+    log = SweepLog(tmp_path, Search(space(), cost_of))
+    log.start(0.0, driver="here:1", fence=1, slots=1, versions={})
+    log.on_event = lambda event: full(event) if isinstance(event, LegStarted) else None
+    with pytest.raises(OSError, match="No space left"):
+        log.advance(1.0, 1)
+    log.on_event = lambda event: None
+    assert log.advance(1.0, 0) == []
+    [leg] = log.advance(2.0, 1)
+    log.journal.close()
+    assert [leg] == log.search.open_legs
+
+
+def test_the_fold_is_that_of_the_journal_though_telling_fails(tmp_path: Path) -> None:
     log = SweepLog(tmp_path, Search(space(), cost_of))
     log.start(0.0, driver="here:1", fence=1, slots=9, versions={})
     for leg in log.advance(1.0, 9):
         result = LegEnded(trial=leg.trial, rung=0, attempt=0, status="completed", objective=0.1 * leg.trial, checkpoint="x", at=2.0)
         log.append(result)
-    log.on_event = full  # the terminal's file is on a disk that is full
+    log.on_event = full
     with pytest.raises(OSError, match="No space left"):
         log.advance(3.0, 0)
     log.on_event = lambda event: None

@@ -24,6 +24,8 @@ class SweepLog:
         """Called with every event that was journaled and folded."""
         self.check: Callable[[], None] = guard or (lambda: None)
         """Raises when another driver has the folder by now; call it before anything else is written there."""
+        self._begun: list[LegStarted] = []
+        """Legs that were journaled as started and not handed out yet."""
         self.journal = Journal(Path(folder) / FILE, guard=guard)
         for event in self.journal.take_events():
             search.apply(event)
@@ -38,6 +40,7 @@ class SweepLog:
         self.journal.append(*events)
         for event in events:
             self.search.apply(event)
+        self._begun += [event for event in events if isinstance(event, LegStarted)]
         for event in events:
             self.on_event(event)
 
@@ -88,11 +91,13 @@ class SweepLog:
         return True
 
     def advance(self, now: float, slots_free: int) -> list[LegStarted]:
-        """Journals everything that follows from where the sweep stands; returns the legs to start, at most `slots_free`."""
-        started: list[LegStarted] = []
-        while events := self.search.next_events(now, slots_free - len(started)):
+        """Journals everything that follows from where the sweep stands; returns the legs to start, at most `slots_free`.
+
+        Raised out of its middle (a full disk) and called again, it returns those too that it had journaled before.
+        """
+        while events := self.search.next_events(now, slots_free - len(self._begun)):
             self.append(*events)
-            started += [event for event in events if isinstance(event, LegStarted)]
+        started, self._begun = self._begun[:slots_free], self._begun[slots_free:]
         return started
 
     def report(self, event: Reported) -> None:
