@@ -1,14 +1,17 @@
 """Failures told apart, without a cluster: who stands still, what a death means, what a gang's answers come to."""
 
 import errno
+import inspect
 import json
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray.exceptions
 from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.tune.execution.tune_controller import TuneController
 from safetensors import SafetensorError
 
 from trm.cluster import processes, tune_legs
@@ -189,3 +192,27 @@ def test_tune_takes_a_worker_without_memory_for_one_trials_failure(monkeypatch: 
     assert RayActorManager._actor_task_failed is known
     assert [type(error) for error in seen] == [ray.exceptions.RayActorError, ray.exceptions.ActorDiedError]
     assert death_of(str(seen[0]), []).status == "out_of_memory"
+
+
+def test_tune_lets_go_of_a_leg_that_is_over() -> None:
+    """Should a release of Ray rename what this hangs on, memory would grow again with every leg, silently."""
+    controller = SimpleNamespace(_trials_to_cache=set(), _trial_metadata={}, _stopped_trials=set(), _failed_trials=set())
+    source = inspect.getsource(TuneController)
+    assert [name for name in vars(controller) if f"self.{name}" not in source] == []
+
+    class Over:
+        is_over = False
+
+        def is_finished(self) -> bool:
+            return self.is_over
+
+    leg = Over()
+    with tune_legs._finished_legs_are_forgotten():
+        TuneController._mark_trial_to_checkpoint(controller, leg)
+        assert controller._trials_to_cache == {leg}
+        controller._stopped_trials.add(leg)
+        leg.is_over = True
+        leg.trial_id = "leg"  # type: ignore[attr-defined]
+        controller._trial_metadata["leg"] = "its state"
+        TuneController._mark_trial_to_checkpoint(controller, leg)
+    assert not any(vars(controller).values())
