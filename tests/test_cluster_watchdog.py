@@ -99,10 +99,14 @@ def test_the_board_knows_legs_by_their_attempt() -> None:
     assert board.put(progress(2)) is True
     assert board.running().progress == {LEG: progress(2)}
     assert board.running().processes == {LEG: [PROCESS]}
+    board.begin_gang((9, 0, 0), PROCESS)
+    assert board.running().heard == {LEG: progress(2), (9, 0, 0): None}
+    assert board.running().among([(9, 0, 0)]) == ({}, {}, {(9, 0, 0): PROCESS})
+    board.ended((9, 0, 0))
     board.ended((3, 1, 1))
     assert board.running().progress
     board.ended(LEG)
-    assert board.running() == ({}, {})
+    assert board.running() == ({}, {}, {})
 
 
 DIED = "Failure # 1 (occurred at x)\nThe actor died unexpectedly before finishing this task.\n\tclass_name: ImplicitFunc\n\tpid: 12"

@@ -47,10 +47,13 @@ def test_a_killed_driver_of_this_machine_loses_the_folder_at_once(tmp_path: Path
     with pytest.raises(SweepError, match=f"process {process.pid} on"):
         Lease(tmp_path)
     process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, but its exit code was not fetched: a zombie
+    with Lease(tmp_path) as lease:
+        assert lease.fence == 2
     process.wait()
     process.stdout.close()
     with Lease(tmp_path) as lease:
-        assert lease.fence == 2
+        assert lease.fence == 3
 
 
 def test_a_reused_process_number_is_not_the_driver(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
-from trm.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, InterruptedRun, TRMError
+from trm.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, InterruptedRun, TerminatedRun, TRMError
 
 
 def run_job(main: Callable[[], int]) -> int:
@@ -45,7 +45,7 @@ def end_on_sigterm() -> Any:
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise InterruptedRun("SIGTERM")
+    raise TerminatedRun("SIGTERM")
 
 
 class _Parser(argparse.ArgumentParser):

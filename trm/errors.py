@@ -11,6 +11,7 @@ TRMError
 │   ├── DivergedError           a loss that is no longer a finite number
 │   └── OutOfMemoryError        the device refused an allocation
 └── InterruptedRun              asked to stop (signal); resumable; exit code 130
+    └── TerminatedRun           by SIGTERM, wherever the job was; Ctrl-C is a KeyboardInterrupt there
 """
 
 EXIT_DONE = 0
@@ -79,3 +80,7 @@ class OutOfMemoryError(TrialError):
 
 class InterruptedRun(TRMError):
     """Somebody asked the job to stop; what is on disk can be resumed."""
+
+
+class TerminatedRun(InterruptedRun):
+    """SIGTERM came where nobody looks for it."""

@@ -1,7 +1,7 @@
 """Where running legs say how far they are, and hear that they should stop: one small actor a sweep."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,6 +45,21 @@ class RunningLegs(NamedTuple):
     """The newest, of those that have made a step."""
     processes: dict[Leg, list[WorkerProcess]]
     """Who does them: one process in place, each worker of a gang."""
+    gangs: dict[Leg, WorkerProcess]
+    """Who waits for the gang of each leg that has one."""
+
+    @property
+    def heard(self) -> dict[Leg, LegProgress | None]:
+        """All of them, with what is known of their progress."""
+        return {leg: self.progress.get(leg) for leg in (*self.gangs, *self.processes, *self.progress)}
+
+    def among(self, legs: Container[Leg]) -> "RunningLegs":
+        """Those that are among `legs`."""
+        return RunningLegs(
+            {leg: value for leg, value in self.progress.items() if leg in legs},
+            {leg: value for leg, value in self.processes.items() if leg in legs},
+            {leg: value for leg, value in self.gangs.items() if leg in legs},
+        )
 
 
 class ProgressBoard:
@@ -53,12 +68,17 @@ class ProgressBoard:
     def __init__(self) -> None:
         self._progress: dict[Leg, LegProgress] = {}
         self._processes: dict[Leg, list[WorkerProcess]] = {}
+        self._gangs: dict[Leg, WorkerProcess] = {}
         self._is_stopping = False
         self._warm: set[str] = set()
 
     def begin(self, leg: Leg, process: WorkerProcess) -> None:
         """A process starts to work on the leg."""
         self._processes.setdefault(leg, []).append(process)
+
+    def begin_gang(self, leg: Leg, process: WorkerProcess) -> None:
+        """The leg's workers are being started, and the process waits for them."""
+        self._gangs[leg] = process
 
     def put(self, progress: LegProgress) -> bool:
         """Keep the leg's newest progress; True asks the leg to stop."""
@@ -67,12 +87,13 @@ class ProgressBoard:
 
     def running(self) -> RunningLegs:
         """What is known of every leg that has not ended."""
-        return RunningLegs(self._progress, self._processes)
+        return RunningLegs(self._progress, self._processes, self._gangs)
 
     def ended(self, leg: Leg) -> None:
         """Forget a leg that returned, or whose process is gone."""
         self._progress.pop(leg, None)
         self._processes.pop(leg, None)
+        self._gangs.pop(leg, None)
 
     def stop_all(self) -> None:
         """Ask every leg to stop at its next report."""

@@ -80,9 +80,9 @@ class SweepDriver:
         self._running: dict[Leg, LegStarted] = {}
         self._again: list[LegStarted] = []
         """Legs that a full disk ended, to be run once more as if they had never been begun."""
-        self._board_says = RunningLegs({}, {})
+        self._board_says = RunningLegs({}, {}, {})
         self._watchdog = Watchdog(self._search.space.resources.stall_seconds)
-        self._stalled: dict[Leg, str] = {}
+        self._stalled: dict[Leg, LegReturn] = {}
         self._keeper = Keeper(self._search, folder)
         self._pending_legs: ray.ObjectRef | None = None
         self._legs_at = self._tables_due = 0.0
@@ -90,6 +90,7 @@ class SweepDriver:
         self._busy_at = time.monotonic()
         self._is_told_to_stop = False
         self._stop_told_at = 0.0
+        self._has_left = False
         self.reason: str | None = None
         """Why the sweep is over; None when it was interrupted."""
         self.disk_full: str | None = None
@@ -111,6 +112,8 @@ class SweepDriver:
 
     def leg_returned(self, leg: str, outcome: dict[str, Any] | None, error: str | None) -> None:
         """Journal the end of a leg and what follows from it."""
+        if self._has_left:
+            return  # the leg is open in the journal; what it did lies beside its checkpoint
         task = LegTask(**json.loads(leg))
         started = self._running.pop(task.leg, None)
         self._watchdog.remove(task.leg)
@@ -136,7 +139,7 @@ class SweepDriver:
             self._board.ended.remote(leg)
             returned = LegReturn(status="lost", error=error, process=", ".join(map(str, processes)), ended_at=time.time())
         if stalled is not None:
-            return replace(returned, status="stalled", error=stalled)
+            return replace(returned, status=stalled.status, error=stalled.error)
         if self._is_told_to_stop:  # it was ended with the sweep
             return replace(returned, status="interrupted")
         death = death_of(returned.error or "", processes)
@@ -154,6 +157,8 @@ class SweepDriver:
         """Look at the clock and the signals, show progress, keep the tables fresh."""
         now = time.monotonic()
         self._watch()
+        if self.reason is None and self._signals.is_requested and self.is_stopping:
+            self.leave()  # before Tune ends its processes: that can take longer than a signal leaves us
         if now - self._legs_at >= LEGS_SECONDS:
             self._legs_at = now
             self._log.check()
@@ -189,6 +194,13 @@ class SweepDriver:
             return False
         return not self._running or self._signals.is_grace_over or self._is_clock_grace_over()
 
+    def leave(self) -> None:
+        """Journal once that this driver leaves before the sweep's end, and why; nothing is journaled afterwards."""
+        if not self._has_left:
+            self._has_left = True
+            with contextlib.suppress(OSError) if self.disk_full else contextlib.nullcontext():
+                self._log.stop(time.time(), self.disk_full or self._signals.name)
+
     # Parts --------------------------------------------------------------------------------------------------------
 
     def _tell(self, event: Event) -> None:
@@ -204,7 +216,7 @@ class SweepDriver:
             return
         reason = None if self._signals.is_requested else self._search.is_done(time.time())
         if self._signals.is_requested:
-            self._stop_legs(f"{self._signals.name}: running legs save and stop; once more ends them at once")
+            self._stop_legs(f"{self._signals.name}: running legs save and stop{self._signals.remedy}")
         elif reason is not None and self._running:
             self.reason = reason
             self._stop_legs(f"{reason}: running legs stop")
@@ -232,9 +244,7 @@ class SweepDriver:
     def _fetch_legs(self) -> None:
         if self._pending_legs is not None and ray.wait([self._pending_legs], timeout=0)[0]:
             said: RunningLegs = ray.get(self._pending_legs)
-            progress = {leg: value for leg, value in said.progress.items() if leg in self._running}
-            processes = {leg: value for leg, value in said.processes.items() if leg in self._running}
-            self._board_says, self._pending_legs = RunningLegs(progress, processes), None
+            self._board_says, self._pending_legs = said.among(self._running), None
             self._end_stalled()
         if self._pending_legs is None:
             self._pending_legs = self._board.running.remote()
@@ -242,13 +252,15 @@ class SweepDriver:
     def _end_stalled(self) -> None:
         """End the processes of legs that stand still; Tune then says that they died, and their slots are free."""
         says = self._board_says
-        heard = {leg: says.progress.get(leg) for leg in (*says.processes, *says.progress)}
-        for leg, why in self._watchdog.stalled(time.monotonic(), heard).items():
+        for leg, why in self._watchdog.stalled(time.monotonic(), says.heard).items():
             processes = says.processes.get(leg, [])
+            is_unstarted = not processes and leg in says.gangs  # no worker has seen the configuration yet
+            if is_unstarted:
+                processes, why = [says.gangs[leg]], f"its gang did not start: {why}"
             where = ", ".join(map(str, processes)) or "an unknown process"
-            self._stalled[leg] = f"{why}; {where} was ended"
+            self._stalled[leg] = LegReturn(status="lost" if is_unstarted else "stalled", error=f"{why}; {where} was ended")
             self._watchdog.remove(leg)
-            self._display.message(f"trial {leg[0]} has stalled: {self._stalled[leg]}")
+            self._display.message(f"trial {leg[0]} stands still: {self._stalled[leg].error}")
             for process in processes:
                 end_process(process)
 

@@ -30,6 +30,7 @@ def leg_as_gang(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, s
         answer = Path(scratch) / f"trial-{task.trial:04d}-rung-{task.rung}-attempt-{task.attempt}"
         shutil.rmtree(answer, ignore_errors=True)
         answer.mkdir(parents=True)
+        board.begin_gang.remote(task.leg, WorkerProcess.current())
         with gang_stream(data_of(task), feed.folder, workers=task.workers) as stream:
             failure = run_gang(
                 _gang_worker,

@@ -83,7 +83,7 @@ def _leg_text(leg: OpenLeg, now: float) -> str:
         until = f", due in {duration(left)}" if left >= 0 else f", {duration(-left)} over the expected end"
     first, last = leg.steps
     retry = f", attempt {leg.attempt + 1}" if leg.attempt else ""
-    return f"trial {leg.trial} to rung {leg.rung}, steps {first} to {last}{retry}, since {_ago(now - leg.started_at)}{until}"
+    return f"trial {leg.trial} to rung {leg.rung}, steps {first} to {last}{retry}, begun {_ago(now - leg.started_at)}{until}"
 
 
 def _best_text(best: Leader, metric: str) -> str:

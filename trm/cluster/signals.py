@@ -11,10 +11,19 @@ from trm.errors import EXIT_INTERRUPTED
 
 INTERRUPT_GRACE_SECONDS = 10.0
 """After Ctrl-C legs may finish a step, save and return."""
-TERMINATE_GRACE_SECONDS = 1.0
-"""After SIGTERM (a Ray job has 3 s until SIGKILL) they may too, if they are quick."""
-TERMINATE_EXIT_SECONDS = 2.3
-"""After SIGTERM the process ends by then, whatever else hangs; the journal is whole at every moment."""
+TERMINATE_SECONDS = 3.0
+"""So long after SIGTERM a Ray job gets SIGKILL, unless RAY_JOB_STOP_WAIT_TIME_S says otherwise."""
+TERMINATE_GRACE_SHARE, LEAVING_SECONDS = 1 / 3, 2.0
+"""For this share of it, or for all but so many seconds, legs may finish a step and save."""
+TERMINATE_EXIT_SHARE, MARGIN_SECONDS = 0.77, 0.7
+"""And by then, or so long before its end, the process ends, whatever else hangs; the journal is whole at every moment."""
+
+
+def _terminate_seconds() -> float:
+    try:
+        return max(0.0, float(os.environ.get("RAY_JOB_STOP_WAIT_TIME_S", TERMINATE_SECONDS)))
+    except ValueError:
+        return TERMINATE_SECONDS
 
 
 class StopSignals:
@@ -38,6 +47,11 @@ class StopSignals:
         return self._requested_at is not None
 
     @property
+    def remedy(self) -> str:
+        """What a person who cannot wait may do, as the end of a sentence."""
+        return "; once more ends them at once" if self.name == "SIGINT" else ""
+
+    @property
     def is_grace_over(self) -> bool:
         """Whether legs have had the time they get."""
         return self._requested_at is not None and time.monotonic() - self._requested_at > self._grace
@@ -49,8 +63,9 @@ class StopSignals:
             self._requested_at = time.monotonic()
             self.name = signal.Signals(number).name
         if number == signal.SIGTERM:
-            self._grace = TERMINATE_GRACE_SECONDS
-            timer = threading.Timer(TERMINATE_EXIT_SECONDS, self._leave)
+            seconds = _terminate_seconds()
+            self._grace = max(TERMINATE_GRACE_SHARE * seconds, seconds - LEAVING_SECONDS)
+            timer = threading.Timer(max(TERMINATE_EXIT_SHARE * seconds, seconds - MARGIN_SECONDS), self._leave)
             timer.daemon = True
             timer.start()
 

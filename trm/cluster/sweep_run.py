@@ -34,7 +34,7 @@ from trm.config import DataConfig
 from trm.data.manifest import Manifest
 from trm.data.residence import resident_bytes, resolved
 from trm.display import SweepDisplay
-from trm.errors import InterruptedRun, ResourceError, TRMError
+from trm.errors import InterruptedRun, ResourceError, TerminatedRun, TRMError
 from trm.progress import SweepProgress
 from trm.search.candidates import Facts
 from trm.search.events import SpeedMeasured
@@ -79,9 +79,10 @@ class SweepRun:
         log = self._begun(placement, data, costs)
         search = log.search
         display = SweepDisplay(self.folder.name, self.space.objective.metric, trials=self.space.budget.trials)
-        with self._tracked(display) as writer, display, StopSignals(at_exit=self.lease.release) as signals:
+        with self._left_in_order(log), self._tracked(display) as writer, display:
             feed = read_feed(self.dataset, fed_splits(data, "validation", "test"))
-            self._run_legs(log, placement, feed, display, writer, signals)
+            with StopSignals(at_exit=self._abandon) as signals:
+                self._run_legs(log, placement, feed, display, writer, signals)
             log.close(time.time())
             report_winner(log, self.folder, placement, feed, self.dataset)
             log.check()
@@ -149,6 +150,24 @@ class SweepRun:
             return 0
 
     @contextlib.contextmanager
+    def _left_in_order(self, log: SweepLog) -> Iterator[None]:
+        """Ctrl-C and SIGTERM before the first leg and after the last one are journaled too, and say how to go on."""
+        try:
+            yield
+        except (KeyboardInterrupt, TerminatedRun) as error:
+            if log.search.ended is None:
+                log.stop(time.time(), "SIGTERM" if isinstance(error, TerminatedRun) else "SIGINT")
+            raise InterruptedRun(self._whole) from error
+
+    @property
+    def _whole(self) -> str:
+        return f"{self.folder} is whole; go on with `{self.invocation.resume}`"
+
+    def _abandon(self) -> None:
+        say(f"interrupted: {self._whole}")
+        self.lease.release()
+
+    @contextlib.contextmanager
     def _tracked(self, display: SweepDisplay) -> Iterator[MlflowWriter | None]:
         if self.uri is None:
             yield None
@@ -200,12 +219,11 @@ class SweepRun:
         )
         run_legs(driver, self._runner(placement, feed, board, scratch), scratch)
         if driver.disk_full is not None:
-            with contextlib.suppress(OSError):
-                log.stop(time.time(), driver.disk_full)
+            driver.leave()
             raise self.paused(driver.disk_full)
         if driver.reason is None:
-            log.stop(time.time(), signals.name)
-            raise InterruptedRun(f"{self.folder} is whole; go on with `{self.invocation.resume}`")
+            driver.leave()
+            raise InterruptedRun(self._whole)
 
     def _runner(self, placement: Placement, feed: DataFeed, board: ActorHandle, scratch: Path) -> LegRunner:
         demand = placement.demand

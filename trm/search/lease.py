@@ -166,7 +166,8 @@ def _exists(pid: int) -> bool:
 
 def _process_started(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]  # dead, though nobody has fetched its exit code
     except (OSError, IndexError):
         return ""
 
