@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import ray
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trm.cluster.processes import WorkerProcess
 
@@ -106,8 +107,9 @@ class ProgressBoard:
 
 
 def start_board() -> ActorHandle:
-    """A board in a process of its own, which outlives neither the driver nor a lost node: it starts again, empty."""
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(ProgressBoard).remote()
+    """A board in a process of its own on the driver's node, so that it is lost with no other; killed, it starts again, empty."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3, scheduling_strategy=here)(ProgressBoard).remote()
 
 
 class BoardReporter:

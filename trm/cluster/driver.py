@@ -137,7 +137,15 @@ class SweepDriver:
         processes = self._processes_of(leg)
         if returned is None:
             self._board.ended.remote(leg)
-            returned = LegReturn(status="lost", error=error, process=", ".join(map(str, processes)), ended_at=time.time())
+            heard = self._board_says.progress.get(leg)  # what it took counts, though it is lost
+            returned = LegReturn(
+                status="lost",
+                error=error,
+                steps=heard.step if heard is not None else 0,
+                train_flops=heard.train_flops if heard is not None else 0.0,
+                process=", ".join(map(str, processes)),
+                ended_at=time.time(),
+            )
         if stalled is not None:
             return replace(returned, status=stalled.status, error=stalled.error)
         if self._is_told_to_stop:  # it was ended with the sweep
