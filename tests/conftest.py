@@ -20,15 +20,6 @@ install_import_hook("trm", "beartype.beartype(conf=beartype.BeartypeConf(is_pep4
 settings.register_profile("trm", deadline=None, derandomize=True, max_examples=50, print_blob=True)
 settings.load_profile("trm")
 
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side run one Ray at a time, and a file's tests in one process, which share its fixtures."""
-    for item in items:
-        is_ray = item.get_closest_marker("ray") is not None
-        item.add_marker(pytest.mark.xdist_group("ray" if is_ray else item.path.name))
-
-
 _connect = socket.socket.connect
 
 

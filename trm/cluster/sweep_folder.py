@@ -13,7 +13,7 @@ from trm.config_files import dump_yaml, load_yaml, validated
 from trm.data.manifest import Manifest, read_manifest
 from trm.errors import ConfigError, SweepError
 from trm.outbox import redacted
-from trm.search.events import Asked, DriverStarted
+from trm.search.events import DriverStarted
 from trm.search.journal import read_events
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
@@ -83,9 +83,8 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool) -> Iter
         events = [entry.event for entry in read_events(folder / JOURNAL)]
         if not events:
             raise SweepError(f"{folder / JOURNAL} holds no whole event", remedy="restore it from a copy")
-        if any(isinstance(event, Asked) for event in events):
-            budgets = [event.budget for event in events if isinstance(event, DriverStarted) and event.budget is not None]
-            check_growth([budget.per_trial for budget in budgets], space)
+        budgets = [event.budget for event in events if isinstance(event, DriverStarted) and event.budget is not None]
+        check_growth([budget.per_trial for budget in budgets], space)
     with made_folder(folder, is_kept=lambda: is_begun(folder)), Lease(folder) as lease:
         yield lease
 
