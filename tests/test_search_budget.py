@@ -7,37 +7,16 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from search_simulator import Simulator, cost_of, curve
+from search_simulator import Simulator, cost_of
+from test_search_sweep import SPACE, sharp, space
 
-from trm.config_files import merged
 from trm.errors import SweepError
 from trm.search.events import Asked, DriverStarted, LegEnded, LegStarted, Reported, SpaceExhausted
 from trm.search.journal import read_events
 from trm.search.policies.growth import check_growth
-from trm.search.search import LegOrder, Search, replayed
+from trm.search.search import Search, replayed
 from trm.search.space import SearchSpace
 from trm.search.sweep_log import FILE, SweepLog
-
-SPACE: dict[str, Any] = {
-    "name": "demo",
-    "data": {"recipe": "x.yaml"},
-    "base": {"model": {"puzzle_emb_len": 1, "pos_encodings": "none", "mlp_t": True, "hidden_size": 64}},
-    "search": {
-        "model.H_cycles": {"type": "int", "low": 1, "high": 3},
-        "optim.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
-    },
-    "budget": {"trials": 9, "per_trial": 2.7e13},
-    "scheduler": {"type": "asha", "eta": 3, "rungs": 3},
-    "sampler": {"type": "random"},
-}
-
-
-def space(changes: dict[str, Any] | None = None) -> SearchSpace:
-    return SearchSpace.model_validate(merged(SPACE, changes or {}))
-
-
-def sharp(order: LegOrder) -> dict[str, Any]:
-    return {**curve(order), "standard_error": 0.0}
 
 
 def ended(search: Search) -> str:
