@@ -5,7 +5,6 @@ what the driver's memory grew by. Two cores, random sampler, tracking off, ASHA 
 """
 
 import json
-import os
 import sys
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from sweep_runs import events_of
 
 import trm.cluster.sweep_run as sweep
 from trm.cluster.legs import LegReturn, LegTask
+from trm.cluster.processes import WorkerProcess
 from trm.cluster.sweep import SweepOptions, run_sweep
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.search.events import Asked, LegEnded
@@ -49,7 +49,7 @@ def idle_leg(config: dict[str, Any], *, feed: Any, board: Any, slots: int) -> No
     """A leg in place that does nothing and says so."""
     outcome = "{}"
     if config[LEG] == WARM_UP:
-        while ray.get(board.warm.remote(str(os.getpid()))) < slots:
+        while ray.get(board.warm.remote(WorkerProcess.current())) < slots:
             time.sleep(0.05)
     else:
         task = LegTask(**json.loads(config[LEG]))

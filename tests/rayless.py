@@ -168,6 +168,7 @@ def _run_legs(source: Any, runner: Any, reports: list[dict[str, Any]]) -> None:
             leg = waiting.pop(0)
             runner.function({"leg": leg})
             source.leg_returned(leg, json.loads(reports.pop()["outcome"]), None)
+            source.leg_over(leg)
         elif source.is_over or source.is_stopping:
             return
         else:

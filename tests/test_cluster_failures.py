@@ -2,19 +2,22 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from cluster_cases import events_of, run_job, started, wait_until, write_space
 
 from trm.cluster.connection import connected
 from trm.cluster.processes import death_of
 from trm.cluster.tune_legs import LegRunner, run_legs
-from trm.search.events import Decided, LegEnded, LegStarted, SweepEnded
+from trm.search.events import Decided, LegEnded, SweepEnded
 
 pytestmark = pytest.mark.ray
 
@@ -27,10 +30,14 @@ class Script:
 
     def __init__(self, legs: list[str]) -> None:
         self.legs = legs
+        self.over: list[str] = []
         self.ends: list[tuple[str, dict[str, Any] | None, str | None]] = []
 
     def next_leg(self) -> str | None:
         return json.dumps({"act": self.legs.pop(0)}) if self.legs else None
+
+    def leg_over(self, leg: str) -> None:
+        self.over.append(leg)
 
     def leg_returned(self, leg: str, outcome: dict[str, Any] | None, error: str | None) -> None:
         self.ends.append((json.loads(leg)["act"], outcome, error))
@@ -79,6 +86,7 @@ def test_each_way_to_end_has_its_name_and_a_process_without_memory_is_replaced(t
         *("completed", "completed", "out_of_memory", "completed"),
         *("failed", "lost", "completed"),
     ]
+    assert len(script.over) == 5, "each that answered came back, or ended itself"
     assert reasons["raises"] == "ValueError: the feed is broken"
     assert "ended without a word" in reasons["dies"]
     first, second, without, fresh = [outcome["process"] for _, outcome, _ in script.ends[:4] if outcome]
@@ -105,14 +113,28 @@ def ended(folder: Path) -> list[LegEnded]:
     return [event for event in events_of(folder) if isinstance(event, LegEnded)]
 
 
-def living_worker(folder: Path) -> int | None:
-    """The process of a leg that ended, while its next one runs."""
-    events = events_of(folder)
-    for index, event in enumerate(events):
-        pid = int(str(event.process).rpartition(":")[2]) if isinstance(event, LegEnded) else 0
-        if pid and sum(isinstance(later, LegStarted) for later in events[index:]) and Path(f"/proc/{pid}").exists():
-            return pid
+def process_of(leg: LegEnded) -> int:
+    return int(str(leg.process).rpartition(":")[2])
+
+
+def busy_process(folder: Path) -> int | None:
+    """A process that has done a leg and works on its next one."""
+    for pid in {process_of(leg) for leg in ended(folder)}:
+        try:
+            before = psutil.Process(pid).cpu_times().user
+            time.sleep(0.3)
+            if psutil.Process(pid).cpu_times().user - before > 0.1:
+                return pid
+        except psutil.NoSuchProcess:
+            continue
     return None
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_a_leg_that_stands_still_is_ended_and_a_full_disk_pauses(tmp_path: Path, small_disk: Path | None) -> None:
@@ -122,20 +144,23 @@ def test_a_leg_that_stands_still_is_ended_and_a_full_disk_pauses(tmp_path: Path,
     code, output = run_job("build_dataset", "datasets/sudoku4x4.yaml", "--out", str(tmp_path / "data" / "set"))
     assert code == 0, output
     options = (str(space), "--storage", str(storage), "--name", "sweep", "--set", data, "--set", "resources.stall_seconds=5")
-    options += ("--set", "budget.per_trial=6e10", "--trials", "5")
+    options += ("--set", "budget.per_trial=6e10", "--trials", "6")
 
     with started("sweep", *options) as first:
-        wait_until(lambda: living_worker(folder) is not None, first)
-        stopped = int(str(living_worker(folder)))
-        os.kill(stopped, signal.SIGSTOP)
-        wait_until(lambda: any(leg.status == "stalled" for leg in ended(folder)), first)
-        assert not Path(f"/proc/{stopped}").exists() or Path(f"/proc/{stopped}/stat").read_text().split()[2] == "Z"
+        wait_until(lambda: bool(ended(folder)), first)
+        idle = process_of(ended(folder)[0])
+        os.kill(idle, signal.SIGSTOP)  # between two legs
+        wait_until(lambda: is_gone(idle), first)
+        while (busy := busy_process(folder)) is None:
+            assert first.poll() is None
+        os.kill(busy, signal.SIGSTOP)
+        wait_until(lambda: is_gone(busy), first)
         if small_disk is not None:
             (small_disk / "ballast").write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))
         output, _ = first.communicate(timeout=120)
-    stall = next(leg for leg in ended(folder) if leg.status == "stalled")
-    assert f":{stopped} was ended" in str(stall.error)
-    assert "no step for" in str(stall.error)
+    for pid in (idle, busy):
+        assert re.search(rf":{pid}\b.* was ended", output), output
+    assert any(leg.status == "stalled" and str(leg.error).startswith("no step for") for leg in ended(folder))
 
     if small_disk is not None:
         assert first.returncode == 130, output
@@ -146,8 +171,8 @@ def test_a_leg_that_stands_still_is_ended_and_a_full_disk_pauses(tmp_path: Path,
         code, output = run_job("sweep", *options, "--resume")
         assert code == 0, output
     last = {event.trial: event.status for event in events_of(folder) if isinstance(event, Decided)}
-    assert len(last) == 5
+    assert len(last) == 6
     assert set(last.values()) <= {"finished", "stopped"}
-    assert {leg.status for leg in ended(folder)} == {"completed", "stalled"}
+    assert {leg.status for leg in ended(folder)} <= {"completed", "stalled", "lost"}
     done = [(leg.trial, leg.rung) for leg in ended(folder) if leg.status == "completed"]
     assert len(done) == len(set(done))

@@ -83,6 +83,29 @@ def test_a_leg_without_a_process_waits_and_one_that_ended_is_forgotten() -> None
     assert not any(dog.stalled(20_000.0 + second, {LEG: progress(1)}) for second in range(1000))
 
 
+def test_a_leg_that_an_idle_process_does_not_begin_stands_still() -> None:
+    dog = watched(floor=60.0)
+    for second in range(0, 100, 5):
+        assert not dog.stalled(float(second), {}, is_process_idle=False)
+    for second in range(100, 160, 5):
+        assert not dog.stalled(float(second), {}, is_process_idle=True)
+    assert dog.stalled(165.0, {}, is_process_idle=True) == {LEG: "not begun for 70 s by an idle process"}
+    assert not dog.stalled(500.0, {}, is_process_idle=True), "the driver itself stood still"
+
+
+def test_a_process_that_does_not_come_back_from_its_answer_lingers() -> None:
+    dog = watched(floor=60.0)
+    dog.remove(LEG)
+    dog.answered(LEG)
+    for second in (*range(0, 65, 5), *range(500, 565, 5)):  # away between
+        assert not dog.stalled(float(second), {})
+        assert dog.lingering(float(second)) == []
+    assert not dog.stalled(565.0, {})
+    assert dog.lingering(565.0) == [LEG]
+    dog.came_back(LEG)
+    assert dog.lingering(1000.0) == []
+
+
 def test_what_stood_still_with_the_driver_itself_is_no_stall() -> None:
     dog = watched()
     assert not dog.stalled(0.0, {LEG: progress(1)})
@@ -101,12 +124,28 @@ def test_the_board_knows_legs_by_their_attempt() -> None:
     assert board.running().processes == {LEG: [PROCESS]}
     board.begin_gang((9, 0, 0), PROCESS)
     assert board.running().heard == {LEG: progress(2), (9, 0, 0): None}
-    assert board.running().among([(9, 0, 0)]) == ({}, {}, {(9, 0, 0): PROCESS})
+    assert board.running().among([(9, 0, 0)]) == ({}, {}, {(9, 0, 0): PROCESS}, [])
     board.ended((9, 0, 0))
     board.ended((3, 1, 1))
     assert board.running().progress
     board.ended(LEG)
-    assert board.running() == ({}, {}, {})
+    assert board.running() == ({}, {}, {}, [PROCESS])
+
+
+def test_the_board_knows_who_is_idle() -> None:
+    board = ProgressBoard()
+    other = WorkerProcess("node", "host", 13, "35", oom_kills=5)
+    assert [board.warm(process) for process in (PROCESS, PROCESS, other)] == [1, 1, 2]
+    board.begin(LEG, WorkerProcess("node", "host", 12, "34", oom_kills=6))
+    assert board.running().idle == [other]
+    board.ended(LEG)
+    assert board.running().idle == [other, PROCESS]
+    board.gone(other)
+    assert board.running().idle == [PROCESS]
+    board.begin_gang((9, 0, 0), PROCESS)
+    board.begin((9, 0, 0), other)
+    board.ended((9, 0, 0))
+    assert board.running().idle == [PROCESS], "a gang's workers do no further leg"
 
 
 DIED = "Failure # 1 (occurred at x)\nThe actor died unexpectedly before finishing this task.\n\tclass_name: ImplicitFunc\n\tpid: 12"

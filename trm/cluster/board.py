@@ -48,6 +48,8 @@ class RunningLegs(NamedTuple):
     """Who does them: one process in place, each worker of a gang."""
     gangs: dict[Leg, WorkerProcess]
     """Who waits for the gang of each leg that has one."""
+    idle: list[WorkerProcess]
+    """Who has done a leg in place, or is warm, and waits for the next one."""
 
     @property
     def heard(self) -> dict[Leg, LegProgress | None]:
@@ -60,21 +62,24 @@ class RunningLegs(NamedTuple):
             {leg: value for leg, value in self.progress.items() if leg in legs},
             {leg: value for leg, value in self.processes.items() if leg in legs},
             {leg: value for leg, value in self.gangs.items() if leg in legs},
+            self.idle,
         )
 
 
 class ProgressBoard:
-    """Holds the newest progress of every running leg, the stop flag, and the count of warm processes; `start_board` starts one."""
+    """Holds the newest progress of every running leg, the stop flag, and who is idle; `start_board` starts one."""
 
     def __init__(self) -> None:
         self._progress: dict[Leg, LegProgress] = {}
         self._processes: dict[Leg, list[WorkerProcess]] = {}
         self._gangs: dict[Leg, WorkerProcess] = {}
         self._is_stopping = False
-        self._warm: set[str] = set()
+        self._idle: list[WorkerProcess] = []
+        self._warm = 0
 
     def begin(self, leg: Leg, process: WorkerProcess) -> None:
         """A process starts to work on the leg."""
+        self._idle = [idle for idle in self._idle if idle != process]
         self._processes.setdefault(leg, []).append(process)
 
     def begin_gang(self, leg: Leg, process: WorkerProcess) -> None:
@@ -88,22 +93,29 @@ class ProgressBoard:
 
     def running(self) -> RunningLegs:
         """What is known of every leg that has not ended."""
-        return RunningLegs(self._progress, self._processes, self._gangs)
+        return RunningLegs(self._progress, self._processes, self._gangs, self._idle)
 
     def ended(self, leg: Leg) -> None:
         """Forget a leg that returned, or whose process is gone."""
         self._progress.pop(leg, None)
-        self._processes.pop(leg, None)
-        self._gangs.pop(leg, None)
+        processes = self._processes.pop(leg, [])
+        if self._gangs.pop(leg, None) is None:
+            self._idle += processes
 
     def stop_all(self) -> None:
         """Ask every leg to stop at its next report."""
         self._is_stopping = True
 
-    def warm(self, process: str) -> int:
+    def warm(self, process: WorkerProcess) -> int:
         """Count a process that has everything imported; how many are warm."""
-        self._warm.add(process)
-        return len(self._warm)
+        if process not in self._idle:
+            self._idle.append(process)
+            self._warm += 1
+        return self._warm
+
+    def gone(self, process: WorkerProcess) -> None:
+        """The process was ended."""
+        self._idle = [idle for idle in self._idle if idle != process]
 
 
 def start_board() -> ActorHandle:

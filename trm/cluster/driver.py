@@ -80,9 +80,11 @@ class SweepDriver:
         self._running: dict[Leg, LegStarted] = {}
         self._again: list[LegStarted] = []
         """Legs that a full disk ended, to be run once more as if they had never been begun."""
-        self._board_says = RunningLegs({}, {}, {})
+        self._board_says = RunningLegs({}, {}, {}, [])
         self._watchdog = Watchdog(self._search.space.resources.stall_seconds)
         self._stalled: dict[Leg, LegReturn] = {}
+        self._holders: dict[Leg, WorkerProcess | str] = {}
+        """Whose coming back frees the slot of a leg that has answered: a gang's process, or the name of one in place."""
         self._keeper = Keeper(self._search, folder)
         self._pending_legs: ray.ObjectRef | None = None
         self._legs_at = self._tables_due = 0.0
@@ -117,6 +119,9 @@ class SweepDriver:
         task = LegTask(**json.loads(leg))
         started = self._running.pop(task.leg, None)
         self._watchdog.remove(task.leg)
+        if outcome is not None:
+            self._watchdog.answered(task.leg)
+            self._holders[task.leg] = self._board_says.gangs.get(task.leg) or LegReturn(**outcome).process
         self._busy_at = time.monotonic()
         returned = self._returned(task.leg, LegReturn(**outcome) if outcome else None, error)
         if returned.status == "interrupted":
@@ -128,6 +133,12 @@ class SweepDriver:
         if self._durably(lambda: self._log.record(ended)):
             # Decisions only: a leg starts when a slot asks for it.
             self._durably(lambda: self._log.advance(time.time(), 0))
+
+    def leg_over(self, leg: str) -> None:
+        """The leg's process has come back."""
+        task = LegTask(**json.loads(leg))
+        self._watchdog.came_back(task.leg)
+        self._holders.pop(task.leg, None)
 
     def _returned(self, leg: Leg, returned: LegReturn | None, error: str | None) -> LegReturn:
         """What a leg came to: its own word, or what its end without one means."""
@@ -260,17 +271,28 @@ class SweepDriver:
     def _end_stalled(self) -> None:
         """End the processes of legs that stand still; Tune then says that they died, and their slots are free."""
         says = self._board_says
-        for leg, why in self._watchdog.stalled(time.monotonic(), says.heard).items():
+        for leg, why in self._watchdog.stalled(time.monotonic(), says.heard, is_process_idle=bool(says.idle)).items():
             processes = says.processes.get(leg, [])
-            is_unstarted = not processes and leg in says.gangs  # no worker has seen the configuration yet
-            if is_unstarted:
+            is_unstarted = not processes  # nobody has seen the configuration yet
+            if leg in says.gangs and is_unstarted:
                 processes, why = [says.gangs[leg]], f"its gang did not start: {why}"
+            elif is_unstarted:  # one of them was given it
+                processes = says.idle
             where = ", ".join(map(str, processes)) or "an unknown process"
             self._stalled[leg] = LegReturn(status="lost" if is_unstarted else "stalled", error=f"{why}; {where} was ended")
             self._watchdog.remove(leg)
             self._display.message(f"trial {leg[0]} stands still: {self._stalled[leg].error}")
-            for process in processes:
-                end_process(process)
+            self._end(processes)
+        for leg in self._watchdog.lingering(time.monotonic()):
+            holder = self._holders[leg]
+            self._watchdog.came_back(leg)
+            self._display.message(f"{holder} did not come back from trial {leg[0]} and was ended")
+            self._end([holder] if isinstance(holder, WorkerProcess) else [one for one in says.idle if str(one) == holder])
+
+    def _end(self, processes: list[WorkerProcess]) -> None:
+        for process in processes:
+            end_process(process)
+            self._board.gone.remote(process)
 
     # A full disk --------------------------------------------------------------------------------------------------
 

@@ -291,7 +291,7 @@ def _warm_up(feed: DataFeed, board: ActorHandle, slots: int) -> None:
     keep_freed_memory()
     assert trm.training.leg.run_leg is not None
     feed.warm_up()
-    process = f"{os.uname().nodename}:{os.getpid()}"
+    process = WorkerProcess.current()
     deadline = time.monotonic() + WARM_UP_SECONDS
     while ray.get(board.warm.remote(process)) < slots and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ class WorkerProcess:
     pid: int
     started: str
     """Its start by the kernel's clock; empty where that is unknown."""
-    oom_kills: int
+    oom_kills: int = field(compare=False)
     """Processes that its node had killed for lack of memory when it told of itself."""
 
     @classmethod

@@ -27,8 +27,6 @@ OUTCOME = "outcome"
 """Key of what the leg returned in its only Tune report: one JSON string."""
 WARM_UP = "warm-up"
 """The leg that only imports everything and waits for its neighbours, so that every slot has a process of its own."""
-_ANSWERED = "answered"
-"""Stands for a leg whose outcome was taken, until its Tune trial has ended too."""
 
 TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -51,6 +49,9 @@ class LegSource(Protocol):
 
     def leg_returned(self, leg: str, outcome: dict[str, Any] | None, error: str | None) -> None:
         """A leg ended with an outcome, or its process died, of which Ray says `error`."""
+
+    def leg_over(self, leg: str) -> None:
+        """The process of a leg that returned an outcome has come back too, or died, and its slot is free."""
 
     def tick(self) -> None:
         """Called several times a second while legs run."""
@@ -92,6 +93,9 @@ class _NoSource:
     def leg_returned(self, leg: str, outcome: dict[str, Any] | None, error: str | None) -> None:
         pass
 
+    def leg_over(self, leg: str) -> None:
+        pass
+
     def tick(self) -> None:
         pass
 
@@ -112,6 +116,8 @@ class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no typ
         super().__init__()
         self._source = source
         self._legs: dict[str, str] = {}
+        self._answered: set[str] = set()
+        """Tune trials whose outcome was taken, and that have not ended yet."""
         self._warm_ups = runner.slots if runner.is_warmed_up else 0
         self.failure: BaseException | None = None
 
@@ -133,8 +139,8 @@ class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no typ
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take the outcome as soon as it is there: a process that has told it may die, or end itself."""
         leg = self._legs.get(trial_id)
-        if leg is not None and leg not in (WARM_UP, _ANSWERED) and OUTCOME in result:
-            self._legs[trial_id] = _ANSWERED
+        if leg not in (None, WARM_UP) and trial_id not in self._answered and OUTCOME in result:
+            self._answered.add(trial_id)
             self.guarded(lambda: self._source.leg_returned(leg, json.loads(result[OUTCOME]), None))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -147,7 +153,12 @@ class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no typ
     def died(self, trial_id: str, reason: str) -> None:
         """Tune trial `trial_id` has ended; without an outcome its leg died, for what Ray says is the `reason`."""
         leg = self._legs.pop(trial_id, None)
-        if leg is not None and leg not in (WARM_UP, _ANSWERED):
+        if leg is None or leg == WARM_UP:
+            return
+        if trial_id in self._answered:
+            self._answered.remove(trial_id)
+            self.guarded(lambda: self._source.leg_over(leg))
+        else:
             self.guarded(lambda: self._source.leg_returned(leg, None, reason))
 
     def guarded(self, call: Callable[[], Any]) -> Any:

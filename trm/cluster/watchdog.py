@@ -1,4 +1,7 @@
-"""Which running legs stand still: without a step, or a batch of their evaluation, for several times what one should take."""
+"""Which legs stand still: without a step, or a batch of their evaluation, for several times what one should take.
+
+Besides these: legs that no process begins, and legs that have answered but whose process does not come back.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +35,8 @@ class _Watched:
     progress: LegProgress | None = None
     heard_at: float | None = None
     """When its process first told of itself, or its progress last changed; None: it waits for a process."""
+    left_at: float | None = None
+    """Since when it waits though a process is idle."""
 
 
 class Watchdog:
@@ -41,7 +46,10 @@ class Watchdog:
         """`floor_seconds`: no leg is called stalled before it was silent for so long."""
         self._floor = floor_seconds
         self._legs: dict[Leg, _Watched] = {}
+        self._answered: dict[Leg, float | None] = {}
+        """When those were first looked at that have answered, and whose process has not come back."""
         self._looked_at: float | None = None
+        self._was_away = False
 
     def add(self, leg: Leg, pace: Pace) -> None:
         """Watch a leg from here on; its time begins when its process is there."""
@@ -51,18 +59,40 @@ class Watchdog:
         """The leg ended."""
         self._legs.pop(leg, None)
 
-    def stalled(self, now: float, heard: Mapping[Leg, LegProgress | None]) -> dict[Leg, str]:
-        """Legs that stand still, with the reason; `heard`: the newest progress of those whose process is there, None before any."""
+    def answered(self, leg: Leg) -> None:
+        """The leg ended, and its process is to come back for the next one."""
+        self._answered[leg] = None
+
+    def came_back(self, leg: Leg) -> None:
+        """It did, or it died."""
+        self._answered.pop(leg, None)
+
+    def lingering(self, now: float) -> list[Leg]:
+        """Legs that answered and whose process does not come back; asked right after `stalled`."""
+        for leg, since in self._answered.items():
+            if since is None or self._was_away:
+                self._answered[leg] = now
+        return [leg for leg, since in self._answered.items() if since is not None and now - since > self._floor]
+
+    def stalled(self, now: float, heard: Mapping[Leg, LegProgress | None], *, is_process_idle: bool = False) -> dict[Leg, str]:
+        """Legs that stand still, with the reason; `heard`: the newest progress of those whose process is there, None before any.
+
+        A leg that no process has begun waits for one, unless one is idle: that one was given the leg, and stands still.
+        """
         away = 0.0 if self._looked_at is None else now - self._looked_at
-        self._looked_at = now
+        self._looked_at, self._was_away = now, away > AWAY_SECONDS
         found: dict[Leg, str] = {}
         for leg, watched in self._legs.items():
             if leg not in heard:
+                if watched.left_at is None or not is_process_idle or self._was_away:
+                    watched.left_at = now
+                if now - watched.left_at > self._floor:
+                    found[leg] = f"not begun for {now - watched.left_at:.0f} s by an idle process"
                 continue
             if watched.heard_at is None or _mark(heard[leg]) != _mark(watched.progress):
                 watched.heard_at, watched.progress = now, heard[leg]
                 continue
-            if away > AWAY_SECONDS:
+            if self._was_away:
                 watched.heard_at += away
             silent, allowed = now - watched.heard_at, self._allowed(watched)
             if silent > allowed:
