@@ -1,0 +1,160 @@
+"""One recorded run: a configuration of a space trained as a sweep's trial is, and scored at every point of its learning curve."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from trm.atomic import write_text_atomic
+from trm.data.ensure import ensure_dataset
+from trm.data.manifest import Manifest, read_manifest
+from trm.data.split import load_split
+from trm.errors import DivergedError
+from trm.search.candidates import Candidate, Resolver
+from trm.search.draws import all_params
+from trm.search.space import SearchSpace
+from trm.training.cost import run_cost
+
+FRACTIONS = (1 / 27, 1 / 16, 1 / 9, 1 / 8, 1 / 4, 1 / 3, 1 / 2, 1.0)
+"""Of `budget.per_trial`, at which every run is scored."""
+EPOCHS = (1, 2, 3, 4, 8, 9, 16, 27, 32, 64, 81)
+"""At which a run is scored as well where they lie before its end; an epoch is the same number of steps for all configurations."""
+EPOCHS_OF_CHEAPEST = 81
+"""Epochs of the configuration that makes the most steps."""
+METRICS = ("exact_accuracy", "loss", "cell_accuracy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One configuration, trained with one seed; as JSON, a file of the scratch folder."""
+
+    config: int
+    """Place in the grid (`Grid.candidates`)."""
+    seed: int
+    params: dict[str, Any]
+    rows: list[dict[str, float]]
+    """A point each: step, train_flops, `METRICS`, seconds of training so far."""
+    is_diverged: bool
+    commit: str
+    started_at: float
+    ended_at: float
+    train_seconds: float
+    eval_seconds: float
+
+    @property
+    def final(self) -> float:
+        """Exact accuracy at the end."""
+        return self.rows[-1]["exact_accuracy"]
+
+
+class Grid:
+    """Every configuration of a finite space, on its built data set."""
+
+    def __init__(self, space: SearchSpace, folder: str) -> None:
+        self.space, self.folder = space, folder
+
+    @classmethod
+    def of(cls, space: SearchSpace, root: str) -> "Grid":
+        """The grid on the space's data set, which is built below `root` when it is missing."""
+        return cls(space, ensure_dataset(space.data, root, lambda line: None))
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """That of the data set."""
+        return read_manifest(self.folder)
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """Every configuration, in the fixed order in which the space is walked through."""
+        resolver = Resolver(self.space, partial(run_cost, shape=self.manifest.shape))
+        found = [resolver.resolve(params) for params in all_params(self.space)]
+        assert all(isinstance(one, Candidate) for one in found), "a recorded grid has no constraints"
+        return [one for one in found if isinstance(one, Candidate)]
+
+    @cached_property
+    def epoch_steps(self) -> int:
+        """Optimizer steps of an epoch."""
+        return epoch_steps([one.max_steps for one in self.candidates])
+
+    @cached_property
+    def splits(self) -> dict[str, Any]:
+        """Training and validation puzzles in memory."""
+        return {name: load_split(self.folder, self.manifest, name) for name in ("train", "validation")}
+
+
+def epoch_steps(max_steps: Sequence[int]) -> int:
+    """Steps of an epoch in a grid whose configurations make so many steps in all."""
+    return math.ceil(max(max_steps) / EPOCHS_OF_CHEAPEST)
+
+
+def points(candidate: Candidate, per_trial: float, steps_an_epoch: int) -> list[int]:
+    """Steps at which the candidate is scored, growing; a fraction's are those of a rung there, at least its FLOPs."""
+    shares = {math.ceil(per_trial * share / candidate.step_flops * (1 - 1e-12)) for share in FRACTIONS}
+    epochs = {count * steps_an_epoch for count in EPOCHS}
+    return sorted(step for step in {max(1, one) for one in shares} | epochs if step <= candidate.max_steps)
+
+
+def record(grid: Grid, config: int, seed: int, commit: str) -> Run:
+    """Trains one run to its end; a sweep would give it the same configuration, and its legs the same numbers."""
+    started = time.time()
+    candidate = grid.candidates[config]
+    found, rows = _scored(grid, candidate, seed), list[dict[str, float]]()
+    is_diverged, eval_seconds = False, 0.0
+    steps = points(candidate, grid.space.budget.per_trial, grid.epoch_steps)
+    try:
+        for row, seconds in found:
+            rows.append(row)
+            eval_seconds += seconds
+    except DivergedError:
+        is_diverged = True
+        lost = {"exact_accuracy": 0.0, "loss": math.inf, "cell_accuracy": 0.0, "seconds": rows[-1]["seconds"] if rows else 0.0}
+        rows += [{"step": step, "train_flops": step * candidate.step_flops, **lost} for step in steps[len(rows) :]]
+    return Run(
+        config=config,
+        seed=seed,
+        params=candidate.params,
+        rows=rows,
+        is_diverged=is_diverged,
+        commit=commit,
+        started_at=started,
+        ended_at=time.time(),
+        train_seconds=rows[-1]["seconds"],
+        eval_seconds=eval_seconds,
+    )
+
+
+def _scored(grid: Grid, candidate: Candidate, seed: int) -> Iterator[tuple[dict[str, float], float]]:
+    """A row at each point, and the seconds that its evaluation took."""
+    from trm.training.gang import SOLO
+    from trm.training.loop import train
+    from trm.training.scoring import score
+    from trm.training.start import RunData, start_plan, start_state
+
+    config = grid.space.run_config(candidate.params, seed=seed, folder=grid.folder, max_steps=candidate.max_steps)
+    splits = RunData(train=grid.splits["train"], validation=grid.splits["validation"])
+    state = start_state(config, grid.manifest, None, max_steps=candidate.max_steps, device="cpu", gang=SOLO)
+    plan, seconds = start_plan(state, splits["train"], grid.manifest), 0.0
+    for step in points(candidate, grid.space.budget.per_trial, grid.epoch_steps):
+        seconds += train(state, plan, until_steps=step).seconds
+        scored = score(state, splits["validation"], grid.manifest)
+        metrics = {name: scored.evaluation.metrics[name] for name in METRICS}
+        yield {"step": state.step, "train_flops": state.train_flops, **metrics, "seconds": seconds}, scored.seconds
+
+
+def run_file(scratch: Path, config: int, seed: int) -> Path:
+    """Where a finished run lies."""
+    return scratch / f"{config:03d}-{seed:02d}.json"
+
+
+def save(run: Run, scratch: Path) -> None:
+    """Lays the run down, whole or not at all."""
+    write_text_atomic(run_file(scratch, run.config, run.seed), json.dumps(asdict(run)))
+
+
+def finished(scratch: Path) -> list[Run]:
+    """Every run that was laid down, by configuration and seed."""
+    return [Run(**json.loads(path.read_text())) for path in sorted(scratch.glob("[0-9]*.json"))]
