@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.rows import commit
 from benchmarks.search.assembling import best_configs, write_table
-from benchmarks.search.recording import Grid, finished, record, run_file, save
+from benchmarks.search.recording import Grid, finished, record, save
 from trm.search.space import load_space
 
 TABLES = Path(__file__).parent / "tables"
