@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, field_validator
 
 from trm.config import Frozen
-from trm.search.settings import Budget
+from trm.search.settings import Audit, Budget, Confirm
 
 LegStatus = Literal["completed", "diverged", "out_of_memory", "failed", "stalled", "lost"]
 TrialStatus = Literal["running", "paused", "finished", "stopped", "diverged", "out_of_memory", "failed"]
@@ -38,6 +38,10 @@ class DriverStarted(Frozen):
     """Legs that run side by side."""
     budget: Budget | None = None
     """What this driver may spend; null: what the sweep began with."""
+    confirm: Confirm | None = None
+    """How this driver confirms winners; null: it does not."""
+    audit: Audit | None = None
+    """Which controls this driver lets run on; null: none."""
     gpus: float = 0.0
     """GPUs that a leg holds, of all its workers."""
     device_bytes: int | None = None
@@ -82,7 +86,9 @@ class Asked(Frozen):
     trial: int
     params: dict[str, Any]
     """Searched path -> value; conditional ones that are not active are absent."""
-    source: Literal["start_point", "sampler", "replicate"]
+    source: Literal["start_point", "sampler", "replicate", "carried", "confirmation"]
+    confirms: int | None = None
+    """Trial whose configuration this one trains again, from scratch to the last rung; null: it belongs to the search."""
     digest: str
     """`RunConfig.network_digest()` of the resolved configuration, with the trial's seed left out."""
     seed: int
@@ -184,6 +190,8 @@ class Decided(Frozen):
     reason: str
     reopens: bool = False
     """True: stopped only because nothing better was left to do; a sweep that goes on with a larger budget may take it up again."""
+    is_early: bool = False
+    """The scheduler stops it below the last rung because others did better; with status running it goes on as a control."""
     at: float
 
 

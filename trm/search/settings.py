@@ -7,6 +7,15 @@ from pydantic import ByteSize, Field, model_validator
 from trm.config import Written
 
 
+class Tradeoff(Written):
+    """Another figure that the objective is weighed against."""
+
+    metric: str
+    """Its name: what a trial costs, or a metric that the evaluation reports."""
+    mode: Literal["max", "min"] = "min"
+    """Whether more is better."""
+
+
 class Objective(Written):
     """What the search makes large or small."""
 
@@ -14,6 +23,8 @@ class Objective(Written):
     """Name of a metric that the evaluation reports."""
     mode: Literal["max", "min"] = "max"
     """Whether more is better."""
+    against: list[Tradeoff] = Field(default_factory=list)
+    """Figures that it is weighed against: trials then rank by Pareto dominance; empty: by the metric alone."""
 
 
 Fidelity = Literal["train_flops", "steps", "epochs", "seconds"]
@@ -204,6 +215,32 @@ class Tracking(Written):
     """Experiment's name; null: the search space's name."""
     artifact_location: str | None = None
     """Where the experiment's artifacts go; null: beside the store."""
+
+
+class Confirm(Written):
+    """Winners are confirmed: their configurations are trained again on fresh seeds and scored on the whole validation split."""
+
+    top: int = Field(3, ge=1, le=50)
+    """Candidates: so many of the best trials, each another configuration."""
+    seeds: int = Field(3, ge=2, le=100)
+    """Fresh seeds that each candidate gets."""
+    most_seeds: int = Field(6, ge=2, le=1000)
+    """A candidate that could still win gets up to so many."""
+    certainty: float = Field(0.95, gt=0.5, lt=1)
+    """No further seeds once a candidate is the best with this probability."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Confirm":
+        if self.most_seeds < self.seeds:
+            raise ValueError(f"most_seeds {self.most_seeds} must not be below seeds {self.seeds}; set most_seeds: {self.seeds}")
+        return self
+
+
+class Audit(Written):
+    """Early stopping is watched: some trials that it would stop run on as controls."""
+
+    share: float = Field(0.1, gt=0, le=1)
+    """Share of the trials stopped early that become controls."""
 
 
 class Keep(Written):

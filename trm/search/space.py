@@ -17,9 +17,22 @@ from trm.search.expressions import Constraint
 from trm.search.knobs import Knob, Scalar, check_knob, field_value
 from trm.search.names import KNOWN_NAMES
 from trm.search.policies.changeable import check_changeable
-from trm.search.settings import TPE, Asha, Budget, Fidelity, Keep, Objective, Resources, Sampler, Scheduler, Tracking
+from trm.search.settings import (
+    TPE,
+    Asha,
+    Audit,
+    Budget,
+    Confirm,
+    Fidelity,
+    Keep,
+    Objective,
+    Resources,
+    Sampler,
+    Scheduler,
+    Tracking,
+)
 
-MAY_CHANGE = ("budget", "resources", "tracking", "keep")
+MAY_CHANGE = ("budget", "resources", "tracking", "keep", "confirm", "audit")
 """Sections that a resume may change; `budget.per_trial` only as `growth.check_growth` allows."""
 WARMUP_SHARE = 0.03
 
@@ -57,6 +70,10 @@ class SearchSpace(Written):
     """Where MLflow writes."""
     keep: Keep = Keep()
     """Which checkpoints stay."""
+    confirm: Confirm | None = None
+    """How the best trials are confirmed on fresh seeds when the search is over; null: they are not."""
+    audit: Audit | None = None
+    """Which of the trials that early stopping ends run on as controls; null: none."""
     seed: int = Field(0, ge=0, lt=1 << 63)
     """Everything random in the sweep follows from it."""
 
@@ -73,6 +90,11 @@ class SearchSpace(Written):
             raise ConfigError(
                 f"budget.gpu_hours {self.budget.gpu_hours:g} never ends a sweep whose trials hold no GPU",
                 remedy="give resources.gpus, or limit trials, train_flops or wall_clock_seconds",
+            )
+        if self.confirm is not None and self.scheduler.type == "pbt":
+            raise ConfigError(
+                "confirm trains a configuration anew, but a population's members change theirs on the way (scheduler: pbt)",
+                remedy="drop confirm, or take another scheduler",
             )
         check_changeable(self.scheduler, self.search, self.fidelity)
         self._check_conditions()
@@ -210,7 +232,7 @@ def check_resumable(old: SearchSpace, new: SearchSpace) -> None:
     if difference is not None:
         raise SweepError(
             f"the sweep was started with another search space: {difference}",
-            remedy="start it under another --name; what may change is budget, resources, tracking and keep",
+            remedy="start it under another --name; what may change is budget, resources, tracking, keep, confirm and audit",
         )
 
 

@@ -68,6 +68,8 @@ class SweepLog:
                 fence=fence,
                 slots=slots,
                 budget=space.budget,
+                confirm=space.confirm,
+                audit=space.audit,
                 gpus=gpus,
                 device_bytes=device_bytes,
                 disk_bytes=disk_bytes,

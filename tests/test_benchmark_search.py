@@ -1,0 +1,63 @@
+"""Sweeps replayed on recorded curves: the same search, the same spending, only differences paid."""
+
+import pytest
+
+from benchmarks.search.replay import History, replay, space_of
+from benchmarks.search.synthetic import synthetic
+from benchmarks.search.tables import Table
+from trm.search.events import Asked, LegEnded, LegStarted
+from trm.search.replay import replay as derived_again
+from trm.search.search import Search
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return synthetic(1)
+
+
+@pytest.fixture(scope="module")
+def history(table: Table) -> History:
+    return replay(space_of(table, trials=16), table, 5)
+
+
+def test_a_replay_is_a_sweep_that_a_replay_of_its_journal_accepts(table: Table, history: History) -> None:
+    assert history.search is not None
+    again = Search(history.search.space, table.cost_of)
+    assert derived_again(again, history.events).trials == 16
+    assert again.spending.train_flops == history.moments[-1].train_flops
+
+
+def test_only_differences_are_paid(table: Table, history: History) -> None:
+    assert history.search is not None
+    ended = [event for event in history.events if isinstance(event, LegEnded)]
+    longest = {leg.trial: leg.train_flops for leg in sorted(ended, key=lambda leg: leg.steps)}
+    assert len(ended) > len(longest), "trials were promoted"
+    assert history.moments[-1].train_flops == pytest.approx(sum(longest.values()))
+    for leg in ended:
+        config = table.config(history.search.trials[leg.trial].params)
+        seed = history.runs.taken[config][0]  # type: ignore[union-attr]
+        assert leg.objective == table.curves[config, seed].at(leg.steps, table.examples).accuracy
+
+
+def test_the_same_seed_is_the_same_sweep(table: Table, history: History) -> None:
+    assert replay(space_of(table, trials=16), table, 5).events == history.events
+    assert replay(space_of(table, trials=16), table, 6).events != history.events
+
+
+def test_runs_of_a_configuration_are_different_seeds_while_there_are_any(table: Table) -> None:
+    space = space_of(table, trials=8, replicates=4, scheduler="none")
+    history = replay(space, table, 0)
+    assert history.runs is not None
+    assert [sorted(seeds) for seeds in history.runs.taken.values()] == [[0, 1, 2, 3]] * 2
+    config = next(iter(history.runs.taken))
+    assert table.truth(config, without=[0, 1]) == (table.final(config, 2) + table.final(config, 3)) / 2
+
+
+def test_slots_run_side_by_side(table: Table) -> None:
+    history = replay(space_of(table, trials=6, scheduler="none"), table, 0, slots=2)
+    running = most = 0
+    for event in history.events:
+        running += isinstance(event, LegStarted) - isinstance(event, LegEnded)
+        most = max(most, running)
+    assert most == 2
+    assert sum(isinstance(event, Asked) for event in history.events) == 6
