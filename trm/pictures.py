@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from trm.atomic import replacing
+from trm.canvas import BEST, FADED, GOOD, PLAIN, TROUBLE, picture
 from trm.display import flops as flops_text
 from trm.search.events import Asked, Decided, Event, LegEnded
 
@@ -19,11 +19,8 @@ MAX_PARAMETERS = 12
 COLUMNS = 4
 MANY_POINTS = 1000
 """Beyond so many, looking for the emptiest corner for the legend takes seconds."""
-FADED = "#b8bec7"
-BEST = "#d1495b"
-OUTCOMES = {"finished": "#2e7d5b", "stopped": FADED, "paused": FADED, "running": "#4878a8"}
-TROUBLE = "#8a5a00"
-"""Diverged, out of memory, failed."""
+OUTCOMES = {"finished": GOOD, "stopped": FADED, "paused": FADED, "running": PLAIN}
+"""Anything else is trouble: diverged, out of memory, failed."""
 
 
 @dataclass
@@ -38,17 +35,10 @@ class _Trial:
 def draw_curves(events: Iterable[Event], path: Path, *, metric: str, mode: str, title: str) -> None:
     """Write `path` (PNG), whole or not at all: the objective against training FLOPs, a line a trial, and against each parameter."""
     trials = _fold(events)
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     scored = {number: trial for number, trial in trials.items() if trial.objectives}
     paths = _worth_plotting([trial.params for trial in scored.values()])
     rows = -(-len(paths) // COLUMNS)
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10}):
-        figure = Figure(figsize=(12, 4.6 + 2.4 * rows), layout="constrained")
-        FigureCanvasAgg(figure)
-        figure.suptitle(title)
+    with picture(path, size=(12, 4.6 + 2.4 * rows), title=title) as figure:
         grid = figure.add_gridspec(rows + 1, COLUMNS, height_ratios=[2.0] + [1.0] * rows)
         best = _best(scored, mode)
         first: Axes | None = None
@@ -59,8 +49,6 @@ def draw_curves(events: Iterable[Event], path: Path, *, metric: str, mode: str, 
             _draw_scatter(axes, scored, best, parameter)
             if index % COLUMNS == 0:
                 axes.set_ylabel(metric)
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=110, format="png")
 
 
 def _fold(events: Iterable[Event]) -> dict[int, _Trial]:

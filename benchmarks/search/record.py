@@ -6,6 +6,8 @@ finished runs lie in FOLDER. It writes `tables/TASK.parquet` and `.json` wheneve
 """
 
 import argparse
+import hashlib
+import json
 import multiprocessing
 import os
 import sys
@@ -81,8 +83,12 @@ def _record(work: tuple[Job, str, str, str]) -> Job:
 
 
 def _scratch(arguments: argparse.Namespace, task: str) -> Path:
-    """The task's scratch folder: another one for another space."""
-    folder: Path = arguments.scratch / f"{task}-{load_space(TABLES / f'{task}.yaml').frozen_digest()}"
+    """The task's scratch folder: another one where runs would be others."""
+    space = load_space(TABLES / f"{task}.yaml").model_dump(mode="json", include={"data", "base", "search", "budget"})
+    digest = hashlib.sha256(
+        json.dumps([space[name] for name in ("data", "base", "search")] + [space["budget"]["per_trial"]]).encode()
+    )
+    folder: Path = arguments.scratch / f"{task}-{digest.hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
