@@ -53,6 +53,15 @@ def test_every_metric_counts_what_it_says() -> None:
     assert metrics["loss"] == pytest.approx((3 * right + 0.75 * right + 0.25 * -np.log(1 / 13)) / 4, rel=1e-12)
 
 
+def test_means_over_puzzles_are_told_of_each_puzzle() -> None:
+    found = board_scores(batch_size=3)[0]
+    assert found.puzzles["puzzle"].tolist() == [0, 1, 2, 3]
+    assert found.puzzles["exact_accuracy"].tolist() == [1, 1, 1, 0]
+    assert found.puzzles["fill_accuracy"].tolist() == pytest.approx([1, 1, 2 / 3, 0])
+    for name in found.puzzles.keys() - {"puzzle"}:
+        assert found.puzzles[name].mean() == pytest.approx(found.metrics[name])
+
+
 def test_the_parts_of_a_mixture_are_scored_each() -> None:
     keys = [row.astype(np.uint8).tobytes() for row in QUESTIONS]
     answers = [row.copy() for row in ANSWERS]
@@ -115,7 +124,9 @@ def test_a_maze_is_solved_by_any_shortest_path() -> None:
     split = split_of(maze, labels)
     keys = [row.tobytes() for row in maze]
     network = PreparedAnswers(DataShape(9, 6, 1), {keys[0]: [other_way], keys[1]: [detour]}, {key: [1.0] for key in keys})
-    metrics = score(network, split, manifest_of("maze", (3, 3), 6, split), config_of(2))[0].metrics
+    found = score(network, split, manifest_of("maze", (3, 3), 6, split), config_of(2))[0]
+    metrics = found.metrics
+    assert found.puzzles["shortest_path_accuracy"].tolist() == [1, 0]
     assert metrics["exact_accuracy"] == 0
     assert metrics["shortest_path_accuracy"] == 0.5
     assert metrics["path_recall"] == metrics["path_precision"] == metrics["path_f1"] == 0
@@ -168,6 +179,10 @@ def test_arc_is_scored_by_task_and_its_errors_count_tasks(workers: int) -> None:
     metrics = found[0].metrics
     assert found == [found[0]] * workers
     assert (metrics["pass_at_1"], metrics["pass_at_2"]) == (0.25, 0.5)
+    puzzles = found[-1].puzzles
+    assert puzzles["puzzle"].tolist() == [1, 2]
+    assert (puzzles["pass_at_1"].tolist(), puzzles["pass_at_2"].tolist()) == ([0.5, 0], [1, 0])
+    assert puzzles["exact_accuracy"].tolist() == pytest.approx([4 / 6, 0])
     assert (metrics["tasks"], metrics["test_pairs"], metrics["examples"], metrics["predictions"]) == (2, 3, 3, 9)
     assert metrics["exact_accuracy"] == pytest.approx(4 / 9)
     assert metrics["pass_at_2_high"] - metrics["pass_at_2_low"] > 0.8  # two tasks say little, however many votes

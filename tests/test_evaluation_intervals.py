@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.evaluation.intervals import Z95, mean_of, standard_error, wilson
+from trm.evaluation.intervals import Z95, mean_of, standard_error, t_quantile_975, wilson
 from trm.evaluation.scores import means, proportion
 
 
@@ -65,3 +65,8 @@ def test_one_cluster_alone_and_an_infinite_loss_have_no_standard_error() -> None
     assert (alone.metrics, alone.standard_errors) == ({"loss": 1.5}, {})
     diverged = means({"loss": np.array([1.0, np.inf])}, ["loss"], np.arange(2))
     assert (diverged.metrics, diverged.standard_errors) == ({"loss": np.inf}, {})
+
+
+@pytest.mark.parametrize(("freedom", "quantile"), [(1, 12.706), (4, 2.7764), (30, 2.0423), (1e4, 1.9602)])
+def test_students_quantiles(freedom: float, quantile: float) -> None:
+    assert t_quantile_975(freedom) == pytest.approx(quantile, rel=2e-3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trm.search import confirmation
-from trm.search.confirmation import next_to_confirm, p_best, standings, t_quantile_975
+from trm.search.confirmation import next_to_confirm, p_best, standings
 from trm.search.settings import Confirm
 
 CLOSE = {2: [0.80, 0.84, 0.82], 5: [0.81, 0.85, 0.80], 7: [0.79, 0.83, 0.84]}
@@ -125,8 +125,3 @@ def test_intervals_hold_the_true_mean_as_often_as_they_say(monkeypatch: pytest.M
         scores = {trial: list(rng.normal(mean, 0.5, 3)) for trial, mean in enumerate(means)}
         held += [row.low <= means[row.trial] <= row.high for row in standings(scores, "max", 0).rows]
     assert 0.93 < np.mean(held) < 0.985
-
-
-@pytest.mark.parametrize(("freedom", "quantile"), [(1, 12.706), (4, 2.7764), (30, 2.0423), (1e4, 1.9602)])
-def test_students_quantiles(freedom: float, quantile: float) -> None:
-    assert t_quantile_975(freedom) == pytest.approx(quantile, rel=2e-3)

@@ -6,12 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import training_cases as cases
 from safetensors.torch import load_file
 
 from trm.errors import CheckpointError, InterruptedRun
+from trm.evaluation.comparison import read_puzzles
 from trm.training.leg import LegOutcome, LegWork, run_leg
 from trm.training.reporting import SILENT, Progress, Reporter, RunReport
 from trm.training.run import fit, run_steps
@@ -95,6 +97,15 @@ def test_a_leg_tells_what_an_event_needs() -> None:
     assert outcome.train_seconds > 0
     assert outcome.eval_seconds > 0
     assert outcome.overhead_seconds > 0
+
+
+def test_a_leg_leaves_the_scores_of_every_puzzle_where_it_is_told_to(tmp_path: Path) -> None:
+    work = LegWork(CONFIG, max_steps=cases.STEPS, until_steps=3, puzzles_to=str(tmp_path / "new" / "puzzles.parquet"))
+    outcome = run_leg(work, cases.SPLITS, cases.manifest())
+    scores = read_puzzles([tmp_path / "new" / "puzzles.parquet"], "cell_accuracy")
+    assert scores is not None
+    assert scores.shape == (1, len(np.unique(cases.SPLITS["validation"].groups)))
+    assert scores.mean() == pytest.approx(outcome.metrics["cell_accuracy"])
 
 
 def test_the_score_does_not_depend_on_the_trials_seed() -> None:

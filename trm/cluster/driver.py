@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 from trm.cluster.board import Leg, RunningLegs
 from trm.cluster.connection import Demand
 from trm.cluster.disk import free_bytes, full_text, in_units, is_disk_full
-from trm.cluster.keep import Keeper, trial_folder
+from trm.cluster.keep import Keeper, puzzles_file, trial_folder
 from trm.cluster.legs import LegReturn, LegTask, newest_checkpoint
 from trm.cluster.outcomes import leg_ended
 from trm.cluster.processes import WorkerProcess, death_of, end_process
@@ -340,13 +340,13 @@ class SweepDriver:
     def _task(self, leg: LegStarted) -> LegTask:
         order = self._search.order(leg)
         checkpoints = trial_folder(self._folder, leg.trial)
-        demand = self._placement.demand
+        demand, trial = self._placement.demand, self._search.trials[leg.trial]
         return LegTask(
             trial=leg.trial,
             rung=leg.rung,
             attempt=leg.attempt,
             config=order.config.model_dump(mode="json"),
-            max_steps=self._search.trials[leg.trial].asked.max_steps,
+            max_steps=trial.asked.max_steps,
             until_steps=leg.until_steps,
             from_checkpoint=newest_checkpoint(self._folder, leg),
             trial_folder=str(checkpoints),
@@ -354,6 +354,7 @@ class SweepDriver:
             cpus=demand.cpus,
             gpus=demand.gpus,
             threads=self._placement.threads,
+            puzzles_to=str(puzzles_file(self._folder, leg.trial)) if trial.asked.confirms is not None else None,
         )
 
     def _pace(self, leg: LegStarted) -> Pace:

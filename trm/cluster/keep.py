@@ -103,6 +103,11 @@ def trial_folder(folder: Path, trial: int) -> Path:
     return folder / "trials" / f"{trial:04d}"
 
 
+def puzzles_file(folder: Path, trial: int) -> Path:
+    """Where the scores of every single puzzle of a confirmation run lie: apart from its checkpoints, which `keep` may delete."""
+    return folder / "confirmation" / f"{trial:04d}.parquet"
+
+
 def step_of(checkpoint: Path) -> int:
     """The optimizer step of a checkpoint, from its name."""
     return int(checkpoint.name.split("-")[1])

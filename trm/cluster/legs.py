@@ -59,6 +59,8 @@ class LegTask:
     cpus: float
     gpus: float
     threads: int
+    puzzles_to: str | None = None
+    """Absolute: file for the scores of every single puzzle; null: none."""
 
     @property
     def leg(self) -> Leg:
@@ -241,6 +243,7 @@ def _train_leg(
         max_steps=task.max_steps,
         until_steps=task.until_steps,
         from_checkpoint=task.from_checkpoint,
+        puzzles_to=task.puzzles_to,
         is_adopted=task.is_adopted,
         checkpoint_to=str(task.checkpoint_at(task.until_steps)),
         interim=str(Path(task.trial_folder) / f"step-{{step:08d}}-attempt-{task.attempt}"),

@@ -16,7 +16,7 @@ from trm.data.plan import EvaluationBatch, EvaluationPlan
 from trm.errors import DatasetError
 from trm.evaluation.intervals import mean_of
 from trm.evaluation.names import MEANS, is_scored_early
-from trm.evaluation.scores import Columns, Evaluation, means, proportion
+from trm.evaluation.scores import Columns, Evaluation, means, of_puzzles, proportion
 from trm.evaluation.tasks import scorer_for
 from trm.losses import IGNORED, answer_loss
 from trm.models.devices import loss_dtype
@@ -130,15 +130,16 @@ def _gathered(columns: Columns, gang: Gang, device: torch.device) -> Columns:
 
 
 def _general_scores(columns: Columns, clusters: np.ndarray) -> Evaluation:
-    puzzles = len(np.unique(clusters))
-    exact = proportion("exact_accuracy", mean_of(columns["is_exact"].astype(np.float64)), puzzles)
+    puzzles, is_exact = np.unique(clusters), columns["is_exact"].astype(np.float64)
+    exact = proportion("exact_accuracy", mean_of(is_exact), len(puzzles))
     earlier = {
         f"exact_accuracy_at_{name.removeprefix(EXACT_AT)}": mean_of(column.astype(np.float64))
         for name, column in columns.items()
         if name.startswith(EXACT_AT)
     }
     counts = {"examples": float(len(np.unique(columns["row"]))), "predictions": float(len(columns["row"]))}
-    return exact | means(columns, MEANS, clusters) | Evaluation(earlier | counts)
+    by_puzzle = {"puzzle": puzzles, "exact_accuracy": of_puzzles(is_exact, clusters)}
+    return exact | means(columns, MEANS, clusters) | Evaluation(earlier | counts, puzzles=by_puzzle)
 
 
 def _part_scores(columns: Columns, clusters: np.ndarray, manifest: Manifest) -> Evaluation:

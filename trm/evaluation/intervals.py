@@ -1,6 +1,7 @@
 """How sure a score is: Wilson intervals for shares, standard errors for means, both by the number of independent puzzles."""
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -48,3 +49,12 @@ def standard_error(values: Float64[np.ndarray, " rows"], clusters: Integer[np.nd
     if count < 2:
         return math.nan
     return math.sqrt(math.fsum(deviations**2) * count / (count - 1)) / len(values)
+
+
+@lru_cache(maxsize=256)
+def t_quantile_975(freedom: float) -> float:
+    """Two-sided 95 % point of Student's distribution with so many degrees of freedom."""
+    edges = np.linspace(0, math.pi / 2, 20001)  # the density over all of (0, inf), at its tangents
+    density = np.cos((edges[1:] + edges[:-1]) / 2) ** (freedom - 1)
+    mass = np.concatenate([[0.0], density.cumsum() / density.sum()])
+    return math.sqrt(freedom) * float(np.tan(np.interp(0.95, mass, edges)))

@@ -7,7 +7,7 @@ from trm.data.builders.maze_solver import PATH, draws_shortest_path
 from trm.data.plan import EvaluationBatch
 from trm.evaluation.intervals import mean_of
 from trm.evaluation.names import PATH_MEANS
-from trm.evaluation.scores import Columns, Evaluation, means, proportion, share
+from trm.evaluation.scores import Columns, Evaluation, means, of_puzzles, proportion, share
 
 
 class MazeScorer:
@@ -31,6 +31,7 @@ class MazeScorer:
 
     def scores(self, columns: Columns, clusters: np.ndarray) -> Evaluation:
         """Means over mazes; a drawn shortest path counts whichever of many it is."""
-        drawn = mean_of(columns["draws_shortest_path"])
-        found = proportion("shortest_path_accuracy", drawn, len(np.unique(clusters)))
-        return means(columns, PATH_MEANS, clusters) | found
+        drawn = columns["draws_shortest_path"]
+        found = proportion("shortest_path_accuracy", mean_of(drawn), len(np.unique(clusters)))
+        by_puzzle = Evaluation(puzzles={"shortest_path_accuracy": of_puzzles(drawn, clusters)})
+        return means(columns, PATH_MEANS, clusters) | found | by_puzzle

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Integer
 
 from trm.evaluation.intervals import mean_of, standard_error, wilson
 
@@ -19,9 +19,11 @@ class Evaluation:
 
     metrics: dict[str, float] = field(default_factory=dict)
     standard_errors: dict[str, float] = field(default_factory=dict)
+    puzzles: Columns = field(default_factory=dict, compare=False)
+    """One value a puzzle (a cluster of rows, in order) of the metrics that are means over puzzles; `puzzle` is its number."""
 
     def __or__(self, other: "Evaluation") -> "Evaluation":
-        return Evaluation(self.metrics | other.metrics, self.standard_errors | other.standard_errors)
+        return Evaluation(self.metrics | other.metrics, self.standard_errors | other.standard_errors, self.puzzles | other.puzzles)
 
 
 def means(columns: Columns, names: Iterable[str], clusters: np.ndarray) -> Evaluation:
@@ -31,7 +33,15 @@ def means(columns: Columns, names: Iterable[str], clusters: np.ndarray) -> Evalu
     return Evaluation(
         {name: mean_of(value) for name, value in values.items()},
         {name: error for name, error in errors.items() if math.isfinite(error)},
+        {name: of_puzzles(value, clusters) for name, value in values.items()},
     )
+
+
+def of_puzzles(values: Float64[np.ndarray, " rows"], clusters: Integer[np.ndarray, " rows"]) -> Float64[np.ndarray, " puzzles"]:
+    """The mean over the rows of each cluster, in order of the clusters' numbers."""
+    _, of_row, counts = np.unique(clusters, return_inverse=True, return_counts=True)
+    found: np.ndarray = np.bincount(of_row, weights=values) / counts
+    return found
 
 
 def proportion(name: str, share: float, count: int) -> Evaluation:

@@ -75,6 +75,7 @@ class ArcScorer:
         for k in PASSES:
             by_task = pass_at(k, ranks, tasks)
             found |= proportion(f"pass_at_{k}", mean_of(by_task), len(by_task))
+            found |= Evaluation(puzzles={f"pass_at_{k}": by_task})
         return found
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from trm.evaluation.intervals import t_quantile_975
 from trm.search.seeds import derived_seed
 from trm.search.settings import Confirm
 
@@ -206,12 +207,3 @@ def _spreads(means: np.ndarray, errors: np.ndarray, pooled: np.ndarray, rng: np.
         np.take_along_axis(total, chosen, 1)
     )
     return SPREADS[chosen] ** 2 * pooled, centre
-
-
-@lru_cache(maxsize=256)
-def t_quantile_975(freedom: float) -> float:
-    """Two-sided 95 % point of Student's distribution."""
-    edges = np.linspace(0, math.pi / 2, 20001)  # the density over all of (0, inf), at its tangents
-    density = np.cos((edges[1:] + edges[:-1]) / 2) ** (freedom - 1)
-    mass = np.concatenate([[0.0], density.cumsum() / density.sum()])
-    return math.sqrt(freedom) * float(np.tan(np.interp(0.95, mass, edges)))

@@ -12,6 +12,7 @@ from trm.config import RunConfig
 from trm.data.manifest import Manifest
 from trm.data.plan import BatchPlan
 from trm.errors import CheckpointError, InterruptedRun
+from trm.evaluation.comparison import write_puzzles
 from trm.training.failures import memory_failures
 from trm.training.gang import SOLO, Gang
 from trm.training.loop import train
@@ -41,6 +42,8 @@ class LegWork:
     """Path with `{step}` for checkpoints on the way, of which the newest is kept until the leg's own is durable; None: none."""
     interim_seconds: float = 60.0
     """Seconds of training between two of them; an interrupted leg leaves one too."""
+    puzzles_to: str | None = None
+    """File that the scores of every single puzzle go to, before the leg's checkpoint is durable; None: none."""
     is_adopted: bool = False
     """Whether `from_checkpoint` may be another trial's: all of it is taken but its seed and the knobs that change within a run."""
 
@@ -120,6 +123,8 @@ def run_leg(
         checkpoint=work.checkpoint_to,
         peak_memory_bytes=state.peak_memory_bytes,
     )
+    if scored is not None and work.puzzles_to is not None and gang.is_leader:
+        write_puzzles(work.puzzles_to, scored.evaluation.puzzles)
     if announce is not None:
         announce(outcome)
     if work.checkpoint_to is None:
