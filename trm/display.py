@@ -116,7 +116,9 @@ class SweepDisplay:
     def _counts(self, snapshot: Snapshot) -> str:
         of = f" of {self._trials}" if self._trials else ""
         counts = [f"{count} {status.replace('_', ' ')}" for status in STATUS_ORDER if (count := snapshot.statuses.get(status))]
-        return f"{snapshot.asked}{of} trials" + (f": {', '.join(counts)}" if counts else "")
+        trials = f"{snapshot.asked}{of} trials" + (f": {', '.join(counts)}" if counts else "")
+        done, all_of_them = snapshot.confirmations.get("finished", 0), sum(snapshot.confirmations.values())
+        return f"{trials}; {done} of {all_of_them} confirmations" if all_of_them else trials
 
     @staticmethod
     def _spent(snapshot: Snapshot) -> str:
@@ -160,6 +162,8 @@ class SweepDisplay:
 def event_line(event: Event, metric: str) -> str | None:
     """One line on an event, or None when it says nothing new to a person."""
     match event:
+        case Asked(source="confirmation"):
+            return f"trial {event.trial} confirms trial {event.confirms} on a fresh seed"
         case Asked():
             return f"trial {event.trial} ({event.source.replace('_', ' ')}): {params_text(event.params)}"
         case LegEnded(status="completed"):
@@ -169,6 +173,8 @@ def event_line(event: Event, metric: str) -> str | None:
             return f"trial {event.trial} reached rung {event.rung}: {metric} {value}{loss}, step {event.steps}, {seconds:.1f} s"
         case LegEnded():
             return f"trial {event.trial} {event.status.replace('_', ' ')} at step {event.steps}: {event.error or 'no reason known'}"
+        case Decided(is_early=True, status="running"):
+            return f"trial {event.trial} goes on from rung {event.rung} as {event.reason}"
         case Decided(status="stopped"):  # what else is decided, the leg's own line has told
             return f"trial {event.trial} stopped at rung {event.rung}: {event.reason}"
         case Adopted():

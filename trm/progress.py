@@ -80,6 +80,8 @@ class Snapshot:
     """Trials that exist."""
     statuses: Mapping[str, int]
     """Trial status -> how many."""
+    confirmations: Mapping[str, int]
+    """The same of those that confirm a winner."""
     fidelity: str
     """What the rungs' amounts are counted in."""
     rungs: Sequence[RungProgress]
@@ -131,6 +133,8 @@ class SweepProgress:
         self._statuses: dict[int, str] = {}
         self._open: dict[int, LegStarted] = {}
         self._results: dict[int, dict[int, LegEnded]] = {}
+        self._confirmations: set[int] = set()
+        self._confirm = space.confirm
         self._lost: Counter[int] = Counter()
         """Rung -> trials that ended on the way to it."""
         self._flops: dict[int, float] = {}
@@ -155,6 +159,8 @@ class SweepProgress:
                 self._slots = event.slots
             case Asked():
                 self._asked[event.trial] = event
+                if event.confirms is not None:
+                    self._confirmations.add(event.trial)
                 self._statuses[event.trial] = "running"
             case LegStarted():
                 self._open[event.trial] = event
@@ -163,18 +169,18 @@ class SweepProgress:
             case LegEnded():
                 self._open.pop(event.trial, None)
                 self._flops[event.trial] = max(self._flops.get(event.trial, 0.0), event.train_flops)
-                if event.status == "completed":
+                if event.status == "completed" and event.trial not in self._confirmations:
                     self._results.setdefault(event.rung, {})[event.trial] = event
             case Decided():
                 self._statuses[event.trial] = event.status
-                if event.status in ("diverged", "out_of_memory", "failed"):
+                if event.status in ("diverged", "out_of_memory", "failed") and event.trial not in self._confirmations:
                     self._lost[event.rung] += 1
             case _:
                 pass
 
     def _on_driver(self, event: DriverStarted) -> None:
         self._open.clear()
-        self._first_leg_at, self._slots, self._gpus = None, event.slots, event.gpus
+        self._first_leg_at, self._slots, self._gpus, self._confirm = None, event.slots, event.gpus, event.confirm
         if event.budget is not None:
             per_trial, self._budget = event.budget.per_trial, event.budget
             is_new = not self._asked
@@ -188,8 +194,9 @@ class SweepProgress:
         flops = sum(self._flops.values()) + sum(self._flops_of(leg) for leg in running)
         work = self._work_left(running)
         return Snapshot(
-            asked=len(self._asked),
-            statuses=Counter(self._statuses.values()),
+            asked=self._searched,
+            statuses=Counter(status for trial, status in self._statuses.items() if trial not in self._confirmations),
+            confirmations=Counter(self._statuses[trial] for trial in self._confirmations),
             fidelity=self._space.fidelity,
             rungs=[self._rung(index) for index in range(len(self._rungs.amounts))],
             best=self._best(),
@@ -220,7 +227,7 @@ class SweepProgress:
 
     def _work_ahead(self, speeds: Speeds) -> Work:
         """All legs that have not ended, those that run as if they began now."""
-        trials = max(self._budget.trials or len(self._asked) + 1, len(self._asked))
+        trials = max(self._budget.trials or self._searched + 1, self._searched)
         scored = expected_reach(self._space.scheduler, self._rungs, trials)
         starts = expected_starts(self._space.scheduler, self._rungs, trials)
         likely = [self._asked[trial] for trial in sorted(self._asked)[-RECENT:]]
@@ -232,7 +239,17 @@ class SweepProgress:
             for before, part in ((None, share), (rung - 1, 1 - share)):
                 if count > 0 and part > 0:
                     left += (count * part) * mean_leg(likely, self._rungs, rung, before, speeds)
-        return left
+        return left + self._confirmations_left() * mean_leg(likely, self._rungs, self._rungs.last, None, speeds)
+
+    @property
+    def _searched(self) -> int:
+        return len(self._asked) - len(self._confirmations)
+
+    def _confirmations_left(self) -> int:
+        """Confirmations that have not ended, if none gets further seeds."""
+        done = sum(self._statuses[trial] != "running" for trial in self._confirmations)
+        wanted = self._confirm.top * self._confirm.seeds if self._confirm is not None else 0
+        return max(wanted, len(self._confirmations)) - done
 
     def _speeds_of(self, legs: Sequence[RunningLeg]) -> Speeds:
         """Before any leg has ended: what the running ones say of themselves."""
@@ -257,7 +274,7 @@ class SweepProgress:
         return max(0.0, min(limits)) if limits else None
 
     def _running_to(self, rung: int) -> int:
-        return sum(leg.rung == rung for leg in self._open.values())
+        return sum(leg.rung == rung for trial, leg in self._open.items() if trial not in self._confirmations)
 
     def _rung(self, index: int) -> RungProgress:
         results = self._results.get(index, {})

@@ -37,7 +37,14 @@ class Fold:
         self.facts = Facts(epoch_rows=epoch_rows)
         self.resolver = Resolver(space, cost_of, self.facts)
         self.policy = policy_of(space)
+        self.confirm, self.audit = space.confirm, space.audit
         self.trials: list[Trial] = []
+        self.searched: list[Trial] = []
+        """Those that the search asked for: all but confirmations."""
+        self.confirmations: dict[int, list[Trial]] = {}
+        """Trial -> those that train its configuration again."""
+        self.early_stops = 0
+        """Trials that early stopping ended, or would have ended had they not become controls."""
         self.boards: dict[int, list[Rung]] = {}
         """Group of trials that are ranked against each other -> its scores, a board a rung."""
         self.spending = Spending()
@@ -94,6 +101,7 @@ class Fold:
         self.driver, self.ended, self._exhausted = event, None, None
         self.facts.memory.device(event.device_bytes)
         self.facts.disk_bytes = event.disk_bytes
+        self.confirm, self.audit = event.confirm, event.audit
         if event.budget is not None:
             self._take_budget(event.budget)
         for number in self._active:
@@ -112,16 +120,21 @@ class Fold:
             for boards in self.boards.values():
                 boards += self._new_boards(len(boards))
             for trial in self.trials:
-                if trial.status == "finished":
+                if trial.status == "finished" and trial.is_ranked:
                     trial.status = "paused"
                     self._paused.add(trial.number)
 
     def _on_asked(self, event: Asked) -> None:
         _require(event.trial == len(self.trials), event)
+        self._active.add(event.trial)
+        if event.confirms is not None:
+            self.trials.append(Trial(event, heading=self.rungs.last))
+            self.confirmations.setdefault(event.confirms, []).append(self.trials[-1])
+            return
         self.trials.append(Trial(event, heading=self.policy.first_rung(event.trial)))
+        self.searched.append(self.trials[-1])
         self.boards.setdefault(self.policy.group(event.trial), self._new_boards(0))
         self._copies[event.digest] = self._copies.get(event.digest, 0) + 1
-        self._active.add(event.trial)
 
     def _new_boards(self, first: int) -> list[Rung]:
         return [Rung(max(2, self.rungs.eta), self.space.objective.mode) for _ in self.rungs.amounts[first:]]
@@ -155,8 +168,9 @@ class Fold:
             trial.results[event.rung] = event
             trial.heading, trial.origin = None, event.checkpoint
             self.reports.pop(event.trial, None)  # it was on weights that are not its last any more
-            self._boards_of(trial)[event.rung].add(_score(trial, event))
-            if self._best is None or self._better(event.objective, self._best[1]) != self._best[1]:
+            if trial.is_ranked:
+                self._boards_of(trial)[event.rung].add(_score(trial, event))
+            if not trial.is_confirmation and (self._best is None or self._better(event.objective, self._best[1]) != self._best[1]):
                 self._best = event.trial, event.objective
             self.facts.memory.completed(trial.asked.memory_bytes, event.peak_memory_bytes)
         else:
@@ -174,10 +188,14 @@ class Fold:
             self._failed.add(event.trial)
         self._undecided.discard(event.trial)
         self._paused.discard(event.trial)
+        self.early_stops += event.is_early
         if event.status == "running":
+            self._active.add(event.trial)
             if trial.heading is None:
                 self._leave_board(trial)
                 trial.heading = event.rung + 1
+            if event.is_early:
+                trial.control_from = event.rung
             return
         self._active.discard(event.trial)
         if trial.leg is not None:  # the sweep's end cuts it short
@@ -213,7 +231,7 @@ class Fold:
         return [leg for number in sorted(self._active) if (leg := self.trials[number].leg) is not None]
 
     def _leave_board(self, trial: Trial) -> None:
-        if trial.rung is not None:
+        if trial.rung is not None and trial.is_ranked:
             self._boards_of(trial)[trial.rung].leave(trial.number)
 
     def _boards_of(self, trial: Trial) -> list[Rung]:

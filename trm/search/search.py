@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from trm.config import RunConfig
 from trm.search.asking import Asker
+from trm.search.audit import audited
 from trm.search.candidates import CostOf
 from trm.search.events import Adopted, Asked, Event, LegStarted, SpaceExhausted, SweepEnded
-from trm.search.fold import Fold
 from trm.search.policies.policy import Standing, Verdict
+from trm.search.ranking import Ranking
 from trm.search.seeds import derived_seed
 from trm.search.space import SearchSpace
 from trm.search.spending import Spent
@@ -35,7 +36,7 @@ class LegOrder:
     """Relative to the sweep folder; null: from scratch."""
 
 
-class Search(Fold):
+class Search(Ranking):
     """Where a sweep stands, and what follows from it."""
 
     def __init__(self, space: SearchSpace, cost_of: CostOf, *, folder: str | None = None, epoch_rows: float | None = None) -> None:
@@ -54,21 +55,28 @@ class Search(Fold):
         if slots_free <= 0 or self.ended is not None or self._must_stop(now) is not None:
             return []
         leg = self._next_leg(now)
-        if leg is None and not self._has_asked_all and self.policy.may_ask(self._standing()):
-            return [] if self._too_much(self._first_leg_flops()) else [self._ask(now)]
-        return [leg] if isinstance(leg, LegStarted) else []
+        if isinstance(leg, LegStarted):
+            return [leg]
+        if (leg or self._why_no_trial()) is None:
+            return [self._ask(now)] if self.policy.may_ask(self._standing()) else []
+        confirmation = self._next_confirmation(now)
+        return [] if confirmation is None else [confirmation]
 
     def due_decisions(self, now: float) -> list[Event]:
-        """What is to be decided now: about legs that ended, about who is left behind, about who goes on from whose checkpoint."""
+        """What is to be decided now: about legs that ended, about who is left behind, about who goes on from whose checkpoint.
+
+        Some of those whom early stopping ends run on as controls, where an audit is wanted.
+        """
         if self._undecided:
             metric = self.space.objective.metric
             ended = [self.trials[number] for number in sorted(self._undecided)]
             due = [decided for trial in ended if (decided := verdict(trial, self._scored(trial), metric, now))]
             if due:
-                return list(due)
+                return audited(due, self.audit, self.early_stops, self.space.seed)
         standing = self._standing()
         if stops := self.policy.left_behind(standing):
-            return [stopped(self.trials[number], reason, now) for number, reason in stops]
+            due = [stopped(self.trials[number], reason, now, is_early=True) for number, reason in stops]
+            return audited(due, self.audit, self.early_stops, self.space.seed)
         return [
             Adopted(trial=one.trial, rung=one.rung, source=one.source, params=dict(one.params), at=now)
             for one in self.policy.adoptions(standing)
@@ -82,11 +90,10 @@ class Search(Fold):
         if must is not None or self._undecided or self.open_legs or self.due_decisions(now):
             return must
         leg = self._next_leg(now)
-        if leg is not None:
-            return leg if isinstance(leg, str) else None
-        if self._has_asked_all:
-            return self._exhausted or f"all {len(self.trials)} trials have ended"
-        return self._too_much(self._first_leg_flops())
+        if isinstance(leg, LegStarted):
+            return None
+        reason = leg or self._why_no_trial()
+        return None if reason is None or self._next_confirmation(now) is not None else reason
 
     def closing_events(self, now: float) -> list[Event]:
         """Ends the sweep: what runs or rests is stopped (a sweep that goes on takes it up again), and why."""
@@ -98,10 +105,14 @@ class Search(Fold):
     def order(self, leg: LegStarted) -> LegOrder:
         """What a worker needs to run `leg`.
 
-        The warm-up follows from the trial's own maximum at its start, though a resume may have made trials longer since.
+        The warm-up follows from the trial's own maximum at its start, though a resume may have made trials longer since. A
+        confirmation is scored on the whole validation split.
         """
         trial = self.trials[leg.trial]
         config = self.space.run_config(trial.params, seed=trial.asked.seed, folder=self.folder, max_steps=trial.asked.max_steps)
+        if trial.is_confirmation:
+            evaluation = config.evaluation.model_copy(update={"max_examples": None})
+            config = config.model_copy(update={"evaluation": evaluation})
         if leg.until_steps > trial.asked.max_steps:
             training = config.training.model_copy(update={"steps": leg.until_steps})
             config = config.model_copy(update={"training": training})
@@ -116,34 +127,11 @@ class Search(Fold):
         """What the sweep has spent, over all its drivers."""
         return self.spending.spent(now, self.open_legs)
 
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether trials failed and none ever completed a leg: the job has failed, not only its trials."""
-        return bool(self._failed) and self._best is None
-
-    @property
-    def first_failure(self) -> str | None:
-        """Why the first trial that failed, or was lost again and again, did; null when none did."""
-        trouble = self.trials[min(self._failed)].trouble if self._failed else None
-        return trouble.error if trouble is not None else None
-
-    def leaderboard(self) -> list[Trial]:
-        """Trials that were scored, best first: by the last score's objective, then its loss, then the compute it took."""
-        sign = -1.0 if self.space.objective.mode == "max" else 1.0
-
-        def place(trial: Trial) -> tuple[float, float, float, str]:
-            result = trial.result
-            assert result is not None
-            assert result.objective is not None
-            loss = float("inf") if result.loss is None else result.loss
-            return (sign * result.objective, loss, result.train_flops, trial.asked.digest)
-
-        return sorted((trial for trial in self.trials if trial.results), key=place)
-
     # Parts ----------------------------------------------------------------------------------------------------------
 
     def _standing(self) -> Standing:
-        headings = {number: rung for number in self._active if (rung := self.trials[number].heading) is not None}
+        ranked = [self.trials[number] for number in self._active if self.trials[number].is_ranked]
+        headings = {trial.number: trial.heading for trial in ranked if trial.heading is not None}
         return Standing(
             boards=self.boards,
             asked=len(self.trials),
@@ -154,8 +142,10 @@ class Search(Fold):
         )
 
     def _scored(self, trial: Trial) -> Verdict | None:
-        if trial.heading is not None or trial.rung is None or trial.rung == self.rungs.last:
+        if trial.heading is not None or trial.rung is None or trial.rung == self.rungs.last or trial.is_confirmation:
             return None
+        if trial.is_control:
+            return Verdict("running", "a control goes on")
         return self.policy.verdict(self._standing(), trial.number, trial.rung)
 
     def _must_stop(self, now: float) -> str | None:
@@ -163,10 +153,8 @@ class Search(Fold):
         over = self.spending.why_over(self.budget, now, self.open_legs)
         if over is not None:
             return over
-        if self._best is not None and self.budget.target is not None:
-            trial, objective = self._best
-            if objective == self._better(objective, self.budget.target):
-                return f"trial {trial} reached the target {self.budget.target:g} with {objective:g}"
+        if self.confirm is None and (reached := self._target_reached) is not None:
+            return reached
         failed = len(self._failed)
         if failed >= HOPELESS and failed + len(self._active) == len(self.trials) and self.is_hopeless:
             return f"all of the first {failed} trials failed: {self.first_failure}"
@@ -175,20 +163,39 @@ class Search(Fold):
     @property
     def _has_asked_all(self) -> bool:
         limit = self.budget.trials
-        return self._exhausted is not None or (limit is not None and len(self.trials) >= limit)
+        return self._exhausted is not None or (limit is not None and len(self.searched) >= limit)
+
+    @property
+    def _target_reached(self) -> str | None:
+        if self._best is None or self.budget.target is None:
+            return None
+        trial, objective = self._best
+        if objective != self._better(objective, self.budget.target):
+            return None
+        return f"trial {trial} reached the target {self.budget.target:g} with {objective:g}"
+
+    def _why_no_trial(self) -> str | None:
+        """Why no further trial will be asked; None when one will."""
+        if self._has_asked_all:
+            return self._exhausted or f"all {len(self.searched)} trials have ended"
+        return self._target_reached or self._too_much(self._first_leg_flops(), self._reserve())
 
     def _next_leg(self, now: float) -> LegStarted | str | None:
         """The next leg of a trial that exists, or why the budget forbids it; None when none waits and none is promoted."""
-        number = next((number for number in sorted(self._active) if self.trials[number].is_waiting), None)
-        if number is None:
-            number = self.policy.promotion(self._standing())
-        if number is None:
-            return None
-        trial = self.trials[number]
+        waiting = [self.trials[number] for number in sorted(self._active) if self.trials[number].is_waiting]
+        trial = next((trial for trial in waiting if trial.is_confirmation), None)
+        if trial is None:
+            number = waiting[0].number if waiting else self.policy.promotion(self._standing())
+            if number is None:
+                return None
+            if (reached := self._target_reached) is not None:
+                return reached
+            trial = self.trials[number]
         until = self._steps_at(trial, trial.next_rung)
         left = until - trial.steps
-        return self._too_much(left * trial.asked.step_flops) or LegStarted(
-            trial=number,
+        reserve = 0.0 if trial.is_confirmation else self._reserve()
+        return self._too_much(left * trial.asked.step_flops, reserve) or LegStarted(
+            trial=trial.number,
             rung=trial.next_rung,
             attempt=trial.attempts.get(trial.next_rung, 0),
             until_steps=until,
@@ -200,11 +207,37 @@ class Search(Fold):
     def _steps_at(self, trial: Trial, rung: int) -> int:
         return self.rungs.steps(trial.asked.step_amount or trial.asked.step_flops)[rung]
 
-    def _too_much(self, flops: float) -> str | None:
-        """Why a leg of so many training FLOPs may not start; None when it may."""
+    def _too_much(self, flops: float, reserve: float = 0.0) -> str | None:
+        """Why a leg of so many training FLOPs may not start, with `reserve` kept for later; None when it may."""
         legs = [(self.trials[leg.trial], leg) for leg in self.open_legs]
         promised = sum((leg.until_steps - trial.steps) * trial.asked.step_flops for trial, leg in legs)
-        return self.spending.why_too_much(self.budget, promised, flops)
+        why = self.spending.why_too_much(self.budget, promised + reserve, flops)
+        return f"{why}, and {reserve:.3g} are kept for confirmations" if why and reserve else why
+
+    def _reserve(self) -> float:
+        """Training FLOPs that are kept for confirmations, where the budget limits them all."""
+        if self.confirm is None or self.budget.train_flops is None:
+            return 0.0
+        done = sum(map(len, self.confirmations.values()))
+        return max(0, self.confirm.top * self.confirm.seeds - done) * self._full_length_flops()
+
+    def _full_length_flops(self) -> float:
+        """What a trial of full length takes; where fidelity is no compute, as much as the last one asked."""
+        if self.space.fidelity == "train_flops":
+            return self.rungs.amounts[-1]
+        return self._steps_at(self.trials[-1], self.rungs.last) * self.trials[-1].asked.step_flops if self.trials else 0.0
+
+    def _next_confirmation(self, now: float) -> Asked | None:
+        """The next trial that confirms a candidate; None while the search goes on, and when enough is known."""
+        if self.confirm is None or any(not self.trials[leg.trial].is_confirmation for leg in self.open_legs):
+            return None
+        number = self.next_to_confirm()
+        if number is None or self._too_much(self._full_length_flops()):
+            return None
+        new = len(self.trials)
+        seed = derived_seed(self.space.seed, "trial", new)
+        changes = {"trial": new, "source": "confirmation", "confirms": number, "seed": seed, "at": now}
+        return self.trials[number].asked.model_copy(update=changes)
 
     def _first_leg_flops(self) -> float:
         """What the first leg of a trial that is not asked yet takes; where fidelity is no compute, as much as the one before."""
@@ -215,7 +248,7 @@ class Search(Fold):
 
     def _ask(self, now: float) -> Event:
         number = len(self.trials)
-        choice = self._asker.choose(self.trials, self._copies, number)
+        choice = self._asker.choose(self.searched, self._copies, number)
         if choice is None:
             return SpaceExhausted(reason=self._asker.why_none, at=now)
         one = choice.candidate

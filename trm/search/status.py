@@ -52,6 +52,8 @@ class SweepStatus:
     slots: int
     asked: int
     statuses: Mapping[str, int]
+    confirmations: Mapping[str, int]
+    """Status -> how many; confirmations are no trials of the search."""
     legs: Sequence[OpenLeg]
     best: Leader | None
     spent: Spent
@@ -87,8 +89,9 @@ class StatusFold:
             is_running=is_running,
             events=self._count,
             slots=self._slots,
-            asked=len(search.trials),
-            statuses=Counter(trial.status for trial in search.trials),
+            asked=len(search.searched),
+            statuses=Counter(trial.status for trial in search.searched),
+            confirmations=Counter(trial.status for trial in search.trials if trial.is_confirmation),
             legs=[_open_leg(trial) for trial in search.trials if trial.leg is not None],
             best=self._leader(ranked[0]) if ranked else None,
             spent=search.spending.spent(now if is_running else search.spending.clock.latest, search.open_legs),

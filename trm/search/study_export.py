@@ -40,7 +40,7 @@ def write_study(search: Search, folder: str | Path) -> None:
         storage=JournalStorage(backend),
         direction="maximize" if mode == "max" else "minimize",
     )
-    for trial in search.trials:
+    for trial in search.searched:
         now = shown(trial, mode, with_loss=False)
         built = frozen_trial(trial, now, distributions)
         built.datetime_start = datetime.fromtimestamp(trial.asked.at)

@@ -35,6 +35,8 @@ class Trial:
     trouble: LegEnded | None = None
     """The last leg that did not complete."""
     decided: Decided | None = None
+    control_from: int | None = None
+    """Rung at which early stopping had ended it; it runs on, ranked against nobody, and shows what was lost."""
     spent_flops: float = 0.0
     """Training FLOPs of all legs, those of failed attempts included."""
     train_seconds: float = 0.0
@@ -45,6 +47,21 @@ class Trial:
     def number(self) -> int:
         """The trial's number, from 0."""
         return self.asked.trial
+
+    @property
+    def is_control(self) -> bool:
+        """Whether early stopping had ended it and it runs on."""
+        return self.control_from is not None
+
+    @property
+    def is_confirmation(self) -> bool:
+        """Whether it trains another trial's configuration again, for the sake of a fresh seed."""
+        return self.asked.confirms is not None
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether its scores stand on the rungs' boards."""
+        return not self.is_control and not self.is_confirmation
 
     @property
     def params(self) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def verdict(trial: Trial, scored: Verdict | None, metric: str, now: float) -> De
     if trial.heading is None and rung is not None:
         if scored is None:
             return _decided(trial, rung, "finished", "it reached the last rung", now)
-        return _decided(trial, rung, scored.status, scored.reason, now)
+        is_early = scored.status == "stopped"
+        return Decided(trial=trial.number, rung=rung, status=scored.status, reason=scored.reason, is_early=is_early, at=now)
     trouble, heading = trial.trouble, trial.heading
     if trouble is None or heading is None:
         return None
@@ -60,10 +61,10 @@ def is_set_aside(trial: Trial) -> bool:
     return trial.losses >= MAX_LOSSES
 
 
-def stopped(trial: Trial, reason: str, now: float) -> Decided:
+def stopped(trial: Trial, reason: str, now: float, *, is_early: bool = False) -> Decided:
     """The decision to stop a trial that a sweep with a larger budget may take up again."""
     rung = trial.heading if trial.rung is None else trial.rung
-    return Decided(trial=trial.number, rung=rung or 0, status="stopped", reason=reason, reopens=True, at=now)
+    return Decided(trial=trial.number, rung=rung or 0, status="stopped", reason=reason, reopens=True, is_early=is_early, at=now)
 
 
 def _decided(trial: Trial, rung: int, status: TrialStatus, reason: str, now: float) -> Decided:

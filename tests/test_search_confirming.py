@@ -1,0 +1,174 @@
+"""After the search its best are trained again on fresh seeds: who, how often, within which budget, and as exact as all the rest."""
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from search_simulator import KilledError, Simulator, cost_of
+from test_search_schedulers import SCHEDULERS, TRIALS, demo, searched, sharp, swept
+from test_search_sweep import events_of, of, outline
+
+from trm.errors import ConfigError
+from trm.search.events import Asked, Decided, LegEnded, LegStarted
+from trm.search.replay import replay
+from trm.search.search import LegOrder, Search
+from trm.search.space import SearchSpace
+
+CONFIRM = {"top": 2, "seeds": 2, "most_seeds": 3}
+each = pytest.mark.parametrize("name", [name for name in SCHEDULERS if name != "pbt"])
+
+
+def confirming(name: str = "asha", confirm: dict[str, Any] | None = None, **budget: Any) -> SearchSpace:
+    """The sweep of the contract suite, its winners confirmed."""
+    return SearchSpace.model_validate(plain(name, **budget).model_dump(mode="json") | {"confirm": CONFIRM | (confirm or {})})
+
+
+def plain(name: str = "asha", **budget: Any) -> SearchSpace:
+    """The sweep of the contract suite, scored on a part of the validation split."""
+    values = demo(name, **budget).model_dump(mode="json")
+    values["base"]["evaluation"] = {"max_examples": 7}
+    return SearchSpace.model_validate(values)
+
+
+def confirmations(search: Search) -> dict[int, int]:
+    """Candidate -> confirmations that came to a score."""
+    return {number: len(search.fresh_scores(number)) for number in search.confirmations}
+
+
+@each
+def test_the_best_are_confirmed_once_the_search_is_over_and_the_search_is_as_without(tmp_path: Path, name: str) -> None:
+    swept(plain(name), tmp_path / "plain", slots=1)
+    simulator = swept(confirming(name), tmp_path / "confirmed", slots=1)
+    without, search = searched(plain(name), tmp_path / "plain"), searched(confirming(name), tmp_path / "confirmed")
+    events = events_of(tmp_path / "confirmed")
+    asked = of(events, Asked)
+    assert [event.source == "confirmation" for event in asked] == [False] * TRIALS + [True] * (len(asked) - TRIALS)
+    assert [trial.params for trial in search.searched] == [trial.params for trial in without.trials]
+    assert [trial.number for trial in search.leaderboard()] == [trial.number for trial in without.leaderboard()]
+    assert {rung: board.ranked for rung, board in enumerate(search.boards[0])} == {
+        rung: board.ranked for rung, board in enumerate(without.boards[0])
+    }, "confirmations are ranked against nobody"
+    candidates = [trial.number for trial in search.candidates()]
+    assert len(candidates) == 2
+    assert candidates[0] == max((trial for trial in search.searched if trial.rung == 2 or name == "none"), key=score).number
+    assert set(confirmations(search)) == set(candidates)
+    assert all(2 <= count <= 3 for count in confirmations(search).values())
+    seeds = [trial.asked.seed for trial in search.trials]
+    assert len(set(seeds)) == len(seeds), "no seed twice"
+    for order in simulator.orders:
+        trial = search.trials[order.trial]
+        assert (order.config.evaluation.max_examples is None) == trial.is_confirmation
+        if trial.is_confirmation:
+            model = search.trials[trial.asked.confirms or 0]
+            assert order.from_checkpoint is None
+            assert order.rung == search.rungs.last
+            assert order.until_steps == model.asked.max_steps
+            assert trial.params == model.params
+
+
+def score(trial: Any) -> float:
+    return float(trial.result.objective)
+
+
+@each
+def test_killed_after_any_event_of_the_confirmation_it_comes_to_the_same(tmp_path: Path, name: str) -> None:
+    space = confirming(name, trials=5)
+    swept(space, tmp_path / "whole", slots=1)
+    events = events_of(tmp_path / "whole")
+    first = next(index for index, event in enumerate(events) if isinstance(event, Asked) and event.confirms is not None)
+    for boundary in range(first - 1, len(events), 3):
+        folder = tmp_path / str(boundary)
+        folder.mkdir()
+        with pytest.raises(KilledError):
+            Simulator(space, folder, outcome=sharp, slots=1, kill_after=boundary).run()
+        Simulator(space, folder, outcome=sharp, slots=1, now=9000.0).run()
+        assert outline(searched(space, folder)) == outline(searched(space, tmp_path / "whole"))
+    assert replay(Search(space, cost_of, folder="data"), events).trials == len(of(events, Asked))
+
+
+def test_side_by_side_none_begins_before_the_search_is_over(tmp_path: Path) -> None:
+    swept(confirming(), tmp_path, slots=4)
+    events = events_of(tmp_path)
+    first = next(index for index, event in enumerate(events) if isinstance(event, Asked) and event.confirms is not None)
+    decided = [event for event in events[first:] if isinstance(event, Decided) and event.trial < TRIALS]
+    assert {event.status for event in decided} <= {"stopped"}
+    assert {event.trial for event in of(events[first:], LegStarted)} == set(range(TRIALS, len(of(events, Asked))))
+    replay(Search(confirming(), cost_of, folder="data"), events)
+
+
+def test_a_finished_sweep_is_confirmed_later_and_goes_on_searching_after_that(tmp_path: Path) -> None:
+    swept(plain(), tmp_path, slots=1)
+    swept(confirming(), tmp_path, slots=1, now=9000.0)
+    search = searched(confirming(), tmp_path)
+    first = confirmations(search)
+    assert len(first) == 2
+    more = confirming(trials=2 * TRIALS)
+    swept(more, tmp_path, slots=1, now=19000.0)
+    search = searched(more, tmp_path)
+    assert len(search.searched) == 2 * TRIALS
+    assert [trial.number for trial in search.searched[TRIALS:]] == list(
+        range(TRIALS + sum(first.values()), 2 * TRIALS + sum(first.values()))
+    )
+    candidates = {trial.number for trial in search.candidates()}
+    assert all(confirmations(search)[number] >= 2 for number in candidates)
+    assert all(confirmations(search)[number] == first[number] for number in first if number not in candidates)
+    replay(Search(more, cost_of, folder="data"), events_of(tmp_path))
+
+
+def test_a_longer_trial_makes_old_confirmations_void(tmp_path: Path) -> None:
+    swept(confirming(), tmp_path, slots=1)
+    grown = confirming(per_trial=8.1e13)
+    swept(grown, tmp_path, slots=1, now=9000.0)
+    search = searched(grown, tmp_path)
+    assert search.rungs.last == 3
+    for trial in search.candidates():
+        scores = search.fresh_scores(trial.number)
+        assert sum(not math.isnan(score) for score in scores) >= 2
+    assert {trial.rung for trial in search.trials if trial.is_confirmation} == {2, 3}
+
+
+def test_the_compute_that_confirmations_need_is_kept_for_them(tmp_path: Path) -> None:
+    limit = 12 * 2.7e13
+    space = confirming(trials=200, train_flops=limit)
+    swept(space, tmp_path, slots=2)
+    search = searched(space, tmp_path)
+    assert search.ended is not None
+    assert search.ended.reason.startswith(f"budget.train_flops {limit:g} is spent")
+    assert search.spent(0).train_flops <= limit
+    assert sum(confirmations(search).values()) >= 4
+    assert 13 < len(search.searched) < 200
+
+
+def test_a_target_ends_the_search_and_lets_confirmations_follow(tmp_path: Path) -> None:
+    space = confirming(target=0.2)
+    swept(space, tmp_path, slots=2)
+    search = searched(space, tmp_path)
+    assert search.ended is not None
+    assert "reached the target 0.2" in search.ended.reason
+    assert len(search.searched) < TRIALS
+    assert sum(confirmations(search).values()) >= 2
+
+
+def test_one_that_comes_to_no_score_counts_and_is_not_repeated_for_ever(tmp_path: Path) -> None:
+    def diverging(order: LegOrder) -> dict[str, Any]:
+        if order.trial >= TRIALS:
+            return {"status": "diverged", "error": "loss"}
+        return sharp(order)
+
+    swept(confirming(), tmp_path, outcome=diverging, slots=2)
+    search = searched(confirming(), tmp_path)
+    assert search.ended is not None
+    assert search.ended.reason == f"all {TRIALS} trials have ended"
+    assert all(4 >= count >= 2 for count in confirmations(search).values())
+    assert all(math.isnan(score) for number in search.confirmations for score in search.fresh_scores(number))
+    assert Counter(event.status for event in of(events_of(tmp_path), LegEnded))["diverged"] == sum(confirmations(search).values())
+
+
+def test_what_cannot_be_confirmed_is_refused() -> None:
+    with pytest.raises((ConfigError, ValidationError), match="a population's members change theirs"):
+        confirming("pbt")
+    with pytest.raises(ValidationError, match="most_seeds 3 must not be below seeds 5"):
+        confirming(confirm={"seeds": 5})

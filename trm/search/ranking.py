@@ -1,0 +1,67 @@
+"""Who is best: the order of the trials, who of them is to be confirmed, and what fresh seeds said of those."""
+
+import math
+
+from trm.search.confirmation import next_to_confirm
+from trm.search.fold import Fold
+from trm.search.trial import Trial
+
+
+class Ranking(Fold):
+    """What the journal says of who is best."""
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether trials failed and none ever completed a leg: the job has failed, not only its trials."""
+        return bool(self._failed) and self._best is None
+
+    @property
+    def first_failure(self) -> str | None:
+        """Why the first trial that failed, or was lost again and again, did; null when none did."""
+        trouble = self.trials[min(self._failed)].trouble if self._failed else None
+        return trouble.error if trouble is not None else None
+
+    def leaderboard(self) -> list[Trial]:
+        """Trials of the search that were scored, best first: by the last objective, then its loss, then the compute it took."""
+        sign = -1.0 if self.space.objective.mode == "max" else 1.0
+
+        def place(trial: Trial) -> tuple[float, float, float, str]:
+            result = trial.result
+            assert result is not None
+            assert result.objective is not None
+            loss = float("inf") if result.loss is None else result.loss
+            return (sign * result.objective, loss, result.train_flops, trial.asked.digest)
+
+        return sorted((trial for trial in self.searched if trial.results), key=place)
+
+    def candidates(self) -> list[Trial]:
+        """Trials to confirm, best first: those scored at the highest rungs, each with another configuration."""
+        if self.confirm is None:
+            return []
+        found: dict[str, Trial] = {}
+        for trial in sorted(self.leaderboard(), key=lambda trial: -(trial.rung or 0)):
+            if trial.status not in ("diverged", "out_of_memory", "failed") and not trial.adoptions:
+                found.setdefault(trial.asked.digest, trial)
+        return list(found.values())[: self.confirm.top]
+
+    def next_to_confirm(self) -> int | None:
+        """The candidate that gets the next fresh seed; None when enough is known."""
+        if self.confirm is None:
+            return None
+        candidates = [trial.number for trial in self.candidates()]
+        scores = {number: self.fresh_scores(number) for number in candidates}
+        running = {
+            number: sum(trial.number in self._active for trial in self.confirmations.get(number, [])) for number in candidates
+        }
+        return next_to_confirm(scores, running, self.confirm, self.space.objective.mode, self.space.seed)
+
+    def fresh_scores(self, number: int) -> list[float]:
+        """Objectives of a trial's confirmations that ended, at the last rung; not a number where one came to no score.
+
+        Those of a time when the last rung was another do not count.
+        """
+        ended = [trial for trial in self.confirmations.get(number, []) if trial.number not in self._active]
+        scores = [
+            trial.result.objective if trial.result is not None else None for trial in ended if trial.rung in (None, self.rungs.last)
+        ]
+        return [math.nan if score is None else score for score in scores]
