@@ -1,13 +1,12 @@
 """Controls: of the trials that early stopping ends some run on, ranked against nobody, and the report says what was lost."""
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from search_simulator import KilledError, Simulator, cost_of
-from test_search_schedulers import SCHEDULERS, demo, searched, sharp, swept
+from test_search_schedulers import demo, searched, sharp, swept
 from test_search_sweep import events_of, of, outline
 
 from trm.search.events import Decided

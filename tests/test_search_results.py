@@ -100,7 +100,7 @@ def test_the_leaderboard_is_best_first_with_its_interval(swept: tuple[Search, Pa
     board = json.loads((folder / "leaderboard.json").read_text())
     assert (board["name"], board["objective"], board["ended"]) == (
         "demo",
-        {"metric": "exact_accuracy", "mode": "max"},
+        {"metric": "exact_accuracy", "mode": "max", "against": []},
         "all 12 trials have ended",
     )
     assert [row["rank"] for row in board["trials"]] == [1, 2, 3, 4, 5]
