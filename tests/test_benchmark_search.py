@@ -2,7 +2,10 @@
 
 import pytest
 
-from benchmarks.search.replay import History, replay, space_of
+from benchmarks.search.contenders import PEERS, Contender
+from benchmarks.search.figures import BUDGETS, difference, interval, outcome, ratio
+from benchmarks.search.peers import Limits, epochs
+from benchmarks.search.replay import History, Moment, replay, space_of
 from benchmarks.search.synthetic import synthetic
 from benchmarks.search.tables import Table
 from trm.search.events import Asked, LegEnded, LegStarted
@@ -61,3 +64,33 @@ def test_slots_run_side_by_side(table: Table) -> None:
         most = max(most, running)
     assert most == 2
     assert sum(isinstance(event, Asked) for event in history.events) == 6
+
+
+@pytest.mark.parametrize("peer", ["ray_tune", "optuna_hyperband"])
+def test_peers_pay_what_their_trials_ran_and_report_no_more_than_they_saw(table: Table, peer: str) -> None:
+    sweep = PEERS[peer].sweep
+    history, again = (sweep(table, 2, Limits(30)) for _ in range(2))
+    assert history.moments == again.moments
+    ran = 0.0
+    for (config, epoch, _), moment in zip(history.ends, history.moments, strict=True):
+        ran += min(epoch * table.epoch_steps, table.max_steps(config)) * table.step_flops(config)
+        assert moment.train_flops == pytest.approx(ran)
+    short = [epoch for config, epoch, _ in history.ends if epoch < epochs(table, config)]
+    assert set(short) <= ({1, 4, 16, 64} if peer == "ray_tune" else {1, 3, 9, 27, 81})
+    assert 0 < len(short) < 30
+
+
+def test_figures_count_who_never_arrives_with_the_whole_table(table: Table) -> None:
+    two = (Moment(1, 3e10, 7), Moment(2, 9e10, next(iter(table.good))))
+    stuck = outcome(Contender(lambda *_: History(moments=[two[0]])), table, 0)
+    found = outcome(Contender(lambda *_: History(moments=[*two])), table, 0)
+    assert (stuck.first, stuck.kept, stuck.is_capped) == (60.0, 60.0, True)
+    assert (found.first, found.kept, found.is_capped) == (9e10 / 8e10, 9e10 / 8e10, False)
+    assert found.by_budget[BUDGETS.index(0.25)] == table.best, "nothing was reported before"
+    assert stuck.by_budget[-1] == table.regret(7)
+    assert ratio([1.0] * 5, [2.0] * 5) == (0.5, 0.5, 0.5)
+    assert difference([1.0] * 5, [2.0] * 5) == (-1.0, -1.0, -1.0)
+    value, low, high = interval([0.0, 1.0] * 50)
+    assert value == 0.5
+    assert low == pytest.approx(0.4, abs=0.03)
+    assert high == pytest.approx(0.6, abs=0.03)

@@ -44,6 +44,8 @@ class History:
     runs: Runs | None = None
     search: Search | None = None
     """Ours only: where the search stands at the end."""
+    ends: list[tuple[int, int, float]] = field(default_factory=list)
+    """Peers only: configuration, last epoch and last accuracy of each trial, in order."""
     events: list[Event] = field(default_factory=list)
     """Ours only: what its journal would hold."""
     seconds: float = 0.0

@@ -13,26 +13,27 @@ from trm.search.space import SearchSpace
 
 FRACTIONS = (1 / 27, 1 / 16, 1 / 9, 1 / 8, 1 / 4, 1 / 3, 1 / 2, 1.0)
 EPOCHS = (1, 2, 3, 4, 8, 9, 16, 27, 32, 64, 81)
+EPOCH_STEPS = 66
 SPACE = {
     "name": "synthetic",
     "data": {"recipe": "datasets/sudoku4x4.yaml"},
     "base": {
-        "model": {"mlp_t": True, "pos_encodings": "none", "puzzle_emb_len": 1, "halt_max_steps": 8},
+        "model": {"mlp_t": True, "pos_encodings": "none", "puzzle_emb_len": 1, "halt_max_steps": 4},
         "optim": {"lr_warmup_steps": 100},
-        "training": {"global_batch_size": 64},
+        "training": {"global_batch_size": 8},
     },
     "search": {
         "model.H_cycles": {"type": "choice", "values": [1, 2, 3]},
-        "model.L_cycles": {"type": "choice", "values": [1, 2, 4, 6]},
-        "model.hidden_size": {"type": "choice", "values": [32, 64]},
-        "optim.lr": {"type": "choice", "values": [3e-4, 1e-3, 3e-3]},
+        "model.L_cycles": {"type": "choice", "values": [1, 2]},
+        "optim.lr": {"type": "choice", "values": [1e-3, 2.5e-3, 6e-3, 1.4e-2, 3e-2]},
+        "optim.weight_decay": {"type": "choice", "values": [0.1, 0.5]},
     },
-    "budget": {"trials": 25, "per_trial": 1e12},
+    "budget": {"trials": 25, "per_trial": 8e10},
 }
 
 
-def synthetic(number: int, *, seeds: int = 4, noise: float = 0.08, suddenness: float = 0.35) -> Table:
-    """Landscape `number`: 72 configurations, curves over training FLOPs.
+def synthetic(number: int, *, seeds: int = 4, noise: float = 0.2, suddenness: float = 0.4) -> Table:
+    """Landscape `number`: 60 configurations, curves over training FLOPs.
 
     Each has a compute at which it rises (in log FLOPs, from its knobs, partly at random, and a little from the seed), a
     steepness and a ceiling; below a hundredth its accuracy is zero. `noise` is what a seed moves the rise by, in log units.
@@ -44,8 +45,8 @@ def synthetic(number: int, *, seeds: int = 4, noise: float = 0.08, suddenness: f
         dict(zip(knobs, values, strict=True))
         for values in itertools.product(*(knob.values_in_order for knob in space.search.values()))
     ]
-    ideal = {knob: draw.uniform(-0.5, 1.5) for knob in knobs}
-    weight = {knob: draw.gamma(2.0, 0.5) for knob in knobs}
+    ideal = {knob: draw.uniform(-0.3, 1.3) for knob in knobs} | {"optim.lr": draw.uniform(0.1, 0.9)}
+    weight = {knob: draw.gamma(2.0, 0.3) for knob in knobs} | {"optim.lr": draw.uniform(3.0, 8.0)}
     places = {
         knob: {value: index / (len(one.values_in_order) - 1) for index, value in enumerate(one.values_in_order)}
         for knob, one in space.search.items()
@@ -53,20 +54,19 @@ def synthetic(number: int, *, seeds: int = 4, noise: float = 0.08, suddenness: f
     curves: dict[tuple[int, int], Curve] = {}
     for config, one in enumerate(params):
         distance = sum(weight[knob] * (places[knob][one[knob]] - ideal[knob]) ** 2 for knob in knobs)
-        own = draw.normal(0, 0.25)
-        ceiling = min(1.0, 1.05 - 0.1 * distance + draw.normal(0, 0.03))
+        own, width = draw.normal(0, 0.12), suddenness * draw.uniform(0.7, 1.3)
         for seed in range(seeds):
-            rise = math.log(0.12) + 0.9 * distance + own + draw.normal(0, noise * 3)
-            top = min(1.0, max(0.05, ceiling + draw.normal(0, noise / 4)))
-            curves[config, seed] = _curve(space, one, rise, top, suddenness * draw.uniform(0.6, 1.4), draw)
-    return Table(space, params, curves, noise=_noise(curves, len(params), seeds), epoch_steps=40)
+            rise = math.log(0.35) + 0.8 * distance + own + draw.normal(0, noise)
+            top = float(np.clip(0.95 - 0.1 * distance + draw.normal(0, 0.02), 0.05, 1.0))
+            curves[config, seed] = _curve(space, one, rise, top, width, draw)
+    return Table(space, params, curves, noise=_noise(curves, len(params), seeds), epoch_steps=EPOCH_STEPS)
 
 
 def _curve(space: SearchSpace, params: dict, rise: float, top: float, width: float, draw: np.random.Generator) -> Curve:
-    step_flops = 4e7 * params["model.hidden_size"] / 32 * (params["model.H_cycles"] + 2) * (params["model.L_cycles"] + 1)
+    step_flops = 2.5e6 * (params["model.H_cycles"] + 2) * (params["model.L_cycles"] + 1)
     last = math.ceil(space.budget.per_trial / step_flops)
     steps = {math.ceil(space.budget.per_trial * share / step_flops) for share in FRACTIONS}
-    taken = np.array(sorted(steps | {40 * epoch for epoch in EPOCHS if 40 * epoch < last}))
+    taken = np.array(sorted(steps | {EPOCH_STEPS * epoch for epoch in EPOCHS if EPOCH_STEPS * epoch < last}))
     shares = taken / last
     level = 1 / (1 + np.exp(-(np.log(shares) - rise) / width))
     accuracy = np.clip(top * level, 0, 1)

@@ -139,6 +139,10 @@ class Table:
         """Steps of a whole run."""
         return int(self.curves[config, self.seeds(config)[0]].steps[-1])
 
+    def recorded_steps(self, config: int) -> frozenset[int]:
+        """Moments at which every run of a configuration was measured."""
+        return self._recorded[config]
+
     def step_flops(self, config: int) -> float:
         """Training FLOPs of a step."""
         curve = self.curves[config, self.seeds(config)[0]]
@@ -170,6 +174,14 @@ class Table:
         for config, seed in sorted(self.curves):
             found.setdefault(config, []).append(seed)
         return found
+
+    @cached_property
+    def _recorded(self) -> list[frozenset[int]]:
+        everyone = range(len(self.params))
+        return [
+            frozenset.intersection(*(frozenset(self.curves[config, seed].steps.tolist()) for seed in self.seeds(config)))
+            for config in everyone
+        ]
 
     def cost_of(self, config: RunConfig) -> TableCost:
         """The cost of a configuration of the space, for `Search`."""
