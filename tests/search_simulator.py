@@ -23,13 +23,15 @@ class FakeCost:
     params_count: int
     memory_bytes: int = 0
     checkpoint_bytes: int = 0
+    inference_flops: float = 0.0
 
 
 def cost_of(config: RunConfig) -> FakeCost:
     """A step's cost, growing as the real one does."""
     model = config.model
     depth = (model.H_cycles + 2) * (model.L_cycles + 1) * model.L_layers
-    return FakeCost(config.training.global_batch_size * 17 * 24.0 * model.hidden_size**2 * depth, 1000 * model.hidden_size)
+    forward = 17 * 24.0 * model.hidden_size**2 * depth
+    return FakeCost(config.training.global_batch_size * forward, 1000 * model.hidden_size, inference_flops=16 * forward)
 
 
 Outcome = Callable[[LegOrder], dict[str, Any]]

@@ -21,11 +21,18 @@ def rung(*scores: Score, eta: int = 3, mode: Literal["max", "min"] = "max") -> R
     return board
 
 
-scores = st.lists(
+drawn_rows = st.lists(
     st.tuples(st.sampled_from([0.0, 0.0, 0.1, 0.5, 0.5, 0.9]), st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0.0, 0.05, 0.5])),
     min_size=1,
     max_size=15,
-).map(lambda rows: [score(trial, *row) for trial, row in enumerate(rows)])
+)
+"""(objective, loss, standard error) of each trial."""
+
+Rows = list[tuple[float, float, float]]
+
+
+def scored(drawn: Rows) -> list[Score]:
+    return [score(trial, *row) for trial, row in enumerate(drawn)]
 
 
 def test_the_objective_ranks_then_the_loss() -> None:
@@ -35,8 +42,9 @@ def test_the_objective_ranks_then_the_loss() -> None:
     assert rung(score(0, 2.0), score(1, 1.0), mode="min").ranked == [1, 0]
 
 
-@given(scores, st.randoms(use_true_random=False))
-def test_arrival_never_ranks(rows: list[Score], order: random.Random) -> None:
+@given(drawn_rows, st.randoms(use_true_random=False))
+def test_arrival_never_ranks(drawn: Rows, order: random.Random) -> None:
+    rows = scored(drawn)
     shuffled = list(rows)
     order.shuffle(shuffled)
     first, second = rung(*rows), rung(*shuffled)
@@ -63,8 +71,9 @@ def test_the_best_of_eta_goes_on_once() -> None:
     assert board.promotable() == 2
 
 
-@given(scores)
-def test_never_more_than_the_quota_goes_on_while_trials_arrive_in_any_prefix(rows: list[Score]) -> None:
+@given(drawn_rows)
+def test_never_more_than_the_quota_goes_on_while_trials_arrive_in_any_prefix(drawn: Rows) -> None:
+    rows = scored(drawn)
     board = Rung(3, "max")
     gone: list[int] = []
     for one in rows:
@@ -77,8 +86,9 @@ def test_never_more_than_the_quota_goes_on_while_trials_arrive_in_any_prefix(row
     assert sorted(gone + board.resting) == list(range(len(rows)))
 
 
-@given(scores, st.integers(2, 4))
-def test_who_is_left_behind_at_the_end_broke_no_rule(rows: list[Score], eta: int) -> None:
+@given(drawn_rows, st.integers(2, 4))
+def test_who_is_left_behind_at_the_end_broke_no_rule(drawn: Rows, eta: int) -> None:
+    rows = scored(drawn)
     board = rung(*rows, eta=eta)
     count, survivors = len(rows), board.survivors()
     assert survivors, "somebody always goes on"

@@ -28,6 +28,7 @@ class TableCost:
 
     step_flops: float
     params_count: int = 1
+    inference_flops: float = 0.0
     memory_bytes: int = 0
     checkpoint_bytes: int = 0
 

@@ -129,7 +129,7 @@ class SweepDriver:
         if returned.status == "disk_full":
             self._on_disk_full(started, returned.error or "")
             return
-        ended = leg_ended(task, returned, self._search.space.objective.metric)
+        ended = leg_ended(task, returned, self._search.space.objective)
         if self._durably(lambda: self._log.record(ended)):
             # Decisions only: a leg starts when a slot asks for it.
             self._durably(lambda: self._log.advance(time.time(), 0))

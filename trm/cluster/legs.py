@@ -206,9 +206,10 @@ def _status_of(error: Exception) -> Any:
 
 
 def _returned(task: LegTask, outcome: "LegOutcome") -> LegReturn:
+    latency = {} if outcome.latency_seconds is None else {"latency_seconds": outcome.latency_seconds}
     return LegReturn(
         status="completed",
-        metrics={**outcome.metrics, **{f"train/{name}": value for name, value in outcome.training.items()}},
+        metrics={**outcome.metrics, **latency, **{f"train/{name}": value for name, value in outcome.training.items()}},
         standard_errors=outcome.standard_errors,
         steps=outcome.steps,
         train_flops=outcome.train_flops,

@@ -5,6 +5,8 @@ from dataclasses import asdict
 
 from trm.cluster.legs import LegReturn, LegTask
 from trm.search.events import LegEnded
+from trm.search.objectives import reported
+from trm.search.settings import Objective
 
 SAME = (
     *("metrics", "steps", "train_flops", "train_seconds", "eval_seconds", "overhead_seconds"),
@@ -13,14 +15,17 @@ SAME = (
 """What a leg returns under the name that the journal has for it."""
 
 
-def leg_ended(task: LegTask, returned: LegReturn, metric: str) -> LegEnded:
-    """The journal's line on a leg; one that does not report the objective's metric has failed."""
+def leg_ended(task: LegTask, returned: LegReturn, objective: Objective) -> LegEnded:
+    """The journal's line on a leg; one that does not report what the objective names has failed."""
+    metric = objective.metric
     value = returned.metrics.get(metric)
     status, problem = returned.status, returned.error
     assert status not in ("interrupted", "disk_full"), "such a leg goes on as if it had never been begun"
-    if status == "completed" and value is None:
+    missing = next((name for name in (metric, *reported(objective)) if name not in returned.metrics), None)
+    if status == "completed" and missing is not None:
         known = ", ".join(sorted(name for name in returned.metrics if not name.startswith("train/")))
-        status, problem = "failed", f"objective.metric {metric!r} is not reported; the evaluation reports {known}"
+        what = "objective.metric" if missing == metric else "objective.against"
+        status, problem = "failed", f"{what} {missing!r} is not reported; the evaluation reports {known}"
     same = {name: value for name, value in asdict(returned).items() if name in SAME}
     return LegEnded(
         trial=task.trial,

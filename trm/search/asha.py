@@ -33,10 +33,15 @@ class Score:
     """Validation loss; infinite when unknown."""
     tie: str
     """Breaks the last ties; must not depend on time."""
+    others: tuple[float, ...] = ()
+    """What the objective is weighed against, as `objectives.measures` has it: less is better, infinite when unknown."""
 
 
 class Rung:
     """The scores at one rung, best first, and who of them still rests there."""
+
+    has_fronts = False
+    """Whether trials rank by Pareto fronts, so that no single number tells the better of two."""
 
     def __init__(self, eta: int, mode: Literal["max", "min"]) -> None:
         """An empty rung; `mode` says whether a larger objective is better."""
@@ -51,7 +56,7 @@ class Rung:
         self._resting_survivor: tuple[int | None] | None = None
 
     def __len__(self) -> int:
-        return len(self._ranked)
+        return len(self._scores)
 
     def add(self, score: Score) -> None:
         """A trial reached the rung and rests."""
@@ -59,8 +64,7 @@ class Rung:
         self._scores[score.trial] = score
         self._above_zero += score.objective > 0
         self._survivors = self._resting_survivor = None
-        bisect.insort(self._ranked, self._key(score))
-        bisect.insort(self._resting, self._key(score))
+        self._insert(score)
 
     def leave(self, trial: int) -> None:
         """A resting trial goes on, or ends for good."""
@@ -95,12 +99,12 @@ class Rung:
     @property
     def quota(self) -> int:
         """How many go on while trials still arrive."""
-        return len(self._ranked) // self.eta
+        return len(self._scores) // self.eta
 
     @property
     def is_flat(self) -> bool:
         """Whether so few score above zero that the objective does not rank yet."""
-        return self._has_floor and self._above_zero * self.eta < len(self._ranked)
+        return self._has_floor and self._above_zero * self.eta < len(self._scores)
 
     def promotable(self) -> int | None:
         """The best resting trial among the first `quota`; None when there is none."""
@@ -128,21 +132,30 @@ class Rung:
 
     def is_near(self, score: Score, cut: float) -> bool:
         """Whether a score shows something, and is within one standard error of `cut`."""
-        shows_something = score.objective > 0 or not self._has_floor
-        return shows_something and abs(cut - score.objective) <= score.standard_error
+        return self._shows_something(score) and abs(cut - score.objective) <= score.standard_error
+
+    def _insert(self, score: Score) -> None:
+        bisect.insort(self._ranked, self._key(score))
+        bisect.insort(self._resting, self._key(score))
+
+    def _shows_something(self, score: Score) -> bool:
+        return score.objective > 0 or not self._has_floor
 
     def _kept(self) -> frozenset[int]:
-        return frozenset(key[3] for place, key in enumerate(self._ranked) if self._is_kept(place))
+        return frozenset(trial for place, trial in enumerate(self.ranked) if self._is_kept(place))
 
     def _is_kept(self, place: int) -> bool:
-        count, quota = len(self._ranked), self.quota
+        count, quota = len(self._scores), self.quota
         if place < quota or count < self.eta:
             return True
         if self.is_flat:
             return place < count - quota
         if place >= quota + math.ceil(quota * NEAR_SHARE):
             return False
-        cut, score = (self._scores[self._ranked[index][3]] for index in (quota - 1, place))
+        return self._is_near_cut(place)
+
+    def _is_near_cut(self, place: int) -> bool:
+        cut, score = (self._scores[self._ranked[index][3]] for index in (self.quota - 1, place))
         return self.is_near(score, cut.objective)
 
     def _key(self, score: Score) -> Key:

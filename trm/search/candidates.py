@@ -37,6 +37,7 @@ class Candidate:
     memory_bytes: int
     checkpoint_bytes: int
     rung_steps: tuple[int, ...]
+    inference_flops: float = 0.0
 
     is_warmup_capped: bool = False
     """Whether the warm-up is shorter than its knob says, because of the length."""
@@ -115,7 +116,7 @@ class Resolver:
         step_amount = self._step_amount(cost.step_flops, batch)
         steps = self.rungs.steps(step_amount)
         names |= {"step_flops": cost.step_flops, "step_gflops": cost.step_flops / 1e9, "max_steps": steps[-1]}
-        names |= {name: getattr(cost, name) for name in ("params_count", "memory_bytes", "checkpoint_bytes")}
+        names |= {name: getattr(cost, name) for name in ("inference_flops", "params_count", "memory_bytes", "checkpoint_bytes")}
         broken = next((one for one in self._costly if not one.is_kept(names)), None)
         if broken is not None:
             return Rejected(params, broken.text)
@@ -131,6 +132,7 @@ class Resolver:
             memory_bytes=cost.memory_bytes,
             checkpoint_bytes=cost.checkpoint_bytes,
             rung_steps=steps,
+            inference_flops=cost.inference_flops,
             is_warmup_capped=config.optim.lr_warmup_steps < draft.optim.lr_warmup_steps,
         )
 

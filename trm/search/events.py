@@ -101,6 +101,8 @@ class Asked(Frozen):
     """Trained parameters, puzzle embedding included."""
     step_amount: float | None = None
     """Amount of the sweep's fidelity that one step takes; null: `step_flops`."""
+    inference_flops: float | None = None
+    """FLOPs of answering one puzzle, of a sweep whose objective is weighed against something; null: of any other."""
     memory_bytes: int = 0
     """Peak bytes of one training process as predicted by arithmetic alone; 0: unknown."""
     checkpoint_bytes: int = 0

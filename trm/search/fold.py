@@ -16,6 +16,8 @@ from trm.search.events import (
     SweepEnded,
     SweepStarted,
 )
+from trm.search.objectives import figures, measures
+from trm.search.pareto_rung import ParetoRung
 from trm.search.policies.choice import policy_of
 from trm.search.policies.growth import grown
 from trm.search.rungs import Rungs
@@ -137,7 +139,8 @@ class Fold:
         self._copies[event.digest] = self._copies.get(event.digest, 0) + 1
 
     def _new_boards(self, first: int) -> list[Rung]:
-        return [Rung(max(2, self.rungs.eta), self.space.objective.mode) for _ in self.rungs.amounts[first:]]
+        kind = ParetoRung if self.space.objective.against else Rung
+        return [kind(max(2, self.rungs.eta), self.space.objective.mode) for _ in self.rungs.amounts[first:]]
 
     def _on_leg_started(self, event: LegStarted) -> None:
         trial = self._trial(event.trial, event)
@@ -166,6 +169,8 @@ class Fold:
         self._undecided.add(event.trial)
         if event.status == "completed" and event.objective is not None:
             trial.results[event.rung] = event
+            if self.space.objective.against:
+                trial.others[event.rung] = measures(self.space.objective, self.figures(trial, event))
             trial.heading, trial.origin = None, event.checkpoint
             self.reports.pop(event.trial, None)  # it was on weights that are not its last any more
             if trial.is_ranked:
@@ -237,6 +242,11 @@ class Fold:
     def _boards_of(self, trial: Trial) -> list[Rung]:
         return self.boards[self.policy.group(trial.number)]
 
+    def figures(self, trial: Trial, result: LegEnded) -> dict[str, float | None]:
+        """What a score of the trial is weighed against, by name."""
+        amount = self.rungs.amounts[result.rung] if self.space.fidelity == "train_flops" else None
+        return figures(self.space.objective, trial.asked, result, amount)
+
     def _better(self, one: float, other: float) -> float:
         return max(one, other) if self.space.objective.mode == "max" else min(one, other)
 
@@ -255,7 +265,9 @@ def _own_flops(trial: Trial, event: LegEnded) -> float:
 def _score(trial: Trial, event: LegEnded) -> Score:
     assert event.objective is not None
     loss = float("inf") if event.loss is None else event.loss
-    return Score(trial.number, event.objective, event.standard_error or 0.0, loss, trial.asked.digest)
+    return Score(
+        trial.number, event.objective, event.standard_error or 0.0, loss, trial.asked.digest, trial.others.get(event.rung, ())
+    )
 
 
 def _require(holds: bool, event: Event) -> None:

@@ -15,6 +15,10 @@ class Cost(Protocol):
         """Training FLOPs of one optimizer step."""
 
     @property
+    def inference_flops(self) -> float:
+        """FLOPs of answering one puzzle with the supervision steps of the evaluation."""
+
+    @property
     def params_count(self) -> int:
         """Trained parameters, puzzle embedding included."""
 
@@ -35,7 +39,9 @@ LEAVES = {
 }
 """Name -> path; a leaf whose last word is not unique is named with its section: `evaluation_steps`."""
 PLAIN_DERIVED = frozenset({"head_size", "depth"})
-COST_DERIVED = frozenset({"step_flops", "step_gflops", "params_count", "max_steps", "memory_bytes", "checkpoint_bytes"})
+COST_DERIVED = frozenset(
+    {"step_flops", "step_gflops", "inference_flops", "params_count", "max_steps", "memory_bytes", "checkpoint_bytes"}
+)
 KNOWN_NAMES = frozenset(LEAVES) | PLAIN_DERIVED | COST_DERIVED
 
 

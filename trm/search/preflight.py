@@ -13,6 +13,7 @@ from trm.errors import ConfigError
 from trm.evaluation.names import metric_names
 from trm.search.candidates import Candidate, CostOf, Facts, Rejected, Resolver
 from trm.search.draws import MAX_WALKED, all_params, corner_params, random_params, space_size
+from trm.search.objectives import check_names
 from trm.search.rungs import first_rung_need
 from trm.search.seeds import derived_seed
 from trm.search.settings import BruteForce
@@ -77,7 +78,7 @@ def check_space(space: SearchSpace, cost_of: CostOf | None = None, facts: Facts 
 
 
 def check_objective(space: SearchSpace, config: RunConfig, task: Task) -> None:
-    """ConfigError unless the evaluation of a trial such as `config` on puzzles of `task` reports the objective's metric."""
+    """ConfigError unless the evaluation of a trial such as `config` on puzzles of `task` reports what the objective names."""
     searched = space.search.get("evaluation.steps")
     steps = searched.extremes if searched is not None else [config.evaluation.steps]
     names = metric_names(task, min(int(count or config.model.halt_max_steps) for count in steps))
@@ -87,6 +88,7 @@ def check_objective(space: SearchSpace, config: RunConfig, task: Task) -> None:
             f"objective.metric must be what an evaluation of {task} reports, got {space.objective.metric!r}",
             remedy=f"did you mean {near}?" if near else f"choose one of {', '.join(names)}",
         )
+    check_names(space.objective.against, names)
 
 
 def preflight(space: SearchSpace, cost_of: CostOf, facts: Facts | None = None) -> Preflight:

@@ -9,13 +9,14 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, QMCSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from trm.search.draws import random_params
+from trm.search.front_view import FrontView
 from trm.search.seeds import derived_seed
-from trm.search.settings import NSGA2, TPE, BruteForce, GaussianProcess, QuasiMonteCarlo, RandomSearch
+from trm.search.settings import NSGA2, NSGA3, TPE, BruteForce, GaussianProcess, QuasiMonteCarlo, RandomSearch
 from trm.search.space import SearchSpace
 from trm.search.study_view import MOST_SHOWN, StudyView, distribution, notes_of, suggested
 from trm.search.trial import Trial
@@ -36,7 +37,7 @@ class Proposer:
     def __init__(self, space: SearchSpace) -> None:
         """For the space's sampler."""
         self._space = space
-        self._view = StudyView(space.search, space.objective.mode, most=MOST_SHOWN.get(space.sampler.type))
+        self._view = _view(space)
 
     def proposals(self, trials: Sequence[Trial], number: int) -> Iterator[Proposal]:
         """Endless proposals for trial `number`, the sampler's first choice first; the same for the same trials and seed.
@@ -67,6 +68,13 @@ def random_proposals(space: SearchSpace, number: int) -> Iterator[Proposal]:
         yield Proposal(random_params(space, generator), {})
 
 
+def _view(space: SearchSpace) -> StudyView | FrontView:
+    kind = space.sampler.type
+    if space.objective.against:
+        return FrontView(space.search, space.objective, has_places=kind != "gp", most=MOST_SHOWN.get(kind))
+    return StudyView(space.search, space.objective.mode, most=MOST_SHOWN.get(kind))
+
+
 def _sampler(space: SearchSpace, number: int) -> BaseSampler:
     settings = space.sampler
     seed = derived_seed(space.seed, "sampler", number, bits=32)
@@ -77,6 +85,8 @@ def _sampler(space: SearchSpace, number: int) -> BaseSampler:
         return GPSampler(seed=seed, n_startup_trials=settings.startup_trials, warn_independent_sampling=False)
     if isinstance(settings, NSGA2):
         return NSGAIISampler(seed=seed, population_size=settings.population)
+    if isinstance(settings, NSGA3):
+        return NSGAIIISampler(seed=seed, population_size=settings.population, dividing_parameter=settings.divisions)
     assert isinstance(settings, QuasiMonteCarlo)
     return _Sequence(settings.sequence, derived_seed(space.seed, "sequence", bits=32), seed, number)
 

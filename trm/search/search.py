@@ -261,6 +261,7 @@ class Search(Ranking):
             max_steps=one.max_steps,
             step_flops=one.step_flops,
             params_count=one.params_count,
+            inference_flops=one.inference_flops if self.space.objective.against else None,
             step_amount=one.step_amount,
             memory_bytes=one.memory_bytes,
             checkpoint_bytes=one.checkpoint_bytes,

@@ -1,10 +1,14 @@
 """What a search space says besides its knobs: objective, budget, sampler, scheduler, resources, tracking, keep."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ByteSize, Field, model_validator
+from pydantic import ByteSize, Field, field_validator, model_validator
 
 from trm.config import Written
+from trm.config_messages import nearest
+
+COSTS = ("params", "inference_flops", "train_flops", "latency_seconds")
+"""What a trial costs, as `objective.against` names it (`objectives.py`); less is better unless a mode says otherwise."""
 
 
 class Tradeoff(Written):
@@ -24,7 +28,26 @@ class Objective(Written):
     mode: Literal["max", "min"] = "max"
     """Whether more is better."""
     against: list[Tradeoff] = Field(default_factory=list)
-    """Figures that it is weighed against: trials then rank by Pareto dominance; empty: by the metric alone."""
+    """Figures that it is weighed against: trials then rank by Pareto dominance; empty: by the metric alone. In YAML a name does."""
+
+    @field_validator("against", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        return [{"metric": one} if isinstance(one, str) else one for one in value] if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _check(self) -> "Objective":
+        names = [self.metric, *(one.metric for one in self.against)]
+        for one in self.against:
+            if names.count(one.metric) > 1:
+                raise ValueError(f"an objective is weighed once against each figure, got {one.metric} twice; drop one of them")
+            if one.metric not in COSTS and "mode" not in one.model_fields_set:
+                if near := nearest(one.metric, COSTS):
+                    raise ValueError(f"against names a cost, or a metric with its mode, got {one.metric!r}; did you mean {near}?")
+                raise ValueError(
+                    f"against {one.metric} needs a mode, because it is no cost; write {{metric: {one.metric}, mode: max}}, or min"
+                )
+        return self
 
 
 Fidelity = Literal["train_flops", "steps", "epochs", "seconds"]
@@ -45,7 +68,7 @@ class Budget(Written):
     wall_clock_seconds: float | None = Field(None, gt=0)
     """Seconds that drivers may run, added up; null: no limit."""
     target: float | None = None
-    """The sweep ends as soon as a trial's objective reaches this at any rung; null: it does not."""
+    """The sweep ends as soon as a trial's `objective.metric` alone reaches this at any rung; null: it does not."""
 
     @model_validator(mode="after")
     def _check(self) -> "Budget":
@@ -94,12 +117,23 @@ class QuasiMonteCarlo(Written):
 
 
 class NSGA2(Written):
-    """Optuna's genetic algorithm; it learns from finished trials only."""
+    """Optuna's NSGA-II; it learns from finished trials only, with `objective.against` from all scored ones."""
 
     type: Literal["nsga2"] = "nsga2"
     """Names the sampler."""
     population: int = Field(20, ge=2)
     """Trials in a generation."""
+
+
+class NSGA3(Written):
+    """Optuna's NSGA-III, which spreads trials over a front of three objectives or more; it learns from all scored trials."""
+
+    type: Literal["nsga3"] = "nsga3"
+    """Names the sampler."""
+    population: int = Field(20, ge=2)
+    """Trials in a generation."""
+    divisions: int = Field(3, ge=1, le=50)
+    """Points of reference along the edge of the front, less one."""
 
 
 class BruteForce(Written):
@@ -109,7 +143,9 @@ class BruteForce(Written):
     """Names the sampler."""
 
 
-Sampler = Annotated[TPE | RandomSearch | GaussianProcess | QuasiMonteCarlo | NSGA2 | BruteForce, Field(discriminator="type")]
+Sampler = Annotated[
+    TPE | RandomSearch | GaussianProcess | QuasiMonteCarlo | NSGA2 | NSGA3 | BruteForce, Field(discriminator="type")
+]
 
 
 class Asha(Written):

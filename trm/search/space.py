@@ -16,6 +16,7 @@ from trm.errors import ConfigError, SweepError
 from trm.search.expressions import Constraint
 from trm.search.knobs import Knob, Scalar, check_knob, field_value
 from trm.search.names import KNOWN_NAMES
+from trm.search.objectives import check_weighed
 from trm.search.policies.changeable import check_changeable
 from trm.search.settings import (
     TPE,
@@ -97,6 +98,7 @@ class SearchSpace(Written):
                 remedy="drop confirm, or take another scheduler",
             )
         check_changeable(self.scheduler, self.search, self.fidelity)
+        check_weighed(self.objective, self.sampler, self.scheduler)
         self._check_conditions()
         _check_base(self.base, self.data)
         if "training.global_batch_size" not in self.search:

@@ -16,9 +16,9 @@ NAME = "sweep"
 class HistoryStorage(BaseStorage):  # type: ignore[misc]
     """One study: trials that are given and never change, and behind them those that are being asked for."""
 
-    def __init__(self, direction: StudyDirection, history: Sequence[FrozenTrial]) -> None:
+    def __init__(self, directions: Sequence[StudyDirection], history: Sequence[FrozenTrial]) -> None:
         """`history` must be numbered from 0, numbers and ids alike."""
-        self._direction = direction
+        self._directions = list(directions)
         self._trials = list(history)
         self._given = len(history)
         self._attributes: dict[str, Any] = {}
@@ -48,8 +48,8 @@ class HistoryStorage(BaseStorage):  # type: ignore[misc]
         return NAME
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """Whether more is better."""
-        return [self._direction]
+        """Whether more is better, of each objective."""
+        return self._directions
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         """None."""
@@ -61,7 +61,7 @@ class HistoryStorage(BaseStorage):  # type: ignore[misc]
 
     def get_all_studies(self) -> list[FrozenStudy]:
         """The one study."""
-        return [FrozenStudy(NAME, self._direction, {}, dict(self._attributes), STUDY)]
+        return [FrozenStudy(NAME, None, {}, dict(self._attributes), STUDY, directions=self._directions)]
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """A trial that is being asked for."""

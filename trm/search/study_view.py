@@ -12,6 +12,8 @@
 | a member that adopted weights | PRUNED, as asked and scored before that | later scores are not the merit of what was asked |
 | rejected before it was asked | not at all | no slot was taken, and the next draw keeps the rule |
 
+With several objectives `front_view.py` has the study and the table.
+
 A value is the objective, ties broken by validation loss: where all score zero, the loss teaches.
 
 TPE and the Gaussian process look at every trial at every ask, so that an ask would cost more and more: they are shown at most
@@ -103,7 +105,7 @@ class StudyView:
             built = [*sorted(best, key=lambda one: one.number), *latest]
         for index, one in enumerate(built):
             one.trial.number = one.trial._trial_id = index
-        return optuna.Study(NAME, HistoryStorage(direction, [one.trial for one in built]), sampler=sampler)
+        return optuna.Study(NAME, HistoryStorage([direction], [one.trial for one in built]), sampler=sampler)
 
     def _of(self, trial: Trial) -> "_Built":
         stage = (trial.status, len(trial.results), len(trial.adoptions))  # what is shown follows from these and what stays

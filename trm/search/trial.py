@@ -16,6 +16,8 @@ class Trial:
     status: TrialStatus = "running"
     results: dict[int, LegEnded] = field(default_factory=dict)
     """Completed legs, by the rung they end at."""
+    others: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    """What each of those scores is weighed against, less being better (`objectives.measures`); empty with one objective."""
     leg: LegStarted | None = None
     """The leg that runs now."""
     heading: int | None = 0

@@ -31,6 +31,8 @@ class RunCost:
     """Training FLOPs of one optimizer step over the whole global batch."""
     forward_flops_row: float
     """FLOPs of one supervision step of one row without gradient (evaluation)."""
+    inference_flops: float
+    """FLOPs of answering one puzzle with the supervision steps of the evaluation."""
     params_count: int
     """Trained values: the network's and the puzzle table's."""
     checkpoint_bytes: int
@@ -53,9 +55,11 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: L
     value = 8 if model.forward_dtype == "float64" else 4
     carry = batch * carry_row_bytes(model, shape)
     local = -(-batch // workers)
+    forward = forward_flops_row(model, shape)
     return RunCost(
         step_flops=batch * train_flops_row(model, shape),
-        forward_flops_row=forward_flops_row(model, shape),
+        forward_flops_row=forward,
+        inference_flops=(config.evaluation.steps or model.halt_max_steps) * forward,
         params_count=network + table,
         checkpoint_bytes=value * (STORED_COPIES * network + table) + carry,
         memory_bytes=value * (RESIDENT_COPIES * network + table) + round(kept * local * activation_row_bytes(model, shape)),

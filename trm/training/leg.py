@@ -68,6 +68,8 @@ class LegOutcome:
     """Seconds of this leg in evaluation."""
     overhead_seconds: float = 0.0
     """Seconds of this leg in anything else: set-up, loading, the checkpoint."""
+    latency_seconds: float | None = None
+    """What the evaluation took for one puzzle in its batch; None without one."""
     checkpoint: str | None = None
     """Folder of the checkpoint, durable by now."""
     peak_memory_bytes: int | None = None
@@ -120,6 +122,7 @@ def run_leg(
         train_seconds=train_seconds,
         eval_seconds=eval_seconds,
         overhead_seconds=time.perf_counter() - start - train_seconds - eval_seconds,
+        latency_seconds=scored.latency_seconds if scored else None,
         checkpoint=work.checkpoint_to,
         peak_memory_bytes=state.peak_memory_bytes,
     )

@@ -1,5 +1,7 @@
 """Scoring a state on a split: with the weights that will be exported, on the same puzzles for every trial."""
 
+import itertools
+import statistics
 import time
 from dataclasses import dataclass
 
@@ -24,6 +26,8 @@ class Scored:
 
     evaluation: Evaluation
     seconds: float
+    latency_seconds: float
+    """Of one puzzle in a batch, from its cells to its grade: the median over full batches, of this worker where there are more."""
 
 
 def evaluation_plan(
@@ -49,11 +53,15 @@ def score(state: TrainingState, split: Split, manifest: Manifest, reporter: Repo
     start, config = time.perf_counter(), state.config
     plan = evaluation_plan(config, split, manifest, max_examples=config.evaluation.max_examples, gang=state.gang)
 
+    ends = [start]
+
     def on_batch(done: int, total: int) -> None:
+        ends.append(time.perf_counter())
         if reporter.on_evaluation(done, total) and state.gang.world_size == 1:
             raise InterruptedRun(f"stopped in the evaluation at step {state.step}")
 
     with memory_failures(), state.averaged():
+        ends[0] = time.perf_counter()
         evaluation = evaluate(
             state.model,
             state.table,
@@ -67,4 +75,7 @@ def score(state: TrainingState, split: Split, manifest: Manifest, reporter: Repo
     loss = evaluation.metrics["loss"]
     if not abs(loss) < float("inf"):
         raise DivergedError(f"the validation loss is {loss} at step {state.step}, no finite number any more")
-    return Scored(evaluation, time.perf_counter() - start)
+    rows = min(plan.num_rows, config.evaluation.batch_size or config.training.global_batch_size)
+    batches = [after - before for before, after in itertools.pairwise(ends)]
+    latency = statistics.median(batches[: plan.num_rows // rows]) / rows
+    return Scored(evaluation, time.perf_counter() - start, latency)

@@ -15,6 +15,7 @@ class Median(Unstopped):
 
     Only scores up to that rung count, and only trials that reached it. With fewer than `min_trials` others nobody is stopped; at
     a flat rung only the half with the larger losses is; whoever is within one standard error of the median goes on.
+    With several objectives there is no median: the first half of the rung goes on as it ranks by Pareto fronts there.
     """
 
     def __init__(self, scheduler: MedianStopping) -> None:
@@ -28,9 +29,11 @@ class Median(Unstopped):
         others = [other for other in boards[rung].ranked if other != trial]
         if len(others) < self._min_trials:
             return Verdict("running", f"{where}, of which {self._min_trials} others are wanted")
-        if boards[rung].is_flat:
+        if boards[rung].is_flat or boards[rung].has_fronts:
             stays = boards[rung].is_survivor(trial)
-            return Verdict("running" if stays else "stopped", f"{where}, which ranks by loss")
+            return Verdict(
+                "running" if stays else "stopped", f"{where}, which ranks by {'loss' if boards[rung].is_flat else 'front'}"
+            )
         median = statistics.median([sum(score.objective for score in _scores(boards, other)) for other in others]) / len(boards)
         best = _best(boards, trial)
         stays = not boards[rung].is_better(median, best.objective) or boards[rung].is_near(best, median)
