@@ -11,6 +11,10 @@ def main() -> int:
     parser.add_argument("--name", help="name of the sweep's folder (default: the space's name and a number)")
     parser.add_argument("--storage", help="folder of all sweeps, seen by every node (default: runs; required in a Ray job)")
     parser.add_argument("--trials", type=int, help="short for --set budget.trials=N")
+    parser.add_argument("--confirm", type=int, metavar="K", help="short for --set confirm.top=K: train the best K on fresh seeds")
+    parser.add_argument(
+        "--audit", type=float, metavar="SHARE", help="short for --set audit.share=SHARE: controls for early stopping"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the sweep of that name (default: the space's newest)")
     parser.add_argument("--address", help="Ray cluster to use (default: RAY_ADDRESS, the job's cluster, or an embedded one)")
     parser.add_argument("--dry-run", action="store_true", help="print what the sweep would be and take, and start nothing")
@@ -25,7 +29,8 @@ def main() -> int:
         return show_replay(arguments.replay) if arguments.status is None else show_status(arguments.status)
     if arguments.space is None:
         parser.error("the following arguments are required: space")
-    overrides = [*arguments.overrides, *([] if arguments.trials is None else [f"budget.trials={arguments.trials}"])]
+    short = {"budget.trials": arguments.trials, "confirm.top": arguments.confirm, "audit.share": arguments.audit}
+    overrides = [*arguments.overrides, *(f"{path}={value}" for path, value in short.items() if value is not None)]
 
     if arguments.dry_run and (arguments.resume or arguments.name):
         parser.error("--dry-run is about a sweep that does not exist yet: it takes neither --resume nor --name")

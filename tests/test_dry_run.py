@@ -51,6 +51,22 @@ def test_compute_time_and_disk_add_up_over_the_legs() -> None:
     assert seen.preflight.spread == 3
 
 
+def test_confirmations_and_controls_are_part_of_what_a_sweep_takes() -> None:
+    plain = forecast(space(), cost_of, facts(), slots=2).expected
+    confirmed = forecast(space(confirm={"top": 2, "seeds": 3}), cost_of, facts(), slots=2).expected
+    assert confirmed.train_flops - plain.train_flops == pytest.approx(6 * 9e11, rel=1e-2)
+    assert confirmed.disk_bytes == plain.disk_bytes + 6e8
+    audited = forecast(space(audit={"share": 0.5}), cost_of, facts(), slots=2).expected
+    assert audited.train_flops - plain.train_flops == pytest.approx(0.5 * 11 * 6e11, rel=1e-2)
+    few = forecast(space(budget={"per_trial": 9e11, "trials": 1}, confirm={"top": 2, "seeds": 3}), cost_of, facts(), slots=2)
+    assert few.expected.train_flops == pytest.approx(4 * 9e11, rel=1e-2), "no more candidates than trials"
+
+
+def test_confirmations_must_leave_compute_for_the_search() -> None:
+    with pytest.raises(ConfigError, match=r"confirm.top 2 times confirm.seeds 3 trials .* leaves no trial for the search"):
+        forecast(space(budget={"per_trial": 9e11, "train_flops": 6e12}, confirm={"top": 2, "seeds": 3}), cost_of, facts(), slots=2)
+
+
 @pytest.mark.parametrize(
     ("limit", "ends_by", "trials"),
     [

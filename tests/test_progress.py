@@ -10,8 +10,8 @@ from test_tracking_updates import asked, decided, leg, started, whole_sweep
 
 from trm import display
 from trm.display import Standing, SweepDisplay, count_text, duration, event_line, flops
-from trm.progress import SweepProgress
-from trm.search.events import DriverStarted, Event, LegEnded
+from trm.progress import Snapshot, SweepProgress
+from trm.search.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted
 from trm.search.space import SearchSpace
 from trm.search.spending import Spent
 
@@ -114,6 +114,30 @@ def test_trials_that_ended_badly_and_a_longer_budget_are_counted() -> None:
     assert seen.left_seconds == pytest.approx((18 * 50 + 10 * 50 + 5 * 100) * STEP_SECONDS / 4)
 
 
+def test_confirmations_are_counted_by_themselves() -> None:
+    progress = folded(whole_sweep())
+    before = progress.snapshot(300.0)
+    last = progress_of_confirmation(progress)
+    assert (before.asked, sum(before.confirmations.values())) == (last.asked, 0)
+    assert last.confirmations == {"finished": 1, "running": 1}
+    assert [rung.completed for rung in last.rungs] == [rung.completed for rung in before.rungs]
+    assert last.best == before.best, "it is no result of the search"
+    assert last.flops_spent == before.flops_spent + 7e11
+
+
+def progress_of_confirmation(progress: SweepProgress) -> Snapshot:
+    asked = Asked(
+        trial=100, params={}, source="sampler", digest="d", seed=1, max_steps=700, step_flops=1e9, params_count=1, at=301.0
+    )
+    for trial in (100, 101):
+        progress.apply(asked.model_copy(update={"trial": trial, "source": "confirmation", "confirms": 1}))
+        progress.apply(LegStarted(trial=trial, rung=1, attempt=0, until_steps=700, from_checkpoint=None, at=302.0))
+    done = LegEnded(trial=100, rung=1, attempt=0, status="completed", objective=1.0, steps=700, train_flops=7e11, at=303.0)
+    progress.apply(done)
+    progress.apply(Decided(trial=100, rung=1, status="finished", reason="", at=303.0))
+    return progress.snapshot(304.0)
+
+
 def test_before_a_leg_has_ended_the_running_ones_tell_the_speed() -> None:
     progress = folded([started(), driver(100.0), asked(0), leg(0, 0, 0.5)[0]])
     assert progress.snapshot(101.0).left_seconds is None
@@ -174,6 +198,7 @@ def shown(file: Path, is_live: bool) -> str:
         terminal.message("MLflow does not answer")
         terminal.summary(
             [Standing(1, 1, "finished", 0.9, 0.85, 0.94, 0.89, {"model.H_cycles": 2, "optim.lr": 1e-3}, 2e11, 125378)],
+            ["audit: nothing was lost"],
             [("Go on", "python ray_jobs/sweep.py space.yaml --name s-1 --resume")],
         )
     return file.read_text()

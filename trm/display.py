@@ -91,14 +91,16 @@ class SweepDisplay:
         """Say something, above the live picture."""
         self._line(text)
 
-    def summary(self, standings: Sequence[Standing], commands: Sequence[tuple[str, str]]) -> None:
-        """The leaderboard, and the commands to type next as (what for, command)."""
+    def summary(self, standings: Sequence[Standing], findings: Sequence[str], commands: Sequence[tuple[str, str]]) -> None:
+        """The leaderboard, what else was found, and the commands to type next as (what for, command)."""
         if self._is_live:
             self._live.stop()
         if standings:
             self._console.print(leaderboard(standings, self._metric))
         else:
             self._console.print("No trial has a result.")
+        for finding in findings:
+            self._console.print(Text(finding), soft_wrap=True)
         for purpose, command in commands:
             self._console.print(Text(f"{purpose}:"))
             self._console.print(Text(f"  {command}", style="bold"), soft_wrap=True)

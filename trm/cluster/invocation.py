@@ -23,8 +23,8 @@ class Invocation:
         trials = [text.removeprefix("budget.trials=") for text in self.overrides if text.startswith("budget.trials=")]
         return f"{self._again}{f' --trials {trials[-1]}' if trials else ''} --resume"
 
-    def next_steps(self, trials: int | None, tracking_uri: str | None) -> list[tuple[str, str]]:
-        """(what for, command) after a sweep of so many trials."""
+    def next_steps(self, trials: int | None, tracking_uri: str | None, *, is_confirmed: bool) -> list[tuple[str, str]]:
+        """(what for, command) after a sweep of so many trials, its winner confirmed or not."""
         python, where = program("python"), shlex.quote(_shown(self.folder))
         commands = [] if tracking_uri is None else [("see every trial in MLflow", mlflow_command(tracking_uri))]
         if (self.folder / "best").is_dir():
@@ -32,6 +32,9 @@ class Invocation:
                 ("score the winner again", f"{python} ray_jobs/evaluate.py {where}/best --split test"),
                 ("train the winner's configuration anew", f"{python} ray_jobs/train.py {where}/best/config.yaml"),
             ]
+        if not is_confirmed:
+            length = f" --trials {trials}" if trials is not None else ""
+            commands.append(("confirm the best on fresh seeds", f"{self._again}{length} --confirm 3 --resume"))
         more = 2 * (trials or 16)
         return [*commands, (f"go on with the sweep, up to {more} trials", f"{self._again} --trials {more} --resume")]
 

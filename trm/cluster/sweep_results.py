@@ -5,6 +5,7 @@ from pathlib import Path
 from trm.cluster.keep import Keeper
 from trm.display import Standing
 from trm.pictures import draw_curves
+from trm.search.audit_report import write_audit
 from trm.search.journal import read_events
 from trm.search.results import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.search import Search
@@ -14,8 +15,8 @@ from trm.search.sweep_log import FILE as JOURNAL
 SHOWN_STANDINGS = 10
 
 
-def write_results(search: Search, folder: Path) -> None:
-    """Delete what `keep` does not hold, and write trials.parquet, leaderboard.json, study.journal and curves.png."""
+def write_results(search: Search, folder: Path) -> list[str]:
+    """Delete what `keep` does not hold, write every file that a finished sweep has, and return what they found, a line each."""
     Keeper(search, folder).prune()
     write_trials(search, folder)
     write_leaderboard(search, folder)
@@ -23,6 +24,8 @@ def write_results(search: Search, folder: Path) -> None:
     objective = search.space.objective
     events = [entry.event for entry in read_events(folder / JOURNAL)]
     draw_curves(events, folder / "curves.png", metric=objective.metric, mode=objective.mode, title=f"sweep {folder.name}")
+    audit = write_audit(search, folder)
+    return [audit.sentence] if audit is not None else []
 
 
 def standings(search: Search) -> list[Standing]:

@@ -86,10 +86,14 @@ class SweepRun:
             log.close(time.time())
             report_winner(log, self.folder, placement, feed, self.dataset)
             log.check()
-            write_results(search, self.folder)
-        display.summary(standings(search), self.invocation.next_steps(self.space.budget.trials, self.uri))
+            findings = write_results(search, self.folder)
+        display.summary(standings(search), findings, self._next_steps(search))
         if search.is_hopeless:
             raise TRMError(f"no trial of {self.folder} came to a score: {search.first_failure}")
+
+    def _next_steps(self, search: Search) -> list[tuple[str, str]]:
+        is_confirmed = bool(search.confirmations) or not search.candidates_of(1)
+        return self.invocation.next_steps(self.space.budget.trials, self.uri, is_confirmed=is_confirmed)
 
     def _begun(self, placement: Placement, data: DataConfig, costs: Preflight | None) -> SweepLog:
         """The journal with this driver's first lines, after the last checks that need a cluster."""

@@ -1,4 +1,4 @@
-"""Early stopping is audited: of the trials it ends, some run on as controls, and what they come to shows what was lost."""
+"""Early stopping is audited: of the trials that it ends, some run on as controls. What they come to is in `audit_report.py`."""
 
 import math
 from collections.abc import Sequence

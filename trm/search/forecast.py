@@ -1,14 +1,16 @@
 """What a sweep will take, before it starts: sampled configurations, rungs, compute, time, disk, and what is turned down."""
 
+import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trm.search.candidates import Candidate, CostOf, Facts, Rejected, Resolver
 from trm.search.draws import random_params, space_size
 from trm.search.policies.reach import expected_reach, expected_starts
 from trm.search.preflight import Preflight, preflight
+from trm.search.rungs import Rungs
 from trm.search.seeds import derived_seed
 from trm.search.space import SearchSpace
 from trm.search.speeds import Speeds
@@ -111,15 +113,13 @@ def ladder_seconds(one: Candidate, speeds: Speeds) -> list[float | None]:
 def expect(space: SearchSpace, legs: _Legs, trials: int, *, slots: int) -> Expected:
     """What `trials` trials are expected to take."""
     scored = expected_reach(space.scheduler, legs.rungs, trials)
-    starts = expected_starts(space.scheduler, legs.rungs, trials)
     flops, seconds, longest = 0.0, 0.0, 0.0
-    for rung, (reaching, starting) in enumerate(zip(scored, starts, strict=True)):
-        for before, count in ((None, starting), (rung - 1, reaching - starting)):
-            if count > 0:
-                cost, taken = legs.mean(rung, before)
-                flops += count * cost
-                seconds += count * taken
-                longest = max(longest, taken)
+    for rung, before, count in _legs_ahead(space, legs.rungs, scored, trials):
+        if count > 0:
+            cost, taken = legs.mean(rung, before)
+            flops += count * cost
+            seconds += count * taken
+            longest = max(longest, taken)
     gpus = space.resources.workers * space.resources.gpus
     return Expected(
         trials=trials,
@@ -128,8 +128,24 @@ def expect(space: SearchSpace, legs: _Legs, trials: int, *, slots: int) -> Expec
         leg_seconds=seconds if legs.is_timed else None,
         wall_seconds=max(longest, seconds / max(1, min(slots, trials))) if legs.is_timed else None,
         gpu_hours=seconds * gpus / 3600 if legs.is_timed and gpus else None,
-        disk_bytes=trials * legs.checkpoint_bytes,
+        disk_bytes=(trials + _confirmations(space, trials)) * legs.checkpoint_bytes,
     )
+
+
+def _legs_ahead(space: SearchSpace, rungs: Rungs, scored: Sequence[float], trials: int) -> Iterator[tuple[int, int | None, float]]:
+    """(rung, the one before or null, how many legs): the search's own, the controls of an audit, the confirmations."""
+    for rung, (reaching, starting) in enumerate(zip(scored, expected_starts(space.scheduler, rungs, trials), strict=True)):
+        yield rung, None, starting
+        yield rung, rung - 1, reaching - starting
+    if space.audit is not None:
+        for rung, (here, there) in enumerate(itertools.pairwise(scored)):
+            yield rungs.last, rung, space.audit.share * (here - there)
+    yield rungs.last, None, _confirmations(space, trials)
+
+
+def _confirmations(space: SearchSpace, trials: int) -> int:
+    """Confirmations, if no candidate gets more than its first seeds."""
+    return min(space.confirm.top, trials) * space.confirm.seeds if space.confirm is not None else 0
 
 
 def _length(space: SearchSpace, spent: Callable[[int], Expected]) -> tuple[int, str]:

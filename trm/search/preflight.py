@@ -97,11 +97,26 @@ def preflight(space: SearchSpace, cost_of: CostOf, facts: Facts | None = None) -
     The dearest is the true one where the space has at most 1,500 configurations, else the worst of 500 corners, 1,000 draws and the
     start points.
     """
+    _check_reserve(space)
     found, resolver = _found(space, cost_of, facts)
     if resolver.rungs.last > 0:
         _check_first_rung(space, found.everyone)
     cheapest, dearest = found.ends
     return Preflight(cheapest, dearest, resolver.rungs.amounts, found.accepted, found.drawn)
+
+
+def _check_reserve(space: SearchSpace) -> None:
+    """ConfigError when confirmations alone would take all that the sweep may spend."""
+    limit, confirm = space.budget.train_flops, space.confirm
+    if limit is None or confirm is None or space.fidelity != "train_flops":
+        return
+    needed = confirm.top * confirm.seeds * space.budget.per_trial
+    if needed + space.budget.per_trial > limit:
+        raise ConfigError(
+            f"confirm.top {confirm.top} times confirm.seeds {confirm.seeds} trials of full length take {needed:g} training FLOPs, "
+            f"which leaves no trial for the search of budget.train_flops {limit:g}",
+            remedy=f"give budget.train_flops more than {needed + space.budget.per_trial:g}, or confirm fewer",
+        )
 
 
 def cost_ends(space: SearchSpace, cost_of: CostOf, facts: Facts) -> tuple[Candidate, Candidate]:

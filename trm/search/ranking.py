@@ -35,14 +35,16 @@ class Ranking(Fold):
         return sorted((trial for trial in self.searched if trial.results), key=place)
 
     def candidates(self) -> list[Trial]:
-        """Trials to confirm, best first: those scored at the highest rungs, each with another configuration."""
-        if self.confirm is None:
-            return []
+        """Trials to confirm, best first; none where nothing is to be confirmed."""
+        return self.candidates_of(self.confirm.top) if self.confirm is not None else []
+
+    def candidates_of(self, count: int) -> list[Trial]:
+        """The best trials that could be confirmed: those scored at the highest rungs, each with another configuration."""
         found: dict[str, Trial] = {}
         for trial in sorted(self.leaderboard(), key=lambda trial: -(trial.rung or 0)):
             if trial.status not in ("diverged", "out_of_memory", "failed") and not trial.adoptions:
                 found.setdefault(trial.asked.digest, trial)
-        return list(found.values())[: self.confirm.top]
+        return list(found.values())[:count]
 
     def next_to_confirm(self) -> int | None:
         """The candidate that gets the next fresh seed; None when enough is known."""
