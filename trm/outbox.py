@@ -21,7 +21,17 @@ EVENTS_AT_A_TIME = 50
 LAST_TRY_SECONDS = 3.0
 """For a store that does not answer when the sweep ends; an exit does not wait for it."""
 RETRY_SECONDS = (2.0, 4.0, 8.0, 16.0, 30.0)
-SWEEP_FILES = ("sweep.yaml", "leaderboard.json", "trials.parquet", "curves.png", "journal.jsonl", "best/*")
+SWEEP_FILES = (
+    "sweep.yaml",
+    "leaderboard.json",
+    "importance.json",
+    "trials.parquet",
+    "curves.png",
+    "importance.png",
+    "depth_map.png",
+    "journal.jsonl",
+    "best/*",
+)
 """What the sweep's run gets as artifacts; small files stand first."""
 
 _USERINFO = re.compile(r"(?<=://)[^\s/?#'\"]*@")

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from trm.cluster.keep import Keeper
 from trm.display import Standing
+from trm.importance_pictures import draw_importance
 from trm.pictures import draw_curves
 from trm.search.audit_report import write_audit
+from trm.search.importance import importance, sentence, write_importance
 from trm.search.journal import read_events
 from trm.search.results import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.search import Search
@@ -25,7 +27,19 @@ def write_results(search: Search, folder: Path) -> list[str]:
     events = [entry.event for entry in read_events(folder / JOURNAL)]
     draw_curves(events, folder / "curves.png", metric=objective.metric, mode=objective.mode, title=f"sweep {folder.name}")
     audit = write_audit(search, folder)
-    return [audit.sentence] if audit is not None else []
+    findings = [audit.sentence if audit is not None else None, _write_what_mattered(search, folder)]
+    return [finding for finding in findings if finding is not None]
+
+
+def _write_what_mattered(search: Search, folder: Path) -> str | None:
+    """Write importance.json, importance.png and depth_map.png, and say what mattered; None where too few trials tell."""
+    try:
+        found = importance(search)
+        write_importance(found, folder)
+        draw_importance(found, folder)
+        return sentence(found)
+    except Exception as error:  # a sweep that is done does not fail for its pictures
+        return f"what mattered was not worked out: {type(error).__name__}: {error}"
 
 
 def standings(search: Search) -> list[Standing]:

@@ -1,0 +1,79 @@
+"""Pictures of what mattered in a sweep: a bar an axis, and objective by recursion at equal compute."""
+
+from pathlib import Path
+
+from trm.canvas import FADED, GOOD, PLAIN, picture
+from trm.display import flops as flops_text
+from trm.search.importance import CLEAR_CHANCE, DERIVED, LEAST_TRIALS, Importance, RungImportance
+
+BARS = "importance.png"
+MAP = "depth_map.png"
+MOST_BARS = 16
+DARK_SHARE = 0.55
+"""Of the colour scale, beyond which a cell's text is white."""
+
+
+def draw_importance(found: Importance, folder: Path) -> None:
+    """Rewrites `folder`/importance.png and depth_map.png, for the rung that tells most; without one they say why."""
+    told = found.told
+    where = f"{told.trials} trials at rung {told.rung}, {_amount(found, told)}" if told else f"fewer than {LEAST_TRIALS} trials"
+    _draw_bars(told, folder / BARS, f"{found.name}: what told the good third from the others ({where})")
+    _draw_map(found, told, folder / MAP, f"{found.name}: {found.metric} by recursion, at equal {found.fidelity} ({where})")
+
+
+def _amount(found: Importance, told: RungImportance) -> str:
+    return flops_text(told.amount) if found.fidelity == "train_flops" else f"{told.amount:g} {found.fidelity}"
+
+
+def _draw_bars(told: RungImportance | None, path: Path, title: str) -> None:
+    axes_of_rung = told.axes[:MOST_BARS] if told else ()
+    with picture(path, size=(8, 1.2 + 0.32 * max(3, len(axes_of_rung))), title=title) as figure:
+        axes = figure.add_subplot()
+        if not axes_of_rung:
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, "nothing can be told yet", transform=axes.transAxes, ha="center")
+            return
+        for place, axis in enumerate(axes_of_rung):
+            color = (GOOD if axis.kind == "knob" else PLAIN) if axis.is_clear else FADED
+            axes.barh(place, axis.importance, color=color)
+            axes.text(axis.importance, place, f" {axis.importance:.0%}", va="center", fontsize=8)
+        axes.set_yticks(range(len(axes_of_rung)), [DERIVED.get(axis.name, axis.name) for axis in axes_of_rung])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1.12 * max(axis.importance for axis in axes_of_rung) or 1.0)
+        axes.set_xlabel("importance (PED-ANOVA), as a share of all knobs'")
+        legend = [
+            ("a knob", GOOD),
+            ("what knobs imply", PLAIN),
+            (f"no more than chance (in over {CLEAR_CHANCE:.0%} of shuffles)", FADED),
+        ]
+        for label, color in legend:
+            axes.barh([0], [0], color=color, label=label)
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
+
+
+def _draw_map(found: Importance, told: RungImportance | None, path: Path, title: str) -> None:
+    cells = told.map if told else ()
+    rows, columns = (sorted({getattr(cell, name) for cell in cells}) for name in ("H_cycles", "L_cycles"))
+    with picture(path, size=(max(6.5, 1.6 + 1.1 * len(columns)), 1.8 + 0.75 * max(1, len(rows))), title=title) as figure:
+        axes = figure.add_subplot()
+        if not cells:
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, "nothing can be told yet", transform=axes.transAxes, ha="center")
+            return
+        means = [[float("nan")] * len(columns) for _ in rows]
+        for cell in cells:
+            means[rows.index(cell.H_cycles)][columns.index(cell.L_cycles)] = cell.mean
+        image = axes.imshow(means, cmap="YlGnBu" if found.mode == "max" else "YlGnBu_r", aspect="auto")
+        low, high = (end(cell.mean for cell in cells) for end in (min, max))
+        for cell in cells:
+            share = (cell.mean - low) / (high - low or 1.0)
+            is_dark = share > DARK_SHARE if found.mode == "max" else share < 1 - DARK_SHARE
+            text = f"{cell.mean:.3g}\nbest {cell.best:.3g}, n {cell.trials}"
+            place = columns.index(cell.L_cycles), rows.index(cell.H_cycles)
+            axes.text(*place, text, ha="center", va="center", fontsize=8, color="white" if is_dark else "black")
+        axes.set_xticks(range(len(columns)), [str(value) for value in columns])
+        axes.set_yticks(range(len(rows)), [str(value) for value in rows])
+        axes.set_xlabel("L_cycles")
+        axes.set_ylabel("H_cycles")
+        axes.spines[:].set_visible(False)
+        figure.colorbar(image, label=f"mean {found.metric}")
