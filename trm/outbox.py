@@ -24,6 +24,7 @@ RETRY_SECONDS = (2.0, 4.0, 8.0, 16.0, 30.0)
 SWEEP_FILES = (
     "sweep.yaml",
     "leaderboard.json",
+    "audit.json",
     "importance.json",
     "trials.parquet",
     "curves.png",

@@ -116,8 +116,7 @@ class Importance:
 
 def importance(search: Search) -> Importance:
     """What mattered in `search` so far, rung by rung; trials that confirm others do not count."""
-    own = [trial for trial in search.trials if trial.asked.confirms is None]
-    reached = {rung: _scored(own, rung) for rung in range(len(search.rungs.amounts))}
+    reached = {rung: _scored(search.searched, rung) for rung in range(len(search.rungs.amounts))}
     reached = {rung: there for rung, there in reached.items() if len(there) >= LEAST_TRIALS}
     objective = search.space.objective
     return Importance(
