@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 from rich.console import Console, Group, RenderableType
@@ -40,6 +40,10 @@ class Standing:
     params: Mapping[str, Any]
     train_flops: float
     params_count: int
+    against: Mapping[str, float | None] = field(default_factory=dict)
+    """What the objective is weighed against."""
+    front: int | None = None
+    """Pareto front that the trial stands in, from 1; null: there is one objective."""
 
 
 class SweepDisplay:
@@ -195,26 +199,31 @@ def event_line(event: Event, metric: str) -> str | None:
 
 
 def leaderboard(standings: Sequence[Standing], metric: str) -> Table:
-    """The best trials as a table."""
-    table = Table(title="Leaderboard", title_style="bold", title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for name in ("rank", "trial"):
+    """The best trials as a table; with several objectives their fronts, of which the first is bold, and all that is weighed."""
+    has_fronts = any(row.front is not None for row in standings)
+    against = [name for name in (standings[0].against if standings else ()) if name not in ("params", "train_flops")]
+    title = "Leaderboard, front by front" if has_fronts else "Leaderboard"
+    table = Table(title=title, title_style="bold", title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for name in ("rank", "trial", *(["front"] if has_fronts else [])):
         table.add_column(name, justify="right")
     table.add_column("status")
-    for name in (metric, "95 % interval", "test", "compute", "weights"):
+    for name in (metric, "95 % interval", "test", "compute", "weights", *against):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("parameters", overflow="fold")
     for row in standings:
         table.add_row(
             str(row.rank),
             str(row.trial),
+            *([str(row.front)] if has_fronts else []),
             row.status.replace("_", " "),
             "" if row.objective is None else f"{row.objective:.4f}",
             "" if row.low is None or row.high is None else f"{row.low:.3f} to {row.high:.3f}",
             "" if row.test is None else f"{row.test:.4f}",
             flops(row.train_flops),
             count_text(row.params_count),
+            *(figure_text(name, row.against[name]) for name in against),
             params_text(row.params),
-            style="green" if row.rank == 1 else "",
+            style="green" if row.rank == 1 else "bold" if row.front == 1 else "",
         )
     return table
 
@@ -268,6 +277,21 @@ def amount_text(amount: float, fidelity: str) -> str:
             return duration(amount)
         case _:
             return f"{amount:.4g} {fidelity}"
+
+
+def figure_text(name: str, value: float | None) -> str:
+    """What an objective is weighed against, in the unit that fits."""
+    if value is None:
+        return ""
+    match name:
+        case "inference_flops" | "train_flops":
+            return flops(value)
+        case "params":
+            return count_text(round(value))
+        case "latency_seconds":
+            return f"{1000 * value:.3g} ms"
+        case _:
+            return f"{value:.4g}"
 
 
 def count_text(count: int) -> str:

@@ -28,6 +28,7 @@ SWEEP_FILES = (
     "importance.json",
     "trials.parquet",
     "curves.png",
+    "front.png",
     "importance.png",
     "depth_map.png",
     "journal.jsonl",

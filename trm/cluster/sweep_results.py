@@ -4,6 +4,7 @@ from pathlib import Path
 
 from trm.cluster.keep import Keeper
 from trm.display import Standing
+from trm.front_picture import draw_front
 from trm.importance_pictures import draw_importance
 from trm.pictures import draw_curves
 from trm.search.audit_report import write_audit
@@ -26,6 +27,8 @@ def write_results(search: Search, folder: Path) -> list[str]:
     objective = search.space.objective
     events = [entry.event for entry in read_events(folder / JOURNAL)]
     draw_curves(events, folder / "curves.png", metric=objective.metric, mode=objective.mode, title=f"sweep {folder.name}")
+    if objective.against:
+        draw_front(search, folder / "front.png", title=f"sweep {folder.name}: what is weighed against {objective.metric}")
     audit = write_audit(search, folder)
     findings = [audit.sentence if audit is not None else None, _write_what_mattered(search, folder)]
     return [finding for finding in findings if finding is not None]
@@ -57,6 +60,8 @@ def standings(search: Search) -> list[Standing]:
             params=row["parameters"],
             train_flops=row["train_flops"],
             params_count=row["params"],
+            against=row.get("against", {}),
+            front=row.get("front"),
         )
         for row in leaderboard_rows(search, SHOWN_STANDINGS)
     ]

@@ -26,8 +26,9 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from trm.search.front import sorted_fronts, weighed
 from trm.search.knobs import Knob
-from trm.search.pareto import Fronts, Point
+from trm.search.pareto import Point
 from trm.search.settings import Objective
 from trm.search.study_storage import NAME, HistoryStorage
 from trm.search.study_view import distribution
@@ -49,7 +50,7 @@ class FrontView:
         A study holds at most the best and latest `most` trials.
         """
         self._distributions = {path: distribution(knob) for path, knob in knobs.items()}
-        self._sign = -1.0 if objective.mode == "max" else 1.0
+        self._objective = objective
         self._count = 1 + len(objective.against)
         self._has_places, self._most = has_places, most
         self._built: dict[int, tuple[TrialState, FrozenTrial]] = {}
@@ -75,10 +76,8 @@ class FrontView:
             rung, result = trial.rung, trial.result
             if rung is None or result is None or result.objective is None or trial.status in TROUBLE:
                 continue
-            is_silent = self._sign < 0 and result.objective <= 0
-            loss = math.inf if result.loss is None else result.loss
-            first = loss if is_silent else self._sign * result.objective
-            groups.setdefault((-rung, is_silent), {})[trial.number] = (first, *trial.others[rung])
+            found = weighed(self._objective, result, trial.others[rung])
+            groups.setdefault((-rung, found.is_silent), {})[trial.number] = found.point
         return dict(sorted(groups.items()))
 
     def _places(self, groups: Mapping[Group, Mapping[int, Point]]) -> dict[int, list[float]]:
@@ -92,8 +91,9 @@ class FrontView:
     def _measured(self, trials: Sequence[Trial]) -> dict[int, list[float]]:
         found: dict[int, list[float]] = {}
         for trial in trials:
-            if trial.status == "finished" and trial.rung is not None and trial.results[trial.rung].objective is not None:
-                values = [self._sign * (trial.results[trial.rung].objective or 0.0), *trial.others[trial.rung]]
+            if trial.status == "finished" and trial.rung is not None:
+                sign, value = (-1.0 if self._objective.mode == "max" else 1.0), trial.results[trial.rung].objective
+                values = [math.nan if value is None else sign * value, *trial.others[trial.rung]]
                 if all(map(math.isfinite, values)):
                     found[trial.number] = values
         return found
@@ -143,8 +143,5 @@ def _shares(column: Sequence[float]) -> list[float]:
 def _in_order(groups: Mapping[Group, Mapping[int, Point]], wanted: set[int]) -> Iterator[int]:
     """The wanted trials, best first: group by group, front by front."""
     for points in groups.values():
-        fronts = Fronts[int]()
-        for point, number in sorted((point, number) for number, point in points.items() if number in wanted):
-            fronts.add(number, point)
-        for level in range(len(fronts)):
-            yield from sorted(fronts[level])
+        for front in sorted_fronts([(point, number) for number, point in points.items() if number in wanted]):
+            yield from front

@@ -4,6 +4,7 @@ import math
 
 from trm.search.confirmation import next_to_confirm
 from trm.search.fold import Fold
+from trm.search.front import fronts
 from trm.search.trial import Trial
 
 
@@ -22,7 +23,19 @@ class Ranking(Fold):
         return trouble.error if trouble is not None else None
 
     def leaderboard(self) -> list[Trial]:
-        """Trials of the search that were scored, best first: by the last objective, then its loss, then the compute it took."""
+        """Trials of the search that were scored, best first: by the last objective, then its loss, then the compute it took.
+
+        With several objectives front by front, and so within each front: the first is the best by the objective's own metric.
+        """
+        if not self.space.objective.against:
+            return self._by_metric()
+        return [trial for front in self.fronts() for trial in front]
+
+    def fronts(self) -> list[list[Trial]]:
+        """Those trials by Pareto front of their last scores, the best first; with one objective, equals are a front."""
+        return fronts(self.space.objective, self._by_metric())
+
+    def _by_metric(self) -> list[Trial]:
         sign = -1.0 if self.space.objective.mode == "max" else 1.0
 
         def place(trial: Trial) -> tuple[float, float, float, str]:

@@ -34,6 +34,8 @@ def write_trials(search: Search, folder: str | Path) -> None:
     fields += [pa.field(name, pa.string()) for name in ("checkpoint", "error")]
     fields += [pa.field(name, pa.float64()) for name in ("standard_error", "loss")]
     fields += [pa.field(name, pa.string()) for name in ("source", "reason")]
+    known = {field.name for field in fields}
+    fields += [pa.field(one.metric, pa.float64()) for one in search.space.objective.against if one.metric not in known]
     texts = {path for path, knob in search.space.search.items() if _column_type(knob) == pa.string()}
     rows = [{key: _text(value) if key in texts else value for key, value in row.items()} for row in trial_rows(search)]
     with replacing(Path(folder) / TRIALS) as path:
@@ -41,11 +43,38 @@ def write_trials(search: Search, folder: str | Path) -> None:
 
 
 def leaderboard_rows(search: Search, count: int | None = None) -> list[dict[str, Any]]:
-    """The best trials, best first: winners that this driver reported on by the rank given there, the others by their last score."""
+    """The best trials, best first: winners that this driver reported on by the rank given there, the others by their last score.
+
+    With several objectives a row has its Pareto front, from 1, and what is weighed.
+    """
     since = search.driver.at if search.driver is not None else 0.0
     ranks = {number: report.rank for number, report in search.reports.items() if report.at >= since}
     ranked = sorted(search.leaderboard(), key=lambda trial: ranks.get(trial.number, math.inf))
-    return [_leader(search, place, trial) for place, trial in enumerate(ranked[:count], start=1)]
+    rows = [_leader(search, place, trial) for place, trial in enumerate(ranked[:count], start=1)]
+    if search.space.objective.against:
+        of_trial = {trial.number: index for index, front in enumerate(search.fronts(), start=1) for trial in front}
+        for row, trial in zip(rows, ranked, strict=False):
+            assert trial.result is not None
+            row |= {"front": of_trial[trial.number], "against": search.figures(trial, trial.result)}
+    return rows
+
+
+def front_rows(search: Search) -> list[dict[str, Any]]:
+    """The trials that none beats in everything, best first by the objective's own metric, with all that is weighed."""
+    front = search.fronts()[:1]
+    return [
+        {
+            "trial": trial.number,
+            "status": trial.status,
+            "rung": trial.rung,
+            "objective": result.objective,
+            "against": search.figures(trial, result),
+            "parameters": trial.params,
+            "checkpoint": trial.checkpoint,
+        }
+        for trial in (front[0] if front else [])
+        if (result := trial.result) is not None
+    ]
 
 
 def write_leaderboard(search: Search, folder: str | Path, *, count: int = 10) -> None:
@@ -56,6 +85,8 @@ def write_leaderboard(search: Search, folder: str | Path, *, count: int = 10) ->
         "ended": search.ended.reason if search.ended is not None else None,
         "trials": leaderboard_rows(search, count),
     }
+    if search.space.objective.against:
+        board["front"] = front_rows(search)
     write_text_atomic(Path(folder) / LEADERBOARD, json.dumps(board, indent=1, allow_nan=False) + "\n")
 
 
@@ -72,6 +103,7 @@ def _row(search: Search, trial: Trial) -> dict[str, Any]:
     result, trouble = trial.result, trial.trouble
     is_troubled = trial.status in ("diverged", "out_of_memory", "failed")
     return {
+        **(search.figures(trial, result) if result is not None else {}),
         "trial": trial.number,
         "status": trial.status,
         "rung": trial.rung,
