@@ -46,7 +46,7 @@ def cost_of(shape: DataShape) -> Callable[[RunConfig], RunCost]:
 
 
 def test_what_the_project_promises_is_there() -> None:
-    assert set(SPACES) >= {"sudoku4x4", "sudoku9x9", "maze_hard", "arc1"}
+    assert set(SPACES) >= {"sudoku4x4", "sudoku4x4_front", "sudoku9x9", "maze_hard", "arc1"}
     assert set(RECIPES) >= {"sudoku_attention", "sudoku_mlp", "maze_hard", "arc1", "arc2"}
 
 
@@ -78,8 +78,9 @@ def test_every_space_is_fair_at_its_first_rung(name: str) -> None:
 @pytest.mark.parametrize("name", SPACES)
 def test_every_space_searches_what_matters_and_starts_well(name: str) -> None:
     space = load_space(ROOT / f"{name}.yaml")
-    wanted = ("model.H_cycles", "model.L_cycles", "model.hidden_size", "model.num_heads", "optim.lr", "optim.weight_decay")
-    assert set(wanted) <= set(space.search)
+    wanted = {"model.H_cycles", "model.L_cycles", "model.hidden_size", "optim.lr", "optim.weight_decay"}
+    has_attention = "model.mlp_t" in space.search or not space.base["model"].get("mlp_t", False)
+    assert wanted | ({"model.num_heads"} if has_attention else set()) <= set(space.search)
     assert "training.global_batch_size" not in space.search
     assert space.start_points
     assert space.budget.trials is not None
