@@ -44,6 +44,10 @@ class Standing:
     """What the objective is weighed against."""
     front: int | None = None
     """Pareto front that the trial stands in, from 1; null: there is one objective."""
+    seeds: int | None = None
+    """Fresh seeds that `objective` is the mean of, with its interval; null: it is the search's own score, of one seed."""
+    p_best: float | None = None
+    """Probability of being the best of those that were confirmed."""
 
 
 class SweepDisplay:
@@ -207,7 +211,8 @@ def leaderboard(standings: Sequence[Standing], metric: str) -> Table:
     for name in ("rank", "trial", *(["front"] if has_fronts else [])):
         table.add_column(name, justify="right")
     table.add_column("status")
-    for name in (metric, "95 % interval", "test", "compute", "weights", *against):
+    confirmed = ("seeds", "P(best)") if any(row.seeds is not None for row in standings) else ()
+    for name in (metric, "95 % interval", *confirmed, "test", "compute", "weights", *against):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("parameters", overflow="fold")
     for row in standings:
@@ -218,6 +223,7 @@ def leaderboard(standings: Sequence[Standing], metric: str) -> Table:
             row.status.replace("_", " "),
             "" if row.objective is None else f"{row.objective:.4f}",
             "" if row.low is None or row.high is None else f"{row.low:.3f} to {row.high:.3f}",
+            *_confirmed_cells(row, len(confirmed)),
             "" if row.test is None else f"{row.test:.4f}",
             flops(row.train_flops),
             count_text(row.params_count),
@@ -226,6 +232,11 @@ def leaderboard(standings: Sequence[Standing], metric: str) -> Table:
             style="green" if row.rank == 1 else "bold" if row.front == 1 else "",
         )
     return table
+
+
+def _confirmed_cells(row: Standing, count: int) -> list[str]:
+    cells = ["1 (search)" if row.seeds is None else str(row.seeds), "" if row.p_best is None else f"{row.p_best:.2f}"]
+    return cells[:count]
 
 
 def best_text(best: BestTrial, metric: str) -> str:

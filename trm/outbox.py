@@ -29,6 +29,7 @@ SWEEP_FILES = (
     "trials.parquet",
     "curves.png",
     "front.png",
+    "confirmation.png",
     "importance.png",
     "depth_map.png",
     "journal.jsonl",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trm.canvas import BEST, FADED, GOOD, PLAIN, TROUBLE, picture
 from trm.display import flops as flops_text
+from trm.search.confirmation import Confirmed
 from trm.search.events import Asked, Decided, Event, LegEnded
 
 if TYPE_CHECKING:
@@ -49,6 +50,21 @@ def draw_curves(events: Iterable[Event], path: Path, *, metric: str, mode: str, 
             _draw_scatter(axes, scored, best, parameter)
             if index % COLUMNS == 0:
                 axes.set_ylabel(metric)
+
+
+def draw_confirmation(rows: Sequence[Confirmed], path: Path, *, metric: str, title: str) -> None:
+    """Write `path` (PNG): a line a confirmed trial, best first, with a dot a fresh seed, the mean and its 95 % interval."""
+    with picture(path, size=(8, 1.4 + 0.5 * len(rows)), title=f"{title}: the best trials on fresh seeds") as figure:
+        axes = figure.subplots()
+        for place, row in enumerate(rows):
+            colour = BEST if place == 0 else PLAIN
+            if row.low is not None and row.high is not None:
+                axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2, alpha=0.5, solid_capstyle="butt")
+            axes.plot(row.scores, [place] * len(row.scores), "o", color=colour, markersize=5, alpha=0.6, markeredgewidth=0)
+            axes.plot([row.mean], [place], "|", color=colour, markersize=16, markeredgewidth=2)
+        axes.set_yticks(range(len(rows)), [f"trial {row.trial}, P(best) {row.p_best:.2f}" for row in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlabel(f"{metric}: a dot a seed, a bar the mean, a line its 95 % interval")
 
 
 def _fold(events: Iterable[Event]) -> dict[int, _Trial]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from trm.search.confirmation import Mode, standings
 from trm.search.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, Reported, SweepEnded, SweepStarted
 
 RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "KILLED", "FAILED"]
@@ -75,13 +76,20 @@ class Translator:
     through, those that were sent before too.
     """
 
-    def __init__(self, mode: Literal["max", "min"] = "max") -> None:
+    def __init__(self, mode: Mode = "max") -> None:
+        self._mode = mode
         self._sign = 1.0 if mode == "max" else -1.0
         self._best: float | None = None
         self._trials = 0
         self._legs = 0
         self._flops_of_trial: dict[int, float] = {}
         self._best_rank: int | None = None
+        self._seed = 0
+        self._confirms: dict[int, int] = {}
+        """Confirmation -> the trial that it repeats on a fresh seed."""
+        self._fresh: dict[int, tuple[int, float]] = {}
+        """Confirmation -> its rung and score; not a number where it came to none."""
+        self._certainty = 0.95
         self.running: set[int] = set()
         """Trials whose last word was that a leg started."""
         self.is_ended = False
@@ -91,11 +99,14 @@ class Translator:
         """What `event` adds to the runs."""
         match event:
             case SweepStarted():
+                self._seed = event.seed
                 params = {"sweep.seed": str(event.seed), "sweep.space_digest": event.space_digest}
                 versions = {f"trm.version.{name}": version for name, version in event.versions.items()}
                 return [RunUpdate(SWEEP, event.at, event.at, params=params, tags={"trm.status": "running", **versions})]
             case DriverStarted():
                 self.is_ended = False
+                if event.confirm is not None:
+                    self._certainty = event.confirm.certainty
                 tags = {"trm.status": "running", "trm.driver": event.driver, "trm.slots": str(event.slots)}
                 return [RunUpdate(SWEEP, event.at, event.at, tags=tags, status="RUNNING")]
             case Asked():
@@ -107,6 +118,8 @@ class Translator:
                 return self._leg_ended(event)
             case Decided():
                 self.running.discard(event.trial)
+                if event.trial in self._confirms and event.status in ("diverged", "out_of_memory", "failed"):
+                    self._fresh[event.trial] = event.rung, math.nan
                 tags = {"trm.status": event.status, "trm.reason": event.reason, "trm.rung": str(event.rung)}
                 return [RunUpdate(event.trial, event.at, event.at, tags=tags, status=STATUS_OF_TRIAL[event.status])]
             case Reported():
@@ -114,7 +127,7 @@ class Translator:
             case SweepEnded():
                 self.is_ended = True
                 tags = {"trm.status": "finished", "trm.reason": event.reason}
-                return [RunUpdate(SWEEP, event.at, event.at, tags=tags, status="FINISHED")]
+                return [RunUpdate(SWEEP, event.at, event.at, tags=tags, status="FINISHED"), *self._confirmed(event.at)]
         return []
 
     def driven(self, at: float) -> list[RunUpdate]:
@@ -138,6 +151,9 @@ class Translator:
         params = {key: _text(value) for key, value in event.params.items()}
         params |= {"seed": str(event.seed), "max_steps": str(event.max_steps)}
         tags = {"trm.trial": str(event.trial), "trm.source": event.source, "trm.digest": event.digest}
+        if event.confirms is not None:
+            self._confirms[event.trial] = event.confirms
+            tags["trm.confirms"] = str(event.confirms)
         points = _points({"step_flops": event.step_flops, "params_count": float(event.params_count)}, 0, event.at)
         return [
             RunUpdate(event.trial, event.at, event.at, params=params, points=points, tags=tags),
@@ -162,12 +178,31 @@ class Translator:
         trial = RunUpdate(event.trial, event.at, event.at, points=points, tags={key: value for key, value in tags.items() if value})
         sweep = {"sweep.train_flops": sum(self._flops_of_trial.values())}
         value = event.objective
-        if value is not None and math.isfinite(value):
+        if event.trial in self._confirms:
+            if value is not None and event.status == "completed":
+                self._fresh[event.trial] = event.rung, value
+        elif value is not None and math.isfinite(value):
             is_better = self._best is None or self._sign * value > self._sign * self._best
             self._best = value if is_better else self._best
         if self._best is not None:
             sweep["sweep.best_objective"] = self._best
         return [trial, RunUpdate(SWEEP, event.at, event.at, points=_points(sweep, self._legs, event.at))]
+
+    def _confirmed(self, at: float) -> list[RunUpdate]:
+        """What fresh seeds say of each confirmed trial, at the sweep's end."""
+        scores: dict[int, list[float]] = {}
+        last = max((rung for rung, _ in self._fresh.values()), default=0)
+        for run, (rung, value) in sorted(self._fresh.items()):
+            if rung == last:
+                scores.setdefault(self._confirms[run], []).append(value)
+        found = standings(scores, self._mode, self._seed, certainty=self._certainty)
+        updates = []
+        for row in found.rows:
+            values = {"mean": row.mean, "low": row.low, "high": row.high, "seeds": float(len(row.scores)), "p_best": row.p_best}
+            points = _points({f"confirmed.{name}": value for name, value in values.items()}, 0, at)
+            updates.append(RunUpdate(row.trial, at, at, points=points, tags={"trm.confirmed": "true"}))
+        tags = {"trm.supported": str(found.is_supported).lower(), "trm.confirmation": found.sentence}
+        return [RunUpdate(SWEEP, at, at, tags=tags), *updates] if updates else []
 
     def _reported(self, event: Reported) -> list[RunUpdate]:
         scores = {f"{split}/{key}": value for split in ("validation", "test") for key, value in getattr(event, split).items()}

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from trm.atomic import remove_folder, remove_hidden
+from trm.search.confirmed import best_run, winner
 from trm.search.search import Search
 from trm.search.trial import ENDED, Trial
 
@@ -73,7 +74,8 @@ class Keeper:
         place = {number: index for index, number in enumerate(ranked)}
         worst_first = sorted((number for number, size in self._bytes.items() if size), key=lambda n: -place.get(n, len(ranked)))
         lenders = {Path(name).parent.name for name in needed}
-        free = [n for n in worst_first if trial_folder(self._folder, n).name not in lenders and place.get(n) != 0]
+        held = self._held(ranked)
+        free = [n for n in worst_first if trial_folder(self._folder, n).name not in lenders and n not in held]
         total = sum(self._bytes.values()) + (self._open_bytes() if keep.bytes is not None else 0)
         freed = 0
         for number in free:
@@ -81,6 +83,17 @@ class Keeper:
             if is_too_much or (keep.best is not None and place.get(number, len(ranked)) >= keep.best):
                 freed += self._forget(number)
         return freed
+
+    def _held(self, ranked: list[int]) -> set[int]:
+        """Trials whose weights may yet be exported: the best; of every confirmed one its best run, until the winner is reported."""
+        search = self._search
+        if not search.confirmations:
+            return set(ranked[:1])
+        best = winner(search)
+        if best is not None and best.run.number in search.reports:
+            return {best.run.number}
+        runs = [best_run(search, number) for number in search.confirmations]
+        return {run.number for run in runs if run is not None} | set(ranked[:1])
 
     def _open_bytes(self) -> int:
         opened = (trial.number for trial in self._search.trials if not _has_ended(trial))

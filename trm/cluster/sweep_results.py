@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from trm.cluster.keep import Keeper
+from trm.cluster.puzzle_comparisons import puzzle_comparisons
 from trm.display import Standing
 from trm.front_picture import draw_front
 from trm.importance_pictures import draw_importance
-from trm.pictures import draw_curves
+from trm.pictures import draw_confirmation, draw_curves
 from trm.search.audit_report import write_audit
+from trm.search.confirmed import confirmation_notes, confirmed_standings
 from trm.search.importance import importance, sentence, write_importance
 from trm.search.journal import read_events
 from trm.search.results import leaderboard_rows, write_leaderboard, write_trials
@@ -26,11 +28,17 @@ def write_results(search: Search, folder: Path) -> list[str]:
     write_study(search, folder)
     objective = search.space.objective
     events = [entry.event for entry in read_events(folder / JOURNAL)]
+    if search.confirmations:
+        draw_confirmation(confirmed_standings(search).rows, folder / "confirmation.png", metric=objective.metric, title=folder.name)
     draw_curves(events, folder / "curves.png", metric=objective.metric, mode=objective.mode, title=f"sweep {folder.name}")
     if objective.against:
         draw_front(search, folder / "front.png", title=f"sweep {folder.name}: what is weighed against {objective.metric}")
     audit = write_audit(search, folder)
-    findings = [audit.sentence if audit is not None else None, _write_what_mattered(search, folder)]
+    findings = [
+        *_confirmed_words(search, folder),
+        audit.sentence if audit is not None else None,
+        _write_what_mattered(search, folder),
+    ]
     return [finding for finding in findings if finding is not None]
 
 
@@ -53,9 +61,11 @@ def standings(search: Search) -> list[Standing]:
             rank=row["rank"],
             trial=row["trial"],
             status=row["status"],
-            objective=row["objective"],
-            low=row["interval_95"][0] if row["interval_95"] else None,
-            high=row["interval_95"][1] if row["interval_95"] else None,
+            objective=row["confirmed"]["mean"] if row["confirmed"] else row["objective"],
+            low=interval[0] if (interval := (row["confirmed"] or row)["interval_95"]) else None,
+            high=interval[1] if interval else None,
+            seeds=row["confirmed"]["seeds"] if row["confirmed"] else None,
+            p_best=row["confirmed"]["p_best"] if row["confirmed"] else None,
             test=row["test"].get(metric) if row["test"] else None,
             params=row["parameters"],
             train_flops=row["train_flops"],
@@ -65,3 +75,8 @@ def standings(search: Search) -> list[Standing]:
         )
         for row in leaderboard_rows(search, SHOWN_STANDINGS)
     ]
+
+
+def _confirmed_words(search: Search, folder: Path) -> list[str]:
+    """Whether the leaderboard's order is supported, and the winner's puzzles against those of the others."""
+    return [str(confirmation_notes(search)["sentence"]), *(one.sentence for one in puzzle_comparisons(search, folder))]

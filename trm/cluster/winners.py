@@ -1,8 +1,12 @@
-"""The end of a sweep: the winner is scored on all of validation and, once, on test, and exported as `best/`."""
+"""The end of a sweep: the winner is scored on all of validation and, once, on test, and exported as `best/`.
+
+The winner is the confirmed trial with the best mean over fresh seeds; what is exported is the best of its runs on those, so the
+validation score of just that run is a selected one: what another seed will give is told by the mean and its interval.
+"""
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,10 @@ import ray
 from trm.atomic import write_text_atomic
 from trm.cluster.driver import Placement
 from trm.cluster.feed import DataFeed
+from trm.cluster.puzzle_comparisons import puzzle_comparisons
+from trm.search.confirmed import Winner, confirmation_notes, confirmed_standings, confirmed_values, winner
 from trm.search.events import Reported
+from trm.search.search import Search
 from trm.search.sweep_log import SweepLog
 
 
@@ -26,31 +33,49 @@ class FullScores:
 def report_winner(log: SweepLog, folder: Path, placement: Placement, feed: DataFeed, dataset: str) -> None:
     """Score the winner on all of validation and, once, on test, journal that, and export it as `best/`."""
     search = log.search
-    if not (ranked := search.leaderboard()):
+    if (found := winner(search)) is None:
         return
-    winner = ranked[0]
-    checkpoint = folder / str(winner.checkpoint)
-    if winner.number not in search.reports:
+    run = found.run
+    checkpoint = folder / str(run.checkpoint)
+    if run.number not in search.reports:
         demand = placement.demand
         scores = score_winner(checkpoint, feed, cpus=demand.cpus, gpus=demand.gpus, threads=placement.threads)
-        log.report(Reported(trial=winner.number, rank=1, validation=scores.validation, test=scores.test, at=time.time()))
-    report = search.reports[winner.number]
+        log.report(Reported(trial=run.number, rank=1, validation=scores.validation, test=scores.test, at=time.time()))
+    report = search.reports[run.number]
     log.check()
     export_best(
         folder,
         checkpoint,
         {
-            "trial": winner.number,
-            "params": winner.params,
-            "lineage": [{"rung": one.rung, "source": one.source, "params": one.params} for one in winner.adoptions],
-            "steps": winner.steps,
-            "train_flops": winner.result.train_flops if winner.result else 0.0,
-            "params_count": winner.asked.params_count,
+            "trial": found.trial.number,
+            "run": run.number,
+            "seed": run.asked.seed,
+            "params": run.params,
+            "lineage": [{"rung": one.rung, "source": one.source, "params": one.params} for one in run.adoptions],
+            "steps": run.steps,
+            "train_flops": run.result.train_flops if run.result else 0.0,
+            "params_count": run.asked.params_count,
             "dataset": {"folder": dataset, "content_hash": feed.manifest.content_hash},
             "validation": report.validation,
             "test": report.test,
+            **confirmation_report(search, found, folder),
         },
     )
+
+
+def confirmation_report(search: Search, found: Winner, folder: Path) -> dict[str, Any]:
+    """What is known of the winner against the others: by its fresh seeds, and puzzle by puzzle; JSON."""
+    notes = confirmation_notes(search)
+    if found.confirmed is None:
+        return notes
+    weights = f"of its {len(found.confirmed.scores)} runs on fresh seeds, trial {found.run.number} has the best validation score"
+    return {
+        **notes,
+        "weights": f"{weights}: a selected one; the mean over seeds says what another seed will give",
+        "search_objective": found.trial.result.objective if found.trial.result is not None else None,
+        "confirmed": [{"trial": row.trial, **confirmed_values(search, row)} for row in confirmed_standings(search).rows],
+        "comparisons": [asdict(one) | {"sentence": one.sentence} for one in puzzle_comparisons(search, folder)],
+    }
 
 
 def score_winner(checkpoint: Path, feed: DataFeed, *, cpus: float, gpus: float, threads: int) -> FullScores:

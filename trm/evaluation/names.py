@@ -18,6 +18,12 @@ TASK_SHARES: dict[Task, tuple[str, ...]] = {
 TASK_COUNTS: dict[Task, tuple[str, ...]] = {"sudoku": (), "maze": (), "arc": ("tasks", "test_pairs"), "other": ()}
 
 
+def is_share(metric: str) -> bool:
+    """Whether the metric lies between 0 and 1."""
+    shares = {name for names in (*TASK_MEANS.values(), *TASK_SHARES.values()) for name in names}
+    return metric.startswith("exact_accuracy") or metric in shares | {"cell_accuracy", "q_halt_accuracy"}
+
+
 def is_scored_early(step: int, steps: int) -> bool:
     """Whether exactness is reported after `step` of `steps` supervision steps, as `exact_accuracy_at_STEP`."""
     return step < steps and step.bit_count() == 1

@@ -41,9 +41,9 @@ class Confirmed:
     failed: int
     """Of them, runs that came to no score."""
     mean: float
-    low: float
-    """With `high` the 95 % interval of the mean over seeds; both are NaN while no candidate has two seeds."""
-    high: float
+    low: float | None
+    """With `high` the 95 % interval of the mean over seeds; both null while no candidate has two seeds."""
+    high: float | None
     p_best: float
     """Probability that its mean over all seeds there are is the best of the candidates'."""
 
@@ -81,24 +81,22 @@ def next_to_confirm(
     return min(open_ones, key=lambda trial: (given[trial], -likely[trial]), default=None)
 
 
-def standings(
-    scores: Mapping[int, Sequence[float]],
-    mode: Mode,
-    seed: int,
-    *,
-    certainty: float = 0.95,
-    bounds: tuple[float, float] = (-math.inf, math.inf),
-) -> Standings:
-    """What the fresh seeds prove so far; candidates without any are left out. No interval leaves the metric's `bounds`."""
+def standings(scores: Mapping[int, Sequence[float]], mode: Mode, seed: int, *, certainty: float = 0.95) -> Standings:
+    """What the fresh seeds prove so far; candidates without any are left out.
+
+    Scores that are to be large and lie between 0 and 1 are taken for shares: no interval of theirs goes beyond.
+    """
     found = _finite(scores, mode)
     likely = p_best(scores, mode, seed)
     sign = 1.0 if mode == "max" else -1.0
+    values = [value for _, own in found for value in own]
+    is_share = mode == "max" and min(values, default=-1) >= 0 and max(values, default=2) <= 1
+    least, most = (0.0, 1.0) if is_share else (-math.inf, math.inf)
     rows = []
-    for (trial, values), (mean, half) in zip(found, _intervals(found), strict=True):
-        own = tuple(sign * value for value in values)
+    for (trial, own), (mean, half) in zip(found, _intervals(found), strict=True):
         failed = sum(not math.isfinite(value) for value in scores[trial])
-        low, high = (min(max(sign * mean + way * half, bounds[0]), bounds[1]) for way in (-1, 1))
-        rows.append(Confirmed(trial, own, failed, sign * mean, low, high, likely[trial]))
+        low, high = (None, None) if half is None else (max(sign * mean - half, least), min(sign * mean + half, most))
+        rows.append(Confirmed(trial, tuple(sign * value for value in own), failed, sign * mean, low, high, likely[trial]))
     rows.sort(key=lambda row: (-sign * row.mean, -row.p_best, row.trial))
     is_supported = len(rows) > 1 and rows[0].p_best >= certainty
     return Standings(tuple(rows), is_supported, _sentence(rows, is_supported))
@@ -115,7 +113,7 @@ def _sentence(rows: Sequence[Confirmed], is_supported: bool) -> str:
         return "no candidate has a score on a fresh seed"
     first = rows[0]
     if len(rows) == 1:
-        return f"trial {first.trial} was the only candidate: it was compared with none"
+        return f"trial {first.trial} alone has scores on fresh seeds: it is compared with none"
     second = rows[1]
     seeds = f"{len(first.scores)} and {len(second.scores)} fresh seeds"
     if is_supported:
@@ -162,10 +160,10 @@ def _noise(found: Scores) -> _Noise:
     return _Noise(means, counts, squares, max((float(squares.sum()) + between) / freedom if freedom else 0.0, tiny), freedom)
 
 
-def _intervals(found: Scores) -> list[tuple[float, float]]:
+def _intervals(found: Scores) -> list[tuple[float, float | None]]:
     """Mean and half width of the 95 % interval of each."""
     if not any(len(own) > 1 for _, own in found):
-        return [(float(np.mean(own)), math.nan) for _, own in found]
+        return [(float(np.mean(own)), None) for _, own in found]
     noise = _noise(found)
     freedom = OWN_NOISE + noise.counts - 1
     variances = (OWN_NOISE * noise.pooled + noise.squares) / freedom

@@ -65,18 +65,20 @@ class Ranking(Fold):
             return None
         candidates = [trial.number for trial in self.candidates()]
         scores = {number: self.fresh_scores(number) for number in candidates}
-        running = {
-            number: sum(trial.number in self._active for trial in self.confirmations.get(number, [])) for number in candidates
-        }
+        running = {number: sum(not _has_come_out(trial) for trial in self.confirmations.get(number, [])) for number in candidates}
         return next_to_confirm(scores, running, self.confirm, self.space.objective.mode, self.space.seed)
 
     def fresh_scores(self, number: int) -> list[float]:
-        """Objectives of a trial's confirmations that ended, at the last rung; not a number where one came to no score.
+        """Objectives of a trial's confirmations that came out, at the last rung; not a number where one came to no score.
 
-        Those of a time when the last rung was another do not count.
+        Those of a time when the last rung was another do not count, nor those that were cut short or set aside.
         """
-        ended = [trial for trial in self.confirmations.get(number, []) if trial.number not in self._active]
+        ended = [trial for trial in self.confirmations.get(number, []) if _has_come_out(trial)]
         scores = [
             trial.result.objective if trial.result is not None else None for trial in ended if trial.rung in (None, self.rungs.last)
         ]
         return [math.nan if score is None else score for score in scores]
+
+
+def _has_come_out(confirmation: Trial) -> bool:
+    return bool(confirmation.results) or confirmation.status in ("diverged", "out_of_memory", "failed")

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trm.atomic import replacing, write_text_atomic
+from trm.search.confirmation import Confirmed
+from trm.search.confirmed import confirmation_notes, confirmed_values, fresh_runs, ranked
 from trm.search.events import LegEnded
 from trm.search.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
 from trm.search.search import Search
@@ -36,6 +38,7 @@ def write_trials(search: Search, folder: str | Path) -> None:
     fields += [pa.field(name, pa.string()) for name in ("source", "reason")]
     known = {field.name for field in fields}
     fields += [pa.field(one.metric, pa.float64()) for one in search.space.objective.against if one.metric not in known]
+    fields += [pa.field("confirms", pa.int64())]
     texts = {path for path, knob in search.space.search.items() if _column_type(knob) == pa.string()}
     rows = [{key: _text(value) if key in texts else value for key, value in row.items()} for row in trial_rows(search)]
     with replacing(Path(folder) / TRIALS) as path:
@@ -43,17 +46,18 @@ def write_trials(search: Search, folder: str | Path) -> None:
 
 
 def leaderboard_rows(search: Search, count: int | None = None) -> list[dict[str, Any]]:
-    """The best trials, best first: winners that this driver reported on by the rank given there, the others by their last score.
+    """The best trials, best first: confirmed ones by their mean over fresh seeds, then winners that this driver reported on by the
+    rank given there, then the others by their last score.
 
     With several objectives a row has its Pareto front, from 1, and what is weighed.
     """
     since = search.driver.at if search.driver is not None else 0.0
     ranks = {number: report.rank for number, report in search.reports.items() if report.at >= since}
-    ranked = sorted(search.leaderboard(), key=lambda trial: ranks.get(trial.number, math.inf))
-    rows = [_leader(search, place, trial) for place, trial in enumerate(ranked[:count], start=1)]
+    leaders = sorted(ranked(search), key=lambda row: (row[1] is None, 0 if row[1] else ranks.get(row[0].number, math.inf)))
+    rows = [_leader(search, place, trial, confirmed) for place, (trial, confirmed) in enumerate(leaders[:count], start=1)]
     if search.space.objective.against:
         of_trial = {trial.number: index for index, front in enumerate(search.fronts(), start=1) for trial in front}
-        for row, trial in zip(rows, ranked, strict=False):
+        for row, (trial, _) in zip(rows, leaders, strict=False):
             assert trial.result is not None
             row |= {"front": of_trial[trial.number], "against": search.figures(trial, trial.result)}
     return rows
@@ -83,6 +87,7 @@ def write_leaderboard(search: Search, folder: str | Path, *, count: int = 10) ->
         "name": search.started.name if search.started is not None else search.space.name,
         "objective": search.space.objective.model_dump(),
         "ended": search.ended.reason if search.ended is not None else None,
+        **confirmation_notes(search),
         "trials": leaderboard_rows(search, count),
     }
     if search.space.objective.against:
@@ -122,13 +127,15 @@ def _row(search: Search, trial: Trial) -> dict[str, Any]:
         "loss": result.loss if result is not None else None,
         "source": trial.asked.source,
         "reason": trial.decided.reason if trial.decided is not None else None,
+        "confirms": trial.asked.confirms,
     }
 
 
-def _leader(search: Search, place: int, trial: Trial) -> dict[str, Any]:
+def _leader(search: Search, place: int, trial: Trial, confirmed: Confirmed | None) -> dict[str, Any]:
     result = trial.result
     assert result is not None
-    report = search.reports.get(trial.number)
+    runs = [trial] if confirmed is None else fresh_runs(search, trial.number)
+    report = next((search.reports[run.number] for run in runs if run.number in search.reports), None)
     interval = interval_95(search.space.objective.metric, result)
     return {
         "rank": place,
@@ -137,6 +144,7 @@ def _leader(search: Search, place: int, trial: Trial) -> dict[str, Any]:
         "rung": trial.rung,
         "objective": result.objective,
         "interval_95": list(interval) if interval is not None else None,
+        "confirmed": confirmed_values(search, confirmed) if confirmed is not None else None,
         "loss": result.loss,
         "params": trial.asked.params_count,
         "train_flops": result.train_flops,
