@@ -8,7 +8,8 @@ import pytest
 from search_simulator import cost_of
 
 from trm.cluster.keep import Keeper, folder_bytes, trial_folder
-from trm.search.events import Decided, LegEnded, LegStarted
+from trm.search.confirmed import best_run, winner
+from trm.search.events import Decided, LegEnded, LegStarted, Reported
 from trm.search.search import Search
 from trm.search.space import SearchSpace
 from trm.search.sweep_log import SweepLog
@@ -20,7 +21,7 @@ CHECKPOINT_BYTES = 1000
 ASHA = {"type": "asha", "eta": 2, "rungs": 2}
 
 
-def space_of(scheduler: dict[str, Any], keep: dict[str, Any]) -> SearchSpace:
+def space_of(scheduler: dict[str, Any], keep: dict[str, Any], confirm: dict[str, Any] | None) -> SearchSpace:
     return SearchSpace.model_validate(
         {
             "name": "keep",
@@ -31,6 +32,7 @@ def space_of(scheduler: dict[str, Any], keep: dict[str, Any]) -> SearchSpace:
             "sampler": {"type": "random"},
             "scheduler": scheduler,
             "keep": keep,
+            "confirm": confirm,
         }
     )
 
@@ -38,9 +40,9 @@ def space_of(scheduler: dict[str, Any], keep: dict[str, Any]) -> SearchSpace:
 class Sweep:
     """A sweep whose legs write checkpoints of 1,000 bytes and score what their trial's number says."""
 
-    def __init__(self, folder: Path, scheduler: dict[str, Any] = ASHA, **keep: Any) -> None:
+    def __init__(self, folder: Path, scheduler: dict[str, Any] = ASHA, confirm: dict[str, Any] | None = None, **keep: Any) -> None:
         self.folder, self.now = folder, 1.0
-        self.search = Search(space_of(scheduler, keep), cost_of, folder="data")
+        self.search = Search(space_of(scheduler, keep, confirm), cost_of, folder="data")
         self.log = SweepLog(folder, self.search)
         self.keeper = Keeper(self.search, folder)
         self.log.on_event = lambda event: self.keeper.note(event.trial) if isinstance(event, LegEnded | Decided) else None
@@ -110,6 +112,21 @@ def test_the_best_trials_keep_their_last_checkpoint_and_no_other(begun: Begun, k
     sweep.keeper.prune()
     assert sweep.standing == {trial.checkpoint for trial in sweep.search.leaderboard()[:count]}
     assert folder_bytes(sweep.folder / "trials") == count * (CHECKPOINT_BYTES + len("{}"))
+
+
+def test_the_best_run_of_every_confirmed_trial_stays_until_the_winner_is_reported(begun: Begun) -> None:
+    sweep = begun(best=1, confirm={"top": 2, "seeds": 2, "most_seeds": 2})
+    sweep.finish()
+    search = sweep.search
+    runs = [best_run(search, trial.number) for trial in search.candidates()]
+    assert len(search.trials) == 6 + 4
+    assert {str(run.checkpoint) for run in runs if run} < sweep.standing
+    assert len(sweep.standing) == 3, "those, and the best of the search"
+    found = winner(search)
+    assert found is not None
+    sweep.log.report(Reported(trial=found.run.number, rank=1, validation={}, test={}, at=sweep.now))
+    sweep.keeper.prune()
+    assert sweep.standing == {str(found.run.checkpoint), str(search.leaderboard()[0].checkpoint)}
 
 
 def test_a_running_leg_keeps_what_it_came_from_and_what_it_writes(begun: Begun) -> None:
