@@ -22,8 +22,10 @@ help:
 sweep: .venv
 	$(PY) ray_jobs/sweep.py search_spaces/sudoku4x4.yaml
 
+# What boots a Ray has the machine to itself; the rest runs a file a process.
 test: .venv
-	$(PY) -m pytest
+	$(PY) -m pytest -m ray
+	$(PY) -m pytest -n auto --dist loadfile -m "not ray"
 
 check: .venv
 	$(PY) -m ruff format --check .
