@@ -6,8 +6,6 @@ finished runs lie in FOLDER. It writes `tables/TASK.parquet` and `.json` wheneve
 """
 
 import argparse
-import hashlib
-import json
 import multiprocessing
 import os
 import sys
@@ -17,9 +15,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from benchmarks.rows import commit
 from benchmarks.search.assembling import best_configs, write_table
-from benchmarks.search.recording import Grid, finished, record, save
+from benchmarks.search.recording import Grid, finished, record, runs_digest, save
+from trm.models.devices import keep_freed_memory
 from trm.search.space import load_space
 
 TABLES = Path(__file__).parent / "tables"
@@ -71,10 +72,6 @@ def _grid(task: str, data: str) -> Grid:
 
 
 def _record(work: tuple[Job, str, str, str]) -> Job:
-    import torch
-
-    from trm.models.devices import keep_freed_memory
-
     torch.set_num_threads(1)
     keep_freed_memory()
     job, data, scratch, at_commit = work
@@ -84,11 +81,7 @@ def _record(work: tuple[Job, str, str, str]) -> Job:
 
 def _scratch(arguments: argparse.Namespace, task: str) -> Path:
     """The task's scratch folder: another one where runs would be others."""
-    space = load_space(TABLES / f"{task}.yaml").model_dump(mode="json", include={"data", "base", "search", "budget"})
-    digest = hashlib.sha256(
-        json.dumps([space[name] for name in ("data", "base", "search")] + [space["budget"]["per_trial"]]).encode()
-    )
-    folder: Path = arguments.scratch / f"{task}-{digest.hexdigest()[:16]}"
+    folder: Path = arguments.scratch / f"{task}-{runs_digest(load_space(TABLES / f'{task}.yaml'))}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -105,7 +98,7 @@ def _rounds(arguments: argparse.Namespace, grids: dict[str, Grid]) -> Iterator[l
         yield jobs
 
 
-def _show(jobs: Sequence[Job], ended: Iterable[Job], workers: int) -> None:
+def _show(jobs: Sequence[Job], ended: Iterable[Job]) -> None:
     started = time.perf_counter()
     for count, job in enumerate(ended, 1):
         seconds = time.perf_counter() - started
@@ -143,7 +136,7 @@ def main() -> int:
         with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
             for jobs in _rounds(arguments, grids):
                 work = [(job, arguments.data, str(_scratch(arguments, job.task)), at_commit) for job in jobs]
-                _show(jobs, pool.imap_unordered(_record, work), arguments.workers)
+                _show(jobs, pool.imap_unordered(_record, work))
                 _assemble(arguments, grids)
     _assemble(arguments, grids)
     return 0

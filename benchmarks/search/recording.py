@@ -1,9 +1,10 @@
 """One recorded run: a configuration of a space trained as a sweep's trial is, and scored at every point of its learning curve."""
 
+import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,6 +19,10 @@ from trm.search.candidates import Candidate, Resolver
 from trm.search.draws import all_params
 from trm.search.space import SearchSpace
 from trm.training.cost import run_cost
+from trm.training.gang import SOLO
+from trm.training.loop import train
+from trm.training.scoring import score
+from trm.training.start import RunData, start_plan, start_state
 
 FRACTIONS = (1 / 27, 1 / 16, 1 / 9, 1 / 8, 1 / 4, 1 / 3, 1 / 2, 1.0)
 """Of `budget.per_trial`, at which every run is scored."""
@@ -51,21 +56,24 @@ class Run:
         return self.rows[-1]["exact_accuracy"]
 
 
+@dataclass(frozen=True)
 class Grid:
-    """Every configuration of a finite space, on its built data set."""
+    """Every configuration of a finite space, on its data set."""
 
-    def __init__(self, space: SearchSpace, folder: str) -> None:
-        self.space, self.folder = space, folder
+    space: SearchSpace
+    folder: str
+    """Of the built data set."""
+    manifest: Manifest
+    splits: RunData
+    """Training and validation puzzles in memory."""
 
     @classmethod
     def of(cls, space: SearchSpace, root: str) -> "Grid":
         """The grid on the space's data set, which is built below `root` when it is missing."""
-        return cls(space, ensure_dataset(space.data, root, lambda line: None))
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        """That of the data set."""
-        return read_manifest(self.folder)
+        folder = ensure_dataset(space.data, root, lambda line: None)
+        manifest = read_manifest(folder)
+        train, validation = (load_split(folder, manifest, name) for name in ("train", "validation"))
+        return cls(space, folder, manifest, RunData(train=train, validation=validation))
 
     @cached_property
     def candidates(self) -> list[Candidate]:
@@ -77,18 +85,8 @@ class Grid:
 
     @cached_property
     def epoch_steps(self) -> int:
-        """Optimizer steps of an epoch."""
-        return epoch_steps([one.max_steps for one in self.candidates])
-
-    @cached_property
-    def splits(self) -> dict[str, Any]:
-        """Training and validation puzzles in memory."""
-        return {name: load_split(self.folder, self.manifest, name) for name in ("train", "validation")}
-
-
-def epoch_steps(max_steps: Sequence[int]) -> int:
-    """Steps of an epoch in a grid whose configurations make so many steps in all."""
-    return math.ceil(max(max_steps) / EPOCHS_OF_CHEAPEST)
+        """Optimizer steps of an epoch: the configuration that makes the most steps makes `EPOCHS_OF_CHEAPEST`."""
+        return math.ceil(max(one.max_steps for one in self.candidates) / EPOCHS_OF_CHEAPEST)
 
 
 def points(candidate: Candidate, per_trial: float, steps_an_epoch: int) -> list[int]:
@@ -129,20 +127,20 @@ def record(grid: Grid, config: int, seed: int, commit: str) -> Run:
 
 def _scored(grid: Grid, candidate: Candidate, seed: int) -> Iterator[tuple[dict[str, float], float]]:
     """A row at each point, and the seconds that its evaluation took."""
-    from trm.training.gang import SOLO
-    from trm.training.loop import train
-    from trm.training.scoring import score
-    from trm.training.start import RunData, start_plan, start_state
-
     config = grid.space.run_config(candidate.params, seed=seed, folder=grid.folder, max_steps=candidate.max_steps)
-    splits = RunData(train=grid.splits["train"], validation=grid.splits["validation"])
     state = start_state(config, grid.manifest, None, max_steps=candidate.max_steps, device="cpu", gang=SOLO)
-    plan, seconds = start_plan(state, splits["train"], grid.manifest), 0.0
+    plan, seconds = start_plan(state, grid.splits["train"], grid.manifest), 0.0
     for step in points(candidate, grid.space.budget.per_trial, grid.epoch_steps):
         seconds += train(state, plan, until_steps=step).seconds
-        scored = score(state, splits["validation"], grid.manifest)
+        scored = score(state, grid.splits["validation"], grid.manifest)
         metrics = {name: scored.evaluation.metrics[name] for name in METRICS}
         yield {"step": state.step, "train_flops": state.train_flops, **metrics, "seconds": seconds}, scored.seconds
+
+
+def runs_digest(space: SearchSpace) -> str:
+    """Digest of what decides the runs of a grid: data, base, knobs, length."""
+    decisive = [space.data.model_dump(mode="json"), space.base, list(all_params(space)), space.budget.per_trial]
+    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
 
 
 def run_file(scratch: Path, config: int, seed: int) -> Path:
