@@ -27,7 +27,7 @@ OWN_NOISE = 2.0
 """So many seeds' worth of belief that a candidate's seeds scatter as all candidates' do together."""
 BETWEEN = 0.5
 """So much of the scatter between candidates counts as scatter of seeds: three equal scores do not prove that all will be."""
-SPREADS = np.tan(np.pi / 2 * (np.arange(24) + 0.5) / 24)
+SPREADS = np.tan(np.pi / 2 * (np.arange(12) + 0.5) / 12)
 """Scatter of candidates' true means in units of a seed's: quantiles of a half-Cauchy distribution, equally likely before."""
 
 
@@ -114,15 +114,13 @@ def _sentence(rows: Sequence[Confirmed], is_supported: bool) -> str:
     first = rows[0]
     if len(rows) == 1:
         return f"trial {first.trial} alone has scores on fresh seeds: it is compared with none"
-    second = rows[1]
-    seeds = f"{len(first.scores)} and {len(second.scores)} fresh seeds"
     if is_supported:
-        return (
-            f"trial {first.trial} is the best of {len(rows)} with probability {first.p_best:.2f}, by {seeds} of it and of the next"
-        )
+        counts = ", ".join(str(len(row.scores)) for row in rows)
+        return f"trial {first.trial} is the best of {len(rows)} with probability {first.p_best:.2f}, by {counts} fresh seeds"
+    rival = max(rows[1:], key=lambda row: row.p_best)
     return (
-        f"no difference between trials {first.trial} and {second.trial} is supported by their {seeds}: "
-        f"trial {first.trial} is the best of {len(rows)} with probability {first.p_best:.2f} only"
+        f"no difference between trials {first.trial} and {rival.trial} is supported by {len(first.scores)} and {len(rival.scores)} "
+        f"fresh seeds: the probabilities of being the best of {len(rows)} are {first.p_best:.2f} and {rival.p_best:.2f}"
     )
 
 

@@ -1,0 +1,161 @@
+"""Is the reported winner the best of the confirmed ones, when the report says so with P(best) >= 0.95?
+
+`python -m benchmarks.search.confirmation` confirms three candidates over and over, by the code that sweeps use, with seeds that
+scatter as named; their true means are known. `--table TASK` draws the candidates from the ten best configurations of a recorded
+table instead, and their seeds from their recorded ones, with replacement; `--replay TASK` confirms whole sweeps replayed on it.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.rows import emit, parser
+from benchmarks.search.replay import replay, space_of
+from benchmarks.search.tables import TABLES, Table
+from trm.evaluation.intervals import wilson
+from trm.search.confirmation import next_to_confirm, standings
+from trm.search.confirmed import winner
+from trm.search.settings import Confirm
+
+BEST = 10
+"""Configurations of a table that candidates are drawn from."""
+Draw = Callable[[int], float]
+Candidates = tuple[np.ndarray, Draw]
+"""True means, and a score on a fresh seed of candidate number n."""
+
+
+def normal(spread: float, noise: float, uneven: float = 0.0) -> Callable[[np.random.Generator], Candidates]:
+    """Means that scatter by `spread` about 0.6, seeds by `noise`, times e to the power of `uneven` standard normals."""
+
+    def draw(rng: np.random.Generator) -> Candidates:
+        means, scatter = 0.6 + spread * rng.standard_normal(3), noise * np.exp(uneven * rng.standard_normal(3))
+        return means, lambda number: float(means[number] + scatter[number] * rng.standard_normal())
+
+    return draw
+
+
+def rising_late(succeed: float, fail: float) -> Callable[[np.random.Generator], Candidates]:
+    """A seed rises to about 0.9 or stays at about 0.2; how often it rises is beta distributed over candidates."""
+
+    def draw(rng: np.random.Generator) -> Candidates:
+        share, high, low = rng.beta(succeed, fail, 3), 0.9 + 0.03 * rng.standard_normal(3), 0.2 + 0.1 * rng.random(3)
+
+        def score(number: int) -> float:
+            is_high = rng.random() < share[number]
+            return float((high if is_high else low)[number] + (0.01 if is_high else 0.03) * rng.standard_normal())
+
+        return share * high + (1 - share) * low, score
+
+    return draw
+
+
+def recorded(table: Table) -> Callable[[np.random.Generator], Candidates]:
+    """Three of the table's best configurations and their recorded seeds."""
+    best = [int(config) for config in np.argsort(-table.truths)[:BEST]]
+
+    def draw(rng: np.random.Generator) -> Candidates:
+        chosen = rng.choice(best, 3, replace=False)
+        means = np.array([table.truth(int(config)) for config in chosen])
+        return means, lambda number: table.final(int(chosen[number]), int(rng.choice(table.seeds(int(chosen[number])))))
+
+    return draw
+
+
+SCATTERS: dict[str, Callable[[np.random.Generator], Candidates]] = {
+    "no difference": normal(0.0, 0.1),
+    "means by a third of a seed": normal(0.03, 0.1),
+    "means as seeds": normal(0.1, 0.1),
+    "means thrice as seeds": normal(0.3, 0.1),
+    "means as seeds, uneven": normal(0.1, 0.1, 0.8),
+    "rises in 2 of 3": rising_late(2, 1),
+    "rises in 5 of 6": rising_late(5, 1),
+    "rises in half": rising_late(2, 2),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one confirmation came to."""
+
+    p_best: float
+    is_right: bool
+    lost: float
+    """True mean of the best less that of the winner."""
+    runs: int
+
+
+def confirmed(means: np.ndarray, draw: Draw, confirm: Confirm, seed: int) -> Outcome:
+    """Confirms candidates to the end, one run after the other."""
+    scores: dict[int, list[float]] = {number: [] for number in range(len(means))}
+    while (number := next_to_confirm(scores, {}, confirm, "max", seed)) is not None:
+        scores[number].append(draw(number))
+    first = standings(scores, "max", seed).rows[0]
+    lost = float(means.max() - means[first.trial])
+    return Outcome(first.p_best, lost < 1e-9, lost, sum(map(len, scores.values())))
+
+
+def replayed(table: Table, confirm: Confirm, seed: int) -> Outcome:
+    """A whole sweep of 25 trials with its confirmation; the truth is the mean of all recorded seeds."""
+    history = replay(space_of(table, trials=25, confirm=confirm.model_dump()), table, seed)
+    assert history.search is not None
+    found = winner(history.search)
+    assert found is not None
+    assert found.confirmed is not None
+    truths = {trial.number: table.truth(table.config(trial.params)) for trial in history.search.candidates()}
+    lost = max(truths.values()) - truths[found.trial.number]
+    runs = sum(map(len, history.search.confirmations.values()))
+    return Outcome(found.confirmed.p_best, lost < 1e-9, lost, runs)
+
+
+def row_of(name: str, outcomes: list[Outcome], confirm: Confirm) -> dict[str, object]:
+    """The figures of one kind of seeds."""
+    sure = [one for one in outcomes if one.p_best >= confirm.certainty]
+    held = wilson(np.mean([one.is_right for one in sure]).item(), len(sure)) if sure else None
+    return {
+        "benchmark": "confirmation",
+        "seeds": name,
+        "repetitions": len(outcomes),
+        "said_to_be_sure": len(sure),
+        "right_when_sure": round(float(np.mean([one.is_right for one in sure])), 3) if sure else None,
+        "interval_95": [round(held.low, 3), round(held.high, 3)] if held else None,
+        "p_best_when_sure": round(float(np.mean([one.p_best for one in sure])), 3) if sure else None,
+        "lost_when_sure": round(float(np.mean([one.lost for one in sure])), 4) if sure else None,
+        "right": round(float(np.mean([one.is_right for one in outcomes])), 3),
+        "lost": round(float(np.mean([one.lost for one in outcomes])), 4),
+        "runs": round(float(np.mean([one.runs for one in outcomes])), 1),
+        "confirm": confirm.model_dump(),
+    }
+
+
+def cases(options: argparse.Namespace, confirm: Confirm) -> Iterable[tuple[str, Callable[[int], Outcome]]]:
+    """Name and repetition of every kind of seeds that was asked for."""
+    scatters = {} if options.table or options.replay else SCATTERS
+    for task in options.table:
+        scatters[f"{task}, recorded"] = recorded(Table.load(options.tables / task))
+    for name, scatter in scatters.items():
+        yield name, lambda seed, scatter=scatter: confirmed(*scatter(np.random.default_rng([seed, 11])), confirm, seed)
+    for task in options.replay:
+        table = Table.load(options.tables / task)
+        yield f"{task}, replayed", lambda seed, table=table: replayed(table, confirm, seed)
+
+
+def main(arguments: list[str]) -> None:
+    """One row a kind of seeds."""
+    options_parser = parser(__doc__)
+    options_parser.add_argument("--repetitions", type=int, default=200)
+    options_parser.add_argument("--most-seeds", type=int, default=6)
+    options_parser.add_argument("--table", action="append", default=[], help="a recorded task (repeat for more)")
+    options_parser.add_argument("--replay", action="append", default=[], help="a recorded task (repeat for more)")
+    options_parser.add_argument("--tables", type=Path, default=TABLES)
+    options = options_parser.parse_args(arguments)
+    confirm = Confirm(most_seeds=options.most_seeds)
+    for name, repeat in cases(options, confirm):
+        emit(row_of(name, [repeat(seed) for seed in range(options.repetitions)], confirm), options.out)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
