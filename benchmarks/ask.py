@@ -7,6 +7,7 @@ at most 2,000 trials and a Gaussian process 250 (`trm.search.study_view.MOST_SHO
 import random
 import sys
 import time
+from collections.abc import Sequence
 
 from rows import emit, parser, spread
 
@@ -15,6 +16,7 @@ from trm.search.asking import Asker
 from trm.search.candidates import Candidate, Resolver
 from trm.search.draws import random_params
 from trm.search.events import Asked, LegEnded
+from trm.search.objectives import measures
 from trm.search.space import SearchSpace
 from trm.search.trial import Trial
 from trm.training.cost import run_cost
@@ -22,9 +24,11 @@ from trm.training.cost import run_cost
 SHAPE = DataShape(seq_len=81, vocab_size=11, num_puzzle_identifiers=1)
 ASKS = 25
 COUNTS = {"random": (1000, 10_000), "tpe": (100, 1000, 3000, 10_000), "gp": (100, 1000), "nsga2": (1000, 10_000)}
+WEIGHED_COUNTS = {"tpe": (100, 1000, 3000, 10_000), "nsga2": (1000, 10_000), "nsga3": (1000, 10_000)}
+"""With two objectives."""
 
 
-def space(sampler: str) -> SearchSpace:
+def space(sampler: str, against: Sequence[str] = ()) -> SearchSpace:
     """Eight knobs, conditional ones among them."""
     return SearchSpace.model_validate(
         {
@@ -42,6 +46,7 @@ def space(sampler: str) -> SearchSpace:
             },
             "budget": {"trials": 100_000, "per_trial": 1e16},
             "sampler": {"type": sampler},
+            "objective": {"against": list(against)},
         }
     )
 
@@ -67,7 +72,10 @@ def history(resolver: Resolver, count: int) -> list[Trial]:
         )
         reached = 3 if number % 9 == 0 else 2 if number % 9 < 3 else 1
         results = {rung: _result(number, rung, draw.random()) for rung in range(reached)}
-        trials.append(Trial(asked, status="finished" if reached == 3 else "stopped", results=results, heading=None))
+        others = measures(resolver.space.objective, {"params": float(one.params_count)})
+        trial = Trial(asked, status="finished" if reached == 3 else "stopped", results=results, heading=None)
+        trial.others = dict.fromkeys(results, others)
+        trials.append(trial)
     return trials
 
 
@@ -77,8 +85,10 @@ def _result(number: int, rung: int, objective: float) -> LegEnded:
 
 def main() -> int:
     arguments = parser(__doc__).parse_args()
-    for sampler, counts in COUNTS.items():
-        resolver = Resolver(space(sampler), lambda config: run_cost(config, SHAPE))
+    cases = [(sampler, (), counts) for sampler, counts in COUNTS.items()]
+    cases += [(sampler, ("params",), counts) for sampler, counts in WEIGHED_COUNTS.items()]
+    for sampler, against, counts in cases:
+        resolver = Resolver(space(sampler, against), lambda config: run_cost(config, SHAPE))
         everything = history(resolver, max(counts))
         for count in counts:
             trials, asker = everything[:count], Asker(resolver)
@@ -89,7 +99,8 @@ def main() -> int:
                 start = time.perf_counter()
                 assert asker.choose(trials, copies, number) is not None
                 milliseconds.append(1000 * (time.perf_counter() - start))
-            emit({"figure": "ask_milliseconds", "sampler": sampler, "trials": count, **spread(milliseconds)}, arguments.out)
+            row = {"figure": "ask_milliseconds", "sampler": sampler, "objectives": 1 + len(against), "trials": count}
+            emit(row | spread(milliseconds), arguments.out)
     return 0
 
 

@@ -15,6 +15,8 @@ import trm.training.loop as training_loop
 from trm.cluster.board import BoardReporter
 from trm.cluster.feed import DataFeed
 from trm.cluster.legs import LegReturn, LegTask, _forget, do_leg, recorded
+from trm.cluster.outcomes import leg_ended
+from trm.search.settings import Objective
 from trm.training.state import TrainingState
 
 
@@ -67,6 +69,8 @@ def test_a_leg_leaves_its_checkpoint_and_its_outcome_and_nothing_in_memory(
     found = recorded(task)
     assert found is not None
     assert (found.metrics, found.checkpoint) == (returned.metrics, returned.checkpoint)
+    rows = returned.metrics["predictions"]
+    assert 0 < returned.metrics["latency_seconds"] * rows < 2 * returned.eval_seconds, "a puzzle takes its share of a batch"
     _forget()
     assert [state() for state in states] == [None]
 
@@ -95,6 +99,20 @@ def test_a_leg_that_ends_badly_leaves_nothing_in_memory_either(
     _forget()
     error.__traceback__ = None  # this test still holds the error
     assert [state() for state in states] == [None]
+
+
+@pytest.mark.parametrize(
+    ("against", "problem"),
+    [
+        ([], None),
+        (["params", "train_flops", "inference_flops"], None),
+        (["latency_seconds"], "objective.against 'latency_seconds' is not reported; the evaluation reports exact_accuracy"),
+    ],
+)
+def test_a_leg_that_does_not_report_what_is_weighed_has_failed(tmp_path: Path, against: list[str], problem: str | None) -> None:
+    returned = LegReturn("completed", metrics={"exact_accuracy": 0.5, "train/loss": 1.0})
+    event = leg_ended(task_in(tmp_path), returned, Objective.model_validate({"against": against}))
+    assert (event.status, event.error) == (("completed", None) if problem is None else ("failed", problem))
 
 
 @pytest.mark.usefixtures("states")

@@ -14,6 +14,7 @@ from trm.search.candidates import Facts
 from trm.search.forecast import Forecast, ladder_seconds
 from trm.search.knobs import ChoiceKnob, IntKnob, Knob
 from trm.search.memory import size_text
+from trm.search.settings import Objective
 from trm.search.space import SearchSpace
 
 WIDE_SPREAD = 16.0
@@ -46,10 +47,15 @@ def print_forecast(space: SearchSpace, seen: Forecast, facts: Facts, circumstanc
         console.print(part)
 
 
+def _objective(objective: Objective) -> str:
+    against = ", ".join(f"{one.metric} ({one.mode})" for one in objective.against)
+    return f"{objective.metric}, {objective.mode}" + (f"; weighed against {against}" if against else "")
+
+
 def _parts(space: SearchSpace, seen: Forecast, facts: Facts, circumstances: Circumstances) -> Iterable[RenderableType]:
     yield _lines(
         ("data", f"{circumstances.data}; {circumstances.shape.seq_len} cells of {circumstances.shape.vocab_size} tokens"),
-        ("objective", f"{space.objective.metric}, {space.objective.mode}"),
+        ("objective", _objective(space.objective)),
         ("sampler", _settings(space.sampler)),
         ("scheduler", _settings(space.scheduler)),
         ("speed", circumstances.speed_origin),

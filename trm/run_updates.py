@@ -154,7 +154,8 @@ class Translator:
         if event.confirms is not None:
             self._confirms[event.trial] = event.confirms
             tags["trm.confirms"] = str(event.confirms)
-        points = _points({"step_flops": event.step_flops, "params_count": float(event.params_count)}, 0, event.at)
+        costs = {"step_flops": event.step_flops, "params_count": event.params_count, "inference_flops": event.inference_flops}
+        points = _points(costs, 0, event.at)
         return [
             RunUpdate(event.trial, event.at, event.at, params=params, points=points, tags=tags),
             RunUpdate(SWEEP, event.at, event.at, points=_points({"sweep.trials": float(self._trials)}, self._legs, event.at)),
