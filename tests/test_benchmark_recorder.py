@@ -140,6 +140,7 @@ def test_a_partial_table_says_what_it_has(grid: Grid, tmp_path: Path) -> None:
     assert (made["runs"], made["seeds"], made["commits"]) == (2, {"least": 0, "of_the_best": 1}, ["abc"])
     table = pq.read_table(tmp_path / "tiny.parquet")
     assert table == table_of(runs)
+    assert made["examples"] == len(SPLITS["validation"])
     assert table.column_names[:4] == ["config", "model.H_cycles", "optim.lr", "seed"]
     assert table["step"].to_pylist() == [row["step"] for one in runs for row in one.rows]
     assert json.loads((tmp_path / "tiny.json").read_text())["noise"] == 0.0

@@ -62,6 +62,7 @@ def how_it_was_made(grid: Grid, runs: Sequence[Run], best: int) -> dict[str, Any
     """What stands beside a table."""
     close = within_noise(runs, best)
     scores = finals(runs)
+    rows = len(grid.splits["validation"])
     seeds = [len(scores.get(config, [])) for config in range(len(grid.candidates))]
     return {
         "commits": sorted({run.commit for run in runs}),
@@ -83,7 +84,7 @@ def how_it_was_made(grid: Grid, runs: Sequence[Run], best: int) -> dict[str, Any
         "fractions": list(FRACTIONS),
         "epochs": list(EPOCHS),
         "epoch_steps": grid.epoch_steps,
-        "examples": grid.space.run_config(grid.candidates[0].params, seed=0).evaluation.max_examples,
+        "examples": min(grid.candidates[0].config.evaluation.max_examples or rows, rows),
         "step_flops": [grid.candidates[config].step_flops for config in range(len(grid.candidates))],
         "best_configs": best_configs(runs, best),
         "best_mean": max(statistics.fmean(values) for values in scores.values()),
