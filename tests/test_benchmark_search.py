@@ -84,8 +84,8 @@ def test_figures_count_who_never_arrives_with_the_whole_table(table: Table) -> N
     two = (Moment(1, 3e10, 7), Moment(2, 9e10, next(iter(table.good))))
     stuck = outcome(Contender(lambda *_: History(moments=[two[0]])), table, 0)
     found = outcome(Contender(lambda *_: History(moments=[*two])), table, 0)
-    assert (stuck.first, stuck.kept, stuck.is_capped) == (60.0, 60.0, True)
-    assert (found.first, found.kept, found.is_capped) == (9e10 / 8e10, 9e10 / 8e10, False)
+    assert (stuck.reach, stuck.is_capped) == (60.0, True)
+    assert (found.reach, found.is_capped) == (9e10 / 8e10, False)
     assert found.by_budget[BUDGETS.index(0.25)] == table.best, "nothing was reported before"
     assert stuck.by_budget[-1] == table.regret(7)
     assert ratio([1.0] * 5, [2.0] * 5) == (0.5, 0.5, 0.5)

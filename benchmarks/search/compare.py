@@ -7,9 +7,9 @@ training FLOPs for the same training (a promoted trial of ours the difference, a
 true accuracy (mean over all recorded seeds at full length) of the configuration that the tool would report as best:
 Ray's `get_best_result`, Optuna's `best_trial`, our leaderboard. Rows, a table and contender each, with 95 % bootstrap intervals:
 
-- `reach`: training FLOPs, in trials of full length, until that is within the noise of a seed of the table's best for the first
-  time (`first`), or for good (`kept`), and our share of what a peer takes. Who never gets there (`capped`) is counted with the
-  compute of training the whole table once. Peers go on until then; ours and random search have seen every configuration before.
+- `reach`: training FLOPs, in trials of full length, until that is within the noise of a seed of the table's best, and our share of
+  what a peer takes. Peers go on until they are there. Who is not after the compute of training the whole table once, or after
+  having tried every configuration (ours and random search never repeat one), is counted with that compute (`capped`).
 - `regret`: points of true accuracy lost at the end of a sweep of 10, 25 and 50 trials, ours less a peer's, and what it spent.
 - `speed`: times faster than the training that was replayed.
 """
@@ -43,17 +43,15 @@ def rows(outcomes: Outcomes) -> list[dict[str, object]]:
 
 
 def _rows(name: str, theirs: Sequence[Outcome], ours: Sequence[Outcome] | None) -> list[dict[str, object]]:
-    first, kept = [one.first for one in theirs], [one.kept for one in theirs]
+    flops = [one.reach for one in theirs]
     reach: dict[str, object] = {
         "figure": "reach",
-        "first": _rounded(interval(first)),
-        "first_median": _rounded(interval(first, np.median)),
-        "kept": _rounded(interval(kept)),
+        "trials_of_full_length": _rounded(interval(flops)),
+        "median": _rounded(interval(flops, np.median)),
         "capped": sum(one.is_capped for one in theirs),
     }
     if ours is not None:
-        reach["ours_share_first"] = _rounded(ratio([one.first for one in ours], first))
-        reach["ours_share_kept"] = _rounded(ratio([one.kept for one in ours], kept))
+        reach["ours_share"] = _rounded(ratio([one.reach for one in ours], flops))
     found = [reach]
     for trials in TRIALS:
         regrets = [100 * one.regrets[trials] for one in theirs]

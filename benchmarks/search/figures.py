@@ -12,9 +12,9 @@ from benchmarks.search.tables import Table
 
 TRIALS = (10, 25, 50)
 """Lengths of sweeps after which the regret is looked at."""
-BUDGETS = tuple(float(2**power) for power in np.arange(-2, 6.01, 0.25))
+BUDGETS = tuple(float(2**power) for power in np.arange(-2, 4.01, 0.25))
 """Training FLOPs after which it is looked at, in trials of full length."""
-MOST_TRIALS = 400
+MOST_TRIALS = 1000
 RESAMPLES = 2000
 
 Interval = tuple[float, float, float]
@@ -29,10 +29,8 @@ class Outcome:
     """Sweep of so many trials -> true accuracy lost at its end."""
     spent: Mapping[int, float]
     """Sweep of so many trials -> what it took."""
-    first: float
-    """Until the incumbent is within a seed's noise of the best for the first time; the cap when it never is."""
-    kept: float
-    """Until it is and stays so; the cap when it is not at the end."""
+    reach: float
+    """Until the incumbent is within a seed's noise of the best; the cap when it never is."""
     is_capped: bool
     by_budget: np.ndarray
     """Regret at each of `BUDGETS`."""
@@ -41,36 +39,24 @@ class Outcome:
 
 
 def outcome(contender: Contender, table: Table, seed: int) -> Outcome:
-    """A repetition: sweeps of `TRIALS`, and one that goes on until the cap, the compute of the whole table once."""
-    cap = float(len(table.params))
-    per_trial = table.space.budget.per_trial
-    most = min(MOST_TRIALS, len(table.params)) if contender.ends_with_the_space else MOST_TRIALS
-    longest = contender.sweep(table, seed, Limits(most, cap * per_trial))
-    short = {}
-    for trials in TRIALS:
-        is_prefix = not contender.ends_with_the_space
-        short[trials] = _prefix(longest, trials) if is_prefix else contender.sweep(table, seed, Limits(trials))
-    first = longest.flops_until(table.good)
+    """A repetition: sweeps of `TRIALS`, and one that goes on until it is there, at most until the cap."""
+    cap, per_trial = float(len(table.params)), table.space.budget.per_trial
+    if contender.ends_with_the_space:
+        longest = contender.sweep(table, seed, Limits(len(table.params)))
+        sweeps = {trials: contender.sweep(table, seed, Limits(trials)) for trials in TRIALS}
+    else:
+        longest = contender.sweep(table, seed, Limits(MOST_TRIALS, cap * per_trial, least=(max(TRIALS), BUDGETS[-1] * per_trial)))
+        sweeps = {trials: History(moments=longest.moments[:trials]) for trials in TRIALS}
+    flops = longest.flops_until(table.good)
     return Outcome(
-        regrets={trials: table.regret(history.moments[-1].incumbent) for trials, history in short.items()},
-        spent={trials: history.moments[-1].train_flops / per_trial for trials, history in short.items()},
-        first=cap if first is None else min(cap, first / per_trial),
-        kept=_kept(longest, table, cap),
-        is_capped=first is None or first / per_trial > cap,
+        regrets={trials: table.regret(history.moments[-1].incumbent) for trials, history in sweeps.items()},
+        spent={trials: history.moments[-1].train_flops / per_trial for trials, history in sweeps.items()},
+        reach=cap if flops is None else min(cap, flops / per_trial),
+        is_capped=flops is None or flops / per_trial > cap,
         by_budget=np.array([table.regret(longest.incumbent_after(budget * per_trial)) for budget in BUDGETS]),
         seconds=longest.seconds,
         trained_seconds=longest.trained_seconds,
     )
-
-
-def _prefix(history: History, trials: int) -> History:
-    return History(moments=history.moments[:trials])
-
-
-def _kept(history: History, table: Table, cap: float) -> float:
-    bad = [index for index, moment in enumerate(history.moments) if moment.incumbent not in table.good]
-    index = bad[-1] + 1 if bad else 0
-    return history.moments[index].train_flops / table.space.budget.per_trial if index < len(history.moments) else cap
 
 
 def interval(values: Sequence[float], statistic: Callable[..., np.ndarray] = np.mean) -> Interval:

@@ -31,6 +31,8 @@ class Limits:
 
     trials: int
     train_flops: float = math.inf
+    least: tuple[int, float] = (1000, math.inf)
+    """Trials and FLOPs after which it is over as soon as its incumbent is within the noise of the table's best."""
 
 
 @dataclass
@@ -144,10 +146,12 @@ class _Book:
 
 
 def _sweep(table: Table, seed: int, limits: Limits, trial) -> History:
-    started, book = time.perf_counter(), _Book(table, seed)
+    started, book, is_there = time.perf_counter(), _Book(table, seed), False
     for number in range(limits.trials):
         trial(number, book)
-        if book.train_flops >= limits.train_flops:
+        is_there = is_there or book.history.moments[-1].incumbent in table.good
+        is_enough = number + 1 >= limits.least[0] and book.train_flops >= limits.least[1]
+        if book.train_flops >= limits.train_flops or (is_there and is_enough):
             break
     book.history.seconds = time.perf_counter() - started
     return book.history

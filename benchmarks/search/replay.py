@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.search.tables import Runs, Table
-from trm.search.candidates import Candidate, Rejected
+from trm.search.candidates import Candidate, Facts, Rejected
 from trm.search.events import DriverStarted, Event, LegEnded, LegStarted, SweepStarted
+from trm.search.ladder import with_ladder
 from trm.search.search import Search
 from trm.search.space import SearchSpace
 
@@ -75,7 +76,7 @@ def space_of(table: Table, *, trials: int, **sections: Any) -> SearchSpace:
 def replay(space: SearchSpace, table: Table, seed: int, *, slots: int = 1) -> History:
     """The sweep of `space` with that sweep seed, `slots` legs side by side, to its end."""
     started = time.perf_counter()
-    space = space.model_copy(update={"seed": seed})
+    space = _with_ladder(space, table).model_copy(update={"seed": seed})
     course = _Course(Search(space, table.cost_of), table, Runs(table, seed), slots)
     course.run()
     history = course.history
@@ -148,6 +149,15 @@ class _Course:
             checkpoint=f"trials/{leg.trial:04d}/{leg.until_steps}-{leg.attempt}",
             at=self._now,
         )
+
+
+def _with_ladder(space: SearchSpace, table: Table) -> SearchSpace:
+    """The space as a driver would start it; looked up once for all repetitions."""
+    rules = "ladder " + space.model_dump_json(include={"base", "search", "constraints", "scheduler", "budget"})
+    known = table.remembered.setdefault(rules, {})
+    if () not in known:
+        known[()] = with_ladder(space, table.cost_of, Facts()).scheduler
+    return space.model_copy(update={"scheduler": known[()]})
 
 
 def _remembered(search: Search, table: Table) -> Any:

@@ -20,6 +20,7 @@ from trm.search.candidates import Candidate, Facts
 from trm.search.events import DriverStarted
 from trm.search.forecast import forecast
 from trm.search.journal import read_events
+from trm.search.ladder import with_ladder
 from trm.search.preflight import check_objective, check_space, cost_ends
 from trm.search.settings import Resources
 from trm.search.space import SearchSpace, load_space
@@ -52,6 +53,7 @@ def print_dry_run(space: SearchSpace, storage: Path) -> None:
     slots, device_bytes = _room(space)
     facts = Facts(epoch_rows=counts.epoch_rows, disk_bytes=_free_bytes(storage))
     facts.memory.device(device_bytes)
+    space = with_ladder(space, cost_of, facts)
     facts.speeds, origin = _speeds(space, storage, cost_ends(space, cost_of, facts), counts)
     seen = forecast(space, cost_of, facts, slots=slots)
     print_forecast(space, seen, facts, Circumstances(counts.source, counts.shape, slots, device_bytes, origin))

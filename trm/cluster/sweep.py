@@ -6,7 +6,7 @@ from trm.cluster.connection import Demand, check_fits_here, connected, ray_addre
 from trm.cluster.disk import full_text, is_disk_full
 from trm.cluster.folders import DEFAULT_STORAGE, writable_folder
 from trm.cluster.invocation import Invocation
-from trm.cluster.sweep_folder import check_same_data, claimed_folder, sweep_folder
+from trm.cluster.sweep_folder import begun_space, check_same_data, claimed_folder, sweep_folder
 from trm.cluster.sweep_run import SweepRun
 from trm.cluster.sweep_search import costs_on
 from trm.command_line import say
@@ -15,6 +15,7 @@ from trm.data.manifest import read_manifest
 from trm.data.residence import check_streamable
 from trm.errors import EXIT_DONE
 from trm.search.candidates import Facts
+from trm.search.ladder import with_ladder
 from trm.search.preflight import check_objective, check_space, preflight
 from trm.search.space import load_space
 from trm.tracking import tracking_uri
@@ -44,6 +45,8 @@ def run_sweep(options: SweepOptions) -> int:
         check_fits_here(demand)
     uri = tracking_uri(space.tracking.uri, storage) if space.tracking.enabled else None
     folder = sweep_folder(storage, space, options.name, is_resume=options.is_resume)
+    if options.is_resume:
+        space = begun_space(folder, space)
     with claimed_folder(folder, space, is_resume=options.is_resume) as lease:
         dataset = ensure_dataset(space.data, str(storage / "data"), say)
         manifest = read_manifest(dataset)
@@ -51,9 +54,10 @@ def run_sweep(options: SweepOptions) -> int:
         if options.is_resume:
             check_same_data(folder, manifest, dataset)
         rows = manifest.splits["train"].epoch_rows(is_streamed=space.data.is_streamed)
+        cost_of, facts = costs_on(manifest, space.resources), Facts(epoch_rows=rows)
+        space = with_ladder(space, cost_of, facts)
         # Trials that are so many seconds long wait for speeds to be measured.
-        is_timed = space.fidelity == "seconds"
-        costs = None if is_timed else preflight(space, costs_on(manifest, space.resources), Facts(epoch_rows=rows))
+        costs = None if space.fidelity == "seconds" else preflight(space, cost_of, facts)
         invocation = Invocation(options.space, options.overrides, storage, folder)
         run = SweepRun(space, invocation, demand, manifest, dataset, lease, uri)
         with connected(needs_dashboard=space.resources.workers > 1, address=address):

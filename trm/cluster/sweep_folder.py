@@ -15,6 +15,7 @@ from trm.errors import ConfigError, SweepError
 from trm.outbox import redacted
 from trm.search.events import DriverStarted
 from trm.search.journal import read_events
+from trm.search.ladder import as_begun
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
 from trm.search.policies.growth import check_growth
@@ -87,6 +88,11 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool) -> Iter
         check_growth([budget.per_trial for budget in budgets], space)
     with made_folder(folder, is_kept=lambda: is_begun(folder)), Lease(folder) as lease:
         yield lease
+
+
+def begun_space(folder: Path, space: SearchSpace) -> SearchSpace:
+    """`space` for the resume of a folder's sweep: what it leaves open is as it was chosen when the sweep began."""
+    return as_begun(space, _space_of(folder))
 
 
 def check_same_data(folder: Path, manifest: Manifest, dataset: str) -> None:

@@ -126,6 +126,15 @@ def cost_ends(space: SearchSpace, cost_of: CostOf, facts: Facts) -> tuple[Candid
     return _found(space, cost_of, assumed)[0].ends
 
 
+def length_in_needs(space: SearchSpace, cost_of: CostOf, facts: Facts | None = None) -> float:
+    """How many times longer a whole trial is than a first rung must be, for the configuration that this is hardest for.
+
+    Looks at the same configurations as `preflight`; ConfigError as `check_space`.
+    """
+    everyone = _found(space, cost_of, facts)[0].everyone
+    return min(one.max_steps / _first_need(one) for one in everyone)
+
+
 @dataclass(frozen=True)
 class _Found:
     everyone: list[Candidate]
@@ -158,15 +167,19 @@ def _draws(space: SearchSpace, limit: int) -> Iterator[dict[str, Any]]:
     yield from corner_params(space, limit - DRAWS)
 
 
+def _first_need(one: Candidate) -> int:
+    return first_rung_need(one.config.optim.lr_warmup_steps, one.config.model.halt_max_steps)
+
+
 def _check_first_rung(space: SearchSpace, candidates: list[Candidate]) -> None:
     def shortfall(one: Candidate) -> float:
-        return first_rung_need(one.config.optim.lr_warmup_steps, one.config.model.halt_max_steps) / one.rung_steps[0]
+        return _first_need(one) / one.rung_steps[0]
 
     worst = max(candidates, key=lambda one: (shortfall(one), one.step_flops))
     if shortfall(worst) <= 1:
         return
     warmup, halting = worst.config.optim.lr_warmup_steps, worst.config.model.halt_max_steps
-    need = first_rung_need(warmup, halting)
+    need = _first_need(worst)
     shown = ", ".join(f"{path}={value}" for path, value in worst.params.items())
     is_by_cost = space.fidelity in ("train_flops", "seconds")
     cheaper = f", or add the constraint step_gflops <= {worst.step_flops / 1e9 / shortfall(worst):.3g}" if is_by_cost else ""

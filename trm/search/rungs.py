@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from trm.search.settings import Asha, Hyperband, MedianStopping, PopulationBasedTraining, Scheduler, SuccessiveHalving
 
+ETA = RUNGS = 3
+"""What stands for `eta` and `rungs` of a scheduler that leaves them open, as long as nobody has chosen (`ladder.py`)."""
+
 
 @dataclass(frozen=True)
 class Rungs:
@@ -23,8 +26,8 @@ class Rungs:
         """
         match scheduler:
             case Asha() | SuccessiveHalving() | Hyperband():
-                powers = range(scheduler.rungs - 1, -1, -1)
-                return Rungs(tuple(per_trial / scheduler.eta**power for power in powers), scheduler.eta)
+                eta, rungs = scheduler.eta or ETA, scheduler.rungs or RUNGS
+                return Rungs(tuple(per_trial / eta**power for power in range(rungs - 1, -1, -1)), eta)
             case MedianStopping() | PopulationBasedTraining():
                 count = scheduler.rungs if isinstance(scheduler, MedianStopping) else scheduler.generations
                 return Rungs(tuple(per_trial * (index + 1) / count for index in range(count)), 1)

@@ -85,9 +85,9 @@ class TPE(Written):
 
     type: Literal["tpe"] = "tpe"
     """Names the sampler."""
-    startup_trials: int = Field(10, ge=0)
+    startup_trials: int = Field(5, ge=0)
     """Trials with a result before the estimator takes over from random draws."""
-    candidates: int = Field(24, ge=1)
+    candidates: int = Field(64, ge=1)
     """Draws from the good trials' density, of which the best is taken."""
 
 
@@ -153,10 +153,10 @@ class Asha(Written):
 
     type: Literal["asha"] = "asha"
     """Names the scheduler."""
-    eta: int = Field(3, ge=2, le=16)
-    """Each rung has eta times the fidelity of the one before, and about 1/eta of its trials."""
-    rungs: int = Field(3, ge=1, le=10)
-    """Rungs, the last at `budget.per_trial`."""
+    eta: int | None = Field(None, ge=2, le=16)
+    """Each rung has eta times the fidelity of the one before, and about 1/eta of its trials; null: chosen as rungs are."""
+    rungs: int | None = Field(None, ge=1, le=10)
+    """Rungs, the last at `budget.per_trial`; null: chosen when the sweep starts, from its budget and costs."""
     promotes: bool = True
     """True: trials pause at a rung and the best are promoted (algorithm 2). False: each goes on at once or is stopped for good."""
 

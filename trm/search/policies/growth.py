@@ -22,7 +22,7 @@ def grown(scheduler: Scheduler, rungs: Rungs, per_trial: float) -> Rungs:
         case Hyperband() | PopulationBasedTraining():
             raise _refused(scheduler, last, per_trial, f"{last:g}, as before, and start a sweep of its own for more")
         case Asha() | SuccessiveHalving():
-            factor, step = float(scheduler.eta), 0.0
+            factor, step = float(rungs.eta), 0.0
         case MedianStopping():
             factor, step = 1.0, rungs.amounts[0]
         case NoScheduler():

@@ -14,7 +14,7 @@ def expected_reach(scheduler: Scheduler, rungs: Rungs, trials: int) -> tuple[flo
     count = len(rungs.amounts)
     match scheduler:
         case Asha():
-            return _halved(trials, scheduler.eta, 0, count)
+            return _halved(trials, rungs.eta, 0, count)
         case SuccessiveHalving() | Hyperband():
             return _in_brackets(Brackets.of(scheduler), scheduler.eta, trials, count)
         case MedianStopping():
