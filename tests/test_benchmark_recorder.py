@@ -174,6 +174,9 @@ def test_every_configuration_of_the_grid_is_there_with_its_seeds(committed: Comm
     assert len(combinations) == len({row["config"] for row in rows}) == math.prod(knob.count for knob in space.search.values())
     seeds = Counter(config for config, _ in {(row["config"], row["seed"]) for row in rows})
     assert len(seeds) == notes["configurations"] == 60
+    assert min(seeds.values()) >= 3
+    assert len(notes["best_configs"]) == 10
+    assert min(seeds[config] for config in notes["best_configs"]) >= 6
     assert sum(seeds.values()) == notes["runs"]
 
 
