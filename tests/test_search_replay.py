@@ -15,7 +15,19 @@ from test_search_sweep import events_of, space
 
 from trm.config import RunConfig
 from trm.errors import SweepError
-from trm.search.events import Adopted, Asked, Decided, DriverStarted, DriverStopped, Event, LegEnded, LegStarted, SweepEnded
+from trm.search.confirmed import winner
+from trm.search.events import (
+    Adopted,
+    Asked,
+    Decided,
+    DriverStarted,
+    DriverStopped,
+    Event,
+    LegEnded,
+    LegStarted,
+    Reported,
+    SweepEnded,
+)
 from trm.search.replay import ReplayDifference, Replayed, replay
 from trm.search.search import LegOrder, Search
 from trm.search.settings import PopulationBasedTraining, Scheduler
@@ -82,6 +94,28 @@ def test_a_spent_clock_replays_and_so_does_a_larger_budget(tmp_path: Path) -> No
     longer = space({"budget": {"trials": 12, "wall_clock_seconds": 1e9}})
     Simulator(longer, tmp_path, slots=1, now=1e6).run()
     assert again(longer, events_of(tmp_path)).trials == 12
+
+
+def test_a_journal_from_before_early_stops_were_told_apart_replays(tmp_path: Path) -> None:
+    Simulator(space(), tmp_path, slots=1).run()
+    events = events_of(tmp_path)
+    assert any(isinstance(event, Decided) and event.is_early for event in events)
+    old = [
+        Decided.model_validate(event.model_dump(exclude={"is_early"})) if isinstance(event, Decided) else event for event in events
+    ]
+    assert again(space(), old) == again(space(), events)
+
+
+def test_a_report_on_a_confirmed_winner_replays_and_one_on_another_run_does_not(tmp_path: Path) -> None:
+    demo = space({"confirm": {"top": 2, "seeds": 2, "most_seeds": 2}})
+    search = Simulator(demo, tmp_path, slots=1).run().search
+    found = winner(search)
+    assert found is not None
+    assert found.run.is_confirmation
+    report = Reported(trial=found.run.number, rank=1, validation={}, test={}, at=1e9)
+    assert again(demo, [*events_of(tmp_path), report]).trials == 9 + 4
+    with pytest.raises(ReplayDifference, match=f"a report on trial {found.run.number}"):
+        again(demo, [*events_of(tmp_path), report.model_copy(update={"trial": found.trial.number})])
 
 
 Change = Callable[[list[Event]], tuple[int, list[Event], str]]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trm.errors import TRMError
+from trm.search.confirmed import winner
 from trm.search.events import (
     EVENT,
     Adopted,
@@ -96,18 +97,22 @@ class _Course:
                 if due:
                     raise _difference(number, event, _line(due[0]))
             case Reported():
-                ranked = self._search.leaderboard()[event.rank - 1 : event.rank]
-                if [trial.number for trial in ranked] != [event.trial]:
-                    raise _difference(number, event, f"a report on trial {ranked[0].number if ranked else None}")
+                best = winner(self._search)
+                if best is None or best.run.number != event.trial:
+                    raise _difference(number, event, f"a report on trial {best.run.number if best is not None else None}")
             case _:
                 pass
 
 
 def _first_difference(event: Event, expected: Event) -> str | None:
-    """The first field in which the journal's event is another than expected; None when they are the same."""
+    """The first field in which the journal's event is another than expected; None when they are the same.
+
+    A journal that is older than a field says nothing of it.
+    """
     there, here = (EVENT.dump_python(one, mode="json") for one in (event, expected))
+    unsaid = there.keys() - event.model_fields_set - {"event"}
     for key in dict.fromkeys([*there, *here]):
-        if key not in CIRCUMSTANCES and there.get(key) != here.get(key):
+        if key not in CIRCUMSTANCES | unsaid and there.get(key) != here.get(key):
             return f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
     return None
 
