@@ -115,6 +115,18 @@ def test_no_audit_no_report_and_no_control_yet_no_rate(tmp_path: Path) -> None:
     assert "no control of 0 early stops" in report.sentence
 
 
+def test_controls_alone_prove_no_false_stop(tmp_path: Path) -> None:
+    space = audited("asha", 1.0, trials=9)
+    swept(space, tmp_path, slots=1)
+    search = searched(space, tmp_path)
+    search.searched[:] = [trial for trial in search.searched if trial.is_control]
+    report = audit_report(search)
+    assert report is not None
+    assert report.controls > 0
+    assert (report.false_stops, report.false_stop_rate, report.interval_95, report.above_median) == (0, None, None, 0)
+    assert "no trial that was let go on has reached the last rung yet" in report.sentence
+
+
 def spearman(one: list[float], other: list[float]) -> float:
     ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
     return float(np.corrcoef(*ranks)[0, 1])

@@ -101,6 +101,9 @@ def test_a_run_that_came_to_no_score_counts_as_the_worst() -> None:
     assert found.rows[1].scores == (0.9, 0.92, 0.0)
     lost = standings({1: [0.3, 0.4], 2: [0.5, math.nan]}, "min", 0).rows[1]
     assert lost.scores == (0.5, pytest.approx(0.7))
+    never = standings({1: [math.nan, math.nan], 2: [0.5, 0.5]}, "min", 0)
+    assert [row.trial for row in never.rows] == [2, 1]
+    assert never.rows[1].mean == pytest.approx(1.0), "worse, though nothing else tells by how much"
 
 
 def test_one_seed_each_proves_nothing() -> None:

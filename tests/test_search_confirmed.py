@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from search_simulator import Simulator, curve
 from test_search_confirming import confirming, plain
+from test_search_schedulers import demo
 from test_search_sweep import events_of
 
 from trm.cluster.keep import puzzles_file
@@ -79,6 +80,12 @@ def test_one_seed_is_said_to_be_no_confirmation(tmp_path: Path) -> None:
     assert found is not None
     assert found.run is found.trial is search.leaderboard()[0]
     assert found.confirmed is None
+
+
+def test_of_a_population_nobody_is_said_to_await_confirmation(tmp_path: Path) -> None:
+    search = Simulator(demo("pbt"), tmp_path, slots=1).run().search
+    assert search.candidates_of(1) == []
+    assert confirmation_notes(search)["sentence"] == f"one seed: trial {search.leaderboard()[0].number} is not confirmed"
 
 
 def test_a_candidate_that_diverges_on_fresh_seeds_falls_behind(tmp_path: Path) -> None:

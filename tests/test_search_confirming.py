@@ -167,6 +167,58 @@ def test_one_that_comes_to_no_score_counts_and_is_not_repeated_for_ever(tmp_path
     assert Counter(event.status for event in of(events_of(tmp_path), LegEnded))["diverged"] == sum(confirmations(search).values())
 
 
+def test_one_that_failed_when_the_last_rung_was_another_does_not_count(tmp_path: Path) -> None:
+    swept(
+        confirming(),
+        tmp_path,
+        outcome=lambda order: {**sharp(order), "status": "diverged"} if order.trial >= TRIALS else sharp(order),
+    )
+    first = searched(confirming(), tmp_path).confirmations
+    grown = confirming(per_trial=8.1e13)
+    swept(grown, tmp_path, slots=1, now=9000.0)
+    search = searched(grown, tmp_path)
+    assert first
+    assert not any(math.isnan(score) for number in first for score in search.fresh_scores(number))
+
+
+def test_none_is_asked_for_that_the_budget_does_not_let_begin(tmp_path: Path) -> None:
+    """The last trial is cheap and the best one dear: what a confirmation takes is what its candidate took."""
+    values = confirming("none", {"top": 1}).model_dump(mode="json") | {"fidelity": "steps"}
+    values["start_points"] = [{"model.H_cycles": 3, "optim.lr": 1e-3}, {"model.H_cycles": 1, "optim.lr": 1e-1}]
+    values["budget"] = {"per_trial": 100, "trials": 2}
+    swept(SearchSpace.model_validate(values | {"confirm": None}), tmp_path, slots=1)
+    dear, cheap = (trial.spent_flops for trial in searched(SearchSpace.model_validate(values), tmp_path).trials)
+    values["budget"]["train_flops"] = dear + cheap + (dear + cheap) / 2
+    swept(SearchSpace.model_validate(values), tmp_path, slots=1, now=9000.0)
+    assert len(of(events_of(tmp_path), Asked)) == 2
+
+
+def test_compute_is_kept_for_candidates_that_come_after_others_were_confirmed(tmp_path: Path) -> None:
+    def later_is_better(order: LegOrder) -> dict[str, Any]:
+        return {**sharp(order), "objective": 0.01 * order.trial}
+
+    unit = 2.7e13
+    for now, limit, trials in ((1000.0, 16 * unit, 9), (9000.0, 30 * unit, 200)):
+        space = confirming(trials=trials, train_flops=limit)
+        swept(space, tmp_path, outcome=later_is_better, slots=1, now=now)
+    search = searched(space, tmp_path)
+    assert len(search.searched) > 9
+    assert not {trial.number for trial in search.candidates()} & set(range(9))
+    assert all(count >= 2 for count in search.given_seeds().values())
+
+
+def test_a_better_replicate_does_not_confirm_its_configuration_again(tmp_path: Path) -> None:
+    def second_is_better(order: LegOrder) -> dict[str, Any]:
+        return {**sharp(order), "objective": 0.5 if order.trial == 0 else 0.9}
+
+    for now, trials in ((1000.0, 1), (9000.0, 2)):
+        values = confirming(trials=trials).model_dump(mode="json") | {"replicates": 2}
+        swept(SearchSpace.model_validate(values), tmp_path, outcome=second_is_better, slots=1, now=now)
+    search = searched(SearchSpace.model_validate(values), tmp_path)
+    assert search.leaderboard()[0].asked.source == "replicate"
+    assert {number: len(runs) for number, runs in search.confirmations.items()} == {0: 2}
+
+
 def test_what_cannot_be_confirmed_is_refused() -> None:
     with pytest.raises((ConfigError, ValidationError), match="a population's members change theirs"):
         confirming("pbt")

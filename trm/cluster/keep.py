@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from trm.atomic import remove_folder, remove_hidden
-from trm.search.confirmed import best_run, winner
+from trm.search.confirmed import best_run
 from trm.search.search import Search
 from trm.search.trial import ENDED, Trial
 
@@ -85,14 +85,8 @@ class Keeper:
         return freed
 
     def _held(self, ranked: list[int]) -> set[int]:
-        """Trials whose weights may yet be exported: the best; of every confirmed one its best run, until the winner is reported."""
-        search = self._search
-        if not search.confirmations:
-            return set(ranked[:1])
-        best = winner(search)
-        if best is not None and best.run.number in search.reports:
-            return {best.run.number}
-        runs = [best_run(search, number) for number in search.confirmations]
+        """Trials whose weights may yet be exported: the best; of every confirmed one its best run: more seeds may make it win."""
+        runs = [best_run(self._search, number) for number in self._search.confirmations]
         return {run.number for run in runs if run is not None} | set(ranked[:1])
 
     def _open_bytes(self) -> int:

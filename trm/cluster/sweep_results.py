@@ -28,8 +28,8 @@ def write_results(search: Search, folder: Path) -> list[str]:
     write_study(search, folder)
     objective = search.space.objective
     events = [entry.event for entry in read_events(folder / JOURNAL)]
-    if search.confirmations:
-        draw_confirmation(confirmed_standings(search).rows, folder / "confirmation.png", metric=objective.metric, title=folder.name)
+    if rows := confirmed_standings(search).rows:
+        draw_confirmation(rows, folder / "confirmation.png", metric=objective.metric, title=folder.name)
     draw_curves(events, folder / "curves.png", metric=objective.metric, mode=objective.mode, title=f"sweep {folder.name}")
     if objective.against:
         draw_front(search, folder / "front.png", title=f"sweep {folder.name}: what is weighed against {objective.metric}")

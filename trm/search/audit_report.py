@@ -68,9 +68,9 @@ class AuditReport:
     @property
     def sentence(self) -> str:
         """The report on one line."""
-        if not self.controls:
-            return f"audit: no control of {self.early_stops} early stops has reached the last rung yet"
-        assert self.interval_95 is not None
+        if self.interval_95 is None:
+            missing = "no trial that was let go on" if self.controls else f"no control of {self.early_stops} early stops"
+            return f"audit: {missing} has reached the last rung yet"
         low, high = (f"{100 * value:.0f}" for value in self.interval_95)
         found = [one for one in self.rungs if one.spearman is not None]
         foretold = f"; rank correlation of rung {found[0].rung} with the last {found[0].spearman:.2f}" if found else ""
@@ -88,9 +88,9 @@ def audit_report(search: Fold) -> AuditReport | None:
     ended = [trial for trial in search.searched if last in trial.results]
     controls = [sign * _objective(trial, last) for trial in ended if trial.is_control]
     others = [sign * _objective(trial, last) for trial in ended if not trial.is_control]
-    best, middle = max(others, default=-math.inf), median(others) if others else -math.inf
+    best, middle = (max(others), median(others)) if others else (math.nan, math.nan)  # nothing is above those
     false_stops = sum(score > best for score in controls)
-    rate = false_stops / len(controls) if controls else None
+    rate = false_stops / len(controls) if controls and others else None
     return AuditReport(
         share=search.audit.share,
         early_stops=search.early_stops,

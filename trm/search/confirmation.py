@@ -130,7 +130,8 @@ def _finite(scores: Mapping[int, Sequence[float]], mode: Mode) -> Scores:
     sign = 1.0 if mode == "max" else -1.0
     signed = {trial: [sign * value for value in found] for trial, found in sorted(scores.items()) if found}
     finite = [value for found in signed.values() for value in found if math.isfinite(value)] or [0.0]
-    worst = min(0.0, *finite) if mode == "max" else min(finite) - (max(finite) - min(finite))
+    least, most = min(finite), max(finite)
+    worst = min(0.0, least) if mode == "max" else least - ((most - least) or abs(least) or 1.0)
     return tuple((trial, tuple(value if math.isfinite(value) else worst for value in found)) for trial, found in signed.items())
 
 

@@ -65,8 +65,11 @@ def confirmation_notes(search: Ranking) -> dict[str, Any]:
     best = next(iter(search.leaderboard()), None)
     if best is None:
         return {"supported": False, "sentence": "no trial has a score"}
-    remedy = "go on with --resume --confirm 3, which trains the best three again on fresh seeds"
-    return {"supported": False, "sentence": f"one seed: trial {best.number} is not confirmed; {remedy}"}
+    sentence = f"one seed: trial {best.number} is not confirmed"
+    remedy = (
+        "; go on with --resume --confirm 3, which trains the best three again on fresh seeds" if search.candidates_of(1) else ""
+    )
+    return {"supported": False, "sentence": sentence + remedy}
 
 
 def confirmed_values(search: Ranking, row: Confirmed) -> dict[str, Any]:

@@ -52,21 +52,34 @@ class Ranking(Fold):
         return self.candidates_of(self.confirm.top) if self.confirm is not None else []
 
     def candidates_of(self, count: int) -> list[Trial]:
-        """The best trials that could be confirmed: those scored at the highest rungs, each with another configuration."""
+        """The best trials that could be confirmed: those scored at the highest rungs, each with another configuration.
+
+        Of a configuration's replicates the one that was confirmed before; none of a population, whose members change theirs.
+        """
+        if self.space.scheduler.type == "pbt":
+            return []
         found: dict[str, Trial] = {}
         for trial in sorted(self.leaderboard(), key=lambda trial: -(trial.rung or 0)):
-            if trial.status not in ("diverged", "out_of_memory", "failed") and not trial.adoptions:
+            if trial.status not in ("diverged", "out_of_memory", "failed"):
                 found.setdefault(trial.asked.digest, trial)
-        return list(found.values())[:count]
+        known = {self.trials[number].asked.digest: self.trials[number] for number in self.confirmations}
+        return [known.get(digest, trial) for digest, trial in list(found.items())[:count]]
 
     def next_to_confirm(self) -> int | None:
         """The candidate that gets the next fresh seed; None when enough is known."""
         if self.confirm is None:
             return None
-        candidates = [trial.number for trial in self.candidates()]
-        scores = {number: self.fresh_scores(number) for number in candidates}
-        running = {number: sum(not _has_come_out(trial) for trial in self.confirmations.get(number, [])) for number in candidates}
+        scores = {trial.number: self.fresh_scores(trial.number) for trial in self.candidates()}
+        running = {number: self._running(number) for number in scores}
         return next_to_confirm(scores, running, self.confirm, self.space.objective.mode, self.space.seed)
+
+    def given_seeds(self) -> dict[int, int]:
+        """Candidate -> fresh seeds that it has got, those of runs that have not come out included."""
+        numbers = [trial.number for trial in self.candidates()]
+        return {number: len(self.fresh_scores(number)) + self._running(number) for number in numbers}
+
+    def _running(self, number: int) -> int:
+        return sum(not _has_come_out(trial) for trial in self.confirmations.get(number, []))
 
     def fresh_scores(self, number: int) -> list[float]:
         """Objectives of a trial's confirmations that came out, at the last rung; not a number where one came to no score.
@@ -74,10 +87,16 @@ class Ranking(Fold):
         Those of a time when the last rung was another do not count, nor those that were cut short or set aside.
         """
         ended = [trial for trial in self.confirmations.get(number, []) if _has_come_out(trial)]
-        scores = [
-            trial.result.objective if trial.result is not None else None for trial in ended if trial.rung in (None, self.rungs.last)
-        ]
+        there = [trial for trial in ended if _rung_of(trial) == self.rungs.last]
+        scores = [trial.result.objective if trial.result is not None else None for trial in there]
         return [math.nan if score is None else score for score in scores]
+
+
+def _rung_of(confirmation: Trial) -> int | None:
+    """Where it was scored, or came to no score."""
+    if confirmation.rung is None and confirmation.decided is not None:
+        return confirmation.decided.rung
+    return confirmation.rung
 
 
 def _has_come_out(confirmation: Trial) -> bool:

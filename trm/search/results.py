@@ -135,7 +135,8 @@ def _leader(search: Search, place: int, trial: Trial, confirmed: Confirmed | Non
     result = trial.result
     assert result is not None
     runs = [trial] if confirmed is None else fresh_runs(search, trial.number)
-    report = next((search.reports[run.number] for run in runs if run.number in search.reports), None)
+    reports = [search.reports[run.number] for run in runs if run.number in search.reports]
+    report = max(reports, key=lambda one: one.at, default=None)
     interval = interval_95(search.space.objective.metric, result)
     return {
         "rank": place,

@@ -182,7 +182,7 @@ class Search(Ranking):
 
     def _next_leg(self, now: float) -> LegStarted | str | None:
         """The next leg of a trial that exists, or why the budget forbids it; None when none waits and none is promoted."""
-        waiting = [self.trials[number] for number in sorted(self._active) if self.trials[number].is_waiting]
+        waiting = self._waiting()
         trial = next((trial for trial in waiting if trial.is_confirmation), None)
         if trial is None:
             number = waiting[0].number if waiting else self.policy.promotion(self._standing())
@@ -204,6 +204,9 @@ class Search(Ranking):
             at=now,
         )
 
+    def _waiting(self) -> list[Trial]:
+        return [self.trials[number] for number in sorted(self._active) if self.trials[number].is_waiting]
+
     def _steps_at(self, trial: Trial, rung: int) -> int:
         return self.rungs.steps(trial.asked.step_amount or trial.asked.step_flops)[rung]
 
@@ -218,8 +221,8 @@ class Search(Ranking):
         """Training FLOPs that are kept for confirmations, where the budget limits them all."""
         if self.confirm is None or self.budget.train_flops is None:
             return 0.0
-        done = sum(map(len, self.confirmations.values()))
-        return max(0, self.confirm.top * self.confirm.seeds - done) * self._full_length_flops()
+        given = sum(min(self.confirm.seeds, count) for count in self.given_seeds().values()) if self.confirmations else 0
+        return max(0, self.confirm.top * self.confirm.seeds - given) * self._full_length_flops()
 
     def _full_length_flops(self) -> float:
         """What a trial of full length takes; where fidelity is no compute, as much as the last one asked."""
@@ -232,12 +235,15 @@ class Search(Ranking):
         if self.confirm is None or any(not self.trials[leg.trial].is_confirmation for leg in self.open_legs):
             return None
         number = self.next_to_confirm()
-        if number is None or self._too_much(self._full_length_flops()):
+        if number is None or any(trial.is_confirmation for trial in self._waiting()):
+            return None
+        asked = self.trials[number].asked
+        if self._too_much(self._steps_at(self.trials[number], self.rungs.last) * asked.step_flops):
             return None
         new = len(self.trials)
         seed = derived_seed(self.space.seed, "trial", new)
         changes = {"trial": new, "source": "confirmation", "confirms": number, "seed": seed, "at": now}
-        return self.trials[number].asked.model_copy(update=changes)
+        return asked.model_copy(update=changes)
 
     def _first_leg_flops(self) -> float:
         """What the first leg of a trial that is not asked yet takes; where fidelity is no compute, as much as the one before."""
