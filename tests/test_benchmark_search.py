@@ -81,7 +81,7 @@ def test_peers_pay_what_their_trials_ran_and_report_no_more_than_they_saw(table:
 
 
 def test_figures_count_who_never_arrives_with_the_whole_table(table: Table) -> None:
-    two = (Moment(1, 3e10, 7), Moment(2, 9e10, next(iter(table.good))))
+    two = (Moment(1, 3e10, 7, 0.1), Moment(2, 9e10, next(iter(table.good)), 0.2))
     stuck = outcome(Contender(lambda *_: History(moments=[two[0]])), table, 0)
     found = outcome(Contender(lambda *_: History(moments=[*two])), table, 0)
     assert (stuck.reach, stuck.is_capped) == (60.0, True)
@@ -94,3 +94,15 @@ def test_figures_count_who_never_arrives_with_the_whole_table(table: Table) -> N
     assert value == 0.5
     assert low == pytest.approx(0.4, abs=0.03)
     assert high == pytest.approx(0.6, abs=0.03)
+
+
+def test_who_never_repeats_a_configuration_goes_on_with_another_sweep(table: Table) -> None:
+    good = next(iter(table.good))
+    sweeps = {0: [Moment(1, 1e12, 7, 0.5)], 1_000_000: [Moment(1, 1e12, good, 0.4)], 2_000_000: [Moment(1, 1e12, good, 0.6)]}
+
+    def sweep(table: Table, seed: int, limits: Limits) -> History:
+        return History(moments=list(sweeps[seed]) if limits.trials == len(table.params) else [Moment(1, 1e12, 7, 0.5)])
+
+    found = outcome(Contender(sweep, ends_with_the_space=True), table, 0)
+    assert found.reach == 3e12 / 8e10, "the second sweep's score is below what was reported before"
+    assert not found.is_capped

@@ -8,8 +8,8 @@ true accuracy (mean over all recorded seeds at full length) of the configuration
 Ray's `get_best_result`, Optuna's `best_trial`, our leaderboard. Rows, a table and contender each, with 95 % bootstrap intervals:
 
 - `reach`: training FLOPs, in trials of full length, until that is within the noise of a seed of the table's best, and our share of
-  what a peer takes. Peers go on until they are there. Who is not after the compute of training the whole table once, or after
-  having tried every configuration (ours and random search never repeat one), is counted with that compute (`capped`).
+  what a peer takes. Everybody goes on until it is, ours and random search, which never try a configuration twice, with another
+  sweep. Who is not there after the compute of training the whole table once is counted with that compute (`capped`).
 - `regret`: points of true accuracy lost at the end of a sweep of 10, 25 and 50 trials, ours less a peer's, and what it spent.
 - `speed`: times faster than the training that was replayed.
 """

@@ -1,7 +1,7 @@
 """From replayed sweeps to figures: what a contender needs and how well it chooses, with intervals over repetitions."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ TRIALS = (10, 25, 50)
 BUDGETS = tuple(float(2**power) for power in np.arange(-2, 4.01, 0.25))
 """Training FLOPs after which it is looked at, in trials of full length."""
 MOST_TRIALS = 1000
+SEEDS_APART = 1_000_000
 RESAMPLES = 2000
 
 Interval = tuple[float, float, float]
@@ -42,7 +43,7 @@ def outcome(contender: Contender, table: Table, seed: int) -> Outcome:
     """A repetition: sweeps of `TRIALS`, and one that goes on until it is there, at most until the cap."""
     cap, per_trial = float(len(table.params)), table.space.budget.per_trial
     if contender.ends_with_the_space:
-        longest = contender.sweep(table, seed, Limits(len(table.params)))
+        longest = _sweeps(contender, table, seed, cap * per_trial)
         sweeps = {trials: contender.sweep(table, seed, Limits(trials)) for trials in TRIALS}
     else:
         longest = contender.sweep(table, seed, Limits(MOST_TRIALS, cap * per_trial, least=(max(TRIALS), BUDGETS[-1] * per_trial)))
@@ -57,6 +58,21 @@ def outcome(contender: Contender, table: Table, seed: int) -> Outcome:
         seconds=longest.seconds,
         trained_seconds=longest.trained_seconds,
     )
+
+
+def _sweeps(contender: Contender, table: Table, seed: int, cap: float) -> History:
+    """Sweep after sweep of the whole space, each with a seed of its own, until one is there; the best of all is reported."""
+    whole = contender.sweep(table, seed, Limits(len(table.params)))
+    turn = 0
+    while whole.flops_until(table.good) is None and (spent := whole.moments[-1].train_flops) < cap:
+        turn += 1
+        more, before = contender.sweep(table, seed + turn * SEEDS_APART, Limits(len(table.params))), whole.moments[-1]
+        for moment in more.moments:
+            best = moment if moment.objective > before.objective else before
+            whole.moments.append(replace(best, trials=before.trials + moment.trials, train_flops=spent + moment.train_flops))
+        whole.seconds += more.seconds
+        whole.trained_seconds += more.trained_seconds
+    return whole
 
 
 def interval(values: Sequence[float], statistic: Callable[..., np.ndarray] = np.mean) -> Interval:

@@ -142,7 +142,7 @@ class _Book:
         self._trials += 1
         if is_eligible and accuracy > self._best[0]:
             self._best = accuracy, config
-        self.history.moments.append(Moment(self._trials, self.train_flops, self._best[1]))
+        self.history.moments.append(Moment(self._trials, self.train_flops, self._best[1], self._best[0]))
 
 
 def _sweep(table: Table, seed: int, limits: Limits, trial) -> History:

@@ -35,6 +35,8 @@ class Moment:
     """Spent so far."""
     incumbent: int | None
     """The configuration that would be reported as best."""
+    objective: float
+    """What was measured of it."""
 
 
 @dataclass
@@ -127,8 +129,10 @@ class _Course:
         for event in self.search.due_decisions(self._now):
             self._take(event)
         best = self.search.leaderboard()[0]
-        moment = Moment(len(self.search.trials), self.search.spending.train_flops, self._table.config(best.params))
-        self.history.moments.append(moment)
+        assert best.result is not None
+        assert best.result.objective is not None
+        spent, config = self.search.spending.train_flops, self._table.config(best.params)
+        self.history.moments.append(Moment(len(self.search.trials), spent, config, best.result.objective))
 
     def _score(self, leg: LegStarted) -> LegEnded:
         trial = self.search.trials[leg.trial]
