@@ -27,6 +27,7 @@ OUTCOMES = {"finished": GOOD, "stopped": FADED, "paused": FADED, "running": PLAI
 @dataclass
 class _Trial:
     params: dict[str, Any]
+    is_confirmation: bool = False
     status: str = "running"
     rungs: list[int] = field(default_factory=list)
     flops: list[float] = field(default_factory=list)
@@ -72,7 +73,7 @@ def _fold(events: Iterable[Event]) -> dict[int, _Trial]:
     for event in events:
         match event:
             case Asked():
-                trials[event.trial] = _Trial(event.params)
+                trials[event.trial] = _Trial(event.params, event.confirms is not None)
             case LegEnded(status="completed") if event.objective is not None and math.isfinite(event.objective):
                 trial = trials[event.trial]
                 trial.flops.append(event.train_flops)
@@ -87,7 +88,8 @@ def _fold(events: Iterable[Event]) -> dict[int, _Trial]:
 
 def _best(trials: dict[int, _Trial], mode: str) -> int | None:
     sign = 1.0 if mode == "max" else -1.0
-    return max(trials, key=lambda number: (trials[number].rungs[-1], sign * trials[number].objectives[-1]), default=None)
+    searched = [number for number, trial in trials.items() if not trial.is_confirmation]
+    return max(searched, key=lambda number: (trials[number].rungs[-1], sign * trials[number].objectives[-1]), default=None)
 
 
 def _worth_plotting(params: Sequence[dict[str, Any]]) -> list[str]:
