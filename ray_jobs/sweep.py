@@ -16,6 +16,13 @@ def main() -> int:
         "--audit", type=float, metavar="SHARE", help="short for --set audit.share=SHARE: controls for early stopping"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the sweep of that name (default: the space's newest)")
+    parser.add_argument(
+        "--warm-start",
+        metavar="FOLDER",
+        nargs="+",
+        default=[],
+        help="folders of earlier sweeps to start from, this storage's or not",
+    )
     parser.add_argument("--address", help="Ray cluster to use (default: RAY_ADDRESS, the job's cluster, or an embedded one)")
     parser.add_argument("--dry-run", action="store_true", help="print what the sweep would be and take, and start nothing")
     parser.add_argument("--status", metavar="FOLDER", help="say where the sweep in a folder stands, whoever drives it, and stop")
@@ -37,7 +44,7 @@ def main() -> int:
     if arguments.dry_run:
         from trm.cluster.dry_run import dry_run
 
-        return dry_run(arguments.space, overrides, arguments.storage)
+        return dry_run(arguments.space, overrides, arguments.storage, warm_start=arguments.warm_start)
 
     from trm.cluster.sweep import SweepOptions, run_sweep
 
@@ -49,6 +56,7 @@ def main() -> int:
             storage=arguments.storage,
             is_resume=arguments.resume,
             address=arguments.address,
+            warm_start=tuple(arguments.warm_start),
         )
     )
 

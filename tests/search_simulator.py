@@ -2,13 +2,14 @@
 
 import heapq
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trm.config import RunConfig
 from trm.search.events import Event, LegEnded, LegStarted
+from trm.search.priors import Prior
 from trm.search.search import LegOrder, Search
 from trm.search.seeds import derived_seed
 from trm.search.space import SearchSpace
@@ -62,6 +63,7 @@ class Simulator:
     """Events that this driver may journal."""
     flops_per_second: float = 1e10
     now: float = 1000.0
+    priors: Sequence[Prior] = ()
     running: list[tuple[float, int, LegStarted]] = field(default_factory=list)
     busy: list[tuple[float, int]] = field(default_factory=list)
     """(time, legs running) after each advance."""
@@ -73,7 +75,7 @@ class Simulator:
         log = _Fragile(self.folder, search, self.kill_after)
         self.running, fence = [], search.driver.fence + 1 if search.driver else 1
         try:
-            log.start(self.now, driver="here:1", fence=fence, slots=self.slots, versions={"trm": "0"})
+            log.start(self.now, driver="here:1", fence=fence, slots=self.slots, versions={"trm": "0"}, priors=self.priors)
             while (reason := search.is_done(self.now)) is None:
                 for leg in log.advance(self.now, self.slots - len(self.running)):
                     self._start(search, leg)

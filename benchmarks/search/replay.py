@@ -13,7 +13,7 @@ without=history.runs.taken[config])` is what seeds say that the search never saw
 
 import heapq
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from benchmarks.search.tables import Runs, Table
 from trm.search.candidates import Candidate, Facts, Rejected
 from trm.search.events import DriverStarted, Event, LegEnded, LegStarted, SweepStarted
 from trm.search.ladder import with_ladder
+from trm.search.priors import Prior
 from trm.search.search import Search
 from trm.search.space import SearchSpace
 
@@ -75,12 +76,12 @@ def space_of(table: Table, *, trials: int, **sections: Any) -> SearchSpace:
     return SearchSpace.model_validate({**values, "tracking": {"enabled": False}, **sections})
 
 
-def replay(space: SearchSpace, table: Table, seed: int, *, slots: int = 1) -> History:
-    """The sweep of `space` with that sweep seed, `slots` legs side by side, to its end."""
+def replay(space: SearchSpace, table: Table, seed: int, *, slots: int = 1, priors: Sequence[Prior] = ()) -> History:
+    """The sweep of `space` with that sweep seed, `slots` legs side by side, to its end; `priors`: what it starts from."""
     started = time.perf_counter()
     space = _with_ladder(space, table).model_copy(update={"seed": seed})
     course = _Course(Search(space, table.cost_of), table, Runs(table, seed), slots)
-    course.run()
+    course.run(priors)
     history = course.history
     history.search, history.runs = course.search, course.runs
     history.seconds = time.perf_counter() - started
@@ -96,9 +97,10 @@ class _Course:
         self._running: list[tuple[float, int, LegStarted]] = []
         search.resolver.resolve = _remembered(search, table)  # type: ignore[method-assign]
 
-    def run(self) -> None:
+    def run(self, priors: Sequence[Prior]) -> None:
         space, now = self.search.space, self._now
-        self._take(SweepStarted(name=space.name, seed=space.seed, space_digest=space.frozen_digest(), versions={}, at=now))
+        digest, read = space.frozen_digest(), list(priors)
+        self._take(SweepStarted(name=space.name, seed=space.seed, space_digest=digest, versions={}, priors=read, at=now))
         self._take(DriverStarted(driver="replay:1", fence=1, slots=self._slots, budget=space.budget, at=now))
         while self.search.is_done(self._now) is None:
             self._advance()

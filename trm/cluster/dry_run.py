@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from trm.cluster.connection import Demand, Node, concurrent_trials
+from trm.cluster.earlier_sweeps import read_earlier
 from trm.cluster.folders import DEFAULT_STORAGE
 from trm.command_line import say
 from trm.config import RunConfig
@@ -37,14 +38,18 @@ SET_UP_SECONDS = 0.5
 """Of a leg, where none was seen yet."""
 
 
-def dry_run(path: str, overrides: Sequence[str] = (), storage: str | None = None) -> int:
+def dry_run(path: str, overrides: Sequence[str] = (), storage: str | None = None, *, warm_start: Sequence[str] = ()) -> int:
     """Prints what the sweep of a search space file would take; the exit code. InputError for what the sweep would refuse too."""
-    print_dry_run(load_space(path, overrides), Path(storage or DEFAULT_STORAGE).expanduser().absolute())
+    space = load_space(path, overrides)
+    read_earlier(warm_start, space)
+    print_dry_run(space, Path(storage or DEFAULT_STORAGE).expanduser().absolute())
     return EXIT_DONE
 
 
 def print_dry_run(space: SearchSpace, storage: Path) -> None:
     """The same for a space at hand; in `storage` data sets and earlier sweeps are looked for."""
+    for note in space.start_notes:
+        say(note)
     config = check_space(space).config
     check_objective(space, config, task_of(space.data, "train", "validation", "test"))
     counts = data_counts(space.data, str(storage / "data"), say)

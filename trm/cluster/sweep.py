@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from trm.cluster.connection import Demand, check_fits_here, connected, ray_address
 from trm.cluster.disk import full_text, is_disk_full
+from trm.cluster.earlier_sweeps import check_same_priors, priors_from, read_earlier
 from trm.cluster.folders import DEFAULT_STORAGE, writable_folder
 from trm.cluster.invocation import Invocation
 from trm.cluster.sweep_folder import begun_space, check_same_data, claimed_folder, sweep_folder
@@ -30,6 +31,8 @@ class SweepOptions:
     name: str | None = None
     storage: str | None = None
     is_resume: bool = False
+    warm_start: tuple[str, ...] = ()
+    """Folders of earlier sweeps to start from."""
     address: str | None = None
 
 
@@ -38,6 +41,9 @@ def run_sweep(options: SweepOptions) -> int:
     space = load_space(options.space, options.overrides)
     config = check_space(space).config
     check_objective(space, config, task_of(space.data, "train", "validation", "test"))
+    for note in space.start_notes:
+        say(note)
+    earlier = [] if options.is_resume else read_earlier(options.warm_start, space)
     storage = writable_folder(options.storage, "--storage", default=DEFAULT_STORAGE)
     address = ray_address(options.address)
     demand = Demand(space.resources.workers, space.resources.cpus, space.resources.gpus)
@@ -53,13 +59,15 @@ def run_sweep(options: SweepOptions) -> int:
         check_streamable(space.data, manifest)
         if options.is_resume:
             check_same_data(folder, manifest, dataset)
+            check_same_priors(folder, options.warm_start)
         rows = manifest.splits["train"].epoch_rows(is_streamed=space.data.is_streamed)
         cost_of, facts = costs_on(manifest, space.resources), Facts(epoch_rows=rows)
         space = with_ladder(space, cost_of, facts)
         # Trials that are so many seconds long wait for speeds to be measured.
         costs = None if space.fidelity == "seconds" else preflight(space, cost_of, facts)
+        priors = priors_from(earlier, space, manifest, facts)
         invocation = Invocation(options.space, options.overrides, storage, folder)
-        run = SweepRun(space, invocation, demand, manifest, dataset, lease, uri)
+        run = SweepRun(space, invocation, demand, manifest, dataset, lease, uri, priors)
         with connected(needs_dashboard=space.resources.workers > 1, address=address):
             try:
                 run.run(costs)

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from trm.search.ladder import as_begun
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
 from trm.search.policies.growth import check_growth
+from trm.search.priors import Prior, prior_summary
 from trm.search.space import SearchSpace, check_resumable
 from trm.search.sweep_log import FILE as JOURNAL
 
@@ -41,7 +42,7 @@ def sweep_folder(storage: Path, space: SearchSpace, name: str | None, *, is_resu
             )
         folder = storage / name
         if is_resume and not is_begun(folder):
-            raise SweepError(f"there is no sweep to resume in {folder}", remedy=_sweeps_text(storage))
+            raise SweepError(f"there is no sweep to resume in {folder}", remedy=sweeps_text(storage, "start it without --resume"))
         if not is_resume and is_begun(folder):
             raise SweepError(f"the sweep {folder} exists", remedy="go on with it by --resume, or give another --name")
         if not is_resume and is_taken(folder, EARLY_FILES):
@@ -56,7 +57,9 @@ def sweep_folder(storage: Path, space: SearchSpace, name: str | None, *, is_resu
         return storage / f"{space.name}-{max(numbered, default=0) + 1}"
     begun = [number for number, path in numbered.items() if is_begun(path)]
     if not begun:
-        raise SweepError(f"there is no sweep of {space.name} to resume in {storage}", remedy=_sweeps_text(storage))
+        raise SweepError(
+            f"there is no sweep of {space.name} to resume in {storage}", remedy=sweeps_text(storage, "start it without --resume")
+        )
     return numbered[max(begun)]
 
 
@@ -111,9 +114,19 @@ def begun_mode(folder: Path) -> str | None:
 
 
 def write_sweep_file(
-    folder: Path, space: SearchSpace, manifest: Manifest, data: DataConfig, versions: dict[str, str], *, command: str = ""
+    folder: Path,
+    space: SearchSpace,
+    manifest: Manifest,
+    data: DataConfig,
+    versions: dict[str, str],
+    *,
+    command: str = "",
+    priors: Sequence[Prior] = (),
 ) -> None:
-    """Write sweep.yaml: the resolved sweep, on the data set `data`, with its mode; `command` goes on with it."""
+    """Write sweep.yaml: the resolved sweep, on the data set `data`, with its mode, and the earlier sweeps that it knows of.
+
+    `command` goes on with it.
+    """
     values: dict[str, Any] = {
         "name": folder.name,
         "space": space.model_dump(mode="json"),
@@ -126,6 +139,8 @@ def write_sweep_file(
         "versions": versions,
         "resume": command,
     }
+    if priors:
+        values["warm_start"] = [prior_summary(prior) for prior in priors]
     if space.tracking.uri is not None:
         values["space"]["tracking"]["uri"] = redacted(space.tracking.uri)
     write_text_atomic(folder / DATASET_FILE, manifest.model_dump_json(indent=1) + "\n")
@@ -166,6 +181,7 @@ def _sweep_file(folder: Path, section: str) -> dict[str, Any]:
     return values
 
 
-def _sweeps_text(storage: Path) -> str:
+def sweeps_text(storage: Path, otherwise: str) -> str:
+    """The sweeps that lie in a storage, or what to do when there is none."""
     names = sorted(path.parent.name for path in storage.glob(f"*/{JOURNAL}") if is_begun(path.parent))
-    return f"the sweeps there are {', '.join(names)}" if names else "start it without --resume"
+    return f"the sweeps there are {', '.join(names)}" if names else otherwise

@@ -16,14 +16,21 @@ from trm.search.results import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.search import Search
 from trm.search.study_export import write_study
 from trm.search.sweep_log import FILE as JOURNAL
+from trm.search.transfer import transfers, write_transfer
 
 SHOWN_STANDINGS = 10
+
+
+def write_tables(search: Search, folder: Path) -> None:
+    """Write what is worth reading while the sweep runs: trials.parquet, and transfer.json where it knows of an earlier sweep."""
+    write_trials(search, folder)
+    write_transfer(search, folder)
 
 
 def write_results(search: Search, folder: Path) -> list[str]:
     """Delete what `keep` does not hold, write every file that a finished sweep has, and return what they found, a line each."""
     Keeper(search, folder).prune()
-    write_trials(search, folder)
+    write_tables(search, folder)
     write_leaderboard(search, folder)
     write_study(search, folder)
     objective = search.space.objective
@@ -38,6 +45,7 @@ def write_results(search: Search, folder: Path) -> list[str]:
         *_confirmed_words(search, folder),
         audit.sentence if audit is not None else None,
         _write_what_mattered(search, folder),
+        *(transfer.text for transfer in transfers(search)),
     ]
     return [finding for finding in findings if finding is not None]
 

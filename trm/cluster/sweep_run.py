@@ -5,7 +5,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ from trm.cluster.keep import clear_unfinished
 from trm.cluster.legs import leg_in_place
 from trm.cluster.signals import StopSignals
 from trm.cluster.sweep_folder import begun_mode, write_sweep_file
-from trm.cluster.sweep_results import standings, write_results
+from trm.cluster.sweep_results import standings, write_results, write_tables
 from trm.cluster.sweep_search import costs_on, sweep_search
 from trm.cluster.tune_legs import LegRunner, run_legs
 from trm.cluster.winners import report_winner
@@ -41,7 +41,7 @@ from trm.search.events import SpeedMeasured
 from trm.search.journal import read_events
 from trm.search.lease import Lease
 from trm.search.preflight import Preflight, cost_ends, preflight
-from trm.search.results import write_trials
+from trm.search.priors import Prior
 from trm.search.search import Search
 from trm.search.space import SearchSpace
 from trm.search.sweep_log import FILE as JOURNAL
@@ -63,6 +63,8 @@ class SweepRun:
     lease: Lease
     uri: str | None
     """MLflow's tracking store; null: none."""
+    priors: Sequence[Prior] = ()
+    """Earlier sweeps that it starts from, where it begins now."""
 
     @property
     def folder(self) -> Path:
@@ -99,9 +101,10 @@ class SweepRun:
         """The journal with this driver's first lines, after the last checks that need a cluster."""
         workers = check_workers(living_nodes(), self.demand, self.folder, resident_bytes(data, self.manifest))
         built = data.built(self.dataset)
-        write_sweep_file(self.folder, self.space, self.manifest, built, _versions(), command=self.invocation.resume)
         search = sweep_search(self.space.model_copy(update={"data": data}), self.manifest, self.dataset)
         log = SweepLog(self.folder, search, guard=self.lease.check)
+        priors, command = search.priors or self.priors, self.invocation.resume
+        write_sweep_file(self.folder, self.space, self.manifest, built, _versions(), command=command, priors=priors)
         measured = self._measured_speeds(search, placement)
         facts = Facts(epoch_rows=search.facts.epoch_rows) if measured else search.facts
         for speed in measured:
@@ -118,6 +121,7 @@ class SweepRun:
             gpus=self.demand.workers * self.demand.gpus,
             device_bytes=workers.device_bytes,
             disk_bytes=workers.disk_bytes,
+            priors=priors,
         )
         log.append(*measured)
         low, high = costs.cheapest.step_flops / 1e9, costs.dearest.step_flops / 1e9
@@ -218,7 +222,7 @@ class SweepRun:
             progress=self._progress(log.search),
             writer=writer,
             signals=signals,
-            write_tables=lambda: write_trials(log.search, self.folder),
+            write_tables=lambda: write_tables(log.search, self.folder),
             count_slots=self._slots_left,
         )
         run_legs(driver, self._runner(placement, feed, board, scratch), scratch)

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trm.search.candidates import Candidate, Resolver
+from trm.search.carried import Turn
 from trm.search.draws import MAX_WALKED, all_params, space_size
 from trm.search.rungs import Rungs
-from trm.search.samplers import Proposal, Proposer, random_proposals
+from trm.search.samplers import Advice, Proposal, Proposer, random_proposals
 from trm.search.seeds import derived_seed
-from trm.search.settings import BruteForce
+from trm.search.settings import BruteForce, Carried
 from trm.search.trial import Trial
 
-Source = Literal["start_point", "sampler", "replicate"]
+Source = Literal["start_point", "sampler", "replicate", "carried"]
 SAMPLER_TRIES = 40
 RANDOM_TRIES = 1000
 
@@ -26,6 +27,8 @@ class Choice:
     candidate: Candidate
     source: Source
     notes: dict[str, Any] = field(default_factory=dict)
+    prior: int | None = None
+    """Earlier sweep that it is carried from, by its place."""
 
 
 class Asker:
@@ -44,14 +47,17 @@ class Asker:
     @property
     def why_none(self) -> str:
         """Why `choose` found nothing."""
+        if isinstance(self._space.sampler, Carried):
+            return "all that was carried from the earlier sweep has been tried"
         if self._is_walkable:
             return "no new configuration is left in the space"
         return f"{SAMPLER_TRIES + RANDOM_TRIES} draws found no new configuration that keeps every rule"
 
-    def choose(self, trials: Sequence[Trial], copies: Mapping[str, int], number: int) -> Choice | None:
+    def choose(self, trials: Sequence[Trial], copies: Mapping[str, int], number: int, turn: Turn | None = None) -> Choice | None:
         """Trial `number`; None when the space has nothing new to offer.
 
         `copies`: trials of each digest so far. The last trial is asked again until there are as many as `replicates` says.
+        `turn`: of an earlier sweep, whose configurations come before the sampler's.
         """
         if self._space.replicates > 1 and trials and copies[trials[-1].asked.digest] < self._space.replicates:
             again = self._resolver.resolve(trials[-1].asked.params)
@@ -62,15 +68,25 @@ class Asker:
             found = None if start in begun else self._resolver.resolve(start)
             if isinstance(found, Candidate) and found.digest not in copies:
                 return Choice(found, "start_point")
-        if not isinstance(self._space.sampler, BruteForce):
-            for proposal in self._tries(trials, number):
+        sampler = self._space.sampler
+        for place, params in turn.configurations if turn is not None else ():
+            found = self._resolver.resolve(params)
+            if isinstance(found, Candidate) and found.digest not in copies:
+                return Choice(found, "carried", prior=place)
+        if isinstance(sampler, Carried):
+            return None
+        if not isinstance(sampler, BruteForce):
+            adviser = turn.adviser if turn is not None else None
+            advice = Advice(turn.advice, self._resolver.rungs) if turn is not None and adviser is not None else None
+            known = {one.digest for one in advice.trials} if advice is not None else set()
+            for proposal in self._tries(trials, number, advice):
                 found = self._resolver.resolve(proposal.params)
-                if isinstance(found, Candidate) and found.digest not in copies:
-                    return Choice(found, "sampler", proposal.notes)
+                if isinstance(found, Candidate) and found.digest not in copies and found.digest not in known:
+                    return Choice(found, "sampler", proposal.notes, adviser)
         return self._walk(copies, number)
 
-    def _tries(self, trials: Sequence[Trial], number: int) -> Iterator[Proposal]:
-        yield from itertools.islice(self._proposer.proposals(trials, number), SAMPLER_TRIES)
+    def _tries(self, trials: Sequence[Trial], number: int, advice: Advice | None) -> Iterator[Proposal]:
+        yield from itertools.islice(self._proposer.proposals(trials, number, advice), SAMPLER_TRIES)
         yield from itertools.islice(random_proposals(self._space, number), RANDOM_TRIES)
 
     def _walk(self, copies: Container[str], number: int) -> Choice | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, field_validator
 
 from trm.config import Frozen
+from trm.search.priors import Prior
 from trm.search.settings import Audit, Budget, Confirm
 
 LegStatus = Literal["completed", "diverged", "out_of_memory", "failed", "stalled", "lost"]
@@ -22,6 +23,8 @@ class SweepStarted(Frozen):
     """Digest of everything in the resolved sweep that may not change on resume."""
     versions: dict[str, str]
     """Installed versions of python, torch, ray, optuna, ... at the start."""
+    priors: list[Prior] = Field(default_factory=list)
+    """Earlier sweeps that it starts from (`--warm-start`)."""
     at: float
     """Unix seconds; every event has it."""
 
@@ -89,6 +92,8 @@ class Asked(Frozen):
     source: Literal["start_point", "sampler", "replicate", "carried", "confirmation"]
     confirms: int | None = None
     """Trial whose configuration this one trains again, from scratch to the last rung; null: it belongs to the search."""
+    prior: int | None = None
+    """Earlier sweep whose configuration this is, by its place in `SweepStarted.priors`; null: of none."""
     digest: str
     """`RunConfig.network_digest()` of the resolved configuration, with the trial's seed left out."""
     seed: int

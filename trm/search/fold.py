@@ -20,6 +20,7 @@ from trm.search.objectives import figures, measures
 from trm.search.pareto_rung import ParetoRung
 from trm.search.policies.choice import policy_of
 from trm.search.policies.growth import grown
+from trm.search.priors import Prior
 from trm.search.rungs import Rungs
 from trm.search.settings import Budget
 from trm.search.space import SearchSpace
@@ -67,6 +68,11 @@ class Fold:
     def rungs(self) -> Rungs:
         """Amounts of fidelity at which trials are scored; a resume with a longer `budget.per_trial` adds some."""
         return self.resolver.rungs
+
+    @property
+    def priors(self) -> list[Prior]:
+        """Earlier sweeps that it starts from."""
+        return self.started.priors if self.started is not None else []
 
     def apply(self, event: Event) -> None:
         """Takes an event in; SweepError when it cannot follow what came before."""

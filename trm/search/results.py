@@ -14,6 +14,7 @@ from trm.search.confirmation import Confirmed
 from trm.search.confirmed import confirmation_notes, confirmed_values, fresh_runs, ranked
 from trm.search.events import LegEnded
 from trm.search.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
+from trm.search.priors import prior_summary
 from trm.search.search import Search
 from trm.search.trial import Trial
 
@@ -92,6 +93,8 @@ def write_leaderboard(search: Search, folder: str | Path, *, count: int = 10) ->
     }
     if search.space.objective.against:
         board["front"] = front_rows(search)
+    if search.priors:
+        board["warm_start"] = [prior_summary(prior) for prior in search.priors]
     write_text_atomic(Path(folder) / LEADERBOARD, json.dumps(board, indent=1, allow_nan=False) + "\n")
 
 

@@ -15,6 +15,8 @@ from optuna.trial import FrozenTrial
 
 from trm.search.draws import random_params
 from trm.search.front_view import FrontView
+from trm.search.priors import PriorTrial
+from trm.search.rungs import Rungs
 from trm.search.seeds import derived_seed
 from trm.search.settings import NSGA2, NSGA3, TPE, BruteForce, GaussianProcess, QuasiMonteCarlo, RandomSearch
 from trm.search.space import SearchSpace
@@ -31,6 +33,16 @@ class Proposal:
     """What the sampler wants to see again with this trial."""
 
 
+@dataclass(frozen=True)
+class Advice:
+    """What a sampler is shown besides this sweep's trials."""
+
+    trials: Sequence[PriorTrial]
+    """Of an earlier sweep about the same question."""
+    rungs: Rungs
+    """Of this sweep."""
+
+
 class Proposer:
     """Proposes parameters from what is known of the trials so far."""
 
@@ -39,9 +51,10 @@ class Proposer:
         self._space = space
         self._view = _view(space)
 
-    def proposals(self, trials: Sequence[Trial], number: int) -> Iterator[Proposal]:
+    def proposals(self, trials: Sequence[Trial], number: int, advice: Advice | None = None) -> Iterator[Proposal]:
         """Endless proposals for trial `number`, the sampler's first choice first; the same for the same trials and seed.
 
+        With `advice` it is shown an earlier sweep's trials too.
         One that is turned down (a duplicate, a broken rule) stays in the study as running, so TPE moves away from it.
         """
         settings = self._space.sampler
@@ -50,8 +63,12 @@ class Proposer:
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # of the samplers' interfaces: the version is pinned
-            sampler = _sampler(self._space, number)
-        study = self._view.study(trials, sampler)
+            sampler = _sampler(self._space, number, "sampler" if advice is None else "advised sampler")
+        if advice is None:
+            study = self._view.study(trials, sampler)
+        else:
+            assert isinstance(self._view, StudyView), "fronts take no advice"
+            study = self._view.study(trials, sampler, self._view.earlier(advice.trials, advice.rungs))
         while True:
             asked = study.ask()
             params: dict[str, Any] = {}
@@ -75,9 +92,9 @@ def _view(space: SearchSpace) -> StudyView | FrontView:
     return StudyView(space.search, space.objective.mode, most=MOST_SHOWN.get(kind))
 
 
-def _sampler(space: SearchSpace, number: int) -> BaseSampler:
+def _sampler(space: SearchSpace, number: int, role: str) -> BaseSampler:
     settings = space.sampler
-    seed = derived_seed(space.seed, "sampler", number, bits=32)
+    seed = derived_seed(space.seed, role, number, bits=32)
     if isinstance(settings, TPE):
         joint = {path: distribution(knob) for path, knob in sorted(space.search.items()) if not knob.when}
         return _JointTPE(joint, seed=seed, n_startup_trials=settings.startup_trials, n_ei_candidates=settings.candidates)

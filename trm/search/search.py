@@ -10,6 +10,7 @@ from trm.config import RunConfig
 from trm.search.asking import Asker
 from trm.search.audit import audited
 from trm.search.candidates import CostOf
+from trm.search.carried import Beliefs, Past, Turn
 from trm.search.events import Adopted, Asked, Event, LegStarted, SpaceExhausted, SweepEnded
 from trm.search.policies.policy import Standing, Verdict
 from trm.search.ranking import Ranking
@@ -44,6 +45,7 @@ class Search(Ranking):
         super().__init__(space, cost_of, epoch_rows=epoch_rows)
         self.folder = folder
         self._asker = Asker(self.resolver)
+        self._beliefs: Beliefs | None = None
 
     def next_events(self, now: float, slots_free: int) -> list[Event]:
         """The next events to journal, apply and act upon; ask again after that, until there are none: then wait.
@@ -252,9 +254,22 @@ class Search(Ranking):
             return self.rungs.amounts[rung]
         return self._steps_at(self.trials[-1], rung) * self.trials[-1].asked.step_flops if self.trials else 0.0
 
+    def _turn(self) -> Turn | None:
+        if not self.priors:
+            return None
+        if self._beliefs is None:
+            self._beliefs = Beliefs(self.space, self.priors)
+        amounts = self.rungs.amounts
+        past = Past(
+            self.searched,
+            board_of=lambda trial, rung: self.boards[self.policy.group(trial)][rung],
+            share_of=lambda rung: amounts[rung] / amounts[-1],
+        )
+        return self._beliefs.turn(past)
+
     def _ask(self, now: float) -> Event:
         number = len(self.trials)
-        choice = self._asker.choose(self.searched, self._copies, number)
+        choice = self._asker.choose(self.searched, self._copies, number, self._turn())
         if choice is None:
             return SpaceExhausted(reason=self._asker.why_none, at=now)
         one = choice.candidate
@@ -262,6 +277,7 @@ class Search(Ranking):
             trial=number,
             params=one.params,
             source=choice.source,
+            prior=choice.prior,
             digest=one.digest,
             seed=derived_seed(self.space.seed, "trial", number),
             max_steps=one.max_steps,

@@ -143,8 +143,19 @@ class BruteForce(Written):
     """Names the sampler."""
 
 
+class Carried(Written):
+    """No search of its own: the ranking of an earlier, smaller sweep (`--warm-start`) is tried on a few of its configurations."""
+
+    type: Literal["carried"] = "carried"
+    """Names the sampler."""
+    best: int = Field(5, ge=1, le=1000)
+    """The earlier sweep's best configurations."""
+    others: int = Field(3, ge=0, le=1000)
+    """And so many spread over the rest of its ranking, without which nobody could tell whether the ranking held."""
+
+
 Sampler = Annotated[
-    TPE | RandomSearch | GaussianProcess | QuasiMonteCarlo | NSGA2 | NSGA3 | BruteForce, Field(discriminator="type")
+    TPE | RandomSearch | GaussianProcess | QuasiMonteCarlo | NSGA2 | NSGA3 | BruteForce | Carried, Field(discriminator="type")
 ]
 
 

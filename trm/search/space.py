@@ -18,6 +18,7 @@ from trm.search.knobs import Knob, Scalar, check_knob, field_value
 from trm.search.names import KNOWN_NAMES
 from trm.search.objectives import check_weighed
 from trm.search.policies.changeable import check_changeable
+from trm.search.recipes import names_recipes, read_recipe, start_points
 from trm.search.settings import (
     TPE,
     Asha,
@@ -52,7 +53,10 @@ class SearchSpace(Written):
     constraints: list[str] = Field(default_factory=list)
     """Expressions that every trial keeps, such as `step_gflops <= 5`."""
     start_points: list[dict[str, Scalar]] = Field(default_factory=list)
-    """Parameters of the first trials; a knob left out takes the base's value."""
+    """Parameters of the first trials; a knob left out takes the base's value. In YAML also the path of a recipe, or `recipe:`
+    beside changes to it: a knob takes the recipe's value, or the nearest that it can be."""
+    start_notes: list[str] = Field(default_factory=list)
+    """What recipes became as start points, in words; written when the file is read."""
     objective: Objective = Objective()
     """What is made best."""
     fidelity: Fidelity = "train_flops"
@@ -220,7 +224,12 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
     if isinstance(mapping.get("search"), dict):
         mapping["search"] = dict(_flat_knobs(mapping["search"]))
     mapping.setdefault("name", Path(path).stem)
-    return validated(SearchSpace, mapping, str(path))
+    points = mapping.get("start_points")
+    if not isinstance(points, list) or not names_recipes(points):
+        return validated(SearchSpace, mapping, str(path))
+    knobs = list(validated(SearchSpace, {**mapping, "start_points": []}, str(path)).knobs_in_order())
+    found, notes = start_points(points, knobs, Path(path).parent)
+    return validated(SearchSpace, {**mapping, "start_points": found, "start_notes": notes}, str(path))
 
 
 def diff_frozen(old: SearchSpace, new: SearchSpace) -> str | None:
@@ -253,13 +262,7 @@ def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
     base = {"recipe": base} if isinstance(base, str) else base
     if isinstance(base, dict) and "recipe" in base:
         changes = dict(base)
-        recipe = changes.pop("recipe")
-        if not isinstance(recipe, str):
-            raise ConfigError(f"base.recipe must be the path of a run configuration, got {recipe!r}", remedy="give its path")
-        beside = folder / recipe
-        source = beside if beside.exists() or not Path(recipe).exists() else Path(recipe)
-        values = load_yaml(source)
-        require_kind(values, "run configuration", source)
+        values, _ = read_recipe("base.recipe", changes.pop("recipe"), folder)
         if "data" in values:
             mapping = {"data": values.pop("data"), **mapping}
         values.pop("seed", None)

@@ -31,6 +31,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from trm.search.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
+from trm.search.priors import PriorTrial
+from trm.search.rungs import Rungs
 from trm.search.study_storage import NAME, HistoryStorage
 from trm.search.trial import Trial
 
@@ -94,8 +96,10 @@ class StudyView:
         self._most = most
         self._built: dict[int, _Built] = {}
 
-    def study(self, trials: Sequence[Trial], sampler: optuna.samplers.BaseSampler) -> optuna.Study:
-        """A study in memory that holds `trials`."""
+    def study(
+        self, trials: Sequence[Trial], sampler: optuna.samplers.BaseSampler, before: Sequence[FrozenTrial] = ()
+    ) -> optuna.Study:
+        """A study in memory that holds `trials`, those of earlier sweeps before them."""
         direction = StudyDirection.MAXIMIZE if self._mode == "max" else StudyDirection.MINIMIZE
         built = [self._of(trial) for trial in trials]
         if self._most is not None and len(built) > self._most:
@@ -103,9 +107,34 @@ class StudyView:
             earlier, latest = built[: count - self._most], built[count - self._most :]
             best = heapq.nsmallest(count, earlier, key=lambda one: one.place)
             built = [*sorted(best, key=lambda one: one.number), *latest]
-        for index, one in enumerate(built):
-            one.trial.number = one.trial._trial_id = index
-        return optuna.Study(NAME, HistoryStorage([direction], [one.trial for one in built]), sampler=sampler)
+        frozen = [*before, *(one.trial for one in built)]
+        for index, one_trial in enumerate(frozen):
+            one_trial.number = one_trial._trial_id = index
+        return optuna.Study(NAME, HistoryStorage([direction], frozen), sampler=sampler)
+
+    def earlier(self, trials: Sequence[PriorTrial], rungs: Rungs) -> list[FrozenTrial]:
+        """What an earlier sweep about the same question tried: whole trials complete, others pruned at the rung they came to."""
+        shares = [amount / rungs.amounts[-1] for amount in rungs.amounts]
+        built = []
+        for one in trials:
+            values = {}
+            for score in one.scores:
+                passed = sum(share <= score.share * (1 + 1e-9) for share in shares)
+                if passed:
+                    values[passed - 1] = _with_loss(score.objective, score.loss, self._mode)
+            if values:
+                is_whole = max(values) == rungs.last
+                built.append(
+                    create_trial(
+                        state=TrialState.COMPLETE if is_whole else TrialState.PRUNED,
+                        value=values[rungs.last] if is_whole else None,
+                        params=one.params,
+                        distributions={path: self._distributions[path] for path in one.params},
+                        intermediate_values=values,
+                        constraints={"possible": 0.0},
+                    )
+                )
+        return built
 
     def _of(self, trial: Trial) -> "_Built":
         stage = (trial.status, len(trial.results), len(trial.adoptions))  # what is shown follows from these and what stays
@@ -153,10 +182,14 @@ def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistr
 def _value(trial: Trial, rung: int, mode: str, with_loss: bool) -> float:
     result = trial.results[rung]
     assert result.objective is not None, "a completed leg has an objective"
-    if not with_loss or result.loss is None:
-        return result.objective
-    penalty = LOSS_WEIGHT * result.loss / (1 + abs(result.loss))
-    return result.objective - penalty if mode == "max" else result.objective + penalty
+    return _with_loss(result.objective, result.loss if with_loss else None, mode)
+
+
+def _with_loss(objective: float, loss: float | None, mode: str) -> float:
+    if loss is None:
+        return objective
+    penalty = LOSS_WEIGHT * loss / (1 + abs(loss))
+    return objective - penalty if mode == "max" else objective + penalty
 
 
 def notes_of(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """A sweep being driven: the journal and the search that folds it, in step. What a driver talks to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trm.search.events import DriverStarted, DriverStopped, Event, LegEnded, LegStarted, Reported, SlotsChanged, SweepStarted
 from trm.search.journal import Journal
+from trm.search.priors import Prior
 from trm.search.search import Search
 
 FILE = "journal.jsonl"
@@ -56,12 +57,24 @@ class SweepLog:
         gpus: float = 0.0,
         device_bytes: int | None = None,
         disk_bytes: int | None = None,
+        priors: Sequence[Prior] = (),
     ) -> None:
-        """A driver begins: the sweep's first line when there is none, then this driver's; legs open before are void."""
+        """A driver begins: the sweep's first line when there is none, then this driver's; legs open before are void.
+
+        `priors`: earlier sweeps that a sweep knows of which begins now; at a resume the first line says it.
+        """
         space = self.search.space
         if self.is_new:
-            digest = space.frozen_digest()
-            self.append(SweepStarted(name=name or space.name, seed=space.seed, space_digest=digest, versions=versions, at=now))
+            self.append(
+                SweepStarted(
+                    name=name or space.name,
+                    seed=space.seed,
+                    space_digest=space.frozen_digest(),
+                    versions=versions,
+                    priors=list(priors),
+                    at=now,
+                )
+            )
         self.append(
             DriverStarted(
                 driver=driver,
