@@ -17,6 +17,7 @@ from trm.command_line import run_job
 from trm.config import DataConfig, RunConfig
 from trm.config_files import load_yaml
 from trm.data.manifest import Manifest, read_manifest
+from trm.search.events import LegEnded
 from trm.search.lease import Lease
 from trm.search.search import Search
 from trm.search.space import load_space
@@ -499,3 +500,88 @@ def test_a_data_folder_is_known_by_its_absolute_path(place: Path, monkeypatch: p
 def test_a_sweep_that_can_never_be_scheduled_is_refused_and_leaves_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = "a trial asks for 1 CPUs and 1000 GPUs, and the cluster has"
     assert_refused(place, capsys, words, "sweep", *NEW, "--set", "resources.gpus=1000")
+
+
+# Earlier sweeps -------------------------------------------------------------------------------------------------------------
+
+
+def scored_sweep(place: Path, name: str, **changes: Any) -> Path:
+    """A sweep that was killed after its first score, with half a line at the end of its journal."""
+    space = load_space(place / "space.yaml")
+    space = space.model_copy(update=changes)
+    manifest, folder = read_manifest(str(place / "data")), place / "runs" / name
+    folder.mkdir(parents=True)
+    write_sweep_file(folder, space, manifest, DataConfig(folder=str(place / "data")), {})
+    log = SweepLog(folder, Search(space, lambda config: run_cost(config, manifest.shape), folder=str(place / "data")))
+    log.start(time.time(), driver="elsewhere:1", fence=1, slots=1, versions={})
+    (leg,) = log.advance(time.time(), 1)
+    trial = log.search.trials[0].asked
+    log.record(
+        LegEnded(
+            trial=0,
+            rung=0,
+            attempt=0,
+            status="completed",
+            objective=0.5,
+            loss=1.0,
+            steps=leg.until_steps,
+            train_flops=leg.until_steps * trial.step_flops,
+            at=time.time(),
+        )
+    )
+    log.journal.close()
+    with (folder / "journal.jsonl").open("ab") as journal:
+        journal.write(b'{"n":99,"crc":"torn')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def earlier(place: Path) -> Path:
+    return scored_sweep(place, "scored")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--warm-start", "{place}/runs/mien"], "--warm-start {place}/runs/mien does not exist; the sweeps there are mine, scored"),
+        (["--warm-start", "{place}/data"], "--warm-start {place}/data is no sweep: it has no journal; give the folder of a sweep"),
+        (
+            ["--warm-start", "{place}/runs/mine"],
+            "has no trial with a score (0 were begun); wait until it has some, or leave it out",
+        ),
+        (["--warm-start", "{place}/runs/scored", "{place}/runs/scored"], "names {place}/runs/scored twice; name it once"),
+        (["--set", "sampler=carried"], "sampler carried tries an earlier sweep's configurations, and none was given; add"),
+        (
+            ["--warm-start", "{place}/runs/scored", "--set", "search={optim.beta1: {type: float, low: 0.8, high: 0.9}}"],
+            "must search a knob of this space, and has none of optim.beta1; leave it out, or search one of its model.hidden_size",
+        ),
+        (
+            ["--warm-start", "{place}/runs/scored", "--set", "search.optim.lr={type: float, low: 0.5, high: 0.6}"],
+            "none of its 1 scored trials is a configuration of this space, optim.lr was",
+        ),
+        (
+            ["--resume", "--name", "mine", "--warm-start", "{place}/runs/scored"],
+            "began without --warm-start, and now it is {place}/runs/scored; leave --warm-start out of a resume",
+        ),
+    ],
+)
+def test_a_warm_start_that_cannot_be_is_refused(
+    place: Path, earlier: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert earlier.exists()
+    assert_refused(place, capsys, words, "sweep", "{place}/space.yaml", "--storage", "{place}/runs", *arguments)
+
+
+def test_a_damaged_earlier_journal_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = scored_sweep(place, "damaged")
+    lines = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "journal.jsonl").write_bytes(b"".join([lines[0], lines[1][:-9] + b"\n", *lines[2:]]))
+    words = "runs/damaged cannot be read: {place}/runs/damaged/journal.jsonl is corrupt at byte"
+    assert_refused(place, capsys, words, "sweep", "{place}/space.yaml", "--storage", "{place}/runs", "--warm-start", folder)
+    shutil.rmtree(folder)
+
+
+def test_a_start_point_names_a_recipe_that_exists(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    setting = "start_points=[{recipe: search_spaces/recipes/sudoku_mpl.yaml}]"
+    words = "search_spaces/recipes/sudoku_mpl.yaml does not exist; did you mean search_spaces/recipes/sudoku_mlp.yaml?"
+    assert_refused(place, capsys, words, "sweep", "{place}/space.yaml", "--storage", "{place}/runs", "--set", setting)

@@ -1,7 +1,8 @@
 """Which configurations of earlier sweeps are tried here, and when: an earlier sweep is believed as far as it proves right.
 
 Its scores tell in which order the trials here should stand at their first rung (`Forecast`). It is believed while that is right
-for at least two thirds of the pairs among the newest trials, and not before four were scored. Then
+for at least two thirds of the pairs among the newest trials, not before four were scored, and while what was tried on its word
+stands in the better half. Then
 
 - of one about the same question the best configuration is tried, and its trials are shown to the sampler, which chooses with
   them something that was not tried there;
@@ -109,7 +110,7 @@ class Beliefs:
             if ahead:
                 pairs += 1
                 right += (ahead > 0) == (board.rank(one.number) < board.rank(other.number))
-        return pairs > 0 and right >= SHARE * pairs
+        return pairs > 0 and right >= SHARE * pairs and _stand_well([one for one in past.trials if one.asked.prior == place], past)
 
     def _forecast(self, place: int, share: float) -> "Forecast":
         if (place, share) not in self._forecasts:
@@ -142,6 +143,20 @@ class Forecast:
 
     def _point(self, params: Mapping[str, Any]) -> list[float | str | None]:
         return [_position(knob, params[path]) if path in params else None for path, knob in self._knobs.items()]
+
+
+def _stand_well(trials: Sequence[Trial], past: Past) -> bool:
+    """Whether trials stand in the better half of their first rung, all in all."""
+    ahead = rivals = 0
+    for trial in trials:
+        board = past.board_of(trial.number, min(trial.results, default=0))
+        if trial.results:
+            ahead += board.rank(trial.number)
+            rivals += len(board) - 1
+        elif trial.status in ("diverged", "out_of_memory", "failed"):
+            ahead += len(board)
+            rivals += len(board)
+    return 2 * ahead <= rivals
 
 
 def _position(knob: Knob, value: Any) -> float | str:
