@@ -76,12 +76,23 @@ def space_of(table: Table, *, trials: int, **sections: Any) -> SearchSpace:
     return SearchSpace.model_validate({**values, "tracking": {"enabled": False}, **sections})
 
 
-def replay(space: SearchSpace, table: Table, seed: int, *, slots: int = 1, priors: Sequence[Prior] = ()) -> History:
-    """The sweep of `space` with that sweep seed, `slots` legs side by side, to its end; `priors`: what it starts from."""
+def replay(
+    space: SearchSpace,
+    table: Table,
+    seed: int,
+    *,
+    slots: int = 1,
+    priors: Sequence[Prior] = (),
+    until: frozenset[int] | None = None,
+) -> History:
+    """The sweep of `space` with that sweep seed, `slots` legs side by side, to its end.
+
+    `priors`: earlier sweeps that it starts from; `until`: or to the first incumbent that is one of these configurations.
+    """
     started = time.perf_counter()
     space = _with_ladder(space, table).model_copy(update={"seed": seed})
     course = _Course(Search(space, table.cost_of), table, Runs(table, seed), slots)
-    course.run(priors)
+    course.run(priors, until or frozenset())
     history = course.history
     history.search, history.runs = course.search, course.runs
     history.seconds = time.perf_counter() - started
@@ -97,7 +108,7 @@ class _Course:
         self._running: list[tuple[float, int, LegStarted]] = []
         search.resolver.resolve = _remembered(search, table)  # type: ignore[method-assign]
 
-    def run(self, priors: Sequence[Prior]) -> None:
+    def run(self, priors: Sequence[Prior], until: frozenset[int]) -> None:
         space, now = self.search.space, self._now
         digest, read = space.frozen_digest(), list(priors)
         self._take(SweepStarted(name=space.name, seed=space.seed, space_digest=digest, versions={}, priors=read, at=now))
@@ -107,6 +118,8 @@ class _Course:
             if self._running:
                 self._now, _, leg = heapq.heappop(self._running)
                 self._end(leg)
+                if self.history.moments[-1].incumbent in until:
+                    return
             else:
                 assert self.search.is_done(self._now), "nothing runs and nothing is left to do, but the sweep is not done"
         for event in self.search.closing_events(self._now):

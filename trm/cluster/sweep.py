@@ -53,13 +53,13 @@ def run_sweep(options: SweepOptions) -> int:
     folder = sweep_folder(storage, space, options.name, is_resume=options.is_resume)
     if options.is_resume:
         space = begun_space(folder, space)
+        check_same_priors(folder, options.warm_start)
     with claimed_folder(folder, space, is_resume=options.is_resume) as lease:
         dataset = ensure_dataset(space.data, str(storage / "data"), say)
         manifest = read_manifest(dataset)
         check_streamable(space.data, manifest)
         if options.is_resume:
             check_same_data(folder, manifest, dataset)
-            check_same_priors(folder, options.warm_start)
         rows = manifest.splits["train"].epoch_rows(is_streamed=space.data.is_streamed)
         cost_of, facts = costs_on(manifest, space.resources), Facts(epoch_rows=rows)
         space = with_ladder(space, cost_of, facts)

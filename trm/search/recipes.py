@@ -18,8 +18,8 @@ def read_recipe(key: str, recipe: Any, folder: Path) -> tuple[dict[str, Any], Pa
     """The run configuration that `key` names, in `folder` or from here, and where it was."""
     if not isinstance(recipe, str):
         raise ConfigError(f"{key} must be the path of a run configuration, got {recipe!r}", remedy="give its path")
-    beside = folder / recipe
-    source = beside if beside.exists() or not Path(recipe).exists() else Path(recipe)
+    places = [place for place in (folder / recipe, Path(recipe)) if place.parent.is_dir()]
+    source = next((place for place in places if place.exists()), places[0] if places else folder / recipe)
     values = load_yaml(source)
     require_kind(values, "run configuration", source)
     return values, source
