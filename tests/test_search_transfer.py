@@ -19,6 +19,7 @@ from trm.search.search import LegOrder, Search
 from trm.search.settings import Carried, NoScheduler
 from trm.search.space import SearchSpace
 from trm.search.transfer import transfers, write_transfer
+from trm.transfer_pictures import draw_transfer
 
 # Rank correlation -----------------------------------------------------------------------------------------------------------
 
@@ -133,3 +134,13 @@ def test_without_an_earlier_sweep_nothing_is_written(tmp_path: Path) -> None:
     search = Simulator(space(), tmp_path).run().search
     write_transfer(search, tmp_path)
     assert not (tmp_path / "transfer.json").exists()
+
+
+def test_the_picture_is_drawn_once_there_is_something_to_see(tmp_path: Path) -> None:
+    search = Simulator(large(), tmp_path, priors=[ranking(RIGHT)]).run().search
+    draw_transfer([], tmp_path / "none.png", metric="exact_accuracy")
+    assert not (tmp_path / "none.png").exists()
+    draw_transfer(transfers(search), tmp_path / "transfer.png", metric="exact_accuracy")
+    assert (tmp_path / "transfer.png").read_bytes().startswith(b"\x89PNG")
+    (found,) = transfers(search)
+    assert found.points(0)[0] == (1, search.trials[0].results[0].objective)

@@ -26,7 +26,8 @@ from benchmarks.rows import emit, parser
 from benchmarks.search.compare import table_of
 from benchmarks.search.replay import replay, space_of
 from benchmarks.search.tables import Table
-from trm.search.candidates import Resolver
+from trm.search.candidates import Facts, Resolver
+from trm.search.ladder import with_ladder
 from trm.search.priors import Prior, PriorScore, PriorTrial
 from trm.search.search import Search
 from trm.search.space import SearchSpace
@@ -46,7 +47,7 @@ def earlier_sweep(table: Table, seed: int) -> Earlier:
 
 def priors_of(space: SearchSpace, table: Table, other: Table | None, seed: int) -> Mapping[str, list[Prior]]:
     """Kind -> what the sweep knows at its start."""
-    resolver = Resolver(space, table.cost_of)
+    resolver = Resolver(with_ladder(space, table.cost_of, Facts()), table.cost_of)
     right = prior_of(earlier_sweep(table, seed), resolver)
     wrong = rescored(right, mirrored)
     found = {

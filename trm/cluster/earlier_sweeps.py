@@ -61,7 +61,7 @@ def check_same_priors(folder: Path, given: Sequence[str]) -> None:
     """SweepError when a resume names other earlier sweeps than the sweep began with; it need not name any."""
     if not given:
         return
-    first = next(iter(read_events(folder / JOURNAL))).event
+    first = next((entry.event for entry in read_events(folder / JOURNAL)), None)
     began = [prior.source for prior in first.priors] if isinstance(first, SweepStarted) else []
     now = [str(Path(one).expanduser().absolute()) for one in given]
     if began != now:

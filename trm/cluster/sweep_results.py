@@ -17,6 +17,7 @@ from trm.search.search import Search
 from trm.search.study_export import write_study
 from trm.search.sweep_log import FILE as JOURNAL
 from trm.search.transfer import transfers, write_transfer
+from trm.transfer_pictures import draw_transfer
 
 SHOWN_STANDINGS = 10
 
@@ -40,6 +41,7 @@ def write_results(search: Search, folder: Path) -> list[str]:
     draw_curves(events, folder / "curves.png", metric=objective.metric, mode=objective.mode, title=f"sweep {folder.name}")
     if objective.against:
         draw_front(search, folder / "front.png", title=f"sweep {folder.name}: what is weighed against {objective.metric}")
+    draw_transfer(transfers(search), folder / "transfer.png", metric=objective.metric)
     audit = write_audit(search, folder)
     findings = [
         *_confirmed_words(search, folder),

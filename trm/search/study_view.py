@@ -21,6 +21,7 @@ TPE and the Gaussian process look at every trial at every ask, so that an ask wo
 """
 
 import heapq
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -39,6 +40,8 @@ from trm.search.trial import Trial
 MOST_SHOWN: Mapping[str, int] = {"tpe": 2000, "gp": 250}
 """Trials that a kind of sampler is shown; others see all. An ask of TPE grows with their number, one of a Gaussian process with its
 cube."""
+MOST_ADVISED = 200
+"""Trials of an earlier sweep that a sampler is shown, evenly spread over its ranking."""
 LOSS_WEIGHT = 1e-7
 """Below one example in a million, above the rounding of a float."""
 
@@ -116,7 +119,7 @@ class StudyView:
         """What an earlier sweep about the same question tried: whole trials complete, others pruned at the rung they came to."""
         shares = [amount / rungs.amounts[-1] for amount in rungs.amounts]
         built = []
-        for one in trials:
+        for one in trials[:: math.ceil(len(trials) / MOST_ADVISED)]:
             values = {}
             for score in one.scores:
                 passed = sum(share <= score.share * (1 + 1e-9) for share in shares)

@@ -50,6 +50,14 @@ class Transfer:
         """The rung that tells most: where most of them were scored, of equals the highest; early stopping thins out the others."""
         return max(self.rungs, key=lambda one: (one.agreement.pairs, one.rung), default=None)
 
+    def points(self, rung: int) -> list[tuple[int, float]]:
+        """(place there, mean objective here) of the shared configurations that reached a rung."""
+        found = [
+            (one.place, [trial.results[rung].objective for trial in one.trials if rung in trial.results]) for one in self.shared
+        ]
+        scores = [(place, [value for value in values if value is not None]) for place, values in found]
+        return [(place, fmean(values)) for place, values in scores if values]
+
     @property
     def text(self) -> str:
         """In one line."""
