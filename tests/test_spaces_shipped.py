@@ -98,7 +98,8 @@ def test_evaluation_stays_a_small_part_of_a_trial(name: str) -> None:
     recipe = load_recipe(str(space.data.recipe), space.data.overrides)
     rows = space.base.get("evaluation", {}).get("max_examples") or recipe.validation
     rows *= 1 + (recipe.num_aug if isinstance(recipe, ArcRecipe) else 0)
-    starts = [space.complete(point) for point in space.start_points] or [random_params(space, random.Random(name))]
+    generator = random.Random(name)
+    starts = [space.complete(point) for point in space.start_points] or [random_params(space, generator) for _ in range(50)]
     start = next(found for found in map(resolver.resolve, starts) if isinstance(found, Candidate))
     once = rows * run_cost(start.config, shape).forward_flops_row * start.config.model.halt_max_steps
     assert len(start.rung_steps) * once <= 0.1 * start.max_steps * start.step_flops
