@@ -119,7 +119,7 @@ class StudyView:
         """What an earlier sweep about the same question tried: whole trials complete, others pruned at the rung they came to."""
         shares = [amount / rungs.amounts[-1] for amount in rungs.amounts]
         built = []
-        for one in trials[:: math.ceil(len(trials) / MOST_ADVISED)]:
+        for one in trials[:: math.ceil(len(trials) / MOST_ADVISED) or 1]:
             values = {}
             for score in one.scores:
                 passed = sum(share <= score.share * (1 + 1e-9) for share in shares)
