@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rows import emit, parser
-from benchmarks.search.replay import replay, space_of
+from benchmarks.search.replay import History, replay, space_of
 from benchmarks.search.tables import TABLES, Table
 from trm.evaluation.intervals import wilson
 from trm.search.confirmation import next_to_confirm, standings
@@ -86,6 +86,8 @@ class Outcome:
     lost: float
     """True mean of the best less that of the winner."""
     runs: int
+    unseen: bool | None = None
+    """Whether it is the best by the recorded seeds alone that neither search nor confirmation took; null: some have none left."""
 
 
 def confirmed(means: np.ndarray, draw: Draw, confirm: Confirm, seed: int) -> Outcome:
@@ -99,7 +101,7 @@ def confirmed(means: np.ndarray, draw: Draw, confirm: Confirm, seed: int) -> Out
 
 
 def replayed(table: Table, confirm: Confirm, seed: int) -> Outcome:
-    """A whole sweep of 25 trials with its confirmation; the truth is the mean of all recorded seeds."""
+    """A whole sweep of 25 trials with its confirmation; the truth is the mean of all recorded seeds, and of those not taken."""
     history = replay(space_of(table, trials=25, confirm=confirm.model_dump()), table, seed)
     assert history.search is not None
     found = winner(history.search)
@@ -108,7 +110,20 @@ def replayed(table: Table, confirm: Confirm, seed: int) -> Outcome:
     truths = {trial.number: table.truth(table.config(trial.params)) for trial in history.search.candidates()}
     lost = max(truths.values()) - truths[found.trial.number]
     runs = sum(map(len, history.search.confirmations.values()))
-    return Outcome(found.confirmed.p_best, lost < 1e-9, lost, runs)
+    return Outcome(found.confirmed.p_best, lost < 1e-9, lost, runs, _best_by_unseen(table, history, found.trial.number))
+
+
+def _best_by_unseen(table: Table, history: History, winner: int) -> bool | None:
+    assert history.search is not None
+    assert history.runs is not None
+    left: dict[int, float] = {}
+    for trial in history.search.candidates():
+        config = table.config(trial.params)
+        unseen = set(table.seeds(config)) - set(history.runs.taken[config])
+        if not unseen:
+            return None
+        left[trial.number] = float(np.mean([table.final(config, seed) for seed in unseen]))
+    return left[winner] >= max(left.values()) - 1e-9
 
 
 def row_of(name: str, outcomes: list[Outcome], confirm: Confirm) -> dict[str, object]:
@@ -122,6 +137,7 @@ def row_of(name: str, outcomes: list[Outcome], confirm: Confirm) -> dict[str, ob
         "said_to_be_sure": len(sure),
         "right_when_sure": round(float(np.mean([one.is_right for one in sure])), 3) if sure else None,
         "interval_95": [round(held.low, 3), round(held.high, 3)] if held else None,
+        "right_by_unseen_seeds": _share([one.unseen for one in sure if one.unseen is not None]),
         "p_best_when_sure": round(float(np.mean([one.p_best for one in sure])), 3) if sure else None,
         "lost_when_sure": round(float(np.mean([one.lost for one in sure])), 4) if sure else None,
         "right": round(float(np.mean([one.is_right for one in outcomes])), 3),
@@ -129,6 +145,11 @@ def row_of(name: str, outcomes: list[Outcome], confirm: Confirm) -> dict[str, ob
         "runs": round(float(np.mean([one.runs for one in outcomes])), 1),
         "confirm": confirm.model_dump(),
     }
+
+
+def _share(right: list[bool]) -> list[float] | None:
+    """Share and number of repetitions; None of none."""
+    return [round(float(np.mean(right)), 3), len(right)] if right else None
 
 
 def cases(options: argparse.Namespace, confirm: Confirm) -> Iterable[tuple[str, Callable[[int], Outcome]]]:

@@ -112,7 +112,8 @@ class _Course:
         space, now = self.search.space, self._now
         digest, read = space.frozen_digest(), list(priors)
         self._take(SweepStarted(name=space.name, seed=space.seed, space_digest=digest, versions={}, priors=read, at=now))
-        self._take(DriverStarted(driver="replay:1", fence=1, slots=self._slots, budget=space.budget, at=now))
+        driver = DriverStarted(driver="replay:1", fence=1, slots=self._slots, budget=space.budget, at=now)
+        self._take(driver.model_copy(update={"confirm": space.confirm, "audit": space.audit}))
         while self.search.is_done(self._now) is None:
             self._advance()
             if self._running:
