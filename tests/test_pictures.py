@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_tracking_updates import asked, decided, leg, started, whole_sweep
 
-from trm.pictures import _best, _fold, draw_curves
+from trm.pictures.curves import _best, _fold, draw_curves
 from trm.search.events import Asked, Event, LegEnded
 
 pytestmark = pytest.mark.filterwarnings("error")

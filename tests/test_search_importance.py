@@ -11,8 +11,8 @@ import pytest
 from search_simulator import Simulator, cost_of
 from test_pictures import size_of
 
-from trm.canvas import picture
-from trm.importance_pictures import draw_importance
+from trm.pictures.canvas import picture
+from trm.pictures.importance import draw_importance
 from trm.search.draws import random_params
 from trm.search.events import Asked, Event, LegEnded, LegStarted
 from trm.search.importance import LEAST_TRIALS, Importance, importance, sentence, write_importance

@@ -12,6 +12,7 @@ from search_simulator import Simulator, cost_of, curve
 from test_search_sweep import events_of, space
 from test_search_warm_start import GRID, RIGHT, WRONG, ranking
 
+from trm.pictures.transfer import draw_transfer
 from trm.search.carried import chosen
 from trm.search.rank_correlation import agreement, ranks
 from trm.search.replay import replay
@@ -19,7 +20,6 @@ from trm.search.search import LegOrder, Search
 from trm.search.settings import Carried, NoScheduler
 from trm.search.space import SearchSpace
 from trm.search.transfer import transfers, write_transfer
-from trm.transfer_pictures import draw_transfer
 
 # Rank correlation -----------------------------------------------------------------------------------------------------------
 

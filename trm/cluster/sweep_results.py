@@ -5,9 +5,10 @@ from pathlib import Path
 from trm.cluster.keep import Keeper
 from trm.cluster.puzzle_comparisons import puzzle_comparisons
 from trm.display import Standing
-from trm.front_picture import draw_front
-from trm.importance_pictures import draw_importance
-from trm.pictures import draw_confirmation, draw_curves
+from trm.pictures.curves import draw_confirmation, draw_curves
+from trm.pictures.front import draw_front
+from trm.pictures.importance import draw_importance
+from trm.pictures.transfer import draw_transfer
 from trm.search.audit_report import write_audit
 from trm.search.confirmed import confirmation_notes, confirmed_standings
 from trm.search.importance import importance, sentence, write_importance
@@ -17,7 +18,6 @@ from trm.search.search import Search
 from trm.search.study_export import write_study
 from trm.search.sweep_log import FILE as JOURNAL
 from trm.search.transfer import transfers, write_transfer
-from trm.transfer_pictures import draw_transfer
 
 SHOWN_STANDINGS = 10
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trm.canvas import BEST, FADED, PLAIN, picture
 from trm.display import figure_text
+from trm.pictures.canvas import BEST, FADED, PLAIN, picture
 from trm.search.search import Search
 from trm.search.settings import COSTS
 from trm.search.trial import Trial

@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from trm.canvas import BEST, FADED, GOOD, PLAIN, TROUBLE, picture
 from trm.display import flops as flops_text
+from trm.pictures.canvas import BEST, FADED, GOOD, PLAIN, TROUBLE, picture
 from trm.search.confirmation import Confirmed
 from trm.search.events import Asked, Decided, Event, LegEnded
 

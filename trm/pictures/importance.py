@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from trm.canvas import FADED, GOOD, PLAIN, picture
 from trm.display import flops as flops_text
+from trm.pictures.canvas import FADED, GOOD, PLAIN, picture
 from trm.search.importance import CLEAR_CHANCE, DERIVED, LEAST_TRIALS, Importance, RungImportance
 
 BARS = "importance.png"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from trm.canvas import PLAIN, picture
+from trm.pictures.canvas import PLAIN, picture
 from trm.search.transfer import Transfer
 
 

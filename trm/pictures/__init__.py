@@ -1,0 +1,1 @@
+"""Pictures that a sweep leaves in its folder."""
