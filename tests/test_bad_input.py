@@ -202,7 +202,7 @@ SETTINGS = [
         "scheduler.type=none",
         "scheduler.eta goes with type asha or successive_halving or hyperband, not none; remove it, or replace the whole scheduler",
     ),
-    ("sampler.population=3", "sampler.population goes with type nsga2, not tpe"),
+    ("sampler.population=3", "sampler.population goes with type nsga2 or nsga3, not tpe"),
     ("search.model.L_cycles.values=[1]", "goes with type choice, not int"),
     (
         "scheduler.type=hyperbend",
