@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from search_simulator import KilledError, Simulator, cost_of
-from test_search_schedulers import demo, searched, sharp, swept
+from search_simulator import cost_of
+from test_search_schedulers import demo, resumed, searched, swept
 from test_search_sweep import events_of, of, outline
 
 from trm.search.audit_report import audit_report, weighted_spearman, write_audit
@@ -63,12 +63,8 @@ def test_an_audited_sweep_replays_and_survives_kills(tmp_path: Path, name: str) 
     events = events_of(tmp_path / "whole")
     replay(Search(space, cost_of, folder="data"), events)
     for boundary in range(9, len(events), 7):
-        folder = tmp_path / str(boundary)
-        folder.mkdir()
-        with pytest.raises(KilledError):
-            Simulator(space, folder, outcome=sharp, slots=1, kill_after=boundary).run()
-        Simulator(space, folder, outcome=sharp, slots=1, now=9000.0).run()
-        assert outline(searched(space, folder)) == outline(searched(space, tmp_path / "whole"))
+        came_to = outline(resumed(space, tmp_path / str(boundary), boundary))
+        assert came_to == outline(searched(space, tmp_path / "whole"))
 
 
 def late(order: LegOrder) -> dict[str, Any]:

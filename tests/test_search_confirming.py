@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from search_simulator import KilledError, Simulator, cost_of
-from test_search_schedulers import SCHEDULERS, TRIALS, demo, searched, sharp, swept
+from search_simulator import cost_of
+from test_search_schedulers import SCHEDULERS, TRIALS, demo, resumed, searched, sharp, swept
 from test_search_sweep import events_of, of, outline
 
 from trm.errors import ConfigError
@@ -80,12 +80,8 @@ def test_killed_after_any_event_of_the_confirmation_it_comes_to_the_same(tmp_pat
     events = events_of(tmp_path / "whole")
     first = next(index for index, event in enumerate(events) if isinstance(event, Asked) and event.confirms is not None)
     for boundary in range(first - 1, len(events), 3):
-        folder = tmp_path / str(boundary)
-        folder.mkdir()
-        with pytest.raises(KilledError):
-            Simulator(space, folder, outcome=sharp, slots=1, kill_after=boundary).run()
-        Simulator(space, folder, outcome=sharp, slots=1, now=9000.0).run()
-        assert outline(searched(space, folder)) == outline(searched(space, tmp_path / "whole"))
+        came_to = outline(resumed(space, tmp_path / str(boundary), boundary))
+        assert came_to == outline(searched(space, tmp_path / "whole"))
     assert replay(Search(space, cost_of, folder="data"), events).trials == len(of(events, Asked))
 
 

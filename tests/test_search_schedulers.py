@@ -62,6 +62,15 @@ def searched(demo: SearchSpace, folder: Path) -> Search:
     return replayed(demo, cost_of, events_of(folder), folder="data")
 
 
+def resumed(demo: SearchSpace, folder: Path, kill_after: int) -> Search:
+    """What a sweep comes to, one at a time, whose driver is killed after so many events, and which goes on later."""
+    folder.mkdir()
+    with pytest.raises(KilledError):
+        Simulator(demo, folder, outcome=sharp, slots=1, kill_after=kill_after).run()
+    Simulator(demo, folder, outcome=sharp, slots=1, now=9000.0).run()
+    return searched(demo, folder)
+
+
 @each
 def test_a_sweep_ends_and_starves_nobody(tmp_path: Path, name: str) -> None:
     swept(demo(name), tmp_path, slots=3)

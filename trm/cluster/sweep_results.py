@@ -41,13 +41,14 @@ def write_results(search: Search, folder: Path) -> list[str]:
     draw_curves(events, folder / "curves.png", metric=objective.metric, mode=objective.mode, title=f"sweep {folder.name}")
     if objective.against:
         draw_front(search, folder / "front.png", title=f"sweep {folder.name}: what is weighed against {objective.metric}")
-    draw_transfer(transfers(search), folder / "transfer.png", metric=objective.metric)
+    found = transfers(search)
+    draw_transfer(found, folder / "transfer.png", metric=objective.metric)
     audit = write_audit(search, folder)
     findings = [
         *_confirmed_words(search, folder),
         audit.sentence if audit is not None else None,
         _write_what_mattered(search, folder),
-        *(transfer.text for transfer in transfers(search)),
+        *(transfer.text for transfer in found),
     ]
     return [finding for finding in findings if finding is not None]
 

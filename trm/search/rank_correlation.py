@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-NORMAL_95 = 1.959963984540054
+from trm.evaluation.intervals import Z95
+
 FEWEST = 5
 """With fewer pairs not even perfect agreement is evidence."""
 MODERATE = 0.5
@@ -83,7 +84,7 @@ def _interval(rho: float, count: int) -> tuple[float, float]:
     """By Fisher's transformation; a perfect coefficient counts as half a step from one, so that few pairs stay uncertain."""
     step = 6 / (count * (count**2 - 1))
     centre = math.atanh(max(-1 + step, min(1 - step, rho)))
-    width = NORMAL_95 * math.sqrt((1 + rho**2 / 2) / (count - 3))
+    width = Z95 * math.sqrt((1 + rho**2 / 2) / (count - 3))
     low = -1.0 if rho == -1 else math.tanh(centre - width)
     high = 1.0 if rho == 1 else math.tanh(centre + width)
     return low, high

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trm.atomic import replacing, write_text_atomic
+from trm.evaluation.intervals import Z95
 from trm.search.confirmation import Confirmed
 from trm.search.confirmed import confirmation_notes, confirmed_values, fresh_runs, ranked
 from trm.search.events import LegEnded
@@ -19,7 +20,6 @@ from trm.search.search import Search
 from trm.search.trial import Trial
 
 TRIALS, LEADERBOARD = "trials.parquet", "leaderboard.json"
-NORMAL_95 = 1.959963984540054
 
 
 def trial_rows(search: Search) -> list[dict[str, Any]]:
@@ -104,7 +104,7 @@ def interval_95(metric: str, result: LegEnded) -> tuple[float, float] | None:
     if low is not None and high is not None:
         return low, high
     value, error = result.objective, result.standard_error
-    return None if value is None or error is None else (value - NORMAL_95 * error, value + NORMAL_95 * error)
+    return None if value is None or error is None else (value - Z95 * error, value + Z95 * error)
 
 
 def _row(search: Search, trial: Trial) -> dict[str, Any]:

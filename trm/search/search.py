@@ -180,7 +180,8 @@ class Search(Ranking):
         """Why no further trial will be asked; None when one will."""
         if self._has_asked_all:
             return self._exhausted or f"all {len(self.searched)} trials have ended"
-        return self._target_reached or self._too_much(self._first_leg_flops(), self._reserve())
+        first_leg = self._flops_to(self.policy.first_rung(len(self.trials)))
+        return self._target_reached or self._too_much(first_leg, self._reserve())
 
     def _next_leg(self, now: float) -> LegStarted | str | None:
         """The next leg of a trial that exists, or why the budget forbids it; None when none waits and none is promoted."""
@@ -224,13 +225,7 @@ class Search(Ranking):
         if self.confirm is None or self.budget.train_flops is None:
             return 0.0
         given = sum(min(self.confirm.seeds, count) for count in self.given_seeds().values()) if self.confirmations else 0
-        return max(0, self.confirm.top * self.confirm.seeds - given) * self._full_length_flops()
-
-    def _full_length_flops(self) -> float:
-        """What a trial of full length takes; where fidelity is no compute, as much as the last one asked."""
-        if self.space.fidelity == "train_flops":
-            return self.rungs.amounts[-1]
-        return self._steps_at(self.trials[-1], self.rungs.last) * self.trials[-1].asked.step_flops if self.trials else 0.0
+        return max(0, self.confirm.top * self.confirm.seeds - given) * self._flops_to(self.rungs.last)
 
     def _next_confirmation(self, now: float) -> Asked | None:
         """The next trial that confirms a candidate; None while the search goes on, and when enough is known."""
@@ -247,9 +242,8 @@ class Search(Ranking):
         changes = {"trial": new, "source": "confirmation", "confirms": number, "seed": seed, "at": now}
         return asked.model_copy(update=changes)
 
-    def _first_leg_flops(self) -> float:
-        """What the first leg of a trial that is not asked yet takes; where fidelity is no compute, as much as the one before."""
-        rung = self.policy.first_rung(len(self.trials))
+    def _flops_to(self, rung: int) -> float:
+        """What a trial takes from its start to a rung; where fidelity is no compute, as much as the last one asked."""
         if self.space.fidelity == "train_flops":
             return self.rungs.amounts[rung]
         return self._steps_at(self.trials[-1], rung) * self.trials[-1].asked.step_flops if self.trials else 0.0
