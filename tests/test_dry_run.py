@@ -9,7 +9,7 @@ import pytest
 import ray
 from cluster_cases import ROOT, SPACE, run_job
 from search_simulator import FakeCost, Simulator
-from test_search_space import DEMO
+from space_cases import DEMO
 
 from trm.cluster import dry_run as job
 from trm.config import DataConfig

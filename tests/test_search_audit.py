@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from search_simulator import cost_of
+from sweep_cases import events_of, of, outline
 from test_search_schedulers import demo, resumed, searched, swept
-from test_search_sweep import events_of, of, outline
 
 from trm.search.audit_report import audit_report, weighted_spearman, write_audit
 from trm.search.events import Decided

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from search_simulator import Simulator, cost_of
-from test_search_sweep import SPACE, sharp, space
+from sweep_cases import SPACE, sharp, space
 
 from trm.errors import SweepError
 from trm.search.events import Asked, DriverStarted, LegEnded, LegStarted, Reported, SpaceExhausted

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from search_simulator import Simulator, curve
+from sweep_cases import events_of
 from test_search_confirming import confirming, plain
 from test_search_schedulers import demo
-from test_search_sweep import events_of
 
 from trm.cluster.keep import puzzles_file
 from trm.cluster.puzzle_comparisons import puzzle_comparisons

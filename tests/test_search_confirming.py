@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from search_simulator import cost_of
+from sweep_cases import events_of, of, outline
 from test_search_schedulers import SCHEDULERS, TRIALS, demo, resumed, searched, sharp, swept
-from test_search_sweep import events_of, of, outline
 
 from trm.errors import ConfigError
 from trm.search.events import Asked, Decided, LegEnded, LegStarted

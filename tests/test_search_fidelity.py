@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from search_simulator import FakeCost, cost_of
-from test_search_space import DEMO
+from space_cases import DEMO
 
 from trm.config_files import merged
 from trm.errors import ConfigError

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from search_simulator import cost_of
-from test_search_sweep import space
+from sweep_cases import space
 
 from trm.errors import SweepError
 from trm.search.events import EVENT, Asked, Decided, Event, LegEnded, LegStarted, SweepEnded, SweepStarted

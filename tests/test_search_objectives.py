@@ -9,10 +9,10 @@ import pytest
 from optuna.samplers import NSGAIISampler, TPESampler
 from optuna.trial import TrialState
 from search_simulator import Simulator, cost_of
+from sweep_cases import events_of, outline, survive
 from test_search_sampler import space as plain_space
 from test_search_sampler import trial as plain_trial
 from test_search_schedulers import SCHEDULERS, TRIALS, demo, searched, sharp
-from test_search_sweep import events_of, outline, survive
 
 from trm.config import DataConfig, RunConfig, TrainingConfig
 from trm.config_files import validated

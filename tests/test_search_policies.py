@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from test_search_sweep import space
+from sweep_cases import space
 
 from trm.config_files import validated
 from trm.errors import SweepError

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from search_simulator import FakeCost, KilledError, Simulator, cost_of, curve
+from sweep_cases import events_of, space
 from test_search_policies import SCHEDULERS, population
-from test_search_sweep import events_of, space
 
 from trm.config import RunConfig
 from trm.errors import SweepError

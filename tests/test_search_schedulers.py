@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from search_simulator import KilledError, Outcome, Simulator, cost_of, curve
-from test_search_sweep import events_of, of, outline, space, survive, troubled
+from sweep_cases import events_of, of, outline, space, survive, troubled
 
 from trm.search.events import Adopted, Asked, Decided, Event, LegEnded, LegStarted, SweepEnded
 from trm.search.search import LegOrder, Search, replayed

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_simulator import Simulator, cost_of, curve
-from test_search_sweep import events_of, space
+from sweep_cases import events_of, space
 from test_search_warm_start import GRID, RIGHT, WRONG, ranking
 
 from trm.pictures.transfer import draw_transfer

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from search_simulator import KilledError, Outcome, Simulator, cost_of, curve
-from test_search_sweep import events_of, space
+from sweep_cases import events_of, space
 
 from trm.errors import SweepError
 from trm.search.candidates import Candidate, Resolver

@@ -1,0 +1,143 @@
+"""Data sets and sweeps that are damaged, held or gone: refused, and left as they are."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bad_input_cases import AGAIN, MINE, NEW, RUN, assert_refused, prepared, scored_sweep
+
+from trm.data.manifest import Manifest
+from trm.search.lease import Lease
+
+SHARD = "train-00000-of-00001.parquet"
+
+
+def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object], *, is_sealed: bool = False) -> None:
+    values = json.loads((folder / "manifest.json").read_text())
+    change(values)
+    text = Manifest.model_validate(values).sealed().model_dump_json() if is_sealed else json.dumps(values)
+    (folder / "manifest.json").write_text(text)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no manifest": (lambda data: (data / "manifest.json").unlink(), "manifest must exist"),
+    "torn manifest": (lambda data: (data / "manifest.json").write_text('{"format_version": 1'), "must be JSON"),
+    "list as manifest": (lambda data: (data / "manifest.json").write_text("[]"), "must be JSON with a format_version"),
+    "newer manifest": (lambda data: change_manifest(data, lambda m: m.update(format_version=9)), "has the later format 9; update"),
+    "changed manifest": (lambda data: change_manifest(data, lambda m: m.update(name="other")), "match its content hash"),
+    "rows": (lambda data: change_manifest(data, lambda m: m["splits"]["train"].update(rows=41)), "counts 41 rows, its shards 40"),
+    "shard's rows": (
+        lambda data: change_manifest(
+            data,
+            lambda m: (m["splits"]["train"].update(rows=41), m["splits"]["train"]["shards"][0].update(rows=41)),
+            is_sealed=True,
+        ),
+        f"{SHARD} has 40, not 41",
+    ),
+    "groups": (
+        lambda data: change_manifest(data, lambda m: m["splits"]["train"].update(groups=39), is_sealed=True),
+        "must match the manifest's content hash",
+    ),
+    "shard's hash": (
+        lambda data: change_manifest(data, lambda m: m["splits"]["train"]["shards"][0].update(sha256="0" * 64)),
+        "must have the hash in the manifest",
+    ),
+    "no shards": (
+        lambda data: change_manifest(data, lambda m: m["splits"]["test"].update(rows=0, shards=[]), is_sealed=True),
+        "test",
+    ),
+    "vocabulary": (lambda data: change_manifest(data, lambda m: m.update(vocabulary=["."] * 3), is_sealed=True), "tokens below 3"),
+    "shard missing": (lambda data: (data / SHARD).unlink(), f"shard must exist: {{place}}/damaged/{SHARD}"),
+    "shard torn": (lambda data: (data / SHARD).write_bytes((data / SHARD).read_bytes()[:-5]), "size in the manifest"),
+    "shard corrupt": (lambda data: flip(data / SHARD), "must have the hash in the manifest"),
+    "shard foreign": (lambda data: (data / SHARD).write_bytes(b"x" * (data / SHARD).stat().st_size), f"{SHARD} has"),
+    "folder as shard": (lambda data: ((data / SHARD).unlink(), (data / SHARD).mkdir()), "shard must be readable"),
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared(tmp_path_factory.mktemp("bad input, ümlaut"))
+
+
+DAMAGED = ("--set", "data.folder={place}/damaged")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_data_set_that_is_not_what_its_manifest_says_is_refused(
+    place: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    do, words = DAMAGES[damage]
+    shutil.rmtree(place / "damaged", ignore_errors=True)
+    shutil.copytree(place / "data", place / "damaged")
+    do(place / "damaged")
+    for name, arguments in (("sweep", NEW), ("train", RUN)):
+        assert_refused(place, capsys, words if name == "sweep" or damage != "no shards" else "", name, *arguments, *DAMAGED)
+    shutil.rmtree(place / "damaged")
+
+
+JOURNALS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty": (lambda folder: (folder / "journal.jsonl").write_bytes(b""), "there is no sweep to resume in {place}/runs/torn"),
+    "garbage": (
+        lambda folder: (folder / "journal.jsonl").write_bytes(b"garbage\n"),
+        "holds no whole event; restore it from a copy",
+    ),
+    "flipped": (
+        lambda folder: (folder / "journal.jsonl").write_bytes(
+            (folder / "journal.jsonl").read_bytes().replace(b'"seed":0', b'"seed":1')
+        ),
+        "journal.jsonl is corrupt at byte 0",
+    ),
+    "no sweep.yaml": (lambda folder: (folder / "sweep.yaml").unlink(), "sweep.yaml does not exist; restore it from a copy"),
+    "other sweep.yaml": (lambda folder: (folder / "sweep.yaml").write_text("a: 1"), "must say what the sweep is"),
+    "torn lease": (lambda folder: (folder / "driver.json").write_text("{"), "driver.json is not a lease"),
+}
+
+
+@pytest.mark.parametrize("damage", JOURNALS)
+def test_a_damaged_sweep_is_not_resumed(place: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
+    do, words = JOURNALS[damage]
+    shutil.copytree(place / "runs" / "mine", place / "runs" / "torn")
+    (place / "runs" / "torn" / ".driver.json.lock").touch()
+    try:
+        do(place / "runs" / "torn")
+        assert_refused(place, capsys, words, "sweep", *MINE[:-1], "torn", "--resume")
+    finally:
+        shutil.rmtree(place / "runs" / "torn")
+
+
+def test_what_a_living_driver_holds_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(place / "runs" / "mine", place / "runs" / "held")
+    shutil.copytree(place / "run", place / "held")
+    with Lease(place / "runs" / "held"), Lease(place / "held"):
+        assert_refused(place, capsys, "held is held by a living driver", "sweep", *MINE[:-1], "held", "--resume")
+        assert_refused(place, capsys, "held is held by a living driver", "train", "--resume", "{place}/held")
+    shutil.rmtree(place / "runs" / "held")
+    shutil.rmtree(place / "held")
+
+
+def test_a_resume_without_its_data_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "data").rename(place / "elsewhere")
+    try:
+        assert_refused(place, capsys, "the manifest must exist: {place}/data/manifest.json", "sweep", *MINE, "--resume")
+        assert_refused(place, capsys, "the manifest must exist: {place}/data/manifest.json", "train", *AGAIN)
+    finally:
+        (place / "elsewhere").rename(place / "data")
+
+
+def test_a_damaged_earlier_journal_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = scored_sweep(place, "damaged")
+    lines = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "journal.jsonl").write_bytes(b"".join([lines[0], lines[1][:-9] + b"\n", *lines[2:]]))
+    words = "runs/damaged cannot be read: {place}/runs/damaged/journal.jsonl is corrupt at byte"
+    assert_refused(place, capsys, words, "sweep", "{place}/space.yaml", "--storage", "{place}/runs", "--warm-start", folder)
+    shutil.rmtree(folder)
