@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trm.losses import IGNORED, answer_loss, halting_loss, log_stablemax, supervision_loss
+from trm.losses import IGNORED, answer_loss, halting_loss, stablemax_cross_entropy, supervision_loss
 from trm.models.trm import Output
 
 floats = st.floats(-40, 40, width=32)
@@ -16,6 +16,35 @@ floats = st.floats(-40, 40, width=32)
 
 def stable(x: float) -> float:
     return x + 1 if x >= 0 else 1 / (1 - x)
+
+
+def log_stablemax(logits: Tensor) -> Tensor:
+    """Of every value of the last axis, from the loss that each would have as the target."""
+    targets = torch.arange(logits.shape[-1]).expand_as(logits)
+    return -stablemax_cross_entropy(logits[..., None, :].expand(*logits.shape, logits.shape[-1]), targets)
+
+
+def plain_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """The same loss left to autograd, in a form whose gradient is finite."""
+    positive, negative = torch.relu(logits), logits.clamp(max=0)
+    total = ((positive + 1) / (1 - negative)).sum(-1, keepdim=True)
+    log_p = torch.log1p(positive) - torch.log1p(-negative) - torch.log(total)
+    return -log_p.gather(-1, target[..., None]).squeeze(-1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_hand_written_loss_and_gradient_are_those_of_autograd_bit_for_bit(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(5)
+    values = torch.randn(16, 9, 11, generator=generator, dtype=dtype) * torch.tensor([1.0, 0.01, 30.0] * 3)[:, None]
+    values[0, 0, :3] = torch.tensor([0.0, 1.0, -1.0])
+    target, weights = torch.randint(0, 11, (16, 9), generator=generator), torch.randn(16, 9, generator=generator, dtype=dtype)
+    found = []
+    for form in (stablemax_cross_entropy, plain_cross_entropy):
+        logits = values.clone().requires_grad_()
+        loss = form(logits, target)
+        (loss * weights).sum().backward()
+        found.append((loss.detach(), logits.grad))
+    assert all(torch.equal(ours, plain) for ours, plain in zip(*found, strict=True))
 
 
 @given(st.lists(floats, min_size=2, max_size=8))

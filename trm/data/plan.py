@@ -1,7 +1,7 @@
 """The batch plan: which rows a batch takes, as a function of seed and step, the same on one worker or eight."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -17,6 +17,9 @@ from trm.data.visits import Visits
 from trm.errors import CheckpointError, DatasetError
 
 _ORDER, _SLOT, _SUBSET = 0x4F, 0x53, 0x56
+
+AHEAD_CELLS = 1 << 15
+"""About as many cells are made at once: small batches are made several together, for the work of a call costs more than theirs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +84,28 @@ class TrainPlan:
         self._augmenter = augmenter_for(split, manifest)
         self._visits = Visits(split, manifest, seed=seed)
         self._anchor = self._latest = Position(0, 0)
+        self._together = max(1, AHEAD_CELLS // (local * split.inputs.shape[1]))
+        self._made: dict[int, tuple[Batch, Position]] = {}
 
     def batch(self, step: int) -> Batch:
         """This rank's rows of the batch of `step` (from 0)."""
-        position = self._find(step)
-        draw, visits = self._draw(position)
-        self._latest = Position(step + 1, position.visit + visits)
-        inputs, labels = self._augmenter.train(draw[self._local])
-        return Batch(inputs, labels, draw.puzzle_identifiers[self._local])
+        if step not in self._made:
+            self._made = self._make(self._find(step))
+        batch, self._latest = self._made[step]
+        return batch
+
+    def _make(self, position: Position) -> dict[int, tuple[Batch, Position]]:
+        """The batches from `position` on that are made together, by their steps, and where each ends."""
+        draws, ends = [], []
+        for _ in range(self._together):
+            draw, visits = self._draw(position)
+            position = Position(position.step + 1, position.visit + visits)
+            draws.append(draw[self._local])
+            ends.append(position)
+        joined = RowDraw(*(np.concatenate([getattr(draw, part.name) for draw in draws]) for part in fields(RowDraw)))
+        inputs, labels = (np.split(cells, len(draws)) for cells in self._augmenter.train(joined))
+        batches = [Batch(*part) for part in zip(inputs, labels, [draw.puzzle_identifiers for draw in draws], strict=True)]
+        return {end.step - 1: (batch, end) for batch, end in zip(batches, ends, strict=True)}
 
     def position(self) -> Position:
         """Where the next batch begins: after the one asked for last."""

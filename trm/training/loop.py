@@ -103,10 +103,10 @@ def _continue_target(state: TrainingState, carry: Carry, rows: Tensor | None) ->
 
 def _clip(state: TrainingState) -> Tensor:
     """The norm of the gradient before it was clipped (if it is to be)."""
-    parameters = list(state.model.parameters())
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    gradients = [p.grad for p in state.parameters if p.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if (largest := state.config.optim.grad_clip) is not None:
-        torch.nn.utils.clip_grads_with_norm_(parameters, largest, norm)
+        torch.nn.utils.clip_grads_with_norm_(state.parameters, largest, norm)
     return norm
 
 
@@ -116,7 +116,8 @@ def _update(state: TrainingState, identifiers: Tensor, row_gradients: Tensor | N
     for group in state.optimizer.param_groups:
         group["lr"] = lr_at(step, optim, state.max_steps)
     state.optimizer.step()
-    state.optimizer.zero_grad(set_to_none=True)
+    for parameter in state.parameters:
+        parameter.grad = None
     if state.table_optimizer is not None and row_gradients is not None:
         state.table_optimizer.lr = puzzle_emb_lr_at(step, optim, state.max_steps)
         state.table_optimizer.step(*exchange_rows(state.gang, identifiers, row_gradients))

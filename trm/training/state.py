@@ -74,6 +74,7 @@ class TrainingState:
         self.model = TinyRecursiveModel(config.model, shape, dtype=dtype, generator=generator).to(self.device)
         if config.training.compile:
             compile_in_place(self.model, self.device)
+        self.parameters = list(self.model.parameters())
         self.network: nn.Module = gang.wrap(self.model)
         """The model as it is trained: in a gang its backward pass sums the gradients of all workers."""
         self._build_optimizers(weight_dtype(dtype))
@@ -87,7 +88,7 @@ class TrainingState:
     def _build_optimizers(self, dtype: torch.dtype) -> None:
         optim = self.config.optim
         self.optimizer = AdamATan2(
-            self.model.parameters(), lr=optim.lr, betas=(optim.beta1, optim.beta2), weight_decay=optim.weight_decay
+            self.parameters, lr=optim.lr, betas=(optim.beta1, optim.beta2), weight_decay=optim.weight_decay
         )
         self.average: WeightAverage | None = None
         if optim.ema:
