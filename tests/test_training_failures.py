@@ -31,13 +31,13 @@ def test_a_loss_that_is_not_finite_ends_the_trial_as_diverged() -> None:
 
 def test_weights_that_broke_in_the_last_step_are_found_by_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     """The training loss is that of the weights before the step, so only the score can tell."""
-    update = WeightAverage.update
+    move = WeightAverage.move
 
-    def broken(average: WeightAverage, step: int) -> None:
-        update(average, step)
+    def broken(average: WeightAverage, share: float) -> None:
+        move(average, share)
         average.average["answer_head"][0, 0] = math.nan
 
-    monkeypatch.setattr(WeightAverage, "update", broken)
+    monkeypatch.setattr(WeightAverage, "move", broken)
     with pytest.raises(DivergedError, match="the validation loss is nan at step 2"):
         run_leg(LegWork(cases.config_of(), max_steps=20, until_steps=2), cases.SPLITS, cases.manifest())
 

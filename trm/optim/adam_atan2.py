@@ -1,10 +1,26 @@
 """AdamATan2: Adam without an epsilon, the quotient taken by an arctangent (arXiv 2407.05872, section 4)."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Factors(NamedTuple):
+    """What the update of step t takes besides gradients and moments: numbers, or () tensors that a recorded step reads anew."""
+
+    keep: float | Tensor
+    """1 - lr * wd: what weight decay leaves of a parameter."""
+    root: float | Tensor
+    """sqrt(1 - b2^t): bias correction of the second moment."""
+    move: float | Tensor
+    """-lr / (1 - b1^t): what the arctangent is multiplied by."""
+
+
+def factors_at(step: int, *, lr: float, betas: tuple[float, float], weight_decay: float) -> Factors:
+    """The factors of step `step` (from 1)."""
+    return Factors(1 - lr * weight_decay, (1 - betas[1] ** step) ** 0.5, -lr / (1 - betas[0] ** step))
 
 
 class AdamATan2(torch.optim.Optimizer):
@@ -28,26 +44,41 @@ class AdamATan2(torch.optim.Optimizer):
         """One update of every parameter that has a gradient."""
         assert closure is None, "AdamATan2 evaluates no closure"
         for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            if params:
-                self._update(params, group)
+            if params := [p for p in group["params"] if p.grad is not None]:
+                step = int(self._state(params[0])["step"].item()) + 1
+                factors = factors_at(step, lr=group["lr"], betas=group["betas"], weight_decay=group["weight_decay"])
+                self._update(params, group["betas"], factors)
+                self._count(params)
 
-    def _update(self, params: list[Tensor], group: dict[str, Any]) -> None:
-        beta1, beta2 = group["betas"]
+    @torch.no_grad()
+    def apply(self, factors: Factors) -> None:
+        """The arithmetic of `step` with given factors, all of it on the parameters' device; `count` has to follow."""
+        for group in self.param_groups:
+            self._update([p for p in group["params"] if p.grad is not None], group["betas"], factors)
+
+    def count(self) -> None:
+        """Notes one step more for every parameter that was ever updated: the host's part, which a recorded step leaves out."""
+        self._count(list(self.state))
+
+    def _count(self, params: list[Tensor]) -> None:
+        torch._foreach_add_([self.state[p]["step"] for p in params], 1)
+
+    def _update(self, params: list[Tensor], betas: tuple[float, float], factors: Factors) -> None:
         states = [self._state(p) for p in params]
         gradients = [p.grad for p in params if p.grad is not None]
         first, second = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
-        torch._foreach_add_([s["step"] for s in states], 1)
-        step = states[0]["step"].item()
-        torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_lerp_(first, gradients, 1 - beta1)
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
+        torch._foreach_mul_(params, factors.keep)
+        torch._foreach_lerp_(first, gradients, 1 - betas[0])
+        torch._foreach_mul_(second, betas[1])
+        torch._foreach_addcmul_(second, gradients, gradients, 1 - betas[1])
         update = torch._foreach_sqrt(second)
-        torch._foreach_div_(update, (1 - beta2**step) ** 0.5)
+        torch._foreach_div_(update, factors.root)
         for numerator, denominator in zip(first, update, strict=True):
             torch.atan2(numerator, denominator, out=denominator)
-        torch._foreach_add_(params, update, alpha=-group["lr"] / (1 - beta1**step))
+        if isinstance(factors.move, Tensor):
+            torch._foreach_addcmul_(params, update, [factors.move.expand_as(one) for one in update])
+        else:
+            torch._foreach_add_(params, update, alpha=factors.move)
 
     def _state(self, param: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[param]

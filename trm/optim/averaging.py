@@ -22,11 +22,15 @@ class WeightAverage:
         """The rate that step `step` (from 1) uses."""
         return min(self.rate, (1 + step) / (10 + step)) if self.warmup else self.rate
 
-    @torch.no_grad()
     def update(self, step: int) -> None:
         """Moves the average towards the weights as they stand after step `step` (from 1)."""
-        weights = list(self._parameters.values())
-        torch._foreach_lerp_(list(self.average.values()), weights, 1 - self.rate_at(step))
+        self.move(1 - self.rate_at(step))
+
+    @torch.no_grad()
+    def move(self, share: float | Tensor) -> None:
+        """Moves the average by `share` of its way to the weights; a () tensor of their type is read on their device."""
+        average, weights = list(self.average.values()), list(self._parameters.values())
+        torch._foreach_lerp_(average, weights, [share] * len(weights) if isinstance(share, Tensor) else share)
 
     @torch.no_grad()
     def load(self, average: Mapping[str, Tensor]) -> None:

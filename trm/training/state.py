@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch._dynamo  # the first optimizer of a process imports it: a second that no leg should pay for
 from torch import Tensor, nn
@@ -84,12 +85,12 @@ class TrainingState:
         self.step = 0
         self.position = Position(0, 0)
         self.metrics = RunningMetrics(self.device)
+        self.minimum_steps: dict[int, np.ndarray | None] = {}
+        """What exploration demands of this worker's slots at the next steps, as far as it is drawn (`trm.training.handover`)."""
 
     def _build_optimizers(self, dtype: torch.dtype) -> None:
         optim = self.config.optim
-        self.optimizer = AdamATan2(
-            self.parameters, lr=optim.lr, betas=(optim.beta1, optim.beta2), weight_decay=optim.weight_decay
-        )
+        self.optimizer = AdamATan2(self.parameters, lr=optim.lr, betas=(optim.beta1, optim.beta2), weight_decay=optim.weight_decay)
         self.average: WeightAverage | None = None
         if optim.ema:
             self.average = WeightAverage(self.model.named_parameters(), rate=optim.ema_rate, warmup=optim.ema_warmup)
