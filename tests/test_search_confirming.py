@@ -14,7 +14,7 @@ from test_search_schedulers import SCHEDULERS, TRIALS, demo, resumed, searched, 
 from trm.errors import ConfigError
 from trm.search.events import Asked, Decided, LegEnded, LegStarted
 from trm.search.replay import replay
-from trm.search.search import LegOrder, Search
+from trm.search.search import LegOrder, Search, replayed
 from trm.search.space import SearchSpace
 
 CONFIRM = {"top": 2, "seeds": 2, "most_seeds": 3}
@@ -67,6 +67,19 @@ def test_the_best_are_confirmed_once_the_search_is_over_and_the_search_is_as_wit
             assert order.rung == search.rungs.last
             assert order.until_steps == model.asked.max_steps
             assert trial.params == model.params
+
+
+def test_the_candidates_are_those_of_a_search_that_never_looked_before(tmp_path: Path) -> None:
+    space = confirming()
+    swept(space, tmp_path, slots=2)
+    looking, found = Search(space, cost_of), []
+    for number, event in enumerate(events := events_of(tmp_path), start=1):
+        looking.apply(event)
+        found.append([trial.number for trial in looking.candidates()])
+        if number % 5 == 0 or number == len(events):
+            afresh = replayed(space, cost_of, events[:number])
+            assert found[-1] == [trial.number for trial in afresh.candidates()]
+    assert len({tuple(numbers) for numbers in found}) > 3
 
 
 def score(trial: Any) -> float:

@@ -3,6 +3,7 @@
 import math
 
 from trm.search.confirmation import next_to_confirm
+from trm.search.events import Event, LegEnded
 from trm.search.fold import Fold
 from trm.search.front import fronts
 from trm.search.trial import Trial
@@ -10,6 +11,15 @@ from trm.search.trial import Trial
 
 class Ranking(Fold):
     """What the journal says of who is best."""
+
+    _by_rung: list[Trial] | None = None
+    """The leaderboard, the highest rungs first: kept until the next score, since a budget asks for its candidates at every step."""
+
+    def apply(self, event: Event) -> None:
+        """Takes an event in; SweepError when it cannot follow what came before."""
+        super().apply(event)
+        if isinstance(event, LegEnded) and not self.trials[event.trial].is_confirmation:
+            self._by_rung = None
 
     @property
     def is_hopeless(self) -> bool:
@@ -58,12 +68,16 @@ class Ranking(Fold):
         """
         if self.space.scheduler.type == "pbt":
             return []
+        if self._by_rung is None:
+            self._by_rung = sorted(self.leaderboard(), key=lambda trial: -(trial.rung or 0))
         found: dict[str, Trial] = {}
-        for trial in sorted(self.leaderboard(), key=lambda trial: -(trial.rung or 0)):
+        for trial in self._by_rung:
             if trial.status not in ("diverged", "out_of_memory", "failed"):
                 found.setdefault(trial.asked.digest, trial)
+            if len(found) == count:
+                break
         known = {self.trials[number].asked.digest: self.trials[number] for number in self.confirmations}
-        return [known.get(digest, trial) for digest, trial in list(found.items())[:count]]
+        return [known.get(digest, trial) for digest, trial in found.items()]
 
     def next_to_confirm(self) -> int | None:
         """The candidate that gets the next fresh seed; None when enough is known."""
