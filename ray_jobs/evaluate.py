@@ -13,6 +13,11 @@ def main() -> int:
     )
     parser.add_argument("--config", help="run configuration of a .pt file; elsewhere it must be what the checkpoint was trained as")
     parser.add_argument("--votes", type=int, metavar="N", help="ARC: augmentations of a task that vote (default: all)")
+    parser.add_argument(
+        "--stop-halted",
+        action="store_true",
+        help="a puzzle stops when its network first wants to halt: less compute, other figures",
+    )
     parser.add_argument("--out", metavar="REPORT.json", help="file for the report")
     parser.add_argument("--storage", default="runs", help="folder of runs and data sets (default: runs)")
     arguments = parser.parse_args()
@@ -28,6 +33,7 @@ def main() -> int:
             votes=arguments.votes,
             out=arguments.out,
             storage=arguments.storage,
+            stops_halted=arguments.stop_halted,
         )
     )
 

@@ -14,6 +14,7 @@ from trm.config import DataShape, ModelConfig, RunConfig
 from trm.data.manifest import ArcAugmentation, Manifest, NoAugmentation, ShardInfo, SplitInfo
 from trm.data.plan import EvaluationPlan
 from trm.data.split import Split
+from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import Evaluation, evaluate
 from trm.evaluation.names import metric_names
 from trm.models.trm import Latents, Output, TinyRecursiveModel
@@ -106,7 +107,14 @@ class Together:
 
 
 def score(
-    model: TinyRecursiveModel, split: Split, manifest: Manifest, config: RunConfig, *, batch_size: int = 4, workers: int = 1
+    model: TinyRecursiveModel,
+    split: Split,
+    manifest: Manifest,
+    config: RunConfig,
+    *,
+    batch_size: int = 4,
+    workers: int = 1,
+    stops_halted: bool = False,
 ) -> list[Evaluation]:
     """What each worker gets from an evaluation of all of the split."""
     gang = Together(workers)
@@ -114,9 +122,10 @@ def score(
     def work(rank: int) -> Evaluation:
         gang.rank.value = rank
         plan = EvaluationPlan(split, manifest, batch_size=batch_size, max_examples=None, seed=0, rank=rank, world_size=workers)
-        found = evaluate(model, None, plan, manifest=manifest, config=config, device="cpu", gang=gang)
-        steps = config.evaluation.steps or config.model.halt_max_steps
-        assert sorted(found.metrics) == sorted(metric_names(manifest.task, steps)), "an evaluation reports what is announced"
+        found = evaluate(model, None, plan, manifest=manifest, config=config, device="cpu", gang=gang, stops_halted=stops_halted)
+        if not stops_halted:
+            names = metric_names(manifest.task, steps_of(config), has_halted=config.evaluation.reports_halted)
+            assert sorted(found.metrics) == sorted(names), "an evaluation reports what is announced"
         return found
 
     with ThreadPoolExecutor(workers) as pool:

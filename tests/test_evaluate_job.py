@@ -126,6 +126,17 @@ def test_more_supervision_steps_can_be_asked_for(place: Path) -> None:
     assert "exact_accuracy_at_8" in report["metrics"]
 
 
+def test_puzzles_that_stop_have_figures_of_their_own(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    beside = report_of(place, "run", overrides=("evaluation.reports_halted=true",))["metrics"]
+    stopped = report_of(place, "run", stops_halted=True)
+    assert stopped["stops_halted"]
+    assert stopped["metrics"] == pytest.approx({name: beside[name] for name in stopped["metrics"]})
+    assert "exact_accuracy" not in stopped["metrics"]
+    shown = capsys.readouterr().out
+    assert "10 examples, at most 3 supervision steps" in shown
+    assert f"  loss_halted {stopped['metrics']['loss_halted']:>22.4g}   standard error" in shown
+
+
 def test_other_data_of_the_same_shape_must_be_asked_for(place: Path) -> None:
     report = report_of(place, "run", overrides=(f"data.folder={place / 'other'}",))
     assert report["data"]["name"] == "boards-2"

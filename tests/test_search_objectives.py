@@ -81,6 +81,11 @@ def test_a_misspelt_figure_is_told_with_the_nearest_before_anything_starts() -> 
         check_objective(weighed(against=[{"metric": "fil_accuracy", "mode": "max"}]), config, "sudoku")
     with pytest.raises(ConfigError, match="path_f1"):
         check_objective(weighed(against=[{"metric": "path_f1", "mode": "max"}]), config, "sudoku")
+    halted = weighed(against=[{"metric": "fill_accuracy_halted", "mode": "max"}])
+    with pytest.raises(ConfigError, match="fill_accuracy_halted"):
+        check_objective(halted, config, "sudoku")
+    evaluation = config.evaluation.model_copy(update={"reports_halted": True})
+    check_objective(halted, config.model_copy(update={"evaluation": evaluation}), "sudoku")
 
 
 # Figures -----------------------------------------------------------------------------------------------------------------

@@ -231,6 +231,8 @@ class EvaluationConfig(Written):
     """Score a fixed seeded subset of so many validation examples; null: all."""
     steps: int | None = Field(None, ge=1, le=4096)
     """Supervision steps a puzzle; null: halt_max_steps."""
+    reports_halted: bool = False
+    """Report beside it what the answers score that rows have when they first want to halt (`NAME_halted`); no row stops there."""
 
 
 class DataConfig(Written):
@@ -317,4 +319,5 @@ class RunConfig(Written):
             values["optim"]["ema_rate"] = values["optim"]["ema_warmup"] = 0
         for key in ("eval_every_steps", "checkpoint_every_steps"):
             values["training"].pop(key)
+        values["evaluation"].pop("reports_halted")
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -17,6 +17,7 @@ from trm.data.manifest import SplitName, read_manifest
 from trm.data.plan import EvaluationPlan
 from trm.data.split import load_split
 from trm.errors import CheckpointError, ConfigError, DatasetError
+from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import evaluate
 from trm.models.devices import training_device
 from trm.training.failures import memory_failures
@@ -42,6 +43,8 @@ class EvaluateOptions:
     votes: int | None
     out: str | None
     storage: str
+    stops_halted: bool = False
+    """Whether puzzles stop at their first halt."""
 
 
 def run_evaluation(options: EvaluateOptions) -> int:
@@ -110,7 +113,8 @@ def _report(options: EvaluateOptions) -> dict[str, Any]:
         "train_flops": trained.train_flops,
         "split": options.split,
         "data": {"name": manifest.name, "folder": folder, "content_hash": manifest.content_hash},
-        "supervision_steps": config.evaluation.steps or config.model.halt_max_steps,
+        "supervision_steps": steps_of(config),
+        "stops_halted": options.stops_halted,
         "metrics": metrics,
         "standard_errors": errors,
         "config": config.model_dump(mode="json"),
@@ -167,7 +171,16 @@ def _score(
         max_augmentations=options.votes,
     )
     device = next(trained.model.parameters()).device
-    evaluation = evaluate(trained.model, trained.table, plan, manifest=manifest, config=config, device=device, progress=_progress())
+    evaluation = evaluate(
+        trained.model,
+        trained.table,
+        plan,
+        manifest=manifest,
+        config=config,
+        device=device,
+        progress=_progress(),
+        stops_halted=options.stops_halted,
+    )
     metrics = {name: value if math.isfinite(value) else None for name, value in evaluation.metrics.items()}
     return metrics, evaluation.standard_errors
 
@@ -193,7 +206,8 @@ def _table(report: dict[str, Any]) -> str:
     lines = [
         f"{report['path']} ({origin})",
         f"{report['split']} split of {report['data']['name']}: {metrics['examples']:.0f} examples, "
-        f"{report['supervision_steps']} supervision steps, {duration(report['seconds'])}",
+        f"{'at most ' if report['stops_halted'] else ''}{report['supervision_steps']} supervision steps, "
+        f"{duration(report['seconds'])}",
     ]
     for name, value in metrics.items():
         if name.endswith(("_low", "_high")) and name.rpartition("_")[0] in metrics:
@@ -212,7 +226,7 @@ def _shown(name: str, value: float | None) -> str:
         return "no number"
     if name in COUNTS:
         return f"{value:.0f}"
-    return f"{value:.4g}" if name in NUMBERS else f"{100 * value:.2f} %"
+    return f"{value:.4g}" if name.removesuffix("_halted") in NUMBERS else f"{100 * value:.2f} %"
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,10 +14,11 @@ from trm.config import RunConfig
 from trm.data.manifest import Manifest
 from trm.data.plan import EvaluationBatch, EvaluationPlan
 from trm.errors import DatasetError
+from trm.evaluation.answers import answers, halted_answers, steps_of
 from trm.evaluation.intervals import mean_of
-from trm.evaluation.names import MEANS, is_scored_early
+from trm.evaluation.names import HALTED_FLOPS_SAVED, MEANS, halted_name
 from trm.evaluation.scores import Columns, Evaluation, means, of_puzzles, proportion
-from trm.evaluation.tasks import scorer_for
+from trm.evaluation.tasks import TaskScorer, scorer_for
 from trm.losses import IGNORED, answer_loss
 from trm.models.devices import loss_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
@@ -26,6 +27,8 @@ from trm.models.trm import Output, TinyRecursiveModel
 __all__ = ["Evaluation", "Gang", "evaluate"]
 
 EXACT_AT = "is_exact_at_"
+HALTED = "halted."
+"""Before the names of columns about the answer at a row's first halt."""
 
 
 @runtime_checkable
@@ -51,6 +54,7 @@ def evaluate(
     device: torch.device | str,
     gang: Gang | None = None,
     progress: Callable[[int, int], None] | None = None,
+    stops_halted: bool = False,
 ) -> Evaluation:
     """Scores the split behind `plan` with the weights as they stand; every worker of a gang calls it and gets the same.
 
@@ -59,6 +63,9 @@ def evaluate(
     of the share of labelled cells), `loss` (answer loss), `q_halt_accuracy`, `mean_halting_step` (where training would have
     halted), `examples`, `predictions`, and the task's own (`trm.evaluation.tasks`). For ARC a row is one augmentation of a
     test pair, and the errors count tasks.
+    With `evaluation.reports_halted` the same of the answers at each row's first halt, as `NAME_halted`, and
+    `halted_flops_saved`, the share of the FLOPs that stopping there saves. `stops_halted` really stops there, and leaves out
+    what would need all steps.
     `progress` is told batches done and in all. Raises DatasetError for a split without rows.
     """
     workers = 1 if gang is None else gang.world_size
@@ -71,8 +78,7 @@ def evaluate(
     scorer = scorer_for(manifest, plan.split)
     parts: list[Columns] = []
     for number, batch in enumerate(plan):
-        columns, predictions = _score_rows(model, table, batch, config, torch.device(device))
-        parts.append(columns | scorer.columns(predictions, batch))
+        parts.append(_score_rows(model, table, batch, config, torch.device(device), scorer, stops_halted=stops_halted))
         if progress is not None:
             progress(number + 1, len(plan))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -80,48 +86,69 @@ def evaluate(
         columns = _gathered(columns, gang, torch.device(device))
     order = np.lexsort((columns["identifier"], columns["row"]))
     columns = {name: column[order] for name, column in columns.items()}
-    clusters = plan.split.groups[columns["row"]]
-    return _general_scores(columns, clusters) | _part_scores(columns, clusters, manifest) | scorer.scores(columns, clusters)
+    return _scores(columns, plan.split.groups[columns["row"]], manifest, scorer, steps=steps_of(config))
 
 
 def _score_rows(
-    model: TinyRecursiveModel, table: PuzzleEmbedding | None, batch: EvaluationBatch, config: RunConfig, device: torch.device
-) -> tuple[Columns, np.ndarray]:
-    """What is known of each row of a batch after all its supervision steps, and the predicted cells (batch, S) uint8."""
+    model: TinyRecursiveModel,
+    table: PuzzleEmbedding | None,
+    batch: EvaluationBatch,
+    config: RunConfig,
+    device: torch.device,
+    scorer: TaskScorer,
+    *,
+    stops_halted: bool,
+) -> Columns:
+    """What is known of each row of a batch; of its answer at its halt under `HALTED` names."""
     inputs, labels, identifiers = (
         torch.from_numpy(array).to(device) for array in (batch.batch.inputs, batch.batch.labels, batch.batch.puzzle_identifiers)
     )
     rows = None if table is None else table.rows(identifiers)
+    found = (halted_answers if stops_halted else answers)(model, inputs, rows, config)
+    early = {f"{EXACT_AT}{step}": _is_exact(predictions, labels).cpu().numpy() for step, predictions in found.early.items()}
+    columns = {"mean_halting_step": found.halting_step.cpu().numpy(), **early}
+    for prefix, output in (("", found.final), (HALTED, found.halted)):
+        if output is not None:
+            judged, predictions = _judged(output, labels, config)
+            judged |= scorer.columns(predictions, batch)
+            columns |= {f"{prefix}{name}": column for name, column in judged.items()}
+    return columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
+
+
+def _judged(output: Output, labels: Tensor, config: RunConfig) -> tuple[Columns, np.ndarray]:
+    """What an answer is worth, a value a row, and its predicted cells (batch, S) uint8."""
+    predictions = output.logits.argmax(-1)
     is_labelled = labels != IGNORED
-    steps = config.evaluation.steps or config.model.halt_max_steps
-    latents = model.initial_latents(len(inputs))
-    halting_step = torch.full((len(inputs),), steps, device=device)
-    exact_at: dict[str, Tensor] = {}
-    for step in range(1, steps + 1):
-        latents, output = model(latents, inputs, rows)
-        halting_step = torch.where(_wants_to_halt(output, config), halting_step.clamp(max=step), halting_step)
-        if step == steps or is_scored_early(step, steps):
-            predictions = output.logits.argmax(-1)
-            correct = (is_labelled & (predictions == labels)).sum(-1)
-            exact_at[f"{EXACT_AT}{step}"] = correct == is_labelled.sum(-1)
-    is_exact = exact_at.pop(f"{EXACT_AT}{steps}")
+    correct = (is_labelled & (predictions == labels)).sum(-1)
+    is_exact = _is_exact(predictions, labels)
     found = {
         "is_exact": is_exact,
         "cell_accuracy": correct.double() / is_labelled.sum(-1).clamp(min=1),
-        "loss": answer_loss(output.logits, labels, config.training.loss, loss_dtype(config.training, device)),
+        "loss": answer_loss(output.logits, labels, config.training.loss, loss_dtype(config.training, labels.device)),
         "q_halt_accuracy": (output.q_halt >= 0) == is_exact,
-        "mean_halting_step": halting_step,
         "halting_probability": torch.sigmoid(output.q_halt.double()),
-        **exact_at,
     }
-    columns = {name: column.cpu().numpy() for name, column in found.items()}
-    columns |= {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
-    return columns, predictions.to(torch.uint8).cpu().numpy()
+    return {name: column.cpu().numpy() for name, column in found.items()}, predictions.to(torch.uint8).cpu().numpy()
 
 
-def _wants_to_halt(output: Output, config: RunConfig) -> Tensor:
-    """Whether training would halt here, exploration apart."""
-    return output.q_halt > (0 if config.model.no_ACT_continue else output.q_continue)
+def _is_exact(predictions: Tensor, labels: Tensor) -> Tensor:
+    return ((predictions == labels) | (labels == IGNORED)).all(-1)
+
+
+def _scores(columns: Columns, clusters: np.ndarray, manifest: Manifest, scorer: TaskScorer, *, steps: int) -> Evaluation:
+    """All metrics: after all steps, where they were made, and at each row's halt, where that was asked for."""
+    halted = {name.removeprefix(HALTED): column for name, column in columns.items() if name.startswith(HALTED)}
+    plain = {name: column for name, column in columns.items() if not name.startswith(HALTED)}
+    found = Evaluation({})
+    for own, rename in ((plain, str), (halted, halted_name)):
+        if "is_exact" in own:
+            shared = {name: plain[name] for name in ("row", "mean_halting_step")}
+            own = own | shared
+            parts = _part_scores(own, clusters, manifest)
+            found |= (_general_scores(own, clusters) | parts | scorer.scores(own, clusters)).renamed(rename)
+    if halted:
+        found |= Evaluation({HALTED_FLOPS_SAVED: 1 - mean_of(plain["mean_halting_step"].astype(np.float64)) / steps})
+    return found
 
 
 def _gathered(columns: Columns, gang: Gang, device: torch.device) -> Columns:

@@ -1,7 +1,7 @@
 """Columns of one value a row, and the metrics they become."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +24,12 @@ class Evaluation:
 
     def __or__(self, other: "Evaluation") -> "Evaluation":
         return Evaluation(self.metrics | other.metrics, self.standard_errors | other.standard_errors, self.puzzles | other.puzzles)
+
+    def renamed(self, rename: Callable[[str], str]) -> "Evaluation":
+        """The same under other names."""
+        metrics = {rename(name): value for name, value in self.metrics.items()}
+        errors = {rename(name): value for name, value in self.standard_errors.items()}
+        return Evaluation(metrics, errors, {rename(name): column for name, column in self.puzzles.items()})
 
 
 def means(columns: Columns, names: Iterable[str], clusters: np.ndarray) -> Evaluation:

@@ -41,14 +41,19 @@ class WeightAverage:
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Within the context the parameters hold the average, in place; afterwards they hold exactly what they held."""
-        raw = [p.detach().clone() for p in self._parameters.values()]
-        self._write(list(self.average.values()))
+        """Within the context the parameters hold the average and the average what they held; afterwards all is as it was.
+
+        Values change places, not addresses, which recorded steps hold; one weight at a time, so that nothing is held thrice.
+        """
+        self._exchange()
         try:
             yield
         finally:
-            self._write(raw)
+            self._exchange()
 
     @torch.no_grad()
-    def _write(self, values: list[Tensor]) -> None:
-        torch._foreach_copy_(list(self._parameters.values()), values)
+    def _exchange(self) -> None:
+        for name, weight in self._parameters.items():
+            held = weight.clone()
+            weight.copy_(self.average[name])
+            self.average[name].copy_(held)

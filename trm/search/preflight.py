@@ -81,7 +81,8 @@ def check_objective(space: SearchSpace, config: RunConfig, task: Task) -> None:
     """ConfigError unless the evaluation of a trial such as `config` on puzzles of `task` reports what the objective names."""
     searched = space.search.get("evaluation.steps")
     steps = searched.extremes if searched is not None else [config.evaluation.steps]
-    names = metric_names(task, min(int(count or config.model.halt_max_steps) for count in steps))
+    steps_made = min(int(count or config.model.halt_max_steps) for count in steps)
+    names = metric_names(task, steps_made, has_halted=config.evaluation.reports_halted)
     if space.objective.metric not in names:
         near = nearest(space.objective.metric, names)
         raise ConfigError(

@@ -1,0 +1,101 @@
+"""What a network answers: the supervision steps of a batch, to the end or to each row's halt."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from trm.config import ModelConfig, RunConfig
+from trm.evaluation.names import is_scored_early
+from trm.models.trm import Latents, Output, TinyRecursiveModel
+
+LEAVE_STEPS = 4
+"""On an accelerator rows leave every so many steps: how many are left, the host has to wait for."""
+
+
+@dataclass
+class Answers:
+    """What a batch's rows say."""
+
+    halting_step: Int[Tensor, " batch"]
+    """At which a row first wants to halt; the last step, where it never does."""
+    final: Output | None = None
+    """After all steps; None where rows left."""
+    halted: Output | None = None
+    """Each row's at `halting_step`; None where nobody asked."""
+    early: dict[int, Int[Tensor, "batch cells"]] = field(default_factory=dict)
+    """Step -> predicted cells, after those steps before the last that are scored."""
+
+
+def steps_of(config: RunConfig) -> int:
+    """Supervision steps that an evaluation gives a puzzle."""
+    return config.evaluation.steps or config.model.halt_max_steps
+
+
+def answers(
+    model: TinyRecursiveModel,
+    inputs: Int[Tensor, "batch cells"],
+    puzzle_rows: Float[Tensor, "batch ndim"] | None,
+    config: RunConfig,
+) -> Answers:
+    """After all supervision steps, whatever a row says of halting; with `evaluation.reports_halted` at each row's halt too."""
+    steps = steps_of(config)
+    latents = model.initial_latents(len(inputs))
+    found = Answers(torch.full((len(inputs),), steps, device=inputs.device))
+    for step in range(1, steps + 1):
+        latents, output = model(latents, inputs, puzzle_rows)
+        found.halting_step = _halting_step(found.halting_step, output, step, config.model)
+        if config.evaluation.reports_halted:
+            is_open = found.halting_step >= step  # it has not halted before
+            found.halted = Output(*(_where(is_open, new, old) for new, old in zip(output, found.halted or output, strict=True)))
+        if is_scored_early(step, steps):
+            found.early[step] = output.logits.argmax(-1)
+        found.final = output
+    return found
+
+
+def halted_answers(
+    model: TinyRecursiveModel,
+    inputs: Int[Tensor, "batch cells"],
+    puzzle_rows: Float[Tensor, "batch ndim"] | None,
+    config: RunConfig,
+) -> Answers:
+    """Each row's answer at its first halt (adaptive computation time), or at the last step; rows that halted leave the batch."""
+    steps = steps_of(config)
+    latents = model.initial_latents(len(inputs))
+    found = Answers(torch.full((len(inputs),), steps, device=inputs.device))
+    places = torch.arange(len(inputs), device=inputs.device)
+    for step in range(1, steps + 1):
+        latents, output = model(latents, inputs, puzzle_rows)
+        halting_step = _halting_step(found.halting_step[places], output, step, config.model)
+        found.halting_step[places] = halting_step
+        if found.halted is None:
+            found.halted = output
+        for whole, new in zip(found.halted, output, strict=True):
+            whole[places] = _where(halting_step >= step, new, whole[places])
+        if step == steps or not _is_leaving_time(step, inputs.device):
+            continue
+        stays = (halting_step > step).nonzero().squeeze(1)
+        if not len(stays):
+            break
+        if len(stays) < len(places):
+            places, inputs = places[stays], inputs[stays]
+            latents = Latents(*(value[stays] for value in latents))
+            puzzle_rows = None if puzzle_rows is None else puzzle_rows[stays]
+    return found
+
+
+def _is_leaving_time(step: int, device: torch.device) -> bool:
+    return device.type == "cpu" or step % LEAVE_STEPS == 0
+
+
+def _halting_step(known: Tensor, output: Output, step: int, config: ModelConfig) -> Tensor:
+    """`known`, or `step` where a row that has not halted wants to now: where training would halt it, exploration apart."""
+    wants_to_halt = output.q_halt > (0 if config.no_ACT_continue else output.q_continue)
+    return torch.where(wants_to_halt, known.clamp(max=step), known)
+
+
+def _where(is_new: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Row by row one or the other."""
+    return torch.where(is_new.view(-1, *[1] * (new.dim() - 1)), new, old)
