@@ -81,7 +81,9 @@ def architectures(draw: st.DrawFn) -> RunConfig:
     )
     loss = draw(st.sampled_from(["stablemax", "softmax"]))
     return RunConfig(
-        data=DataConfig(folder="x"), model=model, training=TrainingConfig(global_batch_size=BATCH, steps=10, loss=loss)
+        data=DataConfig(folder="x"),
+        model=model,
+        training=TrainingConfig(global_batch_size=BATCH, steps=10, loss=loss, kernels="plain"),
     )
 
 

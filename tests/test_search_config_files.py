@@ -127,7 +127,10 @@ def test_merged_lays_sections_over_sections() -> None:
         ({"model": {"h_cycles": 2}}, r"did you mean model.H_cycles\?$"),
         ({"lr": 1e-3}, r"^x: lr is not a key; did you mean optim.lr\?$"),
         ({"model": {"lr": 1e-3}}, r"^x: model.lr is not a key; did you mean optim.lr\?$"),
-        ({"evaluation": {"zzzz": 1}}, r"evaluation.zzzz is not a key; the keys here are batch_size, max_examples, reports_halted, steps$"),
+        (
+            {"evaluation": {"zzzz": 1}},
+            r"evaluation.zzzz is not a key; the keys here are batch_size, max_examples, reports_halted, steps$",
+        ),
         ({"model": {"H_cycles": 0}}, r"^x: model.H_cycles must be >= 1, got 0; use a value >= 1$"),
         ({"optim": {"lr": "big"}}, r"^x: optim.lr must be a number, got 'big'; give a number$"),
         ({"model": {"H_cycles": 2.5}}, r"^x: model.H_cycles must be a whole number, got 2.5; give a whole number$"),

@@ -28,9 +28,9 @@ SUMS = {
 """The golden arrays' names, and those of our running sums."""
 
 
-def state_of(case: Case) -> TrainingState:
+def state_of(case: Case, kernels: str) -> TrainingState:
     """A run that starts from the case's weights."""
-    training = {"global_batch_size": case.global_batch_size, "steps": case.steps, "loss_dtype": "float64"}
+    training = {"global_batch_size": case.global_batch_size, "steps": case.steps, "loss_dtype": "float64", "kernels": kernels}
     values = {"data": {"folder": "golden"}, "model": case.model, "optim": case.optim, "training": training}
     state = TrainingState(RunConfig.model_validate(values), case.shape, max_steps=case.steps)
     weights, table = from_reference(case.weights, case.model, case.shape)
@@ -41,10 +41,11 @@ def state_of(case: Case) -> TrainingState:
     return state
 
 
+@pytest.mark.parametrize("kernels", ["plain", "auto"])
 @pytest.mark.parametrize("name", CASES)
-def test_the_loop_follows_the_golden_run(name: str) -> None:
+def test_the_loop_follows_the_golden_run(name: str, kernels: str) -> None:
     case = read_case(GOLDEN / name)
-    state = state_of(case)
+    state = state_of(case, kernels)
     rows: dict[str, list[float | np.ndarray]] = {key: [] for key in (*SUMS, "grad_norm", "halted")}
     for step in range(case.steps):
         take_step(state, Batch(*(case.arrays[key][step] for key in GIVEN)))

@@ -212,6 +212,10 @@ class TrainingConfig(Written):
     """Checkpoint every so many steps besides the end; null: with every evaluation."""
     compile: bool = False
     """Compile the network with torch.compile (needs a C++ compiler on the CPU)."""
+    kernels: Literal["auto", "plain", "fused"] = "auto"
+    """On a CPU in float32: `fused` C++ kernels (compiled once a machine; they round differently), or torch's `plain` operators.
+
+    auto: fused where a C++ compiler is and `compile` is off."""
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingConfig":

@@ -1,10 +1,14 @@
 """Which number types a device computes in: bfloat16 pays on CUDA and costs tenfold on a CPU."""
 
 import ctypes
+import functools
+import logging
 
 import torch
 
-from trm.config import ModelConfig, TrainingConfig
+from trm.config import ModelConfig, RunConfig, TrainingConfig
+from trm.errors import ResourceError
+from trm.kernels.build import library, why_missing
 
 MALLOPT = {-1: 1 << 30, -3: 1 << 25}
 """glibc: M_TRIM_THRESHOLD, bytes that may lie free at the heap's end; M_MMAP_THRESHOLD, at its greatest."""
@@ -28,6 +32,35 @@ def loss_dtype(config: TrainingConfig, device: torch.device | str) -> torch.dtyp
     if config.loss_dtype != "auto":
         return DTYPES[config.loss_dtype]
     return torch.float64 if torch.device(device).type == "cpu" else torch.float32
+
+
+def uses_kernels(config: RunConfig, device: torch.device | str) -> bool:
+    """Whether the recursion is done by `trm.kernels` on `device`; compiles them where that was never done.
+
+    Raises ResourceError where the configuration insists on them and they cannot be had.
+    """
+    kernels, compiles = config.training.kernels, config.training.compile
+    dtype = forward_dtype(config.model, device)
+    fits = torch.device(device).type == "cpu" and dtype == torch.float32 and not compiles
+    if kernels == "plain" or (kernels == "auto" and not fits):
+        return False
+    if kernels == "fused":
+        if not fits:
+            what = f"{torch.device(device).type}, {dtype}".replace("torch.", "") + (", compiled" if compiles else "")
+            raise ResourceError(
+                f"training.kernels fused is for the CPU in float32 without training.compile; this run is {what}",
+                remedy="set training.kernels: auto",
+            )
+        library()
+        return True
+    if why := why_missing():
+        _say_once(why)
+    return why is None
+
+
+@functools.cache
+def _say_once(why: str) -> None:
+    logging.getLogger(__name__).warning("training goes on without the fused kernels, two to three times slower: %s", why)
 
 
 def training_device() -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trm.config import DataShape, ModelConfig, swiglu_width
+from trm.kernels.recursion import FusedRecursion
 from trm.models import initial, layers
 from trm.models.devices import weight_dtype
 
@@ -79,7 +80,7 @@ class TinyRecursiveModel(nn.Module):
 
     `dtype` is the type of activations; weights are float32 (float64 for float64) and cast once a step. The puzzle
     embedding's table is not inside: the caller gathers its rows (`trm.models.puzzle_embedding`). Without a generator
-    the weights are those of seed 0.
+    the weights are those of seed 0. `is_fused` has the recursion done by `trm.kernels` (float32 on a CPU).
     """
 
     H_init: Tensor
@@ -87,7 +88,13 @@ class TinyRecursiveModel(nn.Module):
     rotary: Tensor | None
 
     def __init__(
-        self, config: ModelConfig, shape: DataShape, *, dtype: torch.dtype, generator: torch.Generator | None = None
+        self,
+        config: ModelConfig,
+        shape: DataShape,
+        *,
+        dtype: torch.dtype,
+        generator: torch.Generator | None = None,
+        is_fused: bool = False,
     ) -> None:
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
@@ -108,6 +115,7 @@ class TinyRecursiveModel(nn.Module):
             rotary = layers.rotary_table(self.length, width // config.num_heads, config.num_heads, config.rope_theta)
             rotary = rotary.to(stored)
         self.register_buffer("rotary", rotary, persistent=False)
+        self.fused = FusedRecursion(config, self.length) if is_fused else None
 
     def initial_latents(self, batch_size: int) -> Latents:
         """The latents every puzzle starts from: two fixed vectors, expanded (not to be written to)."""
@@ -122,6 +130,9 @@ class TinyRecursiveModel(nn.Module):
         Only the last of `H_cycles` is differentiated.
         """
         question = self._question(inputs, puzzle_rows)
+        if self.fused is not None:
+            z_H, z_L = self.fused(*latents, question, list(self.blocks.parameters()), self.rotary)
+            return Latents(z_H.detach(), z_L), self._read(z_H)
         weights = [block.weights(self.dtype) for block in self.blocks]  # type: ignore[operator]
         question, z_H, z_L = (self._turn(x) for x in (question, *latents))
         with torch.no_grad():

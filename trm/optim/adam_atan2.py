@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from trm.kernels.optimizer import Rates, adam_atan2
+
 
 class Factors(NamedTuple):
     """What the update of step t takes besides gradients and moments: numbers, or () tensors that a recorded step reads anew."""
@@ -36,8 +38,12 @@ class AdamATan2(torch.optim.Optimizer):
         lr: float = 1e-4,
         betas: tuple[float, float] = (0.9, 0.95),
         weight_decay: float = 0.1,
+        *,
+        is_fused: bool = False,
     ) -> None:
+        """`is_fused`: by `trm.kernels`, for float32 on a CPU; it rounds differently."""
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+        self.is_fused = is_fused
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -67,6 +73,9 @@ class AdamATan2(torch.optim.Optimizer):
         states = [self._state(p) for p in params]
         gradients = [p.grad for p in params if p.grad is not None]
         first, second = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
+        if self.is_fused:
+            adam_atan2(params, gradients, first, second, Rates(factors.keep, *betas, 1 / factors.root, -factors.move))
+            return
         torch._foreach_mul_(params, factors.keep)
         torch._foreach_lerp_(first, gradients, 1 - betas[0])
         torch._foreach_mul_(second, betas[1])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trm.config import DataShape, RunConfig, require_divisible
 from trm.data.plan import Position
 from trm.errors import CheckpointError, ResourceError
-from trm.models.devices import forward_dtype, weight_dtype
+from trm.models.devices import forward_dtype, uses_kernels, weight_dtype
 from trm.models.halting import Carry, initial_carry
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.models.trm import Latents, TinyRecursiveModel
@@ -72,7 +72,8 @@ class TrainingState:
         self.device, self.gang = torch.device(device), gang
         dtype = forward_dtype(config.model, self.device)
         generator = torch.Generator().manual_seed(config.seed)
-        self.model = TinyRecursiveModel(config.model, shape, dtype=dtype, generator=generator).to(self.device)
+        fused = uses_kernels(config, self.device)
+        self.model = TinyRecursiveModel(config.model, shape, dtype=dtype, generator=generator, is_fused=fused).to(self.device)
         if config.training.compile:
             compile_in_place(self.model, self.device)
         self.parameters = list(self.model.parameters())
@@ -90,7 +91,13 @@ class TrainingState:
 
     def _build_optimizers(self, dtype: torch.dtype) -> None:
         optim = self.config.optim
-        self.optimizer = AdamATan2(self.parameters, lr=optim.lr, betas=(optim.beta1, optim.beta2), weight_decay=optim.weight_decay)
+        self.optimizer = AdamATan2(
+            self.parameters,
+            lr=optim.lr,
+            betas=(optim.beta1, optim.beta2),
+            weight_decay=optim.weight_decay,
+            is_fused=self.model.fused is not None,
+        )
         self.average: WeightAverage | None = None
         if optim.ema:
             self.average = WeightAverage(self.model.named_parameters(), rate=optim.ema_rate, warmup=optim.ema_warmup)

@@ -1,0 +1,250 @@
+"""The CPU's own kernels compute what the plain operators do, to rounding, and say clearly why they cannot be had."""
+
+import functools
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from trm.config import DataShape, ModelConfig, RunConfig
+from trm.errors import ResourceError
+from trm.kernels import build
+from trm.models import devices
+from trm.models.devices import uses_kernels
+from trm.models.trm import Latents, TinyRecursiveModel
+from trm.optim.adam_atan2 import AdamATan2
+
+pytestmark = pytest.mark.skipif(build.why_missing() is not None, reason=f"no kernels: {build.why_missing()}")
+
+SMALL = {"hidden_size": 24, "num_heads": 3, "H_cycles": 2, "L_cycles": 2, "expansion": 1.0, "puzzle_emb_len": 2}
+NETWORKS = {
+    "attention": (ModelConfig(**SMALL), 17, 5),
+    "many_queries": (ModelConfig(**{**SMALL, "hidden_size": 16, "num_heads": 1}), 150, 2),
+    "learned": (ModelConfig(**SMALL, pos_encodings="learned"), 7, 3),
+    "no_positions": (ModelConfig(**SMALL, pos_encodings="none"), 7, 3),
+    "mlp": (ModelConfig(**SMALL, mlp_t=True, pos_encodings="none"), 19, 5),
+    "deep": (ModelConfig(**{**SMALL, "H_cycles": 3, "L_cycles": 3, "L_layers": 3}), 9, 4),
+    "shallow": (ModelConfig(**{**SMALL, "H_cycles": 1, "L_cycles": 1, "L_layers": 1}), 9, 4),
+    "wide": (ModelConfig(**{**SMALL, "hidden_size": 320, "num_heads": 5}), 30, 14),
+}
+
+
+@pytest.fixture(params=NETWORKS, ids=list(NETWORKS))
+def case(request: pytest.FixtureRequest) -> tuple[ModelConfig, int, int]:
+    return NETWORKS[request.param]
+
+
+@pytest.fixture(params=(1, 3), ids=("1 thread", "3 threads"))
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield int(request.param)
+    torch.set_num_threads(before)
+
+
+def networks(config: ModelConfig, cells: int) -> tuple[TinyRecursiveModel, TinyRecursiveModel, TinyRecursiveModel]:
+    """The same weights three times: in float64, plain in float32, fused."""
+    shape = DataShape(cells, 6, 3)
+    made = [
+        TinyRecursiveModel(config, shape, dtype=dtype, generator=torch.Generator().manual_seed(1), is_fused=is_fused)
+        for dtype, is_fused in ((torch.float64, False), (torch.float32, False), (torch.float32, True))
+    ]
+    made[0].load_state_dict({name: value.double() for name, value in made[1].state_dict().items()})
+    return made[0], made[1], made[2]
+
+
+def step(model: TinyRecursiveModel, rows: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Outputs of a supervision step from some latents, and gradients of a sum over logits and halting, by name."""
+    generator = torch.Generator().manual_seed(2)
+    size = (rows, model.length, model.config.hidden_size)
+    latents = Latents(*(torch.randn(size, generator=generator, dtype=torch.float64).to(model.dtype) for _ in range(2)))
+    inputs = torch.randint(0, 6, (rows, model.shape.seq_len), generator=generator, dtype=torch.int32)
+    table = torch.randn(rows, model.config.puzzle_ndim, generator=generator, dtype=torch.float64)
+    table = table.to(model.H_init.dtype).requires_grad_()
+    new, output = model(latents, inputs, table)
+    logits = output.logits
+    weights = torch.randn(logits.shape, generator=generator, dtype=torch.float64).to(logits.dtype)
+    ((logits * weights).sum() + output.q_halt.sum()).backward()
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return {"z_H": new.z_H, "z_L": new.z_L, "logits": logits}, {**gradients, "puzzle_rows": table.grad}
+
+
+def error(found: Tensor, true: Tensor) -> float:
+    return float((found.detach().double() - true.detach()).norm() / true.detach().norm().clamp(min=1e-9))
+
+
+def test_a_fused_step_is_as_near_the_truth_as_a_plain_one(case: tuple[ModelConfig, int, int], threads: int) -> None:
+    config, cells, rows = case
+    exact, plain, fused = (step(model, rows) for model in networks(config, cells))
+    for true, ours, theirs in zip(exact, fused, plain, strict=True):
+        assert ours.keys() == true.keys()
+        for name, value in true.items():
+            assert ours[name].dtype == torch.float32
+            assert error(ours[name], value) <= 6 * error(theirs[name], value) + 2e-6, name
+
+
+def test_without_gradient_the_latents_are_the_same_bits(case: tuple[ModelConfig, int, int], threads: int) -> None:
+    config, cells, rows = case
+    fused = networks(config, cells)[2]
+    trained, _ = step(fused, rows)
+    with torch.no_grad():
+        evaluated, _ = _evaluated(fused, rows)
+    assert torch.equal(evaluated.z_H, trained["z_H"])
+    assert torch.equal(evaluated.z_L, trained["z_L"])
+
+
+def _evaluated(model: TinyRecursiveModel, rows: int, only: slice = slice(None)) -> tuple[Latents, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    size = (rows, model.length, model.config.hidden_size)
+    latents = [torch.randn(size, generator=generator, dtype=torch.float64).float()[only] for _ in range(2)]
+    inputs = torch.randint(0, 6, (rows, model.shape.seq_len), generator=generator, dtype=torch.int32)[only]
+    table = torch.randn(rows, model.config.puzzle_ndim, generator=generator, dtype=torch.float64).float()[only]
+    new, output = model(Latents(*latents), inputs, table)
+    return new, output.logits
+
+
+def test_a_puzzle_alone_gets_what_it_gets_among_others(case: tuple[ModelConfig, int, int], threads: int) -> None:
+    config, cells, rows = case
+    fused = networks(config, cells)[2]
+    with torch.no_grad():
+        together, _ = _evaluated(fused, rows)
+        alone, _ = _evaluated(fused, rows, slice(1, 2))
+    torch.testing.assert_close(alone.z_H, together.z_H[1:2], rtol=1e-6, atol=1e-6)
+
+
+def test_a_step_repeats_to_the_bit(case: tuple[ModelConfig, int, int], threads: int) -> None:
+    config, cells, rows = case
+    fused = networks(config, cells)[2]
+    first = [value.clone() for part in step(fused, rows) for value in part.values()]
+    fused.zero_grad()
+    second = [value for part in step(fused, rows) for value in part.values()]
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_a_weight_that_is_no_number_shows() -> None:
+    config, cells, rows = NETWORKS["attention"]
+    fused = networks(config, cells)[2]
+    with torch.no_grad():
+        fused.blocks[0].mix_in[0, 0] = float("nan")  # type: ignore[union-attr,operator,index]
+        assert _evaluated(fused, rows)[1].isnan().any()
+
+
+def test_what_is_kept_for_a_backward_pass_serves_one() -> None:
+    config, cells, rows = NETWORKS["attention"]
+    fused = networks(config, cells)[2]
+    question = torch.randn(rows, fused.length, 24, requires_grad=True)
+    weights = [p for name, p in fused.named_parameters() if name.startswith("blocks")]
+    assert fused.fused is not None
+    z_H, _ = fused.fused(question.detach(), question.detach(), question, weights, fused.rotary)
+    z_H.sum().backward(retain_graph=True)
+    with pytest.raises(AssertionError, match="serves one"):
+        z_H.sum().backward()
+
+
+def test_the_fused_update_is_the_plain_one() -> None:
+    generator = torch.Generator().manual_seed(3)
+    start = [torch.randn(size, generator=generator) for size in ((7, 5), (70_000,), (3,))]
+    ways = []
+    for is_fused in (False, True):
+        params = [torch.nn.Parameter(p.clone()) for p in start]
+        ways.append((params, AdamATan2(params, lr=1e-2, weight_decay=0.3, is_fused=is_fused)))
+    for scale in (1.0, 1e-6, 0.0, 1e6):
+        gradients = [scale * torch.randn(p.shape, generator=generator) for p in start]
+        for params, optimizer in ways:
+            for param, gradient in zip(params, gradients, strict=True):
+                param.grad = gradient.clone()
+            optimizer.step()
+        for plain, fused in zip(ways[0][0], ways[1][0], strict=True):
+            torch.testing.assert_close(fused, plain, rtol=2e-6, atol=2e-8)
+    for plain, fused in zip(ways[0][1].state.values(), ways[1][1].state.values(), strict=True):
+        assert plain.keys() == fused.keys()
+        for name in plain:
+            torch.testing.assert_close(fused[name], plain[name], rtol=1e-5, atol=0)
+
+
+def test_a_zero_gradient_moves_nothing_and_one_that_is_no_number_shows() -> None:
+    param = torch.nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
+    param.grad = torch.tensor([0.0, float("nan"), -1.0])
+    AdamATan2([param], lr=0.1, weight_decay=0.0, is_fused=True).step()
+    first = 3.0 + 0.1 / (1 - 0.9) * math.atan2(0.1, 1.0)
+    torch.testing.assert_close(param.detach(), torch.tensor([1.0, float("nan"), first]), equal_nan=True)
+
+
+def run_of(kernels: str = "auto", **model: object) -> RunConfig:
+    training = {"steps": 1, "kernels": kernels, "compile": model.pop("compile", False)}
+    return RunConfig.model_validate({"data": {"folder": "x"}, "model": model, "training": training})
+
+
+def test_auto_takes_the_kernels_where_they_fit() -> None:
+    assert uses_kernels(run_of(), "cpu")
+    assert uses_kernels(run_of("fused"), "cpu")
+    assert not uses_kernels(run_of("plain"), "cpu")
+    assert not uses_kernels(run_of(), "cuda")
+    assert not uses_kernels(run_of(forward_dtype="bfloat16"), "cpu")
+    assert not uses_kernels(run_of(forward_dtype="float64"), "cpu")
+    assert not uses_kernels(run_of(compile=True), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("config", "device", "names"),
+    [(run_of("fused"), "cuda", "cuda, bfloat16"), (run_of("fused", forward_dtype="float64"), "cpu", "cpu, float64")],
+)
+def test_insisting_where_they_do_not_fit_says_so(config: RunConfig, device: str, names: str) -> None:
+    with pytest.raises(ResourceError, match=f"fused is for the CPU in float32.*this run is {names}; set training.kernels: auto"):
+        uses_kernels(config, device)
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine on which nothing was compiled yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for cached in (build.library, build.why_missing):
+        monkeypatch.setattr(build, cached.__name__, functools.cache(cached.__wrapped__))
+    return tmp_path / "trm-search"
+
+
+def test_what_was_compiled_once_is_only_loaded(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = fresh.parent / "slow-c++"
+    compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] || echo >> {fresh.parent}/compilations\nexec c++ "$@"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    assert build.why_missing() is None
+    build.library.cache_clear()
+    assert build.library().trm_prepare() > build.NO_PRODUCTS
+    assert (fresh.parent / "compilations").read_text() == "\n"
+    assert len(list(fresh.glob("*.so"))) == 1
+    assert fresh.stat().st_mode & 0o777 == 0o700
+
+
+def test_without_a_compiler_auto_goes_on_plainly_and_says_why(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(devices, "why_missing", build.why_missing)
+    monkeypatch.setattr(devices, "library", build.library)
+    assert not uses_kernels(run_of(), "cpu")
+    assert "without the fused kernels" in caplog.text
+    assert "need a C++ compiler, and CXX=no-such-compiler is not there" in caplog.text
+    with pytest.raises(ResourceError, match=r"CXX=no-such-compiler is not there; install one, or set training.kernels: plain"):
+        uses_kernels(run_of("fused"), "cpu")
+
+
+def test_a_compiler_that_fails_leaves_nothing_and_is_quoted(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = fresh.parent / "bad-c++"
+    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "x.hpp:1: error: what is this" >&2\nexit 1\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    assert "do not compile" in str(build.why_missing())
+    assert "error: what is this" in str(build.why_missing())
+    assert [path.name for path in fresh.iterdir()] == [".lock"]
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="POSIX")
+def test_a_cache_that_others_may_write_to_is_refused(fresh: Path) -> None:
+    fresh.mkdir(parents=True)
+    fresh.chmod(0o777)
+    assert "only you can write to" in str(build.why_missing())

@@ -1,0 +1,224 @@
+// A block on one thread's chunk of puzzles, forward and backward: attention or a SwiGLU across positions, then a SwiGLU.
+//
+// Tokens are rows: (rows of the chunk, length, width), or (length, rows, width) where positions are mixed by a SwiGLU.
+#pragma once
+#include "elementwise.hpp"
+#include "products.hpp"
+
+// What a network is and how its work is cut. Mirrored field by field in `recursion.py`.
+struct Sizes {
+    int64_t batch, length, width, heads, inner, mix_inner, layers, H_cycles, L_cycles;
+    int64_t chunk_rows; // puzzles that a thread takes through the whole recursion at a time
+    int64_t slice;      // tokens at a time where a SwiGLU makes them wide
+    int64_t threads;
+    int64_t mixes_by_mlp, is_rotary;
+    float eps;
+
+    int64_t tokens(int64_t rows) const { return rows * length; }
+    int64_t mix_columns(int64_t rows) const { return rows * width; }
+};
+
+// A block's weights, as they are (outputs, inputs) and transposed (_t).
+struct Weights {
+    const float *mix_in, *mix_in_t, *mix_out, *mix_out_t, *gate_up, *gate_up_t, *down, *down_t;
+};
+
+// Sums of one thread over its chunks; _t is (inputs, outputs).
+struct Gradients {
+    float *mix_in_t, *mix_out, *gate_up_t, *down; // with `mixes_by_mlp` mix_in and mix_out_t in the first two places
+};
+
+// What a block computes for a chunk. For a backward pass all of it is kept; else `mix`, `wide` hold what is under way.
+struct Arrays {
+    float *mix;    // queries, keys, values (tokens, 3 width), turned and scaled; or gate and up of the mix, by slices
+    float *mixed;  // (tokens, width) attention's answer before the output product
+    float *middle; // (tokens, width) after the first norm
+    float *middle_scale;
+    float *wide; // gate and up (tokens, 2 inner)
+    float *out;  // (tokens, width) after the second norm
+    float *out_scale;
+};
+
+// Buffers of one thread.
+struct Scratch {
+    float *gate_up, *hidden, *d_hidden; // a slice's wide arrays
+    float *turned_a, *turned_b;         // transposed slices and heads
+    float *scores, *d_scores;
+    float *d_mix, *d_mixed;
+    float *columns;
+};
+
+constexpr int64_t QUERIES = 64; // rows of scores at a time
+
+struct Block {
+    const Sizes &sizes;
+    const Weights &weights;
+    const float *cos, *sin; // (length, head size / 2)
+    int64_t rows;           // puzzles in the chunk
+
+    int64_t tokens() const { return rows * sizes.length; }
+    int64_t head_size() const { return sizes.width / sizes.heads; }
+
+    // arrays.out = norm(middle + swiglu(middle)), middle = norm(x + mix(x)); x and arrays.out may be one.
+    void forward(const float *x, const Arrays &arrays, const Scratch &scratch, bool keeps) const {
+        sizes.mixes_by_mlp ? mix_by_mlp(x, arrays, scratch, keeps) : attend(x, arrays, scratch);
+        swiglu(arrays, scratch, keeps);
+    }
+
+    // d: gradient of arrays.out, becomes that of x.
+    void backward(const float *x, const Arrays &arrays, float *d, const Scratch &scratch, const Gradients &gradients) const {
+        swiglu_backward(arrays, d, scratch, gradients);
+        sizes.mixes_by_mlp ? mix_by_mlp_backward(x, arrays, d, scratch, gradients)
+                           : attend_backward(x, arrays, d, scratch, gradients);
+    }
+
+  private:
+    void turn(float *query_key, float sign, float query_factor) const {
+        const int64_t size = head_size(), half = size / 2, width = sizes.width;
+        for (int64_t t = 0; t < tokens(); t++) {
+            const int64_t position = t % sizes.length;
+            float *row = query_key + t * 3 * width;
+            if (!sizes.is_rotary) {
+                scale_row(row, query_factor, width);
+                continue;
+            }
+            for (int64_t h = 0; h < 2 * sizes.heads; h++)
+                rotate_head(row + h * size, cos + position * half, sin + position * half, half,
+                            h < sizes.heads ? query_factor : 1.0f, sign);
+        }
+    }
+
+    float query_factor() const { return 1.0f / std::sqrt((float)head_size()); }
+
+    void attend(const float *x, const Arrays &arrays, const Scratch &scratch) const {
+        const int64_t width = sizes.width, length = sizes.length, size = head_size(), ld = padded(length), wide = 3 * width;
+        product(tokens(), wide, width, x, width, weights.mix_in_t, wide, arrays.mix, wide);
+        turn(arrays.mix, 1.0f, query_factor());
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t h = 0; h < sizes.heads; h++) {
+                const float *query = arrays.mix + r * length * wide + h * size, *key = query + width, *value = key + width;
+                transpose(length, size, key, wide, scratch.turned_a, ld);
+                for (int64_t from = 0; from < length; from += QUERIES) {
+                    const int64_t count = std::min(QUERIES, length - from);
+                    float *answer = arrays.mixed + (r * length + from) * width + h * size;
+                    product(count, length, size, query + from * wide, wide, scratch.turned_a, ld, scratch.scores, ld);
+                    for (int64_t i = 0; i < count; i++) scratch.columns[i] = softmax_row(scratch.scores + i * ld, length);
+                    product(count, size, length, scratch.scores, ld, value, wide, answer, width);
+                    for (int64_t i = 0; i < count; i++) scale_row(answer + i * width, scratch.columns[i], size);
+                }
+            }
+        product(tokens(), width, width, arrays.mixed, width, weights.mix_out_t, width, arrays.middle, width);
+        for (int64_t t = 0; t < tokens(); t++)
+            arrays.middle_scale[t] = normalise_row(x + t * width, arrays.middle + t * width, width, sizes.eps);
+    }
+
+    void attend_backward(const float *x, const Arrays &arrays, float *d, const Scratch &scratch, const Gradients &sums) const {
+        const int64_t width = sizes.width, wide = 3 * width, n = tokens();
+        for (int64_t t = 0; t < n; t++)
+            unnormalise_row(d + t * width, arrays.middle + t * width, arrays.middle_scale[t], width);
+        transpose(n, width, d, width, scratch.turned_a, n);
+        product(width, width, n, scratch.turned_a, n, arrays.mixed, width, sums.mix_out, width, true);
+        product(n, width, width, d, width, weights.mix_out, width, scratch.d_mixed, width);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t h = 0; h < sizes.heads; h++) head_backward(r, h, arrays, scratch);
+        turn(scratch.d_mix, -1.0f, query_factor());
+        transpose(n, width, x, width, scratch.turned_a, n);
+        product(width, wide, n, scratch.turned_a, n, scratch.d_mix, wide, sums.mix_in_t, wide, true);
+        product(n, width, wide, scratch.d_mix, wide, weights.mix_in, width, d, width, true);
+    }
+
+    // Gradients of one head's queries, keys and values of one puzzle; the scores are computed again.
+    void head_backward(int64_t r, int64_t h, const Arrays &arrays, const Scratch &scratch) const {
+        const int64_t width = sizes.width, length = sizes.length, size = head_size(), ld = padded(length), wide = 3 * width;
+        const int64_t first = r * length * wide + h * size;
+        const float *query = arrays.mix + first, *key = query + width, *value = key + width;
+        float *d_query = scratch.d_mix + first, *d_key = d_query + width, *d_value = d_key + width;
+        float *key_t = scratch.turned_a, *value_t = key_t + size * ld, *p_t = scratch.turned_b, *d_t = p_t + ld * QUERIES;
+        transpose(length, size, key, wide, key_t, ld);
+        transpose(length, size, value, wide, value_t, ld);
+        for (int64_t from = 0; from < length; from += QUERIES) {
+            const int64_t count = std::min(QUERIES, length - from);
+            const float *d_answer = scratch.d_mixed + (r * length + from) * width + h * size;
+            product(count, length, size, query + from * wide, wide, key_t, ld, scratch.scores, ld);
+            product(count, length, size, d_answer, width, value_t, ld, scratch.d_scores, ld);
+            for (int64_t i = 0; i < count; i++) {
+                float *p = scratch.scores + i * ld, *dp = scratch.d_scores + i * ld;
+                scale_row(p, softmax_row(p, length), length);
+                softmax_row_backward(p, dp, length);
+            }
+            transpose(count, length, scratch.scores, ld, p_t, QUERIES);
+            transpose(count, length, scratch.d_scores, ld, d_t, QUERIES);
+            product(count, size, length, scratch.d_scores, ld, key, wide, d_query + from * wide, wide);
+            product(length, size, count, d_t, QUERIES, query + from * wide, wide, d_key, wide, from > 0);
+            product(length, size, count, p_t, QUERIES, d_answer, width, d_value, wide, from > 0);
+        }
+    }
+
+    void swiglu(const Arrays &arrays, const Scratch &scratch, bool keeps) const {
+        const int64_t width = sizes.width, inner = sizes.inner, wide = 2 * inner;
+        for (int64_t from = 0; from < tokens(); from += sizes.slice) {
+            const int64_t count = std::min(sizes.slice, tokens() - from);
+            const float *x = arrays.middle + from * width;
+            float *y = arrays.out + from * width, *gate_up = keeps ? arrays.wide + from * wide : scratch.gate_up;
+            product(count, wide, width, x, width, weights.gate_up_t, wide, gate_up, wide);
+            for (int64_t t = 0; t < count; t++)
+                silu_times(gate_up + t * wide, gate_up + t * wide + inner, scratch.hidden + t * inner, inner);
+            product(count, width, inner, scratch.hidden, inner, weights.down_t, width, y, width);
+            for (int64_t t = 0; t < count; t++)
+                arrays.out_scale[from + t] = normalise_row(x + t * width, y + t * width, width, sizes.eps);
+        }
+    }
+
+    void swiglu_backward(const Arrays &arrays, float *d, const Scratch &scratch, const Gradients &sums) const {
+        const int64_t width = sizes.width, inner = sizes.inner, wide = 2 * inner;
+        for (int64_t from = 0; from < tokens(); from += sizes.slice) {
+            const int64_t count = std::min(sizes.slice, tokens() - from);
+            const float *x = arrays.middle + from * width, *y = arrays.out + from * width, *gate_up = arrays.wide + from * wide;
+            float *ds = d + from * width, *d_gate_up = scratch.gate_up;
+            for (int64_t t = 0; t < count; t++)
+                unnormalise_row(ds + t * width, y + t * width, arrays.out_scale[from + t], width);
+            transpose(count, width, ds, width, scratch.turned_a, count);
+            transpose(count, width, x, width, scratch.turned_b, count);
+            product(count, inner, width, ds, width, weights.down, inner, scratch.d_hidden, inner);
+            for (int64_t t = 0; t < count; t++) {
+                const float *gate = gate_up + t * wide;
+                float *d_gate = d_gate_up + t * wide;
+                silu_times_backward(gate, gate + inner, scratch.d_hidden + t * inner, d_gate, d_gate + inner,
+                                    scratch.hidden + t * inner, inner);
+            }
+            product(width, inner, count, scratch.turned_a, count, scratch.hidden, inner, sums.down, inner, true);
+            product(width, wide, count, scratch.turned_b, count, d_gate_up, wide, sums.gate_up_t, wide, true);
+            product(count, width, wide, d_gate_up, wide, weights.gate_up, width, ds, width, true);
+        }
+    }
+
+    // Positions mixed by a SwiGLU: the same down the columns of (length, rows * width), a slice of columns at a time.
+    void mix_by_mlp(const float *x, const Arrays &arrays, const Scratch &scratch, bool keeps) const {
+        const int64_t length = sizes.length, inner = sizes.mix_inner, ld = rows * sizes.width;
+        for (int64_t from = 0; from < ld; from += sizes.slice) {
+            const int64_t count = std::min(sizes.slice, ld - from);
+            float *gate_up = keeps ? arrays.mix + from * 2 * inner : scratch.gate_up;
+            product(2 * inner, count, length, weights.mix_in, length, x + from, ld, gate_up, count);
+            silu_times(gate_up, gate_up + inner * count, scratch.hidden, inner * count);
+            product(length, count, inner, weights.mix_out, inner, scratch.hidden, count, arrays.middle + from, ld);
+            normalise_columns(x + from, arrays.middle + from, length, count, ld, arrays.middle_scale + from, sizes.eps);
+        }
+    }
+
+    void mix_by_mlp_backward(const float *x, const Arrays &arrays, float *d, const Scratch &scratch, const Gradients &sums) const {
+        const int64_t length = sizes.length, inner = sizes.mix_inner, ld = rows * sizes.width;
+        for (int64_t from = 0; from < ld; from += sizes.slice) {
+            const int64_t count = std::min(sizes.slice, ld - from), half = inner * count;
+            const float *gate_up = arrays.mix + from * 2 * inner;
+            float *ds = d + from, *d_gate_up = scratch.gate_up;
+            unnormalise_columns(ds, arrays.middle + from, length, count, ld, arrays.middle_scale + from, scratch.columns);
+            transpose(length, count, ds, ld, scratch.turned_a, length);
+            transpose(length, count, x + from, ld, scratch.turned_b, length);
+            product(inner, count, length, weights.mix_out_t, length, ds, ld, scratch.d_hidden, count);
+            silu_times_backward(gate_up, gate_up + half, scratch.d_hidden, d_gate_up, d_gate_up + half, scratch.hidden, half);
+            product(inner, length, count, scratch.hidden, count, scratch.turned_a, length, sums.mix_out, length, true);
+            product(2 * inner, length, count, d_gate_up, count, scratch.turned_b, length, sums.mix_in_t, length, true);
+            product(length, count, 2 * inner, weights.mix_in_t, 2 * inner, d_gate_up, count, ds, ld, true);
+        }
+    }
+};

@@ -1,0 +1,118 @@
+"""Compiles the kernels at first use, once a machine, and loads them from the user's cache ever after.
+
+The cache is keyed by everything that the result depends on: sources, flags, compiler, processor, torch. What is loaded was
+compiled by this user on this machine; a folder that others may write to is refused.
+"""
+
+import ctypes
+import fcntl
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import torch
+
+from trm.atomic import replacing
+from trm.errors import ResourceError
+
+SOURCES = Path(__file__).parent
+UNITS = ("recursion.cpp", "optimizer.cpp")
+COMPILERS = ("c++", "g++", "clang++")
+"""Tried in this order after the environment's CXX."""
+FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+    *("-fopenmp", "-shared", "-fPIC", "-Wno-psabi"),
+)
+COMPILE_SECONDS = 300
+NO_PRODUCTS = 0
+"""`trm_prepare` found no matrix products in this build of torch."""
+REMEDY = "set training.kernels: plain, or auto, which takes what there is"
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The loaded kernels; compiled first where that was never done. ResourceError with the reason where they cannot be had."""
+    path = _cache() / f"kernels-{_key()[:32]}.so"
+    with (path.parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the others of a node wait for the first
+        if not path.exists():
+            _compile(path)
+    loaded = ctypes.CDLL(str(path))
+    for name in ("kept", "sums", "scratch"):
+        getattr(loaded, f"trm_{name}_floats").restype = ctypes.c_int64
+    if loaded.trm_prepare() == NO_PRODUCTS:
+        raise ResourceError("fused kernels need the matrix products of torch, and this build of torch has none", remedy=REMEDY)
+    return loaded
+
+
+@functools.cache
+def why_missing() -> str | None:
+    """Why the kernels cannot be had in this process, in one line; None when they can (they are compiled for that)."""
+    try:
+        library()
+    except (ResourceError, OSError) as error:
+        return error.problem if isinstance(error, ResourceError) else f"{type(error).__name__}: {error}"
+    return None
+
+
+def _cache() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trm-search"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    about = folder.stat()
+    if about.st_uid != os.getuid() or about.st_mode & 0o022:
+        raise ResourceError(
+            f"compiled kernels are loaded from a folder that only you can write to, and {folder} is another's or open to others",
+            remedy=f"chmod 700 {folder}, or set XDG_CACHE_HOME",
+        )
+    return folder
+
+
+def _compiler() -> str:
+    given = os.environ.get("CXX")
+    found = shutil.which(given) if given else next((path for name in COMPILERS if (path := shutil.which(name))), None)
+    if found is None:
+        wanted = f"CXX={given}" if given else ", ".join(COMPILERS)
+        raise ResourceError(f"fused kernels need a C++ compiler, and {wanted} is not there", remedy=f"install one, or {REMEDY}")
+    return found
+
+
+def _flags() -> list[str]:
+    wide = ["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []
+    libraries = Path(torch.__file__).parent / "lib"
+    return [*FLAGS, *wide, f"-L{libraries}", f"-Wl,-rpath,{libraries}", "-ltorch_cpu", "-lc10"]
+
+
+def _key() -> str:
+    """What the compiled file depends on, digested."""
+    digest = hashlib.sha256()
+    for path in sorted([*SOURCES.glob("*.cpp"), *SOURCES.glob("*.hpp")]):
+        digest.update(path.name.encode() + path.read_bytes())
+    compiler = _compiler()
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
+    digest.update(repr((compiler, version, _flags(), torch.__version__, platform.machine(), _processor())).encode())
+    return digest.hexdigest()
+
+
+def _processor() -> str:
+    """What -march=native looks at."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return repr(sorted({line for line in lines if line.startswith(("model", "cpu family", "flags", "Features", "vendor_id"))}))
+
+
+def _compile(path: Path) -> None:
+    with replacing(path) as unfinished:
+        command = [_compiler(), *(str(SOURCES / unit) for unit in UNITS), *_flags(), "-o", str(unfinished)]
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise ResourceError(f"compiling the fused kernels took more than {COMPILE_SECONDS} s", remedy=REMEDY) from None
+        if run.returncode:
+            complaint = next((line for line in run.stderr.splitlines() if "error" in line), run.stderr.strip()[:300])
+            raise ResourceError(f"the fused kernels do not compile with {command[0]}: {complaint}", remedy=REMEDY)

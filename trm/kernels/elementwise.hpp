@@ -1,0 +1,215 @@
+// What happens between the products, a pass over a few cached rows each. Written for the compiler's vectoriser.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#define SIMD _Pragma("omp simd")
+
+// e^x to about 1 ulp: 2^n times a polynomial of the remainder, |remainder| <= ln 2 / 2. NaN stays NaN.
+inline float exponential(float x) {
+    x = x < -87.3f ? -87.3f : x;
+    x = x > 88.3f ? 88.3f : x;
+    const float n = __builtin_rintf(x * 1.44269504f);
+    const float r = __builtin_fmaf(n, -1.42860677e-6f, __builtin_fmaf(n, -0.693145752f, x));
+    float p = 1.0f / 5040;
+    p = __builtin_fmaf(p, r, 1.0f / 720);
+    p = __builtin_fmaf(p, r, 1.0f / 120);
+    p = __builtin_fmaf(p, r, 1.0f / 24);
+    p = __builtin_fmaf(p, r, 1.0f / 6);
+    p = __builtin_fmaf(p, r, 0.5f);
+    p = __builtin_fmaf(p * r, r, r) + 1.0f;
+    const int32_t bits = ((int32_t)n + 127) << 23;
+    float power;
+    std::memcpy(&power, &bits, 4);
+    return p * power;
+}
+
+inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+
+// hidden = silu(gate) * up over n values.
+inline void silu_times(const float *gate, const float *up, float *hidden, int64_t n) {
+    SIMD for (int64_t i = 0; i < n; i++) hidden[i] = gate[i] * sigmoid(gate[i]) * up[i];
+}
+
+// Gradients of silu(gate) * up, and its value again. d_hidden may be d_up.
+inline void silu_times_backward(const float *gate, const float *up, const float *d_hidden, float *d_gate, float *d_up,
+                                float *hidden, int64_t n) {
+    SIMD for (int64_t i = 0; i < n; i++) {
+        const float g = gate[i], u = up[i], d = d_hidden[i], s = sigmoid(g), silu = g * s;
+        hidden[i] = silu * u;
+        d_gate[i] = d * u * (s + silu * (1.0f - s));
+        d_up[i] = d * silu;
+    }
+}
+
+inline void add(const float *a, const float *b, float *sum, int64_t n) {
+    SIMD for (int64_t i = 0; i < n; i++) sum[i] = a[i] + b[i];
+}
+
+// y = (x + y) over its root mean square, and the factor.
+inline float normalise_row(const float *x, float *y, int64_t n, float eps) {
+    float squares = 0;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t i = 0; i < n; i++) {
+        y[i] += x[i];
+        squares += y[i] * y[i];
+    }
+    const float scale = 1.0f / std::sqrt(squares / n + eps);
+    SIMD for (int64_t i = 0; i < n; i++) y[i] *= scale;
+    return scale;
+}
+
+// Gradient before the norm from that after it, in place: scale * (d - y * mean(d * y)).
+inline void unnormalise_row(float *d, const float *y, float scale, int64_t n) {
+    float along = 0;
+#pragma omp simd reduction(+ : along)
+    for (int64_t i = 0; i < n; i++) along += d[i] * y[i];
+    along /= n;
+    SIMD for (int64_t i = 0; i < n; i++) d[i] = scale * (d[i] - y[i] * along);
+}
+
+// The same down the columns of (rows, n) matrices with leading dimension ld; `scale` (n).
+inline void normalise_columns(const float *x, float *y, int64_t rows, int64_t n, int64_t ld, float *scale, float eps) {
+    SIMD for (int64_t i = 0; i < n; i++) scale[i] = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const float *from = x + r * ld;
+        float *to = y + r * ld;
+        SIMD for (int64_t i = 0; i < n; i++) {
+            to[i] += from[i];
+            scale[i] += to[i] * to[i];
+        }
+    }
+    SIMD for (int64_t i = 0; i < n; i++) scale[i] = 1.0f / std::sqrt(scale[i] / rows + eps);
+    for (int64_t r = 0; r < rows; r++) {
+        float *to = y + r * ld;
+        SIMD for (int64_t i = 0; i < n; i++) to[i] *= scale[i];
+    }
+}
+
+inline void unnormalise_columns(float *d, const float *y, int64_t rows, int64_t n, int64_t ld, const float *scale, float *along) {
+    SIMD for (int64_t i = 0; i < n; i++) along[i] = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const float *dr = d + r * ld, *yr = y + r * ld;
+        SIMD for (int64_t i = 0; i < n; i++) along[i] += dr[i] * yr[i];
+    }
+    SIMD for (int64_t i = 0; i < n; i++) along[i] /= rows;
+    for (int64_t r = 0; r < rows; r++) {
+        float *dr = d + r * ld;
+        const float *yr = y + r * ld;
+        SIMD for (int64_t i = 0; i < n; i++) dr[i] = scale[i] * (dr[i] - yr[i] * along[i]);
+    }
+}
+
+constexpr int64_t LANES = 16;
+
+inline int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+// Rows of scores are short and end anywhere, so they are taken by sixteen lanes, the last ones masked.
+using Sixteen = float __attribute__((vector_size(64), aligned(4), may_alias));
+using SixteenInts = int32_t __attribute__((vector_size(64)));
+constexpr Sixteen LANE = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+inline Sixteen exponential(Sixteen x) {
+    x = x < -87.3f ? Sixteen{} - 87.3f : x;
+    const Sixteen n = (x * 1.44269504f + 12582912.0f) - 12582912.0f; // rounds to the nearest integer
+    const Sixteen r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
+    Sixteen p = r * (1.0f / 5040) + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r * r + r + 1.0f;
+    return p * (Sixteen)((__builtin_convertvector(n, SixteenInts) + 127) << 23);
+}
+
+template <typename Join> inline float across(Sixteen x, const Join &join) {
+    x = join(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    x = join(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    x = join(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+    x = join(x, __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+    return x[0];
+}
+
+inline float sum_across(Sixteen x) {
+    return across(x, [](Sixteen a, Sixteen b) { return a + b; });
+}
+
+// Row of n scores -> exponentials less the greatest, zero in its padding; gives 1 / their sum.
+inline float softmax_row(float *s, int64_t n) {
+    const int64_t last = padded(n) - LANES;
+    const auto is_here = LANE < (float)(n - last);
+    Sixteen &end = *(Sixteen *)(s + last);
+    Sixteen most = is_here ? end : Sixteen{} + s[0], sum = {};
+    for (int64_t i = 0; i < last; i += LANES) {
+        const Sixteen x = *(Sixteen *)(s + i);
+        most = x > most ? x : most;
+    }
+    const float greatest = across(most, [](Sixteen a, Sixteen b) { return a > b ? a : b; });
+    for (int64_t i = 0; i < last; i += LANES) {
+        Sixteen &x = *(Sixteen *)(s + i);
+        x = exponential(x - greatest);
+        sum += x;
+    }
+    end = is_here ? exponential(end - greatest) : Sixteen{};
+    return 1.0f / sum_across(sum + end);
+}
+
+// From a row of n probabilities (padding zero) and the gradient of each: that of the scores, in place.
+inline void softmax_row_backward(const float *p, float *d, int64_t n) {
+    const int64_t last = padded(n) - LANES;
+    Sixteen &end = *(Sixteen *)(d + last);
+    end = LANE < (float)(n - last) ? end : Sixteen{};
+    Sixteen sum = {};
+    for (int64_t i = 0; i < n; i += LANES) sum += *(const Sixteen *)(p + i) * *(const Sixteen *)(d + i);
+    const float along = sum_across(sum);
+    for (int64_t i = 0; i < n; i += LANES) *(Sixteen *)(d + i) = *(const Sixteen *)(p + i) * (*(const Sixteen *)(d + i) - along);
+}
+
+inline void scale_row(float *x, float factor, int64_t n) {
+    SIMD for (int64_t i = 0; i < n; i++) x[i] *= factor;
+}
+
+// Channels j and j + half of a head turned by the position's angle, times `factor`; backwards with `sign` -1.
+inline void rotate_head(float *x, const float *cos, const float *sin, int64_t half, float factor, float sign) {
+    SIMD for (int64_t j = 0; j < half; j++) {
+        const float a = x[j], b = x[j + half], c = factor * cos[j], s = factor * sign * sin[j];
+        x[j] = a * c - b * s;
+        x[j + half] = b * c + a * s;
+    }
+}
+
+using Eight = float __attribute__((vector_size(32), aligned(4)));
+
+// The same for eight rows and columns, in registers.
+inline void transpose_eight(const float *from, int64_t ld_from, float *to, int64_t ld_to) {
+    Eight row[8], pair[8], four[8];
+    for (int i = 0; i < 8; i++) row[i] = *(const Eight *)(from + i * ld_from);
+    for (int i = 0; i < 8; i += 2) {
+        pair[i] = __builtin_shufflevector(row[i], row[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        pair[i + 1] = __builtin_shufflevector(row[i], row[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; j++) {
+            four[i + 2 * j] = __builtin_shufflevector(pair[i + j], pair[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+            four[i + 2 * j + 1] = __builtin_shufflevector(pair[i + j], pair[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+    for (int j = 0; j < 4; j++) {
+        *(Eight *)(to + j * ld_to) = __builtin_shufflevector(four[j], four[j + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        *(Eight *)(to + (j + 4) * ld_to) = __builtin_shufflevector(four[j], four[j + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+}
+
+// to (columns, rows) = from (rows, columns) transposed.
+inline void transpose(int64_t rows, int64_t columns, const float *from, int64_t ld_from, float *to, int64_t ld_to) {
+    for (int64_t r = 0; r < rows; r += 8)
+        for (int64_t c = 0; c < columns; c += 8) {
+            if (r + 8 <= rows && c + 8 <= columns) {
+                transpose_eight(from + r * ld_from + c, ld_from, to + c * ld_to + r, ld_to);
+                continue;
+            }
+            const int64_t last_r = r + 8 < rows ? r + 8 : rows, last_c = c + 8 < columns ? c + 8 : columns;
+            for (int64_t j = c; j < last_c; j++)
+                for (int64_t i = r; i < last_r; i++) to[j * ld_to + i] = from[i * ld_from + j];
+        }
+}

@@ -1,0 +1,45 @@
+// Matrix products: those inside torch (oneDNN's, or the BLAS it was built with). Row-major throughout, one thread a call.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+namespace at::native::cpublas {
+void brgemm(int64_t M, int64_t N, int64_t K, int64_t lda, int64_t ldb, int64_t ldc, const bool adds, const float *A,
+            const float *B, float *C, bool is_vnni);
+}
+extern "C" __attribute__((weak)) void sgemm_(const char *, const char *, const int *, const int *, const int *, const float *,
+                                             const float *, const int *, const float *, const int *, const float *, float *,
+                                             const int *);
+
+enum class Products { none, blas, brgemm };
+
+// What there is on this processor: oneDNN's kernels want AVX-512, and say so by an exception.
+inline Products probe_products() {
+    float a[1] = {2}, b[1] = {3}, c[1] = {0};
+    try {
+        at::native::cpublas::brgemm(1, 1, 1, 1, 1, 1, false, a, b, c, false);
+        if (c[0] == 6) return Products::brgemm;
+    } catch (...) {
+    }
+    return sgemm_ != nullptr ? Products::blas : Products::none;
+}
+
+inline Products products = Products::none;
+
+// Rows and columns of B at a time: a panel that stays in a core's cache while the rows of A go by.
+constexpr int64_t PANEL = 256;
+
+// C (m, n) = A (m, k) B (k, n), added to C if `adds`.
+inline void product(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb, float *c,
+                    int64_t ldc, bool adds = false) {
+    if (products == Products::brgemm) {
+        for (int64_t j = 0; j < n; j += PANEL)
+            for (int64_t i = 0; i < k; i += PANEL)
+                at::native::cpublas::brgemm(m, std::min(PANEL, n - j), std::min(PANEL, k - i), lda, ldb, ldc, adds || i > 0, a + i,
+                                            b + i * ldb + j, c + j, false);
+        return;
+    }
+    const int M = n, N = m, K = k, LDA = ldb, LDB = lda, LDC = ldc; // a row-major product is a column-major one of transposes
+    const float one = 1, beta = adds;
+    sgemm_("N", "N", &M, &N, &K, &one, b, &LDA, a, &LDB, &beta, c, &LDC);
+}
