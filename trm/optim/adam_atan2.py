@@ -74,7 +74,8 @@ class AdamATan2(torch.optim.Optimizer):
         gradients = [p.grad for p in params if p.grad is not None]
         first, second = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
         if self.is_fused:
-            adam_atan2(params, gradients, first, second, Rates(factors.keep, *betas, 1 / factors.root, -factors.move))
+            keep, root, move = (float(factor) for factor in factors)
+            adam_atan2(params, gradients, first, second, Rates(keep, *betas, 1 / root, -move))
             return
         torch._foreach_mul_(params, factors.keep)
         torch._foreach_lerp_(first, gradients, 1 - betas[0])
