@@ -1,9 +1,9 @@
-"""Earlier sweeps and recipes that nothing can be started from."""
+"""Earlier sweeps and recipes to start from: what is refused, and what a dry run says of one that is not."""
 
 from pathlib import Path
 
 import pytest
-from bad_input_cases import assert_refused, prepared, scored_sweep
+from bad_input_cases import assert_refused, contents, nothing_starts, prepared, run, scored_sweep
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,20 @@ def test_a_warm_start_that_cannot_be_is_refused(
 ) -> None:
     assert earlier.exists()
     assert_refused(place, capsys, words, "sweep", "{place}/space.yaml", "--storage", "{place}/runs", *arguments)
+
+
+def test_a_dry_run_tells_what_an_earlier_sweep_would_bring(
+    place: Path, earlier: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trm.cluster.dry_run.TIMED_SECONDS", 0.02)
+    before = contents(place)
+    arguments = (place / "space.yaml", "--storage", place / "runs", "--dry-run", "--warm-start", earlier)
+    with nothing_starts():
+        assert run("sweep", *arguments, "--set", "base.model.H_cycles=2", "--set", "data={recipe: datasets/sudoku4x4.yaml}") == 0
+    assert contents(place) == before
+    text = " ".join(capsys.readouterr().out.split())
+    assert "warm start from tiny: 1 configurations it was about something else, and counts for less: data: tiny (" in text
+    assert "datasets/sudoku4x4.yaml, not built yet here; model.H_cycles: 1 there, 2 here scored 0.5: hidden_size" in text
 
 
 def test_a_start_point_names_a_recipe_that_exists(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,7 +103,7 @@ def test_what_is_turned_down_is_counted_by_rule() -> None:
 def test_a_wide_spread_brings_advice(capsys: pytest.CaptureFixture[str]) -> None:
     made = space(search={"model.H_cycles": {"type": "int", "low": 1, "high": 40}}, budget={"per_trial": 2e13})
     known = facts()
-    circumstances = Circumstances("somewhere", data_counts(made.data, "nowhere", print).shape, 1, 10**10, "a guess")
+    circumstances = Circumstances("somewhere", data_counts(made.data, "nowhere", print).shape, 1, 10**10, "a guess", "all")
     print_forecast(made, forecast(made, cost_of, known, slots=1), known, circumstances)
     text = capsys.readouterr().out
     assert "40 times as much" in text

@@ -232,7 +232,7 @@ class EvaluationConfig(Written):
     batch_size: int | None = Field(None, ge=1)
     """Rows at a time; null: global_batch_size."""
     max_examples: int | None = Field(None, ge=1)
-    """Score a fixed seeded subset of so many validation examples; null: all."""
+    """Score a fixed seeded subset of so many validation examples; null: all, in a sweep as many as cost 10 % of the training."""
     steps: int | None = Field(None, ge=1, le=4096)
     """Supervision steps a puzzle; null: halt_max_steps."""
     reports_halted: bool = False

@@ -34,6 +34,10 @@ class Circumstances:
     """Memory that a worker may use; null: unknown."""
     speed_origin: str
     """Where the speeds come from."""
+    scored: str
+    """What a rung is scored on."""
+    carried: Sequence[str] = ()
+    """What earlier sweeps would bring, in lines."""
 
 
 def print_forecast(space: SearchSpace, seen: Forecast, facts: Facts, circumstances: Circumstances) -> None:
@@ -58,8 +62,11 @@ def _parts(space: SearchSpace, seen: Forecast, facts: Facts, circumstances: Circ
         ("objective", _objective(space.objective)),
         ("sampler", _settings(space.sampler)),
         ("scheduler", _settings(space.scheduler)),
+        ("scored on", circumstances.scored),
         ("speed", circumstances.speed_origin),
     )
+    if circumstances.carried:
+        yield Text("\n".join(circumstances.carried))
     yield _knobs(space)
     yield _samples(seen, facts)
     yield _rungs(space, seen, facts)

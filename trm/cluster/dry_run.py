@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Literal
 
 from trm.cluster.connection import Demand, Node, concurrent_trials
-from trm.cluster.earlier_sweeps import read_earlier
+from trm.cluster.earlier_sweeps import prior_lines, read_earlier
 from trm.cluster.folders import DEFAULT_STORAGE
 from trm.command_line import say
 from trm.config import RunConfig
 from trm.config_files import load_yaml
 from trm.data.counts import DataCounts, data_counts
 from trm.data.ensure import task_of
+from trm.data.manifest import Manifest
+from trm.display import params_text
 from trm.errors import EXIT_DONE, ResourceError, TRMError
 from trm.forecast_tables import Circumstances, print_forecast
-from trm.search.candidates import Candidate, Facts
+from trm.search.candidates import Candidate, Facts, Resolver
 from trm.search.events import DriverStarted
 from trm.search.forecast import forecast
 from trm.search.journal import read_events
@@ -26,7 +28,9 @@ from trm.search.preflight import check_objective, check_space, cost_ends
 from trm.search.settings import Resources
 from trm.search.space import SearchSpace, load_space
 from trm.search.speeds import Speeds
+from trm.search.subset import with_subset
 from trm.search.sweep_log import FILE as JOURNAL
+from trm.search.warm_start import Earlier, prior_of
 from trm.training.cost import RunCost, run_cost
 
 NEWEST = 3
@@ -34,6 +38,8 @@ NEWEST = 3
 TIMED_SECONDS = 0.7
 TIMED_FLOPS = 2e10
 """A step that costs more is timed with fewer rows, then with fewer cycles: large networks' FLOPs all take about as long."""
+SHOWN_BEST = 3
+"""Of an earlier sweep's configurations."""
 SET_UP_SECONDS = 0.5
 """Of a leg, where none was seen yet."""
 
@@ -41,13 +47,13 @@ SET_UP_SECONDS = 0.5
 def dry_run(path: str, overrides: Sequence[str] = (), storage: str | None = None, *, warm_start: Sequence[str] = ()) -> int:
     """Prints what the sweep of a search space file would take; the exit code. InputError for what the sweep would refuse too."""
     space = load_space(path, overrides)
-    read_earlier(warm_start, space)
-    print_dry_run(space, Path(storage or DEFAULT_STORAGE).expanduser().absolute())
+    earlier = read_earlier(warm_start, space)
+    print_dry_run(space, Path(storage or DEFAULT_STORAGE).expanduser().absolute(), earlier)
     return EXIT_DONE
 
 
-def print_dry_run(space: SearchSpace, storage: Path) -> None:
-    """The same for a space at hand; in `storage` data sets and earlier sweeps are looked for."""
+def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Earlier, Manifest]]) -> None:
+    """The same for a space at hand that starts from `earlier` sweeps; in `storage` data sets and speeds are looked for."""
     for note in space.start_notes:
         say(note)
     config = check_space(space).config
@@ -59,9 +65,25 @@ def print_dry_run(space: SearchSpace, storage: Path) -> None:
     facts = Facts(epoch_rows=counts.epoch_rows, disk_bytes=_free_bytes(storage))
     facts.memory.device(device_bytes)
     space = with_ladder(space, cost_of, facts)
+    space, subset = with_subset(space, cost_of, facts, examples=counts.validation_rows, forms=counts.forms)
+    carried = _carried(earlier, Resolver(space, cost_of, facts), counts)
     facts.speeds, origin = _speeds(space, storage, cost_ends(space, cost_of, facts), counts)
     seen = forecast(space, cost_of, facts, slots=slots)
-    print_forecast(space, seen, facts, Circumstances(counts.source, counts.shape, slots, device_bytes, origin))
+    scored = "what is searched" if subset is None else subset.text
+    print_forecast(space, seen, facts, Circumstances(counts.source, counts.shape, slots, device_bytes, origin, scored, carried))
+
+
+def _carried(earlier: Sequence[tuple[Earlier, Manifest]], resolver: Resolver, counts: DataCounts) -> list[str]:
+    """What earlier sweeps would bring, in lines: how many configurations, what differs, their best."""
+    lines = []
+    for one, there in earlier:
+        difference = (
+            None if counts.is_that_of(there) else f"data: {there.name} ({there.content_hash[:8]}) there, {counts.source} here"
+        )
+        prior = prior_of(one, resolver, data_difference=difference)
+        best = [f"  scored {trial.scores[-1].objective:.4g}: {params_text(trial.params)}" for trial in prior.trials[:SHOWN_BEST]]
+        lines += [*prior_lines(prior), *best]
+    return lines
 
 
 def _free_bytes(storage: Path) -> int:

@@ -11,14 +11,16 @@ from trm.cluster.sweep_folder import begun_space, check_same_data, claimed_folde
 from trm.cluster.sweep_run import SweepRun
 from trm.cluster.sweep_search import costs_on
 from trm.command_line import say
+from trm.data.counts import data_counts
 from trm.data.ensure import ensure_dataset, task_of
 from trm.data.manifest import read_manifest
 from trm.data.residence import check_streamable
 from trm.errors import EXIT_DONE
-from trm.search.candidates import Facts
+from trm.search.candidates import CostOf, Facts
 from trm.search.ladder import with_ladder
 from trm.search.preflight import check_objective, check_space, preflight
-from trm.search.space import load_space
+from trm.search.space import SearchSpace, load_space
+from trm.search.subset import with_subset
 from trm.tracking import tracking_uri
 
 
@@ -63,6 +65,8 @@ def run_sweep(options: SweepOptions) -> int:
         rows = manifest.splits["train"].epoch_rows(is_streamed=space.data.is_streamed)
         cost_of, facts = costs_on(manifest, space.resources), Facts(epoch_rows=rows)
         space = with_ladder(space, cost_of, facts)
+        if not options.is_resume:
+            space = _with_subset(space, cost_of, facts, dataset)
         # Trials that are so many seconds long wait for speeds to be measured.
         costs = None if space.fidelity == "seconds" else preflight(space, cost_of, facts)
         priors = priors_from(earlier, space, manifest, facts)
@@ -76,3 +80,11 @@ def run_sweep(options: SweepOptions) -> int:
                     raise
                 raise run.paused(full_text(folder, str(error))) from error
     return EXIT_DONE
+
+
+def _with_subset(space: SearchSpace, cost_of: CostOf, facts: Facts, dataset: str) -> SearchSpace:
+    counts = data_counts(space.data.built(dataset), "", say)
+    space, subset = with_subset(space, cost_of, facts, examples=counts.validation_rows, forms=counts.forms)
+    if subset is not None:
+        say(f"a rung is scored on {subset.text}")
+    return space

@@ -21,6 +21,7 @@ from trm.search.lease import Lease
 from trm.search.policies.growth import check_growth
 from trm.search.priors import Prior, prior_summary
 from trm.search.space import SearchSpace, check_resumable
+from trm.search.subset import subset_as_begun
 from trm.search.sweep_log import FILE as JOURNAL
 
 SWEEP_FILE = "sweep.yaml"
@@ -95,7 +96,8 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool) -> Iter
 
 def begun_space(folder: Path, space: SearchSpace) -> SearchSpace:
     """`space` for the resume of a folder's sweep: what it leaves open is as it was chosen when the sweep began."""
-    return as_begun(space, _space_of(folder))
+    begun = _space_of(folder)
+    return subset_as_begun(as_begun(space, begun), begun)
 
 
 def check_same_data(folder: Path, manifest: Manifest, dataset: str) -> None:

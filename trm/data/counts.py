@@ -27,6 +27,16 @@ class DataCounts:
     """Forms in which an example is asked in an evaluation, on average: ARC's augmentations vote."""
     source: str
     """Where the numbers come from."""
+    recipe_digest: str
+    """Of the complete recipe: equal ones are the same data set."""
+    content_hash: str | None = None
+    """Of the built data set; null: not built yet."""
+
+    def is_that_of(self, manifest: Manifest) -> bool:
+        """Whether these are the numbers of that data set."""
+        if self.content_hash is None:
+            return self.recipe_digest == manifest.recipe_digest
+        return self.content_hash == manifest.content_hash
 
 
 def data_counts(data: DataConfig, root: str, say: Callable[[str], None]) -> DataCounts:
@@ -53,7 +63,8 @@ def _of_manifest(manifest: Manifest, data: DataConfig, folder: str) -> DataCount
     puzzles = manifest.identifiers.rows if manifest.identifiers is not None else 0
     rows = manifest.splits["train"].epoch_rows(is_streamed=data.is_streamed)
     forms = _forms(manifest.num_puzzle_identifiers, puzzles)
-    return DataCounts(manifest.shape, rows, manifest.splits["validation"].rows, forms, folder)
+    validation = manifest.splits["validation"].rows
+    return DataCounts(manifest.shape, rows, validation, forms, folder, manifest.recipe_digest, manifest.content_hash)
 
 
 def _of_recipe(recipe: CountedRecipe, source: str) -> DataCounts:
@@ -62,7 +73,7 @@ def _of_recipe(recipe: CountedRecipe, source: str) -> DataCounts:
     else:
         assert isinstance(recipe, MazeRecipe)
         shape = DataShape(recipe.size**2, len(MAZE_VOCABULARY), 1)
-    return DataCounts(shape, float(recipe.train or 0), recipe.validation, 1.0, f"{source}, not built yet")
+    return DataCounts(shape, float(recipe.train or 0), recipe.validation, 1.0, f"{source}, not built yet", recipe.digest())
 
 
 def _of_built(built: BuiltDataset, recipe: Recipe, data: DataConfig) -> DataCounts:
@@ -70,7 +81,8 @@ def _of_built(built: BuiltDataset, recipe: Recipe, data: DataConfig) -> DataCoun
     rows = len(train.groups) if data.is_streamed else len(np.unique(train.groups)) * shards.mean_examples(train, table)
     shape = DataShape(built.grid[0] * built.grid[1], len(built.vocabulary), built.identifier_count)
     forms = _forms(built.identifier_count, 0 if table is None else len(table.names))
-    return DataCounts(shape, float(rows), len(built.splits["validation"].groups), forms, f"{recipe.name}, not built yet")
+    validation = len(built.splits["validation"].groups)
+    return DataCounts(shape, float(rows), validation, forms, f"{recipe.name}, not built yet", recipe.digest())
 
 
 def _forms(identifiers: int, puzzles: int) -> float:

@@ -1,5 +1,6 @@
 """Before anything starts: can the space be satisfied, and does the first rung give every configuration enough steps?"""
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -122,9 +123,13 @@ def _check_reserve(space: SearchSpace) -> None:
 
 def cost_ends(space: SearchSpace, cost_of: CostOf, facts: Facts) -> tuple[Candidate, Candidate]:
     """The cheapest and the dearest configuration, before any speed is known: what is worth timing."""
+    return _found(space, cost_of, _assumed(facts))[0].ends
+
+
+def _assumed(facts: Facts) -> Facts:
     assumed = replace(facts, speeds=Speeds())
     assumed.speeds.observe(ASSUMED_FLOPS_PER_SECOND, 1, 1.0)
-    return _found(space, cost_of, assumed)[0].ends
+    return assumed
 
 
 def length_in_needs(space: SearchSpace, cost_of: CostOf, facts: Facts | None = None) -> float:
@@ -134,6 +139,17 @@ def length_in_needs(space: SearchSpace, cost_of: CostOf, facts: Facts | None = N
     """
     everyone = _found(space, cost_of, facts)[0].everyone
     return min(one.max_steps / _first_need(one) for one in everyone)
+
+
+def training_per_answer(space: SearchSpace, cost_of: CostOf, facts: Facts) -> float:
+    """Training FLOPs between two rungs for each FLOP of answering one puzzle, where that is least; 0: answers cost nothing.
+
+    Looks at the same configurations as `preflight`; where trials are so many seconds long, at an assumed speed.
+    """
+    everyone = _found(space, cost_of, _assumed(facts) if space.fidelity == "seconds" else facts)[0].everyone
+    legs = [(one, min(after - before for before, after in itertools.pairwise((0, *one.rung_steps)))) for one in everyone]
+    ratios = [steps * one.step_flops / one.inference_flops for one, steps in legs if one.inference_flops and steps]
+    return min(ratios, default=0.0)
 
 
 @dataclass(frozen=True)
