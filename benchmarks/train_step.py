@@ -1,12 +1,18 @@
 """How long is a training step, and which share of the machine's matrix products is it? Optionally against the reference.
 
-`--reference DIR`, a checkout of SamsungSAILMontreal/TinyRecursiveModels, measures the published implementation in the same run,
-a step of ours and a step of theirs in turn, on the same sizes and batches: its model, losses, sign SGD and weight average as
-they are, AdamATan2 from here (theirs is a CUDA extension). Processor time stands beside wall clock, for machines that
-others use too.
+Ours with the kernels of `trm.kernels` (fused) and with torch's operators (plain), eager or compiled. `--reference DIR`, a
+checkout of SamsungSAILMontreal/TinyRecursiveModels, measures the published implementation in the same run, eager and
+compiled: its model, losses, sign SGD and weight average as they are, AdamATan2 from here (theirs is a CUDA extension). All
+take turns, a step each, on the same sizes and batches. Beside them stands what the matrix products of the step would take
+alone: those that torch does by itself (`products`), and oneDNN's (`products_onednn`), which on some processors are twice as
+fast. Processor time stands beside wall clock, for machines that others use too; peak memory is that of a process of its own.
 """
 
+import argparse
 import importlib
+import importlib.util
+import json
+import subprocess
 import sys
 import time
 import types
@@ -16,9 +22,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from memory import status
 from rows import emit, parser, spread
+from torch.profiler import ProfilerActivity, profile
 
-from trm.config import DataConfig, DataShape, ModelConfig, OptimConfig, RunConfig, TrainingConfig
+from trm.config import DataConfig, DataShape, ModelConfig, OptimConfig, RunConfig, TrainingConfig, swiglu_width
 from trm.data.plan import Batch
 from trm.optim.adam_atan2 import AdamATan2
 from trm.training.cost import run_cost
@@ -74,11 +82,11 @@ SIZES = {
 """The three of the published comparison, then those of the demo sweep and a Sudoku MLP."""
 
 
-def ours(size: Size, *, is_compiled: bool) -> Step:
+def ours(size: Size, *, is_compiled: bool, kernels: str = "auto") -> Step:
     """A step of our training loop."""
     config = size.config()
-    if is_compiled:
-        config = config.model_copy(update={"training": config.training.model_copy(update={"compile": True})})
+    training = config.training.model_copy(update={"compile": is_compiled, "kernels": kernels})
+    config = config.model_copy(update={"training": training})
     state = TrainingState(config, DataShape(size.seq_len, size.vocab_size, 1), max_steps=1_000_000)
     batches = size.batches()
 
@@ -139,11 +147,98 @@ def _import_reference(folder: str) -> None:
         sys.modules["einops"] = einops
 
 
+WAYS: dict[str, Callable[[Size, str], Step]] = {
+    "ours compiled": lambda size, _: ours(size, is_compiled=True, kernels="plain"),
+    "ours fused": lambda size, _: ours(size, is_compiled=False, kernels="fused"),
+    "ours plain": lambda size, _: ours(size, is_compiled=False, kernels="plain"),
+    "reference": lambda size, folder: reference(folder, size, is_compiled=False),
+    "reference compiled": lambda size, folder: reference(folder, size, is_compiled=True),
+}
+"""Compiled first: it makes the compiler forget what it compiled before."""
+
+
+Multiply = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], object]
+
+
+def products(size: Size, multiply: Multiply) -> Step:
+    """Every matrix product of a step, each by itself on whole batches.
+
+    `multiply` gets (m, k), (n, k) and room for (m, n), or batches of them.
+    """
+    model, rows = size.config().model, size.batch
+    length, width = model.puzzle_len + size.seq_len, model.hidden_size
+    inner, heads = swiglu_width(model.expansion, width), model.num_heads
+    tokens, cycle = rows * length, (model.L_cycles + 1) * model.L_layers
+    shapes: list[tuple[int, ...]] = [(tokens, width, 2 * inner), (tokens, inner, width)]  # (m, k, n): a weight has n rows
+    if model.mlp_t:
+        across = swiglu_width(model.expansion, length)
+        shapes += [(rows * width, length, 2 * across), (rows * width, across, length)]
+    else:
+        shapes += [(tokens, width, 3 * width), (tokens, width, width)]
+    work: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+    for m, k, n in shapes:
+        work.append((model.H_cycles * cycle, torch.randn(m, k), torch.randn(n, k)))
+        work.append((cycle, torch.randn(m, n), torch.randn(k, n)))  # gradient of the input
+        work.append((cycle, torch.randn(n, m), torch.randn(k, m)))  # gradient of the weight
+    if not model.mlp_t:
+        batch, of = rows * heads, width // heads
+        scores, values = torch.randn(batch, length, length), torch.randn(batch, length, of)
+        work.append(((model.H_cycles + 2) * cycle, values, values))  # queries by keys, and such by the gradients
+        work.append(((model.H_cycles + 2) * cycle, scores, values.transpose(1, 2).contiguous()))
+
+    room = [left.new_empty(*left.shape[:-1], right.shape[-2]) for _, left, right in work]
+
+    def step(_: int) -> None:
+        for (count, left, right), out in zip(work, room, strict=True):
+            for _ in range(count):
+                multiply(left, right, out)
+
+    return step
+
+
+def by_torch(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> None:
+    """left (m, k) times right (n, k) transposed, by whatever torch takes."""
+    torch.matmul(left, right.transpose(-1, -2), out=out)
+
+
+def by_onednn(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> None:
+    """The same by oneDNN, which torch asks only for compiled linear layers; batches as torch does them."""
+    if left.dim() == 3:
+        by_torch(left, right, out)
+    else:
+        torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
+
+
 def ceiling_gflops() -> float:
     """GFLOP/s of one large matrix product, best of several."""
     a, b = torch.randn(2, CEILING_SIZE, CEILING_SIZE)
     best = min(_timed(lambda _: torch.mm(a, b), 0)[0] for _ in range(8))
     return 2 * CEILING_SIZE**3 / best / 1e9
+
+
+def peak_bytes(name: str, way: str, options: list[str]) -> int:
+    """Most resident memory of a fresh process that takes steps, above what it had before the first."""
+    command = [sys.executable, __file__, "--sizes", name, "--ways", way, "--peak", *options]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(json.loads(run.stdout.splitlines()[-1]))
+
+
+def print_peak(name: str, way: str, folder: str) -> None:
+    """The child of `peak_bytes`."""
+    before = status("VmRSS")
+    step = WAYS[way](SIZES[name], folder)
+    for i in range(WARM_UP):
+        step(i)
+    print(status("VmHWM") - before)
+
+
+def print_profile(step: Step) -> None:
+    """Where the time of a step goes, by torch's own operators."""
+    step(0)
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for i in range(WARM_UP):
+            step(i)
+    print(profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=40))
 
 
 def _timed(step: Callable[[int], object], i: int) -> tuple[float, float]:
@@ -170,30 +265,51 @@ def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--reference", metavar="DIR", help="checkout of the reference, measured in turn with ours")
     arguments.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), help="default: all")
-    arguments.add_argument("--threads", type=int, default=1, help="default: 1")
+    arguments.add_argument("--ways", nargs="+", choices=WAYS, help="default: all but compiled ones; with --reference all")
+    arguments.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: the machine's")
     arguments.add_argument("--seconds", type=float, default=10.0, help="of measurement a size (default: 10)")
-    arguments.add_argument("--compile", action="store_true", help="compile both")
+    arguments.add_argument("--profile", action="store_true", help="print where the time of a step goes, and no rows")
+    arguments.add_argument("--peak", action="store_true", help="print the peak memory of the one size and way, and no rows")
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
+    ways = options.ways or (list(WAYS) if options.reference else ["ours fused", "ours plain"])
     for name in options.sizes:
-        size = SIZES[name]
-        steps = {"ours": ours(size, is_compiled=options.compile)}
-        if options.reference:
-            steps["reference"] = reference(options.reference, size, is_compiled=options.compile)
-        flops = run_cost(size.config(), DataShape(size.seq_len, size.vocab_size, 1)).step_flops
-        before = ceiling_gflops()
-        times = measure(steps, options.seconds)
-        ceiling = max(before, ceiling_gflops())
-        for implementation, pairs in times.items():
-            wall, processor = ([seconds * 1e3 for seconds in column] for column in zip(*pairs, strict=True))
-            milliseconds, processor_ms = spread(wall, 4), spread(processor, 4)
-            gflops = flops / milliseconds["median"] / 1e6
-            row = {"size": name, "implementation": implementation, "threads": options.threads, "compiled": options.compile}
-            row |= {"ms": milliseconds, "processor_ms": processor_ms}
-            row |= {"rows_per_second": round(size.batch / milliseconds["median"] * 1e3, 1), "gflop": round(flops / 1e9, 2)}
-            row |= {"gflops": round(gflops, 1), "ceiling_gflops": round(ceiling, 1), "share": round(gflops / ceiling, 3)}
-            emit(row, options.out)
+        if options.peak:
+            print_peak(name, ways[0], options.reference)
+        elif options.profile:
+            for way in ways:
+                print(name, way)
+                print_profile(WAYS[way](SIZES[name], options.reference))
+        else:
+            measure_size(name, ways, options)
     return 0
+
+
+def measure_size(name: str, ways: list[str], options: argparse.Namespace) -> None:
+    """Rows of one size."""
+    size = SIZES[name]
+    steps = {way: WAYS[way](size, options.reference) for way in ways}
+    steps |= {"products": products(size, by_torch), "products_onednn": products(size, by_onednn)}
+    flops = run_cost(size.config(), DataShape(size.seq_len, size.vocab_size, 1)).step_flops
+    before = ceiling_gflops()
+    times = measure(steps, options.seconds)
+    ceiling = max(before, ceiling_gflops())
+    child = ["--threads", str(options.threads)] + (["--reference", options.reference] if options.reference else [])
+    medians = {way: spread([wall for wall, _ in pairs], 6)["median"] for way, pairs in times.items()}
+    for way, pairs in times.items():
+        wall, processor = ([seconds * 1e3 for seconds in column] for column in zip(*pairs, strict=True))
+        milliseconds, processor_ms = spread(wall, 4), spread(processor, 4)
+        gflops = flops / milliseconds["median"] / 1e6
+        row: dict[str, object] = {"size": name, "implementation": way, "threads": options.threads}
+        row |= {"ms": milliseconds, "processor_ms": processor_ms}
+        row |= {"rows_per_second": round(size.batch / milliseconds["median"] * 1e3, 1), "gflop": round(flops / 1e9, 2)}
+        row |= {"gflops": round(gflops, 1), "ceiling_gflops": round(ceiling, 1), "share": round(gflops / ceiling, 3)}
+        row |= {f"of_{other}": round(medians[other] / medians[way], 3) for other in ("products", "products_onednn")}
+        if "reference compiled" in medians:
+            row["times_reference_compiled"] = round(medians["reference compiled"] / medians[way], 3)
+        if way in WAYS:
+            row["peak_mib"] = round(peak_bytes(name, way, child) / 2**20)
+        emit(row, options.out)
 
 
 if __name__ == "__main__":
