@@ -216,6 +216,8 @@ class TrainingConfig(Written):
     """On a CPU in float32: `fused` C++ kernels (compiled once a machine; they round differently), or torch's `plain` operators.
 
     auto: fused where a C++ compiler is and `compile` is off."""
+    cuda_graph: bool | Literal["auto"] = "auto"
+    """On CUDA record a step once and replay it; auto: where one is small, and without complaint where it cannot be recorded."""
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingConfig":
@@ -321,7 +323,7 @@ class RunConfig(Written):
             values["optim"]["puzzle_emb_lr"] = values["optim"]["puzzle_emb_weight_decay"] = 0
         if not self.optim.ema:
             values["optim"]["ema_rate"] = values["optim"]["ema_warmup"] = 0
-        for key in ("eval_every_steps", "checkpoint_every_steps"):
+        for key in ("eval_every_steps", "checkpoint_every_steps", "cuda_graph"):
             values["training"].pop(key)
         values["evaluation"].pop("reports_halted")
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

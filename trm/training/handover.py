@@ -1,6 +1,6 @@
 """What the host hands to the device for a step: a batch, exploration's demands, and numbers that change from step to step."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ RATES_BYTES = 8 * RATES
 
 
 class Rates(NamedTuple):
-    """The numbers of a step that its tensors are multiplied by: floats, or () tensors where a recorded step reads them anew."""
+    """The numbers of a step that its tensors are multiplied by: floats on a CPU; () tensors on CUDA, where recordings read them."""
 
     backbone: Factors
     rows: RowFactors
@@ -47,8 +47,7 @@ class Fresh:
 def fresh(state: TrainingState, batch: Batch) -> Fresh:
     """What the next step takes, on the device; on CUDA by one copy that the host does not wait for."""
     if state.device.type == "cuda":
-        there = packed(state, batch).to(state.device, non_blocking=True)
-        return replace(views(state, there, batch.inputs.shape), rates=rates(state))
+        return views(state, packed(state, batch).to(state.device, non_blocking=True), batch.inputs.shape)
     minimum = _minimum_steps(state)
     arrays = (batch.inputs, batch.labels, batch.puzzle_identifiers)
     inputs, labels, identifiers = (torch.from_numpy(array) for array in arrays)

@@ -9,6 +9,7 @@ from trm.errors import DivergedError
 from trm.optim.schedule import lr_at
 from trm.training.failures import memory_failures
 from trm.training.handover import fresh
+from trm.training.recorded import RecordedStep, is_recorded
 from trm.training.reporting import SILENT, Progress, Reporter
 from trm.training.state import TrainingState
 from trm.training.step import device_step
@@ -50,6 +51,13 @@ def train(state: TrainingState, plan: BatchPlan, *, until_steps: int, reporter: 
 
 def take_step(state: TrainingState, batch: Batch) -> None:
     """One optimizer step on this worker's share of a global batch: fresh puzzles in, one supervision step, one update."""
+    if state.stepper is None:
+        state.stepper = RecordedStep(state.device) if is_recorded(state) else plain_step
+    state.stepper(state, batch)
+
+
+def plain_step(state: TrainingState, batch: Batch) -> None:
+    """The step as it stands in `trm.training.step`, kernel by kernel."""
     state.carry = device_step(state, fresh(state, batch))
     state.optimizer.count()
     state.step += 1

@@ -1,7 +1,7 @@
 """Everything that a run is between two steps, and how it goes to a checkpoint and comes back bit for bit."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch._dynamo  # the first optimizer of a process imports it: a second th
 from torch import Tensor, nn
 
 from trm.config import DataShape, RunConfig, require_divisible
-from trm.data.plan import Position
+from trm.data.plan import Batch, Position
 from trm.errors import CheckpointError, ResourceError
 from trm.models.devices import forward_dtype, uses_kernels, weight_dtype
 from trm.models.halting import Carry, initial_carry
@@ -86,6 +86,8 @@ class TrainingState:
         self.step = 0
         self.position = Position(0, 0)
         self.metrics = RunningMetrics(self.device)
+        self.stepper: Callable[[TrainingState, Batch], None] | None = None
+        """How a step is made; the loop decides at the first."""
         self.minimum_steps: dict[int, np.ndarray | None] = {}
         """What exploration demands of this worker's slots at the next steps, as far as it is drawn (`trm.training.handover`)."""
 
