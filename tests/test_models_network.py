@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trm.config import DataShape, ModelConfig
 from trm.models import handwritten, layers
-from trm.models.devices import forward_dtype, loss_dtype, weight_dtype
+from trm.models.devices import forward_dtype, loss_dtype, set_products, weight_dtype
 from trm.models.initial import truncated_normal_
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.models.sizes import buffer_sizes, weight_sizes
@@ -227,3 +227,16 @@ def test_types_follow_the_device_unless_they_are_given() -> None:
     assert (weight_dtype(torch.bfloat16), weight_dtype(torch.float64)) == (torch.float32, torch.float64)
     assert (loss_dtype(training, "cpu"), loss_dtype(training, "cuda")) == (torch.float64, torch.float32)
     assert loss_dtype(TrainingConfig(loss_dtype="float32"), "cpu") == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("forward_dtype", "device", "expected"), [("tf32", "cuda", "high"), ("float32", "cuda", "highest"), ("tf32", "cpu", "medium")]
+)
+def test_only_tf32_lets_cuda_round_the_factors_of_float32_products(forward_dtype: str, device: str, expected: str) -> None:
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        set_products(ModelConfig.model_validate({"forward_dtype": forward_dtype}), device)
+        assert torch.get_float32_matmul_precision() == expected
+    finally:
+        torch.set_float32_matmul_precision(before)

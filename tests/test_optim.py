@@ -1,5 +1,6 @@
 """The optimizers against plain scalar formulas, the schedule against its values, the average against its recursion."""
 
+import inspect
 import math
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trm.config import OptimConfig
-from trm.optim.adam_atan2 import AdamATan2
+from trm.optim import adam_atan2
+from trm.optim.adam_atan2 import AdamATan2, Factors, factors_at
 from trm.optim.averaging import WeightAverage
 from trm.optim.schedule import lr_at, lr_factor, puzzle_emb_lr_at
 from trm.optim.sign_sgd import SignSGD
@@ -81,6 +83,33 @@ def test_adam_atan2_goes_on_from_its_saved_state() -> None:
         return p.detach()
 
     assert torch.equal(run(6, saved_at=3), run(6, saved_at=None))
+
+
+@pytest.mark.parametrize("form", ["numbers", "tensors", "compiled"])
+def test_every_form_of_the_update_is_the_same(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers in the arithmetic, tensors that a recording reads, and what torch traces for its compiler."""
+    monkeypatch.setattr(adam_atan2, "update_", inspect.unwrap(adam_atan2.update_))  # the tests' type checks cannot be traced
+    generator = torch.Generator().manual_seed(4)
+    starts = [torch.randn(size, generator=generator) for size in ((3, 5), (2, 256), (7,))]
+    gradients = [[torch.randn(start.shape, generator=generator) for start in starts] for _ in range(4)]
+    ends = []
+    for kind in ("step", form):
+        params = [start.clone().requires_grad_() for start in starts]
+        optimizer = AdamATan2(params, lr=0.05, weight_decay=0.3)
+        if kind == "compiled":
+            optimizer.compile(backend="aot_eager")
+        for t, given_gradients in enumerate(gradients, start=1):
+            for p, gradient in zip(params, given_gradients, strict=True):
+                p.grad = gradient.clone()
+            factors = factors_at(t, lr=0.05, betas=(0.9, 0.95), weight_decay=0.3)
+            if kind == "step":
+                optimizer.step()
+            else:
+                optimizer.apply(factors if kind == "numbers" else Factors(*(torch.tensor(factor) for factor in factors)))
+                optimizer.count()
+        ends.append([p.detach() for p in params] + [moment for state in optimizer.state.values() for moment in state.values()])
+    for plain, other in zip(*ends, strict=True):
+        torch.testing.assert_close(other, plain, rtol=1e-6, atol=1e-7)
 
 
 def test_sign_sgd_sums_gradients_of_equal_identifiers_and_touches_no_other_row() -> None:
@@ -175,6 +204,18 @@ def test_swapping_in_is_in_place_and_undone_bit_for_bit_even_on_an_error() -> No
         evaluate()
     assert p.detach().numpy().tobytes() == raw.numpy().tobytes()
     assert average.average["p"].numpy().tobytes() == mean.numpy().tobytes()
+
+
+def test_a_share_may_be_a_tensor() -> None:
+    ends = []
+    for kind in (float, torch.tensor):
+        p = torch.nn.Parameter(torch.tensor([1.0, 1 / 3]))
+        average = WeightAverage([("p", p)], rate=0.9)
+        with torch.no_grad():
+            p.add_(1 / 7)
+        average.move(kind(0.1))
+        ends.append(average.average["p"])
+    assert torch.equal(*ends)
 
 
 def test_a_saved_average_is_taken_over_and_a_foreign_one_is_not() -> None:

@@ -122,8 +122,9 @@ class ModelConfig(Written):
     """Chance, a slot and step, that a minimum number of steps is demanded before halting."""
     no_ACT_continue: bool = True
     """True: halt when q_halt > 0. False: halt when q_halt > q_continue, and learn q_continue (one more forward)."""
-    forward_dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    """Type of activations; auto: bfloat16 on CUDA, float32 elsewhere. float64 holds the weights in float64 too (for checks)."""
+    forward_dtype: Literal["auto", "float32", "tf32", "bfloat16", "float64"] = "auto"
+    """Type of activations; auto: bfloat16 on CUDA, float32 elsewhere. tf32 is float32 whose products CUDA may round to TF32;
+    float64 holds the weights in float64 too (for checks)."""
 
     @property
     def puzzle_ndim(self) -> int:

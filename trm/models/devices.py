@@ -12,7 +12,7 @@ from trm.kernels.build import library, why_missing
 
 MALLOPT = {-1: 1 << 30, -3: 1 << 25}
 """glibc: M_TRIM_THRESHOLD, bytes that may lie free at the heap's end; M_MMAP_THRESHOLD, at its greatest."""
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
 def forward_dtype(config: ModelConfig, device: torch.device | str) -> torch.dtype:
@@ -20,6 +20,15 @@ def forward_dtype(config: ModelConfig, device: torch.device | str) -> torch.dtyp
     if config.forward_dtype != "auto":
         return DTYPES[config.forward_dtype]
     return torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+
+
+def set_products(config: ModelConfig, device: torch.device | str) -> None:
+    """Has float32 products on CUDA round their factors to TF32 (10 bits of 23) only where `forward_dtype` is `tf32`.
+
+    Process-wide, and said anew for every network: the environment or a library may have chosen otherwise. A CPU is left alone.
+    """
+    if torch.device(device).type == "cuda":
+        torch.set_float32_matmul_precision("high" if config.forward_dtype == "tf32" else "highest")
 
 
 def weight_dtype(forward: torch.dtype) -> torch.dtype:

@@ -44,6 +44,11 @@ class AdamATan2(torch.optim.Optimizer):
         """`is_fused`: by `trm.kernels`, for float32 on a CPU; it rounds differently."""
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
         self.is_fused = is_fused
+        self._arithmetic = update_
+
+    def compile(self, **options: Any) -> None:
+        """Has the arithmetic compiled by torch at its next call, into one kernel or two; for factors that are tensors."""
+        self._arithmetic = torch.compile(update_, dynamic=False, **options)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -77,18 +82,7 @@ class AdamATan2(torch.optim.Optimizer):
             keep, root, move = (float(factor) for factor in factors)
             adam_atan2(params, gradients, first, second, Rates(keep, *betas, 1 / root, -move))
             return
-        torch._foreach_mul_(params, factors.keep)
-        torch._foreach_lerp_(first, gradients, 1 - betas[0])
-        torch._foreach_mul_(second, betas[1])
-        torch._foreach_addcmul_(second, gradients, gradients, 1 - betas[1])
-        update = torch._foreach_sqrt(second)
-        torch._foreach_div_(update, factors.root)
-        for numerator, denominator in zip(first, update, strict=True):
-            torch.atan2(numerator, denominator, out=denominator)
-        if isinstance(factors.move, Tensor):
-            torch._foreach_addcmul_(params, update, [factors.move.expand_as(one) for one in update])
-        else:
-            torch._foreach_add_(params, update, alpha=factors.move)
+        self._arithmetic(params, gradients, (first, second), betas, factors)
 
     def _state(self, param: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[param]
@@ -97,3 +91,26 @@ class AdamATan2(torch.optim.Optimizer):
             state["exp_avg"] = torch.zeros_like(param, memory_format=torch.preserve_format)
             state["exp_avg_sq"] = torch.zeros_like(param, memory_format=torch.preserve_format)
         return state
+
+
+def update_(
+    params: list[Tensor],
+    gradients: list[Tensor],
+    moments: tuple[list[Tensor], list[Tensor]],
+    betas: tuple[float, float],
+    factors: Factors,
+) -> None:
+    """The update itself, in place; on CUDA each line is a kernel for all parameters where torch has one."""
+    first, second = moments
+    torch._foreach_mul_(params, factors.keep)
+    torch._foreach_lerp_(first, gradients, 1 - betas[0])
+    torch._foreach_mul_(second, betas[1])
+    torch._foreach_addcmul_(second, gradients, gradients, 1 - betas[1])
+    update = torch._foreach_sqrt(second)
+    torch._foreach_div_(update, factors.root)
+    for numerator, denominator in zip(first, update, strict=True):
+        torch.atan2(numerator, denominator, out=denominator)
+    if isinstance(factors.move, Tensor):
+        torch._foreach_addcmul_(params, update, [factors.move.expand_as(one) for one in update])
+    else:
+        torch._foreach_add_(params, update, alpha=factors.move)

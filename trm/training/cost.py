@@ -11,7 +11,7 @@ from typing import Literal
 from trm.config import DataShape, ModelConfig, RunConfig, swiglu_width
 from trm.models.sizes import weight_sizes
 
-FLOAT_BYTES = {"auto": 4, "float32": 4, "bfloat16": 2, "float64": 8}
+FLOAT_BYTES = {"auto": 4, "float32": 4, "tf32": 4, "bfloat16": 2, "float64": 8}
 """Bytes of an activation; auto is taken for float32, the larger."""
 BACKWARD_FORWARDS = 2
 """A backward pass costs two forwards: gradients of inputs and of weights."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trm.config import DataShape, RunConfig, require_divisible
 from trm.data.plan import Batch, Position
 from trm.errors import CheckpointError, ResourceError
-from trm.models.devices import forward_dtype, uses_kernels, weight_dtype
+from trm.models.devices import forward_dtype, set_products, uses_kernels, weight_dtype
 from trm.models.halting import Carry, initial_carry
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.models.trm import Latents, TinyRecursiveModel
@@ -71,6 +71,7 @@ class TrainingState:
         self.config, self.shape, self.data_hash, self.max_steps = config, shape, data_hash, max_steps
         self.device, self.gang = torch.device(device), gang
         dtype = forward_dtype(config.model, self.device)
+        set_products(config.model, self.device)
         generator = torch.Generator().manual_seed(config.seed)
         fused = uses_kernels(config, self.device)
         self.model = TinyRecursiveModel(config.model, shape, dtype=dtype, generator=generator, is_fused=fused).to(self.device)

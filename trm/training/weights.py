@@ -15,7 +15,7 @@ from trm.atomic import replacing
 from trm.config import DataShape, RunConfig
 from trm.config_files import dump_yaml, load_yaml, validated
 from trm.errors import CheckpointError
-from trm.models.devices import forward_dtype, uses_kernels, weight_dtype
+from trm.models.devices import forward_dtype, set_products, uses_kernels, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.models.reference import from_reference
 from trm.models.trm import TinyRecursiveModel
@@ -116,6 +116,7 @@ def _resolved(folder: Path) -> Path:
 def _trained(weights: _Weights, device: torch.device, path: Path) -> TrainedModel:
     config, shape = weights.config, weights.shape
     dtype = forward_dtype(config.model, device)
+    set_products(config.model, device)
     tensors = dict(weights.tensors)
     model = TinyRecursiveModel(config.model, shape, dtype=dtype, is_fused=uses_kernels(config, device))
     table = PuzzleEmbedding(config.model, shape, dtype=weight_dtype(dtype)) if config.model.puzzle_ndim else None
