@@ -7,6 +7,7 @@ rate changes as it likes; weights, moments, average, table, metrics and carry ke
 reads and an evaluation swaps what the recording works on.
 """
 
+import functools
 import logging
 from dataclasses import fields
 
@@ -46,7 +47,7 @@ class RecordedStep:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self._stream = _stream(device) if device.type == "cuda" else None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._calls, self._is_refused = 0, False
         self._buffer: Tensor | None = None
@@ -114,6 +115,12 @@ class RecordedStep:
             log.warning("steps are launched kernel by kernel, their recording failed: %s", str(error).splitlines()[0])
             return
         self._graph = graph
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """The one that all recordings of this process are made on: the libraries keep a workspace for each that they meet."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _rest(carry: Carry) -> list[tuple[str, Tensor]]:
