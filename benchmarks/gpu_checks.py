@@ -45,7 +45,7 @@ def config_of(variant: str, **training: Any) -> RunConfig:
             "data": {"folder": "unused"},
             "model": {**MODEL, **values.get("model", {})},
             "optim": {"lr": 3e-3, "lr_warmup_steps": 4, **values.get("optim", {})},
-            "training": {"global_batch_size": ROWS, "steps": STEPS, **values.get("training", {}), **training},
+            "training": {"global_batch_size": ROWS, "steps": STEPS, "kernels": "plain", **values.get("training", {}), **training},
         }
     )
 

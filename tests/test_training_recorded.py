@@ -12,6 +12,7 @@ from trm.training.state import TrainingState
 from trm.training.step import device_step
 
 HALF = cases.STEPS // 2
+PLAIN = {"kernels": "plain"}
 CPU = torch.device("cpu")
 
 
@@ -23,7 +24,7 @@ def on_buffers(state: TrainingState) -> TrainingState:
 
 @pytest.mark.parametrize("variant", cases.VARIANTS)
 def test_steps_on_buffers_change_no_bit_across_scoring_and_a_checkpoint(variant: str, tmp_path: Path) -> None:
-    config = cases.config_of(variant)
+    config = cases.config_of(variant, training=PLAIN)
     plain, placed = cases.begin(config), on_buffers(cases.begin(config))
     for state in (plain, placed):
         cases.advance(state, HALF)
@@ -46,7 +47,7 @@ def test_steps_on_buffers_change_no_bit_across_scoring_and_a_checkpoint(variant:
 
 
 def test_what_a_recording_works_on_keeps_its_place() -> None:
-    state = on_buffers(cases.begin(cases.config_of()))
+    state = on_buffers(cases.begin(cases.config_of(training=PLAIN)))
     cases.advance(state, 2)
 
     def places() -> list[int]:
@@ -64,7 +65,7 @@ def test_what_a_recording_works_on_keeps_its_place() -> None:
 
 
 def test_a_carry_that_was_exchanged_is_taken_over(tmp_path: Path) -> None:
-    state, plain = on_buffers(cases.begin(cases.config_of())), cases.begin(cases.config_of())
+    state, plain = on_buffers(cases.begin(cases.config_of(training=PLAIN))), cases.begin(cases.config_of(training=PLAIN))
     for one in (state, plain):
         cases.advance(one, 3)
     state.carry = plain.carry
@@ -74,7 +75,7 @@ def test_a_carry_that_was_exchanged_is_taken_over(tmp_path: Path) -> None:
 
 
 def test_small_steps_of_one_worker_on_cuda_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    state = cases.begin(cases.config_of())
+    state = cases.begin(cases.config_of(training=PLAIN))
     assert not is_recorded(state)
     monkeypatch.setattr(state, "device", torch.device("cuda"))
     assert is_recorded(state)
