@@ -83,7 +83,7 @@ def legs_task(feed: DataFeed, data: DataConfig) -> tuple[list[float], float]:
     starts = []
     for seed in range(LEGS):
         start = time.perf_counter()
-        with leg_stream(data, feed.folder) as actor:
+        with leg_stream(data, feed.folder, workers=1) as actor:
             rows = feed.training_rows(data, actor)
             StreamPlan(rows, feed.manifest, global_batch_size=BATCH, seed=seed).batch(0)
             starts.append(time.perf_counter() - start)

@@ -76,7 +76,7 @@ def leg_function() -> Callable[[dict[str, Any]], None]:
 def test_each_way_to_end_has_its_name_and_a_process_without_memory_is_replaced(tmp_path: Path) -> None:
     script = Script(["completed", "completed", "out_of_memory", "completed", "raises", "dies", "completed"])
     with connected(needs_dashboard=False, address="local"):
-        run_legs(script, LegRunner(leg_function(), {"CPU": 1.0}, 1, is_warmed_up=True), tmp_path / "tune")
+        run_legs(script, LegRunner(leg_function(), [{"CPU": 1.0}], 1), tmp_path / "tune")
         told = [
             (act, outcome["status"]) if outcome else (act, death_of(error or "", []).status) for act, outcome, error in script.ends
         ]

@@ -14,7 +14,7 @@ import trm.training.leg as training_leg
 import trm.training.loop as training_loop
 from trm.cluster.board import BoardReporter
 from trm.cluster.feed import DataFeed
-from trm.cluster.legs import LegReturn, LegTask, _forget, do_leg, recorded
+from trm.cluster.legs import LegReturn, LegTask, do_leg, forget, recorded
 from trm.cluster.outcomes import leg_ended
 from trm.search.settings import Objective
 from trm.training.state import TrainingState
@@ -71,7 +71,7 @@ def test_a_leg_leaves_its_checkpoint_and_its_outcome_and_nothing_in_memory(
     assert (found.metrics, found.checkpoint) == (returned.metrics, returned.checkpoint)
     rows = returned.metrics["predictions"]
     assert 0 < returned.metrics["latency_seconds"] * rows < 2 * returned.eval_seconds, "a puzzle takes its share of a batch"
-    _forget()
+    forget()
     assert [state() for state in states] == [None]
 
 
@@ -96,7 +96,7 @@ def test_a_leg_that_ends_badly_leaves_nothing_in_memory_either(
     returned = done(task_in(tmp_path))
     assert returned.status == status, returned.error
     assert recorded(task_in(tmp_path)) is None
-    _forget()
+    forget()
     error.__traceback__ = None  # this test still holds the error
     assert [state() for state in states] == [None]
 

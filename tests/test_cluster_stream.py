@@ -94,7 +94,7 @@ def test_legs_of_a_process_share_an_actor_and_start_anew(case: Case, cluster: No
     def legs() -> list[tuple[int, Batch, Batch]]:
         found = []
         for step in (5, 2, 9):
-            with leg_stream(DATA, case[0]) as actor:
+            with leg_stream(DATA, case[0], workers=1) as actor:
                 assert actor is not None
                 plan = streamed_plan(actor, case)
                 pid = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
@@ -129,7 +129,7 @@ def objects_in_store() -> int:
 
 def test_killing_a_legs_process_leaves_no_actor_and_no_objects(case: Case, cluster: None, tmp_path: Path) -> None:
     def leg() -> None:
-        with leg_stream(DATA, case[0]) as actor:
+        with leg_stream(DATA, case[0], workers=1) as actor:
             assert actor is not None
             streamed_plan(actor, case).batch(3)
             (tmp_path / "pid").write_text(str(ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))))

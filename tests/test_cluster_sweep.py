@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from cluster_cases import events_of, run_job, started, wait_until, write_space
@@ -171,20 +173,30 @@ def test_an_interrupted_sweep_says_how_to_go_on(space: Path, storage: Path) -> N
     assert saved, "the legs that ran left no checkpoint"
 
 
-def test_gangs_free_what_they_held(space: Path, storage: Path) -> None:
-    """On two CPUs the second gang of two can start only where the first left nothing behind; nor may its stream take a CPU."""
-    options = (
-        "--set",
-        "data.mode=stream",
-        "--set",
-        "resources.workers=2",
-        "--set",
-        "scheduler=none",
-        "--trials",
-        "2",
-        "--set",
-        "budget.per_trial=2e9",
-    )
-    code, output = run_job("sweep", str(space), "--storage", str(storage), "--name", "gangs", *options)
-    assert code == 0, output
-    assert_is_whole(storage / "gangs", trials=2)
+def crew(process: subprocess.Popen[str]) -> set[int]:
+    """The workers of the sweep's gang."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    return {one.pid for one in below if one.is_running() and "GroupWorker" in " ".join(one.cmdline())}
+
+
+def test_a_gang_stays_from_leg_to_leg_until_a_worker_dies(space: Path, storage: Path) -> None:
+    """On two CPUs another gang of two can start only where the last one left nothing behind; nor may its stream take a CPU."""
+    folder = storage / "gangs"
+    settings = ("data.mode=stream", "resources.workers=2", "scheduler=none", "budget.per_trial=4e9")
+    options = [word for setting in settings for word in ("--set", setting)]
+
+    def leaders() -> list[int]:
+        return [int(str(leg.process).rpartition(":")[2]) for leg in completed(folder)]
+
+    with started("sweep", str(space), "--storage", str(storage), "--name", "gangs", "--trials", "5", *options) as process:
+        wait_until(lambda: len(leaders()) >= 2, process)
+        first, (leader,) = crew(process), set(leaders())
+        assert len(first) == 2
+        os.kill((first - {leader}).pop(), signal.SIGKILL)
+        wait_until(lambda: len(set(leaders())) == 2, process)
+        assert not crew(process) & first, "the other worker was ended too"
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+    assert_is_whole(folder, trials=5)
+    troubles = [event.status for event in events_of(folder) if isinstance(event, LegEnded) and event.status != "completed"]
+    assert troubles == ["lost"]

@@ -2,9 +2,6 @@
 
 import errno
 import inspect
-import json
-from dataclasses import asdict
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,17 +12,20 @@ from ray.tune.execution.tune_controller import TuneController
 from safetensors import SafetensorError
 
 from trm.cluster import processes, tune_legs
-from trm.cluster.board import Leg, LegProgress, ProgressBoard
+from trm.cluster.board import GangProcesses, Leg, LegProgress, ProgressBoard, RunningLegs
 from trm.cluster.disk import is_disk_full
-from trm.cluster.gang_legs import gang_answer
+from trm.cluster.driver import whom_to_end
+from trm.cluster.gang_legs import gang_answer, is_usable
 from trm.cluster.legs import LegReturn, _status_of
 from trm.cluster.processes import Death, WorkerProcess, death_of
 from trm.cluster.watchdog import AWAY_SECONDS, Pace, Watchdog
+from trm.cluster.worker_group import Told, visible_gpus
 from trm.errors import CheckpointError, DivergedError, InterruptedRun, OutOfMemoryError, TrialError
 
 LEG: Leg = (3, 1, 0)
 QUICK = Pace(0.1, 1.0, 0)
 PROCESS = WorkerProcess("node", "host", 12, "34", oom_kills=5)
+OTHER = WorkerProcess("node", "host", 13, "35", oom_kills=5)
 
 
 def progress(step: int, *, evaluated: int = 0, speed: float = 10.0) -> LegProgress:
@@ -122,30 +122,46 @@ def test_the_board_knows_legs_by_their_attempt() -> None:
     assert board.put(progress(2)) is True
     assert board.running().progress == {LEG: progress(2)}
     assert board.running().processes == {LEG: [PROCESS]}
-    board.begin_gang((9, 0, 0), PROCESS)
+    board.begin_gang((9, 0, 0), OTHER, [])
     assert board.running().heard == {LEG: progress(2), (9, 0, 0): None}
-    assert board.running().among([(9, 0, 0)]) == ({}, {}, {(9, 0, 0): PROCESS}, [])
+    assert board.running().among([(9, 0, 0)]) == ({}, {}, {(9, 0, 0): (OTHER, [])}, [])
     board.ended((9, 0, 0))
     board.ended((3, 1, 1))
     assert board.running().progress
     board.ended(LEG)
-    assert board.running() == ({}, {}, {}, [PROCESS])
+    assert board.running() == ({}, {}, {}, [OTHER, PROCESS])
 
 
 def test_the_board_knows_who_is_idle() -> None:
     board = ProgressBoard()
-    other = WorkerProcess("node", "host", 13, "35", oom_kills=5)
-    assert [board.warm(process) for process in (PROCESS, PROCESS, other)] == [1, 1, 2]
+    assert [board.warm(process) for process in (PROCESS, PROCESS, OTHER)] == [1, 1, 2]
     board.begin(LEG, WorkerProcess("node", "host", 12, "34", oom_kills=6))
-    assert board.running().idle == [other]
+    assert board.running().idle == [OTHER]
     board.ended(LEG)
-    assert board.running().idle == [other, PROCESS]
-    board.gone(other)
+    assert board.running().idle == [OTHER, PROCESS]
+    board.gone(OTHER)
     assert board.running().idle == [PROCESS]
-    board.begin_gang((9, 0, 0), PROCESS)
-    board.begin((9, 0, 0), other)
+    board.begin_gang((9, 0, 0), PROCESS, [OTHER])
+    assert board.running().idle == []
+    board.begin((9, 0, 0), OTHER)
     board.ended((9, 0, 0))
-    assert board.running().idle == [PROCESS], "a gang's workers do no further leg"
+    assert board.running().idle == [PROCESS], "who holds a gang waits for the next leg"
+
+
+def test_who_is_ended_with_a_leg_that_stands_still() -> None:
+    """All of a gang, so that its bundles are free; a leg that a worker never began is not its configuration's fault."""
+
+    def ended(begun: list[WorkerProcess], gang: GangProcesses | None, idle: list[WorkerProcess]) -> tuple[Any, ...]:
+        says = RunningLegs({}, {LEG: begun} if begun else {}, {LEG: gang} if gang else {}, idle)
+        return whom_to_end(LEG, says, "silent")
+
+    third = WorkerProcess("node", "host", 14, "36", oom_kills=5)
+    assert ended([PROCESS], None, [OTHER]) == ([PROCESS], True, "silent")
+    assert ended([], None, [OTHER]) == ([OTHER], False, "silent")
+    assert ended([], GangProcesses(PROCESS, []), [OTHER]) == ([PROCESS], False, "its gang did not start: silent")
+    gang = GangProcesses(PROCESS, [OTHER, third])
+    assert ended([third, OTHER], gang, []) == ([OTHER, third, PROCESS], True, "silent")
+    assert ended([OTHER], gang, []) == ([OTHER, third, PROCESS], False, "host:14 did not begin: silent")
 
 
 DIED = "Failure # 1 (occurred at x)\nThe actor died unexpectedly before finishing this task.\n\tclass_name: ImplicitFunc\n\tpid: 12"
@@ -208,20 +224,42 @@ def test_the_cause_of_an_error_counts() -> None:
     assert not is_disk_full(ValueError("no"))
 
 
-def test_a_gangs_answer_is_the_trouble_of_the_worker_that_had_it(tmp_path: Path) -> None:
-    def say(rank: int, **values: Any) -> None:
-        (tmp_path / f"rank-{rank}.json").write_text(json.dumps(asdict(LegReturn(**values))))
+def test_a_gangs_answer_is_the_trouble_of_the_worker_that_had_it() -> None:
+    done = LegReturn("completed", steps=9)
+    gone = LegReturn("lost", error="Connection closed by peer")
+    own = LegReturn("failed", error="ValueError: its own")
+    assert gang_answer(Told([done, done], None), 2).steps == 9
+    assert gang_answer(Told([done], None), 2).status == "lost", "one did not answer"
+    assert gang_answer(Told([done], "a worker died"), 2).error == "a worker died"
+    assert gang_answer(Told([gone], "a worker died"), 2).error == "a worker died"
+    assert gang_answer(Told([gone, done], None), 2).error == "Connection closed by peer"
+    assert gang_answer(Told([gone, own], "a worker died"), 2) == own
+    assert gang_answer(Told([], None), 2).status == "lost"
 
-    assert gang_answer(tmp_path, None).status == "lost"
-    assert gang_answer(tmp_path, "the node died").error == "the node died"
-    say(0, status="completed", steps=9)
-    assert gang_answer(tmp_path, None).steps == 9
-    assert gang_answer(tmp_path, "a worker died").status == "lost"
-    say(0, status="lost", error="Connection closed by peer")
-    assert gang_answer(tmp_path, "ValueError").status == "lost"
-    say(1, status="failed", error="ValueError: its own")
-    answer = gang_answer(tmp_path, "a worker failed")
-    assert (answer.status, answer.error) == ("failed", "ValueError: its own")
+
+@pytest.mark.parametrize(
+    ("statuses", "failure", "goes_on"),
+    [
+        (["completed", "completed"], None, True),
+        (["diverged", "diverged"], None, True),
+        (["interrupted", "interrupted"], None, True),
+        (["completed"], None, False),  # the other may hang in a collective
+        (["diverged", "completed"], None, False),
+        (["out_of_memory", "out_of_memory"], None, False),
+        (["failed", "failed"], None, False),
+        (["completed", "completed"], "a worker died", False),
+    ],
+)
+def test_a_gang_goes_on_only_where_all_its_workers_stopped_at_one_place(
+    statuses: list[Any], failure: str | None, goes_on: bool
+) -> None:
+    assert is_usable(Told([LegReturn(status) for status in statuses], failure), 2) is goes_on
+
+
+def test_every_worker_of_a_node_sees_its_neighbours_gpus_in_one_order() -> None:
+    assert visible_gpus([["10"], ["2"], ["9"]]) == ["2", "9", "10"]
+    assert visible_gpus([["0"], ["0"]]) == ["0"], "two workers share one"
+    assert visible_gpus([[], []]) == []
 
 
 def test_tune_takes_a_worker_without_memory_for_one_trials_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from trm.cluster.processes import WorkerProcess
 
 Leg = tuple[int, int, int]
 """Trial, rung and attempt: what names one leg."""
+MEET_SECONDS = 60.0
+"""How long a warm process waits for its neighbours at most."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,26 @@ class LegProgress:
         return self.trial, self.rung, self.attempt
 
 
+class GangProcesses(NamedTuple):
+    """Who is to do a gang's leg."""
+
+    holder: WorkerProcess
+    """Keeps the workers from leg to leg, and waits for them."""
+    crew: list[WorkerProcess]
+    """The workers, by rank; empty while they are being started."""
+
+
 class RunningLegs(NamedTuple):
     """What the board knows of legs that have not ended."""
 
     progress: dict[Leg, LegProgress]
     """The newest, of those that have made a step."""
     processes: dict[Leg, list[WorkerProcess]]
-    """Who does them: one process in place, each worker of a gang."""
-    gangs: dict[Leg, WorkerProcess]
-    """Who waits for the gang of each leg that has one."""
+    """Who has begun them: one process in place, each worker of a gang."""
+    gangs: dict[Leg, GangProcesses]
+    """The gang of each leg that has one."""
     idle: list[WorkerProcess]
-    """Who has done a leg in place, or is warm, and waits for the next one."""
+    """Who has done a leg in place or waited for a gang, or is warm, and waits for the next one."""
 
     @property
     def heard(self) -> dict[Leg, LegProgress | None]:
@@ -72,7 +83,7 @@ class ProgressBoard:
     def __init__(self) -> None:
         self._progress: dict[Leg, LegProgress] = {}
         self._processes: dict[Leg, list[WorkerProcess]] = {}
-        self._gangs: dict[Leg, WorkerProcess] = {}
+        self._gangs: dict[Leg, GangProcesses] = {}
         self._is_stopping = False
         self._idle: list[WorkerProcess] = []
         self._warm = 0
@@ -82,9 +93,10 @@ class ProgressBoard:
         self._idle = [idle for idle in self._idle if idle != process]
         self._processes.setdefault(leg, []).append(process)
 
-    def begin_gang(self, leg: Leg, process: WorkerProcess) -> None:
-        """The leg's workers are being started, and the process waits for them."""
-        self._gangs[leg] = process
+    def begin_gang(self, leg: Leg, holder: WorkerProcess, crew: list[WorkerProcess]) -> None:
+        """The leg is for the crew of this holder; an empty one is being started."""
+        self._idle = [idle for idle in self._idle if idle != holder]
+        self._gangs[leg] = GangProcesses(holder, crew)
 
     def put(self, progress: LegProgress) -> bool:
         """Keep the leg's newest progress; True asks the leg to stop."""
@@ -99,8 +111,8 @@ class ProgressBoard:
         """Forget a leg that returned, or whose process is gone."""
         self._progress.pop(leg, None)
         processes = self._processes.pop(leg, [])
-        if self._gangs.pop(leg, None) is None:
-            self._idle += processes
+        gang = self._gangs.pop(leg, None)
+        self._idle += processes if gang is None else [gang.holder]
 
     def stop_all(self) -> None:
         """Ask every leg to stop at its next report."""
@@ -116,6 +128,14 @@ class ProgressBoard:
     def gone(self, process: WorkerProcess) -> None:
         """The process was ended."""
         self._idle = [idle for idle in self._idle if idle != process]
+
+
+def meet(board: ActorHandle, slots: int) -> None:
+    """Wait, for a while, until the processes of all slots are warm; this one is."""
+    process = WorkerProcess.current()
+    deadline = time.monotonic() + MEET_SECONDS
+    while ray.get(board.warm.remote(process)) < slots and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def start_board() -> ActorHandle:

@@ -3,18 +3,15 @@
 A sweep whose trials are so many seconds long needs to know (`fidelity: seconds`).
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayError
 
-from trm.atomic import write_text_atomic
 from trm.cluster.connection import Demand
-from trm.cluster.gang import run_gang
+from trm.cluster.worker_group import worker_group
 from trm.config import DataShape, RunConfig
 from trm.errors import ResourceError
 
@@ -25,20 +22,16 @@ SECONDS = 2.0
 """Timed for each configuration."""
 
 
-def measure_speeds(configs: Sequence[RunConfig], shape: DataShape, demand: Demand, *, threads: int, scratch: Path) -> "list[Timed]":
+def measure_speeds(configs: Sequence[RunConfig], shape: DataShape, demand: Demand, *, threads: int) -> "list[Timed]":
     """The time that steps of each configuration take, in its order; for instance of the cheapest and the dearest.
 
-    `scratch` is a folder that every node sees. ResourceError when no step could be made.
+    ResourceError when no step could be made.
     """
     from trm.training.timing import Timed
 
     work = {"configs": [config.model_dump(mode="json") for config in configs], "shape": asdict(shape), "threads": threads}
     if demand.workers > 1:
-        answer = scratch / "speeds.json"
-        failure = run_gang(_time_in_gang, {**work, "answer": str(answer)}, demand, str(scratch / "speeds"))
-        if failure is not None:
-            raise _unmeasured(failure)
-        rows = json.loads(answer.read_text())
+        rows = _times_of_gang(work, demand)
     else:
         task = ray.remote(num_cpus=demand.cpus, num_gpus=demand.gpus, max_retries=1)(_time_alone)
         try:
@@ -61,13 +54,19 @@ def _time_alone(work: dict[str, Any]) -> list[dict[str, float]]:
     return _times(work, SOLO)
 
 
-def _time_in_gang(work: dict[str, Any]) -> None:
+def _times_of_gang(work: dict[str, Any], demand: Demand) -> list[dict[str, Any]]:
+    with worker_group(demand) as group:
+        told = group.do(_time_in_gang, work)
+    if told.failure is not None:
+        raise _unmeasured(told.failure)
+    rows: list[dict[str, Any]] = told.answers[0]
+    return rows
+
+
+def _time_in_gang(work: dict[str, Any]) -> list[dict[str, float]]:
     from trm.training.gang import TorchGang
 
-    gang = TorchGang.current()
-    rows = _times(work, gang)
-    if gang.is_leader:
-        write_text_atomic(Path(work["answer"]), json.dumps(rows))
+    return _times(work, TorchGang.current())
 
 
 def _times(work: dict[str, Any], gang: Any) -> list[dict[str, float]]:

@@ -20,7 +20,7 @@ from trm.cluster.folders import is_ray_job
 from trm.command_line import end_on_sigterm
 from trm.errors import ResourceError
 
-LEG_MEMORY_BYTES = 64 * 2**20
+HOLDER_MEMORY_BYTES = 64 * 2**20
 """Asked for by a Tune trial that only waits for its gang: Tune refuses an empty request, and a CPU would starve the gang."""
 
 PROBE_TRIES, PROBE_SECONDS = 10, 0.5
@@ -46,6 +46,11 @@ class Demand:
     workers: int
     cpus: float
     gpus: float
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """One worker's place in a placement group."""
+        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
 
     def __str__(self) -> str:
         each = f"{self.cpus:g} CPUs" + (f" and {self.gpus:g} GPUs" if self.gpus else "")

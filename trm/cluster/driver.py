@@ -121,7 +121,8 @@ class SweepDriver:
         self._watchdog.remove(task.leg)
         if outcome is not None:
             self._watchdog.answered(task.leg)
-            self._holders[task.leg] = self._board_says.gangs.get(task.leg) or LegReturn(**outcome).process
+            gang = self._board_says.gangs.get(task.leg)
+            self._holders[task.leg] = gang.holder if gang is not None else LegReturn(**outcome).process
         self._busy_at = time.monotonic()
         returned = self._returned(task.leg, LegReturn(**outcome) if outcome else None, error)
         if returned.status == "interrupted":
@@ -272,14 +273,9 @@ class SweepDriver:
         """End the processes of legs that stand still; Tune then says that they died, and their slots are free."""
         says = self._board_says
         for leg, why in self._watchdog.stalled(time.monotonic(), says.heard, is_process_idle=bool(says.idle)).items():
-            processes = says.processes.get(leg, [])
-            is_unstarted = not processes  # nobody has seen the configuration yet
-            if leg in says.gangs and is_unstarted:
-                processes, why = [says.gangs[leg]], f"its gang did not start: {why}"
-            elif is_unstarted:  # one of them was given it
-                processes = says.idle
+            processes, is_begun, why = whom_to_end(leg, says, why)
             where = ", ".join(map(str, processes)) or "an unknown process"
-            self._stalled[leg] = LegReturn(status="lost" if is_unstarted else "stalled", error=f"{why}; {where} was ended")
+            self._stalled[leg] = LegReturn(status="stalled" if is_begun else "lost", error=f"{why}; {where} was ended")
             self._watchdog.remove(leg)
             self._display.message(f"trial {leg[0]} stands still: {self._stalled[leg].error}")
             self._end(processes)
@@ -367,6 +363,20 @@ class SweepDriver:
             batch_steps=forwards * rows / config.training.global_batch_size,
             checkpoint_bytes=trial.asked.checkpoint_bytes,
         )
+
+
+def whom_to_end(leg: Leg, says: RunningLegs, why: str) -> tuple[list[WorkerProcess], bool, str]:
+    """The processes that hold up a leg, whether all of them have begun it (else it is not its configuration's fault), and why."""
+    begun, gang = says.processes.get(leg, []), says.gangs.get(leg)
+    if gang is None:  # one of the idle ones was given it, when none has begun
+        return begun or says.idle, bool(begun), why
+    absent = [process for process in gang.crew if process not in begun]
+    if not gang.crew:
+        why = f"its gang did not start: {why}"
+    elif absent:
+        why = f"{', '.join(map(str, absent))} did not begin: {why}"
+    # Its holder too: it may be the one that stands still, and its end frees their places.
+    return [*gang.crew, gang.holder], bool(begun) and not absent, why
 
 
 def _key(leg: LegStarted) -> Leg:

@@ -15,7 +15,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from trm.cluster.stream import StreamClient, held_actor
+from trm.cluster.stream import StreamClient
 from trm.config import DataConfig
 from trm.data import residence, shards
 from trm.data.manifest import Manifest, SplitName, read_manifest
@@ -41,14 +41,17 @@ class DataFeed:
         refs = self.columns[name]
         return _shared_split(name, tuple(refs), tuple(refs.values()))
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether training rows come from a leg's actor."""
+        return "train" not in self.columns
+
     def warm_up(self) -> None:
-        """Map every split into this process, and make a batch or start what streams: a process's first costs up to 60 ms more."""
+        """Map every split into this process, and make a batch of what does not stream: a process's first costs up to 60 ms more."""
         for name in self.columns:
             self.split(name)
-        if "train" in self.columns:
+        if not self.is_streamed:
             TrainPlan(self.split("train"), self.manifest, global_batch_size=WARM_UP_ROWS, seed=0).batch(0)
-        else:
-            held_actor(self.folder)
 
     def training_rows(self, data: DataConfig, actor: ActorHandle | None, rank: int = 0) -> Split | TrainStream:
         """The training split for one worker of a leg: the shared arrays, or what the leg's actor streams."""

@@ -1,4 +1,4 @@
-"""A gang: one function in several Ray Train workers that share a torch process group."""
+"""A gang for one whole run: one function in several Ray Train workers that share a torch process group."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,9 +7,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from trm.cluster.connection import Demand
-
-COLLECTIVE_SECONDS = 600
-"""A worker that waits so long for another gives up; torch itself would wait for half an hour."""
+from trm.cluster.worker_group import COLLECTIVE_SECONDS
 
 
 def run_gang(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], demand: Demand, scratch: str) -> str | None:
@@ -24,7 +22,7 @@ def run_gang(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], d
         scaling_config=ScalingConfig(
             num_workers=demand.workers,
             use_gpu=demand.gpus > 0,
-            resources_per_worker={"CPU": demand.cpus} | ({"GPU": demand.gpus} if demand.gpus else {}),
+            resources_per_worker=demand.bundle,
         ),
         run_config=RunConfig(storage_path=scratch, name="gang", failure_config=FailureConfig(max_failures=0)),
     )

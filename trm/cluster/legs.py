@@ -14,18 +14,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import ray
 import ray.tune
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
 from trm.atomic import write_text_atomic
-from trm.cluster.board import BoardReporter, Leg, LegProgress
+from trm.cluster.board import BoardReporter, Leg, LegProgress, meet
 from trm.cluster.disk import is_disk_full
 from trm.cluster.feed import DataFeed
 from trm.cluster.keep import CHECKPOINT_MARK, outcome_beside, step_of, trial_folder
 from trm.cluster.processes import WorkerProcess
-from trm.cluster.stream import leg_stream
+from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.config import DataConfig, RunConfig
 from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, TrialError
@@ -34,8 +33,6 @@ from trm.search.events import LegStarted
 if TYPE_CHECKING:
     from trm.training.leg import LegOutcome
 
-WARM_UP_SECONDS = 60.0
-"""How long a warm process waits for its neighbours at most."""
 PEER_SIGN = "gloo/transport"
 """In what gloo raises in a worker whose neighbour is gone or silent; NCCL raises an error class of its own."""
 
@@ -107,21 +104,24 @@ class LegReturn:
 def leg_in_place(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, slots: int) -> None:
     """Tune function: do one leg in this process, which the next leg reuses."""
     if config[LEG] == WARM_UP:
-        _warm_up(feed, board, slots)
+        prepare(feed)
+        if feed.is_streamed:
+            held_actor(feed.folder, 1)
+        meet(board, slots)
         ray.tune.report({OUTCOME: "{}"})
         return
     task = LegTask(**json.loads(config[LEG]))
     returned = recorded(task)
     if returned is None:
         board.begin.remote(task.leg, WorkerProcess.current())
-        with leg_stream(data_of(task), feed.folder) as stream:
+        with leg_stream(data_of(task), feed.folder, workers=1) as stream:
             returned = do_leg(task, feed, board, stream=stream)
     board.ended.remote(task.leg)
     ray.tune.report({OUTCOME: json.dumps(asdict(returned))})
     if returned.status in ("out_of_memory", "failed"):
         # The report was taken. The next leg gets a fresh process: this one's allocator or device may be past use.
         os._exit(EXIT_FAILED)
-    _forget()
+    forget()
 
 
 def newest_checkpoint(sweep_folder: Path, leg: LegStarted) -> str | None:
@@ -288,24 +288,24 @@ def _reporter(board: ActorHandle, task: LegTask) -> Any:
     return LegReporter()
 
 
-def _warm_up(feed: DataFeed, board: ActorHandle, slots: int) -> None:
+def prepare(feed: DataFeed) -> None:
+    """Have this process import and map everything that a leg needs."""
     import trm.training.leg
     from trm.models.devices import keep_freed_memory
 
     keep_freed_memory()
     assert trm.training.leg.run_leg is not None
     feed.warm_up()
-    process = WorkerProcess.current()
-    deadline = time.monotonic() + WARM_UP_SECONDS
-    while ray.get(board.warm.remote(process)) < slots and time.monotonic() < deadline:
-        time.sleep(0.05)
+    forget()
 
 
-def _forget() -> None:
+def forget() -> None:
     """Give back what the leg's network and optimizer held, before the next one makes its own."""
     import torch
 
     gc.collect()
+    if not gc.get_freeze_count():
+        gc.freeze()  # what was imported stays: looking through all of it took 0.2 s a leg
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

@@ -77,17 +77,17 @@ def gang_stream(data: DataConfig, folder: str, *, workers: int) -> Iterator[Acto
 
 
 @contextlib.contextmanager
-def leg_stream(data: DataConfig, folder: str) -> Iterator[ActorHandle | None]:
-    """The actor that streams to a leg in this process; it rests after the block, for the next leg, and ends with the process."""
+def leg_stream(data: DataConfig, folder: str, *, workers: int) -> Iterator[ActorHandle | None]:
+    """The actor that streams to the workers of this process's legs; it rests after the block, and ends with the process."""
     if not data.is_streamed:
         yield None
         return
-    actor = held_actor(folder)
+    actor = held_actor(folder, workers)
     try:
         ray.get(actor.close.remote(), timeout=ANSWER_SECONDS)
     except RayError:  # it died since the last leg
         held_actor.cache_clear()
-        actor = held_actor(folder)
+        actor = held_actor(folder, workers)
     try:
         yield actor
     finally:
@@ -95,9 +95,9 @@ def leg_stream(data: DataConfig, folder: str) -> Iterator[ActorHandle | None]:
 
 
 @lru_cache(maxsize=1)
-def held_actor(folder: str) -> ActorHandle:
+def held_actor(folder: str, workers: int) -> ActorHandle:
     """This process's actor: a new one takes five seconds to its first block, one that is there a fraction of one."""
-    return _started(folder, 1)
+    return _started(folder, workers)
 
 
 def _started(folder: str, workers: int) -> ActorHandle:

@@ -15,7 +15,7 @@ from ray.actor import ActorHandle
 
 from trm.cluster.board import start_board
 from trm.cluster.calibrate import measure_speeds
-from trm.cluster.connection import LEG_MEMORY_BYTES, Demand, concurrent_trials, living_nodes
+from trm.cluster.connection import HOLDER_MEMORY_BYTES, Demand, concurrent_trials, living_nodes
 from trm.cluster.driver import Placement, SweepDriver
 from trm.cluster.feed import DataFeed, fed_splits, read_feed, store_room
 from trm.cluster.gang_legs import leg_as_gang
@@ -136,8 +136,7 @@ class SweepRun:
         if self.space.fidelity != "seconds" or (is_known and facts.speeds.step_seconds(1.0) is not None):
             return []
         ends = cost_ends(self.space, costs_on(self.manifest, self.space.resources), facts)
-        configs, scratch = [end.config for end in ends], self.folder / "tune" / "speeds"
-        measured = measure_speeds(configs, self.manifest.shape, self.demand, threads=placement.threads, scratch=scratch)
+        measured = measure_speeds([end.config for end in ends], self.manifest.shape, self.demand, threads=placement.threads)
         now = time.time()
         return [SpeedMeasured(step_flops=one.step_flops, steps=one.steps, seconds=one.seconds, at=now) for one in measured]
 
@@ -225,7 +224,7 @@ class SweepRun:
             write_tables=lambda: write_tables(log.search, self.folder),
             count_slots=self._slots_left,
         )
-        run_legs(driver, self._runner(placement, feed, board, scratch), scratch)
+        run_legs(driver, self._runner(placement, feed, board), scratch)
         if driver.disk_full is not None:
             driver.leave()
             raise self.paused(driver.disk_full)
@@ -233,14 +232,13 @@ class SweepRun:
             driver.leave()
             raise InterruptedRun(self._whole)
 
-    def _runner(self, placement: Placement, feed: DataFeed, board: ActorHandle, scratch: Path) -> LegRunner:
+    def _runner(self, placement: Placement, feed: DataFeed, board: ActorHandle) -> LegRunner:
         demand = placement.demand
         if demand.workers == 1:
             function = tune.with_parameters(leg_in_place, feed=feed, board=board, slots=placement.slots)
-            bundle = {"CPU": demand.cpus} | ({"GPU": demand.gpus} if demand.gpus else {})
-            return LegRunner(function, bundle, placement.slots, is_warmed_up=True)
-        function = tune.with_parameters(leg_as_gang, feed=feed, board=board, scratch=str(scratch / "gangs"))
-        return LegRunner(function, {"memory": LEG_MEMORY_BYTES}, placement.slots, is_warmed_up=False)
+            return LegRunner(function, [demand.bundle], placement.slots)
+        function = tune.with_parameters(leg_as_gang, feed=feed, board=board, demand=demand, slots=placement.slots)
+        return LegRunner(function, [{"memory": float(HOLDER_MEMORY_BYTES)}] + [demand.bundle] * demand.workers, placement.slots)
 
     def _progress(self, search: Search) -> SweepProgress:
         progress = SweepProgress(search.space)

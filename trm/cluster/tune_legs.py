@@ -74,11 +74,10 @@ class LegRunner:
     """How legs run: the function that Tune calls, what it asks of the cluster, and how many run side by side."""
 
     function: Callable[[dict[str, Any]], None]
-    bundle: dict[str, float]
+    bundles: list[dict[str, float]]
+    """The first for the process that Tune starts, the others for what that one starts."""
     slots: int
     """Of them at the start."""
-    is_warmed_up: bool
-    """Whether the first legs only warm processes up (legs in place, whose processes are reused)."""
 
 
 class _NoSource:
@@ -118,7 +117,7 @@ class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no typ
         self._legs: dict[str, str] = {}
         self._answered: set[str] = set()
         """Tune trials whose outcome was taken, and that have not ended yet."""
-        self._warm_ups = runner.slots if runner.is_warmed_up else 0
+        self._warm_ups = runner.slots
         self.failure: BaseException | None = None
 
     def suggest(self, trial_id: str) -> Any:
@@ -270,11 +269,11 @@ def run_legs(source: LegSource, runner: LegRunner, scratch: Path) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     searcher = _LegSearcher(source, runner)
     tuner = tune.Tuner(
-        tune.with_resources(runner.function, PlacementGroupFactory([runner.bundle])),
+        tune.with_resources(runner.function, PlacementGroupFactory(runner.bundles)),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             num_samples=-1,
-            reuse_actors=runner.is_warmed_up,
+            reuse_actors=True,
             trial_name_creator=lambda trial: f"leg-{trial.trial_id}",
             trial_dirname_creator=lambda trial: f"leg-{trial.trial_id}",
         ),
