@@ -11,6 +11,7 @@ import training_cases as cases
 from safetensors.torch import load_file
 
 from trm.errors import ConfigError
+from trm.training import loop
 from trm.training.gang import SOLO, Gang
 from trm.training.run_folder import RunFolder
 from trm.training.state import TrainingState
@@ -117,6 +118,19 @@ def test_shares_are_disjoint_and_cover_the_batch() -> None:
     rows = [row for rank in range(4) for row in range(24)[Gang(rank, 4).share(24)]]
     assert rows == list(range(24))
     assert range(24)[SOLO.share(24)] == range(24)
+
+
+def test_a_gang_exchanges_its_sums_rarely_where_steps_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The metrics lose nothing by it (the curves above); a wish to stop is heard within a moment's work."""
+    alone, together = (
+        TrainingState(cases.config_of(), cases.manifest().shape, max_steps=1, gang=gang) for gang in (SOLO, Gang(0, 2))
+    )
+    assert loop._flush_every(alone) == 1
+    assert loop._flush_every(together) == loop.FLUSH_STEPS
+    monkeypatch.setattr(loop, "FLUSH_FLOPS", 3.5 * together.step_flops)
+    assert loop._flush_every(together) == 3
+    monkeypatch.setattr(loop, "FLUSH_FLOPS", 0.1 * together.step_flops)
+    assert loop._flush_every(together) == 1
 
 
 def _assert_same_end(checkpoint: Path, expected: dict[str, torch.Tensor]) -> None:

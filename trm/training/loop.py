@@ -15,7 +15,9 @@ from trm.training.state import TrainingState
 from trm.training.step import device_step
 
 FLUSH_STEPS = 16
-"""An accelerator is asked for its sums every so many steps: in between the host runs ahead. A CPU is asked at every step."""
+"""An accelerator is asked for its sums every so many steps: in between the host runs ahead. A CPU alone is asked at each."""
+FLUSH_FLOPS = 2.5e10
+"""A gang on CPUs exchanges its sums once in so many FLOPs: rarely where steps are short, soon enough to stop where not."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def train(state: TrainingState, plan: BatchPlan, *, until_steps: int, reporter: 
 
     Raises DivergedError when the loss is no finite number (seen at most `FLUSH_STEPS` later) and OutOfMemoryError.
     """
-    flush_every = 1 if state.device.type == "cpu" else FLUSH_STEPS
+    flush_every = _flush_every(state)
     start, first = time.perf_counter(), state.step
     loss, wants_stop, stops = math.nan, False, False
     with memory_failures():
@@ -47,6 +49,13 @@ def train(state: TrainingState, plan: BatchPlan, *, until_steps: int, reporter: 
                     raise DivergedError(f"the training loss is {loss} at step {state.step}, no finite number any more")
     state.position = plan.position()
     return Trained(seconds=time.perf_counter() - start, is_interrupted=stops)
+
+
+def _flush_every(state: TrainingState) -> int:
+    """Steps from one exchange of the sums to the next, the same in all workers."""
+    if state.device.type != "cpu":
+        return FLUSH_STEPS
+    return 1 if state.gang.world_size == 1 else min(FLUSH_STEPS, max(1, int(FLUSH_FLOPS / state.step_flops)))
 
 
 def take_step(state: TrainingState, batch: Batch) -> None:
