@@ -11,7 +11,7 @@ from ray.actor import ActorHandle
 from training_cases import STEPS, config_of, manifest, split_of
 
 import trm.training.leg as training_leg
-import trm.training.loop as training_loop
+import trm.training.step as training_step
 from trm.cluster.board import BoardReporter
 from trm.cluster.feed import DataFeed
 from trm.cluster.legs import LegReturn, LegTask, do_leg, forget, recorded
@@ -92,7 +92,7 @@ def test_a_leg_that_ends_badly_leaves_nothing_in_memory_either(
     if status == "disk_full":
         monkeypatch.setattr(TrainingState, "save", refuse)
     else:
-        monkeypatch.setattr("trm.training.loop._update", lambda state, *others: refuse(state, ""))
+        monkeypatch.setattr("trm.training.step._update", lambda state, *others: refuse(state, ""))
     returned = done(task_in(tmp_path))
     assert returned.status == status, returned.error
     assert recorded(task_in(tmp_path)) is None
@@ -117,14 +117,14 @@ def test_a_leg_that_does_not_report_what_is_weighed_has_failed(tmp_path: Path, a
 
 @pytest.mark.usefixtures("states")
 def test_a_leg_that_diverges_tells_what_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    update, whole = training_loop._update, done(task_in(tmp_path / "whole"))
+    update, whole = training_step._update, done(task_in(tmp_path / "whole"))
 
     def poisoned(state: TrainingState, *others: Any) -> None:
         update(state, *others)
-        if state.step == 3:
+        if state.step == 2:  # two were completed before
             torch.nn.init.constant_(next(state.model.parameters()), torch.nan)
 
-    monkeypatch.setattr(training_loop, "_update", poisoned)
+    monkeypatch.setattr(training_step, "_update", poisoned)
     returned = done(task_in(tmp_path))
     assert (returned.status, returned.steps) == ("diverged", 4), returned.error
     assert returned.train_flops == pytest.approx(whole.train_flops * 4 / STEPS)
