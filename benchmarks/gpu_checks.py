@@ -18,9 +18,10 @@ from trm.config import DataShape, RunConfig
 from trm.data.plan import Batch
 from trm.models.devices import set_products
 from trm.optim.adam_atan2 import AdamATan2, Factors, factors_at
-from trm.training.loop import plain_step, take_step
+from trm.training.loop import take_step
 from trm.training.recorded import WARM_UP_STEPS, RecordedStep
 from trm.training.state import TrainingState
+from trm.training.step import plain_step
 
 SHAPE = DataShape(seq_len=25, vocab_size=7, num_puzzle_identifiers=5)
 ROWS, STEPS = 16, 10

@@ -13,9 +13,10 @@ from train_step import BATCHES, Size, _attention, _import_reference
 from trm.config import DataShape
 from trm.optim.adam_atan2 import AdamATan2
 from trm.training.cost import run_cost
-from trm.training.loop import FLUSH_STEPS, plain_step
+from trm.training.loop import FLUSH_STEPS
 from trm.training.recorded import RECORDED_FLOPS, WARM_UP_STEPS, RecordedStep
 from trm.training.state import TrainingState
+from trm.training.step import plain_step
 
 BLOCK_SECONDS = 0.3
 WARM_UP = WARM_UP_STEPS + 3

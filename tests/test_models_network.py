@@ -1,5 +1,7 @@
 """Laws of the network: rows do not see each other, types change nothing, the hand-written gradients are gradients."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import Tensor
 
 from trm.config import DataShape, ModelConfig
 from trm.models import handwritten, layers
-from trm.models.devices import forward_dtype, loss_dtype, set_products, weight_dtype
+from trm.models.devices import CONTEXT_BYTES, forward_dtype, limit_gpu_memory, loss_dtype, set_products, weight_dtype
 from trm.models.initial import truncated_normal_
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.models.sizes import buffer_sizes, weight_sizes
@@ -240,3 +242,15 @@ def test_only_tf32_lets_cuda_round_the_factors_of_float32_products(forward_dtype
         assert torch.get_float32_matmul_precision() == expected
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.25, [0.25 - CONTEXT_BYTES / 2**34]), (0.01, [0.01]), (1.0, []), (0.0, [])])
+def test_a_process_with_a_part_of_a_gpu_keeps_to_its_part(
+    share: float, expected: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=2**34))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", told.append)
+    limit_gpu_memory(share)
+    assert told == pytest.approx(expected)

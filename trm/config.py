@@ -211,8 +211,8 @@ class TrainingConfig(Written):
     """Evaluate on validation every so many steps; null: ten times a run."""
     checkpoint_every_steps: int | None = Field(None, ge=1)
     """Checkpoint every so many steps besides the end; null: with every evaluation."""
-    compile: bool = False
-    """Compile the network with torch.compile (needs a C++ compiler on the CPU)."""
+    compile: bool | Literal["auto"] = False
+    """Compile the network with torch.compile (needs a C++ compiler on the CPU); auto: where that was measured to pay here."""
     kernels: Literal["auto", "plain", "fused"] = "auto"
     """On a CPU in float32: `fused` C++ kernels (compiled once a machine; they round differently), or torch's `plain` operators.
 

@@ -158,12 +158,13 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = Non
     """
     import torch
 
-    from trm.models.devices import keep_freed_memory
+    from trm.models.devices import keep_freed_memory, limit_gpu_memory
     from trm.training.gang import SOLO
 
     started = time.time()
     torch.set_num_threads(task.threads)
     keep_freed_memory()
+    limit_gpu_memory(task.gpus)
     gang = gang or SOLO
     where = f"{os.uname().nodename}:{os.getpid()}"
 

@@ -12,6 +12,8 @@ from trm.kernels.build import library, why_missing
 
 MALLOPT = {-1: 1 << 30, -3: 1 << 25}
 """glibc: M_TRIM_THRESHOLD, bytes that may lie free at the heap's end; M_MMAP_THRESHOLD, at its greatest."""
+CONTEXT_BYTES = 600 * 2**20
+"""About what a process takes of a GPU's memory before its first tensor."""
 DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
@@ -48,7 +50,7 @@ def uses_kernels(config: RunConfig, device: torch.device | str) -> bool:
 
     Raises ResourceError where the configuration insists on them and they cannot be had.
     """
-    kernels, compiles = config.training.kernels, config.training.compile
+    kernels, compiles = config.training.kernels, config.training.compile is True
     dtype = forward_dtype(config.model, device)
     fits = torch.device(device).type == "cpu" and dtype == torch.float32 and not compiles
     if kernels == "plain" or (kernels == "auto" and not fits):
@@ -75,6 +77,16 @@ def _say_once(why: str) -> None:
 def training_device() -> str:
     """The device of this process: the GPU that it was given, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def limit_gpu_memory(share: float) -> None:
+    """Has this process refuse itself more than its `share` of a GPU, when that is below 1: the rest is for those beside it.
+
+    So a trial that grows too large is the one that runs out of memory. What CUDA itself takes of a process is left out of it.
+    """
+    if 0 < share < 1 and torch.cuda.is_available():
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(max(0.01, share - CONTEXT_BYTES / total))
 
 
 def keep_freed_memory() -> bool:

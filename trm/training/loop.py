@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from trm.data.plan import Batch, BatchPlan
 from trm.errors import DivergedError
 from trm.optim.schedule import lr_at
+from trm.training.compiling import CompilingStep, is_compiling
 from trm.training.failures import memory_failures
-from trm.training.handover import fresh
 from trm.training.recorded import RecordedStep, is_recorded
 from trm.training.reporting import SILENT, Progress, Reporter
 from trm.training.state import TrainingState
-from trm.training.step import device_step
+from trm.training.step import plain_step
 
 FLUSH_STEPS = 16
 """An accelerator is asked for its sums every so many steps: in between the host runs ahead. A CPU alone is asked at each."""
@@ -36,7 +36,7 @@ def train(state: TrainingState, plan: BatchPlan, *, until_steps: int, reporter: 
     Raises DivergedError when the loss is no finite number (seen at most `FLUSH_STEPS` later) and OutOfMemoryError.
     """
     flush_every = _flush_every(state)
-    start, first = time.perf_counter(), state.step
+    start, first, state.until_steps = time.perf_counter(), state.step, until_steps
     loss, wants_stop, stops = math.nan, False, False
     with memory_failures():
         while state.step < until_steps and not stops:
@@ -62,14 +62,9 @@ def take_step(state: TrainingState, batch: Batch) -> None:
     """One optimizer step on this worker's share of a global batch: fresh puzzles in, one supervision step, one update."""
     if state.stepper is None:
         state.stepper = RecordedStep(state.device) if is_recorded(state) else plain_step
+        if is_compiling(state):
+            state.stepper = CompilingStep(onward=state.stepper)
     state.stepper(state, batch)
-
-
-def plain_step(state: TrainingState, batch: Batch) -> None:
-    """The step as it stands in `trm.training.step`, kernel by kernel."""
-    state.carry = device_step(state, fresh(state, batch))
-    state.optimizer.count()
-    state.step += 1
 
 
 def _progress(state: TrainingState, until_steps: int, loss: float, seconds: float, first: int) -> Progress:

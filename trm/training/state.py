@@ -75,7 +75,7 @@ class TrainingState:
         generator = torch.Generator().manual_seed(config.seed)
         fused = uses_kernels(config, self.device)
         self.model = TinyRecursiveModel(config.model, shape, dtype=dtype, generator=generator, is_fused=fused).to(self.device)
-        if config.training.compile:
+        if config.training.compile is True:
             compile_in_place(self.model, self.device)
         self.parameters = list(self.model.parameters())
         self.network: nn.Module = gang.wrap(self.model)
@@ -87,6 +87,8 @@ class TrainingState:
         self.step = 0
         self.position = Position(0, 0)
         self.metrics = RunningMetrics(self.device)
+        self.until_steps: int | None = None
+        """Step to which it is being trained, when that is known."""
         self.stepper: Callable[[TrainingState, Batch], None] | None = None
         """How a step is made; the loop decides at the first."""
         self.minimum_steps: dict[int, np.ndarray | None] = {}

@@ -1,26 +1,34 @@
-"""One optimizer step, all of it work for the device: nothing here waits for a tensor's value or decides by one."""
+"""One optimizer step. All but the handing over is work for the device: nothing waits for a tensor's value or decides by one."""
 
 import torch
 from torch import Tensor
 
+from trm.data.plan import Batch
 from trm.losses import supervision_loss
 from trm.models.devices import loss_dtype
 from trm.models.halting import Carry, advance, continue_target, refill
 from trm.training.gang import Gang
-from trm.training.handover import Fresh, Rates
+from trm.training.handover import Fresh, Rates, fresh
 from trm.training.state import TrainingState
 
 
-def device_step(state: TrainingState, fresh: Fresh) -> Carry:
+def plain_step(state: TrainingState, batch: Batch) -> None:
+    """One step kernel by kernel, the host's counters included."""
+    state.carry = device_step(state, fresh(state, batch))
+    state.optimizer.count()
+    state.step += 1
+
+
+def device_step(state: TrainingState, given: Fresh) -> Carry:
     """Fresh puzzles in, one supervision step, one update in place of all that `state` holds but the carry, which is returned.
 
     The host's counters are left as they are.
     """
     config = state.config
-    carry = refill(state.carry, fresh.inputs, fresh.labels, fresh.puzzle_identifiers, state.model)
+    carry = refill(state.carry, given.inputs, given.labels, given.puzzle_identifiers, state.model)
     rows = None if state.table is None else state.table.rows(carry.puzzle_identifiers, requires_grad=True)
     latents, output = state.network(carry.latents, carry.inputs, rows)
-    carry = advance(carry, latents, output, config.model, fresh.minimum_steps, training=True)
+    carry = advance(carry, latents, output, config.model, given.minimum_steps, training=True)
     losses = supervision_loss(
         output,
         carry.labels,
@@ -30,7 +38,7 @@ def device_step(state: TrainingState, fresh: Fresh) -> Carry:
     )
     (losses.total / len(carry.steps)).backward()  # type: ignore[no-untyped-call]  # a gang averages: / global batch in all
     grad_norm = _clip(state)
-    _update(state, fresh.rates, carry.puzzle_identifiers, None if rows is None else rows.grad)
+    _update(state, given.rates, carry.puzzle_identifiers, None if rows is None else rows.grad)
     state.metrics.add(losses, output.q_halt, carry.halted, carry.steps, grad_norm)
     return carry
 
