@@ -36,7 +36,7 @@ def train(state: TrainingState, plan: BatchPlan, *, until_steps: int, reporter: 
     Raises DivergedError when the loss is no finite number (seen at most `FLUSH_STEPS` later) and OutOfMemoryError.
     """
     flush_every = _flush_every(state)
-    start, first, state.until_steps = time.perf_counter(), state.step, until_steps
+    start, first, state.until_steps = time.perf_counter(), state.step, max(state.until_steps, until_steps)
     loss, wants_stop, stops = math.nan, False, False
     with memory_failures():
         while state.step < until_steps and not stops:

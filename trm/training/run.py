@@ -104,6 +104,7 @@ class _Run:
     ) -> None:
         self.state, self.splits, self.manifest, self.folder, self.reporter = state, splits, manifest, folder, reporter
         self.steps, self.clock = steps, clock
+        state.until_steps = steps
         self.plan = start_plan(state, splits["train"], manifest)
         training = state.config.training
         self.eval_every = training.eval_every_steps or -(-steps // EVALUATIONS)

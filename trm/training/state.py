@@ -87,8 +87,8 @@ class TrainingState:
         self.step = 0
         self.position = Position(0, 0)
         self.metrics = RunningMetrics(self.device)
-        self.until_steps: int | None = None
-        """Step to which it is being trained, when that is known."""
+        self.until_steps = 0
+        """Step to which it is sure to be trained, as far as anybody said so."""
         self.stepper: Callable[[TrainingState, Batch], None] | None = None
         """How a step is made; the loop decides at the first."""
         self.minimum_steps: dict[int, np.ndarray | None] = {}
