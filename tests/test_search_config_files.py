@@ -178,3 +178,13 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_litter(tmp_path: Path) 
         fail_half_way()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_what_a_configuration_is_called_does_not_change_with_new_fields() -> None:
+    """Sweeps begun earlier know their configurations by these digests."""
+    run = {"data": {"folder": "x"}, "training": {"steps": 1}}
+    mixer = {"data": {"recipe": "y"}, "model": {"mlp_t": True, "pos_encodings": "none"}, "training": {"steps": 7}}
+    assert RunConfig.model_validate(run).network_digest() == "2995b87637cbb7bd"
+    assert RunConfig.model_validate(mixer).network_digest() == "861aa39e714ea1ce"
+    run["training"] |= {"kernels": "plain", "cuda_graph": False}
+    assert RunConfig.model_validate(run).network_digest() == "2995b87637cbb7bd"

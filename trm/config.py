@@ -324,7 +324,7 @@ class RunConfig(Written):
             values["optim"]["puzzle_emb_lr"] = values["optim"]["puzzle_emb_weight_decay"] = 0
         if not self.optim.ema:
             values["optim"]["ema_rate"] = values["optim"]["ema_warmup"] = 0
-        for key in ("eval_every_steps", "checkpoint_every_steps", "cuda_graph"):
+        for key in ("eval_every_steps", "checkpoint_every_steps", "cuda_graph", "kernels"):
             values["training"].pop(key)
         values["evaluation"].pop("reports_halted")
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
