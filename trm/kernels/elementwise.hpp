@@ -6,6 +6,12 @@
 
 #define SIMD _Pragma("omp simd")
 
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else // what GCC had before
+#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, decltype(a < b){__VA_ARGS__})
+#endif
+
 // e^x to about 1 ulp: 2^n times a polynomial of the remainder, |remainder| <= ln 2 / 2. NaN stays NaN.
 inline float exponential(float x) {
     x = x < -87.3f ? -87.3f : x;
@@ -124,10 +130,10 @@ inline Sixteen exponential(Sixteen x) {
 }
 
 template <typename Join> inline float across(Sixteen x, const Join &join) {
-    x = join(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-    x = join(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-    x = join(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-    x = join(x, __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+    x = join(x, SHUFFLED(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    x = join(x, SHUFFLED(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    x = join(x, SHUFFLED(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+    x = join(x, SHUFFLED(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
     return x[0];
 }
 
@@ -179,24 +185,24 @@ inline void rotate_head(float *x, const float *cos, const float *sin, int64_t ha
     }
 }
 
-using Eight = float __attribute__((vector_size(32), aligned(4)));
+using Eight = float __attribute__((vector_size(32), aligned(4), may_alias));
 
 // The same for eight rows and columns, in registers.
 inline void transpose_eight(const float *from, int64_t ld_from, float *to, int64_t ld_to) {
     Eight row[8], pair[8], four[8];
     for (int i = 0; i < 8; i++) row[i] = *(const Eight *)(from + i * ld_from);
     for (int i = 0; i < 8; i += 2) {
-        pair[i] = __builtin_shufflevector(row[i], row[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-        pair[i + 1] = __builtin_shufflevector(row[i], row[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+        pair[i] = SHUFFLED(row[i], row[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        pair[i + 1] = SHUFFLED(row[i], row[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
     }
     for (int i = 0; i < 8; i += 4)
         for (int j = 0; j < 2; j++) {
-            four[i + 2 * j] = __builtin_shufflevector(pair[i + j], pair[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-            four[i + 2 * j + 1] = __builtin_shufflevector(pair[i + j], pair[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+            four[i + 2 * j] = SHUFFLED(pair[i + j], pair[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+            four[i + 2 * j + 1] = SHUFFLED(pair[i + j], pair[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
         }
     for (int j = 0; j < 4; j++) {
-        *(Eight *)(to + j * ld_to) = __builtin_shufflevector(four[j], four[j + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-        *(Eight *)(to + (j + 4) * ld_to) = __builtin_shufflevector(four[j], four[j + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+        *(Eight *)(to + j * ld_to) = SHUFFLED(four[j], four[j + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        *(Eight *)(to + (j + 4) * ld_to) = SHUFFLED(four[j], four[j + 4], 4, 5, 6, 7, 12, 13, 14, 15);
     }
 }
 
