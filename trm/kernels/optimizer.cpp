@@ -26,7 +26,8 @@ extern "C" {
 
 struct Rates {
     float decay; // 1 - lr * weight_decay
-    float beta1, beta2;
+    float beta1, share1; // share: 1 - beta, which a beta near 1 no longer gives in float32
+    float beta2, share2;
     float root; // 1 / sqrt(1 - beta2^t)
     float rate; // lr / (1 - beta1^t)
 };
@@ -41,8 +42,8 @@ void trm_adam_atan2(int64_t n, const Rates *rates, float *weight, const float *g
         const int64_t to = std::min(n, from + PART);
         SIMD for (int64_t i = from; i < to; i++) {
             const float g = gradient[i];
-            const float m = first[i] + (1.0f - r.beta1) * (g - first[i]);
-            const float v = second[i] * r.beta2 + (1.0f - r.beta2) * g * g;
+            const float m = first[i] * r.beta1 + r.share1 * g;
+            const float v = second[i] * r.beta2 + r.share2 * g * g;
             const float w = weight[i] * r.decay - r.rate * arctangent(m, std::sqrt(v) * r.root);
             first[i] = m;
             second[i] = v;

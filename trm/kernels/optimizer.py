@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from trm.kernels.build import library
 
@@ -13,13 +14,7 @@ from trm.kernels.build import library
 class Rates(ctypes.Structure):
     """What an update of AdamATan2 multiplies by (`Rates` of optimizer.cpp)."""
 
-    _fields_ = (
-        ("decay", ctypes.c_float),
-        ("beta1", ctypes.c_float),
-        ("beta2", ctypes.c_float),
-        ("root", ctypes.c_float),
-        ("rate", ctypes.c_float),
-    )
+    _fields_ = tuple((name, ctypes.c_float) for name in ("decay", "beta1", "share1", "beta2", "share2", "root", "rate"))
 
 
 def adam_atan2(
@@ -31,6 +26,7 @@ def adam_atan2(
         param, gradient, *moments = tensors
         each = (param, gradient.contiguous(), *moments)
         update(param.numel(), ctypes.byref(rates), *(tensor.data_ptr() for tensor in each), threads)
+        increment_version((param, *moments))  # a backward pass that needs the old values has to notice
 
 
 @functools.cache

@@ -80,7 +80,9 @@ class AdamATan2(torch.optim.Optimizer):
         first, second = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
         if self.is_fused:
             keep, root, move = (float(factor) for factor in factors)
-            adam_atan2(params, gradients, first, second, Rates(keep, *betas, 1 / root, -move))
+            adam_atan2(
+                params, gradients, first, second, Rates(keep, betas[0], 1 - betas[0], betas[1], 1 - betas[1], 1 / root, -move)
+            )
             return
         self._arithmetic(params, gradients, (first, second), betas, factors)
 
