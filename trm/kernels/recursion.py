@@ -50,6 +50,10 @@ class FusedRecursion:
 
         `weights` are mix_in, mix_out, gate_up, down of every layer; `rotary` is `layers.rotary_table`.
         """
+        latent = (len(question), self.length, self.config.hidden_size)
+        for tensor, shape in ((z_H, latent), (z_L, latent), (question, latent), *((weight, weight.shape) for weight in weights)):
+            is_fit = tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.shape == shape
+            assert is_fit, f"kernels read float32 {shape} on the CPU, got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
         table = None
         if rotary is not None:
             half = self.config.hidden_size // self.config.num_heads // 2
