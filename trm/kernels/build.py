@@ -22,7 +22,7 @@ from trm.errors import ResourceError
 SOURCES = Path(__file__).parent
 UNITS = ("recursion.cpp", "optimizer.cpp")
 COMPILERS = ("c++", "g++", "clang++")
-"""Tried in this order after the environment's CXX."""
+"""Tried in this order after the environment's CXX, which may have arguments."""
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
     *("-fopenmp", "-shared", "-fPIC", "-Wno-psabi"),
@@ -36,12 +36,13 @@ REMEDY = "set training.kernels: plain, or auto, which takes what there is"
 @functools.cache
 def library() -> ctypes.CDLL:
     """The loaded kernels; compiled first where that was never done. ResourceError with the reason where they cannot be had."""
-    path = _cache() / f"kernels-{_key()[:32]}.so"
-    with (path.parent / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the others of a node wait for the first
-        if not path.exists():
-            _compile(path)
-    loaded = ctypes.CDLL(str(path))
+    try:
+        path = _cache() / f"kernels-{_key()[:32]}.so"
+        if not path.exists():  # a folder may be readable only, once they are there
+            _compile_alone(path)
+        loaded = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise ResourceError(f"the fused kernels cannot be had: {type(error).__name__}: {error}", remedy=REMEDY) from error
     for name in ("kept", "sums", "scratch"):
         getattr(loaded, f"trm_{name}_floats").restype = ctypes.c_int64
     if loaded.trm_prepare() == NO_PRODUCTS:
@@ -54,13 +55,16 @@ def why_missing() -> str | None:
     """Why the kernels cannot be had in this process, in one line; None when they can (they are compiled for that)."""
     try:
         library()
-    except (ResourceError, OSError) as error:
-        return error.problem if isinstance(error, ResourceError) else f"{type(error).__name__}: {error}"
+    except ResourceError as error:
+        return error.problem
     return None
 
 
 def _cache() -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trm-search"
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trm-search"
+    except RuntimeError as error:  # a container's user without a home
+        raise ResourceError(f"compiled kernels are kept in the user's cache: {error}", remedy="set XDG_CACHE_HOME") from None
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     about = folder.stat()
     if about.st_uid != os.getuid() or about.st_mode & 0o022:
@@ -71,13 +75,14 @@ def _cache() -> Path:
     return folder
 
 
-def _compiler() -> str:
-    given = os.environ.get("CXX")
-    found = shutil.which(given) if given else next((path for name in COMPILERS if (path := shutil.which(name))), None)
-    if found is None:
-        wanted = f"CXX={given}" if given else ", ".join(COMPILERS)
-        raise ResourceError(f"fused kernels need a C++ compiler, and {wanted} is not there", remedy=f"install one, or {REMEDY}")
-    return found
+def _compiler() -> list[str]:
+    """The compiler's path and the arguments that come with it."""
+    given = os.environ.get("CXX", "").strip()
+    for name, *arguments in [given.split()] if given else [[name] for name in COMPILERS]:
+        if path := shutil.which(name):
+            return [path, *arguments]
+    wanted = f"CXX={given}" if given else ", ".join(COMPILERS)
+    raise ResourceError(f"fused kernels need a C++ compiler, and {wanted} is not there", remedy=f"install one, or {REMEDY}")
 
 
 def _flags() -> list[str]:
@@ -92,7 +97,7 @@ def _key() -> str:
     for path in sorted([*SOURCES.glob("*.cpp"), *SOURCES.glob("*.hpp")]):
         digest.update(path.name.encode() + path.read_bytes())
     compiler = _compiler()
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
+    version = _run([*compiler, "--version"]).stdout
     digest.update(repr((compiler, version, _flags(), torch.__version__, platform.machine(), _processor())).encode())
     return digest.hexdigest()
 
@@ -106,13 +111,27 @@ def _processor() -> str:
     return repr(sorted({line for line in lines if line.startswith(("model", "cpu family", "flags", "Features", "vendor_id"))}))
 
 
+def _compile_alone(path: Path) -> None:
+    with (path.parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the others of a node wait for the first
+        if path.exists():
+            return
+        for left in path.parent.glob(".kernels-*"):  # by a process that was killed: a living one holds the lock
+            left.unlink(missing_ok=True)
+        _compile(path)
+
+
 def _compile(path: Path) -> None:
     with replacing(path) as unfinished:
-        command = [_compiler(), *(str(SOURCES / unit) for unit in UNITS), *_flags(), "-o", str(unfinished)]
-        try:
-            run = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
-        except subprocess.TimeoutExpired:
-            raise ResourceError(f"compiling the fused kernels took more than {COMPILE_SECONDS} s", remedy=REMEDY) from None
+        command = [*_compiler(), *(str(SOURCES / unit) for unit in UNITS), *_flags(), "-o", str(unfinished)]
+        run = _run(command)
         if run.returncode:
             complaint = next((line for line in run.stderr.splitlines() if "error" in line), run.stderr.strip()[:300])
             raise ResourceError(f"the fused kernels do not compile with {command[0]}: {complaint}", remedy=REMEDY)
+
+
+def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=COMPILE_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise ResourceError(f"{command[0]} took more than {COMPILE_SECONDS} s for the fused kernels", remedy=REMEDY) from None
