@@ -3,6 +3,8 @@
 import functools
 import math
 import os
+import pwd
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,8 @@ from trm.models.devices import uses_kernels
 from trm.models.trm import Latents, TinyRecursiveModel
 from trm.optim.adam_atan2 import AdamATan2
 
-pytestmark = pytest.mark.skipif(build.why_missing() is not None, reason=f"no kernels: {build.why_missing()}")
+HAS_COMPILER = os.environ.get("CXX") or any(shutil.which(name) for name in build.COMPILERS)
+pytestmark = pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler")  # one that fails at the kernels is no reason
 
 SMALL = {"hidden_size": 24, "num_heads": 3, "H_cycles": 2, "L_cycles": 2, "expansion": 1.0, "puzzle_emb_len": 2}
 NETWORKS = {
@@ -94,7 +97,7 @@ def test_without_gradient_the_latents_are_the_same(case: tuple[ModelConfig, int,
     with torch.no_grad():
         evaluated, _ = _evaluated(fused, rows)
     for name, value in evaluated._asdict().items():
-        torch.testing.assert_close(value, trained[name], rtol=1e-5, atol=1e-5)  # a BLAS may look at where arrays begin
+        torch.testing.assert_close(value, trained[name], rtol=1e-4, atol=1e-4)  # a BLAS may look at where arrays begin
 
 
 def _evaluated(model: TinyRecursiveModel, rows: int, only: slice = slice(None)) -> tuple[Latents, Tensor]:
@@ -113,7 +116,7 @@ def test_a_puzzle_alone_gets_what_it_gets_among_others(case: tuple[ModelConfig, 
     with torch.no_grad():
         together, _ = _evaluated(fused, rows)
         alone, _ = _evaluated(fused, rows, slice(1, 2))
-    torch.testing.assert_close(alone.z_H, together.z_H[1:2], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(alone.z_H, together.z_H[1:2], rtol=1e-4, atol=1e-4)  # a BLAS adds up few rows in another order
 
 
 def test_a_step_repeats_to_the_bit(case: tuple[ModelConfig, int, int], threads: int) -> None:
@@ -145,13 +148,39 @@ def test_what_is_kept_for_a_backward_pass_serves_one() -> None:
         z_H.sum().backward()
 
 
-def test_the_fused_update_is_the_plain_one() -> None:
+def test_what_the_kernels_cannot_read_never_reaches_them() -> None:
+    config, cells, rows = NETWORKS["no_positions"]
+    fused = networks(config, cells)[2]
+    weights, fits = list(fused.blocks.parameters()), torch.zeros(rows, fused.length, 24)
+    assert fused.fused is not None
+    for bad in (fits.double(), fits[:, 1:], fits[:, :, 1:]):
+        with pytest.raises(AssertionError, match="kernels read float32"):
+            fused.fused(bad, bad, bad, weights, None)
+    with pytest.raises(AssertionError, match="kernels read float32"):
+        fused.fused(fits, fits, fits, [weight.double() for weight in weights], None)
+
+
+def test_a_backward_pass_notices_weights_that_were_updated_since() -> None:
+    config, cells, rows = NETWORKS["attention"]
+    fused = networks(config, cells)[2]
+    for parameter in fused.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer = AdamATan2(fused.parameters(), is_fused=True)
+    latents, inputs = fused.initial_latents(rows), torch.zeros(rows, cells, dtype=torch.int32)
+    _, output = fused(latents, inputs, torch.zeros(rows, config.puzzle_ndim))
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.q_halt.sum().backward()
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.95), (0.0, 0.99999), (0.9999, 0.0)])
+def test_the_fused_update_is_the_plain_one(betas: tuple[float, float]) -> None:
     generator = torch.Generator().manual_seed(3)
     start = [torch.randn(size, generator=generator) for size in ((7, 5), (70_000,), (3,))]
     ways = []
     for is_fused in (False, True):
         params = [torch.nn.Parameter(p.clone()) for p in start]
-        ways.append((params, AdamATan2(params, lr=1e-2, weight_decay=0.3, is_fused=is_fused)))
+        ways.append((params, AdamATan2(params, lr=1e-2, betas=betas, weight_decay=0.3, is_fused=is_fused)))
     for scale in (1.0, 1e-6, 0.0, 1e6):
         gradients = [scale * torch.randn(p.shape, generator=generator) for p in start]
         for params, optimizer in ways:
@@ -198,6 +227,12 @@ def test_insisting_where_they_do_not_fit_says_so(config: RunConfig, device: str,
         uses_kernels(config, device)
 
 
+def test_a_trained_network_is_taken_anywhere() -> None:
+    assert not uses_kernels(run_of("fused"), "cuda", is_trained=True)
+    assert uses_kernels(run_of("fused"), "cpu", is_trained=True)
+    assert not uses_kernels(run_of("plain"), "cpu", is_trained=True)
+
+
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine on which nothing was compiled yet."""
@@ -209,14 +244,18 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_what_was_compiled_once_is_only_loaded(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = fresh.parent / "slow-c++"
-    compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] || echo >> {fresh.parent}/compilations\nexec c++ "$@"\n')
+    compiler.write_text(f'#!/bin/sh\ncase "$*" in *--version) ;; *) echo >> {fresh.parent}/compilations ;; esac\nexec c++ "$@"\n')
     compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("CXX", f"{compiler} -DNDEBUG")
+    fresh.mkdir(mode=0o700)
+    (fresh / ".kernels-of-a-killed-process.so.1.tmp").touch()
     assert build.why_missing() is None
+    (fresh / ".lock").unlink()
+    (fresh / ".lock").mkdir()  # what is there is loaded without a lock, for which a folder has to be writable
     build.library.cache_clear()
     assert build.library().trm_prepare() > build.NO_PRODUCTS
     assert (fresh.parent / "compilations").read_text() == "\n"
-    assert len(list(fresh.glob("*.so"))) == 1
+    assert len(list(fresh.iterdir())) == 2
     assert fresh.stat().st_mode & 0o777 == 0o700
 
 
@@ -231,6 +270,31 @@ def test_without_a_compiler_auto_goes_on_plainly_and_says_why(
     assert "need a C++ compiler, and CXX=no-such-compiler is not there" in caplog.text
     with pytest.raises(ResourceError, match=r"CXX=no-such-compiler is not there; install one, or set training.kernels: plain"):
         uses_kernels(run_of("fused"), "cpu")
+
+
+@pytest.mark.parametrize("variable", ["HOME", "XDG_CACHE_HOME"])
+def test_without_a_folder_to_keep_them_in_there_is_a_reason(variable: str, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv(variable, "/dev/null")
+    assert "NotADirectoryError" in str(build.why_missing())
+    with pytest.raises(ResourceError, match=r"set training\.kernels: plain"):
+        build.library()
+
+
+def test_a_user_without_a_home_is_told(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # KeyError, as for the number that a container runs under
+    assert "kept in the user's cache" in str(build.why_missing())
+
+
+def test_a_compiler_that_hangs_is_not_waited_for(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = fresh.parent / "hanging-c++"
+    compiler.write_text("#!/bin/sh\nexec sleep 60\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setattr(build, "COMPILE_SECONDS", 0.1)
+    assert "hanging-c++ took more than 0.1 s" in str(build.why_missing())
 
 
 def test_a_compiler_that_fails_leaves_nothing_and_is_quoted(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,12 +45,15 @@ def loss_dtype(config: TrainingConfig, device: torch.device | str) -> torch.dtyp
     return torch.float64 if torch.device(device).type == "cpu" else torch.float32
 
 
-def uses_kernels(config: RunConfig, device: torch.device | str) -> bool:
+def uses_kernels(config: RunConfig, device: torch.device | str, *, is_trained: bool = False) -> bool:
     """Whether the recursion is done by `trm.kernels` on `device`; compiles them where that was never done.
 
-    Raises ResourceError where the configuration insists on them and they cannot be had.
+    Raises ResourceError where the configuration insists on them and they cannot be had; a network that `is_trained` is taken
+    to any machine, so there `fused` means `auto`.
     """
     kernels, compiles = config.training.kernels, config.training.compile is True
+    if is_trained and kernels == "fused":
+        kernels = "auto"
     dtype = forward_dtype(config.model, device)
     fits = torch.device(device).type == "cpu" and dtype == torch.float32 and not compiles
     if kernels == "plain" or (kernels == "auto" and not fits):

@@ -118,7 +118,8 @@ def _trained(weights: _Weights, device: torch.device, path: Path) -> TrainedMode
     dtype = forward_dtype(config.model, device)
     set_products(config.model, device)
     tensors = dict(weights.tensors)
-    model = TinyRecursiveModel(config.model, shape, dtype=dtype, is_fused=uses_kernels(config, device))
+    is_fused = uses_kernels(config, device, is_trained=True)
+    model = TinyRecursiveModel(config.model, shape, dtype=dtype, is_fused=is_fused)
     table = PuzzleEmbedding(config.model, shape, dtype=weight_dtype(dtype)) if config.model.puzzle_ndim else None
     try:
         if table is not None:
