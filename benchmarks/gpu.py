@@ -25,8 +25,15 @@ class _Anything(type):
     def __getitem__(cls, _: object) -> object:
         return object
 
-    def __getattr__(cls, _: str) -> object:
-        return cls
+    def __getattr__(cls, name: str) -> object:
+        return anything(name)
+
+
+def anything(name: str) -> object:
+    """What a stand-in has under any name but Python's own."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return _Anything("Anything", (), {})
 
 
 def stand_in(*names: str) -> None:
@@ -35,7 +42,7 @@ def stand_in(*names: str) -> None:
         if importlib.util.find_spec(name) is None:
             module = types.ModuleType(name)
             module.__path__ = []  # type: ignore[attr-defined]
-            module.__getattr__ = lambda _: _Anything("Anything", (), {})  # type: ignore[method-assign]
+            module.__getattr__ = anything  # type: ignore[method-assign]
             sys.modules[name] = module
 
 

@@ -151,6 +151,8 @@ def ceiling_tflops(device: torch.device) -> float:
 
 def timed(forms: dict[str, Form], device: torch.device, seconds: float) -> dict[str, list[float]]:
     """Seconds a step of every form, a block of steps of each in turn."""
+    if not forms:
+        return {}
     counts, times, i = {}, {name: [] for name in forms}, WARM_UP
     for name, form in forms.items():
         once = _block(form.step, i, 2, device)
@@ -203,6 +205,8 @@ def forms_of(
             continue
         try:
             forms[form] = warmed(make(), device)
+        except torch.OutOfMemoryError:
+            say({"figure": "step", "size": name, "form": form, "skipped": "it does not fit the GPU's memory"})
         except Exception as error:  # the other forms are still worth their time
             say({"figure": "step", "size": name, "form": form, "ok": False, "error": f"{type(error).__name__}: {error}"[:600]})
     return forms
