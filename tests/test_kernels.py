@@ -1,8 +1,10 @@
 """The CPU's own kernels compute what the plain operators do, to rounding, and say clearly why they cannot be had."""
 
+import copy
 import functools
 import math
 import os
+import pickle
 import pwd
 import shutil
 from collections.abc import Iterator
@@ -146,6 +148,15 @@ def test_what_is_kept_for_a_backward_pass_serves_one() -> None:
     z_H.sum().backward(retain_graph=True)
     with pytest.raises(AssertionError, match="serves one"):
         z_H.sum().backward()
+
+
+def test_a_copy_computes_what_its_original_does() -> None:
+    config, cells, rows = NETWORKS["attention"]
+    fused = networks(config, cells)[2]
+    step(fused, rows)
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(fused)))
+    with torch.no_grad():
+        assert torch.equal(_evaluated(copied, rows)[1], _evaluated(fused, rows)[1])
 
 
 def test_what_the_kernels_cannot_read_never_reaches_them() -> None:

@@ -35,7 +35,7 @@ class FusedRecursion:
 
     def __init__(self, config: ModelConfig, length: int) -> None:
         self.config, self.length = config, length
-        self.library = library()
+        library()  # compiled and loaded now; not held, for a network can be copied and an address cannot
         self._spare: Tensor | None = None
 
     def __call__(
@@ -101,13 +101,13 @@ class _Recursion(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, fused: FusedRecursion, is_kept: bool, z_H: Tensor, *tensors: Any) -> tuple[Tensor, Tensor]:
         z_L, table, question, *weights = tensors
-        library, sizes = fused.library, fused.sizes(len(question))
+        kernels, sizes = library(), fused.sizes(len(question))
         z_H, z_L, question = z_H.contiguous(), z_L.contiguous(), question.contiguous()
         turned = [matrix for weight in weights for matrix in (weight.contiguous(), weight.t().contiguous())]
         new_z_H, new_z_L = torch.empty_like(question), torch.empty_like(question)
-        kept = fused.borrow(library.trm_kept_floats(ctypes.byref(sizes))) if is_kept else None
-        scratch = torch.empty(library.trm_scratch_floats(ctypes.byref(sizes)))
-        library.trm_forward(
+        kept = fused.borrow(kernels.trm_kept_floats(ctypes.byref(sizes))) if is_kept else None
+        scratch = torch.empty(kernels.trm_scratch_floats(ctypes.byref(sizes)))
+        kernels.trm_forward(
             ctypes.byref(sizes),
             _addresses(turned),
             *_cosines_and_sines(table),
@@ -122,13 +122,13 @@ class _Recursion(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_z_H: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        library, sizes, turned, table = ctx.fused.library, ctx.sizes, ctx.saved_tensors, ctx.table
+        kernels, sizes, turned, table = library(), ctx.sizes, ctx.saved_tensors, ctx.table
         assert ctx.kept is not None, "what was kept for a backward pass serves one"
         d_z_H, d_question = d_z_H.contiguous(), torch.empty_like(d_z_H, memory_format=torch.contiguous_format)
         gradients = [torch.empty_like(weight) for weight in turned[::2]]
-        sums = torch.empty(library.trm_sums_floats(ctypes.byref(sizes)))
-        scratch = torch.empty(library.trm_scratch_floats(ctypes.byref(sizes)))
-        library.trm_backward(
+        sums = torch.empty(kernels.trm_sums_floats(ctypes.byref(sizes)))
+        scratch = torch.empty(kernels.trm_scratch_floats(ctypes.byref(sizes)))
+        kernels.trm_backward(
             ctypes.byref(sizes),
             _addresses(turned),
             *_cosines_and_sines(table),
