@@ -20,6 +20,8 @@ from trm.models import devices
 from trm.models.devices import uses_kernels
 from trm.models.trm import Latents, TinyRecursiveModel
 from trm.optim.adam_atan2 import AdamATan2
+from trm.training.gang import Gang
+from trm.training.state import TrainingState
 
 HAS_COMPILER = os.environ.get("CXX") or any(shutil.which(name) for name in build.COMPILERS)
 pytestmark = pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler")  # one that fails at the kernels is no reason
@@ -241,6 +243,16 @@ def test_a_trained_network_is_taken_anywhere() -> None:
     assert not uses_kernels(run_of("fused"), "cuda", is_trained=True)
     assert uses_kernels(run_of("fused"), "cpu", is_trained=True)
     assert not uses_kernels(run_of("plain"), "cpu", is_trained=True)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_all_workers_of_a_gang_use_them_or_none(others: int) -> None:
+    class Two(Gang):
+        def all_reduce_sum(self, tensor: Tensor) -> Tensor:
+            return tensor + others
+
+    state = TrainingState(run_of(), DataShape(4, 6, 3), max_steps=1, gang=Two(world_size=2))
+    assert (state.model.fused is not None) == state.optimizer.is_fused == bool(others)
 
 
 @pytest.fixture

@@ -216,7 +216,7 @@ class TrainingConfig(Written):
     kernels: Literal["auto", "plain", "fused"] = "auto"
     """On a CPU in float32: `fused` C++ kernels (compiled once a machine; they round differently), or torch's `plain` operators.
 
-    auto: fused where a C++ compiler is and `compile` is off."""
+    auto: fused where a C++ compiler is and `compile` is not true, in a gang on every worker."""
     cuda_graph: bool | Literal["auto"] = "auto"
     """On CUDA record a step once and replay it; auto: where one is small, and without complaint where it cannot be recorded."""
 

@@ -73,7 +73,7 @@ class TrainingState:
         dtype = forward_dtype(config.model, self.device)
         set_products(config.model, self.device)
         generator = torch.Generator().manual_seed(config.seed)
-        fused = uses_kernels(config, self.device)
+        fused = self._uses_kernels()
         self.model = TinyRecursiveModel(config.model, shape, dtype=dtype, generator=generator, is_fused=fused).to(self.device)
         if config.training.compile is True:
             compile_in_place(self.model, self.device)
@@ -93,6 +93,13 @@ class TrainingState:
         """How a step is made; the loop decides at the first."""
         self.minimum_steps: dict[int, np.ndarray | None] = {}
         """What exploration demands of this worker's slots at the next steps, as far as it is drawn (`trm.training.handover`)."""
+
+    def _uses_kernels(self) -> bool:
+        """All workers of a gang, or none: replicas that are updated by different arithmetic would drift apart."""
+        uses = uses_kernels(self.config, self.device)
+        if self.device.type != "cpu":
+            return uses
+        return int(self.gang.all_reduce_sum(torch.tensor(int(uses)))) == self.gang.world_size
 
     def _build_optimizers(self, dtype: torch.dtype) -> None:
         optim = self.config.optim
