@@ -26,7 +26,8 @@ def adam_atan2(
         param, gradient, *moments = tensors
         each = (param, gradient.contiguous(), *moments)
         update(param.numel(), ctypes.byref(rates), *(tensor.data_ptr() for tensor in each), threads)
-    increment_version([*params, *first, *second])  # a backward pass that needs the old values has to notice
+    for tensor in (*params, *first, *second):
+        increment_version(tensor)  # a backward pass that needs the old values has to notice
 
 
 @functools.cache
