@@ -16,6 +16,8 @@ from train_step import BATCHES, SIZES, Size, ours
 SMALLEST = Size({"hidden_size": 32, "num_heads": 2, "puzzle_emb_len": 1, "H_cycles": 2, "L_cycles": 2}, 16, 6, 32)
 CASES = {"attention_d32_b32": SMALLEST} | SIZES
 ROUNDS = 5
+PATIENCE_SECONDS = 300.0
+"""For a neighbour; a process that died breaks the barrier for all."""
 
 
 def trial(name: str, kernels: str, threads: int, seconds: float, begin: Barrier, speeds: "multiprocessing.Queue[float]") -> None:
@@ -37,7 +39,7 @@ def trial(name: str, kernels: str, threads: int, seconds: float, begin: Barrier,
 def start(count: int, threads: int, name: str, options: argparse.Namespace) -> "tuple[Barrier, multiprocessing.Queue[float]]":
     """`count` trials that wait for their turn."""
     context = multiprocessing.get_context("spawn")
-    begin, speeds = context.Barrier(count + 1), context.Queue()
+    begin, speeds = context.Barrier(count + 1, timeout=PATIENCE_SECONDS), context.Queue()
     for _ in range(count):
         context.Process(target=trial, args=(name, options.kernels, threads, options.seconds, begin, speeds), daemon=True).start()
     return begin, speeds

@@ -9,11 +9,12 @@ namespace {
 
 int64_t mix_floats(const Sizes &s) { return s.mixes_by_mlp ? 2 * s.mix_inner * s.width : 3 * s.width * s.length; }
 int64_t latent_floats(const Sizes &s) { return s.length * s.width; }
+int64_t mixed_floats(const Sizes &s) { return s.mixes_by_mlp ? 0 : latent_floats(s); }
 int64_t scale_floats(const Sizes &s) { return s.mixes_by_mlp ? std::max(s.width, s.length) : s.length; }
 
 // Floats kept for a backward pass, for a puzzle: of a block, and of a call of the network (its input first).
 int64_t block_floats(const Sizes &s) {
-    return mix_floats(s) + 3 * latent_floats(s) + 2 * scale_floats(s) + 2 * s.inner * s.length;
+    return mix_floats(s) + mixed_floats(s) + 2 * latent_floats(s) + 2 * scale_floats(s) + 2 * s.inner * s.length;
 }
 int64_t call_floats(const Sizes &s) { return latent_floats(s) + s.layers * block_floats(s); }
 int64_t row_floats(const Sizes &s) { return (s.L_cycles + 1) * call_floats(s); }
@@ -68,7 +69,7 @@ Arrays kept_block(const Sizes &s, float *block, int64_t rows) {
     };
     Arrays arrays;
     arrays.mix = take(mix_floats(s));
-    arrays.mixed = take(latent_floats(s));
+    arrays.mixed = take(mixed_floats(s));
     arrays.middle = take(latent_floats(s));
     arrays.out = take(latent_floats(s));
     arrays.middle_scale = take(scale_floats(s));
