@@ -76,9 +76,13 @@ def test_a_carry_that_was_exchanged_is_taken_over(tmp_path: Path) -> None:
 
 def test_small_steps_of_one_worker_on_cuda_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     state = cases.begin(cases.config_of(training=PLAIN))
+    monkeypatch.setattr(state, "device", torch.device("cuda"))
+    assert not is_recorded(state)
+    monkeypatch.setattr(state, "config", cases.config_of(training={"cuda_graph": "auto"}))
+    assert is_recorded(state)
+    monkeypatch.setattr(state, "device", torch.device("cpu"))
     assert not is_recorded(state)
     monkeypatch.setattr(state, "device", torch.device("cuda"))
-    assert is_recorded(state)
     monkeypatch.setattr(state, "step_flops", 2 * RECORDED_FLOPS)
     assert not is_recorded(state)
     monkeypatch.setattr(state, "config", cases.config_of(training={"cuda_graph": True}))

@@ -217,8 +217,10 @@ class TrainingConfig(Written):
     """On a CPU in float32: `fused` C++ kernels (compiled once a machine; they round differently), or torch's `plain` operators.
 
     auto: fused where a C++ compiler is and `compile` is not true, in a gang on every worker."""
-    cuda_graph: bool | Literal["auto"] = "auto"
-    """On CUDA record a step once and replay it; auto: where one is small, and without complaint where it cannot be recorded."""
+    cuda_graph: bool | Literal["auto"] = False
+    """On CUDA record a step once and replay it; auto: where one is small, and without complaint where it cannot be recorded.
+
+    Off until `benchmarks/gpu.py` has passed on such a GPU."""
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingConfig":

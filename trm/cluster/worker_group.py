@@ -6,6 +6,7 @@ Its ways are kept: a rank an actor, gloo or NCCL, the GPUs of a node visible to 
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from trm.cluster.connection import Demand
 from trm.cluster.processes import WorkerProcess
 
+LOOPBACK, LOOPBACK_INTERFACE = "127.0.0.1", "lo"
+"""Where workers of one node meet: nobody else has to reach them."""
 COLLECTIVE_SECONDS = 600
 """A worker that waits so long for another gives up; torch itself would wait for half an hour."""
 GRACE_SECONDS = 5.0
@@ -45,18 +48,22 @@ class GroupWorker:
         """This process, and the GPUs that Ray gave it."""
         return WorkerProcess.current(), [str(gpu) for gpu in ray.get_gpu_ids()]
 
-    def open_store(self, workers: int) -> tuple[str, int]:
-        """Be the one at whom the others meet: address and port."""
+    def open_store(self, workers: int, is_one_node: bool) -> tuple[str, int]:
+        """Be the one at whom the others meet: address and port. Torch itself would listen to all networks of the node."""
         import torch.distributed as dist
 
-        host, limit = ray.util.get_node_ip_address(), timedelta(seconds=COLLECTIVE_SECONDS)
+        door = socket.create_server((LOOPBACK if is_one_node else ray.util.get_node_ip_address(), 0))
+        host, port = door.getsockname()
+        limit = timedelta(seconds=COLLECTIVE_SECONDS)
         self._store = dist.TCPStore(  # type: ignore[attr-defined]
-            host, 0, workers, is_master=True, wait_for_workers=False, timeout=limit
+            host, port, workers, is_master=True, wait_for_workers=False, timeout=limit, master_listen_fd=door.detach()
         )
-        return host, self._store.port
+        return host, port
 
     def join(self, rank: int, workers: int, store: tuple[str, int], gpus: list[str]) -> None:
         """Become `rank` of the process group; `gpus`: those of all its node's workers."""
+        if store[0] == LOOPBACK and LOOPBACK_INTERFACE in [name for _, name in socket.if_nameindex()]:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK_INTERFACE)
         own = [str(gpu) for gpu in ray.get_gpu_ids()]
         if own:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
@@ -99,7 +106,8 @@ class WorkerGroup:
     def _meet(self, limit: float | None) -> None:
         introduced = ray.get([worker.introduce.remote() for worker in self._workers], timeout=limit)
         self.processes = [process for process, _ in introduced]
-        store = ray.get(self._workers[0].open_store.remote(len(self._workers)), timeout=limit)
+        is_one_node = len({process.node_id for process, _ in introduced}) == 1
+        store = ray.get(self._workers[0].open_store.remote(len(self._workers), is_one_node), timeout=limit)
         joining = []
         for rank, (process, _) in enumerate(introduced):
             here = visible_gpus([gpus for other, gpus in introduced if other.node_id == process.node_id])
