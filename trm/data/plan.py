@@ -19,7 +19,7 @@ from trm.errors import CheckpointError, DatasetError
 _ORDER, _SLOT, _SUBSET = 0x4F, 0x53, 0x56
 
 AHEAD_CELLS = 1 << 15
-"""About as many cells are made at once: small batches are made several together, for the work of a call costs more than theirs."""
+"""As many cells are made at once: small batches are made several together, for the work of a call costs more than theirs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +84,15 @@ class TrainPlan:
         self._augmenter = augmenter_for(split, manifest)
         self._visits = Visits(split, manifest, seed=seed)
         self._anchor = self._latest = Position(0, 0)
-        self._together = max(1, AHEAD_CELLS // (local * split.inputs.shape[1]))
+        self._most_together = max(1, AHEAD_CELLS // (local * split.inputs.shape[1]))
+        self._together = 0
         self._made: dict[int, tuple[Batch, Position]] = {}
 
     def batch(self, step: int) -> Batch:
         """This rank's rows of the batch of `step` (from 0)."""
         if step not in self._made:
+            goes_on = step - 1 in self._made
+            self._together = min(2 * self._together, self._most_together) if goes_on else 1  # who jumps about wants one
             self._made = self._make(self._find(step))
         batch, self._latest = self._made[step]
         return batch
