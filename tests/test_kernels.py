@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from trm.config import DataShape, ModelConfig, RunConfig
@@ -231,8 +232,20 @@ def test_auto_takes_the_kernels_where_they_fit() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({"forward_dtype": "float64"}, "forward_dtype float64;"),
+        ({"compile": True}, "forward_dtype auto and training.compile true;"),
+    ],
+)
+def test_what_cannot_be_fused_is_refused_with_the_configuration(fields: dict[str, object], names: str) -> None:
+    with pytest.raises(ValidationError, match=f"fused computes in float32 and is not compiled, got model.{names}"):
+        run_of("fused", **fields)
+
+
+@pytest.mark.parametrize(
     ("config", "device", "names"),
-    [(run_of("fused"), "cuda", "cuda, bfloat16"), (run_of("fused", forward_dtype="float64"), "cpu", "cpu, float64")],
+    [(run_of("fused"), "cuda", "cuda, bfloat16"), (run_of("fused", forward_dtype="float32"), "cuda", "cuda, float32")],
 )
 def test_insisting_where_they_do_not_fit_says_so(config: RunConfig, device: str, names: str) -> None:
     with pytest.raises(ResourceError, match=f"fused is for the CPU in float32.*this run is {names}; set training.kernels: auto"):

@@ -302,6 +302,12 @@ class RunConfig(Written):
         t = self.training
         if t.epochs is None and t.steps is None and t.train_flops is None:
             raise ValueError("a run needs a length; set one of training.epochs, training.steps, training.train_flops")
+        if t.kernels == "fused" and (t.compile or self.model.forward_dtype not in ("auto", "float32")):
+            compiled = f" and training.compile {str(t.compile).lower()}" if t.compile else ""
+            raise ValueError(
+                f"training.kernels fused computes in float32 and is not compiled, got model.forward_dtype "
+                f"{self.model.forward_dtype}{compiled}; set training.kernels: auto"
+            )
         return self
 
     def network_digest(self) -> str:
