@@ -21,7 +21,7 @@ def nodes(*gpus: float) -> list[Node]:
 
 def checked(monkeypatch: pytest.MonkeyPatch, folder: Path, facts: list[NodeFacts], demand: Demand, needed: int = 0) -> Any:
     gpus = [len(one.device_bytes) for one in facts]
-    monkeypatch.setattr(worker_check, "_ask", lambda nodes, sees_gpus: list(zip(nodes, facts, strict=True)))
+    monkeypatch.setattr(worker_check, "_ask", lambda nodes, **_: list(zip(nodes, facts, strict=True)))
     monkeypatch.setattr(worker_check, "check_storage_is_shared", lambda folder, nodes: None)
     return check_workers(nodes(*gpus), demand, folder, needed)
 
@@ -40,7 +40,7 @@ def test_shared_memory_that_cannot_hold_the_data_is_named(tmp_path: Path, monkey
 
 
 def test_gpus_that_torch_does_not_see_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_check, "_ask", lambda nodes, sees_gpus: [(nodes[0], replace(HERE, device_bytes=(1,)))])
+    monkeypatch.setattr(worker_check, "_ask", lambda nodes, **_: [(nodes[0], replace(HERE, device_bytes=(1,)))])
     with pytest.raises(ResourceError, match=r"node 10\.0\.0\.0 offers 2, torch sees 1"):
         check_workers(nodes(2), GPU, tmp_path, 0)
 
@@ -56,3 +56,10 @@ def test_without_gpus_a_worker_has_its_share_of_the_memory(tmp_path: Path, monke
     workers = checked(monkeypatch, tmp_path, [replace(HERE, memory_bytes=32 * 10**9)], Demand(1, 2, 0))
     assert workers.device_bytes == 8 * 10**9
     assert len(source_digest()) == 12
+
+
+def test_a_node_without_the_kernels_that_a_sweep_insists_on_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    bare = own_facts(sees_gpus=False, needs_kernels=True)
+    with pytest.raises(ResourceError, match=r"node 10\.0\.0\.1 has none \(fused kernels need a C\+\+ compiler, and CXX=no-such"):
+        checked(monkeypatch, tmp_path, [HERE, bare], Demand(1, 1, 0))

@@ -292,10 +292,13 @@ def _reporter(board: ActorHandle, task: LegTask) -> Any:
 def prepare(feed: DataFeed) -> None:
     """Have this process import and map everything that a leg needs."""
     import trm.training.leg
-    from trm.models.devices import keep_freed_memory
+    from trm.kernels.build import why_missing
+    from trm.models.devices import keep_freed_memory, training_device
 
     keep_freed_memory()
     assert trm.training.leg.run_leg is not None
+    if training_device() == "cpu":
+        why_missing()  # compiles what the machine never compiled
     feed.warm_up()
     forget()
 

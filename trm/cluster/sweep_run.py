@@ -99,7 +99,8 @@ class SweepRun:
 
     def _begun(self, placement: Placement, data: DataConfig, costs: Preflight | None) -> SweepLog:
         """The journal with this driver's first lines, after the last checks that need a cluster."""
-        workers = check_workers(living_nodes(), self.demand, self.folder, resident_bytes(data, self.manifest))
+        held, insists = resident_bytes(data, self.manifest), self.space.base.get("training", {}).get("kernels") == "fused"
+        workers = check_workers(living_nodes(), self.demand, self.folder, held, needs_kernels=insists)
         built = data.built(self.dataset)
         search = sweep_search(self.space.model_copy(update={"data": data}), self.manifest, self.dataset)
         log = SweepLog(self.folder, search, guard=self.lease.check)

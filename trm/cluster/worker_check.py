@@ -28,7 +28,10 @@ SAME = {
 }
 """What must be equal on every node -> the remedy."""
 ANSWER_SECONDS = 120.0
+KERNELS_SECONDS = 400.0
+"""For importing torch and, at first, compiling."""
 SHARED_MEMORY = "/dev/shm"
+_KERNELS = "from trm.kernels.build import why_missing; print(why_missing() or '')"
 _DEVICES = (
     "import json, torch; "
     "print(json.dumps([torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]))"
@@ -47,6 +50,8 @@ class NodeFacts:
     """Memory of the machine, or of the container."""
     device_bytes: tuple[int, ...]
     """Memory of every GPU; empty where none was asked for."""
+    missing_kernels: str = ""
+    """Why the fused kernels cannot be had there; empty when they can, or where nobody insists on them."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +67,20 @@ class Workers:
     """Bytes free where the sweep folder lies."""
 
 
-def check_workers(nodes: list[Node], demand: Demand, folder: Path, needed_shared_bytes: int) -> Workers:
+def check_workers(
+    nodes: list[Node], demand: Demand, folder: Path, needed_shared_bytes: int, *, needs_kernels: bool = False
+) -> Workers:
     """The nodes' facts, added up; ResourceError that names node, rule, value and remedy when one of them does not fit.
 
-    `needed_shared_bytes`: data that every node holds in its object store.
+    `needed_shared_bytes`: data that every node holds in its object store. `needs_kernels`: the trials insist on the fused ones.
     """
-    found = _ask(nodes, sees_gpus=demand.gpus > 0)
+    found = _ask(nodes, sees_gpus=demand.gpus > 0, needs_kernels=needs_kernels)
     here = own_facts(sees_gpus=False)
     for node, facts in found:
         _check_same(node, facts, here)
         _check_room(node, facts, needed_shared_bytes)
         _check_devices(node, facts, demand)
+        _check_kernels(node, facts)
     if len(nodes) > 1:
         check_storage_is_shared(folder, nodes)
     return Workers(
@@ -83,7 +91,7 @@ def check_workers(nodes: list[Node], demand: Demand, folder: Path, needed_shared
     )
 
 
-def own_facts(*, sees_gpus: bool) -> NodeFacts:
+def own_facts(*, sees_gpus: bool, needs_kernels: bool = False) -> NodeFacts:
     """The facts of the node that this process runs on."""
     return NodeFacts(
         versions={
@@ -94,27 +102,29 @@ def own_facts(*, sees_gpus: bool) -> NodeFacts:
         shared_bytes=shutil.disk_usage(SHARED_MEMORY).total if os.path.isdir(SHARED_MEMORY) else 0,
         memory_bytes=int(total_bytes()),
         device_bytes=_device_bytes() if sees_gpus else (),
+        missing_kernels=_missing_kernels() if needs_kernels else "",
     )
 
 
 @lru_cache(maxsize=1)
 def source_digest() -> str:
-    """Digest of every Python file of the package, so that an old copy of it is told from the driver's."""
+    """Digest of every source file of the package, so that an old copy of it is told from the driver's."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(path for path in root.rglob("*") if path.suffix in (".py", ".cpp", ".hpp")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def _ask(nodes: list[Node], *, sees_gpus: bool) -> list[tuple[Node, NodeFacts]]:
+def _ask(nodes: list[Node], *, sees_gpus: bool, needs_kernels: bool) -> list[tuple[Node, NodeFacts]]:
+    wanted = {"sees_gpus": sees_gpus, "needs_kernels": needs_kernels}
     if [node.node_id for node in nodes] == [ray.get_runtime_context().get_node_id()]:
-        return [(nodes[0], own_facts(sees_gpus=sees_gpus))]  # a first task costs a second or two
-    asked = [(node, on_node(node, own_facts).remote(sees_gpus=sees_gpus)) for node in nodes]
+        return [(nodes[0], own_facts(**wanted))]  # a first task costs a second or two
+    asked = [(node, on_node(node, own_facts).remote(**wanted)) for node in nodes]
     found: list[tuple[Node, NodeFacts]] = []
     for node, answer in asked:
         try:
-            found.append((node, ray.get(answer, timeout=ANSWER_SECONDS)))
+            found.append((node, ray.get(answer, timeout=KERNELS_SECONDS if needs_kernels else ANSWER_SECONDS)))
         except RayError as error:
             raise ResourceError(
                 f"every node must be able to run a worker: node {node.address} does not ({' '.join(str(error).split())[-200:]})",
@@ -150,6 +160,14 @@ def _check_devices(node: Node, facts: NodeFacts, demand: Demand) -> None:
         )
 
 
+def _check_kernels(node: Node, facts: NodeFacts) -> None:
+    if facts.missing_kernels:
+        raise ResourceError(
+            f"training.kernels fused needs them on every node: node {node.address} has none ({facts.missing_kernels})",
+            remedy="install a C++ compiler there, or set training.kernels: auto, which goes on without",
+        )
+
+
 def _takes_part(node: Node, demand: Demand) -> bool:
     return node.cpus >= demand.cpus and node.gpus >= demand.gpus
 
@@ -166,6 +184,12 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "none"
+
+
+def _missing_kernels() -> str:
+    """Asked in a process of its own, for this one may go without torch."""
+    done = subprocess.run([sys.executable, "-c", _KERNELS], capture_output=True, text=True, timeout=KERNELS_SECONDS)
+    return done.stdout.strip() if done.returncode == 0 else done.stderr.strip()[-200:]
 
 
 def _device_bytes() -> tuple[int, ...]:
