@@ -1,6 +1,5 @@
 """The speed of a training step on a GPU, for `gpu.py`: our forms and the published implementation in turn; where the time goes."""
 
-import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,10 +7,9 @@ from typing import Any
 
 import torch
 from rows import spread
-from train_step import BATCHES, Size, _attention, _import_reference
+from train_step import BATCHES, Size, _attention, reference
 
 from trm.config import DataShape
-from trm.optim.adam_atan2 import AdamATan2
 from trm.training.cost import run_cost
 from trm.training.loop import FLUSH_STEPS
 from trm.training.recorded import RECORDED_FLOPS, WARM_UP_STEPS, RecordedStep
@@ -67,54 +65,6 @@ def ours(size: Size, state: TrainingState, *, is_recorded: bool) -> Step:
         stepper(state, batches[i % BATCHES])
         if i % FLUSH_STEPS == 0:
             state.metrics.flush(state.gang)
-
-    return step
-
-
-def reference(folder: str, size: Size, device: torch.device, *, is_compiled: bool) -> Step:
-    """A step as the published `train_batch` makes it, without its logging; its optimizer is the package where that is there."""
-    _import_reference(folder)
-    network, losses, sparse, ema = (
-        importlib.import_module(f"models.{name}") for name in ("recursive_reasoning.trm", "losses", "sparse_embedding", "ema")
-    )
-    config = size.config()
-    fields = config.model.model_dump(exclude={"architecture"}) | {
-        "forward_dtype": "bfloat16" if device.type == "cuda" else "float32",
-        "puzzle_emb_ndim": config.model.puzzle_ndim,
-        "batch_size": size.batch,
-        "seq_len": size.seq_len,
-        "vocab_size": size.vocab_size,
-        "num_puzzle_identifiers": 1,
-        "H_layers": 0,
-    }
-    with device:
-        model = losses.ACTLossHead(network.TinyRecursiveReasoningModel_ACTV1(fields), "stablemax_cross_entropy").train()
-    average = ema.EMAHelper(mu=config.optim.ema_rate)
-    average.register(model)
-    try:
-        from adam_atan2 import AdamATan2 as Backbone
-    except ImportError:
-        Backbone = AdamATan2
-    optimizers = [
-        sparse.CastedSparseEmbeddingSignSGD_Distributed(model.model.puzzle_emb.buffers(), world_size=1, lr=1e-4),
-        Backbone(model.parameters(), lr=config.optim.lr, betas=(0.9, 0.95), weight_decay=config.optim.weight_decay),
-    ]
-    called = torch.compile(model, dynamic=False) if is_compiled else model
-    names = ("inputs", "labels", "puzzle_identifiers")
-    batches = [{name: torch.from_numpy(getattr(batch, name)) for name in names} for batch in size.batches()]
-    with device:
-        carry = model.initial_carry({name: value.to(device) for name, value in batches[0].items()})
-
-    def step(i: int) -> None:
-        nonlocal carry
-        batch = {name: value.to(device) for name, value in batches[i % BATCHES].items()}
-        carry, loss, metrics, _, _ = called(carry=carry, batch=batch, return_keys=[])
-        (loss / size.batch).backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        torch.stack([metrics[name] for name in sorted(metrics)]).cpu()
-        average.update(model)
 
     return step
 

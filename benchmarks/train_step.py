@@ -35,6 +35,7 @@ from trm.training.state import TrainingState
 
 CEILING_SIZE = 1024
 BATCHES = 8
+CPU = torch.device("cpu")
 WARM_UP = 3
 Step = Callable[[int], None]
 
@@ -96,15 +97,15 @@ def ours(size: Size, *, is_compiled: bool, kernels: str = "auto") -> Step:
     return step
 
 
-def reference(folder: str, size: Size, *, is_compiled: bool) -> Step:
-    """A step as the reference's `train_batch` does it, without its logging."""
+def reference(folder: str, size: Size, device: torch.device = CPU, *, is_compiled: bool) -> Step:
+    """A step as the published `train_batch` makes it, without its logging; its optimizer is the package where that is there."""
     _import_reference(folder)
     network, losses, sparse, ema = (
         importlib.import_module(f"models.{name}") for name in ("recursive_reasoning.trm", "losses", "sparse_embedding", "ema")
     )
     config = size.config()
     fields = config.model.model_dump(exclude={"architecture"}) | {
-        "forward_dtype": "float32",
+        "forward_dtype": "bfloat16" if device.type == "cuda" else "float32",
         "puzzle_emb_ndim": config.model.puzzle_ndim,
         "batch_size": size.batch,
         "seq_len": size.seq_len,
@@ -112,26 +113,33 @@ def reference(folder: str, size: Size, *, is_compiled: bool) -> Step:
         "num_puzzle_identifiers": 1,
         "H_layers": 0,
     }
-    model = losses.ACTLossHead(network.TinyRecursiveReasoningModel_ACTV1(fields), "stablemax_cross_entropy").train()
+    with device:
+        model = losses.ACTLossHead(network.TinyRecursiveReasoningModel_ACTV1(fields), "stablemax_cross_entropy").train()
     average = ema.EMAHelper(mu=config.optim.ema_rate)
     average.register(model)
+    try:
+        from adam_atan2 import AdamATan2 as Backbone
+    except ImportError:
+        Backbone = AdamATan2
     optimizers = [
         sparse.CastedSparseEmbeddingSignSGD_Distributed(model.model.puzzle_emb.buffers(), world_size=1, lr=1e-4),
-        AdamATan2(model.parameters(), lr=config.optim.lr, weight_decay=config.optim.weight_decay),
+        Backbone(model.parameters(), lr=config.optim.lr, betas=(0.9, 0.95), weight_decay=config.optim.weight_decay),
     ]
-    called = torch.compile(model) if is_compiled else model
+    called = torch.compile(model, dynamic=False) if is_compiled else model
     names = ("inputs", "labels", "puzzle_identifiers")
     batches = [{name: torch.from_numpy(getattr(batch, name)) for name in names} for batch in size.batches()]
-    carry = model.initial_carry(batches[0])
+    with device:
+        carry = model.initial_carry({name: value.to(device) for name, value in batches[0].items()})
 
     def step(i: int) -> None:
         nonlocal carry
-        carry, loss, metrics, _, _ = called(carry=carry, batch=batches[i % BATCHES], return_keys=[])
+        batch = {name: value.to(device) for name, value in batches[i % BATCHES].items()}
+        carry, loss, metrics, _, _ = called(carry=carry, batch=batch, return_keys=[])
         (loss / size.batch).backward()
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        torch.stack([metrics[name] for name in sorted(metrics)]).numpy()
+        torch.stack([metrics[name] for name in sorted(metrics)]).cpu()
         average.update(model)
 
     return step

@@ -13,9 +13,6 @@ struct Sizes {
     int64_t threads;
     int64_t mixes_by_mlp, is_rotary;
     float eps;
-
-    int64_t tokens(int64_t rows) const { return rows * length; }
-    int64_t mix_columns(int64_t rows) const { return rows * width; }
 };
 
 // A block's weights, as they are (outputs, inputs) and transposed (_t).
