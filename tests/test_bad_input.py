@@ -43,6 +43,11 @@ SETTINGS = [
     ("budget.trials=1.5", "must be a whole number, got 1.5"),
     ("budget.per_trial=true", "budget.per_trial must be a number, got true"),
     ("base.model.H_cycles=true", "base.model.H_cycles must be a whole number, got true"),
+    (
+        "base.training.cuda_graph=maybe",
+        "space.yaml: base.training.cuda_graph must be true or false or auto, got 'maybe'; give true or false or auto\n",
+    ),
+    ("base.training.compile=3", "base.training.compile must be true or false or auto, got 3"),
     ("resources=5", "resources must be a mapping, got 5"),
     ("budget=null", "budget must be a mapping, got null"),
     ("constraints=hidden_size > 3", "constraints must be a list"),

@@ -107,8 +107,8 @@ def _problem(model: type[BaseModel], details: dict[str, Any]) -> Problem:
         sign, key = BOUNDS[kind]
         bound = str(context[key]) if isinstance(context[key], int) else f"{context[key]:.15g}"
         return Problem(f"{path} must be {sign} {bound}, got {value}", f"use a value {sign} {bound}")
-    if kind in TYPES:
-        wanted = _wanted(model, location) or TYPES[kind]
+    wanted = _wanted(model, location) or TYPES.get(kind)
+    if wanted and kind in (*TYPES, "literal_error"):
         return Problem(f"{path} must be {wanted}, got {value}", f"give {wanted}")
     if kind == "string_pattern_mismatch":
         return Problem(f"{path} must match {context['pattern']}, got {value}", "choose another")
@@ -185,16 +185,19 @@ def _other_variant(model: Any, parents: Location, key: str) -> str | None:
 
 
 def _wanted(model: Any, location: Location) -> str | None:
-    """What a value may be where several plain types are allowed; pydantic complains once a type, with its name as the last item."""
-    members = _members(_walk(model, location[:-1])[0]) if location else []
+    """What a value may be where several plain types or words are allowed; pydantic complains once for each, named as the last item."""
+    annotation = _walk(model, location[:-1])[0] if location else None
+    members = _members(annotation)
     if not _is_type_name(location[-1:], members):
         return None
-    return " or ".join(text for kind, text in PLAIN.items() if kind in members and not (kind is int and float in members))
+    plain = [text for kind, text in PLAIN.items() if kind in members and not (kind is int and float in members)]
+    return " or ".join([*plain, *map(str, _literals(annotation))])
 
 
 def _is_type_name(items: Location, members: list[Any]) -> bool:
-    plain = [member for member in members if member in PLAIN]
-    return bool(items) and len(plain) > 1 and (items[0] in [kind.__name__ for kind in plain] or str(items[0]).startswith("list["))
+    several = [member for member in members if member in PLAIN or get_origin(member) is Literal]
+    names = [kind.__name__ for kind in several if kind in PLAIN]
+    return bool(items) and len(several) > 1 and (items[0] in names or str(items[0]).startswith(("list[", "literal[")))
 
 
 def _walk(annotation: Any, location: Location) -> tuple[Any, list[str]]:
