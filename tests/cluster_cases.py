@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from trm.search.events import Event
 from trm.search.journal import read_events
 
+Truth = TypeVar("Truth")
 ROOT = Path(__file__).resolve().parents[1]
 SPACE = """
 name: tiny
@@ -73,10 +75,11 @@ def events_of(folder: Path) -> list[Event]:
     return [entry.event for entry in read_events(journal)] if journal.exists() else []
 
 
-def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str], timeout: float = 120) -> None:
-    """Wait for something to become true while the process runs."""
+def wait_until(holds: Callable[[], Truth | None], process: subprocess.Popen[str], timeout: float = 120) -> Truth:
+    """Wait for something to become true while the process runs; what it became."""
     deadline = time.monotonic() + timeout
-    while not holds():
+    while not (found := holds()):
         assert process.poll() is None, f"the sweep ended early: {process.communicate()[0]}"
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.05)
+    return found

@@ -191,7 +191,7 @@ def _without_ray() -> None:
     winners.score_winner = lambda checkpoint, feed, *, threads, **resources: winners._score(str(checkpoint), feed, threads)
     replaced: dict[str, Callable[..., Any]] = {
         "living_nodes": lambda: [connection.Node("0" * 8, "127.0.0.1", 64.0, 0.0)],
-        "check_workers": lambda nodes, demand, folder, needed: worker_check.Workers(1, 0, 2**40, 2**40),
+        "check_workers": lambda nodes, demand, folder, needed, *, needs_kernels: worker_check.Workers(1, 0, 2**40, 2**40),
         "store_room": lambda: (1e12, "this process"),
         "start_board": lambda: _Handle(board.ProgressBoard()),
         "read_feed": lambda folder, splits: _LocalFeed(folder, read_manifest(folder)),

@@ -1,11 +1,11 @@
 """Failures told apart on a real Ray: a leg that stands still, one without memory, one that dies; and a disk that is full."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path | None]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+def fill(disk: Path) -> None:
+    """Take what is left, while others write too."""
+    with contextlib.suppress(OSError), (disk / "ballast").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+
+
 def ended(folder: Path) -> list[LegEnded]:
     return [event for event in events_of(folder) if isinstance(event, LegEnded)]
 
@@ -117,17 +124,23 @@ def process_of(leg: LegEnded) -> int:
     return int(str(leg.process).rpartition(":")[2])
 
 
-def busy_process(folder: Path) -> int | None:
-    """A process that has done a leg and works on its next one."""
-    for pid in {process_of(leg) for leg in ended(folder)}:
-        try:
-            before = psutil.Process(pid).cpu_times().user
-            time.sleep(0.3)
-            if psutil.Process(pid).cpu_times().user - before > 0.1:
-                return pid
-        except psutil.NoSuchProcess:
-            continue
-    return None
+def stop_a_busy_process(folder: Path, sweep: subprocess.Popen[str]) -> int:
+    """Stand still a process that has done a leg and takes time for its next one; its number once its end is in the journal."""
+    before: dict[int, float] = {}
+
+    def busy_process() -> int | None:
+        for pid in {process_of(leg) for leg in ended(folder) if leg.status == "completed"}:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                taken = psutil.Process(pid).cpu_times().user
+                if taken - before.setdefault(pid, taken) > 0.1:
+                    return pid
+        return None
+
+    busy = wait_until(busy_process, sweep)
+    os.kill(busy, signal.SIGSTOP)
+    wait_until(lambda: any(leg.status != "completed" and str(leg.process).endswith(f":{busy}") for leg in ended(folder)), sweep)
+    wait_until(lambda: is_gone(busy), sweep)
+    return busy
 
 
 def is_gone(pid: int) -> bool:
@@ -137,28 +150,27 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+@pytest.mark.timeout(900)
 def test_a_leg_that_stands_still_is_ended_and_a_full_disk_pauses(tmp_path: Path, small_disk: Path | None) -> None:
     space = write_space(tmp_path)
     storage, folder = (small_disk or tmp_path), (small_disk or tmp_path) / "sweep"
     data = f"data={{folder: {tmp_path / 'data' / 'set'}}}"
     code, output = run_job("build_dataset", "datasets/sudoku4x4.yaml", "--out", str(tmp_path / "data" / "set"))
     assert code == 0, output
-    options = (str(space), "--storage", str(storage), "--name", "sweep", "--set", data, "--set", "resources.stall_seconds=5")
+    options = (str(space), "--storage", str(storage), "--name", "sweep", "--set", data, "--set", "resources.stall_seconds=8")
     options += ("--set", "budget.per_trial=6e10", "--trials", "6")
 
     with started("sweep", *options) as first:
         wait_until(lambda: bool(ended(folder)), first)
-        idle = process_of(ended(folder)[0])
-        os.kill(idle, signal.SIGSTOP)  # between two legs
-        wait_until(lambda: is_gone(idle), first)
-        while (busy := busy_process(folder)) is None:
-            assert first.poll() is None
-        os.kill(busy, signal.SIGSTOP)
-        wait_until(lambda: is_gone(busy), first)
+        stopped = [process_of(ended(folder)[0])]
+        os.kill(stopped[0], signal.SIGSTOP)  # between two legs
+        wait_until(lambda: is_gone(stopped[0]), first)
+        while len(stopped) < 2 or not any(leg.status == "stalled" for leg in ended(folder)):
+            stopped.append(stop_a_busy_process(folder, first))  # in a leg, but for one that has just ended
         if small_disk is not None:
-            (small_disk / "ballast").write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))
+            fill(small_disk)
         output, _ = first.communicate(timeout=120)
-    for pid in (idle, busy):
+    for pid in stopped:
         assert re.search(rf":{pid}\b.* was ended", output), output
     assert any(leg.status == "stalled" and str(leg.error).startswith("no step for") for leg in ended(folder))
 

@@ -100,9 +100,7 @@ def check_whole_sweep(uri: str) -> tuple[Any, Runs]:
 
 def test_a_sweep_in_sqlite_with_its_files(tmp_path: Path) -> None:
     folder = sweep_folder(tmp_path, whole_sweep()[:7])
-    begin = time.monotonic()
     writer = MlflowWriter(target(folder))
-    assert time.monotonic() - begin < 0.5
     wait_until(lambda: sent(folder) == 7)
     append(folder / "journal.jsonl", whole_sweep()[7:])
     (folder / "best").mkdir()
@@ -127,8 +125,8 @@ def test_killed_writers_and_a_resume_double_nothing(tmp_path: Path, empty_store:
     count = 2 + 38 * 4
     for _ in range(2):
         writer = MlflowWriter(target(folder))
-        before = sent(folder)
-        wait_until(lambda wanted=3 * (1 + before): _rows(tmp_path / "mlflow.db") > wanted)
+        before = _rows(tmp_path / "mlflow.db")
+        wait_until(lambda before=before: _rows(tmp_path / "mlflow.db") > before + 2 or sent(folder) == count)
         os.kill(writer._process.pid, signal.SIGKILL)
         writer._process.wait()
         assert any("the sweep goes on" in text for text in writer.messages())

@@ -52,7 +52,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(folder: Path, whole: Pat
     stopped = folder / "stopped"
     options = (str(folder / "tiny.yaml"), "--out", str(stopped), "--storage", str(folder / "runs"))
     with started("train", *options, "--set", "training.steps=100000") as process:
-        wait_until((stopped / "metrics.jsonl").exists, process)
+        wait_until(lambda: any((stopped / "checkpoints").glob("step-*")), process)
         os.kill(process.pid, signal.SIGTERM)
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 130, output

