@@ -62,7 +62,7 @@ def started(job: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def run_job(job: str, *arguments: str, timeout: float = 240) -> tuple[int, str]:
+def run_job(job: str, *arguments: str, timeout: float = 400) -> tuple[int, str]:
     """Run a job to its end: exit code and output."""
     with started(job, *arguments) as process:
         output, _ = process.communicate(timeout=timeout)
@@ -75,7 +75,7 @@ def events_of(folder: Path) -> list[Event]:
     return [entry.event for entry in read_events(journal)] if journal.exists() else []
 
 
-def wait_until(holds: Callable[[], Truth | None], process: subprocess.Popen[str], timeout: float = 120) -> Truth:
+def wait_until(holds: Callable[[], Truth | None], process: subprocess.Popen[str], timeout: float = 240) -> Truth:
     """Wait for something to become true while the process runs; what it became."""
     deadline = time.monotonic() + timeout
     while not (found := holds()):

@@ -60,7 +60,7 @@ def in_a_leg(leg: Callable[..., Any], *arguments: Any) -> Any:
     strategy = PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True)
     try:
         task = ray.remote(leg).options(num_cpus=cpus, max_retries=0, scheduling_strategy=strategy)
-        return ray.get(task.remote(*arguments), timeout=120)
+        return ray.get(task.remote(*arguments), timeout=300)
     finally:
         remove_placement_group(group)
 

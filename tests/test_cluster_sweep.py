@@ -127,7 +127,7 @@ def test_a_killed_driver_and_a_killed_worker_lose_nothing(space: Path, storage: 
     with started("sweep", *options, "--resume") as second:
         wait_until(lambda: sum(isinstance(event, DriverStarted) for event in events_of(folder)) == 2, second)
         os.kill(wait_until(lambda: busy_process(folder), second), signal.SIGKILL)
-        output, _ = second.communicate(timeout=240)
+        output, _ = second.communicate(timeout=300)
         assert second.returncode == 0, output
     assert completed(folder)[: len(kept)] == kept
     assert_is_whole(folder, trials=6)
@@ -163,7 +163,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(space: Path, storage: Path) -> N
         wait_until(lambda: any(isinstance(event, LegStarted) for event in events_of(folder)), process)
         time.sleep(1.5)
         os.kill(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == 130, output
     assert "--resume" in output
     assert not completed(folder)
@@ -200,7 +200,7 @@ def test_a_gang_stays_from_leg_to_leg_until_a_worker_dies(space: Path, storage: 
         os.kill((first - {leader}).pop(), signal.SIGKILL)
         wait_until(lambda: len(set(leaders())) == 2, process)
         assert not crew(process) & first, "the other worker was ended too"
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
     assert_is_whole(folder, trials=8)
     troubles = [event.status for event in events_of(folder) if isinstance(event, LegEnded) and event.status != "completed"]

@@ -54,7 +54,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(folder: Path, whole: Pat
     with started("train", *options, "--set", "training.steps=100000") as process:
         wait_until(lambda: any((stopped / "checkpoints").glob("step-*")), process)
         os.kill(process.pid, signal.SIGTERM)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == 130, output
     step = max(int(path.name.removeprefix("step-")) for path in (stopped / "checkpoints").glob("step-*"))
     end = max(40, -(-step // 20) * 20 + 20)
