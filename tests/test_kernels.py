@@ -6,6 +6,7 @@ import math
 import os
 import pwd
 import shutil
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,11 +54,11 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-def networks(config: ModelConfig, cells: int) -> tuple[TinyRecursiveModel, TinyRecursiveModel, TinyRecursiveModel]:
+def networks(config: ModelConfig, cells: int, seed: int = 1) -> tuple[TinyRecursiveModel, TinyRecursiveModel, TinyRecursiveModel]:
     """The same weights three times: in float64, plain in float32, fused."""
     shape = DataShape(cells, 6, 3)
     made = [
-        TinyRecursiveModel(config, shape, dtype=dtype, generator=torch.Generator().manual_seed(1), is_fused=is_fused)
+        TinyRecursiveModel(config, shape, dtype=dtype, generator=torch.Generator().manual_seed(seed), is_fused=is_fused)
         for dtype, is_fused in ((torch.float64, False), (torch.float32, False), (torch.float32, True))
     ]
     made[0].load_state_dict({name: value.double() for name, value in made[1].state_dict().items()})
@@ -85,13 +86,19 @@ def error(found: Tensor, true: Tensor) -> float:
 
 
 def test_a_fused_step_is_as_near_the_truth_as_a_plain_one(case: tuple[ModelConfig, int, int], threads: int) -> None:
+    """By the median of several networks: where one lies on an edge, either may be ten times nearer by luck."""
     config, cells, rows = case
-    exact, plain, fused = (step(model, rows) for model in networks(config, cells))
-    for true, ours, theirs in zip(exact, fused, plain, strict=True):
-        assert ours.keys() == true.keys()
-        for name, value in true.items():
-            assert ours[name].dtype == torch.float32
-            assert error(ours[name], value) <= 6 * error(theirs[name], value) + 2e-6, name
+    errors: dict[str, list[tuple[float, float]]] = {}
+    for seed in range(5):
+        exact, plain, fused = (step(model, rows) for model in networks(config, cells, seed))
+        for true, ours, theirs in zip(exact, fused, plain, strict=True):
+            assert ours.keys() == true.keys()
+            for name, value in true.items():
+                assert ours[name].dtype == torch.float32
+                errors.setdefault(name, []).append((error(ours[name], value), error(theirs[name], value)))
+    for name, found in errors.items():
+        ours, theirs = (statistics.median(side) for side in zip(*found, strict=True))
+        assert ours <= 6 * theirs + 2e-6, name
 
 
 def test_without_gradient_the_latents_are_the_same(case: tuple[ModelConfig, int, int], threads: int) -> None:

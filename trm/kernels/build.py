@@ -25,9 +25,11 @@ COMPILERS = ("c++", "g++", "clang++")
 """Tried in this order after the environment's CXX, which may have arguments."""
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
-    *("-fopenmp", "-shared", "-fPIC", "-Wno-psabi"),
+    *("-fopenmp-simd", "-shared", "-fPIC", "-Wl,-z,now", "-Wno-psabi"),
 )
 COMPILE_SECONDS = 300
+COMPLAINTS = ("error: ", "cannot find", "undefined reference")
+"""What the line of a compiler or linker has that says what is wrong; a linker's last line says only that it failed."""
 NO_PRODUCTS = 0
 """`trm_prepare` found no matrix products in this build of torch."""
 REMEDY = "set training.kernels: plain, or auto, which takes what there is"
@@ -126,8 +128,8 @@ def _compile(path: Path) -> None:
         command = [*_compiler(), *(str(SOURCES / unit) for unit in UNITS), *_flags(), "-o", str(unfinished)]
         run = _run(command)
         if run.returncode:
-            complaint = next((line for line in run.stderr.splitlines() if "error" in line), run.stderr.strip()[:300])
-            raise ResourceError(f"the fused kernels do not compile with {command[0]}: {complaint}", remedy=REMEDY)
+            complaint = next((line for line in run.stderr.splitlines() if any(word in line for word in COMPLAINTS)), run.stderr)
+            raise ResourceError(f"the fused kernels do not compile with {command[0]}: {complaint.strip()[:300]}", remedy=REMEDY)
 
 
 def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":

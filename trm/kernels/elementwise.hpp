@@ -112,7 +112,7 @@ constexpr int64_t LANES = 16;
 inline int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
 // Rows of scores are short and end anywhere, so they are taken by sixteen lanes, the last ones masked.
-using Sixteen = float __attribute__((vector_size(64), aligned(4), may_alias));
+typedef float Sixteen __attribute__((vector_size(64), aligned(4), may_alias)); // by `using`, clang takes no alignment
 using SixteenInts = int32_t __attribute__((vector_size(64)));
 constexpr Sixteen LANE = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
@@ -185,7 +185,7 @@ inline void rotate_head(float *x, const float *cos, const float *sin, int64_t ha
     }
 }
 
-using Eight = float __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 
 // The same for eight rows and columns, in registers.
 inline void transpose_eight(const float *from, int64_t ld_from, float *to, int64_t ld_to) {

@@ -1,5 +1,6 @@
 // AdamATan2 in one pass over memory, float32.
 #include "elementwise.hpp"
+#include "threads.hpp"
 
 #include <algorithm>
 
@@ -37,18 +38,20 @@ void trm_adam_atan2(int64_t n, const Rates *rates, float *weight, const float *g
                     int64_t threads) {
     const Rates r = *rates;
     constexpr int64_t PART = 1 << 14;
-#pragma omp parallel for num_threads(threads) if (n > 4 * PART)
-    for (int64_t from = 0; from < n; from += PART) {
-        const int64_t to = std::min(n, from + PART);
-        SIMD for (int64_t i = from; i < to; i++) {
-            const float g = gradient[i];
-            const float m = first[i] * r.beta1 + r.share1 * g;
-            const float v = second[i] * r.beta2 + r.share2 * g * g;
-            const float w = weight[i] * r.decay - r.rate * arctangent(m, std::sqrt(v) * r.root);
-            first[i] = m;
-            second[i] = v;
-            weight[i] = w;
+    if (n <= 4 * PART) threads = 1;
+    in_threads(threads, [&](int64_t thread) {
+        for (int64_t from = thread * PART; from < n; from += threads * PART) {
+            const int64_t to = std::min(n, from + PART);
+            SIMD for (int64_t i = from; i < to; i++) {
+                const float g = gradient[i];
+                const float m = first[i] * r.beta1 + r.share1 * g;
+                const float v = second[i] * r.beta2 + r.share2 * g * g;
+                const float w = weight[i] * r.decay - r.rate * arctangent(m, std::sqrt(v) * r.root);
+                first[i] = m;
+                second[i] = v;
+                weight[i] = w;
+            }
         }
-    }
+    });
 }
 }

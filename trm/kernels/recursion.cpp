@@ -2,6 +2,7 @@
 //
 // Puzzles never look at each other, so a thread takes a chunk of them through all cycles while they stay in its cache.
 #include "blocks.hpp"
+#include "threads.hpp"
 
 #include <vector>
 
@@ -131,12 +132,12 @@ void store(const Sizes &s, const float *from, int64_t first, int64_t rows, float
 // Runs `work(first row, rows, thread)` for every chunk, each always on the same thread, so that sums have one order.
 template <typename Work> void for_chunks(const Sizes &s, const Work &work) {
     const int64_t chunks = (s.batch + s.chunk_rows - 1) / s.chunk_rows;
-#pragma omp parallel for num_threads(s.threads) schedule(static, 1)
-    for (int64_t thread = 0; thread < s.threads; thread++)
+    in_threads(s.threads, [&](int64_t thread) {
         for (int64_t chunk = thread * chunks / s.threads; chunk < (thread + 1) * chunks / s.threads; chunk++) {
             const int64_t first = chunk * s.chunk_rows;
             work(first, std::min(s.chunk_rows, s.batch - first), thread);
         }
+    });
 }
 
 struct WeightSize {
@@ -164,16 +165,17 @@ void collect(const Sizes &s, float *sums, float **gradients) {
             const WeightSize size = sizes[w];
             const int64_t across = size.is_turned ? size.rows : size.columns, down = size.is_turned ? size.columns : size.rows;
             float *to = gradients[i * 4 + w];
-#pragma omp parallel for num_threads(s.threads)
-            for (int64_t r = 0; r < down; r += 16) {
-                const int64_t count = std::min<int64_t>(16, down - r);
-                float *first = sums + offset + r * across;
-                for (int64_t t = 1; t < s.threads; t++) add(first, first + t * stride, first, count * across);
-                if (size.is_turned)
-                    transpose(count, across, first, across, to + r, down);
-                else
-                    std::memcpy(to + r * across, first, count * across * sizeof(float));
-            }
+            in_threads(s.threads, [&](int64_t thread) {
+                for (int64_t r = 16 * thread; r < down; r += 16 * s.threads) {
+                    const int64_t count = std::min<int64_t>(16, down - r);
+                    float *first = sums + offset + r * across;
+                    for (int64_t t = 1; t < s.threads; t++) add(first, first + t * stride, first, count * across);
+                    if (size.is_turned)
+                        transpose(count, across, first, across, to + r, down);
+                    else
+                        std::memcpy(to + r * across, first, count * across * sizeof(float));
+                }
+            });
             offset += padded(size.rows * size.columns);
         }
 }
@@ -253,9 +255,7 @@ void trm_backward(const Sizes *sizes, const Weights *weights, const float *cos, 
     const Sizes &s = *sizes;
     const Network network{s, weights, cos, sin};
     const int64_t stride = trm_scratch_floats(sizes) / s.threads, sums_stride = sums_floats(s);
-#pragma omp parallel for num_threads(s.threads) schedule(static, 1)
-    for (int64_t thread = 0; thread < s.threads; thread++)
-        std::memset(sums + thread * sums_stride, 0, sums_stride * sizeof(float));
+    in_threads(s.threads, [&](int64_t thread) { std::memset(sums + thread * sums_stride, 0, sums_stride * sizeof(float)); });
     for_chunks(s, [&](int64_t first, int64_t rows, int64_t thread) {
         Scratch scratch;
         Working working;
