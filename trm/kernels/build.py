@@ -90,7 +90,7 @@ def _compiler() -> list[str]:
 def _flags() -> list[str]:
     wide = ["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []
     libraries = Path(torch.__file__).parent / "lib"
-    return [*FLAGS, *wide, f"-L{libraries}", f"-Wl,-rpath,{libraries}", "-ltorch_cpu", "-lc10"]
+    return [*FLAGS, *wide, f"-L{libraries}", f"-Wl,-rpath,{libraries}", "-Wl,--no-as-needed", "-ltorch_cpu", "-lc10"]
 
 
 def _key() -> str:

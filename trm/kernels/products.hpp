@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cstdint>
 
+// Either may be missing.
 namespace at::native::cpublas {
-void brgemm(int64_t M, int64_t N, int64_t K, int64_t lda, int64_t ldb, int64_t ldc, const bool adds, const float *A,
-            const float *B, float *C, bool is_vnni);
+__attribute__((weak)) void brgemm(int64_t M, int64_t N, int64_t K, int64_t lda, int64_t ldb, int64_t ldc, const bool adds,
+                                  const float *A, const float *B, float *C, bool is_vnni);
 }
 extern "C" __attribute__((weak)) void sgemm_(const char *, const char *, const int *, const int *, const int *, const float *,
                                              const float *, const int *, const float *, const int *, const float *, float *,
@@ -17,10 +18,10 @@ enum class Products { none, blas, brgemm };
 inline Products probe_products() {
     float a[1] = {2}, b[1] = {3}, c[1] = {0};
     try {
-        at::native::cpublas::brgemm(1, 1, 1, 1, 1, 1, false, a, b, c, false);
-        if (c[0] == 6) return Products::brgemm;
+        if (at::native::cpublas::brgemm != nullptr) at::native::cpublas::brgemm(1, 1, 1, 1, 1, 1, false, a, b, c, false);
     } catch (...) {
     }
+    if (c[0] == 6) return Products::brgemm;
     return sgemm_ != nullptr ? Products::blas : Products::none;
 }
 
