@@ -37,6 +37,8 @@ NETWORKS = {
     "mlp": (ModelConfig(**SMALL, mlp_t=True, pos_encodings="none"), 19, 5),
     "deep": (ModelConfig(**{**SMALL, "H_cycles": 3, "L_cycles": 3, "L_layers": 3}), 9, 4),
     "shallow": (ModelConfig(**{**SMALL, "H_cycles": 1, "L_cycles": 1, "L_layers": 1}), 9, 4),
+    "crowded": (ModelConfig(**{**SMALL, "hidden_size": 128, "num_heads": 4, "expansion": 4.0, "L_layers": 1}), 30, 14),
+    "crowded_mlp": (ModelConfig(**{**SMALL, "hidden_size": 128}, mlp_t=True, pos_encodings="none"), 19, 8),
     "wide": (ModelConfig(**{**SMALL, "hidden_size": 320, "num_heads": 5}), 30, 14),
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 // Either may be missing.
 namespace at::native::cpublas {
@@ -30,14 +31,30 @@ inline Products products = Products::none;
 // Rows and columns of B at a time: a panel that stays in a core's cache while the rows of A go by.
 constexpr int64_t PANEL = 256;
 
+// Rows of B a multiple of 4 KB apart share the few lines of one set of the cache: for many rows of A a copy costs less.
+inline bool is_crowded(int64_t m, int64_t k, int64_t ldb) { return ldb % 1024 == 0 && m >= 64 && k > 8; }
+
+// The panel with its rows moved apart; `ld` becomes their distance.
+inline const float *moved_apart(const float *panel, int64_t rows, int64_t columns, int64_t &ld) {
+    constexpr int64_t APART = PANEL + 16;
+    alignas(64) static thread_local float copy[PANEL * APART];
+    for (int64_t i = 0; i < rows; i++) std::memcpy(copy + i * APART, panel + i * ld, columns * sizeof(float));
+    ld = APART;
+    return copy;
+}
+
 // C (m, n) = A (m, k) B (k, n), added to C if `adds`.
 inline void product(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb, float *c,
                     int64_t ldc, bool adds = false) {
     if (products == Products::brgemm) {
         for (int64_t j = 0; j < n; j += PANEL)
-            for (int64_t i = 0; i < k; i += PANEL)
-                at::native::cpublas::brgemm(m, std::min(PANEL, n - j), std::min(PANEL, k - i), lda, ldb, ldc, adds || i > 0, a + i,
-                                            b + i * ldb + j, c + j, false);
+            for (int64_t i = 0; i < k; i += PANEL) {
+                const int64_t columns = std::min(PANEL, n - j), rows = std::min(PANEL, k - i);
+                const float *panel = b + i * ldb + j;
+                int64_t ld = ldb;
+                if (is_crowded(m, k, ldb)) panel = moved_apart(panel, rows, columns, ld);
+                at::native::cpublas::brgemm(m, columns, rows, lda, ld, ldc, adds || i > 0, a + i, panel, c + j, false);
+            }
         return;
     }
     const int M = n, N = m, K = k, LDA = ldb, LDB = lda, LDC = ldc; // a row-major product is a column-major one of transposes
