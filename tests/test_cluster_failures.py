@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ def process_of(leg: LegEnded) -> int:
 
 
 def stop_a_busy_process(folder: Path, sweep: subprocess.Popen[str]) -> int:
-    """Stand still a process that has done a leg and takes time for its next one; its number once its end is in the journal."""
+    """Stop a process that has done a leg and takes time for its next one, until it was ended for that; its number."""
     before: dict[int, float] = {}
 
     def busy_process() -> int | None:
@@ -138,8 +139,12 @@ def stop_a_busy_process(folder: Path, sweep: subprocess.Popen[str]) -> int:
 
     busy = wait_until(busy_process, sweep)
     os.kill(busy, signal.SIGSTOP)
-    wait_until(lambda: any(leg.status != "completed" and str(leg.process).endswith(f":{busy}") for leg in ended(folder)), sweep)
     wait_until(lambda: is_gone(busy), sweep)
+    deadline = time.monotonic() + 10  # for the journal to say so; of one that had just done its leg it says nothing
+    while time.monotonic() < deadline:
+        if any(leg.status != "completed" and str(leg.process).endswith(f":{busy}") for leg in ended(folder)):
+            break
+        time.sleep(0.05)
     return busy
 
 

@@ -25,7 +25,7 @@ COMPILERS = ("c++", "g++", "clang++")
 """Tried in this order after the environment's CXX, which may have arguments."""
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
-    *("-fopenmp-simd", "-shared", "-fPIC", "-Wl,-z,now", "-Wno-psabi"),
+    *("-fopenmp-simd", "-shared", "-fPIC", "-Wno-psabi"),
 )
 COMPILE_SECONDS = 300
 COMPLAINTS = ("error: ", "cannot find", "undefined reference")

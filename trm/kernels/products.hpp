@@ -15,7 +15,7 @@ extern "C" __attribute__((weak)) void sgemm_(const char *, const char *, const i
 
 enum class Products { none, blas, brgemm };
 
-// What there is on this processor: oneDNN's kernels want AVX-512, and say so by an exception.
+// What this build of torch has for this processor; some builds say by an exception that it is too old.
 inline Products probe_products() {
     float a[1] = {2}, b[1] = {3}, c[1] = {0};
     try {
@@ -26,7 +26,7 @@ inline Products probe_products() {
     return sgemm_ != nullptr ? Products::blas : Products::none;
 }
 
-inline Products products = Products::none;
+static Products products = Products::none; // of this library: an inline variable would be shared with others in the process
 
 // Rows and columns of B at a time: a panel that stays in a core's cache while the rows of A go by.
 constexpr int64_t PANEL = 256;

@@ -129,7 +129,7 @@ void store(const Sizes &s, const float *from, int64_t first, int64_t rows, float
                         s.width * sizeof(float));
 }
 
-// Runs `work(first row, rows, thread)` for every chunk, each always on the same thread, so that sums have one order.
+// Runs `work(first row, rows, thread)` for every chunk, each always for the same thread, so that sums have one order.
 template <typename Work> void for_chunks(const Sizes &s, const Work &work) {
     const int64_t chunks = (s.batch + s.chunk_rows - 1) / s.chunk_rows;
     in_threads(s.threads, [&](int64_t thread) {
