@@ -9,6 +9,7 @@ fast. Processor time stands beside wall clock, for machines that others use too;
 """
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -98,7 +99,7 @@ def ours(size: Size, *, is_compiled: bool, kernels: str = "auto") -> Step:
 
 
 def reference(folder: str, size: Size, device: torch.device = CPU, *, is_compiled: bool) -> Step:
-    """A step as the published `train_batch` makes it, without its logging; its optimizer is the package where that is there."""
+    """A step as the published `train_batch` makes it, without its logging; on CUDA by its optimizer's package, if that is there."""
     _import_reference(folder)
     network, losses, sparse, ema = (
         importlib.import_module(f"models.{name}") for name in ("recursive_reasoning.trm", "losses", "sparse_embedding", "ema")
@@ -117,13 +118,13 @@ def reference(folder: str, size: Size, device: torch.device = CPU, *, is_compile
         model = losses.ACTLossHead(network.TinyRecursiveReasoningModel_ACTV1(fields), "stablemax_cross_entropy").train()
     average = ema.EMAHelper(mu=config.optim.ema_rate)
     average.register(model)
-    try:
-        from adam_atan2 import AdamATan2 as Backbone
-    except ImportError:
-        Backbone = AdamATan2
+    backbone = AdamATan2
+    if device.type == "cuda":
+        with contextlib.suppress(ImportError):
+            backbone = importlib.import_module("adam_atan2").AdamATan2
     optimizers = [
         sparse.CastedSparseEmbeddingSignSGD_Distributed(model.model.puzzle_emb.buffers(), world_size=1, lr=1e-4),
-        Backbone(model.parameters(), lr=config.optim.lr, betas=(0.9, 0.95), weight_decay=config.optim.weight_decay),
+        backbone(model.parameters(), lr=config.optim.lr, betas=(0.9, 0.95), weight_decay=config.optim.weight_decay),
     ]
     called = torch.compile(model, dynamic=False) if is_compiled else model
     names = ("inputs", "labels", "puzzle_identifiers")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trm.config import DataShape, RunConfig, require_divisible
 from trm.data.plan import Batch, Position
 from trm.errors import CheckpointError, ResourceError
+from trm.kernels.build import COMPILERS
 from trm.models.devices import forward_dtype, set_products, uses_kernels, weight_dtype
 from trm.models.halting import Carry, initial_carry
 from trm.models.puzzle_embedding import PuzzleEmbedding
@@ -236,9 +237,9 @@ def compile_in_place(model: nn.Module, device: torch.device) -> None:
     In a process that trained another network before, the compiler's memory of it is dropped first: it gives up, silently,
     after a few shapes.
     """
-    if device.type == "cpu" and not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+    if device.type == "cpu" and not any(shutil.which(name) for name in COMPILERS):
         raise ResourceError(
-            "training.compile on a CPU needs a C++ compiler, and none of c++, g++, clang++ is there",
+            f"training.compile on a CPU needs a C++ compiler, and none of {', '.join(COMPILERS)} is there",
             remedy="install one or set training.compile: false",
         )
     torch._dynamo.reset()
