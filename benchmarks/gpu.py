@@ -54,6 +54,7 @@ from gpu_checks import CHECKS, FACTS  # noqa: E402
 from gpu_packing import packing_rows, run_packed  # noqa: E402
 from gpu_timing import profile_row, timing_rows  # noqa: E402
 from rows import emit, parser  # noqa: E402
+from train_step import checkout  # noqa: E402
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -61,7 +62,7 @@ Emit = Callable[[dict[str, Any]], None]
 def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: cuda")
-    arguments.add_argument("--reference", metavar="DIR", help="checkout of the reference, measured in turn with ours")
+    arguments.add_argument("--reference", metavar="DIR", type=checkout, help="checkout of the reference, timed in turn with ours")
     arguments.add_argument("--seconds", type=float, default=6.0, help="of timing a size (default: 6)")
     arguments.add_argument("--parts", nargs="+", choices=("checks", "timing", "packing"), default=["checks", "timing", "packing"])
     arguments.add_argument("--packed", help="used by the script itself: one of several processes")

@@ -19,6 +19,7 @@ import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,13 @@ def reference(folder: str, size: Size, device: torch.device = CPU, *, is_compile
         average.update(model)
 
     return step
+
+
+def checkout(folder: str) -> str:
+    """The value of `--reference`, refused where no checkout lies."""
+    if not (Path(folder) / "models" / "recursive_reasoning" / "trm.py").is_file():
+        raise argparse.ArgumentTypeError(f"a checkout of the reference has models/recursive_reasoning/trm.py, {folder} has not")
+    return folder
 
 
 def _import_reference(folder: str) -> None:
@@ -272,7 +280,7 @@ def measure(steps: dict[str, Step], seconds: float) -> dict[str, list[tuple[floa
 
 def main() -> int:
     arguments = parser(__doc__)
-    arguments.add_argument("--reference", metavar="DIR", help="checkout of the reference, measured in turn with ours")
+    arguments.add_argument("--reference", metavar="DIR", type=checkout, help="checkout of the reference, timed in turn with ours")
     arguments.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), help="default: all")
     arguments.add_argument("--ways", nargs="+", choices=WAYS, help="default: all but compiled ones; with --reference all")
     arguments.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: the machine's")
