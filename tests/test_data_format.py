@@ -183,7 +183,10 @@ def fewer_rows(folder: Path) -> None:
             "the size in the manifest: .*identifiers.parquet has 0 bytes",
         ),
         (lambda folder: (folder / MANIFEST).unlink(), "the manifest must exist: .*manifest.json does not; build it with"),
-        (lambda folder: (folder / MANIFEST).write_text("{"), "a manifest must be JSON .*manifest.json"),
+        (lambda folder: (folder / MANIFEST).write_text("[" * 200_000), "manifest.json must be JSON at most 64 deep, and is deeper"),
+        (lambda folder: (folder / MANIFEST).write_text("[]"), "manifest.json must hold an object, and holds a list"),
+        (lambda folder: (folder / MANIFEST).write_text("{}"), "a manifest must have format 2: .* has no format_version"),
+        (lambda folder: (folder / MANIFEST).write_text("{"), "the manifest .*manifest.json must be JSON: Expecting property name"),
         (
             lambda folder: edit(folder / MANIFEST, lambda values: values.update(format_version=99)),
             "manifest.json has the later format 99; update",

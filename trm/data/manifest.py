@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from trm.config import DataShape, Frozen
 from trm.data import storage
 from trm.errors import DatasetError
+from trm.json_files import parse_json
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -188,24 +189,20 @@ def read_manifest(folder: str) -> Manifest:
     path = storage.join(folder, MANIFEST)
     text = storage.read_bytes(path, what="manifest", remedy="build it with ray_jobs/build_dataset.py, or correct the path")
     rebuild = "delete the folder and build the data set again"
+    values = parse_json(text, f"the manifest {path}", dict, error=DatasetError, remedy=rebuild)
+    if (version := values.get("format_version")) != FORMAT_VERSION:
+        is_later = isinstance(version, int) and version > FORMAT_VERSION
+        raise DatasetError(
+            f"a manifest must have format {FORMAT_VERSION}: {path} has "
+            + ("no format_version" if version is None else f"{'the later ' if is_later else ''}format {version!r:.40}"),
+            remedy="update trm-search, or build the data set again" if is_later else rebuild,
+        )
     try:
-        values = json.loads(text)
-        version = values["format_version"]
-        if version != FORMAT_VERSION:
-            is_later = isinstance(version, int) and version > FORMAT_VERSION
-            raise DatasetError(
-                f"a manifest must have format {FORMAT_VERSION}: {path} has {'the later ' if is_later else ''}format {version!r}",
-                remedy="update trm-search, or build the data set again" if is_later else rebuild,
-            )
         manifest = Manifest.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise DatasetError(f"a manifest must be valid: {path}, {where}: {first['msg']}", remedy=rebuild) from error
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetError(f"a manifest must be JSON with a format_version: {path} is not ({error})", remedy=rebuild) from error
     if manifest.content_hash != manifest.digest():
         raise DatasetError(
             f"a manifest must match its content hash: {path} says {manifest.content_hash[:12]}, its values give "

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trm.data import storage
 from trm.errors import DatasetError
+from trm.json_files import parse_json
 
 REMEDY = "make the folder again with the builder that wrote it, or correct path"
 ARRAYS = ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
@@ -94,18 +95,12 @@ def read_json(folder: str, file: str, kind: type) -> tuple[Any, bytes] | None:
     if not storage.exists(path):
         return None
     text = storage.read_bytes(path, what="file of a reference data set", remedy=REMEDY)
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise DatasetError(f"{file} must be JSON: {path} is not ({error})", remedy=REMEDY) from error
-    if not isinstance(value, kind):
-        raise DatasetError(f"{file} must hold a {kind.__name__}: {path} holds a {type(value).__name__}", remedy=REMEDY)
-    return value, text
+    return parse_json(text, path, kind, error=DatasetError, remedy=REMEDY), text
 
 
 def _facts(path: str, text: bytes) -> Facts:
     try:
-        facts = Facts.model_validate_json(text)
+        facts = Facts.model_validate(parse_json(text, path, dict, error=DatasetError, remedy=REMEDY))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
