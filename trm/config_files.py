@@ -13,6 +13,7 @@ from trm.atomic import write_text_atomic
 from trm.config import RunConfig
 from trm.config_messages import nearest, problems_of
 from trm.errors import ConfigError
+from trm.yaml_values import CORE, SCHEMA, WRITTEN, Limits, YamlReader
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -25,63 +26,25 @@ KINDS = {
 """What a YAML file can be: the job that takes it, and keys that only it has."""
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML's core schema: `1e-4` is a number, `on` and `2026-01-01` are text, and a key may stand only once."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[Any, yaml.Node] = {}
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, list | dict):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be one word", key_node.start_mark)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands here twice", key_node.start_mark)
-            seen[key] = key_node
-        return super().construct_mapping(node, deep)
-
-
-def _whole_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    return int(str(loader.construct_scalar(node)).replace("_", ""))
-
-
 class _Dumper(yaml.SafeDumper):
     """Quotes what either schema, YAML 1.1 or the core one, would read as something else than text."""
 
 
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9][0-9_]*", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        list("-+0123456789."),
-    ),
-):
-    for _schema in (_Loader, _Dumper):
-        _schema.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
-_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+for _kind, (_pattern, _first) in SCHEMA.items():
+    _Dumper.add_implicit_resolver(f"{CORE}{_kind}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
-def parse_yaml(text: str, source: str) -> Any:
-    """The value that `text` holds; ConfigError with line and column when it is not YAML."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{source} line {mark.line + 1} column {mark.column + 1}" if mark else source
-        raise ConfigError(f"{where} is not valid YAML: {error.problem}", remedy="mend that line") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{source} is not valid YAML: {reason}", remedy="write it as UTF-8 YAML text") from error
+def parse_yaml(text: str, source: str, limits: Limits = WRITTEN) -> Any:
+    """The value that `text` holds; ConfigError with line and column when it is not YAML, or larger than `limits`."""
+    return YamlReader(text, source, limits).value()
 
 
-def load_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file; ConfigError when it is missing, unreadable, not YAML or not a mapping."""
+def load_yaml(path: str | Path, limits: Limits = WRITTEN) -> dict[str, Any]:
+    """The mapping in a YAML file; ConfigError when it is missing, unreadable, too large, not YAML or not a mapping."""
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(limits.characters + 1)
     except FileNotFoundError:
         near = nearest(path.name, [other.name for other in path.parent.glob("*.y*ml")]) if path.parent.is_dir() else None
         raise ConfigError(
@@ -90,7 +53,7 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"{path} cannot be read: {reason}", remedy="give the path of a readable YAML file") from error
-    value = parse_yaml(text, str(path))
+    value = parse_yaml(text, str(path), limits)
     if not isinstance(value, dict):
         kind = "nothing" if value is None else "a list" if isinstance(value, list) else f"only {str(value)[:40]!r}"
         raise ConfigError(f"{path} must hold a mapping of keys to values, but holds {kind}", remedy="write `key: value` lines")

@@ -36,6 +36,8 @@ TYPES = {
     "model_attributes_type": "a mapping",
     "finite_number": "a finite number",
 }
+SHOWN_LENGTH = 80
+"""Characters of a value that a message shows."""
 PLAIN = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
 
 
@@ -147,8 +149,10 @@ def _choice(path: str, value: Any, allowed: Sequence[Any], expected: str) -> Pro
 
 def _short(value: Any) -> str:
     """`value` as YAML has it, more or less, of bearable length."""
+    if isinstance(value, str | list | tuple):
+        value = value[:SHOWN_LENGTH]  # of a list at most so many entries, each of which is one letter at least
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 3]}..."
 
 
 def _members(annotation: Any) -> list[Any]:

@@ -18,6 +18,8 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
+MAX_MESSAGE = 6000
+"""Characters of what a person is told at once."""
 
 
 class TRMError(Exception):
@@ -28,12 +30,19 @@ class InputError(TRMError, ValueError):
     """What a person gave cannot be used. The message says rule, value and remedy."""
 
     def __init__(self, problem: str, *, remedy: str) -> None:
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{problem}; {remedy}")
+        self.problem = _bearable(problem)
+        self.remedy = _bearable(remedy)
+        super().__init__(f"{self.problem}; {self.remedy}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild_input_error, (type(self), self.problem, self.remedy))
+
+
+def _bearable(text: str) -> str:
+    """The text, its middle left out where somebody's value made it too long to read."""
+    if len(text) <= MAX_MESSAGE:
+        return text
+    return f"{text[: MAX_MESSAGE // 2]} ... {text[-MAX_MESSAGE // 2 :]}"
 
 
 def _rebuild_input_error(kind: "type[InputError]", problem: str, remedy: str) -> "InputError":

@@ -32,6 +32,7 @@ from trm.search.subset import with_subset
 from trm.search.sweep_log import FILE as JOURNAL
 from trm.search.warm_start import Earlier, prior_of
 from trm.training.cost import RunCost, run_cost
+from trm.yaml_values import RESOLVED
 
 NEWEST = 3
 """Sweeps whose legs tell how fast this machine is."""
@@ -150,7 +151,7 @@ def _learned(resources: Resources, storage: Path) -> tuple[Speeds, list[str]]:
 
 def _is_alike(folder: Path, resources: Resources) -> bool:
     try:
-        there = Resources.model_validate(load_yaml(folder / "sweep.yaml")["space"]["resources"])
+        there = Resources.model_validate(load_yaml(folder / "sweep.yaml", RESOLVED)["space"]["resources"])
         drivers = [entry.event for entry in read_events(folder / JOURNAL) if isinstance(entry.event, DriverStarted)]
     except (TRMError, ValueError, KeyError, TypeError):
         return False

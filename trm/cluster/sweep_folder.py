@@ -23,6 +23,7 @@ from trm.search.priors import Prior, prior_summary
 from trm.search.space import SearchSpace, check_resumable
 from trm.search.subset import subset_as_begun
 from trm.search.sweep_log import FILE as JOURNAL
+from trm.yaml_values import RESOLVED
 
 SWEEP_FILE = "sweep.yaml"
 DATASET_FILE = "dataset.json"
@@ -164,7 +165,7 @@ def read_sweep(folder: Path) -> tuple[SearchSpace, Manifest, str]:
         manifest = read_manifest(str(dataset.get("folder")))
     except (OSError, ValueError) as error:
         raise SweepError(f"{folder / DATASET_FILE} cannot be read: {error}", remedy="restore it from a copy") from error
-    command = load_yaml(folder / SWEEP_FILE).get("resume")
+    command = load_yaml(folder / SWEEP_FILE, RESOLVED).get("resume")
     return space.model_copy(update={"data": data}), manifest, str(command or "")
 
 
@@ -175,7 +176,7 @@ def _space_of(folder: Path) -> SearchSpace:
 def _sweep_file(folder: Path, section: str) -> dict[str, Any]:
     path = folder / SWEEP_FILE
     try:
-        values = load_yaml(path).get(section)
+        values = load_yaml(path, RESOLVED).get(section)
     except ConfigError as error:
         raise SweepError(error.problem, remedy="restore it from a copy") from error
     if not isinstance(values, dict):
