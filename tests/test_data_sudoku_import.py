@@ -89,11 +89,11 @@ SOLVED = "1234567894567891237891234562316748958759123646945382173172659485428976
 BAD = [
     (f"s,12,{SOLVED},1", "a question must have 81 characters"),
     (f"s,{SOLVED},34,1", "an? answer must have 81 characters"),
-    (f"s,{'x' * 81},{SOLVED},1", "a question must hold digits and dots"),
+    (f"s,{'x' * 81},{SOLVED},1", "a question must hold digits 1 to 9, and dots or zeros"),
     (f"s,{SOLVED},{SOLVED[:-1]}\N{LATIN SMALL LETTER E WITH ACUTE},1", "an? answer must"),
     (f"s,{'2' * 81},{SOLVED},1", "a question must agree with its answer"),
     (f"s,{'.' * 81},{'.' * 81},1", "an answer must have no blanks"),
-    (f"s,{SOLVED},{SOLVED},hard", "a rating must be a whole number"),
+    (f"s,{SOLVED},{SOLVED},hard", "a rating must be a number from 0 on"),
     ("s,1", "a row must have as many columns as the header"),
     (f's,"{SOLVED},{SOLVED},1', "a question must have 81 characters"),
     (f"s,{SOLVED},{SOLVED},1,more", "a row must have as many columns as the header"),
@@ -131,13 +131,13 @@ def test_a_row_of_a_later_block_is_named_and_every_rule_is_counted(
     train, test = lines(*(boards[:30] for boards in found)), lines(*(boards[30:] for boards in found))
     train[26] = train[26].rsplit(",", 1)[0] + ",?"
     recipe = publish(tmp_path, train, test)
-    with pytest.raises(DatasetError, match=r"a rating must be a whole number: .*train.csv row 27 breaks"):
+    with pytest.raises(DatasetError, match=r"a rating must be a number from 0 on: .*train.csv row 27 breaks"):
         build_sudoku(recipe)
     for place, line in ((2, "s,1"), (9, f"s,12,{SOLVED},1"), (20, "s,1"), (25, f"s,{'.' * 81},{SOLVED},1")):
         train.insert(place, line)
     built = build_sudoku(publish(tmp_path, train, test).model_copy(update={"skip_bad": True}))
     skipped = {"a row must have as many columns as the header": 2, "a question must have 81 characters": 1}
-    skipped |= {"a rating must be a whole number": 1, "a board must have only one solution": 1}
+    skipped |= {"a rating must be a number from 0 on": 1, "a board must have only one solution": 1}
     assert built.skipped == skipped
     assert len(built.splits["train"].groups) == 24
 
@@ -175,11 +175,14 @@ def test_twins_are_the_equal_rows() -> None:
 
 def test_a_file_that_is_missing_or_no_such_csv_is_named(tmp_path: Path) -> None:
     recipe = SudokuRecipe(name="case", size=9, path=str(tmp_path))
-    with pytest.raises(DatasetError, match=r"a published file must be within reach: .*test.csv"):
+    with pytest.raises(DatasetError, match=r"a file of puzzles must be within reach: .*test.csv"):
+        build_sudoku(recipe)
+    (tmp_path / "train.csv").write_text("question,answer\n1,2\n")
+    with pytest.raises(DatasetError, match=r"a file of puzzles must be within reach: .* has no test.csv"):
         build_sudoku(recipe)
     (tmp_path / "test.csv").write_text("question,answer\n1,2\n")
-    with pytest.raises(DatasetError, match=r"a published file must be readable CSV: .*test.csv .*rating"):
+    with pytest.raises(DatasetError, match=r"a question must have 81 characters: .*test.csv row 1 breaks"):
         build_sudoku(recipe)
     (tmp_path / "test.csv").write_text(HEADER + "\n")
-    with pytest.raises(DatasetError, match=r"a published file must hold puzzles that fit: .*test.csv has none"):
+    with pytest.raises(DatasetError, match=r"a file of puzzles must hold some that fit: .*test.csv has none"):
         build_sudoku(recipe)

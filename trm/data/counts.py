@@ -23,6 +23,7 @@ class DataCounts:
     epoch_rows: float
     """Rows that an epoch of training visits."""
     validation_rows: int
+    """0: the whole published training set is trained on."""
     forms: float
     """Forms in which an example is asked in an evaluation, on average: ARC's augmentations vote."""
     source: str
@@ -63,7 +64,7 @@ def _of_manifest(manifest: Manifest, data: DataConfig, folder: str) -> DataCount
     puzzles = manifest.identifiers.rows if manifest.identifiers is not None else 0
     rows = manifest.splits["train"].epoch_rows(is_streamed=data.is_streamed)
     forms = _forms(manifest.num_puzzle_identifiers, puzzles)
-    validation = manifest.splits["validation"].rows
+    validation = manifest.splits["validation"].rows if "validation" in manifest.splits else 0
     return DataCounts(manifest.shape, rows, validation, forms, folder, manifest.recipe_digest, manifest.content_hash)
 
 
@@ -81,7 +82,7 @@ def _of_built(built: BuiltDataset, recipe: Recipe, data: DataConfig) -> DataCoun
     rows = len(train.groups) if data.is_streamed else len(np.unique(train.groups)) * shards.mean_examples(train, table)
     shape = DataShape(built.grid[0] * built.grid[1], len(built.vocabulary), built.identifier_count)
     forms = _forms(built.identifier_count, 0 if table is None else len(table.names))
-    validation = len(built.splits["validation"].groups)
+    validation = len(built.splits["validation"].groups) if "validation" in built.splits else 0
     return DataCounts(shape, float(rows), validation, forms, f"{recipe.name}, not built yet", recipe.digest())
 
 

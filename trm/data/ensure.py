@@ -92,6 +92,8 @@ def ensure_dataset(data: DataConfig, root: str, say: Callable[[str], None]) -> s
     manifest, outcome = build_into(recipe, folder, Lines(recipe.name, say), say)
     counts = ", ".join(f"{split.rows} {name}" for name, split in manifest.splits.items())
     say(f"data set {recipe.name} {outcome}: {counts} examples in {folder}")
+    for rule, count in manifest.skipped.items():
+        say(f"data set {recipe.name} left out: {count:,} rows ({rule})")
     return folder
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -43,9 +43,17 @@ class RecipeBase(Written):
         """Whether some puzzles validate."""
         raise NotImplementedError
 
+    later_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that recipes did not always have: left at their defaults, they change no digest, so older data sets stay known."""
+
     def digest(self) -> str:
         """Digest of the complete recipe; equal digests are the same data set."""
-        values = self.model_dump(mode="json") | {"builds": BUILDS}
+        unset = {
+            name
+            for name in self.later_fields
+            if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True)
+        }
+        values = self.model_dump(mode="json", exclude=unset) | {"builds": BUILDS}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
@@ -59,11 +67,20 @@ class CountedRecipe(RecipeBase):
     path: str | None
     skip_bad: bool = False
     """Leave bad rows of the published files out and count them, by rule, in the manifest; false: refuse the first."""
+    columns: dict[Literal["question", "answer", "rating"], str] = Field(default_factory=dict)
+    """What the files call question, answer and rating, where the usual names (`quizzes`, `solution` ...) do not say."""
+
+    later_fields: ClassVar[frozenset[str]] = frozenset({"columns"})
 
     @property
     def puzzle_task(self) -> Task:
         """What the data set's puzzles are."""
         return self.task
+
+    @property
+    def named_columns(self) -> dict[str, str]:
+        """Meaning -> what the files call that column."""
+        return {str(meaning): name for meaning, name in self.columns.items()}
 
     @property
     def has_validation(self) -> bool:
@@ -93,24 +110,24 @@ class SudokuRecipe(CountedRecipe):
     """Generate puzzles of which no clue can be spared."""
     max_clues: int | None = Field(None, ge=1, le=81)
     """Most clues of a generated puzzle; null: no limit (4x4), or none but that of `minimal`."""
-    min_difficulty: int | None = Field(None, ge=0)
-    """Least rating: guesses that a backtracking solver needs, on import the published file's own measure."""
+    min_difficulty: int | float | None = Field(None, ge=0)
+    """Least rating: guesses that a backtracking solver needs, on import the file's own measure."""
     augment: bool = True
     """Vary training puzzles by the symmetries of Sudoku when they are needed."""
     num_aug: int | None = Field(None, ge=1)
     """Forms a puzzle is seen in besides its own; null: a new one at every visit."""
     path: str | None = None
-    """Folder or URL with the published train.csv and test.csv; null: generate."""
+    """Folder or URL with train.csv and test.csv, or one CSV file for all splits; null: generate."""
 
     @model_validator(mode="after")
     def _check(self) -> "SudokuRecipe":
+        if self.path is None and self.columns:
+            raise ValueError(f"columns are those of files, and path is null; give path, or leave out columns {self.columns}")
         if self.path is None:
             if self.train is None or self.test is None:
                 raise ValueError("train and test must be numbers when puzzles are generated, one is null; give a number, or path")
             if self.size > 4 and not self.minimal and self.max_clues is None:
                 raise ValueError(f"size {self.size} needs minimal: true or max_clues, it has neither; set minimal: true")
-        elif self.size != 9:
-            raise ValueError(f"the published file has size 9, size is {self.size}; remove path or set size: 9")
         return self
 
 

@@ -20,7 +20,9 @@ from trm.data.builders.maze_solver import (
     shortest_paths,
 )
 from trm.data.builders.maze_symmetry import symmetry_classes
-from trm.data.builders.published_csv import CellText, PublishedRows, joined, not_in_both, read_published
+from trm.data.builders.published_csv import CellText, PublishedRows, each_once, joined, not_in_both, read_published
+from trm.data.builders.puzzle_files import puzzle_files
+from trm.data.builders.ratings import rating_columns
 from trm.data.draws import shuffled
 from trm.data.manifest import SplitName
 from trm.data.recipes import MazeRecipe
@@ -39,11 +41,9 @@ def import_splits(recipe: MazeRecipe, folder: str, report: Report) -> tuple[dict
     Raises DatasetError.
     """
     faults = Faults(skip_bad=recipe.skip_bad)
-    is_csv = _is_csv(folder)
-    read = _read_csv if is_csv else _read_arrays
-    tests = read(folder, "test", recipe.size, faults)
+    rows = _read(recipe, folder, "train", faults)
     report("published splits", 1, 2)
-    rows = read(folder, "train", recipe.size, faults)
+    tests = _read(recipe, folder, "test", faults)
     report("published splits", 2, 2)
     rows = rows.take(not_in_both(rows, tests, faults))
     numbers: dict[bytes, int] = {}
@@ -62,7 +62,9 @@ def import_splits(recipe: MazeRecipe, folder: str, report: Report) -> tuple[dict
         "validation": (rows, of_rows, trainable[: recipe.validation]),
         "test": (tests, of_tests, testable[: recipe.test]),
     }
-    return {name: _taken(*parts, is_rated=is_csv) for name, parts in chosen.items() if len(parts[2])}, faults.skipped
+    ratings = rating_columns([tests, rows])
+    rating_of = {"train": ratings[1], "validation": ratings[1], "test": ratings[0]}
+    return {name: _taken(*parts, rating_of[name]) for name, parts in chosen.items() if len(parts[2])}, faults.skipped
 
 
 def _refuse_too_few(recipe: MazeRecipe, folder: str, trainable: int, testable: int) -> None:
@@ -75,29 +77,43 @@ def _refuse_too_few(recipe: MazeRecipe, folder: str, trainable: int, testable: i
             )
 
 
-def _taken(rows: PublishedRows, groups: np.ndarray, wanted: np.ndarray, *, is_rated: bool) -> BuiltSplit:
+def _taken(rows: PublishedRows, groups: np.ndarray, wanted: np.ndarray, columns: Mapping[str, np.ndarray]) -> BuiltSplit:
     """The rows of the `wanted` groups, sorted by group."""
     chosen = np.flatnonzero(np.isin(groups, wanted))
     chosen = chosen[np.argsort(groups[chosen], kind="stable")]
-    extras = {"rating": rows.ratings[chosen]} if is_rated else {}
+    extras = {name: column[chosen] for name, column in columns.items()}
     return BuiltSplit(rows.questions[chosen], rows.answers[chosen], groups[chosen], extras)
 
 
-def _is_csv(folder: str) -> bool:
-    if storage.exists(storage.join(folder, "train", INPUTS)):
-        return False
-    if storage.exists(storage.join(folder, "train.csv")):
-        return True
-    raise DatasetError(
-        f"a folder of published mazes holds train/{INPUTS} or train.csv: {folder} holds neither",
-        remedy=REMEDY,
-    )
+def _read(recipe: MazeRecipe, folder: str, split: str, faults: Faults) -> PublishedRows:
+    """One published split, each maze once: arrays or CSV, and where both are there they must hold the same mazes."""
+    file = puzzle_files(folder, ("train", "test")).get(split, "")
+    has_arrays, has_csv = storage.exists(storage.join(folder, split, INPUTS)), bool(file) and storage.exists(file)
+    if not has_arrays and not has_csv:
+        raise DatasetError(
+            f"a folder of published mazes holds {split}/{INPUTS} or {split}.csv: {folder} holds neither", remedy=REMEDY
+        )
+    arrays = _read_arrays(folder, split, recipe.size, faults) if has_arrays else None
+    csv = _read_csv(recipe, file, faults) if has_csv else None
+    if arrays is not None and csv is not None and not _are_same(arrays, csv):
+        raise DatasetError(
+            f"two sources of one split must agree: {arrays.path} and {csv.path} hold other mazes", remedy="remove one of the two"
+        )
+    rows = csv if arrays is None else arrays
+    assert rows is not None
+    return each_once(rows, faults)
 
 
-def _read_csv(folder: str, split: str, side: int, faults: Faults) -> PublishedRows:
-    path = storage.join(folder, f"{split}.csv")
-    text = CellText(side * side, {name: token for token, name in enumerate(VOCABULARY) if token}, "#, space, S, G and o")
-    return joined((_checked(rows, path, side, faults) for rows in read_published(path, text, faults)), path)
+def _are_same(rows: PublishedRows, others: PublishedRows) -> bool:
+    return np.array_equal(rows.questions, others.questions) and np.array_equal(rows.answers, others.answers)
+
+
+def _read_csv(recipe: MazeRecipe, path: str, faults: Faults) -> PublishedRows:
+    side = recipe.size
+    sizes = {other * other: f"size: {other}" for other in range(5, 31) if other != side}
+    text = CellText(side * side, {name: token for token, name in enumerate(VOCABULARY) if token}, "#, space, S, G and o", sizes)
+    parts = read_published(path, text, faults, recipe.named_columns)
+    return joined((_checked(rows, path, side, faults) for rows in parts), path)
 
 
 def _read_arrays(folder: str, split: str, side: int, faults: Faults) -> PublishedRows:
@@ -108,7 +124,7 @@ def _read_arrays(folder: str, split: str, side: int, faults: Faults) -> Publishe
         raise DatasetError(
             f"there must be a label for every maze: {paths[0]} holds {len(questions)}, {paths[1]} {len(answers)}", remedy=REMEDY
         )
-    ratings, numbers = np.zeros(len(questions), dtype=np.int32), np.arange(len(questions))
+    ratings, numbers = np.full(len(questions), np.nan), np.arange(len(questions))
     return joined([_checked(PublishedRows(paths[0], questions, answers, ratings, numbers), paths[1], side, faults)], paths[0])
 
 

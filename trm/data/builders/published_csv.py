@@ -1,28 +1,30 @@
-"""The published CSV files of Sudoku and mazes: columns source, question, answer, rating, a puzzle a line, nothing quoted.
+"""CSV files of Sudoku and mazes, a puzzle a line, as the field publishes them: the columns by name, in any order and layout.
 
-A quotation mark is a character like any other, or a stray one would swallow the lines after it.
+Where nothing is quoted, a quotation mark is a character like any other, or a stray one would swallow the lines after it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
-from jaxtyping import Bool, Int32, Int64, UInt8
+from jaxtyping import Bool, Float64, Int64, UInt8
 
+from trm.data.builders.delimited import HEAD_BYTES, Layout, layout_of
 from trm.data.builders.faults import Faults
-from trm.data.builders.twins import twins
+from trm.data.builders.twins import first_equal, twins
+from trm.data.compressed import opened
 from trm.errors import DatasetError
 
 BOARDS = ("question", "answer")
-COLUMNS = [*BOARDS, "rating"]
+RATING = "rating"
 FOREIGN = 255
 BLOCK_BYTES = 1 << 23
-REMEDY = "give the folder of the published train.csv and test.csv as path"
+REMEDY = "give the folder of train.csv and test.csv, or one file, as path"
+DOUBLED = "a puzzle that stands in its file before"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +34,18 @@ class PublishedRows:
     path: str
     questions: UInt8[np.ndarray, "rows cells"]
     answers: UInt8[np.ndarray, "rows cells"]
-    ratings: Int32[np.ndarray, "rows"]
+    ratings: Float64[np.ndarray, "rows"]
+    """How hard the file says they are; NaN where it has no such column."""
     numbers: Int64[np.ndarray, "rows"]
     """Places in the file, from 1, the header not counted."""
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    @property
+    def is_rated(self) -> bool:
+        """Whether every row has a rating."""
+        return not np.isnan(self.ratings).any()
 
     def take(self, rows: np.ndarray) -> "PublishedRows":
         """Some of the rows, by number or by mask."""
@@ -55,6 +63,8 @@ class CellText:
     """What each character stands for, below 255."""
     kind: str
     """The characters, in words."""
+    sizes: Mapping[int, str]
+    """Other numbers of characters that boards have -> what to set for them."""
 
     def table(self) -> UInt8[np.ndarray, "256"]:
         """Code of each byte, `FOREIGN` for others."""
@@ -64,16 +74,19 @@ class CellText:
         return table
 
 
-def read_published(path: str, text: CellText, faults: Faults) -> Iterator[PublishedRows]:
+def read_published(path: str, text: CellText, faults: Faults, columns: Mapping[str, str]) -> Iterator[PublishedRows]:
     """The file's rows, a few thousand at a time, those that are no boards refused or left out by `faults`.
 
-    Raises DatasetError naming the file and, when it is a row that is bad, the row.
+    `columns` names what the file calls question, answer and rating, where `delimited.NAMES` does not know. Raises DatasetError
+    naming the file and, when it is a row that is bad, the row.
     """
     ragged: list[int] = []  # rows that Arrow could not split into columns
     told = last = 0
     try:
-        with fsspec.open(path, "rb") as file:
-            for batch in _batches(file, ragged):
+        with opened(path) as file:
+            layout = layout_of(file.read(HEAD_BYTES), path, BOARDS, [RATING], columns)
+        with opened(path) as file:
+            for batch in _batches(file, layout, ragged):
                 told = _tell_ragged(path, ragged, told, faults)
                 numbers = np.arange(last + 1, last + 1 + batch.num_rows)  # ragged rows end the reading where numbers matter
                 last += batch.num_rows
@@ -83,17 +96,17 @@ def read_published(path: str, text: CellText, faults: Faults) -> Iterator[Publis
         raise
     except FileNotFoundError as error:
         raise DatasetError(
-            f"a published file must be within reach: {path} is not there, or its server is not", remedy=REMEDY
+            f"a file of puzzles must be within reach: {path} is not there, or its server is not", remedy=REMEDY
         ) from error
     except Exception as error:  # foreign file systems raise what they like
-        raise DatasetError(f"a published file must be readable CSV: {path} ({error})", remedy=REMEDY) from error
+        raise DatasetError(f"a file of puzzles must be readable CSV: {path} ({error})", remedy=REMEDY) from error
 
 
 def joined(parts: Iterable[PublishedRows], path: str) -> PublishedRows:
     """All rows of a file. Raises DatasetError when there are none."""
     several = [part for part in parts if len(part)]
     if not several:
-        raise DatasetError(f"a published file must hold puzzles that fit: {path} has none", remedy=REMEDY)
+        raise DatasetError(f"a file of puzzles must hold some that fit: {path} has none", remedy=REMEDY)
     return concatenated(several)
 
 
@@ -101,6 +114,29 @@ def concatenated(parts: Sequence[PublishedRows]) -> PublishedRows:
     """The rows of several parts of one file."""
     names = ("questions", "answers", "ratings", "numbers")
     return PublishedRows(parts[0].path, *(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def each_once(rows: PublishedRows, faults: Faults) -> PublishedRows:
+    """The rows without those whose question stands before them in the file, which are counted as left out.
+
+    Raises DatasetError, unless bad rows are skipped, when two rows answer one question in two ways: then neither is kept.
+    """
+    first = first_equal(rows.questions)
+    later = np.flatnonzero(first != np.arange(len(rows)))
+    if not len(later):
+        return rows
+    is_other = (rows.answers[later] != rows.answers[first[later]]).any(axis=1)
+    is_left_out = np.zeros(len(rows), dtype=bool)
+    is_left_out[later] = True
+    if is_other.any():
+        row, before = later[is_other][0], first[later[is_other][0]]
+        value = f"{rows.path} rows {rows.numbers[before]} and {rows.numbers[row]} have one question and two answers"
+        contested = np.isin(first, first[later[is_other]])
+        faults.found("a question must have one answer", value, remedy="remove the wrong row", count=int(contested.sum()))
+        is_left_out |= contested
+    if doubled := int((~np.isin(first[later], first[later[is_other]])).sum()):
+        faults.skipped[DOUBLED] += doubled
+    return rows.take(~is_left_out)
 
 
 def not_in_both(rows: PublishedRows, tests: PublishedRows, faults: Faults) -> Bool[np.ndarray, "rows"]:
@@ -113,18 +149,26 @@ def not_in_both(rows: PublishedRows, tests: PublishedRows, faults: Faults) -> Bo
     return twin < 0
 
 
-def _batches(file: Any, ragged: list[int]) -> Iterator[pa.RecordBatch]:
+def _batches(file: Any, layout: Layout, ragged: list[int]) -> Iterator[pa.RecordBatch]:
     def note(row: Any) -> str:
         ragged.append(row.number - 1)  # Arrow counts the header
         return "skip"
 
+    names = [str(place) for place in range(len(layout.header))]
+    wanted = {str(place): meaning for meaning, place in layout.places.items()}
     reader = pyarrow.csv.open_csv(
         file,
-        read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),  # only one thread numbers the rows
-        parse_options=pyarrow.csv.ParseOptions(quote_char=False, invalid_row_handler=note),
-        convert_options=pyarrow.csv.ConvertOptions(include_columns=COLUMNS, column_types=dict.fromkeys(COLUMNS, pa.binary())),
+        read_options=pyarrow.csv.ReadOptions(  # only one thread numbers the rows
+            use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows=1
+        ),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter=layout.delimiter, quote_char='"' if layout.is_quoted else False, invalid_row_handler=note
+        ),
+        convert_options=pyarrow.csv.ConvertOptions(include_columns=list(wanted), column_types=dict.fromkeys(wanted, pa.binary())),
     )
-    yield from (batch for batch in reader if batch.num_rows)
+    for batch in reader:
+        if batch.num_rows:
+            yield batch.rename_columns([wanted[name] for name in batch.schema.names])
 
 
 def _tell_ragged(path: str, ragged: list[int], told: int, faults: Faults) -> int:
@@ -135,17 +179,24 @@ def _tell_ragged(path: str, ragged: list[int], told: int, faults: Faults) -> int
 
 
 def _boards(batch: pa.RecordBatch, path: str, numbers: np.ndarray, text: CellText, faults: Faults) -> PublishedRows:
-    """The rows of a batch that are boards of the right size with a rating."""
+    """The rows of a batch that are boards of the right size with a rating, if the file has any."""
     for name in BOARDS:
         lengths = np.diff(_offsets(batch.column(name)))
-        good = faults.good(f"a {name} must have {text.cells} characters", lengths != text.cells, path, numbers)
+        is_wrong = lengths != text.cells
+        if len(lengths) and numbers[0] == 1 and (other := text.sizes.get(int(lengths[0]))) is not None:
+            raise DatasetError(
+                f"a {name} must have {text.cells} characters: the first of {path} has {lengths[0]}", remedy=f"set {other} for those"
+            )
+        good = faults.good(f"a {name} must have {text.cells} characters", is_wrong, path, numbers)
         batch, numbers = batch.filter(pa.array(good)), numbers[good]
     questions, answers = (text.table()[_bytes(batch.column(name))].reshape(-1, text.cells) for name in BOARDS)
-    rows = PublishedRows(path, questions, answers, _ratings(batch.column("rating")), numbers)
+    rows = PublishedRows(path, questions, answers, _ratings(batch), numbers)
     for name, cells in (("question", "questions"), ("answer", "answers")):
         is_foreign = (getattr(rows, cells) == FOREIGN).any(axis=1)
         rows = rows.take(faults.good(f"a {name} must hold {text.kind}", is_foreign, path, rows.numbers))
-    return rows.take(faults.good("a rating must be a whole number", rows.ratings < 0, path, rows.numbers))
+    if RATING not in batch.schema.names:
+        return rows
+    return rows.take(faults.good("a rating must be a number from 0 on", ~(rows.ratings >= 0), path, rows.numbers))
 
 
 def _offsets(column: pa.BinaryArray) -> np.ndarray:
@@ -158,11 +209,21 @@ def _bytes(column: pa.BinaryArray) -> np.ndarray:
     return np.frombuffer(data if data is not None else b"", dtype=np.uint8)[offsets[0] : offsets[-1]]
 
 
-def _ratings(column: pa.BinaryArray) -> np.ndarray:
-    """Whole numbers, -1 where there is none."""
+def _ratings(batch: pa.RecordBatch) -> np.ndarray:
+    """Finite numbers, NaN where there is none."""
+    if RATING not in batch.schema.names:
+        return np.full(batch.num_rows, np.nan)
+    column = batch.column(RATING)
     try:
-        numbers = pyarrow.compute.cast(pyarrow.compute.cast(column, pa.string()), pa.int32())
-        return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.int32)
+        numbers = pyarrow.compute.cast(pyarrow.compute.cast(column, pa.string()), pa.float64()).to_numpy(zero_copy_only=False)
+        return np.where(np.isfinite(numbers), numbers, np.nan)
     except pa.ArrowInvalid:
-        texts = column.to_pylist()
-        return np.array([int(text) if text.isdigit() and len(text) < 10 else -1 for text in texts], dtype=np.int32)
+        return np.array([_number(text) for text in column.to_pylist()], dtype=np.float64)
+
+
+def _number(text: bytes) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        return np.nan
+    return number if np.isfinite(number) else np.nan

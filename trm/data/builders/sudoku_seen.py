@@ -3,10 +3,27 @@
 from functools import partial
 
 import numpy as np
-from jaxtyping import Bool, UInt8, UInt64
+from jaxtyping import Bool, Int64, UInt8, UInt64
 
 from trm.data.builders.cores import by_parts
 from trm.data.builders.sudoku_symmetry import canonical_forms, invariants
+from trm.data.builders.twins import first_equal
+
+
+def symmetry_groups(
+    questions: UInt8[np.ndarray, "rows cells"], answers: UInt8[np.ndarray, "rows cells"], size: int
+) -> Int64[np.ndarray, "rows"]:
+    """Numbers from 0, in order of their first rows, equal for puzzles that are symmetric forms of each other."""
+    if not len(questions):
+        return np.zeros(0, dtype=np.int64)
+    keys = np.concatenate(by_parts(partial(invariants, size=size), questions, answers))
+    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    first = np.arange(len(keys))
+    doubtful = np.flatnonzero(counts[inverse] > 1)
+    if len(doubtful):
+        parts = by_parts(partial(canonical_forms, size=size), questions[doubtful], answers[doubtful])
+        first[doubtful] = doubtful[first_equal(np.concatenate(parts))]
+    return np.asarray(np.unique(first, return_inverse=True)[1], dtype=np.int64)
 
 
 class SeenPuzzles:

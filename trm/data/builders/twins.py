@@ -21,6 +21,21 @@ def twins(rows: UInt8[np.ndarray, "rows cells"], others: UInt8[np.ndarray, "othe
     return twin
 
 
+def first_equal(rows: UInt8[np.ndarray, "rows cells"]) -> Int64[np.ndarray, "rows"]:
+    """For each row the number of the first that is equal to it: its own, where none before it is."""
+    first = np.arange(len(rows))
+    if not len(rows):
+        return first
+    hashes = _hashes(np.ascontiguousarray(rows))
+    order = np.argsort(hashes, kind="stable")
+    begins = np.concatenate([[True], np.diff(hashes[order]) != 0])
+    of_hash = order[np.flatnonzero(begins)][np.cumsum(begins) - 1]
+    later = np.flatnonzero(~begins)
+    is_equal = (rows[order[later]] == rows[of_hash[later]]).all(axis=1)
+    first[order[later[is_equal]]] = of_hash[later[is_equal]]
+    return first
+
+
 @njit(cache=True)
 @no_type_check
 def _hashes(rows: np.ndarray) -> np.ndarray:
