@@ -1,51 +1,75 @@
 """What every job's command line shares: exit codes, messages without tracebacks, and the option to replace a value."""
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
-from trm.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, InterruptedRun, TerminatedRun, TRMError
+from trm.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    InputError,
+    InterruptedRun,
+    TerminatedRun,
+    TRMError,
+)
+from trm.terminal import result_lost, steady_output
 
 
 def run_job(main: Callable[[], int]) -> int:
     """Run a job's main and give its exit code: 0 done, 1 the work failed, 2 the input was wrong, 130 interrupted.
 
-    Wrong input and failed work are one message on stderr; a traceback is for what nobody foresaw.
+    Wrong input and failed work are one message on stderr; a traceback is for what nobody foresaw. Nobody who stops reading what
+    the job says ends it; a result that could not be written, to a full disk for instance, is failed work.
     """
-    before = end_on_sigterm()
+    steady_output()
+    before = end_on_signals()
+    try:
+        code = _coded(main)
+        if code == EXIT_DONE and (why := result_lost()) is not None:
+            say(f"failed: the result could not be written to standard output: {why}")
+            return EXIT_FAILED
+        return code
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _coded(main: Callable[[], int]) -> int:
     try:
         return main()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return EXIT_INPUT
     except (InterruptedRun, KeyboardInterrupt) as error:
-        print(f"interrupted: {error}" if str(error) else "interrupted", file=sys.stderr)
+        say(f"interrupted: {error}" if str(error) else "interrupted")
         return EXIT_INTERRUPTED
     except TRMError as error:
-        print(f"failed: {error}", file=sys.stderr)
+        say(f"failed: {error}")
         return EXIT_FAILED
-    except BrokenPipeError:
-        # Whoever read our output went away (`| head`); Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
-def end_on_sigterm() -> Any:
-    """From here on SIGTERM ends the job in order and with exit code 130, like Ctrl-C; the handler that was there before.
+def end_on_signals() -> dict[int, Any]:
+    """From here on SIGTERM, and SIGHUP when the terminal goes away, end the job in order and with exit code 130, like Ctrl-C.
 
-    `ray.init` sets one of its own: call it again after that.
+    The handlers that were there before. Who started the job with SIGHUP ignored (nohup) has it go on without a terminal.
+    `ray.init` sets a handler of its own for SIGTERM: call it again after that.
     """
-    return signal.signal(signal.SIGTERM, _terminate)
+    ending = [signal.SIGTERM, *heard_hangup()]
+    return {number: signal.signal(number, _terminate) for number in ending}
+
+
+def heard_hangup() -> list[signal.Signals]:
+    """SIGHUP, unless it is ignored."""
+    return [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise TerminatedRun("SIGTERM")
+    raise TerminatedRun(signal.Signals(number).name)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -11,7 +11,7 @@ TRMError
 │   ├── DivergedError           a loss that is no longer a finite number
 │   └── OutOfMemoryError        the device refused an allocation
 └── InterruptedRun              asked to stop (signal); resumable; exit code 130
-    └── TerminatedRun           by SIGTERM, wherever the job was; Ctrl-C is a KeyboardInterrupt there
+    └── TerminatedRun           by SIGTERM or SIGHUP, wherever the job was; Ctrl-C is a KeyboardInterrupt there
 """
 
 EXIT_DONE = 0
@@ -92,4 +92,4 @@ class InterruptedRun(TRMError):
 
 
 class TerminatedRun(InterruptedRun):
-    """SIGTERM came where nobody looks for it."""
+    """SIGTERM or SIGHUP came where nobody looks for it; the message is its name."""

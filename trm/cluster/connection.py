@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -17,7 +18,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trm.cluster.folders import is_ray_job
-from trm.command_line import end_on_sigterm
+from trm.command_line import end_on_signals
 from trm.errors import ResourceError
 
 HOLDER_MEMORY_BYTES = 64 * 2**20
@@ -103,10 +104,11 @@ def connected(*, needs_dashboard: bool, address: str) -> Iterator[None]:
         if len(tempfile.gettempdir()) > 40:
             options["_temp_dir"] = "/tmp/ray"
     try:
-        ray.init(**options)
+        with _hangups_are_ours():
+            ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _no_cluster(address, error) from error
-    end_on_sigterm()
+    end_on_signals()
     if is_ray_job():
         # The job's folder is no safe place: a second node on the same machine unpacks it anew under our feet.
         os.chdir(os.sep)
@@ -114,6 +116,16 @@ def connected(*, needs_dashboard: bool, address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _hangups_are_ours() -> Iterator[None]:
+    """Processes that are started meanwhile do not hear when the terminal goes away: this one does, and ends them in order."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def living_nodes() -> list[Node]:

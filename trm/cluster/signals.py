@@ -1,4 +1,4 @@
-"""Ctrl-C and `ray job stop`: the first asks legs to stop and save, and the job ends within the time it is given."""
+"""Ctrl-C, a terminal that goes away, `ray job stop`: the first asks legs to stop and save; the job ends in the time it is given."""
 
 import os
 import signal
@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
+from trm.command_line import heard_hangup
 from trm.errors import EXIT_INTERRUPTED
 
 INTERRUPT_GRACE_SECONDS = 10.0
-"""After Ctrl-C legs may finish a step, save and return."""
+"""After Ctrl-C, or without their terminal, legs may finish a step, save and return."""
 TERMINATE_SECONDS = 3.0
 """So long after SIGTERM a Ray job gets SIGKILL, unless RAY_JOB_STOP_WAIT_TIME_S says otherwise."""
 TERMINATE_GRACE_SHARE, LEAVING_SECONDS = 1 / 3, 2.0
@@ -27,7 +28,7 @@ def _terminate_seconds() -> float:
 
 
 class StopSignals:
-    """Holds the handlers of SIGINT and SIGTERM while it is entered; enter it after `ray.init`, which sets its own.
+    """Holds the handlers of SIGINT, SIGTERM and SIGHUP while it is entered; enter it after `ray.init`, which sets its own.
 
     A second Ctrl-C ends the process at once.
     """
@@ -76,7 +77,7 @@ class StopSignals:
             os._exit(EXIT_INTERRUPTED)
 
     def __enter__(self) -> "StopSignals":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, *heard_hangup()):
             self._before[number] = signal.signal(number, self._handle)
         return self
 

@@ -159,12 +159,12 @@ class SweepRun:
 
     @contextlib.contextmanager
     def _left_in_order(self, log: SweepLog) -> Iterator[None]:
-        """Ctrl-C and SIGTERM before the first leg and after the last one are journaled too, and say how to go on."""
+        """Ctrl-C, SIGTERM and SIGHUP before the first leg and after the last one are journaled too, and say how to go on."""
         try:
             yield
         except (KeyboardInterrupt, TerminatedRun) as error:
             if log.search.ended is None:
-                log.stop(time.time(), "SIGTERM" if isinstance(error, TerminatedRun) else "SIGINT")
+                log.stop(time.time(), str(error) if isinstance(error, TerminatedRun) else "SIGINT")
             raise InterruptedRun(self._whole) from error
 
     @property

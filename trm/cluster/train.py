@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from trm.cluster.folders import DEFAULT_STORAGE, is_taken, made_folder, writable_folder
-from trm.command_line import duration, say, show
+from trm.command_line import duration, heard_hangup, say, show
 from trm.config import RunConfig, require_divisible
 from trm.config_files import load_run_config, validated
 from trm.data.ensure import ensure_dataset, task_of
@@ -206,12 +206,12 @@ class ConsoleReporter(Reporter):
 
     @contextlib.contextmanager
     def stops_on_signals(self) -> Iterator[None]:
-        """While entered, SIGINT and SIGTERM make the run save and stop."""
+        """While entered, SIGINT, SIGTERM and the end of the terminal make the run save and stop."""
 
         def handle(number: int, frame: FrameType | None) -> None:
             self._is_stopped = True
 
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, *heard_hangup())}
         try:
             yield
         finally:
