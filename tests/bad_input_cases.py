@@ -117,7 +117,7 @@ def scored_sweep(place: Path, name: str, **changes: Any) -> Path:
     )
     log.journal.close()
     with (folder / "journal.jsonl").open("ab") as journal:
-        journal.write(b'{"n":99,"crc":"torn')
+        journal.write(b'{"n":99,"fence":1,"crc":"torn')
     return folder
 
 

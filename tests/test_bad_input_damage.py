@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bad_input_cases import AGAIN, MINE, NEW, RUN, assert_refused, prepared, scored_sweep
+from bad_input_cases import AGAIN, MINE, NEW, RUN, assert_refused, contents, prepared, run, scored_sweep
 
+from trm import tracking
 from trm.data.manifest import Manifest
+from trm.search.journal import Journal
 from trm.search.lease import Lease
 
 SHARD = "train-00000-of-00001.parquet"
@@ -89,7 +91,15 @@ JOURNALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda folder: (folder / "journal.jsonl").write_bytes(b""), "there is no sweep to resume in {place}/runs/torn"),
     "garbage": (
         lambda folder: (folder / "journal.jsonl").write_bytes(b"garbage\n"),
+        "journal.jsonl is corrupt at byte 0",
+    ),
+    "zeros": (
+        lambda folder: (folder / "journal.jsonl").write_bytes(b"\0" * 900),
         "holds no whole event; restore it from a copy",
+    ),
+    "CRLF": (
+        lambda folder: (folder / "journal.jsonl").write_bytes((folder / "journal.jsonl").read_bytes().replace(b"\n", b"\r\n")),
+        "journal.jsonl is corrupt at byte 0",
     ),
     "flipped": (
         lambda folder: (folder / "journal.jsonl").write_bytes(
@@ -113,6 +123,39 @@ def test_a_damaged_sweep_is_not_resumed(place: Path, capsys: pytest.CaptureFixtu
         assert_refused(place, capsys, words, "sweep", *MINE[:-1], "torn", "--resume")
     finally:
         shutil.rmtree(place / "runs" / "torn")
+
+
+def test_every_reader_refuses_a_damaged_journal(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = scored_sweep(place, "spaced")
+    journal = folder / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b'"n":3', b'"n": 3'))
+    place_of = journal.read_bytes().index(b'{"n": 3')
+    words = f"journal.jsonl is corrupt at byte {place_of}"
+    assert_refused(place, capsys, words, "sweep", "--status", folder)
+    assert_refused(place, capsys, words, "sweep", "--replay", folder)
+    before = contents(place)
+    assert tracking.main([str(folder), "--uri", f"sqlite:///{place}/none.db"]) == 2
+    assert words in capsys.readouterr().err
+    assert contents(place) == before
+    shutil.rmtree(folder)
+
+
+def test_a_replay_says_what_it_did_not_read(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = scored_sweep(place, "zeroed")
+    journal = folder / "journal.jsonl"
+    whole = journal.read_bytes()
+    end = whole.rindex(b"\n") + 1
+    assert run("sweep", "--replay", folder) == 0
+    assert f"not read   {len(whole) - end} bytes from byte {end} on: a line that was not finished" in capsys.readouterr().out
+    journal.write_bytes(whole[: end - 100] + b"\0" * 100)
+    begin = whole.rindex(b"\n", 0, end - 1) + 1
+    for option, code in (("--replay", 1), ("--status", 0)):
+        assert run("sweep", option, folder) == code
+        assert f"not read   {end - begin} bytes from byte {begin} on: a piece with zeros in it" in capsys.readouterr().out
+    Journal(journal).close()
+    assert run("sweep", "--replay", folder) == 0
+    assert f"set aside  journal.jsonl.torn-1: {end - begin} bytes" in capsys.readouterr().out
+    shutil.rmtree(folder)
 
 
 def test_what_a_living_driver_holds_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

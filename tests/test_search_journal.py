@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from sweep_cases import space
 
 from trm.errors import SweepError
 from trm.search.events import EVENT, Asked, Decided, Event, LegEnded, LegStarted, SweepEnded, SweepStarted
-from trm.search.journal import Journal, read_events
+from trm.search.journal import Journal, read_events, set_aside, unread
+from trm.search.journal_lines import holds_events
 from trm.search.search import Search
 from trm.search.sweep_log import FILE, SweepLog
 
@@ -83,23 +85,103 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines_and_goes_on(
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("tail", [b'{"n":6,"crc":"00000000","event":{}}\n', b"\x00" * 64, b"\x00" * 64 + b"\n\x00\n", b'{"n":6'])
-def test_a_broken_tail_is_cut(tmp_path: Path, tail: bytes) -> None:
+@pytest.mark.parametrize("tail", [b'{"n":6', b"{", b"\x00" * 64, b'{"n":6,"fence":2,"crc":"0' + b"\x00" * 64])
+def test_what_an_append_left_half_done_is_set_aside_and_told(tmp_path: Path, tail: bytes) -> None:
     whole = filled(tmp_path / "j")
     (tmp_path / "j").write_bytes(whole + tail)
     assert len(list(read_events(tmp_path / "j"))) == 6
-    journal = Journal(tmp_path / "j")
+    (left,) = unread(tmp_path / "j")
+    assert (left.start, left.end, left.kind) == (len(whole), len(whole) + len(tail), "zeroed" if b"\x00" in tail else "unfinished")
+    said: list[str] = []
+    journal = Journal(tmp_path / "j", say=said.append)
     assert (journal.count, journal.end) == (6, len(whole))
     journal.close()
     assert (tmp_path / "j").read_bytes() == whole
+    assert (tmp_path / "j.torn-1").read_bytes() == tail
+    assert set_aside(tmp_path / "j") == [tmp_path / "j.torn-1"]
+    assert said == [f"{tmp_path / 'j'} does not count {left.text}; kept as j.torn-1"]
+    assert unread(tmp_path / "j") == []
+
+
+def respaced(whole: bytes) -> bytes:
+    return b"".join(json.dumps(json.loads(line)).encode() + b"\n" for line in whole.splitlines())
+
+
+def lines(whole: bytes) -> list[bytes]:
+    return whole.splitlines(keepends=True)
+
+
+DAMAGED: dict[str, tuple[Callable[[bytes], bytes], int]] = {
+    "CRLF": (lambda whole: whole.replace(b"\n", b"\r\n"), 0),
+    "CRLF from line 4": (lambda whole: b"".join(lines(whole)[:4]) + b"".join(lines(whole)[4:]).replace(b"\n", b"\r\n"), 4),
+    "CR": (lambda whole: whole.replace(b"\n", b"\r"), 0),
+    "spaced": (respaced, 0),
+    "a flipped bit in the last line": (lambda whole: whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:], 5),
+    "the last newline flipped": (lambda whole: whole[:-1] + b"\x0b", 5),
+    "a wrong checksum at the end": (lambda whole: whole + b'{"n":6,"crc":"00000000","event":{}}\n', 6),
+    "zeros within": (lambda whole: b"".join([*lines(whole)[:4], b"\0" * len(lines(whole)[4][:-1]) + b"\n", lines(whole)[5]]), 4),
+    "zeros with newlines at the end": (lambda whole: whole + b"\0" * 64 + b"\n\0\n", 6),
+    "an empty line": (lambda whole: whole + b"\n", 6),
+    "a line twice": (lambda whole: whole + lines(whole)[-1], 6),
+    "two lines in turn": (lambda whole: b"".join([*lines(whole)[:4], lines(whole)[5], lines(whole)[4]]), 4),
+    "something else behind it": (lambda whole: whole + b"hello", 6),
+    "something else": (lambda whole: b"hello", 0),
+    "a byte order mark": (lambda whole: b"\xef\xbb\xbf" + whole, 0),
+    "UTF-16": (lambda whole: whole.decode().encode("utf-16"), 0),
+    "two lines joined": (lambda whole: whole.replace(b"\n", b" ", 1), 0),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_whole_line_that_is_not_as_it_was_written_is_damage_and_nothing_is_cut(tmp_path: Path, damage: str) -> None:
+    change, line = DAMAGED[damage]
+    whole = filled(tmp_path / "j")
+    (tmp_path / "j").write_bytes(change(whole))
+    place = len(b"".join(lines(whole)[:line]))
+    for use in (Journal, lambda path: list(read_events(path)), unread, lambda path: Journal(path, guard=lambda: None)):
+        with pytest.raises(SweepError, match=rf"j is corrupt at byte {place}: .*restore it from a copy"):
+            use(tmp_path / "j")
+    assert (tmp_path / "j").read_bytes() == change(whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["j"]
+    assert holds_events(tmp_path / "j")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"n":0,"cr'])
+def test_a_first_line_that_was_never_finished_is_no_event(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "j").write_bytes(content)
+    assert not holds_events(tmp_path / "j")
+    assert not holds_events(tmp_path / "nowhere")
+    assert list(read_events(tmp_path / "j")) == []
+
+
+def test_a_journal_of_zeros_held_events(tmp_path: Path) -> None:
+    (tmp_path / "j").write_bytes(b"\0" * 4096)
+    assert holds_events(tmp_path / "j")
+
+
+def test_a_journal_of_before_fences_is_read_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    payloads = [EVENT.dump_json(event) for event in EVENTS[:2]]
+    written = b"".join(
+        b'{"n":%d,"crc":"%08x","event":%b}\n' % (n, zlib.crc32(b"%d:%b" % (n, payload)), payload)
+        for n, payload in enumerate(payloads)
+    )
+    path.write_bytes(written)
+    journal = Journal(path, guard=lambda: None)
+    journal.fence = 7
+    journal.append(*EVENTS[2:])
+    journal.close()
+    assert path.read_bytes().startswith(written)
+    assert [(entry.n, entry.fence, entry.event) for entry in read_events(path)] == [
+        (n, 0 if n < 2 else 7, event) for n, event in enumerate(EVENTS)
+    ]
 
 
 @given(st.data())
 def test_a_changed_byte_in_the_middle_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("j") / "j"
     whole = bytearray(filled(path))
-    last_line = bytes(whole).rstrip(b"\n").rindex(b"\n") + 1
-    place = data.draw(st.integers(0, last_line - 2))
+    place = data.draw(st.integers(0, len(whole) - 1))
     whole[place] ^= data.draw(st.sampled_from([1, 2, 4, 8, 128]))
     path.write_bytes(whole)
     with pytest.raises(SweepError, match="corrupt at byte"):
@@ -153,10 +235,14 @@ def test_a_line_that_is_being_written_is_left_for_later(tmp_path: Path) -> None:
 
 
 def test_the_guard_is_asked_before_every_write(tmp_path: Path) -> None:
+    is_lost = False
+
     def refuse() -> None:
-        raise SweepError("lost", remedy="stop")
+        if is_lost:
+            raise SweepError("lost", remedy="stop")
 
     journal = Journal(tmp_path / "j", guard=refuse)
+    is_lost = True
     with pytest.raises(SweepError, match="lost"):
         journal.append(EVENTS[0])
     journal.close()

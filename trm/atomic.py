@@ -1,11 +1,18 @@
-"""Files that are either the old ones or the new ones, whole: written beside, fsynced, renamed."""
+"""Files that are the old ones or the new ones, whole: written beside, fsynced, renamed. Names are claimed, not looked up."""
 
+import contextlib
+import errno
+import fcntl
 import os
+import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+MAKE_TRIES = 20
+"""A parent may vanish between two calls, when another process takes back what it had made for nothing."""
 
 
 def fsync_folder(folder: str | Path) -> None:
@@ -38,18 +45,135 @@ def why_unwritable(folder: str | Path) -> str | None:
         return error.strerror or str(error)
 
 
+def claim_folder(path: str | Path) -> bool:
+    """Makes `path`, durably, and its parents; True when this very call made it, so that of several at once one alone hears it."""
+    path = Path(path)
+    for _ in range(MAKE_TRIES):
+        make_folders(path.parent)
+        with contextlib.suppress(FileNotFoundError):  # another process took the parent back
+            try:
+                path.mkdir()
+            except FileExistsError:
+                return False
+            fsync_folder(path.parent)
+            return True
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+
+
+def make_folders(path: str | Path) -> list[Path]:
+    """Makes `path` and its parents where they are missing, each durable as a name; those that this call made, innermost first."""
+    path, made = Path(path), list[Path]()
+    for _ in range(MAKE_TRIES):
+        with contextlib.suppress(FileNotFoundError):  # another process took a parent back
+            for folder in reversed([path, *path.parents]):
+                if not folder.is_dir() and _made(folder):
+                    made.insert(0, folder)
+            return made
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+
+def _made(folder: Path) -> bool:
+    """Whether this call made the folder; FileExistsError when something else than a folder has the name."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return False
+    fsync_folder(folder.parent)
+    return True
+
+
+def new_file_mode(folder: str | Path) -> int:
+    """Mode that the umask (or a default ACL) gives a new file, told by a `folder` that this process made with the default mode."""
+    return Path(folder).stat().st_mode & 0o666
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """A hidden name beside `path` that no other process or thread, on any machine, has."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.{ending}")
+
+
 def remove_folder(path: str | Path) -> None:
     """Removes a folder, if it is there: for others it is there whole or not at all, killed at any moment.
 
     What a killed process leaves has a hidden name; see `remove_hidden`.
     """
     path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.gone")
+    aside = _beside(path, "gone")
     try:
         path.rename(aside)
     except OSError:  # not there, or another removes it
         return
     shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """Gives a new hidden folder beside `path`, which takes the name, durably, when the block ends without an error.
+
+    The files in it must be durable by then. A folder that already stands at `path` is moved aside for the instant of the rename.
+    """
+    path = Path(path)
+    make_folders(path.parent)
+    temporary, aside = _beside(path, "tmp"), _beside(path, "old")
+    temporary.mkdir()
+    try:
+        yield temporary
+        fsync_folder(temporary)
+        if path.exists():
+            path.rename(aside)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if aside.exists():
+                aside.rename(path)
+            raise
+        fsync_folder(path.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: str | Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Holds the lock file `path`, which is made when it is missing; `on_wait` is called when another process holds it.
+
+    A dead process holds no lock. A lock file that is a link is none of ours (OSError); of another user's, reading is enough.
+    """
+    path = Path(path)
+    while True:
+        handle = _open_lock(path)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_wait()
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if not _is_at(handle, path):
+                continue  # its last holder removed it while we waited
+            yield
+            return
+        finally:
+            os.close(handle)
+
+
+def _open_lock(path: Path) -> int:
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+    except PermissionError:
+        if not path.exists():
+            raise
+        return os.open(path, os.O_RDONLY | flags)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether the open file is still the one that has the name."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def remove_hidden(folder: str | Path) -> None:
@@ -65,7 +189,7 @@ def remove_hidden(folder: str | Path) -> None:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`; what is written there takes the name when the block ends without an error."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path, "tmp")
     try:
         yield temporary
         fsync_file(temporary)

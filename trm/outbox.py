@@ -13,7 +13,7 @@ from trm.atomic import write_text_atomic
 from trm.errors import InputError
 from trm.run_updates import RunUpdate, Translator, merged
 from trm.search.events import SweepStarted
-from trm.search.journal import read_events
+from trm.search.journal import Entry, read_events
 
 Say = Callable[[Literal["problem", "refused", "recovered", "left"], str], None]
 
@@ -100,7 +100,7 @@ class Outbox:
     def __init__(self, folder: Path, store: Store, state: OutboxState, say: Say, *, is_driven: bool) -> None:
         self._folder, self._store, self._state, self._say = folder, store, state, say
         self._journal = folder / "journal.jsonl"
-        self._end = 0
+        self._last: Entry | int = 0
         self._is_corrupt = False
         self._translator = Translator(state.mode)
         self._sweep: SweepStarted | None = None
@@ -134,13 +134,13 @@ class Outbox:
         if self._is_corrupt or not self._journal.exists():
             return
         try:
-            for entry in read_events(self._journal, self._end):
+            for entry in read_events(self._journal, self._last):
                 if self._sweep is None and isinstance(entry.event, SweepStarted):
                     self._sweep = entry.event
                 updates = self._translator.updates(entry.event)
                 if entry.n >= self._state.sent:
                     self._waiting.append((entry.n + 1, updates))
-                self._end = entry.end
+                self._last = entry
         except InputError as error:  # the driver says the same and stops
             self._is_corrupt = True
             self._say("problem", str(error))

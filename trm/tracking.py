@@ -30,6 +30,7 @@ from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputErr
 from trm.outbox import LAST_TRY_SECONDS, Outbox, OutboxState, Say, cause_of, redacted
 from trm.run_updates import SWEEP, RunUpdate
 from trm.search.events import SweepStarted
+from trm.search.journal import unread
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc")
 """Kinds of store that MLflow has, plugins apart."""
@@ -343,6 +344,7 @@ def _follow_driver() -> int:
 def _flush(folder: Path, uri: str | None, seconds: float) -> int:
     if not (folder / "journal.jsonl").is_file():
         raise SweepError(f"{folder} holds no journal.jsonl", remedy="give the folder of a sweep")
+    unread(folder / "journal.jsonl")  # refuses a damaged one before anything of it goes out
     try:
         known = json.loads((folder / "tracking.json").read_text())
     except (OSError, ValueError):

@@ -9,9 +9,9 @@ from trm.cluster.sweep_folder import read_sweep
 from trm.cluster.sweep_search import sweep_search
 from trm.command_line import say, show
 from trm.display import STATUS_ORDER, duration, event_line, flops, params_text
-from trm.errors import EXIT_DONE
+from trm.errors import EXIT_DONE, EXIT_FAILED
 from trm.search.events import Event
-from trm.search.journal import read_events
+from trm.search.journal import Unread, read_events, set_aside, unread
 from trm.search.lease import is_held
 from trm.search.replay import replay
 from trm.search.search import Search
@@ -37,7 +37,10 @@ def show_replay(folder: str) -> int:
 
     done = replay(search, _events(place), tell)
     show(f"{folder}: {done.events} events, {done.decisions} decisions about {done.trials} trials, all of them as they follow")
-    return EXIT_DONE
+    left_out = unread(place / JOURNAL)
+    for text in _unread_lines(place, left_out):
+        show(text)
+    return EXIT_FAILED if any(piece.kind == "zeroed" for piece in left_out) else EXIT_DONE
 
 
 def show_status(folder: str) -> int:
@@ -54,6 +57,9 @@ def show_status(folder: str) -> int:
     status = fold.status(now, is_driven=is_held(place))
     for text in status_lines(status, metric, now):
         show(text)
+    if not status.is_running:  # of a living driver it is a line on its way
+        for text in _unread_lines(place, unread(place / JOURNAL)):
+            show(text)
     if last:
         show("last events")
         for at, line in last:
@@ -61,6 +67,14 @@ def show_status(folder: str) -> int:
     if not status.is_running and command:
         show(f"go on with it:\n  {command}")
     return EXIT_DONE
+
+
+def _unread_lines(folder: Path, left_out: list[Unread]) -> Iterator[str]:
+    """What the journal holds and nobody counts, and what drivers cut out of it because of that."""
+    for piece in left_out:
+        yield f"not read   {piece.text}"
+    for path in set_aside(folder / JOURNAL):
+        yield f"set aside  {path.name}: {path.stat().st_size} bytes that a driver cut out of the journal, and that count for nothing"
 
 
 def status_lines(status: SweepStatus, metric: str, now: float) -> Iterator[str]:

@@ -15,6 +15,7 @@ from trm.errors import ConfigError, SweepError
 from trm.outbox import redacted
 from trm.search.events import DriverStarted
 from trm.search.journal import read_events
+from trm.search.journal_lines import holds_events
 from trm.search.ladder import as_begun
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
@@ -67,11 +68,7 @@ def sweep_folder(storage: Path, space: SearchSpace, name: str | None, *, is_resu
 
 def is_begun(folder: Path) -> bool:
     """Whether a sweep began in the folder: its journal has a line, or what once was one; a killed driver's torn first is none."""
-    try:
-        with (folder / JOURNAL).open("rb") as journal:
-            return journal.readline().endswith(b"\n")
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+    return holds_events(folder / JOURNAL)
 
 
 @contextlib.contextmanager

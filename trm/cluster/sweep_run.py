@@ -103,7 +103,7 @@ class SweepRun:
         workers = check_workers(living_nodes(), self.demand, self.folder, held, needs_kernels=insists)
         built = data.built(self.dataset)
         search = sweep_search(self.space.model_copy(update={"data": data}), self.manifest, self.dataset)
-        log = SweepLog(self.folder, search, guard=self.lease.check)
+        log = SweepLog(self.folder, search, guard=self.lease.check, say=say)
         priors, command = search.priors or self.priors, self.invocation.resume
         write_sweep_file(self.folder, self.space, self.manifest, built, _versions(), command=command, priors=priors)
         measured = self._measured_speeds(search, placement)

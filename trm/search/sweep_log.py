@@ -18,8 +18,18 @@ class SweepLog:
     `search.is_done(now)`; then `close`.
     """
 
-    def __init__(self, folder: str | Path, search: Search, *, guard: Callable[[], None] | None = None) -> None:
-        """Opens `folder`'s journal and folds what stands in it; `guard` is called before every write (`Lease.check`)."""
+    def __init__(
+        self,
+        folder: str | Path,
+        search: Search,
+        *,
+        guard: Callable[[], None] | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """Opens `folder`'s journal and folds what stands in it; `guard` is called around every write (`Lease.check`).
+
+        `say` is told of what does not count there.
+        """
         self.search = search
         self.on_event: Callable[[Event], None] = lambda event: None
         """Called with every event that was journaled and folded."""
@@ -27,7 +37,7 @@ class SweepLog:
         """Raises when another driver has the folder by now; call it before anything else is written there."""
         self._begun: list[LegStarted] = []
         """Legs that were journaled as started and not handed out yet."""
-        self.journal = Journal(Path(folder) / FILE, guard=guard)
+        self.journal = Journal(Path(folder) / FILE, guard=guard, say=say)
         for event in self.journal.take_events():
             search.apply(event)
 
@@ -61,9 +71,11 @@ class SweepLog:
     ) -> None:
         """A driver begins: the sweep's first line when there is none, then this driver's; legs open before are void.
 
-        `priors`: earlier sweeps that a sweep knows of which begins now; at a resume the first line says it.
+        `priors`: earlier sweeps that a sweep knows of which begins now; at a resume the first line says it. The fence grows, even
+        where the lease's file was lost and begins anew: it stands in every line, and those of older ones count for nothing.
         """
         space = self.search.space
+        self.journal.fence = fence = max(fence, self.journal.fence + 1)
         if self.is_new:
             self.append(
                 SweepStarted(
