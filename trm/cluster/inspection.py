@@ -74,7 +74,7 @@ def _unread_lines(folder: Path, left_out: list[Unread]) -> Iterator[str]:
     for piece in left_out:
         yield f"not read   {piece.text}"
     for path in set_aside(folder / JOURNAL):
-        yield f"set aside  {path.name}: {path.stat().st_size} bytes that a driver cut out of the journal, and that count for nothing"
+        yield f"set aside  {path.name}: {path.stat().st_size} bytes that a driver cut out of the journal: they count for nothing"
 
 
 def status_lines(status: SweepStatus, metric: str, now: float) -> Iterator[str]:
