@@ -54,6 +54,10 @@ BROKEN = {
 NEW = ("{place}/space.yaml", "--storage", "{place}/new/runs")
 MINE = ("{place}/space.yaml", "--storage", "{place}/runs", "--name", "mine")
 
+UNVALIDATED = (
+    *("--set", "data.folder=null", "--set", "data.recipe={place}/recipe.yaml"),
+    *("--set", "data.overrides.validation=0"),
+)
 RUN = ("{place}/config.yaml", "--storage", "{place}/new/runs")
 AGAIN = ("--resume", "{place}/run", "--storage", "{place}/new/runs")
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from bad_input_cases import BROKEN, MINE, NEW, assert_refused, prepared
+from bad_input_cases import BROKEN, MINE, NEW, UNVALIDATED, assert_refused, prepared
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,11 @@ SETTINGS = [
     ("data={recipe: '{place}/space.yaml'}", "must be a data set recipe, but is a search space; ray_jobs/sweep.py takes it"),
     ("data={recipe: '{place}/recipe.yaml', overrides: {trian: 3}}", "trian is not a key; did you mean train?"),
     ("data={recipe: '{place}/recipe.yaml', overrides: {train: 9999}}", "there are only 4710"),
-    ("data={recipe: '{place}/recipe.yaml', overrides: {validation: 0}}", "validation puzzles are needed"),
+    (
+        "data={recipe: '{place}/recipe.yaml', overrides: {validation: 0}}",
+        "a sweep ranks its trials by validation puzzles, and {place}/recipe.yaml has only train, test; hold "
+        "some out: --set data.overrides.validation=N",
+    ),
     ("tracking={uri: some/folder}", "tracking.uri must be a database or a server, got 'some/folder'"),
     ("tracking={uri: 'postgres://h/x'}", "did you mean postgresql://?"),
     ("foo", "an override is path=value, got 'foo'"),
@@ -116,6 +120,8 @@ def test_a_sweep_refuses_settings(place: Path, capsys: pytest.CaptureFixture[str
 
 SWEEPS = [
     ((), "arguments are required: space; see python ray_jobs/sweep.py --help"),
+    ((*NEW, *UNVALIDATED, "--dry-run"), "a sweep ranks its trials by validation puzzles"),
+    ((*NEW, "--set", "base.evaluation.split=test"), "base.evaluation.split cannot be test in a sweep"),
     ((*NEW, "--trials", "0"), "budget.trials must be >= 1, got 0"),
     ((*NEW, "--trials", "x"), "argument --trials: invalid int value: 'x'"),
     ((*NEW, "--nonsense"), "unrecognized arguments: --nonsense"),

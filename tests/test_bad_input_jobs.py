@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bad_input_cases import AGAIN, NEW, RUN, assert_refused, prepared, run
+from bad_input_cases import AGAIN, NEW, RUN, UNVALIDATED, assert_refused, prepared, run
 
 from trm.config import RunConfig
 from trm.config_files import load_yaml
@@ -21,6 +21,12 @@ TRAININGS = [
     ((*RUN, "--set", "training.steps=null"), "a run needs a length"),
     ((*RUN, "--set", "training.epochs=3"), "a run has one length, got epochs 3 and steps 2"),
     ((*RUN, "--set", "optim.lr=.nan"), "must be a finite number"),
+    (
+        (*RUN, *UNVALIDATED, "--set", "evaluation.split=validation"),
+        "recipe.yaml has only train, test; hold some out: --set data.ov",
+    ),
+    ((*RUN, "--set", "evaluation.split=testt"), "evaluation.split must be one of auto, validation, test, none, got 'testt'"),
+    ((*AGAIN, "--set", "evaluation.split=test"), "was on validation so far, evaluation.split asks for test"),
     ((*RUN, "--set", "data.folder=nowhere"), "nowhere/manifest.json does not"),
     ((*RUN, "--workers", "0"), "workers must be >= 1, got 0"),
     ((*RUN, "--workers", "-1"), "workers must be >= 1, got -1"),

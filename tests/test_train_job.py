@@ -63,6 +63,17 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(folder: Path, whole: Pat
     assert rows(stopped)[-1]["step"] == end
 
 
+def test_a_set_without_validation_is_trained_on_whole(folder: Path) -> None:
+    run = folder / "unvalidated"
+    output = train(folder, str(folder / "tiny.yaml"), "--out", str(run), "--set", "data.overrides.validation=0")
+    assert "nothing is scored on the way; after the last step its weights are exported and scored on test, once" in output
+    report = json.loads((run / "best" / "report.json").read_text())
+    assert (report["step"], report["validation"], report["label"]) == (40, {}, "test, once, after the last step")
+    code, output = run_job("evaluate", str(run), "--storage", str(folder / "runs"))
+    assert code == 0, output
+    assert f"exact_accuracy {100 * report['test']['exact_accuracy']:16.2f} %" in output
+
+
 @pytest.mark.ray
 def test_a_gang_of_two_follows_the_run_in_place(folder: Path, whole: Path) -> None:
     gang = folder / "gang"

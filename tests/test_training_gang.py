@@ -102,6 +102,14 @@ def test_a_whole_run_of_two_workers_reports_what_one_does(runs: Runs, tmp_path: 
         assert ours["is_best"] == theirs["is_best"]
 
 
+def test_two_workers_score_a_run_without_validation_once_at_its_end(runs: Runs, tmp_path: Path) -> None:
+    folder, _, _ = runs
+    cases.fit_whole(tmp_path / "run", splits=("train", "test"))
+    (together,), (alone,) = (RunFolder(path).rows() for path in (folder / "unvalidated", tmp_path / "run"))
+    assert (together["step"], together["validation"], together["label"]) == (20, {}, "test, once, after the last step")
+    assert together["test"] == pytest.approx(alone["test"], rel=1e-6)
+
+
 def test_equal_identifiers_meet_across_workers() -> None:
     """What the curves prove about the puzzle embedding: in many steps slots of both workers hold the same identifier."""
     state = cases.begin(cases.config_of("attention", model={"forward_dtype": "float64"}))

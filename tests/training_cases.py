@@ -14,10 +14,11 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 
 from trm.config import RunConfig
-from trm.data.manifest import Manifest, ShardInfo, SplitInfo
+from trm.data.manifest import Manifest, ShardInfo, SplitInfo, SplitName
 from trm.data.split import Split
 from trm.training.gang import SOLO, Gang, TorchGang
 from trm.training.loop import train
+from trm.training.reporting import Progress, Reporter
 from trm.training.run import RunOutcome, fit
 from trm.training.start import start_plan
 from trm.training.state import TrainingState
@@ -82,8 +83,8 @@ def split_of(name: str, seed: int) -> Split:
     return Split(name, inputs, labels, np.repeat(np.arange(GROUPS, dtype=np.int32), EXAMPLES), starts, codes)
 
 
-def manifest() -> Manifest:
-    """What `split_of` makes."""
+def manifest(*splits: SplitName) -> Manifest:
+    """What `split_of` makes; with names, a data set of these splits alone."""
     info = SplitInfo(
         rows=GROUPS * EXAMPLES,
         groups=GROUPS,
@@ -98,7 +99,7 @@ def manifest() -> Manifest:
         vocabulary=("pad", "blank", "1", "2"),
         seq_len=6,
         num_puzzle_identifiers=GROUPS * FORMS + 1,
-        splits={"train": info, "validation": info, "test": info},
+        splits=dict.fromkeys(splits or ("train", "validation", "test"), info),
         seed=0,
         recipe={},
         recipe_digest="",
@@ -116,6 +117,22 @@ def begin(config: RunConfig, gang: Gang = SOLO, **given: Any) -> TrainingState:
         state.model.halting_bias.fill_(0.0)
         state.model.halting_head.copy_(torch.randn(2, 16, generator=torch.Generator().manual_seed(3)))
     return state
+
+
+class StopAt(Reporter):
+    """Asks to stop at a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, progress: Progress) -> bool:
+        return progress.step == self.step
+
+
+def begin_at(config: RunConfig, splits: tuple[SplitName, ...], checkpoint: Path) -> TrainingState:
+    """The run in a checkpoint of a run on a data set of these splits."""
+    known = manifest(*splits)
+    return TrainingState.load(checkpoint, config, known.shape, data_hash=known.content_hash, max_steps=STEPS)
 
 
 def resume(folder: Path, config: RunConfig, gang: Gang = SOLO, *, is_adopted: bool = False) -> TrainingState:
@@ -175,15 +192,16 @@ def work_in_gang(folder: Path, rank: int, workers: int) -> None:
     parts = [gang.all_gather_rows(torch.arange(rows * 2).view(rows, 2)) for rows in (rank, 3 * (1 - rank), 0)]
     assert [part.tolist() for part in parts] == [[[0, 1]], [[0, 1], [2, 3], [4, 5]], []]
     fit_whole(folder / "run", gang)
+    fit_whole(folder / "unvalidated", gang, splits=("train", "test"))
     dist.barrier()
     # Torch may wait for itself when a process group goes: its thread lets go of a tensor, for which it needs Python's lock.
     os._exit(0)
 
 
-def fit_whole(folder: Path, gang: Gang = SOLO) -> RunOutcome:
-    """A whole run in float64, in `folder`."""
+def fit_whole(folder: Path, gang: Gang = SOLO, splits: tuple[SplitName, ...] = ()) -> RunOutcome:
+    """A whole run in float64, in `folder`, on a data set of these splits."""
     config = config_of(model={"forward_dtype": "float64"}, training={"eval_every_steps": 8})
-    return fit(config, SPLITS, manifest(), folder=folder, gang=gang)
+    return fit(config, SPLITS, manifest(*splits), folder=folder, gang=gang)
 
 
 def die_while_saving(folder: Path) -> None:

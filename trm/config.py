@@ -208,7 +208,7 @@ class TrainingConfig(Written):
     loss_dtype: Literal["auto", "float32", "float64"] = "auto"
     """Type of the answer loss; auto: float64 on the CPU, float32 on an accelerator."""
     eval_every_steps: int | None = Field(None, ge=1)
-    """Evaluate on validation every so many steps; null: ten times a run."""
+    """Evaluate every so many steps (see `evaluation.split`); null: ten times a run."""
     checkpoint_every_steps: int | None = Field(None, ge=1)
     """Checkpoint every so many steps besides the end; null: with every evaluation."""
     compile: bool | Literal["auto"] = False
@@ -237,9 +237,12 @@ class EvaluationConfig(Written):
     batch_size: int | None = Field(None, ge=1)
     """Rows at a time; null: global_batch_size."""
     max_examples: int | None = Field(None, ge=1)
-    """Score a fixed seeded subset of so many validation examples; null: all, in a sweep as many as cost 10 % of the training."""
+    """Score a fixed seeded subset of so many examples on the way; null: all, in a sweep as many as cost 10 % of the training."""
     steps: int | None = Field(None, ge=1, le=4096)
     """Supervision steps a puzzle; null: halt_max_steps."""
+    split: Literal["auto", "validation", "test", "none"] = "auto"
+    """What a run is scored on along its way; auto: validation, or nothing where the data set has none. With nothing, the last
+    weights are scored, once, on test. A run that looks at test on its way says so in every report; sweeps never do."""
     reports_halted: bool = False
     """Report beside it what the answers score that rows have when they first want to halt (`NAME_halted`); no row stops there."""
 
@@ -334,5 +337,6 @@ class RunConfig(Written):
             values["optim"]["ema_rate"] = values["optim"]["ema_warmup"] = 0
         for key in ("eval_every_steps", "checkpoint_every_steps", "cuda_graph", "kernels"):
             values["training"].pop(key)
-        values["evaluation"].pop("reports_halted")
+        for key in ("reports_halted", "split"):
+            values["evaluation"].pop(key)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -14,7 +14,7 @@ from trm.command_line import say
 from trm.config import RunConfig
 from trm.config_files import load_yaml
 from trm.data.counts import DataCounts, data_counts
-from trm.data.ensure import task_of
+from trm.data.ensure import task_to_search
 from trm.data.manifest import Manifest
 from trm.display import params_text
 from trm.errors import EXIT_DONE, ResourceError, TRMError
@@ -58,7 +58,7 @@ def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Ear
     for note in space.start_notes:
         say(note)
     config = check_space(space).config
-    check_objective(space, config, task_of(space.data, "train", "validation", "test"))
+    check_objective(space, config, task_to_search(space.data))
     counts = data_counts(space.data, str(storage / "data"), say)
     device: Literal["cpu", "cuda"] = "cuda" if space.resources.gpus else "cpu"
     cost_of = partial(run_cost, shape=counts.shape, workers=space.resources.workers, device=device)

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import pyarrow as pa
 import ray
 from ray.actor import ActorHandle
@@ -57,9 +58,16 @@ class DataFeed:
         """The training split for one worker of a leg: the shared arrays, or what the leg's actor streams."""
         if actor is None:
             return self.split("train")
-        table = self.split("validation")  # its identifier table is that of all splits
-        client = StreamClient(actor, rank)
-        return TrainStream(client, data.shuffle_window_rows, table.identifier_starts, table.identifier_codes)
+        starts, codes = self._identifiers()
+        return TrainStream(StreamClient(actor, rank), data.shuffle_window_rows, starts, codes)
+
+    def _identifiers(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Starts and codes of the identifier table: every split has that of all, and without one the data set's folder."""
+        for name in self.columns:
+            split = self.split(name)
+            return split.identifier_starts, split.identifier_codes
+        table = shards.read_identifiers(self.folder, self.manifest)
+        return (None, None) if table is None else (table.starts, table.codes)
 
 
 @lru_cache(maxsize=8)
@@ -83,7 +91,7 @@ def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
     manifest = read_manifest(folder)
     paths = {path: name for name in splits for path in shards.shard_paths(folder, manifest, name)}
     try:
-        tables = _read_tables(paths)
+        tables = _read_tables(paths) if paths else {}
     except (RayError, OSError, ValueError) as error:
         raise DatasetError(
             f"every node must be able to read the data set: {folder} ({' '.join(str(error).split())[-200:]})",

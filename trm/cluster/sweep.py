@@ -12,7 +12,7 @@ from trm.cluster.sweep_run import SweepRun
 from trm.cluster.sweep_search import costs_on
 from trm.command_line import say
 from trm.data.counts import data_counts
-from trm.data.ensure import ensure_dataset, task_of
+from trm.data.ensure import ensure_dataset, task_to_search
 from trm.data.manifest import read_manifest
 from trm.data.residence import check_streamable
 from trm.errors import EXIT_DONE
@@ -42,7 +42,7 @@ def run_sweep(options: SweepOptions) -> int:
     """Run or resume a sweep to its end; the exit code. Raises InputError before a worker starts, InterruptedRun when stopped."""
     space = load_space(options.space, options.overrides)
     config = check_space(space).config
-    check_objective(space, config, task_of(space.data, "train", "validation", "test"))
+    check_objective(space, config, task_to_search(space.data))
     for note in space.start_notes:
         say(note)
     earlier = [] if options.is_resume else read_earlier(options.warm_start, space)

@@ -15,7 +15,7 @@ from trm.cluster.folders import DEFAULT_STORAGE, is_taken, made_folder, writable
 from trm.command_line import duration, heard_hangup, say, show
 from trm.config import RunConfig, require_divisible
 from trm.config_files import load_run_config, validated
-from trm.data.ensure import ensure_dataset, task_of
+from trm.data.ensure import ensure_dataset, summary_of, task_of
 from trm.data.manifest import Manifest, read_manifest
 from trm.data.residence import check_streamable, memory_room, resolved, training_rows
 from trm.data.split import load_split
@@ -26,8 +26,9 @@ from trm.search.lease import Lease
 from trm.search.settings import Resources
 from trm.training.checkpoint import check_files, read_meta, require_same_run
 from trm.training.gang import TorchGang
+from trm.training.protocol import Protocol, protocol_of
 from trm.training.reporting import Progress, Reporter, RunReport
-from trm.training.run import RunOutcome, fit, run_steps
+from trm.training.run import RunOutcome, fit, protocol_in, require_same_protocol, run_steps
 from trm.training.run_folder import RunFolder
 from trm.training.start import RunData
 from trm.training.weights import CONFIG_FILE
@@ -55,12 +56,14 @@ def run_training(options: TrainOptions) -> int:
     source = options.config or str(Path(str(options.resume)) / CONFIG_FILE)
     config = load_run_config(source, options.overrides)
     require_divisible(config.training.global_batch_size, options.workers)
-    task_of(config.data, "train", "validation")
+    task_of(config.data, "train")
+    data = summary_of(config.data)
+    protocol = protocol_of(config.evaluation, data.splits, data.source, to_hold_out=data.to_hold_out)
     storage, folder = _places(options, source)
     run_folder = RunFolder(folder)
     begun = run_folder.newest() if options.resume is not None else None
     if begun is not None:
-        run_folder.rows()
+        require_same_protocol(run_folder, protocol)
         meta = read_meta(begun)
         require_same_run(begun, meta, config, meta.shape, meta.data_hash)
         check_files(begun, meta)
@@ -81,12 +84,22 @@ def run_training(options: TrainOptions) -> int:
             config = config.model_copy(update={"data": config.data.model_copy(update={"mode": mode})})
             _check_resumable(begun, config, manifest)
         say(f"run folder {folder}")
+        if protocol.on_the_way != "validation":
+            say(_protocol_words(protocol, data.source))
         if options.workers == 1:
             outcome = _in_place(config, manifest, dataset, folder, is_resumed=begun is not None)
         else:
             outcome = _as_gang(config, manifest, dataset, folder, options, address)
     show(_summary(outcome, folder))
     return 0
+
+
+def _protocol_words(protocol: Protocol, source: str) -> str:
+    """What is unusual about how the run is scored, for the beginning."""
+    if protocol.on_the_way is not None:
+        return "evaluation.split: test: the run looks at the test split on its way, so its scores are no clean estimate"
+    end = f"{protocol.at_end}, once" if protocol.at_end is not None else f"nothing, {source} has only training puzzles"
+    return f"nothing is scored on the way; after the last step its weights are exported and scored on {end}"
 
 
 def _check_options(options: TrainOptions) -> None:
@@ -142,9 +155,12 @@ def _in_place(config: RunConfig, manifest: Manifest, dataset: str, folder: Path,
     keep_freed_memory()
     config = config.model_copy(update={"data": resolved(config.data, manifest, memory_room(), say)})
     device = training_device()
-    reporter = ConsoleReporter()
+    protocol = protocol_in(config, manifest)
+    reporter = ConsoleReporter(protocol)
     with training_rows(config.data, dataset, manifest) as train, reporter.stops_on_signals():
-        splits = RunData(train=train, validation=load_split(dataset, manifest, "validation"))
+        splits: RunData = {"train": train}
+        if protocol.split is not None:
+            splits[protocol.split] = load_split(dataset, manifest, protocol.split)
         return fit(config, splits, manifest, folder=folder, is_resumed=is_resumed, reporter=reporter, device=device)
 
 
@@ -159,7 +175,8 @@ def _as_gang(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, 
         concurrent_trials(living_nodes(), demand, 1)
         data = resolved(config.data, manifest, store_room(), say)
         config = config.model_copy(update={"data": data})
-        feed = read_feed(dataset, fed_splits(data, "validation"))
+        scored = protocol_in(config, manifest).split
+        feed = read_feed(dataset, fed_splits(data, *([] if scored is None else [scored])))
         with gang_stream(data, dataset, workers=options.workers) as stream:
             worker_config: dict[str, Any] = {
                 "config": config.model_dump(mode="json"),
@@ -179,14 +196,18 @@ def _gang_worker(config: dict[str, Any]) -> None:
     gang = TorchGang.current()
     feed = config["feed"]
     run = RunConfig.model_validate(config["config"])
+    protocol = protocol_in(run, feed.manifest)
+    splits: RunData = {"train": feed.training_rows(run.data, config["stream"], gang.rank)}
+    if protocol.split is not None:
+        splits[protocol.split] = feed.split(protocol.split)
     fit(
         run,
-        RunData(train=feed.training_rows(run.data, config["stream"], gang.rank), validation=feed.split("validation")),
+        splits,
         feed.manifest,
         folder=config["folder"],
         is_resumed=config["is_resumed"],
         gang=gang,
-        reporter=ConsoleReporter() if gang.is_leader else Reporter(),
+        reporter=ConsoleReporter(protocol) if gang.is_leader else Reporter(),
         device=training_device(),
     )
 
@@ -200,8 +221,9 @@ def _read_outcome(folder: Path) -> RunOutcome:
 class ConsoleReporter(Reporter):
     """Says on stderr how far the run is: a line every few seconds and one an evaluation; stops the run on a signal."""
 
-    def __init__(self) -> None:
-        self._said_at = time.monotonic()
+    def __init__(self, protocol: Protocol) -> None:
+        self._upcoming = "report" if protocol.on_the_way is not None else "checkpoint"
+        self._said_at = self._scoring_since = time.monotonic()
         self._is_stopped = False
 
     @contextlib.contextmanager
@@ -224,31 +246,57 @@ class ConsoleReporter(Reporter):
             self._said_at = time.monotonic()
             say(
                 f"step {progress.step}: loss {progress.loss:.4g}, {progress.steps_per_second:.3g} steps/s, "
-                f"next report in {duration(progress.seconds_left)}"
+                f"next {self._upcoming} in {duration(progress.seconds_left)}"
             )
         return self._is_stopped
 
     def on_evaluation(self, done: int, total: int) -> bool:
-        """Hears a signal between batches."""
+        """A line when it is time; hears a signal between batches."""
+        now = time.monotonic()
+        if done == 1:
+            self._scoring_since = now
+        elif now - self._said_at >= DISPLAY_SECONDS and done < total:
+            self._said_at = now
+            left = (now - self._scoring_since) / (done - 1) * (total - done)
+            say(f"scoring: batch {done} of {total}, {duration(left)} left")
         return self._is_stopped
 
     def on_report(self, report: RunReport) -> None:
         """A line an evaluation."""
-        scores = report.validation
         say(
-            f"step {report.step}/{report.total_steps}: validation exact {scores['exact_accuracy']:.2%}, cells "
-            f"{scores['cell_accuracy']:.2%}, loss {scores['loss']:.4g}, {report.train_flops:.3g} FLOP spent, "
+            f"step {report.step}/{report.total_steps}: {_scores_text(report)}, {report.train_flops:.3g} FLOP spent, "
             f"{duration(report.seconds_left)} left{' (best)' if report.is_best else ''}"
         )
 
 
+def _scores_text(report: RunReport) -> str:
+    """What was scored, the scores, and what they are worth; of a report without scores only that."""
+    if report.split is None:
+        return report.label
+    scores, label = report.scores, "" if report.label == report.split else f" ({report.label.partition(', ')[2]})"
+    shares = f"exact {scores['exact_accuracy']:.2%}, cells {scores['cell_accuracy']:.2%}, loss {scores['loss']:.4g}"
+    return f"{report.split} {shares}{label}"
+
+
 def _summary(outcome: RunOutcome, folder: Path) -> str:
-    best = outcome.best
+    split = "train" if outcome.last.split is None else "test"
     return "\n".join(
         [
-            f"best validation exact accuracy {best.validation['exact_accuracy']:.2%} at step {best.step}",
+            _result_text(outcome),
             f"weights     {folder}/best/model.safetensors",
             f"checkpoint  {outcome.checkpoint}",
-            f"next        python ray_jobs/evaluate.py {shlex.quote(str(folder))} --split test",
+            f"next        python ray_jobs/evaluate.py {shlex.quote(str(folder))} --split {split}",
         ]
     )
+
+
+def _result_text(outcome: RunOutcome) -> str:
+    best, last = outcome.best, outcome.last
+    if best.split is None:
+        return f"{best.train_flops:.3g} training FLOPs in {best.step} steps; {best.label}"
+    reached = f"{best.split} exact accuracy {best.scores['exact_accuracy']:.2%} at step {best.step}"
+    if last.label == "validation":
+        return f"best {reached}"
+    if last.label.endswith("after the last step"):
+        return f"{reached} ({last.label.partition(', ')[2]})"
+    return f"best {reached}, last {last.scores['exact_accuracy']:.2%} ({last.label})"

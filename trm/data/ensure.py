@@ -1,6 +1,7 @@
 """A recipe's data set, built when it is missing and verified when it is there."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from trm.atomic import why_unwritable
@@ -11,7 +12,7 @@ from trm.data.builders.built import Report
 from trm.data.builders.by_recipe import build, maker_of
 from trm.data.builders.pieces import NoStore
 from trm.data.manifest import MANIFEST, Manifest, SplitName, Task, read_manifest
-from trm.data.recipes import Recipe, dataset_folder, load_recipe
+from trm.data.recipes import ArcRecipe, MixtureRecipe, Recipe, dataset_folder, load_recipe
 from trm.data.repair import repair
 from trm.data.verification import damaged, files_of, verify, verify_sizes
 from trm.data.writing import create, nobody
@@ -55,24 +56,62 @@ def _verify(folder: str, manifest: Manifest, *, reads_all: bool) -> None:
     (verify if reads_all or is_small else verify_sizes)(folder, manifest)
 
 
+@dataclass(frozen=True)
+class DataSummary:
+    """What is known of the configured data set before anything is built or verified."""
+
+    source: str
+    """Its recipe, or its folder."""
+    task: Task
+    splits: tuple[SplitName, ...]
+    """Those that have puzzles, or will have."""
+    to_hold_out: str
+    """How the data set gets validation puzzles."""
+
+
+def summary_of(data: DataConfig) -> DataSummary:
+    """The configured data set by its recipe or manifest; DatasetError when neither can be read."""
+    if data.recipe is not None:
+        recipe = load_recipe(data.recipe, data.overrides)
+        return DataSummary(data.recipe, recipe.puzzle_task, recipe.split_names, _to_hold_out(recipe))
+    source = storage.absolute(str(data.folder))
+    manifest = read_manifest(source)
+    splits = tuple(name for name, info in manifest.splits.items() if info.rows)
+    return DataSummary(source, manifest.task, splits, "build it again with validation puzzles held out")
+
+
+def _to_hold_out(recipe: Recipe) -> str:
+    if isinstance(recipe, MixtureRecipe):
+        return "hold some out in one of its parts: overrides: {validation: N}"
+    if isinstance(recipe, ArcRecipe) and recipe.validation == "held_out":
+        return "add a subset to that of the test set: its test pairs validate"
+    return f"hold some out: --set data.overrides.validation={'held_out' if isinstance(recipe, ArcRecipe) else 'N'}"
+
+
 def task_of(data: DataConfig, *needed: SplitName) -> Task:
     """The task of the configured data set, from its recipe or manifest, before anything is built or verified.
 
     Raises DatasetError when neither can be read, or when the data set lacks one of the `needed` splits.
     """
-    if data.recipe is not None:
-        recipe = load_recipe(data.recipe, data.overrides)
-        source, task, splits = data.recipe, recipe.puzzle_task, list(recipe.split_names)
-    else:
-        source = storage.absolute(str(data.folder))
-        manifest = read_manifest(source)
-        task, splits = manifest.task, [name for name, info in manifest.splits.items() if info.rows]
+    found = summary_of(data)
     for name in needed:
-        if name not in splits:
+        if name not in found.splits:
             raise DatasetError(
-                f"{name} puzzles are needed, and {source} has only {', '.join(splits)}", remedy="use other data or another split"
+                f"{name} puzzles are needed, and {found.source} has only {', '.join(found.splits)}",
+                remedy="use other data or another split",
             )
-    return task
+    return found.task
+
+
+def task_to_search(data: DataConfig) -> Task:
+    """The task of a sweep's data set; DatasetError when it has no validation puzzles to rank trials by, or none to test."""
+    found = summary_of(data)
+    if "validation" not in found.splits:
+        raise DatasetError(
+            f"a sweep ranks its trials by validation puzzles, and {found.source} has only {', '.join(found.splits)}",
+            remedy=f"{found.to_hold_out} (train.py trains on all of them)",
+        )
+    return task_of(data, "train", "test")
 
 
 def ensure_dataset(data: DataConfig, root: str, say: Callable[[str], None]) -> str:

@@ -287,6 +287,10 @@ def _check_base(base: Mapping[str, Any], data: DataConfig) -> None:
     for key, remedy in (("data", "put it beside `base`"), ("seed", "put it beside `base`; it seeds the whole sweep")):
         if key in base:
             raise ConfigError(f"base.{key} does not belong there", remedy=remedy)
+    if (split := _at(base, "evaluation.split", "auto")) in ("test", "none"):
+        raise ConfigError(
+            f"base.evaluation.split cannot be {split} in a sweep, whose trials are ranked by validation", remedy="remove it"
+        )
     try:
         RunConfig.model_validate({**base, "data": data})
     except ValidationError as error:

@@ -25,7 +25,10 @@ from trm.search.space import SearchSpace
 from trm.search.trial import Trial
 
 SECTIONS = ("model", "optim", "training", "evaluation")
-NOT_COMPARED = {"training": ("epochs", "steps", "train_flops"), "evaluation": ("max_examples", "batch_size", "reports_halted")}
+NOT_COMPARED = {
+    "training": ("epochs", "steps", "train_flops"),
+    "evaluation": ("max_examples", "batch_size", "reports_halted", "split"),
+}
 """How long a run is, which is compared by itself, and how exactly it is scored: not how well it did."""
 MOST_READ = 1000
 """Configurations of one earlier sweep that are taken over, at most."""

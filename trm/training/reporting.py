@@ -1,6 +1,8 @@
 """What the loop tells whoever started it, and what it may be told in return: to stop."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from trm.data.manifest import SplitName
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class RunReport:
     train_flops: float
     """Training FLOPs since the run's start."""
     validation: dict[str, float]
-    """What the evaluation gives."""
+    """What the evaluation on validation gives; empty where the run does not score it."""
     training: dict[str, float]
     """Means over the steps since the last report."""
     seconds: dict[str, float]
@@ -47,7 +49,21 @@ class RunReport:
     seconds_left: float
     """Seconds until the run ends, evaluations included, at the speed so far."""
     is_best: bool
-    """Whether no earlier evaluation of the run was better."""
+    """Whether no earlier evaluation of the run was better; the last weights are the best of a run that is scored at its end."""
+    test: dict[str, float] = field(default_factory=dict)
+    """What the evaluation on test gives; empty where the run does not score it."""
+    label: str = "validation"
+    """What was scored, and what the figures are worth."""
+
+    @property
+    def split(self) -> SplitName | None:
+        """The split that was scored; None: nothing was."""
+        return "validation" if self.validation else "test" if self.test else None
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """What the evaluation gives, whatever was scored; empty where nothing was."""
+        return self.validation or self.test
 
 
 class Reporter:

@@ -9,13 +9,14 @@ import torch
 
 from trm.config import RunConfig
 from trm.data.manifest import Manifest
-from trm.errors import InterruptedRun
+from trm.errors import CheckpointError, InterruptedRun
 from trm.training.cost import run_cost, total_steps
 from trm.training.gang import SOLO, Gang
 from trm.training.loop import train
+from trm.training.protocol import Protocol, protocol_of, splits_in
 from trm.training.reporting import SILENT, Reporter, RunReport
 from trm.training.run_folder import RunFolder
-from trm.training.scoring import Scored, score
+from trm.training.scoring import score
 from trm.training.start import RunData, start_plan, start_state
 from trm.training.state import TrainingState
 from trm.training.weights import export_weights
@@ -31,7 +32,7 @@ class RunOutcome:
     last: RunReport
     """Its last evaluation."""
     best: RunReport
-    """Its best one, by exact accuracy, then loss; its weights are in `best/`."""
+    """Its best one, by exact accuracy, then loss, or its last where nothing is scored on the way; its weights are in `best/`."""
     checkpoint: Path
     """Its last checkpoint."""
 
@@ -49,10 +50,12 @@ def fit(
 ) -> RunOutcome:
     """Trains `config` to its end in `folder`, or goes on there from the newest checkpoint; every worker of a gang calls it.
 
+    What is scored, and when, follows from `evaluation.split` and what `manifest` has (see `protocol`); `splits` holds that.
     A reporter that stops the run gets a checkpoint first, then InterruptedRun is raised. DivergedError and
     OutOfMemoryError leave the checkpoints made before.
     """
     run_folder = RunFolder(folder)
+    require_same_protocol(run_folder, protocol_in(config, manifest))
     steps = run_steps(config, manifest)
     newest = str(run_folder.newest()) if is_resumed else None
     clock = _Clock()
@@ -70,6 +73,22 @@ def run_steps(config: RunConfig, manifest: Manifest) -> int:
     """Optimizer steps of the whole run, from whichever length `config` gives."""
     rows = manifest.splits["train"].epoch_rows(is_streamed=config.data.is_streamed)
     return total_steps(config, run_cost(config, manifest.shape), epoch_rows=rows)
+
+
+def protocol_in(config: RunConfig, manifest: Manifest) -> Protocol:
+    """What a run on the built data set of `manifest` is scored on."""
+    return protocol_of(config.evaluation, splits_in(manifest), manifest.name, to_hold_out="build it with validation puzzles")
+
+
+def require_same_protocol(folder: RunFolder, protocol: Protocol) -> None:
+    """CheckpointError when the run in `folder` was scored on another split so far: its best would be of neither."""
+    for row in folder.rows():
+        before = RunReport(**row).split
+        if before is not None and before != protocol.split:
+            raise CheckpointError(
+                f"a run is scored on one split: {folder.path} was on {before} so far, evaluation.split asks for {protocol.split}",
+                remedy=f"set evaluation.split: {before}",
+            )
 
 
 class _Clock:
@@ -104,6 +123,7 @@ class _Run:
     ) -> None:
         self.state, self.splits, self.manifest, self.folder, self.reporter = state, splits, manifest, folder, reporter
         self.steps, self.clock = steps, clock
+        self.protocol = protocol_in(state.config, manifest)
         state.until_steps = steps
         self.plan = start_plan(state, splits["train"], manifest)
         training = state.config.training
@@ -123,8 +143,10 @@ class _Run:
             is_end = step >= self.steps
 
             # evaluate
-            is_due = is_end or (step > 0 and step % self.eval_every == 0)
+            is_due = is_end or (step > 0 and step % self.eval_every == 0 and self.protocol.on_the_way is not None)
             if is_due and not is_stopped and step not in [report.step for report in self.reports[-1:]]:
+                if step != self.saved_at and self.protocol.on_the_way is None:
+                    self._save()  # a whole split takes long, and nothing but this one evaluation follows
                 is_stopped = self._evaluate()
 
             # save
@@ -145,13 +167,17 @@ class _Run:
 
     def _evaluate(self) -> bool:
         """Scores the state and writes it down; True when the reporter stopped that."""
-        try:
-            scored = score(self.state, self.splits["validation"], self.manifest, self.reporter)
-        except InterruptedRun:
-            return True
-        self.clock.evaluation += scored.seconds
-        report = self._report(scored)
+        split, scored = self.protocol.split, None
+        if split is not None:
+            try:
+                is_whole = self.protocol.on_the_way is None
+                scored = score(self.state, self.splits[split], self.manifest, self.reporter, is_whole=is_whole)
+            except InterruptedRun:
+                return True
+            self.clock.evaluation += scored.seconds
+        report = self._report({} if scored is None else dict(scored.evaluation.metrics), 0.0 if scored is None else scored.seconds)
         self.reports.append(report)
+        self.saved_at = -1  # the report took the sums of the training metrics: the next checkpoint begins new ones
         if self.state.gang.is_leader:
             if report.is_best:
                 export_weights(self.state, self.folder.best)
@@ -160,8 +186,8 @@ class _Run:
             self.reporter.on_report(report)
         return False
 
-    def _report(self, scored: Scored) -> RunReport:
-        state, metrics = self.state, dict(scored.evaluation.metrics)
+    def _report(self, scores: dict[str, float], seconds: float) -> RunReport:
+        state, split = self.state, self.protocol.split
         training = state.metrics.take_report() | state.speeds(self.window_steps, self.window_seconds)
         self.window_steps, self.window_seconds = 0, 0.0
         left = self.steps - state.step
@@ -170,12 +196,19 @@ class _Run:
             step=state.step,
             total_steps=self.steps,
             train_flops=state.train_flops,
-            validation=metrics,
+            validation=scores if split == "validation" else {},
+            test=scores if split == "test" else {},
             training=training,
             seconds=self.clock.seconds(),
-            seconds_left=left * pace + -(-left // self.eval_every) * scored.seconds,
-            is_best=all(_rank(metrics) > _rank(earlier.validation) for earlier in self.reports if earlier.is_best),
+            seconds_left=left * pace + -(-left // self.eval_every) * seconds,
+            is_best=self._is_best(scores),
+            label=self.protocol.label(1 + sum(bool(earlier.test) for earlier in self.reports)),
         )
+
+    def _is_best(self, scores: dict[str, float]) -> bool:
+        if self.protocol.on_the_way is None:
+            return True
+        return all(_rank(scores) > _rank(earlier.scores) for earlier in self.reports if earlier.is_best)
 
     def _save(self) -> None:
         self.state.save(self.folder.checkpoint(self.state.step))
@@ -193,5 +226,5 @@ class _Run:
         self.window_seconds += seconds
 
 
-def _rank(validation: Mapping[str, float]) -> tuple[float, float]:
-    return validation["exact_accuracy"], -validation["loss"]
+def _rank(scores: Mapping[str, float]) -> tuple[float, float]:
+    return scores["exact_accuracy"], -scores["loss"]

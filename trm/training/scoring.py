@@ -45,13 +45,14 @@ def evaluation_plan(
     )
 
 
-def score(state: TrainingState, split: Split, manifest: Manifest, reporter: Reporter = SILENT) -> Scored:
-    """The evaluation of `state` on its subset of `split`, with the average swapped in; every worker of a gang calls it.
+def score(state: TrainingState, split: Split, manifest: Manifest, reporter: Reporter = SILENT, *, is_whole: bool = False) -> Scored:
+    """The evaluation of `state` on its subset of `split`, or the whole, with the average swapped in; every worker calls it.
 
     Raises DivergedError when the loss is not finite, OutOfMemoryError, and InterruptedRun when the reporter stops it.
     """
     start, config = time.perf_counter(), state.config
-    plan = evaluation_plan(config, split, manifest, max_examples=config.evaluation.max_examples, gang=state.gang)
+    most = None if is_whole else config.evaluation.max_examples
+    plan = evaluation_plan(config, split, manifest, max_examples=most, gang=state.gang)
 
     ends = [start]
 
@@ -74,7 +75,7 @@ def score(state: TrainingState, split: Split, manifest: Manifest, reporter: Repo
         )
     loss = evaluation.metrics["loss"]
     if not abs(loss) < float("inf"):
-        raise DivergedError(f"the validation loss is {loss} at step {state.step}, no finite number any more")
+        raise DivergedError(f"the {split.name} loss is {loss} at step {state.step}, no finite number any more")
     rows = min(plan.num_rows, config.evaluation.batch_size or config.training.global_batch_size)
     batches = [after - before for before, after in itertools.pairwise(ends)]
     latency = statistics.median(batches[: plan.num_rows // rows]) / rows

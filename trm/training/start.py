@@ -1,6 +1,6 @@
 """Where a run starts: at nothing or at a checkpoint, on this worker's share of a data set."""
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import torch
 
@@ -17,7 +17,10 @@ class RunData(TypedDict):
     """What a run works on."""
 
     train: Split | TrainStream
-    validation: Split
+    validation: NotRequired[Split]
+    """Where it is scored."""
+    test: NotRequired[Split]
+    """Where it is scored."""
 
 
 def start_state(
