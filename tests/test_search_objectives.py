@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import optuna
 import pytest
@@ -14,9 +14,12 @@ from test_search_sampler import space as plain_space
 from test_search_sampler import trial as plain_trial
 from test_search_schedulers import SCHEDULERS, TRIALS, demo, searched, sharp
 
-from trm.config import DataConfig, RunConfig, TrainingConfig
+from trm.config import RECORDED, DataConfig, RunConfig, TrainingConfig
 from trm.config_files import validated
+from trm.data.manifest import Task
 from trm.errors import ConfigError
+from trm.evaluation.names import bounds, direction, is_count, metric_names
+from trm.search.asha import Rung, Score
 from trm.search.asking import Asker
 from trm.search.candidates import Resolver
 from trm.search.events import EVENT, Asked, Decided, TrialStatus
@@ -56,7 +59,18 @@ def test_a_name_alone_is_a_cost_to_be_kept_small() -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"objective": {"against": ["loss"]}}, "against loss needs a mode"),
+        ({"objective": {"against": ["loss_of_time"]}}, "against names a cost or what the evaluation reports, got 'loss_of_time'"),
+        ({"objective": {"metric": "loss", "mode": "max"}}, "objective.mode max looks for the worst: of loss less is better"),
+        ({"objective": {"mode": "min"}}, "of exact_accuracy more is better; leave mode out, or write mode: max"),
+        ({"objective": {"metric": "path_f1_halted", "mode": "min"}}, "of path_f1_halted more is better"),
+        ({"objective": {"metric": "pass_at_2", "mode": "min"}}, "of pass_at_2 more is better"),
+        ({"objective": {"against": [{"metric": "params", "mode": "max"}]}}, r"objective.against.0.mode max .* of params less"),
+        (
+            {"objective": {"against": ["params", {"metric": "loss", "mode": "max"}]}},
+            r"objective.against.1.mode max .* of loss less",
+        ),
+        ({"objective": {"metric": "examples"}}, "objective.metric examples counts what is scored"),
+        ({"objective": {"against": ["test_pairs"]}}, r"objective.against.0.metric test_pairs counts what is scored"),
         ({"objective": {"against": ["params", "params"]}}, "params twice"),
         ({"objective": {"against": [{"metric": "exact_accuracy", "mode": "max"}]}}, "exact_accuracy twice"),
         ({"sampler": {"type": "nsga3"}, "objective": {}}, "exact_accuracy is the only objective"),
@@ -65,6 +79,68 @@ def test_a_name_alone_is_a_cost_to_be_kept_small() -> None:
 def test_what_cannot_be_weighed_is_refused(changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         weighed(**changes)
+
+
+@pytest.mark.parametrize("task", get_args(Task))
+def test_every_metric_that_an_evaluation_reports_has_a_direction_or_is_a_count(task: Task) -> None:
+    names = metric_names(task, 16, has_halted=True)
+    low = {name for name in names if direction(name) == "min"}
+    assert low == {"loss", "loss_halted", "mean_halting_step"}
+    assert {name for name in names if direction(name) is None} == {name for name in names if is_count(name)}
+    assert all(bounds(name) == (0, 1) for name in names if direction(name) == "max")
+
+
+@pytest.mark.parametrize(
+    ("given", "modes"),
+    [
+        ({"metric": "loss"}, ["min"]),
+        ({"metric": "loss", "mode": None}, ["min"]),
+        ({"metric": "loss_halted"}, ["min"]),
+        ({}, ["max"]),
+        ({"metric": "cell_accuracy", "mode": "max"}, ["max"]),
+        (
+            {"metric": "loss", "against": ["exact_accuracy", "mean_halting_step", {"metric": "fill_accuracy"}]},
+            ["min", "max", "min", "max"],
+        ),
+    ],
+)
+def test_a_mode_left_out_is_that_of_the_metric(given: dict[str, Any], modes: list[str]) -> None:
+    objective = Objective.model_validate(given)
+    assert [objective.mode, *(one.mode for one in objective.against)] == modes
+    assert Objective.model_validate(objective.model_dump()) == objective
+
+
+def test_the_least_loss_wins() -> None:
+    rung = Rung(2, Objective.model_validate({"metric": "loss"}).mode)
+    for number, loss in enumerate((1.6, 0.2, 0.9)):
+        rung.add(Score(number, loss, 0.0, loss, str(number)))
+    assert rung.ranked == [1, 2, 0]
+
+
+def test_a_contrary_objective_of_an_earlier_version_can_be_looked_at() -> None:
+    values = demo("asha").model_dump(mode="json") | {"objective": {"metric": "loss", "mode": "max", "against": []}}
+    with pytest.raises(ConfigError, match="looks for the worst"):
+        validated(SearchSpace, values, "sweep.yaml")
+    then = validated(SearchSpace, values, "sweep.yaml", RECORDED)
+    assert (then.objective.mode, then.objective.contrary) == ("max", ["loss, max"])
+    assert demo("asha").objective.contrary == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "target", "said"),
+    [
+        ("exact_accuracy", 95, "budget.target must be a value of exact_accuracy, from 0 to 1, got 95; write 0.95"),
+        ("pass_at_2", -0.1, "from 0 to 1, got -0.1; give a value of the metric"),
+        ("loss", -1, "budget.target must be a value of loss, at least 0, got -1"),
+        ("mean_halting_step", 0.5, "at least 1, got 0.5"),
+    ],
+)
+def test_a_target_that_no_score_reaches_is_refused(metric: str, target: float, said: str) -> None:
+    values = demo("asha").model_dump(mode="json")
+    budget = values["budget"] | {"target": target}
+    with pytest.raises(ConfigError, match=said):
+        validated(SearchSpace, {**values, "objective": {"metric": metric}, "budget": budget}, "x")
+    assert validated(SearchSpace, {**values, "budget": {**budget, "target": 0.95}}, "x").budget.target == 0.95
 
 
 def test_a_population_is_refused() -> None:
@@ -102,14 +178,14 @@ def scored(number: int, status: TrialStatus, objectives: list[float], size: int,
 def test_figures_are_what_the_journal_holds() -> None:
     one = scored(3, "stopped", [0.5], 400)
     result = one.results[0].model_copy(update={"train_flops": 7e9, "metrics": {"latency_seconds": 2e-3}})
-    names = ["params", "inference_flops", "train_flops", "latency_seconds", {"metric": "loss", "mode": "max"}]
+    names = ["params", "inference_flops", "train_flops", "latency_seconds", "cell_accuracy"]
     objective = Objective.model_validate({"against": names})
     found = figures(objective, one.asked, result, None)
-    assert found == {"params": 400, "inference_flops": 6400, "train_flops": 7e9, "latency_seconds": 2e-3, "loss": None}
+    assert found == {"params": 400, "inference_flops": 6400, "train_flops": 7e9, "latency_seconds": 2e-3, "cell_accuracy": None}
     assert figures(objective, one.asked, result, 8e9)["train_flops"] == 8e9, "all at a rung have spent its amount"
     assert measures(objective, found)[:4] == tuple(math.log(value) for value in (400, 6400, 7e9, 2e-3))
     assert measures(objective, found)[4] == math.inf, "what is not known counts as the worst, whatever the mode"
-    assert measures(objective, {**found, "loss": 0.25})[4] == -0.25
+    assert measures(objective, {**found, "cell_accuracy": 0.25})[4] == -0.25
 
 
 def test_a_journal_from_before_reads_and_says_nothing_of_inference() -> None:

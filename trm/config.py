@@ -37,6 +37,15 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+RECORDED = {"is_recorded": True}
+"""pydantic's context of what this project wrote itself: rules that came later than the file do not refuse it."""
+
+
+def is_recorded(info: Any) -> bool:
+    """Whether what is validated was read from a file that this project wrote, by pydantic's information for validators."""
+    return bool((info.context or {}).get("is_recorded"))
+
+
 class Written(Frozen):
     """Base of what people write: numbers are finite, and true is no number."""
 

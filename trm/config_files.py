@@ -138,10 +138,16 @@ def load_run_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfi
     return validated(RunConfig, apply_overrides(mapping, overrides), str(path))
 
 
-def validated(model: type[Model], mapping: Mapping[str, Any], source: str) -> Model:
-    """`mapping` as a `model`; ConfigError that names source, whole path, rule, value and remedy of every problem."""
+def validated(model: type[Model], mapping: Mapping[str, Any], source: str, context: Mapping[str, Any] | None = None) -> Model:
+    (
+        """`mapping` as a `model`; ConfigError that names source, whole path, rule, value and remedy of every problem.
+
+    `context` is pydantic's: `RECORDED` for what this project wrote itself.
+    """
+        ""
+    )
     try:
-        return model.model_validate(mapping)
+        return model.model_validate(mapping, context=dict(context) if context else None)
     except ValidationError as error:
         problems = problems_of(model, error)
         if len(problems) == 1:

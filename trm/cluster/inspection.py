@@ -55,6 +55,8 @@ def show_status(folder: str) -> int:
             last.append((event.at, line))
     now = time.time()
     status = fold.status(now, is_driven=is_held(place))
+    for one in search.space.objective.contrary:
+        show(f"objective  {one}: this sweep of an earlier version looks for the worst")
     for text in status_lines(status, metric, now):
         show(text)
     if not status.is_running:  # of a living driver it is a line on its way

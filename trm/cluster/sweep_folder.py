@@ -8,7 +8,7 @@ from typing import Any
 
 from trm.atomic import why_unwritable, write_text_atomic
 from trm.cluster.folders import is_taken, made_folder
-from trm.config import DataConfig
+from trm.config import RECORDED, DataConfig
 from trm.config_files import dump_yaml, load_yaml, validated
 from trm.data.manifest import Manifest, read_manifest
 from trm.errors import ConfigError, SweepError
@@ -167,7 +167,7 @@ def read_sweep(folder: Path) -> tuple[SearchSpace, Manifest, str]:
 
 
 def _space_of(folder: Path) -> SearchSpace:
-    return validated(SearchSpace, _sweep_file(folder, "space"), str(folder / SWEEP_FILE))
+    return validated(SearchSpace, _sweep_file(folder, "space"), str(folder / SWEEP_FILE), RECORDED)
 
 
 def _sweep_file(folder: Path, section: str) -> dict[str, Any]:

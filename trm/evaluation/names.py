@@ -1,6 +1,12 @@
 """The names of the metrics that an evaluation reports, for who must know them before there is one. Imports no torch."""
 
+import math
+import re
+from typing import Literal
+
 from trm.data.manifest import Task
+
+Direction = Literal["max", "min"]
 
 MEANS = ("cell_accuracy", "loss", "q_halt_accuracy", "mean_halting_step")
 COUNTS = ("examples", "predictions")
@@ -28,11 +34,37 @@ def halted_name(name: str) -> str:
     return f"{base}_halted{end}"
 
 
+LESS_IS_BETTER = {"loss": 0.0, "mean_halting_step": 1.0}
+"""Metrics that are good when they are small, and the least that they can be; of all others more is better."""
+_SHARES = {name for names in (*TASK_MEANS.values(), *TASK_SHARES.values()) for name in names}
+
+
+def _plain(metric: str) -> str:
+    """The metric whose bound, or whose figure at each row's halt, this one is."""
+    return metric.removesuffix("_low").removesuffix("_high").removesuffix("_halted")
+
+
 def is_share(metric: str) -> bool:
     """Whether the metric lies between 0 and 1."""
-    shares = {name for names in (*TASK_MEANS.values(), *TASK_SHARES.values()) for name in names}
-    known = shares | {"cell_accuracy", "q_halt_accuracy", HALTED_FLOPS_SAVED}
-    return metric.startswith("exact_accuracy") or metric.removesuffix("_halted") in known
+    known = _SHARES | {"exact_accuracy", "cell_accuracy", "q_halt_accuracy", HALTED_FLOPS_SAVED}
+    return _plain(metric) in known or re.fullmatch(r"exact_accuracy_at_[0-9]+", metric) is not None
+
+
+def is_count(metric: str) -> bool:
+    """Whether the metric counts what was scored, and says nothing of how well."""
+    return metric in COUNTS or any(metric in names for names in TASK_COUNTS.values())
+
+
+def direction(metric: str) -> Direction | None:
+    """Whether the metric is good when it is large or small; None of a name that no evaluation reports, and of a count."""
+    if _plain(metric) in LESS_IS_BETTER:
+        return "min"
+    return "max" if is_share(metric) else None
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """The least and the most that the metric can be."""
+    return (0.0, 1.0) if is_share(metric) else (LESS_IS_BETTER.get(_plain(metric), -math.inf), math.inf)
 
 
 def is_scored_early(step: int, steps: int) -> bool:

@@ -4,29 +4,45 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
-from trm.config import Written
+from trm.config import Written, is_recorded
 from trm.config_messages import nearest
+from trm.errors import ConfigError
+from trm.evaluation.names import Direction, direction, is_count
 
 COSTS = ("params", "inference_flops", "train_flops", "latency_seconds")
-"""What a trial costs, as `objective.against` names it (`objectives.py`); less is better unless a mode says otherwise."""
+"""What a trial costs, as `objective.against` names it (`objectives.py`); less of each is better."""
 
 
-class Tradeoff(Written):
+class _Directed(Written):
+    """What has a metric, and the direction in which that one is good."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mode_of_metric(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("mode") is not None:
+            return values
+        metric = values.get("metric", cls.model_fields["metric"].default)
+        own = good_direction(metric) if isinstance(metric, str) else None
+        rest = {key: value for key, value in values.items() if key != "mode"}
+        return rest if own is None else {**rest, "mode": own}
+
+
+class Tradeoff(_Directed):
     """Another figure that the objective is weighed against."""
 
     metric: str
     """Its name: what a trial costs, or a metric that the evaluation reports."""
     mode: Literal["max", "min"] = "min"
-    """Whether more is better."""
+    """Whether more is better; left out: as it is of that figure."""
 
 
-class Objective(Written):
+class Objective(_Directed):
     """What the search makes large or small."""
 
     metric: str = "exact_accuracy"
     """Name of a metric that the evaluation reports."""
     mode: Literal["max", "min"] = "max"
-    """Whether more is better."""
+    """Whether more is better; left out: as it is of that metric."""
     against: list[Tradeoff] = Field(default_factory=list)
     """Figures that it is weighed against: trials then rank by Pareto dominance; empty: by the metric alone. In YAML a name does."""
 
@@ -36,18 +52,44 @@ class Objective(Written):
         return [{"metric": one} if isinstance(one, str) else one for one in value] if isinstance(value, list) else value
 
     @model_validator(mode="after")
-    def _check(self) -> "Objective":
+    def _check(self, info: Any) -> "Objective":
         names = [self.metric, *(one.metric for one in self.against)]
-        for one in self.against:
+        if not is_recorded(info):
+            _check_direction("objective", self)
+        for place, one in enumerate(self.against):
             if names.count(one.metric) > 1:
                 raise ValueError(f"an objective is weighed once against each figure, got {one.metric} twice; drop one of them")
-            if one.metric not in COSTS and "mode" not in one.model_fields_set:
-                if near := nearest(one.metric, COSTS):
-                    raise ValueError(f"against names a cost, or a metric with its mode, got {one.metric!r}; did you mean {near}?")
-                raise ValueError(
-                    f"against {one.metric} needs a mode, because it is no cost; write {{metric: {one.metric}, mode: max}}, or min"
-                )
+            if not is_recorded(info):
+                _check_direction(f"objective.against.{place}", one)
+            if good_direction(one.metric) is None and "mode" not in one.model_fields_set:
+                near = nearest(one.metric, COSTS)
+                remedy = f"did you mean {near}?" if near else f"the costs are {', '.join(COSTS)}"
+                raise ValueError(f"against names a cost or what the evaluation reports, got {one.metric!r}; {remedy}")
         return self
+
+    @property
+    def contrary(self) -> list[str]:
+        """What a sweep of an earlier version makes worse, in words; such an objective is refused since."""
+        figures: list[_Scored] = [self, *self.against]
+        return [f"{one.metric}, {one.mode}" for one in figures if good_direction(one.metric) not in (None, one.mode)]
+
+
+_Scored = Objective | Tradeoff
+
+
+def good_direction(metric: str) -> Direction | None:
+    """Whether more or less of a figure is better; None where nobody knows it, or where it says nothing of how good."""
+    return "min" if metric in COSTS else direction(metric)
+
+
+def _check_direction(path: str, one: _Scored) -> None:
+    if is_count(one.metric):
+        raise ConfigError(f"{path}.metric {one.metric} counts what is scored, alike in every trial", remedy="name another metric")
+    if (good := good_direction(one.metric)) not in (None, one.mode):
+        raise ConfigError(
+            f"{path}.mode {one.mode} looks for the worst: of {one.metric} {'more' if good == 'max' else 'less'} is better",
+            remedy=f"leave mode out, or write mode: {good}",
+        )
 
 
 Fidelity = Literal["train_flops", "steps", "epochs", "seconds"]

@@ -9,10 +9,11 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from trm.config import DataConfig, RunConfig, TrainingConfig, Written, require_divisible
+from trm.config import DataConfig, RunConfig, TrainingConfig, Written, is_recorded, require_divisible
 from trm.config_files import apply_overrides, load_yaml, merged, require_kind, validated
 from trm.config_messages import nearest, problems_of
 from trm.errors import ConfigError, SweepError
+from trm.evaluation.names import bounds
 from trm.search.expressions import Constraint
 from trm.search.knobs import Knob, Scalar, check_knob, field_value
 from trm.search.names import KNOWN_NAMES
@@ -88,7 +89,7 @@ class SearchSpace(Written):
         return {"type": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _check(self) -> "SearchSpace":
+    def _check(self, info: Any) -> "SearchSpace":
         for path, knob in self.search.items():
             check_knob(path, knob)
         if self.budget.gpu_hours is not None and self.resources.gpus == 0:
@@ -101,6 +102,8 @@ class SearchSpace(Written):
                 "confirm trains a configuration anew, but a population's members change theirs on the way (scheduler: pbt)",
                 remedy="drop confirm, or take another scheduler",
             )
+        if not is_recorded(info):
+            _check_target(self.objective, self.budget)
         check_changeable(self.scheduler, self.search, self.fidelity)
         check_weighed(self.objective, self.sampler, self.scheduler)
         self._check_conditions()
@@ -281,6 +284,17 @@ def _flat_knobs(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[
             yield from _flat_knobs(value, f"{prefix}{key}.")
         elif value is not None:
             yield f"{prefix}{key}", value
+
+
+def _check_target(objective: Objective, budget: Budget) -> None:
+    """ConfigError for a target that no score can reach."""
+    target, (least, most) = budget.target, bounds(objective.metric)
+    if target is None or least <= target <= most:
+        return
+    share = target / 100
+    hint = f"write {share:g}" if most == 1 < target and least <= share <= most else "give a value of the metric"
+    of = f"from {least:g} to {most:g}" if math.isfinite(most) else f"at least {least:g}"
+    raise ConfigError(f"budget.target must be a value of {objective.metric}, {of}, got {target:g}", remedy=hint)
 
 
 def _check_base(base: Mapping[str, Any], data: DataConfig) -> None:

@@ -20,7 +20,7 @@ from trm.search.events import LegEnded
 from trm.search.knobs import ChoiceKnob, Knob
 from trm.search.priors import Prior, PriorScore, PriorTrial
 from trm.search.search import Search
-from trm.search.settings import Objective
+from trm.search.settings import Objective, good_direction
 from trm.search.space import SearchSpace
 from trm.search.trial import Trial
 
@@ -91,7 +91,7 @@ def prior_of(earlier: Earlier, resolver: Resolver, *, data_difference: str | Non
     differences += [f"{path}: {there!r} there, {here!r} here" for path, (there, here) in sorted(changed.items())]
     objective, before = resolver.space.objective, earlier.search.space.objective
     is_ours = metric is not None or before.metric == objective.metric
-    mode = objective.mode if is_ours else before.mode
+    mode = objective.mode if is_ours else good_direction(before.metric) or before.mode
     ranked = _ranked(list(groups.values()), earlier.search, objective, mode)
     notes = [f"{count} of {len(scored)} scored trials: {reason}" for reason, count in left_out.most_common()]
     if len(ranked) > MOST_READ:
