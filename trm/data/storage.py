@@ -10,6 +10,7 @@ import fsspec
 
 from trm.atomic import write_bytes_atomic
 from trm.errors import DatasetError
+from trm.strays import is_stray
 
 Result = TypeVar("Result")
 
@@ -39,9 +40,21 @@ def exists(path: str) -> bool:
     return _reached(path, lambda files, where: bool(files.exists(where)), what="data set's folder", remedy="correct the path")
 
 
-def read_bytes(path: str, *, what: str, remedy: str) -> bytes:
-    """The whole file; DatasetError naming it when it is missing or unreadable."""
-    return _reached(path, lambda files, where: bytes(files.cat_file(where)), what=what, remedy=remedy)
+def is_folder(path: str) -> bool:
+    """Whether a folder is there; DatasetError when its file system cannot be asked."""
+    return _reached(path, lambda files, where: bool(files.isdir(where)), what="data set's folder", remedy="correct the path")
+
+
+def read_bytes(path: str, *, what: str, remedy: str, most_bytes: int | None = None) -> bytes:
+    """The whole file; DatasetError naming it when it is missing, unreadable, or larger than `most_bytes`."""
+
+    def read(files: Any, where: str) -> bytes:
+        found = files.size(where) if most_bytes is not None else None
+        if found is not None and most_bytes is not None and found > most_bytes:
+            raise OSError(f"it has {found:,} bytes, and at most {most_bytes:,} are read")
+        return bytes(files.cat_file(where))
+
+    return _reached(path, read, what=what, remedy=remedy)
 
 
 def size(path: str, *, what: str, remedy: str) -> int:
@@ -54,16 +67,32 @@ def find(folder: str, pattern: str, *, what: str, remedy: str) -> list[str]:
 
     def found(files: Any, where: str) -> list[str]:
         paths = [str(path) for path in files.ls(where, detail=False) if fnmatch(posixpath.basename(str(path)), pattern)]
+        paths = [path for path in paths if not is_stray(posixpath.basename(path))]
         return sorted(path if is_local(folder) else str(files.unstrip_protocol(path)) for path in paths)
 
     return _reached(folder, found, what=what, remedy=remedy)
 
 
+def files_below(folder: str) -> list[str]:
+    """Paths or URLs of all files below `folder`, in order, but for strays and what lies in folders of such names.
+
+    Links to folders are not followed. DatasetError when its file system cannot be asked.
+    """
+
+    def found(files: Any, where: str) -> list[str]:
+        paths = [str(path) for path in files.find(where)]
+        kept = [path for path in paths if not any(map(is_stray, path[len(where) :].strip("/").split("/")))]
+        return sorted(path if is_local(folder) else str(files.unstrip_protocol(path)) for path in kept)
+
+    return _reached(folder, found, what="folder", remedy="correct the path")
+
+
 def names(folder: str) -> list[str]:
-    """Names of the files in `folder`, in order; none where a file system cannot list, as one behind HTTP."""
+    """Names of the files in `folder`, in order, but for strays; none where a file system cannot list, as one behind HTTP."""
     try:
         files, where = fsspec.core.url_to_fs(folder)
-        return sorted(posixpath.basename(str(path)) for path in files.ls(where, detail=False))
+        found = sorted(posixpath.basename(str(path).rstrip("/")) for path in files.ls(where, detail=False))
+        return [name for name in found if not is_stray(name)]
     except Exception:  # foreign file systems raise what they like
         return []
 

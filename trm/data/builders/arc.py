@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int32
@@ -22,9 +23,10 @@ def build_arc(recipe: ArcRecipe, report: Report = silent) -> BuiltDataset:
     faults = Faults(skip_bad=recipe.skip_bad)
     tasks = _tasks(recipe, faults, report)
     dealt = _deal(recipe, tasks)
+    had_pairs = any(dealt.get("validation", []))
     if recipe.validation == "held_out" or recipe.allow_overlap:
         dealt = _apart(dealt, tasks, faults.skipped)
-    _refuse_empty(recipe, dealt)
+    dealt = _without_empty_validation(recipe, dealt, had_pairs)
     table = identifier_table(tasks, num_aug=recipe.num_aug, seed=recipe.seed, report=report)
     return BuiltDataset(
         task="arc",
@@ -38,18 +40,40 @@ def build_arc(recipe: ArcRecipe, report: Report = silent) -> BuiltDataset:
 
 
 def _tasks(recipe: ArcRecipe, faults: Faults, report: Report) -> list[ArcTask]:
-    """Tasks of all subsets, each name once; refused when a test task would be trained on through another subset."""
+    """Tasks of all subsets, each name and each content once; refused when a test task would be trained on as another subset's."""
     tasks: dict[str, ArcTask] = {}
     for done, subset in enumerate(recipe.subsets):
-        for task in tasks_of(subset, recipe.path, faults):
+        for task in tasks_of(subset, recipe.path, faults, recipe.paths.get(subset)):
             if (other := tasks.get(task.name)) is not None:
-                if recipe.test_set in (task.subset, other.subset) and not recipe.allow_overlap:
-                    _refuse(*((task, other) if task.subset == recipe.test_set else (other, task)))
+                _require_one(recipe, task, other, faults)
                 faults.skipped["a task must be in one subset only"] += 1
             if other is None or subset == recipe.test_set:
                 tasks[task.name] = task
         report("subsets", done + 1, len(recipe.subsets))
-    return list(tasks.values())
+    return _each_once(list(tasks.values()), recipe.test_set, faults)
+
+
+def _require_one(recipe: ArcRecipe, task: ArcTask, other: ArcTask, faults: Faults) -> None:
+    if recipe.allow_overlap:
+        return
+    if recipe.test_set in (task.subset, other.subset):
+        _refuse(*((task, other) if task.subset == recipe.test_set else (other, task)))
+    if task.content != other.content:
+        value = f"{task.name} has other pairs in {other.subset} than in {task.subset}"
+        remedy = "leave one subset out, or set allow_overlap: true to take the first"
+        faults.found("a task must be one wherever it stands", value, remedy=remedy)
+
+
+def _each_once(tasks: list[ArcTask], test_set: str, faults: Faults) -> list[ArcTask]:
+    """The tasks without those that are there under another name before, among the tested ones and among the others.
+
+    One that is in both stays, as published ARC-AGI-1 has it: its pairs are kept apart, pair by pair.
+    """
+    kept: dict[tuple[bool, frozenset[Any]], ArcTask] = {}
+    for task in tasks:
+        if kept.setdefault((task.subset == test_set, task.content), task) is not task:
+            faults.skipped["a task that is there under another name"] += 1
+    return list(kept.values())
 
 
 def _refuse(tested: ArcTask, other: ArcTask) -> None:
@@ -71,11 +95,16 @@ def _deal(recipe: ArcRecipe, tasks: list[ArcTask]) -> dict[SplitName, Dealt]:
     return {"train": demonstrations, "validation": others, "test": tested}
 
 
-def _refuse_empty(recipe: ArcRecipe, dealt: Mapping[SplitName, Dealt]) -> None:
+def _without_empty_validation(recipe: ArcRecipe, dealt: Mapping[SplitName, Dealt], had_pairs: bool) -> dict[SplitName, Dealt]:
+    """The splits; without validation where every pair of it was left out as a form of another split's (small sets of alike tasks).
+
+    Raises DatasetError for any other split without pairs.
+    """
     for name, numbers in dealt.items():
-        if not any(numbers):
+        if not any(numbers) and not (name == "validation" and had_pairs):
             remedy = "set validation: none" if name == "validation" else "correct path, subsets or test_set"
             raise DatasetError(f"every split of an ARC set must have pairs: {name} of {recipe.name} has none", remedy=remedy)
+    return {name: numbers for name, numbers in dealt.items() if any(numbers)}
 
 
 def _apart(dealt: Mapping[SplitName, Dealt], tasks: list[ArcTask], skipped: Counter[str]) -> dict[SplitName, Dealt]:
