@@ -1,4 +1,4 @@
-"""Score a run, a sweep's winner, a checkpoint, or a checkpoint file of the reference implementation, on a whole split."""
+"""Score a run, a sweep's winner, a checkpoint, or another program's file of weights (.pt, safetensors), on a whole split."""
 
 import sys
 
@@ -7,11 +7,18 @@ from trm.command_line import job_parser, run_job
 
 def main() -> int:
     parser = job_parser(__doc__)
-    parser.add_argument("path", help="folder of a run, a sweep, a checkpoint or exported weights; or the reference's .pt file")
+    parser.add_argument("path", help="folder of a run, a sweep, a checkpoint or exported weights; or a file by the published names")
     parser.add_argument(
         "--split", choices=("train", "validation", "test"), default="test", help="which puzzles, all of them (default: test)"
     )
-    parser.add_argument("--config", help="run configuration of a .pt file; elsewhere it must be what the checkpoint was trained as")
+    parser.add_argument(
+        "--config", help="run configuration of such a file; elsewhere it must be what the checkpoint was trained as"
+    )
+    parser.add_argument(
+        "--trained-on",
+        metavar="DATA",
+        help="what such a file was trained on, to match identifiers by name: a data set, arrays, or their identifiers.json",
+    )
     parser.add_argument("--votes", type=int, metavar="N", help="ARC: augmentations of a task that vote (default: all)")
     parser.add_argument(
         "--stop-halted",
@@ -34,6 +41,7 @@ def main() -> int:
             out=arguments.out,
             storage=arguments.storage,
             stops_halted=arguments.stop_halted,
+            trained_on=arguments.trained_on,
         )
     )
 

@@ -1,6 +1,7 @@
 """Folders in the reference's array format, for tests of import, export and mixtures."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,13 @@ def files_of(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-def write_arc_set(folder: Path, count: int = 6, num_aug: int = 3) -> BuiltDataset:
-    """A data set of our own on disk: the first half of the tasks validates, the other is tested, all are trained on."""
-    tasks = random_tasks(count)
+def write_arc_set(folder: Path, count: int = 6, num_aug: int = 3, order: Sequence[int] | None = None) -> BuiltDataset:
+    """A data set of our own on disk: the first half of the tasks validates, the other is tested, all are trained on.
+
+    `order` are the tasks' numbers as the identifiers have them.
+    """
+    numbers = range(count) if order is None else order
+    tasks = [random_tasks(count)[number] for number in numbers]
     table = identifier_table(tasks, num_aug=num_aug, seed=1)
     half = count // 2
 
@@ -79,8 +84,8 @@ def write_arc_set(folder: Path, count: int = 6, num_aug: int = 3) -> BuiltDatase
 
     splits: dict[SplitName, BuiltSplit] = {
         "train": split([task.demonstrations for task in tasks]),
-        "validation": split([task.tests if number < half else () for number, task in enumerate(tasks)]),
-        "test": split([task.tests if number >= half else () for number, task in enumerate(tasks)]),
+        "validation": split([task.tests if number < half else () for number, task in zip(numbers, tasks, strict=True)]),
+        "test": split([task.tests if number >= half else () for number, task in zip(numbers, tasks, strict=True)]),
     }
     built = BuiltDataset("arc", (30, 30), VOCABULARY, splits, ArcAugmentation(num_aug=num_aug), table)
     write_dataset(built, ArcRecipe(name="own", num_aug=num_aug), str(folder))

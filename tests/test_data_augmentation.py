@@ -139,9 +139,8 @@ def test_arc_codes_are_decoded(seed: int) -> None:
 
 
 def test_arc_code_0_is_no_change_and_names_say_the_augmentation() -> None:
-    assert arc.identifier_name("0a1b2c3d", 0) == "0a1b2c3d"
-    code = int(arc.encode(np.array([3]), np.array([[0, 2, 1, 3, 4, 5, 6, 7, 9, 8]]))[0])
-    assert arc.identifier_name("0a1b2c3d", code) == "0a1b2c3d|||t3|||0213456798"
+    codes = arc.encode(np.array([0, 3]), np.array([[*range(10)], [0, 2, 1, 3, 4, 5, 6, 7, 9, 8]]))
+    assert arc.name_ends(codes) == ["", "|||t3|||0213456798"]
 
 
 @given(seed=SEEDS)

@@ -31,7 +31,7 @@ JOB = Path(__file__).parents[1] / "ray_jobs" / "evaluate.py"
 MODEL = {"H_cycles": 1, "L_cycles": 1, "L_layers": 1, "hidden_size": 16, "num_heads": 2, "puzzle_emb_len": 1, "halt_max_steps": 3}
 
 
-def write_data(folder: Path, seed: int) -> Manifest:
+def write_data(folder: Path, seed: int, vocabulary: tuple[str, ...] = ("pad", "blank", "1", "2", "3", "4")) -> Manifest:
     rng = np.random.default_rng(seed)
     sizes: dict[SplitName, int] = {"train": 12, "validation": 9, "test": 10}
     splits = {
@@ -42,7 +42,7 @@ def write_data(folder: Path, seed: int) -> Manifest:
         )
         for number, (name, rows) in enumerate(sizes.items())
     }
-    built = BuiltDataset("sudoku", (4, 4), ("pad", "blank", "1", "2", "3", "4"), splits)
+    built = BuiltDataset("sudoku", (4, 4), vocabulary, splits)
     recipe = SudokuRecipe(name=f"boards-{seed}", size=4, train=12, validation=9, test=10, seed=seed)
     return write_dataset(built, recipe, str(folder))
 
@@ -53,6 +53,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluate")
     manifest = write_data(folder / "data", 1)
     write_data(folder / "other", 2)
+    write_data(folder / "mazes", 3, ("pad", "wall", "way", "start", "goal", "path"))
     config = RunConfig.model_validate(
         {
             "data": {"folder": str(folder / "data")},
@@ -61,7 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "evaluation": {"max_examples": 3},
         }
     )
-    state = TrainingState(config, manifest.shape, data_hash=manifest.content_hash, max_steps=5)
+    state = TrainingState(config, manifest.shape, data_hash=manifest.content_hash, names=manifest.names, max_steps=5)
     train(state, start_plan(state, load_split(str(folder / "data"), manifest, "train"), manifest), until_steps=2)
     assert state.average is not None
     state.average.load({name: torch.randn_like(value) for name, value in state.average.average.items()})
@@ -169,7 +170,7 @@ BAD: dict[str, tuple[Callable[[Path], EvaluateOptions], str]] = {
     ),
     "another reference": (
         lambda place: options_of(place, "weights.pt", config=str(place / "config.yaml"), overrides=("model.hidden_size=32",)),
-        "the checkpoint has (6, 16)",
+        "--set model.hidden_size=16",
     ),
     "unknown key": (lambda place: options_of(place, "run", overrides=("evaluation.stps=2",)), "did you mean evaluation.steps?"),
     "no override": (lambda place: options_of(place, "run", overrides=("evaluation",)), "path=value"),
@@ -177,6 +178,10 @@ BAD: dict[str, tuple[Callable[[Path], EvaluateOptions], str]] = {
     "nowhere to report": (lambda place: options_of(place, "run", out=str(place / "no" / "r.json")), "--out must name a file"),
     "no data": (lambda place: options_of(place, "run", overrides=(f"data.folder={place / 'no'}",)), "manifest must exist"),
     "changed data": (_changed_data, "the data must be what"),
+    "other tokens": (
+        lambda place: options_of(place, "run", overrides=(f"data.folder={place / 'mazes'}",)),
+        "knows 'blank' where",
+    ),
 }
 
 

@@ -1,17 +1,30 @@
 """The weights that are evaluated can be exported, and are found in whatever holds weights."""
 
+import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 import torch
 import training_cases as cases
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trm.errors import CheckpointError, ConfigError
+from trm.errors import CheckpointError, ConfigError, DivergedError
 from trm.models.reference import to_reference
+from trm.training.checkpoint import read_meta, read_tensors, write_checkpoint
 from trm.training.run import fit
 from trm.training.state import TrainingState
-from trm.training.weights import TrainedModel, export_weights, load_for_evaluation
+from trm.training.weights import (
+    EXPORT,
+    TrainedModel,
+    export_weights,
+    load_for_evaluation,
+    read_foreign_weights,
+    read_weights,
+    trained_model,
+)
 
 
 def trained(variant: str = "attention") -> TrainingState:
@@ -71,12 +84,12 @@ def test_a_run_is_evaluated_by_its_best(tmp_path: Path) -> None:
 def test_the_reference_checkpoint_is_taken_with_its_configuration(tmp_path: Path) -> None:
     state = trained("plain")
     torch.save(to_reference(state.model.state_dict(), None, state.config.model), tmp_path / "step_5.pt")
-    found = load_for_evaluation(tmp_path / "step_5.pt", config=state.config, shape=state.shape)
+    found = trained_model(read_foreign_weights(tmp_path / "step_5.pt", state.config, state.shape))
     assert_evaluates_as(found, state)
     with pytest.raises(CheckpointError, match="do not say what they were trained as; give its configuration too"):
         load_for_evaluation(tmp_path / "step_5.pt")
-    with pytest.raises(CheckpointError, match="missing; give the configuration that the checkpoint was trained with"):
-        load_for_evaluation(tmp_path / "step_5.pt", config=cases.config_of(), shape=state.shape)
+    with pytest.raises(CheckpointError, match=r"puzzle_emb\.weights missing; .*--set model\.pos_encodings=learned"):
+        read_foreign_weights(tmp_path / "step_5.pt", cases.config_of(), state.shape)
 
 
 class Foreign:
@@ -90,11 +103,11 @@ def test_nothing_foreign_is_unpickled(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     torch.save({"weights": Foreign()}, tmp_path / "bad.pt")
     with pytest.raises(CheckpointError, match="holds no plain weights"):
-        load_for_evaluation(tmp_path / "bad.pt", config=cases.config_of(), shape=cases.manifest().shape)
+        read_foreign_weights(tmp_path / "bad.pt", cases.config_of(), cases.manifest().shape)
     assert not (tmp_path / "unpickled").exists()
     (tmp_path / "text.pt").write_text("not a checkpoint")
     with pytest.raises(CheckpointError, match="holds no plain weights"):
-        load_for_evaluation(tmp_path / "text.pt", config=cases.config_of(), shape=cases.manifest().shape)
+        read_foreign_weights(tmp_path / "text.pt", cases.config_of(), cases.manifest().shape)
 
 
 @pytest.mark.parametrize("position", [0, 0.5, 1])
@@ -113,7 +126,7 @@ def test_an_export_needs_its_configuration(tmp_path: Path) -> None:
     export_weights(state, tmp_path)
     text = (tmp_path / "config.yaml").read_text()
     (tmp_path / "config.yaml").write_text(text.replace("L_layers: 1", "L_layers: 2"))
-    with pytest.raises(CheckpointError, match=r"Missing key.*blocks\.1"):
+    with pytest.raises(CheckpointError, match=r"blocks\.1\.down, .* and 1 more missing; they tell of model\.L_layers 1 \(not 2\)"):
         load_for_evaluation(tmp_path)
     (tmp_path / "config.yaml").unlink()
     with pytest.raises(ConfigError, match="does not exist"):
@@ -125,3 +138,104 @@ def test_a_folder_without_weights_says_what_would_do(tmp_path: Path) -> None:
         load_for_evaluation(tmp_path)
     with pytest.raises(CheckpointError, match="is missing"):
         load_for_evaluation(tmp_path / "nowhere")
+
+
+def test_an_export_that_claims_a_larger_network_is_refused_before_one_is_made(tmp_path: Path) -> None:
+    export_weights(trained(), tmp_path)
+    text = (tmp_path / "config.yaml").read_text()
+    (tmp_path / "config.yaml").write_text(text.replace("hidden_size: 16", "hidden_size: 16384"))
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match=r"they tell of model\.hidden_size 16 \(not 16384\)"):
+        load_for_evaluation(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["{", "{}", "[]", "null", "[" * 200_000, '{"shape": {"seq_len": -1}}', '{"shape": 1e400}'],
+    ids=["torn", "empty", "list", "null", "deep", "negative", "infinite"],
+)
+def test_metadata_that_say_nothing_are_one_message(tmp_path: Path, said: str) -> None:
+    export_weights(trained(), tmp_path)
+    path = tmp_path / "model.safetensors"
+    save_file(load_file(path), path, {EXPORT: said})
+    with pytest.raises(CheckpointError, match=r"the metadata of .*model\.safetensors.*; export them again"):
+        load_for_evaluation(tmp_path)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_named_wherever_they_lie(tmp_path: Path, number: float) -> None:
+    state = trained()
+    state.save(tmp_path / "whole")
+    with torch.no_grad():
+        state.model.answer_head[2, 1] = number
+    export_weights(state, tmp_path / "export")  # the average is what is exported, and it is whole
+    assert load_for_evaluation(tmp_path / "export").step == 5
+    assert state.average is not None
+    state.average.average["answer_head"][2, 1] = number
+    export_weights(state, tmp_path / "export")
+    with pytest.raises(CheckpointError, match=r"must be finite numbers: answer_head of .*export"):
+        load_for_evaluation(tmp_path / "export")
+    with pytest.raises(DivergedError, match="the weights answer_head are no finite numbers any more at step 5"):
+        state.save(tmp_path / "whole")
+    assert load_for_evaluation(tmp_path / "whole").step == 5, "what was there stays"
+
+
+def test_a_checkpoint_of_a_run_that_diverged_before_it_was_saved_does_not_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = trained()
+    with torch.no_grad():
+        state.model.answer_head[2, 1] = float("nan")
+    monkeypatch.setattr(TrainingState, "_require_finite", lambda self: None)  # as older releases saved
+    state.save(tmp_path / "checkpoint")
+    with pytest.raises(DivergedError, match=r"the weights answer_head of .*checkpoint are no finite numbers any more"):
+        cases.resume(tmp_path / "checkpoint", state.config)
+
+
+def test_a_checkpoint_that_claims_more_slots_than_it_carries_is_refused_before_they_are_made(tmp_path: Path) -> None:
+    state = trained()
+    state.save(tmp_path / "checkpoint")
+    meta = read_meta(tmp_path / "checkpoint")
+    larger = cases.config_of(training={"global_batch_size": 1 << 20})
+    files = {name: read_tensors(tmp_path / "checkpoint", meta, name) for name in meta.files}
+    write_checkpoint(tmp_path / "claims", files, meta.model_copy(update={"config": larger}))
+    with pytest.raises(CheckpointError, match=r"the carry of its 1048576 slots: .* has 8"):
+        cases.resume(tmp_path / "claims", larger)
+
+
+def test_an_infinite_sum_of_the_metrics_comes_back(tmp_path: Path) -> None:
+    state = trained()
+    state.metrics.totals["grad_norm"] = float("inf")
+    state.save(tmp_path / "checkpoint")
+    assert cases.resume(tmp_path / "checkpoint", state.config).metrics.totals["grad_norm"] == float("inf")
+
+
+def test_what_lies_beside_checkpoints_is_none(tmp_path: Path) -> None:
+    state = trained()
+    for name in ("step-00000099", "step-0100000000"):
+        state.save(tmp_path / "checkpoints" / name)
+    for name in (".DS_Store", "step-99999999999", "step-x"):
+        (tmp_path / "checkpoints" / name).touch()
+    assert Path(read_weights(tmp_path).source).name == "step-0100000000"
+    assert read_weights(tmp_path / "checkpoints" / "step-00000099" / "model.safetensors").step == 5
+
+
+def test_a_renamed_export_is_known_by_what_it_says(tmp_path: Path) -> None:
+    state = trained()
+    export_weights(state, tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "winner.safetensors")
+    assert_evaluates_as(load_for_evaluation(tmp_path / "winner.safetensors"), state)
+
+
+def test_an_export_of_an_older_release_is_read(tmp_path: Path) -> None:
+    state = trained()
+    export_weights(state, tmp_path)
+    path = tmp_path / "model.safetensors"
+    with safe_open(path, framework="pt") as file:
+        about = json.loads(file.metadata()[EXPORT])
+    assert about["names"] == {"identifiers": state.names.identifiers, "vocabulary": list(state.names.vocabulary)}
+    del about["names"]
+    save_file(load_file(path), path, {EXPORT: json.dumps(about)})
+    assert_evaluates_as(load_for_evaluation(tmp_path), state)

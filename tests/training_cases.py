@@ -112,7 +112,8 @@ SPLITS = {"train": split_of("train", 1), "validation": split_of("validation", 2)
 
 def begin(config: RunConfig, gang: Gang = SOLO, **given: Any) -> TrainingState:
     """A run before its first step whose halting head already wants to halt some rows, so that halting is exercised."""
-    state = TrainingState(config, manifest().shape, data_hash=manifest().content_hash, max_steps=STEPS, gang=gang, **given)
+    said = manifest()
+    state = TrainingState(config, said.shape, data_hash=said.content_hash, names=said.names, max_steps=STEPS, gang=gang, **given)
     with torch.no_grad():
         state.model.halting_bias.fill_(0.0)
         state.model.halting_head.copy_(torch.randn(2, 16, generator=torch.Generator().manual_seed(3)))

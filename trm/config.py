@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
@@ -76,11 +76,21 @@ def _number_problem(annotation: Any) -> str | None:
 
 @dataclass(frozen=True)
 class DataShape:
-    """What a network must know of a data set."""
+    """What a network must know of a data set; the bounds are for files that claim it."""
 
-    seq_len: int
-    vocab_size: int
-    num_puzzle_identifiers: int
+    seq_len: Annotated[int, Field(ge=1, le=1 << 24)]
+    vocab_size: Annotated[int, Field(ge=1, le=1 << 24)]
+    num_puzzle_identifiers: Annotated[int, Field(ge=1, le=1 << 40)]
+
+
+@dataclass(frozen=True)
+class DataNames:
+    """What the rows of a network's tables stand for: two data sets of one shape may give them other meanings."""
+
+    identifiers: str = ""
+    """Digest of the puzzle identifiers' names, in order; empty where there is one only, or nobody knows."""
+    vocabulary: tuple[str, ...] = ()
+    """Names of the tokens; empty when nobody knows."""
 
 
 def swiglu_width(expansion: float, width_in: int) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trm.atomic import why_unwritable, write_text_atomic
+from trm.cluster.evaluate_data import DataAsked, on_data
 from trm.command_line import duration, say, show
 from trm.config import RunConfig
 from trm.config_files import apply_overrides, load_run_config, validated
@@ -16,13 +17,14 @@ from trm.data.ensure import ensure_dataset, task_of
 from trm.data.manifest import SplitName, read_manifest
 from trm.data.plan import EvaluationPlan
 from trm.data.split import load_split
-from trm.errors import CheckpointError, ConfigError, DatasetError
+from trm.errors import CheckpointError, ConfigError
 from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import evaluate
 from trm.models.devices import training_device
+from trm.training.checkpoint import META
 from trm.training.failures import memory_failures
 from trm.training.scoring import SUBSET_SEED
-from trm.training.weights import TrainedModel, load_for_evaluation
+from trm.training.weights import TrainedModel, Weights, is_export, read_foreign_weights, read_weights, trained_model
 
 MAY_CHANGE = {"data", "evaluation"}
 """Sections of a checkpoint's configuration that scoring may replace."""
@@ -45,6 +47,8 @@ class EvaluateOptions:
     storage: str
     stops_halted: bool = False
     """Whether puzzles stop at their first halt."""
+    trained_on: str | None = None
+    """What the weights were trained on, where they do not say it: a data set, arrays, or names of identifiers."""
 
 
 def run_evaluation(options: EvaluateOptions) -> int:
@@ -63,10 +67,12 @@ def _check(options: EvaluateOptions) -> None:
     """What can be refused before anything is loaded."""
     path = Path(options.path)
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist", remedy="give the folder of a run, a sweep or a checkpoint, or a .pt file")
-    if _is_reference(path) and options.config is None:
         raise CheckpointError(
-            f"{path} is a file, and the reference's files do not say what they were trained as", remedy="give --config CONFIG.yaml"
+            f"{path} does not exist", remedy="give the folder of a run, a sweep or a checkpoint, or a file of weights"
+        )
+    if _is_foreign(path) and options.config is None:
+        raise CheckpointError(
+            f"{path} is a file, and other programs' files do not say what they were trained as", remedy="give --config CONFIG.yaml"
         )
     if options.votes is not None and options.votes < 1:
         raise ConfigError(f"--votes must be >= 1, got {options.votes}", remedy="use 1 to score without augmentation")
@@ -83,42 +89,48 @@ def _check_report(path: Path) -> None:
         raise ConfigError(f"--out must name a file that can be written, got {path} ({reason})", remedy="name another")
 
 
-def _is_reference(path: Path) -> bool:
-    return path.is_file() and path.suffix != ".safetensors"
+def _is_foreign(path: Path) -> bool:
+    """Whether it is a file of another program; those of ours say what they are."""
+    return path.is_file() and not (path.parent / META).exists() and not is_export(path)
 
 
 def _report(options: EvaluateOptions) -> dict[str, Any]:
     device = training_device()
-    path = Path(options.path)
-    root = str(Path(options.storage) / "data")
     with memory_failures():
-        if _is_reference(path):
-            config = _asked(options, {})
-            task_of(config.data, options.split)
-            folder = ensure_dataset(config.data, root, say)
-            trained = load_for_evaluation(path, device, config=config, shape=read_manifest(folder).shape)
-        else:
-            path = path.parent if path.is_file() else path
-            trained = load_for_evaluation(path, device)
-            config = _asked(options, trained.config.model_dump(mode="json"))
-            _require_same_network(path, trained.config, config)
-            task_of(config.data, options.split)
-            folder = ensure_dataset(config.data, root, say)
-            _require_fitting_data(path, trained, folder, may_differ=config.data != trained.config.data)
+        weights, config, folder = _opened(options)
+        for note in weights.notes:
+            say(f"{options.path}: {note}")
+        trained = trained_model(weights, device)
         metrics, errors = _score(options, trained, config, folder)
     manifest = read_manifest(folder)
     return {
-        "path": str(path.absolute()),
+        "path": str(Path(options.path).absolute()),
         "step": trained.step,
         "train_flops": trained.train_flops,
         "split": options.split,
         "data": {"name": manifest.name, "folder": folder, "content_hash": manifest.content_hash},
         "supervision_steps": steps_of(config),
         "stops_halted": options.stops_halted,
+        "notes": list(weights.notes),
         "metrics": metrics,
         "standard_errors": errors,
         "config": config.model_dump(mode="json"),
     }
+
+
+def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str]:
+    """The weights for the data set's identifiers, what to score them as, and the data set's folder."""
+    path, root = Path(options.path), str(Path(options.storage) / "data")
+    own = None if _is_foreign(path) else read_weights(path)
+    config = _asked(options, {} if own is None else own.config.model_dump(mode="json"))
+    if own is not None:
+        _require_same_network(path, own.config, config)
+    task_of(config.data, options.split)
+    folder = ensure_dataset(config.data, root, say)
+    manifest = read_manifest(folder)
+    weights = read_foreign_weights(path, config, manifest.shape) if own is None else own
+    is_chosen = own is None or config.data != own.config.data
+    return on_data(weights, DataAsked(folder, manifest, is_chosen, options.trained_on)), config, folder
 
 
 def _asked(options: EvaluateOptions, values: dict[str, Any]) -> RunConfig:
@@ -137,23 +149,6 @@ def _require_same_network(path: Path, there: RunConfig, asked: RunConfig) -> Non
                 f"a checkpoint is scored as what it was trained as: {path} has {key} {value!r}, {other[key]!r} is asked for",
                 remedy="change evaluation.* and data.* only; evaluation.steps gives it more or fewer supervision steps",
             )
-
-
-def _require_fitting_data(path: Path, trained: TrainedModel, folder: str, *, may_differ: bool) -> None:
-    manifest = read_manifest(folder)
-    if manifest.content_hash == trained.data_hash:
-        return
-    if manifest.shape != trained.shape:
-        raise DatasetError(
-            f"the data must have the network's shape: {path} was trained on {trained.shape}, {folder} has {manifest.shape}",
-            remedy="give the data set it was trained on by --set data.folder=DIR",
-        )
-    if not may_differ or manifest.shape.num_puzzle_identifiers > 1:
-        raise DatasetError(
-            f"the data must be what {path} was trained on (content hash {trained.data_hash[:12]}): {folder} has "
-            f"{manifest.content_hash[:12]}",
-            remedy="name the right one, or deliberately another without puzzle identifiers, by --set data.folder=DIR",
-        )
 
 
 def _score(
@@ -202,7 +197,9 @@ def _progress() -> Callable[[int, int], None]:
 def _table(report: dict[str, Any]) -> str:
     """The report as a person reads it: a line a metric, with its 95 % interval or its standard error."""
     metrics, errors = report["metrics"], report["standard_errors"]
-    origin = f"step {report['step']}, {report['train_flops']:.3g} training FLOPs" if report["step"] else "the reference's weights"
+    origin = (
+        f"step {report['step']}, {report['train_flops']:.3g} training FLOPs" if report["step"] else "weights of another program"
+    )
     lines = [
         f"{report['path']} ({origin})",
         f"{report['split']} split of {report['data']['name']}: {metrics['examples']:.0f} examples, "

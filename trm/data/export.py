@@ -13,13 +13,14 @@ import numpy as np
 
 from trm.atomic import fsync_file, fsync_folder, why_unwritable
 from trm.data import shards, storage
-from trm.data.augmentation.arc import FIRST_COLOUR, identifier_name, sizes
+from trm.data.augmentation.arc import FIRST_COLOUR, sizes
 from trm.data.builders.arrays import IDENTIFIERS_FILE, KINDS_FILE, TEST_PUZZLES_FILE, facts_file
-from trm.data.builders.arrays_arc import cornered
+from trm.data.builders.arrays_arc import BLANK_NAME, cornered
 from trm.data.builders.arrays_files import ARRAYS, array_file
 from trm.data.builders.built import IdentifierTable, Report, silent
 from trm.data.export_forms import FormRows, Layout, is_from_table, layout_of
 from trm.data.export_source import in_source_place, put_back
+from trm.data.identifiers import identifier_names
 from trm.data.manifest import Manifest, SplitName, read_manifest
 from trm.data.split import Split, load_split
 from trm.data.spool import CHUNK_ROWS, room
@@ -167,11 +168,7 @@ def _still_says(kept: dict[str, Any], counted: dict[str, Any]) -> bool:
 
 def _names(folder: str, manifest: Manifest, numbers: np.ndarray) -> list[str]:
     """The name of every exported identifier."""
-    table = shards.read_identifiers(folder, manifest)
-    names = ["<blank>"] * manifest.num_puzzle_identifiers
-    if table is not None:
-        for name, low, high in zip(table.names, table.starts[:-1], table.starts[1:], strict=True):
-            names[low:high] = [identifier_name(name, int(code)) for code in table.codes[low:high]]
+    names = identifier_names(folder, manifest) or [BLANK_NAME] * manifest.num_puzzle_identifiers
     return [name for name, number in zip(names, numbers, strict=True) if number >= 0]
 
 

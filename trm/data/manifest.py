@@ -6,13 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from trm.config import DataShape, Frozen
+from trm.config import DataNames, DataShape, Frozen
 from trm.data import storage
 from trm.errors import DatasetError
 from trm.json_files import parse_json
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+IDENTIFIER_NAMES = "identifiers.json"
+"""Attachment that names every identifier, where no table does."""
 SplitName = Literal["train", "validation", "test"]
 Task = Literal["sudoku", "maze", "arc", "other"]
 
@@ -155,6 +157,19 @@ class Manifest(Frozen):
     def shape(self) -> DataShape:
         """What a network must know."""
         return DataShape(self.seq_len, len(self.vocabulary), self.num_puzzle_identifiers)
+
+    @property
+    def names(self) -> DataNames:
+        """What tokens and identifiers stand for."""
+        return DataNames(self._identifiers_digest(), self.vocabulary)
+
+    def _identifiers_digest(self) -> str:
+        """Equal for data sets whose rows of a puzzle embedding mean the same; those without names are like themselves only."""
+        if self.identifiers is not None:
+            return self.identifiers.content_sha256
+        if self.num_puzzle_identifiers == 1:
+            return ""
+        return next((info.sha256 for info in self.attachments if info.file == IDENTIFIER_NAMES), self.content_hash)
 
     @model_validator(mode="after")
     def _check(self) -> "Manifest":

@@ -2,6 +2,9 @@
 
 from trm.config import DataShape, ModelConfig, swiglu_width
 
+TABLE_KEY = "puzzle_embedding"
+"""Name of the puzzle embedding's table beside the network's weights."""
+
 
 def weight_sizes(config: ModelConfig, shape: DataShape) -> dict[str, tuple[int, ...]]:
     """Shape of every trained parameter of the network by name; the puzzle embedding's table is not among them."""
@@ -17,6 +20,12 @@ def weight_sizes(config: ModelConfig, shape: DataShape) -> dict[str, tuple[int, 
 def buffer_sizes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Shape of every saved buffer of the network by name."""
     return {"H_init": (config.hidden_size,), "L_init": (config.hidden_size,)}
+
+
+def network_sizes(config: ModelConfig, shape: DataShape) -> dict[str, tuple[int, ...]]:
+    """Shape of all that a trained network is made of: weights, saved buffers, and the puzzle embedding's table if it has one."""
+    sizes = weight_sizes(config, shape) | buffer_sizes(config)
+    return sizes | ({TABLE_KEY: (shape.num_puzzle_identifiers, config.puzzle_ndim)} if config.puzzle_ndim else {})
 
 
 def _block_sizes(config: ModelConfig, length: int) -> dict[str, tuple[int, ...]]:

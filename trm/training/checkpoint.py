@@ -7,6 +7,7 @@ final one, fsynced and renamed. Reading verifies all of it, and nothing is ever 
 
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -23,9 +24,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from trm.atomic import fsync_file, fsync_folder
-from trm.config import CHANGES_WITHIN_RUN, DataShape, Frozen, RunConfig
+from trm.config import CHANGES_WITHIN_RUN, DataNames, DataShape, Frozen, RunConfig
 from trm.data.plan import Position
 from trm.errors import CheckpointError
+from trm.json_files import read_json
 
 FORMAT = "trm-search checkpoint"
 FORMAT_VERSION = 1
@@ -78,6 +80,8 @@ class CheckpointMeta(Frozen):
     shape: DataShape
     data_hash: str
     """Content hash of the data set."""
+    names: DataNames = DataNames()
+    """What its tokens and identifiers stand for."""
     step: int = Field(ge=0)
     """Optimizer steps made."""
     train_flops: float = Field(ge=0)
@@ -120,17 +124,14 @@ def write_checkpoint(folder: str | Path, files: Mapping[str, Mapping[str, Tensor
 def read_meta(folder: str | Path) -> CheckpointMeta:
     """What the checkpoint says of itself; CheckpointError when it is missing, torn or of another format."""
     path = Path(folder) / META
+    remedy = "continue from an older checkpoint"
     try:
-        body = json.loads(path.read_bytes())
-        digest = body.pop("digest")
+        body: dict[str, Any] = read_json(path, dict, error=CheckpointError, remedy=remedy)
     except FileNotFoundError:
         raise CheckpointError(
             f"a checkpoint is a folder with {META}, and {path} does not exist", remedy="give the folder of a checkpoint"
         ) from None
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}", remedy="give a folder that this user can read") from None
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise _torn(path, "is not whole") from None
+    digest = body.pop("digest", None)
     found = (body.get("format"), body.get("format_version"))
     if found != (FORMAT, FORMAT_VERSION):
         raise CheckpointError(
@@ -145,6 +146,12 @@ def read_meta(folder: str | Path) -> CheckpointMeta:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise CheckpointError(f"{path}: {where}: {first['msg']}", remedy="read it with the release that wrote it") from None
+
+
+def checkpoints_in(folder: str | Path) -> list[Path]:
+    """All checkpoints of a run or a trial that are named by their step, the newest last."""
+    found = [path for path in Path(folder).glob("step-*") if path.name.removeprefix("step-").isdecimal() and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def check_files(folder: str | Path, meta: CheckpointMeta) -> None:
@@ -223,7 +230,9 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> FileInfo:
 
 def _write_meta(path: Path, meta: CheckpointMeta) -> None:
     body = meta.model_dump(mode="json")
-    path.write_text(json.dumps({"digest": _digest(body), **body}, indent=1), encoding="utf-8")
+    # A gradient's norm may be infinite where no weight is: as a text, for JSON has no such number.
+    body["totals"] = {name: total if math.isfinite(total) else str(total) for name, total in meta.totals.items()}
+    path.write_text(json.dumps({"digest": _digest(body), **body}, indent=1, allow_nan=False), encoding="utf-8")
     fsync_file(path)
 
 

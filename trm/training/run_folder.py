@@ -17,6 +17,7 @@ from trm.atomic import write_bytes_atomic, write_text_atomic
 from trm.config import RunConfig
 from trm.config_files import dump_yaml
 from trm.errors import CheckpointError
+from trm.training.checkpoint import checkpoints_in
 from trm.training.reporting import RunReport
 from trm.training.weights import CONFIG_FILE
 
@@ -40,8 +41,7 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """All checkpoints, the newest last."""
-        found = (self.path / "checkpoints").glob("step-*")
-        return sorted((path for path in found if path.name.removeprefix("step-").isdecimal()), key=step_of)
+        return checkpoints_in(self.path / "checkpoints")
 
     def newest(self) -> Path:
         """The checkpoint to continue from; CheckpointError when there is none."""
@@ -74,7 +74,7 @@ class RunFolder:
         whole = self._metrics.read_bytes().split(b"\n")[:-1]
         try:
             return [asdict(RunReport(**json.loads(line))) for line in whole]
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise CheckpointError(
                 f"{self._metrics} must hold a line an evaluation: {error}", remedy="restore it from a copy"
             ) from error

@@ -34,17 +34,18 @@ def start_state(
     is_adopted: bool = False,
 ) -> TrainingState:
     """A run on the data set of `manifest`: before its first step, or as the checkpoint has it, which may be another run's."""
-    shape, data_hash = manifest.shape, manifest.content_hash
+    shape, data_hash, names = manifest.shape, manifest.content_hash, manifest.names
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()  # the last leg's recording: other processes on this GPU may need its memory
         torch.cuda.reset_peak_memory_stats(device)
     if from_checkpoint is None:
-        return TrainingState(config, shape, data_hash=data_hash, max_steps=max_steps, device=device, gang=gang)
+        return TrainingState(config, shape, data_hash=data_hash, names=names, max_steps=max_steps, device=device, gang=gang)
     return TrainingState.load(
         from_checkpoint,
         config,
         shape,
         data_hash=data_hash,
+        names=names,
         max_steps=max_steps,
         device=device,
         gang=gang,

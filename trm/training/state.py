@@ -11,13 +11,15 @@ import torch
 import torch._dynamo  # the first optimizer of a process imports it: a second that no leg should pay for
 from torch import Tensor, nn
 
-from trm.config import DataShape, RunConfig, require_divisible
+from trm.config import DataNames, DataShape, RunConfig, require_divisible
 from trm.data.plan import Batch, Position
-from trm.errors import CheckpointError, ResourceError
+from trm.errors import CheckpointError, DivergedError, ResourceError
 from trm.kernels.build import COMPILERS
 from trm.models.devices import forward_dtype, set_products, uses_kernels, weight_dtype
+from trm.models.fitting import first_not_finite, require_fit
 from trm.models.halting import Carry, initial_carry
 from trm.models.puzzle_embedding import PuzzleEmbedding
+from trm.models.sizes import TABLE_KEY, network_sizes
 from trm.models.trm import Latents, TinyRecursiveModel
 from trm.optim.adam_atan2 import AdamATan2
 from trm.optim.averaging import WeightAverage
@@ -42,7 +44,7 @@ AVERAGE_FILE = "average.safetensors"
 """Their average; absent without `optim.ema`."""
 STATE_FILE = "state.safetensors"
 """The optimizers' state, the carry in the order of global slots, the puzzle embedding."""
-TABLE_KEY = "puzzle_embedding"
+UNNAMED = DataNames()
 CARRY = "carry."
 OPTIMIZER = "optimizer."
 
@@ -60,16 +62,17 @@ class TrainingState:
         shape: DataShape,
         *,
         data_hash: str = "",
+        names: DataNames = UNNAMED,
         max_steps: int,
         device: torch.device | str = "cpu",
         gang: Gang = SOLO,
     ) -> None:
         """A run before its first step, on `device`, with this worker's share of the slots.
 
-        `max_steps` is what the learning rate decays against; `data_hash` the manifest's content hash.
+        `max_steps` is what the learning rate decays against; `data_hash` and `names` are the manifest's.
         """
         require_divisible(config.training.global_batch_size, gang.world_size)
-        self.config, self.shape, self.data_hash, self.max_steps = config, shape, data_hash, max_steps
+        self.config, self.shape, self.data_hash, self.names, self.max_steps = config, shape, data_hash, names, max_steps
         self.device, self.gang = torch.device(device), gang
         dtype = forward_dtype(config.model, self.device)
         set_products(config.model, self.device)
@@ -147,14 +150,17 @@ class TrainingState:
     def save(self, folder: str | Path) -> None:
         """Makes `folder` a durable checkpoint; every worker of a gang must call it, the leader writes.
 
-        The sums of the running metrics must have been flushed (`train` returns with them flushed).
+        The sums of the running metrics must have been flushed (`train` returns with them flushed). Weights that are no finite
+        numbers any more are not saved, in front of which older checkpoints would go: DivergedError, on every worker.
         """
+        self._require_finite()
         files = self.files_to_save()
         if self.gang.is_leader:
             meta = CheckpointMeta(
                 config=self.config,
                 shape=self.shape,
                 data_hash=self.data_hash,
+                names=self.names,
                 step=self.step,
                 train_flops=self.train_flops,
                 position=self.position,
@@ -163,6 +169,11 @@ class TrainingState:
             )
             write_checkpoint(folder, files, meta)
         self.gang.barrier()
+
+    def _require_finite(self) -> None:
+        held = dict(self.model.state_dict()) | ({} if self.table is None else {TABLE_KEY: self.table.weight})
+        if (name := first_not_finite(held)) is not None:
+            raise DivergedError(f"the weights {name} are no finite numbers any more at step {self.step}")
 
     def files_to_save(self) -> dict[str, dict[str, Tensor]]:
         """All tensors of the run, by file; a gang's carry is gathered, so every worker calls it and the leader has it whole."""
@@ -190,6 +201,7 @@ class TrainingState:
         shape: DataShape,
         *,
         data_hash: str = "",
+        names: DataNames = UNNAMED,
         max_steps: int,
         device: torch.device | str = "cpu",
         gang: Gang = SOLO,
@@ -197,12 +209,14 @@ class TrainingState:
     ) -> "TrainingState":
         """The run as `save` left it, on any device and with any number of workers; `is_adopted`: with the knobs of `config`.
 
-        CheckpointError when the folder is torn or of another run (see `checkpoint.MAY_DIFFER` and `MAY_DIFFER_ADOPTED`).
+        CheckpointError when the folder is torn or of another run (see `checkpoint.MAY_DIFFER` and `MAY_DIFFER_ADOPTED`),
+        DivergedError when its weights are no finite numbers any more.
         """
         meta = read_meta(folder)
         require_same_run(folder, meta, config, shape, data_hash, may_differ=MAY_DIFFER_ADOPTED if is_adopted else MAY_DIFFER)
-        state = cls(config, shape, data_hash=data_hash, max_steps=max_steps, device=device, gang=gang)
         tensors = {name: read_tensors(folder, meta, name) for name in meta.files}
+        _require_whole(tensors, config, shape, folder)
+        state = cls(config, shape, data_hash=data_hash, names=names, max_steps=max_steps, device=device, gang=gang)
         try:
             state._restore(tensors)
         except (KeyError, RuntimeError, AssertionError) as error:
@@ -229,6 +243,25 @@ class TrainingState:
             }
         share = self.gang.share(self.config.training.global_batch_size)
         self.carry = _carry_from(saved, share, self.device, self.model.dtype)
+
+
+def _require_whole(tensors: Mapping[str, Mapping[str, Tensor]], config: RunConfig, shape: DataShape, folder: str | Path) -> None:
+    """CheckpointError unless weights and carry have the configuration's sizes, before anything of these sizes is made.
+
+    DivergedError when a weight is no finite number.
+    """
+    saved = tensors.get(STATE_FILE, {})
+    weights = {**tensors.get(MODEL_FILE, {}), **{name: value for name, value in saved.items() if name == TABLE_KEY}}
+    sizes = {name: tuple(value.shape) for name, value in weights.items()}
+    require_fit(sizes, network_sizes(config.model, shape), config.model, shape, source=str(folder))
+    slots, carried = config.training.global_batch_size, saved.get(f"{CARRY}z_H")
+    if carried is None or len(carried) != slots:
+        raise CheckpointError(
+            f"a checkpoint must hold the carry of its {slots} slots: {folder} has {0 if carried is None else len(carried)}",
+            remedy="read it with the release that wrote it",
+        )
+    if (name := first_not_finite(weights)) is not None:
+        raise DivergedError(f"the weights {name} of {folder} are no finite numbers any more: the run diverged before it was saved")
 
 
 def compile_in_place(model: nn.Module, device: torch.device) -> None:

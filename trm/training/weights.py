@@ -3,28 +3,78 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
+from jaxtyping import Int64
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from trm.atomic import replacing
-from trm.config import DataShape, RunConfig
+from trm.config import DataNames, DataShape, Frozen, RunConfig
 from trm.config_files import dump_yaml, load_yaml, validated
 from trm.errors import CheckpointError
+from trm.json_files import parse_json
 from trm.models.devices import forward_dtype, set_products, uses_kernels, weight_dtype
+from trm.models.fitting import first_not_finite, require_fit
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.models.reference import from_reference
+from trm.models.sizes import TABLE_KEY, network_sizes
 from trm.models.trm import TinyRecursiveModel
-from trm.training.checkpoint import META, READABLE_MODE, read_meta, read_tensors
-from trm.training.state import AVERAGE_FILE, MODEL_FILE, STATE_FILE, TABLE_KEY, TrainingState
+from trm.training.checkpoint import META, READABLE_MODE, checkpoints_in, read_meta, read_tensors
+from trm.training.foreign_weights import is_safetensors, read_foreign
+from trm.training.state import AVERAGE_FILE, MODEL_FILE, STATE_FILE, UNNAMED, TrainingState
 
 CONFIG_FILE = "config.yaml"
 EXPORT = "trm-search export"
 """Name of the one entry in the metadata of exported weights; a digest of the tensors is in it."""
+UNKNOWN_ROW = -1
+"""In place of the row of an identifier that a table was not trained with."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights to be evaluated, by our names, the puzzle embedding's table among them, and what they belong to."""
+
+    tensors: dict[str, Tensor]
+    config: RunConfig
+    shape: DataShape
+    """Of the data that they are for; its identifiers are the table's rows."""
+    source: str
+    """Where they lie."""
+    data_hash: str = ""
+    """Content hash of the data set they were trained on; empty when nobody knows (the reference's files)."""
+    names: DataNames = UNNAMED
+    """What the rows of their tables stand for; older files do not say it."""
+    step: int = 0
+    """Optimizer steps made; 0 when nobody knows."""
+    train_flops: float = 0.0
+    """Training FLOPs spent; 0 when nobody knows."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how they were read."""
+
+    @property
+    def table_rows(self) -> int:
+        """Puzzle identifiers that they were trained with; 0 without a puzzle embedding."""
+        return len(self.tensors[TABLE_KEY]) if TABLE_KEY in self.tensors else 0
+
+    def for_identifiers(self, rows: Int64[np.ndarray, " identifiers"]) -> "Weights":
+        """The same with a table of other identifiers: `rows` says which row each has, `UNKNOWN_ROW` gives it the mean of all.
+
+        The mean is what the published code starts identifiers from that a checkpoint does not know.
+        """
+        table = self.tensors[TABLE_KEY]
+        mean = table.mean(0, dtype=torch.float64).to(table.dtype)
+        chosen = torch.from_numpy(rows)
+        made = table[chosen.clamp(min=0)]
+        made[chosen == UNKNOWN_ROW] = mean
+        shape = replace(self.shape, num_puzzle_identifiers=len(rows))
+        return replace(self, tensors={**self.tensors, TABLE_KEY: made}, shape=shape)
 
 
 @dataclass(frozen=True)
@@ -43,16 +93,15 @@ class TrainedModel:
     """Training FLOPs spent; 0 when nobody knows."""
 
 
-@dataclass(frozen=True)
-class _Weights:
-    """Tensors by our names, the puzzle embedding among them, and what they belong to."""
+class _About(Frozen):
+    """What exported weights say of themselves."""
 
-    tensors: dict[str, Tensor]
-    config: RunConfig
     shape: DataShape
-    data_hash: str = ""
-    step: int = 0
-    train_flops: float = 0.0
+    data_hash: str
+    names: DataNames = DataNames()
+    step: int = Field(ge=0)
+    train_flops: float = Field(ge=0)
+    digest: str
 
 
 def export_weights(source: TrainingState | str | Path, folder: str | Path) -> None:
@@ -63,47 +112,105 @@ def export_weights(source: TrainingState | str | Path, folder: str | Path) -> No
     """
     weights = _of_state(source) if isinstance(source, TrainingState) else _of_checkpoint(Path(source))
     tensors = {name: value.detach().contiguous() for name, value in weights.tensors.items()}
-    about = {
-        "shape": asdict(weights.shape),
-        "data_hash": weights.data_hash,
-        "step": weights.step,
-        "train_flops": weights.train_flops,
-        "digest": _digest(tensors),
-    }
+    about = _About(
+        shape=weights.shape,
+        data_hash=weights.data_hash,
+        names=weights.names,
+        step=weights.step,
+        train_flops=weights.train_flops,
+        digest=_digest(tensors),
+    )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / MODEL_FILE) as path:
         safetensors.torch.save_file(
-            tensors, path, {EXPORT: json.dumps(about)}
+            tensors, path, {EXPORT: json.dumps(about.model_dump(mode="json"))}
         )  # one entry: the library writes several in any order
         path.chmod(READABLE_MODE)
     dump_yaml(folder / CONFIG_FILE, weights.config.model_dump(mode="json"))
 
 
-def load_for_evaluation(
-    path: str | Path,
-    device: torch.device | str = "cpu",
-    *,
-    config: RunConfig | None = None,
-    shape: DataShape | None = None,
-) -> TrainedModel:
-    """The network, on `device`, with the weights to be evaluated.
+def load_for_evaluation(path: str | Path, device: torch.device | str = "cpu") -> TrainedModel:
+    """The network of a folder's weights on `device`, on the identifiers it was trained with. Raises CheckpointError."""
+    return trained_model(read_weights(path), device)
+
+
+def read_weights(path: str | Path) -> Weights:
+    """The weights to be evaluated that lie in a folder, or in a file of it, compared with what they claim before it is believed.
 
     `path` is a checkpoint, an export (`config.yaml` and `model.safetensors`), a folder that holds one as `best/` (a run or a
-    sweep), a run with checkpoints only (its newest), or a checkpoint file of the reference implementation, for which
-    `config` and `shape` must be given; elsewhere they are read from the folder. Raises CheckpointError.
+    sweep), or a run with checkpoints only (its newest). Raises CheckpointError.
     """
     path = Path(path)
-    if path.is_file():
-        weights = _of_reference(path, config, shape)
-    else:
-        found = _resolved(path)
-        weights = _of_checkpoint(found) if (found / META).exists() else _of_export(found)
-    return _trained(weights, torch.device(device), path)
+    if path.is_file() and is_export(path):
+        return _sound(_of_export(path))
+    if path.is_file() and not (path.parent / META).exists():
+        raise CheckpointError(
+            f"{path} is a file, and other programs' files do not say what they were trained as",
+            remedy="give its configuration too, or the folder of a run, a sweep or a checkpoint",
+        )
+    found = path.parent if path.is_file() else _resolved(path)
+    return _sound(_of_checkpoint(found) if (found / META).exists() else _of_export(found / MODEL_FILE))
+
+
+def read_foreign_weights(path: str | Path, config: RunConfig, shape: DataShape) -> Weights:
+    """The weights in a file of the reference implementation, or of another program that uses its names, as `config` says.
+
+    The puzzle embedding has the rows that it was trained with, whatever `shape` says. Raises CheckpointError.
+    """
+    foreign = read_foreign(Path(path))
+    tensors, table = from_reference(foreign.tensors, config.model, shape, source=str(path))
+    held = tensors if table is None else {**tensors, TABLE_KEY: table}
+    rows = shape.num_puzzle_identifiers if table is None else len(table)
+    return _sound(Weights(held, config, replace(shape, num_puzzle_identifiers=rows), str(path), notes=foreign.notes))
+
+
+def is_export(path: Path) -> bool:
+    """Whether a file is exported weights of ours."""
+    if not is_safetensors(path):
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return EXPORT in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
+def trained_model(weights: Weights, device: torch.device | str = "cpu") -> TrainedModel:
+    """The network with these weights on `device`, ready to be evaluated."""
+    config, shape, device = weights.config, weights.shape, torch.device(device)
+    dtype = forward_dtype(config.model, device)
+    set_products(config.model, device)
+    tensors = dict(weights.tensors)
+    is_fused = uses_kernels(config, device, is_trained=True)
+    model = TinyRecursiveModel(config.model, shape, dtype=dtype, is_fused=is_fused)
+    table = None
+    if config.model.puzzle_ndim:
+        table = PuzzleEmbedding(config.model, shape, dtype=weight_dtype(dtype))
+        table.load_state_dict({"weight": tensors.pop(TABLE_KEY)})
+        table = table.to(device)
+    model.load_state_dict(tensors)
+    return TrainedModel(model.to(device).eval(), table, config, shape, weights.data_hash, weights.step, weights.train_flops)
+
+
+def _sound(weights: Weights) -> Weights:
+    """The same. CheckpointError unless they are just the tensors of their configuration, and finite numbers."""
+    _require_network({name: tuple(value.shape) for name, value in weights.tensors.items()}, weights)
+    if (name := first_not_finite(weights.tensors)) is not None:
+        raise CheckpointError(
+            f"weights must be finite numbers: {name} of {weights.source} holds others",
+            remedy="take weights from before the run diverged",
+        )
+    return weights
+
+
+def _require_network(sizes: Mapping[str, tuple[int, ...]], weights: Weights) -> None:
+    config, shape = weights.config.model, weights.shape
+    require_fit(sizes, network_sizes(config, shape), config, shape, source=weights.source)
 
 
 def _resolved(folder: Path) -> Path:
-    newest = sorted((folder / "checkpoints").glob("step-*"))[-1:]
+    newest = checkpoints_in(folder / "checkpoints")[-1:]
     for candidate in (folder, folder / "best", *newest):
         if (candidate / META).exists() or (candidate / MODEL_FILE).exists():
             return candidate
@@ -113,80 +220,60 @@ def _resolved(folder: Path) -> Path:
     )
 
 
-def _trained(weights: _Weights, device: torch.device, path: Path) -> TrainedModel:
-    config, shape = weights.config, weights.shape
-    dtype = forward_dtype(config.model, device)
-    set_products(config.model, device)
-    tensors = dict(weights.tensors)
-    is_fused = uses_kernels(config, device, is_trained=True)
-    model = TinyRecursiveModel(config.model, shape, dtype=dtype, is_fused=is_fused)
-    table = PuzzleEmbedding(config.model, shape, dtype=weight_dtype(dtype)) if config.model.puzzle_ndim else None
-    try:
-        if table is not None:
-            table.load_state_dict({"weight": tensors.pop(TABLE_KEY)})
-        model.load_state_dict(tensors)
-    except (KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(
-            f"weights must fit their configuration: {path}: {reason}", remedy="give the configuration they were trained with"
-        ) from None
-    if table is not None:
-        table = table.to(device)
-    return TrainedModel(model.to(device).eval(), table, config, shape, weights.data_hash, weights.step, weights.train_flops)
-
-
-def _of_state(state: TrainingState) -> _Weights:
+def _of_state(state: TrainingState) -> Weights:
     tensors: dict[str, Tensor] = dict(state.model.state_dict())
     if state.average is not None:
         tensors |= state.average.average
     if state.table is not None:
         tensors[TABLE_KEY] = state.table.weight
-    return _Weights(tensors, state.config, state.shape, state.data_hash, state.step, state.train_flops)
+    return Weights(tensors, state.config, state.shape, "the run", state.data_hash, state.names, state.step, state.train_flops)
 
 
-def _of_checkpoint(folder: Path) -> _Weights:
+def _of_checkpoint(folder: Path) -> Weights:
     meta = read_meta(folder)
     tensors = read_tensors(folder, meta, MODEL_FILE)
     if AVERAGE_FILE in meta.files:
         tensors |= read_tensors(folder, meta, AVERAGE_FILE)
     if meta.config.model.puzzle_ndim:
-        tensors[TABLE_KEY] = read_tensors(folder, meta, STATE_FILE)[TABLE_KEY]
-    return _Weights(tensors, meta.config, meta.shape, meta.data_hash, meta.step, meta.train_flops)
+        state = read_tensors(folder, meta, STATE_FILE)
+        tensors |= {name: value for name, value in state.items() if name == TABLE_KEY}
+    return Weights(tensors, meta.config, meta.shape, str(folder), meta.data_hash, meta.names, meta.step, meta.train_flops)
 
 
-def _of_export(folder: Path) -> _Weights:
-    config = validated(RunConfig, load_yaml(folder / CONFIG_FILE), str(folder / CONFIG_FILE))
-    path = folder / MODEL_FILE
+def _of_export(path: Path) -> Weights:
+    source = path.parent / CONFIG_FILE
+    config = validated(RunConfig, load_yaml(source), str(source))
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+            about = _about(dict(file.metadata() or {}), path)
+            weights = Weights({}, config, about.shape, str(path), about.data_hash, about.names, about.step, about.train_flops)
+            names = list(file.keys())
+            _require_network({name: tuple(file.get_slice(name).get_shape()) for name in names}, weights)
+            tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"exported weights must be whole: {path}: {error}", remedy="export them again") from None
-    if EXPORT not in metadata:
-        raise CheckpointError(f"{path} is no export of this project", remedy="give the folder of a run, a sweep or a checkpoint")
-    about = json.loads(metadata[EXPORT])
-    if about["digest"] != _digest(tensors):
+    if about.digest != _digest(tensors):
         raise CheckpointError(f"exported weights must be whole: {path} does not have its digest", remedy="export them again")
-    return _Weights(tensors, config, DataShape(**about["shape"]), about["data_hash"], about["step"], about["train_flops"])
+    return replace(weights, tensors=tensors)
 
 
-def _of_reference(path: Path, config: RunConfig | None, shape: DataShape | None) -> _Weights:
-    if config is None or shape is None:
+def _about(metadata: Mapping[str, str], path: Path) -> _About:
+    """What the metadata of exported weights say. Raises CheckpointError."""
+    if EXPORT not in metadata:
         raise CheckpointError(
-            f"{path} is a file, and the reference's files do not say what they were trained as",
-            remedy="give its configuration too, or the folder of a run, a sweep or a checkpoint",
+            f"{path} is no export of this project",
+            remedy="give the folder of a run, a sweep or a checkpoint, or the file itself with its configuration",
         )
+    remedy = "export them again"
+    values: dict[str, Any] = parse_json(metadata[EXPORT], f"the metadata of {path}", dict, error=CheckpointError, remedy=remedy)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling foreign bytes fails in any way it likes
+        return _About.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise CheckpointError(
-            f"{path} holds no plain weights ({type(error).__name__})", remedy="give a .pt file of weights only"
+            f"exported weights must say what they are: in the metadata of {path} {where}: {first['msg']}", remedy=remedy
         ) from None
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{path} must be a mapping of names to tensors", remedy="give a .pt file of weights only")
-    tensors, table = from_reference(state, config.model, shape)
-    return _Weights(tensors if table is None else {**tensors, TABLE_KEY: table}, config, shape)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

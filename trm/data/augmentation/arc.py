@@ -49,12 +49,13 @@ def decode(
     return codes.astype(np.int64) % SYMMETRIES, permutations
 
 
-def identifier_name(puzzle: str, code: int) -> str:
-    """The puzzle's name, or `name|||tK|||permutation` of an augmentation of it (K the symmetry)."""
-    if code == 0:
-        return puzzle
-    symmetry, permutation = decode(np.array([code]))
-    return f"{puzzle}{SEPARATOR}t{symmetry[0]}{SEPARATOR}{''.join(map(str, permutation[0]))}"
+def name_ends(codes: Integer[np.ndarray, "codes"]) -> list[str]:
+    """What follows a puzzle's name in that of each augmentation: `|||tK|||permutation` (K the symmetry), nothing for code 0."""
+    symmetries, permutations = decode(codes)
+    return [
+        f"{SEPARATOR}t{symmetry}{SEPARATOR}{''.join(map(str, permutation))}" if code else ""
+        for code, symmetry, permutation in zip(codes.tolist(), symmetries.tolist(), permutations.tolist(), strict=True)
+    ]
 
 
 def canvas(grids: list[np.ndarray]) -> UInt8[np.ndarray, "grids 900"]:

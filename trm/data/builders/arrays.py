@@ -11,14 +11,14 @@ from trm.data.builders.arrays_files import SourceSplit, array_file, read_json, r
 from trm.data.builders.arrays_parts import Rows, held_out, without_leaks
 from trm.data.builders.arrays_rules import bad_rows, shape_of
 from trm.data.builders.built import BuiltDataset, BuiltSplit, IdentifierTable, Report, silent
-from trm.data.manifest import SplitName
+from trm.data.manifest import IDENTIFIER_NAMES, SplitName
 from trm.data.recipes import ArraysRecipe
 from trm.data.split import PAIR_ROW
 from trm.data.spool import chunks, room
 from trm.errors import DatasetError
 
 KINDS_FILE = "arrays.json"
-IDENTIFIERS_FILE = "identifiers.json"
+IDENTIFIERS_FILE = IDENTIFIER_NAMES
 TEST_PUZZLES_FILE = "test_puzzles.json"
 SOURCE_ROW, DOWN, RIGHT = "source_row", "down", "right"
 SOURCE_SPLITS = ("train", "test")
