@@ -296,7 +296,7 @@ def test_every_recipe_is_valid_and_has_a_card(path: Path) -> None:
         ({"task": "sudokku"}, "task must be one of sudoku, maze, arc, arrays, mixture, got 'sudokku'; did you mean sudoku"),
         ({"minimal": False}, "size 9 needs minimal: true or max_clues, it has neither; set minimal: true"),
         ({"test": None}, "train and test must be numbers when puzzles are generated"),
-        ({"path": "x", "size": 6}, "the published file has size 9, size is 6; remove path or set size: 9"),
+        ({"columns": {"answer": "a"}}, "columns are those of files, and path is null; give path, or leave out columns"),
     ],
 )
 def test_a_wrong_recipe_is_refused_by_rule_value_and_remedy(overrides: dict[str, object], message: str) -> None:

@@ -69,7 +69,7 @@ def _show_counts(manifest: Manifest) -> None:
     for name, split in manifest.splits.items():
         size = sum(shard.bytes for shard in split.shards)
         _show_split(name, split.rows, split.groups, size)
-    _show_facts(manifest.vocabulary, manifest.seq_len, manifest.num_puzzle_identifiers, manifest.skipped)
+    _show_facts(manifest.vocabulary, manifest.seq_len, manifest.num_puzzle_identifiers, manifest.skipped, manifest.doubled)
     show(f"  {sum(info.bytes for info in files_of(manifest)) / 1e6:.2f} MB, content {manifest.content_hash[:16]}")
 
 
@@ -77,10 +77,14 @@ def _show_split(name: str, rows: int, groups: int, size: float) -> None:
     show(f"  {name:10}  {rows:>9,} examples  {groups:>9,} puzzles  {size / 1e6:8.2f} MB")
 
 
-def _show_facts(vocabulary: tuple[str, ...], cells: int, identifiers: int, skipped: Mapping[str, int]) -> None:
+def _show_facts(
+    vocabulary: tuple[str, ...], cells: int, identifiers: int, skipped: Mapping[str, int], doubled: Mapping[str, int]
+) -> None:
     show(f"  {len(vocabulary)} tokens, {cells} cells, {identifiers:,} puzzle identifiers")
     for rule, count in skipped.items():
         show(f"  left out: {count:,} rows ({rule})")
+    for rule, count in doubled.items():
+        show(f"  kept more than once: {count:,} rows ({rule}); scores count such puzzles once")
 
 
 def _show_examples(folder: str) -> None:
@@ -120,7 +124,7 @@ def _show_built(built: BuiltDataset, seconds: float) -> None:
         ends = [*range(0, rows, SHARD_ROWS), rows]
         size = sum(len(encode_parquet(shard_table(split, *part))) for part in pairwise(ends))
         _show_split(name, rows, len(np.unique(split.groups)), size)
-    _show_facts(built.vocabulary, built.grid[0] * built.grid[1], built.identifier_count, built.skipped)
+    _show_facts(built.vocabulary, built.grid[0] * built.grid[1], built.identifier_count, built.skipped, built.doubled)
     show(f"  made in memory in {duration(seconds)}; nothing was written")
 
 

@@ -133,6 +133,8 @@ def ensure_dataset(data: DataConfig, root: str, say: Callable[[str], None]) -> s
     say(f"data set {recipe.name} {outcome}: {counts} examples in {folder}")
     for rule, count in manifest.skipped.items():
         say(f"data set {recipe.name} left out: {count:,} rows ({rule})")
+    for rule, count in manifest.doubled.items():
+        say(f"data set {recipe.name} has {count:,} rows more than once ({rule}); scores count such puzzles once")
     return folder
 
 

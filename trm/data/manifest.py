@@ -140,6 +140,8 @@ class Manifest(Frozen):
     """Small files kept as they came, for an export."""
     skipped: dict[str, int] = Field(default_factory=dict)
     """Rows of the source that were left out, by the rule they broke."""
+    doubled: dict[str, int] = Field(default_factory=dict)
+    """Rows that are kept although the split has their puzzle before, by the split; scores count such puzzles once."""
     duplicates: tuple[int, ...] = ()
     """Draws that were left out of a generated data set as symmetric forms of earlier ones."""
     row_group_rows: int = Field(ge=1)
@@ -183,7 +185,7 @@ class Manifest(Frozen):
     def digest(self) -> str:
         """The content hash these values should have: over splits, vocabulary and augmentation, not over file layout."""
         values = self.model_dump(
-            mode="json", exclude={"content_hash", "recipe", "attachments", "skipped", "duplicates", "row_group_rows"}
+            mode="json", exclude={"content_hash", "recipe", "attachments", "skipped", "doubled", "duplicates", "row_group_rows"}
         )
         for split in values["splits"].values():
             split.pop("shards")

@@ -11,6 +11,8 @@ from trm.data.manifest import Manifest
 
 PAIR_ROW = "pair_row"
 """Extra column where ARC's forms are stored: the row of the split that holds the row's pair without augmentation."""
+SAME_AS = "same_as"
+"""Extra column where a split has a puzzle under several group numbers: the first of them."""
 IDENTIFIER_COLUMNS = ("identifier_starts", "identifier_codes")
 
 
@@ -34,6 +36,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.groups)
+
+    @property
+    def clusters(self) -> Int32[np.ndarray, "rows"]:
+        """For each row the number of its puzzle, as scores count puzzles: its group, or the first with the same puzzle."""
+        return self.extras.get(SAME_AS, self.groups)
 
     @cached_property
     def offsets(self) -> Int64[np.ndarray, "groups_and_one"]:

@@ -69,6 +69,7 @@ def write_files(built: BuiltDataset, recipe: Recipe, folder: str, report: Report
         identifiers=None if table is None else shards.write_identifiers(folder, table),
         attachments=write_attachments(built, folder),
         skipped=dict(built.skipped),
+        doubled=dict(built.doubled),
         duplicates=built.duplicates,
         row_group_rows=shards.ROW_GROUP_ROWS,
         seed=recipe.seed,

@@ -86,7 +86,8 @@ def evaluate(
         columns = _gathered(columns, gang, torch.device(device))
     order = np.lexsort((columns["identifier"], columns["row"]))
     columns = {name: column[order] for name, column in columns.items()}
-    return _scores(columns, plan.split.groups[columns["row"]], manifest, scorer, steps=steps_of(config))
+    numbers = plan.split.groups[columns["row"]], plan.split.clusters[columns["row"]]
+    return _scores(columns, *numbers, manifest, scorer, steps=steps_of(config))
 
 
 def _score_rows(
@@ -135,7 +136,9 @@ def _is_exact(predictions: Tensor, labels: Tensor) -> Tensor:
     return ((predictions == labels) | (labels == IGNORED)).all(-1)
 
 
-def _scores(columns: Columns, clusters: np.ndarray, manifest: Manifest, scorer: TaskScorer, *, steps: int) -> Evaluation:
+def _scores(
+    columns: Columns, groups: np.ndarray, clusters: np.ndarray, manifest: Manifest, scorer: TaskScorer, *, steps: int
+) -> Evaluation:
     """All metrics: after all steps, where they were made, and at each row's halt, where that was asked for."""
     halted = {name.removeprefix(HALTED): column for name, column in columns.items() if name.startswith(HALTED)}
     plain = {name: column for name, column in columns.items() if not name.startswith(HALTED)}
@@ -144,7 +147,7 @@ def _scores(columns: Columns, clusters: np.ndarray, manifest: Manifest, scorer: 
         if "is_exact" in own:
             shared = {name: plain[name] for name in ("row", "mean_halting_step")}
             own = own | shared
-            parts = _part_scores(own, clusters, manifest)
+            parts = _part_scores(own, groups, clusters, manifest)
             found |= (_general_scores(own, clusters) | parts | scorer.scores(own, clusters)).renamed(rename)
     if halted:
         found |= Evaluation({HALTED_FLOPS_SAVED: 1 - mean_of(plain["mean_halting_step"].astype(np.float64)) / steps})
@@ -169,11 +172,11 @@ def _general_scores(columns: Columns, clusters: np.ndarray) -> Evaluation:
     return exact | means(columns, MEANS, clusters) | Evaluation(earlier | counts, puzzles=by_puzzle)
 
 
-def _part_scores(columns: Columns, clusters: np.ndarray, manifest: Manifest) -> Evaluation:
+def _part_scores(columns: Columns, groups: np.ndarray, clusters: np.ndarray, manifest: Manifest) -> Evaluation:
     """Exactness in each part of a mixture that has rows in the split."""
     found = Evaluation({})
     for part in manifest.parts:
-        is_here = (clusters >= part.groups[0]) & (clusters < part.groups[1])
+        is_here = (groups >= part.groups[0]) & (groups < part.groups[1])
         if is_here.any():
             share = mean_of(columns["is_exact"][is_here].astype(np.float64))
             found |= proportion(f"exact_accuracy/{part.name}", share, len(np.unique(clusters[is_here])))

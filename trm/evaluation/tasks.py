@@ -59,7 +59,7 @@ class ArcScorer:
     """pass@K by task: the augmentations of a task vote."""
 
     def __init__(self, split: Split) -> None:
-        self._groups = split.groups
+        self._groups = split.clusters
         self._truths = grid_hashes(split.labels)
 
     def columns(self, predictions: UInt8[np.ndarray, "batch cells"], batch: EvaluationBatch) -> Columns:

@@ -11,6 +11,7 @@ from trm.data.builders.arrays_files import SourceSplit, array_file, read_json, r
 from trm.data.builders.arrays_parts import Rows, held_out, without_leaks
 from trm.data.builders.arrays_rules import bad_rows, shape_of
 from trm.data.builders.built import BuiltDataset, BuiltSplit, IdentifierTable, Report, silent
+from trm.data.builders.doubles import contradictions, with_doubles
 from trm.data.manifest import IDENTIFIER_NAMES, SplitName
 from trm.data.recipes import ArraysRecipe
 from trm.data.split import PAIR_ROW
@@ -51,7 +52,7 @@ def build_arrays(recipe: ArraysRecipe, report: Report = silent) -> BuiltDataset:
         chosen["validation"] = validation
     chosen["test"] = parts["test"]
     has_forms = any(len(s.group_indices) != len(s.puzzle_indices) or s.puzzle_identifiers.any() for s in sources.values())
-    return BuiltDataset(
+    built = BuiltDataset(
         task=recipe.puzzle,
         grid=grid,
         vocabulary=vocabulary,
@@ -64,6 +65,7 @@ def build_arrays(recipe: ArraysRecipe, report: Report = silent) -> BuiltDataset:
         skipped=skipped,
         attachments=attachments,
     )
+    return with_doubles(built)
 
 
 def _root_files(recipe: ArraysRecipe, sources: Mapping[str, SourceSplit]) -> tuple[list[str] | None, dict[str, bytes]]:
@@ -142,9 +144,28 @@ def _good_rows(recipe: ArraysRecipe, part: Rows, skipped: dict[str, int], name: 
             )
         skipped[rule] = skipped.get(rule, 0) + len(numbers)
         is_bad[numbers] = True
+    is_bad |= _contested(recipe, part, skipped)
     if is_bad.all():
         raise DatasetError(f"a split must have good rows: all {rows} of {part.source.folder} are bad", remedy="correct puzzle")
     return part.without(is_bad) if is_bad.any() else part
+
+
+def _contested(recipe: ArraysRecipe, part: Rows, skipped: dict[str, int]) -> np.ndarray:
+    """Which rows have a question that the split answers in two ways; of ARC a question may have an answer in each task."""
+    if recipe.puzzle == "arc":
+        return np.zeros(len(part.rows), dtype=bool)
+    grids = part.grids("inputs"), part.grids("labels")
+    is_contested, rows = contradictions(*grids, part.source.puzzle_identifiers[part.puzzles])
+    if rows is not None:
+        rule = "a question must have one answer"
+        if not recipe.skip_bad:
+            raise DatasetError(
+                f"{rule}: rows {rows[0]} and {rows[1]} of {storage.join(part.source.folder, array_file('inputs'))} are one "
+                f"question, their labels differ",
+                remedy="mend the source, or leave such rows out with --skip-bad",
+            )
+        skipped[rule] = skipped.get(rule, 0) + int(is_contested.sum())
+    return is_contested
 
 
 def _split(part: Rows, table: IdentifierTable | None, *, has_forms: bool, is_scored: bool, is_joined: bool) -> BuiltSplit:

@@ -81,6 +81,8 @@ class BuiltDataset:
     augmentation: Augmentation = field(default_factory=NoAugmentation)
     identifiers: IdentifierTable | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
+    doubled: Mapping[str, int] = field(default_factory=dict)
+    """Rows that are kept although the split has their puzzle before, by the split."""
     attachments: Mapping[str, bytes] = field(default_factory=dict)
     duplicates: tuple[int, ...] = ()
     """Draws of a generated data set that were left out as symmetric forms of earlier ones."""

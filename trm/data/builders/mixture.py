@@ -10,10 +10,11 @@ from trm.data import shards
 from trm.data.arc_subsets import shared_with_a_test_set
 from trm.data.builders.arrays import IDENTIFIERS_FILE
 from trm.data.builders.built import BuiltDataset, BuiltSplit, IdentifierTable, Report, silent
+from trm.data.builders.doubles import with_doubles
 from trm.data.builders.mixture_leaks import without_leaks
 from trm.data.manifest import Manifest, PartInfo, SplitName
 from trm.data.recipes import MixtureRecipe, Recipe, RecipeBase
-from trm.data.split import PAIR_ROW, load_split
+from trm.data.split import PAIR_ROW, SAME_AS, load_split
 from trm.data.spool import joined, room
 from trm.errors import DatasetError
 
@@ -68,7 +69,7 @@ def build_mixture(recipe: MixtureRecipe, build: Build, report: Report = silent) 
     kept, leaks = without_leaks({part.name: part.built for part in parts}, drops=recipe.skip_bad or recipe.allow_overlap)
     parts = _placed([replace(part, built=kept[part.name]) for part in parts])
     last = parts[-1]
-    return BuiltDataset(
+    mixed = BuiltDataset(
         task=last.built.task,
         grid=last.built.grid,
         vocabulary=last.built.vocabulary,
@@ -87,6 +88,7 @@ def build_mixture(recipe: MixtureRecipe, build: Build, report: Report = silent) 
             for part in parts
         ),
     )
+    return with_doubles(mixed)
 
 
 def _refuse_overlap(recipe: MixtureRecipe, sources: list[Recipe | Manifest]) -> None:
@@ -173,7 +175,7 @@ def _split(parts: list[Part], name: SplitName) -> BuiltSplit:
 def _extras(parts: list[Part]) -> list[str]:
     """The columns that every split of the mixture has: all splits have the same."""
     have = [set(split.extras) for part in parts for split in part.built.splits.values()]
-    return sorted(set.intersection(*have) - {"source_row"} | set.union(*have) & {*FILLS, PAIR_ROW})
+    return sorted(set.intersection(*have) - {"source_row", SAME_AS} | set.union(*have) & {*FILLS, PAIR_ROW})
 
 
 def _extra(split: BuiltSplit, name: str, first_row: int) -> np.ndarray:
