@@ -5,11 +5,12 @@ import errno
 import fcntl
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from trm.contained import regular, remove
 
 MAKE_TRIES = 20
 """A parent may vanish between two calls, when another process takes back what it had made for nothing."""
@@ -95,7 +96,7 @@ def _beside(path: Path, ending: str) -> Path:
 
 
 def remove_folder(path: str | Path) -> None:
-    """Removes a folder, if it is there: for others it is there whole or not at all, killed at any moment.
+    """Removes a folder, or a link to one, if it is there: for others it is there whole or not at all, killed at any moment.
 
     What a killed process leaves has a hidden name; see `remove_hidden`.
     """
@@ -105,7 +106,7 @@ def remove_folder(path: str | Path) -> None:
         path.rename(aside)
     except OSError:  # not there, or another removes it
         return
-    shutil.rmtree(aside, ignore_errors=True)
+    remove(aside)
 
 
 @contextmanager
@@ -121,25 +122,25 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         fsync_folder(temporary)
-        if path.exists():
+        if os.path.lexists(path):
             path.rename(aside)
         try:
             temporary.rename(path)
         except OSError:
-            if aside.exists():
+            if os.path.lexists(aside):
                 aside.rename(path)
             raise
         fsync_folder(path.parent)
-        shutil.rmtree(aside, ignore_errors=True)
+        remove(aside)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
 
 
 @contextmanager
 def locked(path: str | Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Holds the lock file `path`, which is made when it is missing; `on_wait` is called when another process holds it.
 
-    A dead process holds no lock. A lock file that is a link is none of ours (OSError); of another user's, reading is enough.
+    A dead process holds no lock. A lock file that is a link is none of ours (FolderError); of another user's, reading is enough.
     """
     path = Path(path)
     while True:
@@ -159,13 +160,12 @@ def locked(path: str | Path, on_wait: Callable[[], None] = lambda: None) -> Iter
 
 
 def _open_lock(path: Path) -> int:
-    flags = os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+        return regular(str(path), os.O_RDWR | os.O_CREAT)
     except PermissionError:
         if not path.exists():
             raise
-        return os.open(path, os.O_RDONLY | flags)
+        return regular(str(path), os.O_RDONLY)
 
 
 def _is_at(handle: int, path: Path) -> bool:
@@ -177,12 +177,14 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def remove_hidden(folder: str | Path) -> None:
-    """Removes what killed processes left of unfinished writes and removals in `folder`: everything hidden there."""
+    """Removes what killed processes left of unfinished writes and removals in `folder`: everything hidden there.
+
+    A folder that is a link is not entered.
+    """
+    if Path(folder).is_symlink():
+        return
     for path in Path(folder).glob(".*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        remove(path)
 
 
 @contextmanager

@@ -17,11 +17,10 @@ from trm.data.builders.by_recipe import build, maker_of
 from trm.data.builders.pieces import NoStore, PieceMaker
 from trm.data.drawing import drawn_example
 from trm.data.ensure import build_into
-from trm.data.manifest import Manifest, read_manifest
+from trm.data.manifest import Manifest, files_of, read_manifest
 from trm.data.recipes import Recipe, dataset_folder, load_recipe
 from trm.data.shards import SHARD_ROWS, decode_table, encode_parquet, encode_table, read_identifiers, read_table, shard_table
 from trm.data.split import Split
-from trm.data.verification import files_of
 from trm.errors import ConfigError
 
 EXAMPLES = 3

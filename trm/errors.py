@@ -6,6 +6,7 @@ TRMError
 │   ├── DatasetError            a recipe, a manifest, a shard
 │   ├── CheckpointError         a checkpoint that is torn, foreign, or of another configuration
 │   ├── SweepError              a sweep folder: name taken, nothing to resume, held by a living driver
+│   ├── FolderError             a link or a name in a folder that leads out of it
 │   └── ResourceError           more CPUs, GPUs or disk than there is
 ├── TrialError                  ends one trial with a status of its own; the sweep goes on
 │   ├── DivergedError           a loss that is no longer a finite number
@@ -63,6 +64,10 @@ class CheckpointError(InputError):
 
 class SweepError(InputError):
     """A sweep folder cannot be started, resumed or shared."""
+
+
+class FolderError(InputError):
+    """A link, or a name in a file, leads out of the folder that it belongs to; or something that is no file stands for one."""
 
 
 class ResourceError(InputError):

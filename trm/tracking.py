@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trm.config_messages import nearest
+from trm.contained import regular
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError, SweepError
 from trm.outbox import LAST_TRY_SECONDS, Outbox, OutboxState, Say, cause_of, redacted
 from trm.run_updates import SWEEP, RunUpdate
@@ -305,7 +306,7 @@ class MlflowStore:
 
 @contextlib.contextmanager
 def _only_one(lock: Path) -> Iterator[None]:
-    with lock.open("a") as file:
+    with open(lock, "a", opener=regular) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

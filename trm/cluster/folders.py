@@ -2,14 +2,18 @@
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from trm.atomic import why_unwritable
+from trm.contained import refuse_links, remove
 from trm.errors import SweepError
 
 DEFAULT_STORAGE = "runs"
+USED_FILES = ("journal.jsonl", "sweep.yaml", "dataset.json", "driver.json", "tracking.json", "metrics.jsonl", "config.yaml")
+USED_FOLDERS = ("trials", "best", "confirmation", "checkpoints")
+SCRATCH_FOLDERS = ("tune", "train")
+"""Ray's: what lies in the folders in them is its own."""
 
 
 def is_ray_job() -> bool:
@@ -53,6 +57,20 @@ def is_taken(folder: Path, own: Collection[str]) -> bool:
     return any(not path.name.startswith(".") and path.name not in own for path in folder.iterdir())
 
 
+def refuse_links_in(folder: Path) -> None:
+    """FolderError when a link, pipe or device lies where a sweep or a run in `folder` would read, write or delete."""
+    refuse_links(folder, _is_used)
+
+
+def _is_used(parts: tuple[str, ...]) -> bool:
+    """Whether a sweep or a run comes to this place below its folder; what people put beside their files is theirs."""
+    if parts[0] in SCRATCH_FOLDERS:
+        return len(parts) <= 2
+    if parts[0] == "trials" and len(parts) > 1:
+        return parts[1].isdecimal() or parts[1].startswith(".")
+    return parts[0] in USED_FILES or parts[0] in USED_FOLDERS or parts[0].startswith(".")
+
+
 @contextlib.contextmanager
 def made_folder(folder: Path, is_kept: Callable[[], bool]) -> Iterator[None]:
     """Makes `folder` and its parents; if these are new and it is not kept at the end, they go again, unless others use them."""
@@ -62,7 +80,7 @@ def made_folder(folder: Path, is_kept: Callable[[], bool]) -> Iterator[None]:
         yield
     finally:
         if made and not is_kept():
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
             with contextlib.suppress(OSError):
                 for parent in made[1:]:
                     parent.rmdir()

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from trm.atomic import remove_folder, remove_hidden
+from trm.contained import inside
 from trm.search.confirmed import best_run
 from trm.search.search import Search
 from trm.search.trial import ENDED, Trial
@@ -106,13 +107,13 @@ def _has_ended(trial: Trial) -> bool:
 
 
 def trial_folder(folder: Path, trial: int) -> Path:
-    """Where a trial's checkpoints lie in the sweep folder."""
-    return folder / "trials" / f"{trial:04d}"
+    """Where a trial's checkpoints lie in the sweep folder. FolderError when a link leads out of it."""
+    return inside(folder, "trials", f"{trial:04d}")
 
 
 def puzzles_file(folder: Path, trial: int) -> Path:
     """Where the scores of every single puzzle of a confirmation run lie: apart from its checkpoints, which `keep` may delete."""
-    return folder / "confirmation" / f"{trial:04d}.parquet"
+    return inside(folder, "confirmation", f"{trial:04d}.parquet")
 
 
 def step_of(checkpoint: Path) -> int:
@@ -127,8 +128,8 @@ def outcome_beside(checkpoint: Path) -> Path:
 
 def clear_unfinished(folder: Path) -> None:
     """Remove the halves of checkpoints that a killed driver's legs left; call it with the lease held, before the first leg."""
-    trials = folder / "trials"
-    for place in (trials, *trials.glob("*")):
+    trials = inside(folder, "trials")
+    for place in (trials, *trials.glob("[0-9]*")):
         remove_hidden(place)
 
 

@@ -27,6 +27,7 @@ from trm.cluster.processes import WorkerProcess
 from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.config import DataConfig, RunConfig
+from trm.contained import relative_path
 from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, TrialError
 from trm.search.events import LegStarted
 
@@ -145,7 +146,9 @@ def recorded(task: LegTask) -> LegReturn | None:
     """What the leg returned if it was completed before, by any attempt."""
     for mark in sorted(Path(task.trial_folder).glob(f"step-{task.until_steps:08d}-attempt-*/{CHECKPOINT_MARK}")):
         try:
-            return LegReturn(**json.loads(outcome_beside(mark.parent).read_text()))
+            returned = LegReturn(**json.loads(outcome_beside(mark.parent).read_text()))
+            relative_path(returned.checkpoint or "")
+            return returned
         except (OSError, ValueError, TypeError):
             continue
     return None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trm.atomic import why_unwritable, write_text_atomic
-from trm.cluster.folders import is_taken, made_folder
+from trm.cluster.folders import is_taken, made_folder, refuse_links_in
 from trm.config import RECORDED, DataConfig
 from trm.config_files import dump_yaml, load_yaml, validated
 from trm.data.manifest import Manifest, read_manifest
@@ -44,6 +44,7 @@ def sweep_folder(storage: Path, space: SearchSpace, name: str | None, *, is_resu
                 f"--name must be letters, digits, ., _ and -, and not {', '.join(NOT_SWEEPS)}, got {name!r}", remedy="give another"
             )
         folder = storage / name
+        refuse_links_in(folder)
         if is_resume and not is_begun(folder):
             raise SweepError(f"there is no sweep to resume in {folder}", remedy=sweeps_text(storage, "start it without --resume"))
         if not is_resume and is_begun(folder):
@@ -81,6 +82,7 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool) -> Iter
         raise SweepError(
             f"a sweep's folder must be writable: {folder} ({reason})", remedy="make it writable or give another --name"
         )
+    refuse_links_in(folder)
     if is_resume:
         check_resumable(_space_of(folder), space)
         events = [entry.event for entry in read_events(folder / JOURNAL)]
@@ -152,6 +154,7 @@ def read_sweep(folder: Path) -> tuple[SearchSpace, Manifest, str]:
 
     SweepError when it cannot be read; the data set itself may be gone.
     """
+    refuse_links_in(folder)
     if not is_begun(folder):
         raise SweepError(f"{folder} is no sweep: it has no journal", remedy="give the folder of a sweep, such as runs/NAME")
     space, dataset = _space_of(folder), _sweep_file(folder, "dataset")

@@ -31,6 +31,7 @@ from trm.cluster.winners import report_winner
 from trm.cluster.worker_check import check_workers
 from trm.command_line import say
 from trm.config import DataConfig
+from trm.contained import inside
 from trm.data.manifest import Manifest
 from trm.data.residence import resident_bytes, resolved
 from trm.display import SweepDisplay
@@ -212,7 +213,7 @@ class SweepRun:
         if log.search.is_done(time.time()) is not None:
             return
         board = start_board()
-        scratch = self.folder / "tune" / f"driver-{self.lease.fence}"
+        scratch = inside(self.folder, "tune", f"driver-{self.lease.fence}")
         driver = SweepDriver(
             log,
             self.folder,

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trm.cluster.folders import DEFAULT_STORAGE, is_taken, made_folder, writable_folder
+from trm.cluster.folders import DEFAULT_STORAGE, is_taken, made_folder, refuse_links_in, writable_folder
 from trm.command_line import duration, heard_hangup, say, show
 from trm.config import RunConfig, require_divisible
 from trm.config_files import load_run_config, validated
@@ -60,6 +60,7 @@ def run_training(options: TrainOptions) -> int:
     data = summary_of(config.data)
     protocol = protocol_of(config.evaluation, data.splits, data.source, to_hold_out=data.to_hold_out)
     storage, folder = _places(options, source)
+    refuse_links_in(folder)
     run_folder = RunFolder(folder)
     begun = run_folder.newest() if options.resume is not None else None
     if begun is not None:

@@ -4,7 +4,7 @@ The winner is the confirmed trial with the best mean over fresh seeds; what is e
 validation score of just that run is a selected one: what another seed will give is told by the mean and its interval.
 """
 
-import shutil
+import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from trm.atomic import write_text_atomic
 from trm.cluster.driver import Placement
 from trm.cluster.feed import DataFeed
 from trm.cluster.puzzle_comparisons import puzzle_comparisons
+from trm.contained import remove
 from trm.search.confirmed import Winner, confirmation_notes, confirmed_standings, confirmed_values, winner
 from trm.search.events import Reported
 from trm.search.search import Search
@@ -112,10 +113,10 @@ def export_best(folder: Path, checkpoint: Path, report: dict[str, Any]) -> None:
 
     new, old, best = folder / ".best-new", folder / ".best-old", folder / "best"
     for stale in (new, old):
-        shutil.rmtree(stale, ignore_errors=True)
+        remove(stale)
     export_weights(checkpoint, new)
     write_text_atomic(new / "report.json", json.dumps(report, indent=1, sort_keys=True) + "\n")
-    if best.exists():
+    if os.path.lexists(best):
         best.rename(old)
     new.rename(best)
-    shutil.rmtree(old, ignore_errors=True)
+    remove(old)

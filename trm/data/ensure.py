@@ -11,10 +11,10 @@ from trm.data.build_progress import Lines
 from trm.data.builders.built import Report
 from trm.data.builders.by_recipe import build, maker_of
 from trm.data.builders.pieces import NoStore
-from trm.data.manifest import MANIFEST, Manifest, SplitName, Task, read_manifest
+from trm.data.manifest import MANIFEST, Manifest, SplitName, Task, files_of, read_manifest
 from trm.data.recipes import ArcRecipe, MixtureRecipe, Recipe, dataset_folder, load_recipe
 from trm.data.repair import repair
-from trm.data.verification import damaged, files_of, verify, verify_sizes
+from trm.data.verification import damaged, verify, verify_sizes
 from trm.data.writing import create, nobody
 from trm.errors import DatasetError
 

@@ -75,7 +75,7 @@ def _write(
     if joins_validation and "validation" in splits:
         splits["train"] = put_back(splits["train"], in_source_place(splits.pop("validation")))
     attached = {
-        info.file: storage.read_bytes(storage.join(folder, info.file), what="attachment", remedy=shards.REBUILD)
+        info.file: storage.read_bytes(storage.inside(folder, info.file), what="attachment", remedy=shards.REBUILD)
         for info in manifest.attachments
     }
     numbers = _renumbered(list(splits.values()), manifest, num_aug)

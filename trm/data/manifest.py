@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from trm.config import DataNames, DataShape, Frozen
+from trm.contained import file_name
 from trm.data import storage
 from trm.errors import DatasetError
 from trm.json_files import parse_json
@@ -68,8 +70,8 @@ class PartInfo(Frozen):
 class FileInfo(Frozen):
     """One file of the data set."""
 
-    file: str
-    """Name relative to the data set's folder."""
+    file: Annotated[str, AfterValidator(file_name)]
+    """Name in the data set's folder."""
     bytes: int = Field(ge=0)
     """Size of the file."""
     sha256: str
@@ -198,6 +200,15 @@ class Manifest(Frozen):
         return self.model_copy(update={"content_hash": self.digest()})
 
 
+def files_of(manifest: Manifest) -> Iterator[FileInfo]:
+    """Every file of the data set but the manifest."""
+    yield from manifest.attachments
+    if manifest.identifiers is not None:
+        yield manifest.identifiers
+    for split in manifest.splits.values():
+        yield from split.shards
+
+
 def read_manifest(folder: str) -> Manifest:
     """The manifest of the data set in `folder` (a path or any fsspec URL).
 
@@ -220,6 +231,11 @@ def read_manifest(folder: str) -> Manifest:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise DatasetError(f"a manifest must be valid: {path}, {where}: {first['msg']}", remedy=rebuild) from error
+    known = {MANIFEST}
+    for info in files_of(manifest):
+        if info.file in known:
+            raise DatasetError(f"every file must have a name of its own: {path} has {info.file} twice", remedy=rebuild)
+        known.add(info.file)
     if manifest.content_hash != manifest.digest():
         raise DatasetError(
             f"a manifest must match its content hash: {path} says {manifest.content_hash[:12]}, its values give "

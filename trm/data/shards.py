@@ -186,7 +186,7 @@ def write_identifiers(folder: str, table: IdentifierTable) -> IdentifiersInfo:
 
 def read_table(folder: str, shard: ShardInfo, *, check_digest: bool = False) -> pa.Table:
     """One shard as an Arrow table. Raises DatasetError naming it when it is missing, torn, or not what the manifest says."""
-    path = storage.join(folder, shard.file)
+    path = storage.inside(folder, shard.file)
     content = storage.read_bytes(path, what="shard", remedy=REBUILD)
     if len(content) != shard.bytes:
         raise torn("a shard must have the size in the manifest", path, f"has {len(content)} bytes, not {shard.bytes}")
@@ -260,4 +260,4 @@ def read_split_columns(folder: str, manifest: Manifest, name: str, room: Room = 
 
 def shard_paths(folder: str, manifest: Manifest, name: str) -> list[str]:
     """Paths or URLs of a split's shards, in row order, for a reader such as Ray Data."""
-    return [storage.join(folder, shard.file) for shard in split_info(folder, manifest, name).shards]
+    return [storage.inside(folder, shard.file) for shard in split_info(folder, manifest, name).shards]

@@ -2,13 +2,13 @@
 
 import fcntl
 import os
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trm.atomic import write_bytes_atomic
+from trm.contained import regular, remove
 from trm.data.builders.pieces import Columns
 from trm.data.shards import decode_parquet, decode_table, encode_parquet, encode_table
 
@@ -28,9 +28,11 @@ def staging_folder(target: Path, digest: str, say: Callable[[str], None]) -> Ite
     missing = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     with _gone_if_empty(missing), _held(lock, lambda: say(f"another process is building {target}: waiting for it")):
+        if staging.is_symlink():
+            remove(staging)
         marker = staging / DIGEST
         if not marker.is_file() or marker.read_text() != digest:
-            shutil.rmtree(staging, ignore_errors=True)
+            remove(staging)
             staging.mkdir()
             marker.write_text(digest)
         try:
@@ -38,9 +40,9 @@ def staging_folder(target: Path, digest: str, say: Callable[[str], None]) -> Ite
         except KeyboardInterrupt:
             raise
         except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
+            remove(staging)
             raise
-        shutil.rmtree(staging, ignore_errors=True)
+        remove(staging)
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def _gone_if_empty(folders: list[Path]) -> Iterator[None]:
 def _held(lock: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     """The lock file locked; a dead process holds no lock, and the file is gone afterwards."""
     while True:
-        with open(lock, "w") as file:
+        with open(lock, "a", opener=regular) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -35,6 +35,19 @@ def join(folder: str, *names: str) -> str:
     return posixpath.join(folder, *names)
 
 
+def inside(folder: str, name: str) -> str:
+    """The path or URL of a file that a manifest names; DatasetError when it is a link to what lies outside of the folder."""
+    path = join(folder, name)
+    if is_local(folder) and (there := local_path(path)).is_symlink():
+        root = local_path(folder).resolve()
+        if not there.resolve().is_relative_to(root):
+            raise DatasetError(
+                f"a data set's files must lie in its folder: {path} is a link to {there.readlink()}",
+                remedy="put the file itself there, for instance with cp -L",
+            )
+    return path
+
+
 def exists(path: str) -> bool:
     """Whether a file or folder is there; DatasetError when its file system cannot be asked."""
     return _reached(path, lambda files, where: bool(files.exists(where)), what="data set's folder", remedy="correct the path")

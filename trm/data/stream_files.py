@@ -33,7 +33,7 @@ class RowGroupFiles:
     def table(self, group: RowGroup) -> pa.Table:
         """The row group. DatasetError that names the shard when it is missing, torn or not what the manifest says."""
         shard = self._shards[group.shard]
-        path = storage.join(self._folder, shard.file)
+        path = storage.inside(self._folder, shard.file)
         try:
             file = self._file(group.shard, shard, path)
             if group.index >= file.num_row_groups:

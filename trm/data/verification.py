@@ -1,12 +1,10 @@
 """Whether a data set on storage is what its manifest says, shard by shard, so that any size can be checked."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow as pa
 
 from trm.data import storage
-from trm.data.manifest import FileInfo, Manifest, ShardInfo, SplitInfo
+from trm.data.manifest import FileInfo, Manifest, ShardInfo, SplitInfo, files_of
 from trm.data.shards import REBUILD, ColumnDigest, file_info, identifier_digest, parts_of, read_identifiers, read_table, torn
 from trm.errors import DatasetError
 
@@ -30,7 +28,7 @@ def verify_sizes(folder: str, manifest: Manifest) -> None:
     """Check that every file is there and has the size in the manifest, without reading it. Raises DatasetError as `verify`."""
     _refuse_strangers(folder, manifest)
     for info in files_of(manifest):
-        path = storage.join(folder, info.file)
+        path = storage.inside(folder, info.file)
         found = storage.size(path, what="shard", remedy=REBUILD)
         if found != info.bytes:
             raise torn("a shard must have the size in the manifest", path, f"has {found} bytes, not {info.bytes}")
@@ -50,15 +48,6 @@ def damaged(folder: str, manifest: Manifest) -> list[str]:
     return names
 
 
-def files_of(manifest: Manifest) -> Iterator[FileInfo]:
-    """Every file of the data set but the manifest."""
-    yield from manifest.attachments
-    if manifest.identifiers is not None:
-        yield manifest.identifiers
-    for split in manifest.splits.values():
-        yield from split.shards
-
-
 def _refuse_strangers(folder: str, manifest: Manifest) -> None:
     known = {info.file for info in files_of(manifest)}
     for name in storage.names(folder):
@@ -70,7 +59,7 @@ def _refuse_strangers(folder: str, manifest: Manifest) -> None:
 
 
 def _check_attachment(folder: str, info: FileInfo) -> None:
-    path = storage.join(folder, info.file)
+    path = storage.inside(folder, info.file)
     content = storage.read_bytes(path, what="file", remedy=REBUILD)
     if file_info(info.file, content) != info:
         raise torn("a file must have the hash in the manifest", path, "has another")

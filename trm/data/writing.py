@@ -9,10 +9,9 @@ from trm.atomic import fsync_folder
 from trm.data import shards, storage
 from trm.data.builders.built import BuiltDataset, Report, silent
 from trm.data.builders.pieces import NoStore, PieceStore
-from trm.data.manifest import MANIFEST, FileInfo, Manifest, read_manifest
+from trm.data.manifest import MANIFEST, FileInfo, Manifest, files_of, read_manifest
 from trm.data.recipes import Recipe
 from trm.data.staging import PieceFolder, staging_folder
-from trm.data.verification import files_of
 from trm.errors import DatasetError
 
 Build = Callable[[PieceStore], BuiltDataset]

@@ -3,12 +3,15 @@
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, field_validator
+from pydantic import AfterValidator, Field, TypeAdapter, field_validator
 
 from trm.config import Frozen
+from trm.contained import relative_path
 from trm.search.priors import Prior
 from trm.search.settings import Audit, Budget, Confirm
 
+InSweep = Annotated[str, AfterValidator(relative_path)]
+"""A path below the sweep folder."""
 LegStatus = Literal["completed", "diverged", "out_of_memory", "failed", "stalled", "lost"]
 TrialStatus = Literal["running", "paused", "finished", "stopped", "diverged", "out_of_memory", "failed"]
 
@@ -128,7 +131,7 @@ class LegStarted(Frozen):
     """Counts from 0 within (trial, rung)."""
     until_steps: int
     """Optimizer step at which the leg ends, counted from the trial's start."""
-    from_checkpoint: str | None
+    from_checkpoint: InSweep | None
     """Checkpoint folder the leg continues from, relative to the sweep folder; null: from scratch."""
     expected_seconds: float | None = None
     """What the leg should take by the speeds learned so far; null: nothing is known yet."""
@@ -167,7 +170,7 @@ class LegEnded(Frozen):
     """Unix seconds by the leg's own clock, its checkpoint durable."""
     process: str | None = None
     """host:pid that trained (a gang's leader)."""
-    checkpoint: str | None = None
+    checkpoint: InSweep | None = None
     """Checkpoint folder relative to the sweep folder."""
     peak_memory_bytes: int | None = None
     """Most memory the training process held, where that was measured."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from trm.atomic import fsync_folder, replacing
+from trm.contained import regular
 from trm.errors import SweepError
 from trm.search.events import Event
 from trm.search.journal_lines import Entry, Unread, damage, line_of, scan
@@ -44,7 +45,7 @@ def set_aside(path: str | Path) -> list[Path]:
 def _pieces(path: Path, after: Entry | int) -> Iterator[Entry | Unread]:
     if not path.exists():
         raise SweepError(f"{path} does not exist", remedy="give the folder of a sweep")
-    with path.open("rb") as handle:
+    with open(path, "rb", opener=regular) as handle:
         handle.seek(after.end if isinstance(after, Entry) else after)
         yield from scan(handle, path, after)
 
@@ -67,7 +68,7 @@ class Journal:
         """Of this writer: stands in every line from here on; 0: in none. First it is that of the newest line."""
         self._guard, self._say = guard, say
         is_new = not self.path.exists()
-        self._file: IO[bytes] = self.path.open("a+b", buffering=0)
+        self._file: IO[bytes] = open(self.path, "a+b", buffering=0, opener=regular)  # noqa: SIM115  # `close` closes it
         self._count, self._end = 0, 0
         self._opening: list[Event] = []
         try:

@@ -17,7 +17,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from trm.errors import SweepError
+from trm.contained import regular
+from trm.errors import FolderError, SweepError
 from trm.search.events import EVENT, Event
 
 LINE = re.compile(rb'\{"n":(\d{1,15}),(?:"fence":(\d{1,15}),)?"crc":"([0-9a-f]{8})","event":(.*)\}\n', re.DOTALL)
@@ -95,12 +96,17 @@ def scan(lines: Iterable[bytes], path: Path, after: Entry | int = 0) -> Iterator
 
 
 def holds_events(path: Path) -> bool:
-    """Whether the file has a line, or what once was one; the unfinished first line of a killed driver is none."""
+    """Whether the file has a line, or what once was one; the unfinished first line of a killed driver is none.
+
+    One that may not be read counts: it is somebody's. A link or a pipe does not.
+    """
     try:
-        with path.open("rb") as handle:
+        with open(path, "rb", opener=regular) as handle:
             first = handle.readline()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, FolderError):
         return False
+    except PermissionError:
+        return True
     return first.endswith(b"\n") or b"\0" in first or not _is_beginning(first)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from trm.atomic import write_text_atomic
+from trm.contained import regular
 from trm.errors import SweepError
 
 HEARTBEAT_SECONDS = 5.0
@@ -95,7 +97,7 @@ class Lease:
             try:
                 if read_holder(self.path.parent) != self.holder:
                     return
-                os.utime(self.path)
+                os.utime(self.path, follow_symlinks=False)
             except (OSError, SweepError):  # a moment's trouble of a network file system; `check` finds a lasting one
                 continue
 
@@ -136,7 +138,7 @@ def _alive(holder: Holder, path: Path) -> str:
 
 def _age_seconds(path: Path) -> float:
     """Age of a file by its own file system's clock, which may differ from ours."""
-    probe = path.with_name(f".{path.name}.{os.getpid()}.clock")
+    probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}.clock")
     try:
         probe.touch()
         return probe.stat().st_mtime - path.stat().st_mtime
@@ -149,7 +151,7 @@ def _age_seconds(path: Path) -> float:
 
 @contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
-    with path.with_name(f".{path.name}.lock").open("w") as handle:
+    with open(path.with_name(f".{path.name}.lock"), "a", opener=regular) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

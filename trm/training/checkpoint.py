@@ -10,21 +10,21 @@ import json
 import math
 import os
 import platform
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
 from trm.atomic import fsync_file, fsync_folder
 from trm.config import CHANGES_WITHIN_RUN, DataNames, DataShape, Frozen, RunConfig
+from trm.contained import file_name, remove
 from trm.data.plan import Position
 from trm.errors import CheckpointError
 from trm.json_files import read_json
@@ -92,7 +92,7 @@ class CheckpointMeta(Frozen):
     """Running sums of the training metrics since the last report."""
     versions: dict[str, str] = Field(default_factory=dict)
     """What wrote it."""
-    files: dict[str, FileInfo] = Field(default_factory=dict)
+    files: dict[Annotated[str, AfterValidator(file_name)], FileInfo] = Field(default_factory=dict)
     """Every other file of the folder."""
 
 
@@ -110,7 +110,7 @@ def write_checkpoint(folder: str | Path, files: Mapping[str, Mapping[str, Tensor
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    remove(temporary)
     temporary.mkdir()
     try:
         infos = {name: _write_tensors(temporary / name, tensors) for name, tensors in files.items()}
@@ -118,7 +118,7 @@ def write_checkpoint(folder: str | Path, files: Mapping[str, Mapping[str, Tensor
         fsync_folder(temporary)
         _take_name(temporary, folder)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
 
 
 def read_meta(folder: str | Path) -> CheckpointMeta:
@@ -238,12 +238,12 @@ def _write_meta(path: Path, meta: CheckpointMeta) -> None:
 
 def _take_name(temporary: Path, folder: Path) -> None:
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
-        shutil.rmtree(aside, ignore_errors=True)
+    if os.path.lexists(folder):
+        remove(aside)
         folder.rename(aside)
     temporary.rename(folder)
     fsync_folder(folder.parent)
-    shutil.rmtree(aside, ignore_errors=True)
+    remove(aside)
 
 
 def _digest(body: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ best/                       config.yaml, model.safetensors, report.json: the bes
 
 import json
 import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from trm.atomic import write_bytes_atomic, write_text_atomic
 from trm.config import RunConfig
 from trm.config_files import dump_yaml
+from trm.contained import regular, remove
 from trm.errors import CheckpointError
 from trm.training.checkpoint import checkpoints_in
 from trm.training.reporting import RunReport
@@ -59,10 +59,10 @@ class RunFolder:
     def resume(self, step: int, config: RunConfig) -> None:
         """The run goes on from `step`: what was written later, and what a killed process left half done, goes."""
         for left in (self.path / "checkpoints").glob(".*"):
-            shutil.rmtree(left)
+            remove(left)
         for later in self.checkpoints():
             if step_of(later) > step:
-                shutil.rmtree(later)
+                remove(later)
         kept = [line for line in self.rows() if line["step"] <= step]
         write_bytes_atomic(self._metrics, b"".join(_line(row) for row in kept))
         dump_yaml(self.path / CONFIG_FILE, config.model_dump(mode="json"))
@@ -81,7 +81,7 @@ class RunFolder:
 
     def append(self, report: RunReport) -> None:
         """Adds an evaluation, durably."""
-        with self._metrics.open("ab") as file:
+        with open(self._metrics, "ab", opener=regular) as file:
             file.write(_line(asdict(report)))
             file.flush()
             os.fsync(file.fileno())
@@ -94,7 +94,7 @@ class RunFolder:
         """Deletes all checkpoints but the newest and that of `best_step`."""
         for old in self.checkpoints()[:-KEPT]:
             if step_of(old) != best_step:
-                shutil.rmtree(old)
+                remove(old)
 
 
 def step_of(checkpoint: Path) -> int:
