@@ -4,6 +4,9 @@ import sys
 
 from trm.command_line import job_parser, run_job
 
+SHORT = {"budget.trials": "trials", "confirm.top": "confirm", "audit.share": "audit"}
+"""Path -> the option that is short for it."""
+
 
 def main() -> int:
     parser = job_parser(__doc__)
@@ -36,7 +39,11 @@ def main() -> int:
         return show_replay(arguments.replay) if arguments.status is None else show_status(arguments.status)
     if arguments.space is None:
         parser.error("the following arguments are required: space")
-    short = {"budget.trials": arguments.trials, "confirm.top": arguments.confirm, "audit.share": arguments.audit}
+    short = {path: getattr(arguments, option) for path, option in SHORT.items()}
+    written = {override.partition("=")[0].strip() for override in arguments.overrides}
+    for path, value in short.items():
+        if value is not None and path in written:
+            parser.error(f"{path} is given twice, by --set {path} and by --{SHORT[path]}")
     overrides = [*arguments.overrides, *(f"{path}={value}" for path, value in short.items() if value is not None)]
 
     if arguments.dry_run and (arguments.resume or arguments.name):

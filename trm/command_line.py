@@ -89,7 +89,7 @@ def job_parser(description: str, *, has_overrides: bool = True) -> argparse.Argu
             action="append",
             default=[],
             metavar="PATH=VALUE",
-            help="replace a value of the YAML file; repeatable",
+            help="replace a value of the YAML file; repeatable, and of one path the last one counts",
         )
     return parser
 

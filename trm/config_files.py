@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from trm.atomic import write_text_atomic
 from trm.config import RunConfig
 from trm.config_messages import nearest, problems_of
+from trm.config_paths import nested, with_data_beside
 from trm.errors import ConfigError
 from trm.yaml_values import CORE, SCHEMA, WRITTEN, Limits, YamlReader
 
@@ -133,9 +134,9 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 def load_run_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """The run configuration of a YAML file with `--set` overrides laid over it; ConfigError for everything wrong with it."""
-    mapping = load_yaml(path)
+    mapping = with_data_beside(load_yaml(path), Path(path).parent)
     require_kind(mapping, "run configuration", path)
-    return validated(RunConfig, apply_overrides(mapping, overrides), str(path))
+    return validated(RunConfig, nested(apply_overrides(mapping, overrides)), str(path))
 
 
 def validated(model: type[Model], mapping: Mapping[str, Any], source: str, context: Mapping[str, Any] | None = None) -> Model:

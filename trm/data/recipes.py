@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from trm.config import Written
 from trm.config_files import apply_overrides, load_yaml, require_kind, validated
 from trm.config_messages import nearest
+from trm.config_paths import with_data_beside
 from trm.data.arc_subsets import shared_with_a_test_set
 from trm.data.manifest import Manifest, SplitName, Task, read_manifest
 from trm.data.mixing import BLOCK_VISITS
@@ -324,6 +325,10 @@ RECIPES: dict[str, type[Recipe]] = {
 }
 
 
+def _part_beside(part: Any, folder: Path) -> Any:
+    return with_data_beside({"data": part}, folder)["data"]
+
+
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
     """The recipe in a YAML file, with fields replaced: a mapping of them, or texts `field=value`.
 
@@ -331,6 +336,8 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] =
     """
     try:
         mapping = load_yaml(path)
+        if isinstance(parts := mapping.get("parts"), list):
+            mapping["parts"] = [_part_beside(part, Path(path).parent) for part in parts]
         if isinstance(overrides, Mapping):
             mapping |= overrides
         else:

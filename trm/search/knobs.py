@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from trm.config import RunConfig, Written
 from trm.config_messages import nearest, problem_at, unknown_key
+from trm.config_paths import flat
 from trm.errors import ConfigError
 
 Scalar = bool | int | float | str | None
@@ -32,6 +33,11 @@ class _Knob(Written):
 
     when: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
     """Other searched paths and the value, or the values, at which this knob is searched; else the base's value holds."""
+
+    @field_validator("when", mode="before")
+    @classmethod
+    def _each_path_once(cls, value: Any) -> Any:
+        return flat(value, "when") if isinstance(value, dict) else value
 
     def is_active(self, params: Mapping[str, Any]) -> bool:
         """Whether the conditions hold for the parameters chosen so far."""
@@ -207,12 +213,8 @@ def field_value(path: str, value: Any) -> Any:
 
 def check_knob(path: str, knob: IntKnob | FloatKnob | ChoiceKnob) -> None:
     """ConfigError unless `path` is a leaf that may be searched, and each value of `knob` is one that it can hold."""
+    check_path(path)
     leaves = leaf_fields()
-    if path not in leaves or path in NOT_SEARCHED or path.split(".")[0] in NOT_SEARCHED:
-        reason = NOT_SEARCHED.get(path) or NOT_SEARCHED.get(path.split(".")[0])
-        if reason is not None:
-            raise ConfigError(f"search: {path} cannot be searched", remedy=reason)
-        raise unknown_path(path)
     if isinstance(knob, FloatKnob) and not _takes_float(leaves[path].annotation):
         raise ConfigError(f"search.{path} has type float, but {path} takes no fractions", remedy="use type int or choice")
     values = knob.values if isinstance(knob, ChoiceKnob) else knob.extremes
@@ -223,6 +225,15 @@ def check_knob(path: str, knob: IntKnob | FloatKnob | ChoiceKnob) -> None:
             raise ConfigError(
                 f"search.{path} reaches {value!r}, but {error.problem}", remedy="narrow the knob to what it can be"
             ) from error
+
+
+def check_path(path: str) -> None:
+    """ConfigError unless `path` is a leaf that may be searched."""
+    reason = NOT_SEARCHED.get(path) or NOT_SEARCHED.get(path.split(".")[0])
+    if reason is not None:
+        raise ConfigError(f"search: {path} cannot be searched", remedy=reason)
+    if path not in leaf_fields():
+        raise unknown_path(path)
 
 
 def unknown_path(path: str) -> ConfigError:

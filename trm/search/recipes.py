@@ -1,12 +1,14 @@
 """Recipes, published settings as complete run configurations, in search spaces: as their base and as start points."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from trm.config import RunConfig
 from trm.config_files import load_yaml, require_kind, validated
+from trm.config_paths import beside, nested, with_data_beside
 from trm.errors import ConfigError
 from trm.search.knobs import FloatKnob, IntKnob, Knob, Scalar
 
@@ -18,11 +20,12 @@ def read_recipe(key: str, recipe: Any, folder: Path) -> tuple[dict[str, Any], Pa
     """The run configuration that `key` names, in `folder` or from here, and where it was."""
     if not isinstance(recipe, str):
         raise ConfigError(f"{key} must be the path of a run configuration, got {recipe!r}", remedy="give its path")
-    places = [place for place in (folder / recipe, Path(recipe)) if place.parent.is_dir()]
-    source = next((place for place in places if place.exists()), places[0] if places else folder / recipe)
-    values = load_yaml(source)
+    source = Path(beside(recipe, folder))
+    if not os.path.exists(source) and os.path.isdir((folder / recipe).parent):
+        source = folder / recipe
+    values = with_data_beside(load_yaml(source), source.parent)
     require_kind(values, "run configuration", source)
-    return values, source
+    return nested(values), source
 
 
 def names_recipes(points: Sequence[Any]) -> bool:

@@ -12,10 +12,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from trm.config import DataConfig, RunConfig, TrainingConfig, Written, is_recorded, require_divisible
 from trm.config_files import apply_overrides, load_yaml, merged, require_kind, validated
 from trm.config_messages import nearest, problems_of
+from trm.config_paths import flat, nested, with_data_beside
 from trm.errors import ConfigError, SweepError
 from trm.evaluation.names import bounds
 from trm.search.expressions import Constraint
-from trm.search.knobs import Knob, Scalar, check_knob, field_value
+from trm.search.knobs import Knob, Scalar, check_knob, check_path, field_value
 from trm.search.names import KNOWN_NAMES
 from trm.search.objectives import check_weighed
 from trm.search.policies.changeable import check_changeable
@@ -82,6 +83,13 @@ class SearchSpace(Written):
     """Which of the trials that early stopping ends run on as controls; null: none."""
     seed: int = Field(0, ge=0, lt=1 << 63)
     """Everything random in the sweep follows from it."""
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _known_paths(cls, value: Any) -> Any:
+        for path in value if isinstance(value, dict) else ():
+            check_path(str(path))
+        return value
 
     @field_validator("sampler", "scheduler", mode="before")
     @classmethod
@@ -219,14 +227,17 @@ def with_length(config: RunConfig, max_steps: int) -> RunConfig:
 
 def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
     """The search space of a YAML file with `--set` overrides laid over it; ConfigError for everything that is wrong with it."""
-    mapping = load_yaml(path)
+    mapping = with_data_beside(load_yaml(path), Path(path).parent)
     require_kind(mapping, "search space", path)
     whole = [override for override in overrides if override.partition("=")[0].strip() in ("base", "base.recipe")]
     mapping = _with_base(apply_overrides(mapping, whole), Path(path).parent)
     mapping = apply_overrides(mapping, [override for override in overrides if override not in whole])
     if isinstance(mapping.get("search"), dict):
-        mapping["search"] = dict(_flat_knobs(mapping["search"]))
+        searched = flat(mapping["search"], "search", _holds_knobs)
+        mapping["search"] = {path: knob for path, knob in searched.items() if knob is not None}
     mapping.setdefault("name", Path(path).stem)
+    if isinstance(mapping.get("start_points"), list):
+        mapping["start_points"] = [_flat_point(number, point) for number, point in enumerate(mapping["start_points"])]
     points = mapping.get("start_points")
     if not isinstance(points, list) or not names_recipes(points):
         return validated(SearchSpace, mapping, str(path))
@@ -269,21 +280,20 @@ def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
         if "data" in values:
             mapping = {"data": values.pop("data"), **mapping}
         values.pop("seed", None)
-        base = merged(values, changes)
+        base = merged(values, nested(changes, "base"))
+    elif isinstance(base, dict):
+        base = nested(base, "base")
     return mapping if base is None else {**mapping, "base": base}
 
 
-def _flat_knobs(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in section.items():
-        is_section = (
-            isinstance(value, dict)
-            and "type" not in value
-            and (key in RunConfig.model_fields or (value and all(isinstance(one, dict) for one in value.values())))
-        )
-        if is_section and not prefix.count("."):
-            yield from _flat_knobs(value, f"{prefix}{key}.")
-        elif value is not None:
-            yield f"{prefix}{key}", value
+def _holds_knobs(path: str, value: Any) -> bool:
+    if not isinstance(value, dict) or "type" in value or path.count(".") > 1:
+        return False
+    return path in RunConfig.model_fields or (bool(value) and all(isinstance(one, dict) for one in value.values()))
+
+
+def _flat_point(number: int, point: Any) -> Any:
+    return flat(point, f"start_points.{number}") if isinstance(point, dict) else point
 
 
 def _check_target(objective: Objective, budget: Budget) -> None:
