@@ -143,12 +143,9 @@ def _check_resumable(checkpoint: Path, config: RunConfig, manifest: Manifest) ->
         raise CheckpointError(f"the run has {steps} steps and is at step {meta.step} already", remedy="give it more steps")
 
 
-def _free_folder(storage: Path, source: str) -> Path:
+def _free_folders(storage: Path, source: str) -> Iterator[Path]:
     stem = "run" if Path(source).stem == "config" else Path(source).stem
-    number = 1
-    while (storage / f"{stem}-run-{number}").exists():
-        number += 1
-    return storage / f"{stem}-run-{number}"
+    return (storage / f"{stem}-run-{number}" for number in itertools.count(1))
 
 
 def _in_place(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, *, is_resumed: bool) -> RunOutcome:
