@@ -77,7 +77,7 @@ class Lease:
                     write_text_atomic(self.path, json.dumps(asdict(holder)) + "\n")
                     return holder
                 heart = _heart(self.path)
-            say(f"{self.folder} was driven by process {before.pid} on {before.host}: looking {seconds:.0f} s whether its heart beats")
+            say(f"{self.folder} was driven by process {before.pid} on {before.host}: looking {seconds:.0f} s for its heartbeat")
             if not _stands_still(self.path, heart, seconds):
                 raise _held(before, "its heart beats", self.folder)
             dead = before, heart

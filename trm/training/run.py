@@ -48,7 +48,7 @@ def fit(
     reporter: Reporter = SILENT,
     device: torch.device | str = "cpu",
 ) -> RunOutcome:
-    """Trains `config` to its end in `folder`, or goes on there from the newest checkpoint; every worker of a gang calls it.
+    """Trains `config` to its end in `folder`, or goes on there from the newest whole checkpoint; all of a gang's workers call it.
 
     What is scored, and when, follows from `evaluation.split` and what `manifest` has (see `protocol`); `splits` holds that.
     A reporter that stops the run gets a checkpoint first, then InterruptedRun is raised. DivergedError and
@@ -57,9 +57,9 @@ def fit(
     run_folder = RunFolder(folder)
     require_same_protocol(run_folder, protocol_in(config, manifest))
     steps = run_steps(config, manifest)
-    newest = str(run_folder.newest()) if is_resumed else None
+    newest = run_folder.newest_whole()[0] if is_resumed else None
     clock = _Clock()
-    state = start_state(config, manifest, newest, max_steps=steps, device=device, gang=gang)
+    state = start_state(config, manifest, str(newest) if newest is not None else None, max_steps=steps, device=device, gang=gang)
     if gang.is_leader:
         if is_resumed:
             run_folder.resume(state.step, config)
