@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from trm.errors import SweepError
+from trm.errors import FolderError, SweepError
 from trm.search import lease as module
 from trm.search.lease import FILE, STALE_SECONDS, Holder, Lease, is_held, read_holder
 
@@ -239,7 +239,7 @@ def test_a_driver_that_takes_the_folder_while_another_looks_keeps_it(tmp_path: P
 def test_a_link_in_the_locks_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     (tmp_path / f".{FILE}.lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(SweepError, match="is a link"):
+    with pytest.raises(FolderError, match="links below a folder"):
         Lease(tmp_path)
     assert (tmp_path / "precious").read_text() == "mine"
 
