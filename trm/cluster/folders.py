@@ -11,8 +11,18 @@ from trm.errors import SweepError
 from trm.search.lease import Lease
 
 DEFAULT_STORAGE = "runs"
-USED_FILES = ("journal.jsonl", "sweep.yaml", "dataset.json", "driver.json", "tracking.json", "metrics.jsonl", "config.yaml")
-USED_FOLDERS = ("trials", "best", "confirmation", "checkpoints")
+USED_FILES = (
+    "journal.jsonl",
+    "sweep.yaml",
+    "dataset.json",
+    "driver.json",
+    "tracking.json",
+    "metrics.jsonl",
+    "config.yaml",
+    "curves.parquet",
+    "run.json",
+)
+USED_FOLDERS = ("trials", "best", "confirmation", "curves", "checkpoints")
 SCRATCH_FOLDERS = ("tune", "train")
 """Ray's: what lies in the folders in them is its own."""
 

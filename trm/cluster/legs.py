@@ -57,6 +57,8 @@ class LegTask:
     cpus: float
     gpus: float
     threads: int
+    curve: str | None = None
+    """Absolute: file for the points of the trial's training curve; null: none."""
     puzzles_to: str | None = None
     """Absolute: file for the scores of every single puzzle; null: none."""
 
@@ -240,6 +242,7 @@ def _train_leg(
     announce: Callable[["LegOutcome"], None],
 ) -> "LegOutcome":
     from trm.models.devices import training_device
+    from trm.training.curve import CurveFile
     from trm.training.leg import LegWork, run_leg
     from trm.training.start import RunData
 
@@ -248,6 +251,7 @@ def _train_leg(
         max_steps=task.max_steps,
         until_steps=task.until_steps,
         from_checkpoint=task.from_checkpoint,
+        curve=None if task.curve is None else CurveFile(task.curve, task.trial),
         puzzles_to=task.puzzles_to,
         is_adopted=task.is_adopted,
         checkpoint_to=str(task.checkpoint_at(task.until_steps)),

@@ -39,6 +39,7 @@ MAY_DIFFER = (
     "training.steps",
     "training.train_flops",
     "training.eval_every_steps",
+    "training.log_every_steps",
     "training.checkpoint_every_steps",
     "training.compile",
     "training.kernels",
@@ -88,6 +89,10 @@ class CheckpointMeta(Frozen):
     """The batch plan's place in the data."""
     totals: dict[str, float] = Field(default_factory=dict)
     """Running sums of the training metrics since the last report."""
+    window: dict[str, float] = Field(default_factory=dict)
+    """The same since the last point of the training curve."""
+    log_every: int | None = Field(None, ge=1)
+    """Steps from point to point of the curve."""
     versions: dict[str, str] = Field(default_factory=dict)
     """What wrote it."""
     files: dict[Annotated[str, AfterValidator(file_name)], FileInfo] = Field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 config.yaml                 the complete run configuration
 metrics.jsonl               a line an evaluation, in order of steps
+evaluations.parquet         the same as a table, a row an evaluation
+curves.parquet              the training curve, a row a point (`trm.training.curve`)
 checkpoints/step-00001234/  the last `KEPT` checkpoints, and that of the best evaluation
 best/                       config.yaml, model.safetensors, report.json: the best evaluation's weights
 """
@@ -24,6 +26,8 @@ from trm.training.weights import CONFIG_FILE
 KEPT = 2
 """Newest checkpoints that stay: should the last turn out unreadable, there is one before it."""
 METRICS_FILE = "metrics.jsonl"
+EVALUATIONS_FILE = "evaluations.parquet"
+CURVE_FILE = "curves.parquet"
 REPORT_FILE = "report.json"
 
 
@@ -33,6 +37,8 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.best = self.path / "best"
+        self.curve = self.path / CURVE_FILE
+        self.evaluations = self.path / EVALUATIONS_FILE
         self._metrics = self.path / METRICS_FILE
 
     def checkpoint(self, step: int) -> Path:
