@@ -136,6 +136,8 @@ class SweepRun:
         for speed in measured:
             facts.speeds.observe(speed.step_flops, speed.steps, speed.seconds)
         costs = costs or preflight(self.space, costs_on(self.manifest, self.space.resources), facts)
+        for note in costs.notes:
+            say(note)
         clear_unfinished(self.folder)
         log.start(
             time.time(),

@@ -49,7 +49,7 @@ def report_winner(log: SweepLog, folder: Path, placement: Placement, feed: DataF
             "trial": found.trial.number,
             "run": run.number,
             "seed": run.asked.seed,
-            "params": run.params,
+            "params": run.shown_params,
             "lineage": [{"rung": one.rung, "source": one.source, "params": one.params} for one in run.adoptions],
             "steps": run.steps,
             "train_flops": run.result.train_flops if run.result else 0.0,
