@@ -16,12 +16,13 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
+from trm.cluster.beginnings import beginnings, own_before
 from trm.cluster.board import Leg, RunningLegs
 from trm.cluster.connection import Demand
 from trm.cluster.disk import free_bytes, full_text, in_units, is_disk_full
 from trm.cluster.extras import Extras
 from trm.cluster.keep import Keeper, curve_file, puzzles_file, trial_folder
-from trm.cluster.legs import LegReturn, LegTask, newest_checkpoint
+from trm.cluster.legs import LegReturn, LegTask
 from trm.cluster.outcomes import leg_ended
 from trm.cluster.processes import WorkerProcess, death_of, end_process
 from trm.cluster.signals import StopSignals
@@ -128,6 +129,8 @@ class SweepDriver:
             self._holders[task.leg] = gang.holder if gang is not None else LegReturn(**outcome).process
         self._busy_at = time.monotonic()
         returned = self._returned(task.leg, LegReturn(**outcome) if outcome else None, error)
+        for problem in returned.torn:
+            self._display.message(f"trial {task.trial} did not go on from a checkpoint: {problem}")
         if returned.status == "interrupted":
             return
         if returned.status == "disk_full":
@@ -346,6 +349,8 @@ class SweepDriver:
         order = self._search.order(leg)
         checkpoints = trial_folder(self._folder, leg.trial)
         demand, trial = self._placement.demand, self._search.trials[leg.trial]
+        places = beginnings(self._folder, leg)
+        is_of_population = bool(trial.adoptions)
         return LegTask(
             trial=leg.trial,
             rung=leg.rung,
@@ -353,7 +358,9 @@ class SweepDriver:
             config=order.config.model_dump(mode="json"),
             max_steps=trial.asked.max_steps,
             until_steps=leg.until_steps,
-            from_checkpoint=newest_checkpoint(self._folder, leg),
+            from_checkpoint=places[0] if places else None,
+            older=places[1:],
+            own_before=own_before(leg, self._folder, is_of_population=is_of_population),
             trial_folder=str(checkpoints),
             workers=demand.workers,
             cpus=demand.cpus,

@@ -51,6 +51,7 @@ from trm.search.search import Search
 from trm.search.space import SearchSpace
 from trm.search.sweep_log import FILE as JOURNAL
 from trm.search.sweep_log import SweepLog
+from trm.search.verdicts import set_aside
 from trm.tracking import MlflowWriter, Target
 
 PACKAGES = ("trm-search", "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")
@@ -96,10 +97,13 @@ class SweepRun:
             log.check()
             findings = write_results(search, self.folder)
         self._summarize(display, search, findings)
-        if unreported is not None:
-            raise TRMError(unreported)
         if search.is_hopeless:
             raise TRMError(f"no trial of {self.folder} came to a score: {search.first_failure}")
+        problems = [unreported] if unreported is not None else []
+        if aside := set_aside(search.trials):
+            problems.append(f"{'; '.join(aside)}; `{self.invocation.resume}` tries again")
+        if problems:
+            raise TRMError("; ".join(problems))
 
     def _report_winner(self, log: SweepLog, placement: Placement, feed: DataFeed) -> str | None:
         """Score and export the winner; why that failed, when it did: everything else that the sweep found is kept all the same."""

@@ -183,6 +183,8 @@ class LegEnded(Frozen):
     """Checkpoint folder relative to the sweep folder."""
     peak_memory_bytes: int | None = None
     """Most memory the training process held, where that was measured."""
+    torn: list[str] = Field(default_factory=list)
+    """Checkpoints that it would have gone on from, had they not been damaged: what is wrong with each."""
     error: str | None = None
     """One line, when the leg did not complete."""
     at: float
