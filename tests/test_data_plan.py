@@ -1,5 +1,8 @@
 """The batch plan: epochs as TRM.md says, and a batch that is a function of seed and step."""
 
+import itertools
+from typing import Any
+
 import numpy as np
 import pytest
 from data_cases import arc_split, manifest, sudoku_augmented, sudoku_split
@@ -180,6 +183,30 @@ def test_arc_is_scored_under_every_augmentation_of_its_task() -> None:
     capped = EvaluationPlan(split, info, batch_size=7, max_examples=3, seed=0, max_augmentations=2)
     assert capped.num_rows == 6
     assert [int(batch.augmentations[0]) for batch in capped] == [0]
+
+
+def votes_of(split: Split, info: Manifest, most: int | None, **how: Any) -> set[tuple[int, int]]:
+    """Example and identifier of every vote."""
+    plan = EvaluationPlan(split, info, batch_size=7, max_examples=None, **{"seed": 0, **how}, max_augmentations=most)
+    return {vote for batch in plan for vote in zip(batch.rows.tolist(), batch.batch.puzzle_identifiers.tolist(), strict=True)}
+
+
+def test_fewer_votes_are_a_seeded_choice_that_has_the_task_as_it_is() -> None:
+    split = arc_split(12, num_aug=20)
+    info = manifest(split, (30, 30), None)
+    starts, everyone = split.identifier_starts, votes_of(split, info, None)
+    assert starts is not None
+    chosen = [votes_of(split, info, most) for most in (1, 2, 8, 21, 1000)]
+    assert chosen[0] == {(row, int(starts[split.groups[row]])) for row in range(len(split))}
+    assert all(fewer < more for fewer, more in itertools.pairwise(chosen[:4])), "more votes add to fewer"
+    assert [len(one) for one in chosen[:3]] == [len(split), 2 * len(split), 8 * len(split)]
+    assert chosen[3] == chosen[4] == everyone
+    assert votes_of(split, info, 8, seed=1) != chosen[2]
+    within = {identifier - int(starts[split.groups[row]]) for row, identifier in chosen[1]} - {0}
+    assert len(within) > 4, "they are not the first of the table"
+    workers = [votes_of(split, info, 8, rank=rank, world_size=3) for rank in range(3)]
+    assert set.union(*workers) == chosen[2]
+    assert sum(map(len, workers)) == len(chosen[2])
 
 
 def test_the_evaluation_subset_is_a_function_of_the_seed() -> None:

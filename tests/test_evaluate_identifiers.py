@@ -37,11 +37,14 @@ def config_of(folder: Path) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sets of six ARC tasks: `own`, `other` in another order, `fewer` with fewer forms, `arrays` of `own` and `imported` from
-    them; a checkpoint of `own` whose answers hang on the puzzle's row, and the same weights by published names."""
+    """Sets of six ARC tasks: `own`, `other` in another order, `few` and `fewer` with fewer forms, `arrays` and what is imported.
+
+    And a checkpoint of `own` whose answers hang on the puzzle's row, and its weights by published names.
+    """
     folder = tmp_path_factory.mktemp("identifiers")
     write_arc_set(folder / "own")
     write_arc_set(folder / "other", order=ORDER)
+    write_arc_set(folder / "few", num_aug=1)
     write_arc_set(folder / "fewer", num_aug=1, order=ORDER)
     write_arc_set(folder / "more", count=7)
     export_dataset(str(folder / "own"), str(folder / "arrays"), joins_validation=True)
@@ -88,10 +91,9 @@ def test_identifiers_in_another_order_have_the_rows_of_their_names(place: Path) 
 
 
 def test_fewer_forms_are_scored_by_their_names(place: Path) -> None:
-    expected = report_of(place, "run", votes=2)
-    found = report_of(place, "run", "fewer")
-    assert found["notes"] == ["13 of 13 identifiers have the row of their name"]
-    assert found["metrics"] == pytest.approx(expected["metrics"], rel=1e-9)
+    found, again = (report_of(place, "run", data) for data in ("few", "fewer"))
+    assert found["notes"] == again["notes"] == ["13 of 13 identifiers have the row of their name"]
+    assert found["metrics"] == pytest.approx(again["metrics"], rel=1e-9)
 
 
 def test_unknown_identifiers_have_the_mean_of_the_rows_and_it_is_said(place: Path) -> None:

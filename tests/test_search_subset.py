@@ -11,7 +11,7 @@ from space_cases import demo
 from sweep_cases import events_of
 
 from trm.cluster.sweep_folder import SWEEP_FILE, begun_space
-from trm.config import DataShape
+from trm.config import VOTES, DataShape, RunConfig
 from trm.config_files import dump_yaml
 from trm.search.candidates import Candidate, Facts, Resolver
 from trm.search.draws import random_params
@@ -95,6 +95,47 @@ def test_the_number_grows_with_the_length_and_shrinks_with_the_forms(fidelity: s
     assert chosen(small(fidelity=fidelity, budget={"per_trial": length * 50}), forms=10.0) == pytest.approx(whole / 10, rel=0.05)
 
 
+def votes(space: SearchSpace) -> Any:
+    return space.base.get("evaluation", {}).get("votes")
+
+
+def test_many_forms_are_asked_for_few_votes_and_the_cost_counts_them() -> None:
+    long = small(budget={"per_trial": 1e15})
+    space, subset = with_subset(long, cost_of, Facts(), examples=MANY, forms=1001.0)
+    few, _ = with_subset(long, cost_of, Facts(), examples=MANY, forms=float(VOTES))
+    assert subset is not None
+    assert (votes(space), votes(few)) == (VOTES, None), "where there are no more forms nothing is left out"
+    assert number(space) == number(few)
+    assert f"each by {VOTES} votes" in subset.text
+    own = small(budget={"per_trial": 1e15}, base={"evaluation": {"votes": 8}})
+    assert number(with_subset(own, cost_of, Facts(), examples=MANY, forms=1001.0)[0]) == pytest.approx(4 * number(few), rel=0.01)
+    every = small(budget={"per_trial": 1e15}, base={"evaluation": {"votes": "all"}})
+    assert votes(with_subset(every, cost_of, Facts(), examples=MANY, forms=1001.0)[0]) == "all"
+    searched = demo({"search": {"evaluation.votes": {"type": "choice", "values": [4, 8]}}, "budget": {"per_trial": 1e15}})
+    found = with_subset(searched, cost_of, Facts(), examples=MANY, forms=1001.0)[1]
+    assert found is not None
+    assert found.votes == 8
+
+
+def test_votes_are_kept_by_a_resume_and_an_old_sweep_has_all(tmp_path: Path) -> None:
+    before = demo({"budget": {"per_trial": 1e13}})
+    begun, _ = with_subset(before, cost_of, Facts(), examples=MANY, forms=1001.0)
+    dump_yaml(tmp_path / SWEEP_FILE, {"space": begun.model_dump(mode="json")})
+    resumed = begun_space(tmp_path, before)
+    assert votes(resumed) == VOTES
+    check_resumable(begun, resumed)
+    dump_yaml(tmp_path / SWEEP_FILE, {"space": before.model_dump(mode="json")})
+    assert votes(begun_space(tmp_path, before)) is None
+
+
+def test_all_votes_are_the_same_run_as_before_there_was_a_number() -> None:
+    def digest(**evaluation: Any) -> str:
+        values = {"data": {"folder": "x"}, "training": {"steps": 1}, "evaluation": evaluation}
+        return RunConfig.model_validate(values).network_digest()
+
+    assert digest() == digest(votes=None) == digest(votes="all") != digest(votes=8)
+
+
 def test_a_resume_keeps_the_number_and_an_old_sweep_has_none(tmp_path: Path) -> None:
     before = demo({"budget": {"per_trial": 1e13}})
     begun, _ = with_subset(before, cost_of, Facts(), examples=MANY)
@@ -109,10 +150,11 @@ def test_a_resume_keeps_the_number_and_an_old_sweep_has_none(tmp_path: Path) -> 
 
 
 def test_rungs_are_scored_on_it_and_confirmations_on_all(tmp_path: Path) -> None:
-    space, _ = with_subset(demo({"confirm": {"top": 1, "seeds": 2}}), cost_of, Facts(), examples=MANY)
+    space, _ = with_subset(demo({"confirm": {"top": 1, "seeds": 2}}), cost_of, Facts(), examples=MANY, forms=1001.0)
     simulator = Simulator(space, tmp_path)
     search = simulator.run().search
     assert len(events_of(tmp_path)) > 40
     for order in simulator.orders:
         is_fresh = search.trials[order.trial].is_confirmation
         assert order.config.evaluation.max_examples == (None if is_fresh else number(space))
+        assert order.config.evaluation.most_votes == (None if is_fresh else VOTES)

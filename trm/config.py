@@ -15,6 +15,8 @@ from pydantic_core import InitErrorDetails
 from trm.errors import ConfigError
 
 SWIGLU_MULTIPLE = 256
+VOTES = 32
+"""Augmentations of an ARC task that vote in the evaluations of what begins now and does not say how many."""
 CHANGES_WITHIN_RUN = (
     "optim.lr",
     "optim.weight_decay",
@@ -228,8 +230,6 @@ class TrainingConfig(Written):
     """Type of the answer loss; auto: float64 on the CPU, float32 on an accelerator."""
     eval_every_steps: int | None = Field(None, ge=1)
     """Evaluate every so many steps (see `evaluation.split`); null: ten times a run."""
-    log_every_steps: int | None = Field(None, ge=1)
-    """A point of the training curve (loss, halting, accuracy, learning rate) every so many steps; null: 100 to 200 a run."""
     checkpoint_every_steps: int | None = Field(None, ge=1)
     """Checkpoint every so many steps besides the end; null: with every evaluation."""
     compile: bool | Literal["auto"] = False
@@ -259,6 +259,9 @@ class EvaluationConfig(Written):
     """Rows at a time; null: global_batch_size."""
     max_examples: int | None = Field(None, ge=1)
     """Score a fixed seeded subset of so many examples on the way; null: all, in a sweep as many as cost 10 % of the training."""
+    votes: Literal["all"] | Annotated[int, Field(ge=1)] | None = None
+    """ARC: augmentations of a task that vote on the way, a fixed seeded choice with the task as it is among them; the last scores
+    of winners and `evaluate.py` take all. null: 32 in what begins now, all in what began without a number."""
     steps: int | None = Field(None, ge=1, le=4096)
     """Supervision steps a puzzle; null: halt_max_steps."""
     split: Literal["auto", "validation", "test", "none"] = "auto"
@@ -266,6 +269,11 @@ class EvaluationConfig(Written):
     weights are scored, once, on test. A run that looks at test on its way says so in every report; sweeps never do."""
     reports_halted: bool = False
     """Report beside it what the answers score that rows have when they first want to halt (`NAME_halted`); no row stops there."""
+
+    @property
+    def most_votes(self) -> int | None:
+        """Augmentations of a task that vote at most; None: all."""
+        return None if self.votes == "all" else self.votes
 
 
 class DataConfig(Written):
@@ -356,8 +364,10 @@ class RunConfig(Written):
             values["optim"]["puzzle_emb_lr"] = values["optim"]["puzzle_emb_weight_decay"] = 0
         if not self.optim.ema:
             values["optim"]["ema_rate"] = values["optim"]["ema_warmup"] = 0
-        for key in ("eval_every_steps", "log_every_steps", "checkpoint_every_steps", "cuda_graph", "kernels"):
+        for key in ("eval_every_steps", "checkpoint_every_steps", "cuda_graph", "kernels"):
             values["training"].pop(key)
         for key in ("reports_halted", "split"):
             values["evaluation"].pop(key)
+        if self.evaluation.most_votes is None:  # as before there was a number
+            values["evaluation"].pop("votes")
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

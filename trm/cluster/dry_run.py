@@ -197,5 +197,6 @@ def _timeable(config: RunConfig, workers: int, cost_of: Callable[[RunConfig], Ru
 
 
 def _evaluation_flops(config: RunConfig, cost: RunCost, counts: DataCounts) -> float:
-    rows = min(config.evaluation.max_examples or counts.validation_rows, counts.validation_rows) * counts.forms
-    return rows * (config.evaluation.steps or config.model.halt_max_steps) * cost.forward_flops_row
+    examples = min(config.evaluation.max_examples or counts.validation_rows, counts.validation_rows)
+    votes = min(counts.forms, config.evaluation.most_votes or counts.forms)
+    return examples * votes * (config.evaluation.steps or config.model.halt_max_steps) * cost.forward_flops_row

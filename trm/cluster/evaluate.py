@@ -156,14 +156,15 @@ def _score(
 ) -> tuple[dict[str, float | None], dict[str, float]]:
     """Metrics (null where they are no finite number) and standard errors."""
     manifest = read_manifest(folder)
-    is_subset = any(override.partition("=")[0].strip() == "evaluation.max_examples" for override in options.overrides)
+    asked = {override.partition("=")[0].strip() for override in options.overrides}
+    votes = config.evaluation.most_votes if "evaluation.votes" in asked else None
     plan = EvaluationPlan(
         load_split(folder, manifest, options.split),
         manifest,
         batch_size=config.evaluation.batch_size or config.training.global_batch_size,
-        max_examples=config.evaluation.max_examples if is_subset else None,
+        max_examples=config.evaluation.max_examples if "evaluation.max_examples" in asked else None,
         seed=SUBSET_SEED,
-        max_augmentations=options.votes,
+        max_augmentations=options.votes or votes,
     )
     device = next(trained.model.parameters()).device
     evaluation = evaluate(

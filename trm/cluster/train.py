@@ -1,22 +1,21 @@
 """One whole run from a configuration file: in this process, or as a gang of Ray Train workers."""
 
 import contextlib
-import itertools
 import math
 import shlex
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trm.cluster.folders import DEFAULT_STORAGE, held_folder, is_taken, numbered_folder, refuse_links_in, writable_folder
+from trm.cluster.folders import DEFAULT_STORAGE, is_taken, made_folder, refuse_links_in, writable_folder
 from trm.command_line import duration, heard_hangup, say, show
-from trm.config import RunConfig, require_divisible
+from trm.config import VOTES, RunConfig, require_divisible
 from trm.config_files import load_run_config, validated
+from trm.data.counts import data_counts
 from trm.data.ensure import ensure_dataset, summary_of, task_of
 from trm.data.manifest import Manifest, read_manifest
 from trm.data.residence import check_streamable, memory_room, resolved, training_rows
@@ -26,7 +25,7 @@ from trm.models.devices import keep_freed_memory, training_device
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
 from trm.search.settings import Resources
-from trm.training.checkpoint import read_meta, require_same_run
+from trm.training.checkpoint import check_files, read_meta, require_same_run
 from trm.training.gang import TorchGang
 from trm.training.protocol import Protocol, protocol_of
 from trm.training.reporting import Progress, Reporter, RunReport
@@ -61,13 +60,15 @@ def run_training(options: TrainOptions) -> int:
     task_of(config.data, "train")
     data = summary_of(config.data)
     protocol = protocol_of(config.evaluation, data.splits, data.source, to_hold_out=data.to_hold_out)
-    storage, folder = _places(options)
-    begun = None
-    if folder is not None:
-        refuse_links_in(folder)
-    if options.resume is not None and folder is not None:
-        require_same_protocol(RunFolder(folder), protocol)
-        begun = _resumed_from(RunFolder(folder), config)
+    storage, folder = _places(options, source)
+    refuse_links_in(folder)
+    run_folder = RunFolder(folder)
+    begun = run_folder.newest() if options.resume is not None else None
+    if begun is not None:
+        require_same_protocol(run_folder, protocol)
+        meta = read_meta(begun)
+        require_same_run(begun, meta, config, meta.shape, meta.data_hash)
+        check_files(begun, meta)
     address = "local"
     if options.workers > 1:
         from trm.cluster.connection import Demand, check_fits_here, ray_address  # brings Ray
@@ -75,8 +76,7 @@ def run_training(options: TrainOptions) -> int:
         address = ray_address(options.address)
         if address == "local":
             check_fits_here(Demand(options.workers, 1.0, options.gpus))
-    with _claimed(folder, storage, source) as lease:
-        folder = lease.folder
+    with made_folder(folder, is_kept=(folder / CONFIG_FILE).exists), Lease(folder):
         dataset = ensure_dataset(config.data, str(storage / "data"), say)
         manifest = read_manifest(dataset)
         check_streamable(config.data, manifest)
@@ -85,15 +85,28 @@ def run_training(options: TrainOptions) -> int:
             mode = config.data.order()["mode"]  # a run that never said began resident
             config = config.model_copy(update={"data": config.data.model_copy(update={"mode": mode})})
             _check_resumable(begun, config, manifest)
+        config = _with_votes(config, dataset, begun)
         say(f"run folder {folder}")
         if protocol.on_the_way != "validation":
             say(_protocol_words(protocol, data.source))
         if options.workers == 1:
-            outcome = _in_place(config, manifest, dataset, folder, is_resumed=options.resume is not None)
+            outcome = _in_place(config, manifest, dataset, folder, is_resumed=begun is not None)
         else:
             outcome = _as_gang(config, manifest, dataset, folder, options, address)
     show(_summary(outcome, folder))
     return 0
+
+
+def _with_votes(config: RunConfig, dataset: str, begun: Path | None) -> RunConfig:
+    """The configuration with the votes that it leaves open: as the run began, else a few where there are many."""
+    if config.evaluation.votes is not None:
+        return config
+    votes = read_meta(begun).config.evaluation.votes if begun is not None else None
+    forms = data_counts(config.data, "", say).forms
+    if begun is None and forms > VOTES:
+        votes = VOTES
+        say(f"an evaluation on the way takes {VOTES} votes of {forms:.0f} on average (evaluation.votes: all takes every one)")
+    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"votes": votes})})
 
 
 def _protocol_words(protocol: Protocol, source: str) -> str:
@@ -122,30 +135,18 @@ def _check_options(options: TrainOptions) -> None:
         )
 
 
-def _places(options: TrainOptions) -> tuple[Path, Path | None]:
-    """The storage, where data sets lie, and the run's folder; null: the first that is free."""
+def _places(options: TrainOptions, source: str) -> tuple[Path, Path]:
+    """The storage, where data sets lie, and the run's folder."""
     if options.resume is not None or options.out is not None:
         folder = writable_folder(options.resume or options.out, "--resume" if options.resume is not None else "--out")
         storage = writable_folder(options.storage or str(Path(DEFAULT_STORAGE).absolute()), "--storage")
     else:
-        return writable_folder(options.storage, "--storage", default=DEFAULT_STORAGE), None
+        storage = writable_folder(options.storage, "--storage", default=DEFAULT_STORAGE)
+        folder = _free_folder(storage, source)
     if options.resume is None and is_taken(folder, (LEASE,)):
         command = f"--resume {shlex.quote(str(folder))}"
         raise ConfigError(f"{folder} is taken", remedy=f"go on with it by {command}, or give another --out")
     return storage, folder
-
-
-def _resumed_from(folder: RunFolder, config: RunConfig) -> Path | None:
-    """The checkpoint that the run goes on from, the newest whole one; None: none is, and it begins anew. Says what is damaged."""
-    found, torn = folder.newest_whole()
-    for problem in torn:
-        say(f"not used: {problem}")
-    if torn:
-        say(f"the run goes on from {found.name}" if found is not None else "no checkpoint is whole: the run begins anew")
-    if found is not None:
-        meta = read_meta(found)
-        require_same_run(found, meta, config, meta.shape, meta.data_hash)
-    return found
 
 
 def _check_resumable(checkpoint: Path, config: RunConfig, manifest: Manifest) -> None:
@@ -156,16 +157,12 @@ def _check_resumable(checkpoint: Path, config: RunConfig, manifest: Manifest) ->
         raise CheckpointError(f"the run has {steps} steps and is at step {meta.step} already", remedy="give it more steps")
 
 
-def _claimed(folder: Path | None, storage: Path, source: str) -> AbstractContextManager[Lease]:
-    """The lease on the run's folder, or on the first that is free of those numbered after the configuration."""
-    if folder is not None:
-        return held_folder(folder, _is_begun, say)
+def _free_folder(storage: Path, source: str) -> Path:
     stem = "run" if Path(source).stem == "config" else Path(source).stem
-    return numbered_folder((storage / f"{stem}-run-{number}" for number in itertools.count(1)), _is_begun)
-
-
-def _is_begun(folder: Path) -> bool:
-    return (folder / CONFIG_FILE).exists()
+    number = 1
+    while (storage / f"{stem}-run-{number}").exists():
+        number += 1
+    return storage / f"{stem}-run-{number}"
 
 
 def _in_place(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, *, is_resumed: bool) -> RunOutcome:

@@ -16,7 +16,7 @@ from trm.data.split import PAIR_ROW, Split
 from trm.data.visits import Visits
 from trm.errors import CheckpointError, DatasetError
 
-_ORDER, _SLOT, _SUBSET = 0x4F, 0x53, 0x56
+_ORDER, _SLOT, _SUBSET, _VOTES = 0x4F, 0x53, 0x56, 0x57
 
 AHEAD_CELLS = 1 << 15
 """As many cells are made at once: small batches are made several together, for the work of a call costs more than theirs."""
@@ -152,7 +152,8 @@ class EvaluationPlan:
     """Batches that score a split: each example once, or for ARC once under each augmentation of its task (votes).
 
     `max_examples` picks a fixed subset of the examples, a function of the seed; `max_augmentations` keeps that many
-    augmentations of a task, the unaugmented one first. Ranks take turns row by row; the last batch may be short.
+    augmentations of a task, a function of the seed too: the unaugmented one, and others of which more always add to fewer.
+    Ranks take turns row by row; the last batch may be short.
     """
 
     def __init__(
@@ -171,7 +172,10 @@ class EvaluationPlan:
         self._augmenter = augmenter_for(split, manifest)
         self._example_of = split.extras.get(PAIR_ROW)
         self.examples = self._subset(max_examples, seed)
-        rows, identifiers = self._passes(max_augmentations)
+        rows, identifiers = self._passes()
+        if max_augmentations is not None:
+            kept = self._first_votes(rows, identifiers, max_augmentations, seed)
+            rows, identifiers = rows[kept], identifiers[kept]
         self._rows, self._identifiers = rows[rank::world_size], identifiers[rank::world_size]
 
     @property
@@ -207,16 +211,27 @@ class EvaluationPlan:
         chosen: np.ndarray = examples[np.sort(shuffled(len(examples), seed, _SUBSET)[:max_examples])]
         return chosen
 
-    def _passes(self, max_augmentations: int | None) -> tuple[np.ndarray, np.ndarray]:
+    def _first_votes(self, rows: np.ndarray, identifiers: np.ndarray, most: int, seed: int) -> np.ndarray:
+        """Which passes are among the first `most` of their example: the unaugmented one, then the others in the seed's order."""
+        examples = rows if self._example_of is None else self._example_of[rows]
+        keys = hashed(seed, _VOTES, identifiers) >> np.uint64(1)
+        codes = self._split.identifier_codes
+        keys[rows != examples if codes is None else codes[identifiers] != 0] |= np.uint64(1 << 63)
+        order = np.lexsort((keys, examples))
+        ordered = examples[order]
+        firsts = np.flatnonzero(np.concatenate([[True], np.diff(ordered) != 0]))
+        within = np.arange(len(ordered)) - np.repeat(firsts, np.diff(np.append(firsts, len(ordered))))
+        kept: np.ndarray = np.sort(order[within < most])
+        return kept
+
+    def _passes(self) -> tuple[np.ndarray, np.ndarray]:
         """The rows to score and the identifier of each, the forms of an example one after the other."""
-        rows, starts = self._forms(max_augmentations), self._split.identifier_starts
+        rows, starts = self._forms(), self._split.identifier_starts
         stored = self._split.puzzle_identifiers
         if starts is None:
             return rows, np.zeros(len(rows), dtype=np.int32) if stored is None else stored[rows]
         groups = self._split.groups[rows]
         counts = starts[groups + 1] - starts[groups]
-        if max_augmentations is not None:
-            counts = np.minimum(counts, max_augmentations)
         firsts = starts[groups]
         if stored is not None:
             is_stored = stored[rows] >= 0
@@ -224,16 +239,14 @@ class EvaluationPlan:
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return np.repeat(rows, counts), (np.repeat(firsts, counts) + within).astype(np.int32)
 
-    def _forms(self, max_forms: int | None) -> np.ndarray:
-        """The stored rows that are forms of the examples, each example's in order of their rows, the first `max_forms` of them."""
+    def _forms(self) -> np.ndarray:
+        """The stored rows that are forms of the examples, each example's in order of their rows."""
         if self._example_of is None:
             return self.examples
         order = np.argsort(self._example_of, kind="stable")
         of_row = self._example_of[order]
         firsts = np.searchsorted(of_row, self.examples)
         counts = np.searchsorted(of_row, self.examples, side="right") - firsts
-        if max_forms is not None:
-            counts = np.minimum(counts, max_forms)
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         rows: np.ndarray = order[np.repeat(firsts, counts) + within]
         return rows

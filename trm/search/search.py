@@ -108,18 +108,12 @@ class Search(Ranking):
         """What a worker needs to run `leg`.
 
         The warm-up follows from the trial's own maximum at its start, though a resume may have made trials longer since. A
-        confirmation is scored on the whole validation split.
+        confirmation is scored on the whole validation split, by all votes.
         """
         trial = self.trials[leg.trial]
-        config = self.space.run_config(
-            trial.params,
-            seed=trial.asked.seed,
-            folder=self.folder,
-            max_steps=trial.asked.max_steps,
-            averages_plainly=self.resolver.rules >= 2,
-        )
+        config = self.space.run_config(trial.params, seed=trial.asked.seed, folder=self.folder, max_steps=trial.asked.max_steps)
         if trial.is_confirmation:
-            evaluation = config.evaluation.model_copy(update={"max_examples": None})
+            evaluation = config.evaluation.model_copy(update={"max_examples": None, "votes": None})
             config = config.model_copy(update={"evaluation": evaluation})
         if leg.until_steps > trial.asked.max_steps:
             training = config.training.model_copy(update={"steps": leg.until_steps})
@@ -276,7 +270,6 @@ class Search(Ranking):
         return Asked(
             trial=number,
             params=one.params,
-            used=one.used,
             source=choice.source,
             prior=choice.prior,
             digest=one.digest,

@@ -30,18 +30,17 @@ class Scored:
     """Of one puzzle in a batch, from its cells to its grade: the median over full batches, of this worker where there are more."""
 
 
-def evaluation_plan(
-    config: RunConfig, split: Split, manifest: Manifest, *, max_examples: int | None, gang: Gang = SOLO
-) -> EvaluationPlan:
-    """The batches of `split` to score; `max_examples` (`config.evaluation.max_examples`, or None for all) is a fixed subset."""
+def evaluation_plan(config: RunConfig, split: Split, manifest: Manifest, *, is_whole: bool, gang: Gang = SOLO) -> EvaluationPlan:
+    """The batches of `split` to score: a fixed subset of its examples and votes, as `config.evaluation` says, or all of both."""
     return EvaluationPlan(
         split,
         manifest,
         batch_size=config.evaluation.batch_size or config.training.global_batch_size,
-        max_examples=max_examples,
+        max_examples=None if is_whole else config.evaluation.max_examples,
         seed=SUBSET_SEED,
         rank=gang.rank,
         world_size=gang.world_size,
+        max_augmentations=None if is_whole else config.evaluation.most_votes,
     )
 
 
@@ -51,8 +50,7 @@ def score(state: TrainingState, split: Split, manifest: Manifest, reporter: Repo
     Raises DivergedError when the loss is not finite, OutOfMemoryError, and InterruptedRun when the reporter stops it.
     """
     start, config = time.perf_counter(), state.config
-    most = None if is_whole else config.evaluation.max_examples
-    plan = evaluation_plan(config, split, manifest, max_examples=most, gang=state.gang)
+    plan = evaluation_plan(config, split, manifest, is_whole=is_whole, gang=state.gang)
 
     ends = [start]
 
