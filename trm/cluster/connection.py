@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
+from ray.exceptions import AuthenticationError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from trm.cluster.embedded import check_locale, locale_problem, not_started, private_session, ray_options
 from trm.cluster.folders import is_ray_job
-from trm.command_line import end_on_signals
+from trm.cluster.ray_watch import end_ray, watched
+from trm.command_line import end_on_signals, say
 from trm.errors import ResourceError
+from trm.redaction import shortened
 
 HOLDER_MEMORY_BYTES = 64 * 2**20
 """Asked for by a Tune trial that only waits for its gang: Tune refuses an empty request, and a CPU would starve the gang."""
@@ -61,8 +64,10 @@ class Demand:
 def ray_address(given: str | None) -> str:
     """Where Ray is: as given, RAY_ADDRESS, the cluster of this job, or `local` for an embedded one.
 
-    ResourceError when it is no address of a cluster, or nobody answers there: Ray itself would try for minutes.
+    ResourceError when it is no address of a cluster, or nobody answers there: Ray itself would try for minutes; and when this
+    locale has no UTF-8 for the paths that Ray will be told of.
     """
+    check_locale()
     address = given or os.environ.get("RAY_ADDRESS") or ("auto" if is_ray_job() else "local")
     if address in ("auto", "local"):
         return address
@@ -79,43 +84,48 @@ def ray_address(given: str | None) -> str:
     return address
 
 
-def _no_cluster(address: str, error: Exception) -> ResourceError:
-    return ResourceError(
-        f"a Ray cluster must answer at {address}: {' '.join(str(error).split())[:300]}",
-        remedy="start one with `ray start --head`, or unset RAY_ADDRESS to use an embedded one",
-    )
+def _no_cluster(address: str, error: BaseException) -> ResourceError:
+    if isinstance(error, UnicodeError):
+        return locale_problem(str(error))
+    reason, remedy = shortened(str(error), 300), "start one with `ray start --head`, or unset RAY_ADDRESS to use an embedded one"
+    if "Version mismatch" in str(error):
+        remedy = "run the job with the Ray and Python that the cluster has"
+    elif isinstance(error, AuthenticationError):
+        remedy = "give its token: RAY_AUTH_MODE=token, with RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token of the machine that started it"
+    return ResourceError(f"a Ray cluster must answer at {address}: {reason}", remedy=remedy)
 
 
 @contextlib.contextmanager
-def connected(*, needs_dashboard: bool, address: str) -> Iterator[None]:
+def connected(*, needs_dashboard: bool, address: str, goes_on: str = "start the job again") -> Iterator[None]:
     """Hold a connection to Ray: the cluster at `address`, or with `local` an embedded one of this process.
 
-    Relative paths mean something else afterwards in a Ray job, so make them absolute before.
+    Relative paths mean something else afterwards in a Ray job, so make them absolute before. `goes_on` is said where Ray ends
+    first, and the job with it.
 
     Train's clean-up asks the state API, which lives in the dashboard: without it a gang never frees its placement group.
     """
     # The driver shows what matters; Ray's own log lines go to its session folder.
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address, "configure_logging": False, "log_to_driver": False}
-    if address == "local":
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        # Unix sockets have a length limit of 107 characters, and a job's TMPDIR can be long.
-        options |= {"include_dashboard": needs_dashboard, "dashboard_host": "127.0.0.1"}
-        if len(tempfile.gettempdir()) > 40:
-            options["_temp_dir"] = "/tmp/ray"
-    try:
-        with _hangups_are_ours():
-            ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise _no_cluster(address, error) from error
-    end_on_signals()
-    if is_ray_job():
-        # The job's folder is no safe place: a second node on the same machine unpacks it anew under our feet.
-        os.chdir(os.sep)
-    try:
+    with contextlib.ExitStack() as stack:
+        if address == "local":
+            os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+            folder = stack.enter_context(private_session())
+            options |= ray_options(folder, needs_dashboard=needs_dashboard)
+        try:
+            with _hangups_are_ours():
+                ray.init(**options)
+        except Exception as error:  # Ray raises classes of every kind here, bare Exception among them
+            raise not_started(folder, error) if address == "local" else _no_cluster(address, error) from error
+        stack.callback(end_ray)
+        end_on_signals()
+        if is_ray_job():
+            # The job's folder is no safe place: a second node on the same machine unpacks it anew under our feet.
+            os.chdir(os.sep)
+        if address != "local" and not is_token_auth_enabled():
+            say(f"the Ray cluster at {address} asks for no token: whoever reaches it can run code there (RAY_AUTH_MODE=token)")
+        stack.enter_context(watched(goes_on))
         yield
-    finally:
-        ray.shutdown()
 
 
 @contextlib.contextmanager

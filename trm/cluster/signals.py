@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
+from trm.cluster.ray_watch import what_was_lost
 from trm.command_line import heard_hangup
 from trm.errors import EXIT_INTERRUPTED
 
@@ -40,7 +41,7 @@ class StopSignals:
         self._grace = INTERRUPT_GRACE_SECONDS
         self._before: dict[int, object] = {}
         self.name = ""
-        """Name of the signal that came."""
+        """Name of the signal that came, or what of Ray was lost."""
 
     @property
     def is_requested(self) -> bool:
@@ -62,7 +63,7 @@ class StopSignals:
             self._leave()
         if self._requested_at is None:
             self._requested_at = time.monotonic()
-            self.name = signal.Signals(number).name
+            self.name = what_was_lost() or signal.Signals(number).name
         if number == signal.SIGTERM:
             seconds = _terminate_seconds()
             self._grace = max(TERMINATE_GRACE_SHARE * seconds, seconds - LEAVING_SECONDS)

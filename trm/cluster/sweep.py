@@ -72,7 +72,7 @@ def run_sweep(options: SweepOptions) -> int:
         priors = priors_from(earlier, space, manifest, facts)
         invocation = Invocation(options.space, options.overrides, storage, folder)
         run = SweepRun(space, invocation, demand, manifest, dataset, lease, uri, priors)
-        with connected(needs_dashboard=False, address=address):
+        with connected(needs_dashboard=False, address=address, goes_on=run.whole):
             try:
                 run.run(costs)
             except OSError as error:

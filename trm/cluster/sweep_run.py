@@ -22,6 +22,7 @@ from trm.cluster.gang_legs import leg_as_gang
 from trm.cluster.invocation import Invocation
 from trm.cluster.keep import clear_unfinished
 from trm.cluster.legs import leg_in_place
+from trm.cluster.ray_watch import what_was_lost
 from trm.cluster.signals import StopSignals
 from trm.cluster.sweep_folder import begun_mode, write_sweep_file
 from trm.cluster.sweep_results import standings, write_results, write_tables
@@ -165,15 +166,16 @@ class SweepRun:
             yield
         except (KeyboardInterrupt, TerminatedRun) as error:
             if log.search.ended is None:
-                log.stop(time.time(), str(error) if isinstance(error, TerminatedRun) else "SIGINT")
-            raise InterruptedRun(self._whole) from error
+                log.stop(time.time(), what_was_lost() or (str(error) if isinstance(error, TerminatedRun) else "SIGINT"))
+            raise InterruptedRun(self.whole) from error
 
     @property
-    def _whole(self) -> str:
+    def whole(self) -> str:
+        """What a person who finds the sweep interrupted is told."""
         return f"{self.folder} is whole; go on with `{self.invocation.resume}`"
 
     def _abandon(self) -> None:
-        say(f"interrupted: {self._whole}")
+        say(f"interrupted: {self.whole}")
         self.lease.release()
 
     @contextlib.contextmanager
@@ -232,7 +234,7 @@ class SweepRun:
             raise self.paused(driver.disk_full)
         if driver.reason is None:
             driver.leave()
-            raise InterruptedRun(self._whole)
+            raise InterruptedRun(self.whole)
 
     def _runner(self, placement: Placement, feed: DataFeed, board: ActorHandle) -> LegRunner:
         demand = placement.demand

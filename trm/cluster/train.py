@@ -20,7 +20,7 @@ from trm.data.ensure import ensure_dataset, summary_of, task_of
 from trm.data.manifest import Manifest, read_manifest
 from trm.data.residence import check_streamable, memory_room, resolved, training_rows
 from trm.data.split import load_split
-from trm.errors import CheckpointError, ConfigError, TrialError
+from trm.errors import CheckpointError, ConfigError, InterruptedRun, TerminatedRun, TrialError
 from trm.models.devices import keep_freed_memory, training_device
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
@@ -186,7 +186,8 @@ def _as_gang(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, 
     from trm.cluster.stream import gang_stream
 
     demand = Demand(options.workers, 1.0, options.gpus)
-    with connected(needs_dashboard=True, address=address):
+    goes_on = f"what is in {folder} can go on with --resume {shlex.quote(str(folder))}"
+    with _left_in_order(goes_on), connected(needs_dashboard=True, address=address, goes_on=goes_on):
         concurrent_trials(living_nodes(), demand, 1)
         data = resolved(config.data, manifest, store_room(), say)
         config = config.model_copy(update={"data": data})
@@ -202,8 +203,17 @@ def _as_gang(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, 
             }
             failure = run_gang(_gang_worker, worker_config, demand, str(folder / "train"))
     if failure is not None:
-        raise TrialError(f"{failure}; what is in {folder} can go on with --resume {shlex.quote(str(folder))}")
+        raise TrialError(f"{failure}; {goes_on}")
     return _read_outcome(folder)
+
+
+@contextlib.contextmanager
+def _left_in_order(goes_on: str) -> Iterator[None]:
+    """A signal while a gang trains, or the end of Ray, says how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, TerminatedRun) as error:
+        raise InterruptedRun(goes_on) from error
 
 
 def _gang_worker(config: dict[str, Any]) -> None:

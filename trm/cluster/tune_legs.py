@@ -17,9 +17,12 @@ from ray import tune
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune import PlacementGroupFactory, Stopper
+from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
+
+from trm.redaction import is_secret_name
 
 LEG = "leg"
 """Key of a leg in a Tune trial's configuration: one JSON string, so that Tune has nothing to flatten."""
@@ -256,6 +259,21 @@ def _every_death_is_a_trials() -> Iterator[None]:
         RayActorManager._actor_task_failed = known
 
 
+@contextlib.contextmanager
+def _no_secrets_are_copied() -> Iterator[None]:
+    """Have Tune leave the driver's AWS keys where they are.
+
+    It copies them into the runtime environment of every trial, which Ray writes into its logs. Workers of an embedded Ray inherit
+    them anyway; on a cluster each node has its own, as Ray Data's readers have always needed.
+    """
+    known = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in known if not is_secret_name(name)}
+    try:
+        yield
+    finally:
+        class_cache.ENV_VARS_TO_PROPAGATE = known
+
+
 def run_legs(source: LegSource, runner: LegRunner, scratch: Path) -> None:
     """Run legs until the source is over or stops; `scratch` is Tune's folder, which may be deleted afterwards.
 
@@ -285,7 +303,7 @@ def run_legs(source: LegSource, runner: LegRunner, scratch: Path) -> None:
             verbose=0,
         ),
     )
-    with _every_death_is_a_trials(), _finished_legs_are_forgotten():
+    with _no_secrets_are_copied(), _every_death_is_a_trials(), _finished_legs_are_forgotten():
         tuner.fit()
     if searcher.failure is not None:
         raise searcher.failure

@@ -1,0 +1,83 @@
+"""Text without secrets: what stands in an address, and what the environment keeps; and long text cut in its middle.
+
+Everything that is stored or shown and may quote an address, an error of a library or an environment goes through `redacted`.
+"""
+
+import functools
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote
+
+MASK = "***"
+"""Stands where a secret was."""
+_PORT = r"(?!\d{1,5}(?:[/?#\s'\"]|$))"
+_USER_INFO = re.compile(rf"(?<=://)(?:[^\s/?#@:'\"]*:{_PORT}[^\s'\"]*|[^\s/?#'\"]*)@")
+"""A user and a password, which people write without escaping its / and @; or a user alone, or a key, or a token."""
+_WORDS = r"pass(?:word|wd|phrase)?|pwd|token|secret|sig(?:nature)?|credentials?|auth(?:orization)?|api[_-]?key|key"
+_ARGUMENT = re.compile(rf"(?i)([?&;#][\w.%-]*(?:{_WORDS})(?:[_-]?id)?=)[^&;#\s'\"]+")
+"""An argument of an address whose name says that it is secret, `X-Amz-Credential` and `sig` too."""
+_ASSIGNED = re.compile(r"(?i)(\b(?:password|passwd|pwd|secret|token|api[_-]?key|aws_secret_access_key)\s*=\s*)[^\s&;,'\")]+")
+"""`password=...` of a connection string."""
+_BEARER = re.compile(r"(?i)(\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}")
+_SECRET_NAME = re.compile(
+    r"(?i)(?:^|_)(?:KEY|TOKEN|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|CREDENTIALS?|SAS|DSN)(?:_ID|_JSON|_B64|_BASE64)?$"
+)
+_NOT_SECRET = ("PWD", "OLDPWD")
+LEAST_SECRET_CHARACTERS = 8
+"""Shorter values of the environment are words like `true` and `none`, which stand in every text."""
+
+
+def redacted(text: str) -> str:
+    """`text` without the user, password or secret argument of any address in it, and without the environment's secrets."""
+    text = in_addresses(text)
+    secrets = _of_environment(tuple((name, value) for name, value in os.environ.items() if is_secret_name(name)))
+    return secrets.sub(MASK, text) if secrets is not None else text
+
+
+def in_addresses(text: str) -> str:
+    """`text` without the secrets of the addresses in it: what is stored as a value, where a word of it may be no secret."""
+    if "://" in text:
+        text = _USER_INFO.sub(f"{MASK}@", text)
+    if "=" in text:
+        text = _ASSIGNED.sub(rf"\g<1>{MASK}", _ARGUMENT.sub(rf"\g<1>{MASK}", text))
+    return _BEARER.sub(rf"\g<1>{MASK}", text)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether an environment variable of this name holds a secret, or where one lies."""
+    return name not in _NOT_SECRET and _SECRET_NAME.search(name) is not None
+
+
+def stored(value: Any) -> Any:
+    """`value`, plain, with `in_addresses` of every text in it: fit for a file."""
+    if isinstance(value, str):
+        return in_addresses(value) if "://" in value else value
+    if isinstance(value, Mapping):
+        return {key: stored(inner) for key, inner in value.items()}
+    return [stored(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def is_masked(text: str) -> bool:
+    """Whether the address has lost its secret in `in_addresses`, and cannot be used as it is."""
+    return "://" in text and MASK in text
+
+
+def shortened(text: str, characters: int = 500) -> str:
+    """`text` on one line of at most so many characters, its middle left out: of a long error the end says why."""
+    line = " ".join(text.split())
+    if len(line) <= characters:
+        return line
+    head = characters // 3
+    return f"{line[:head].rstrip()} ... {line[len(line) - (characters - head - 5) :].lstrip()}"
+
+
+@functools.lru_cache(maxsize=4)
+def _of_environment(variables: tuple[tuple[str, str], ...]) -> re.Pattern[str] | None:
+    """Every spelling of every secret value, longest first; None without any."""
+    values = {value for _, value in variables if len(value) >= LEAST_SECRET_CHARACTERS and not value.startswith(("/", "~"))}
+    spellings = {spelling for value in values for spelling in (value, quote(value, safe=""), quote_plus(value), unquote(value))}
+    lines = {line.strip() for value in values for line in value.splitlines()}  # a key file's text is quoted by its lines
+    found = sorted({*spellings, *(line for line in lines if len(line) >= 2 * LEAST_SECRET_CHARACTERS)}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, found))) if found else None
