@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trm import outbox
-from trm.outbox import Outbox, OutboxState, redacted
+from trm.outbox import Outbox, OutboxState
+from trm.redaction import redacted
 from trm.run_updates import STATUS_OF_TRIAL, SWEEP, RunUpdate, Translator, merged
 from trm.search.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, Reported, SweepEnded, SweepStarted
 from trm.search.journal import Journal

@@ -6,13 +6,22 @@ Knobs keep the field's names, so that a published recipe can be typed in. Import
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails
 
 from trm.errors import ConfigError
+from trm.redaction import stored
 
 SWIGLU_MULTIPLE = 256
 VOTES = 32
@@ -34,9 +43,14 @@ optimizer, nor the cost of a step, nor the order of the data hangs on them."""
 
 
 class Frozen(BaseModel):
-    """Base of all configuration: unknown keys are refused, values never change."""
+    """Base of all configuration: unknown keys are refused, values never change, and as JSON it holds no secret of an address."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_serializer(mode="wrap", when_used="json")
+    def _without_secrets(self, values: Callable[[Any], Any]) -> Any:
+        """JSON is what goes into files: a configuration, a recipe, a manifest, a line of the journal."""
+        return stored(values(self))
 
 
 RECORDED = {"is_recorded": True}

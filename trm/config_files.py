@@ -14,6 +14,7 @@ from trm.config import RunConfig
 from trm.config_messages import nearest, problems_of
 from trm.config_paths import nested, with_data_beside
 from trm.errors import ConfigError
+from trm.redaction import stored
 from trm.yaml_values import CORE, SCHEMA, WRITTEN, Limits, YamlReader
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -71,9 +72,12 @@ def require_kind(mapping: Mapping[str, Any], kind: str, source: str | Path) -> N
 
 
 def dump_yaml(path: str | Path, mapping: Mapping[str, Any], *, header: str = "") -> None:
-    """Writes `mapping` (plain values only) as YAML, keys in their order, atomically; `header` becomes comment lines on top."""
+    """Writes `mapping` (plain values only) as YAML, keys in their order, atomically; `header` becomes comment lines on top.
+
+    Addresses in it lose their secrets.
+    """
     comment = "".join(f"# {line}\n" for line in header.splitlines())
-    write_text_atomic(path, comment + yaml_text(mapping))
+    write_text_atomic(path, comment + yaml_text(stored(mapping)))
 
 
 def yaml_text(value: Any) -> str:

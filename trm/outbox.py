@@ -2,15 +2,15 @@
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from trm.atomic import write_text_atomic
 from trm.errors import InputError
+from trm.redaction import in_addresses, redacted, shortened
 from trm.run_updates import RunUpdate, Translator, merged
 from trm.search.events import SweepStarted
 from trm.search.journal import Entry, read_events
@@ -37,20 +37,12 @@ SWEEP_FILES = (
 )
 """What the sweep's run gets as artifacts; small files stand first."""
 
-_USERINFO = re.compile(r"(?<=://)[^\s/?#'\"]*@")
-_SECRET_ARGUMENT = re.compile(r"(?i)([?&][\w.-]*(?:password|passwd|pwd|token|secret|signature|key)=)[^&\s'\"]+")
-
-
-def redacted(text: str) -> str:
-    """`text` without the user, password or secret argument of any address in it."""
-    return _SECRET_ARGUMENT.sub(r"\1***", _USERINFO.sub("***@", text))
-
 
 def cause_of(error: BaseException) -> str:
     """The error at the bottom of a chain, on one line of bearable length and without secrets."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return redacted(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"[:300])
+    return shortened(redacted(f"{type(error).__name__}: {error}"), 300)
 
 
 @runtime_checkable
@@ -71,7 +63,7 @@ class OutboxState:
     uri: str = ""
     """The store's address without its secrets."""
     store: str = ""
-    """Digest of the whole address: another store starts from the beginning."""
+    """Digest of that: another store starts from the beginning."""
     experiment: str = ""
     mode: Literal["max", "min"] = "max"
     sent: int = 0
@@ -82,12 +74,14 @@ class OutboxState:
     @classmethod
     def load(cls, folder: Path, uri: str, experiment: str, mode: Literal["max", "min"]) -> "OutboxState":
         """The state of the sweep folder for this store and experiment; a fresh one when they are new to it."""
-        fresh = cls(redacted(uri), hashlib.sha256(f"{uri}\n{experiment}".encode()).hexdigest()[:16], experiment, mode)
+        shown = in_addresses(uri)  # a password that changes leaves the store what it is
+        whole, public = (hashlib.sha256(f"{text}\n{experiment}".encode()).hexdigest()[:16] for text in (uri, shown))
+        fresh = cls(shown, public, experiment, mode)
         try:
             found = cls(**json.loads((folder / "tracking.json").read_text()))
         except (OSError, ValueError, TypeError):
             return fresh
-        return found if found.store == fresh.store else fresh
+        return replace(found, store=public) if found.store in (public, whole) else fresh
 
     def save(self, folder: Path) -> None:
         """Replace the file, durably."""

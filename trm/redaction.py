@@ -25,6 +25,10 @@ _SECRET_NAME = re.compile(
     r"(?i)(?:^|_)(?:KEY|TOKEN|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|CREDENTIALS?|SAS|DSN)(?:_ID|_JSON|_B64|_BASE64)?$"
 )
 _NOT_SECRET = ("PWD", "OLDPWD")
+_RAISED = re.compile(
+    r"^(?:[A-Za-z_][\w]*\.)*[A-Za-z_]\w*(?:Error|Exception|Timeout|Interrupt|Exit|Refused)\w*(?=: |$)", re.MULTILINE
+)
+"""Where the line of a traceback begins that names what was raised."""
 LEAST_SECRET_CHARACTERS = 8
 """Shorter values of the environment are words like `true` and `none`, which stand in every text."""
 
@@ -59,9 +63,16 @@ def stored(value: Any) -> Any:
     return [stored(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def is_masked(text: str) -> bool:
+def without_secrets(address: str) -> str:
+    """The address with its user, password and secret arguments taken out: one that works where those come from elsewhere."""
+    bare = re.sub(rf"(?<=://){re.escape(MASK)}@", "", in_addresses(address))
+    bare = re.sub(rf"(?<=[?&#])[^=&#?]*={re.escape(MASK)}(?:&|(?=#|$))", "", bare)
+    return bare.rstrip("?&#")
+
+
+def is_masked(address: str) -> bool:
     """Whether the address has lost its secret in `in_addresses`, and cannot be used as it is."""
-    return "://" in text and MASK in text
+    return "://" in address and (f"://{MASK}@" in address or f"={MASK}" in address)
 
 
 def shortened(text: str, characters: int = 500) -> str:
@@ -71,6 +82,34 @@ def shortened(text: str, characters: int = 500) -> str:
         return line
     head = characters // 3
     return f"{line[:head].rstrip()} ... {line[len(line) - (characters - head - 5) :].lstrip()}"
+
+
+def reason_of(error: BaseException | str, characters: int = 500) -> str:
+    """Why something failed, on one line without secrets: what was raised and from what; of a traceback its last error.
+
+    What frameworks raise for a worker has the worker's traceback as its text.
+    """
+    if isinstance(error, str):
+        return shortened(redacted(_last_raised(error)), characters)
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    top, bottom = _named(error), _named(root)
+    is_told = root is error or str(root).strip() in top
+    return shortened(redacted(top if is_told else f"{top} (from {bottom})"), characters)
+
+
+def _named(error: BaseException) -> str:
+    text = str(error).strip()
+    if _RAISED.search(text):
+        return _last_raised(text)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _last_raised(text: str) -> str:
+    """From the line on that names the last error of a traceback; a text that holds none as it is."""
+    found = list(_RAISED.finditer(text))
+    return text[found[-1].start() :] if found else text
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""Standard output and error that never end the work: what cannot be written is lost, and the work goes on.
+"""Standard output and error that never end the work, and never show a secret: what cannot be written is lost, the work goes on.
 
 A closed pipe (`| head`), a full disk, a terminal that went away, a reader that stopped reading and letters that a locale lacks are
 all met here, below everything that prints: our own lines, rich, logging, warnings, tracebacks, the flush at the interpreter's end.
@@ -10,6 +10,8 @@ import os
 import select
 import sys
 from typing import Any
+
+from trm.redaction import redacted
 
 PATIENCE_SECONDS = 2.0
 """So long may a line of progress wait for who does not read on (Ctrl-S, a pager); a result waits as long as it takes."""
@@ -104,13 +106,21 @@ def _is_steady(stream: Any) -> bool:
     return isinstance(getattr(stream, "buffer", None), _Steady)
 
 
+class _Discreet(io.TextIOWrapper):
+    """Text that shows no secret, whoever wrote it: errors of libraries quote addresses, and tracebacks quote errors."""
+
+    def write(self, text: str) -> int:
+        super().write(redacted(text))
+        return len(text)
+
+
 def _text(before: Any, raw: _Steady) -> io.TextIOWrapper:
     if before is not None:
         try:
             before.flush()
         except OSError as error:
             raw.failure = error
-    return io.TextIOWrapper(
+    return _Discreet(
         raw,  # as the interpreter does it for `python -u`
         encoding=before.encoding if before is not None else "utf-8",
         errors="backslashreplace",

@@ -28,7 +28,8 @@ from typing import Any, Literal
 from trm.config_messages import nearest
 from trm.contained import regular
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError, SweepError
-from trm.outbox import LAST_TRY_SECONDS, Outbox, OutboxState, Say, cause_of, redacted
+from trm.outbox import LAST_TRY_SECONDS, Outbox, OutboxState, Say, cause_of
+from trm.redaction import is_masked, redacted, without_secrets
 from trm.run_updates import SWEEP, RunUpdate
 from trm.search.events import SweepStarted
 from trm.search.journal import unread
@@ -65,7 +66,7 @@ class Target:
     mode: Literal["max", "min"] = "max"
     """Which objective is better."""
     artifact_location: str | None = None
-    """Where a new experiment's artifacts go; None: as above, or as the server has it."""
+    """Where a new experiment's artifacts go; None: as above, or as the server has it. MLflow keeps it in its own files."""
 
 
 def tracking_uri(configured: str | None, storage: str | Path, environment: Mapping[str, str] = os.environ) -> str:
@@ -76,12 +77,17 @@ def tracking_uri(configured: str | None, storage: str | Path, environment: Mappi
     given = configured or environment.get("MLFLOW_TRACKING_URI")
     if not given:
         return f"sqlite:///{_in_address(Path(storage).absolute())}/mlflow.db"
+    name = "tracking.uri" if configured else "MLFLOW_TRACKING_URI"
+    if is_masked(given):
+        raise ConfigError(
+            f"{name} has *** where its secret stood, got {given!r}", remedy="write the secret there, or set MLFLOW_TRACKING_URI"
+        )
     scheme, separator, rest = given.partition("://")
     kind = scheme.partition("+")[0]
     if given != "databricks" and not (separator and kind in {*STORES, *_plugins()}):
         near = nearest(kind, STORES) if separator else None
         raise ConfigError(
-            f"{'tracking.uri' if configured else 'MLFLOW_TRACKING_URI'} must be a database or a server, got {redacted(given)!r}",
+            f"{name} must be a database or a server, got {redacted(given)!r}",
             remedy=f"did you mean {near}://?" if near else "write sqlite:////absolute/path/mlflow.db or http://host:port",
         )
     if kind == "sqlite" and rest.startswith("/") and not rest.startswith("//"):
@@ -265,7 +271,7 @@ class MlflowStore:
         if (found := client.get_experiment_by_name(name)) is None:
             is_server = self._target.uri.startswith(("http", "databricks"))
             beside = None if is_server else (Path(self._target.storage).absolute() / "mlartifacts" / name).as_uri()
-            place = self._target.artifact_location or beside
+            place = without_secrets(self._target.artifact_location or "") or beside
             with contextlib.suppress(self._error):  # another sweep may just have made it
                 return str(client.create_experiment(name, artifact_location=place))
             found = client.get_experiment_by_name(name)
@@ -350,7 +356,7 @@ def _flush(folder: Path, uri: str | None, seconds: float) -> int:
         known = json.loads((folder / "tracking.json").read_text())
     except (OSError, ValueError):
         known = {"experiment": folder.name, "mode": "max", "uri": None}
-    if uri is None and "MLFLOW_TRACKING_URI" not in os.environ and "***" in (known["uri"] or ""):
+    if uri is None and "MLFLOW_TRACKING_URI" not in os.environ and is_masked(known["uri"] or ""):
         raise SweepError(
             f"the sweep's store {known['uri']} needs a secret, which no file keeps", remedy="give --uri or set MLFLOW_TRACKING_URI"
         )

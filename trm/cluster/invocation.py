@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trm.cluster.folders import is_ray_job
+from trm.redaction import in_addresses
 from trm.tracking import mlflow_command, program
 
 
@@ -44,7 +45,7 @@ class Invocation:
         submit = "ray job submit --working-dir . -- " if is_ray_job() else ""
         kept = [text for text in self.overrides if not text.startswith("budget.trials=")]
         words = [self.space_path, "--storage", _shown(self.storage), "--name", self.folder.name]
-        words += [word for text in kept for word in ("--set", text)]
+        words += [word for text in kept for word in ("--set", in_addresses(text))]
         return f"{submit}{program('python')} ray_jobs/sweep.py {shlex.join(words)}"
 
 

@@ -1,6 +1,7 @@
 """A sweep from a search space file to its leaderboard: everything is checked before a worker starts, and can be resumed."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from trm.cluster.connection import Demand, check_fits_here, connected, ray_address
 from trm.cluster.disk import full_text, is_disk_full
@@ -16,6 +17,7 @@ from trm.data.ensure import ensure_dataset, task_to_search
 from trm.data.manifest import read_manifest
 from trm.data.residence import check_streamable
 from trm.errors import EXIT_DONE
+from trm.redaction import without_secrets
 from trm.search.candidates import CostOf, Facts
 from trm.search.ladder import with_ladder
 from trm.search.preflight import check_objective, check_space, preflight
@@ -51,7 +53,7 @@ def run_sweep(options: SweepOptions) -> int:
     demand = Demand(space.resources.workers, space.resources.cpus, space.resources.gpus)
     if address == "local":
         check_fits_here(demand)
-    uri = tracking_uri(space.tracking.uri, storage) if space.tracking.enabled else None
+    uri = _store(space, storage)
     folder = sweep_folder(storage, space, options.name, is_resume=options.is_resume)
     if options.is_resume:
         space = begun_space(folder, space)
@@ -80,6 +82,19 @@ def run_sweep(options: SweepOptions) -> int:
                     raise
                 raise run.paused(full_text(folder, str(error))) from error
     return EXIT_DONE
+
+
+def _store(space: SearchSpace, storage: Path) -> str | None:
+    """MLflow's tracking store, with its secrets; null: none."""
+    if not space.tracking.enabled:
+        return None
+    place = space.tracking.artifact_location or ""
+    if place != without_secrets(place):
+        say(
+            "MLflow keeps tracking.artifact_location in its own files: it gets the address without its secret, which has to come "
+            "from the environment (AWS_ACCESS_KEY_ID and so on)"
+        )
+    return tracking_uri(space.tracking.uri, storage)
 
 
 def _with_subset(space: SearchSpace, cost_of: CostOf, facts: Facts, dataset: str) -> SearchSpace:

@@ -12,7 +12,6 @@ from trm.config import RECORDED, DataConfig
 from trm.config_files import dump_yaml, load_yaml, validated
 from trm.data.manifest import Manifest, read_manifest
 from trm.errors import ConfigError, SweepError
-from trm.outbox import redacted
 from trm.search.events import DriverStarted
 from trm.search.journal import read_events
 from trm.search.journal_lines import holds_events
@@ -143,8 +142,6 @@ def write_sweep_file(
     }
     if priors:
         values["warm_start"] = [prior_summary(prior) for prior in priors]
-    if space.tracking.uri is not None:
-        values["space"]["tracking"]["uri"] = redacted(space.tracking.uri)
     write_text_atomic(folder / DATASET_FILE, manifest.model_dump_json(indent=1) + "\n")
     dump_yaml(folder / SWEEP_FILE, values)
 

@@ -10,6 +10,7 @@ import fsspec
 
 from trm.atomic import write_bytes_atomic
 from trm.errors import DatasetError
+from trm.redaction import is_masked
 from trm.strays import is_stray
 
 Result = TypeVar("Result")
@@ -121,6 +122,11 @@ def holds(path: str, content: bytes) -> bool:
 
 def _reached(path: str, call: Callable[[Any, str], Result], *, what: str, remedy: str) -> Result:
     """What `call` makes of the file system behind `path` and the path there."""
+    if is_masked(path):
+        raise DatasetError(
+            f"the {what} has *** where the secret of its address stood, which no file keeps: {path}",
+            remedy="write the whole address where the data set is named, for instance with --set data.folder=ADDRESS",
+        )
     try:
         return call(*fsspec.core.url_to_fs(path))
     except FileNotFoundError as error:
