@@ -14,6 +14,7 @@ from trm.cluster.connection import Demand
 from trm.cluster.worker_group import worker_group
 from trm.config import DataShape, RunConfig
 from trm.errors import ResourceError
+from trm.redaction import reason_of
 
 if TYPE_CHECKING:
     from trm.training.timing import Timed
@@ -37,7 +38,7 @@ def measure_speeds(configs: Sequence[RunConfig], shape: DataShape, demand: Deman
         try:
             rows = ray.get(task.remote(work))
         except RayError as error:
-            raise _unmeasured(str(error).strip().splitlines()[-1]) from error
+            raise _unmeasured(reason_of(error)) from error
     return [Timed(**row) for row in rows]
 
 
@@ -58,7 +59,7 @@ def _times_of_gang(work: dict[str, Any], demand: Demand) -> list[dict[str, Any]]
     with worker_group(demand) as group:
         told = group.do(_time_in_gang, work)
     if told.failure is not None:
-        raise _unmeasured(told.failure)
+        raise _unmeasured(reason_of(told.failure))
     rows: list[dict[str, Any]] = told.answers[0]
     return rows
 

@@ -24,6 +24,7 @@ from trm.data.plan import TrainPlan
 from trm.data.split import Split
 from trm.data.stream import TrainStream
 from trm.errors import DatasetError
+from trm.redaction import reason_of
 
 WARM_UP_ROWS = 768
 
@@ -94,7 +95,7 @@ def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
         tables = _read_tables(paths) if paths else {}
     except (RayError, OSError, ValueError) as error:
         raise DatasetError(
-            f"every node must be able to read the data set: {folder} ({' '.join(str(error).split())[-200:]})",
+            f"every node must be able to read the data set: {folder} ({reason_of(error, 300)})",
             remedy="keep it on a file system that all nodes mount, or behind a URL",
         ) from error
     identifiers = shards.read_identifiers(folder, manifest)
@@ -114,7 +115,7 @@ def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
 def _read_tables(paths: dict[str, SplitName]) -> dict[str, list[pa.Table]]:
     """Arrow tables by split; blocks come in any order, the rows know their number."""
     context = ray.data.DataContext.get_current()
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs, it raises
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     local = {os.path.abspath(path) if "://" not in path else path: name for path, name in paths.items()}

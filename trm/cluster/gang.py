@@ -8,6 +8,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from trm.cluster.connection import Demand
 from trm.cluster.worker_group import COLLECTIVE_SECONDS
+from trm.redaction import reason_of
 
 
 def run_gang(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], demand: Demand, scratch: str) -> str | None:
@@ -29,5 +30,5 @@ def run_gang(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], d
     try:
         trainer.fit()
     except Exception as error:  # Train wraps a worker's failure in classes of its own; the line is what a person needs
-        return " ".join(str(error).split())[:500] or type(error).__name__
+        return reason_of(error)
     return None

@@ -19,6 +19,7 @@ from trm.cluster.processes import WorkerProcess
 from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.cluster.worker_group import Told, WorkerGroup
+from trm.redaction import reason_of
 
 ALIKE = ("completed", "diverged", "interrupted")
 """What all workers of a gang come to at the same step, so that they can go on together with another leg."""
@@ -97,7 +98,7 @@ def _standing_group(feed: DataFeed, demand: Demand, limit_seconds: float | None 
         told = group.do(prepare, feed)
         if told.failure is not None:
             group.end()
-            raise RayError(told.failure)
+            raise RayError(reason_of(told.failure))
         _Standing.group = group
     return _Standing.group
 

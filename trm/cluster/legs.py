@@ -29,6 +29,7 @@ from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.config import DataConfig, RunConfig
 from trm.contained import relative_path
 from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, TrialError
+from trm.redaction import reason_of
 from trm.search.events import LegStarted
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = Non
     try:
         return told(_returned(task, _train_leg(task, feed, reporter, gang, stream, announce=announce)))
     except Exception as error:  # the trial's edge: one bad configuration must not end the sweep
-        failed = LegReturn(status=_status_of(error), error=_line(error))
+        failed = LegReturn(status=_status_of(error), error=reason_of(error))
         if (last := reporter.last) is not None:  # what it took counts, whatever became of it
             failed = replace(failed, steps=last.step, train_flops=last.train_flops)
         return told(failed)
@@ -315,9 +316,3 @@ def forget() -> None:
         gc.freeze()  # what was imported stays: looking through all of it took 0.2 s a leg
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    name = type(error).__name__
-    return (f"{name}: {text}" if text else name)[:500]

@@ -12,6 +12,8 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from trm.redaction import reason_of
+
 ANSWER_SECONDS = 20.0
 """So long may a node take to carry out a small task; a worker process may have to be started for it."""
 MEMORY_SIGNS = ("OutOfMemoryError", "low on memory", "ran out of memory")
@@ -64,7 +66,7 @@ def death_of(text: str, processes: list[WorkerProcess]) -> Death:
         held = f" (it held {used[1]})" if used else ""
         return Death("out_of_memory", f"Ray ended the leg's process, because its node ran out of memory{held}")
     if any(sign in text for sign in NODE_SIGNS):
-        return Death("lost", f"the node of the leg's process was lost: {_shortened(text)}")
+        return Death("lost", f"the node of the leg's process was lost: {reason_of(text)}")
     if raised := _raised(text):
         return Death("failed", raised)
     for process in processes:
@@ -72,7 +74,7 @@ def death_of(text: str, processes: list[WorkerProcess]) -> Death:
         if now is not None and now > process.oom_kills:
             return Death("out_of_memory", f"the kernel killed {process} or a neighbour, because {process.host} ran out of memory")
     died = "the leg's process ended without a word (killed, or its node was lost)"
-    return Death("lost", died if not text or DIED_SIGN in text else _shortened(text))
+    return Death("lost", died if not text or DIED_SIGN in text else reason_of(text))
 
 
 def on_node(node_id: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -113,10 +115,5 @@ def _started(pid: int) -> str:
 
 
 def _raised(text: str) -> str | None:
-    """The last line of a traceback that a leg's function left; None when the process died instead."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return _shortened(lines[-1]) if RAISED_SIGN in text else None
-
-
-def _shortened(text: str) -> str:
-    return " ".join(text.split())[:500]
+    """The error of a traceback that a leg's function left; None when the process died instead."""
+    return reason_of(text) if RAISED_SIGN in text else None

@@ -20,7 +20,7 @@ import ray.data
 from ray.actor import ActorHandle
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from trm.config import DataConfig
@@ -29,6 +29,7 @@ from trm.data.manifest import Manifest, read_manifest
 from trm.data.stream import Columns, RowGroup, StreamOrder
 from trm.data.stream_files import RowGroupFiles
 from trm.errors import TrialError
+from trm.redaction import reason_of
 
 TASKS = 256
 """Row groups of one Ray Data execution: it takes a process's first seconds, any other 0.1 s and 1 ms for each of its tasks."""
@@ -60,7 +61,7 @@ class StreamClient:
         except GetTimeoutError as error:
             raise TrialError(f"the stream of training rows gave nothing for {ANSWER_SECONDS:.0f} s") from error
         except RayError as error:
-            raise TrialError(f"the stream of training rows broke off: {_reason(error)}") from error
+            raise TrialError(f"the stream of training rows broke off: {reason_of(error)}") from error
 
 
 @contextlib.contextmanager
@@ -169,7 +170,7 @@ class StreamActor:
             self._changed.notify_all()
             self._changed.wait_for(lambda: visit in session.blocks or session.failure is not None or self._session is not session)
             if visit not in session.blocks:
-                raise TrialError("the stream was closed" if session.failure is None else _reason(session.failure))
+                raise TrialError("the stream was closed" if session.failure is None else reason_of(session.failure))
             block = session.blocks[visit]
             session.taken[rank] = visit + 1
             for old in [key for key in session.blocks if key < min(session.taken)]:
@@ -248,12 +249,3 @@ def _files(folder: str) -> RowGroupFiles:
     """Shards that this process has read from, for the next row group."""
     manifest: Manifest = read_manifest(folder)
     return RowGroupFiles(folder, manifest)
-
-
-def _reason(error: BaseException) -> str:
-    """One line that says what went wrong, without Ray's wrapping."""
-    while True:
-        inner = error.cause if isinstance(error, RayTaskError) else error.__cause__
-        if not isinstance(inner, BaseException):
-            return " ".join(str(error).split())[:500] or type(error).__name__
-        error = inner

@@ -18,6 +18,7 @@ from ray.exceptions import RayError
 from trm.cluster.connection import Demand, Node, check_storage_is_shared, on_node
 from trm.data.residence import total_bytes
 from trm.errors import ResourceError
+from trm.redaction import reason_of
 
 SAME = {
     "python": "use the same minor version of Python everywhere",
@@ -127,7 +128,7 @@ def _ask(nodes: list[Node], *, sees_gpus: bool, needs_kernels: bool) -> list[tup
             found.append((node, ray.get(answer, timeout=KERNELS_SECONDS if needs_kernels else ANSWER_SECONDS)))
         except RayError as error:
             raise ResourceError(
-                f"every node must be able to run a worker: node {node.address} does not ({' '.join(str(error).split())[-200:]})",
+                f"every node must be able to run a worker: node {node.address} does not ({reason_of(error, 300)})",
                 remedy="install the same trm-search there, or take the node out of the cluster",
             ) from error
     return found
@@ -189,7 +190,7 @@ def _version(name: str) -> str:
 def _missing_kernels() -> str:
     """Asked in a process of its own, for this one may go without torch."""
     done = subprocess.run([sys.executable, "-c", _KERNELS], capture_output=True, text=True, timeout=KERNELS_SECONDS)
-    return done.stdout.strip() if done.returncode == 0 else done.stderr.strip()[-200:]
+    return done.stdout.strip() if done.returncode == 0 else reason_of(done.stderr, 300)
 
 
 def _device_bytes() -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from trm.data import shards, storage
 from trm.data.manifest import Manifest, ShardInfo
 from trm.data.stream import Columns, RowGroup, StreamOrder
 from trm.errors import DatasetError
+from trm.redaction import reason_of
 
 OPEN_FILES = 8
 """Shards that stay open: an epoch's order jumps between them."""
@@ -44,8 +45,9 @@ class RowGroupFiles:
         except FileNotFoundError as error:
             raise shards.torn("the shard must exist", path, "does not") from error
         except Exception as error:  # foreign file systems raise what they like
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise shards.torn(f"row group {group.index} must be readable Parquet", path, f"is not ({reason})") from error
+            raise shards.torn(
+                f"row group {group.index} must be readable Parquet", path, f"is not ({reason_of(error, 200)})"
+            ) from error
         if table.num_rows != group.rows:
             raise shards.torn(f"row group {group.index} must have {group.rows} rows", path, f"has {table.num_rows}")
         return table

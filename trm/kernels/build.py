@@ -18,6 +18,7 @@ import torch
 
 from trm.atomic import replacing
 from trm.errors import ResourceError
+from trm.redaction import shortened
 
 SOURCES = Path(__file__).parent
 UNITS = ("recursion.cpp", "optimizer.cpp")
@@ -129,7 +130,7 @@ def _compile(path: Path) -> None:
         run = _run(command)
         if run.returncode:
             complaint = next((line for line in run.stderr.splitlines() if any(word in line for word in COMPLAINTS)), run.stderr)
-            raise ResourceError(f"the fused kernels do not compile with {command[0]}: {complaint.strip()[:300]}", remedy=REMEDY)
+            raise ResourceError(f"the fused kernels do not compile with {command[0]}: {shortened(complaint, 300)}", remedy=REMEDY)
 
 
 def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
