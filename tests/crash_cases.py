@@ -8,6 +8,7 @@ from typing import Any
 
 from trm.search.events import Asked, Decided, Event, LegEnded, LegStarted, Reported, SweepEnded
 from trm.search.journal import read_events
+from trm.training.curve import read_curve
 
 SPACE = """
 name: crash
@@ -62,7 +63,17 @@ def facts(folder: Path) -> dict[str, Any]:
         "decided": [_plain(event) for event in events if isinstance(event, Decided)],
         "board": {**board, "name": ""},
         "best": weights_digest(folder / "best"),
+        "curves": curves(folder),
     }
+
+
+def curves(folder: Path) -> list[dict[str, Any]]:
+    """Every point of every trial's training curve, without clocks; what the parts say, the file of all says too."""
+    parts = [read_curve(path) for path in sorted((folder / "curves").glob("*.parquet"))]
+    whole = read_curve(folder / "curves.parquet")
+    assert whole is not None
+    assert whole.num_rows == sum(part.num_rows for part in parts if part is not None) > 0
+    return list(whole.drop_columns(["at", "rows_per_second"]).to_pylist())
 
 
 def weights_digest(folder: Path) -> str:

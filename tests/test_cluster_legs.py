@@ -1,6 +1,8 @@
 """A leg in this process: what it returns, and that nothing of it is left for the next one."""
 
 import weakref
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -12,10 +14,13 @@ from training_cases import STEPS, config_of, manifest, split_of
 
 import trm.training.leg as training_leg
 import trm.training.step as training_step
+from trm.cluster.beginnings import beginnings
 from trm.cluster.board import BoardReporter
 from trm.cluster.feed import DataFeed
+from trm.cluster.keep import step_of
 from trm.cluster.legs import LegReturn, LegTask, do_leg, forget, recorded
 from trm.cluster.outcomes import leg_ended
+from trm.search.events import LegStarted
 from trm.search.settings import Objective
 from trm.training.state import TrainingState
 
@@ -128,3 +133,67 @@ def test_a_leg_that_diverges_tells_what_it_took(tmp_path: Path, monkeypatch: pyt
     returned = done(task_in(tmp_path))
     assert (returned.status, returned.steps) == ("diverged", 4), returned.error
     assert returned.train_flops == pytest.approx(whole.train_flops * 4 / STEPS)
+
+
+def emptied(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").write_bytes(b"")
+
+
+def cut(checkpoint: Path) -> None:
+    with (checkpoint / "state.safetensors").open("r+b") as file:
+        file.truncate(100)
+
+
+def flipped(checkpoint: Path) -> None:
+    content = bytearray((checkpoint / "average.safetensors").read_bytes())
+    content[-1] ^= 1
+    (checkpoint / "average.safetensors").write_bytes(content)
+
+
+def without_meta(checkpoint: Path) -> None:
+    (checkpoint / "meta.json").write_text("{}")
+
+
+def weights_of(returned: LegReturn, folder: Path) -> bytes:
+    return (folder / str(returned.checkpoint) / "model.safetensors").read_bytes()
+
+
+@pytest.mark.usefixtures("states")
+@pytest.mark.parametrize("damage", [emptied, cut, flipped, without_meta])
+def test_a_leg_whose_checkpoint_is_damaged_goes_on_from_an_older_one_or_the_start_and_says_so(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    own, half = tmp_path / "trials" / "0000", STEPS // 2
+    places = {}
+    for steps in (2, half):
+        first = replace(task_in(tmp_path), until_steps=steps)
+        assert done(first).status == "completed"
+        places[steps] = first.checkpoint_at(steps)
+    leg = LegStarted(trial=0, rung=1, attempt=0, until_steps=STEPS, from_checkpoint=f"trials/0000/{places[half].name}", at=0)
+    found = beginnings(tmp_path, leg)
+    assert found == [str(places[half]), str(places[2])]
+    wholly = done(replace(task_in(tmp_path / "whole")))
+    task = replace(task_in(tmp_path), rung=1, from_checkpoint=found[0], older=found[1:])
+    damage(places[half])
+    returned = done(task)
+    assert (returned.status, returned.steps, len(returned.torn)) == ("completed", STEPS, 1), returned.error
+    assert str(places[half]) in returned.torn[0]
+    assert weights_of(returned, tmp_path) == weights_of(wholly, tmp_path / "whole")
+    assert leg_ended(task, returned, Objective()).torn == returned.torn
+    damage(places[2])
+    again = done(replace(task, attempt=1))
+    assert (again.status, len(again.torn)) == ("completed", 2)
+    assert weights_of(again, tmp_path) == weights_of(wholly, tmp_path / "whole")
+    assert sorted(path.name for path in own.glob("step-*") if path.is_dir() and step_of(path) == STEPS) == [
+        f"step-{STEPS:08d}-attempt-{attempt}" for attempt in (0, 1)
+    ]
+
+
+@pytest.mark.usefixtures("states")
+def test_a_checkpoint_of_another_configuration_is_no_damage(tmp_path: Path) -> None:
+    first = replace(task_in(tmp_path), until_steps=2)
+    assert done(first).status == "completed"
+    other = config_of(optim={"lr": 0.5}).model_dump(mode="json")
+    returned = done(replace(task_in(tmp_path), config=other, from_checkpoint=str(first.checkpoint_at(2))))
+    assert (returned.status, returned.torn) == ("lost", [])
+    assert "continues only a checkpoint of its own configuration" in str(returned.error)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from data_cases import manifest, sudoku_split
 
+from trm.cluster.beginnings import beginnings, own_before
 from trm.cluster.connection import Demand, Node, concurrent_trials
 from trm.cluster.folders import writable_folder
-from trm.cluster.legs import LegReturn, LegTask, newest_checkpoint, outcome_beside, recorded
+from trm.cluster.legs import LegReturn, LegTask, outcome_beside, recorded
 from trm.cluster.sweep_folder import SWEEP_FILE, begun_mode, claimed_folder, sweep_folder, write_sweep_file
 from trm.config import DataConfig
 from trm.config_files import load_yaml
@@ -71,28 +72,39 @@ def a_leg(until_steps: int, from_checkpoint: str | None, trial: int = 3) -> LegS
     return LegStarted(trial=trial, rung=1, attempt=2, until_steps=until_steps, from_checkpoint=from_checkpoint, at=0)
 
 
-def test_a_leg_goes_on_from_the_newest_whole_checkpoint_that_is_not_beyond_it(tmp_path: Path) -> None:
+def test_a_leg_goes_on_from_the_newest_checkpoint_that_is_not_beyond_it(tmp_path: Path) -> None:
     own = tmp_path / "trials" / "0003"
-    assert newest_checkpoint(tmp_path, a_leg(100, None)) is None
+    assert beginnings(tmp_path, a_leg(100, None)) == []
     first = make_checkpoint(own, 10, 0)
     given = str(first.relative_to(tmp_path))
-    assert newest_checkpoint(tmp_path, a_leg(100, given)) == str(first)
+    assert beginnings(tmp_path, a_leg(100, given)) == [str(first)]
     wanted = make_checkpoint(own, 90, 1)
     make_checkpoint(own, 95, 1, is_whole=False)
     make_checkpoint(own, 101, 0)
-    assert newest_checkpoint(tmp_path, a_leg(100, given)) == str(wanted)
-    assert newest_checkpoint(tmp_path, a_leg(100, None)) == str(wanted)
+    oldest = make_checkpoint(own, 5, 0)
+    assert beginnings(tmp_path, a_leg(100, given)) == [str(wanted), str(first), str(oldest)]
+    assert beginnings(tmp_path, a_leg(100, None)) == [str(wanted), str(first), str(oldest)]
     shutil.rmtree(first)
-    assert newest_checkpoint(tmp_path, a_leg(50, given)) is None
+    assert beginnings(tmp_path, a_leg(50, given)) == [str(oldest)]
+    shutil.rmtree(oldest)
+    assert beginnings(tmp_path, a_leg(50, given)) == []
 
 
 def test_a_leg_goes_on_from_the_checkpoint_of_another_trial_that_it_was_given(tmp_path: Path) -> None:
-    make_checkpoint(tmp_path / "trials" / "0003", 50, 0)
+    before = make_checkpoint(tmp_path / "trials" / "0003", 50, 0)
     other = make_checkpoint(tmp_path / "trials" / "0007", 50, 4)
     given = a_leg(100, str(other.relative_to(tmp_path)))
-    assert newest_checkpoint(tmp_path, given) == str(other)
+    assert beginnings(tmp_path, given) == [str(other), str(before)]
     since = make_checkpoint(tmp_path / "trials" / "0003", 51, 1)
-    assert newest_checkpoint(tmp_path, given) == str(since)
+    assert beginnings(tmp_path, given) == [str(since), str(other), str(before)]
+    limit = own_before(given, tmp_path, is_of_population=True)
+    own = {path: task(tmp_path / "trials" / "0003", from_checkpoint=str(path), own_before=limit) for path in (since, other, before)}
+    assert [own[path].is_adopted for path in (since, other, before)] == [False, True, True]
+    again = a_leg(100, str(since.relative_to(tmp_path)))
+    limit = own_before(again, tmp_path, is_of_population=True)
+    own = {path: task(tmp_path / "trials" / "0003", from_checkpoint=str(path), own_before=limit) for path in (since, before)}
+    assert [own[path].is_adopted for path in (since, before)] == [False, True]
+    assert own_before(again, tmp_path, is_of_population=False) is None
 
 
 def test_a_leg_that_was_completed_by_any_attempt_is_known(tmp_path: Path) -> None:

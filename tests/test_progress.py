@@ -35,7 +35,7 @@ def space(trials: int | None = 9, mode: str = "max", **budget: float) -> SearchS
             "name": "s",
             "data": {"recipe": "datasets/sudoku4x4.yaml"},
             "search": {"optim.lr": {"type": "float", "low": 1e-4, "high": 1e-1}},
-            "objective": {"mode": mode},
+            "objective": {"metric": "exact_accuracy" if mode == "max" else "loss"},
             "budget": {"trials": trials, "per_trial": RUNGS[-1], "wall_clock_seconds": 1e6, **budget},
             "scheduler": {"type": "asha", "eta": 2, "rungs": 2},
             "resources": {"gpus": 1 if "gpu_hours" in budget else 0},

@@ -5,15 +5,22 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from trm.errors import SweepError
+from trm.errors import FolderError, SweepError
 from trm.search import lease as module
 from trm.search.lease import FILE, STALE_SECONDS, Holder, Lease, is_held, read_holder
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A heart is looked at for a quarter of a second, not for 12."""
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.1)
 
 
 def put(folder: Path, holder: Holder, age_seconds: float = 0.0) -> None:
@@ -182,3 +189,68 @@ def test_a_suspended_driver_that_wakes_up_may_write_no_more(tmp_path: Path, monk
             assert f"was taken over by process {os.getpid()}" in answer
             assert (tmp_path / "journal.jsonl").read_bytes() == before
             lease.check()
+
+
+@pytest.mark.parametrize("age_seconds", [-86400.0, -120.0, STALE_SECONDS + 1, 86400.0])
+def test_a_heart_that_beats_while_we_look_is_alive_whatever_its_date_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age_seconds: float
+) -> None:
+    monkeypatch.setattr(module, "STALE_SECONDS", 5.0)
+    put(tmp_path, Holder("elsewhere", "x", 7, "1", 3), age_seconds)
+    said: list[str] = []
+
+    def beat() -> None:
+        while not said:
+            time.sleep(0.01)
+        os.utime(tmp_path / FILE)  # the beat that follows on a clock that was set
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    with pytest.raises(SweepError, match=r"process 7 on elsewhere .its heart beats"):
+        Lease(tmp_path, said.append)
+    heart.join()
+    assert "looking" in said[0]
+    assert read_holder(tmp_path) == Holder("elsewhere", "x", 7, "1", 3)
+
+
+@pytest.mark.parametrize("age_seconds", [-86400.0, -30.0])
+def test_a_dead_driver_whose_file_lies_in_the_future_loses_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age_seconds: float
+) -> None:
+    monkeypatch.setattr(module, "STALE_SECONDS", 0.5)
+    put(tmp_path, Holder("elsewhere", "x", 7, "1", 3), age_seconds)
+    assert not is_held(tmp_path)
+    began = time.monotonic()
+    with Lease(tmp_path) as lease:
+        assert time.monotonic() - began >= 0.5
+        assert lease.fence == 4
+
+
+def test_a_driver_that_takes_the_folder_while_another_looks_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STALE_SECONDS", 5.0)
+    put(tmp_path, Holder("elsewhere", "x", 7, "1", 3), -86400)
+    with pytest.raises(SweepError, match="its heart beats"):
+        Lease(tmp_path, lambda text: put(tmp_path, Holder("third", "x", 8, "1", 4)))
+    holder = read_holder(tmp_path)
+    assert holder is not None
+    assert holder.pid == 8
+
+
+def test_a_link_in_the_locks_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / f".{FILE}.lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(FolderError, match="links below a folder"):
+        Lease(tmp_path)
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_a_folder_is_discarded_only_by_who_holds_it(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    lease = Lease(tmp_path / "one")
+    put(tmp_path / "one", Holder("elsewhere", "x", 7, "1", lease.fence + 1))
+    lease.discard()
+    assert (tmp_path / "one" / FILE).exists()
+    put(tmp_path / "one", replace(lease.holder, pid=0))
+    lease = Lease(tmp_path / "one")
+    lease.discard()
+    assert not (tmp_path / "one").exists()

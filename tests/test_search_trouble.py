@@ -10,7 +10,7 @@ from sweep_cases import events_of, of, space, troubled
 
 from trm.search.events import Decided
 from trm.search.search import LegOrder
-from trm.search.verdicts import MAX_FAILURES, MAX_LOSSES, MAX_STALLS
+from trm.search.verdicts import MAX_FAILURES, MAX_LOSSES, MAX_STALLS, set_aside
 
 
 @pytest.mark.parametrize("status", ["diverged", "out_of_memory"])
@@ -50,10 +50,12 @@ def test_a_lost_leg_is_tried_again_without_blame_up_to_a_limit(tmp_path: Path) -
     everything = troubled("lost", lambda order: order.trial == 1 and order.attempt < MAX_LOSSES + 2)
     search = Simulator(space(), tmp_path / "all", outcome=everything).run().search
     assert (search.trials[1].status, search.trials[1].attempts) == ("stopped", {0: MAX_LOSSES})
+    assert set_aside(search.trials) == [f"trial 1 was lost {MAX_LOSSES} times, set aside until a resume: lost at 0"]
     again = Simulator(space(), tmp_path / "all", outcome=everything, now=1e6).run().search
     assert again.trials[1].attempts[0] == MAX_LOSSES + 3, "a resume tries it again, with a count that starts anew"
     assert again.trials[1].status in ("finished", "stopped")
     assert again.trials[1].results
+    assert set_aside(again.trials) == [f"trial 1 was lost {MAX_LOSSES} times, set aside until a resume: lost at 1"]
 
 
 @pytest.mark.parametrize(("status", "tries"), [("failed", MAX_FAILURES), ("stalled", MAX_STALLS), ("lost", MAX_LOSSES)])

@@ -213,3 +213,21 @@ def test_overhead_of_a_leg_of_one_step_is_small() -> None:
     """Building the state, the plans and the reports; the checkpoint's fsyncs are the disk's business."""
     leg(1)
     assert min(leg(1).overhead_seconds for _ in range(5)) < 0.05
+
+
+@pytest.mark.parametrize("whole", [1, 0])
+def test_a_run_whose_newest_checkpoints_are_damaged_goes_on_from_an_older_one_or_the_start(tmp_path: Path, whole: int) -> None:
+    run(tmp_path / "undisturbed")
+    with pytest.raises(InterruptedRun):
+        run(tmp_path / "stopped", reporter=StopAt(step=14))
+    folder = RunFolder(tmp_path / "stopped")
+    found = folder.checkpoints()
+    for checkpoint in found[whole:]:
+        (checkpoint / "model.safetensors").write_bytes(b"")
+    newest, torn = folder.newest_whole()
+    assert newest == (found[0] if whole else None)
+    assert [str(path) in problem for path, problem in zip(reversed(found[whole:]), torn, strict=True)] == [True] * (
+        len(found) - whole
+    )
+    run(tmp_path / "stopped", is_resumed=True)
+    assert_same_run(tmp_path / "stopped", tmp_path / "undisturbed")

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,9 +86,13 @@ def _made(folder: Path) -> bool:
     return True
 
 
-def new_file_mode(folder: str | Path) -> int:
-    """Mode that the umask (or a default ACL) gives a new file, told by a `folder` that this process made with the default mode."""
-    return Path(folder).stat().st_mode & 0o666
+@contextmanager
+def usual_mode(path: Path) -> Iterator[None]:
+    """Whatever mode a library gives the file `path` in the block, it ends with the one that the umask (or a default ACL) gives."""
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    yield
+    path.chmod(mode)
 
 
 def _beside(path: Path, ending: str) -> Path:

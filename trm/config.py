@@ -244,6 +244,8 @@ class TrainingConfig(Written):
     """Type of the answer loss; auto: float64 on the CPU, float32 on an accelerator."""
     eval_every_steps: int | None = Field(None, ge=1)
     """Evaluate every so many steps (see `evaluation.split`); null: ten times a run."""
+    log_every_steps: int | None = Field(None, ge=1)
+    """A point of the training curve (loss, halting, accuracy, learning rate) every so many steps; null: 100 to 200 a run."""
     checkpoint_every_steps: int | None = Field(None, ge=1)
     """Checkpoint every so many steps besides the end; null: with every evaluation."""
     compile: bool | Literal["auto"] = False
@@ -378,7 +380,7 @@ class RunConfig(Written):
             values["optim"]["puzzle_emb_lr"] = values["optim"]["puzzle_emb_weight_decay"] = 0
         if not self.optim.ema:
             values["optim"]["ema_rate"] = values["optim"]["ema_warmup"] = 0
-        for key in ("eval_every_steps", "checkpoint_every_steps", "cuda_graph", "kernels"):
+        for key in ("eval_every_steps", "log_every_steps", "checkpoint_every_steps", "cuda_graph", "kernels"):
             values["training"].pop(key)
         for key in ("reports_halted", "split"):
             values["evaluation"].pop(key)

@@ -20,6 +20,8 @@ STATUS_SECONDS = 30.0
 """A log gets a line on the whole sweep at most so often."""
 REFRESH_SECONDS = 0.25
 STATUS_ORDER = ("running", "paused", "finished", "stopped", "diverged", "out_of_memory", "failed")
+WHOLE_LENGTH = 6
+"""Characters of a number that is shown with all its digits."""
 PLAIN_WIDTH = 160
 
 
@@ -175,7 +177,7 @@ def event_line(event: Event, metric: str) -> str | None:
         case Asked(source="confirmation"):
             return f"trial {event.trial} confirms trial {event.confirms} on a fresh seed"
         case Asked():
-            return f"trial {event.trial} ({event.source.replace('_', ' ')}): {params_text(event.params)}"
+            return f"trial {event.trial} ({event.source.replace('_', ' ')}): {params_text(event.shown_params)}"
         case LegEnded(status="completed"):
             value = "no result" if event.objective is None else interval(event.objective, event.standard_error)
             loss = "" if event.loss is None else f", loss {event.loss:.4g}"
@@ -254,9 +256,12 @@ def leg_text(leg: RunningLeg) -> str:
 
 def params_text(params: Mapping[str, Any]) -> str:
     """Parameters by the last word of their paths."""
-    return ", ".join(
-        f"{path.rpartition('.')[2]} {f'{value:.3g}' if isinstance(value, float) else value}" for path, value in params.items()
-    )
+    return ", ".join(f"{path.rpartition('.')[2]} {_param_text(value)}" for path, value in params.items())
+
+
+def _param_text(value: Any) -> str:
+    """A float to three digits, or whole where that is short: 0.9999 is not 1."""
+    return f"{value:.3g}" if isinstance(value, float) and len(str(value)) > WHOLE_LENGTH else str(value)
 
 
 def interval(value: float, standard_error: float | None) -> str:

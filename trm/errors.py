@@ -4,7 +4,8 @@ TRMError
 ├── InputError (ValueError)     a person can mend it: rule, value, remedy; exit code 2
 │   ├── ConfigError             a run configuration or a search space
 │   ├── DatasetError            a recipe, a manifest, a shard
-│   ├── CheckpointError         a checkpoint that is torn, foreign, or of another configuration
+│   ├── CheckpointError         a checkpoint that is foreign, or of another configuration
+│   │   └── TornCheckpoint      a checkpoint that is not whole: an older one will do
 │   ├── SweepError              a sweep folder: name taken, nothing to resume, held by a living driver
 │   ├── FolderError             a link or a name in a folder that leads out of it
 │   └── ResourceError           more CPUs, GPUs or disk than there is
@@ -60,6 +61,10 @@ class DatasetError(InputError):
 
 class CheckpointError(InputError):
     """A checkpoint is torn, foreign, or belongs to another configuration."""
+
+
+class TornCheckpoint(CheckpointError):  # it is what the checkpoint is
+    """A checkpoint is not whole: a file is missing, cut or changed. What goes on from it takes an older one, or begins anew."""
 
 
 class SweepError(InputError):

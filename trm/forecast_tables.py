@@ -71,6 +71,8 @@ def _parts(space: SearchSpace, seen: Forecast, facts: Facts, circumstances: Circ
     yield _samples(seen, facts)
     yield _rungs(space, seen, facts)
     yield Text(_spread(seen))
+    if found := seen.preflight.notes:
+        yield Text("\n".join(found))
     yield _rejected(seen)
     yield _expected(space, seen, facts, circumstances)
 
@@ -97,7 +99,7 @@ def _samples(seen: Forecast, facts: Facts) -> RenderableType:
             size_text(one.memory_bytes),
             size_text(one.checkpoint_bytes),
             _time(ladder_seconds(one, facts.speeds)[-1]),
-            params_text(one.params),
+            params_text(one.params | one.used),
         )
     return _titled(f"{len(seen.samples)} configurations, the start points first", table)
 
@@ -115,10 +117,8 @@ def _rungs(space: SearchSpace, seen: Forecast, facts: Facts) -> RenderableType:
 def _spread(seen: Forecast) -> str:
     found = seen.preflight
     ends = f"{flops(found.cheapest.step_flops)} to {flops(found.dearest.step_flops)}"
-    text = (
-        f"A step costs {ends}, {found.spread:.3g} times as much.\n"
-        f"  cheapest: {params_text(found.cheapest.params)}\n  dearest: {params_text(found.dearest.params)}"
-    )
+    cheapest, dearest = (params_text(one.params | one.used) for one in (found.cheapest, found.dearest))
+    text = f"A step costs {ends}, {found.spread:.3g} times as much.\n  cheapest: {cheapest}\n  dearest: {dearest}"
     if found.spread <= WIDE_SPREAD:
         return text
     least = found.dearest.step_flops / WIDE_SPREAD / 1e9

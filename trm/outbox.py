@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from pydantic import TypeAdapter
+
 from trm.atomic import write_text_atomic
-from trm.errors import InputError
+from trm.contained import inside
+from trm.errors import FolderError, InputError
 from trm.redaction import in_addresses, redacted, shortened
 from trm.run_updates import RunUpdate, Translator, merged
 from trm.search.events import SweepStarted
@@ -76,23 +79,37 @@ class OutboxState:
         """The state of the sweep folder for this store and experiment; a fresh one when they are new to it."""
         shown = in_addresses(uri)  # a password that changes leaves the store what it is
         whole, public = (hashlib.sha256(f"{text}\n{experiment}".encode()).hexdigest()[:16] for text in (uri, shown))
-        fresh = cls(shown, public, experiment, mode)
+        found = cls.read(folder)
+        if found is None or found.store not in (public, whole):
+            return cls(shown, public, experiment, mode)
+        return replace(found, store=public)
+
+    @classmethod
+    def read(cls, folder: Path) -> "OutboxState | None":
+        """What the sweep folder's note says, whatever store it is about; None without one that can be understood."""
         try:
-            found = cls(**json.loads((folder / "tracking.json").read_text()))
-        except (OSError, ValueError, TypeError):
-            return fresh
-        return replace(found, store=public) if found.store in (public, whole) else fresh
+            found = STATE.validate_json(inside(folder, "tracking.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return found if found.experiment else None
 
     def save(self, folder: Path) -> None:
         """Replace the file, durably."""
         write_text_atomic(folder / "tracking.json", json.dumps(asdict(self), indent=1) + "\n")
 
 
+STATE = TypeAdapter(OutboxState)
+
+
 class Outbox:
     """Follows the journal of one sweep folder and gives it to a store, in order, each event once."""
 
-    def __init__(self, folder: Path, store: Store, state: OutboxState, say: Say, *, is_driven: bool) -> None:
+    def __init__(
+        self, folder: Path, store: Store, state: OutboxState, say: Say, *, is_driven: bool, keeps_note: bool = True
+    ) -> None:
+        """`keeps_note`: whether what was sent is written down in the folder; not by one who may only read it."""
         self._folder, self._store, self._state, self._say = folder, store, state, say
+        self._keeps_note = keeps_note
         self._journal = folder / "journal.jsonl"
         self._last: Entry | int = 0
         self._is_corrupt = False
@@ -120,7 +137,7 @@ class Outbox:
             chunk = self._waiting[:EVENTS_AT_A_TIME]
             if self._attempt(lambda chunk=chunk: self._send([update for _, updates in chunk for update in updates])):  # type: ignore[misc]
                 self._state.sent = chunk[-1][0]
-                self._state.save(self._folder)
+                self._note()
                 del self._waiting[: len(chunk)]
         return not self._waiting
 
@@ -180,15 +197,26 @@ class Outbox:
         return True
 
     def _changed_files(self) -> list[Path]:
-        found = [path for pattern in SWEEP_FILES for path in sorted(self._folder.glob(pattern)) if path.is_file()]
+        found = [path for pattern in SWEEP_FILES for path in sorted(self._folder.glob(pattern)) if self._is_own(path)]
         return [path for path in found if self._state.artifacts.get(self._name(path)) != _mark(path)]
+
+    def _note(self) -> None:
+        if self._keeps_note:
+            self._state.save(self._folder)
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether it is a file of the sweep, and no link to somebody's."""
+        try:
+            return inside(self._folder, self._name(path)).is_file()
+        except FolderError:
+            return False
 
     def _upload(self, path: Path) -> None:
         mark = _mark(path)
         name = self._name(path)
         self._store.upload(path, name.rpartition("/")[0])
         self._state.artifacts[name] = mark
-        self._state.save(self._folder)
+        self._note()
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()

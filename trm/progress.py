@@ -13,6 +13,7 @@ from trm.search.rungs import Rungs
 from trm.search.space import SearchSpace
 from trm.search.speeds import Speeds
 from trm.search.spending import Spent
+from trm.search.ties import breaks_by_cells, wrong_cells
 
 RECENT = 16
 """Trials that the next are taken to be like."""
@@ -128,6 +129,7 @@ class SweepProgress:
         """Before the first event of the sweep of `space`."""
         self._space, self._budget = space, space.budget
         self._rungs = Rungs.of(space.scheduler, space.budget.per_trial)
+        self._by_cells = False
         self._sign = 1.0 if space.objective.mode == "max" else -1.0
         self._asked: dict[int, Asked] = {}
         self._statuses: dict[int, str] = {}
@@ -152,7 +154,7 @@ class SweepProgress:
         self._ahead = None
         match event:
             case SweepStarted():
-                self.name = event.name
+                self.name, self._by_cells = event.name, breaks_by_cells(self._space, event.rules)
             case DriverStarted():
                 self._on_driver(event)
             case SlotsChanged():
@@ -286,10 +288,14 @@ class SweepProgress:
         for rung in sorted(self._results, reverse=True):
             scored = [result for result in self._results[rung].values() if _is_number(result.objective)]
             if scored:
-                best = max(scored, key=lambda result: (self._sign * (result.objective or 0.0), -(result.loss or math.inf)))
+                best = max(scored, key=lambda result: (self._sign * (result.objective or 0.0), -self._tie(result)))
                 assert best.objective is not None
-                return BestTrial(best.trial, rung, best.objective, best.standard_error, self._asked[best.trial].params)
+                return BestTrial(best.trial, rung, best.objective, best.standard_error, self._asked[best.trial].shown_params)
         return None
+
+    def _tie(self, result: LegEnded) -> float:
+        tie = wrong_cells(result) if self._by_cells else result.loss
+        return math.inf if tie is None else tie
 
 
 def _is_number(value: float | None) -> bool:

@@ -148,7 +148,7 @@ class Translator:
 
     def _asked(self, event: Asked) -> list[RunUpdate]:
         self._trials += 1
-        params = {key: _text(value) for key, value in event.params.items()}
+        params = {key: _text(value) for key, value in event.shown_params.items()}
         params |= {"seed": str(event.seed), "max_steps": str(event.max_steps)}
         tags = {"trm.trial": str(event.trial), "trm.source": event.source, "trm.digest": event.digest}
         if event.confirms is not None:

@@ -12,6 +12,7 @@ import os
 import select
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -24,18 +25,23 @@ from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote
 
+from trm.artifact_places import artifact_location, bring_home, locations_elsewhere
+from trm.atomic import why_unwritable
 from trm.config_messages import nearest
-from trm.contained import regular
+from trm.contained import inside, regular
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError, SweepError
 from trm.outbox import LAST_TRY_SECONDS, Outbox, OutboxState, Say, cause_of
-from trm.redaction import is_masked, redacted, without_secrets
+from trm.redaction import in_addresses, is_masked, redacted, without_secrets
 from trm.run_updates import SWEEP, RunUpdate
 from trm.search.events import SweepStarted
 from trm.search.journal import unread
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc")
 """Kinds of store that MLflow has, plugins apart."""
+STORE = "mlflow.db"
+"""A storage's own store."""
 POLL_SECONDS = 0.5
 ORPHAN_SECONDS = 20.0
 """How long the writer goes on sending after its driver died."""
@@ -68,6 +74,11 @@ class Target:
     artifact_location: str | None = None
     """Where a new experiment's artifacts go; None: as above, or as the server has it. MLflow keeps it in its own files."""
 
+    @property
+    def is_storages_own(self) -> bool:
+        """Whether the store is the database that lies in the storage."""
+        return self.uri == tracking_uri(None, self.storage, {})
+
 
 def tracking_uri(configured: str | None, storage: str | Path, environment: Mapping[str, str] = os.environ) -> str:
     """The store to write to: as configured, or MLFLOW_TRACKING_URI, or `<storage>/mlflow.db`.
@@ -76,7 +87,7 @@ def tracking_uri(configured: str | None, storage: str | Path, environment: Mappi
     """
     given = configured or environment.get("MLFLOW_TRACKING_URI")
     if not given:
-        return f"sqlite:///{_in_address(Path(storage).absolute())}/mlflow.db"
+        return f"sqlite:///{_in_address(Path(storage).absolute())}/{STORE}"
     name = "tracking.uri" if configured else "MLFLOW_TRACKING_URI"
     if is_masked(given):
         raise ConfigError(
@@ -171,6 +182,8 @@ class MlflowWriter:
 
     def _remedy(self) -> str:
         command = f"{program('python')} -m trm.tracking {shlex.quote(self._target.folder)}"
+        if not self._target.is_storages_own and "MLFLOW_TRACKING_URI" not in os.environ:
+            command += f" --uri {shlex.quote(redacted(self._target.uri))}"
         return f"Nothing is lost: the rest goes out with --resume or `{command}`"
 
     def _tell(self, message: dict[str, Any]) -> None:
@@ -250,7 +263,11 @@ class MlflowStore:
     def _connect(self, sweep: SweepStarted) -> None:
         from mlflow.tracking import MlflowClient
 
-        with _only_one(Path(self._target.storage) / ".mlflow.lock"):  # parallel first starts race on a database's schema
+        storage = Path(self._target.storage)
+        # Parallel first starts race on a database's schema; who may not write in the storage has a store of his own.
+        with _only_one(storage / ".mlflow.lock") if why_unwritable(storage) is None else contextlib.nullcontext():
+            if self._target.is_storages_own and self._target.artifact_location is None:
+                bring_home(storage / STORE, storage)
             client = MlflowClient(self._target.uri)
             self._experiment_id = self._experiment(client)
         self._key = sha256(sweep.model_dump_json().encode()).hexdigest()[:16]
@@ -270,7 +287,7 @@ class MlflowStore:
         name = self._target.experiment
         if (found := client.get_experiment_by_name(name)) is None:
             is_server = self._target.uri.startswith(("http", "databricks"))
-            beside = None if is_server else (Path(self._target.storage).absolute() / "mlartifacts" / name).as_uri()
+            beside = None if is_server else artifact_location(self._target.storage, name)
             place = without_secrets(self._target.artifact_location or "") or beside
             with contextlib.suppress(self._error):  # another sweep may just have made it
                 return str(client.create_experiment(name, artifact_location=place))
@@ -352,26 +369,71 @@ def _flush(folder: Path, uri: str | None, seconds: float) -> int:
     if not (folder / "journal.jsonl").is_file():
         raise SweepError(f"{folder} holds no journal.jsonl", remedy="give the folder of a sweep")
     unread(folder / "journal.jsonl")  # refuses a damaged one before anything of it goes out
-    try:
-        known = json.loads((folder / "tracking.json").read_text())
-    except (OSError, ValueError):
-        known = {"experiment": folder.name, "mode": "max", "uri": None}
-    if uri is None and "MLFLOW_TRACKING_URI" not in os.environ and is_masked(known["uri"] or ""):
-        raise SweepError(
-            f"the sweep's store {known['uri']} needs a secret, which no file keeps", remedy="give --uri or set MLFLOW_TRACKING_URI"
-        )
-    address = tracking_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or known["uri"], folder.parent)
-    target = Target(address, str(folder), str(folder.parent), known["experiment"], known["mode"])
+    known = OutboxState.read(folder) or OutboxState(experiment=folder.absolute().name)
+    address = _address(folder, uri, known.uri)
+    target = Target(address, str(folder), str(_storage_for(folder, address)), known.experiment, known.mode)
+    if target.is_storages_own and not uri:
+        _check_own_store(Path(target.storage), target.experiment)
 
     def say(kind: str, text: str) -> None:
         sys.stderr.write(f"{kind}: {text}\n")
 
-    with _only_one(folder / ".tracking.lock"):
+    keeps_note = why_unwritable(folder) is None
+    with _only_one(folder / ".tracking.lock") if keeps_note else contextlib.nullcontext():
         state = OutboxState.load(folder, target.uri, target.experiment, target.mode)
-        outbox = Outbox(folder, MlflowStore(target, say), state, say, is_driven=False)
+        outbox = Outbox(folder, MlflowStore(target, say), state, say, is_driven=False, keeps_note=keeps_note)
         is_done = outbox.finish(time.monotonic() + seconds)
     sys.stderr.write("MLflow has everything\n" if is_done else f"{outbox.waiting} journal events wait still\n")
     return EXIT_DONE if is_done else EXIT_FAILED
+
+
+def _address(folder: Path, uri: str | None, noted: str) -> str:
+    """The store that the user names, else the storage's own; SweepError when the sweep's files name yet another.
+
+    Whoever filled the folder does not decide where runs, files and credentials go.
+    """
+    given = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    own = tracking_uri(given, folder.absolute().parent)
+    if given or not noted or noted in (redacted(own), in_addresses(own)):
+        return own
+    if noted.startswith("sqlite:") and noted.endswith(f"/{STORE}") and (folder.absolute().parent / STORE).exists():
+        return own  # the storage was moved
+    secret = ", with its secret, which no file keeps" if is_masked(noted) else ""
+    raise SweepError(
+        f"{folder} says that its runs are kept at {noted}, and a folder's word does not decide where they go",
+        remedy=f"say so yourself: give --uri {shlex.quote(noted)}{secret}, or set MLFLOW_TRACKING_URI",
+    )
+
+
+def _storage_for(folder: Path, address: str) -> Path:
+    """Where a database's files go: the sweep's storage, or for one who may only read that, beside his own database."""
+    storage = folder.absolute().parent
+    if why_unwritable(storage) is None or address == tracking_uri(None, storage, {}):
+        return storage
+    return Path(unquote(address.partition("://")[2][1:])).parent if address.startswith("sqlite:") else Path.cwd()
+
+
+def _check_own_store(storage: Path, experiment: str) -> None:
+    """SweepError when the storage's own store cannot be written, or would send files out of the storage."""
+    database = inside(storage, STORE)
+    reason = why_unwritable(storage)
+    if reason is None and database.exists() and not os.access(database, os.W_OK):
+        reason = "Permission denied"
+    if reason is not None:
+        raise SweepError(
+            f"the storage's own store must be writable: {database} ({reason})",
+            remedy="send the runs to a store of yours by --uri, for instance --uri sqlite:////absolute/path/mlflow.db",
+        )
+    try:
+        bring_home(database, storage)
+        elsewhere = locations_elsewhere(database, storage, experiment)
+    except sqlite3.Error as error:
+        raise SweepError(f"{database} cannot be read or written: {error}", remedy="try again, or give another --uri") from error
+    if elsewhere:
+        raise SweepError(
+            f"{database} would send the files of experiment {experiment!r} to {redacted(elsewhere[0])}, outside of its storage",
+            remedy="if you mean that, name the store yourself by --uri",
+        )
 
 
 def main(arguments: list[str]) -> int:
@@ -380,13 +442,16 @@ def main(arguments: list[str]) -> int:
         return _follow_driver()
     parser = argparse.ArgumentParser(prog="python -m trm.tracking", description="Send to MLflow what it has not got of a sweep.")
     parser.add_argument("folder", type=Path, help="the sweep folder")
-    parser.add_argument("--uri", help="tracking store (default: the one of the sweep)")
+    parser.add_argument("--uri", help="tracking store (default: MLFLOW_TRACKING_URI, else the one in the sweep's storage)")
     parser.add_argument("--seconds", type=float, default=60.0, help="give up after so long (default: 60)")
     options = parser.parse_args(arguments)
     try:
         return _flush(options.folder, options.uri, options.seconds)
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
+        return EXIT_INPUT
+    except PermissionError as error:
+        sys.stderr.write(f"error: {error.filename} must be readable: {error.strerror}; ask its owner, or run as a user who may\n")
         return EXIT_INPUT
 
 

@@ -16,15 +16,18 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
+from trm.cluster.beginnings import beginnings, own_before
 from trm.cluster.board import Leg, RunningLegs
 from trm.cluster.connection import Demand
 from trm.cluster.disk import free_bytes, full_text, in_units, is_disk_full
-from trm.cluster.keep import Keeper, puzzles_file, trial_folder
-from trm.cluster.legs import LegReturn, LegTask, newest_checkpoint
+from trm.cluster.extras import Extras
+from trm.cluster.keep import Keeper, curve_file, puzzles_file, trial_folder
+from trm.cluster.legs import LegReturn, LegTask
 from trm.cluster.outcomes import leg_ended
 from trm.cluster.processes import WorkerProcess, death_of, end_process
 from trm.cluster.signals import StopSignals
 from trm.cluster.watchdog import Pace, Watchdog
+from trm.command_line import say
 from trm.display import SweepDisplay
 from trm.errors import TRMError
 from trm.progress import SweepProgress
@@ -73,6 +76,7 @@ class SweepDriver:
         self._log, self._search, self._folder, self._placement = log, log.search, folder, placement
         self._board, self._display, self._progress, self._writer = board, display, progress, writer
         self._signals, self._write_tables = signals, write_tables
+        self._extras = Extras(say)
         self._count_slots, self._nodes_at = count_slots, time.monotonic()
         self.slots = placement.slots
         """Legs that may run side by side now."""
@@ -125,6 +129,8 @@ class SweepDriver:
             self._holders[task.leg] = gang.holder if gang is not None else LegReturn(**outcome).process
         self._busy_at = time.monotonic()
         returned = self._returned(task.leg, LegReturn(**outcome) if outcome else None, error)
+        for problem in returned.torn:
+            self._display.message(f"trial {task.trial} did not go on from a checkpoint: {problem}")
         if returned.status == "interrupted":
             return
         if returned.status == "disk_full":
@@ -186,17 +192,12 @@ class SweepDriver:
         if now - self._nodes_at >= NODES_SECONDS:
             self._nodes_at = now
             self._look_at_nodes()
-        if self._display.is_due:
-            at, legs = time.time(), list(self._board_says.progress.values())
-            self._display.show(self._progress.snapshot(at, legs, self._search.spent(at)))
-        if self._writer is not None and not self._signals.is_requested:
-            for message in self._writer.messages():
-                self._display.message(message)
+        self._extras.make("progress", self._show_progress)
         if self._are_tables_old and now >= self._tables_due:
             self._are_tables_old = False
             self._log.check()
-            self._durably(self._write_tables)
-            self._keeper.prune()
+            self._durably(lambda: self._extras.make("trials.parquet", self._write_tables))
+            self._extras.make("room by `keep`", self._keeper.prune)
             done = time.monotonic()
             self._tables_due = done + max(TABLES_SECONDS, (done - now) / TABLES_SHARE)
 
@@ -223,9 +224,20 @@ class SweepDriver:
 
     # Parts --------------------------------------------------------------------------------------------------------
 
+    def _show_progress(self) -> None:
+        if self._display.is_due:
+            at, legs = time.time(), list(self._board_says.progress.values())
+            self._display.show(self._progress.snapshot(at, legs, self._search.spent(at)))
+        if self._writer is not None and not self._signals.is_requested:
+            for message in self._writer.messages():
+                self._display.message(message)
+
+    def _message(self, text: str) -> None:
+        self._extras.make("progress", lambda: self._display.message(text))
+
     def _tell(self, event: Event) -> None:
-        self._progress.apply(event)
-        self._display.event(event)
+        self._extras.make("progress", lambda: self._progress.apply(event))
+        self._extras.make("progress", lambda: self._display.event(event))
         self._are_tables_old = True
         if isinstance(event, LegEnded | Decided):
             self._keeper.note(event.trial)
@@ -250,10 +262,10 @@ class SweepDriver:
         if slots != self.slots and not self._is_told_to_stop:
             self.slots = slots
             self._durably(lambda: self._log.change_slots(time.time(), slots))
-            self._display.message(f"nodes joined or left: {slots} legs at a time from here on")
+            self._message(f"nodes joined or left: {slots} legs at a time from here on")
 
     def _stop_legs(self, message: str) -> None:
-        self._display.message(message)
+        self._message(message)
         self._is_told_to_stop = True
         self._stop_told_at = time.monotonic()
         self._board.stop_all.remote()
@@ -277,12 +289,12 @@ class SweepDriver:
             where = ", ".join(map(str, processes)) or "an unknown process"
             self._stalled[leg] = LegReturn(status="stalled" if is_begun else "lost", error=f"{why}; {where} was ended")
             self._watchdog.remove(leg)
-            self._display.message(f"trial {leg[0]} stands still: {self._stalled[leg].error}")
+            self._message(f"trial {leg[0]} stands still: {self._stalled[leg].error}")
             self._end(processes)
         for leg in self._watchdog.lingering(time.monotonic()):
             holder = self._holders[leg]
             self._watchdog.came_back(leg)
-            self._display.message(f"{holder} did not come back from trial {leg[0]} and was ended")
+            self._message(f"{holder} did not come back from trial {leg[0]} and was ended")
             self._end([holder] if isinstance(holder, WorkerProcess) else [one for one in says.idle if str(one) == holder])
 
     def _end(self, processes: list[WorkerProcess]) -> None:
@@ -337,6 +349,8 @@ class SweepDriver:
         order = self._search.order(leg)
         checkpoints = trial_folder(self._folder, leg.trial)
         demand, trial = self._placement.demand, self._search.trials[leg.trial]
+        places = beginnings(self._folder, leg)
+        is_of_population = bool(trial.adoptions)
         return LegTask(
             trial=leg.trial,
             rung=leg.rung,
@@ -344,12 +358,15 @@ class SweepDriver:
             config=order.config.model_dump(mode="json"),
             max_steps=trial.asked.max_steps,
             until_steps=leg.until_steps,
-            from_checkpoint=newest_checkpoint(self._folder, leg),
+            from_checkpoint=places[0] if places else None,
+            older=places[1:],
+            own_before=own_before(leg, self._folder, is_of_population=is_of_population),
             trial_folder=str(checkpoints),
             workers=demand.workers,
             cpus=demand.cpus,
             gpus=demand.gpus,
             threads=self._placement.threads,
+            curve=str(curve_file(self._folder, leg.trial)),
             puzzles_to=str(puzzles_file(self._folder, leg.trial)) if trial.asked.confirms is not None else None,
         )
 

@@ -2,16 +2,27 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
-from trm.atomic import why_unwritable
-from trm.contained import refuse_links, remove
+from trm.atomic import MAKE_TRIES, claim_folder, make_folders, why_unwritable
+from trm.contained import refuse_links
 from trm.errors import SweepError
+from trm.search.lease import Lease
 
 DEFAULT_STORAGE = "runs"
-USED_FILES = ("journal.jsonl", "sweep.yaml", "dataset.json", "driver.json", "tracking.json", "metrics.jsonl", "config.yaml")
-USED_FOLDERS = ("trials", "best", "confirmation", "checkpoints")
+USED_FILES = (
+    "journal.jsonl",
+    "sweep.yaml",
+    "dataset.json",
+    "driver.json",
+    "tracking.json",
+    "metrics.jsonl",
+    "config.yaml",
+    "curves.parquet",
+    "run.json",
+)
+USED_FOLDERS = ("trials", "best", "confirmation", "curves", "checkpoints")
 SCRATCH_FOLDERS = ("tune", "train")
 """Ray's: what lies in the folders in them is its own."""
 
@@ -72,15 +83,55 @@ def _is_used(parts: tuple[str, ...]) -> bool:
 
 
 @contextlib.contextmanager
-def made_folder(folder: Path, is_kept: Callable[[], bool]) -> Iterator[None]:
-    """Makes `folder` and its parents; if these are new and it is not kept at the end, they go again, unless others use them."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+def held_folder(folder: Path, is_kept: Callable[[Path], bool], say: Callable[[str], None] = lambda text: None) -> Iterator[Lease]:
+    """Hold the lease on `folder`, made where it is missing; what was made here goes again if it is not kept at the end.
+
+    SweepError when a living driver has it.
+    """
+    made: list[Path] = []
+    lease = _lease_on(folder, made, say)
+    with _kept_or_discarded(lease, made, is_kept):
+        yield lease
+
+
+def _lease_on(folder: Path, made: list[Path], say: Callable[[str], None]) -> Lease:
+    """The lease on the folder; what had to be made for it goes into `made`."""
+    for _ in range(MAKE_TRIES):
+        made[:0] = make_folders(folder)
+        with contextlib.suppress(FileNotFoundError):  # who had made it took it back before the lease was ours
+            return Lease(folder, say)
+    raise SweepError(f"{folder} vanishes as often as it is made", remedy="look who removes it, or give another folder")
+
+
+@contextlib.contextmanager
+def numbered_folder(folders: Iterable[Path], is_kept: Callable[[Path], bool]) -> Iterator[Lease]:
+    """Make the first of `folders` that is free, and hold the lease on it: of several at once each gets one of its own.
+
+    It goes again if it is not kept at the end.
+    """
+    made: list[Path] = []
+    for folder in folders:
+        made = make_folders(folder.parent) + made
+        if not claim_folder(folder):
+            continue
+        with contextlib.suppress(SweepError):  # somebody asked for it by its name, this very moment
+            lease = Lease(folder)
+            break
+    with _kept_or_discarded(lease, [folder, *made], is_kept):
+        yield lease
+
+
+@contextlib.contextmanager
+def _kept_or_discarded(lease: Lease, made: list[Path], is_kept: Callable[[Path], bool]) -> Iterator[None]:
+    """Gives the lease back at the end; of the folders `made`, innermost first, that serve nothing are removed while it is held."""
     try:
         yield
     finally:
-        if made and not is_kept():
-            remove(folder)
-            with contextlib.suppress(OSError):
-                for parent in made[1:]:
-                    parent.rmdir()
+        if lease.folder not in made or is_kept(lease.folder):
+            lease.release()
+        else:
+            lease.discard()
+            with contextlib.suppress(OSError):  # others use it
+                for parent in made:
+                    if parent != lease.folder:
+                        parent.rmdir()

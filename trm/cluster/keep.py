@@ -116,6 +116,16 @@ def puzzles_file(folder: Path, trial: int) -> Path:
     return inside(folder, "confirmation", f"{trial:04d}.parquet")
 
 
+def curves_folder(folder: Path) -> Path:
+    """Where the training curves of a sweep's trials lie, a Parquet file a trial: together they are one table."""
+    return inside(folder, "curves")
+
+
+def curve_file(folder: Path, trial: int) -> Path:
+    """Where the training curve of a trial lies: apart from its checkpoints, which `keep` may delete."""
+    return inside(folder, "curves", f"{trial:04d}.parquet")
+
+
 def step_of(checkpoint: Path) -> int:
     """The optimizer step of a checkpoint, from its name."""
     return int(checkpoint.name.split("-")[1])
@@ -129,7 +139,7 @@ def outcome_beside(checkpoint: Path) -> Path:
 def clear_unfinished(folder: Path) -> None:
     """Remove the halves of checkpoints that a killed driver's legs left; call it with the lease held, before the first leg."""
     trials = inside(folder, "trials")
-    for place in (trials, *trials.glob("[0-9]*")):
+    for place in (trials, *trials.glob("[0-9]*"), curves_folder(folder)):
         remove_hidden(place)
 
 

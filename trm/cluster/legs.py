@@ -9,7 +9,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,11 +18,12 @@ import ray.tune
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
-from trm.atomic import write_text_atomic
+from trm.atomic import make_folders, write_text_atomic
+from trm.cluster.beginnings import begun_whole
 from trm.cluster.board import BoardReporter, Leg, LegProgress, meet
 from trm.cluster.disk import is_disk_full
 from trm.cluster.feed import DataFeed
-from trm.cluster.keep import CHECKPOINT_MARK, outcome_beside, step_of, trial_folder
+from trm.cluster.keep import CHECKPOINT_MARK, outcome_beside, step_of
 from trm.cluster.processes import WorkerProcess
 from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
@@ -30,7 +31,6 @@ from trm.config import DataConfig, RunConfig
 from trm.contained import relative_path
 from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, TrialError
 from trm.redaction import reason_of
-from trm.search.events import LegStarted
 
 if TYPE_CHECKING:
     from trm.training.leg import LegOutcome
@@ -51,15 +51,21 @@ class LegTask:
     max_steps: int
     until_steps: int
     from_checkpoint: str | None
-    """Absolute: the trial's newest whole checkpoint when the leg was issued."""
+    """Absolute: the checkpoint that the leg goes on from; null: from the trial's start."""
     trial_folder: str
     """Absolute; the leg's checkpoints go below it."""
     workers: int
     cpus: float
     gpus: float
     threads: int
+    curve: str | None = None
+    """Absolute: file for the points of the trial's training curve; null: none."""
     puzzles_to: str | None = None
     """Absolute: file for the scores of every single puzzle; null: none."""
+    older: Sequence[str] = ()
+    """Absolute: what it goes on from in its place where that one is damaged, in this order; after the last, from the start."""
+    own_before: int | None = None
+    """Step up to which the trial's own checkpoints may have other knobs than the leg; null: none have."""
 
     @property
     def leg(self) -> Leg:
@@ -68,8 +74,12 @@ class LegTask:
 
     @property
     def is_adopted(self) -> bool:
-        """Whether it goes on from another trial's checkpoint."""
-        return self.from_checkpoint is not None and Path(self.from_checkpoint).parent != Path(self.trial_folder)
+        """Whether it goes on from another trial's checkpoint, or from one of its own of before its knobs were changed."""
+        if self.from_checkpoint is None:
+            return False
+        checkpoint = Path(self.from_checkpoint)
+        is_own = checkpoint.parent == Path(self.trial_folder)
+        return not is_own or (self.own_before is not None and step_of(checkpoint) <= self.own_before)
 
     def checkpoint_at(self, step: int) -> Path:
         """Where a checkpoint of this leg goes: by step and attempt, so that no two writers share a folder."""
@@ -101,6 +111,8 @@ class LegReturn:
     ended_at: float = 0.0
     process: str = ""
     """host:pid of the process that trained (the gang's leader)."""
+    torn: list[str] = field(default_factory=list)
+    """Checkpoints that it would have gone on from, had they not been damaged: what is wrong with each."""
 
 
 def leg_in_place(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, slots: int) -> None:
@@ -126,23 +138,6 @@ def leg_in_place(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, 
     forget()
 
 
-def newest_checkpoint(sweep_folder: Path, leg: LegStarted) -> str | None:
-    """Where `leg` goes on from, absolute: what an earlier attempt at it left on the way, else the checkpoint it was given.
-
-    Of the trial's own whole checkpoints only those beyond the given one count: a member of a population may have been given
-    another's. Without the given one, which `keep` may have deleted, the trial's own newest; null: the trial's start.
-    """
-    given = sweep_folder / leg.from_checkpoint if leg.from_checkpoint is not None else None
-    own = trial_folder(sweep_folder, leg.trial)
-    is_given = given is not None and (given.parent != own or (given / CHECKPOINT_MARK).is_file())
-    first = step_of(given) + 1 if given is not None and is_given else 0
-    whole = [path.parent for path in own.glob(f"step-*-attempt-*/{CHECKPOINT_MARK}")]
-    left = [(step_of(path), path.name, path) for path in whole if first <= step_of(path) <= leg.until_steps]
-    if left:
-        return str(max(left)[2])
-    return str(given) if is_given else None
-
-
 def recorded(task: LegTask) -> LegReturn | None:
     """What the leg returned if it was completed before, by any attempt."""
     for mark in sorted(Path(task.trial_folder).glob(f"step-{task.until_steps:08d}-attempt-*/{CHECKPOINT_MARK}")):
@@ -162,7 +157,7 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = Non
     """
     import torch
 
-    from trm.models.devices import keep_freed_memory, limit_gpu_memory
+    from trm.models.devices import keep_freed_memory, limit_gpu_memory, training_device
     from trm.training.gang import SOLO
 
     started = time.time()
@@ -172,16 +167,19 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = Non
     gang = gang or SOLO
     where = f"{os.uname().nodename}:{os.getpid()}"
 
+    torn: list[str] = []
+
     def told(returned: LegReturn) -> LegReturn:
-        return replace(returned, started_at=started, ended_at=time.time(), process=where)
+        return replace(returned, started_at=started, ended_at=time.time(), process=where, torn=torn)
 
     def announce(outcome: "LegOutcome") -> None:
         if gang.is_leader:
-            task.outcome_file.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(task.outcome_file.parent)
             write_text_atomic(task.outcome_file, json.dumps(asdict(told(_returned(task, outcome)))))
 
     reporter = _reporter(board, task)
     try:
+        task, torn = begun_whole(task, gang, training_device())
         return told(_returned(task, _train_leg(task, feed, reporter, gang, stream, announce=announce)))
     except Exception as error:  # the trial's edge: one bad configuration must not end the sweep
         failed = LegReturn(status=_status_of(error), error=reason_of(error))
@@ -241,6 +239,7 @@ def _train_leg(
     announce: Callable[["LegOutcome"], None],
 ) -> "LegOutcome":
     from trm.models.devices import training_device
+    from trm.training.curve import CurveFile
     from trm.training.leg import LegWork, run_leg
     from trm.training.start import RunData
 
@@ -249,6 +248,7 @@ def _train_leg(
         max_steps=task.max_steps,
         until_steps=task.until_steps,
         from_checkpoint=task.from_checkpoint,
+        curve=None if task.curve is None else CurveFile(task.curve, task.trial),
         puzzles_to=task.puzzles_to,
         is_adopted=task.is_adopted,
         checkpoint_to=str(task.checkpoint_at(task.until_steps)),

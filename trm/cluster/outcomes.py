@@ -10,7 +10,7 @@ from trm.search.settings import Objective
 
 SAME = (
     *("metrics", "steps", "train_flops", "train_seconds", "eval_seconds", "overhead_seconds"),
-    *("checkpoint", "peak_memory_bytes", "started_at", "ended_at", "process"),
+    *("checkpoint", "peak_memory_bytes", "started_at", "ended_at", "process", "torn"),
 )
 """What a leg returns under the name that the journal has for it."""
 

@@ -58,7 +58,8 @@ def run_sweep(options: SweepOptions) -> int:
     if options.is_resume:
         space = begun_space(folder, space)
         check_same_priors(folder, options.warm_start)
-    with claimed_folder(folder, space, is_resume=options.is_resume) as lease:
+    with claimed_folder(folder, space, is_resume=options.is_resume, is_named=options.name is not None) as lease:
+        folder = lease.folder
         dataset = ensure_dataset(space.data, str(storage / "data"), say)
         manifest = read_manifest(dataset)
         check_streamable(space.data, manifest)

@@ -1,13 +1,15 @@
 """The folder of a sweep: where it lies, who may use it, and the file that says what the sweep is."""
 
 import contextlib
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from trm.atomic import why_unwritable, write_text_atomic
-from trm.cluster.folders import is_taken, made_folder, refuse_links_in
+from trm.cluster.folders import held_folder, is_taken, numbered_folder, refuse_links_in
+from trm.command_line import say
 from trm.config import RECORDED, DataConfig
 from trm.config_files import dump_yaml, load_yaml, validated
 from trm.data.manifest import Manifest, read_manifest
@@ -72,10 +74,11 @@ def is_begun(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool) -> Iterator[Lease]:
+def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool, is_named: bool = True) -> Iterator[Lease]:
     """Hold the lease on the folder; one that was made here and never became a sweep is removed again.
 
-    A resume that is refused has changed nothing: SweepError when the journal is damaged or the sweep is of another space.
+    Not `is_named`, it is the first one that is free of those numbered from it on. A resume that is refused has changed nothing:
+    SweepError when the journal is damaged or the sweep is of another space.
     """
     if (reason := why_unwritable(folder)) is not None:
         raise SweepError(
@@ -89,8 +92,19 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool) -> Iter
             raise SweepError(f"{folder / JOURNAL} holds no whole event", remedy="restore it from a copy")
         budgets = [event.budget for event in events if isinstance(event, DriverStarted) and event.budget is not None]
         check_growth([budget.per_trial for budget in budgets], space)
-    with made_folder(folder, is_kept=lambda: is_begun(folder)), Lease(folder) as lease:
+    if not is_resume and not is_named:
+        with numbered_folder(_numbered_from(folder), is_begun) as lease:
+            yield lease
+        return
+    with held_folder(folder, is_begun, say) as lease:
+        if not is_resume and is_begun(folder):  # while we waited for the lease
+            raise SweepError(f"the sweep {folder} exists", remedy="go on with it by --resume, or give another --name")
         yield lease
+
+
+def _numbered_from(folder: Path) -> Iterator[Path]:
+    stem, _, first = folder.name.rpartition("-")
+    return (folder.with_name(f"{stem}-{number}") for number in itertools.count(int(first)))
 
 
 def begun_space(folder: Path, space: SearchSpace) -> SearchSpace:

@@ -1,23 +1,26 @@
 """What a sweep leaves when it has ended: its tables, the picture, the rows of the summary."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from trm.cluster.keep import Keeper
+from trm.cluster.extras import Extras
+from trm.cluster.keep import Keeper, curves_folder
 from trm.cluster.puzzle_comparisons import puzzle_comparisons
 from trm.display import Standing
 from trm.pictures.curves import draw_confirmation, draw_curves
 from trm.pictures.front import draw_front
-from trm.pictures.importance import draw_importance
+from trm.pictures.importance import draw_bars, draw_map
 from trm.pictures.transfer import draw_transfer
 from trm.search.audit_report import write_audit
 from trm.search.confirmed import confirmation_notes, confirmed_standings
-from trm.search.importance import importance, sentence, write_importance
+from trm.search.importance import Importance, importance, sentence, write_importance
 from trm.search.journal import read_events
 from trm.search.results import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.search import Search
 from trm.search.study_export import write_study
 from trm.search.sweep_log import FILE as JOURNAL
 from trm.search.transfer import transfers, write_transfer
+from trm.training.curve import write_together
 
 SHOWN_STANDINGS = 10
 
@@ -29,39 +32,60 @@ def write_tables(search: Search, folder: Path) -> None:
 
 
 def write_results(search: Search, folder: Path) -> list[str]:
-    """Delete what `keep` does not hold, write every file that a finished sweep has, and return what they found, a line each."""
-    Keeper(search, folder).prune()
-    write_tables(search, folder)
+    """Write every file that a finished sweep has, the results first, and return what they found, a line each.
+
+    Then delete what `keep` does not hold. Of what is only good to have and could not be made, a line tells.
+    """
+    write_trials(search, folder)
     write_leaderboard(search, folder)
-    write_study(search, folder)
-    objective = search.space.objective
-    events = [entry.event for entry in read_events(folder / JOURNAL)]
-    if rows := confirmed_standings(search).rows:
-        draw_confirmation(rows, folder / "confirmation.png", metric=objective.metric, title=folder.name)
-    draw_curves(events, folder / "curves.png", metric=objective.metric, mode=objective.mode, title=f"sweep {folder.name}")
-    if objective.against:
-        draw_front(search, folder / "front.png", title=f"sweep {folder.name}: what is weighed against {objective.metric}")
-    found = transfers(search)
-    draw_transfer(found, folder / "transfer.png", metric=objective.metric)
-    audit = write_audit(search, folder)
-    findings = [
-        *_confirmed_words(search, folder),
-        audit.sentence if audit is not None else None,
-        _write_what_mattered(search, folder),
-        *(transfer.text for transfer in found),
+    extras = Extras()
+    extras.make("study.journal", lambda: write_study(search, folder))
+    extras.make("transfer.json", lambda: write_transfer(search, folder))
+    extras.make("curves.parquet", lambda: write_together(curves_folder(folder), folder / "curves.parquet"))
+    audit = extras.make("audit.json", lambda: write_audit(search, folder))
+    mattered = extras.make("importance.json", lambda: _what_mattered(search, folder))
+    findings: list[tuple[str, Callable[[], list[str]]]] = [
+        ("confirmation in words", lambda: _confirmed_words(search, folder)),
+        ("audit in words", lambda: [audit.sentence] if audit is not None else []),
+        ("importance in words", lambda: [said] if mattered is not None and (said := sentence(mattered)) is not None else []),
+        ("transfer in words", lambda: [transfer.text for transfer in transfers(search)]),
     ]
-    return [finding for finding in findings if finding is not None]
+    lines = [line for name, words in findings for line in extras.make(name, words) or ()]
+    _draw(search, folder, mattered, extras)
+    extras.make("room by `keep`", Keeper(search, folder).prune)
+    return [*lines, *extras.lines]
 
 
-def _write_what_mattered(search: Search, folder: Path) -> str | None:
-    """Write importance.json, importance.png and depth_map.png, and say what mattered; None where too few trials tell."""
-    try:
-        found = importance(search)
-        write_importance(found, folder)
-        draw_importance(found, folder)
-        return sentence(found)
-    except Exception as error:  # a sweep that is done does not fail for its pictures
-        return f"what mattered was not worked out: {type(error).__name__}: {error}"
+def _what_mattered(search: Search, folder: Path) -> Importance:
+    """Write importance.json and return what stands in it."""
+    found = importance(search)
+    write_importance(found, folder)
+    return found
+
+
+def _draw(search: Search, folder: Path, mattered: Importance | None, extras: Extras) -> None:
+    """Every picture of a finished sweep, each by itself."""
+    objective, title = search.space.objective, f"sweep {folder.name}"
+    metric = objective.metric
+
+    def curves() -> None:
+        events = [entry.event for entry in read_events(folder / JOURNAL)]
+        draw_curves(events, folder / "curves.png", metric=metric, mode=objective.mode, title=title)
+
+    def confirmation() -> None:
+        if rows := confirmed_standings(search).rows:
+            draw_confirmation(rows, folder / "confirmation.png", metric=metric, title=folder.name)
+
+    extras.make("curves.png", curves)
+    extras.make("confirmation.png", confirmation)
+    if objective.against:
+        extras.make(
+            "front.png", lambda: draw_front(search, folder / "front.png", title=f"{title}: what is weighed against {metric}")
+        )
+    if mattered is not None:
+        extras.make("importance.png", lambda: draw_bars(mattered, folder))
+        extras.make("depth_map.png", lambda: draw_map(mattered, folder))
+    extras.make("transfer.png", lambda: draw_transfer(transfers(search), folder / "transfer.png", metric=metric))
 
 
 def standings(search: Search) -> list[Standing]:

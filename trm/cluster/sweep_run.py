@@ -7,16 +7,18 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from ray import tune
 from ray.actor import ActorHandle
+from ray.exceptions import RayError, RayTaskError
 
 from trm.cluster.board import start_board
 from trm.cluster.calibrate import measure_speeds
 from trm.cluster.connection import HOLDER_MEMORY_BYTES, Demand, concurrent_trials, living_nodes
+from trm.cluster.disk import is_disk_full
 from trm.cluster.driver import Placement, SweepDriver
+from trm.cluster.extras import Extras
 from trm.cluster.feed import DataFeed, fed_splits, read_feed, store_room
 from trm.cluster.gang_legs import leg_as_gang
 from trm.cluster.invocation import Invocation
@@ -29,14 +31,15 @@ from trm.cluster.sweep_results import standings, write_results, write_tables
 from trm.cluster.sweep_search import costs_on, sweep_search
 from trm.cluster.tune_legs import LegRunner, run_legs
 from trm.cluster.winners import report_winner
-from trm.cluster.worker_check import check_workers
+from trm.cluster.worker_check import check_workers, installed_version
 from trm.command_line import say
 from trm.config import DataConfig
 from trm.contained import inside
 from trm.data.manifest import Manifest
 from trm.data.residence import resident_bytes, resolved
 from trm.display import SweepDisplay
-from trm.errors import InterruptedRun, ResourceError, TerminatedRun, TRMError
+from trm.errors import CheckpointError, DatasetError, InterruptedRun, ResourceError, TerminatedRun, TRMError
+from trm.outbox import cause_of
 from trm.progress import SweepProgress
 from trm.search.candidates import Facts
 from trm.search.events import SpeedMeasured
@@ -44,10 +47,12 @@ from trm.search.journal import read_events
 from trm.search.lease import Lease
 from trm.search.preflight import Preflight, cost_ends, preflight
 from trm.search.priors import Prior
+from trm.search.results import LEADERBOARD, write_leaderboard
 from trm.search.search import Search
 from trm.search.space import SearchSpace
 from trm.search.sweep_log import FILE as JOURNAL
 from trm.search.sweep_log import SweepLog
+from trm.search.verdicts import set_aside
 from trm.tracking import MlflowWriter, Target
 
 PACKAGES = ("trm-search", "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")
@@ -88,12 +93,35 @@ class SweepRun:
             with StopSignals(at_exit=self._abandon) as signals:
                 self._run_legs(log, placement, feed, display, writer, signals)
             log.close(time.time())
-            report_winner(log, self.folder, placement, feed, self.dataset)
+            write_leaderboard(search, self.folder)
+            unreported = self._report_winner(log, placement, feed)
             log.check()
             findings = write_results(search, self.folder)
-        display.summary(standings(search), findings, self._next_steps(search))
+        self._summarize(display, search, findings)
         if search.is_hopeless:
             raise TRMError(f"no trial of {self.folder} came to a score: {search.first_failure}")
+        problems = [unreported] if unreported is not None else []
+        if aside := set_aside(search.trials):
+            problems.append(f"{'; '.join(aside)}; `{self.invocation.resume}` tries again")
+        if problems:
+            raise TRMError("; ".join(problems))
+
+    def _report_winner(self, log: SweepLog, placement: Placement, feed: DataFeed) -> str | None:
+        """Score and export the winner; why that failed, when it did: everything else that the sweep found is kept all the same."""
+        try:
+            report_winner(log, self.folder, placement, feed, self.dataset)
+        except (RayError, CheckpointError, DatasetError, OSError) as error:
+            if is_disk_full(error):
+                raise
+            cause = cause_of(error.cause if isinstance(error, RayTaskError) else error)
+            return f"the winner could not be scored and exported ({cause}); `{self.invocation.resume}` tries it again"
+        return None
+
+    def _summarize(self, display: SweepDisplay, search: Search, findings: list[str]) -> None:
+        extras = Extras(say)
+        extras.make("summary", lambda: display.summary(standings(search), findings, self._next_steps(search)))
+        if extras.lines:
+            say(f"the leaderboard is {self.folder / LEADERBOARD}")
 
     def _next_steps(self, search: Search) -> list[tuple[str, str]]:
         is_confirmed = bool(search.confirmations) or not search.candidates_of(1)
@@ -113,6 +141,8 @@ class SweepRun:
         for speed in measured:
             facts.speeds.observe(speed.step_flops, speed.steps, speed.seconds)
         costs = costs or preflight(self.space, costs_on(self.manifest, self.space.resources), facts)
+        for note in costs.notes:
+            say(note)
         clear_unfinished(self.folder)
         log.start(
             time.time(),
@@ -185,23 +215,26 @@ class SweepRun:
             return
         experiment = self.space.tracking.experiment or self.space.name
         place = self.space.tracking.artifact_location
-        writer = MlflowWriter(
-            Target(
-                self.uri,
-                str(self.folder),
-                str(self.invocation.storage),
-                experiment,
-                self.space.objective.mode,
-                artifact_location=place,
-            )
+        target = Target(
+            self.uri,
+            str(self.folder),
+            str(self.invocation.storage),
+            experiment,
+            self.space.objective.mode,
+            artifact_location=place,
         )
+        extras = Extras(say)
+        writer = extras.make("MLflow's writer", lambda: MlflowWriter(target))
+        if writer is None:
+            yield None
+            return
         try:
             yield writer
         except BaseException:
             writer.close(timeout_seconds=1.0)
             raise
         if (left := writer.close()) is not None:
-            display.message(left)
+            extras.make("progress", lambda: display.message(left))
 
     def _run_legs(
         self,
@@ -256,4 +289,4 @@ class SweepRun:
 
 
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in PACKAGES}
+    return {name: installed_version(name) for name in PACKAGES}

@@ -1,17 +1,19 @@
 """One whole run from a configuration file: in this process, or as a gang of Ray Train workers."""
 
 import contextlib
+import itertools
 import math
 import shlex
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trm.cluster.folders import DEFAULT_STORAGE, is_taken, made_folder, refuse_links_in, writable_folder
+from trm.cluster.folders import DEFAULT_STORAGE, held_folder, is_taken, numbered_folder, refuse_links_in, writable_folder
 from trm.command_line import duration, heard_hangup, say, show
 from trm.config import VOTES, RunConfig, require_divisible
 from trm.config_files import load_run_config, validated
@@ -25,7 +27,7 @@ from trm.models.devices import keep_freed_memory, training_device
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
 from trm.search.settings import Resources
-from trm.training.checkpoint import check_files, read_meta, require_same_run
+from trm.training.checkpoint import read_meta, require_same_run
 from trm.training.gang import TorchGang
 from trm.training.protocol import Protocol, protocol_of
 from trm.training.reporting import Progress, Reporter, RunReport
@@ -60,15 +62,13 @@ def run_training(options: TrainOptions) -> int:
     task_of(config.data, "train")
     data = summary_of(config.data)
     protocol = protocol_of(config.evaluation, data.splits, data.source, to_hold_out=data.to_hold_out)
-    storage, folder = _places(options, source)
-    refuse_links_in(folder)
-    run_folder = RunFolder(folder)
-    begun = run_folder.newest() if options.resume is not None else None
-    if begun is not None:
-        require_same_protocol(run_folder, protocol)
-        meta = read_meta(begun)
-        require_same_run(begun, meta, config, meta.shape, meta.data_hash)
-        check_files(begun, meta)
+    storage, folder = _places(options)
+    begun = None
+    if folder is not None:
+        refuse_links_in(folder)
+    if options.resume is not None and folder is not None:
+        require_same_protocol(RunFolder(folder), protocol)
+        begun = _resumed_from(RunFolder(folder), config)
     address = "local"
     if options.workers > 1:
         from trm.cluster.connection import Demand, check_fits_here, ray_address  # brings Ray
@@ -76,7 +76,8 @@ def run_training(options: TrainOptions) -> int:
         address = ray_address(options.address)
         if address == "local":
             check_fits_here(Demand(options.workers, 1.0, options.gpus))
-    with made_folder(folder, is_kept=(folder / CONFIG_FILE).exists), Lease(folder):
+    with _claimed(folder, storage, source) as lease:
+        folder = lease.folder
         dataset = ensure_dataset(config.data, str(storage / "data"), say)
         manifest = read_manifest(dataset)
         check_streamable(config.data, manifest)
@@ -90,7 +91,7 @@ def run_training(options: TrainOptions) -> int:
         if protocol.on_the_way != "validation":
             say(_protocol_words(protocol, data.source))
         if options.workers == 1:
-            outcome = _in_place(config, manifest, dataset, folder, is_resumed=begun is not None)
+            outcome = _in_place(config, manifest, dataset, folder, is_resumed=options.resume is not None)
         else:
             outcome = _as_gang(config, manifest, dataset, folder, options, address)
     show(_summary(outcome, folder))
@@ -135,18 +136,30 @@ def _check_options(options: TrainOptions) -> None:
         )
 
 
-def _places(options: TrainOptions, source: str) -> tuple[Path, Path]:
-    """The storage, where data sets lie, and the run's folder."""
+def _places(options: TrainOptions) -> tuple[Path, Path | None]:
+    """The storage, where data sets lie, and the run's folder; null: the first that is free."""
     if options.resume is not None or options.out is not None:
         folder = writable_folder(options.resume or options.out, "--resume" if options.resume is not None else "--out")
         storage = writable_folder(options.storage or str(Path(DEFAULT_STORAGE).absolute()), "--storage")
     else:
-        storage = writable_folder(options.storage, "--storage", default=DEFAULT_STORAGE)
-        folder = _free_folder(storage, source)
+        return writable_folder(options.storage, "--storage", default=DEFAULT_STORAGE), None
     if options.resume is None and is_taken(folder, (LEASE,)):
         command = f"--resume {shlex.quote(str(folder))}"
         raise ConfigError(f"{folder} is taken", remedy=f"go on with it by {command}, or give another --out")
     return storage, folder
+
+
+def _resumed_from(folder: RunFolder, config: RunConfig) -> Path | None:
+    """The checkpoint that the run goes on from, the newest whole one; None: none is, and it begins anew. Says what is damaged."""
+    found, torn = folder.newest_whole()
+    for problem in torn:
+        say(f"not used: {problem}")
+    if torn:
+        say(f"the run goes on from {found.name}" if found is not None else "no checkpoint is whole: the run begins anew")
+    if found is not None:
+        meta = read_meta(found)
+        require_same_run(found, meta, config, meta.shape, meta.data_hash)
+    return found
 
 
 def _check_resumable(checkpoint: Path, config: RunConfig, manifest: Manifest) -> None:
@@ -157,12 +170,16 @@ def _check_resumable(checkpoint: Path, config: RunConfig, manifest: Manifest) ->
         raise CheckpointError(f"the run has {steps} steps and is at step {meta.step} already", remedy="give it more steps")
 
 
-def _free_folder(storage: Path, source: str) -> Path:
+def _claimed(folder: Path | None, storage: Path, source: str) -> AbstractContextManager[Lease]:
+    """The lease on the run's folder, or on the first that is free of those numbered after the configuration."""
+    if folder is not None:
+        return held_folder(folder, _is_begun, say)
     stem = "run" if Path(source).stem == "config" else Path(source).stem
-    number = 1
-    while (storage / f"{stem}-run-{number}").exists():
-        number += 1
-    return storage / f"{stem}-run-{number}"
+    return numbered_folder((storage / f"{stem}-run-{number}" for number in itertools.count(1)), _is_begun)
+
+
+def _is_begun(folder: Path) -> bool:
+    return (folder / CONFIG_FILE).exists()
 
 
 def _in_place(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, *, is_resumed: bool) -> RunOutcome:

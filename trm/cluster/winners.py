@@ -4,7 +4,6 @@ The winner is the confirmed trial with the best mean over fresh seeds; what is e
 validation score of just that run is a selected one: what another seed will give is told by the mean and its interval.
 """
 
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,11 +11,10 @@ from typing import Any
 
 import ray
 
-from trm.atomic import write_text_atomic
+from trm.atomic import replacing_folder, write_text_atomic
 from trm.cluster.driver import Placement
 from trm.cluster.feed import DataFeed
 from trm.cluster.puzzle_comparisons import puzzle_comparisons
-from trm.contained import remove
 from trm.search.confirmed import Winner, confirmation_notes, confirmed_standings, confirmed_values, winner
 from trm.search.events import Reported
 from trm.search.search import Search
@@ -51,7 +49,7 @@ def report_winner(log: SweepLog, folder: Path, placement: Placement, feed: DataF
             "trial": found.trial.number,
             "run": run.number,
             "seed": run.asked.seed,
-            "params": run.params,
+            "params": run.shown_params,
             "lineage": [{"rung": one.rung, "source": one.source, "params": one.params} for one in run.adoptions],
             "steps": run.steps,
             "train_flops": run.result.train_flops if run.result else 0.0,
@@ -111,12 +109,6 @@ def export_best(folder: Path, checkpoint: Path, report: dict[str, Any]) -> None:
 
     from trm.training.weights import export_weights
 
-    new, old, best = folder / ".best-new", folder / ".best-old", folder / "best"
-    for stale in (new, old):
-        remove(stale)
-    export_weights(checkpoint, new)
-    write_text_atomic(new / "report.json", json.dumps(report, indent=1, sort_keys=True) + "\n")
-    if os.path.lexists(best):
-        best.rename(old)
-    new.rename(best)
-    remove(old)
+    with replacing_folder(folder / "best") as new:
+        export_weights(checkpoint, new)
+        write_text_atomic(new / "report.json", json.dumps(report, indent=1, sort_keys=True) + "\n")

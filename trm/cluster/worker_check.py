@@ -97,7 +97,7 @@ def own_facts(*, sees_gpus: bool, needs_kernels: bool = False) -> NodeFacts:
     return NodeFacts(
         versions={
             "python": ".".join(platform.python_version_tuple()[:2]),
-            **{name: _version(name) for name in ("ray", "torch", "trm-search")},
+            **{name: installed_version(name) for name in ("ray", "torch", "trm-search")},
             "trm source": source_digest(),
         },
         shared_bytes=shutil.disk_usage(SHARED_MEMORY).total if os.path.isdir(SHARED_MEMORY) else 0,
@@ -180,7 +180,8 @@ def _share(node: Node, facts: NodeFacts, demand: Demand) -> int:
     return int(facts.memory_bytes * min(1.0, demand.cpus / node.cpus))
 
 
-def _version(name: str) -> str:
+def installed_version(name: str) -> str:
+    """Version of a package, `none` where it is not installed, as of ours when it is run from a checkout."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -24,7 +24,7 @@ def uncompressed_name(path: str) -> str:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[io.RawIOBase]:
+def opened(path: str) -> Iterator[io.BufferedReader]:
     """The bytes of a file, a path or any fsspec URL, decompressed as its ending says (`SUFFIXES`).
 
     Reading raises DatasetError when they become more than `MOST_TIMES` of what is stored.
@@ -33,14 +33,18 @@ def opened(path: str) -> Iterator[io.RawIOBase]:
     with ExitStack() as stack:
         stored = stack.enter_context(fsspec.open(path, "rb"))
         if ending not in SUFFIXES:
-            yield _Bounded(stored, None, path)
+            yield _buffered(stored, None, path)
         elif ending == "xz":
             import lzma
 
-            yield _Bounded(stack.enter_context(lzma.open(stored)), stored, path)
+            yield _buffered(stack.enter_context(lzma.open(stored)), stored, path)
         else:
             kind = {"gz": "gzip", "bz2": "bz2", "zst": "zstd", "lz4": "lz4"}[ending]
-            yield _Bounded(stack.enter_context(pa.CompressedInputStream(pa.PythonFile(stored, mode="r"), kind)), stored, path)
+            yield _buffered(stack.enter_context(pa.CompressedInputStream(pa.PythonFile(stored, mode="r"), kind)), stored, path)
+
+
+def _buffered(file: Any, stored: Any | None, path: str) -> io.BufferedReader:
+    return io.BufferedReader(_Bounded(file, stored, path), buffer_size=1 << 20)
 
 
 class _Bounded(io.RawIOBase):
@@ -51,16 +55,13 @@ class _Bounded(io.RawIOBase):
         self._count = 0
 
     def readable(self) -> bool:
+        """It is."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        part = self.read(len(buffer))
+        """Fill the buffer with the next bytes, as far as they go."""
+        part = self._file.read(len(buffer))
         buffer[: len(part)] = part
-        return len(part)
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
-        part = bytes(self._file.read(1 << 20 if size is None or size < 0 else min(size, 1 << 20)))
         self._count += len(part)
         if self._stored is not None and self._count > FREE_BYTES and self._count > MOST_TIMES * max(self._stored.tell(), 1):
             raise DatasetError(
@@ -68,4 +69,4 @@ class _Bounded(io.RawIOBase):
                 f"{self._count / 1e6:,.0f} MB for its first {self._stored.tell():,} bytes",
                 remedy="give the file that its publisher wrote",
             )
-        return part
+        return len(part)

@@ -1,14 +1,12 @@
 """Where a data set is built before it takes its name: one builder a host at a time, and an interrupted build goes on."""
 
-import fcntl
-import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from trm.atomic import write_bytes_atomic
-from trm.contained import regular, remove
+from trm.atomic import MAKE_TRIES, locked, make_folders, write_bytes_atomic
+from trm.contained import remove
 from trm.data.builders.pieces import Columns
 from trm.data.shards import decode_parquet, decode_table, encode_parquet, encode_table
 
@@ -25,9 +23,7 @@ def staging_folder(target: Path, digest: str, say: Callable[[str], None]) -> Ite
     """
     staging = target.with_name(f".{target.name}.building-{socket.gethostname()}")
     lock = staging.with_name(f"{staging.name}.lock")
-    missing = [folder for folder in target.parents if not folder.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _gone_if_empty(missing), _held(lock, lambda: say(f"another process is building {target}: waiting for it")):
+    with _held(lock, lambda: say(f"another process is building {target}: waiting for it")):
         if staging.is_symlink():
             remove(staging)
         marker = staging / DIGEST
@@ -46,40 +42,26 @@ def staging_folder(target: Path, digest: str, say: Callable[[str], None]) -> Ite
 
 
 @contextmanager
-def _gone_if_empty(folders: list[Path]) -> Iterator[None]:
-    """Removes those of the folders, innermost first, that hold nothing when the block ends."""
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            for folder in folders:
-                folder.rmdir()
-
-
-@contextmanager
 def _held(lock: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """The lock file locked; a dead process holds no lock, and the file is gone afterwards."""
-    while True:
-        with open(lock, "a", opener=regular) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_wait()
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if not _is_same(file.fileno(), lock):
-                continue  # its last holder removed it while we waited
+    """The lock file locked, in a folder that is made for it; the file is gone afterwards, and what was made and holds nothing."""
+    made: list[Path] = []
+    try:
+        with ExitStack() as stack:
+            for _ in range(MAKE_TRIES):
+                made[:0] = make_folders(lock.parent)
+                with suppress(FileNotFoundError):  # another process took back what it had made for nothing
+                    stack.enter_context(locked(lock, on_wait))
+                    break
+            else:
+                raise FileNotFoundError(f"{lock.parent} vanishes as often as it is made")
             try:
                 yield
             finally:
                 lock.unlink(missing_ok=True)
-            return
-
-
-def _is_same(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), os.stat(path))
-    except FileNotFoundError:
-        return False
+    finally:
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
 
 
 class PieceFolder:

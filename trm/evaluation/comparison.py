@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float64
 
-from trm.atomic import replacing
+from trm.atomic import make_folders, replacing
 from trm.evaluation.intervals import t_quantile_975
 from trm.evaluation.scores import Columns
 
@@ -69,7 +69,7 @@ def compare(
 
 def write_puzzles(path: str | Path, puzzles: Columns) -> None:
     """Writes `Evaluation.puzzles` as a Parquet file, a row a puzzle, whole or not at all; makes the folder."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    make_folders(Path(path).parent)
     with replacing(path) as temporary:
         pq.write_table(pa.table(puzzles), temporary)
 

@@ -73,7 +73,7 @@ def _fold(events: Iterable[Event]) -> dict[int, _Trial]:
     for event in events:
         match event:
             case Asked():
-                trials[event.trial] = _Trial(event.params, event.confirms is not None)
+                trials[event.trial] = _Trial(event.shown_params, event.confirms is not None)
             case LegEnded(status="completed") if event.objective is not None and math.isfinite(event.objective):
                 trial = trials[event.trial]
                 trial.flops.append(event.train_flops)

@@ -15,10 +15,24 @@ DARK_SHARE = 0.55
 
 def draw_importance(found: Importance, folder: Path) -> None:
     """Rewrites `folder`/importance.png and depth_map.png, for the rung that tells most; without one they say why."""
+    draw_bars(found, folder)
+    draw_map(found, folder)
+
+
+def draw_bars(found: Importance, folder: Path) -> None:
+    """Rewrites `folder`/importance.png: a bar an axis."""
+    _draw_bars(found.told, folder / BARS, f"{found.name}: what told the good third from the others ({_where(found)})")
+
+
+def draw_map(found: Importance, folder: Path) -> None:
+    """Rewrites `folder`/depth_map.png: the objective by H_cycles and L_cycles."""
+    title = f"{found.name}: {found.metric} by recursion, at equal {found.fidelity} ({_where(found)})"
+    _draw_map(found, found.told, folder / MAP, title)
+
+
+def _where(found: Importance) -> str:
     told = found.told
-    where = f"{told.trials} trials at rung {told.rung}, {_amount(found, told)}" if told else f"fewer than {LEAST_TRIALS} trials"
-    _draw_bars(told, folder / BARS, f"{found.name}: what told the good third from the others ({where})")
-    _draw_map(found, told, folder / MAP, f"{found.name}: {found.metric} by recursion, at equal {found.fidelity} ({where})")
+    return f"{told.trials} trials at rung {told.rung}, {_amount(found, told)}" if told else f"fewer than {LEAST_TRIALS} trials"
 
 
 def _amount(found: Importance, told: RungImportance) -> str:

@@ -30,7 +30,7 @@ class Score:
     objective: float
     standard_error: float
     loss: float
-    """Validation loss; infinite when unknown."""
+    """Validation loss, or what breaks ties in its place (`ties.py`); infinite when unknown."""
     tie: str
     """Breaks the last ties; must not depend on time."""
     others: tuple[float, ...] = ()

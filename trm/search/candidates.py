@@ -14,6 +14,7 @@ from trm.errors import ConfigError
 from trm.search.expressions import Constraint
 from trm.search.memory import MemoryLimit, size_text
 from trm.search.names import COST_DERIVED, KNOWN_NAMES, Cost, names_of
+from trm.search.resolution import CAPPED, RULES, Circumstances, identity, used
 from trm.search.rungs import Rungs
 from trm.search.space import SearchSpace, with_length
 from trm.search.speeds import Speeds
@@ -39,16 +40,18 @@ class Candidate:
     rung_steps: tuple[int, ...]
     inference_flops: float = 0.0
 
-    is_warmup_capped: bool = False
-    """Whether the warm-up is shorter than its knob says, because of the length."""
+    alike: RunConfig | None = None
+    """The configuration with all that makes no difference set alike, see `resolution.identity`; null: it is itself."""
 
     @cached_property
     def digest(self) -> str:
         """Equal for parameters that mean the same run, however long: a sweep that goes on may give new trials more compute."""
-        training = self.config.training.model_copy(update={"steps": 1})
-        warmup = -1 if self.is_warmup_capped else self.config.optim.lr_warmup_steps
-        optim = self.config.optim.model_copy(update={"lr_warmup_steps": warmup})
-        return self.config.model_copy(update={"training": training, "optim": optim}).network_digest()
+        return (self.config if self.alike is None else self.alike).network_digest()
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """Searched path -> what a trial uses in place of its parameter, where its length caps that."""
+        return used(self.config, self.params, self.max_steps)
 
     @property
     def max_steps(self) -> int:
@@ -88,6 +91,9 @@ class Resolver:
         """
         self.space = space
         self.rungs = Rungs.of(space.scheduler, space.budget.per_trial)
+        self.rules = RULES
+        """Those by which the sweep began."""
+        self._circumstances = Circumstances.of(space)
         self.facts = Facts() if facts is None else facts
         self._cost_of = cost_of
         constraints = [Constraint(text, KNOWN_NAMES) for text in space.constraints]
@@ -98,7 +104,7 @@ class Resolver:
         """The candidate that `params` mean, or the first rule that they break; not `is_limited`, device and disk fit anything."""
         params = dict(params)
         try:
-            draft = self.space.run_config(params, seed=0)
+            draft = self.space.run_config(params, seed=0, averages_plainly=self.rules >= 2)
         except ValidationError as error:
             return Rejected(params, f"run configuration: {problems_of(RunConfig, error)[0].text}")
         batch, workers = draft.training.global_batch_size, self.space.resources.workers
@@ -123,6 +129,9 @@ class Resolver:
         if is_limited and (rule := self.misfit(cost.memory_bytes, cost.checkpoint_bytes)) is not None:
             return Rejected(params, rule)
         config = with_length(draft, steps[-1])
+        alike = identity(config, params, steps[-1], self._circumstances, self.rules)
+        if config.optim.lr_warmup_steps < draft.optim.lr_warmup_steps:
+            alike = alike.model_copy(update={"optim": alike.optim.model_copy(update={"lr_warmup_steps": CAPPED})})
         return Candidate(
             params=params,
             config=config,
@@ -133,7 +142,7 @@ class Resolver:
             checkpoint_bytes=cost.checkpoint_bytes,
             rung_steps=steps,
             inference_flops=cost.inference_flops,
-            is_warmup_capped=config.optim.lr_warmup_steps < draft.optim.lr_warmup_steps,
+            alike=alike,
         )
 
     def misfit(self, memory_bytes: int, checkpoint_bytes: int) -> str | None:

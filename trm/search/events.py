@@ -26,6 +26,8 @@ class SweepStarted(Frozen):
     """Digest of everything in the resolved sweep that may not change on resume."""
     versions: dict[str, str]
     """Installed versions of python, torch, ray, optuna, ... at the start."""
+    rules: int = 1
+    """By which its trials are resolved and ranked, see `resolution.RULES`."""
     priors: list[Prior] = Field(default_factory=list)
     """Earlier sweeps that it starts from (`--warm-start`)."""
     at: float
@@ -92,6 +94,8 @@ class Asked(Frozen):
     trial: int
     params: dict[str, Any]
     """Searched path -> value; conditional ones that are not active are absent."""
+    used: dict[str, Any] = Field(default_factory=dict)
+    """Searched path -> what the run uses in place of its parameter, where its length caps that."""
     source: Literal["start_point", "sampler", "replicate", "carried", "confirmation"]
     confirms: int | None = None
     """Trial whose configuration this one trains again, from scratch to the last rung; null: it belongs to the search."""
@@ -118,6 +122,11 @@ class Asked(Frozen):
     sampler_notes: dict[str, Any] = Field(default_factory=dict)
     """What the sampler wants to see again with this trial (Optuna's system attributes, for instance a generation)."""
     at: float
+
+    @property
+    def shown_params(self) -> dict[str, Any]:
+        """Searched path -> value as the run has it: what a person is shown."""
+        return self.params | self.used
 
 
 class LegStarted(Frozen):
@@ -174,6 +183,8 @@ class LegEnded(Frozen):
     """Checkpoint folder relative to the sweep folder."""
     peak_memory_bytes: int | None = None
     """Most memory the training process held, where that was measured."""
+    torn: list[str] = Field(default_factory=list)
+    """Checkpoints that it would have gone on from, had they not been damaged: what is wrong with each."""
     error: str | None = None
     """One line, when the leg did not complete."""
     at: float

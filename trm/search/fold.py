@@ -26,6 +26,7 @@ from trm.search.settings import Budget
 from trm.search.space import SearchSpace
 from trm.search.speeds import own_steps
 from trm.search.spending import Spending
+from trm.search.ties import breaks_by_cells, wrong_cells
 from trm.search.trial import ENDED, Trial
 from trm.search.verdicts import is_set_aside
 
@@ -80,7 +81,7 @@ class Fold:
             self.spending.read(event)
         match event:
             case SweepStarted():
-                self.started = event
+                self.started, self.resolver.rules = event, event.rules
             case DriverStarted():
                 self._on_driver(event)
             case Asked():
@@ -175,6 +176,8 @@ class Fold:
         self._undecided.add(event.trial)
         if event.status == "completed" and event.objective is not None:
             trial.results[event.rung] = event
+            if breaks_by_cells(self.space, self.resolver.rules):
+                trial.ties[event.rung] = wrong_cells(event)
             if self.space.objective.against:
                 trial.others[event.rung] = measures(self.space.objective, self.figures(trial, event))
             trial.heading, trial.origin = None, event.checkpoint
@@ -270,7 +273,8 @@ def _own_flops(trial: Trial, event: LegEnded) -> float:
 
 def _score(trial: Trial, event: LegEnded) -> Score:
     assert event.objective is not None
-    loss = float("inf") if event.loss is None else event.loss
+    tie = trial.tie(event.rung)
+    loss = float("inf") if tie is None else tie
     return Score(
         trial.number, event.objective, event.standard_error or 0.0, loss, trial.asked.digest, trial.others.get(event.rung, ())
     )

@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trm.search.events import LegEnded
 from trm.search.pareto import Fronts, Point
 from trm.search.settings import Objective
 from trm.search.trial import Trial
@@ -23,12 +22,13 @@ class Weighed:
     """Less is better: the objective, or for a silent score its loss, and what it is weighed against."""
 
 
-def weighed(objective: Objective, result: LegEnded, others: Sequence[float]) -> Weighed:
-    """Where `result` stands; `others` are its measures (`objectives.py`)."""
+def weighed(objective: Objective, trial: Trial, rung: int) -> Weighed:
+    """Where a trial's score at a rung stands."""
+    result, others, tie = trial.results[rung], trial.others[rung], trial.tie(rung)
     assert result.objective is not None, "a completed leg has an objective"
     sign = -1.0 if objective.mode == "max" else 1.0
     is_silent = sign < 0 and result.objective <= 0
-    loss = math.inf if result.loss is None else result.loss
+    loss = math.inf if tie is None else tie
     return Weighed(is_silent, (loss if is_silent else sign * result.objective, *others))
 
 
@@ -37,7 +37,7 @@ def fronts(objective: Objective, trials: Sequence[Trial]) -> list[list[Trial]]:
     groups: tuple[list[tuple[Point, int]], list[tuple[Point, int]]] = ([], [])
     for index, trial in enumerate(trials):
         assert trial.rung is not None, "it was scored"
-        found = weighed(objective, trial.results[trial.rung], trial.others[trial.rung])
+        found = weighed(objective, trial, trial.rung)
         groups[found.is_silent].append((found.point, index))
     return [[trials[index] for index in front] for group in groups for front in sorted_fronts(group)]
 

@@ -76,7 +76,7 @@ class FrontView:
             rung, result = trial.rung, trial.result
             if rung is None or result is None or result.objective is None or trial.status in TROUBLE:
                 continue
-            found = weighed(self._objective, result, trial.others[rung])
+            found = weighed(self._objective, trial, rung)
             groups.setdefault((-rung, found.is_silent), {})[trial.number] = found.point
         return dict(sorted(groups.items()))
 

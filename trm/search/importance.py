@@ -172,7 +172,8 @@ def _scored(trials: Sequence[Trial], rung: int) -> list[_Scored]:
         result = trial.results.get(rung)
         if result is not None and result.objective is not None and math.isfinite(result.objective):
             before = [one.params for one in trial.adoptions if one.rung < rung]
-            loss = math.inf if result.loss is None else result.loss
+            tie = trial.tie(rung)
+            loss = math.inf if tie is None else tie
             found.append(_Scored(trial, before[-1] if before else trial.asked.params, result.objective, loss))
     return found
 

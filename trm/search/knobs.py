@@ -23,6 +23,7 @@ NOT_SEARCHED = {
     "training.steps": "the length of a trial is budget.per_trial; remove it",
     "training.train_flops": "the length of a trial is budget.per_trial; remove it",
     "training.eval_every_steps": "a sweep evaluates at its rungs; remove it",
+    "training.log_every_steps": "how often a curve has a point changes no result; put it into `base`",
     "training.checkpoint_every_steps": "a sweep makes checkpoints at its rungs; remove it",
     "evaluation.split": "a sweep ranks its trials by validation; remove it",
 }

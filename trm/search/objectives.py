@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from trm.config_messages import nearest
 from trm.errors import ConfigError
 from trm.search.events import Asked, LegEnded
+from trm.search.knobs import Knob
 from trm.search.settings import COSTS, NSGA3, Objective, PopulationBasedTraining, Sampler, Scheduler, Tradeoff
 
 Figures = Mapping[str, float | None]
@@ -47,6 +48,22 @@ def check_weighed(objective: Objective, sampler: Sampler, scheduler: Scheduler) 
         raise ConfigError(
             f"sampler nsga3 spreads trials over a front, and {objective.metric} is the only objective",
             remedy="name what it is weighed against in objective.against, or take tpe or nsga2",
+        )
+
+
+def check_comparable(objective: Objective, search: Mapping[str, Knob]) -> None:
+    """ConfigError where scores of trials would be of two scales, or of other puzzles."""
+    knob = search.get("training.loss")
+    for metric in [objective.metric, *(one.metric for one in objective.against)]:
+        if knob is not None and knob.count > 1 and metric in ("loss", "loss_halted"):
+            raise ConfigError(
+                f"the objective compares {metric} of trials that have losses of several kinds (search.training.loss)",
+                remedy="take another metric such as exact_accuracy, or make one sweep a kind",
+            )
+    if "evaluation.max_examples" in search:
+        raise ConfigError(
+            "search: evaluation.max_examples cannot be searched, because trials are compared on the same puzzles",
+            remedy="set base.evaluation.max_examples",
         )
 
 

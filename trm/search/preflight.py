@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from trm.config import RunConfig
@@ -15,6 +16,7 @@ from trm.evaluation.names import metric_names
 from trm.search.candidates import Candidate, CostOf, Facts, Rejected, Resolver
 from trm.search.draws import MAX_WALKED, all_params, corner_params, random_params, space_size
 from trm.search.objectives import check_names
+from trm.search.resolution import collapsed, overruled
 from trm.search.rungs import first_rung_need
 from trm.search.seeds import derived_seed
 from trm.search.settings import BruteForce
@@ -37,6 +39,8 @@ class Preflight:
     """Of the space's fidelity."""
     accepted: int
     drawn: int
+    notes: tuple[str, ...] = ()
+    """What is searched and changes nothing, in words."""
 
     @property
     def spread(self) -> float:
@@ -104,7 +108,13 @@ def preflight(space: SearchSpace, cost_of: CostOf, facts: Facts | None = None) -
     if resolver.rungs.last > 0:
         _check_first_rung(space, found.everyone)
     cheapest, dearest = found.ends
-    return Preflight(cheapest, dearest, resolver.rungs.amounts, found.accepted, found.drawn)
+    notes = overruled(space) + collapsed(space, [one.params for one in found.everyone], partial(_digest, resolver))
+    return Preflight(cheapest, dearest, resolver.rungs.amounts, found.accepted, found.drawn, tuple(notes))
+
+
+def _digest(resolver: Resolver, params: dict[str, Any]) -> str | None:
+    found = resolver.resolve(params, is_limited=False)
+    return found.digest if isinstance(found, Candidate) else None
 
 
 def _check_reserve(space: SearchSpace) -> None:

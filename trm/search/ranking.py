@@ -49,10 +49,10 @@ class Ranking(Fold):
         sign = -1.0 if self.space.objective.mode == "max" else 1.0
 
         def place(trial: Trial) -> tuple[float, float, float, str]:
-            result = trial.result
+            result, tie = trial.result, trial.tie(trial.rung or 0)
             assert result is not None
             assert result.objective is not None
-            loss = float("inf") if result.loss is None else result.loss
+            loss = float("inf") if tie is None else tie
             return (sign * result.objective, loss, result.train_flops, trial.asked.digest)
 
         return sorted((trial for trial in self.searched if trial.results), key=place)

@@ -74,7 +74,7 @@ def front_rows(search: Search) -> list[dict[str, Any]]:
             "rung": trial.rung,
             "objective": result.objective,
             "against": search.figures(trial, result),
-            "parameters": trial.params,
+            "parameters": trial.shown_params,
             "checkpoint": trial.checkpoint,
         }
         for trial in (front[0] if front else [])
@@ -116,7 +116,7 @@ def _row(search: Search, trial: Trial) -> dict[str, Any]:
         "status": trial.status,
         "rung": trial.rung,
         "objective": result.objective if result is not None else None,
-        **{path: trial.params.get(path) for path in search.space.search},
+        **{path: trial.shown_params.get(path) for path in search.space.search},
         "train_flops": trial.spent_flops,
         "train_seconds": trial.train_seconds,
         "eval_seconds": trial.eval_seconds,
@@ -154,7 +154,7 @@ def _leader(search: Search, place: int, trial: Trial, confirmed: Confirmed | Non
         "train_flops": result.train_flops,
         "steps": result.steps,
         "seed": trial.asked.seed,
-        "parameters": trial.params,
+        "parameters": trial.shown_params,
         "checkpoint": trial.checkpoint,
         "validation": report.validation if report is not None else None,
         "test": report.test if report is not None else None,

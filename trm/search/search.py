@@ -111,7 +111,13 @@ class Search(Ranking):
         confirmation is scored on the whole validation split, by all votes.
         """
         trial = self.trials[leg.trial]
-        config = self.space.run_config(trial.params, seed=trial.asked.seed, folder=self.folder, max_steps=trial.asked.max_steps)
+        config = self.space.run_config(
+            trial.params,
+            seed=trial.asked.seed,
+            folder=self.folder,
+            max_steps=trial.asked.max_steps,
+            averages_plainly=self.resolver.rules >= 2,
+        )
         if trial.is_confirmation:
             evaluation = config.evaluation.model_copy(update={"max_examples": None, "votes": None})
             config = config.model_copy(update={"evaluation": evaluation})
@@ -270,6 +276,7 @@ class Search(Ranking):
         return Asked(
             trial=number,
             params=one.params,
+            used=one.used,
             source=choice.source,
             prior=choice.prior,
             digest=one.digest,

@@ -18,7 +18,7 @@ from trm.evaluation.names import bounds
 from trm.search.expressions import Constraint
 from trm.search.knobs import Knob, Scalar, check_knob, check_path, field_value
 from trm.search.names import KNOWN_NAMES
-from trm.search.objectives import check_weighed
+from trm.search.objectives import check_comparable, check_weighed
 from trm.search.policies.changeable import check_changeable
 from trm.search.recipes import names_recipes, read_recipe, start_points
 from trm.search.settings import (
@@ -39,6 +39,7 @@ from trm.search.settings import (
 MAY_CHANGE = ("budget", "resources", "tracking", "keep", "confirm", "audit")
 """Sections that a resume may change; `budget.per_trial` only as `growth.check_growth` allows."""
 WARMUP_SHARE = 0.03
+WARMED_UP = {"optim": {"ema_warmup": True}}
 
 
 class SearchSpace(Written):
@@ -112,6 +113,7 @@ class SearchSpace(Written):
             )
         if not is_recorded(info):
             _check_target(self.objective, self.budget)
+            check_comparable(self.objective, self.search)
         check_changeable(self.scheduler, self.search, self.fidelity)
         check_weighed(self.objective, self.sampler, self.scheduler)
         self._check_conditions()
@@ -186,14 +188,22 @@ class SearchSpace(Written):
         return params
 
     def run_config(
-        self, params: Mapping[str, Any], *, seed: int, folder: str | None = None, max_steps: int | None = None
+        self,
+        params: Mapping[str, Any],
+        *,
+        seed: int,
+        folder: str | None = None,
+        max_steps: int | None = None,
+        averages_plainly: bool = True,
     ) -> RunConfig:
         """The complete configuration of a trial; pydantic's ValidationError when the parameters make an impossible one.
 
         `max_steps` is the trial's length (see `with_length`); without it the length is the budget's training FLOPs, which is
-        enough to compute the cost of a step. `folder` is the built data set. The weight average warms up (DESIGN 4).
+        enough to compute the cost of a step. `folder` is the built data set. The weight average warms up (DESIGN 4), unless the
+        base says that it does not; without `averages_plainly` even then, as in sweeps of earlier versions.
         """
-        values = merged(self.base, {"optim": {"ema_warmup": True}})
+        base_optim = self.base.get("optim", {})
+        values = merged(self.base, {} if averages_plainly and base_optim.get("ema_warmup") is False else WARMED_UP)
         for path, value in params.items():
             _put(values, path, value)
         values["seed"] = seed

@@ -112,7 +112,7 @@ class StatusFold:
         assert result is not None
         assert result.objective is not None
         interval = interval_95(self.search.space.objective.metric, result)
-        return Leader(trial.number, trial.rung, result.objective, interval, trial.params)
+        return Leader(trial.number, trial.rung, result.objective, interval, trial.shown_params)
 
 
 def _open_leg(trial: Trial) -> OpenLeg:

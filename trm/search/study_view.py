@@ -185,7 +185,7 @@ def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistr
 def _value(trial: Trial, rung: int, mode: str, with_loss: bool) -> float:
     result = trial.results[rung]
     assert result.objective is not None, "a completed leg has an objective"
-    return _with_loss(result.objective, result.loss if with_loss else None, mode)
+    return _with_loss(result.objective, trial.tie(rung) if with_loss else None, mode)
 
 
 def _with_loss(objective: float, loss: float | None, mode: str) -> float:

@@ -83,6 +83,7 @@ class SweepLog:
                     seed=space.seed,
                     space_digest=space.frozen_digest(),
                     versions=versions,
+                    rules=self.search.resolver.rules,
                     priors=list(priors),
                     at=now,
                 )

@@ -111,7 +111,7 @@ def _mean(search: Search, shared: Shared, rung: int) -> tuple[float, float] | No
     if not results:
         return None
     objectives = [sign * result.objective for result in results if result.objective is not None]
-    losses = [result.loss for result in results if result.loss is not None]
+    losses = [tie for trial in shared.trials if rung in trial.results and (tie := trial.tie(rung)) is not None]
     return fmean(objectives), fmean(losses) if losses else float("inf")
 
 

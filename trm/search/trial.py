@@ -18,6 +18,8 @@ class Trial:
     """Completed legs, by the rung they end at."""
     others: dict[int, tuple[float, ...]] = field(default_factory=dict)
     """What each of those scores is weighed against, less being better (`objectives.measures`); empty with one objective."""
+    ties: dict[int, float | None] = field(default_factory=dict)
+    """What breaks ties of those scores, less being better, where that is not their loss (`ties.py`)."""
     leg: LegStarted | None = None
     """The leg that runs now."""
     heading: int | None = 0
@@ -71,6 +73,12 @@ class Trial:
         return self.adoptions[-1].params if self.adoptions else self.asked.params
 
     @property
+    def shown_params(self) -> dict[str, Any]:
+        """The same as the run has them, where its length caps some: what a person is shown."""
+        asked = self.asked
+        return self.params | {path: value for path, value in asked.used.items() if self.params.get(path) == asked.params[path]}
+
+    @property
     def rung(self) -> int | None:
         """The last rung it was scored at."""
         return max(self.results) if self.results else None
@@ -92,6 +100,10 @@ class Trial:
     def result(self) -> LegEnded | None:
         """The score at that rung."""
         return self.results[max(self.results)] if self.results else None
+
+    def tie(self, rung: int) -> float | None:
+        """What breaks ties of the score at a rung, less being better; null: unknown."""
+        return self.ties[rung] if rung in self.ties else self.results[rung].loss
 
     @property
     def checkpoint(self) -> str | None:

@@ -13,6 +13,8 @@
 Each of the last three has a count of its own within a stretch, from one rung to the next.
 """
 
+from collections.abc import Iterable
+
 from trm.search.events import Decided, TrialStatus
 from trm.search.policies.policy import Verdict
 from trm.search.trial import Trial
@@ -59,6 +61,12 @@ def verdict(trial: Trial, scored: Verdict | None, metric: str, now: float) -> De
 def is_set_aside(trial: Trial) -> bool:
     """Whether a trial was lost so often that it waits for another driver."""
     return trial.losses >= MAX_LOSSES
+
+
+def set_aside(trials: Iterable[Trial]) -> list[str]:
+    """The trials that a resume is to try again because they were lost too often, each with the reason."""
+    found = [trial for trial in trials if trial.status == "stopped" and is_set_aside(trial)]
+    return [f"trial {trial.number} was {trial.decided.reason}" for trial in found if trial.decided is not None]
 
 
 def stopped(trial: Trial, reason: str, now: float, *, is_early: bool = False) -> Decided:

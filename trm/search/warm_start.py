@@ -22,11 +22,12 @@ from trm.search.priors import Prior, PriorScore, PriorTrial
 from trm.search.search import Search
 from trm.search.settings import Objective, good_direction
 from trm.search.space import SearchSpace
+from trm.search.ties import breaks_by_cells, loss_kinds, wrong_cells
 from trm.search.trial import Trial
 
 SECTIONS = ("model", "optim", "training", "evaluation")
 NOT_COMPARED = {
-    "training": ("epochs", "steps", "train_flops"),
+    "training": ("epochs", "steps", "train_flops", "log_every_steps"),
     "evaluation": ("max_examples", "votes", "batch_size", "reports_halted", "split"),
 }
 """How long a run is, which is compared by itself, and how exactly it is scored: not how well it did."""
@@ -73,13 +74,15 @@ def prior_of(earlier: Earlier, resolver: Resolver, *, data_difference: str | Non
     changed: dict[str, tuple[Any, Any]] = {}
     scored = [trial for trial in earlier.search.trials if _own_results(trial)]
     for trial in scored:
-        found = _in_space(earlier.search.space, resolver, trial.asked.params)
+        found = _in_space(earlier.search, resolver, trial.asked.params)
         if isinstance(found, str):
             left_out[found] += 1
             continue
         for path, values in found.changed.items():
             changed.setdefault(path, values)
-        groups.setdefault(found.candidate.digest, _Group(found.candidate)).add(trial, _scores(earlier.search, trial, metric))
+        groups.setdefault(found.candidate.digest, _Group(found.candidate)).add(
+            trial, _scores(earlier.search, trial, metric, resolver)
+        )
     if not groups:
         raise SweepError(
             f"--warm-start {earlier.source}: none of its {len(scored)} scored trials is a configuration of this space, "
@@ -116,10 +119,10 @@ class _Found:
     """Path -> (there, here) where the two runs differ."""
 
 
-def _in_space(there: SearchSpace, resolver: Resolver, params: Mapping[str, Any]) -> _Found | str:
+def _in_space(there: Search, resolver: Resolver, params: Mapping[str, Any]) -> _Found | str:
     """The configuration as the new space has it, or why it cannot be."""
     try:
-        run = there.run_config(params, seed=0)
+        run = there.space.run_config(params, seed=0, averages_plainly=there.resolver.rules >= 2)
     except ValidationError:
         return "their configuration is none that this version knows"
     point: dict[str, Any] = {}
@@ -236,14 +239,22 @@ def _shared_metric(there: Search, objective: Objective) -> str | None:
     return objective.metric if all(objective.metric in result.metrics for result in results) else None
 
 
-def _scores(there: Search, trial: Trial, metric: str | None) -> list[PriorScore]:
+def _scores(there: Search, trial: Trial, metric: str | None, resolver: Resolver) -> list[PriorScore]:
     amounts = there.rungs.amounts
     scores = []
     for rung, result in sorted(_own_results(trial).items()):
         objective = result.objective if metric is None else result.metrics[metric]
         assert objective is not None, "a completed leg has an objective"
-        scores.append(PriorScore(share=amounts[rung] / amounts[-1], objective=objective, loss=result.loss))
+        scores.append(PriorScore(share=amounts[rung] / amounts[-1], objective=objective, loss=_tie(there, trial, result, resolver)))
     return scores
+
+
+def _tie(there: Search, trial: Trial, result: LegEnded, resolver: Resolver) -> float | None:
+    """What breaks ties here, of a score there; None where that is a loss of another kind."""
+    if breaks_by_cells(resolver.space, resolver.rules):
+        return wrong_cells(result)
+    kind = trial.params["training.loss"] if "training.loss" in trial.params else loss_kinds(there.space)[0]
+    return result.loss if [kind] == loss_kinds(resolver.space) else None
 
 
 def _own_results(trial: Trial) -> dict[int, LegEnded]:

@@ -8,9 +8,8 @@ final one, fsynced and renamed. Reading verifies all of it, and nothing is ever 
 import hashlib
 import json
 import math
-import os
 import platform
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,17 +21,16 @@ from pydantic import AfterValidator, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from trm.atomic import fsync_file, fsync_folder
+from trm.atomic import fsync_file, replacing_folder, usual_mode
 from trm.config import CHANGES_WITHIN_RUN, DataNames, DataShape, Frozen, RunConfig
-from trm.contained import file_name, remove
+from trm.contained import file_name
 from trm.data.plan import Position
-from trm.errors import CheckpointError
+from trm.errors import CheckpointError, TornCheckpoint
 from trm.json_files import read_json
 
 FORMAT = "trm-search checkpoint"
 FORMAT_VERSION = 1
 META = "meta.json"
-READABLE_MODE = 0o644
 
 MAY_DIFFER = (
     "data",
@@ -41,6 +39,7 @@ MAY_DIFFER = (
     "training.steps",
     "training.train_flops",
     "training.eval_every_steps",
+    "training.log_every_steps",
     "training.checkpoint_every_steps",
     "training.compile",
     "training.kernels",
@@ -90,6 +89,10 @@ class CheckpointMeta(Frozen):
     """The batch plan's place in the data."""
     totals: dict[str, float] = Field(default_factory=dict)
     """Running sums of the training metrics since the last report."""
+    window: dict[str, float] = Field(default_factory=dict)
+    """The same since the last point of the training curve."""
+    log_every: int | None = Field(None, ge=1)
+    """Steps from point to point of the curve."""
     versions: dict[str, str] = Field(default_factory=dict)
     """What wrote it."""
     files: dict[Annotated[str, AfterValidator(file_name)], FileInfo] = Field(default_factory=dict)
@@ -107,18 +110,9 @@ def write_checkpoint(folder: str | Path, files: Mapping[str, Mapping[str, Tensor
     `files` maps a file name (`model.safetensors`) to its tensors; `meta.files` is filled in here. A checkpoint that already
     stands at `folder` is moved aside for the instant of the rename.
     """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    remove(temporary)
-    temporary.mkdir()
-    try:
+    with replacing_folder(folder) as temporary:
         infos = {name: _write_tensors(temporary / name, tensors) for name, tensors in files.items()}
         _write_meta(temporary / META, meta.model_copy(update={"files": infos}))
-        fsync_folder(temporary)
-        _take_name(temporary, folder)
-    finally:
-        remove(temporary)
 
 
 def read_meta(folder: str | Path) -> CheckpointMeta:
@@ -126,15 +120,19 @@ def read_meta(folder: str | Path) -> CheckpointMeta:
     path = Path(folder) / META
     remedy = "continue from an older checkpoint"
     try:
-        body: dict[str, Any] = read_json(path, dict, error=CheckpointError, remedy=remedy)
+        body: dict[str, Any] = read_json(path, dict, error=TornCheckpoint, remedy=remedy)
     except FileNotFoundError:
-        raise CheckpointError(
+        raise TornCheckpoint(
             f"a checkpoint is a folder with {META}, and {path} does not exist", remedy="give the folder of a checkpoint"
         ) from None
+    except TornCheckpoint as error:
+        if isinstance(error.__cause__, PermissionError):  # nothing says that it is not whole
+            raise CheckpointError(error.problem, remedy="give a folder that this user can read") from None
+        raise
     digest = body.pop("digest", None)
     found = (body.get("format"), body.get("format_version"))
     if found != (FORMAT, FORMAT_VERSION):
-        raise CheckpointError(
+        raise (CheckpointError if found[0] == FORMAT else TornCheckpoint)(
             f"{path} must be {FORMAT!r} version {FORMAT_VERSION}, but is {found[0]!r} version {found[1]!r}",
             remedy="read it with the release that wrote it",
         )
@@ -166,8 +164,26 @@ def check_files(folder: str | Path, meta: CheckpointMeta) -> None:
                 raise _torn(path, f"does not have its SHA-256 {info.sha256[:16]}...")
         except FileNotFoundError:
             raise _torn(path, "is missing") from None
+        except PermissionError as error:
+            raise CheckpointError(f"{path} cannot be read: {error}", remedy="give a folder that this user can read") from None
         except OSError as error:
             raise _torn(path, f"cannot be read ({error})") from None
+
+
+def newest_whole(newest_first: Iterable[str | Path]) -> tuple[Path | None, list[str]]:
+    """The first of the checkpoints that is whole, all of it read for that, and what is wrong with those before it.
+
+    None when none is. CheckpointError for one that is whole and cannot be used.
+    """
+    torn: list[str] = []
+    for folder in newest_first:
+        try:
+            check_files(folder, read_meta(folder))
+        except TornCheckpoint as error:
+            torn.append(error.problem)
+        else:
+            return Path(folder), torn
+    return None, torn
 
 
 def read_tensors(folder: str | Path, meta: CheckpointMeta, name: str, device: torch.device | str = "cpu") -> dict[str, Tensor]:
@@ -222,8 +238,8 @@ def _differences(
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> FileInfo:
-    safetensors.torch.save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
-    path.chmod(READABLE_MODE)  # the library makes files that only their owner can read
+    with usual_mode(path):  # the library makes files that only their owner can read
+        safetensors.torch.save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
     fsync_file(path)
     return FileInfo(bytes=path.stat().st_size, sha256=_sha256(path))
 
@@ -236,16 +252,6 @@ def _write_meta(path: Path, meta: CheckpointMeta) -> None:
     fsync_file(path)
 
 
-def _take_name(temporary: Path, folder: Path) -> None:
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if os.path.lexists(folder):
-        remove(aside)
-        folder.rename(aside)
-    temporary.rename(folder)
-    fsync_folder(folder.parent)
-    remove(aside)
-
-
 def _digest(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
@@ -255,5 +261,5 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _torn(path: Path, problem: str) -> CheckpointError:
-    return CheckpointError(f"a checkpoint's files must be whole: {path} {problem}", remedy="continue from an older checkpoint")
+def _torn(path: Path, problem: str) -> TornCheckpoint:
+    return TornCheckpoint(f"a checkpoint's files must be whole: {path} {problem}", remedy="continue from an older checkpoint")

@@ -13,6 +13,7 @@ from trm.data.manifest import Manifest
 from trm.data.plan import BatchPlan
 from trm.errors import CheckpointError, InterruptedRun
 from trm.evaluation.comparison import write_puzzles
+from trm.training.curve import CurveFile
 from trm.training.failures import memory_failures
 from trm.training.gang import SOLO, Gang
 from trm.training.loop import train
@@ -44,6 +45,8 @@ class LegWork:
     """Seconds of training between two of them; an interrupted leg leaves one too."""
     puzzles_to: str | None = None
     """File that the scores of every single puzzle go to, before the leg's checkpoint is durable; None: none."""
+    curve: CurveFile | None = None
+    """Where the points of the training curve go; None: nowhere."""
     is_adopted: bool = False
     """Whether `from_checkpoint` may be another trial's: all of it is taken but its seed and the knobs that change within a run."""
 
@@ -101,6 +104,7 @@ def run_leg(
             device=device,
             gang=gang,
             is_adopted=work.is_adopted,
+            curve=work.curve,
         )
         plan = start_plan(state, splits["train"], manifest)
     if state.step > work.until_steps:
@@ -109,7 +113,10 @@ def run_leg(
             remedy="continue from an earlier checkpoint",
         )
     first = state.step
-    train_seconds, saved = _train_saving(state, plan, work, reporter)
+    try:
+        train_seconds, saved = _train_saving(state, plan, work, reporter)
+    finally:
+        state.curve.write()  # of a leg that fails too: its last points may say why
     scored = score(state, splits["validation"], manifest, reporter) if work.is_scored else None
     training = state.metrics.take_report() | state.speeds(state.step - first, train_seconds)
     eval_seconds = scored.seconds if scored else 0.0

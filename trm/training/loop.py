@@ -37,16 +37,23 @@ def train(state: TrainingState, plan: BatchPlan, *, until_steps: int, reporter: 
     """
     flush_every = _flush_every(state)
     start, first, state.until_steps = time.perf_counter(), state.step, max(state.until_steps, until_steps)
+    marked = start, first
     loss, wants_stop, stops = math.nan, False, False
     with memory_failures():
         while state.step < until_steps and not stops:
             take_step(state, plan.batch(state.step))
             wants_stop |= reporter.on_step(_progress(state, until_steps, loss, time.perf_counter() - start, first))
             is_alone_and_stops = wants_stop and state.gang.world_size == 1
-            if state.step % flush_every == 0 or state.step == until_steps or is_alone_and_stops:
+            is_point = state.step % state.log_every == 0
+            if state.step % flush_every == 0 or is_point or state.step == until_steps or is_alone_and_stops:
                 loss, stops = state.metrics.flush(state.gang, wants_stop)
                 if not math.isfinite(loss):
+                    if state.metrics.window["rows"]:
+                        _add_point(state, *marked)  # how it came to that
                     raise DivergedError(f"the training loss is {loss} at step {state.step}, no finite number any more")
+            if is_point:
+                _add_point(state, *marked)
+                marked = time.perf_counter(), state.step
     state.position = plan.position()
     return Trained(seconds=time.perf_counter() - start, is_interrupted=stops)
 
@@ -65,6 +72,21 @@ def take_step(state: TrainingState, batch: Batch) -> None:
         if is_compiling(state):
             state.stepper = CompilingStep(onward=state.stepper)
     state.stepper(state, batch)
+
+
+def _add_point(state: TrainingState, since: float, first: int) -> None:
+    """A point of the curve: means since the last one, and the speed since this call of the loop made `first` steps."""
+    rows = (state.step - first) * state.config.training.global_batch_size
+    state.curve.add(
+        {
+            **state.metrics.take_point(),
+            "step": state.step,
+            "train_flops": state.train_flops,
+            "at": time.time(),
+            "rows_per_second": rows / (time.perf_counter() - since),
+            "lr": lr_at(state.step, state.config.optim, state.max_steps),
+        }
+    )
 
 
 def _progress(state: TrainingState, until_steps: int, loss: float, seconds: float, first: int) -> Progress:

@@ -11,6 +11,8 @@ from trm.config import RunConfig
 from trm.data.manifest import Manifest
 from trm.errors import CheckpointError, InterruptedRun
 from trm.training.cost import run_cost, total_steps
+from trm.training.curve import CurveFile
+from trm.training.evaluations import write_evaluations
 from trm.training.gang import SOLO, Gang
 from trm.training.loop import train
 from trm.training.protocol import Protocol, protocol_of, splits_in
@@ -48,7 +50,7 @@ def fit(
     reporter: Reporter = SILENT,
     device: torch.device | str = "cpu",
 ) -> RunOutcome:
-    """Trains `config` to its end in `folder`, or goes on there from the newest checkpoint; every worker of a gang calls it.
+    """Trains `config` to its end in `folder`, or goes on there from the newest whole checkpoint; all of a gang's workers call it.
 
     What is scored, and when, follows from `evaluation.split` and what `manifest` has (see `protocol`); `splits` holds that.
     A reporter that stops the run gets a checkpoint first, then InterruptedRun is raised. DivergedError and
@@ -57,16 +59,20 @@ def fit(
     run_folder = RunFolder(folder)
     require_same_protocol(run_folder, protocol_in(config, manifest))
     steps = run_steps(config, manifest)
-    newest = str(run_folder.newest()) if is_resumed else None
+    newest = run_folder.newest_whole()[0] if is_resumed else None
     clock = _Clock()
-    state = start_state(config, manifest, newest, max_steps=steps, device=device, gang=gang)
+    curve, begun = CurveFile(run_folder.curve), str(newest) if newest is not None else None
+    state = start_state(config, manifest, begun, max_steps=steps, device=device, gang=gang, curve=curve)
     if gang.is_leader:
         if is_resumed:
             run_folder.resume(state.step, config)
         else:
             run_folder.start(config)
     gang.barrier()
-    return _Run(state, splits, manifest, run_folder, reporter, steps, clock).go()
+    try:
+        return _Run(state, splits, manifest, run_folder, reporter, steps, clock).go()
+    finally:
+        state.curve.write()
 
 
 def run_steps(config: RunConfig, manifest: Manifest) -> int:
@@ -183,6 +189,8 @@ class _Run:
                 export_weights(self.state, self.folder.best)
                 self.folder.write_best(report)
             self.folder.append(report)
+            write_evaluations(self.folder.evaluations, self.reports)
+            self.state.curve.write()
             self.reporter.on_report(report)
         return False
 

@@ -2,6 +2,8 @@
 
 config.yaml                 the complete run configuration
 metrics.jsonl               a line an evaluation, in order of steps
+evaluations.parquet         the same as a table, a row an evaluation
+curves.parquet              the training curve, a row a point (`trm.training.curve`)
 checkpoints/step-00001234/  the last `KEPT` checkpoints, and that of the best evaluation
 best/                       config.yaml, model.safetensors, report.json: the best evaluation's weights
 """
@@ -12,18 +14,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trm.atomic import write_bytes_atomic, write_text_atomic
+from trm.atomic import fsync_folder, make_folders, write_bytes_atomic, write_text_atomic
 from trm.config import RunConfig
 from trm.config_files import dump_yaml
 from trm.contained import regular, remove
 from trm.errors import CheckpointError
-from trm.training.checkpoint import checkpoints_in
+from trm.training.checkpoint import checkpoints_in, newest_whole
 from trm.training.reporting import RunReport
 from trm.training.weights import CONFIG_FILE
 
 KEPT = 2
 """Newest checkpoints that stay: should the last turn out unreadable, there is one before it."""
 METRICS_FILE = "metrics.jsonl"
+EVALUATIONS_FILE = "evaluations.parquet"
+CURVE_FILE = "curves.parquet"
 REPORT_FILE = "report.json"
 
 
@@ -33,6 +37,8 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.best = self.path / "best"
+        self.curve = self.path / CURVE_FILE
+        self.evaluations = self.path / EVALUATIONS_FILE
         self._metrics = self.path / METRICS_FILE
 
     def checkpoint(self, step: int) -> Path:
@@ -44,16 +50,24 @@ class RunFolder:
         return checkpoints_in(self.path / "checkpoints")
 
     def newest(self) -> Path:
-        """The checkpoint to continue from; CheckpointError when there is none."""
+        """The newest checkpoint, whole or not; CheckpointError when there is none."""
         if not (found := self.checkpoints()):
             raise CheckpointError(f"a run is continued from a checkpoint, and {self.path} has none", remedy="start it anew")
         return found[-1]
+
+    def newest_whole(self) -> tuple[Path | None, list[str]]:
+        """The checkpoint to continue from, the newest that is whole, and what is wrong with those after it.
+
+        None when none is whole: the run begins anew. CheckpointError when there is none at all.
+        """
+        self.newest()
+        return newest_whole(reversed(self.checkpoints()))
 
     def start(self, config: RunConfig) -> None:
         """A new run begins here; CheckpointError when one did already."""
         if self.checkpoints() or self._metrics.exists():
             raise CheckpointError(f"a run needs a folder of its own, and {self.path} holds one", remedy="resume it or name another")
-        (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        make_folders(self.path / "checkpoints")
         dump_yaml(self.path / CONFIG_FILE, config.model_dump(mode="json"))
 
     def resume(self, step: int, config: RunConfig) -> None:
@@ -81,10 +95,13 @@ class RunFolder:
 
     def append(self, report: RunReport) -> None:
         """Adds an evaluation, durably."""
+        is_new = not self._metrics.exists()
         with open(self._metrics, "ab", opener=regular) as file:
             file.write(_line(asdict(report)))
             file.flush()
             os.fsync(file.fileno())
+        if is_new:
+            fsync_folder(self.path)
 
     def write_best(self, report: RunReport) -> None:
         """The report beside the exported best weights."""

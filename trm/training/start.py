@@ -9,6 +9,7 @@ from trm.data.manifest import Manifest
 from trm.data.plan import BatchPlan, TrainPlan
 from trm.data.split import Split
 from trm.data.stream import StreamPlan, TrainStream
+from trm.training.curve import Curve, CurveFile
 from trm.training.gang import Gang
 from trm.training.state import TrainingState
 
@@ -32,25 +33,33 @@ def start_state(
     device: torch.device | str,
     gang: Gang,
     is_adopted: bool = False,
+    curve: CurveFile | None = None,
 ) -> TrainingState:
-    """A run on the data set of `manifest`: before its first step, or as the checkpoint has it, which may be another run's."""
+    """A run on the data set of `manifest`: before its first step, or as the checkpoint has it, which may be another run's.
+
+    Of a gang only the leader's points go to `curve`.
+    """
     shape, data_hash, names = manifest.shape, manifest.content_hash, manifest.names
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()  # the last leg's recording: other processes on this GPU may need its memory
         torch.cuda.reset_peak_memory_stats(device)
     if from_checkpoint is None:
-        return TrainingState(config, shape, data_hash=data_hash, names=names, max_steps=max_steps, device=device, gang=gang)
-    return TrainingState.load(
-        from_checkpoint,
-        config,
-        shape,
-        data_hash=data_hash,
-        names=names,
-        max_steps=max_steps,
-        device=device,
-        gang=gang,
-        is_adopted=is_adopted,
-    )
+        state = TrainingState(config, shape, data_hash=data_hash, names=names, max_steps=max_steps, device=device, gang=gang)
+    else:
+        state = TrainingState.load(
+            from_checkpoint,
+            config,
+            shape,
+            data_hash=data_hash,
+            names=names,
+            max_steps=max_steps,
+            device=device,
+            gang=gang,
+            is_adopted=is_adopted,
+        )
+    if curve is not None and gang.is_leader:
+        state.curve = Curve(curve.path, until_step=state.step, trial=curve.trial)
+    return state
 
 
 def start_plan(state: TrainingState, rows: Split | TrainStream, manifest: Manifest) -> BatchPlan:

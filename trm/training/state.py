@@ -35,6 +35,7 @@ from trm.training.checkpoint import (
     write_checkpoint,
 )
 from trm.training.cost import run_cost
+from trm.training.curve import Curve, default_interval
 from trm.training.gang import SOLO, Gang
 from trm.training.running_metrics import RunningMetrics
 
@@ -91,6 +92,9 @@ class TrainingState:
         self.step = 0
         self.position = Position(0, 0)
         self.metrics = RunningMetrics(self.device)
+        self.log_every = config.training.log_every_steps or default_interval(max_steps)
+        """Steps from point to point of the training curve."""
+        self.curve = Curve()
         self.until_steps = 0
         """Step to which it is sure to be trained, as far as anybody said so."""
         self.stepper: Callable[[TrainingState, Batch], None] | None = None
@@ -155,6 +159,7 @@ class TrainingState:
         """
         self._require_finite()
         files = self.files_to_save()
+        self.curve.write()  # a run that goes on from here finds the points up to here
         if self.gang.is_leader:
             meta = CheckpointMeta(
                 config=self.config,
@@ -165,6 +170,8 @@ class TrainingState:
                 train_flops=self.train_flops,
                 position=self.position,
                 totals=self.metrics.totals,
+                window=self.metrics.window,
+                log_every=self.log_every,
                 versions=installed_versions(),
             )
             write_checkpoint(folder, files, meta)
@@ -226,6 +233,9 @@ class TrainingState:
             ) from error
         state.step, state.position = meta.step, meta.position
         state.metrics.totals |= meta.totals
+        if not is_adopted:  # the points of one that is adopted are another run's
+            state.metrics.window |= meta.window
+            state.log_every = config.training.log_every_steps or meta.log_every or state.log_every
         return state
 
     def _restore(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from trm.atomic import replacing
+from trm.atomic import make_folders, replacing, usual_mode
 from trm.config import DataNames, DataShape, Frozen, RunConfig
 from trm.config_files import dump_yaml, load_yaml, validated
 from trm.errors import CheckpointError
@@ -26,7 +26,7 @@ from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.models.reference import from_reference
 from trm.models.sizes import TABLE_KEY, network_sizes
 from trm.models.trm import TinyRecursiveModel
-from trm.training.checkpoint import META, READABLE_MODE, checkpoints_in, read_meta, read_tensors
+from trm.training.checkpoint import META, checkpoints_in, read_meta, read_tensors
 from trm.training.foreign_weights import is_safetensors, read_foreign
 from trm.training.state import AVERAGE_FILE, MODEL_FILE, STATE_FILE, UNNAMED, TrainingState
 
@@ -121,12 +121,11 @@ def export_weights(source: TrainingState | str | Path, folder: str | Path) -> No
         digest=_digest(tensors),
     )
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / MODEL_FILE) as path:
+    make_folders(folder)
+    with replacing(folder / MODEL_FILE) as path, usual_mode(path):
         safetensors.torch.save_file(
             tensors, path, {EXPORT: json.dumps(about.model_dump(mode="json"))}
         )  # one entry: the library writes several in any order
-        path.chmod(READABLE_MODE)
     dump_yaml(folder / CONFIG_FILE, weights.config.model_dump(mode="json"))
 
 

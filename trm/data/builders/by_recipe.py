@@ -3,6 +3,7 @@
 from trm.data.builders.built import BuiltDataset, Report
 from trm.data.builders.pieces import NoStore, PieceMaker, PieceStore
 from trm.data.recipes import ArcRecipe, ArraysRecipe, MazeRecipe, MixtureRecipe, Recipe, SudokuRecipe
+from trm.data.table_recipe import TableRecipe
 
 
 def build(recipe: Recipe, report: Report, store: PieceStore) -> BuiltDataset:
@@ -24,6 +25,10 @@ def build(recipe: Recipe, report: Report, store: PieceStore) -> BuiltDataset:
             from trm.data.builders.arrays import build_arrays
 
             return build_arrays(recipe, report)
+        case TableRecipe():
+            from trm.data.builders.table import build_table
+
+            return build_table(recipe, report)
         case MixtureRecipe():
             from trm.data.builders.mixture import build_mixture
 

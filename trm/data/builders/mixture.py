@@ -13,7 +13,8 @@ from trm.data.builders.built import BuiltDataset, BuiltSplit, IdentifierTable, R
 from trm.data.builders.doubles import with_doubles
 from trm.data.builders.mixture_leaks import without_leaks
 from trm.data.manifest import Manifest, PartInfo, SplitName
-from trm.data.recipes import MixtureRecipe, Recipe, RecipeBase
+from trm.data.recipe_base import RecipeBase
+from trm.data.recipes import MixtureRecipe, Recipe
 from trm.data.split import PAIR_ROW, SAME_AS, load_split
 from trm.data.spool import joined, room
 from trm.errors import DatasetError
