@@ -1,10 +1,12 @@
 """The writer's process against a real MLflow: a sqlite store, a server on this machine, and one that is not there."""
 
 import json
+import math
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,9 +18,13 @@ from typing import Any
 import pytest
 from test_tracking_updates import append, asked, decided, leg, started, whole_sweep
 
+from trm import tracking, tracking_writer
 from trm.errors import ConfigError, SweepError
+from trm.outbox import OutboxState, Vanished
+from trm.run_updates import Point, RunUpdate
 from trm.search.events import DriverStarted, Event
-from trm.tracking import MlflowWriter, Target, main, mlflow_command, tracking_uri
+from trm.tracking import Target, main, mlflow_command, tracking_uri
+from trm.tracking_writer import MlflowWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 
@@ -123,18 +129,18 @@ def test_killed_writers_and_a_resume_double_nothing(tmp_path: Path, empty_store:
     for number in range(2, 40):  # enough that a kill falls into the middle
         append(folder / "journal.jsonl", [asked(number), *leg(number, 0, 0.01 * number), decided(number, 0, "paused")])
     count = 2 + 38 * 4
-    for _ in range(2):
-        writer = MlflowWriter(target(folder))
+    writer = MlflowWriter(target(folder))
+    for _ in range(2):  # started again by itself
         before = _rows(tmp_path / "mlflow.db")
         wait_until(lambda before=before: _rows(tmp_path / "mlflow.db") > before + 2 or sent(folder) == count)
         os.kill(writer._process.pid, signal.SIGKILL)
         writer._process.wait()
-        assert any("the sweep goes on" in text for text in writer.messages())
-        assert writer.messages() == []
+        assert writer.messages() == ["the MLflow writer ended with code -9 and is started again; the sweep goes on"]
+        wait_until(lambda: writer.messages() == [] and writer._process.poll() is None)
+    os.kill(writer._process.pid, signal.SIGKILL)  # and at the exit
     append(folder / "journal.jsonl", [DriverStarted(driver="h:2", fence=2, slots=2, at=500.0)])
-    writer = MlflowWriter(target(folder))
-    wait_until(lambda: sent(folder) == count + 1)
     assert writer.close(PATIENCE) is None
+    assert sent(folder) == count + 1
     client, runs = runs_of(f"sqlite:///{tmp_path}/mlflow.db")
     assert len(runs) == 39
     for number in range(2, 40):
@@ -144,9 +150,105 @@ def test_killed_writers_and_a_resume_double_nothing(tmp_path: Path, empty_store:
     assert (runs[None].info.status, runs[None].data.tags["trm.status"]) == ("KILLED", "interrupted")
 
 
-def _rows(database: Path) -> int:
-    import sqlite3
+def test_what_was_deleted_in_mlflow_goes_out_again(tmp_path: Path, empty_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    folder, uri = sweep_folder(tmp_path, whole_sweep()), f"sqlite:///{tmp_path}/mlflow.db"
+    (folder / "leaderboard.json").write_text("{}")
+    OutboxState.load(folder, uri, "space", "max").save(folder)
+    assert main([str(folder)]) == 0
+    client, runs = check_whole_sweep(uri)
+    capsys.readouterr()
 
+    def heard() -> str:
+        assert main([str(folder)]) == 0
+        return capsys.readouterr().err
+
+    assert heard() == "MLflow has everything\n"
+    (folder / "curves.png").write_bytes(b"picture")  # only a file waits
+    assert heard() == "MLflow has everything\n"
+    assert {file.path for file in client.list_artifacts(runs[None].info.run_id)} == {
+        "curves.png",
+        "journal.jsonl",
+        "leaderboard.json",
+    }
+    for trial in (None, "1"):  # in the trash: both come back as they were
+        client.delete_run(runs[trial].info.run_id)
+    assert heard().startswith("again: 2 runs of this sweep had been deleted and were taken out of MLflow's trash")
+    assert check_whole_sweep(uri)[1][None].info.run_id == runs[None].info.run_id
+    client.delete_experiment(runs[None].info.experiment_id)
+    assert "the experiment 'space' had been deleted and was taken out of MLflow's trash" in heard()
+    check_whole_sweep(uri)
+    for trial in (None, "1"):  # for good, as by `mlflow gc`: the trials' runs become those of the new one
+        _gone_for_good(tmp_path / "mlflow.db", runs[trial].info.run_id)
+    shutil.rmtree(tmp_path / "mlartifacts")
+    assert "2 runs that were sent before are not there" in heard()
+    client, runs = check_whole_sweep(uri)
+    assert {file.path for file in client.list_artifacts(runs[None].info.run_id)} == {
+        "curves.png",
+        "journal.jsonl",
+        "leaderboard.json",
+    }
+
+
+def _gone_for_good(database: Path, run: str) -> None:
+    with sqlite3.connect(database) as connection:
+        for table in ("latest_metrics", "metrics", "params", "tags", "runs"):
+            connection.execute(f"delete from {table} where run_uuid = ?", [run])
+
+
+def test_a_database_that_is_deleted_under_a_running_sweep_is_filled_again(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    folder = sweep_folder(tmp_path, whole_sweep()[:7])
+    writer = MlflowWriter(target(folder))
+    wait_until(lambda: sent(folder) == 7)
+    (tmp_path / "mlflow.db").unlink()
+    shutil.copy(empty_store, tmp_path / "mlflow.db")  # as MLflow would make it, in seconds
+    append(folder / "journal.jsonl", whole_sweep()[7:])
+    assert writer.close(PATIENCE) is None
+    check_whole_sweep(f"sqlite:///{tmp_path}/mlflow.db")
+
+
+@pytest.mark.parametrize("cause", ["SIGSTOP", "no executable"])
+def test_a_writer_that_hangs_or_cannot_start_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: str) -> None:
+    monkeypatch.setattr(tracking_writer, "RESTART_SECONDS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(tracking_writer, "HANG_SECONDS", 0.3)
+    if cause == "no executable":
+        monkeypatch.setattr(tracking_writer.sys, "executable", "/bin/false")
+    else:  # it never says a word
+        (tmp_path / "silent").write_text("#!/bin/sh\nexec sleep 100\n")
+        (tmp_path / "silent").chmod(0o755)
+        monkeypatch.setattr(tracking_writer.sys, "executable", str(tmp_path / "silent"))
+    writer, said = MlflowWriter(target(sweep_folder(tmp_path, whole_sweep()))), list[str]()
+    wait_until(lambda: said.extend(writer.messages()) or any("as before" in text for text in said))
+    assert len(said) == 3
+    assert "python -m trm.tracking" in said[-1]
+    assert (writer.close(0.5) or "").startswith("MLflow did not take everything")
+
+
+def test_one_update_that_mlflow_cannot_take_keeps_no_other_one_back(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    said: list[tuple[str, str]] = []
+    folder = sweep_folder(tmp_path, whole_sweep())
+    store = tracking.MlflowStore(target(folder), lambda kind, text: said.append((kind, text)))
+    sweep = started()
+    bad = Point("loss", 1.0, 1, math.inf)
+    poison = RunUpdate(0, 1.0, 1.0, params={"fine": "1"}, points=[bad], tags={"a": "b"}, status="RUNNING", events=3)
+    for _ in range(tracking.TRIES_AT_ONE):
+        with pytest.raises(Exception, match=r"."):
+            store.send(sweep, [poison])
+    store.send(sweep, [poison, RunUpdate(1, 1.0, 1.0, tags={"c": "d"}, events=4)])
+    assert [kind for kind, text in said if kind != "sent"] == ["refused"]
+    assert store.held(sweep) == {None: 0, 0: 3, 1: 4}
+    _, runs = runs_of(f"sqlite:///{tmp_path}/mlflow.db")
+    assert runs["1"].data.tags["c"] == "d"
+    assert runs["0"].info.status == "RUNNING"
+    store._client.delete_run(runs["1"].info.run_id)
+    with pytest.raises(Vanished):
+        store.send(sweep, [RunUpdate(1, 1.0, 1.0, tags={"c": "e"}, events=5)])
+    assert store.held(sweep) == {None: 0, 0: 3, 1: 4}
+
+
+def _rows(database: Path) -> int:
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
         try:
             return int(connection.execute("select count(*) from runs").fetchone()[0])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trm import outbox
-from trm.outbox import Outbox, OutboxState
+from trm.outbox import Outbox, OutboxState, Vanished
 from trm.redaction import redacted
 from trm.run_updates import STATUS_OF_TRIAL, SWEEP, RunUpdate, Translator, merged
 from trm.search.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, Reported, SweepEnded, SweepStarted
@@ -91,27 +91,54 @@ class MemoryStore:
     failures: list[str] = field(default_factory=list)
     points: set[tuple[int | None, str, float, int, float]] = field(default_factory=set)
     values: dict[tuple[int | None, str], str] = field(default_factory=dict)
-    files: list[str] = field(default_factory=list)
+    events: dict[int | None, int] = field(default_factory=dict)
+    files_there: dict[str, int] = field(default_factory=dict)
+    uploads: list[str] = field(default_factory=list)
+    sends: int = 0
+
+    def held(self, sweep: SweepStarted) -> dict[int | None, int]:
+        return dict(self.events)
 
     def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
         failure = self.failures.pop(0) if self.failures else "none"
         if failure == "before":
             raise ConnectionError("the store is away")
         for update in updates:
+            if failure == "vanished":
+                self.forget(update.trial)
+                raise Vanished("a run was deleted")
             self.points |= {(update.trial, p.key, p.value, p.step, p.at) for p in update.points}
             self.values |= {(update.trial, key): value for key, value in (update.params | update.tags).items()}
             if update.status:
                 self.values[update.trial, "status"] = update.status
+            self.events[update.trial] = update.events or self.events.get(update.trial, 0)
+        self.sends += 1
         if failure == "after":
             raise TimeoutError("the answer was lost")
 
-    def upload(self, file: Path, folder: str) -> None:
-        self.files.append(f"{folder}/{file.name}")
+    def forget(self, trial: int | None) -> None:
+        self.points = {point for point in self.points if point[0] != trial}
+        self.values = {key: value for key, value in self.values.items() if key[0] != trial}
+        self.events.pop(trial, None)
+
+    def files(self, sweep: SweepStarted) -> dict[str, int]:
+        return self.files_there
+
+    def upload(self, sweep: SweepStarted, file: Path, folder: str) -> int:
+        name = f"{folder}/{file.name}".removeprefix("/")
+        self.uploads.append(name)
+        self.files_there[name] = file.stat().st_size
+        return file.stat().st_size
 
 
 def make(folder: Path, store: MemoryStore, said: list[tuple[str, str]], is_driven: bool = True) -> Outbox:
     state = OutboxState.load(folder, "sqlite:///x.db", "s", "max")
-    return Outbox(folder, store, state, lambda kind, text: said.append((kind, text)), is_driven=is_driven)
+
+    def say(kind: str, text: str) -> None:
+        if kind != "sent":
+            said.append((kind, text))
+
+    return Outbox(folder, store, state, say, is_driven=is_driven)
 
 
 def test_a_sweep_becomes_one_parent_and_one_child_a_trial(tmp_path: Path) -> None:
@@ -145,7 +172,7 @@ def test_best_follows_the_mode() -> None:
 
 
 @given(
-    st.lists(st.sampled_from(["none", "before", "after"]), max_size=12),
+    st.lists(st.sampled_from(["none", "before", "after", "vanished"]), max_size=12),
     st.lists(st.integers(0, len(whole_sweep())), max_size=4),
     st.integers(1, 5),
 )
@@ -220,10 +247,14 @@ def test_files_go_out_once_and_again_when_they_changed(tmp_path: Path) -> None:
     store = MemoryStore()
     for _ in range(2):
         make(tmp_path, store, []).finish(deadline=0.0)
-    assert store.files == ["/leaderboard.json", "/journal.jsonl", "best/config.yaml"]
+    assert store.uploads == ["leaderboard.json", "journal.jsonl", "best/config.yaml"]
     (tmp_path / "leaderboard.json").write_text('{"best": 1}')
     make(tmp_path, store, []).finish(deadline=0.0)
-    assert store.files[3:] == ["/leaderboard.json"]
+    assert store.uploads[3:] == ["leaderboard.json"]
+    del store.files_there["best/config.yaml"]  # by whoever has the store
+    store.files_there["journal.jsonl"] -= 1
+    make(tmp_path, store, []).finish(deadline=0.0)
+    assert store.uploads[4:] == ["journal.jsonl", "best/config.yaml"]
 
 
 def test_another_store_starts_from_the_beginning(tmp_path: Path) -> None:
@@ -234,6 +265,53 @@ def test_another_store_starts_from_the_beginning(tmp_path: Path) -> None:
     assert OutboxState.load(tmp_path, "http://b", "s", "max").sent == 0
     (tmp_path / "tracking.json").write_text("{torn")
     assert OutboxState.load(tmp_path, "http://a", "s", "max").sent == 0
+
+
+def test_only_what_the_store_has_not_got_is_sent(tmp_path: Path) -> None:
+    append(tmp_path / "journal.jsonl", whole_sweep())
+    store, said = MemoryStore(), list[tuple[str, str]]()
+    assert make(tmp_path, store, said).finish(deadline=0.0)
+    points, values, sends = set(store.points), dict(store.values), store.sends
+    assert make(tmp_path, store, said).finish(deadline=0.0)
+    assert store.sends == sends
+    (tmp_path / "tracking.json").write_text("{torn")  # the note is for people
+    assert make(tmp_path, store, said).finish(deadline=0.0)
+    assert store.sends == sends
+    assert said == []
+    for gone in ([1], [SWEEP], [SWEEP, 0, 1]):
+        for trial in gone:
+            store.forget(trial)
+        assert make(tmp_path, store, said).finish(deadline=0.0)
+        assert (store.points, store.values) == (points, values)
+        again = f"{len(gone)} runs that were sent before are not there: what the journal has of them goes out again"
+        assert said.pop() == ("again", again)
+    assert store.events == {SWEEP: 15, 0: 13, 1: 14}
+
+
+def test_an_event_that_cannot_be_put_into_words_keeps_no_other_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Translator.updates
+
+    def updates(self: Translator, event: Event) -> list[RunUpdate]:
+        if isinstance(event, Asked) and event.trial == 0:
+            raise KeyError("a new field")
+        return real(self, event)
+
+    monkeypatch.setattr(Translator, "updates", updates)
+    append(tmp_path / "journal.jsonl", whole_sweep())
+    store, said = MemoryStore(), list[tuple[str, str]]()
+    assert make(tmp_path, store, said).finish(deadline=0.0)
+    assert ("refused", "journal event 2: KeyError: 'a new field'") in said
+    assert store.values[1, "status"] == "FINISHED"
+    assert store.values[0, "status"] == "KILLED"
+
+
+def test_files_alone_go_out(tmp_path: Path) -> None:
+    append(tmp_path / "journal.jsonl", whole_sweep())
+    store = MemoryStore()
+    assert make(tmp_path, store, []).finish(deadline=0.0)
+    (tmp_path / "curves.png").write_bytes(b"late")
+    assert make(tmp_path, store, []).finish(deadline=0.0)
+    assert store.uploads == ["journal.jsonl", "curves.png"]
 
 
 def test_a_torn_line_waits_until_it_is_whole(tmp_path: Path) -> None:

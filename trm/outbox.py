@@ -1,4 +1,4 @@
-"""The journal's way out to a tracking store: what was sent is an offset into it, and what a store did not take is tried again."""
+"""The journal's way out to a tracking store: each run there says how far it has got, and what it has not got is sent."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from trm.run_updates import RunUpdate, Translator, merged
 from trm.search.events import SweepStarted
 from trm.search.journal import Entry, read_events
 
-Say = Callable[[Literal["problem", "refused", "recovered", "left"], str], None]
+Say = Callable[[Literal["problem", "refused", "recovered", "again", "sent", "left"], str], None]
 
 EVENTS_AT_A_TIME = 50
 LAST_TRY_SECONDS = 3.0
@@ -48,15 +48,28 @@ def cause_of(error: BaseException) -> str:
     return shortened(redacted(f"{type(error).__name__}: {error}"), 300)
 
 
+class Vanished(Exception):
+    """Runs that the store had are gone; what they had goes out again."""
+
+
 @runtime_checkable
 class Store(Protocol):
-    """Where runs are kept. Every call may be repeated after a failure, and must then change nothing that was done already."""
+    """Where runs are kept. Every call may be repeated after a failure, and must then change nothing that was done already.
+
+    A call raises when the store cannot be reached, and `Vanished` when a run of the sweep is there no more.
+    """
+
+    def held(self, sweep: SweepStarted) -> dict[int | None, int]:
+        """The sweep's runs that the store has, with the number of journal events that each of them has got."""
 
     def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
-        """Take in the updates, in their order; raises when the store cannot be reached."""
+        """Take in the updates, in their order."""
 
-    def upload(self, file: Path, folder: str) -> None:
-        """Keep a file of the sweep under `folder` ("" for the top) of the sweep's run."""
+    def files(self, sweep: SweepStarted) -> dict[str, int]:
+        """The files of the sweep's run that the store has, by their paths there, with their sizes in bytes."""
+
+    def upload(self, sweep: SweepStarted, file: Path, folder: str) -> int:
+        """Keep a file of the sweep under `folder` ("" for the top) of the sweep's run; its bytes as they are kept."""
 
 
 @dataclass
@@ -70,9 +83,9 @@ class OutboxState:
     experiment: str = ""
     mode: Literal["max", "min"] = "max"
     sent: int = 0
-    """Journal events that the store took."""
+    """Journal events that the store took: for people, since the store itself is asked how far it is."""
     artifacts: dict[str, list[int]] = field(default_factory=dict)
-    """Size and time of change of every file as it was uploaded."""
+    """Size and time of change of every file as it was uploaded, and its size in the store."""
 
     @classmethod
     def load(cls, folder: Path, uri: str, experiment: str, mode: Literal["max", "min"]) -> "OutboxState":
@@ -102,44 +115,106 @@ STATE = TypeAdapter(OutboxState)
 
 
 class Outbox:
-    """Follows the journal of one sweep folder and gives it to a store, in order, each event once."""
+    """Follows the journal of one sweep folder and gives a store what its runs have not got, in order."""
 
     def __init__(
-        self, folder: Path, store: Store, state: OutboxState, say: Say, *, is_driven: bool, keeps_note: bool = True
+        self,
+        folder: Path,
+        store: Store,
+        state: OutboxState,
+        say: Say,
+        *,
+        is_driven: bool,
+        has_last_word: bool = True,
+        keeps_note: bool = True,
     ) -> None:
-        """`keeps_note`: whether what was sent is written down in the folder; not by one who may only read it."""
+        """`is_driven`: a driver has just taken the sweep up. `has_last_word`: nobody drives it any more when `finish` ends.
+
+        `keeps_note`: whether what was sent is written down in the folder; not by one who may only read it.
+        """
         self._folder, self._store, self._state, self._say = folder, store, state, say
         self._keeps_note = keeps_note
         self._journal = folder / "journal.jsonl"
-        self._last: Entry | int = 0
-        self._is_corrupt = False
-        self._translator = Translator(state.mode)
-        self._sweep: SweepStarted | None = None
-        self._waiting: list[tuple[int, list[RunUpdate]]] = []
-        self._is_driven = is_driven
+        self._is_driven, self._has_last_word = is_driven, has_last_word
         self._failures = 0
         self._next_try = 0.0
+        self._files_left: list[str] = []
+        self._sent_before = state.sent
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Nothing is known of the store, and the journal is read from its start: its sums over all events are needed."""
+        self._held: dict[int | None, int] | None = None
+        self._translator = Translator(self._state.mode)
+        self._last: Entry | int = 0
+        self._is_corrupt = False
+        self._sweep: SweepStarted | None = None
+        self._waiting: list[tuple[int, list[RunUpdate]]] = []
+        self._count = 0
 
     @property
     def waiting(self) -> int:
         """Events that were read and not yet taken by the store."""
         return len(self._waiting)
 
+    @property
+    def left(self) -> str:
+        """What the store has not got, in words."""
+        if self._waiting or self._held is None:
+            return f"{self.waiting or self._count} journal events wait"
+        return f"files of the sweep wait: {', '.join(self._files_left)}" if self._files_left else "the last word on its runs waits"
+
     def forward(self) -> bool:
         """Send what is new; True when nothing is left to send. After a failure, nothing is tried until a pause has passed."""
         self._read_new()
-        if self._sweep is None or time.monotonic() < self._next_try:
-            return not self._waiting
-        if self._is_driven and self._state.sent:
+        if self._sweep is None:
+            return True
+        while time.monotonic() >= self._next_try and (self._held is None or self._waiting or self._is_driven):
+            self._attempt(self._step)
+        return self._held is not None and not self._waiting
+
+    def _step(self) -> None:
+        """One thing that is next: look at the store, say that the sweep is driven, send some events."""
+        if self._held is None:
+            self._look()
+        elif self._is_driven:
             # The last writer may have called the sweep interrupted after it had sent this driver's first events.
-            self._is_driven = not self._attempt(lambda: self._send(self._translator.driven(time.time())))
-        while self._waiting and time.monotonic() >= self._next_try:
+            known = [update for update in self._translator.driven(time.time()) if update.trial in self._held]
+            if known:
+                self._send(known)
+            self._is_driven = False
+        else:
             chunk = self._waiting[:EVENTS_AT_A_TIME]
-            if self._attempt(lambda chunk=chunk: self._send([update for _, updates in chunk for update in updates])):  # type: ignore[misc]
-                self._state.sent = chunk[-1][0]
-                self._note()
-                del self._waiting[: len(chunk)]
-        return not self._waiting
+            self._send([update for _, updates in chunk for update in updates])
+            del self._waiting[: len(chunk)]
+            self._note(chunk[-1][0])
+            self._say("sent", f"{self._count - self.waiting} of {self._count} journal events")
+
+    def _look(self) -> None:
+        """Ask the store how far it is, and let only what it has not got wait."""
+        assert self._sweep is not None
+        held = self._store.held(self._sweep)
+        self._held = held
+        sent = (update for n, updates in self._waiting if n <= self._sent_before for update in updates)
+        if gone := {update.trial for update in sent} - set(held):
+            self._say("again", f"{len(gone)} runs that were sent before are not there: what the journal has of them goes out again")
+        self._sent_before = 0
+        lacking = ((n, self._missing(updates)) for n, updates in self._waiting)
+        self._waiting = [(n, updates) for n, updates in lacking if updates]
+        self._note(self._waiting[0][0] - 1 if self._waiting else self._count)
+
+    def _note(self, sent: int) -> None:
+        if self._state.sent != sent:
+            self._state.sent = sent
+            self._save()
+
+    def _save(self) -> None:
+        if self._keeps_note:
+            self._state.save(self._folder)
+
+    def _missing(self, updates: list[RunUpdate]) -> list[RunUpdate]:
+        held = self._held or {}
+        return [update for update in updates if update.events > held.get(update.trial, 0)]
 
     def _read_new(self) -> None:
         if self._is_corrupt or not self._journal.exists():
@@ -148,32 +223,48 @@ class Outbox:
             for entry in read_events(self._journal, self._last):
                 if self._sweep is None and isinstance(entry.event, SweepStarted):
                     self._sweep = entry.event
-                updates = self._translator.updates(entry.event)
-                if entry.n >= self._state.sent:
-                    self._waiting.append((entry.n + 1, updates))
+                self._count = entry.n + 1
+                updates = [replace(update, events=self._count) for update in self._translated(entry)]
+                if updates:
+                    self._waiting.append((self._count, updates))
                 self._last = entry
         except InputError as error:  # the driver says the same and stops
             self._is_corrupt = True
             self._say("problem", str(error))
 
+    def _translated(self, entry: Entry) -> list[RunUpdate]:
+        try:
+            return self._translator.updates(entry.event)
+        except Exception as error:  # one event that cannot be put into words keeps no other one back
+            self._say("refused", f"journal event {entry.n}: {cause_of(error)}")
+            return []
+
     def finish(self, deadline: float) -> bool:
         """Send all there is, the last word on the runs and the sweep's files; False when time.monotonic() reached `deadline`."""
         if self._failures:
             deadline, self._next_try = min(deadline, time.monotonic() + LAST_TRY_SECONDS), 0.0
-        while not self.forward():
+        while not self._finish_once(deadline):
             if time.monotonic() >= deadline:
                 return False
-            time.sleep(min(0.2, max(0.0, self._next_try - time.monotonic())))
-        if self._sweep is None:
-            return True
-        last_words = self._translator.interrupted(time.time())
+        return True
+
+    def _finish_once(self, deadline: float) -> bool:
+        for is_second in (False, True):
+            if is_second:
+                self._begin_anew()  # look again, whether all of it is there
+            while not self.forward():
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(min(0.2, max(0.0, self._next_try - time.monotonic())))
+            if self._sweep is None:
+                return True
+        last_words = self._translator.interrupted(time.time()) if self._has_last_word else []
         jobs: list[Callable[[], None]] = [lambda: self._send(last_words)] if last_words else []
-        jobs += [lambda path=path: self._upload(path) for path in self._changed_files()]  # type: ignore[misc]
-        return all(self._until_done(job, deadline) for job in jobs)
+        return all(self._until_done(job, deadline) for job in [*jobs, self._find_files]) and self._upload_all(deadline)
 
     def _until_done(self, job: Callable[[], None], deadline: float) -> bool:
         while not self._attempt(job):
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or self._held is None:
                 return False
             time.sleep(max(0.0, min(self._next_try, deadline) - time.monotonic()))
         return True
@@ -186,7 +277,11 @@ class Outbox:
         try:
             job()
         except Exception as error:  # the edge: whatever a store raises, the sweep goes on
-            if self._failures == 0:
+            if isinstance(error, Vanished):
+                self._sent_before = self._state.sent
+                self._begin_anew()
+                self._read_new()
+            elif self._failures == 0:
                 self._say("problem", cause_of(error))
             self._next_try = time.monotonic() + RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
             self._failures += 1
@@ -196,13 +291,42 @@ class Outbox:
         self._failures, self._next_try = 0, 0.0
         return True
 
-    def _changed_files(self) -> list[Path]:
-        found = [path for pattern in SWEEP_FILES for path in sorted(self._folder.glob(pattern)) if self._is_own(path)]
-        return [path for path in found if self._state.artifacts.get(self._name(path)) != _mark(path)]
+    # Files ----------------------------------------------------------------------------------------------------------
 
-    def _note(self) -> None:
-        if self._keeps_note:
-            self._state.save(self._folder)
+    def _find_files(self) -> None:
+        """Which files the store has not got as they are now: by what it has, and by what was uploaded."""
+        assert self._sweep is not None
+        try:
+            there = self._store.files(self._sweep)
+        except Vanished:
+            raise
+        except Exception:  # a store that is away takes no file either; one that may not be looked at gets them all
+            there = {}
+        found = [path for pattern in SWEEP_FILES for path in sorted(self._folder.glob(pattern)) if self._is_own(path)]
+        self._files_left = [name for path in found if not self._is_kept(path, there.get(name := self._name(path)))]
+
+    def _is_kept(self, path: Path, size_there: int | None) -> bool:
+        mark = self._state.artifacts.get(self._name(path), [])
+        return mark[:2] == _mark(path) and mark[2:] == [size_there]
+
+    def _upload_all(self, deadline: float) -> bool:
+        while self._files_left:
+            name = self._files_left[0]
+            if not self._until_done(lambda name=name: self._upload(name), deadline):  # type: ignore[misc]
+                return False
+            del self._files_left[0]
+            self._say("sent", f"{name}, {len(self._files_left)} files to go")
+        return True
+
+    def _upload(self, name: str) -> None:
+        assert self._sweep is not None
+        path = self._folder / name
+        if not self._is_own(path):  # deleted meanwhile, or replaced by a link
+            return
+        mark = _mark(path)
+        size = self._store.upload(self._sweep, path, name.rpartition("/")[0])
+        self._state.artifacts[name] = [*mark, size]
+        self._save()
 
     def _is_own(self, path: Path) -> bool:
         """Whether it is a file of the sweep, and no link to somebody's."""
@@ -210,13 +334,6 @@ class Outbox:
             return inside(self._folder, self._name(path)).is_file()
         except FolderError:
             return False
-
-    def _upload(self, path: Path) -> None:
-        mark = _mark(path)
-        name = self._name(path)
-        self._store.upload(path, name.rpartition("/")[0])
-        self._state.artifacts[name] = mark
-        self._note()
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()

@@ -46,6 +46,8 @@ class RunUpdate:
     points: list[Point] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     status: RunStatus | None = None
+    events: int = 0
+    """Journal events up to the newest in it: with this the run has all that they say of it; 0: it is no event's."""
 
     def followed_by(self, later: "RunUpdate") -> "RunUpdate":
         """This and a later update of the same run, as one."""
@@ -57,6 +59,7 @@ class RunUpdate:
             self.points + later.points,
             self.tags | later.tags,
             later.status or self.status,
+            max(self.events, later.events),
         )
 
 

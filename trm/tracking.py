@@ -13,14 +13,12 @@ import select
 import shlex
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -32,11 +30,13 @@ from trm.atomic import why_unwritable
 from trm.config_messages import nearest
 from trm.contained import inside, regular
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError, SweepError
-from trm.outbox import LAST_TRY_SECONDS, Outbox, OutboxState, Say, cause_of
+from trm.outbox import Outbox, OutboxState, Say, Vanished, cause_of
 from trm.redaction import in_addresses, is_masked, redacted, without_secrets
-from trm.run_updates import SWEEP, RunUpdate
+from trm.run_updates import SWEEP, Point, RunUpdate
 from trm.search.events import SweepStarted
 from trm.search.journal import unread
+from trm.search.lease import is_held
+from trm.terminal import steady_output
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc")
 """Kinds of store that MLflow has, plugins apart."""
@@ -54,6 +54,15 @@ IMPATIENCE = {
 """Set unless the environment says otherwise; with MLflow's own defaults one call to a dead server takes four minutes."""
 MAX_POINTS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
 MAX_VALUE_CHARACTERS = 5000
+TRIES_AT_ONE = 3
+"""So often an update that fails is tried whole; then what of it the store takes is enough, if it takes anything."""
+EVENTS_TAG = "trm.events"
+"""Tag of a run: so many of the journal's events have passed by it."""
+LOCK = ".tracking.lock"
+"""In a sweep folder; held by whoever sends its journal."""
+SAID_SECONDS = 10.0
+EXIT_AGAIN = 75
+"""The writer's process asks to be started again."""
 TEXT_SUFFIXES = {".yaml", ".json", ".jsonl", ".txt", ".md"}
 
 
@@ -134,84 +143,6 @@ def mlflow_command(uri: str) -> str:
     return f"{program('mlflow')} ui --backend-store-uri {shlex.quote(redacted(uri))} --host 127.0.0.1"
 
 
-class MlflowWriter:
-    """The driver's handle on the writer's process: it starts it, hears what went wrong, and lets it finish within bounds."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._said: deque[str] = deque()
-        self._is_reported = self._has_refused = False
-        self._left: str | None = None
-        root = str(Path(__file__).resolve().parents[1])
-        paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "trm.tracking"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": paths},
-            start_new_session=True,  # Ctrl-C is for the driver; the writer hears of its end by the closed pipe
-        )
-        self._tell(asdict(target))
-        self._reader = threading.Thread(target=self._listen, daemon=True)
-        self._reader.start()
-
-    def messages(self) -> list[str]:
-        """What a person should hear since the last call; costs nothing, never waits."""
-        heard = [self._said.popleft() for _ in range(len(self._said))]
-        if self._process.poll() not in (None, 0) and not self._is_reported:
-            self._is_reported = True
-            heard.append(f"the MLflow writer ended with code {self._process.returncode}; the sweep goes on. {self._remedy()}")
-        return heard
-
-    def close(self, timeout_seconds: float = 30.0) -> str | None:
-        """Let the writer send the rest and the sweep's files, at most so long; a message when something is left, else None."""
-        self._tell({"close": timeout_seconds})
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]
-        bound = min(timeout_seconds, LAST_TRY_SECONDS) if self._is_reported else timeout_seconds
-        try:
-            code = self._process.wait(bound + 1.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        self._reader.join(1.0)
-        if code == 0:
-            return None
-        return f"MLflow did not take everything ({self._left or 'it was slow to answer'}). {self._remedy()}"
-
-    def _remedy(self) -> str:
-        command = f"{program('python')} -m trm.tracking {shlex.quote(self._target.folder)}"
-        if not self._target.is_storages_own and "MLFLOW_TRACKING_URI" not in os.environ:
-            command += f" --uri {shlex.quote(redacted(self._target.uri))}"
-        return f"Nothing is lost: the rest goes out with --resume or `{command}`"
-
-    def _tell(self, message: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # it ended already, which messages() tells
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
-            for line in lines:
-                kind, text = json.loads(line)
-                if kind == "problem" and not self._is_reported:
-                    self._is_reported = True
-                    self._said.append(
-                        f"MLflow at {redacted(self._target.uri)} fails ({text}); the sweep goes on, its journal keeps it all"
-                    )
-                elif kind == "refused" and not self._has_refused:
-                    self._has_refused = True
-                    self._said.append(f"MLflow refused a part of one run ({text}) and maybe more; the journal keeps it")
-                elif kind == "recovered" and self._is_reported:
-                    self._is_reported = False
-                    self._said.append("MLflow answers again and has everything")
-                elif kind == "left":
-                    self._left = text
-
-
 class MlflowStore:
     """Runs in MLflow: one parent a sweep, one child a trial, found again by their tags, so that every call may be repeated."""
 
@@ -229,59 +160,125 @@ class MlflowStore:
             for code in (codes.INVALID_PARAMETER_VALUE, codes.INVALID_STATE, codes.BAD_REQUEST, codes.RESOURCE_DOES_NOT_EXIST)
         }
         self._target, self._say = target, say
+        self._absent = codes.ErrorCode.Name(codes.RESOURCE_DOES_NOT_EXIST)
         self._client: Any = None
         self._experiment_id = ""
         self._key = ""
+        self._database: tuple[int, int] | None = None
         self._runs: dict[int | None, str] = {}
+        self._events: dict[int | None, int] = {}
+        self._tries: dict[tuple[int | None, int], int] = {}
+        """How often the update was tried that failed last."""
+
+    def held(self, sweep: SweepStarted) -> dict[int | None, int]:
+        """The sweep's runs with the journal events that each has got; those in MLflow's trash are taken out of it again."""
+        with self._looked_at_again_after_failure():
+            self._connect(sweep)
+        return dict(self._events)
 
     def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
         """Take in the updates, in their order; raises when the store cannot be reached."""
-        try:
+        with self._looked_at_again_after_failure():
             if self._client is None:
                 self._connect(sweep)
+            self._check_database()
             if SWEEP not in self._runs:
                 self._create(sweep, RunUpdate(SWEEP, sweep.at, sweep.at))
             for update in updates:
                 if update.trial not in self._runs:
                     self._create(sweep, update)
                 self._write(update)
+                self._say("sent", "")
+
+    def files(self, sweep: SweepStarted) -> dict[str, int]:
+        """The artifacts of the sweep's run by their paths, with their sizes."""
+        with self._looked_at_again_after_failure():
+            if self._client is None:
+                self._connect(sweep)
+            found, folders = dict[str, int](), [""]
+            while folders:
+                for one in self._client.list_artifacts(self._runs[SWEEP], folders.pop() or None):
+                    if one.is_dir:
+                        folders.append(one.path)
+                    else:
+                        found[one.path] = int(one.file_size or 0)
+            return found
+
+    def upload(self, sweep: SweepStarted, file: Path, folder: str) -> int:
+        """Keep a file of the sweep under `folder` of the sweep's run, text without the secrets of addresses; its bytes there."""
+        with self._looked_at_again_after_failure():
+            if self._client is None:
+                self._connect(sweep)
+            self._check_database()
+            text = file.read_text(errors="replace") if file.suffix in TEXT_SUFFIXES else ""
+            if text == redacted(text):
+                size = file.stat().st_size
+                self._client.log_artifact(self._runs[SWEEP], str(file), folder or None)
+                return size
+            with tempfile.TemporaryDirectory() as clean:
+                copy = Path(clean) / file.name
+                copy.write_text(redacted(text))
+                self._client.log_artifact(self._runs[SWEEP], str(copy), folder or None)
+                return copy.stat().st_size
+
+    @contextlib.contextmanager
+    def _looked_at_again_after_failure(self) -> Iterator[None]:
+        """A call that failed may have been carried out: look again at what is there."""
+        try:
+            yield
         except Exception:
-            self._client = None  # a call that failed may have been carried out: look again at what is there
+            self._client = None
             raise
 
-    def upload(self, file: Path, folder: str) -> None:
-        """Keep a file of the sweep under `folder` of the sweep's run, text without the secrets of addresses."""
-        text = file.read_text(errors="replace") if file.suffix in TEXT_SUFFIXES else ""
-        if text == redacted(text):
-            self._client.log_artifact(self._runs[SWEEP], str(file), folder or None)
-            return
-        with tempfile.TemporaryDirectory() as clean:
-            copy = Path(clean) / file.name
-            copy.write_text(redacted(text))
-            self._client.log_artifact(self._runs[SWEEP], str(copy), folder or None)
+    def _check_database(self) -> None:
+        """End this process when the database's file was replaced or deleted: what it has open is kept by nobody any more."""
+        if self._database != (found := _file_of(self._target.uri)):
+            self._say("problem", f"its database {'was deleted' if found is None else 'is another one now'}")
+            raise SystemExit(EXIT_AGAIN)
 
     def _connect(self, sweep: SweepStarted) -> None:
+        from mlflow.entities import ViewType
         from mlflow.tracking import MlflowClient
 
         storage = Path(self._target.storage)
         # Parallel first starts race on a database's schema; who may not write in the storage has a store of his own.
-        with _only_one(storage / ".mlflow.lock") if why_unwritable(storage) is None else contextlib.nullcontext():
+        with _only_one(storage / ".mlflow.lock", lambda: self._say("sent", "")):
             if self._target.is_storages_own and self._target.artifact_location is None:
                 bring_home(storage / STORE, storage)
             client = MlflowClient(self._target.uri)
             self._experiment_id = self._experiment(client)
+        self._database = _file_of(self._target.uri)
         self._key = sha256(sweep.model_dump_json().encode()).hexdigest()[:16]
-        self._runs = {}
+        self._runs, self._events = {}, {}
+        in_trash: dict[int | None, Any] = {}
         token = None
         while True:
-            found = client.search_runs([self._experiment_id], f"tags.`trm.sweep` = '{self._key}'", page_token=token)
+            query = f"tags.`trm.sweep` = '{self._key}'"
+            found = client.search_runs([self._experiment_id], query, run_view_type=ViewType.ALL, page_token=token)
             for run in found:
-                trial = run.data.tags.get("trm.trial")
-                self._runs[SWEEP if trial is None else int(trial)] = run.info.run_id
+                tag = run.data.tags.get("trm.trial")
+                trial = SWEEP if tag is None else int(tag)
+                if run.info.lifecycle_stage == "active":
+                    self._know(trial, run)
+                else:
+                    in_trash[trial] = run
             token = found.token
             if not token:
                 break
+        self._take_out_of_trash(client, {trial: run for trial, run in in_trash.items() if trial not in self._runs})
         self._client = client
+
+    def _know(self, trial: int | None, run: Any) -> None:
+        self._runs[trial] = run.info.run_id
+        events = run.data.tags.get(EVENTS_TAG, "")
+        self._events[trial] = int(events) if events.isdecimal() else 0
+
+    def _take_out_of_trash(self, client: Any, runs: Mapping[int | None, Any]) -> None:
+        for trial, run in runs.items():
+            client.restore_run(run.info.run_id)
+            self._know(trial, run)
+        if runs:
+            self._say("again", f"{len(runs)} runs of this sweep had been deleted and were taken out of MLflow's trash")
 
     def _experiment(self, client: Any) -> str:
         name = self._target.experiment
@@ -292,10 +289,11 @@ class MlflowStore:
             with contextlib.suppress(self._error):  # another sweep may just have made it
                 return str(client.create_experiment(name, artifact_location=place))
             found = client.get_experiment_by_name(name)
-        if found is None or found.lifecycle_stage != "active":
-            raise RuntimeError(
-                f"the MLflow experiment {name!r} was deleted; restore it there, or give tracking.experiment another name"
-            )
+        if found is None:
+            raise RuntimeError(f"MLflow neither has nor makes the experiment {name!r}; give tracking.experiment another name")
+        if found.lifecycle_stage != "active":
+            client.restore_experiment(found.experiment_id)
+            self._say("again", f"the experiment {name!r} had been deleted and was taken out of MLflow's trash")
         return str(found.experiment_id)
 
     def _create(self, sweep: SweepStarted, update: RunUpdate) -> None:
@@ -305,33 +303,88 @@ class MlflowStore:
             tags |= {"mlflow.parentRunId": self._runs[SWEEP], "trm.trial": str(update.trial)}
             name = f"{sweep.name}-{update.trial:04d}"
         run = self._client.create_run(self._experiment_id, start_time=_milliseconds(update.since), tags=tags, run_name=name)
+        orphans = [child for trial, child in self._runs.items() if trial is not SWEEP] if update.trial is SWEEP else []
+        for child in orphans:
+            self._client.set_tag(child, "mlflow.parentRunId", run.info.run_id)
         self._runs[update.trial] = run.info.run_id
 
     def _write(self, update: RunUpdate) -> None:
-        make = self._entities
+        """Everything of the update, last how many events the run has got; of what MLflow refuses, the rest."""
+        name, refused = (update.trial, update.events), list[str]()
+        self._tries = {name: self._tries.get(name, 0) + 1}
+        is_enough = update.events > 0 and self._tries[name] > TRIES_AT_ONE
+        for part in self._parts(update):
+            try:
+                part()
+            except Exception as error:
+                self._check_there(self._runs[update.trial])
+                if not is_enough and not (isinstance(error, self._error) and error.error_code in self._refusals):
+                    raise
+                refused.append(cause_of(error))
+        if update.events:  # where even this fails, it is the store, and nothing is given up
+            self._client.set_tag(self._runs[update.trial], EVENTS_TAG, str(update.events))
+        for cause in refused:
+            self._say("refused", cause)
+        self._tries = {}
+
+    def _parts(self, update: RunUpdate) -> list[Callable[[], Any]]:
+        """The calls that an update takes, each as large as MLflow allows."""
+        make, client, run = self._entities, self._client, self._runs[update.trial]
         params = [make.Param(key, redacted(value)[:MAX_VALUE_CHARACTERS]) for key, value in update.params.items()]
-        points = [make.Metric(p.key, p.value, _milliseconds(p.at), p.step) for p in update.points]
+        points = list(update.points)
         tags = [make.RunTag(key, redacted(value)[:MAX_VALUE_CHARACTERS]) for key, value in update.tags.items()]
-        run = self._runs[update.trial]
+        parts: list[Callable[[], Any]] = []
+        while params or points or tags:
+            parts.append(partial(self._log, run, points[:MAX_POINTS], params[:MAX_PARAMS], tags[:MAX_TAGS]))
+            points, params, tags = points[MAX_POINTS:], params[MAX_PARAMS:], tags[MAX_TAGS:]
+        if update.status in ("RUNNING", "SCHEDULED"):
+            parts.append(lambda: client.update_run(run, status=update.status))
+        elif update.status is not None:
+            parts.append(lambda: client.set_terminated(run, status=update.status, end_time=_milliseconds(update.status_at)))
+        return parts
+
+    def _log(self, run: str, points: list[Point], params: list[Any], tags: list[Any]) -> None:
+        metrics = [self._entities.Metric(p.key, p.value, _milliseconds(p.at), p.step) for p in points]
+        self._client.log_batch(run, metrics=metrics, params=params, tags=tags)
+
+    def _check_there(self, run: str) -> None:
+        """Vanished when the run was deleted meanwhile."""
         try:
-            while params or points or tags:
-                self._client.log_batch(run, metrics=points[:MAX_POINTS], params=params[:MAX_PARAMS], tags=tags[:MAX_TAGS])
-                points, params, tags = points[MAX_POINTS:], params[MAX_PARAMS:], tags[MAX_TAGS:]
-            if update.status in ("RUNNING", "SCHEDULED"):
-                self._client.update_run(run, status=update.status)
-            elif update.status is not None:
-                self._client.set_terminated(run, status=update.status, end_time=_milliseconds(update.status_at))
+            is_there = self._client.get_run(run).info.lifecycle_stage == "active"
         except self._error as error:
-            if error.error_code not in self._refusals:
+            if error.error_code != self._absent:
                 raise
-            self._say("refused", cause_of(error))
+            is_there = False
+        if not is_there:
+            raise Vanished(f"the run {run} was deleted")
 
 
 @contextlib.contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    with open(lock, "a", opener=regular) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def _only_one(lock: Path, waits: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock; `waits` is called twice a second while another process has it. Who may not write there needs none."""
+    if why_unwritable(lock.parent) is not None:
         yield
+        return
+    with open(lock, "a", opener=regular) as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waits()
+                time.sleep(POLL_SECONDS)
+        yield
+
+
+def _file_of(uri: str) -> tuple[int, int] | None:
+    """What a sqlite database's file is, whatever its name points to later; None where there is none."""
+    if not uri.startswith("sqlite"):
+        return None
+    try:
+        found = os.stat(unquote(uri.partition(":///")[2].partition("?")[0]))
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _milliseconds(at: float) -> int:
@@ -351,17 +404,18 @@ def _follow_driver() -> int:
 
     target = Target(**json.loads(sys.stdin.readline()))
     folder = Path(target.folder)
-    with _only_one(folder / ".tracking.lock"):  # the writer of a killed driver may still be sending
+    with _only_one(folder / LOCK, lambda: say("sent", "")):  # the writer of a killed driver may still be sending
         state = OutboxState.load(folder, target.uri, target.experiment, target.mode)
         state.save(folder)
         outbox = Outbox(folder, MlflowStore(target, say), state, say, is_driven=True)
         while not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
             outbox.forward()
+            say("sent", "")
         line = sys.stdin.readline()
         seconds = float(json.loads(line)["close"]) if line else ORPHAN_SECONDS
         if outbox.finish(time.monotonic() + seconds):
             return EXIT_DONE
-        say("left", f"{outbox.waiting} journal events wait" if outbox.waiting else "files of the sweep wait")
+        say("left", outbox.left)
         return EXIT_FAILED
 
 
@@ -375,16 +429,42 @@ def _flush(folder: Path, uri: str | None, seconds: float) -> int:
     if target.is_storages_own and not uri:
         _check_own_store(Path(target.storage), target.experiment)
 
-    def say(kind: str, text: str) -> None:
-        sys.stderr.write(f"{kind}: {text}\n")
-
-    keeps_note = why_unwritable(folder) is None
-    with _only_one(folder / ".tracking.lock") if keeps_note else contextlib.nullcontext():
-        state = OutboxState.load(folder, target.uri, target.experiment, target.mode)
-        outbox = Outbox(folder, MlflowStore(target, say), state, say, is_driven=False, keeps_note=keeps_note)
+    keeps_note, told, deadline = why_unwritable(folder) is None, _Told(), time.monotonic() + seconds
+    with _only_one(folder / LOCK, lambda: told.waits(folder, deadline)):
+        state, has_last_word = OutboxState.load(folder, target.uri, target.experiment, target.mode), not is_held(folder)
+        store = MlflowStore(target, told)
+        outbox = Outbox(folder, store, state, told, is_driven=False, has_last_word=has_last_word, keeps_note=keeps_note)
         is_done = outbox.finish(time.monotonic() + seconds)
-    sys.stderr.write("MLflow has everything\n" if is_done else f"{outbox.waiting} journal events wait still\n")
+    rest = ", but for what it refused" if told.has_refused else ""
+    sys.stderr.write(f"MLflow has everything{rest}\n" if is_done else f"MLflow has not got everything: {outbox.left}\n")
     return EXIT_DONE if is_done else EXIT_FAILED
+
+
+class _Told:
+    """Says on standard error what an outbox has to say: how far it is every few seconds, a refusal once."""
+
+    def __init__(self) -> None:
+        self._said_at = time.monotonic()
+        self.has_refused = self._has_waited = False
+
+    def __call__(self, kind: str, text: str) -> None:
+        now = time.monotonic()
+        if kind == "sent":
+            if text and now - self._said_at >= SAID_SECONDS:
+                self._said_at = now
+                sys.stderr.write(f"sent: {text}\n")
+            return
+        if kind != "refused" or not self.has_refused:
+            sys.stderr.write(f"{kind}: {text}\n")
+        self.has_refused = self.has_refused or kind == "refused"
+
+    def waits(self, folder: Path, deadline: float) -> None:
+        """Another process sends the sweep's journal: say so once; SweepError when it does so beyond the deadline."""
+        if time.monotonic() >= deadline:
+            raise SweepError(f"another process is sending {folder} to MLflow", remedy="let it end, which a running sweep does last")
+        if not self._has_waited:
+            self._has_waited = True
+            sys.stderr.write("waiting: another process is sending this sweep to MLflow\n")
 
 
 def _address(folder: Path, uri: str | None, noted: str) -> str:
@@ -440,6 +520,7 @@ def main(arguments: list[str]) -> int:
     """Send what MLflow has not got of a sweep folder; without arguments, be the writer's process."""
     if not arguments:
         return _follow_driver()
+    steady_output()
     parser = argparse.ArgumentParser(prog="python -m trm.tracking", description="Send to MLflow what it has not got of a sweep.")
     parser.add_argument("folder", type=Path, help="the sweep folder")
     parser.add_argument("--uri", help="tracking store (default: MLFLOW_TRACKING_URI, else the one in the sweep's storage)")

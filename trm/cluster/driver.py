@@ -33,7 +33,7 @@ from trm.errors import TRMError
 from trm.progress import SweepProgress
 from trm.search.events import Decided, Event, LegEnded, LegStarted
 from trm.search.sweep_log import SweepLog
-from trm.tracking import MlflowWriter
+from trm.tracking_writer import MlflowWriter
 
 TABLES_SECONDS = 3.0
 """`trials.parquet` is rewritten at most so often."""

@@ -53,7 +53,8 @@ from trm.search.space import SearchSpace
 from trm.search.sweep_log import FILE as JOURNAL
 from trm.search.sweep_log import SweepLog
 from trm.search.verdicts import set_aside
-from trm.tracking import MlflowWriter, Target
+from trm.tracking import Target
+from trm.tracking_writer import MlflowWriter
 
 PACKAGES = ("trm-search", "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")
 
@@ -233,7 +234,7 @@ class SweepRun:
         except BaseException:
             writer.close(timeout_seconds=1.0)
             raise
-        if (left := writer.close()) is not None:
+        if (left := writer.close(tell=display.message)) is not None:
             extras.make("progress", lambda: display.message(left))
 
     def _run_legs(
