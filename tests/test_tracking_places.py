@@ -12,7 +12,8 @@ from test_tracking_updates import whole_sweep
 
 from trm.artifact_places import artifact_folder, artifact_location
 from trm.outbox import OutboxState
-from trm.tracking import MlflowWriter, Target, main, tracking_uri
+from trm.tracking import Target, main, tracking_uri
+from trm.tracking_writer import MlflowWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 
