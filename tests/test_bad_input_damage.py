@@ -10,9 +10,13 @@ import pytest
 from bad_input_cases import AGAIN, MINE, NEW, RUN, assert_refused, contents, prepared, run, scored_sweep
 
 from trm import tracking
-from trm.data.manifest import Manifest
+from trm.cluster.sweep_folder import recorded_digests
+from trm.config import DataConfig
+from trm.data.manifest import Manifest, read_manifest
+from trm.search.events import DriverStarted
 from trm.search.journal import Journal
 from trm.search.lease import Lease
+from trm.search.space import load_space
 
 SHARD = "train-00000-of-00001.parquet"
 
@@ -184,3 +188,35 @@ def test_a_damaged_earlier_journal_is_refused(place: Path, capsys: pytest.Captur
     words = "runs/damaged cannot be read: {place}/runs/damaged/journal.jsonl is corrupt at byte"
     assert_refused(place, capsys, words, "sweep", "{place}/space.yaml", "--storage", "{place}/runs", "--warm-start", folder)
     shutil.rmtree(folder)
+
+
+def edited(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_space_that_was_edited_like_its_sweep_file_is_refused_by_the_journal(
+    place: Path, capsys: pytest.CaptureFixture[str], *, is_old: bool
+) -> None:
+    folder = place / "runs" / "edited"
+    shutil.copytree(place / "runs" / "mine", folder)
+    (folder / ".driver.json.lock").touch()
+    shutil.copy(place / "space.yaml", place / "like.yaml")
+    edited(folder / "sweep.yaml", "high: 3", "high: 2")
+    edited(place / "like.yaml", "high: 3", "high: 2")
+    if not is_old:
+        journal = Journal(folder / "journal.jsonl")
+        digests = recorded_digests(load_space(place / "space.yaml"), read_manifest(str(place / "data")), DataConfig(folder="x"))
+        journal.append(DriverStarted(driver="here:1", fence=2, slots=1, space=digests, at=1.0))
+        journal.close()
+    words = "sweep.yaml does not say what the sweep began with: it was changed since " + ("(its digest" if is_old else "(")
+    words += "" if is_old else "search.model.L_cycles"
+    assert_refused(place, capsys, words, "sweep", "{place}/like.yaml", *MINE[1:-1], "edited", "--resume")
+    edited(folder / "sweep.yaml", "high: 2", "high: 3")
+    edited(place / "like.yaml", "high: 2", "high: 3")
+    edited(folder / "dataset.json", '"name": "tiny"', '"name": "other"')
+    assert_refused(place, capsys, "dataset.json is not of the data set", "sweep", "--status", folder)
+    shutil.rmtree(folder)
+    (place / "like.yaml").unlink()

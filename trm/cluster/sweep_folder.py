@@ -9,6 +9,7 @@ from typing import Any
 
 from trm.atomic import why_unwritable, write_text_atomic
 from trm.cluster.folders import held_folder, is_taken, numbered_folder, refuse_links_in
+from trm.cluster.sweep_digests import check_recorded, digests_of
 from trm.command_line import say
 from trm.config import RECORDED, DataConfig
 from trm.config_files import dump_yaml, load_yaml, validated
@@ -90,6 +91,7 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool, is_name
         events = [entry.event for entry in read_events(folder / JOURNAL)]
         if not events:
             raise SweepError(f"{folder / JOURNAL} holds no whole event", remedy="restore it from a copy")
+        check_recorded(folder / SWEEP_FILE, _sweep_file(folder, "space"), _sweep_file(folder, "dataset"), events)
         budgets = [event.budget for event in events if isinstance(event, DriverStarted) and event.budget is not None]
         check_growth([budget.per_trial for budget in budgets], space)
     if not is_resume and not is_named:
@@ -145,12 +147,7 @@ def write_sweep_file(
     values: dict[str, Any] = {
         "name": folder.name,
         "space": space.model_dump(mode="json"),
-        "dataset": {
-            "folder": data.folder,
-            "mode": data.mode,
-            "content_hash": manifest.content_hash,
-            "recipe": manifest.recipe,
-        },
+        "dataset": _dataset_of(manifest, data),
         "versions": versions,
         "resume": command,
     }
@@ -158,6 +155,15 @@ def write_sweep_file(
         values["warm_start"] = [prior_summary(prior) for prior in priors]
     write_text_atomic(folder / DATASET_FILE, manifest.model_dump_json(indent=1) + "\n")
     dump_yaml(folder / SWEEP_FILE, values)
+
+
+def _dataset_of(manifest: Manifest, data: DataConfig) -> dict[str, Any]:
+    return {"folder": data.folder, "mode": data.mode, "content_hash": manifest.content_hash, "recipe": manifest.recipe}
+
+
+def recorded_digests(space: SearchSpace, manifest: Manifest, data: DataConfig) -> dict[str, str]:
+    """What the journal keeps of a sweep.yaml that `write_sweep_file` writes."""
+    return digests_of(space.model_dump(mode="json"), _dataset_of(manifest, data))
 
 
 def read_sweep(folder: Path) -> tuple[SearchSpace, Manifest, str]:
@@ -176,6 +182,8 @@ def read_sweep(folder: Path) -> tuple[SearchSpace, Manifest, str]:
         manifest = read_manifest(str(dataset.get("folder")))
     except (OSError, ValueError) as error:
         raise SweepError(f"{folder / DATASET_FILE} cannot be read: {error}", remedy="restore it from a copy") from error
+    if manifest.content_hash != dataset.get("content_hash") or manifest.content_hash != manifest.digest():
+        raise SweepError(f"{folder / DATASET_FILE} is not of the data set that {SWEEP_FILE} names", remedy="restore it from a copy")
     command = load_yaml(folder / SWEEP_FILE, RESOLVED).get("resume")
     return space.model_copy(update={"data": data}), manifest, str(command or "")
 

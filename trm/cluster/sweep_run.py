@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ray import tune
@@ -26,7 +27,7 @@ from trm.cluster.keep import clear_unfinished
 from trm.cluster.legs import leg_in_place
 from trm.cluster.ray_watch import what_was_lost
 from trm.cluster.signals import StopSignals
-from trm.cluster.sweep_folder import begun_mode, write_sweep_file
+from trm.cluster.sweep_folder import begun_mode, recorded_digests, write_sweep_file
 from trm.cluster.sweep_results import standings, write_results, write_tables
 from trm.cluster.sweep_search import costs_on, sweep_search
 from trm.cluster.tune_legs import LegRunner, run_legs
@@ -136,7 +137,11 @@ class SweepRun:
         search = sweep_search(self.space.model_copy(update={"data": data}), self.manifest, self.dataset)
         log = SweepLog(self.folder, search, guard=self.lease.check, say=say)
         priors, command = search.priors or self.priors, self.invocation.resume
-        write_sweep_file(self.folder, self.space, self.manifest, built, _versions(), command=command, priors=priors)
+        write = partial(
+            write_sweep_file, self.folder, self.space, self.manifest, built, _versions(), command=command, priors=priors
+        )
+        if log.is_new:  # a resume's says what its driver's line vouches for
+            write()
         measured = self._measured_speeds(search, placement)
         facts = Facts(epoch_rows=search.facts.epoch_rows) if measured else search.facts
         for speed in measured:
@@ -156,7 +161,9 @@ class SweepRun:
             device_bytes=workers.device_bytes,
             disk_bytes=workers.disk_bytes,
             priors=priors,
+            digests=recorded_digests(self.space, self.manifest, built),
         )
+        write()
         log.append(*measured)
         low, high = costs.cheapest.step_flops / 1e9, costs.dearest.step_flops / 1e9
         amounts = ", ".join(f"{amount:.3g}" for amount in search.rungs.amounts)

@@ -56,6 +56,8 @@ class DriverStarted(Frozen):
     """Memory that one worker of a leg may use, of the smallest device; null: unknown."""
     disk_bytes: int | None = None
     """Bytes that were free where the sweep folder lies; null: unknown."""
+    space: dict[str, str] = Field(default_factory=dict)
+    """Digests of what may not change on resume, section by section, and of the data set; empty: a journal of before."""
     at: float
 
 

@@ -1,6 +1,6 @@
 """A sweep being driven: the journal and the search that folds it, in step. What a driver talks to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trm.search.events import DriverStarted, DriverStopped, Event, LegEnded, LegStarted, Reported, SlotsChanged, SweepStarted
@@ -68,10 +68,12 @@ class SweepLog:
         device_bytes: int | None = None,
         disk_bytes: int | None = None,
         priors: Sequence[Prior] = (),
+        digests: Mapping[str, str] | None = None,
     ) -> None:
         """A driver begins: the sweep's first line when there is none, then this driver's; legs open before are void.
 
-        `priors`: earlier sweeps that a sweep knows of which begins now; at a resume the first line says it. The fence grows, even
+        `priors`: earlier sweeps that a sweep knows of which begins now; at a resume the first line says it. `digests`: of what may
+        not change from here on. The fence grows, even
         where the lease's file was lost and begins anew: it stands in every line, and those of older ones count for nothing.
         """
         space = self.search.space
@@ -99,6 +101,7 @@ class SweepLog:
                 gpus=gpus,
                 device_bytes=device_bytes,
                 disk_bytes=disk_bytes,
+                space=dict(digests or {}),
                 at=now,
             )
         )
