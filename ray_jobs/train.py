@@ -13,23 +13,26 @@ def main() -> int:
     parser.add_argument("--out", help="folder of the run (default: a new one below --storage)")
     parser.add_argument("--storage", help="folder of runs and data sets (default: runs; required in a Ray job without --out)")
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in DIR; without a configuration, with its own")
+    parser.add_argument("--seeds", type=int, metavar="N", help="N runs in a row, on the configuration's seed and those after it")
     parser.add_argument("--address", help="Ray cluster for a gang (default: RAY_ADDRESS, the job's cluster, or an embedded one)")
     arguments = parser.parse_args()
 
     from trm.cluster.train import TrainOptions, run_training
+    from trm.cluster.train_seeds import is_series, run_seeds
 
-    return run_training(
-        TrainOptions(
-            config=arguments.config,
-            overrides=tuple(arguments.overrides),
-            workers=arguments.workers,
-            out=arguments.out,
-            storage=arguments.storage,
-            resume=arguments.resume,
-            gpus=arguments.gpus,
-            address=arguments.address,
-        )
+    options = TrainOptions(
+        config=arguments.config,
+        overrides=tuple(arguments.overrides),
+        workers=arguments.workers,
+        out=arguments.out,
+        storage=arguments.storage,
+        resume=arguments.resume,
+        gpus=arguments.gpus,
+        address=arguments.address,
     )
+    if arguments.seeds is not None or is_series(arguments.resume):
+        return run_seeds(options, arguments.seeds)
+    return run_training(options)
 
 
 if __name__ == "__main__":

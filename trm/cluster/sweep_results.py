@@ -15,6 +15,7 @@ from trm.search.audit_report import write_audit
 from trm.search.confirmed import confirmation_notes, confirmed_standings
 from trm.search.importance import Importance, importance, sentence, write_importance
 from trm.search.journal import read_events
+from trm.search.replicates import replicate_words
 from trm.search.results import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.search import Search
 from trm.search.study_export import write_study
@@ -45,6 +46,7 @@ def write_results(search: Search, folder: Path) -> list[str]:
     audit = extras.make("audit.json", lambda: write_audit(search, folder))
     mattered = extras.make("importance.json", lambda: _what_mattered(search, folder))
     findings: list[tuple[str, Callable[[], list[str]]]] = [
+        ("replicates in words", lambda: replicate_words(search)),
         ("confirmation in words", lambda: _confirmed_words(search, folder)),
         ("audit in words", lambda: [audit.sentence] if audit is not None else []),
         ("importance in words", lambda: [said] if mattered is not None and (said := sentence(mattered)) is not None else []),

@@ -1,7 +1,9 @@
 """How sure a score is: Wilson intervals for shares, standard errors for means, both by the number of independent puzzles."""
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from statistics import fmean, stdev
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +32,32 @@ def wilson(share: float, count: int) -> Interval:
     centre = (share + z2 / 2) / (1 + z2)
     half = Z95 / (1 + z2) * math.sqrt(share * (1 - share) / count + z2 / (4 * count))
     return Interval(0.0 if share == 0 else centre - half, 1.0 if share == 1 else centre + half)
+
+
+class MeanOfSeeds(NamedTuple):
+    """A score over seeds of one configuration."""
+
+    mean: float
+    low: float | None
+    """With `high` the 95 % interval of the mean over all seeds there are (Student's); null: of one seed, or not finite."""
+    high: float | None
+
+    @property
+    def text(self) -> str:
+        """The mean with its interval."""
+        if self.low is None or self.high is None:
+            return f"{self.mean:.4f}"
+        same = self.low == self.high
+        return f"{self.mean:.4f} ({'each seed the same' if same else f'95 % over seeds: {self.low:.4f} to {self.high:.4f}'})"
+
+
+def mean_of_seeds(values: Sequence[float], bounds: tuple[float, float]) -> MeanOfSeeds:
+    """The mean of at least one score, a value a seed; `bounds` are the least and the most that the metric can be."""
+    mean = fmean(values)
+    if len(values) < 2 or not math.isfinite(mean):
+        return MeanOfSeeds(mean, None, None)
+    half = t_quantile_975(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return MeanOfSeeds(mean, max(mean - half, bounds[0]), min(mean + half, bounds[1]))
 
 
 def mean_of(values: Float64[np.ndarray, " rows"]) -> float:

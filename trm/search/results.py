@@ -16,6 +16,7 @@ from trm.search.confirmed import confirmation_notes, confirmed_values, fresh_run
 from trm.search.events import LegEnded
 from trm.search.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
 from trm.search.priors import prior_summary
+from trm.search.replicates import replicate_rows
 from trm.search.search import Search
 from trm.search.trial import Trial
 
@@ -91,6 +92,8 @@ def write_leaderboard(search: Search, folder: str | Path, *, count: int = 10) ->
         **confirmation_notes(search),
         "trials": leaderboard_rows(search, count),
     }
+    if search.space.replicates > 1:
+        board["replicates"] = replicate_rows(search)
     if search.space.objective.against:
         board["front"] = front_rows(search)
     if search.priors:

@@ -51,8 +51,8 @@ class SearchSpace(Written):
     """The puzzles."""
     base: dict[str, Any] = Field(default_factory=dict)
     """Run configuration that the knobs change, sparse; in YAML also the path of a recipe, or `recipe:` beside changes to it."""
-    search: dict[str, Knob] = Field(min_length=1)
-    """Dotted path in the run configuration -> what may stand there."""
+    search: dict[str, Knob]
+    """Dotted path in the run configuration -> what may stand there; empty: one configuration, on `replicates` seeds."""
     constraints: list[str] = Field(default_factory=list)
     """Expressions that every trial keeps, such as `step_gflops <= 5`."""
     start_points: list[dict[str, Scalar]] = Field(default_factory=list)
@@ -85,6 +85,18 @@ class SearchSpace(Written):
     seed: int = Field(0, ge=0, lt=1 << 63)
     """Everything random in the sweep follows from it."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _seeds_of_one(cls, values: Any) -> Any:
+        """Of a space without knobs: nobody is stopped early, and the sweep ends with its last seed."""
+        if not isinstance(values, dict) or "search" not in values or values["search"]:
+            return values
+        budget, limits = values.get("budget"), ("trials", "train_flops", "gpu_hours", "wall_clock_seconds")
+        changes: dict[str, Any] = {"search": {}}
+        if isinstance(budget, dict) and all(budget.get(limit) is None for limit in limits):
+            changes["budget"] = {**budget, "trials": values.get("replicates", 1)}
+        return {"scheduler": "none", **values, **changes}
+
     @field_validator("search", mode="before")
     @classmethod
     def _known_paths(cls, value: Any) -> Any:
@@ -99,6 +111,10 @@ class SearchSpace(Written):
 
     @model_validator(mode="after")
     def _check(self, info: Any) -> "SearchSpace":
+        if not self.search and self.replicates == 1:
+            raise ConfigError(
+                "search is empty and replicates is 1, which is one run", remedy="search a knob, set replicates, or take train.py"
+            )
         for path, knob in self.search.items():
             check_knob(path, knob)
         if self.budget.gpu_hours is not None and self.resources.gpus == 0:

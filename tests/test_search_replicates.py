@@ -1,0 +1,87 @@
+"""Several seeds of one configuration in a sweep: a space may have no knob at all, and seeds come to a mean."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from search_simulator import Simulator, cost_of
+from space_cases import DEMO
+from sweep_cases import events_of
+
+from trm.config_files import dump_yaml, validated
+from trm.errors import ConfigError
+from trm.search.candidates import Facts
+from trm.search.forecast import forecast
+from trm.search.importance import importance, sentence
+from trm.search.preflight import check_space, preflight
+from trm.search.replay import replay
+from trm.search.replicates import replicate_words
+from trm.search.results import write_leaderboard, write_trials
+from trm.search.search import Search
+from trm.search.space import SearchSpace, load_space
+from trm.search.study_export import write_study
+
+ONE = {"name": "one", "data": DEMO["data"], "base": {**DEMO["base"], "model": {**DEMO["base"]["model"], "mlp_t": True}}}
+
+
+def one_configuration(**sections: Any) -> SearchSpace:
+    return validated(SearchSpace, {**ONE, "search": {}, "replicates": 4, "budget": {"per_trial": 1e13}, **sections}, "one.yaml")
+
+
+def test_a_space_without_knobs_is_so_many_seeds_and_all_go_to_the_end(tmp_path: Path) -> None:
+    made = one_configuration()
+    assert (made.scheduler.type, made.budget.trials) == ("none", 4)
+    check_space(made, cost_of)
+    assert preflight(made, cost_of).spread == 1
+    assert forecast(made, cost_of, Facts(), slots=2).expected.trials == 4
+    search = Simulator(made, tmp_path).run().search
+    assert [trial.status for trial in search.trials] == ["finished"] * 4
+    assert len({trial.asked.seed for trial in search.trials}) == 4
+    assert len({trial.asked.digest for trial in search.trials}) == 1
+    write_trials(search, tmp_path)
+    write_leaderboard(search, tmp_path)
+    write_study(search, tmp_path)
+    assert sentence(importance(search)) is None or "cannot be told" in str(sentence(importance(search)))
+    (row,) = json.loads((tmp_path / "leaderboard.json").read_text())["replicates"]
+    scores = [trial.result.objective for trial in search.trials if trial.result is not None]
+    assert row["scores"] == scores
+    assert row["mean"] == pytest.approx(sum(score or 0.0 for score in scores) / 4)
+    assert row["low"] < row["mean"] < row["high"]
+    (words,) = replicate_words(search)
+    assert words.startswith(f"exact_accuracy {row['mean']:.4f} (95 % over seeds: {row['low']:.4f} to")
+    assert replay(Search(made, cost_of), events_of(tmp_path)).trials == 4
+
+
+def test_more_seeds_may_be_asked_for_by_a_limit_or_a_resume(tmp_path: Path) -> None:
+    made = one_configuration(budget={"per_trial": 1e13, "trials": 2})
+    Simulator(made, tmp_path).run()
+    more = one_configuration(budget={"per_trial": 1e13, "trials": 4})
+    assert len(Simulator(more, tmp_path, now=1e6).run().search.trials) == 4
+
+
+def test_replicates_of_several_configurations_rank_by_their_means(tmp_path: Path) -> None:
+    made = one_configuration(
+        search={"model.H_cycles": {"type": "int", "low": 1, "high": 2}}, replicates=2, budget={"per_trial": 1e13, "trials": 4}
+    )
+    search = Simulator(made, tmp_path).run().search
+    write_leaderboard(search, tmp_path)
+    rows = json.loads((tmp_path / "leaderboard.json").read_text())["replicates"]
+    assert [row["parameters"]["model.H_cycles"] for row in rows] == [2, 1]
+    assert [len(row["seeds"]) for row in rows] == [2, 2]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "brute_force", "nsga2"])
+def test_every_sampler_has_nothing_to_choose(tmp_path: Path, sampler: str) -> None:
+    made = one_configuration(sampler={"type": sampler}, scheduler={"type": "asha", "eta": 2, "rungs": 2})
+    assert len(Simulator(made, tmp_path).run().search.trials) == 4
+
+
+def test_an_empty_space_is_written_as_people_write_it(tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    dump_yaml(path, {**ONE, "search": None, "replicates": 3, "budget": {"per_trial": 1e13}})
+    made = load_space(path)
+    assert (made.search, made.budget.trials) == ({}, 3)
+    assert validated(SearchSpace, made.model_dump(mode="json"), "again") == made
+    with pytest.raises(ConfigError, match="search is empty and replicates is 1, which is one run; search a knob, set replicates"):
+        load_space(path, ["replicates=1"])
