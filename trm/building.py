@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from rich.console import Console
 
 from trm.command_line import duration, say, show
 from trm.data import storage
@@ -21,7 +20,9 @@ from trm.data.manifest import Manifest, files_of, read_manifest
 from trm.data.recipes import Recipe, dataset_folder, load_recipe
 from trm.data.shards import SHARD_ROWS, decode_table, encode_parquet, encode_table, read_identifiers, read_table, shard_table
 from trm.data.split import Split
+from trm.display import PlainConsole
 from trm.errors import ConfigError
+from trm.terminal import one_line
 
 EXAMPLES = 3
 
@@ -58,7 +59,7 @@ def run_build(options: BuildOptions) -> int:
         return 0
     with shown(recipe.name, say) as report:
         manifest, outcome = build_into(recipe, folder, report, say, repairs=True)
-    show(f"{manifest.name} ({manifest.task}), {outcome}")
+    show(one_line(f"{manifest.name} ({manifest.task}), {outcome}"))
     _show_counts(manifest)
     show(folder)
     return 0
@@ -81,7 +82,7 @@ def _show_facts(
 ) -> None:
     show(f"  {len(vocabulary)} tokens, {cells} cells, {identifiers:,} puzzle identifiers")
     for rule, count in skipped.items():
-        show(f"  left out: {count:,} rows ({rule})")
+        show(one_line(f"  left out: {count:,} rows ({rule})"))
     for rule, count in doubled.items():
         show(f"  kept more than once: {count:,} rows ({rule}); scores count such puzzles once")
 
@@ -89,18 +90,18 @@ def _show_facts(
 def _show_examples(folder: str) -> None:
     """Counts of the data set in `folder`, and examples from all over its first split, of which no more is read."""
     manifest = read_manifest(folder)
-    show(f"{manifest.name} ({manifest.task}), {folder}")
+    show(one_line(f"{manifest.name} ({manifest.task}), {folder}"))
     _show_counts(manifest)
     name = next(iter(manifest.splits))
     info, table = manifest.splits[name], read_identifiers(folder, manifest)
     ends = np.cumsum([shard.rows for shard in info.shards])
-    console = Console(highlight=False)
+    console = PlainConsole()
     for row in np.linspace(0, info.rows - 1, min(EXAMPLES, info.rows)).astype(int):
         number = int(np.searchsorted(ends, row, side="right"))
         split = Split.from_columns(name, decode_table(read_table(folder, info.shards[number])))
         place = int(row - ends[number]) + len(split)
         task = "" if table is None else f" {table.names[split.groups[place]]}"
-        console.print(f"\n{name}{task}", style="bold")
+        console.print(f"\n{name}{one_line(task)}", style="bold")
         console.print(drawn_example(split, place, manifest, width=console.width))
 
 

@@ -17,7 +17,9 @@ from trm.errors import (
     TerminatedRun,
     TRMError,
 )
-from trm.terminal import result_lost, steady_output
+from trm.terminal import one_message, printable, result_lost, steady_output
+
+PERMISSION_REMEDY = "ask its owner for the right to read it, or where something is written name a place of your own"
 
 
 def run_job(main: Callable[[], int]) -> int:
@@ -51,6 +53,9 @@ def _coded(main: Callable[[], int]) -> int:
     except TRMError as error:
         say(f"failed: {error}")
         return EXIT_FAILED
+    except PermissionError as error:
+        say(f"error: {error.filename} must be there for this user: {error.strerror}; {PERMISSION_REMEDY}")
+        return EXIT_INPUT
 
 
 def end_on_signals() -> dict[int, Any]:
@@ -96,12 +101,12 @@ def job_parser(description: str, *, has_overrides: bool = True) -> argparse.Argu
 
 def say(text: str) -> None:
     """A line for the person who waits, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(one_message(text), file=sys.stderr, flush=True)
 
 
 def show(text: str) -> None:
     """A job's result, on stdout."""
-    print(text, flush=True)
+    print(printable(text), flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -3,18 +3,20 @@
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from trm.progress import BestTrial, RunningLeg, Snapshot
 from trm.search.events import Adopted, Asked, Decided, Event, LegEnded, Reported, SweepEnded
+from trm.terminal import one_line, printable
 
 STATUS_SECONDS = 30.0
 """A log gets a line on the whole sweep at most so often."""
@@ -52,6 +54,18 @@ class Standing:
     """Probability of being the best of those that were confirmed."""
 
 
+class PlainConsole(Console):
+    """A console for words that come from files: what is no style of our own is shown as it stands, and no terminal obeys it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Segments of text, without what a terminal would obey."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
 class SweepDisplay:
     """Shows a sweep on `stream` (standard error): live when that is a terminal, else as a log. Use it as a context manager."""
 
@@ -61,7 +75,7 @@ class SweepDisplay:
         stream = sys.stderr if stream is None else stream
         self._name, self._metric, self._trials = name, metric, trials
         self._is_live = stream.isatty() if is_live is None else is_live
-        self._console = Console(file=stream, highlight=False, force_terminal=self._is_live or None)
+        self._console = PlainConsole(file=stream, force_terminal=self._is_live or None)
         if not self._is_live:
             self._console.width = PLAIN_WIDTH
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
@@ -116,7 +130,7 @@ class SweepDisplay:
             self._console.print(Text(f"  {command}", style="bold"), soft_wrap=True)
 
     def _line(self, text: str) -> None:
-        self._console.print(Text(f"{duration(time.monotonic() - self._started):>8}  {text}"), soft_wrap=True)
+        self._console.print(Text(f"{duration(time.monotonic() - self._started):>8}  {one_line(text)}"), soft_wrap=True)
 
     def _status_line(self, snapshot: Snapshot) -> str:
         parts = [self._counts(snapshot), self._spent(snapshot)]

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from trm.config import DataShape
-from trm.display import PLAIN_WIDTH, amount_text, count_text, duration, flops, params_text
+from trm.display import PLAIN_WIDTH, PlainConsole, amount_text, count_text, duration, flops, params_text
 from trm.search.candidates import Facts
 from trm.search.forecast import Forecast, ladder_seconds
 from trm.search.knobs import ChoiceKnob, IntKnob, Knob
@@ -42,7 +42,7 @@ class Circumstances:
 
 def print_forecast(space: SearchSpace, seen: Forecast, facts: Facts, circumstances: Circumstances) -> None:
     """Prints all of it."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     console.print(Text(f"{space.name}: a dry run. Nothing is started, nothing is written.", style="bold"))

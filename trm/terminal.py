@@ -7,6 +7,7 @@ all met here, below everything that prints: our own lines, rich, logging, warnin
 import errno
 import io
 import os
+import re
 import select
 import sys
 from typing import Any
@@ -19,6 +20,12 @@ GONE = {errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ECONNRESET}
 """Nobody is there any more; after other errors, as of a full disk, the next line is tried."""
 AT_A_TIME_BYTES = select.PIPE_BUF
 """Whoever can be written to at all takes so many without holding up."""
+_COMMANDS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but for tab and newline: ESC begins what a terminal obeys
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # turn the direction of writing
+    "\u2028\u2029\ud800-\udfff\U000e0000-\U000e007f]"  # other line ends, halves of characters, invisible ones
+)
+_UNINDENTED = re.compile("\n(?!  )")
 UNREAD = b"\n[some lines are missing here: nobody read on]\n"
 
 
@@ -70,6 +77,25 @@ class _Steady(io.RawIOBase):
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
         return bool(poll.poll(None if seconds is None else 1000 * seconds))
+
+
+def printable(text: str) -> str:
+    """`text` with what a terminal would obey, or show elsewhere than it stands, written as escapes; newlines and tabs stay."""
+    return _COMMANDS.sub(_escaped, text)
+
+
+def one_message(text: str) -> str:
+    """As `printable`, and of the newlines only those stay that go before our own indented lines: a name cannot begin another."""
+    return _UNINDENTED.sub(r"\\n", printable(text))
+
+
+def one_line(text: str) -> str:
+    """As `printable`, on one line."""
+    return printable(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def steady_output() -> None:

@@ -36,7 +36,7 @@ from trm.run_updates import SWEEP, Point, RunUpdate
 from trm.search.events import SweepStarted
 from trm.search.journal import unread
 from trm.search.lease import is_held
-from trm.terminal import steady_output
+from trm.terminal import one_line, one_message, printable, steady_output
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc")
 """Kinds of store that MLflow has, plugins apart."""
@@ -330,9 +330,9 @@ class MlflowStore:
     def _parts(self, update: RunUpdate) -> list[Callable[[], Any]]:
         """The calls that an update takes, each as large as MLflow allows."""
         make, client, run = self._entities, self._client, self._runs[update.trial]
-        params = [make.Param(key, redacted(value)[:MAX_VALUE_CHARACTERS]) for key, value in update.params.items()]
+        params = [make.Param(key, printable(redacted(value))[:MAX_VALUE_CHARACTERS]) for key, value in update.params.items()]
         points = list(update.points)
-        tags = [make.RunTag(key, redacted(value)[:MAX_VALUE_CHARACTERS]) for key, value in update.tags.items()]
+        tags = [make.RunTag(key, printable(redacted(value))[:MAX_VALUE_CHARACTERS]) for key, value in update.tags.items()]
         parts: list[Callable[[], Any]] = []
         while params or points or tags:
             parts.append(partial(self._log, run, points[:MAX_POINTS], params[:MAX_PARAMS], tags[:MAX_TAGS]))
@@ -455,7 +455,7 @@ class _Told:
                 sys.stderr.write(f"sent: {text}\n")
             return
         if kind != "refused" or not self.has_refused:
-            sys.stderr.write(f"{kind}: {text}\n")
+            sys.stderr.write(f"{kind}: {one_line(text)}\n")
         self.has_refused = self.has_refused or kind == "refused"
 
     def waits(self, folder: Path, deadline: float) -> None:
@@ -529,10 +529,11 @@ def main(arguments: list[str]) -> int:
     try:
         return _flush(options.folder, options.uri, options.seconds)
     except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {one_message(str(error))}\n")
         return EXIT_INPUT
     except PermissionError as error:
-        sys.stderr.write(f"error: {error.filename} must be readable: {error.strerror}; ask its owner, or run as a user who may\n")
+        text = f"{error.filename} must be readable: {error.strerror}; ask its owner, or run as a user who may"
+        sys.stderr.write(f"error: {one_line(text)}\n")
         return EXIT_INPUT
 
 

@@ -17,6 +17,7 @@ from trm.search.replay import replay
 from trm.search.search import Search
 from trm.search.status import Leader, OpenLeg, StatusFold, SweepStatus
 from trm.search.sweep_log import FILE as JOURNAL
+from trm.terminal import one_line
 
 SAID_SECONDS = 5.0
 """A long replay says so often how far it is."""
@@ -39,7 +40,7 @@ def show_replay(folder: str) -> int:
     show(f"{folder}: {done.events} events, {done.decisions} decisions about {done.trials} trials, all of them as they follow")
     left_out = unread(place / JOURNAL)
     for text in _unread_lines(place, left_out):
-        show(text)
+        show(one_line(text))
     return EXIT_FAILED if any(piece.kind == "zeroed" for piece in left_out) else EXIT_DONE
 
 
@@ -58,16 +59,16 @@ def show_status(folder: str) -> int:
     for one in search.space.objective.contrary:
         show(f"objective  {one}: this sweep of an earlier version looks for the worst")
     for text in status_lines(status, metric, now):
-        show(text)
+        show(one_line(text))
     if not status.is_running:  # of a living driver it is a line on its way
         for text in _unread_lines(place, unread(place / JOURNAL)):
-            show(text)
+            show(one_line(text))
     if last:
         show("last events")
         for at, line in last:
-            show(f"  {_ago(now - at):>14}  {line}")
+            show(one_line(f"  {_ago(now - at):>14}  {line}"))
     if not status.is_running and command:
-        show(f"go on with it:\n  {command}")
+        show(f"go on with it:\n  {one_line(command)}")
     return EXIT_DONE
 
 
