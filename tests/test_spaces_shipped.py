@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from trm.config import DataShape, RunConfig
 from trm.config_files import dump_yaml, load_yaml, parse_yaml, validated
 from trm.data.recipes import ArcRecipe, MazeRecipe, MixtureRecipe, SudokuRecipe, load_recipe, recipe_of
+from trm.models.devices import forward_dtype, loss_dtype
 from trm.search.candidates import Candidate, Resolver
 from trm.search.draws import random_params
 from trm.search.preflight import preflight
@@ -24,7 +26,9 @@ RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 SHAPES = {
     "sudoku4x4": DataShape(16, 6, 1),
     "sudoku9x9": DataShape(81, 11, 1),
+    "sudoku_extreme": DataShape(81, 11, 1),
     "maze_hard": DataShape(900, 6, 1),
+    "maze_hard_published": DataShape(900, 6, 1),
     "arc1": DataShape(900, 12, 960 * 9),
     "arc2": DataShape(900, 12, 1280 * 9),
 }
@@ -136,6 +140,26 @@ def test_every_recipe_is_a_complete_run_on_a_shipped_data_set(name: str) -> None
     assert config.optim.ema
     assert not config.optim.ema_warmup
     assert config.model.mlp_t == (name == "sudoku_mlp")
+    published = {"maze_hard": "maze_hard_published", "arc1": "arc1_concept", "arc2": "arc2_concept"}
+    assert recipe.name == published.get(name, "sudoku_extreme")
+    assert forward_dtype(config.model, "cuda") == torch.bfloat16
+    assert loss_dtype(config.training, "cuda") == torch.float64
+
+
+def test_the_published_training_sets_are_trained_on_whole() -> None:
+    recipes = {}
+    for name in RECIPES:
+        config = validated(RunConfig, load_yaml(ROOT / "recipes" / f"{name}.yaml"), name)
+        recipes[name] = load_recipe(str(config.data.recipe), config.data.overrides)
+    maze, sudoku = recipes["maze_hard"], recipes["sudoku_mlp"]
+    assert isinstance(maze, MazeRecipe)
+    assert isinstance(sudoku, SudokuRecipe)
+    assert (maze.train, maze.has_validation) == (None, False)
+    assert (sudoku.train, sudoku.num_aug) == (1000, 1000)
+    for name in ("arc1", "arc2"):
+        arc = recipes[name]
+        assert isinstance(arc, ArcRecipe)
+        assert (arc.num_aug, arc.validation, arc.subsets[-1]) == (1000, "none", "concept")
 
 
 def test_the_published_lengths_come_out() -> None:

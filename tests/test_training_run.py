@@ -52,7 +52,7 @@ def leg(until_steps: int, source: Path | None = None, to: Path | None = None, re
     return run_leg(work, cases.SPLITS, cases.manifest(), reporter=reporter)
 
 
-def run(folder: Path, *, is_resumed: bool = False, reporter: Reporter = SILENT, **training: int) -> None:
+def run(folder: Path, *, is_resumed: bool = False, reporter: Reporter = SILENT, **training: int | str) -> None:
     config = cases.config_of(training={"eval_every_steps": 4} | training)
     fit(config, cases.SPLITS, cases.manifest(), folder=folder, is_resumed=is_resumed, reporter=reporter)
 
@@ -106,6 +106,15 @@ def test_a_leg_leaves_the_scores_of_every_puzzle_where_it_is_told_to(tmp_path: P
     assert scores is not None
     assert scores.shape == (1, len(np.unique(cases.SPLITS["validation"].groups)))
     assert scores.mean() == pytest.approx(outcome.metrics["cell_accuracy"])
+
+
+def test_every_evaluations_checkpoint_stays_on_demand(tmp_path: Path) -> None:
+    for kept, steps in (("last", [16, 20]), ("all", [4, 8, 12, 16, 20])):
+        run(tmp_path / kept, keep_checkpoints=kept)
+        best = [row["step"] for row in RunFolder(tmp_path / kept).rows() if row["is_best"]][-1]
+        found = [int(path.name.removeprefix("step-")) for path in RunFolder(tmp_path / kept).checkpoints()]
+        assert found == sorted({*steps, best})
+    run(tmp_path / "all", is_resumed=True, keep_checkpoints="last")  # at its end: nothing is saved anew, and nothing goes
 
 
 def test_the_score_does_not_depend_on_the_trials_seed() -> None:

@@ -24,6 +24,8 @@ from trm.errors import ConfigError
 from trm.redaction import stored
 
 SWIGLU_MULTIPLE = 256
+WHEN_WRITTEN = ("eval_every_steps", "log_every_steps", "checkpoint_every_steps", "keep_checkpoints")
+"""Leaves of `training` that decide what is written down and kept, not what the weights become."""
 VOTES = 32
 """Augmentations of an ARC task that vote in the evaluations of what begins now and does not say how many."""
 CHANGES_WITHIN_RUN = (
@@ -248,6 +250,9 @@ class TrainingConfig(Written):
     """A point of the training curve (loss, halting, accuracy, learning rate) every so many steps; null: 100 to 200 a run."""
     checkpoint_every_steps: int | None = Field(None, ge=1)
     """Checkpoint every so many steps besides the end; null: with every evaluation."""
+    keep_checkpoints: Literal["last", "all"] = "last"
+    """A run's checkpoints that stay: the last two and the best evaluation's, or all (with nothing else set, one an evaluation);
+    a sweep's trials have `keep`."""
     compile: bool | Literal["auto"] = False
     """Compile the network with torch.compile (needs a C++ compiler on the CPU); auto: where that was measured to pay here."""
     kernels: Literal["auto", "plain", "fused"] = "auto"
@@ -380,7 +385,7 @@ class RunConfig(Written):
             values["optim"]["puzzle_emb_lr"] = values["optim"]["puzzle_emb_weight_decay"] = 0
         if not self.optim.ema:
             values["optim"]["ema_rate"] = values["optim"]["ema_warmup"] = 0
-        for key in ("eval_every_steps", "log_every_steps", "checkpoint_every_steps", "cuda_graph", "kernels"):
+        for key in (*WHEN_WRITTEN, "cuda_graph", "kernels"):
             values["training"].pop(key)
         for key in ("reports_halted", "split"):
             values["evaluation"].pop(key)

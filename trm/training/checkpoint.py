@@ -41,6 +41,7 @@ MAY_DIFFER = (
     "training.eval_every_steps",
     "training.log_every_steps",
     "training.checkpoint_every_steps",
+    "training.keep_checkpoints",
     "training.compile",
     "training.kernels",
     "training.cuda_graph",

@@ -221,7 +221,7 @@ class _Run:
     def _save(self) -> None:
         self.state.save(self.folder.checkpoint(self.state.step))
         self.saved_at = self.state.step
-        if self.state.gang.is_leader:
+        if self.state.gang.is_leader and self.state.config.training.keep_checkpoints == "last":
             self.folder.prune(self._best().step if self.reports else -1)
 
     def _best(self) -> RunReport:

@@ -4,7 +4,7 @@ config.yaml                 the complete run configuration
 metrics.jsonl               a line an evaluation, in order of steps
 evaluations.parquet         the same as a table, a row an evaluation
 curves.parquet              the training curve, a row a point (`trm.training.curve`)
-checkpoints/step-00001234/  the last `KEPT` checkpoints, and that of the best evaluation
+checkpoints/step-00001234/  the last `KEPT` checkpoints, and that of the best evaluation, or all (`training.keep_checkpoints`)
 best/                       config.yaml, model.safetensors, report.json: the best evaluation's weights
 """
 
