@@ -7,7 +7,7 @@ import os
 import pwd
 import shutil
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from trm import own_cache
 from trm.config import DataShape, ModelConfig, RunConfig
 from trm.errors import ResourceError
 from trm.kernels import build, recursion
@@ -281,29 +282,97 @@ def test_all_workers_of_a_gang_use_them_or_none(others: int) -> None:
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine on which nothing was compiled yet."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     for cached in (build.library, build.why_missing):
         monkeypatch.setattr(build, cached.__name__, functools.cache(cached.__wrapped__))
-    return tmp_path / "trm-search"
+    return tmp_path / "home" / "trm-search"
 
 
-def test_what_was_compiled_once_is_only_loaded(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler, real = fresh.parent / "slow-c++", build._compiler()[0]
-    compiler.write_text(
-        f'#!/bin/sh\ncase "$*" in *--version) ;; *) echo >> {fresh.parent}/compilations ;; esac\nexec {real} "$@"\n'
-    )
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that was compiled once."""
+    path = tmp_path_factory.mktemp("compiled") / "kernels.so"
+    path.write_bytes(build._compiled())
+    return path
+
+
+@pytest.fixture
+def compilations(fresh: Path, library: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How often the compiler ran, which gives out the library."""
+    counted, compiler = fresh.parents[1] / "count", fresh.parents[1] / "counting-c++"
+    counted.touch()
+    compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit\necho >> {counted}\nfor last; do :; done\ncp {library} "$last"\n')
     compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", f"{compiler} -DNDEBUG")
-    fresh.mkdir(mode=0o700)
-    (fresh / ".kernels-of-a-killed-process.so.1.tmp").touch()
+    monkeypatch.setenv("CXX", str(compiler))
+    return lambda: len(counted.read_text())
+
+
+def loads() -> bool:
+    """Whether the kernels can be had, as a new process would find them."""
+    build.library.cache_clear()
+    return build.library().trm_prepare() > build.NO_PRODUCTS
+
+
+def test_what_was_compiled_once_is_only_loaded(fresh: Path, compilations: Callable[[], int]) -> None:
     assert build.why_missing() is None
     (fresh / ".lock").unlink()
     (fresh / ".lock").mkdir()  # what is there is loaded without a lock, for which a folder has to be writable
-    build.library.cache_clear()
-    assert build.library().trm_prepare() > build.NO_PRODUCTS
-    assert (fresh.parent / "compilations").read_text() == "\n"
+    assert loads()
+    assert compilations() == 1
     assert len(list(fresh.iterdir())) == 2
     assert fresh.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_damaged_library_is_compiled_anew_and_one_open_to_others_is_not_loaded(
+    fresh: Path, compilations: Callable[[], int]
+) -> None:
+    assert loads()
+    (path,) = fresh.glob("kernels-*.so")
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for count, damaged in enumerate((b"", whole[: len(whole) // 2], bytes(flipped), b"\x7fELF" + b"x" * 999), start=2):
+        path.write_bytes(damaged)
+        assert loads()
+        assert compilations() == count
+        assert len(path.read_bytes()) == len(whole)
+    path.chmod(0o666)
+    assert loads()
+    assert compilations() == 6
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_that_others_may_write_to_is_passed_over_with_the_advice_to_remove_it(
+    fresh: Path, compilations: Callable[[], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    fresh.mkdir(parents=True)
+    fresh.chmod(0o777)
+    (fresh / f"kernels-{build._key()[:32]}.so").write_bytes(b"planted")
+    assert loads()
+    assert f"{fresh} is another user's or open to others and not used as a cache: remove it (rm -r {fresh})" in caplog.text
+    assert "chmod" not in caplog.text
+    (beside,) = (fresh.parents[1] / "tmp").glob("trm-search-*")
+    assert [path.name.partition("-")[0] for path in sorted(beside.iterdir())] == [".lock", "kernels"]
+    assert beside.stat().st_mode & 0o777 == 0o700
+    assert loads()
+    assert compilations() == 1
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "", None])
+def test_without_a_home_they_are_kept_elsewhere_and_without_a_place_not_at_all(
+    home: str | None, fresh: Path, compilations: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME") if home is None else monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # KeyError, as for the number that a container runs under
+    assert loads()
+    assert loads()
+    assert compilations() == 1
+    monkeypatch.setattr(own_cache, "_places", lambda: iter([Path("/dev/null/x")]))
+    assert loads()
+    assert compilations() == 2
 
 
 def test_without_a_compiler_auto_goes_on_plainly_and_says_why(
@@ -317,22 +386,6 @@ def test_without_a_compiler_auto_goes_on_plainly_and_says_why(
     assert "need a C++ compiler, and CXX=no-such-compiler is not there" in caplog.text
     with pytest.raises(ResourceError, match=r"CXX=no-such-compiler is not there; install one, or set training.kernels: plain"):
         uses_kernels(run_of("fused"), "cpu")
-
-
-@pytest.mark.parametrize("variable", ["HOME", "XDG_CACHE_HOME"])
-def test_without_a_folder_to_keep_them_in_there_is_a_reason(variable: str, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv(variable, "/dev/null")
-    assert "NotADirectoryError" in str(build.why_missing())
-    with pytest.raises(ResourceError, match=r"set training\.kernels: plain"):
-        build.library()
-
-
-def test_a_user_without_a_home_is_told(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.delenv("HOME")
-    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # KeyError, as for the number that a container runs under
-    assert "kept in the user's cache" in str(build.why_missing())
 
 
 @pytest.mark.parametrize(
@@ -358,7 +411,7 @@ def test_what_a_torch_lacks_is_done_without_or_told(
 
 
 def test_a_compiler_that_hangs_is_not_waited_for(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler = fresh.parent / "hanging-c++"
+    compiler = fresh.parents[1] / "hanging-c++"
     compiler.write_text("#!/bin/sh\nexec sleep 60\n")
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
@@ -367,17 +420,10 @@ def test_a_compiler_that_hangs_is_not_waited_for(fresh: Path, monkeypatch: pytes
 
 
 def test_a_compiler_that_fails_leaves_nothing_and_is_quoted(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler = fresh.parent / "bad-c++"
+    compiler = fresh.parents[1] / "bad-c++"
     compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "x.hpp:1: error: what is this" >&2\nexit 1\n')
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
     assert "do not compile" in str(build.why_missing())
     assert "error: what is this" in str(build.why_missing())
     assert [path.name for path in fresh.iterdir()] == [".lock"]
-
-
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="POSIX")
-def test_a_cache_that_others_may_write_to_is_refused(fresh: Path) -> None:
-    fresh.mkdir(parents=True)
-    fresh.chmod(0o777)
-    assert "only you can write to" in str(build.why_missing())

@@ -35,7 +35,7 @@ def test_steps_are_compiled_and_stay_so_only_when_they_are_faster(
     compiled_seconds: float, is_kept: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Time is scripted; the steps are real, and change nothing."""
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     clock, calls = [0.0], []
 
     def now(state: Any) -> float:
@@ -69,7 +69,7 @@ def test_steps_are_compiled_and_stay_so_only_when_they_are_faster(
 
 
 def test_a_short_leg_is_not_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     state = cases.begin(cases.config_of(training={"compile": "auto", "kernels": "plain"}))
     cases.advance(state, COMPILING + 1)
     assert state.model._compiled_call_impl is None

@@ -1,23 +1,23 @@
 """Compiles the kernels at first use, once a machine, and loads them from the user's cache ever after.
 
-The cache is keyed by everything that the result depends on: sources, flags, compiler, processor, torch. What is loaded was
-compiled by this user on this machine; a folder that others may write to is refused.
+They are kept by everything that the result depends on: sources, flags, compiler, processor, torch. What is loaded was compiled by
+this user on this machine and read whole (`trm.own_cache`): it is loaded from memory, for a file may change under its name.
 """
 
 import ctypes
-import fcntl
 import functools
 import hashlib
 import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import torch
 
-from trm.atomic import replacing
 from trm.errors import ResourceError
+from trm.own_cache import alone, keep, kept
 from trm.redaction import shortened
 
 SOURCES = Path(__file__).parent
@@ -39,11 +39,10 @@ REMEDY = "set training.kernels: plain, or auto, which takes what there is"
 @functools.cache
 def library() -> ctypes.CDLL:
     """The loaded kernels; compiled first where that was never done. ResourceError with the reason where they cannot be had."""
+    name = f"kernels-{_key()[:32]}.so"
     try:
-        path = _cache() / f"kernels-{_key()[:32]}.so"
-        if not path.exists():  # a folder may be readable only, once they are there
-            _compile_alone(path)
-        loaded = ctypes.CDLL(str(path))
+        content = kept(name)
+        loaded = _loaded(content if content is not None else _compiled_alone(name))
     except OSError as error:
         raise ResourceError(f"the fused kernels cannot be had: {type(error).__name__}: {error}", remedy=REMEDY) from error
     for name in ("kept", "sums", "scratch"):
@@ -63,19 +62,17 @@ def why_missing() -> str | None:
     return None
 
 
-def _cache() -> Path:
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trm-search"
-    except RuntimeError as error:  # a container's user without a home
-        raise ResourceError(f"compiled kernels are kept in the user's cache: {error}", remedy="set XDG_CACHE_HOME") from None
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    about = folder.stat()
-    if about.st_uid != os.getuid() or about.st_mode & 0o022:
-        raise ResourceError(
-            f"compiled kernels are loaded from a folder that only you can write to, and {folder} is another's or open to others",
-            remedy=f"chmod 700 {folder}, or set XDG_CACHE_HOME",
-        )
-    return folder
+def _loaded(content: bytes) -> ctypes.CDLL:
+    """The library with this content; OSError when this machine cannot load it."""
+    if not hasattr(os, "memfd_create"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "kernels.so"
+            path.write_bytes(content)
+            return ctypes.CDLL(str(path))
+    handle = os.memfd_create("trm-kernels")  # stays open: the loader takes two libraries of one name for one
+    with os.fdopen(handle, "wb", closefd=False) as file:
+        file.write(content)
+    return ctypes.CDLL(f"/proc/self/fd/{handle}")
 
 
 def _compiler() -> list[str]:
@@ -114,23 +111,23 @@ def _processor() -> str:
     return repr(sorted({line for line in lines if line.startswith(("model", "cpu family", "flags", "Features", "vendor_id"))}))
 
 
-def _compile_alone(path: Path) -> None:
-    with (path.parent / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the others of a node wait for the first
-        if path.exists():
-            return
-        for left in path.parent.glob(".kernels-*"):  # by a process that was killed: a living one holds the lock
-            left.unlink(missing_ok=True)
-        _compile(path)
+def _compiled_alone(name: str) -> bytes:
+    with alone():  # the others of a node wait for the first
+        if (content := kept(name)) is None:
+            content = _compiled()
+            keep(name, content)
+        return content
 
 
-def _compile(path: Path) -> None:
-    with replacing(path) as unfinished:
-        command = [*_compiler(), *(str(SOURCES / unit) for unit in UNITS), *_flags(), "-o", str(unfinished)]
+def _compiled() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernels.so"
+        command = [*_compiler(), *(str(SOURCES / unit) for unit in UNITS), *_flags(), "-o", str(path)]
         run = _run(command)
         if run.returncode:
             complaint = next((line for line in run.stderr.splitlines() if any(word in line for word in COMPLAINTS)), run.stderr)
             raise ResourceError(f"the fused kernels do not compile with {command[0]}: {shortened(complaint, 300)}", remedy=REMEDY)
+        return path.read_bytes()
 
 
 def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":

@@ -1,7 +1,7 @@
 """`training.compile: auto`: the network is compiled where that pays within the steps that are left, by what was measured here.
 
-What compiling took, and both speeds, is kept for each network beside the compiler's own cache, which all processes of a user on a
-node share: the second trial of the same shapes knows what the first found out, and compiles from that cache in seconds.
+What compiling took, and both speeds, is kept for each network, as the compiler's own cache is, by all processes of a user on a node
+together: the second trial of the same shapes knows what the first found out, and compiles from that cache in seconds.
 """
 
 import hashlib
@@ -9,17 +9,16 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch._inductor.runtime.cache_dir_utils import cache_dir
 
-from trm.atomic import write_text_atomic
 from trm.data.plan import Batch
+from trm.own_cache import keep, kept
 from trm.training.state import TrainingState, compile_in_place
 from trm.training.step import plain_step
 
+RECORDS = "compile-times.json"
 WARM_UP_STEPS = 2
 TIMED_STEPS = 5
 FIRST_SECONDS, FIRST_RATIO = 100.0, 0.9
@@ -109,15 +108,11 @@ def _key(state: TrainingState) -> tuple[str, str]:
     return f"{name}, torch {torch.__version__}", hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _path() -> Path:
-    return Path(cache_dir()) / "trm_compile_times.json"
-
-
 def _read() -> dict[str, dict[str, Measured]]:
     try:
-        found = json.loads(_path().read_text())
+        found = json.loads(kept(RECORDS) or b"{}")
         return {device: {name: Measured(*map(float, one)) for name, one in here.items()} for device, here in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return {}
 
 
@@ -127,4 +122,4 @@ def _write(device: str, network: str, measured: Measured) -> None:
     here = records.setdefault(device, {})
     seconds = max(measured.seconds, here[network].seconds if network in here else 0.0)
     here[network] = Measured(seconds, measured.ratio)
-    write_text_atomic(_path(), json.dumps(records, indent=1))
+    keep(RECORDS, json.dumps(records).encode())

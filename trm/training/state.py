@@ -1,6 +1,8 @@
 """Everything that a run is between two steps, and how it goes to a checkpoint and comes back bit for bit."""
 
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
@@ -24,6 +26,7 @@ from trm.models.trm import Latents, TinyRecursiveModel
 from trm.optim.adam_atan2 import AdamATan2
 from trm.optim.averaging import WeightAverage
 from trm.optim.sign_sgd import SignSGD
+from trm.own_cache import kept_folder
 from trm.training.checkpoint import (
     MAY_DIFFER,
     MAY_DIFFER_ADOPTED,
@@ -285,6 +288,9 @@ def compile_in_place(model: nn.Module, device: torch.device) -> None:
             f"training.compile on a CPU needs a C++ compiler, and none of {', '.join(COMPILERS)} is there",
             remedy="install one or set training.compile: false",
         )
+    # Torch's own choice has a name that anybody can take in /tmp, and needs a user with a name.
+    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kept_folder("inductor") or tempfile.mkdtemp(prefix="trm-inductor-"))
     torch._dynamo.reset()
     model.compile(dynamic=False)
 

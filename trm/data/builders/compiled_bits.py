@@ -3,12 +3,13 @@
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from trm.data.builders.compiled import compiled
 
 INCREMENT = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def mixed(bits: np.uint64) -> np.uint64:
     """The number that splitmix64 makes of a state (Steele, Lea, Flood 2014): every bit hangs on every bit."""
@@ -18,7 +19,7 @@ def mixed(bits: np.uint64) -> np.uint64:
     return bits ^ (bits >> np.uint64(31))
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def next_bits(state: np.ndarray) -> np.uint64:
     """64 random bits."""
@@ -27,14 +28,14 @@ def next_bits(state: np.ndarray) -> np.uint64:
     return bits
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def random_below(state: np.ndarray, bound: int) -> int:
     """A whole number 0 <= x < bound, for bounds below 2**32."""
     return np.int64(((next_bits(state) >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32))
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def count_bits(mask: int) -> int:
     """Ones of a mask below 2**63 that has few of them."""

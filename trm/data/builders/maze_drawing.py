@@ -4,8 +4,8 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import UInt8
-from numba import njit
 
+from trm.data.builders.compiled import compiled
 from trm.data.builders.compiled_bits import count_bits, next_bits, random_below
 from trm.data.builders.maze_solver import GOAL, SPACE, START, WALL
 
@@ -28,7 +28,7 @@ def draw_mazes(
     return room[:found]
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _draw_free(state: np.ndarray, density: int, free: np.ndarray) -> None:
     """Fill the inner rows of `free`, each bit a wall with the probability `density` / 2 ** DENSITY_BITS."""
@@ -44,7 +44,7 @@ def _draw_free(state: np.ndarray, density: int, free: np.ndarray) -> None:
             free[row + 1] = np.uint32((~walls >> np.uint64(32)) & inside)
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _step(front: np.ndarray, after: np.ndarray, left: np.ndarray) -> bool:
     """Cells of `left` beside `front` move to `after`; whether there were any."""
@@ -58,7 +58,7 @@ def _step(front: np.ndarray, after: np.ndarray, left: np.ndarray) -> bool:
     return met != 0
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _search(free: np.ndarray, start: int, after_steps: int, stop: int, room: np.ndarray, met: np.ndarray) -> int:
     """Breadth-first search from a cell for at most `stop` steps; gives the steps it took.
@@ -84,7 +84,7 @@ def _search(free: np.ndarray, start: int, after_steps: int, stop: int, room: np.
     return steps
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _first_cell(cells: np.ndarray) -> int:
     side = len(cells) - 2
@@ -95,7 +95,7 @@ def _first_cell(cells: np.ndarray) -> int:
     return -1
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _middle(free: np.ndarray, start: int, min_path: int, room: np.ndarray, met: np.ndarray) -> int:
     """The middle of a longest path among the cells that can be reached from `start`, -1 when it is too short.
@@ -117,7 +117,7 @@ def _middle(free: np.ndarray, start: int, min_path: int, room: np.ndarray, met: 
     return _first_cell(middle & met)
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _count_ends(
     free: np.ndarray, middle: int, min_path: int, room: np.ndarray, met: np.ndarray, ends: np.ndarray
@@ -142,7 +142,7 @@ def _count_ends(
     return total, reached
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _write(free: np.ndarray, start: int, far: np.ndarray, end: int, maze: np.ndarray) -> None:
     """The maze with S at `start` and G at the far cell number `end`."""
@@ -157,7 +157,7 @@ def _write(free: np.ndarray, start: int, far: np.ndarray, end: int, maze: np.nda
     maze[start] = START
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 @no_type_check
 def _draw(
     state: np.ndarray, side: int, least: int, greatest: int, min_path: int, far_ends: int, tries: int, mazes: np.ndarray

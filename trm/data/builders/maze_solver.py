@@ -8,7 +8,8 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Int32, UInt8
-from numba import njit
+
+from trm.data.builders.compiled import compiled
 
 WALL, SPACE, START, GOAL, PATH = 1, 2, 3, 4, 5
 VOCABULARY = ("pad", "#", " ", "S", "G", "o")
@@ -52,7 +53,7 @@ def draws_shortest_path(
     return np.asarray(on_space_only & is_shortest)
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def spread(free: np.ndarray, width: int, start: int, goal: int, parents: np.ndarray, queue: np.ndarray) -> int:
     """Breadth-first search over `free` cells from `start`, until `goal` is met (-1: never); gives the number of cells met.
@@ -84,7 +85,7 @@ def spread(free: np.ndarray, width: int, start: int, goal: int, parents: np.ndar
     return tail
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 @no_type_check
 def _solve_all(inputs: np.ndarray, width: int, labels: np.ndarray, lengths: np.ndarray) -> None:
     mazes, cells = inputs.shape

@@ -8,9 +8,9 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt64
-from numba import njit
 
 from trm.data.augmentation.sudoku import BOXES
+from trm.data.builders.compiled import compiled
 from trm.data.builders.compiled_bits import count_bits, random_below
 
 SOLVED, STUCK = -1, -2
@@ -56,7 +56,7 @@ def _units(size: int) -> tuple[np.ndarray, np.ndarray]:
     return units, unit_of
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _free(used: np.ndarray, unit_of: np.ndarray, cell: int, ban: np.ndarray) -> int:
     """Digits that the cell may still take; `ban` is one cell and a mask of digits it may not."""
@@ -65,14 +65,14 @@ def _free(used: np.ndarray, unit_of: np.ndarray, cell: int, ban: np.ndarray) -> 
     return free & ~ban[1] if cell == ban[0] else free
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _toggle(used: np.ndarray, unit_of: np.ndarray, cell: int, bit: int) -> None:
     for k in range(3):
         used[unit_of[cell, k]] ^= bit
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _place(board: np.ndarray, unit_of: np.ndarray, used: np.ndarray, trail: np.ndarray, top: int, cell: int, bit: int) -> int:
     digit = 1
@@ -84,7 +84,7 @@ def _place(board: np.ndarray, unit_of: np.ndarray, used: np.ndarray, trail: np.n
     return top + 1
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _undo(board: np.ndarray, unit_of: np.ndarray, used: np.ndarray, trail: np.ndarray, top: int, to: int) -> int:
     while top > to:
@@ -95,7 +95,7 @@ def _undo(board: np.ndarray, unit_of: np.ndarray, used: np.ndarray, trail: np.nd
     return top
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _place_in_unit(
     board: np.ndarray,
@@ -128,7 +128,7 @@ def _place_in_unit(
     return top, True
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _propagate(
     board: np.ndarray, units: np.ndarray, unit_of: np.ndarray, used: np.ndarray, trail: np.ndarray, top: int, ban: np.ndarray
@@ -161,7 +161,7 @@ def _propagate(
             return top, where
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _choose(left: int, state: np.ndarray) -> int:
     """One of the digits of a mask: the lowest, or a random one when `state` has an entry."""
@@ -171,7 +171,7 @@ def _choose(left: int, state: np.ndarray) -> int:
     return left & -left
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _search(
     board: np.ndarray, units: np.ndarray, unit_of: np.ndarray, limit: int, state: np.ndarray, ban: np.ndarray
@@ -208,7 +208,7 @@ def _search(
         top = _place(board, unit_of, used, trail, top, guesses_at[depth - 1, 0], bit)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 @no_type_check
 def _generate_all(
     seeds: np.ndarray, units: np.ndarray, unit_of: np.ndarray, target: int, questions: np.ndarray, answers: np.ndarray
@@ -239,7 +239,7 @@ def _generate_all(
                 clues -= 1
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 @no_type_check
 def _count_all(
     boards: np.ndarray, units: np.ndarray, unit_of: np.ndarray, limit: int, solutions: np.ndarray, guesses: np.ndarray

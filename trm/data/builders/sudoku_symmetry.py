@@ -7,9 +7,9 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import UInt8, UInt64
-from numba import njit
 
 from trm.data.augmentation.sudoku import BOXES
+from trm.data.builders.compiled import compiled
 from trm.data.builders.compiled_bits import mixed
 
 
@@ -47,7 +47,7 @@ def _line_orders(size: int, block: int) -> np.ndarray:
     )
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _pair(question: np.ndarray, answer: np.ndarray, first: int, second: int, stride: int, step: int, size: int) -> np.uint64:
     """Invariant of two lines: cycle lengths of the digit permutation from one to the other, clues of both."""
@@ -72,7 +72,7 @@ def _pair(question: np.ndarray, answer: np.ndarray, first: int, second: int, str
     return mixed(cycles + mixed(np.uint64(clues[0] * clues[1] + 1000 * (clues[0] + clues[1]) + 100_000 * shared)))
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 @no_type_check
 def _invariants(questions: np.ndarray, answers: np.ndarray, box_rows: int, box_columns: int, found: np.ndarray) -> None:
     size = box_rows * box_columns
@@ -90,7 +90,7 @@ def _invariants(questions: np.ndarray, answers: np.ndarray, box_rows: int, box_c
             found[puzzle] += mixed(total) if box_rows == box_columns else mixed(total + np.uint64(direction))
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 @no_type_check
 def _canonical(
     questions: np.ndarray, answers: np.ndarray, box_rows: int, column_orders: np.ndarray, is_square: bool, forms: np.ndarray
@@ -114,7 +114,7 @@ def _canonical(
                     _keep_least(questions[puzzle], answers[puzzle], lines, order, stride, step, names, form, best)
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _is_beaten(
     answer: np.ndarray, top: int, order: np.ndarray, stride: int, step: int, box_rows: int, names: np.ndarray, best: np.ndarray
@@ -133,7 +133,7 @@ def _is_beaten(
     return False
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _order_rows(
     answer: np.ndarray,
@@ -161,7 +161,7 @@ def _order_rows(
         heads[chosen] = 0
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _keep_least(
     question: np.ndarray,

@@ -4,7 +4,8 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Int64, UInt8
-from numba import njit
+
+from trm.data.builders.compiled import compiled
 
 
 def twins(rows: UInt8[np.ndarray, "rows cells"], others: UInt8[np.ndarray, "others cells"]) -> Int64[np.ndarray, "rows"]:
@@ -36,7 +37,7 @@ def first_equal(rows: UInt8[np.ndarray, "rows cells"]) -> Int64[np.ndarray, "row
     return first
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _hashes(rows: np.ndarray) -> np.ndarray:
     hashes = np.empty(len(rows), dtype=np.uint64)
