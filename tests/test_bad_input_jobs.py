@@ -65,7 +65,11 @@ OTHERS = [
     ("build_dataset", (*BUILD, "--set", "train=true"), "train must be a whole number, got true"),
     ("build_dataset", (*BUILD, "--set", "train=null"), "train and test must be numbers"),
     ("build_dataset", (*BUILD, "--set", "size=5"), "size must be one of 4, 6, 9, got 5"),
-    ("build_dataset", (*BUILD, "--set", "task=chess"), "task must be one of sudoku, maze, arc, arrays, mixture, got 'chess'"),
+    (
+        "build_dataset",
+        (*BUILD, "--set", "task=chess"),
+        "task must be one of sudoku, maze, arc, arrays, table, mixture, got",
+    ),
     ("build_dataset", (*BUILD, "--set", "size=9", "--set", "path=/nowhere"), "/nowhere"),
     ("build_dataset", ("datasets/arc1.yaml", *BUILD[1:], "--set", "path=/nowhere"), "the folder of ARC files must exist: /nowhere"),
     ("build_dataset", ("datasets/arc1.yaml", *BUILD[1:], "--set", "path=nosuch://x"), "Protocol not known"),

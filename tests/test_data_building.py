@@ -135,11 +135,16 @@ def test_a_large_data_set_is_checked_by_presence_and_size_before_use(tmp_path: P
     monkeypatch.setattr(ensure, "READ_BYTES", 100)
     path = tmp_path / "set" / "train-00000-of-00001.parquet"
     content = path.read_bytes()
-    path.write_bytes(content[:-4] + b"____")
+    path.write_bytes(content[:8] + b"____" + content[12:])
     assert build_into(SMALL, str(tmp_path / "set"), silent)[1] == "verified"
     assert build_into(SMALL, str(tmp_path / "set"), silent, repairs=True)[1] == "repaired"
     assert path.read_bytes() == content
-    for damage, message in ((lambda: path.write_bytes(content[:-1]), "must have the size"), (path.unlink, "the shard must exist")):
+    damages = (
+        (lambda: path.write_bytes(content[:-4] + b"____"), "must be readable Parquet"),
+        (lambda: path.write_bytes(content[:-1]), "must have the size"),
+        (path.unlink, "the shard must exist"),
+    )
+    for damage, message in damages:
         damage()
         with pytest.raises(DatasetError, match=f"{message}.*train-00000-of-00001.parquet"):
             build_into(SMALL, str(tmp_path / "set"), silent)

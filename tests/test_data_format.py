@@ -173,7 +173,7 @@ def fewer_rows(folder: Path) -> None:
         (truncate, "a shard must have the size in the manifest: .*train-00000-of-00001.parquet has"),
         (swap, "a shard must have the size in the manifest: .*train-00000-of-00001.parquet has"),
         (forge, "split train must match the manifest's content hash: .*train-00000-of-00001.parquet"),
-        (fewer_rows, r"a shard must have the rows in the manifest: .*train-00000-of-00001.parquet has \d+, not"),
+        (fewer_rows, r"must be what the manifest says: .*train-00000-of-00001.parquet has \d+ rows, not \d+"),
         (
             lambda folder: (folder / "test-00000-of-00001.parquet").unlink(),
             "the shard must exist: .*test-00000-of-00001.parquet does not",
@@ -293,7 +293,7 @@ def test_every_recipe_is_valid_and_has_a_card(path: Path) -> None:
         ({"trian": 5}, "datasets/sudoku9x9.yaml: trian is not a key; did you mean train?"),
         ({"size": 5}, "size must be one of 4, 6, 9, got 5"),
         ({"train": 0}, "train must be >= 1, got 0"),
-        ({"task": "sudokku"}, "task must be one of sudoku, maze, arc, arrays, mixture, got 'sudokku'; did you mean sudoku"),
+        ({"task": "sudokku"}, "task must be one of sudoku, maze, arc, arrays, table, mixture, got 'sudokku'; did you mean sudoku"),
         ({"minimal": False}, "size 9 needs minimal: true or max_clues, it has neither; set minimal: true"),
         ({"test": None}, "train and test must be numbers when puzzles are generated"),
         ({"columns": {"answer": "a"}}, "columns are those of files, and path is null; give path, or leave out columns"),

@@ -201,7 +201,7 @@ def test_files_that_hold_no_such_mazes_are_refused(tmp_path: Path, made: dict[st
     with pytest.raises(DatasetError, match=r"a label for every maze: .* holds 20, .* 19"):
         build_maze(recipe_of(tmp_path))
     (tmp_path / "test" / "all__labels.npy").write_bytes(b"torn")
-    with pytest.raises(DatasetError, match="must be a NumPy array"):
+    with pytest.raises(DatasetError, match="must be a whole NumPy array"):
         build_maze(recipe_of(tmp_path))
 
 

@@ -98,7 +98,7 @@ def _show_examples(folder: str) -> None:
     console = PlainConsole()
     for row in np.linspace(0, info.rows - 1, min(EXAMPLES, info.rows)).astype(int):
         number = int(np.searchsorted(ends, row, side="right"))
-        split = Split.from_columns(name, decode_table(read_table(folder, info.shards[number])))
+        split = Split.from_columns(name, decode_table(read_table(folder, info.shards[number], manifest)))
         place = int(row - ends[number]) + len(split)
         task = "" if table is None else f" {table.names[split.groups[place]]}"
         console.print(f"\n{name}{one_line(task)}", style="bold")

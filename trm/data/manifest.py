@@ -15,6 +15,8 @@ from trm.json_files import parse_json
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+MOST_SHARD_ROWS = 1 << 16
+"""Rows of a shard at most, so that one is read, checked and made again in little memory."""
 IDENTIFIER_NAMES = "identifiers.json"
 """Attachment that names every identifier, where no table does."""
 SplitName = Literal["train", "validation", "test"]
@@ -124,9 +126,9 @@ class Manifest(Frozen):
     """What the puzzle is; decides augmentation and scoring."""
     grid: tuple[int, int]
     """Height and width of the canvas."""
-    vocabulary: tuple[str, ...]
+    vocabulary: tuple[str, ...] = Field(max_length=256)
     """Token names by number; 0 is padding."""
-    seq_len: int = Field(ge=1)
+    seq_len: int = Field(ge=1, le=1 << 20)
     """Cells of a row."""
     num_puzzle_identifiers: int = Field(ge=1)
     """Rows that a puzzle embedding needs; the blank identifier 0 counts."""
@@ -146,7 +148,7 @@ class Manifest(Frozen):
     """Rows that are kept although the split has their puzzle before, by the split; scores count such puzzles once."""
     duplicates: tuple[int, ...] = ()
     """Draws that were left out of a generated data set as symmetric forms of earlier ones."""
-    row_group_rows: int = Field(ge=1)
+    row_group_rows: int = Field(ge=1, le=MOST_SHARD_ROWS)
     """Rows of a Parquet row group, the unit that streams; a shard's last one may be shorter."""
     seed: int
     """Seed of the recipe."""
@@ -182,6 +184,8 @@ class Manifest(Frozen):
         for name, split in self.splits.items():
             if sum(shard.rows for shard in split.shards) != split.rows:
                 raise ValueError(f"split {name} counts {split.rows} rows, its shards {sum(s.rows for s in split.shards)}")
+            if (most := max((shard.rows for shard in split.shards), default=0)) > MOST_SHARD_ROWS:
+                raise ValueError(f"a shard holds at most {MOST_SHARD_ROWS} rows, one of {name} is to hold {most}")
         return self
 
     def digest(self) -> str:

@@ -5,19 +5,23 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trm.data import storage
 from trm.data.builders.built import BuiltSplit, IdentifierTable, Report, silent
-from trm.data.manifest import FileInfo, IdentifiersInfo, Manifest, ShardInfo, SplitInfo
+from trm.data.manifest import MOST_SHARD_ROWS, FileInfo, IdentifiersInfo, Manifest, ShardInfo, SplitInfo
+from trm.data.parquet_bounds import fault_of, fault_of_names
 from trm.errors import DatasetError
 
-SHARD_ROWS = 1 << 16
+SHARD_ROWS = MOST_SHARD_ROWS
 ROW_GROUP_ROWS = 1 << 12
 ZSTD_LEVEL = 9
 IDENTIFIERS_FILE = "identifiers.parquet"
+TEXT_COLUMNS = ["name", "subset"]
+"""Columns of the identifier table that are texts."""
 Room = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 REBUILD = "run ray_jobs/build_dataset.py with its recipe, which makes the damaged files again, or delete the folder"
 
@@ -184,21 +188,43 @@ def write_identifiers(folder: str, table: IdentifierTable) -> IdentifiersInfo:
     return IdentifiersInfo(**info.model_dump(), content_sha256=digest)
 
 
-def read_table(folder: str, shard: ShardInfo, *, check_digest: bool = False) -> pa.Table:
-    """One shard as an Arrow table. Raises DatasetError naming it when it is missing, torn, or not what the manifest says."""
+def read_table(folder: str, shard: ShardInfo, manifest: Manifest, *, check_digest: bool = False) -> pa.Table:
+    """One shard as an Arrow table. Raises DatasetError naming it when it is missing, torn, or not what the manifest says.
+
+    What its footer says of its size is held against the manifest before anything is unpacked.
+    """
     path = storage.inside(folder, shard.file)
-    content = storage.read_bytes(path, what="shard", remedy=REBUILD)
+    content = storage.read_bytes(path, what="shard", remedy=REBUILD, most_bytes=shard.bytes)
     if len(content) != shard.bytes:
         raise torn("a shard must have the size in the manifest", path, f"has {len(content)} bytes, not {shard.bytes}")
     if check_digest and (digest := hashlib.sha256(content).hexdigest()) != shard.sha256:
         raise torn("a shard must have the hash in the manifest", path, f"has {digest[:12]}, not {shard.sha256[:12]}")
+    texts = TEXT_COLUMNS if isinstance(shard, IdentifiersInfo) else []
     try:
-        table = decode_parquet(pa.BufferReader(content))
-    except (pa.ArrowException, OSError, ValueError) as error:
+        file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False, read_dictionary=texts)
+        if (fault := fault_of(file, shard, manifest)) is not None:
+            raise torn("a shard must be what the manifest says", path, fault)
+        table = file.read(use_threads=False)
+    except DatasetError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise torn("a shard must be readable Parquet", path, f"is corrupt ({error})") from error
-    if table.num_rows != shard.rows:
-        raise torn("a shard must have the rows in the manifest", path, f"has {table.num_rows}, not {shard.rows}")
+    for name in texts:
+        if (fault := fault_of_names(table.column(name))) is not None:
+            raise torn("a shard must be what the manifest says", path, fault)
     return table
+
+
+def check_footer(folder: str, shard: ShardInfo, manifest: Manifest) -> None:
+    """Hold a shard's footer against the manifest, without reading more of it. Raises DatasetError naming the shard."""
+    path = storage.inside(folder, shard.file)
+    try:
+        with fsspec.open(path, "rb") as source:
+            fault = fault_of(pq.ParquetFile(pa.PythonFile(source, mode="r"), pre_buffer=False), shard, manifest)
+    except Exception as error:  # foreign file systems raise what they like
+        raise torn("a shard must be readable Parquet", path, f"is corrupt ({error})") from error
+    if fault is not None:
+        raise torn("a shard must be what the manifest says", path, fault)
 
 
 def split_info(folder: str, manifest: Manifest, name: str) -> SplitInfo:
@@ -214,7 +240,7 @@ def read_identifiers(folder: str, manifest: Manifest, *, check_digest: bool = Fa
     """The identifier table with its names; None for tasks without."""
     if manifest.identifiers is None:
         return None
-    table = read_table(folder, manifest.identifiers, check_digest=check_digest)
+    table = read_table(folder, manifest.identifiers, manifest, check_digest=check_digest)
     codes = table.column("codes").combine_chunks()
     return IdentifierTable(
         names=tuple(table.column("name").to_pylist()),
@@ -249,7 +275,7 @@ def read_split_columns(folder: str, manifest: Manifest, name: str, room: Room = 
     columns: dict[str, np.ndarray] = {}
     start = 0
     for shard in info.shards:
-        for part in parts_of(read_table(folder, shard, check_digest=True)):
+        for part in parts_of(read_table(folder, shard, manifest, check_digest=True)):
             for key, column in part.items():
                 if key not in columns:
                     columns[key] = room((info.rows, *column.shape[1:]), column.dtype)

@@ -6,7 +6,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
 
 import fsspec
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from trm.data import shards, storage
 from trm.data.manifest import Manifest, ShardInfo
+from trm.data.parquet_bounds import fault_of
 from trm.data.stream import Columns, RowGroup, StreamOrder
 from trm.errors import DatasetError
 from trm.redaction import reason_of
@@ -28,7 +28,7 @@ class RowGroupFiles:
     """The shards of a training split, from which any row group is read by itself; for one thread."""
 
     def __init__(self, folder: str, manifest: Manifest) -> None:
-        self._folder, self._shards = folder, manifest.splits["train"].shards
+        self._folder, self._manifest, self._shards = folder, manifest, manifest.splits["train"].shards
         self._open: OrderedDict[int, pq.ParquetFile] = OrderedDict()
 
     def table(self, group: RowGroup) -> pa.Table:
@@ -59,21 +59,22 @@ class RowGroupFiles:
 
     def _file(self, number: int, shard: ShardInfo, path: str) -> pq.ParquetFile:
         if number not in self._open:
-            self._open[number] = _opened(path, shard)
+            self._open[number] = self._opened(path, shard)
         self._open.move_to_end(number)
         if len(self._open) > OPEN_FILES:
             self._open.popitem(last=False)[1].close(force=True)
         return self._open[number]
 
-
-def _opened(path: str, shard: ShardInfo) -> Any:
-    files, where = fsspec.core.url_to_fs(path)
-    size = files.size(where)
-    if size is not None and size != shard.bytes:
-        raise shards.torn("a shard must have the size in the manifest", path, f"has {size} bytes, not {shard.bytes}")
-    if storage.is_local(path):
-        return pq.ParquetFile(str(where), pre_buffer=False)  # in this thread alone, as in `decode_parquet`
-    return pq.ParquetFile(files.open(where, "rb"), pre_buffer=True)
+    def _opened(self, path: str, shard: ShardInfo) -> pq.ParquetFile:
+        files, where = fsspec.core.url_to_fs(path)
+        size = files.size(where)
+        if size is not None and size != shard.bytes:
+            raise shards.torn("a shard must have the size in the manifest", path, f"has {size} bytes, not {shard.bytes}")
+        is_local = storage.is_local(path)  # then in this thread alone, as in `decode_parquet`
+        file = pq.ParquetFile(str(where) if is_local else files.open(where, "rb"), pre_buffer=not is_local)
+        if (fault := fault_of(file, shard, self._manifest)) is not None:
+            raise shards.torn("a shard must be what the manifest says", path, fault)
+        return file
 
 
 class FileReader:

@@ -5,7 +5,17 @@ import pyarrow as pa
 
 from trm.data import storage
 from trm.data.manifest import FileInfo, Manifest, ShardInfo, SplitInfo, files_of
-from trm.data.shards import REBUILD, ColumnDigest, file_info, identifier_digest, parts_of, read_identifiers, read_table, torn
+from trm.data.shards import (
+    REBUILD,
+    ColumnDigest,
+    check_footer,
+    file_info,
+    identifier_digest,
+    parts_of,
+    read_identifiers,
+    read_table,
+    torn,
+)
 from trm.errors import DatasetError
 
 GRID_COLUMNS = ("inputs", "labels")
@@ -25,13 +35,18 @@ def verify(folder: str, manifest: Manifest) -> None:
 
 
 def verify_sizes(folder: str, manifest: Manifest) -> None:
-    """Check that every file is there and has the size in the manifest, without reading it. Raises DatasetError as `verify`."""
+    """Check that every file is there with the size in the manifest, and a Parquet file's footer, and read no more.
+
+    Raises DatasetError as `verify`.
+    """
     _refuse_strangers(folder, manifest)
     for info in files_of(manifest):
         path = storage.inside(folder, info.file)
         found = storage.size(path, what="shard", remedy=REBUILD)
         if found != info.bytes:
             raise torn("a shard must have the size in the manifest", path, f"has {found} bytes, not {info.bytes}")
+        if isinstance(info, ShardInfo):
+            check_footer(folder, info, manifest)
 
 
 def damaged(folder: str, manifest: Manifest) -> list[str]:
@@ -40,7 +55,7 @@ def damaged(folder: str, manifest: Manifest) -> list[str]:
     for info in files_of(manifest):
         try:
             if isinstance(info, ShardInfo):
-                read_table(folder, info, check_digest=True)
+                read_table(folder, info, manifest, check_digest=True)
             else:
                 _check_attachment(folder, info)
         except DatasetError:
@@ -73,7 +88,7 @@ def _verify_split(folder: str, manifest: Manifest, name: str, info: SplitInfo) -
     last_group = -1
     for shard in info.shards:
         path = storage.join(folder, shard.file)
-        table = read_table(folder, shard, check_digest=True)
+        table = read_table(folder, shard, manifest, check_digest=True)
         _check_columns(path, table, manifest)
         for columns in parts_of(table):
             rows = columns.pop("row")

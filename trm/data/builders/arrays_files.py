@@ -82,7 +82,7 @@ def read_source(folder: str) -> SourceSplit:
     """The split in `folder` (a path or any fsspec URL). Raises DatasetError naming the file that is missing or wrong."""
     text = storage.read_bytes(storage.join(folder, "dataset.json"), what="file of a reference data set", remedy=REMEDY)
     facts = _facts(storage.join(folder, "dataset.json"), text)
-    arrays = {name: _array(storage.join(folder, array_file(name))) for name in ARRAYS}
+    arrays = {name: read_array(storage.join(folder, array_file(name))) for name in ARRAYS}
     source = SourceSplit(folder, facts, text, **_checked(folder, arrays, facts))
     _check_indices(source)
     _check_facts(source)
@@ -120,7 +120,7 @@ def _facts(path: str, text: bytes) -> Facts:
     return facts
 
 
-def _array(path: str) -> np.ndarray:
+def read_array(path: str) -> np.ndarray:
     """The array in a file, memory-mapped; one behind a URL is fetched into a temporary file first. Nothing is unpickled."""
     try:
         if storage.is_local(path):

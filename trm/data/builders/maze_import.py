@@ -1,11 +1,11 @@
 """Import of the published mazes, arrays or CSV: the published test set whole, validation held out of the training set."""
 
-import io
 from collections.abc import Mapping
 
 import numpy as np
 
 from trm.data import storage
+from trm.data.builders.arrays_files import read_array
 from trm.data.builders.built import BuiltSplit, Report
 from trm.data.builders.faults import Faults
 from trm.data.builders.maze_solver import (
@@ -130,11 +130,7 @@ def _read_arrays(folder: str, split: str, side: int, faults: Faults) -> Publishe
 
 def _read_array(path: str, side: int) -> np.ndarray:
     """Tokens of mazes; numbers that are no bytes become 255."""
-    content = storage.read_bytes(path, what="published maze array", remedy=REMEDY)
-    try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise DatasetError(f"{path} must be a NumPy array: {error}", remedy="download it again") from None
+    array = read_array(path)
     if array.ndim != 2 or array.shape[1] != side * side or array.dtype.kind not in "iu":
         raise DatasetError(
             f"{path} must hold whole numbers (mazes, {side * side}), it holds {array.dtype} {array.shape}",
