@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from trm.display import flops as flops_text
-from trm.pictures.canvas import FADED, GOOD, PLAIN, picture
-from trm.search.importance import CLEAR_CHANCE, DERIVED, LEAST_TRIALS, Importance, RungImportance
+from trm.pictures.canvas import GOOD, PLAIN, picture
+from trm.search.importance import DERIVED, LEAST_TRIALS, Importance, RungImportance
 
 BARS = "importance.png"
 MAP = "depth_map.png"
 MOST_BARS = 16
+UNCLEAR = "#6b7280"
 DARK_SHARE = 0.55
 """Of the colour scale, beyond which a cell's text is white."""
 
@@ -21,7 +22,7 @@ def draw_importance(found: Importance, folder: Path) -> None:
 
 def draw_bars(found: Importance, folder: Path) -> None:
     """Rewrites `folder`/importance.png: a bar an axis."""
-    _draw_bars(found.told, folder / BARS, f"{found.name}: what told the good third from the others ({_where(found)})")
+    _draw_bars(found.told, folder / BARS, f"{found.name}: what told the trials apart ({_where(found)})")
 
 
 def draw_map(found: Importance, folder: Path) -> None:
@@ -48,19 +49,16 @@ def _draw_bars(told: RungImportance | None, path: Path, title: str) -> None:
             axes.text(0.5, 0.5, "nothing can be told yet", transform=axes.transAxes, ha="center")
             return
         for place, axis in enumerate(axes_of_rung):
-            color = (GOOD if axis.kind == "knob" else PLAIN) if axis.is_clear else FADED
-            axes.barh(place, axis.importance, color=color)
-            axes.text(axis.importance, place, f" {axis.importance:.0%}", va="center", fontsize=8)
+            axes.barh(place, axis.importance, color=GOOD if axis.kind == "knob" else PLAIN)
+            text = (
+                f" {axis.importance:.0%}" if axis.is_clear else f" no more than chance ({axis.chance:.0%} of shuffles show as much)"
+            )
+            axes.text(axis.importance, place, text, va="center", fontsize=8, color="black" if axis.is_clear else UNCLEAR)
         axes.set_yticks(range(len(axes_of_rung)), [DERIVED.get(axis.name, axis.name) for axis in axes_of_rung])
         axes.invert_yaxis()
         axes.set_xlim(0, 1.12 * max(axis.importance for axis in axes_of_rung) or 1.0)
-        axes.set_xlabel("importance (PED-ANOVA), as a share of all knobs'")
-        legend = [
-            ("a knob", GOOD),
-            ("what knobs imply", PLAIN),
-            (f"no more than chance (in over {CLEAR_CHANCE:.0%} of shuffles)", FADED),
-        ]
-        for label, color in legend:
+        axes.set_xlabel("share of the trials' differences in rank that it accounts for by itself, beyond chance")
+        for label, color in (("a knob", GOOD), ("what knobs imply", PLAIN)):
             axes.barh([0], [0], color=color, label=label)
         axes.legend(frameon=False, fontsize=8, loc="lower right")
 

@@ -1,13 +1,14 @@
-"""What mattered in a sweep: which knobs told the good third of a rung's trials from the others, and what follows from them.
+"""What mattered in a sweep: which knobs told a rung's trials apart, by how much, and what follows from them.
 
 Trials are compared at one rung at a time, each by what it had reached there, though it may have gone further since: so nobody is
 better for having been let go on, and nobody worse for having been stopped. The rung that most trials reached tells most; those
 of a later one were chosen by their scores, and what chose them hardly differs among them any more.
 
-The measure is Optuna's PED-ANOVA (arXiv 2304.10255; with conditional knobs 2601.20800). It looks at one axis at a time, so that
-what knobs imply (depth, FLOPs, parameters) may stand beside them; a forest (fANOVA) would divide the merit among axes that say
-the same. A measure is never 0, though, however little there is to be seen: `chance` says how often as much shows when the same
-trials are ranked at random.
+One statistic says both how much an axis matters and whether that is more than chance: of the squared differences of the trials'
+ranks, what lies between the axis's groups (Kruskal and Wallis 1952). It is compared with the same of random rankings. A sampler
+follows what has been good, so that a value without merit comes often among late and good trials; ranks are therefore exchanged
+among neighbouring trials only, which the sampler chose knowing about the same. A knob that is there in some trials is compared
+among these. Each axis is looked at alone, so that what knobs imply (depth, FLOPs, parameters) may stand beside them.
 """
 
 import json
@@ -18,14 +19,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import create_trial
 
 from trm.atomic import write_text_atomic
 from trm.search.search import Search
-from trm.search.study_view import distribution
 from trm.search.trial import Trial
 
 FILE = "importance.json"
@@ -33,13 +29,13 @@ LEAST_TRIALS = 10
 """Trials at a rung, below which nothing is said of it."""
 MOST_TRIALS = 1000
 """Of a rung with more, so many evenly spread ones are looked at: the answer is as good, and takes half a second."""
-GOOD_SHARE = 1 / 3
-"""Of a rung's trials: the measure compares how they are spread with how all are."""
 CLEAR_CHANCE = 0.05
 """An axis is said to have mattered when no more of the random rankings show as much."""
 RANKINGS = 999
+NEIGHBOURS = 8
+"""Trials, one asked for after the other, among which a random ranking exchanges ranks; about so many."""
 GROUPS = 4
-"""Of about equal size, into which an axis with more values is cut for `chance`."""
+"""Of about equal size, into which an axis with more values is cut."""
 SHOWN_AXES = 3
 DERIVED: Mapping[str, str] = {
     "effective_depth": "effective depth",
@@ -57,7 +53,10 @@ class Axis:
     """The knob's path, or a key of `DERIVED`."""
     kind: Literal["knob", "derived"]
     importance: float
-    """As a share of that of all knobs together; a derived axis may say what several knobs say."""
+    """Share of the trials' differences that the axis accounts for, beyond what chance shows; 0 where that is not clear.
+
+    Several axes may account for the same, so they need not sum to 1.
+    """
     chance: float
     """Share of random rankings of the same trials in which the axis's groups differ as much."""
     trials: int
@@ -66,7 +65,7 @@ class Axis:
     @property
     def is_clear(self) -> bool:
         """Whether more is to be seen than chance shows."""
-        return self.chance <= CLEAR_CHANCE
+        return self.importance > 0
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class RungImportance:
     """Of the sweep's fidelity, the same for all its trials."""
     trials: int
     axes: tuple[Axis, ...]
-    """The most important first."""
+    """The most important first; those that show no more than chance last."""
     map: tuple[Cell, ...]
     """By H_cycles, then L_cycles; recursions that no trial had are left out."""
 
@@ -203,53 +202,53 @@ def _axes(search: Search, there: Sequence[_Scored], places: np.ndarray) -> tuple
         "params_count": [float(one.trial.asked.params_count) for one in there],
     }
     values = [dict(one.params) | {name: column[index] for name, column in derived.items()} for index, one in enumerate(there)]
-    knobs = search.space.search
-    distributions: dict[str, BaseDistribution] = {path: distribution(knob) for path, knob in knobs.items()}
-    for name, column in derived.items():
-        distributions[name] = FloatDistribution(min(column), max(column), log=min(column) > 0)
-    differing = [name for name in distributions if len({repr(one.get(name)) for one in values}) > 1]
-    if not differing or len(np.unique(places)) == 1:
+    names = (*search.space.search, *derived)
+    differing = [name for name in names if len({repr(one[name]) for one in values if name in one}) > 1]
+    if len(np.unique(places)) == 1:
         return ()
-    measured = _measured(differing, values, distributions, places)
-    rankings = _rankings(places)
-    whole = sum(measured[name] for name in differing if name in knobs) or 1.0
+    found = [(name, _effect(name, values, places)) for name in differing]
     axes = [
         Axis(
             name=name,
-            kind="knob" if name in knobs else "derived",
-            importance=measured[name] / whole,
-            chance=_chance([one.get(name) for one in values], rankings),
+            kind="derived" if name in derived else "knob",
+            importance=effect.share if effect.chance <= CLEAR_CHANCE else 0.0,
+            chance=effect.chance,
             trials=sum(name in one for one in values),
         )
-        for name in differing
+        for name, effect in found
     ]
-    return tuple(sorted(axes, key=lambda axis: (-axis.importance, axis.name)))
+    return tuple(sorted(axes, key=lambda axis: (-axis.importance, axis.chance, axis.name)))
 
 
-def _measured(
-    names: Sequence[str], values: Sequence[Mapping[str, Any]], distributions: Mapping[str, BaseDistribution], places: np.ndarray
-) -> dict[str, float]:
-    study = optuna.create_study(direction="maximize")
-    for one, place in zip(values, places, strict=True):
-        params = {name: one[name] for name in names if name in one}
-        study.add_trial(create_trial(params=params, distributions={name: distributions[name] for name in params}, value=place))
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=GOOD_SHARE)
-    found = get_param_importances(study, evaluator=evaluator)
-    return {name: float(found.get(name, 0.0)) for name in names}
+class _Effect(NamedTuple):
+    share: float
+    chance: float
+
+
+def _effect(name: str, values: Sequence[Mapping[str, Any]], places: np.ndarray) -> _Effect:
+    """How much of the trials' differences the axis's groups account for, and how often random rankings show as much.
+
+    Random rankings show a part too: the share is of what they leave to be accounted for.
+    """
+    having = [index for index, one in enumerate(values) if name in one]
+    rankings = _rankings(places[having])
+    groups = _groups([values[index][name] for index in having])
+    members = np.stack([groups == group for group in np.unique(groups)]).astype(np.float64)
+    between = ((members @ rankings) ** 2 / members.sum(1)[:, None]).sum(0)
+    whole, by_chance = float((rankings[:, 0] ** 2).sum()), float(between[1:].mean())
+    chance = float((between >= between[0] * (1 - 1e-9)).mean())
+    if whole <= by_chance * (1 + 1e-9):
+        return _Effect(0.0, 1.0)
+    part = whole / float(((places - places.mean()) ** 2).sum())
+    return _Effect(part * max(0.0, float(between[0]) - by_chance) / (whole - by_chance), chance)
 
 
 def _rankings(places: np.ndarray) -> np.ndarray:
-    """The trials' places around their mean, and as many random permutations of them, a column each."""
+    """The trials' places around their mean, and as many random exchanges of them among neighbours, a column each."""
     generator, centred = np.random.default_rng(0), places - places.mean()
-    return np.stack([centred, *(generator.permutation(centred) for _ in range(RANKINGS))], axis=1)
-
-
-def _chance(values: Sequence[Any], rankings: np.ndarray) -> float:
-    """Share of the rankings, the true one included, in which an axis's groups differ as much (Kruskal and Wallis 1952)."""
-    groups = _groups(values)
-    members = np.stack([groups == group for group in np.unique(groups)]).astype(np.float64)
-    spread = ((members @ rankings) ** 2 / members.sum(1)[:, None]).sum(0)
-    return float((spread >= spread[0] * (1 - 1e-9)).mean())
+    parts = np.array_split(centred, max(1, len(centred) // NEIGHBOURS))
+    exchanged = (np.concatenate([generator.permutation(part) for part in parts]) for _ in range(RANKINGS))
+    return np.stack([centred, *exchanged], axis=1)
 
 
 def _groups(values: Sequence[Any]) -> np.ndarray:
