@@ -32,7 +32,7 @@ from trm.display import SweepDisplay
 from trm.errors import TRMError
 from trm.progress import SweepProgress
 from trm.search.events import Decided, Event, LegEnded, LegStarted
-from trm.search.sweep_log import SweepLog
+from trm.search.sweep_log import NoRoom, SweepLog
 from trm.tracking_writer import MlflowWriter
 
 TABLES_SECONDS = 3.0
@@ -108,7 +108,11 @@ class SweepDriver:
         """The next leg as JSON, journaled as started; None while none can start."""
         if self._is_told_to_stop or len(self._running) >= self.slots:
             return None
-        legs = [self._again.pop()] if self._again else self._durably(lambda: self._log.advance(time.time(), 1))
+        try:
+            legs = [self._again.pop()] if self._again else self._durably(lambda: self._log.advance(time.time(), 1))
+        except NoRoom as error:
+            self._pause(str(error))
+            return None
         if not legs or not self._has_room(legs[0]):
             return None
         leg: LegStarted = legs[0]

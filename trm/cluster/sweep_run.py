@@ -102,6 +102,8 @@ class SweepRun:
         self._summarize(display, search, findings)
         if search.is_hopeless:
             raise TRMError(f"no trial of {self.folder} came to a score: {search.first_failure}")
+        if not search.trials:
+            raise TRMError(f"no trial of {self.folder} could be tried: {search.ended.reason if search.ended else 'it has no end'}")
         problems = [unreported] if unreported is not None else []
         if aside := set_aside(search.trials):
             problems.append(f"{'; '.join(aside)}; `{self.invocation.resume}` tries again")

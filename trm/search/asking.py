@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from trm.search.candidates import Candidate, Resolver
+from trm.search.candidates import Candidate, Rejected, Resolver
 from trm.search.carried import Turn
 from trm.search.draws import MAX_WALKED, all_params, space_size
 from trm.search.rungs import Rungs
@@ -41,6 +41,8 @@ class Asker:
         self._proposer = Proposer(resolver.space)
         self._starts = [self._space.complete(point) for point in self._space.start_points]
         self._is_walkable = space_size(self._space) <= MAX_WALKED
+        self.turned_down: list[Rejected] = []
+        """What the last `choose` found and turned down because the machines are too small for it."""
         self._walked: tuple[Rungs, dict[str, dict[str, Any]]] | None = None
         """Digest -> parameters of all that the space offers, memory and disk apart, for trials of those rungs."""
 
@@ -59,18 +61,19 @@ class Asker:
         `copies`: trials of each digest so far. The last trial is asked again until there are as many as `replicates` says.
         `turn`: of an earlier sweep, whose configurations come before the sampler's.
         """
+        self.turned_down = []
         if self._space.replicates > 1 and trials and copies[trials[-1].asked.digest] < self._space.replicates:
-            again = self._resolver.resolve(trials[-1].asked.params)
+            again = self._resolve(trials[-1].asked.params)
             if isinstance(again, Candidate):
                 return Choice(again, "replicate", trials[-1].asked.sampler_notes)
         begun = [trial.asked.params for trial in trials if trial.asked.source == "start_point"]
         for start in self._starts:
-            found = None if start in begun else self._resolver.resolve(start)
+            found = None if start in begun else self._resolve(start)
             if isinstance(found, Candidate) and found.digest not in copies:
                 return Choice(found, "start_point")
         sampler = self._space.sampler
         for place, params in turn.configurations if turn is not None else ():
-            found = self._resolver.resolve(params)
+            found = self._resolve(params)
             if isinstance(found, Candidate) and found.digest not in copies:
                 return Choice(found, "carried", prior=place)
         if isinstance(sampler, Carried):
@@ -80,10 +83,16 @@ class Asker:
             advice = Advice(turn.advice, self._resolver.rungs) if turn is not None and adviser is not None else None
             known = {one.digest for one in advice.trials} if advice is not None else set()
             for proposal in self._tries(trials, number, advice):
-                found = self._resolver.resolve(proposal.params)
+                found = self._resolve(proposal.params)
                 if isinstance(found, Candidate) and found.digest not in copies and found.digest not in known:
                     return Choice(found, "sampler", proposal.notes, adviser)
         return self._walk(copies, number)
+
+    def _resolve(self, params: Mapping[str, Any]) -> Candidate | Rejected:
+        found = self._resolver.resolve(params)
+        if isinstance(found, Rejected) and found.limit is not None:
+            self.turned_down.append(found)
+        return found
 
     def _tries(self, trials: Sequence[Trial], number: int, advice: Advice | None) -> Iterator[Proposal]:
         yield from itertools.islice(self._proposer.proposals(trials, number, advice), SAMPLER_TRIES)
@@ -95,7 +104,7 @@ class Asker:
             return None
         unseen = [params for digest, params in self._all().items() if digest not in copies]
         random.Random(derived_seed(self._space.seed, "walk", number)).shuffle(unseen)
-        found = (self._resolver.resolve(params) for params in unseen)
+        found = (self._resolve(params) for params in unseen)
         return next((Choice(one, "sampler") for one in found if isinstance(one, Candidate)), None)
 
     def _all(self) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -65,6 +65,10 @@ class Rejected:
 
     params: dict[str, Any]
     rule: str
+    limit: Literal["memory", "disk"] | None = field(default=None, compare=False)
+    """What of the machines is too small for it; null: it breaks a rule of the space."""
+    disk_bytes: int = field(default=0, compare=False)
+    """What its checkpoints need, where the disk is too small."""
 
 
 @dataclass
@@ -126,8 +130,8 @@ class Resolver:
         broken = next((one for one in self._costly if not one.is_kept(names)), None)
         if broken is not None:
             return Rejected(params, broken.text)
-        if is_limited and (rule := self.misfit(cost.memory_bytes, cost.checkpoint_bytes)) is not None:
-            return Rejected(params, rule)
+        if is_limited and (misfit := self._misfit(params, cost.memory_bytes, cost.checkpoint_bytes)) is not None:
+            return misfit
         config = with_length(draft, steps[-1])
         alike = identity(config, params, steps[-1], self._circumstances, self.rules)
         if config.optim.lr_warmup_steps < draft.optim.lr_warmup_steps:
@@ -145,13 +149,15 @@ class Resolver:
             alike=alike,
         )
 
-    def misfit(self, memory_bytes: int, checkpoint_bytes: int) -> str | None:
-        """The rule that something so predicted breaks because a device or the disk is too small; None when it fits."""
+    def _misfit(self, params: dict[str, Any], memory_bytes: int, checkpoint_bytes: int) -> Rejected | None:
+        """Why what is so predicted is turned down, because a device or the disk is too small; None when it fits."""
         if rule := self.facts.memory.why(memory_bytes):
-            return rule
-        free = self.facts.disk_bytes
-        if free is not None and checkpoint_bytes * CHECKPOINTS > free:
-            return f"checkpoint <= {size_text(free / CHECKPOINTS)}, half of what is free on the disk"
+            return Rejected(params, rule, "memory")
+        free, needed = self.facts.disk_bytes, checkpoint_bytes * CHECKPOINTS
+        if free is not None and needed > free:
+            return Rejected(
+                params, f"checkpoint <= {size_text(free / CHECKPOINTS)}, half of what is free on the disk", "disk", needed
+            )
         return None
 
     def _step_amount(self, step_flops: float, batch: int) -> float:

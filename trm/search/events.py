@@ -237,6 +237,8 @@ class SpaceExhausted(Frozen):
 
     event: Literal["space_exhausted"] = "space_exhausted"
     reason: str
+    too_small: str | None = None
+    """What of the machines turned down all that is left, as a rule; null: nothing is left."""
     at: float
 
 

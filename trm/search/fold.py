@@ -87,7 +87,7 @@ class Fold:
             case Asked():
                 self._on_asked(event)
             case SpaceExhausted():
-                self._exhausted = event.reason
+                self._exhausted = event.reason if event.too_small is None else f"{event.reason}: {event.too_small}"
             case LegStarted():
                 self._on_leg_started(event)
             case LegEnded():

@@ -3,6 +3,7 @@
 It needs no cluster and reads no clock: what happens is told by `apply`, what to do is asked by `next_events(now, slots_free)`.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -130,6 +131,11 @@ class Search(Ranking):
         """Checkpoints, relative to the sweep folder, that a leg starts from now or may start from, cut short or not yet begun."""
         alive = [trial for trial in self.trials if trial.status in ("running", "paused") or trial.is_waiting]
         return {trial.origin for trial in alive if trial.origin is not None}
+
+    @property
+    def lacking_bytes(self) -> int | None:
+        """What the least of the checkpoints needs for which the disk had no room when a trial was last asked for; null: none."""
+        return min((one.disk_bytes for one in self._asker.turned_down if one.limit == "disk"), default=None)
 
     def spent(self, now: float) -> Spent:
         """What the sweep has spent, over all its drivers."""
@@ -271,7 +277,8 @@ class Search(Ranking):
         number = len(self.trials)
         choice = self._asker.choose(self.searched, self._copies, number, self._turn())
         if choice is None:
-            return SpaceExhausted(reason=self._asker.why_none, at=now)
+            rules = Counter(one.rule for one in self._asker.turned_down)
+            return SpaceExhausted(reason=self._asker.why_none, too_small=rules.most_common(1)[0][0] if rules else None, at=now)
         one = choice.candidate
         return Asked(
             trial=number,

@@ -3,12 +3,33 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from trm.search.events import DriverStarted, DriverStopped, Event, LegEnded, LegStarted, Reported, SlotsChanged, SweepStarted
+from trm.errors import TRMError
+from trm.search.events import (
+    DriverStarted,
+    DriverStopped,
+    Event,
+    LegEnded,
+    LegStarted,
+    Reported,
+    SlotsChanged,
+    SpaceExhausted,
+    SweepStarted,
+)
 from trm.search.journal import Journal
+from trm.search.memory import size_text
 from trm.search.priors import Prior
 from trm.search.search import Search
 
 FILE = "journal.jsonl"
+
+
+class NoRoom(TRMError):  # it is what there is
+    """The disk is too small for the checkpoints of any new trial: a sweep pauses then, it has not come to its end."""
+
+    def __init__(self, needed_bytes: int) -> None:
+        """`needed_bytes`: by the one that takes least."""
+        self.needed_bytes = needed_bytes
+        super().__init__(f"the checkpoints of a new trial need {size_text(needed_bytes)} and more")
 
 
 class SweepLog:
@@ -37,6 +58,8 @@ class SweepLog:
         """Raises when another driver has the folder by now; call it before anything else is written there."""
         self._begun: list[LegStarted] = []
         """Legs that were journaled as started and not handed out yet."""
+        self._full_at = -1
+        """Events in the journal when the disk was found too small for a new trial."""
         self.journal = Journal(Path(folder) / FILE, guard=guard, say=say)
         for event in self.journal.take_events():
             search.apply(event)
@@ -124,9 +147,16 @@ class SweepLog:
     def advance(self, now: float, slots_free: int) -> list[LegStarted]:
         """Journals everything that follows from where the sweep stands; returns the legs to start, at most `slots_free`.
 
-        Raised out of its middle (a full disk) and called again, it returns those too that it had journaled before.
+        Raised out of its middle (a full disk) and called again, it returns those too that it had journaled before. NoRoom when
+        the disk is too small for every new trial, and nothing runs that could end and give room.
         """
-        while events := self.search.next_events(now, slots_free - len(self._begun)):
+        while self._full_at != self.journal.count and (events := self.search.next_events(now, slots_free - len(self._begun))):
+            lacking = self.search.lacking_bytes
+            if isinstance(events[0], SpaceExhausted) and lacking is not None:
+                if not self.search.open_legs:
+                    raise NoRoom(lacking)
+                self._full_at = self.journal.count  # what runs is waited for, and nobody asks again until something is new
+                break
             self.append(*events)
         started, self._begun = self._begun[:slots_free], self._begun[slots_free:]
         return started
