@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from arrays_cases import files_of, write_arc_set, write_folder
+from arrays_cases import Puzzle, files_of, write_arc_set, write_folder
 from evaluation_cases import PreparedAnswers, config_of
 from evaluation_cases import score as scores_of
 from rich.console import Console
@@ -231,3 +231,25 @@ def test_types_and_facts_of_an_import_are_kept_but_not_when_they_are_no_longer_t
     assert "note" not in said["train"]
     assert "note" in said["test"]
     assert loaded(tmp_path / "apart", "validation")["inputs"].dtype == np.int64
+
+
+KEPT: list[tuple[str, str, str]] = [
+    ("arrays.json", "[" * 100_000, "arrays.json must be JSON at most 64 deep"),
+    ("arrays.json", '{"train": {"inputs": "|O"}}', "types of arrays must be whole numbers': .*arrays.json has"),
+    ("arrays.json", '{"train": {"shoe": "|u1"}}', "types of arrays must be whole numbers': .*arrays.json has"),
+    ("train-dataset.json", "[]", "train-dataset.json must hold an object, and holds a list"),
+]
+
+
+@pytest.mark.parametrize(("file", "text", "message"), KEPT)
+def test_what_an_import_kept_is_read_as_a_strangers(tmp_path: Path, file: str, text: str, message: str) -> None:
+    splits: dict[str, list[list[Puzzle]]] = {"train": [[(0, [1])], [(0, [2])]], "test": [[(0, [3])]]}
+    root = write_folder(tmp_path / "source", splits, 1)
+    recipe = ArraysRecipe(name="x", path=str(root), puzzle="other", grid=(2, 3), validation=0)
+    build_into(recipe, str(tmp_path / "set"), lambda *_: None)
+    (tmp_path / "set" / file).write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        export_dataset(str(tmp_path / "set"), str(tmp_path / "out"))
+    (tmp_path / "set" / "train-dataset.json").write_text("{}")
+    (tmp_path / "set" / "arrays.json").write_text("{}")
+    assert export_dataset(str(tmp_path / "set"), str(tmp_path / "out"))["train"]["total_groups"] == 2

@@ -17,6 +17,7 @@ from trm.redaction import in_addresses, redacted, shortened
 from trm.run_updates import RunUpdate, Translator, merged
 from trm.search.events import SweepStarted
 from trm.search.journal import Entry, read_events
+from trm.strays import without_strays
 
 Say = Callable[[Literal["problem", "refused", "recovered", "again", "sent", "left"], str], None]
 
@@ -302,7 +303,7 @@ class Outbox:
             raise
         except Exception:  # a store that is away takes no file either; one that may not be looked at gets them all
             there = {}
-        found = [path for pattern in SWEEP_FILES for path in sorted(self._folder.glob(pattern)) if self._is_own(path)]
+        found = [path for pattern in SWEEP_FILES for path in without_strays(self._folder.glob(pattern)) if self._is_own(path)]
         self._files_left = [name for path in found if not self._is_kept(path, there.get(name := self._name(path)))]
 
     def _is_kept(self, path: Path, size_there: int | None) -> bool:

@@ -5,7 +5,6 @@ array, and exits 1 when one lies beyond its tolerance, 2 when the case cannot be
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from trm.config import DataShape, ModelConfig, OptimConfig
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError
+from trm.json_files import read_json
 from trm.losses import Losses, supervision_loss
 from trm.models import halting
 from trm.models.devices import DTYPES, weight_dtype
@@ -40,6 +39,7 @@ STEP_ZERO_ROWS = ("loss", "grad_norm")
 PUZZLE_TABLE = "final/inner.puzzle_emb.weights"
 GIVEN = ("inputs", "labels", "puzzle_identifiers")
 DIGEST_VALUES = 30
+FORMAT = "see tests/golden/README.md for the format"
 Arrays = dict[str, np.ndarray]
 
 
@@ -80,13 +80,15 @@ def read_case(path: Path) -> Case:
                 f"a golden case is NAME.json, NAME.pt and NAME.npz: {file} is missing", remedy="give PATH/NAME without a suffix"
             )
     try:
-        described = json.loads(files[".json"].read_text())
+        described = read_json(files[".json"], dict, error=ConfigError, remedy=FORMAT)
         weights = torch.load(files[".pt"], map_location="cpu", weights_only=True)
         with np.load(files[".npz"], allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return _case(described, weights, arrays)
-    except (KeyError, TypeError, ValidationError, json.JSONDecodeError) as problem:
-        raise ConfigError(f"{path} is no golden case: {problem!r}", remedy="see tests/golden/README.md for the format") from problem
+    except ConfigError:
+        raise
+    except Exception as problem:  # torch and NumPy raise what they like
+        raise ConfigError(f"{path} is no golden case: {problem!r:.300}", remedy=FORMAT) from problem
 
 
 def _case(described: Mapping[str, Any], weights: dict[str, Tensor], arrays: Arrays) -> Case:

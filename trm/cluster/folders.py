@@ -9,6 +9,7 @@ from trm.atomic import MAKE_TRIES, claim_folder, make_folders, why_unwritable
 from trm.contained import refuse_links
 from trm.errors import SweepError
 from trm.search.lease import Lease
+from trm.strays import is_stray
 
 DEFAULT_STORAGE = "runs"
 USED_FILES = (
@@ -62,10 +63,10 @@ def writable_folder(given: str | None, option: str, *, default: str | None = Non
 
 
 def is_taken(folder: Path, own: Collection[str]) -> bool:
-    """Whether something lies at `folder` or in it, hidden files and those called as in `own` apart."""
+    """Whether something lies at `folder` or in it, strays (`trm.strays`) and those called as in `own` apart."""
     if not folder.is_dir():
         return folder.exists()
-    return any(not path.name.startswith(".") and path.name not in own for path in folder.iterdir())
+    return any(not is_stray(path.name) and path.name not in own for path in folder.iterdir())
 
 
 def refuse_links_in(folder: Path) -> None:

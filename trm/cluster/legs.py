@@ -29,7 +29,8 @@ from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.config import DataConfig, RunConfig
 from trm.contained import relative_path
-from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, TrialError
+from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, SweepError, TrialError
+from trm.json_files import read_json
 from trm.redaction import reason_of
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def recorded(task: LegTask) -> LegReturn | None:
     """What the leg returned if it was completed before, by any attempt."""
     for mark in sorted(Path(task.trial_folder).glob(f"step-{task.until_steps:08d}-attempt-*/{CHECKPOINT_MARK}")):
         try:
-            returned = LegReturn(**json.loads(outcome_beside(mark.parent).read_text()))
+            returned = LegReturn(**read_json(outcome_beside(mark.parent), dict, error=SweepError, remedy="run the leg again"))
             relative_path(returned.checkpoint or "")
             return returned
         except (OSError, ValueError, TypeError):

@@ -25,9 +25,11 @@ from trm.data.manifest import Manifest, SplitName, read_manifest
 from trm.data.split import Split, load_split
 from trm.data.spool import CHUNK_ROWS, room
 from trm.errors import DatasetError
+from trm.json_files import parse_json
 
 KINDS = {"inputs": "|u1", "labels": "|u1", "puzzle_identifiers": "<i4", "puzzle_indices": "<i4", "group_indices": "<i4"}
 """Types of the arrays of a data set that did not come from arrays."""
+WHOLE_NUMBERS = {"|i1", "|u1", *(f"{order}{kind}{size}" for order in "<>" for kind in "iu" for size in (2, 4, 8))}
 
 
 def export_dataset(
@@ -85,11 +87,11 @@ def _write(
         rows = FormRows(layout, manifest, is_trained=name == "train")
         (out / name).mkdir(parents=True)
         source = "test" if name == "test" else "train"
-        kinds = KINDS | json.loads(attached.get(KINDS_FILE, b"{}")).get(source, {})
+        kinds = _kinds(attached.get(KINDS_FILE), source, storage.join(folder, KINDS_FILE))
         _write_arrays(out / name, layout, rows, numbers, kinds, partial(report, f"{name} rows"))
         said[name] = _facts(layout, manifest, int(numbers.max()) + 1)
         text = attached.get(facts_file(name))
-        if text is None or not _still_says(json.loads(text), said[name]):
+        if text is None or not _still_says(_facts_in(text, storage.join(folder, facts_file(name))), said[name]):
             text = json.dumps(said[name]).encode()
         (out / name / "dataset.json").write_bytes(text)
     is_kept = num_aug is None or manifest.identifiers is None
@@ -98,6 +100,20 @@ def _write(
     if TEST_PUZZLES_FILE in attached or tests:
         (out / TEST_PUZZLES_FILE).write_bytes(attached.get(TEST_PUZZLES_FILE) or json.dumps(tests).encode())
     return said
+
+
+def _kinds(text: bytes | None, split: str, path: str) -> dict[str, str]:
+    """The types that an import found, of whole numbers, and where there are none the usual ones."""
+    if text is None:
+        return KINDS
+    said = parse_json(text, path, dict, error=DatasetError, remedy=shards.REBUILD).get(split, {})
+    if not isinstance(said, dict) or not all(name in KINDS and kind in WHOLE_NUMBERS for name, kind in said.items()):
+        raise DatasetError(f"types of arrays must be whole numbers': {path} has {str(said)[:80]}", remedy=shards.REBUILD)
+    return KINDS | said
+
+
+def _facts_in(text: bytes, path: str) -> dict[str, Any]:
+    return parse_json(text, path, dict, error=DatasetError, remedy=shards.REBUILD)
 
 
 def _write_arrays(folder: Path, layout: Layout, rows: FormRows, numbers: np.ndarray, kinds: Mapping[str, str], tell: Any) -> None:
@@ -159,10 +175,12 @@ def _facts(layout: Layout, manifest: Manifest, identifiers: int) -> dict[str, An
 def _still_says(kept: dict[str, Any], counted: dict[str, Any]) -> bool:
     """Whether a `dataset.json` that was imported describes the split that is exported."""
     same = ("total_groups", "num_puzzle_identifiers", "vocab_size", "seq_len")
+    mean = kept.get("mean_puzzle_examples")
     return (
-        all(kept[name] == counted[name] for name in same)
-        and kept["total_puzzles"] in (counted["total_puzzles"], counted["total_groups"])
-        and bool(np.isclose(kept["mean_puzzle_examples"], counted["mean_puzzle_examples"]))
+        all(kept.get(name) == counted[name] for name in same)
+        and kept.get("total_puzzles") in (counted["total_puzzles"], counted["total_groups"])
+        and isinstance(mean, int | float)
+        and bool(np.isclose(mean, counted["mean_puzzle_examples"]))
     )
 
 

@@ -15,6 +15,7 @@ from types import TracebackType
 
 from trm.atomic import locked, remove_folder, write_text_atomic
 from trm.errors import SweepError
+from trm.json_files import read_json
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
@@ -22,6 +23,7 @@ BEATS_MISSED = 2.5
 """So many heartbeats a heart is looked at that is old by its date, before it counts as still: a file server's clock may jump."""
 LOOK_SECONDS = 0.25
 FILE = "driver.json"
+NO_LEASE = "delete it if no driver runs on this folder"
 
 
 @dataclass(frozen=True)
@@ -141,11 +143,11 @@ def read_holder(folder: str | Path) -> Holder | None:
     """Who holds `folder` or held it last; None when nobody ever did. SweepError when the file cannot be understood."""
     path = Path(folder) / FILE
     try:
-        return Holder(**json.loads(path.read_text()))
+        return Holder(**read_json(path, dict, error=SweepError, remedy=NO_LEASE))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
-        raise SweepError(f"{path} is not a lease: {error}", remedy="delete it if no driver runs on this folder") from error
+    except TypeError as error:
+        raise SweepError(f"{path} is not a lease: {error}", remedy=NO_LEASE) from error
 
 
 def is_held(folder: str | Path) -> bool:

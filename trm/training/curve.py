@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trm.atomic import replacing
+from trm.strays import without_strays
 
 POINTS = 200
 """A run that does not say how often has half as many to this many points."""
@@ -127,7 +128,7 @@ def read_curve(path: str | Path) -> pa.Table | None:
 
 def write_together(folder: Path, path: Path) -> None:
     """Replaces `path` by one table of all curves in `folder`, in the order of their names; nothing where there is none."""
-    found = [table for file in sorted(folder.glob("*.parquet")) if (table := read_curve(file)) is not None and len(table)]
+    found = [table for file in without_strays(folder.glob("*.parquet")) if (table := read_curve(file)) is not None and len(table)]
     if found:
         with replacing(path) as temporary:
             pq.write_table(pa.concat_tables(found, promote_options="default"), temporary)
