@@ -64,12 +64,17 @@ def check_same_priors(folder: Path, given: Sequence[str]) -> None:
     first = next((entry.event for entry in read_events(folder / JOURNAL)), None)
     began = [prior.source for prior in first.priors] if isinstance(first, SweepStarted) else []
     now = [str(Path(one).expanduser().absolute()) for one in given]
-    if began != now:
+    if len(began) != len(now) or not all(map(_is_same_place, began, now)):
         before = " ".join(["with --warm-start", *began]) if began else "without --warm-start"
         raise SweepError(
             f"{folder} began {before}, and now it is {' '.join(now)}",
             remedy="leave --warm-start out of a resume, or start another sweep under another --name",
         )
+
+
+def _is_same_place(before: str, now: str) -> bool:
+    """Whether it is the same folder, or was: one of its name, where nothing is at the old place any more."""
+    return before == now or (Path(before).name == Path(now).name and not Path(before).exists())
 
 
 def _read(folder: Path) -> tuple[Earlier, Manifest]:

@@ -15,6 +15,7 @@ from trm.config import RunConfig
 from trm.config_files import apply_overrides, load_run_config, validated
 from trm.data.ensure import ensure_dataset, task_of
 from trm.data.manifest import SplitName, read_manifest
+from trm.data.places import data_beside, names_data, refuse_remote
 from trm.data.plan import EvaluationPlan
 from trm.data.split import load_split
 from trm.errors import CheckpointError, ConfigError
@@ -125,11 +126,14 @@ def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str]:
     config = _asked(options, {} if own is None else own.config.model_dump(mode="json"))
     if own is not None:
         _require_same_network(path, own.config, config)
+    is_chosen = own is None or config.data != own.config.data
+    if own is not None and options.config is None and not names_data(options.overrides):
+        refuse_remote(config.data, path)
+        config = config.model_copy(update={"data": data_beside(config.data, path, own.data_hash, say=say)})
     task_of(config.data, options.split)
     folder = ensure_dataset(config.data, root, say)
     manifest = read_manifest(folder)
     weights = read_foreign_weights(path, config, manifest.shape) if own is None else own
-    is_chosen = own is None or config.data != own.config.data
     return on_data(weights, DataAsked(folder, manifest, is_chosen, options.trained_on)), config, folder
 
 

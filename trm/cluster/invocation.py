@@ -8,6 +8,8 @@ from trm.cluster.folders import is_ray_job
 from trm.redaction import in_addresses
 from trm.tracking import mlflow_command, program
 
+SUBMIT = "ray job submit --working-dir . -- "
+
 
 @dataclass(frozen=True)
 class Invocation:
@@ -42,11 +44,38 @@ class Invocation:
     @property
     def _again(self) -> str:
         """With the values that were replaced when it began, but for the number of trials."""
-        submit = "ray job submit --working-dir . -- " if is_ray_job() else ""
+        submit = SUBMIT if is_ray_job() else ""
         kept = [text for text in self.overrides if not text.startswith("budget.trials=")]
         words = [self.space_path, "--storage", _shown(self.storage), "--name", self.folder.name]
         words += [word for text in kept for word in ("--set", in_addresses(text))]
         return f"{submit}{program('python')} ray_jobs/sweep.py {shlex.join(words)}"
+
+
+def recorded_resume(command: str, folder: Path) -> str:
+    """The command that a sweep's file says goes on with it, for where the folder lies now; empty unless it is one of ours."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return ""
+    script = next((number for number, word in enumerate(words) if Path(word).parts[-2:] == ("ray_jobs", "sweep.py")), None)
+    if script is None:
+        return ""
+    space, options = words[script + 1 : script + 2], words[script + 2 :]
+    if not space or space[0].startswith("-"):
+        return ""
+    rest = list[str]()
+    while options:
+        option = options.pop(0)
+        if option == "--resume":
+            continue
+        if option not in ("--storage", "--name", "--set", "--trials", "--confirm", "--audit") or not options:
+            return ""
+        value = options.pop(0)
+        if option not in ("--storage", "--name"):
+            rest += [option, value]
+    submit = SUBMIT if words[:3] == SUBMIT.split()[:3] else ""
+    here = [*space, "--storage", _shown(folder.absolute().parent), "--name", folder.absolute().name, *rest, "--resume"]
+    return f"{submit}{program('python')} ray_jobs/sweep.py {shlex.join(here)}"
 
 
 def _shown(path: Path) -> str:

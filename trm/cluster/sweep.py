@@ -8,15 +8,16 @@ from trm.cluster.disk import full_text, is_disk_full
 from trm.cluster.earlier_sweeps import check_same_priors, priors_from, read_earlier
 from trm.cluster.folders import DEFAULT_STORAGE, writable_folder
 from trm.cluster.invocation import Invocation
-from trm.cluster.sweep_folder import begun_space, check_same_data, claimed_folder, sweep_folder
+from trm.cluster.sweep_folder import begun_space, check_same_data, claimed_folder, data_of_resume, sweep_folder
 from trm.cluster.sweep_run import SweepRun
 from trm.cluster.sweep_search import costs_on
 from trm.command_line import say
+from trm.config import DataConfig
 from trm.data.counts import data_counts
 from trm.data.ensure import ensure_dataset, task_to_search
 from trm.data.manifest import read_manifest
 from trm.data.residence import check_streamable
-from trm.errors import EXIT_DONE
+from trm.errors import EXIT_DONE, SweepError
 from trm.redaction import without_secrets
 from trm.search.candidates import CostOf, Facts
 from trm.search.ladder import with_ladder
@@ -44,7 +45,8 @@ def run_sweep(options: SweepOptions) -> int:
     """Run or resume a sweep to its end; the exit code. Raises InputError before a worker starts, InterruptedRun when stopped."""
     space = load_space(options.space, options.overrides)
     config = check_space(space).config
-    check_objective(space, config, task_to_search(space.data))
+    data = _data_now(space, options)
+    check_objective(space, config, task_to_search(data))
     for note in space.start_notes:
         say(note)
     earlier = [] if options.is_resume else read_earlier(options.warm_start, space)
@@ -60,7 +62,7 @@ def run_sweep(options: SweepOptions) -> int:
         check_same_priors(folder, options.warm_start)
     with claimed_folder(folder, space, is_resume=options.is_resume, is_named=options.name is not None) as lease:
         folder = lease.folder
-        dataset = ensure_dataset(space.data, str(storage / "data"), say)
+        dataset = ensure_dataset(data, str(storage / "data"), say)
         manifest = read_manifest(dataset)
         check_streamable(space.data, manifest)
         if options.is_resume:
@@ -83,6 +85,17 @@ def run_sweep(options: SweepOptions) -> int:
                     raise
                 raise run.paused(full_text(folder, str(error))) from error
     return EXIT_DONE
+
+
+def _data_now(space: SearchSpace, options: SweepOptions) -> DataConfig:
+    """The data of the space; at a resume where they lie now, when the storage was moved with them."""
+    if not options.is_resume or space.data.folder is None:
+        return space.data
+    storage = Path(options.storage or DEFAULT_STORAGE).expanduser().absolute()
+    try:
+        return data_of_resume(sweep_folder(storage, space, options.name, is_resume=True), space.data, say)
+    except SweepError:  # what follows says what is wrong with the folder
+        return space.data
 
 
 def _store(space: SearchSpace, storage: Path) -> str | None:

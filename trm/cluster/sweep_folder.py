@@ -3,17 +3,19 @@
 import contextlib
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from trm.atomic import why_unwritable, write_text_atomic
 from trm.cluster.folders import held_folder, is_taken, numbered_folder, refuse_links_in
+from trm.cluster.invocation import recorded_resume
 from trm.cluster.sweep_digests import check_recorded, digests_of
 from trm.command_line import say
 from trm.config import RECORDED, DataConfig
 from trm.config_files import dump_yaml, load_yaml, validated
 from trm.data.manifest import Manifest, read_manifest
+from trm.data.places import data_beside, refuse_remote
 from trm.errors import ConfigError, SweepError
 from trm.search.events import DriverStarted
 from trm.search.journal import read_events
@@ -112,7 +114,14 @@ def _numbered_from(folder: Path) -> Iterator[Path]:
 def begun_space(folder: Path, space: SearchSpace) -> SearchSpace:
     """`space` for the resume of a folder's sweep: what it leaves open is as it was chosen when the sweep began."""
     begun = _space_of(folder)
+    if begun.data.folder is not None and space.data.folder is not None:  # where it lies may change, its content hash may not
+        space = space.model_copy(update={"data": space.data.model_copy(update={"folder": begun.data.folder})})
     return subset_as_begun(as_begun(space, begun), begun)
+
+
+def data_of_resume(folder: Path, data: DataConfig, say: Callable[[str], None]) -> DataConfig:
+    """The data of a sweep that goes on, where they lie now: as the space says, or where the folder was moved with them."""
+    return data_beside(data, folder, str(_sweep_file(folder, "dataset").get("content_hash")), say=say)
 
 
 def check_same_data(folder: Path, manifest: Manifest, dataset: str) -> None:
@@ -179,13 +188,15 @@ def read_sweep(folder: Path) -> tuple[SearchSpace, Manifest, str]:
     try:
         manifest = Manifest.model_validate_json((folder / DATASET_FILE).read_bytes())
     except FileNotFoundError:
-        manifest = read_manifest(str(dataset.get("folder")))
+        recorded = DataConfig(folder=str(dataset.get("folder")))
+        refuse_remote(recorded, folder / SWEEP_FILE)
+        manifest = read_manifest(str(data_beside(recorded, folder, str(dataset.get("content_hash"))).folder))
     except (OSError, ValueError) as error:
         raise SweepError(f"{folder / DATASET_FILE} cannot be read: {error}", remedy="restore it from a copy") from error
     if manifest.content_hash != dataset.get("content_hash") or manifest.content_hash != manifest.digest():
         raise SweepError(f"{folder / DATASET_FILE} is not of the data set that {SWEEP_FILE} names", remedy="restore it from a copy")
-    command = load_yaml(folder / SWEEP_FILE, RESOLVED).get("resume")
-    return space.model_copy(update={"data": data}), manifest, str(command or "")
+    command = str(load_yaml(folder / SWEEP_FILE, RESOLVED).get("resume") or "")
+    return space.model_copy(update={"data": data}), manifest, recorded_resume(command, folder)
 
 
 def _space_of(folder: Path) -> SearchSpace:

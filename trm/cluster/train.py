@@ -20,9 +20,11 @@ from trm.config_files import load_run_config, validated
 from trm.data.counts import data_counts
 from trm.data.ensure import ensure_dataset, summary_of, task_of
 from trm.data.manifest import Manifest, read_manifest
+from trm.data.places import data_beside, names_data, refuse_remote
 from trm.data.residence import check_streamable, memory_room, resolved, training_rows
 from trm.data.split import load_split
 from trm.errors import CheckpointError, ConfigError, InterruptedRun, TerminatedRun, TrialError
+from trm.json_files import read_json
 from trm.models.devices import keep_freed_memory, training_device
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
@@ -32,7 +34,7 @@ from trm.training.gang import TorchGang
 from trm.training.protocol import Protocol, protocol_of
 from trm.training.reporting import Progress, Reporter, RunReport
 from trm.training.run import RunOutcome, fit, protocol_in, require_same_protocol, run_steps
-from trm.training.run_folder import RunFolder
+from trm.training.run_folder import REPORT_FILE, RunFolder
 from trm.training.start import RunData
 from trm.training.weights import CONFIG_FILE
 
@@ -57,7 +59,7 @@ def run_training(options: TrainOptions) -> int:
     """Train to the end and print where everything lies; the exit code."""
     _check_options(options)
     source = options.config or str(Path(str(options.resume)) / CONFIG_FILE)
-    config = load_run_config(source, options.overrides)
+    config = _where_data_lie(load_run_config(source, options.overrides), source, options)
     require_divisible(config.training.global_batch_size, options.workers)
     task_of(config.data, "train")
     data = summary_of(config.data)
@@ -96,6 +98,29 @@ def run_training(options: TrainOptions) -> int:
             outcome = _as_gang(config, manifest, dataset, folder, options, address)
     show(_summary(outcome, folder))
     return 0
+
+
+def _where_data_lie(config: RunConfig, source: str, options: TrainOptions) -> RunConfig:
+    """The configuration with its data where they lie now; DatasetError when only a run's own files name another machine."""
+    if names_data(options.overrides):
+        return config
+    if options.config is None:
+        refuse_remote(config.data, source)
+    beside = Path(source).parent
+    return config.model_copy(update={"data": data_beside(config.data, beside, _content_hash(beside), say=say)})
+
+
+def _content_hash(folder: Path) -> str:
+    """Content hash of the data set, from what lies beside a configuration: a winner's report, a run's checkpoints; else empty."""
+    try:
+        report = read_json(folder / REPORT_FILE, dict, error=ConfigError, remedy="restore it from a copy")
+        return str(report["dataset"]["content_hash"])
+    except (OSError, ConfigError, KeyError, TypeError):
+        pass
+    try:
+        return read_meta(RunFolder(folder).newest()).data_hash
+    except CheckpointError:
+        return ""
 
 
 def _with_votes(config: RunConfig, dataset: str, begun: Path | None) -> RunConfig:
