@@ -1,7 +1,9 @@
 """Where sweeps and runs may lie: a place that can be written and lasts, and folders that go again unless something began."""
 
 import contextlib
+import itertools
 import os
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -81,6 +83,35 @@ def _is_used(parts: tuple[str, ...]) -> bool:
     if parts[0] == "trials" and len(parts) > 1:
         return parts[1].isdecimal() or parts[1].startswith(".")
     return parts[0] in USED_FILES or parts[0] in USED_FOLDERS or parts[0].startswith(".")
+
+
+def refuse_unwritable(folder: Path, what: str) -> None:
+    """SweepError that names what lies in `folder` and this user may not write or remove, though it goes on there."""
+    for path, names, files in itertools.chain([(str(folder), [], [])], os.walk(folder)):
+        place = Path(path)
+        if place.parent == folder and place.name in SCRATCH_FOLDERS:
+            names.clear()  # Ray's: the next driver has one of its own
+        shut = next(
+            (one for one in (place, *(place / name for name in names)) if not os.access(one, os.R_OK | os.W_OK | os.X_OK)), None
+        )
+        about = place.stat()
+        is_kept_by_others = about.st_mode & stat.S_ISVTX and os.geteuid() not in (0, about.st_uid)
+        foreign = next(
+            (place / name for name in files if is_kept_by_others and (place / name).lstat().st_uid != os.geteuid()), None
+        )
+        if found := shut or foreign:
+            raise SweepError(
+                f"{what} goes on only for a user who may write all of it: {found} belongs to {_owner(found)} "
+                f"(mode {stat.S_IMODE(found.lstat().st_mode):o})",
+                remedy=f"go on as that user, or have them `chmod -R g+rwX,-t {folder}` and work with a umask of 002",
+            )
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except (KeyError, OSError):
+        return f"user {path.stat().st_uid}"
 
 
 @contextlib.contextmanager

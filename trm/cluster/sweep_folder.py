@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trm.atomic import why_unwritable, write_text_atomic
-from trm.cluster.folders import held_folder, is_taken, numbered_folder, refuse_links_in
+from trm.cluster.folders import held_folder, is_taken, numbered_folder, refuse_links_in, refuse_unwritable
 from trm.cluster.invocation import recorded_resume
 from trm.cluster.sweep_digests import check_recorded, digests_of
 from trm.command_line import say
@@ -89,6 +89,7 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool, is_name
         )
     refuse_links_in(folder)
     if is_resume:
+        refuse_unwritable(folder, "a sweep")
         check_resumable(_space_of(folder), space)
         events = [entry.event for entry in read_events(folder / JOURNAL)]
         if not events:

@@ -13,7 +13,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trm.cluster.folders import DEFAULT_STORAGE, held_folder, is_taken, numbered_folder, refuse_links_in, writable_folder
+from trm.cluster.folders import (
+    DEFAULT_STORAGE,
+    held_folder,
+    is_taken,
+    numbered_folder,
+    refuse_links_in,
+    refuse_unwritable,
+    writable_folder,
+)
 from trm.command_line import duration, heard_hangup, say, show
 from trm.config import VOTES, RunConfig, require_divisible
 from trm.config_files import load_run_config, validated
@@ -69,6 +77,7 @@ def run_training(options: TrainOptions) -> int:
     if folder is not None:
         refuse_links_in(folder)
     if options.resume is not None and folder is not None:
+        refuse_unwritable(folder, "a run")
         require_same_protocol(RunFolder(folder), protocol)
         begun = _resumed_from(RunFolder(folder), config)
     address = "local"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trm.atomic import fsync_file, fsync_folder, why_unwritable
+from trm.atomic import fsync_file, fsync_folder, make_folders, why_unwritable
 from trm.data import shards, storage
 from trm.data.augmentation.arc import FIRST_COLOUR, sizes
 from trm.data.builders.arrays import IDENTIFIERS_FILE, KINDS_FILE, TEST_PUZZLES_FILE, facts_file
@@ -65,7 +65,7 @@ def _target(out: str) -> Path:
         raise DatasetError(f"an export needs a folder of its own: {target} exists", remedy="name another, or remove it")
     if (reason := why_unwritable(target.parent)) is not None:
         raise DatasetError(f"the export's folder must be writable: {target} ({reason})", remedy="name another folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(target.parent)
     return target
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from trm.atomic import write_bytes_atomic
+from trm.atomic import make_folders, write_bytes_atomic
 from trm.errors import DatasetError
 from trm.redaction import is_masked
 from trm.strays import is_stray
@@ -144,5 +144,5 @@ def write_bytes(path: str, content: bytes) -> None:
         with filesystem.open(where, "wb") as file:
             file.write(content)
         return
-    local_path(path).parent.mkdir(parents=True, exist_ok=True)
+    make_folders(local_path(path).parent)
     write_bytes_atomic(local_path(path), content)

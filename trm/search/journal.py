@@ -67,20 +67,34 @@ class Journal:
         self.fence = 0
         """Of this writer: stands in every line from here on; 0: in none. First it is that of the newest line."""
         self._guard, self._say = guard, say
-        is_new = not self.path.exists()
-        self._file: IO[bytes] = open(self.path, "a+b", buffering=0, opener=regular)  # noqa: SIM115  # `close` closes it
         self._count, self._end = 0, 0
         self._opening: list[Event] = []
+        self._file: IO[bytes] = io.BytesIO()
         try:
             self._open()
         except BaseException:
             self._file.close()
             raise
+
+    def _open(self) -> None:
+        is_new = not self.path.exists()
+        if self._guard is None:
+            self._file = open(self.path, "a+b", buffering=0, opener=regular)  # noqa: SIM115  # `close` closes it
+            content = _whole(self._file)
+        else:  # it may be another user's, whom one need not be to give it a file of its own
+            content = b"" if is_new else _content(self.path)
+        kept = self._counted(content)
+        self._end = len(kept)
+        if self._guard is not None:
+            self._own(kept)
+        elif len(content) != self._end:
+            self._file.truncate(self._end)
+            os.fsync(self._file.fileno())
         if is_new:
             fsync_folder(self.path.parent)
 
-    def _open(self) -> None:
-        content = _whole(self._file)
+    def _counted(self, content: bytes) -> bytes:
+        """What of the journal's bytes stays in it; the rest is set aside."""
         kept, start = bytearray(), 0
         for item in scan(io.BytesIO(content), self.path):
             if isinstance(item, Entry):
@@ -92,12 +106,7 @@ class Journal:
             else:  # nobody's lease: it stays where it is
                 kept += content[item.start : item.end]
             start = item.end
-        self._end = len(kept)
-        if self._guard is not None:
-            self._own(bytes(kept))
-        elif len(content) != self._end:
-            self._file.truncate(self._end)
-            os.fsync(self._file.fileno())
+        return bytes(kept)
 
     def take_events(self) -> list[Event]:
         """The events that were there when the journal was opened, handed out once."""
@@ -180,7 +189,7 @@ class Journal:
         if late:
             self._set_aside(late, "late", f"{len(late)} bytes from byte {self._end} on: {why}")
         with contextlib.suppress(FileNotFoundError):
-            found = self.path.read_bytes()
+            found = _content(self.path)
             if not written.startswith(found):
                 self._set_aside(found, "late", f"a file of {len(found)} bytes in the journal's place: {why}")
         self._own(ours)
@@ -212,6 +221,11 @@ class Journal:
                 number += 1
         fsync_folder(self.path.parent)
         self._say(f"{self.path} does not count {what}; kept as {aside.name}")
+
+
+def _content(path: Path) -> bytes:
+    with open(path, "rb", opener=regular) as file:
+        return file.read()
 
 
 def _whole(file: IO[bytes]) -> bytes:

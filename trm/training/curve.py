@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trm.atomic import replacing
+from trm.atomic import make_folders, replacing
 from trm.strays import without_strays
 
 POINTS = 200
@@ -99,7 +99,7 @@ class Curve:
             return
         start = time.monotonic()
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(self._path.parent)
             with replacing(self._path) as path:
                 pq.write_table(self.table(), path)
             self._is_written = True
