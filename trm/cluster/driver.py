@@ -26,6 +26,7 @@ from trm.cluster.legs import LegReturn, LegTask
 from trm.cluster.outcomes import leg_ended
 from trm.cluster.processes import WorkerProcess, death_of, end_process
 from trm.cluster.signals import StopSignals
+from trm.cluster.steady_clock import steady_now
 from trm.cluster.watchdog import Pace, Watchdog
 from trm.command_line import say
 from trm.display import SweepDisplay
@@ -109,7 +110,7 @@ class SweepDriver:
         if self._is_told_to_stop or len(self._running) >= self.slots:
             return None
         try:
-            legs = [self._again.pop()] if self._again else self._durably(lambda: self._log.advance(time.time(), 1))
+            legs = [self._again.pop()] if self._again else self._durably(lambda: self._log.advance(steady_now(), 1))
         except NoRoom as error:
             self._pause(str(error))
             return None
@@ -143,7 +144,7 @@ class SweepDriver:
         ended = leg_ended(task, returned, self._search.space.objective)
         if self._durably(lambda: self._log.record(ended)):
             # Decisions only: a leg starts when a slot asks for it.
-            self._durably(lambda: self._log.advance(time.time(), 0))
+            self._durably(lambda: self._log.advance(steady_now(), 0))
 
     def leg_over(self, leg: str) -> None:
         """The leg's process has come back."""
@@ -166,7 +167,7 @@ class SweepDriver:
                 steps=heard.step if heard is not None else 0,
                 train_flops=heard.train_flops if heard is not None else 0.0,
                 process=", ".join(map(str, processes)),
-                ended_at=time.time(),
+                ended_at=steady_now(),
             )
         if stalled is not None:
             return replace(returned, status=stalled.status, error=stalled.error)
@@ -209,7 +210,7 @@ class SweepDriver:
     def is_over(self) -> bool:
         """Whether the search has nothing left to do."""
         if self.reason is None and not self._running:
-            self.reason = self._search.is_done(time.time())
+            self.reason = self._search.is_done(steady_now())
         return self.reason is not None
 
     @property
@@ -224,13 +225,13 @@ class SweepDriver:
         if not self._has_left:
             self._has_left = True
             with contextlib.suppress(OSError) if self.disk_full else contextlib.nullcontext():
-                self._log.stop(time.time(), self.disk_full or self._signals.name)
+                self._log.stop(steady_now(), self.disk_full or self._signals.name)
 
     # Parts --------------------------------------------------------------------------------------------------------
 
     def _show_progress(self) -> None:
         if self._display.is_due:
-            at, legs = time.time(), list(self._board_says.progress.values())
+            at, legs = steady_now(), list(self._board_says.progress.values())
             self._display.show(self._progress.snapshot(at, legs, self._search.spent(at)))
         if self._writer is not None and not self._signals.is_requested:
             for message in self._writer.messages():
@@ -250,7 +251,7 @@ class SweepDriver:
         """Notice a signal or a spent clock once, and tell the legs."""
         if self._is_told_to_stop:
             return
-        reason = None if self._signals.is_requested else self._search.is_done(time.time())
+        reason = None if self._signals.is_requested else self._search.is_done(steady_now())
         if self._signals.is_requested:
             self._stop_legs(f"{self._signals.name}: running legs save and stop{self._signals.remedy}")
         elif reason is not None and self._running:
@@ -265,7 +266,7 @@ class SweepDriver:
         slots = self._count_slots()
         if slots != self.slots and not self._is_told_to_stop:
             self.slots = slots
-            self._durably(lambda: self._log.change_slots(time.time(), slots))
+            self._durably(lambda: self._log.change_slots(steady_now(), slots))
             self._message(f"nodes joined or left: {slots} legs at a time from here on")
 
     def _stop_legs(self, message: str) -> None:

@@ -1,9 +1,9 @@
 """What a leg's return means for the journal."""
 
-import time
 from dataclasses import asdict
 
 from trm.cluster.legs import LegReturn, LegTask
+from trm.cluster.steady_clock import steady_now
 from trm.search.events import LegEnded
 from trm.search.objectives import reported
 from trm.search.settings import Objective
@@ -36,6 +36,6 @@ def leg_ended(task: LegTask, returned: LegReturn, objective: Objective) -> LegEn
         standard_error=returned.standard_errors.get(metric),
         loss=returned.metrics.get("loss"),
         error=problem,
-        at=time.time(),
+        at=steady_now(),
         **same,
     )

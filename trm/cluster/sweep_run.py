@@ -4,7 +4,6 @@ import contextlib
 import math
 import os
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +26,7 @@ from trm.cluster.keep import clear_unfinished
 from trm.cluster.legs import leg_in_place
 from trm.cluster.ray_watch import what_was_lost
 from trm.cluster.signals import StopSignals
+from trm.cluster.steady_clock import steady_now
 from trm.cluster.sweep_folder import begun_mode, recorded_digests, write_sweep_file
 from trm.cluster.sweep_results import standings, write_results, write_tables
 from trm.cluster.sweep_search import costs_on, sweep_search
@@ -94,7 +94,7 @@ class SweepRun:
             feed = read_feed(self.dataset, fed_splits(data, "validation", "test"))
             with StopSignals(at_exit=self._abandon) as signals:
                 self._run_legs(log, placement, feed, display, writer, signals)
-            log.close(time.time())
+            log.close(steady_now())
             write_leaderboard(search, self.folder)
             unreported = self._report_winner(log, placement, feed)
             log.check()
@@ -153,7 +153,7 @@ class SweepRun:
             say(note)
         clear_unfinished(self.folder)
         log.start(
-            time.time(),
+            steady_now(),
             driver=f"{socket.gethostname()}:{os.getpid()}",
             fence=self.lease.fence,
             slots=placement.slots,
@@ -180,8 +180,8 @@ class SweepRun:
             return []
         ends = cost_ends(self.space, costs_on(self.manifest, self.space.resources), facts)
         measured = measure_speeds([end.config for end in ends], self.manifest.shape, self.demand, threads=placement.threads)
-        now = time.time()
-        return [SpeedMeasured(step_flops=one.step_flops, steps=one.steps, seconds=one.seconds, at=now) for one in measured]
+        at = steady_now()
+        return [SpeedMeasured(step_flops=one.step_flops, steps=one.steps, seconds=one.seconds, at=at) for one in measured]
 
     def _placement(self) -> Placement:
         resources = self.space.resources
@@ -206,7 +206,7 @@ class SweepRun:
             yield
         except (KeyboardInterrupt, TerminatedRun) as error:
             if log.search.ended is None:
-                log.stop(time.time(), what_was_lost() or (str(error) if isinstance(error, TerminatedRun) else "SIGINT"))
+                log.stop(steady_now(), what_was_lost() or (str(error) if isinstance(error, TerminatedRun) else "SIGINT"))
             raise InterruptedRun(self.whole) from error
 
     @property
@@ -255,7 +255,7 @@ class SweepRun:
         writer: MlflowWriter | None,
         signals: StopSignals,
     ) -> None:
-        if log.search.is_done(time.time()) is not None:
+        if log.search.is_done(steady_now()) is not None:
             return
         board = start_board()
         scratch = inside(self.folder, "tune", f"driver-{self.lease.fence}")

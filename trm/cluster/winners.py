@@ -4,7 +4,6 @@ The winner is the confirmed trial with the best mean over fresh seeds; what is e
 validation score of just that run is a selected one: what another seed will give is told by the mean and its interval.
 """
 
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from trm.atomic import replacing_folder, write_text_atomic
 from trm.cluster.driver import Placement
 from trm.cluster.feed import DataFeed
 from trm.cluster.puzzle_comparisons import puzzle_comparisons
+from trm.cluster.steady_clock import steady_now
 from trm.search.confirmed import Winner, confirmation_notes, confirmed_standings, confirmed_values, winner
 from trm.search.events import Reported
 from trm.search.search import Search
@@ -39,7 +39,7 @@ def report_winner(log: SweepLog, folder: Path, placement: Placement, feed: DataF
     if run.number not in search.reports:
         demand = placement.demand
         scores = score_winner(checkpoint, feed, cpus=demand.cpus, gpus=demand.gpus, threads=placement.threads)
-        log.report(Reported(trial=run.number, rank=1, validation=scores.validation, test=scores.test, at=time.time()))
+        log.report(Reported(trial=run.number, rank=1, validation=scores.validation, test=scores.test, at=steady_now()))
     report = search.reports[run.number]
     log.check()
     export_best(
