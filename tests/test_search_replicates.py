@@ -9,6 +9,7 @@ from search_simulator import Simulator, cost_of
 from space_cases import DEMO
 from sweep_cases import events_of
 
+from trm.cluster.invocation import with_option
 from trm.config_files import dump_yaml, validated
 from trm.errors import ConfigError
 from trm.search.candidates import Facts
@@ -20,6 +21,7 @@ from trm.search.replicates import replicate_words
 from trm.search.results import write_leaderboard, write_trials
 from trm.search.search import Search
 from trm.search.space import SearchSpace, load_space
+from trm.search.status import larger_budget
 from trm.search.study_export import write_study
 
 ONE = {"name": "one", "data": DEMO["data"], "base": {**DEMO["base"], "model": {**DEMO["base"]["model"], "mlp_t": True}}}
@@ -53,11 +55,13 @@ def test_a_space_without_knobs_is_so_many_seeds_and_all_go_to_the_end(tmp_path: 
     assert replay(Search(made, cost_of), events_of(tmp_path)).trials == 4
 
 
-def test_more_seeds_may_be_asked_for_by_a_limit_or_a_resume(tmp_path: Path) -> None:
-    made = one_configuration(budget={"per_trial": 1e13, "trials": 2})
-    Simulator(made, tmp_path).run()
-    more = one_configuration(budget={"per_trial": 1e13, "trials": 4})
-    assert len(Simulator(more, tmp_path, now=1e6).run().search.trials) == 4
+def test_more_seeds_may_be_asked_for_by_a_resume(tmp_path: Path) -> None:
+    made = one_configuration()
+    first = Simulator(made, tmp_path).run().search
+    assert larger_budget(first) == ("up to 8 trials", "--trials 8")
+    more = one_configuration(budget={"per_trial": 1e13, "trials": 8})
+    assert len(Simulator(more, tmp_path, now=1e6).run().search.trials) == 8
+    assert replay(Search(more, cost_of), events_of(tmp_path)).trials == 8
 
 
 def test_replicates_of_several_configurations_rank_by_their_means(tmp_path: Path) -> None:
@@ -85,3 +89,28 @@ def test_an_empty_space_is_written_as_people_write_it(tmp_path: Path) -> None:
     assert validated(SearchSpace, made.model_dump(mode="json"), "again") == made
     with pytest.raises(ConfigError, match="search is empty and replicates is 1, which is one run; search a knob, set replicates"):
         load_space(path, ["replicates=1"])
+
+
+@pytest.mark.parametrize(
+    ("budget", "larger"),
+    [
+        ({"trials": 2}, ("up to 4 trials", "--trials 4")),
+        ({"train_flops": 3e13}, ("up to 6e+13 train_flops", "--set budget.train_flops=6e+13")),
+        ({"trials": 50}, None),  # the space has two configurations
+        ({"trials": 50, "target": 1e-6}, None),
+    ],
+)
+def test_a_sweep_that_ended_offers_what_would_go_on_with_it(tmp_path: Path, budget: dict[str, Any], larger: object) -> None:
+    knobs = {"model.H_cycles": {"type": "int", "low": 1, "high": 2}, "optim.ema": {"type": "choice", "values": [True, False]}}
+    made = one_configuration(search=knobs, replicates=1, budget={"per_trial": 1e13, **budget}, scheduler={"type": "none"})
+    assert larger_budget(Simulator(made, tmp_path).run().search) == larger
+
+
+def test_commands_that_go_on_name_the_larger_budget_once() -> None:
+    assert (
+        with_option("sweep.py x.yaml --name a --trials 7 --resume", "--trials 14")
+        == "sweep.py x.yaml --name a --trials 14 --resume"
+    )
+    assert (
+        with_option("sweep.py x.yaml --name a --resume", "--set budget.x=2") == "sweep.py x.yaml --name a --set budget.x=2 --resume"
+    )

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from trm.cluster.invocation import with_option
 from trm.cluster.sweep_folder import read_sweep
 from trm.cluster.sweep_search import sweep_search
 from trm.command_line import say, show
@@ -15,7 +16,7 @@ from trm.search.journal import Unread, read_events, set_aside, unread
 from trm.search.lease import is_held
 from trm.search.replay import replay
 from trm.search.search import Search
-from trm.search.status import Leader, OpenLeg, StatusFold, SweepStatus
+from trm.search.status import Leader, OpenLeg, StatusFold, SweepStatus, larger_budget
 from trm.search.sweep_log import FILE as JOURNAL
 from trm.terminal import one_line
 
@@ -68,8 +69,17 @@ def show_status(folder: str) -> int:
         for at, line in last:
             show(one_line(f"  {_ago(now - at):>14}  {line}"))
     if not status.is_running and command:
-        show(f"go on with it:\n  {one_line(command)}")
+        for text in _going_on(search, command):
+            show(text)
     return EXIT_DONE
+
+
+def _going_on(search: Search, command: str) -> Iterator[str]:
+    """How to go on with a sweep that nobody drives: one that has ended needs a larger budget, or has nothing left to do."""
+    if search.ended is None:
+        yield f"go on with it:\n  {one_line(command)}"
+    elif (larger := larger_budget(search)) is not None:
+        yield f"go on with it, {larger[0]}:\n  {one_line(with_option(command, larger[1]))}"
 
 
 def _unread_lines(folder: Path, left_out: list[Unread]) -> Iterator[str]:

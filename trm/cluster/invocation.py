@@ -1,5 +1,6 @@
 """How a sweep was started, and the commands that follow from it, as one would type them."""
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,8 @@ class Invocation:
         trials = [text.removeprefix("budget.trials=") for text in self.overrides if text.startswith("budget.trials=")]
         return f"{self._again}{f' --trials {trials[-1]}' if trials else ''} --resume"
 
-    def next_steps(self, trials: int | None, tracking_uri: str | None, *, is_confirmed: bool) -> list[tuple[str, str]]:
-        """(what for, command) after a sweep of so many trials, its winner confirmed or not."""
+    def next_steps(self, larger: tuple[str, str] | None, tracking_uri: str | None, *, is_confirmed: bool) -> list[tuple[str, str]]:
+        """(what for, command) after a sweep, its winner confirmed or not; `larger`: `status.larger_budget`."""
         python, where = program("python"), shlex.quote(_shown(self.folder))
         commands = [] if tracking_uri is None else [("see every trial in MLflow", mlflow_command(tracking_uri))]
         if (self.folder / "best").is_dir():
@@ -36,10 +37,10 @@ class Invocation:
                 ("train the winner's configuration anew", f"{python} ray_jobs/train.py {where}/best/config.yaml"),
             ]
         if not is_confirmed:
-            length = f" --trials {trials}" if trials is not None else ""
-            commands.append(("confirm the best on fresh seeds", f"{self._again}{length} --confirm 3 --resume"))
-        more = 2 * (trials or 16)
-        return [*commands, (f"go on with the sweep, up to {more} trials", f"{self._again} --trials {more} --resume")]
+            commands.append(("confirm the best on fresh seeds", with_option(self.resume, "--confirm 3")))
+        if larger is not None:
+            commands.append((f"go on with the sweep, {larger[0]}", with_option(self.resume, larger[1])))
+        return commands
 
     @property
     def _again(self) -> str:
@@ -76,6 +77,14 @@ def recorded_resume(command: str, folder: Path) -> str:
     submit = SUBMIT if words[:3] == SUBMIT.split()[:3] else ""
     here = [*space, "--storage", _shown(folder.absolute().parent), "--name", folder.absolute().name, *rest, "--resume"]
     return f"{submit}{program('python')} ray_jobs/sweep.py {shlex.join(here)}"
+
+
+def with_option(resume: str, option: str) -> str:
+    """A command that goes on with a sweep, with a further option; of several `--trials` the new one."""
+    before = resume.removesuffix(" --resume")
+    if option.startswith("--trials "):
+        before = re.sub(r" --trials \d+$", "", before)
+    return f"{before} {option} --resume"
 
 
 def _shown(path: Path) -> str:

@@ -51,6 +51,7 @@ from trm.search.priors import Prior
 from trm.search.results import LEADERBOARD, write_leaderboard
 from trm.search.search import Search
 from trm.search.space import SearchSpace
+from trm.search.status import larger_budget
 from trm.search.sweep_log import FILE as JOURNAL
 from trm.search.sweep_log import SweepLog
 from trm.search.verdicts import set_aside
@@ -129,7 +130,7 @@ class SweepRun:
 
     def _next_steps(self, search: Search) -> list[tuple[str, str]]:
         is_confirmed = bool(search.confirmations) or not search.candidates_of(1)
-        return self.invocation.next_steps(self.space.budget.trials, self.uri, is_confirmed=is_confirmed)
+        return self.invocation.next_steps(larger_budget(search), self.uri, is_confirmed=is_confirmed)
 
     def _begun(self, placement: Placement, data: DataConfig, costs: Preflight | None) -> SweepLog:
         """The journal with this driver's first lines, after the last checks that need a cluster."""

@@ -31,6 +31,10 @@ class Choice:
     """Earlier sweep that it is carried from, by its place."""
 
 
+def _key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    return frozenset(params.items())
+
+
 class Asker:
     """Chooses trials; what it chooses is a function of the trials so far, the seed and the number."""
 
@@ -39,7 +43,8 @@ class Asker:
         self._resolver = resolver
         self._space = resolver.space
         self._proposer = Proposer(resolver.space)
-        self._starts = [self._space.complete(point) for point in self._space.start_points]
+        starts = [self._space.complete(point) for point in self._space.start_points]
+        self._starts = {_key(start): start for start in starts}
         self._is_walkable = space_size(self._space) <= MAX_WALKED
         self.turned_down: list[Rejected] = []
         """What the last `choose` found and turned down because the machines are too small for it."""
@@ -55,20 +60,30 @@ class Asker:
             return "no new configuration is left in the space"
         return f"{SAMPLER_TRIES + RANDOM_TRIES} draws found no new configuration that keeps every rule"
 
-    def choose(self, trials: Sequence[Trial], copies: Mapping[str, int], number: int, turn: Turn | None = None) -> Choice | None:
+    def choose(
+        self,
+        trials: Sequence[Trial],
+        copies: Mapping[str, int],
+        number: int,
+        turn: Turn | None = None,
+        *,
+        replicates: int | None = None,
+    ) -> Choice | None:
         """Trial `number`; None when the space has nothing new to offer.
 
-        `copies`: trials of each digest so far. The last trial is asked again until there are as many as `replicates` says.
+        `copies`: trials of each digest so far. The last trial is asked again until there are as many as `replicates`
+        (null: as the space says).
         `turn`: of an earlier sweep, whose configurations come before the sampler's.
         """
         self.turned_down = []
-        if self._space.replicates > 1 and trials and copies[trials[-1].asked.digest] < self._space.replicates:
+        replicates = replicates or self._space.replicates
+        if replicates > 1 and trials and copies[trials[-1].asked.digest] < replicates:
             again = self._resolve(trials[-1].asked.params)
             if isinstance(again, Candidate):
                 return Choice(again, "replicate", trials[-1].asked.sampler_notes)
-        begun = [trial.asked.params for trial in trials if trial.asked.source == "start_point"]
-        for start in self._starts:
-            found = None if start in begun else self._resolve(start)
+        begun = {_key(trial.asked.params) for trial in trials if trial.asked.source == "start_point"}
+        for key, start in self._starts.items():
+            found = None if key in begun else self._resolve(start)
             if isinstance(found, Candidate) and found.digest not in copies:
                 return Choice(found, "start_point")
         sampler = self._space.sampler

@@ -13,6 +13,8 @@ from trm.errors import ConfigError
 
 MAX_LENGTH = 500
 MAX_POWER_BITS = 1024
+MAX_KNOWN = 64
+"""Answers that a rule remembers."""
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min,
@@ -90,9 +92,20 @@ class Constraint:
         self.names = _checked_names(text, tree, known)
         self._parsed = tree.body
         self._evaluator = EvalWithCompoundTypes(operators=OPERATORS, functions=dict(FUNCTIONS))
+        self._ordered = tuple(sorted(self.names))
+        self._known: dict[tuple[Any, ...], bool] = {}
+        """Answers by values: most rules are about a few that come again and again."""
 
     def is_kept(self, values: Mapping[str, Any]) -> bool:
         """Whether the rule holds for `values` (every known name); ConfigError when it cannot be computed or is not true/false."""
+        key = tuple((type(values[name]), values[name]) for name in self._ordered)
+        if key not in self._known:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = self._computed(values)
+        return self._known[key]
+
+    def _computed(self, values: Mapping[str, Any]) -> bool:
         self._evaluator.names = {name: values[name] for name in self.names}
         try:
             result = self._evaluator.eval(self.text, previously_parsed=self._parsed)

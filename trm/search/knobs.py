@@ -3,7 +3,7 @@
 import math
 import types
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -139,14 +139,20 @@ class ChoiceKnob(_Knob):
 
     @model_validator(mode="after")
     def _check(self) -> "ChoiceKnob":
-        for index, value in enumerate(self.values):
-            if any(value == other for other in self.values[:index]):
+        seen: set[Scalar] = set()
+        for value in self.values:
+            if value in seen:
                 raise ValueError(f"values must differ, {value!r} stands there twice; remove one")
+            seen.add(value)
         return self
+
+    @cached_property
+    def _members(self) -> frozenset[tuple[bool, Scalar]]:
+        return frozenset((isinstance(value, bool), value) for value in self.values)
 
     def contains(self, value: Any) -> bool:
         """Whether `value` is one of the knob's."""
-        return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in self.values)
+        return isinstance(value, bool | int | float | str | None) and (isinstance(value, bool), value) in self._members
 
     @property
     def extremes(self) -> list[Scalar]:

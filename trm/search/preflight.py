@@ -25,6 +25,9 @@ from trm.search.speeds import Speeds
 
 DRAWS = 1000
 WALKED = 1500
+MANY_RULES = 500
+"""Constraints from which on fewer configurations are drawn, to look at as many rules in all; at least `FEWEST_DRAWS`."""
+FEWEST_DRAWS = 50
 ASSUMED_FLOPS_PER_SECOND = 3e10
 """Only for limits on steps in seconds of a device that was never timed."""
 
@@ -54,12 +57,16 @@ def check_space(space: SearchSpace, cost_of: CostOf | None = None, facts: Facts 
     ConfigError when no draw of a thousand does (naming the rule broken most), or a start point breaks one.
     Without `cost_of`, rules about cost are left out.
     """
+    return _checked(space, Resolver(space, cost_of, facts))[0]
+
+
+def _checked(space: SearchSpace, resolver: Resolver) -> tuple[Candidate, list[Candidate]]:
+    """A configuration that keeps every rule, and the start points."""
     if isinstance(space.sampler, BruteForce) and space_size(space) > MAX_WALKED:
         raise ConfigError(
             f"sampler brute_force walks through at most {MAX_WALKED} configurations, the space has {space_size(space):g}",
             remedy="use choices in place of floats, or another sampler",
         )
-    resolver = Resolver(space, cost_of, facts)
     broken: Counter[str] = Counter()
     one: Candidate | None = None
     for params in _draws(space, WALKED):
@@ -74,12 +81,14 @@ def check_space(space: SearchSpace, cost_of: CostOf | None = None, facts: Facts 
             f"the search space is empty: none of {broken.total()} draws kept every rule, {times} of them broke: {rule}",
             remedy="loosen that rule or widen the knobs it names",
         )
+    starts = []
     for number, point in enumerate(space.start_points):
         source = f"start_points.{number}"
         found = resolver.resolve(space.complete(point, source))
         if isinstance(found, Rejected):
             raise ConfigError(f"{source} breaks {found.rule}", remedy="change the start point or the rule")
-    return one
+        starts.append(found)
+    return one, starts
 
 
 def check_objective(space: SearchSpace, config: RunConfig, task: Task) -> None:
@@ -175,12 +184,11 @@ class _Found:
 
 
 def _found(space: SearchSpace, cost_of: CostOf, facts: Facts | None) -> tuple[_Found, Resolver]:
-    check_space(space, cost_of, facts)
     resolver = Resolver(space, cost_of, facts)
+    _, starts = _checked(space, resolver)
     found = [resolver.resolve(params) for params in _draws(space, WALKED)]
     candidates = [one for one in found if isinstance(one, Candidate)]
-    starts = [resolver.resolve(space.complete(point)) for point in space.start_points]
-    everyone = candidates + [one for one in starts if isinstance(one, Candidate)]
+    everyone = candidates + starts
     return _Found(everyone, len(candidates), len(found)), resolver
 
 
@@ -189,7 +197,7 @@ def _draws(space: SearchSpace, limit: int) -> Iterator[dict[str, Any]]:
         yield from all_params(space)
         return
     generator = random.Random(derived_seed(space.seed, "preflight"))
-    for _ in range(DRAWS):
+    for _ in range(min(DRAWS, max(FEWEST_DRAWS, DRAWS * MANY_RULES // max(1, len(space.constraints))))):
         yield random_params(space, generator)
     yield from corner_params(space, limit - DRAWS)
 

@@ -175,6 +175,16 @@ class Search(Ranking):
         return None
 
     @property
+    def is_exhausted(self) -> bool:
+        """Whether the space has nothing new to offer."""
+        return self._exhausted is not None
+
+    @property
+    def _replicates(self) -> int:
+        """Trials of each configuration: of a space without knobs as many as the budget has."""
+        return max(self.space.replicates, 0 if self.space.search else self.budget.trials or 0)
+
+    @property
     def _has_asked_all(self) -> bool:
         limit = self.budget.trials
         return self._exhausted is not None or (limit is not None and len(self.searched) >= limit)
@@ -275,7 +285,7 @@ class Search(Ranking):
 
     def _ask(self, now: float) -> Event:
         number = len(self.trials)
-        choice = self._asker.choose(self.searched, self._copies, number, self._turn())
+        choice = self._asker.choose(self.searched, self._copies, number, self._turn(), replicates=self._replicates)
         if choice is None:
             rules = Counter(one.rule for one in self._asker.turned_down)
             return SpaceExhausted(reason=self._asker.why_none, too_small=rules.most_common(1)[0][0] if rules else None, at=now)

@@ -39,7 +39,6 @@ from trm.search.settings import (
 MAY_CHANGE = ("budget", "resources", "tracking", "keep", "confirm", "audit")
 """Sections that a resume may change; `budget.per_trial` only as `growth.check_growth` allows."""
 WARMUP_SHARE = 0.03
-WARMED_UP = {"optim": {"ema_warmup": True}}
 
 
 class SearchSpace(Written):
@@ -218,8 +217,10 @@ class SearchSpace(Written):
         enough to compute the cost of a step. `folder` is the built data set. The weight average warms up (DESIGN 4), unless the
         base says that it does not; without `averages_plainly` even then, as in sweeps of earlier versions.
         """
-        base_optim = self.base.get("optim", {})
-        values = merged(self.base, {} if averages_plainly and base_optim.get("ema_warmup") is False else WARMED_UP)
+        values = {name: dict(section) if isinstance(section, dict) else section for name, section in self.base.items()}
+        optim = values.setdefault("optim", {})
+        if not (averages_plainly and optim.get("ema_warmup") is False):
+            optim["ema_warmup"] = True
         for path, value in params.items():
             _put(values, path, value)
         values["seed"] = seed

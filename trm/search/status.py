@@ -115,6 +115,20 @@ class StatusFold:
         return Leader(trial.number, trial.rung, result.objective, interval, trial.shown_params)
 
 
+def larger_budget(search: Search) -> tuple[str, str] | None:
+    """In words and as an option what a sweep that ended could go on with; None where no larger budget makes it do so."""
+    ended, budget = search.ended, search.budget
+    if ended is None or search.is_exhausted:
+        return None
+    if budget.trials is not None and len(search.searched) >= budget.trials:
+        return f"up to {2 * budget.trials} trials", f"--trials {2 * budget.trials}"
+    for limit in ("train_flops", "wall_clock_seconds", "gpu_hours"):
+        if ended.reason.startswith(f"budget.{limit} "):
+            twice = 2 * getattr(budget, limit)
+            return f"up to {twice:g} {limit}", f"--set budget.{limit}={twice:g}"
+    return None
+
+
 def _open_leg(trial: Trial) -> OpenLeg:
     leg = trial.leg
     assert leg is not None
