@@ -17,6 +17,7 @@ from trm.errors import (
     TerminatedRun,
     TRMError,
 )
+from trm.own_cache import give_home
 from trm.terminal import one_message, printable, result_lost, steady_output
 
 PERMISSION_REMEDY = "ask its owner for the right to read it, or where something is written name a place of your own"
@@ -29,6 +30,7 @@ def run_job(main: Callable[[], int]) -> int:
     the job says ends it; a result that could not be written, to a full disk for instance, is failed work.
     """
     steady_output()
+    give_home()
     before = end_on_signals()
     try:
         code = _coded(main)
