@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
+from trm.cluster.disk import is_disk_full
 from trm.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -58,6 +59,12 @@ def _coded(main: Callable[[], int]) -> int:
     except PermissionError as error:
         say(f"error: {error.filename} must be there for this user: {error.strerror}; {PERMISSION_REMEDY}")
         return EXIT_INPUT
+    except Exception as error:  # a full disk has many faces; everything else goes on up
+        if not is_disk_full(error):
+            raise
+        where = f" of {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        say(f"interrupted: the disk{where} is full ({error}); make room, then give the same command again")
+        return EXIT_INTERRUPTED
 
 
 def end_on_signals() -> dict[int, Any]:
