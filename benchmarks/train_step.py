@@ -77,12 +77,14 @@ SIZES = {
     "d64_s16": Size(_attention(64, 2), 16, 6, 64),
     "d128_s81": Size(_attention(128, 4), 81, 11, 32),
     "d512_s81": Size(_attention(512, 8), 81, 11, 8),
+    "d128_s900": Size(_attention(128, 4, L_cycles=4), 900, 6, 4),
+    "d512_s900": Size(_attention(512, 8, L_cycles=4), 900, 6, 1),
     "demo_mlp_d32": Size({"hidden_size": 32, "mlp_t": True, "puzzle_emb_len": 1, "H_cycles": 2, "L_cycles": 2}, 16, 6, 64),
     "demo_mlp_d64": Size({"hidden_size": 64, "mlp_t": True, "puzzle_emb_len": 1, "H_cycles": 2, "L_cycles": 2}, 16, 6, 64),
     "demo_attention_d64": Size(_attention(64, 2, puzzle_emb_len=1, L_cycles=4), 16, 6, 64),
     "sudoku_mlp_d128": Size({"hidden_size": 128, "mlp_t": True}, 81, 11, 32),
 }
-"""The three of the published comparison, then those of the demo sweep and a Sudoku MLP."""
+"""The three of the published comparison, mazes and ARC (900 cells), then those of the demo sweep and a Sudoku MLP."""
 
 
 def ours(size: Size, *, is_compiled: bool, kernels: str = "auto") -> Step:

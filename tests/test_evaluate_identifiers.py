@@ -14,8 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from trm.cluster.evaluate import EvaluateOptions, run_evaluation
+from trm.cluster.evaluate_data import DataAsked, on_data
 from trm.config import RunConfig
 from trm.config_files import dump_yaml
+from trm.data import storage
 from trm.data.builders.arrays import build_arrays
 from trm.data.export import export_dataset
 from trm.data.manifest import read_manifest
@@ -88,6 +90,23 @@ def test_identifiers_in_another_order_have_the_rows_of_their_names(place: Path) 
         assert found["notes"] == ["25 of 25 identifiers have the row of their name"]
     mistaken = read_weights(place / "run").tensors["puzzle_embedding"]
     assert not torch.equal(mistaken[1], mistaken[5]), "taken by number, the rows would have been other ones"
+
+
+def test_names_are_found_after_a_move_and_fetched_from_nowhere(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = place / "moved" / "deep"
+    shutil.copytree(place / "run", moved / "run")
+    shutil.copytree(place / "own", moved / "own")
+    (place / "own").rename(place / "away")
+    try:
+        assert report_of(place, "moved/deep/run", "other")["notes"] == ["25 of 25 identifiers have the row of their name"]
+    finally:
+        (place / "away").rename(place / "own")
+    weights = read_weights(place / "export")
+    far = weights.config.model_copy(update={"data": weights.config.data.model_copy(update={"folder": "memory://far/away"})})
+    asked = DataAsked(str(place / "other"), read_manifest(str(place / "other")), is_chosen=True)
+    monkeypatch.setattr(storage, "read_bytes", None)  # whoever asks for a file now fails
+    with pytest.raises(CheckpointError, match="mean nothing without their names"):
+        on_data(replace(weights, config=far), asked)
 
 
 def test_fewer_forms_are_scored_by_their_names(place: Path) -> None:

@@ -112,6 +112,10 @@ BAD: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
     "a module": (lambda weights: nn.Linear(2, 2), r"an object of torch\.nn\.modules\.linear\.Linear is in it, and nothing foreign"),
     "another network": (lambda weights: {"fc.weight": torch.ones(2, 2)}, r"missing; fc\.weight unknown"),
     "HRM": (lambda weights: weights | {"H_level.layers.0.mlp.down_proj.weight": torch.ones(2)}, r"H_level\.layers\.0\S+ unknown"),
+    "a table without rows": (
+        lambda weights: weights | {PUZZLE_KEY: torch.zeros(0, 16)},
+        r"puzzle_emb\.weights is \(0, 16\), not \(9",
+    ),
     "another size": (lambda weights: weights | {"lm_head.weight": torch.ones(4, 8)}, r"lm_head\.weight is \(4, 8\), not \(4, 16\)"),
 }
 

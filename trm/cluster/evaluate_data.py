@@ -5,14 +5,15 @@ row of the puzzle embedding then belongs to another puzzle.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from trm.config import DataConfig
 from trm.data import storage
 from trm.data.ensure import task_of
 from trm.data.identifiers import NO_ROW, NamedIdentifiers, identifier_names, named_identifiers, rows_by_name
 from trm.data.manifest import Manifest
+from trm.data.places import data_beside
 from trm.errors import CheckpointError, DatasetError, InputError
 from trm.training.weights import Weights
 
@@ -110,7 +111,7 @@ def _names_there(weights: Weights, asked: DataAsked) -> list[str] | None:
         return _told(weights, asked, asked.trained_on)
     if weights.table_rows == 1 or not weights.data_hash:
         return None
-    folder = _own_folder(weights.config.data)
+    folder = _own_folder(weights)
     if folder is None:
         return None
     own = named_identifiers(folder)
@@ -138,9 +139,10 @@ def _numbers(manifest: Manifest) -> list[str]:
     return [str(row) for row in range(manifest.num_puzzle_identifiers)]
 
 
-def _own_folder(data: DataConfig) -> str | None:
-    """The data set in the weights' configuration, where it can still be read."""
-    if data.folder is None:
+def _own_folder(weights: Weights) -> str | None:
+    """The data set in the weights' configuration, where it lies on this machine: their word fetches nothing from another."""
+    data = data_beside(weights.config.data, Path(weights.source), weights.data_hash)
+    if data.folder is None or not storage.is_local(data.folder):
         return None
     try:
         task_of(data)

@@ -72,7 +72,7 @@ def told_by(sizes: Sizes, config: ModelConfig, shape: DataShape) -> list[tuple[s
         ("model.pos_encodings", _positions(sizes, config, mixes=mixes), config.pos_encodings),
         ("the data's vocabulary", vocabulary or 0, shape.vocab_size),
     ]
-    ndim = _size(sizes, TABLE_KEY, 1) or 0
+    ndim = _size(sizes, TABLE_KEY, 1) or (config.puzzle_ndim if TABLE_KEY in sizes else 0)
     if ndim != (width if config.puzzle_emb_ndim is None else config.puzzle_emb_ndim):
         found.append(("model.puzzle_emb_ndim", ndim, config.puzzle_ndim))
     if not ndim and config.puzzle_emb_len:

@@ -127,8 +127,8 @@ def from_reference(
     given = unwrapped(state).tensors
     ours = weight_sizes(config, shape) | buffer_sizes(config)
     if config.puzzle_ndim:
-        rows = given[PUZZLE_KEY].shape[0] if PUZZLE_KEY in given and given[PUZZLE_KEY].dim() == 2 else shape.num_puzzle_identifiers
-        ours[TABLE_KEY] = (rows, config.puzzle_ndim)
+        rows = given[PUZZLE_KEY].shape[0] if PUZZLE_KEY in given and given[PUZZLE_KEY].dim() == 2 else 0
+        ours[TABLE_KEY] = (rows or shape.num_puzzle_identifiers, config.puzzle_ndim)
     named = {our_name(key): value for key, value in given.items()}
     require_fit(
         {name: tuple(value.shape) for name, value in named.items()},

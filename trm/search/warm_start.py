@@ -27,7 +27,7 @@ from trm.search.trial import Trial
 
 SECTIONS = ("model", "optim", "training", "evaluation")
 NOT_COMPARED = {
-    "training": ("epochs", "steps", "train_flops", "log_every_steps"),
+    "training": ("epochs", "steps", "train_flops", "log_every_steps", "keep_checkpoints"),
     "evaluation": ("max_examples", "votes", "batch_size", "reports_halted", "split"),
 }
 """How long a run is, which is compared by itself, and how exactly it is scored: not how well it did."""
