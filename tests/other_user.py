@@ -25,6 +25,15 @@ def as_nobody(call: str, *arguments: str | Path, imports: tuple[str, ...] = ()) 
     return subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=ROOT)
 
 
+def in_own_process(code: str, *arguments: str) -> str:
+    """What `code` prints on standard output, run where the tests' own modules can be imported."""
+    command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def show_only(folder: Path) -> None:
     """Everybody may read what is in the folder, and nobody but a superuser may write there."""
     for path in (folder, *folder.rglob("*")):

@@ -122,6 +122,19 @@ def test_a_database_that_sends_files_elsewhere_is_refused(
     assert files_of(tmp_path / "home") == set()
 
 
+@pytest.mark.parametrize("link", ["mlartifacts", "mlartifacts/space", "mlartifacts/space/0123", "mlartifacts/space/0123/artifacts"])
+def test_a_storage_that_links_elsewhere_is_refused(
+    storage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], link: str
+) -> None:
+    folder = sweep_folder(storage, whole_sweep(), "space")
+    (tmp_path / "home").mkdir()
+    (storage / link).parent.mkdir(parents=True, exist_ok=True)
+    (storage / link).symlink_to(tmp_path / "home")
+    assert main([str(folder)]) == 2
+    assert f"{storage / link} is one, to {tmp_path / 'home'}" in capsys.readouterr().err
+    assert files_of(tmp_path / "home") == set()
+
+
 @pytest.mark.parametrize("is_copied", [False, True])
 def test_a_moved_storage_keeps_its_files(storage: Path, tmp_path: Path, is_copied: bool) -> None:
     folder = sweep_folder(storage, whole_sweep())

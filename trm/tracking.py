@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from trm.artifact_places import artifact_location, bring_home, locations_elsewhere
+from trm.artifact_places import ARTIFACTS, artifact_folder, artifact_location, bring_home, locations_elsewhere
 from trm.atomic import why_unwritable
 from trm.config_messages import nearest
-from trm.contained import inside, regular
+from trm.contained import inside, refuse_links, regular
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError, SweepError
 from trm.outbox import Outbox, OutboxState, Say, Vanished, cause_of
 from trm.redaction import in_addresses, is_masked, redacted, without_secrets
@@ -42,6 +42,8 @@ STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks
 """Kinds of store that MLflow has, plugins apart."""
 STORE = "mlflow.db"
 """A storage's own store."""
+DEPTH_OF_FILES = 3
+"""Below an experiment's folder: RUN/artifacts/FILE."""
 POLL_SECONDS = 0.5
 ORPHAN_SECONDS = 20.0
 """How long the writer goes on sending after its driver died."""
@@ -495,7 +497,8 @@ def _storage_for(folder: Path, address: str) -> Path:
 
 def _check_own_store(storage: Path, experiment: str) -> None:
     """SweepError when the storage's own store cannot be written, or would send files out of the storage."""
-    database = inside(storage, STORE)
+    database, files = inside(storage, STORE), inside(storage, ARTIFACTS, artifact_folder(experiment))
+    refuse_links(files, lambda parts: len(parts) <= DEPTH_OF_FILES)
     reason = why_unwritable(storage)
     if reason is None and database.exists() and not os.access(database, os.W_OK):
         reason = "Permission denied"
