@@ -103,3 +103,16 @@ def test_parts_of_a_mixture_that_overlap_are_told_and_counted_once(tmp_path: Pat
     assert len(np.unique(split.clusters)) == 5
     assert manifest.doubled == {"a puzzle that stands in train before": 20, "a puzzle that stands in test before": 5}
     assert json.loads((tmp_path / "twice" / "manifest.json").read_text())["doubled"] == manifest.doubled
+
+
+def test_test_puzzles_that_are_not_those_of_the_arrays_are_refused(tmp_path: Path) -> None:
+    write_arc_set(tmp_path / "own")
+    export_dataset(str(tmp_path / "own"), str(root := tmp_path / "arc"), num_aug=0, joins_validation=True)
+    path = root / "test_puzzles.json"
+    names = json.loads(path.read_text())
+    path.write_text(json.dumps(names | {"stranger": {}}))
+    with pytest.raises(DatasetError, match=r"the tasks of the test split: .*test_puzzles.json has stranger, .*test has not"):
+        imported(root, puzzle="arc", grid=None)
+    path.write_text(json.dumps(dict(list(names.items())[1:])))
+    with pytest.raises(DatasetError, match=rf"the tasks of the test split: .*test has {next(iter(names))}, .*json has not"):
+        imported(root, puzzle="arc", grid=None)

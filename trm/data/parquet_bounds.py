@@ -16,6 +16,16 @@ MOST_NAME_BYTES = 1 << 12
 """Of a task's name."""
 
 
+MOST_ROWS = 1 << 22
+"""Of a small table: scores by puzzle, points of a curve."""
+
+
+def is_small(file: pq.ParquetFile) -> bool:
+    """Whether a table that is read at once has at most `MOST_ROWS` rows of a few numbers."""
+    meta = file.metadata
+    return bool(meta.num_rows <= MOST_ROWS and meta.num_columns <= MOST_COLUMNS)
+
+
 def fault_of(file: pq.ParquetFile, shard: ShardInfo, manifest: Manifest) -> str | None:
     """What is wrong with a file of a data set by its footer, against the manifest; None: it is as large as it may be."""
     meta = file.metadata

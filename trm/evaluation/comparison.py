@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float64
 
 from trm.atomic import make_folders, replacing
+from trm.data.parquet_bounds import is_small
 from trm.evaluation.intervals import t_quantile_975
 from trm.evaluation.scores import Columns
 
@@ -79,7 +80,10 @@ def read_puzzles(paths: Sequence[str | Path], metric: str) -> Float64[np.ndarray
     rows, known = [], None
     for path in paths:
         try:
-            columns = pq.read_table(path, columns=["puzzle", metric]).to_pydict()
+            file = pq.ParquetFile(path)
+            if not is_small(file):
+                return None
+            columns = file.read(columns=["puzzle", metric]).to_pydict()
         except (OSError, pa.ArrowInvalid, KeyError):
             return None
         if metric not in columns or columns["puzzle"] != (known := known or columns["puzzle"]):

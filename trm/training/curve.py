@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trm.atomic import make_folders, replacing
+from trm.data.parquet_bounds import is_small
 from trm.strays import without_strays
 
 POINTS = 200
@@ -120,7 +121,10 @@ class Curve:
 def read_curve(path: str | Path) -> pa.Table | None:
     """The points in a curve's file; None where there is none, or none that can be read."""
     try:
-        found = pq.ParquetFile(path).read()
+        file = pq.ParquetFile(path)
+        if not is_small(file):
+            return None
+        found = file.read()
     except (OSError, pa.ArrowException):
         return None
     return found if "step" in found.column_names else None

@@ -17,6 +17,7 @@ from trm.data.recipes import ArraysRecipe
 from trm.data.split import PAIR_ROW
 from trm.data.spool import chunks, room
 from trm.errors import DatasetError
+from trm.json_files import parse_json
 
 KINDS_FILE = "arrays.json"
 IDENTIFIERS_FILE = IDENTIFIER_NAMES
@@ -41,6 +42,8 @@ def build_arrays(recipe: ArraysRecipe, report: Report = silent) -> BuiltDataset:
         table = arrays_arc.identifier_table_of(names or [], storage.join(recipe.path, IDENTIFIERS_FILE))
     skipped: dict[str, int] = {}
     numbers = _group_numbers(sources, table)
+    if table is not None and TEST_PUZZLES_FILE in attachments:
+        _check_test_puzzles(recipe.path, attachments[TEST_PUZZLES_FILE], {table.names[number] for number in numbers["test"]})
     parts = {
         name: _good_rows(recipe, Rows(source, numbers[name], np.arange(len(source))), skipped, name, report)
         for name, source in sources.items()
@@ -96,6 +99,19 @@ def _root_files(recipe: ArraysRecipe, sources: Mapping[str, SourceSplit]) -> tup
             remedy="put the file there that belongs to the arrays",
         )
     return names, kept
+
+
+def _check_test_puzzles(folder: str, text: bytes, tested: set[str]) -> None:
+    """The tasks of `test_puzzles.json` and those of the test split are the same."""
+    path = storage.join(folder, TEST_PUZZLES_FILE)
+    listed = set(parse_json(text, path, dict, error=DatasetError, remedy="put the file there that belongs to the arrays"))
+    if strange := sorted(listed ^ tested):
+        has, lacks = (path, storage.join(folder, "test")) if strange[0] in listed else (storage.join(folder, "test"), path)
+        raise DatasetError(
+            f"{TEST_PUZZLES_FILE} must name the tasks of the test split: {has} has {strange[0]}, {lacks} has not "
+            f"({len(strange)} such tasks)",
+            remedy="put the file there that belongs to the arrays, or remove it",
+        )
 
 
 def _group_numbers(sources: Mapping[str, SourceSplit], table: IdentifierTable | None) -> dict[str, np.ndarray]:

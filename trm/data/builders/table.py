@@ -37,16 +37,22 @@ REPORT_ROWS = 10_000
 _TEST, _VALIDATION = 0x74, 0x76
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Puzzle:
     """One row, read."""
 
-    where: str
+    file: str
+    number: int
     question: Cells
     answer: Cells
     split: SplitName | None
     identifier: str | None
     group: str | None
+
+    @property
+    def where(self) -> str:
+        """Where it stands."""
+        return f"{self.file} row {self.number}"
 
 
 def build_table(recipe: TableRecipe, report: Report = silent) -> BuiltDataset:
@@ -130,7 +136,7 @@ def _puzzle(row: Row, file: str, split: SplitName | None, reader: CellReader, fa
             return None
         split = named
     identifier, group = (_text(row.values.get(name)) for name in ("identifier", "group"))
-    return Puzzle(where, sides[0], sides[1], split, identifier, group)
+    return Puzzle(file, row.number, sides[0], sides[1], split, identifier, group)
 
 
 def _text(value: object) -> str | None:
