@@ -1,7 +1,10 @@
 """A disk that is full, told to the driver without a cluster: it prunes, tries again, or pauses, and journals nothing of it."""
 
+import contextlib
 import errno
 import json
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from bad_input_cases import CONFIG, RECIPE, SPACE, run
 from ray.actor import ActorHandle
 from test_cluster_keep import Sweep
 
@@ -126,3 +130,38 @@ def test_a_journal_that_cannot_be_written_is_tried_again_after_pruning(driven: D
     assert (driven.driver.disk_full is not None) == is_paused
     assert any(event.event == "leg_ended" for event in driven.events) == (not is_paused)
     assert (driven.sweep.search.trials[1].result is not None) == (not is_paused)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/proc/self/mounts"), reason="only root can mount a small disk")
+def test_a_run_on_a_disk_too_small_for_a_checkpoint_stops_in_order_and_goes_on_with_room(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(small)], capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        (tmp_path / "recipe.yaml").write_text(RECIPE)
+        (tmp_path / "config.yaml").write_text(CONFIG.replace("PLACE", str(tmp_path)))
+        assert run("build_dataset", tmp_path / "recipe.yaml", "--out", tmp_path / "data") == 0
+        (small / "fill").write_bytes(bytes(4 * 2**20 - 120_000))
+        capsys.readouterr()
+        assert run("train", tmp_path / "config.yaml", "--out", small / "run", "--storage", tmp_path) == 130
+        said = capsys.readouterr().err
+        assert f"the disk of {small}/run is full" in said
+        assert f"go on with `python ray_jobs/train.py --resume {small}/run`" in said
+        assert "Traceback" not in said
+        (small / "fill").unlink()
+        assert run("train", "--resume", small / "run", "--storage", tmp_path) == 0
+        (small / "fill").write_bytes(bytes(1_000_000))
+        with contextlib.suppress(OSError), (small / "rest").open("wb", buffering=0) as rest:
+            while True:
+                rest.write(bytes(1000))
+        space = tmp_path / "space.yaml"
+        space.write_text(SPACE.replace("PLACE", str(tmp_path)))
+        assert run("sweep", space, "--storage", small) == 130
+        said = capsys.readouterr().err
+        assert "interrupted: the disk" in said
+        assert "Traceback" not in said
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
+from trm.cluster.disk import is_disk_full
 from trm.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -17,6 +18,7 @@ from trm.errors import (
     TerminatedRun,
     TRMError,
 )
+from trm.own_cache import give_home
 from trm.terminal import one_message, printable, result_lost, steady_output
 
 PERMISSION_REMEDY = "ask its owner for the right to read it, or where something is written name a place of your own"
@@ -29,6 +31,7 @@ def run_job(main: Callable[[], int]) -> int:
     the job says ends it; a result that could not be written, to a full disk for instance, is failed work.
     """
     steady_output()
+    give_home()
     before = end_on_signals()
     try:
         code = _coded(main)
@@ -56,6 +59,12 @@ def _coded(main: Callable[[], int]) -> int:
     except PermissionError as error:
         say(f"error: {error.filename} must be there for this user: {error.strerror}; {PERMISSION_REMEDY}")
         return EXIT_INPUT
+    except Exception as error:  # a full disk has many faces; everything else goes on up
+        if not is_disk_full(error):
+            raise
+        where = f" of {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        say(f"interrupted: the disk{where} is full ({error}); make room, then give the same command again")
+        return EXIT_INTERRUPTED
 
 
 def end_on_signals() -> dict[int, Any]:

@@ -9,6 +9,7 @@ there is none, nothing is kept, and whatever it is gets computed again.
 import contextlib
 import fcntl
 import functools
+import getpass
 import hashlib
 import logging
 import os
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 NAME = "trm-search"
+NO_HOME = "/nonexistent"
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 SEAL = b"trm-search sha-256 "
 """Stands before the digest at the end of a file; loaders of libraries do not look there."""
@@ -122,6 +124,20 @@ def kept_folder(name: str) -> Path | None:
         with contextlib.suppress(OSError):
             return cache.folder(name)
     return None
+
+
+def give_home() -> None:
+    """Give libraries a home and a user's name where this user has none, as a number in a container: some ask when imported."""
+    try:
+        is_there = Path.home().is_absolute()
+    except (RuntimeError, KeyError):
+        is_there = False
+    if not is_there:
+        os.environ["HOME"] = str(kept_folder("home") or NO_HOME)
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = f"uid{os.getuid()}"
 
 
 def _caches() -> list[_Cache]:

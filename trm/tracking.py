@@ -31,6 +31,7 @@ from trm.config_messages import nearest
 from trm.contained import inside, refuse_links, regular
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError, SweepError
 from trm.outbox import Outbox, OutboxState, Say, Vanished, cause_of
+from trm.own_cache import give_home
 from trm.redaction import in_addresses, is_masked, redacted, without_secrets
 from trm.run_updates import SWEEP, Point, RunUpdate
 from trm.search.events import SweepStarted
@@ -521,6 +522,7 @@ def _check_own_store(storage: Path, experiment: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Send what MLflow has not got of a sweep folder; without arguments, be the writer's process."""
+    give_home()
     if not arguments:
         return _follow_driver()
     steady_output()

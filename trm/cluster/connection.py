@@ -21,7 +21,7 @@ from trm.cluster.embedded import check_locale, locale_problem, not_started, priv
 from trm.cluster.folders import is_ray_job
 from trm.cluster.ray_watch import end_ray, watched
 from trm.command_line import end_on_signals, say
-from trm.errors import ResourceError
+from trm.errors import ResourceError, TerminatedRun
 from trm.redaction import shortened
 
 HOLDER_MEMORY_BYTES = 64 * 2**20
@@ -115,6 +115,8 @@ def connected(*, needs_dashboard: bool, address: str, goes_on: str = "start the 
         try:
             with _hangups_are_ours():
                 ray.init(**options)
+        except SystemExit as error:  # its own answer to SIGTERM, for as long as it starts
+            raise TerminatedRun("SIGTERM") from error
         except Exception as error:  # Ray raises classes of every kind here, bare Exception among them
             raise not_started(folder, error) if address == "local" else _no_cluster(address, error) from error
         stack.callback(end_ray)

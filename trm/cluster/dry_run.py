@@ -9,7 +9,7 @@ from typing import Literal
 
 from trm.cluster.connection import Demand, Node, concurrent_trials
 from trm.cluster.earlier_sweeps import prior_lines, read_earlier
-from trm.cluster.folders import DEFAULT_STORAGE
+from trm.cluster.folders import DEFAULT_STORAGE, expanded
 from trm.command_line import say
 from trm.config import RunConfig
 from trm.config_files import load_yaml
@@ -49,7 +49,7 @@ def dry_run(path: str, overrides: Sequence[str] = (), storage: str | None = None
     """Prints what the sweep of a search space file would take; the exit code. InputError for what the sweep would refuse too."""
     space = load_space(path, overrides)
     earlier = read_earlier(warm_start, space)
-    print_dry_run(space, Path(storage or DEFAULT_STORAGE).expanduser().absolute(), earlier)
+    print_dry_run(space, expanded(storage or DEFAULT_STORAGE, "--storage").absolute(), earlier)
     return EXIT_DONE
 
 

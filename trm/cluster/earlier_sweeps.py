@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from trm.cluster.folders import expanded
 from trm.cluster.sweep_folder import is_begun, read_sweep, sweeps_text
 from trm.cluster.sweep_search import costs_on, sweep_search
 from trm.command_line import say
@@ -31,7 +32,7 @@ def read_earlier(folders: Sequence[str], space: SearchSpace) -> list[tuple[Earli
         )
     found: dict[str, tuple[Earlier, Manifest]] = {}
     for given in folders:
-        folder = Path(given).expanduser().absolute()
+        folder = expanded(given, "--warm-start").absolute()
         if str(folder) in found:
             raise SweepError(f"--warm-start names {folder} twice", remedy="name it once")
         found[str(folder)] = _read(folder)
@@ -63,7 +64,7 @@ def check_same_priors(folder: Path, given: Sequence[str]) -> None:
         return
     first = next((entry.event for entry in read_events(folder / JOURNAL)), None)
     began = [prior.source for prior in first.priors] if isinstance(first, SweepStarted) else []
-    now = [str(Path(one).expanduser().absolute()) for one in given]
+    now = [str(expanded(one, "--warm-start").absolute()) for one in given]
     if len(began) != len(now) or not all(map(_is_same_place, began, now)):
         before = " ".join(["with --warm-start", *began]) if began else "without --warm-start"
         raise SweepError(

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -51,6 +52,7 @@ def private_session() -> Iterator[Path]:
         "RAY_AUTH_TOKEN": None,  # would stand before the file
         "RAY_USAGE_STATS_ENABLED": "0",
         LOOPBACK_ONLY: "0",
+        "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME") or _loopback_interface(),
     }
     is_kept = False
     with _environment(environment), _loopback():
@@ -157,6 +159,10 @@ def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
         yield
     finally:
         put(before)
+
+
+def _loopback_interface() -> str | None:
+    return next((name for _, name in socket.if_nameindex() if name == "lo"), None)
 
 
 @contextlib.contextmanager

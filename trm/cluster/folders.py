@@ -45,7 +45,7 @@ def writable_folder(given: str | None, option: str, *, default: str | None = Non
             f"a Ray job needs {option}: its own working folder is deleted when it ends",
             remedy=f"add {option} FOLDER, on a file system that every node mounts",
         )
-    path = Path(given if given is not None else str(default)).expanduser()
+    path = expanded(given if given is not None else str(default), option)
     if given == "" or "://" in str(given) or "?" in str(path.absolute()):
         raise SweepError(
             f"{option} must be a folder of a POSIX file system, got {given!r}",
@@ -62,6 +62,14 @@ def writable_folder(given: str | None, option: str, *, default: str | None = Non
             remedy="make it writable or give another",
         )
     return path.absolute()
+
+
+def expanded(given: str, option: str) -> Path:
+    """The path with ~ and ~NAME as their homes; SweepError where there is no such home."""
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise SweepError(f"{option} names a home that is not there: {given}", remedy="write the whole path") from error
 
 
 def is_taken(folder: Path, own: Collection[str]) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from trm.cluster.disk import full_text, is_disk_full
 from trm.cluster.folders import (
     DEFAULT_STORAGE,
     held_folder,
@@ -101,12 +102,25 @@ def run_training(options: TrainOptions) -> int:
         say(f"run folder {folder}")
         if protocol.on_the_way != "validation":
             say(_protocol_words(protocol, data.source))
-        if options.workers == 1:
-            outcome = _in_place(config, manifest, dataset, folder, is_resumed=options.resume is not None)
-        else:
-            outcome = _as_gang(config, manifest, dataset, folder, options, address)
+        with _paused_when_full(folder):
+            if options.workers == 1:
+                outcome = _in_place(config, manifest, dataset, folder, is_resumed=options.resume is not None)
+            else:
+                outcome = _as_gang(config, manifest, dataset, folder, options, address)
     show(_summary(outcome, folder))
     return 0
+
+
+@contextlib.contextmanager
+def _paused_when_full(folder: Path) -> Iterator[None]:
+    """InterruptedRun, with the command that goes on, where the disk was found full: its checkpoints are whole."""
+    try:
+        yield
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        go_on = f"train.py --resume {shlex.quote(str(folder))}"
+        raise InterruptedRun(f"{full_text(folder, str(error))}. Make room, then go on with `python ray_jobs/{go_on}`") from error
 
 
 def _where_data_lie(config: RunConfig, source: str, options: TrainOptions) -> RunConfig:
@@ -188,8 +202,10 @@ def _resumed_from(folder: RunFolder, config: RunConfig) -> Path | None:
     found, torn = folder.newest_whole()
     for problem in torn:
         say(f"not used: {problem}")
-    if torn:
-        say(f"the run goes on from {found.name}" if found is not None else "no checkpoint is whole: the run begins anew")
+    if torn and found is not None:
+        say(f"the run goes on from {found.name}")
+    if found is None:
+        say(f"no checkpoint {'is whole' if torn else 'was made yet'}: the run begins anew")
     if found is not None:
         meta = read_meta(found)
         require_same_run(found, meta, config, meta.shape, meta.data_hash)

@@ -58,9 +58,10 @@ class RunFolder:
     def newest_whole(self) -> tuple[Path | None, list[str]]:
         """The checkpoint to continue from, the newest that is whole, and what is wrong with those after it.
 
-        None when none is whole: the run begins anew. CheckpointError when there is none at all.
+        None when none is whole, or the run ended before its first: it begins anew. CheckpointError when no run began here.
         """
-        self.newest()
+        if not (self.path / CONFIG_FILE).is_file():
+            self.newest()
         return newest_whole(reversed(self.checkpoints()))
 
     def start(self, config: RunConfig) -> None:
