@@ -37,7 +37,12 @@ sampler: {{type: tpe}}
 scheduler: {{type: asha, eta: 2, rungs: 2}}
 tracking: {{enabled: false}}
 """
-CONFIG = f"data: {{folder: 'PLACE/data'}}\nmodel: {MODEL}\ntraining: {{global_batch_size: 10, steps: 2}}\n"
+CONFIG = f"""
+data: {{folder: 'PLACE/data'}}
+model: {MODEL}
+training: {{global_batch_size: 10, steps: 2}}
+tracking: {{enabled: false}}
+"""
 BROKEN = {
     "empty.yaml": b"",
     "list.yaml": b"- a\n- b\n",

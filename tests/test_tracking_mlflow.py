@@ -371,5 +371,5 @@ def test_the_command_shows_the_store_without_its_secrets() -> None:
 
 def test_a_folder_without_a_journal_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
-    assert "holds no journal.jsonl; give the folder of a sweep" in capsys.readouterr().err
+    assert "holds no journal.jsonl and no run.json; give the folder of a sweep or a run" in capsys.readouterr().err
     assert issubclass(SweepError, ValueError)

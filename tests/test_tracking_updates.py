@@ -92,12 +92,16 @@ class MemoryStore:
     points: set[tuple[int | None, str, float, int, float]] = field(default_factory=set)
     values: dict[tuple[int | None, str], str] = field(default_factory=dict)
     events: dict[int | None, int] = field(default_factory=dict)
+    curve_steps: dict[int | None, int] = field(default_factory=dict)
     files_there: dict[str, int] = field(default_factory=dict)
     uploads: list[str] = field(default_factory=list)
     sends: int = 0
 
     def held(self, sweep: SweepStarted) -> dict[int | None, int]:
         return dict(self.events)
+
+    def curves(self, sweep: SweepStarted) -> dict[int | None, int]:
+        return {run: self.curve_steps.get(run, 0) for run in self.events}
 
     def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
         failure = self.failures.pop(0) if self.failures else "none"
@@ -112,6 +116,7 @@ class MemoryStore:
             if update.status:
                 self.values[update.trial, "status"] = update.status
             self.events[update.trial] = update.events or self.events.get(update.trial, 0)
+            self.curve_steps[update.trial] = update.curve_step or self.curve_steps.get(update.trial, 0)
         self.sends += 1
         if failure == "after":
             raise TimeoutError("the answer was lost")
@@ -120,6 +125,7 @@ class MemoryStore:
         self.points = {point for point in self.points if point[0] != trial}
         self.values = {key: value for key, value in self.values.items() if key[0] != trial}
         self.events.pop(trial, None)
+        self.curve_steps.pop(trial, None)
 
     def files(self, sweep: SweepStarted) -> dict[str, int]:
         return self.files_there

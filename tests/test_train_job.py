@@ -14,6 +14,7 @@ model: {mlp_t: true, pos_encodings: none, puzzle_emb_len: 1, H_cycles: 1, L_cycl
 optim: {lr: 2e-3, lr_warmup_steps: 0, ema_warmup: true, puzzle_emb_lr: 1e-3}
 training: {global_batch_size: 16, steps: 40, eval_every_steps: 20}
 evaluation: {max_examples: 32}
+tracking: {enabled: false}
 """
 
 

@@ -20,6 +20,7 @@ model: {mlp_t: true, pos_encodings: none, puzzle_emb_len: 1, H_cycles: 1, L_cycl
 optim: {lr: 2e-3, lr_warmup_steps: 0, ema_warmup: true}
 training: {global_batch_size: 8, steps: 6, eval_every_steps: 3}
 seed: 3
+tracking: {enabled: false}
 """
 
 

@@ -172,7 +172,7 @@ def test_a_file_that_cannot_be_read_is_begun_anew(tmp_path: Path, content: bytes
         path.write_bytes(content)
     curve = Curve(path, until_step=100)
     assert len(curve) == 0
-    curve.add({"step": 1, "loss": 0.123456789})
+    curve.add({"step": 1, "at": 1e9, "loss": 0.123456789})
     curve.write()
     assert [(point["step"], point["loss"]) for point in points(path)] == [(1, 0.1234568)]
 

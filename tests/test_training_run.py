@@ -72,7 +72,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 def _without_clocks(row: dict[str, Any]) -> dict[str, Any]:
     training = {name: value for name, value in row["training"].items() if not name.endswith("_per_second")}
-    return row | {"training": training, "total_steps": 0, "seconds": 0, "seconds_left": 0}
+    return row | {"training": training, "total_steps": 0, "at": 0, "seconds": 0, "seconds_left": 0}
 
 
 def test_legs_one_after_another_are_one_run(tmp_path: Path) -> None:

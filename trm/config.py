@@ -334,6 +334,19 @@ class DataConfig(Written):
         return self
 
 
+class Tracking(Written):
+    """Where MLflow writes."""
+
+    enabled: bool = True
+    """False: no MLflow."""
+    uri: str | None = None
+    """Tracking store; null: MLFLOW_TRACKING_URI, else `<storage>/mlflow.db`."""
+    experiment: str | None = None
+    """Experiment's name; null: the search space's name, for a run of train.py that of its data set."""
+    artifact_location: str | None = None
+    """Where the experiment's artifacts go; null: beside the store."""
+
+
 class RunConfig(Written):
     """One complete run: what train.py takes, what a trial is."""
 
@@ -349,6 +362,8 @@ class RunConfig(Written):
     """The scoring."""
     seed: int = Field(0, ge=0, lt=1 << 63)
     """Seeds weights, data order, augmentation and exploration."""
+    tracking: Tracking = Field(Tracking(), exclude=True)
+    """Where MLflow writes a run of train.py: no part of what the run is, and in none of the files that it leaves."""
 
     @model_validator(mode="after")
     def _check(self) -> "RunConfig":

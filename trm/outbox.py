@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from trm.atomic import write_text_atomic
 from trm.contained import inside
+from trm.curve_updates import CurveUpdates
 from trm.errors import FolderError, InputError
 from trm.redaction import in_addresses, redacted, shortened
 from trm.run_updates import RunUpdate, Translator, merged
@@ -24,6 +25,8 @@ Say = Callable[[Literal["problem", "refused", "recovered", "again", "sent", "lef
 EVENTS_AT_A_TIME = 50
 LAST_TRY_SECONDS = 3.0
 """For a store that does not answer when the sweep ends; an exit does not wait for it."""
+CURVES_SECONDS = 5.0
+"""Training curves are looked at so often."""
 RETRY_SECONDS = (2.0, 4.0, 8.0, 16.0, 30.0)
 SWEEP_FILES = (
     "sweep.yaml",
@@ -32,10 +35,12 @@ SWEEP_FILES = (
     "importance.json",
     "trials.parquet",
     "curves.png",
+    "training_curves.png",
     "front.png",
     "confirmation.png",
     "importance.png",
     "depth_map.png",
+    "curves.parquet",
     "journal.jsonl",
     "best/*",
 )
@@ -62,6 +67,9 @@ class Store(Protocol):
 
     def held(self, sweep: SweepStarted) -> dict[int | None, int]:
         """The sweep's runs that the store has, with the number of journal events that each of them has got."""
+
+    def curves(self, sweep: SweepStarted) -> dict[int | None, int]:
+        """The sweep's runs that the store has, with the step up to which each of them has its training curve."""
 
     def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
         """Take in the updates, in their order."""
@@ -116,7 +124,11 @@ STATE = TypeAdapter(OutboxState)
 
 
 class Outbox:
-    """Follows the journal of one sweep folder and gives a store what its runs have not got, in order."""
+    """Follows the journal of one sweep folder and gives a store what its runs have not got, in order; curves after that."""
+
+    files: tuple[str, ...] = SWEEP_FILES
+    """What of the folder is uploaded."""
+    is_sweep = True
 
     def __init__(
         self,
@@ -140,6 +152,7 @@ class Outbox:
         self._failures = 0
         self._next_try = 0.0
         self._files_left: list[str] = []
+        self._curves_due = 0.0
         self._sent_before = state.sent
         self._begin_anew()
 
@@ -152,6 +165,10 @@ class Outbox:
         self._sweep: SweepStarted | None = None
         self._waiting: list[tuple[int, list[RunUpdate]]] = []
         self._count = 0
+        self._curves = CurveUpdates(self._folder, is_sweep=self.is_sweep)
+        self._curve_steps: dict[int | None, int] = {}
+        """Of the runs that the store has."""
+        self._are_curves_sent = True
 
     @property
     def waiting(self) -> int:
@@ -163,7 +180,9 @@ class Outbox:
         """What the store has not got, in words."""
         if self._waiting or self._held is None:
             return f"{self.waiting or self._count} journal events wait"
-        return f"files of the sweep wait: {', '.join(self._files_left)}" if self._files_left else "the last word on its runs waits"
+        if self._files_left:
+            return f"files of the sweep wait: {', '.join(self._files_left)}"
+        return "the last word on its runs waits" if self._are_curves_sent else "points of training curves wait"
 
     def forward(self) -> bool:
         """Send what is new; True when nothing is left to send. After a failure, nothing is tried until a pause has passed."""
@@ -174,13 +193,35 @@ class Outbox:
             self._attempt(self._step)
         return self._held is not None and not self._waiting
 
+    def forward_curves(self, deadline: float, *, is_due: bool = False) -> bool:
+        """Send what training curves have got since, when it is time or `is_due`, until time.monotonic() is `deadline`.
+
+        True when nothing is left to send. The first try is made in any case.
+        """
+        if self._sweep is None or self._held is None or self._waiting or time.monotonic() < self._next_try:
+            return False
+        if not is_due and self._are_curves_sent and time.monotonic() < self._curves_due:
+            return True
+        self._curves_due = time.monotonic() + CURVES_SECONDS
+        self._are_curves_sent = not self._curves.look()
+        while self._held is not None and (update := self._curves.next(self._curve_steps)) is not None:
+            if not self._attempt(lambda update=update: self._send_points(update)) or time.monotonic() >= deadline:  # type: ignore[misc]
+                return False
+        self._are_curves_sent = self._held is not None
+        return self._are_curves_sent
+
+    def _send_points(self, update: RunUpdate) -> None:
+        self._send([update])
+        self._curve_steps[update.trial] = update.curve_step
+        self._say("sent", f"training curves, run {'of the sweep' if update.trial is None else update.trial}")
+
     def _step(self) -> None:
         """One thing that is next: look at the store, say that the sweep is driven, send some events."""
         if self._held is None:
             self._look()
         elif self._is_driven:
             # The last writer may have called the sweep interrupted after it had sent this driver's first events.
-            known = [update for update in self._translator.driven(time.time()) if update.trial in self._held]
+            known = [update for update in self._driven() if update.trial in self._held]
             if known:
                 self._send(known)
             self._is_driven = False
@@ -191,10 +232,19 @@ class Outbox:
             self._note(chunk[-1][0])
             self._say("sent", f"{self._count - self.waiting} of {self._count} journal events")
 
+    def _driven(self) -> list[RunUpdate]:
+        """What is true when a driver has just taken it up."""
+        return self._translator.driven(time.time())
+
+    def _interrupted(self) -> list[RunUpdate]:
+        """What is true when nobody drives it any more."""
+        return self._translator.interrupted(time.time())
+
     def _look(self) -> None:
         """Ask the store how far it is, and let only what it has not got wait."""
         assert self._sweep is not None
         held = self._store.held(self._sweep)
+        self._curve_steps = self._store.curves(self._sweep)
         self._held = held
         sent = (update for n, updates in self._waiting if n <= self._sent_before for update in updates)
         if gone := {update.trial for update in sent} - set(held):
@@ -259,9 +309,10 @@ class Outbox:
                 time.sleep(min(0.2, max(0.0, self._next_try - time.monotonic())))
             if self._sweep is None:
                 return True
-        last_words = self._translator.interrupted(time.time()) if self._has_last_word else []
+        last_words = self._interrupted() if self._has_last_word else []
         jobs: list[Callable[[], None]] = [lambda: self._send(last_words)] if last_words else []
-        return all(self._until_done(job, deadline) for job in [*jobs, self._find_files]) and self._upload_all(deadline)
+        is_done = all(self._until_done(job, deadline) for job in [*jobs, self._find_files]) and self._upload_all(deadline)
+        return is_done and self.forward_curves(deadline, is_due=True)
 
     def _until_done(self, job: Callable[[], None], deadline: float) -> bool:
         while not self._attempt(job):
@@ -273,6 +324,8 @@ class Outbox:
     def _send(self, updates: list[RunUpdate]) -> None:
         assert self._sweep is not None
         self._store.send(self._sweep, merged(updates))
+        for update in updates:
+            self._curve_steps.setdefault(update.trial, 0)
 
     def _attempt(self, job: Callable[[], None]) -> bool:
         try:
@@ -303,7 +356,7 @@ class Outbox:
             raise
         except Exception:  # a store that is away takes no file either; one that may not be looked at gets them all
             there = {}
-        found = [path for pattern in SWEEP_FILES for path in without_strays(self._folder.glob(pattern)) if self._is_own(path)]
+        found = [path for pattern in self.files for path in without_strays(self._folder.glob(pattern)) if self._is_own(path)]
         self._files_left = [name for path in found if not self._is_kept(path, there.get(name := self._name(path)))]
 
     def _is_kept(self, path: Path, size_there: int | None) -> bool:

@@ -48,6 +48,8 @@ class RunUpdate:
     status: RunStatus | None = None
     events: int = 0
     """Journal events up to the newest in it: with this the run has all that they say of it; 0: it is no event's."""
+    curve_step: int = 0
+    """Step of the newest point of a training curve in it: with this the run has its curve so far; 0: it has none."""
 
     def followed_by(self, later: "RunUpdate") -> "RunUpdate":
         """This and a later update of the same run, as one."""
@@ -60,6 +62,7 @@ class RunUpdate:
             self.tags | later.tags,
             later.status or self.status,
             max(self.events, later.events),
+            max(self.curve_step, later.curve_step),
         )
 
 

@@ -30,14 +30,16 @@ from trm.atomic import why_unwritable
 from trm.config_messages import nearest
 from trm.contained import inside, refuse_links, regular
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError, SweepError
-from trm.outbox import Outbox, OutboxState, Say, Vanished, cause_of
+from trm.outbox import OutboxState, Say, Vanished, cause_of
 from trm.own_cache import give_home
 from trm.redaction import in_addresses, is_masked, redacted, without_secrets
+from trm.run_outbox import outbox_of
 from trm.run_updates import SWEEP, Point, RunUpdate
 from trm.search.events import SweepStarted
 from trm.search.journal import unread
 from trm.search.lease import is_held
 from trm.terminal import one_line, one_message, printable, steady_output
+from trm.training.run_record import read_record
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc")
 """Kinds of store that MLflow has, plugins apart."""
@@ -61,6 +63,8 @@ TRIES_AT_ONE = 3
 """So often an update that fails is tried whole; then what of it the store takes is enough, if it takes anything."""
 EVENTS_TAG = "trm.events"
 """Tag of a run: so many of the journal's events have passed by it."""
+CURVE_TAG = "trm.curve"
+"""Tag of a run: it has its training curve up to this step."""
 LOCK = ".tracking.lock"
 """In a sweep folder; held by whoever sends its journal."""
 SAID_SECONDS = 10.0
@@ -85,6 +89,8 @@ class Target:
     """Which objective is better."""
     artifact_location: str | None = None
     """Where a new experiment's artifacts go; None: as above, or as the server has it. MLflow keeps it in its own files."""
+    subject: Literal["sweep", "run"] = "sweep"
+    """What the folder is of."""
 
     @property
     def is_storages_own(self) -> bool:
@@ -170,6 +176,7 @@ class MlflowStore:
         self._database: tuple[int, int] | None = None
         self._runs: dict[int | None, str] = {}
         self._events: dict[int | None, int] = {}
+        self._curves: dict[int | None, int] = {}
         self._tries: dict[tuple[int | None, int], int] = {}
         """How often the update was tried that failed last."""
 
@@ -178,6 +185,13 @@ class MlflowStore:
         with self._looked_at_again_after_failure():
             self._connect(sweep)
         return dict(self._events)
+
+    def curves(self, sweep: SweepStarted) -> dict[int | None, int]:
+        """The sweep's runs with the step up to which each has its training curve."""
+        with self._looked_at_again_after_failure():
+            if self._client is None:
+                self._connect(sweep)
+        return dict(self._curves)
 
     def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
         """Take in the updates, in their order; raises when the store cannot be reached."""
@@ -252,7 +266,7 @@ class MlflowStore:
             self._experiment_id = self._experiment(client)
         self._database = _file_of(self._target.uri)
         self._key = sha256(sweep.model_dump_json().encode()).hexdigest()[:16]
-        self._runs, self._events = {}, {}
+        self._runs, self._events, self._curves = {}, {}, {}
         in_trash: dict[int | None, Any] = {}
         token = None
         while True:
@@ -273,8 +287,9 @@ class MlflowStore:
 
     def _know(self, trial: int | None, run: Any) -> None:
         self._runs[trial] = run.info.run_id
-        events = run.data.tags.get(EVENTS_TAG, "")
-        self._events[trial] = int(events) if events.isdecimal() else 0
+        for tag, known in ((EVENTS_TAG, self._events), (CURVE_TAG, self._curves)):
+            value = run.data.tags.get(tag, "")
+            known[trial] = int(value) if value.isdecimal() else 0
 
     def _take_out_of_trash(self, client: Any, runs: Mapping[int | None, Any]) -> None:
         for trial, run in runs.items():
@@ -326,6 +341,8 @@ class MlflowStore:
                 refused.append(cause_of(error))
         if update.events:  # where even this fails, it is the store, and nothing is given up
             self._client.set_tag(self._runs[update.trial], EVENTS_TAG, str(update.events))
+        if update.curve_step:
+            self._client.set_tag(self._runs[update.trial], CURVE_TAG, str(update.curve_step))
         for cause in refused:
             self._say("refused", cause)
         self._tries = {}
@@ -410,9 +427,10 @@ def _follow_driver() -> int:
     with _only_one(folder / LOCK, lambda: say("sent", "")):  # the writer of a killed driver may still be sending
         state = OutboxState.load(folder, target.uri, target.experiment, target.mode)
         state.save(folder)
-        outbox = Outbox(folder, MlflowStore(target, say), state, say, is_driven=True)
+        outbox = outbox_of(folder)(folder, MlflowStore(target, say), state, say, is_driven=True)
         while not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
-            outbox.forward()
+            if outbox.forward():
+                outbox.forward_curves(time.monotonic() + POLL_SECONDS)
             say("sent", "")
         line = sys.stdin.readline()
         seconds = float(json.loads(line)["close"]) if line else ORPHAN_SECONDS
@@ -423,10 +441,13 @@ def _follow_driver() -> int:
 
 
 def _flush(folder: Path, uri: str | None, seconds: float) -> int:
-    if not (folder / "journal.jsonl").is_file():
-        raise SweepError(f"{folder} holds no journal.jsonl", remedy="give the folder of a sweep")
-    unread(folder / "journal.jsonl")  # refuses a damaged one before anything of it goes out
-    known = OutboxState.read(folder) or OutboxState(experiment=folder.absolute().name)
+    record = read_record(folder)
+    if (folder / "journal.jsonl").is_file():
+        unread(folder / "journal.jsonl")  # refuses a damaged one before anything of it goes out
+    elif record is None:
+        raise SweepError(f"{folder} holds no journal.jsonl and no run.json", remedy="give the folder of a sweep or a run")
+    name = folder.absolute().name if record is None else record.experiment
+    known = OutboxState.read(folder) or OutboxState(experiment=name)
     address = _address(folder, uri, known.uri)
     target = Target(address, str(folder), str(_storage_for(folder, address)), known.experiment, known.mode)
     if target.is_storages_own and not uri:
@@ -436,7 +457,7 @@ def _flush(folder: Path, uri: str | None, seconds: float) -> int:
     with _only_one(folder / LOCK, lambda: told.waits(folder, deadline)):
         state, has_last_word = OutboxState.load(folder, target.uri, target.experiment, target.mode), not is_held(folder)
         store = MlflowStore(target, told)
-        outbox = Outbox(folder, store, state, told, is_driven=False, has_last_word=has_last_word, keeps_note=keeps_note)
+        outbox = outbox_of(folder)(folder, store, state, told, is_driven=False, has_last_word=has_last_word, keeps_note=keeps_note)
         is_done = outbox.finish(time.monotonic() + seconds)
     rest = ", but for what it refused" if told.has_refused else ""
     sys.stderr.write(f"MLflow has everything{rest}\n" if is_done else f"MLflow has not got everything: {outbox.left}\n")
@@ -526,8 +547,10 @@ def main(arguments: list[str]) -> int:
     if not arguments:
         return _follow_driver()
     steady_output()
-    parser = argparse.ArgumentParser(prog="python -m trm.tracking", description="Send to MLflow what it has not got of a sweep.")
-    parser.add_argument("folder", type=Path, help="the sweep folder")
+    parser = argparse.ArgumentParser(
+        prog="python -m trm.tracking", description="Send to MLflow what it has not got of a sweep or a run."
+    )
+    parser.add_argument("folder", type=Path, help="the folder of a sweep, or of a run of train.py")
     parser.add_argument("--uri", help="tracking store (default: MLFLOW_TRACKING_URI, else the one in the sweep's storage)")
     parser.add_argument("--seconds", type=float, default=60.0, help="give up after so long (default: 60)")
     options = parser.parse_args(arguments)

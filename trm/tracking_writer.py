@@ -101,9 +101,9 @@ class MlflowWriter:
         if self._ends < len(RESTART_SECONDS):
             self._again_at = now + pause
             if code != EXIT_AGAIN:
-                self._said.append(f"the MLflow writer ended with code {code} and is started again; the sweep goes on")
+                self._said.append(f"the MLflow writer ended with code {code} and is started again; {self._goes_on}")
         else:
-            self._said.append(f"the MLflow writer ended with code {code}, as before; the sweep goes on. {self._remedy()}")
+            self._said.append(f"the MLflow writer ended with code {code}, as before; {self._goes_on}. {self._remedy()}")
 
     def _closed(self, timeout_seconds: float, deadline: float, tell: Callable[[str], None]) -> int | None:
         """Exit code of the process after it was told to finish; None when it did not by the deadline, and was ended."""
@@ -125,9 +125,14 @@ class MlflowWriter:
         self._reader.join(1.0)
         return code
 
+    @property
+    def _goes_on(self) -> str:
+        return f"the {self._target.subject} goes on"
+
     def _remedy(self) -> str:
         command = f"{program('python')} -m trm.tracking {shlex.quote(self._target.folder)}"
-        if not self._target.is_storages_own and "MLFLOW_TRACKING_URI" not in os.environ:
+        is_beside = self._target.is_storages_own and Path(self._target.folder).parent == Path(self._target.storage)
+        if not is_beside and "MLFLOW_TRACKING_URI" not in os.environ:
             command += f" --uri {shlex.quote(redacted(self._target.uri))}"
         return f"Nothing is lost: the rest goes out with --resume or `{command}`"
 
@@ -153,7 +158,8 @@ class MlflowWriter:
             self._sent = text or self._sent
         elif kind == "problem" and not self._is_reported:
             self._is_reported = True
-            self._said.append(f"MLflow at {redacted(self._target.uri)} fails ({text}); the sweep goes on, its journal keeps it all")
+            kept = f"{self._goes_on}, its {'journal' if self._target.subject == 'sweep' else 'folder'} keeps it all"
+            self._said.append(f"MLflow at {redacted(self._target.uri)} fails ({text}); {kept}")
         elif kind == "refused" and not self._has_refused:
             self._has_refused = True
             self._said.append(f"MLflow refused a part of one run ({text}) and maybe more; the journal keeps it")

@@ -10,6 +10,7 @@ from trm.display import Standing
 from trm.pictures.curves import draw_confirmation, draw_curves
 from trm.pictures.front import draw_front
 from trm.pictures.importance import draw_bars, draw_map
+from trm.pictures.training import draw_trials
 from trm.pictures.transfer import draw_transfer
 from trm.search.audit_report import write_audit
 from trm.search.confirmed import confirmation_notes, confirmed_standings
@@ -21,7 +22,7 @@ from trm.search.search import Search
 from trm.search.study_export import write_study
 from trm.search.sweep_log import FILE as JOURNAL
 from trm.search.transfer import transfers, write_transfer
-from trm.training.curve import write_together
+from trm.training.curve import read_curve, write_together
 
 SHOWN_STANDINGS = 10
 
@@ -78,7 +79,13 @@ def _draw(search: Search, folder: Path, mattered: Importance | None, extras: Ext
         if rows := confirmed_standings(search).rows:
             draw_confirmation(rows, folder / "confirmation.png", metric=metric, title=folder.name)
 
+    def training() -> None:
+        if (table := read_curve(folder / "curves.parquet")) is not None:
+            best = next((trial.number for trial in search.leaderboard()), None)
+            draw_trials(table, folder / "training_curves.png", best=best, title=title)
+
     extras.make("curves.png", curves)
+    extras.make("training_curves.png", training)
     extras.make("confirmation.png", confirmation)
     if objective.against:
         extras.make(

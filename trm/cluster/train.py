@@ -23,8 +23,9 @@ from trm.cluster.folders import (
     refuse_unwritable,
     writable_folder,
 )
+from trm.cluster.run_tracking import Tracked, tracked_run
 from trm.command_line import duration, heard_hangup, say, show
-from trm.config import VOTES, RunConfig, require_divisible
+from trm.config import VOTES, RunConfig, Tracking, require_divisible
 from trm.config_files import load_run_config, validated
 from trm.data.counts import data_counts
 from trm.data.ensure import ensure_dataset, summary_of, task_of
@@ -38,6 +39,7 @@ from trm.models.devices import keep_freed_memory, training_device
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
 from trm.search.settings import Resources
+from trm.tracking import tracking_uri
 from trm.training.checkpoint import read_meta, require_same_run
 from trm.training.gang import TorchGang
 from trm.training.protocol import Protocol, protocol_of
@@ -62,6 +64,8 @@ class TrainOptions:
     resume: str | None
     gpus: float
     address: str | None
+    tracking: Tracking | None = None
+    """In place of the configuration's, which no run's own file holds; null: as there."""
 
 
 def run_training(options: TrainOptions) -> int:
@@ -69,11 +73,15 @@ def run_training(options: TrainOptions) -> int:
     _check_options(options)
     source = options.config or str(Path(str(options.resume)) / CONFIG_FILE)
     config = _where_data_lie(load_run_config(source, options.overrides), source, options)
+    if options.tracking is not None:
+        config = config.model_copy(update={"tracking": options.tracking})
     require_divisible(config.training.global_batch_size, options.workers)
     task_of(config.data, "train")
     data = summary_of(config.data)
     protocol = protocol_of(config.evaluation, data.splits, data.source, to_hold_out=data.to_hold_out)
     storage, folder = _places(options)
+    if config.tracking.enabled:
+        tracking_uri(config.tracking.uri, storage)  # refuses what is no store before anything is made
     begun = None
     if folder is not None:
         refuse_links_in(folder)
@@ -102,7 +110,8 @@ def run_training(options: TrainOptions) -> int:
         say(f"run folder {folder}")
         if protocol.on_the_way != "validation":
             say(_protocol_words(protocol, data.source))
-        with _paused_when_full(folder):
+        tracked = Tracked(config.tracking, storage if options.storage is not None else folder.parent, manifest.name)
+        with tracked_run(folder, tracked, is_resumed=options.resume is not None), _paused_when_full(folder):
             if options.workers == 1:
                 outcome = _in_place(config, manifest, dataset, folder, is_resumed=options.resume is not None)
             else:

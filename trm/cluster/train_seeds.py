@@ -22,7 +22,7 @@ from trm.atomic import write_text_atomic
 from trm.cluster.folders import DEFAULT_STORAGE, held_folder, is_taken, numbered_folder, writable_folder
 from trm.cluster.train import TrainOptions, run_training
 from trm.command_line import say, show
-from trm.config import Frozen, RunConfig
+from trm.config import Frozen, RunConfig, Tracking
 from trm.config_files import dump_yaml, load_run_config, validated
 from trm.contained import refuse_links, remove
 from trm.errors import EXIT_DONE, EXIT_FAILED, ConfigError, InterruptedRun, TrialError
@@ -46,6 +46,8 @@ class Seeds(Frozen):
 
     seeds: list[int] = Field(min_length=1, max_length=MOST_SEEDS)
     """In the order in which they are trained."""
+    tracking: Tracking = Tracking()
+    """Whether and where MLflow is told, without the address of its store."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,14 @@ def run_seeds(options: TrainOptions, count: int | None) -> int:
     with _claimed(options) as lease:
         folder = lease.folder
         refuse_links(folder, lambda parts: len(parts) == 1)
-        seeds = _begun(folder, config, count)
+        series = _begun(folder, config, count)
+        seeds, tracking = series.seeds, series.tracking if config is None else config.tracking
         say(f"{len(seeds)} seeds of one configuration, {seeds[0]} to {seeds[-1]}, in {folder}")
         scores: list[SeedScore] = []
         for place, seed in enumerate(seeds):
             say(f"seed {seed}, {place + 1} of {len(seeds)}")
             try:
-                scores.append(_trained(folder, seed, options))
+                scores.append(_trained(folder, seed, replace(options, tracking=tracking)))
             except (InterruptedRun, KeyboardInterrupt) as error:
                 command = f"python ray_jobs/train.py --resume {shlex.quote(str(folder))}"
                 raise InterruptedRun(f"{place} of {len(seeds)} seeds are done; go on with `{command}`") from error
@@ -122,21 +125,25 @@ def _is_begun(folder: Path) -> bool:
     return is_series(str(folder))
 
 
-def _begun(folder: Path, config: RunConfig | None, count: int | None) -> list[int]:
+def _begun(folder: Path, config: RunConfig | None, count: int | None) -> Seeds:
     """The seeds of the folder, written there with their configuration when it begins, and when it gets more of them."""
+    tracking = Tracking()
     if config is not None:
         places = {name: _absolute(getattr(config.data, name)) for name in ("recipe", "folder")}
         config = config.model_copy(update={"data": config.data.model_copy(update=places)})
         dump_yaml(folder / CONFIG_FILE, config.model_dump(mode="json"))
         seeds = [config.seed + index for index in range(count or 1)]
+        tracking = Tracking(enabled=config.tracking.enabled, experiment=config.tracking.experiment)
     else:
         values = read_json(folder / SEEDS_FILE, dict, error=ConfigError, remedy="restore it from a copy")
-        seeds = list(validated(Seeds, values, str(folder / SEEDS_FILE)).seeds)
+        known = validated(Seeds, values, str(folder / SEEDS_FILE))
+        seeds, tracking = list(known.seeds), known.tracking
         if count is not None and count < len(seeds):
             raise ConfigError(f"{folder} has {len(seeds)} seeds already, got --seeds {count}", remedy="give as many or more")
         seeds += [seeds[-1] + 1 + index for index in range((count or 0) - len(seeds))]
-    write_text_atomic(folder / SEEDS_FILE, json.dumps({"seeds": seeds}) + "\n")
-    return seeds
+    series = Seeds(seeds=seeds, tracking=tracking)
+    write_text_atomic(folder / SEEDS_FILE, series.model_dump_json(exclude_defaults=True) + "\n")
+    return series
 
 
 def _absolute(place: str | None) -> str | None:

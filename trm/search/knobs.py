@@ -18,6 +18,7 @@ Scalar = bool | int | float | str | None
 
 NOT_SEARCHED = {
     "data": "a sweep has one data set; make one sweep a data set",
+    "tracking": "it decides no result; put it beside `search`",
     "seed": "a trial's seed follows from the sweep's seed and the trial's number; remove it",
     "training.epochs": "the length of a trial is budget.per_trial; remove it",
     "training.steps": "the length of a trial is budget.per_trial; remove it",

@@ -35,7 +35,8 @@ _SHORT = Counter(path.split(".")[-1] for path in leaf_fields())
 LEAVES = {
     (path.split(".")[-1] if _SHORT[path.split(".")[-1]] == 1 else path.replace(".", "_")): path
     for path in leaf_fields()
-    if not path.startswith("data.") and path not in ("training.epochs", "training.steps", "training.train_flops", "seed")
+    if not path.startswith(("data.", "tracking."))
+    and path not in ("training.epochs", "training.steps", "training.train_flops", "seed")
 }
 """Name -> path; a leaf whose last word is not unique is named with its section: `evaluation_steps`."""
 PLAIN_DERIVED = frozenset({"head_size", "depth"})

@@ -293,19 +293,6 @@ class Resources(Written):
     """A leg is ended as stalled that makes no step for so long, and for ten times what one takes (the first: three times that)."""
 
 
-class Tracking(Written):
-    """Where MLflow writes."""
-
-    enabled: bool = True
-    """False: no MLflow."""
-    uri: str | None = None
-    """Tracking store; null: MLFLOW_TRACKING_URI, else `<storage>/mlflow.db`."""
-    experiment: str | None = None
-    """Experiment's name; null: the search space's name."""
-    artifact_location: str | None = None
-    """Where the experiment's artifacts go; null: beside the store."""
-
-
 class Confirm(Written):
     """Winners are confirmed: their configurations are trained again on fresh seeds and scored on the whole validation split."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from trm.config import DataConfig, RunConfig, TrainingConfig, Written, is_recorded, require_divisible
+from trm.config import DataConfig, RunConfig, Tracking, TrainingConfig, Written, is_recorded, require_divisible
 from trm.config_files import apply_overrides, load_yaml, merged, require_kind, validated
 from trm.config_messages import nearest, problems_of
 from trm.config_paths import flat, nested, with_data_beside
@@ -33,7 +33,6 @@ from trm.search.settings import (
     Resources,
     Sampler,
     Scheduler,
-    Tracking,
 )
 
 MAY_CHANGE = ("budget", "resources", "tracking", "keep", "confirm", "audit")
@@ -335,7 +334,11 @@ def _check_target(objective: Objective, budget: Budget) -> None:
 
 
 def _check_base(base: Mapping[str, Any], data: DataConfig) -> None:
-    for key, remedy in (("data", "put it beside `base`"), ("seed", "put it beside `base`; it seeds the whole sweep")):
+    for key, remedy in (
+        ("data", "put it beside `base`"),
+        ("seed", "put it beside `base`; it seeds the whole sweep"),
+        ("tracking", "put it beside `base`"),
+    ):
         if key in base:
             raise ConfigError(f"base.{key} does not belong there", remedy=remedy)
     if (split := _at(base, "evaluation.split", "auto")) in ("test", "none"):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trm.atomic import make_folders, replacing
@@ -88,7 +89,7 @@ class Curve:
 
     def table(self) -> pa.Table:
         """The points as a table; `step` is a whole number."""
-        columns = {name: pa.array(column, from_pandas=True) for name, column in self._columns.items()}
+        columns = {name: pa.array(column, pa.float64(), from_pandas=True) for name, column in self._columns.items()}
         columns["step"] = columns["step"].cast(pa.int64())
         if self._trial is not None:
             columns = {"trial": pa.array([self._trial] * len(self), pa.int64()), **columns}
@@ -111,7 +112,7 @@ class Curve:
         known = read_curve(path)
         if known is None:
             return
-        kept = known.filter(pa.compute.less_equal(known["step"], until_step))
+        kept = known.filter(pc.less_equal(known["step"], until_step))
         self._is_written = len(kept) == len(known)
         for name, column in self._columns.items():
             values = kept[name].cast(pa.float64()).to_pylist() if name in kept.column_names else [None] * len(kept)
@@ -119,15 +120,22 @@ class Curve:
 
 
 def read_curve(path: str | Path) -> pa.Table | None:
-    """The points in a curve's file; None where there is none, or none that can be read."""
+    """The points in a curve's file; None where there is none, or none that is a curve and can be read."""
     try:
-        file = pq.ParquetFile(path)
-        if not is_small(file):
-            return None
-        found = file.read()
+        with pq.ParquetFile(path) as file:
+            if not is_small(file) or not _is_curve(file.schema_arrow):
+                return None
+            found = file.read()
     except (OSError, pa.ArrowException):
         return None
-    return found if "step" in found.column_names else None
+    return None if found["step"].null_count or found["at"].null_count else found
+
+
+def _is_curve(schema: pa.Schema) -> bool:
+    kinds = {field.name: field.type for field in schema}
+    if not {"step", "at"} <= kinds.keys() <= {"trial", *COLUMNS}:
+        return False
+    return all(pa.types.is_int64(kind) if name in ("step", "trial") else pa.types.is_float64(kind) for name, kind in kinds.items())
 
 
 def write_together(folder: Path, path: Path) -> None:

@@ -13,8 +13,9 @@ from trm.training.reporting import RunReport
 
 
 def write_evaluations(path: Path, reports: Sequence[RunReport]) -> None:
-    """Replaces `path`, a Parquet file: step, train_flops, split, label, is_best, the scores by their names, and what was
-    measured of training (`training/NAME`) and of time (`seconds/NAME`). A disk that takes none costs the run nothing but that.
+    """Replaces `path`, a Parquet file: step, train_flops, split, label, at (Unix seconds), is_best, the scores by their names.
+
+    And what was measured of training (`training/NAME`) and of time (`seconds/NAME`). A disk that takes none costs the run no more.
     """
     rows = [_row(report) for report in reports]
     names = dict.fromkeys(name for row in rows for name in row)
@@ -24,6 +25,6 @@ def write_evaluations(path: Path, reports: Sequence[RunReport]) -> None:
 
 def _row(report: RunReport) -> dict[str, Any]:
     row: dict[str, Any] = {"step": report.step, "train_flops": report.train_flops, "split": report.split, "label": report.label}
-    row |= {"is_best": report.is_best, **report.scores}
+    row |= {"at": report.at, "is_best": report.is_best, **report.scores}
     row |= {f"training/{name}": value for name, value in report.training.items()}
     return row | {f"seconds/{name}": value for name, value in report.seconds.items()}

@@ -54,6 +54,8 @@ class RunReport:
     """What the evaluation on test gives; empty where the run does not score it."""
     label: str = "validation"
     """What was scored, and what the figures are worth."""
+    at: float = 0.0
+    """Unix seconds."""
 
     @property
     def split(self) -> SplitName | None:

@@ -210,6 +210,7 @@ class _Run:
             seconds=self.clock.seconds(),
             seconds_left=left * pace + -(-left // self.eval_every) * seconds,
             is_best=self._is_best(scores),
+            at=time.time(),
             label=self.protocol.label(1 + sum(bool(earlier.test) for earlier in self.reports)),
         )
 
