@@ -13,6 +13,7 @@ from trm.cluster.connection import Demand, Node, concurrent_trials
 from trm.cluster.folders import writable_folder
 from trm.cluster.legs import LegReturn, LegTask, outcome_beside, recorded
 from trm.cluster.sweep_folder import SWEEP_FILE, begun_mode, claimed_folder, sweep_folder, write_sweep_file
+from trm.cluster.sweep_run import changed_versions
 from trm.config import DataConfig
 from trm.config_files import load_yaml
 from trm.errors import ResourceError, SweepError
@@ -148,6 +149,22 @@ def test_a_sweep_without_a_name_gets_the_next_number_and_a_resume_the_newest(tmp
     (tmp_path / "tiny-12").mkdir()
     assert sweep_folder(tmp_path, space, None, is_resume=False) == tmp_path / "tiny-11"
     assert sweep_folder(tmp_path, space, None, is_resume=True) == tmp_path / "tiny-10"
+
+
+def test_a_name_whose_first_lines_were_never_finished_is_free(tmp_path: Path, space: SearchSpace) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("journal.jsonl", "journal.jsonl.torn-1", "journal.jsonl.torn-2"):
+        (tmp_path / "mine" / name).write_text('{"n":0,"fen')
+    assert sweep_folder(tmp_path, space, "mine", is_resume=False) == tmp_path / "mine"
+    (tmp_path / "mine" / "thesis.torn-1").touch()
+    with pytest.raises(SweepError, match="exists and is no sweep"):
+        sweep_folder(tmp_path, space, "mine", is_resume=False)
+
+
+def test_versions_that_changed_since_are_named() -> None:
+    before, now = {"torch": "2.1", "ray": "2", "gone": "1"}, {"torch": "2.2", "ray": "2", "new": "3"}
+    assert changed_versions(before, now) == ["torch 2.1, and has 2.2 now"]
+    assert changed_versions({}, now) == []
 
 
 def test_names_that_are_taken_and_resumes_of_nothing_are_refused(tmp_path: Path, space: SearchSpace) -> None:

@@ -73,10 +73,10 @@ def expanded(given: str, option: str) -> Path:
 
 
 def is_taken(folder: Path, own: Collection[str]) -> bool:
-    """Whether something lies at `folder` or in it, strays (`trm.strays`) and those called as in `own` apart."""
+    """Whether something lies at `folder` or in it, strays, and what is called as in `own` or was set aside of that, apart."""
     if not folder.is_dir():
         return folder.exists()
-    return any(not is_stray(path.name) and path.name not in own for path in folder.iterdir())
+    return any(not is_stray(path.name) and path.name.partition(".torn-")[0] not in own for path in folder.iterdir())
 
 
 def refuse_links_in(folder: Path) -> None:

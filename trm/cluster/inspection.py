@@ -18,6 +18,7 @@ from trm.search.replay import replay
 from trm.search.search import Search
 from trm.search.status import Leader, OpenLeg, StatusFold, SweepStatus, larger_budget
 from trm.search.sweep_log import FILE as JOURNAL
+from trm.search.verdicts import set_aside as set_aside_trials
 from trm.terminal import one_line
 
 SAID_SECONDS = 5.0
@@ -61,6 +62,8 @@ def show_status(folder: str) -> int:
         show(f"objective  {one}: this sweep of an earlier version looks for the worst")
     for text in status_lines(status, metric, now):
         show(one_line(text))
+    for text in set_aside_trials(search.trials):
+        show(one_line(f"set aside  {text}"))
     if not status.is_running:  # of a living driver it is a line on its way
         for text in _unread_lines(place, unread(place / JOURNAL)):
             show(one_line(text))

@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -140,6 +140,8 @@ class SweepRun:
         search = sweep_search(self.space.model_copy(update={"data": data}), self.manifest, self.dataset)
         log = SweepLog(self.folder, search, guard=self.lease.check, say=say)
         priors, command = search.priors or self.priors, self.invocation.resume
+        for change in changed_versions(search.started.versions if search.started is not None else {}, _versions()):
+            say(f"the sweep began with {change}: numbers may differ from there on")
         write = partial(
             write_sweep_file, self.folder, self.space, self.manifest, built, _versions(), command=command, priors=priors
         )
@@ -297,6 +299,11 @@ class SweepRun:
     def paused(self, full: str) -> InterruptedRun:
         """What a full disk means, in a leg or outside of them."""
         return InterruptedRun(f"{full}. Nothing is lost; make room, then go on with `{self.invocation.resume}`")
+
+
+def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What was recorded of packages, where it is another now: `torch 2.1, and has 2.2 now`."""
+    return [f"{name} {version}, and has {now[name]} now" for name, version in before.items() if now.get(name, version) != version]
 
 
 def _versions() -> dict[str, str]:

@@ -40,7 +40,7 @@ from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
 from trm.search.settings import Resources
 from trm.tracking import tracking_uri
-from trm.training.checkpoint import read_meta, require_same_run
+from trm.training.checkpoint import installed_versions, read_meta, require_same_run
 from trm.training.gang import TorchGang
 from trm.training.protocol import Protocol, protocol_of
 from trm.training.reporting import Progress, Reporter, RunReport
@@ -218,6 +218,10 @@ def _resumed_from(folder: RunFolder, config: RunConfig) -> Path | None:
     if found is not None:
         meta = read_meta(found)
         require_same_run(found, meta, config, meta.shape, meta.data_hash)
+        now = installed_versions()
+        for name, before in meta.versions.items():
+            if now.get(name, before) != before:
+                say(f"the run began with {name} {before}, and has {now[name]} now: numbers may differ from there on")
     return found
 
 
