@@ -13,8 +13,8 @@ def main() -> int:
     parser.add_argument("--join-validation", action="store_true", help="put the validation puzzles back into training")
     arguments = parser.parse_args()
 
-    from trm.data.build_progress import shown
     from trm.data.export import export_dataset
+    from trm.long_work import shown
 
     with shown("export", say) as report:
         said = export_dataset(

@@ -179,7 +179,7 @@ def _without_ray() -> None:
     """Replace what the job calls of Ray; everything else stays as it is."""
     from functools import partial
 
-    from trm.cluster import board, connection, driver, legs, processes, sweep, sweep_run, winners, worker_check
+    from trm.cluster import board, connection, driver, hearing, legs, processes, sweep, sweep_run, winners, worker_check
     from trm.data.manifest import read_manifest
     from trm.search import preflight
 
@@ -188,7 +188,10 @@ def _without_ray() -> None:
     for module in (board, driver, legs, processes):
         module.ray = ray  # type: ignore[attr-defined]
     sweep.connected = lambda **options: nullcontext()  # type: ignore[assignment]
-    winners.score_winner = lambda checkpoint, feed, *, threads, **resources: winners._score(str(checkpoint), feed, threads)
+    winners.heard = lambda say, report: nullcontext(hearing.Mouth(_Handle(hearing.Ear())))  # type: ignore[assignment,arg-type]
+    winners.score_winner = lambda checkpoint, feed, mouth, *, threads, **resources: winners._score(
+        str(checkpoint), feed, threads, mouth
+    )
     replaced: dict[str, Callable[..., Any]] = {
         "living_nodes": lambda: [connection.Node("0" * 8, "127.0.0.1", 64.0, 0.0)],
         "check_workers": lambda nodes, demand, folder, needed, *, needs_kernels: worker_check.Workers(1, 0, 2**40, 2**40),

@@ -20,6 +20,7 @@ from trm.cluster.feed import DataFeed
 from trm.cluster.sweep_results import write_results
 from trm.cluster.sweep_run import SweepRun
 from trm.errors import CheckpointError, TerminatedRun
+from trm.long_work import silent
 from trm.search.search import Search
 from trm.search.sweep_log import SweepLog
 
@@ -115,7 +116,7 @@ def test_a_winner_that_cannot_be_scored_is_told_after_everything_else(
 ) -> None:
     monkeypatch.setattr(sweep_run, "report_winner", failing(error))
     run = MagicMock(spec=SweepRun, folder=Path("runs/s"), dataset="data", invocation=MagicMock(resume="sweep.py --resume"))
-    given = MagicMock(spec=SweepLog), MagicMock(spec=Placement), MagicMock(spec=DataFeed)
+    given = MagicMock(spec=SweepLog), MagicMock(spec=Placement), MagicMock(spec=DataFeed), silent
     told = SweepRun._report_winner(run, *given)
     assert told is not None
     assert why in told

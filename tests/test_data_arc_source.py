@@ -12,11 +12,11 @@ from data_cases import random_tasks, write_arc_json
 
 from trm.data.builders.arc import build_arc
 from trm.data.builders.arc_tasks import tasks_of
-from trm.data.builders.built import silent
 from trm.data.builders.faults import Faults
 from trm.data.ensure import build_into
 from trm.data.recipes import ArcRecipe
 from trm.errors import DatasetError
+from trm.long_work import silent
 
 FILES = {"challenges": r"case_training_challenges\.json", "solutions": r"case_training_solutions\.json"}
 

@@ -27,6 +27,7 @@ class Leg:
     until_steps: int
     loss: float = 0.5
     steps_per_second: float = 4.0
+    evaluated: int = 0
 
 
 def space(trials: int | None = 9, mode: str = "max", **budget: float) -> SearchSpace:

@@ -10,7 +10,6 @@ import numpy as np
 
 from trm.command_line import duration, say, show
 from trm.data import storage
-from trm.data.build_progress import shown
 from trm.data.builders.built import BuiltDataset
 from trm.data.builders.by_recipe import build, maker_of
 from trm.data.builders.pieces import NoStore, PieceMaker
@@ -22,6 +21,7 @@ from trm.data.shards import SHARD_ROWS, decode_table, encode_parquet, encode_tab
 from trm.data.split import Split
 from trm.display import PlainConsole
 from trm.errors import ConfigError
+from trm.long_work import shown
 from trm.terminal import one_line
 
 EXAMPLES = 3
@@ -57,7 +57,7 @@ def run_build(options: BuildOptions) -> int:
     if options.dry_run:
         _say_what_would_be(recipe, folder)
         return 0
-    with shown(recipe.name, say) as report:
+    with shown(f"data set {recipe.name}", say) as report:
         manifest, outcome = build_into(recipe, folder, report, say, repairs=True)
     show(one_line(f"{manifest.name} ({manifest.task}), {outcome}"))
     _show_counts(manifest)
@@ -109,7 +109,7 @@ def _say_what_would_be(recipe: Recipe, folder: str) -> None:
     show(f"{recipe.name} ({recipe.puzzle_task}), would be built in {folder}")
     maker = maker_of(recipe)
     if maker is None:
-        with shown(recipe.name, say) as report:
+        with shown(f"data set {recipe.name}", say) as report:
             start = time.perf_counter()
             built = build(recipe, report, NoStore())
         _show_built(built, time.perf_counter() - start)

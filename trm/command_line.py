@@ -19,7 +19,8 @@ from trm.errors import (
     TRMError,
 )
 from trm.own_cache import give_home
-from trm.terminal import one_message, printable, result_lost, steady_output
+from trm.terminal import printable, result_lost, steady_output
+from trm.terminal import say as say
 
 PERMISSION_REMEDY = "ask its owner for the right to read it, or where something is written name a place of your own"
 
@@ -106,11 +107,6 @@ def job_parser(description: str, *, has_overrides: bool = True) -> argparse.Argu
             help="replace a value of the YAML file; repeatable, and of one path the last one counts",
         )
     return parser
-
-
-def say(text: str) -> None:
-    """A line for the person who waits, on stderr."""
-    print(one_message(text), file=sys.stderr, flush=True)
 
 
 def show(text: str) -> None:

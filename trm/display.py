@@ -265,7 +265,8 @@ def leg_text(leg: RunningLeg) -> str:
     """A running leg on one line."""
     speed = f", {leg.steps_per_second:.1f} steps/s" if leg.steps_per_second else ""
     loss = f", loss {leg.loss:.4g}" if math.isfinite(leg.loss) else ""
-    return f"trial {leg.trial}: {leg.step}/{leg.until_steps}{loss}{speed}"
+    scoring = f", scoring: {leg.evaluated} batches so far" if leg.evaluated else ""
+    return f"trial {leg.trial}: {leg.step}/{leg.until_steps}{loss}{scoring or speed}"
 
 
 def params_text(params: Mapping[str, Any]) -> str:

@@ -47,6 +47,10 @@ class RunningLeg(Protocol):
     def steps_per_second(self) -> float:
         """Speed of late."""
 
+    @property
+    def evaluated(self) -> int:
+        """Batches of the evaluation that are done; 0 while it trains."""
+
 
 @dataclass(frozen=True)
 class RungProgress:

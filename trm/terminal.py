@@ -79,6 +79,11 @@ class _Steady(io.RawIOBase):
         return bool(poll.poll(None if seconds is None else 1000 * seconds))
 
 
+def say(text: str) -> None:
+    """A line for the person who waits, on standard error."""
+    print(one_message(text), file=sys.stderr, flush=True)
+
+
 def printable(text: str) -> str:
     """`text` with what a terminal would obey, or show elsewhere than it stands, written as escapes; newlines and tabs stay."""
     return _COMMANDS.sub(_escaped, text)

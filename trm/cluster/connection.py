@@ -22,6 +22,7 @@ from trm.cluster.folders import is_ray_job
 from trm.cluster.ray_watch import end_ray, watched
 from trm.command_line import end_on_signals, say
 from trm.errors import ResourceError, TerminatedRun
+from trm.long_work import shown
 from trm.redaction import shortened
 
 HOLDER_MEMORY_BYTES = 64 * 2**20
@@ -113,7 +114,7 @@ def connected(*, needs_dashboard: bool, address: str, goes_on: str = "start the 
             folder = stack.enter_context(private_session())
             options |= ray_options(folder, needs_dashboard=needs_dashboard)
         try:
-            with _hangups_are_ours():
+            with shown("starting Ray" if address == "local" else f"connecting to Ray at {address}", say), _hangups_are_ours():
                 ray.init(**options)
         except SystemExit as error:  # its own answer to SIGTERM, for as long as it starts
             raise TerminatedRun("SIGTERM") from error

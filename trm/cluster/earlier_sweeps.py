@@ -9,6 +9,7 @@ from trm.cluster.sweep_search import costs_on, sweep_search
 from trm.command_line import say
 from trm.data.manifest import Manifest
 from trm.errors import InputError, SweepError
+from trm.long_work import shown
 from trm.search.candidates import Facts, Resolver
 from trm.search.events import SweepStarted
 from trm.search.journal import read_events
@@ -31,12 +32,14 @@ def read_earlier(folders: Sequence[str], space: SearchSpace) -> list[tuple[Earli
             remedy="add --warm-start FOLDER, or take another sampler",
         )
     found: dict[str, tuple[Earlier, Manifest]] = {}
-    for given in folders:
-        folder = expanded(given, "--warm-start").absolute()
-        if str(folder) in found:
-            raise SweepError(f"--warm-start names {folder} twice", remedy="name it once")
-        found[str(folder)] = _read(folder)
-        check_usable(found[str(folder)][0], space)
+    with shown("reading earlier sweeps", say) as report:
+        for index, given in enumerate(folders):
+            report("read", index, len(folders))
+            folder = expanded(given, "--warm-start").absolute()
+            if str(folder) in found:
+                raise SweepError(f"--warm-start names {folder} twice", remedy="name it once")
+            found[str(folder)] = _read(folder)
+            check_usable(found[str(folder)][0], space)
     return list(found.values())
 
 

@@ -3,8 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from trm.data.split import load_split
 from trm.errors import CheckpointError, ConfigError
 from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import evaluate
+from trm.long_work import shown
 from trm.models.devices import training_device
 from trm.training.checkpoint import META
 from trm.training.failures import memory_failures
@@ -29,7 +30,6 @@ from trm.training.weights import TrainedModel, Weights, is_export, read_foreign_
 
 MAY_CHANGE = {"data", "evaluation"}
 """Sections of a checkpoint's configuration that scoring may replace."""
-PROGRESS_SECONDS = 10.0
 COUNTS = ("examples", "predictions", "tasks", "test_pairs")
 NUMBERS = ("loss", "mean_halting_step")
 """Metrics that are neither counts nor shares."""
@@ -171,32 +171,19 @@ def _score(
         max_augmentations=options.votes or votes,
     )
     device = next(trained.model.parameters()).device
-    evaluation = evaluate(
-        trained.model,
-        trained.table,
-        plan,
-        manifest=manifest,
-        config=config,
-        device=device,
-        progress=_progress(),
-        stops_halted=options.stops_halted,
-    )
+    with shown(f"scoring {options.split}", say) as report:
+        evaluation = evaluate(
+            trained.model,
+            trained.table,
+            plan,
+            manifest=manifest,
+            config=config,
+            device=device,
+            progress=partial(report, "batches"),
+            stops_halted=options.stops_halted,
+        )
     metrics = {name: value if math.isfinite(value) else None for name, value in evaluation.metrics.items()}
     return metrics, evaluation.standard_errors
-
-
-def _progress() -> Callable[[int, int], None]:
-    """Says every few seconds how far it is."""
-    started = said = time.monotonic()
-
-    def told(done: int, total: int) -> None:
-        nonlocal said
-        now = time.monotonic()
-        if now - said >= PROGRESS_SECONDS and done < total:
-            said = now
-            say(f"batch {done} of {total}, {duration((now - started) / done * (total - done))} left")
-
-    return told
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from trm.cluster.sweep_search import sweep_search
 from trm.command_line import say, show
 from trm.display import STATUS_ORDER, duration, event_line, flops, params_text
 from trm.errors import EXIT_DONE, EXIT_FAILED
+from trm.long_work import shown
 from trm.search.events import Event
 from trm.search.journal import Unread, read_events, set_aside, unread
 from trm.search.lease import is_held
@@ -21,8 +22,6 @@ from trm.search.sweep_log import FILE as JOURNAL
 from trm.search.verdicts import set_aside as set_aside_trials
 from trm.terminal import one_line
 
-SAID_SECONDS = 5.0
-"""A long replay says so often how far it is."""
 LAST_EVENTS = 6
 
 
@@ -30,15 +29,8 @@ def show_replay(folder: str) -> int:
     """Derive every decision of the sweep's journal again; ReplayDifference names the first that differs."""
     place = Path(folder)
     search, _ = _search_of(place)
-    said_at = time.monotonic()
-
-    def tell(count: int) -> None:
-        nonlocal said_at
-        if time.monotonic() - said_at >= SAID_SECONDS:
-            said_at = time.monotonic()
-            say(f"{count} events so far, {len(search.trials)} trials")
-
-    done = replay(search, _events(place), tell)
+    with shown(f"deriving {folder} again", say) as report:
+        done = replay(search, _events(place), lambda count: report("events", count, 0))
     show(f"{folder}: {done.events} events, {done.decisions} decisions about {done.trials} trials, all of them as they follow")
     left_out = unread(place / JOURNAL)
     for text in _unread_lines(place, left_out):
@@ -52,10 +44,12 @@ def show_status(folder: str) -> int:
     search, command = _search_of(place)
     fold, last = StatusFold(search), deque[tuple[float, str]](maxlen=LAST_EVENTS)
     metric = search.space.objective.metric
-    for event in _events(place):
-        fold.apply(event)
-        if (line := event_line(event, metric)) is not None:
-            last.append((event.at, line))
+    with shown(f"reading {place / JOURNAL}", say) as report:
+        for count, event in enumerate(_events(place)):
+            report("events", count, 0)
+            fold.apply(event)
+            if (line := event_line(event, metric)) is not None:
+                last.append((event.at, line))
     now = time.time()
     status = fold.status(now, is_driven=is_held(place))
     for one in search.space.objective.contrary:

@@ -17,6 +17,7 @@ from trm.config_files import dump_yaml, load_yaml, validated
 from trm.data.manifest import Manifest, read_manifest
 from trm.data.places import data_beside, refuse_remote
 from trm.errors import ConfigError, SweepError
+from trm.long_work import shown
 from trm.search.events import DriverStarted
 from trm.search.journal import read_events
 from trm.search.journal_lines import holds_events
@@ -91,7 +92,8 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool, is_name
     if is_resume:
         refuse_unwritable(folder, "a sweep")
         check_resumable(_space_of(folder), space)
-        events = [entry.event for entry in read_events(folder / JOURNAL)]
+        with shown(f"reading {folder / JOURNAL}", say):
+            events = [entry.event for entry in read_events(folder / JOURNAL)]
         if not events:
             raise SweepError(f"{folder / JOURNAL} holds no whole event", remedy="restore it from a copy")
         check_recorded(folder / SWEEP_FILE, _sweep_file(folder, "space"), _sweep_file(folder, "dataset"), events)

@@ -5,6 +5,7 @@ import math
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,7 @@ from trm.data.manifest import Manifest
 from trm.data.residence import resident_bytes, resolved
 from trm.display import SweepDisplay
 from trm.errors import CheckpointError, DatasetError, InterruptedRun, ResourceError, TerminatedRun, TRMError
+from trm.long_work import Report, shown
 from trm.outbox import cause_of
 from trm.progress import SweepProgress
 from trm.search.candidates import Facts
@@ -92,14 +94,17 @@ class SweepRun:
         search = log.search
         display = SweepDisplay(self.folder.name, self.space.objective.metric, trials=self.space.budget.trials)
         with self._left_in_order(log), self._tracked(display) as writer, display:
-            feed = read_feed(self.dataset, fed_splits(data, "validation", "test"))
+            with _told("reading the data", display):
+                feed = read_feed(self.dataset, fed_splits(data, "validation", "test"))
             with StopSignals(at_exit=self._abandon) as signals:
                 self._run_legs(log, placement, feed, display, writer, signals)
             log.close(steady_now())
             write_leaderboard(search, self.folder)
-            unreported = self._report_winner(log, placement, feed)
+            with _told("the winner's last score", display) as report:
+                unreported = self._report_winner(log, placement, feed, report)
             log.check()
-            findings = write_results(search, self.folder)
+            with _told("tables and pictures", display):
+                findings = write_results(search, self.folder)
         self._summarize(display, search, findings)
         if search.is_hopeless:
             raise TRMError(f"no trial of {self.folder} came to a score: {search.first_failure}")
@@ -111,10 +116,10 @@ class SweepRun:
         if problems:
             raise TRMError("; ".join(problems))
 
-    def _report_winner(self, log: SweepLog, placement: Placement, feed: DataFeed) -> str | None:
+    def _report_winner(self, log: SweepLog, placement: Placement, feed: DataFeed, report: Report) -> str | None:
         """Score and export the winner; why that failed, when it did: everything else that the sweep found is kept all the same."""
         try:
-            report_winner(log, self.folder, placement, feed, self.dataset)
+            report_winner(log, self.folder, placement, feed, self.dataset, report)
         except (RayError, CheckpointError, DatasetError, OSError) as error:
             if is_disk_full(error):
                 raise
@@ -135,10 +140,12 @@ class SweepRun:
     def _begun(self, placement: Placement, data: DataConfig, costs: Preflight | None) -> SweepLog:
         """The journal with this driver's first lines, after the last checks that need a cluster."""
         held, insists = resident_bytes(data, self.manifest), self.space.base.get("training", {}).get("kernels") == "fused"
-        workers = check_workers(living_nodes(), self.demand, self.folder, held, needs_kernels=insists)
+        with shown("checking the workers", say):
+            workers = check_workers(living_nodes(), self.demand, self.folder, held, needs_kernels=insists)
         built = data.built(self.dataset)
         search = sweep_search(self.space.model_copy(update={"data": data}), self.manifest, self.dataset)
-        log = SweepLog(self.folder, search, guard=self.lease.check, say=say)
+        with shown(f"reading {self.folder / JOURNAL}", say):
+            log = SweepLog(self.folder, search, guard=self.lease.check, say=say)
         priors, command = search.priors or self.priors, self.invocation.resume
         for change in changed_versions(search.started.versions if search.started is not None else {}, _versions()):
             say(f"the sweep began with {change}: numbers may differ from there on")
@@ -182,7 +189,8 @@ class SweepRun:
         if self.space.fidelity != "seconds" or (is_known and facts.speeds.step_seconds(1.0) is not None):
             return []
         ends = cost_ends(self.space, costs_on(self.manifest, self.space.resources), facts)
-        measured = measure_speeds([end.config for end in ends], self.manifest.shape, self.demand, threads=placement.threads)
+        with shown("measuring how long a step takes", say):
+            measured = measure_speeds([end.config for end in ends], self.manifest.shape, self.demand, threads=placement.threads)
         at = steady_now()
         return [SpeedMeasured(step_flops=one.step_flops, steps=one.steps, seconds=one.seconds, at=at) for one in measured]
 
@@ -304,6 +312,11 @@ class SweepRun:
 def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What was recorded of packages, where it is another now: `torch 2.1, and has 2.2 now`."""
     return [f"{name} {version}, and has {now[name]} now" for name, version in before.items() if now.get(name, version) != version]
+
+
+def _told(title: str, display: SweepDisplay) -> AbstractContextManager[Report]:
+    """As lines above the sweep's own picture, which leaves no room for another."""
+    return shown(title, display.message, is_live=False)
 
 
 def _versions() -> dict[str, str]:

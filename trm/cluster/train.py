@@ -6,7 +6,7 @@ import math
 import shlex
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,7 @@ from trm.data.residence import check_streamable, memory_room, resolved, training
 from trm.data.split import load_split
 from trm.errors import CheckpointError, ConfigError, InterruptedRun, TerminatedRun, TrialError
 from trm.json_files import read_json
+from trm.long_work import shown
 from trm.models.devices import keep_freed_memory, training_device
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
@@ -252,10 +253,12 @@ def _in_place(config: RunConfig, manifest: Manifest, dataset: str, folder: Path,
     device = training_device()
     protocol = protocol_in(config, manifest)
     reporter = ConsoleReporter(protocol)
-    with training_rows(config.data, dataset, manifest) as train, reporter.stops_on_signals():
-        splits: RunData = {"train": train}
-        if protocol.split is not None:
-            splits[protocol.split] = load_split(dataset, manifest, protocol.split)
+    with contextlib.ExitStack() as stack:
+        with shown("reading the data", say):
+            splits: RunData = {"train": stack.enter_context(training_rows(config.data, dataset, manifest))}
+            if protocol.split is not None:
+                splits[protocol.split] = load_split(dataset, manifest, protocol.split)
+        stack.enter_context(reporter.stops_on_signals())
         return fit(config, splits, manifest, folder=folder, is_resumed=is_resumed, reporter=reporter, device=device)
 
 
@@ -263,6 +266,7 @@ def _as_gang(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, 
     from trm.cluster.connection import Demand, concurrent_trials, connected, living_nodes
     from trm.cluster.feed import fed_splits, read_feed, store_room
     from trm.cluster.gang import run_gang
+    from trm.cluster.hearing import heard
     from trm.cluster.stream import gang_stream
 
     demand = Demand(options.workers, 1.0, options.gpus)
@@ -272,12 +276,14 @@ def _as_gang(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, 
         data = resolved(config.data, manifest, store_room(), say)
         config = config.model_copy(update={"data": data})
         scored = protocol_in(config, manifest).split
-        feed = read_feed(dataset, fed_splits(data, *([] if scored is None else [scored])))
-        with gang_stream(data, dataset, workers=options.workers) as stream:
+        with shown("reading the data", say):
+            feed = read_feed(dataset, fed_splits(data, *([] if scored is None else [scored])))
+        with gang_stream(data, dataset, workers=options.workers) as stream, heard(say) as mouth:
             worker_config: dict[str, Any] = {
                 "config": config.model_dump(mode="json"),
                 "feed": feed,
                 "stream": stream,
+                "mouth": mouth,
                 "folder": str(folder),
                 "is_resumed": options.resume is not None,
             }
@@ -312,7 +318,7 @@ def _gang_worker(config: dict[str, Any]) -> None:
         folder=config["folder"],
         is_resumed=config["is_resumed"],
         gang=gang,
-        reporter=ConsoleReporter(protocol) if gang.is_leader else Reporter(),
+        reporter=ConsoleReporter(protocol, config["mouth"].say) if gang.is_leader else Reporter(),
         device=training_device(),
     )
 
@@ -326,7 +332,9 @@ def _read_outcome(folder: Path) -> RunOutcome:
 class ConsoleReporter(Reporter):
     """Says on stderr how far the run is: a line every few seconds and one an evaluation; stops the run on a signal."""
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, tell: Callable[[str], None] = say) -> None:
+        """`tell` takes a line; in a gang it is the driver's ear."""
+        self._tell = tell
         self._upcoming = "report" if protocol.on_the_way is not None else "checkpoint"
         self._said_at = self._scoring_since = time.monotonic()
         self._is_stopped = False
@@ -349,7 +357,7 @@ class ConsoleReporter(Reporter):
         """A line when it is time and the loss is known."""
         if math.isfinite(progress.loss) and time.monotonic() - self._said_at >= DISPLAY_SECONDS:
             self._said_at = time.monotonic()
-            say(
+            self._tell(
                 f"step {progress.step}: loss {progress.loss:.4g}, {progress.steps_per_second:.3g} steps/s, "
                 f"next {self._upcoming} in {duration(progress.seconds_left)}"
             )
@@ -363,12 +371,12 @@ class ConsoleReporter(Reporter):
         elif now - self._said_at >= DISPLAY_SECONDS and done < total:
             self._said_at = now
             left = (now - self._scoring_since) / (done - 1) * (total - done)
-            say(f"scoring: batch {done} of {total}, {duration(left)} left")
+            self._tell(f"scoring: batch {done} of {total}, {duration(left)} left")
         return self._is_stopped
 
     def on_report(self, report: RunReport) -> None:
         """A line an evaluation."""
-        say(
+        self._tell(
             f"step {report.step}/{report.total_steps}: {_scores_text(report)}, {report.train_flops:.3g} FLOP spent, "
             f"{duration(report.seconds_left)} left{' (best)' if report.is_best else ''}"
         )

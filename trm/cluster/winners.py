@@ -5,6 +5,7 @@ validation score of just that run is a selected one: what another seed will give
 """
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import ray
 from trm.atomic import replacing_folder, write_text_atomic
 from trm.cluster.driver import Placement
 from trm.cluster.feed import DataFeed
+from trm.cluster.hearing import Mouth, heard
 from trm.cluster.puzzle_comparisons import puzzle_comparisons
 from trm.cluster.steady_clock import steady_now
+from trm.long_work import Report, silent
 from trm.search.confirmed import Winner, confirmation_notes, confirmed_standings, confirmed_values, winner
 from trm.search.events import Reported
 from trm.search.search import Search
@@ -29,8 +32,11 @@ class FullScores:
     test: dict[str, float]
 
 
-def report_winner(log: SweepLog, folder: Path, placement: Placement, feed: DataFeed, dataset: str) -> None:
-    """Score the winner on all of validation and, once, on test, journal that, and export it as `best/`."""
+def report_winner(log: SweepLog, folder: Path, placement: Placement, feed: DataFeed, dataset: str, report: Report = silent) -> None:
+    """Score the winner on all of validation and, once, on test, journal that, and export it as `best/`.
+
+    `report` is told batches done of each split.
+    """
     search = log.search
     if (found := winner(search)) is None:
         return
@@ -38,9 +44,10 @@ def report_winner(log: SweepLog, folder: Path, placement: Placement, feed: DataF
     checkpoint = folder / str(run.checkpoint)
     if run.number not in search.reports:
         demand = placement.demand
-        scores = score_winner(checkpoint, feed, cpus=demand.cpus, gpus=demand.gpus, threads=placement.threads)
+        with heard(lambda line: None, report) as mouth:
+            scores = score_winner(checkpoint, feed, mouth, cpus=demand.cpus, gpus=demand.gpus, threads=placement.threads)
         log.report(Reported(trial=run.number, rank=1, validation=scores.validation, test=scores.test, at=steady_now()))
-    report = search.reports[run.number]
+    reported = search.reports[run.number]
     log.check()
     export_best(
         folder,
@@ -55,8 +62,8 @@ def report_winner(log: SweepLog, folder: Path, placement: Placement, feed: DataF
             "train_flops": run.result.train_flops if run.result else 0.0,
             "params_count": run.asked.params_count,
             "dataset": {"folder": dataset, "content_hash": feed.manifest.content_hash},
-            "validation": report.validation,
-            "test": report.test,
+            "validation": reported.validation,
+            "test": reported.test,
             **confirmation_report(search, found, folder),
         },
     )
@@ -77,14 +84,14 @@ def confirmation_report(search: Search, found: Winner, folder: Path) -> dict[str
     }
 
 
-def score_winner(checkpoint: Path, feed: DataFeed, *, cpus: float, gpus: float, threads: int) -> FullScores:
+def score_winner(checkpoint: Path, feed: DataFeed, mouth: Mouth, *, cpus: float, gpus: float, threads: int) -> FullScores:
     """Score the checkpoint's evaluated weights on all of validation and test, in a worker with these resources."""
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=2)(_score)
-    scores: FullScores = ray.get(task.remote(str(checkpoint), feed, threads))
+    scores: FullScores = ray.get(task.remote(str(checkpoint), feed, threads, mouth))
     return scores
 
 
-def _score(checkpoint: str, feed: DataFeed, threads: int) -> FullScores:
+def _score(checkpoint: str, feed: DataFeed, threads: int, mouth: Mouth) -> FullScores:
     import torch
 
     from trm.evaluation.evaluate import evaluate
@@ -98,7 +105,15 @@ def _score(checkpoint: str, feed: DataFeed, threads: int) -> FullScores:
     scores: dict[str, dict[str, float]] = {}
     for name in ("validation", "test"):
         plan = evaluation_plan(trained.config, feed.split(name), feed.manifest, is_whole=True)
-        evaluation = evaluate(trained.model, trained.table, plan, manifest=feed.manifest, config=trained.config, device=device)
+        evaluation = evaluate(
+            trained.model,
+            trained.table,
+            plan,
+            manifest=feed.manifest,
+            config=trained.config,
+            device=device,
+            progress=partial(mouth.report, f"batches of {name} scored"),
+        )
         scores[name] = dict(evaluation.metrics)
     return FullScores(**scores)
 

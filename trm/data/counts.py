@@ -7,12 +7,13 @@ import numpy as np
 
 from trm.config import DataConfig, DataShape
 from trm.data import shards, storage
-from trm.data.builders.built import BuiltDataset, silent
+from trm.data.builders.built import BuiltDataset
 from trm.data.builders.by_recipe import build
 from trm.data.builders.maze_solver import VOCABULARY as MAZE_VOCABULARY
 from trm.data.builders.pieces import NoStore
 from trm.data.manifest import MANIFEST, Manifest, read_manifest
 from trm.data.recipes import CountedRecipe, MazeRecipe, Recipe, SudokuRecipe, dataset_folder, load_recipe
+from trm.long_work import silent
 
 
 @dataclass(frozen=True)

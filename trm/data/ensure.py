@@ -7,8 +7,6 @@ from typing import Literal
 from trm.atomic import why_unwritable
 from trm.config import DataConfig
 from trm.data import storage
-from trm.data.build_progress import Lines
-from trm.data.builders.built import Report
 from trm.data.builders.by_recipe import build, maker_of
 from trm.data.builders.pieces import NoStore
 from trm.data.manifest import MANIFEST, Manifest, SplitName, Task, files_of, read_manifest
@@ -17,6 +15,7 @@ from trm.data.repair import repair
 from trm.data.verification import damaged, verify, verify_sizes
 from trm.data.writing import create, nobody
 from trm.errors import DatasetError
+from trm.long_work import Report, shown
 
 READ_BYTES = 1 << 28
 """A data set of more is not read through before each use: the presence and size of its files are checked."""
@@ -43,17 +42,17 @@ def build_into(
             f"{manifest.name} ({manifest.recipe_digest[:8]})",
             remedy="name another folder or delete that one",
         )
-    if repairs and outcome == "verified" and (files := damaged(folder, manifest)):
+    if repairs and outcome == "verified" and (files := damaged(folder, manifest, report)):
         say(f"{folder} has {len(files)} missing or damaged files, which are made again: {', '.join(files[:5])}")
         manifest = repair(folder, manifest, files, maker_of(recipe), lambda: build(recipe, report, NoStore()), report)
         return manifest, "repaired"
-    _verify(folder, manifest, reads_all=repairs)
+    _verify(folder, manifest, report, reads_all=repairs)
     return manifest, outcome
 
 
-def _verify(folder: str, manifest: Manifest, *, reads_all: bool) -> None:
+def _verify(folder: str, manifest: Manifest, report: Report, *, reads_all: bool) -> None:
     is_small = sum(info.bytes for info in files_of(manifest)) <= READ_BYTES
-    (verify if reads_all or is_small else verify_sizes)(folder, manifest)
+    (verify if reads_all or is_small else verify_sizes)(folder, manifest, report)
 
 
 @dataclass(frozen=True)
@@ -123,12 +122,14 @@ def ensure_dataset(data: DataConfig, root: str, say: Callable[[str], None]) -> s
         folder = storage.absolute(data.folder)
         if storage.is_local(folder) and "?" in folder:
             raise DatasetError(f"data.folder must be without ?, which Ray Data takes for a URL's, got {folder}", remedy="rename it")
-        _verify(folder, read_manifest(folder), reads_all=False)
+        with shown(f"data set {folder}", say) as report:
+            _verify(folder, read_manifest(folder), report, reads_all=False)
         return folder
     assert data.recipe is not None
     recipe = load_recipe(data.recipe, data.overrides)
     folder = storage.absolute(dataset_folder(recipe, root))
-    manifest, outcome = build_into(recipe, folder, Lines(recipe.name, say), say)
+    with shown(f"data set {recipe.name}", say) as report:
+        manifest, outcome = build_into(recipe, folder, report, say)
     counts = ", ".join(f"{split.rows} {name}" for name, split in manifest.splits.items())
     say(f"data set {recipe.name} {outcome}: {counts} examples in {folder}")
     for rule, count in manifest.skipped.items():

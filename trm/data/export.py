@@ -17,7 +17,7 @@ from trm.data.augmentation.arc import FIRST_COLOUR, sizes
 from trm.data.builders.arrays import IDENTIFIERS_FILE, KINDS_FILE, TEST_PUZZLES_FILE, facts_file
 from trm.data.builders.arrays_arc import BLANK_NAME, cornered
 from trm.data.builders.arrays_files import ARRAYS, array_file
-from trm.data.builders.built import IdentifierTable, Report, silent
+from trm.data.builders.built import IdentifierTable
 from trm.data.export_forms import FormRows, Layout, is_from_table, layout_of
 from trm.data.export_source import in_source_place, put_back
 from trm.data.identifiers import identifier_names
@@ -26,6 +26,7 @@ from trm.data.split import Split, load_split
 from trm.data.spool import CHUNK_ROWS, room
 from trm.errors import DatasetError
 from trm.json_files import parse_json
+from trm.long_work import Report, silent
 
 KINDS = {"inputs": "|u1", "labels": "|u1", "puzzle_identifiers": "<i4", "puzzle_indices": "<i4", "group_indices": "<i4"}
 """Types of the arrays of a data set that did not come from arrays."""

@@ -5,12 +5,13 @@ from collections.abc import Callable
 import numpy as np
 
 from trm.data import shards, storage
-from trm.data.builders.built import BuiltDataset, Report
+from trm.data.builders.built import BuiltDataset
 from trm.data.builders.pieces import PieceMaker, as_split, remade
 from trm.data.manifest import IdentifiersInfo, Manifest, ShardInfo, SplitInfo, SplitName
 from trm.data.verification import verify
 from trm.data.writing import write_attachments, write_manifest
 from trm.errors import DatasetError
+from trm.long_work import Report
 
 
 def repair(

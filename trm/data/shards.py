@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trm.data import storage
-from trm.data.builders.built import BuiltSplit, IdentifierTable, Report, silent
+from trm.data.builders.built import BuiltSplit, IdentifierTable
 from trm.data.manifest import MOST_SHARD_ROWS, FileInfo, IdentifiersInfo, Manifest, ShardInfo, SplitInfo
 from trm.data.parquet_bounds import fault_of, fault_of_names
 from trm.errors import DatasetError
+from trm.long_work import Report, silent
 
 SHARD_ROWS = MOST_SHARD_ROWS
 ROW_GROUP_ROWS = 1 << 12

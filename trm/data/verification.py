@@ -17,11 +17,12 @@ from trm.data.shards import (
     torn,
 )
 from trm.errors import DatasetError
+from trm.long_work import Report, silent
 
 GRID_COLUMNS = ("inputs", "labels")
 
 
-def verify(folder: str, manifest: Manifest) -> None:
+def verify(folder: str, manifest: Manifest, report: Report = silent) -> None:
     """Check every file against the manifest: presence, size, rows, hash, and the hash of the contents.
 
     Raises DatasetError naming the first file that disagrees, or one that belongs to no split.
@@ -31,16 +32,18 @@ def verify(folder: str, manifest: Manifest) -> None:
         _check_attachment(folder, attachment)
     _verify_identifiers(folder, manifest)
     for name, info in manifest.splits.items():
-        _verify_split(folder, manifest, name, info)
+        _verify_split(folder, manifest, name, info, report)
 
 
-def verify_sizes(folder: str, manifest: Manifest) -> None:
+def verify_sizes(folder: str, manifest: Manifest, report: Report = silent) -> None:
     """Check that every file is there with the size in the manifest, and a Parquet file's footer, and read no more.
 
     Raises DatasetError as `verify`.
     """
     _refuse_strangers(folder, manifest)
-    for info in files_of(manifest):
+    files = list(files_of(manifest))
+    for index, info in enumerate(files):
+        report("files looked at", index, len(files))
         path = storage.inside(folder, info.file)
         found = storage.size(path, what="shard", remedy=REBUILD)
         if found != info.bytes:
@@ -49,10 +52,11 @@ def verify_sizes(folder: str, manifest: Manifest) -> None:
             check_footer(folder, info, manifest)
 
 
-def damaged(folder: str, manifest: Manifest) -> list[str]:
+def damaged(folder: str, manifest: Manifest, report: Report = silent) -> list[str]:
     """Names of the files that are missing or not what the manifest says."""
-    names = []
-    for info in files_of(manifest):
+    names, files = [], list(files_of(manifest))
+    for index, info in enumerate(files):
+        report("files read", index, len(files))
         try:
             if isinstance(info, ShardInfo):
                 read_table(folder, info, manifest, check_digest=True)
@@ -80,13 +84,14 @@ def _check_attachment(folder: str, info: FileInfo) -> None:
         raise torn("a file must have the hash in the manifest", path, "has another")
 
 
-def _verify_split(folder: str, manifest: Manifest, name: str, info: SplitInfo) -> None:
+def _verify_split(folder: str, manifest: Manifest, name: str, info: SplitInfo, report: Report) -> None:
     if not info.shards:
         raise torn("a split must have a shard", folder, f"has none of {name}")
     digest = ColumnDigest()
     row = groups = 0
     last_group = -1
-    for shard in info.shards:
+    for index, shard in enumerate(info.shards):
+        report(f"files of {name} verified", index, len(info.shards))
         path = storage.join(folder, shard.file)
         table = read_table(folder, shard, manifest, check_digest=True)
         _check_columns(path, table, manifest)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from trm.atomic import fsync_folder
 from trm.data import shards, storage
-from trm.data.builders.built import BuiltDataset, Report, silent
+from trm.data.builders.built import BuiltDataset
 from trm.data.builders.pieces import NoStore, PieceStore
 from trm.data.manifest import MANIFEST, FileInfo, Manifest, files_of, read_manifest
 from trm.data.recipes import Recipe
 from trm.data.staging import PieceFolder, staging_folder
 from trm.errors import DatasetError
+from trm.long_work import Report, silent
 
 Build = Callable[[PieceStore], BuiltDataset]
 

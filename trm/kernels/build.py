@@ -17,8 +17,10 @@ from pathlib import Path
 import torch
 
 from trm.errors import ResourceError
+from trm.long_work import shown
 from trm.own_cache import alone, keep, kept
 from trm.redaction import shortened
+from trm.terminal import say
 
 SOURCES = Path(__file__).parent
 UNITS = ("recursion.cpp", "optimizer.cpp")
@@ -114,7 +116,8 @@ def _processor() -> str:
 def _compiled_alone(name: str) -> bytes:
     with alone():  # the others of a node wait for the first
         if (content := kept(name)) is None:
-            content = _compiled()
+            with shown("compiling the kernels for this machine", say):
+                content = _compiled()
             keep(name, content)
         return content
 

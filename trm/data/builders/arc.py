@@ -11,11 +11,12 @@ from trm.data.augmentation.arc import CANVAS, VOCABULARY, canvas
 from trm.data.builders.arc_identifiers import identifier_table
 from trm.data.builders.arc_tasks import ArcTask, tasks_of
 from trm.data.builders.arc_twins import Dealt, forms, without_twins
-from trm.data.builders.built import BuiltDataset, BuiltSplit, Report, silent
+from trm.data.builders.built import BuiltDataset, BuiltSplit
 from trm.data.builders.faults import Faults
 from trm.data.manifest import ArcAugmentation, SplitName
 from trm.data.recipes import ArcRecipe
 from trm.errors import DatasetError
+from trm.long_work import Report, silent
 
 
 def build_arc(recipe: ArcRecipe, report: Report = silent) -> BuiltDataset:

@@ -9,8 +9,9 @@ from jaxtyping import Int32, Int64, UInt64
 from trm.data.augmentation.arc import CANVAS, COLOURS, encode
 from trm.data.augmentation.dihedral import IS_COLUMN_FLIPPED, IS_ROW_FLIPPED, IS_SWAPPED, SYMMETRIES
 from trm.data.builders.arc_tasks import ArcTask, Pair
-from trm.data.builders.built import IdentifierTable, Report, silent
+from trm.data.builders.built import IdentifierTable
 from trm.data.draws import below, hashed, permutations
+from trm.long_work import Report, silent
 
 TRIES = 5
 """Tries for every augmentation wanted."""

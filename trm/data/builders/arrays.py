@@ -10,7 +10,7 @@ from trm.data.builders import arrays_arc
 from trm.data.builders.arrays_files import SourceSplit, array_file, read_json, read_source
 from trm.data.builders.arrays_parts import Rows, held_out, without_leaks
 from trm.data.builders.arrays_rules import bad_rows, shape_of
-from trm.data.builders.built import BuiltDataset, BuiltSplit, IdentifierTable, Report, silent
+from trm.data.builders.built import BuiltDataset, BuiltSplit, IdentifierTable
 from trm.data.builders.doubles import contradictions, with_doubles
 from trm.data.manifest import IDENTIFIER_NAMES, SplitName
 from trm.data.recipes import ArraysRecipe
@@ -18,6 +18,7 @@ from trm.data.split import PAIR_ROW
 from trm.data.spool import chunks, room
 from trm.errors import DatasetError
 from trm.json_files import parse_json
+from trm.long_work import Report, silent
 
 KINDS_FILE = "arrays.json"
 IDENTIFIERS_FILE = IDENTIFIER_NAMES

@@ -2,24 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
 
 from trm.data.manifest import Augmentation, NoAugmentation, PartInfo, SplitName, Task
-
-
-@runtime_checkable
-class Report(Protocol):
-    """Told how far a build is; must be cheap."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` pieces of `stage` are ready."""
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """A `Report` that tells nobody."""
 
 
 @dataclass(frozen=True, eq=False)

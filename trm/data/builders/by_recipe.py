@@ -1,9 +1,10 @@
 """The builder of a recipe, imported only when it is used."""
 
-from trm.data.builders.built import BuiltDataset, Report
+from trm.data.builders.built import BuiltDataset
 from trm.data.builders.pieces import NoStore, PieceMaker, PieceStore
 from trm.data.recipes import ArcRecipe, ArraysRecipe, MazeRecipe, MixtureRecipe, Recipe, SudokuRecipe
 from trm.data.table_recipe import TableRecipe
+from trm.long_work import Report
 
 
 def build(recipe: Recipe, report: Report, store: PieceStore) -> BuiltDataset:

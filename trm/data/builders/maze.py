@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool
 
-from trm.data.builders.built import BuiltDataset, BuiltSplit, Report, silent
+from trm.data.builders.built import BuiltDataset, BuiltSplit
 from trm.data.builders.maze_drawing import draw_mazes
 from trm.data.builders.maze_solver import VOCABULARY, solve
 from trm.data.builders.maze_symmetry import symmetry_classes
@@ -17,6 +17,7 @@ from trm.data.draws import hashed
 from trm.data.manifest import DihedralAugmentation, NoAugmentation, SplitName
 from trm.data.recipes import MazeRecipe
 from trm.errors import DatasetError
+from trm.long_work import Report, silent
 
 _MAZE = 0x4D
 DENSITY_SPREAD = 0.12

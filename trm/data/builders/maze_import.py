@@ -6,7 +6,7 @@ import numpy as np
 
 from trm.data import storage
 from trm.data.builders.arrays_files import read_array
-from trm.data.builders.built import BuiltSplit, Report
+from trm.data.builders.built import BuiltSplit
 from trm.data.builders.faults import Faults
 from trm.data.builders.maze_solver import (
     GOAL,
@@ -27,6 +27,7 @@ from trm.data.draws import shuffled
 from trm.data.manifest import SplitName
 from trm.data.recipes import MazeRecipe
 from trm.errors import DatasetError
+from trm.long_work import Report
 
 LEAKED = "a symmetric form of a test maze"
 INPUTS, LABELS = "all__inputs.npy", "all__labels.npy"

@@ -9,7 +9,7 @@ import numpy as np
 from trm.data import shards
 from trm.data.arc_subsets import shared_with_a_test_set
 from trm.data.builders.arrays import IDENTIFIERS_FILE
-from trm.data.builders.built import BuiltDataset, BuiltSplit, IdentifierTable, Report, silent
+from trm.data.builders.built import BuiltDataset, BuiltSplit, IdentifierTable
 from trm.data.builders.doubles import with_doubles
 from trm.data.builders.mixture_leaks import without_leaks
 from trm.data.manifest import Manifest, PartInfo, SplitName
@@ -18,6 +18,7 @@ from trm.data.recipes import MixtureRecipe, Recipe
 from trm.data.split import PAIR_ROW, SAME_AS, load_split
 from trm.data.spool import joined, room
 from trm.errors import DatasetError
+from trm.long_work import Report, silent
 
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 FILLS = {"pair": 0, "pairs": 1, "down": 0, "right": 0}

@@ -15,9 +15,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from trm.data.builders.built import BuiltSplit, Report
+from trm.data.builders.built import BuiltSplit
 from trm.data.manifest import SplitName
 from trm.errors import DatasetError
+from trm.long_work import Report
 
 PIECE_DRAWS = 1 << 20
 """More than any piece has rows."""

@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Bool
 
 from trm.data.augmentation.sudoku import BLANK, apply, draw_forms
-from trm.data.builders.built import BuiltDataset, BuiltSplit, Report, silent
+from trm.data.builders.built import BuiltDataset, BuiltSplit
 from trm.data.builders.pieces import Columns, Generated, PieceMaker, PieceStore, generate
 from trm.data.builders.sudoku_small import essential_puzzles
 from trm.data.draws import hashed, shuffled
 from trm.data.manifest import NoAugmentation, SplitName, SudokuAugmentation
 from trm.data.recipes import SudokuRecipe
 from trm.errors import DatasetError
+from trm.long_work import Report, silent
 
 _CHOICE, _FORM, _PUZZLE = 0x43, 0x46, 0x50
 PIECE_PUZZLES = 512

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from trm.data.augmentation.sudoku import BLANK, BOXES
-from trm.data.builders.built import BuiltSplit, Report
+from trm.data.builders.built import BuiltSplit
 from trm.data.builders.cores import by_parts
 from trm.data.builders.faults import Faults
 from trm.data.builders.published_csv import (
@@ -25,6 +25,7 @@ from trm.data.draws import shuffled
 from trm.data.manifest import SplitName
 from trm.data.recipes import SudokuRecipe
 from trm.errors import DatasetError
+from trm.long_work import Report
 
 LEAKED = "a symmetric form of a test puzzle"
 HELD_OUT = "a symmetric form of a validation puzzle"

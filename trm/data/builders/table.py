@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trm.data import storage
-from trm.data.builders.built import BuiltDataset, BuiltSplit, Report, silent
+from trm.data.builders.built import BuiltDataset, BuiltSplit
 from trm.data.builders.faults import Faults
 from trm.data.builders.published_csv import DOUBLED
 from trm.data.builders.puzzle_files import ALL, has_ending, puzzle_files
@@ -19,6 +19,7 @@ from trm.data.manifest import IDENTIFIER_NAMES, SplitName
 from trm.data.spool import room
 from trm.data.table_recipe import TableRecipe
 from trm.errors import DatasetError
+from trm.long_work import Report, silent
 
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 SPLIT_NAMES: dict[str, SplitName] = {
