@@ -95,7 +95,7 @@ def not_started(folder: Path, error: BaseException) -> ResourceError:
 
 def check_locale(*paths: str) -> None:
     """ResourceError when a path that Ray will be told of, or one of `paths`, has letters that this locale cannot say."""
-    for path in (os.getcwd(), sys.executable, tempfile.gettempdir(), *sys.path, *sys.argv, *paths):
+    for path in (os.getcwd(), sys.executable, *_temporary(), *sys.path, *sys.argv, *paths):
         try:
             path.encode()
         except UnicodeEncodeError as error:
@@ -116,7 +116,7 @@ def _new_folder() -> Path:
     """A folder that this process has just made, and only its user can enter; short enough for the sockets below it."""
     given = os.environ.get("RAY_TMPDIR")
     tried = []
-    for place in [given] if given else [tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"]:
+    for place in [given] if given else [*_temporary(), "/tmp", "/var/tmp", "/dev/shm"]:
         if len(os.fsencode(place)) + RAY_BYTES > SOCKET_BYTES:
             tried.append(f"{place} is longer than {SOCKET_BYTES - RAY_BYTES} characters")
             continue
@@ -128,6 +128,14 @@ def _new_folder() -> Path:
         f"Ray keeps its sockets in a folder for temporary files, and has none ({'; '.join(dict.fromkeys(tried))})",
         remedy=f"set {'RAY_TMPDIR' if given else 'TMPDIR'} to a folder with a short path that you can write to",
     )
+
+
+def _temporary() -> list[str]:
+    """The folder for temporary files, if there is one that can be written to."""
+    try:
+        return [tempfile.gettempdir()]
+    except OSError:
+        return []
 
 
 def _logged(folder: Path) -> str:

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 
 import ray
 from ray._private import worker
+from ray.exceptions import RayError
 
 from trm.command_line import say
-from trm.errors import EXIT_INTERRUPTED
+from trm.errors import EXIT_INTERRUPTED, InterruptedRun, TerminatedRun
 
 NAMES = {"gcs_server": "head service (GCS)", "raylet": "node service (raylet)"}
 """The processes of an embedded Ray that nothing goes on without."""
@@ -45,7 +46,7 @@ def what_was_lost() -> str | None:
 def watched(goes_on: str) -> Iterator[None]:
     """While entered, the end of Ray is a SIGTERM for this process, and its end some seconds later, with the sentence `goes_on`.
 
-    Enter it right after `ray.init`, leave it before `ray.shutdown`.
+    Whatever that makes the block raise is an InterruptedRun. Enter it right after `ray.init`, leave it before `ray.shutdown`.
     """
     over = threading.Event()
     _Lost.what = None
@@ -55,6 +56,14 @@ def watched(goes_on: str) -> Iterator[None]:
     threading.Thread(target=watch, args=(ours or node.gcs_address, over, goes_on), daemon=True, name="ray-watch").start()
     try:
         yield
+    except Exception as error:
+        if isinstance(error, InterruptedRun) and not isinstance(error, TerminatedRun):
+            raise  # it says how to go on
+        if isinstance(error, RayError):
+            time.sleep(2 * POLL_SECONDS)  # what Ray raises when it goes may come before its end is noticed
+        if _Lost.what is None:
+            raise
+        raise InterruptedRun(f"{_Lost.what}; {goes_on}") from error
     finally:
         over.set()
 
