@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 import training_cases as cases
+from torch._dynamo.exc import BackendCompilerFailed
 
+from trm import own_cache
 from trm.data.plan import Batch
-from trm.errors import DivergedError, OutOfMemoryError, ResourceError
+from trm.errors import DivergedError, OutOfMemoryError, ResourceError, TrialError
 from trm.optim.averaging import WeightAverage
+from trm.own_cache import kept_folder
 from trm.training import loop
-from trm.training.failures import memory_failures
+from trm.training.failures import compiler_failures, memory_failures
 from trm.training.leg import LegWork, run_leg
 from trm.training.run import fit
 from trm.training.state import TrainingState
@@ -95,3 +98,18 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ResourceError, match=r"needs a C\+\+ compiler.*set training.compile: false"):
         cases.begin(cases.config_of(training={"compile": True}))
+
+
+def test_what_the_compiler_raises_names_its_cause_and_its_own_cache_is_emptied(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(own_cache, "_places", lambda: iter([tmp_path / "cache"]))
+    folder = kept_folder("inductor")
+    assert folder is not None
+    for theirs, is_kept in ((tmp_path, True), (folder, False)):
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(theirs))
+        (folder / "cut.so").touch()
+        message = r"load what it had compiled: .*file too short.*; its cache was emptied"
+        with pytest.raises(TrialError, match=message), compiler_failures():
+            raise BackendCompilerFailed(compiler_failures, OSError("cut.so: file too short"), None)
+        assert (folder / "cut.so").exists() == is_kept

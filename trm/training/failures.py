@@ -1,12 +1,20 @@
-"""A device that refuses memory ends a trial, not the process: foreign errors become ours here, at the trial's edge."""
+"""A device that refuses memory, a compiler that fails, end a trial, not the process: foreign errors become ours here."""
 
+import os
+import shutil
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch._dynamo.exc
 
-from trm.errors import OutOfMemoryError
+from trm.errors import OutOfMemoryError, TrialError
+from trm.own_cache import kept_folder
+from trm.redaction import reason_of
+
+COMPILED_FOLDER, COMPILED_VARIABLE = "inductor", "TORCHINDUCTOR_CACHE_DIR"
+"""Where torch keeps what it compiled: of `trm.own_cache`, unless the environment says otherwise."""
 
 SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 """What a RuntimeError says that is really a lack of memory: torch's CPU allocator, CUDA, cuBLAS and cuDNN."""
@@ -30,3 +38,21 @@ def memory_failures() -> Iterator[None]:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     raise OutOfMemoryError(f"the device refused memory: {message}")
+
+
+@contextmanager
+def compiler_failures() -> Iterator[None]:
+    """What torch's compiler raises becomes a TrialError that names the cause, and its cache is emptied.
+
+    A file of that cache that was cut would end every run after this one too; the next compiles anew.
+    """
+    try:
+        yield
+    except torch._dynamo.exc.TorchDynamoException as error:
+        folder = kept_folder(COMPILED_FOLDER)
+        if folder is not None and os.environ.get(COMPILED_VARIABLE) == str(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise TrialError(
+            f"torch could not compile the network, or not load what it had compiled: {reason_of(error)}; its cache was emptied, "
+            "so another try compiles anew"
+        ) from error

@@ -8,7 +8,7 @@ from trm.data.plan import Batch, BatchPlan
 from trm.errors import DivergedError
 from trm.optim.schedule import lr_at
 from trm.training.compiling import CompilingStep, is_compiling
-from trm.training.failures import memory_failures
+from trm.training.failures import compiler_failures, memory_failures
 from trm.training.recorded import RecordedStep, is_recorded
 from trm.training.reporting import SILENT, Progress, Reporter
 from trm.training.state import TrainingState
@@ -39,7 +39,7 @@ def train(state: TrainingState, plan: BatchPlan, *, until_steps: int, reporter: 
     start, first, state.until_steps = time.perf_counter(), state.step, max(state.until_steps, until_steps)
     marked = start, first
     loss, wants_stop, stops = math.nan, False, False
-    with memory_failures():
+    with compiler_failures(), memory_failures():
         while state.step < until_steps and not stops:
             take_step(state, plan.batch(state.step))
             wants_stop |= reporter.on_step(_progress(state, until_steps, loss, time.perf_counter() - start, first))

@@ -11,7 +11,7 @@ from trm.data.plan import EvaluationPlan
 from trm.data.split import Split
 from trm.errors import DivergedError, InterruptedRun
 from trm.evaluation.evaluate import Evaluation, evaluate
-from trm.training.failures import memory_failures
+from trm.training.failures import compiler_failures, memory_failures
 from trm.training.gang import SOLO, Gang
 from trm.training.reporting import SILENT, Reporter
 from trm.training.state import TrainingState
@@ -59,7 +59,7 @@ def score(state: TrainingState, split: Split, manifest: Manifest, reporter: Repo
         if reporter.on_evaluation(done, total) and state.gang.world_size == 1:
             raise InterruptedRun(f"stopped in the evaluation at step {state.step}")
 
-    with memory_failures(), state.averaged():
+    with compiler_failures(), memory_failures(), state.averaged():
         ends[0] = time.perf_counter()
         evaluation = evaluate(
             state.model,

@@ -39,6 +39,7 @@ from trm.training.checkpoint import (
 )
 from trm.training.cost import run_cost
 from trm.training.curve import Curve, default_interval
+from trm.training.failures import COMPILED_FOLDER, COMPILED_VARIABLE
 from trm.training.gang import SOLO, Gang
 from trm.training.running_metrics import RunningMetrics
 
@@ -289,8 +290,8 @@ def compile_in_place(model: nn.Module, device: torch.device) -> None:
             remedy="install one or set training.compile: false",
         )
     # Torch's own choice has a name that anybody can take in /tmp, and needs a user with a name.
-    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kept_folder("inductor") or tempfile.mkdtemp(prefix="trm-inductor-"))
+    if COMPILED_VARIABLE not in os.environ:
+        os.environ[COMPILED_VARIABLE] = str(kept_folder(COMPILED_FOLDER) or tempfile.mkdtemp(prefix="trm-inductor-"))
     torch._dynamo.reset()
     model.compile(dynamic=False)
 
