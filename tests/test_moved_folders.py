@@ -198,6 +198,9 @@ def test_nothing_is_fetched_on_a_folders_word(
     (folder / "config.yaml").write_text((folder / "config.yaml").read_text().replace(f"{made}/data", f"{url}/data"))
     assert run("train", "--resume", folder) == 2
     assert f"names data at {url}/data" in capsys.readouterr().err
+    (folder / "config.yaml").write_text((made / "run" / "config.yaml").read_text() + f"tracking: {{uri: '{url}'}}\n")
+    assert run("train", "--resume", folder) == 2
+    assert "where MLflow writes is the user's word" in capsys.readouterr().err
     assert paths == []
     assert run("evaluate", best, "--set", f"data.folder={url}/data", "--set", "data.recipe=null") == 2
     assert paths == ["/data/manifest.json"], "the user's own word is taken"

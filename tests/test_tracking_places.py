@@ -156,15 +156,18 @@ def test_a_moved_storage_keeps_its_files(storage: Path, tmp_path: Path, is_copie
     assert client.get_experiment(run.experiment_id).artifact_location == artifact_location(moved, "space")
 
 
-def test_a_place_that_was_chosen_stays(storage: Path, tmp_path: Path) -> None:
-    """Though it is called like a storage's own."""
+def test_a_place_that_was_chosen_stays_while_it_is(storage: Path, tmp_path: Path) -> None:
+    """Though it is called like a storage's own; without the user's word nothing goes there any more."""
     chosen = tmp_path / "big" / "mlartifacts" / "space"
     first = sweep_folder(storage, whole_sweep())
     where = target(first)
     chosen_target = Target(**{**vars(where), "artifact_location": chosen.as_uri()})
     assert MlflowWriter(chosen_target).close(PATIENCE) is None
     (first / "leaderboard.json").write_text("{}")
-    assert MlflowWriter(where).close(PATIENCE) is None
+    left = MlflowWriter(where).close(0.5)
+    assert left is not None
+    assert files_of(chosen) == {"journal.jsonl"}
+    assert MlflowWriter(chosen_target).close(PATIENCE) is None
     assert files_of(chosen) == {"journal.jsonl", "leaderboard.json"}
     assert not (storage / "mlartifacts").exists()
 

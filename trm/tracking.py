@@ -262,6 +262,7 @@ class MlflowStore:
         with _only_one(storage / ".mlflow.lock", lambda: self._say("sent", "")):
             if self._target.is_storages_own and self._target.artifact_location is None:
                 bring_home(storage / STORE, storage)
+            self._check_places(storage)
             client = MlflowClient(self._target.uri)
             self._experiment_id = self._experiment(client)
         self._database = _file_of(self._target.uri)
@@ -297,6 +298,18 @@ class MlflowStore:
             self._know(trial, run)
         if runs:
             self._say("again", f"{len(runs)} runs of this sweep had been deleted and were taken out of MLflow's trash")
+
+    def _check_places(self, storage: Path) -> None:
+        """RuntimeError where the storage's own database, which others may have made, would send files where nobody says."""
+        if not self._target.is_storages_own:
+            return
+        chosen = without_secrets(self._target.artifact_location or "")
+        for place in locations_elsewhere(storage / STORE, storage, self._target.experiment):
+            if not chosen or not f"{place}/".startswith(f"{chosen.rstrip('/')}/"):
+                raise RuntimeError(
+                    f"{storage / STORE} would send files of experiment {self._target.experiment!r} to {redacted(place)}; "
+                    "if you mean that, say so by tracking.artifact_location"
+                )
 
     def _experiment(self, client: Any) -> str:
         name = self._target.experiment

@@ -26,7 +26,7 @@ from trm.cluster.folders import (
 from trm.cluster.run_tracking import Tracked, tracked_run
 from trm.command_line import duration, heard_hangup, say, show
 from trm.config import VOTES, RunConfig, Tracking, require_divisible
-from trm.config_files import load_run_config, validated
+from trm.config_files import load_run_config, load_yaml, validated
 from trm.data.counts import data_counts
 from trm.data.ensure import ensure_dataset, summary_of, task_of
 from trm.data.manifest import Manifest, read_manifest
@@ -73,6 +73,11 @@ def run_training(options: TrainOptions) -> int:
     """Train to the end and print where everything lies; the exit code."""
     _check_options(options)
     source = options.config or str(Path(str(options.resume)) / CONFIG_FILE)
+    if options.config is None and "tracking" in load_yaml(source):
+        raise ConfigError(
+            f"where MLflow writes is the user's word, and {source} has tracking",
+            remedy="remove it there, and say --set tracking.uri=URI",
+        )
     config = _where_data_lie(load_run_config(source, options.overrides), source, options)
     if options.tracking is not None:
         config = config.model_copy(update={"tracking": options.tracking})

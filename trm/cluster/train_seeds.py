@@ -25,6 +25,7 @@ from trm.command_line import say, show
 from trm.config import Frozen, RunConfig, Tracking
 from trm.config_files import dump_yaml, load_run_config, validated
 from trm.contained import refuse_links, remove
+from trm.data.places import names_data, refuse_remote
 from trm.errors import EXIT_DONE, EXIT_FAILED, ConfigError, InterruptedRun, TrialError
 from trm.evaluation.intervals import MeanOfSeeds, mean_of_seeds
 from trm.evaluation.names import bounds, is_count
@@ -75,6 +76,8 @@ def run_seeds(options: TrainOptions, count: int | None) -> int:
     config = None if options.resume is not None else load_run_config(str(options.config), options.overrides)
     with _claimed(options) as lease:
         folder = lease.folder
+        if options.resume is not None and not options.overrides:
+            refuse_remote(load_run_config(folder / CONFIG_FILE).data, folder / CONFIG_FILE)
         refuse_links(folder, lambda parts: len(parts) == 1)
         series = _begun(folder, config, count)
         seeds, tracking = series.seeds, series.tracking if config is None else config.tracking
@@ -101,7 +104,7 @@ def _check_options(options: TrainOptions, count: int | None) -> None:
         return
     if not is_series(options.resume):
         raise ConfigError(f"{options.resume} holds no {SEEDS_FILE}, so it is no folder of several seeds", remedy="drop --seeds")
-    if options.config is not None or options.overrides or options.out is not None:
+    if options.config is not None or options.out is not None or not all(names_data([one]) for one in options.overrides):
         raise ConfigError(
             f"several seeds go on in their own folder, with the configuration that is there, {options.resume}/{CONFIG_FILE}",
             remedy="drop the configuration, --set and --out",
@@ -155,6 +158,7 @@ def _trained(folder: Path, seed: int, options: TrainOptions) -> SeedScore:
     """What the seed's run comes to: trained to its end, unless it is there already."""
     place = folder / f"seed-{seed}"
     run = RunFolder(place)
+    words = options.overrides if options.resume is not None else ()  # where the data lie; a beginning has them in its configuration
     if not _is_done(run):
         is_begun = bool(run.checkpoints())
         if not is_begun and place.exists():  # killed before its first checkpoint
@@ -162,7 +166,7 @@ def _trained(folder: Path, seed: int, options: TrainOptions) -> SeedScore:
         own = replace(
             options,
             config=None if is_begun else str(folder / CONFIG_FILE),
-            overrides=() if is_begun else (f"seed={seed}",),
+            overrides=(*words, *(() if is_begun else (f"seed={seed}",))),
             out=None if is_begun else str(place),
             resume=str(place) if is_begun else None,
             storage=options.storage or str(folder.parent),
