@@ -9,7 +9,9 @@ def main() -> int:
     parser = job_parser(__doc__)
     parser.add_argument("path", help="folder of a run, a sweep, a checkpoint or exported weights; or a file by the published names")
     parser.add_argument(
-        "--split", choices=("train", "validation", "test"), default="test", help="which puzzles, all of them (default: test)"
+        "--split",
+        choices=("train", "validation", "test"),
+        help="which puzzles, all of them (default: test, or validation where there is none)",
     )
     parser.add_argument(
         "--config", help="run configuration of such a file; elsewhere it must be what the checkpoint was trained as"

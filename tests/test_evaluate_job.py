@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from trm.cluster.evaluate import EvaluateOptions, run_evaluation
+from trm.cluster.evaluate import EvaluateOptions, _first_there, run_evaluation
 from trm.command_line import run_job
 from trm.config import RunConfig
 from trm.config_files import dump_yaml
 from trm.data.builders.built import BuiltDataset, BuiltSplit
+from trm.data.ensure import DataSummary
 from trm.data.manifest import Manifest, SplitName
 from trm.data.recipes import SudokuRecipe
 from trm.data.split import load_split
@@ -108,6 +109,14 @@ def test_all_of_the_split_is_scored_unless_a_subset_is_asked_for(place: Path) ->
     assert report_of(place, "run")["metrics"]["examples"] == 10
     assert report_of(place, "run", split="train")["metrics"]["examples"] == 12
     assert report_of(place, "run", overrides=("evaluation.max_examples=4",))["metrics"]["examples"] == 4
+
+
+def test_without_a_word_test_is_scored_or_what_there_is(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report_of(place, "run", split=None)["split"] == "test"
+    capsys.readouterr()
+    for splits, expected in ((("train", "validation"), "validation"), (("train",), "train")):
+        assert _first_there(DataSummary("set.yaml", "sudoku", splits, "")) == expected
+        assert f"set.yaml has no test puzzles: {expected} is scored" in capsys.readouterr().err
 
 
 def test_the_table_and_the_report_say_the_same(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,7 +55,9 @@ def test_what_was_moved_is_scored(moved: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("config", ["runs/scored/best/config.yaml", "run/config.yaml"])
 def test_what_was_moved_is_trained_anew(moved: Path, config: str) -> None:
-    assert run("train", moved / config, "--out", moved / "again", "--set", "training.steps=1", "--set", "tracking.enabled=false") == 0
+    assert (
+        run("train", moved / config, "--out", moved / "again", "--set", "training.steps=1", "--set", "tracking.enabled=false") == 0
+    )
     assert f"folder: {moved}/data" in (moved / "again" / "config.yaml").read_text()
 
 

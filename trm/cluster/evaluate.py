@@ -13,7 +13,7 @@ from trm.cluster.evaluate_data import DataAsked, on_data
 from trm.command_line import duration, say, show
 from trm.config import RunConfig
 from trm.config_files import apply_overrides, load_run_config, validated
-from trm.data.ensure import ensure_dataset, task_of
+from trm.data.ensure import DataSummary, ensure_dataset, summary_of, task_of
 from trm.data.manifest import SplitName, read_manifest
 from trm.data.places import data_beside, names_data, refuse_remote
 from trm.data.plan import EvaluationPlan
@@ -40,7 +40,8 @@ class EvaluateOptions:
     """What the command line says."""
 
     path: str
-    split: SplitName
+    split: SplitName | None
+    """Which puzzles; null: test, or where the data set has none, validation, or else what was trained on."""
     overrides: tuple[str, ...]
     config: str | None
     votes: int | None
@@ -98,17 +99,17 @@ def _is_foreign(path: Path) -> bool:
 def _report(options: EvaluateOptions) -> dict[str, Any]:
     device = training_device()
     with memory_failures():
-        weights, config, folder = _opened(options)
+        weights, config, folder, split = _opened(options)
         for note in weights.notes:
             say(f"{options.path}: {note}")
         trained = trained_model(weights, device)
-        metrics, errors = _score(options, trained, config, folder)
+        metrics, errors = _score(options, trained, config, folder, split)
     manifest = read_manifest(folder)
     return {
         "path": str(Path(options.path).absolute()),
         "step": trained.step,
         "train_flops": trained.train_flops,
-        "split": options.split,
+        "split": split,
         "data": {"name": manifest.name, "folder": folder, "content_hash": manifest.content_hash},
         "supervision_steps": steps_of(config),
         "stops_halted": options.stops_halted,
@@ -119,8 +120,8 @@ def _report(options: EvaluateOptions) -> dict[str, Any]:
     }
 
 
-def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str]:
-    """The weights for the data set's identifiers, what to score them as, and the data set's folder."""
+def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitName]:
+    """The weights for the data set's identifiers, what to score them as, the data set's folder, and which of its splits."""
     path, root = Path(options.path), str(Path(options.storage) / "data")
     own = None if _is_foreign(path) else read_weights(path)
     config = _asked(options, {} if own is None else own.config.model_dump(mode="json"))
@@ -130,11 +131,21 @@ def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str]:
     if own is not None and options.config is None and not names_data(options.overrides):
         refuse_remote(config.data, path)
         config = config.model_copy(update={"data": data_beside(config.data, path, own.data_hash, say=say)})
-    task_of(config.data, options.split)
+    split = options.split or _first_there(summary_of(config.data))
+    task_of(config.data, split)
     folder = ensure_dataset(config.data, root, say)
     manifest = read_manifest(folder)
     weights = read_foreign_weights(path, config, manifest.shape) if own is None else own
-    return on_data(weights, DataAsked(folder, manifest, is_chosen, options.trained_on)), config, folder
+    return on_data(weights, DataAsked(folder, manifest, is_chosen, options.trained_on)), config, folder, split
+
+
+def _first_there(data: DataSummary) -> SplitName:
+    """The split that is scored where none is asked for; says so when it is not test."""
+    wanted: tuple[SplitName, ...] = ("test", "validation", "train")
+    split = next(name for name in wanted if name in data.splits)
+    if split != "test":
+        say(f"{data.source} has no test puzzles: {split} is scored{', which was trained on' if split == 'train' else ''}")
+    return split
 
 
 def _asked(options: EvaluateOptions, values: dict[str, Any]) -> RunConfig:
@@ -156,14 +167,14 @@ def _require_same_network(path: Path, there: RunConfig, asked: RunConfig) -> Non
 
 
 def _score(
-    options: EvaluateOptions, trained: TrainedModel, config: RunConfig, folder: str
+    options: EvaluateOptions, trained: TrainedModel, config: RunConfig, folder: str, split: SplitName
 ) -> tuple[dict[str, float | None], dict[str, float]]:
     """Metrics (null where they are no finite number) and standard errors."""
     manifest = read_manifest(folder)
     asked = {override.partition("=")[0].strip() for override in options.overrides}
     votes = config.evaluation.most_votes if "evaluation.votes" in asked else None
     plan = EvaluationPlan(
-        load_split(folder, manifest, options.split),
+        load_split(folder, manifest, split),
         manifest,
         batch_size=config.evaluation.batch_size or config.training.global_batch_size,
         max_examples=config.evaluation.max_examples if "evaluation.max_examples" in asked else None,
@@ -171,7 +182,7 @@ def _score(
         max_augmentations=options.votes or votes,
     )
     device = next(trained.model.parameters()).device
-    with shown(f"scoring {options.split}", say) as report:
+    with shown(f"scoring {split}", say) as report:
         evaluation = evaluate(
             trained.model,
             trained.table,
