@@ -33,12 +33,15 @@ ADDRESSES = (
     f"https://a.blob.core.windows.net/x?sv=1&sig={SECRET}",
     f"https://host/x?AWSAccessKeyId={SECRET}",
     f"https://host/x#access_token={SECRET}",
-    f"https://host:8080/x?api_key={SECRET}",
+    f"https://host:8080/x?api_key={SECRET}&pw={SECRET}",
+    f"abfs://container:{SECRET}@account.dfs.core.windows.net/folder",
+    f"redis://:{SECRET}@host:6379/0",
 )
 HARMLESS = (
     "https://host:8080/path@v1?a=b",
     "sqlite:////a/b@c/mlflow.db",
     "s3://bucket/folder@2024/x=1",
+    "abfss://container@account.dfs.core.windows.net/folder",
     "runs/data/sudoku4x4",
     "mail me@here: the key = 5",
 )

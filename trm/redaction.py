@@ -13,9 +13,11 @@ from urllib.parse import quote, quote_plus, unquote
 MASK = "***"
 """Stands where a secret was."""
 _PORT = r"(?!\d{1,5}(?:[/?#\s'\"]|$))"
-_USER_INFO = re.compile(rf"(?<=://)(?:[^\s/?#@:'\"]*:{_PORT}[^\s'\"]*|[^\s/?#'\"]*)@")
+_NO_USER = "".join(f"(?<!{scheme}://)" for scheme in ("abfs", "abfss", "wasb", "wasbs"))
+"""Azure's addresses have the container's name where others have a user."""
+_USER_INFO = re.compile(rf"(?<=://)(?:[^\s/?#@:'\"]*:{_PORT}[^\s'\"]*|{_NO_USER}[^\s/?#'\"]*)@")
 """A user and a password, which people write without escaping its / and @; or a user alone, or a key, or a token."""
-_WORDS = r"pass(?:word|wd|phrase)?|pwd|token|secret|sig(?:nature)?|credentials?|auth(?:orization)?|api[_-]?key|key"
+_WORDS = r"pass(?:word|wd|phrase)?|pwd?|token|secret|sig(?:nature)?|credentials?|auth(?:orization)?|api[_-]?key|key"
 _ARGUMENT = re.compile(rf"(?i)([?&;#][\w.%-]*(?:{_WORDS})(?:[_-]?id)?=)[^&;#\s'\"]+")
 """An argument of an address whose name says that it is secret, `X-Amz-Credential` and `sig` too."""
 _ASSIGNED = re.compile(r"(?i)(\b(?:password|passwd|pwd|secret|token|api[_-]?key|aws_secret_access_key)\s*=\s*)[^\s&;,'\")]+")
