@@ -71,6 +71,16 @@ def test_letters_that_the_locale_lacks_are_written_in_another_way(tmp_path: Path
     assert done.stdout in ("the result \\xd7 \\udcff\n", "the result × \\udcff\n")
 
 
+@pytest.mark.parametrize("columns", ["0", "1"])
+def test_a_width_that_is_none_empties_no_table(columns: str) -> None:
+    code = (
+        "from trm.terminal import steady_output; steady_output(); from rich.console import Console; Console().print('leaderboard')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": columns}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "leaderboard\n"
+
+
 def test_what_is_opened_later_never_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
     code = (
         "from trm.terminal import steady_output; steady_output(); import sys, os; f = open(sys.argv[1], 'w'); os.write(2, b'noise')"

@@ -369,6 +369,15 @@ def test_the_command_shows_the_store_without_its_secrets() -> None:
     assert mlflow_command("https://token@h:1") == "open https://***@h:1"
 
 
+def test_a_sweep_that_was_never_tracked_goes_where_it_would_have_gone(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    folder = sweep_folder(tmp_path, whole_sweep())
+    (folder / "sweep.yaml").write_text("space: {name: space, objective: {metric: loss, mode: min}}")
+    assert main([str(folder)]) == 0
+    _, runs = runs_of(f"sqlite:///{tmp_path}/mlflow.db")
+    assert runs[None].data.metrics["sweep.best_objective"] == 0.25  # the least
+
+
 def test_a_folder_without_a_journal_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
     assert "holds no journal.jsonl and no run.json; give the folder of a sweep or a run" in capsys.readouterr().err

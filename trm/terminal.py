@@ -18,6 +18,7 @@ PATIENCE_SECONDS = 2.0
 """So long may a line of progress wait for who does not read on (Ctrl-S, a pager); a result waits as long as it takes."""
 GONE = {errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ECONNRESET}
 """Nobody is there any more; after other errors, as of a full disk, the next line is tried."""
+LEAST_COLUMNS = 20
 AT_A_TIME_BYTES = select.PIPE_BUF
 """Whoever can be written to at all takes so many without holding up."""
 _COMMANDS = re.compile(
@@ -111,6 +112,8 @@ def steady_output() -> None:
     """
     for descriptor in range(3):
         _fill(descriptor)
+    if (columns := os.environ.get("COLUMNS", "")).isdigit() and int(columns) < LEAST_COLUMNS:
+        del os.environ["COLUMNS"]  # of a program that is no terminal; tables would be empty
     if sys.stdout is sys.__stdout__ and not _is_steady(sys.stdout):
         sys.stdout = _text(sys.stdout, _Steady(1, "<stdout>", None))
     if sys.stderr is sys.__stderr__ and not _is_steady(sys.stderr):

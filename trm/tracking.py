@@ -27,6 +27,7 @@ from urllib.parse import unquote
 
 from trm.artifact_places import ARTIFACTS, artifact_folder, artifact_location, bring_home, locations_elsewhere
 from trm.atomic import why_unwritable
+from trm.config_files import load_yaml
 from trm.config_messages import nearest
 from trm.contained import inside, refuse_links, regular
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError, SweepError
@@ -459,8 +460,8 @@ def _flush(folder: Path, uri: str | None, seconds: float) -> int:
         unread(folder / "journal.jsonl")  # refuses a damaged one before anything of it goes out
     elif record is None:
         raise SweepError(f"{folder} holds no journal.jsonl and no run.json", remedy="give the folder of a sweep or a run")
-    name = folder.absolute().name if record is None else record.experiment
-    known = OutboxState.read(folder) or OutboxState(experiment=name)
+    unsent = _by_sweep_file(folder) if record is None else OutboxState(experiment=record.experiment)
+    known = OutboxState.read(folder) or unsent
     address = _address(folder, uri, known.uri)
     target = Target(address, str(folder), str(_storage_for(folder, address)), known.experiment, known.mode)
     if target.is_storages_own and not uri:
@@ -502,6 +503,18 @@ class _Told:
         if not self._has_waited:
             self._has_waited = True
             sys.stderr.write("waiting: another process is sending this sweep to MLflow\n")
+
+
+def _by_sweep_file(folder: Path) -> OutboxState:
+    """What a sweep that was never tracked would have been tracked as."""
+    try:
+        space = load_yaml(inside(folder, "sweep.yaml")).get("space")
+    except InputError:
+        space = None
+    found = space if isinstance(space, dict) else {}
+    name, objective = found.get("name"), found.get("objective")
+    is_least = isinstance(objective, dict) and objective.get("mode") == "min"
+    return OutboxState(experiment=str(name or folder.absolute().name), mode="min" if is_least else "max")
 
 
 def _address(folder: Path, uri: str | None, noted: str) -> str:
