@@ -219,6 +219,17 @@ def test_an_output_beside_an_equal_solution_is_let_pass(tmp_path: Path) -> None:
     assert content(tasks_of("training", str(tmp_path))) == content(TASKS)
 
 
+def test_an_output_that_is_null_is_none(tmp_path: Path) -> None:
+    write_arc_json(tmp_path, "training", TASKS)
+    nulls = {task.name: [{"input": q.tolist(), "output": None} for q, _ in task.tests] for task in TASKS}
+    for name, tests in nulls.items():
+        _change(tmp_path / "case_training_challenges.json", lambda tasks, name=name, tests=tests: tasks[name].update(test=tests))
+    assert content(tasks_of("training", str(tmp_path))) == content(TASKS)
+    (tmp_path / "case_training_solutions.json").unlink()
+    with pytest.raises(DatasetError, match="a pair must have its solution"):
+        tasks_of("training", str(tmp_path))
+
+
 def test_one_name_with_other_pairs_is_refused_and_both_files_are_named(tmp_path: Path) -> None:
     by_concept(tmp_path)
     write(tmp_path / "training" / "Other" / f"{TASKS[0].name}.json", value_of(TASKS[1]))

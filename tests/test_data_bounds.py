@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,18 @@ def test_a_shard_that_claims_more_than_the_manifest_is_refused_by_its_footer(fol
         verify_sizes(str(folder), manifest)
     with pytest.raises(DatasetError, match=rule):
         RowGroupFiles(str(folder), manifest).table(RowGroup(shard=0, index=0, first_row=0, rows=20))
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(folder: Path) -> None:
+    for name in (MANIFEST, SHARD):
+        manifest = read_manifest(str(folder)) if name == SHARD else None
+        content = (folder / name).read_bytes()
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        with pytest.raises(DatasetError, match=rf"{name} \(it is no regular file\)"):
+            read_manifest(str(folder)) if manifest is None else load_split(str(folder), manifest, "train")
+        (folder / name).unlink()
+        (folder / name).write_bytes(content)
 
 
 def test_a_manifest_that_claims_a_shard_of_millions_of_rows_is_refused(folder: Path) -> None:

@@ -149,6 +149,12 @@ def test_a_header_that_could_mean_two_things_is_told(head: bytes, message: str) 
         layout_of(head, "x.csv", ["question", "answer"], ["rating"])
 
 
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "archive.zip").write_bytes(b"PK")
+    with pytest.raises(DatasetError, match=r"of a known kind: .*archive.zip ends with none of csv, .*; unpack an archive first"):
+        built_of(tmp_path / "archive.zip", test=2)
+
+
 def test_two_files_of_one_split_are_told(tmp_path: Path) -> None:
     for name in ("train.csv", "train.tsv", "test.csv"):
         (tmp_path / name).write_text("question,answer\n")

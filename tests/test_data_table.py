@@ -247,7 +247,7 @@ FAULTS: list[tuple[str, str, dict[str, Any], str]] = [
     ("p.npz", "text", {}, r"a table must be readable: .*p.npz"),
     ("p.parquet", "text", {}, r"a table must be readable: .*p.parquet"),
     ("p.csv.gz", "text", {}, r"a table must be readable: .*p.csv.gz"),
-    ("p.xlsx", "text", {}, r"a table must be of a known kind: .*p.xlsx ends with none of csv, "),
+    ("p.xlsx", "text", {}, r"a file of puzzles must be of a known kind: .*p.xlsx ends with none of csv, "),
 ]
 
 

@@ -63,6 +63,8 @@ def read_bytes(path: str, *, what: str, remedy: str, most_bytes: int | None = No
     """The whole file; DatasetError naming it when it is missing, unreadable, or larger than `most_bytes`."""
 
     def read(files: Any, where: str) -> bytes:
+        if is_local(path) and local_path(path).exists() and not local_path(path).is_file():
+            raise OSError("it is no regular file")  # a pipe or a device would be waited for, or never end
         found = files.size(where) if most_bytes is not None else None
         if found is not None and most_bytes is not None and found > most_bytes:
             raise OSError(f"it has {found:,} bytes, and at most {most_bytes:,} are read")

@@ -148,10 +148,10 @@ def _pair(pair: Any, where: str, faults: Faults, solution: tuple[Any, str] | Non
     if not isinstance(pair, dict) or "input" not in pair:
         faults.found("a pair must have an input and an output", f"{where} does not", remedy=AGAIN)
         return None
-    if solution is None and "output" not in pair:
+    if solution is None and pair.get("output") is None:
         faults.found("a pair must have its solution", f"{where} has none", remedy="put the *_solutions.json file beside it")
         return None
-    if solution is not None and "output" in pair and pair["output"] != solution[0]:
+    if solution is not None and pair.get("output") not in (None, solution[0]):
         value = f"{where} has another output than {solution[1]}"
         faults.found("a test must have one solution", value, remedy="correct the one that is wrong, or fetch both files again")
         return None

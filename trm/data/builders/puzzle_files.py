@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from trm.data import storage
-from trm.data.compressed import uncompressed_name
+from trm.data.compressed import SUFFIXES, uncompressed_name
 from trm.errors import DatasetError
 from trm.strays import is_stray
 
@@ -26,6 +26,11 @@ def puzzle_files(path: str, splits: Sequence[str], endings: Sequence[str] = CSV)
     """
     if has_ending(path, endings):
         return {ALL: path}
+    if storage.is_local(path) and storage.local_path(path).is_file():
+        raise DatasetError(
+            f"a file of puzzles must be of a known kind: {path} ends with none of {', '.join(endings)}",
+            remedy=f"give such a file, also packed as {', '.join(SUFFIXES)}, or the folder of them; unpack an archive first",
+        )
     names = [name for name in storage.names(path) if has_ending(name, endings) and not is_stray(name)]
     files: dict[str, str] = {}
     for split in splits:

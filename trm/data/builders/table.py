@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trm.data import storage
 from trm.data.builders.built import BuiltDataset, BuiltSplit
 from trm.data.builders.faults import Faults
 from trm.data.builders.published_csv import DOUBLED
-from trm.data.builders.puzzle_files import ALL, has_ending, puzzle_files
+from trm.data.builders.puzzle_files import ALL, puzzle_files
 from trm.data.builders.table_cells import CellReader, Cells, Unreadable
 from trm.data.builders.table_files import ENDINGS, REMEDY, Row, read_rows
 from trm.data.builders.twins import first_equal
@@ -95,8 +94,6 @@ def build_table(recipe: TableRecipe, report: Report = silent) -> BuiltDataset:
 
 def _read(recipe: TableRecipe, reader: CellReader, faults: Faults, report: Report) -> list[Puzzle]:
     """Every row of every file that can be read."""
-    if not has_ending(recipe.path, ENDINGS) and storage.exists(recipe.path) and not storage.is_folder(recipe.path):
-        raise DatasetError(f"a table must be of a known kind: {recipe.path} ends with none of {', '.join(ENDINGS)}", remedy=REMEDY)
     files = puzzle_files(recipe.path, SPLITS, ENDINGS)
     if "train" not in files and ALL not in files:
         raise DatasetError(f"a folder of tables must have a train file: {recipe.path} has {', '.join(files)}", remedy=REMEDY)
