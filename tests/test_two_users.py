@@ -13,7 +13,7 @@ from search_simulator import cost_of
 from sweep_cases import events_of, space
 from training_cases import config_of
 
-from trm.atomic import fsync_folder, write_text_atomic
+from trm.atomic import fsync_folder, locked, write_text_atomic
 from trm.cluster.folders import held_folder, refuse_unwritable
 from trm.cluster.keep import clear_unfinished
 from trm.config import DataShape
@@ -102,6 +102,15 @@ def test_with_a_umask_that_shuts_the_group_out_the_second_user_is_told_and_nothi
     assert (folder / FILE).read_bytes() == before
     for path in folder.rglob("*"):
         assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~umask, path
+
+
+def test_a_lock_that_the_other_user_made_is_held_all_the_same(storage: Path) -> None:
+    def hold() -> None:
+        with locked(storage / ".lock"):
+            pass
+
+    assert [as_user(user, 0o022, hold) for user in (FIRST, SECOND)] == ["done", "done"]
+    assert (storage / ".lock").stat().st_mode & 0o777 == 0o644
 
 
 def test_one_folder_below_that_the_second_user_may_not_write_is_named(storage: Path) -> None:

@@ -149,7 +149,7 @@ def locked(path: str | Path, on_wait: Callable[[], None] = lambda: None) -> Iter
     """
     path = Path(path)
     while True:
-        handle = _open_lock(path)
+        handle = open_lock(path)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -164,7 +164,8 @@ def locked(path: str | Path, on_wait: Callable[[], None] = lambda: None) -> Iter
             os.close(handle)
 
 
-def _open_lock(path: Path) -> int:
+def open_lock(path: Path) -> int:
+    """A descriptor of the lock file, which is made when it is missing; for reading where it is another user's."""
     try:
         return regular(str(path), os.O_RDWR | os.O_CREAT)
     except PermissionError:

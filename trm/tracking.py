@@ -26,10 +26,10 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from trm.artifact_places import ARTIFACTS, artifact_folder, artifact_location, bring_home, locations_elsewhere
-from trm.atomic import why_unwritable
+from trm.atomic import open_lock, why_unwritable
 from trm.config_files import load_yaml
 from trm.config_messages import nearest
-from trm.contained import inside, refuse_links, regular
+from trm.contained import inside, refuse_links
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError, SweepError
 from trm.outbox import OutboxState, Say, Vanished, cause_of
 from trm.own_cache import give_home
@@ -399,7 +399,7 @@ def _only_one(lock: Path, waits: Callable[[], None]) -> Iterator[None]:
     if why_unwritable(lock.parent) is not None:
         yield
         return
-    with open(lock, "a", opener=regular) as file:
+    with os.fdopen(open_lock(lock), "rb") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -457,7 +457,9 @@ def _follow_driver() -> int:
 def _flush(folder: Path, uri: str | None, seconds: float) -> int:
     record = read_record(folder)
     if (folder / "journal.jsonl").is_file():
-        unread(folder / "journal.jsonl")  # refuses a damaged one before anything of it goes out
+        for piece in unread(folder / "journal.jsonl"):  # refuses a damaged one before anything of it goes out
+            if piece.kind != "unfinished":
+                sys.stderr.write(f"not read: {piece.text}\n")
     elif record is None:
         raise SweepError(f"{folder} holds no journal.jsonl and no run.json", remedy="give the folder of a sweep or a run")
     unsent = _by_sweep_file(folder) if record is None else OutboxState(experiment=record.experiment)
