@@ -15,6 +15,16 @@ from trm.search.preflight import check_space
     ("changes", "message"),
     [
         ({"budgt": {}}, r"demo.yaml: budgt is not a key; did you mean budget\?$"),
+        ({"base": {"tracking": {"enabled": False}}}, r"base.tracking does not belong there; put it beside `base`$"),
+        ({"base": {"evaluation": {"split": "none"}}}, r"base.evaluation.split cannot be none in a sweep.*; remove it$"),
+        (
+            {"search": {"tracking.enabled": {"type": "choice", "values": [True, False]}}},
+            r"search: tracking.enabled cannot be searched; it decides no result; put it beside `search`$",
+        ),
+        (
+            {"search": {"training.log_every_steps": {"type": "int", "low": 1, "high": 2}}},
+            r"search: training.log_every_steps cannot be searched; how often a curve has a point changes no result; put it into",
+        ),
         ({"budget": {"trails": 3}}, r"budget.trails is not a key; did you mean budget.trials\?$"),
         ({"search": {"optim.lr": {"hihg": 1}}}, r"search.optim.lr.hihg is not a key; did you mean search.optim.lr.high\?$"),
         ({"search": {"optim.lr": {"low": "tiny"}}}, r"search.optim.lr.low must be a number, got 'tiny'; give a number$"),

@@ -305,7 +305,8 @@ def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
         values, _ = read_recipe("base.recipe", changes.pop("recipe"), folder)
         if "data" in values:
             mapping = {"data": values.pop("data"), **mapping}
-        values.pop("seed", None)
+        for own in ("seed", "tracking"):  # a run's; a sweep has its own
+            values.pop(own, None)
         base = merged(values, nested(changes, "base"))
     elif isinstance(base, dict):
         base = nested(base, "base")
