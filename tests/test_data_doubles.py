@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from arrays_cases import Puzzle, files_of, spelt, write_arc_set, write_folder
-from test_data_arrays import imported, round_trip, silent
+from evaluation_cases import PreparedAnswers, config_of, score
+from test_data_arrays import imported, recipe_for, round_trip, silent
 
 from trm.data.builders.doubles import contradictions, first_groups
 from trm.data.builders.sudoku import build_sudoku
@@ -17,6 +18,7 @@ from trm.data.manifest import read_manifest
 from trm.data.recipes import SudokuRecipe, recipe_of
 from trm.data.split import SAME_AS, load_split
 from trm.errors import DatasetError
+from trm.evaluation.intervals import wilson
 
 DOUBLED: dict[str, list[list[Puzzle]]] = {
     "train": [[(0, [0])], [(0, [1]), (0, [2])], [(0, [0])], [(0, [3])]],
@@ -34,6 +36,22 @@ def test_a_folder_with_doubled_rows_is_kept_and_told_and_comes_back(tmp_path: Pa
     manifest = read_manifest(str(tmp_path / "set"))
     assert manifest.doubled == built.doubled
     assert load_split(str(tmp_path / "set"), manifest, "test").clusters.tolist() == [4, 5, 4, 4]
+
+
+def test_a_score_counts_a_doubled_puzzle_once(tmp_path: Path) -> None:
+    folder = str(tmp_path / "set")
+    build_into(recipe_for(write_folder(tmp_path / "source", DOUBLED, 1)), folder, silent)
+    manifest = read_manifest(folder)
+    split = load_split(folder, manifest, "test")
+    answers = {row.tobytes(): [label] for row, label in zip(split.inputs, split.labels, strict=True)}
+    answers[split.inputs[1].tobytes()] = [np.zeros_like(split.labels[1])]
+    model = PreparedAnswers(manifest.shape, answers, {key: [1.0] for key in answers})
+    found = score(model, split, manifest, config_of(1))[0]
+    assert found.metrics["exact_accuracy"] == 1 / 2
+    assert found.metrics["examples"] == 2
+    assert found.metrics["exact_accuracy_low"] == wilson(1 / 2, 2).low
+    assert found.puzzles["puzzle"].tolist() == [4, 5]
+    assert found.puzzles["exact_accuracy"].tolist() == [1.0, 0.0]
 
 
 def test_a_question_with_two_labels_is_refused_unless_identifiers_tell_them_apart(tmp_path: Path) -> None:

@@ -142,16 +142,25 @@ def _scores(
     """All metrics: after all steps, where they were made, and at each row's halt, where that was asked for."""
     halted = {name.removeprefix(HALTED): column for name, column in columns.items() if name.startswith(HALTED)}
     plain = {name: column for name, column in columns.items() if not name.startswith(HALTED)}
-    found = Evaluation({})
+    found, is_first = Evaluation({}), _is_first(groups, clusters)
     for own, rename in ((plain, str), (halted, halted_name)):
         if "is_exact" in own:
             shared = {name: plain[name] for name in ("row", "mean_halting_step")}
             own = own | shared
             parts = _part_scores(own, groups, clusters, manifest)
-            found |= (_general_scores(own, clusters) | parts | scorer.scores(own, clusters)).renamed(rename)
+            each = {name: column[is_first] for name, column in own.items()}
+            found |= (_general_scores(each, clusters[is_first]) | parts | scorer.scores(each, clusters[is_first])).renamed(rename)
     if halted:
         found |= Evaluation({HALTED_FLOPS_SAVED: 1 - mean_of(plain["mean_halting_step"].astype(np.float64)) / steps})
     return found
+
+
+def _is_first(groups: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Which rows are of the first group of their cluster that was scored: a puzzle under several numbers counts once."""
+    numbers, places = np.unique(clusters, return_inverse=True)
+    least = np.full(len(numbers), np.iinfo(np.int64).max)
+    np.minimum.at(least, places, groups)
+    return np.asarray(groups == least[places])
 
 
 def _gathered(columns: Columns, gang: Gang, device: torch.device) -> Columns:
