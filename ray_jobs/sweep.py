@@ -27,7 +27,7 @@ def main() -> int:
         help="folders of earlier sweeps to start from, this storage's or not",
     )
     parser.add_argument("--address", help="Ray cluster to use (default: RAY_ADDRESS, the job's cluster, or an embedded one)")
-    parser.add_argument("--dry-run", action="store_true", help="print what the sweep would be and take, and start nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print what the command would do and take, and start nothing")
     parser.add_argument("--status", metavar="FOLDER", help="say where the sweep in a folder stands, whoever drives it, and stop")
     parser.add_argument(
         "--replay", metavar="FOLDER", help="derive every decision in a sweep's journal again and compare; then stop"
@@ -46,12 +46,11 @@ def main() -> int:
             parser.error(f"{path} is given twice, by --set {path} and by --{SHORT[path]}")
     overrides = [*arguments.overrides, *(f"{path}={value}" for path, value in short.items() if value is not None)]
 
-    if arguments.dry_run and (arguments.resume or arguments.name):
-        parser.error("--dry-run is about a sweep that does not exist yet: it takes neither --resume nor --name")
     if arguments.dry_run:
-        from trm.cluster.dry_run import dry_run
+        from trm.cluster.dry_run import Place, dry_run
 
-        return dry_run(arguments.space, overrides, arguments.storage, warm_start=arguments.warm_start)
+        place = Place(arguments.name, is_resume=arguments.resume, address=arguments.address)
+        return dry_run(arguments.space, overrides, arguments.storage, warm_start=arguments.warm_start, place=place)
 
     from trm.cluster.sweep import SweepOptions, run_sweep
 

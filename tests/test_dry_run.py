@@ -2,26 +2,31 @@
 
 import re
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
-from cluster_cases import ROOT, SPACE, run_job
+from cluster_cases import ROOT, SPACE
 from search_simulator import FakeCost, Simulator
 from space_cases import DEMO
 
 from trm.cluster import dry_run as job
+from trm.cluster.sweep_folder import write_sweep_file
 from trm.config import DataConfig
 from trm.config_files import dump_yaml, merged, parse_yaml
 from trm.data.counts import data_counts
 from trm.data.ensure import ensure_dataset
 from trm.data.manifest import read_manifest
-from trm.errors import ConfigError, ResourceError
+from trm.errors import ConfigError, ResourceError, SweepError
 from trm.forecast_tables import Circumstances, print_forecast
 from trm.search.candidates import Facts
 from trm.search.forecast import NO_LIMIT, forecast
-from trm.search.space import SearchSpace
+from trm.search.ladder import with_ladder
+from trm.search.lease import Lease
+from trm.search.space import SearchSpace, load_space
+from trm.training.cost import run_cost
 
 
 def cost_of(config: Any) -> FakeCost:
@@ -176,10 +181,48 @@ def test_what_a_sweep_would_refuse_is_refused(storage: Path) -> None:
         job.dry_run(path, ["fidelity=seconds", "budget.per_trial=600", "resources.gpus=1"], str(storage))
 
 
-def test_a_job_that_only_looks_cannot_go_on() -> None:
-    code, output = run_job("sweep", "anything.yaml", "--dry-run", "--resume")
-    assert code == 2
-    assert output.startswith("error: --dry-run is about a sweep that does not exist yet")
+def begun(storage: Path, name: str, trials: int = 2) -> Path:
+    """A sweep of the tiny space, driven by nobody now."""
+    path = storage.parent / "tiny.yaml"
+    made = load_space(path, [f"budget.trials={trials}"])
+    counts = data_counts(made.data, str(storage / "data"), print)
+    manifest = read_manifest(ensure_dataset(made.data, str(storage / "data"), print))
+    made = with_ladder(made, partial(run_cost, shape=counts.shape), Facts(epoch_rows=counts.epoch_rows))
+    folder = storage / name
+    folder.mkdir()
+    Simulator(made, folder).run()
+    write_sweep_file(folder, made, manifest, made.data.built(str(storage / "data")), {})
+    return folder
+
+
+def test_any_command_may_be_tried_first(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(storage.parent / "tiny.yaml")
+    with socket.create_server(("127.0.0.1", 0)) as cluster:
+        address = f"127.0.0.1:{cluster.getsockname()[1]}"
+        assert job.dry_run(path, [], str(storage), place=job.Place("new", address=address)) == 0
+    said = capsys.readouterr().err
+    assert f"it would be the sweep {storage}/new" in said
+    assert f"what the cluster ({address}) has is not asked" in said
+    assert not storage.exists()
+    folder = begun(storage, "old")
+    before = {name: (folder / name).read_bytes() for name in ("journal.jsonl", "sweep.yaml")}
+    with pytest.raises(SweepError, match="exists; go on with it by --resume, or give another --name"):
+        job.dry_run(path, [], str(storage), place=job.Place("old"))
+    with pytest.raises(SweepError, match=r"there is no sweep to resume in .*none; the sweeps there are old"):
+        job.dry_run(path, [], str(storage), place=job.Place("none", is_resume=True))
+    with pytest.raises(SweepError, match="started with another search space: seed: 0 -> 1"):
+        job.dry_run(path, ["seed=1"], str(storage), place=job.Place("old", is_resume=True))
+    capsys.readouterr()
+    assert job.dry_run(path, ["budget.trials=9", "confirm.top=2"], str(storage), place=job.Place("old", is_resume=True)) == 0
+    shown = capsys.readouterr()
+    assert f"it would go on with the sweep {folder}" in shown.err
+    assert "2 of 2" in shown.err
+    assert "Nothing is started" in shown.out
+    with Lease(folder), pytest.raises(SweepError, match="a living driver holds"):
+        job.dry_run(path, [], str(storage), place=job.Place("old", is_resume=True))
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    with pytest.raises(ResourceError, match="HOST:PORT"):
+        job.dry_run(path, [], str(storage), place=job.Place(address="nowhere"))
 
 
 @pytest.mark.parametrize("mode", ["resident", "stream"])

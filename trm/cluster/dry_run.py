@@ -3,13 +3,16 @@
 import os
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from trm.cluster.connection import Demand, Node, concurrent_trials
-from trm.cluster.earlier_sweeps import prior_lines, read_earlier
-from trm.cluster.folders import DEFAULT_STORAGE, expanded
+from trm.cluster.connection import Demand, Node, concurrent_trials, ray_address
+from trm.cluster.earlier_sweeps import check_same_priors, prior_lines, read_earlier
+from trm.cluster.folders import DEFAULT_STORAGE, writable_folder
+from trm.cluster.inspection import status_of
+from trm.cluster.sweep_folder import begun_space, check_resume, sweep_folder
 from trm.command_line import say
 from trm.config import RunConfig
 from trm.config_files import load_yaml
@@ -17,13 +20,14 @@ from trm.data.counts import DataCounts, data_counts
 from trm.data.ensure import task_to_search
 from trm.data.manifest import Manifest
 from trm.display import params_text
-from trm.errors import EXIT_DONE, ResourceError, TRMError
+from trm.errors import EXIT_DONE, ResourceError, SweepError, TRMError
 from trm.forecast_tables import Circumstances, print_forecast
 from trm.search.candidates import Candidate, Facts, Resolver
 from trm.search.events import DriverStarted
 from trm.search.forecast import forecast
 from trm.search.journal import read_events
 from trm.search.ladder import with_ladder
+from trm.search.lease import is_held
 from trm.search.preflight import check_objective, check_space, cost_ends
 from trm.search.settings import Resources
 from trm.search.space import SearchSpace, load_space
@@ -45,11 +49,46 @@ SET_UP_SECONDS = 0.5
 """Of a leg, where none was seen yet."""
 
 
-def dry_run(path: str, overrides: Sequence[str] = (), storage: str | None = None, *, warm_start: Sequence[str] = ()) -> int:
-    """Prints what the sweep of a search space file would take; the exit code. InputError for what the sweep would refuse too."""
+@dataclass(frozen=True)
+class Place:
+    """Where the sweep would be, or is."""
+
+    name: str | None = None
+    is_resume: bool = False
+    address: str | None = None
+
+
+def dry_run(
+    path: str,
+    overrides: Sequence[str] = (),
+    storage: str | None = None,
+    *,
+    warm_start: Sequence[str] = (),
+    place: Place = Place(),
+) -> int:
+    """Prints what the sweep of a search space file would take, or what its resume would go on with; the exit code.
+
+    InputError for what the sweep would refuse too. Of a cluster it is looked only whether it answers: the figures are of this
+    machine.
+    """
     space = load_space(path, overrides)
-    earlier = read_earlier(warm_start, space)
-    print_dry_run(space, expanded(storage or DEFAULT_STORAGE, "--storage").absolute(), earlier)
+    earlier = [] if place.is_resume else read_earlier(warm_start, space)
+    root = writable_folder(storage, "--storage", default=DEFAULT_STORAGE)
+    if (address := ray_address(place.address)) != "local":
+        say(f"what the cluster ({address}) has is not asked: the figures are of this machine")
+    folder = sweep_folder(root, space, place.name, is_resume=place.is_resume)
+    if is_held(folder):
+        raise SweepError(f"a living driver holds {folder}", remedy="wait for its end, or look how far it is by --status")
+    if place.is_resume:
+        space = begun_space(folder, space)
+        check_same_priors(folder, warm_start)
+        check_resume(folder, space)
+        say(f"it would go on with the sweep {folder}; below, what the whole sweep is")
+        for text in status_of(folder):
+            say(f"  {text}")
+    else:
+        say(f"it would be the sweep {folder}")
+    print_dry_run(space, root, earlier)
     return EXIT_DONE
 
 

@@ -38,6 +38,16 @@ def show_replay(folder: str) -> int:
     return EXIT_FAILED if any(piece.kind == "zeroed" for piece in left_out) else EXIT_DONE
 
 
+def status_of(folder: Path) -> list[str]:
+    """Where the sweep stands, in lines."""
+    search, _ = _search_of(folder)
+    fold = StatusFold(search)
+    for event in _events(folder):
+        fold.apply(event)
+    now = time.time()
+    return list(status_lines(fold.status(now, is_driven=is_held(folder)), search.space.objective.metric, now))
+
+
 def show_status(folder: str) -> int:
     """Say where the sweep stands."""
     place = Path(folder)

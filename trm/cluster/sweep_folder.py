@@ -90,15 +90,7 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool, is_name
         )
     refuse_links_in(folder)
     if is_resume:
-        refuse_unwritable(folder, "a sweep")
-        check_resumable(_space_of(folder), space)
-        with shown(f"reading {folder / JOURNAL}", say):
-            events = [entry.event for entry in read_events(folder / JOURNAL)]
-        if not events:
-            raise SweepError(f"{folder / JOURNAL} holds no whole event", remedy="restore it from a copy")
-        check_recorded(folder / SWEEP_FILE, _sweep_file(folder, "space"), _sweep_file(folder, "dataset"), events)
-        budgets = [event.budget for event in events if isinstance(event, DriverStarted) and event.budget is not None]
-        check_growth([budget.per_trial for budget in budgets], space)
+        check_resume(folder, space)
     if not is_resume and not is_named:
         with numbered_folder(_numbered_from(folder), is_begun) as lease:
             yield lease
@@ -107,6 +99,19 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool, is_name
         if not is_resume and is_begun(folder):  # while we waited for the lease
             raise SweepError(f"the sweep {folder} exists", remedy="go on with it by --resume, or give another --name")
         yield lease
+
+
+def check_resume(folder: Path, space: SearchSpace) -> None:
+    """SweepError when the sweep of a folder cannot go on as `space`: it is of another, its journal is damaged, or not ours."""
+    refuse_unwritable(folder, "a sweep")
+    check_resumable(_space_of(folder), space)
+    with shown(f"reading {folder / JOURNAL}", say):
+        events = [entry.event for entry in read_events(folder / JOURNAL)]
+    if not events:
+        raise SweepError(f"{folder / JOURNAL} holds no whole event", remedy="restore it from a copy")
+    check_recorded(folder / SWEEP_FILE, _sweep_file(folder, "space"), _sweep_file(folder, "dataset"), events)
+    budgets = [event.budget for event in events if isinstance(event, DriverStarted) and event.budget is not None]
+    check_growth([budget.per_trial for budget in budgets], space)
 
 
 def _numbered_from(folder: Path) -> Iterator[Path]:

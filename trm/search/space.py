@@ -111,7 +111,8 @@ class SearchSpace(Written):
     def _check(self, info: Any) -> "SearchSpace":
         if not self.search and self.replicates == 1:
             raise ConfigError(
-                "search is empty and replicates is 1, which is one run", remedy="search a knob, set replicates, or take train.py"
+                "search must have at least 1 entries, or replicates be more than 1: else it is one run",
+                remedy="search a knob, set replicates, or take train.py",
             )
         for path, knob in self.search.items():
             check_knob(path, knob)
