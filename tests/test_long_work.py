@@ -26,7 +26,7 @@ def test_short_work_says_nothing() -> None:
 
 def lines_of(monkeypatch: pytest.MonkeyPatch, *reports: tuple[str, int, int]) -> list[str]:
     """What is said of work that stands there for a while."""
-    monkeypatch.setattr(long_work, "FIRST_SECONDS", 0.05)
+    monkeypatch.setattr(long_work, "FIRST_LINE_SECONDS", 0.05)
     monkeypatch.setattr(long_work, "LINE_SECONDS", 0.05)
     said: list[str] = []
     with shown("scoring", said.append, is_live=False) as report:

@@ -10,8 +10,8 @@ from typing import Protocol, runtime_checkable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-FIRST_SECONDS = 2.0
-"""Work that takes no longer says nothing."""
+FIRST_SECONDS, FIRST_LINE_SECONDS = 2.0, 5.0
+"""Work that takes no longer shows nothing: no bar, no line."""
 BAR_SECONDS = 0.25
 LINE_SECONDS, LATER_LINE_SECONDS = 10.0, 30.0
 """Between lines, in the first two minutes and afterwards."""
@@ -51,7 +51,7 @@ def shown(title: str, say: Callable[[str], None], *, is_live: bool | None = None
 
 
 def _tick(work: "_Bars | _Lines", over: threading.Event) -> None:
-    seconds = FIRST_SECONDS
+    seconds = FIRST_SECONDS if isinstance(work, _Bars) else FIRST_LINE_SECONDS
     while not over.wait(seconds):
         seconds = work.show()
 
