@@ -23,6 +23,7 @@ from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import evaluate
 from trm.long_work import shown
 from trm.models.devices import training_device
+from trm.redaction import stored
 from trm.training.checkpoint import META
 from trm.training.failures import memory_failures
 from trm.training.scoring import SUBSET_SEED
@@ -61,7 +62,7 @@ def run_evaluation(options: EvaluateOptions) -> int:
     report["seconds"] = time.monotonic() - started
     show(_table(report))
     if options.out is not None:
-        write_text_atomic(options.out, json.dumps(report, indent=1, allow_nan=False) + "\n")
+        write_text_atomic(options.out, json.dumps(stored(report), indent=1, allow_nan=False) + "\n")
     return 0
 
 

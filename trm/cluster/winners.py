@@ -18,6 +18,7 @@ from trm.cluster.hearing import Mouth, heard
 from trm.cluster.puzzle_comparisons import puzzle_comparisons
 from trm.cluster.steady_clock import steady_now
 from trm.long_work import Report, silent
+from trm.redaction import stored
 from trm.search.confirmed import Winner, confirmation_notes, confirmed_standings, confirmed_values, winner
 from trm.search.events import Reported
 from trm.search.search import Search
@@ -126,4 +127,4 @@ def export_best(folder: Path, checkpoint: Path, report: dict[str, Any]) -> None:
 
     with replacing_folder(folder / "best") as new:
         export_weights(checkpoint, new)
-        write_text_atomic(new / "report.json", json.dumps(report, indent=1, sort_keys=True) + "\n")
+        write_text_atomic(new / "report.json", json.dumps(stored(report), indent=1, sort_keys=True) + "\n")
