@@ -37,7 +37,7 @@ def flip(path: Path) -> None:
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda data: (data / "manifest.json").unlink(), "manifest must exist"),
     "torn manifest": (lambda data: (data / "manifest.json").write_text('{"format_version": 1'), "must be JSON"),
-    "list as manifest": (lambda data: (data / "manifest.json").write_text("[]"), "must be JSON with a format_version"),
+    "list as manifest": (lambda data: (data / "manifest.json").write_text("[]"), "must hold an object, and holds a list"),
     "newer manifest": (lambda data: change_manifest(data, lambda m: m.update(format_version=9)), "has the later format 9; update"),
     "changed manifest": (lambda data: change_manifest(data, lambda m: m.update(name="other")), "match its content hash"),
     "rows": (lambda data: change_manifest(data, lambda m: m["splits"]["train"].update(rows=41)), "counts 41 rows, its shards 40"),
@@ -47,7 +47,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
             lambda m: (m["splits"]["train"].update(rows=41), m["splits"]["train"]["shards"][0].update(rows=41)),
             is_sealed=True,
         ),
-        f"{SHARD} has 40, not 41",
+        f"{SHARD} has 40 rows, not 41",
     ),
     "groups": (
         lambda data: change_manifest(data, lambda m: m["splits"]["train"].update(groups=39), is_sealed=True),
