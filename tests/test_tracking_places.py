@@ -88,6 +88,16 @@ def test_links_are_not_uploaded(storage: Path, tmp_path: Path) -> None:
     assert "id" not in files_of(storage / "mlartifacts")
 
 
+@pytest.mark.parametrize("name", ["journal.jsonl", "metrics.jsonl", "run.json", "curves", "tracking.json"])
+def test_what_is_followed_is_no_link(storage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    folder = sweep_folder(storage, whole_sweep())
+    (tmp_path / "home").mkdir()
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(tmp_path / "home")
+    assert main([str(folder)]) == 2
+    assert f"{folder / name} is one, to {tmp_path / 'home'}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////home/other/their.db", "https://***@host/mlflow"])
 def test_a_store_that_only_the_folder_names_is_asked_for(storage: Path, capsys: pytest.CaptureFixture[str], uri: str) -> None:
     folder = sweep_folder(storage, whole_sweep())

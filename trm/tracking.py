@@ -46,6 +46,8 @@ STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks
 """Kinds of store that MLflow has, plugins apart."""
 STORE = "mlflow.db"
 """A storage's own store."""
+FOLLOWED = ("journal.jsonl", "sweep.yaml", "tracking.json", "metrics.jsonl", "run.json", "config.yaml", "curves")
+"""What is read of a sweep's or a run's folder besides the files that are uploaded."""
 DEPTH_OF_FILES = 3
 """Below an experiment's folder: RUN/artifacts/FILE."""
 POLL_SECONDS = 0.5
@@ -455,11 +457,12 @@ def _follow_driver() -> int:
 
 
 def _flush(folder: Path, uri: str | None, seconds: float) -> int:
+    refuse_links(folder, lambda parts: parts[0] in FOLLOWED)
     record = read_record(folder)
     if (folder / "journal.jsonl").is_file():
         for piece in unread(folder / "journal.jsonl"):  # refuses a damaged one before anything of it goes out
             if piece.kind != "unfinished":
-                sys.stderr.write(f"not read: {piece.text}\n")
+                sys.stderr.write(f"not read: {one_line(piece.text)}\n")
     elif record is None:
         raise SweepError(f"{folder} holds no journal.jsonl and no run.json", remedy="give the folder of a sweep or a run")
     unsent = _by_sweep_file(folder) if record is None else OutboxState(experiment=record.experiment)
