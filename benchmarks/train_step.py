@@ -77,7 +77,7 @@ SIZES = {
     "d64_s16": Size(_attention(64, 2), 16, 6, 64),
     "d128_s81": Size(_attention(128, 4), 81, 11, 32),
     "d512_s81": Size(_attention(512, 8), 81, 11, 8),
-    "d128_s900": Size(_attention(128, 4, L_cycles=4), 900, 6, 4),
+    "d128_s900": Size(_attention(128, 4, L_cycles=4), 900, 6, 1),
     "d512_s900": Size(_attention(512, 8, L_cycles=4), 900, 6, 1),
     "demo_mlp_d32": Size({"hidden_size": 32, "mlp_t": True, "puzzle_emb_len": 1, "H_cycles": 2, "L_cycles": 2}, 16, 6, 64),
     "demo_mlp_d64": Size({"hidden_size": 64, "mlp_t": True, "puzzle_emb_len": 1, "H_cycles": 2, "L_cycles": 2}, 16, 6, 64),
