@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -128,6 +129,14 @@ def test_the_table_and_the_report_say_the_same(place: Path, capsys: pytest.Captu
     assert f"standard error {report['standard_errors']['loss']:.4g}" in shown
     assert report["config"]["model"]["hidden_size"] == 16
     assert (report["step"], report["split"], report["data"]["name"]) == (2, "validation", "boards-1")
+
+
+def test_a_report_names_its_data_without_the_secret_of_the_address(place: Path) -> None:
+    address = "memory://me:hunter2hunter2@h/boards"
+    fsspec.filesystem("memory").put(f"{place / 'data'}/", address.removeprefix("memory:/"), recursive=True)
+    report = report_of(place, "run", split="validation", overrides=(f"data.folder={address}",))
+    assert report["data"]["folder"] == report["config"]["data"]["folder"] == "memory://***@h/boards"
+    assert report["metrics"] == report_of(place, "run", split="validation")["metrics"]
 
 
 def test_more_supervision_steps_can_be_asked_for(place: Path) -> None:
