@@ -158,3 +158,9 @@ def test_brute_force_needs_a_finite_space() -> None:
 def test_a_cost_that_is_no_cost_is_refused() -> None:
     with pytest.raises(ConfigError, match="costs 0 FLOPs"):
         check_space(demo(), lambda config: FakeCost(0, 1))
+
+
+@pytest.mark.parametrize("override", ["budget.trials", "search.model.H_cycles.high", "base.optim.lr_warmup_steps"])
+def test_a_whole_number_that_no_table_holds_is_refused(tmp_path: Path, override: str) -> None:
+    with pytest.raises(ConfigError, match=r"must be <= 9223372036854775807, got 9{20,}"):
+        load(tmp_path, None, f"{override}={'9' * 40}")

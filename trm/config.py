@@ -24,6 +24,8 @@ from trm.errors import ConfigError
 from trm.redaction import stored
 
 SWIGLU_MULTIPLE = 256
+MOST_WHOLE = (1 << 63) - 1
+"""What tables, seeds and tensors hold."""
 WHEN_WRITTEN = ("eval_every_steps", "log_every_steps", "checkpoint_every_steps", "keep_checkpoints")
 """Leaves of `training` that decide what is written down and kept, not what the weights become."""
 VOTES = 32
@@ -79,9 +81,19 @@ class Written(Frozen):
                 for name, value in values.items()
                 if isinstance(value, bool) and name in fields and (kind := _number_problem(fields[name].annotation))
             ]
+            wrong += [
+                InitErrorDetails(type="less_than_equal", loc=(name,), input=value, ctx={"le": MOST_WHOLE})
+                for name, value in values.items()
+                if type(value) is int and abs(value) > MOST_WHOLE and name in fields and _is_whole(fields[name].annotation)
+            ]
             if wrong:
                 raise ValidationError.from_exception_data(cls.__name__, wrong)
         return values
+
+
+def _is_whole(annotation: Any) -> bool:
+    kinds = get_args(annotation) or (annotation,)
+    return int in kinds and float not in kinds
 
 
 def _number_problem(annotation: Any) -> str | None:

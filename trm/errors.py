@@ -20,7 +20,7 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
-MAX_MESSAGE = 6000
+MAX_MESSAGE = 3000
 """Characters of what a person is told at once."""
 
 

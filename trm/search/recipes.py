@@ -74,16 +74,14 @@ def _nearest(knob: Knob, value: Any) -> Scalar:
     """The knob's value that is nearest to one that it cannot be; the first one where neither has a place on a scale."""
     if isinstance(knob, FloatKnob):
         return min(knob.high, max(knob.low, value)) if _is_number(value) else knob.low
+    if isinstance(knob, IntKnob):
+        inside = min(knob.high, max(knob.low, value)) if _is_number(value) else knob.low
+        return int(knob.low + knob.step * math.ceil((inside - knob.low) / knob.step - 0.5))
     values = knob.values_in_order
     numbers = [one for one in values if _is_number(one)]
     if not numbers or not _is_number(value):
         return values[0]
-    is_log = isinstance(knob, IntKnob) and knob.log
-    return min(numbers, key=lambda one: abs(_place(one, is_log) - _place(value, is_log)))
-
-
-def _place(value: Any, is_log: bool) -> float:
-    return math.log(max(value, 1e-300)) if is_log else float(value)
+    return min(numbers, key=lambda one: abs(float(str(one)) - float(value)))
 
 
 def _is_number(value: Any) -> bool:
