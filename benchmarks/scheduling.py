@@ -20,7 +20,7 @@ from rows import emit, parser
 from sweep_runs import events_of
 
 import trm.cluster.sweep_run as sweep
-from trm.cluster.legs import LegReturn, LegTask
+from trm.cluster.leg_task import LegReturn, LegTask
 from trm.cluster.processes import WorkerProcess
 from trm.cluster.sweep import SweepOptions, run_sweep
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP

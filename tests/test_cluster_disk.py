@@ -20,7 +20,7 @@ from test_cluster_keep import Sweep
 from trm.cluster import driver as driver_room
 from trm.cluster.connection import Demand
 from trm.cluster.driver import Placement, SweepDriver
-from trm.cluster.legs import LegReturn
+from trm.cluster.leg_task import LegReturn
 from trm.cluster.signals import StopSignals
 from trm.display import SweepDisplay
 from trm.progress import SweepProgress

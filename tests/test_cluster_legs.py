@@ -18,7 +18,8 @@ from trm.cluster.beginnings import beginnings
 from trm.cluster.board import BoardReporter
 from trm.cluster.feed import DataFeed
 from trm.cluster.keep import step_of
-from trm.cluster.legs import LegReturn, LegTask, do_leg, forget, recorded
+from trm.cluster.leg_task import LegReturn, LegTask
+from trm.cluster.legs import do_leg, forget, recorded
 from trm.cluster.outcomes import leg_ended
 from trm.search.events import LegStarted
 from trm.search.settings import Objective

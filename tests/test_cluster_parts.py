@@ -11,7 +11,9 @@ from data_cases import manifest, sudoku_split
 from trm.cluster.beginnings import beginnings, own_before
 from trm.cluster.connection import Demand, Node, concurrent_trials
 from trm.cluster.folders import writable_folder
-from trm.cluster.legs import LegReturn, LegTask, outcome_beside, recorded
+from trm.cluster.keep import outcome_beside
+from trm.cluster.leg_task import LegReturn, LegTask
+from trm.cluster.legs import recorded
 from trm.cluster.sweep_folder import SWEEP_FILE, begun_mode, claimed_folder, sweep_folder, write_sweep_file
 from trm.cluster.sweep_run import changed_versions
 from trm.config import DataConfig

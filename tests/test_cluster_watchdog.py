@@ -16,7 +16,8 @@ from trm.cluster.board import GangProcesses, Leg, LegProgress, ProgressBoard, Ru
 from trm.cluster.disk import is_disk_full
 from trm.cluster.driver import whom_to_end
 from trm.cluster.gang_legs import gang_answer, is_usable
-from trm.cluster.legs import LegReturn, _status_of
+from trm.cluster.leg_task import LegReturn
+from trm.cluster.legs import _status_of
 from trm.cluster.processes import Death, WorkerProcess, death_of
 from trm.cluster.watchdog import AWAY_SECONDS, Pace, Watchdog
 from trm.cluster.worker_group import Told, visible_gpus

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trm.cluster.keep import CHECKPOINT_MARK, step_of, trial_folder
+from trm.cluster.leg_task import LegTask
 from trm.errors import CheckpointError
 from trm.search.events import LegStarted
-
-if TYPE_CHECKING:
-    from trm.cluster.legs import LegTask
 
 
 def beginnings(sweep_folder: Path, leg: LegStarted) -> list[str]:
@@ -40,7 +38,7 @@ def own_before(leg: LegStarted, sweep_folder: Path, *, is_of_population: bool) -
     return step_of(given) - (given.parent == trial_folder(sweep_folder, leg.trial))
 
 
-def begun_whole(task: "LegTask", gang: Any, device: Any) -> tuple["LegTask", list[str]]:
+def begun_whole(task: LegTask, gang: Any, device: Any) -> tuple[LegTask, list[str]]:
     """The task with the first of its beginnings that is whole, the same on all of a gang's workers; its leader hears of damage."""
     import torch
 

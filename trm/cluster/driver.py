@@ -22,7 +22,7 @@ from trm.cluster.connection import Demand
 from trm.cluster.disk import free_bytes, full_text, in_units, is_disk_full
 from trm.cluster.extras import Extras
 from trm.cluster.keep import Keeper, curve_file, puzzles_file, trial_folder
-from trm.cluster.legs import LegReturn, LegTask
+from trm.cluster.leg_task import LegReturn, LegTask
 from trm.cluster.outcomes import leg_ended
 from trm.cluster.processes import WorkerProcess, death_of, end_process
 from trm.cluster.signals import StopSignals

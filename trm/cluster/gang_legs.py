@@ -14,7 +14,8 @@ from ray.exceptions import RayError
 from trm.cluster.board import MEET_SECONDS, meet
 from trm.cluster.connection import Demand
 from trm.cluster.feed import DataFeed
-from trm.cluster.legs import LegReturn, LegTask, data_of, do_leg, forget, prepare, recorded
+from trm.cluster.leg_task import LegReturn, LegTask
+from trm.cluster.legs import data_of, do_leg, forget, prepare, recorded
 from trm.cluster.processes import WorkerProcess
 from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from trm.cluster.legs import LegReturn, LegTask
+from trm.cluster.leg_task import LegReturn, LegTask
 from trm.cluster.steady_clock import steady_now
 from trm.search.events import LegEnded
 from trm.search.objectives import reported
