@@ -2,15 +2,11 @@
 
 import contextlib
 import itertools
-import math
 import shlex
-import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from trm.cluster.disk import full_text, is_disk_full
@@ -24,7 +20,8 @@ from trm.cluster.folders import (
     writable_folder,
 )
 from trm.cluster.run_tracking import Tracked, tracked_run
-from trm.command_line import duration, heard_hangup, say, show
+from trm.cluster.train_console import ConsoleReporter, run_summary
+from trm.command_line import say, show
 from trm.config import VOTES, RunConfig, Tracking, require_divisible
 from trm.config_files import load_run_config, load_yaml, validated
 from trm.data.counts import data_counts
@@ -44,13 +41,11 @@ from trm.tracking import tracking_uri
 from trm.training.checkpoint import installed_versions, read_meta, require_same_run
 from trm.training.gang import TorchGang
 from trm.training.protocol import Protocol, protocol_of
-from trm.training.reporting import Progress, Reporter, RunReport
+from trm.training.reporting import Reporter, RunReport
 from trm.training.run import RunOutcome, fit, protocol_in, require_same_protocol, run_steps
 from trm.training.run_folder import REPORT_FILE, RunFolder
 from trm.training.start import RunData
 from trm.training.weights import CONFIG_FILE
-
-DISPLAY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -122,7 +117,7 @@ def run_training(options: TrainOptions) -> int:
                 outcome = _in_place(config, manifest, dataset, folder, is_resumed=options.resume is not None)
             else:
                 outcome = _as_gang(config, manifest, dataset, folder, options, address)
-    show(_summary(outcome, folder))
+    show(run_summary(outcome, folder))
     return 0
 
 
@@ -332,89 +327,3 @@ def _read_outcome(folder: Path) -> RunOutcome:
     run_folder = RunFolder(folder)
     reports = [RunReport(**row) for row in run_folder.rows()]
     return RunOutcome(reports[-1], [report for report in reports if report.is_best][-1], run_folder.newest())
-
-
-class ConsoleReporter(Reporter):
-    """Says on stderr how far the run is: a line every few seconds and one an evaluation; stops the run on a signal."""
-
-    def __init__(self, protocol: Protocol, tell: Callable[[str], None] = say) -> None:
-        """`tell` takes a line; in a gang it is the driver's ear."""
-        self._tell = tell
-        self._upcoming = "report" if protocol.on_the_way is not None else "checkpoint"
-        self._said_at = self._scoring_since = time.monotonic()
-        self._is_stopped = False
-
-    @contextlib.contextmanager
-    def stops_on_signals(self) -> Iterator[None]:
-        """While entered, SIGINT, SIGTERM and the end of the terminal make the run save and stop."""
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            self._is_stopped = True
-
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, *heard_hangup())}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def on_step(self, progress: Progress) -> bool:
-        """A line when it is time and the loss is known."""
-        if math.isfinite(progress.loss) and time.monotonic() - self._said_at >= DISPLAY_SECONDS:
-            self._said_at = time.monotonic()
-            self._tell(
-                f"step {progress.step}: loss {progress.loss:.4g}, {progress.steps_per_second:.3g} steps/s, "
-                f"next {self._upcoming} in {duration(progress.seconds_left)}"
-            )
-        return self._is_stopped
-
-    def on_evaluation(self, done: int, total: int) -> bool:
-        """A line when it is time; hears a signal between batches."""
-        now = time.monotonic()
-        if done == 1:
-            self._scoring_since = now
-        elif now - self._said_at >= DISPLAY_SECONDS and done < total:
-            self._said_at = now
-            left = (now - self._scoring_since) / (done - 1) * (total - done)
-            self._tell(f"scoring: batch {done} of {total}, {duration(left)} left")
-        return self._is_stopped
-
-    def on_report(self, report: RunReport) -> None:
-        """A line an evaluation."""
-        self._tell(
-            f"step {report.step}/{report.total_steps}: {_scores_text(report)}, {report.train_flops:.3g} FLOP spent, "
-            f"{duration(report.seconds_left)} left{' (best)' if report.is_best else ''}"
-        )
-
-
-def _scores_text(report: RunReport) -> str:
-    """What was scored, the scores, and what they are worth; of a report without scores only that."""
-    if report.split is None:
-        return report.label
-    scores, label = report.scores, "" if report.label == report.split else f" ({report.label.partition(', ')[2]})"
-    shares = f"exact {scores['exact_accuracy']:.2%}, cells {scores['cell_accuracy']:.2%}, loss {scores['loss']:.4g}"
-    return f"{report.split} {shares}{label}"
-
-
-def _summary(outcome: RunOutcome, folder: Path) -> str:
-    split = "train" if outcome.last.split is None else "test"
-    return "\n".join(
-        [
-            _result_text(outcome),
-            f"weights     {folder}/best/model.safetensors",
-            f"checkpoint  {outcome.checkpoint}",
-            f"next        python ray_jobs/evaluate.py {shlex.quote(str(folder))} --split {split}",
-        ]
-    )
-
-
-def _result_text(outcome: RunOutcome) -> str:
-    best, last = outcome.best, outcome.last
-    if best.split is None:
-        return f"{best.train_flops:.3g} training FLOPs in {best.step} steps; {best.label}"
-    reached = f"{best.split} exact accuracy {best.scores['exact_accuracy']:.2%} at step {best.step}"
-    if last.label == "validation":
-        return f"best {reached}"
-    if last.label.endswith("after the last step"):
-        return f"{reached} ({last.label.partition(', ')[2]})"
-    return f"best {reached}, last {last.scores['exact_accuracy']:.2%} ({last.label})"
