@@ -57,10 +57,19 @@ def table(rows: list[tuple[str, str]], form: str) -> str:
             return "ANSWER;Question\n" + "".join(f"{a};{q}\n" for q, a in rows)
         case "tabs":
             return "﻿question\tanswer\n" + "".join(f"{q}\t{a}\n" for q, a in rows)
+        case "spaces":
+            return "\n\r\nquizzes, solutions\n" + "".join(f"{q}, {a} \n\n" for q, a in rows)
+        case "lines":
+            return "id,puzzle,solution\r\n" + "".join(f'{n},"{in_lines(q)}","{in_lines(a)}"\r\n' for n, (q, a) in enumerate(rows))
     raise AssertionError(form)
 
 
-FORMS = "sapientinc", "kaggle 1M", "kaggle 3M", "quoted", "semicolons", "tabs"
+def in_lines(board: str) -> str:
+    """A board as a spreadsheet keeps it in one cell."""
+    return "\n".join(board[start : start + 9] for start in range(0, 81, 9))
+
+
+FORMS = "sapientinc", "kaggle 1M", "kaggle 3M", "quoted", "semicolons", "tabs", "spaces", "lines"
 
 
 def built_of(folder: Path, **fields: Any) -> BuiltDataset:

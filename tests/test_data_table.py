@@ -170,6 +170,17 @@ def test_words_json_and_a_vocabulary_of_ones_own(tmp_path: Path) -> None:
     assert built_of(path, text="json", validation=0, test=1).grid == (2, 2)
 
 
+def test_a_grid_stands_in_one_quoted_field_of_several_lines(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("question", "answer"), *((f"{q[:2]}\n{q[2:]}", a) for q, a in PAIRS)])
+    built = built_of(path)
+    assert built.grid == (2, 4)
+    assert sum(len(split.groups) for split in built.splits.values()) == len(PAIRS)
+    path.write_text('question,answer\n"a,1\nb,2\nc,3\n')  # a mark alone is a token
+    assert '"' in built_of(path, validation=0, test=1).vocabulary
+
+
 def test_identifiers_groups_and_splits_come_from_columns(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     rows = [{"question": f"{k}", "answer": f"{k % 2}", "task": f"t{k % 3}", "group": k // 2, "split": "train"} for k in range(8)]

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from trm.config_messages import nearest
 from trm.errors import DatasetError
@@ -32,6 +33,8 @@ class Layout:
     header: tuple[str, ...]
     places: Mapping[str, int]
     """Meaning -> column, from 0."""
+    blank_lines: int = 0
+    """Before the header."""
 
 
 def layout_of(
@@ -44,14 +47,16 @@ def layout_of(
     """
     if head.startswith(BOMS):
         raise DatasetError(f"a table must be UTF-8 text: {path} is UTF-16", remedy="save it as CSV in UTF-8")
-    lines = [line.rstrip("\r") for line in head.decode("utf-8-sig", "replace").split("\n") if line.strip()]
+    text = head.decode("utf-8-sig", "replace")
+    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()]
     if not lines:
         raise DatasetError(f"a table must have a line that names its columns: {path} is empty", remedy="give another file")
     delimiter = _delimiter(lines[0], columns or {})
-    is_quoted = _is_quoted(lines[:-1] if len(head) >= HEAD_BYTES else lines, delimiter)
+    is_quoted = _is_quoted(lines, delimiter, is_cut=len(head) >= HEAD_BYTES)
     fields = next(csv.reader([lines[0]], delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE))
     header = tuple(field.strip() for field in fields)
-    return Layout(delimiter, is_quoted, header, places_of(header, path, needed, also, columns or {}))
+    blank = next(number for number, line in enumerate(text.split("\n")) if line.strip())
+    return Layout(delimiter, is_quoted, header, places_of(header, path, needed, also, columns or {}), blank)
 
 
 def places_of(
@@ -118,8 +123,37 @@ def _delimiter(line: str, columns: Mapping[str, str]) -> str:
     return max(DELIMITERS, key=worth)
 
 
-def _is_quoted(lines: Sequence[str], delimiter: str) -> bool:
-    """Whether quotation marks stand around fields, in pairs: one alone is a character like any other."""
+def _is_quoted(lines: Sequence[str], delimiter: str, *, is_cut: bool) -> bool:
+    """Whether quotation marks stand around fields, in pairs: one alone is a character like any other.
+
+    A field may run over several lines where the rows have as many columns as the header only then. `is_cut`: the last line is a
+    part of one.
+    """
     edge = re.escape(delimiter)
     field = re.compile(rf'(?:^|{edge})"(?:[^"]|"")*"(?={edge}|$)')
-    return any(field.search(line) for line in lines) and all(line.count('"') % 2 == 0 for line in lines)
+    whole = lines[:-1] if is_cut else lines
+    if all(line.count('"') % 2 == 0 for line in whole):
+        return any(field.search(line) for line in whole)
+    width = len(_fields(lines[:1], delimiter, csv.QUOTE_MINIMAL)[0])
+    if all(len(row) == width for row in _fields(whole, delimiter, csv.QUOTE_NONE)):
+        return False
+    try:
+        rows = _fields(lines, delimiter, csv.QUOTE_MINIMAL, is_cut=is_cut)
+    except csv.Error:
+        return False
+    return all(len(row) == width for row in rows)
+
+
+def _fields(lines: Sequence[str], delimiter: str, quoting: Any, *, is_cut: bool = False) -> list[list[str]]:
+    """The rows of the lines; csv.Error where a quoted field does not end, unless the text `is_cut`: then without the last row."""
+    rows = []
+    reader = csv.reader([f"{line}\n" for line in lines], delimiter=delimiter, quoting=quoting, strict=quoting == csv.QUOTE_MINIMAL)
+    while True:
+        try:
+            rows.append(next(reader))
+        except StopIteration:
+            return rows[:-1] if is_cut else rows
+        except csv.Error:
+            if is_cut and reader.line_num == len(lines):
+                return rows
+            raise

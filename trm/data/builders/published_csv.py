@@ -19,7 +19,7 @@ from trm.data.builders.twins import first_equal, twins
 from trm.data.compressed import opened
 from trm.errors import DatasetError
 
-BOARDS = ("question", "answer")
+BOARDS = {"question": "a question", "answer": "an answer"}
 RATING = "rating"
 FOREIGN = 255
 BLOCK_BYTES = 1 << 23
@@ -84,7 +84,7 @@ def read_published(path: str, text: CellText, faults: Faults, columns: Mapping[s
     told = last = 0
     try:
         with opened(path) as file:
-            layout = layout_of(file.read(HEAD_BYTES), path, BOARDS, [RATING], columns)
+            layout = layout_of(file.read(HEAD_BYTES), path, list(BOARDS), [RATING], columns)
         with opened(path) as file:
             for batch in _batches(file, layout, ragged):
                 told = _tell_ragged(path, ragged, told, faults)
@@ -159,10 +159,13 @@ def _batches(file: Any, layout: Layout, ragged: list[int]) -> Iterator[pa.Record
     reader = pyarrow.csv.open_csv(
         file,
         read_options=pyarrow.csv.ReadOptions(  # only one thread numbers the rows
-            use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows=1
+            use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows=layout.blank_lines + 1
         ),
         parse_options=pyarrow.csv.ParseOptions(
-            delimiter=layout.delimiter, quote_char='"' if layout.is_quoted else False, invalid_row_handler=note
+            delimiter=layout.delimiter,
+            quote_char='"' if layout.is_quoted else False,
+            newlines_in_values=layout.is_quoted,
+            invalid_row_handler=note,
         ),
         convert_options=pyarrow.csv.ConvertOptions(include_columns=list(wanted), column_types=dict.fromkeys(wanted, pa.binary())),
     )
@@ -180,23 +183,34 @@ def _tell_ragged(path: str, ragged: list[int], told: int, faults: Faults) -> int
 
 def _boards(batch: pa.RecordBatch, path: str, numbers: np.ndarray, text: CellText, faults: Faults) -> PublishedRows:
     """The rows of a batch that are boards of the right size with a rating, if the file has any."""
-    for name in BOARDS:
+    for name, one in BOARDS.items():
+        if " " not in text.codes:
+            batch = _without_blanks(batch, name, text.cells)
         lengths = np.diff(_offsets(batch.column(name)))
         is_wrong = lengths != text.cells
         if len(lengths) and numbers[0] == 1 and (other := text.sizes.get(int(lengths[0]))) is not None:
             raise DatasetError(
-                f"a {name} must have {text.cells} characters: the first of {path} has {lengths[0]}", remedy=f"set {other} for those"
+                f"{one} must have {text.cells} characters: the first of {path} has {lengths[0]}", remedy=f"set {other} for those"
             )
-        good = faults.good(f"a {name} must have {text.cells} characters", is_wrong, path, numbers)
+        good = faults.good(f"{one} must have {text.cells} characters", is_wrong, path, numbers)
         batch, numbers = batch.filter(pa.array(good)), numbers[good]
     questions, answers = (text.table()[_bytes(batch.column(name))].reshape(-1, text.cells) for name in BOARDS)
     rows = PublishedRows(path, questions, answers, _ratings(batch), numbers)
     for name, cells in (("question", "questions"), ("answer", "answers")):
         is_foreign = (getattr(rows, cells) == FOREIGN).any(axis=1)
-        rows = rows.take(faults.good(f"a {name} must hold {text.kind}", is_foreign, path, rows.numbers))
+        rows = rows.take(faults.good(f"{BOARDS[name]} must hold {text.kind}", is_foreign, path, rows.numbers))
     if RATING not in batch.schema.names:
         return rows
     return rows.take(faults.good("a rating must be a number from 0 on", ~(rows.ratings >= 0), path, rows.numbers))
+
+
+def _without_blanks(batch: pa.RecordBatch, name: str, cells: int) -> pa.RecordBatch:
+    """The batch without blanks and ends of lines in a column of boards, where some are not of the right length."""
+    column = batch.column(name)
+    if (np.diff(_offsets(column)) == cells).all():
+        return batch
+    plain = pyarrow.compute.replace_substring_regex(column, pattern=r"\s+", replacement="")
+    return batch.set_column(batch.schema.get_field_index(name), name, plain)
 
 
 def _offsets(column: pa.BinaryArray) -> np.ndarray:
