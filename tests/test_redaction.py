@@ -18,7 +18,7 @@ from trm.errors import ConfigError, DatasetError
 from trm.outbox import OutboxState
 from trm.redaction import in_addresses, is_secret_name, reason_of, redacted, shortened, without_secrets
 from trm.search.space import SearchSpace, check_resumable
-from trm.tracking import tracking_uri
+from trm.tracking_places import tracking_uri
 
 SECRET = "hunter2hunter2"
 ADDRESSES = (

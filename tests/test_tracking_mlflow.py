@@ -23,7 +23,8 @@ from trm.errors import ConfigError, SweepError
 from trm.outbox import OutboxState, Vanished
 from trm.run_updates import Point, RunUpdate
 from trm.search.events import DriverStarted, Event
-from trm.tracking import Target, main, mlflow_command, tracking_uri
+from trm.tracking import main
+from trm.tracking_places import Target, mlflow_command, tracking_uri
 from trm.tracking_writer import MlflowWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own

@@ -17,7 +17,8 @@ from typing import Any
 from trm.errors import EXIT_DONE, EXIT_FAILED
 from trm.outbox import LAST_TRY_SECONDS
 from trm.redaction import redacted
-from trm.tracking import EXIT_AGAIN, Target, program
+from trm.tracking import EXIT_AGAIN
+from trm.tracking_places import Target, program
 
 RESTART_SECONDS = (0.0, 2.0, 10.0, 60.0, 300.0)
 """Pauses before the writer is started again; after so many ends it is left alone."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trm.cluster.folders import is_ray_job
 from trm.redaction import in_addresses
-from trm.tracking import mlflow_command, program
+from trm.tracking_places import mlflow_command, program
 
 SUBMIT = "ray job submit --working-dir . -- "
 

@@ -13,7 +13,7 @@ from trm.config import Tracking
 from trm.errors import InterruptedRun, TrialError
 from trm.outbox import cause_of
 from trm.pictures.training import draw_run
-from trm.tracking import Target, tracking_uri
+from trm.tracking_places import Target, tracking_uri
 from trm.tracking_writer import MlflowWriter
 from trm.training.curve import read_curve
 from trm.training.reporting import RunReport

@@ -24,7 +24,7 @@ from trm.search.ladder import with_ladder
 from trm.search.preflight import check_objective, check_space, preflight
 from trm.search.space import SearchSpace, load_space
 from trm.search.subset import with_subset
-from trm.tracking import tracking_uri
+from trm.tracking_places import tracking_uri
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ from trm.search.status import larger_budget
 from trm.search.sweep_log import FILE as JOURNAL
 from trm.search.sweep_log import SweepLog
 from trm.search.verdicts import set_aside
-from trm.tracking import Target
+from trm.tracking_places import Target
 from trm.tracking_writer import MlflowWriter
 
 PACKAGES = ("trm-search", "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")

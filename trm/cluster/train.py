@@ -37,7 +37,7 @@ from trm.models.devices import keep_freed_memory, training_device
 from trm.search.lease import FILE as LEASE
 from trm.search.lease import Lease
 from trm.search.settings import Resources
-from trm.tracking import tracking_uri
+from trm.tracking_places import tracking_uri
 from trm.training.checkpoint import installed_versions, read_meta, require_same_run
 from trm.training.gang import TorchGang
 from trm.training.protocol import Protocol, protocol_of
