@@ -61,7 +61,30 @@ def lines(root: Path) -> None:
     (root / "training.jsonl.gz").write_bytes(gzip.compress(text.encode()))
 
 
-LAYOUTS: list[Callable[[Path], None]] = [folder_of_files, below_data, by_concept, one_file, one_list, lines]
+def packed(root: Path) -> None:
+    for task in TASKS[1:]:
+        write(root / "training" / f"{task.name}.json", value_of(task))
+    (root / "training" / f"{TASKS[0].name}.json.gz").write_bytes(gzip.compress(json.dumps(value_of(TASKS[0])).encode()))
+
+
+def solved_apart(root: Path) -> None:
+    """A file a task, and the solutions of their tests beside the folder."""
+    for task in TASKS:
+        value = value_of(task)
+        write(root / "training" / f"{task.name}.json", {**value, "test": [{"input": pair["input"]} for pair in value["test"]]})
+    write(root / "x_training_solutions.json", {t.name: [pair["output"] for pair in value_of(t)["test"]] for t in TASKS})
+
+
+LAYOUTS: list[Callable[[Path], None]] = [
+    folder_of_files,
+    below_data,
+    by_concept,
+    one_file,
+    one_list,
+    lines,
+    packed,
+    solved_apart,
+]
 
 
 def content(tasks: list[ArcTask]) -> list[Any]:
@@ -210,6 +233,22 @@ def test_sources_that_disagree_are_refused_and_both_are_named(tmp_path: Path, ca
     faults = Faults(skip_bad=True)
     assert len(tasks_of("training", str(tmp_path), faults)) == 5
     assert list(faults.skipped.values()) == [1]
+
+
+@pytest.mark.parametrize("place", ["x_training_solutions.json", "training_solutions.json", "training/x_solutions.json"])
+@pytest.mark.parametrize("layout", [folder_of_files, one_file], ids=lambda layout: layout.__name__)
+def test_solutions_beside_any_layout_that_disagree_are_named(tmp_path: Path, layout: Callable[[Path], None], place: str) -> None:
+    if layout is one_file and "/" in place:
+        pytest.skip("a file has nothing in it")
+    layout(tmp_path)
+    answers = {task.name: [pair["output"] for pair in value_of(task)["test"]] for task in TASKS}
+    answers[TASKS[3].name][0] = [[5]]
+    write(tmp_path / place, answers)
+    with pytest.raises(DatasetError, match=rf"one solution: .* task {TASKS[3].name}, test 1 has another output than .*{place}"):
+        tasks_of("training", str(tmp_path))
+    write(tmp_path / "more_training_solutions.json", answers)
+    with pytest.raises(DatasetError, match=rf"a subset must have one file of solutions: .*more_training.*, .*{place}"):
+        tasks_of("training", str(tmp_path))
 
 
 def test_an_output_beside_an_equal_solution_is_let_pass(tmp_path: Path) -> None:

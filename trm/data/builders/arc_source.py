@@ -2,12 +2,12 @@
 
 A subset is `*_SUBSET_challenges.json` beside `*_SUBSET_solutions.json`, or a file SUBSET.json or SUBSET.jsonl, or a folder SUBSET
 (also below `data`), with subfolders or not. What a file holds is seen from it: a task, tasks by name, a list of tasks, a list of
-pairs (RE-ARC), or a task a line (BARC).
+pairs (RE-ARC), or a task a line (BARC). A `*_solutions.json` beside any of them, or in the folder, holds for its tests.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trm.config_messages import nearest
@@ -85,21 +85,35 @@ def from_files(subset: str, path: str) -> Source:
             f"a folder of ARC files must hold one *_{subset}{CHALLENGES} or folder {subset}: {path} has {', '.join(found)}",
             remedy="keep one of them, or say which with paths",
         )
-    return at_place(found[0])
+    return at_place(found[0], _solutions_in(path, subset))
 
 
-def at_place(place: str) -> Source:
-    """The tasks in one file or folder, whatever its name. Raises DatasetError when it cannot be read."""
-    if not storage.is_folder(place):
-        if not place.endswith(CHALLENGES):
-            return Source(_tasks_in(place))
-        solutions_file = place.removesuffix(CHALLENGES) + SOLUTIONS
-        solutions = _json(solutions_file, dict) if storage.exists(solutions_file) else {}
-        return Source(_solved(place, solutions_file, solutions), solutions, solutions_file)
-    files = [file for file in storage.files_below(place) if _may_hold_tasks(file)]
-    if not files:
-        raise DatasetError(f"a folder of ARC tasks must hold JSON files: {place} has none", remedy=WHERE)
-    return Source(task for file in files for task in _tasks_in(file))
+def at_place(place: str, solutions_files: Sequence[str] = ()) -> Source:
+    """The tasks in one file or folder, whatever its name; `solutions_files` are of its subset besides those found there.
+
+    Raises DatasetError when it cannot be read, or has several files of solutions.
+    """
+    if storage.is_folder(place):
+        below = storage.files_below(place)
+        files = [file for file in below if _may_hold_tasks(file)]
+        parent, _, name = place.rstrip("/").rpartition("/")
+        own = [file for file in below if file.endswith(SOLUTIONS)] + _solutions_in(parent or ".", name)
+        if not files:
+            raise DatasetError(f"a folder of ARC tasks must hold JSON files: {place} has none", remedy=WHERE)
+    else:
+        files = [place]
+        named = place.removesuffix(CHALLENGES) if place.endswith(CHALLENGES) else uncompressed_name(place).rpartition(".")[0]
+        own = [named + SOLUTIONS] if storage.exists(named + SOLUTIONS) else []
+    solved_by = sorted({*own, *solutions_files})
+    if len(solved_by) > 1:
+        raise DatasetError(
+            f"a subset must have one file of solutions: for {place} there are {', '.join(solved_by)}", remedy="keep one of them"
+        )
+    tasks = (task for file in files for task in _tasks_in(file))
+    if not solved_by:
+        return Source(tasks)
+    solutions = _json(solved_by[0], dict)
+    return Source(_solved(tasks, solved_by[0], solutions), solutions, solved_by[0])
 
 
 def _places(subset: str, path: str) -> list[str]:
@@ -111,6 +125,12 @@ def _places(subset: str, path: str) -> list[str]:
         found += storage.find(path, f"{subset}.{ending}.*", what="folder of ARC files", remedy=WHERE)
     folders = (storage.join(path, subset), storage.join(path, "data", subset))
     return found + [folder for folder in folders if storage.is_folder(folder)]
+
+
+def _solutions_in(folder: str, subset: str) -> list[str]:
+    """Files of solutions in the folder that are the subset's by their names."""
+    names = (f"*_{subset}{SOLUTIONS}", f"{subset}{SOLUTIONS}")
+    return [file for name in names for file in storage.find(folder, name, what="folder of ARC files", remedy=WHERE)]
 
 
 def _what_is_there(path: str) -> str:
@@ -130,14 +150,18 @@ def _tasks_in(file: str) -> Iterator[RawTask]:
     if has_ending(file, LINES):
         yield from _of_lines(file, stem)
         return
-    value = _json(file, object)
-    if isinstance(value, dict) and {"train", "test"} & value.keys():
+    value = _json(file, dict if file.endswith(CHALLENGES) else object)
+    if file.endswith(CHALLENGES):
+        yield from (RawTask(name, file, task) for name, task in value.items())
+    elif isinstance(value, dict) and {"train", "test"} & value.keys():
         yield RawTask(stem, file, value)
+    elif isinstance(value, dict) and isinstance(value.get("examples"), list):
+        yield RawTask(_name_of(value, stem), file, _task_of(value))
     elif isinstance(value, list) and all(_is_pair(pair) for pair in value) and value:
         yield RawTask(stem, file, _task_of(value))
     elif isinstance(value, list) and value and all(isinstance(task, dict) for task in value):
-        yield from (RawTask(_name_of(task, stem, number), file, _task_of(task)) for number, task in enumerate(value, 1))
-    elif isinstance(value, dict):
+        yield from (RawTask(_name_of(task, f"{stem}_{number}"), file, _task_of(task)) for number, task in enumerate(value, 1))
+    elif isinstance(value, dict) and value:
         yield from (RawTask(name, file, task) for name, task in value.items())
     else:
         raise DatasetError(f"an ARC file must hold tasks by name, a task, or pairs: {file} does not", remedy=AGAIN)
@@ -152,16 +176,16 @@ def _of_lines(file: str, stem: str) -> Iterator[RawTask]:
                 if line.strip():
                     where = f"{file} line {number}"
                     task = parse_json(line, where, dict, error=DatasetError, remedy=AGAIN)
-                    yield RawTask(_name_of(task, stem, number), where, _task_of(task))
+                    yield RawTask(_name_of(task, f"{stem}_{number}"), where, _task_of(task))
     except (OSError, EOFError, ValueError) as error:
         if isinstance(error, DatasetError):
             raise
         raise DatasetError(f"a file of ARC tasks must be readable: {file} ({error})", remedy=AGAIN) from error
 
 
-def _name_of(task: Mapping[str, Any], stem: str, number: int) -> str:
+def _name_of(task: Mapping[str, Any], otherwise: str) -> str:
     name = next((task[key] for key in ("id", "name", "task_id", "uid") if isinstance(task.get(key), str) and task[key]), None)
-    return name or f"{stem}_{number}"
+    return name or otherwise
 
 
 def _is_pair(value: Any) -> bool:
@@ -177,11 +201,28 @@ def _task_of(value: Any) -> Any:
     return {"train": pairs[:-1], "test": pairs[-1:]} if len(pairs) > 1 else {"train": pairs, "test": []}
 
 
-def _solved(file: str, solutions_file: str, solutions: Mapping[str, Any]) -> Iterator[RawTask]:
-    for name, value in _json(file, dict).items():
-        yield RawTask(name, file, value, solutions_file, solutions.get(name))
+def _solved(tasks: Iterator[RawTask], solutions_file: str, solutions: Mapping[str, Any]) -> Iterator[RawTask]:
+    for task in tasks:
+        yield replace(task, solutions_file=solutions_file, outputs=solutions.get(task.name))
 
 
 def _json(file: str, kind: type) -> Any:
-    content = storage.read_bytes(file, what="ARC file", remedy=AGAIN, most_bytes=MOST_BYTES)
+    """What a file holds, compressed or not."""
+    if uncompressed_name(file) == file:
+        content = storage.read_bytes(file, what="ARC file", remedy=AGAIN, most_bytes=MOST_BYTES)
+    else:
+        content = _unpacked(file)
     return parse_json(content, f"the ARC file {file}", kind, error=DatasetError, remedy=AGAIN)
+
+
+def _unpacked(file: str) -> bytes:
+    try:
+        with opened(file) as packed:
+            content = packed.read(MOST_BYTES + 1)
+    except (OSError, EOFError, ValueError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(f"an ARC file must be readable: {file} ({error})", remedy=AGAIN) from error
+    if len(content) > MOST_BYTES:
+        raise DatasetError(f"an ARC file must have at most {MOST_BYTES:,} bytes: {file} unfolds to more", remedy="write JSON lines")
+    return content
