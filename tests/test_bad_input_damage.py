@@ -113,7 +113,7 @@ JOURNALS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no sweep.yaml": (lambda folder: (folder / "sweep.yaml").unlink(), "sweep.yaml does not exist; restore it from a copy"),
     "other sweep.yaml": (lambda folder: (folder / "sweep.yaml").write_text("a: 1"), "must say what the sweep is"),
-    "torn lease": (lambda folder: (folder / "driver.json").write_text("{"), "driver.json is not a lease"),
+    "torn lease": (lambda folder: (folder / "driver.json").write_text("{"), "driver.json must be JSON"),
 }
 
 
@@ -218,5 +218,7 @@ def test_a_space_that_was_edited_like_its_sweep_file_is_refused_by_the_journal(
     edited(place / "like.yaml", "high: 2", "high: 3")
     edited(folder / "dataset.json", '"name": "tiny"', '"name": "other"')
     assert_refused(place, capsys, "dataset.json is not of the data set", "sweep", "--status", folder)
+    (folder / "dataset.json").write_text("{}")
+    assert_refused(place, capsys, "cannot be read: it is no manifest (Field required); remove it", "sweep", "--status", folder)
     shutil.rmtree(folder)
     (place / "like.yaml").unlink()

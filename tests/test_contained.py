@@ -12,7 +12,7 @@ from bad_input_cases import assert_refused, contents, prepared, run, scored_swee
 from trm.atomic import remove_folder, remove_hidden, write_text_atomic
 from trm.cluster.keep import clear_unfinished, trial_folder
 from trm.cluster.winners import export_best
-from trm.contained import file_name, inside, refuse_links, regular, relative_path, remove
+from trm.contained import file_name, inside, misplaced, refuse_links, regular, relative_path, remove
 from trm.data.manifest import read_manifest
 from trm.data.split import load_split
 from trm.data.staging import staging_folder
@@ -106,7 +106,7 @@ def test_only_regular_files_are_opened(tmp_path: Path, home: Path) -> None:
     (tmp_path / "link").symlink_to(home / "thesis.txt")
     (tmp_path / "new").symlink_to(tmp_path / "elsewhere")
     os.mkfifo(tmp_path / "pipe")
-    for name, mode in (("link", "a"), ("link", "r"), ("new", "w"), ("pipe", "a"), ("pipe", "r"), ("home", "r")):
+    for name, mode in (("link", "a"), ("link", "r"), ("new", "w"), ("pipe", "a"), ("pipe", "r"), ("home", "r"), ("home", "a")):
         with pytest.raises(FolderError, match=f"{name} (is one|must be a file)"):
             open(tmp_path / name, mode, opener=regular)  # noqa: SIM115  # it does not come to a file
     assert not (tmp_path / "elsewhere").exists()
@@ -177,7 +177,9 @@ def test_a_pipe_for_a_journal_is_refused(place: Path, capsys: pytest.CaptureFixt
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/step-00000009", "best", "metrics.jsonl", ".driver.json.lock"])
+@pytest.mark.parametrize(
+    "name", ["checkpoints", "checkpoints/step-00000009", "best", "metrics.jsonl", ".driver.json.lock", "config.yaml"]
+)
 def test_a_run_folder_with_a_link_is_refused(place: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     folder = place / "linked-run"
     shutil.copytree(place / "run", folder)
@@ -191,6 +193,35 @@ def test_a_run_folder_with_a_link_is_refused(place: Path, capsys: pytest.Capture
     finally:
         shutil.rmtree(folder)
         shutil.rmtree(place / "real", ignore_errors=True)
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", ".driver.json.lock"])
+def test_a_folder_where_a_file_belongs_is_one_message(place: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    folder = place / "odd-run"
+    shutil.copytree(place / "run", folder)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+    try:
+        assert_refused(
+            place, capsys, f"{folder / name} must be a file", "train", "--resume", folder, "--storage", "{place}/new/runs"
+        )
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_what_stands_in_the_way_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    tries: dict[str, Callable[[], object]] = {
+        "must be a file, and is a folder": tmp_path.read_bytes,
+        "must be a folder, and is none": (tmp_path / "file" / "best").mkdir,
+        "is in the way of a folder": (tmp_path / "file").mkdir,
+        "is too long a name": (tmp_path / ("x" * 300)).touch,
+    }
+    for words, try_it in tries.items():
+        with pytest.raises(OSError, match="Errno") as error:
+            try_it()
+        assert words in str(misplaced(error.value))
+    assert misplaced(FileNotFoundError(2, "No such file", "x")) is None
 
 
 @pytest.mark.usefixtures("untouched")

@@ -118,6 +118,18 @@ def test_a_file_that_is_no_lease_is_named(tmp_path: Path) -> None:
     assert read_holder(tmp_path / "nowhere") is None
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"fence": "x"}, {"fence": None}, {"fence": 1.5}, {"fence": -7}, {"fence": 10**20}, {"pid": 10**30}]
+)
+def test_a_lease_of_other_values_is_named(tmp_path: Path, wrong: dict[str, object]) -> None:
+    """A fence of more digits than a line of the journal has room for would make the journal unreadable."""
+    put(tmp_path, Holder("elsewhere", "x", 0, "1", 3), age_seconds=0)
+    values = json.loads((tmp_path / FILE).read_text())
+    (tmp_path / FILE).write_text(json.dumps(values | wrong))
+    with pytest.raises(SweepError, match=f"driver.json is not a lease: {next(iter(wrong))}: "):
+        Lease(tmp_path)
+
+
 def test_a_busy_interpreter_does_not_stop_the_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
     with Lease(tmp_path):

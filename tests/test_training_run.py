@@ -240,3 +240,40 @@ def test_a_run_whose_newest_checkpoints_are_damaged_goes_on_from_an_older_one_or
     )
     run(tmp_path / "stopped", is_resumed=True)
     assert_same_run(tmp_path / "stopped", tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("left", ["", "\0" * 50, "cut"])
+def test_a_best_evaluation_that_lost_its_line_is_still_the_best(tmp_path: Path, left: str) -> None:
+    run(tmp_path / "undisturbed")
+    with pytest.raises(InterruptedRun):
+        run(tmp_path / "stopped", reporter=StopAt(step=14))
+    folder, metrics = RunFolder(tmp_path / "stopped"), tmp_path / "stopped" / "metrics.jsonl"
+    assert folder.losses() == []
+    before = folder.rows()
+    best = [row["step"] for row in before if row["is_best"]][-1]
+    metrics.write_bytes(metrics.read_bytes()[:-5] if left == "cut" and best == before[-1]["step"] else left.encode())
+    assert best in [row["step"] for row in folder.rows()]
+    assert f"has lost the evaluation at step {best}" in folder.losses()[-1]
+    assert len(folder.losses()) == 1 + bool(left)
+    run(tmp_path / "stopped", is_resumed=True)
+    one, other = (
+        [row["step"] for row in RunFolder(tmp_path / name).rows() if row["is_best"]] for name in ("undisturbed", "stopped")
+    )
+    assert other[-1] == one[-1]
+    assert folder.losses() == []
+
+
+def test_a_line_that_is_no_evaluation_is_one_message(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    whole = metrics.read_text()
+    for wrong in (
+        whole.replace('"step"', '"sxtep"', 1),
+        whole.replace('"step": ', '"step": "x', 1),
+        "[]\n",
+        "{}\n",
+        "[" * 5000 + "\n",
+    ):
+        metrics.write_text(wrong)
+        with pytest.raises(CheckpointError, match=r"must hold a line an evaluation: [^\n]*$"):
+            RunFolder(tmp_path / "run").rows()

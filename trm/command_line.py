@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from trm.cluster.disk import is_disk_full
+from trm.contained import misplaced
 from trm.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -61,6 +62,9 @@ def _coded(main: Callable[[], int]) -> int:
         say(f"error: {error.filename} must be there for this user: {error.strerror}; {PERMISSION_REMEDY}")
         return EXIT_INPUT
     except Exception as error:  # a full disk has many faces; everything else goes on up
+        if isinstance(error, OSError) and (problem := misplaced(error)) is not None:
+            say(f"error: {problem}")
+            return EXIT_INPUT
         if not is_disk_full(error):
             raise
         where = f" of {error.filename}" if isinstance(error, OSError) and error.filename else ""

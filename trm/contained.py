@@ -73,7 +73,7 @@ def regular(path: str, flags: int) -> int:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise link_error(path) from error
-        if error.errno == errno.ENXIO:  # a pipe that nobody reads
+        if error.errno in (errno.ENXIO, errno.EISDIR):  # a pipe that nobody reads, or a socket; a folder
             raise _no_file(path) from error
         raise
     if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -84,6 +84,17 @@ def regular(path: str, flags: int) -> int:
 
 def _no_file(path: str | Path) -> FolderError:
     return FolderError(f"{path} must be a file, and is none", remedy="remove what is there")
+
+
+def misplaced(error: OSError) -> str | None:
+    """What is said of an error that comes of something else standing where a file or a folder belongs; None: it is another."""
+    wrong = {errno.EISDIR: "must be a file, and is a folder", errno.ENOTDIR: "must be a folder, and is none"}
+    wrong |= {errno.EEXIST: "is in the way of a folder", errno.ENAMETOOLONG: "is too long a name for this file system"}
+    if error.errno not in wrong or not error.filename:
+        return None
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
+    shown = name if error.errno != errno.ENAMETOOLONG else f"{name[:MOST_SHOWN]}..."
+    return f"{shown} {wrong[error.errno]}; remove what is there, or name another place"
 
 
 def remove(path: str | Path) -> None:

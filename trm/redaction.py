@@ -17,14 +17,21 @@ _NO_USER = "".join(f"(?<!{scheme}://)" for scheme in ("abfs", "abfss", "wasb", "
 """Azure's addresses have the container's name where others have a user."""
 _USER_INFO = re.compile(rf"(?<=://)(?:[^\s/?#@:'\"]*:{_PORT}[^\s'\"]*|{_NO_USER}[^\s/?#'\"]*)@")
 """A user and a password, which people write without escaping its / and @; or a user alone, or a key, or a token."""
-_WORDS = r"pass(?:word|wd|phrase)?|pwd?|token|secret|sig(?:nature)?|credentials?|auth(?:orization)?|api[_-]?key|key"
+_WORD = re.compile(r"[^\s'\"]+")
+_WORDS = (
+    r"jwt|odbc_connect|pass(?:word|wd|phrase)?|pwd?|token|secret|sig(?:nature)?|credentials?|auth(?:orization)?|api[_-]?key|key"
+)
 _ARGUMENT = re.compile(rf"(?i)([?&;#][\w.%-]*(?:{_WORDS})(?:[_-]?id)?=)[^&;#\s'\"]+")
 """An argument of an address whose name says that it is secret, `X-Amz-Credential` and `sig` too."""
-_ASSIGNED = re.compile(r"(?i)(\b(?:password|passwd|pwd|secret|token|api[_-]?key|aws_secret_access_key)\s*=\s*)[^\s&;,'\")]+")
+_NAMES = r"\b(?:password|passwd|pwd|secret|token|api[_-]?key|account_?key|aws_secret_access_key)"
+_ASSIGNED = re.compile(rf"(?i)({_NAMES}\s*=\s*)[^\s&;,'\")]+")
 """`password=...` of a connection string."""
+_QUOTED = re.compile(rf"(?i)({_NAMES}(?:['\"]\s*[:=]|\s*=)\s*)(['\"])(?:(?!\2).)+\2")
+"""`'password': '...'` and `password='...'` of what an error shows of its arguments."""
 _BEARER = re.compile(r"(?i)(\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}")
 _SECRET_NAME = re.compile(
-    r"(?i)(?:^|_)(?:KEY|TOKEN|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|CREDENTIALS?|SAS|DSN)(?:_ID|_JSON|_B64|_BASE64)?$"
+    r"(?i)(?:(?:^|_)(?:KEY|PAT|PASS|PWD|SAS|DSN|CONNECTION_STRING)|SECRET_?KEY|TOKEN|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)"
+    r"(?:_ID|_JSON|_B64|_BASE64)?$"
 )
 _NOT_SECRET = ("PWD", "OLDPWD")
 _RAISED = re.compile(
@@ -45,10 +52,17 @@ def redacted(text: str) -> str:
 def in_addresses(text: str) -> str:
     """`text` without the secrets of the addresses in it: what is stored as a value, where a word of it may be no secret."""
     if "://" in text:
-        text = _USER_INFO.sub(f"{MASK}@", text)
-    if "=" in text:
+        text = _WORD.sub(_without_user_info, text)
+    if "=" in text or ":" in text:
         text = _ASSIGNED.sub(rf"\g<1>{MASK}", _ARGUMENT.sub(rf"\g<1>{MASK}", text))
+        text = _QUOTED.sub(rf"\g<1>\g<2>{MASK}\g<2>", text)
     return _BEARER.sub(rf"\g<1>{MASK}", text)
+
+
+def _without_user_info(word: re.Match[str]) -> str:
+    """One word of a text; what stands behind its last @ is not looked at, so that a long one takes no longer than it is long."""
+    head, at, rest = word[0].rpartition("@")
+    return _USER_INFO.sub(f"{MASK}@", head + at) + rest if at and "://" in head else word[0]
 
 
 def is_secret_name(name: str) -> bool:
@@ -68,8 +82,8 @@ def stored(value: Any) -> Any:
 def without_secrets(address: str) -> str:
     """The address with its user, password and secret arguments taken out: one that works where those come from elsewhere."""
     bare = re.sub(rf"(?<=://){re.escape(MASK)}@", "", in_addresses(address))
-    bare = re.sub(rf"(?<=[?&#])[^=&#?]*={re.escape(MASK)}(?:&|(?=#|$))", "", bare)
-    return bare.rstrip("?&#")
+    bare = re.sub(rf"(?<=[?&;#])[^=&;#?]*={re.escape(MASK)}(?:[&;]|(?=#|$))", "", bare)
+    return bare.rstrip("?&;#")
 
 
 def is_masked(address: str) -> bool:

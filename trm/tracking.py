@@ -22,7 +22,7 @@ from urllib.parse import unquote
 
 from trm.artifact_places import artifact_location, bring_home, locations_elsewhere
 from trm.atomic import open_lock, why_unwritable
-from trm.contained import refuse_links
+from trm.contained import misplaced, refuse_links
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, InputError, SweepError
 from trm.outbox import OutboxState, Say, Vanished, cause_of
 from trm.own_cache import give_home
@@ -440,6 +440,11 @@ def main(arguments: list[str]) -> int:
     except PermissionError as error:
         text = f"{error.filename} must be readable: {error.strerror}; ask its owner, or run as a user who may"
         sys.stderr.write(f"error: {one_line(text)}\n")
+        return EXIT_INPUT
+    except OSError as error:
+        if (problem := misplaced(error)) is None:
+            raise
+        sys.stderr.write(f"error: {one_line(problem)}\n")
         return EXIT_INPUT
 
 

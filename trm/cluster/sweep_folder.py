@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from trm.atomic import why_unwritable, write_text_atomic
 from trm.cluster.folders import held_folder, is_taken, numbered_folder, refuse_links_in, refuse_unwritable
 from trm.cluster.invocation import recorded_resume
@@ -34,6 +36,7 @@ from trm.yaml_values import RESOLVED
 SWEEP_FILE = "sweep.yaml"
 DATASET_FILE = "dataset.json"
 """A copy of the data set's manifest, so that costs can be told when the data set is gone."""
+REMAKE = "remove it: the data set has what it says, and --resume writes it again; or restore it from a copy"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 NOT_SWEEPS = ("data", "mlflow.db", "mlartifacts")
 """What else lies in a storage."""
@@ -199,10 +202,11 @@ def read_sweep(folder: Path) -> tuple[SearchSpace, Manifest, str]:
         recorded = DataConfig(folder=str(dataset.get("folder")))
         refuse_remote(recorded, folder / SWEEP_FILE)
         manifest = read_manifest(str(data_beside(recorded, folder, str(dataset.get("content_hash"))).folder))
-    except (OSError, ValueError) as error:
-        raise SweepError(f"{folder / DATASET_FILE} cannot be read: {error}", remedy="restore it from a copy") from error
+    except (OSError, ValidationError) as error:
+        why = f"it is no manifest ({error.errors()[0]['msg']})" if isinstance(error, ValidationError) else error.strerror
+        raise SweepError(f"{folder / DATASET_FILE} cannot be read: {why}", remedy=REMAKE) from error
     if manifest.content_hash != dataset.get("content_hash") or manifest.content_hash != manifest.digest():
-        raise SweepError(f"{folder / DATASET_FILE} is not of the data set that {SWEEP_FILE} names", remedy="restore it from a copy")
+        raise SweepError(f"{folder / DATASET_FILE} is not of the data set that {SWEEP_FILE} names", remedy=REMAKE)
     command = str(load_yaml(folder / SWEEP_FILE, RESOLVED).get("resume") or "")
     return space.model_copy(update={"data": data}), manifest, recorded_resume(command, folder)
 

@@ -88,6 +88,8 @@ def run_training(options: TrainOptions) -> int:
         refuse_links_in(folder)
     if options.resume is not None and folder is not None:
         refuse_unwritable(folder, "a run")
+        for loss in RunFolder(folder).losses():
+            say(loss)
         require_same_protocol(RunFolder(folder), protocol)
         begun = _resumed_from(RunFolder(folder), config)
     address = "local"
@@ -188,6 +190,8 @@ def _check_options(options: TrainOptions) -> None:
     validated(Resources, {"workers": options.workers, "gpus": options.gpus}, "command line")
     if options.workers == 1 and options.gpus:
         raise ConfigError(f"--gpus is for a gang, got {options.gpus:g} and one worker", remedy="drop it, or raise --workers")
+    if options.resume is not None:
+        refuse_links_in(Path(options.resume))
     if options.resume is not None and not (Path(options.resume) / CONFIG_FILE).is_file():
         raise CheckpointError(
             f"{options.resume!r} is no run: it holds no {CONFIG_FILE}", remedy="give the folder that train.py printed"

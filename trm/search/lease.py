@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from trm.atomic import locked, remove_folder, write_text_atomic
 from trm.errors import SweepError
@@ -24,6 +27,8 @@ BEATS_MISSED = 2.5
 LOOK_SECONDS = 0.25
 FILE = "driver.json"
 NO_LEASE = "delete it if no driver runs on this folder"
+MOST_DRIVERS = 10**12
+"""Beyond it no folder comes by being driven; a line of the journal has room for it."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +38,10 @@ class Holder:
     host: str
     boot: str
     """Identity of the running kernel and of its process numbers: two machines, or two containers, of one name differ in it."""
-    pid: int
+    pid: Annotated[int, Field(ge=0, lt=2**31, strict=True)]
     process_started: str
     """Start time of the process in clock ticks since boot, so that a reused pid is not taken for the driver."""
-    fence: int
+    fence: Annotated[int, Field(ge=0, lt=MOST_DRIVERS, strict=True)]
 
     @staticmethod
     def this_process(fence: int) -> "Holder":
@@ -47,6 +52,9 @@ class Holder:
     def name(self) -> str:
         """host:pid."""
         return f"{self.host}:{self.pid}"
+
+
+_HOLDER = TypeAdapter(Holder)
 
 
 class Lease:
@@ -143,11 +151,13 @@ def read_holder(folder: str | Path) -> Holder | None:
     """Who holds `folder` or held it last; None when nobody ever did. SweepError when the file cannot be understood."""
     path = Path(folder) / FILE
     try:
-        return Holder(**read_json(path, dict, error=SweepError, remedy=NO_LEASE))
+        return _HOLDER.validate_python(read_json(path, dict, error=SweepError, remedy=NO_LEASE))
     except FileNotFoundError:
         return None
-    except TypeError as error:
-        raise SweepError(f"{path} is not a lease: {error}", remedy=NO_LEASE) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SweepError(f"{path} is not a lease: {where}: {first['msg']}", remedy=NO_LEASE) from error
 
 
 def is_held(folder: str | Path) -> bool:

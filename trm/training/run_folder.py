@@ -14,10 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from trm.atomic import fsync_folder, make_folders, write_bytes_atomic, write_text_atomic
 from trm.config import RunConfig
 from trm.config_files import dump_yaml
-from trm.contained import regular, remove
+from trm.contained import inside, regular, remove
 from trm.errors import CheckpointError
 from trm.training.checkpoint import checkpoints_in, newest_whole
 from trm.training.reporting import RunReport
@@ -83,16 +85,46 @@ class RunFolder:
         dump_yaml(self.path / CONFIG_FILE, config.model_dump(mode="json"))
 
     def rows(self) -> list[dict[str, Any]]:
-        """The evaluations so far; a last line that was cut off is none. CheckpointError when another line is no evaluation."""
-        if not self._metrics.exists():
-            return []
-        whole = self._metrics.read_bytes().split(b"\n")[:-1]
+        """The evaluations so far; a last line that was cut off is none. CheckpointError when another line is no evaluation.
+
+        The best one is there though its line was lost: best/ has it too.
+        """
+        rows, _ = self._lines()
+        best = self._best_without_line(rows)
+        return rows if best is None else sorted([*rows, best], key=lambda row: int(row["step"]))
+
+    def losses(self) -> list[str]:
+        """What the file of evaluations no longer tells as it was written, in words."""
+        rows, rest = self._lines()
+        lost = [f"not used: the last {rest} bytes of {self._metrics}, which are no whole line"] if rest else []
+        if (best := self._best_without_line(rows)) is not None:
+            what = f"{self._metrics} has lost the evaluation at step {best['step']}, the best so far"
+            lost.append(f"{what}: it is taken from best/{REPORT_FILE}")
+        return lost
+
+    def _lines(self) -> tuple[list[dict[str, Any]], int]:
+        """The evaluations that have a line, and how many bytes stand behind the last one."""
         try:
-            return [asdict(RunReport(**json.loads(line))) for line in whole]
-        except (ValueError, TypeError, RecursionError) as error:
+            with open(self._metrics, "rb", opener=regular) as file:
+                *whole, rest = file.read().split(b"\n")
+        except FileNotFoundError:
+            return [], 0
+        try:
+            return [asdict(_REPORT.validate_json(line)) for line in whole], len(rest)
+        except ValidationError as error:
             raise CheckpointError(
-                f"{self._metrics} must hold a line an evaluation: {error}", remedy="restore it from a copy"
+                f"{self._metrics} must hold a line an evaluation: {error.errors()[0]['msg']}", remedy="restore it from a copy"
             ) from error
+
+    def _best_without_line(self, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """The evaluation of best/ when it lies before the newest checkpoint and is none of these; else None."""
+        try:
+            with open(inside(self.best, REPORT_FILE), "rb", opener=regular) as file:
+                best = asdict(_REPORT.validate_json(file.read()))
+        except (OSError, ValueError):
+            return None
+        is_past = any(best["step"] <= step_of(checkpoint) for checkpoint in self.checkpoints()[-1:])
+        return best if is_past and all(row["step"] != best["step"] for row in rows) else None
 
     def append(self, report: RunReport) -> None:
         """Adds an evaluation, durably."""
@@ -113,6 +145,9 @@ class RunFolder:
         for old in self.checkpoints()[:-KEPT]:
             if step_of(old) != best_step:
                 remove(old)
+
+
+_REPORT = TypeAdapter(RunReport)
 
 
 def step_of(checkpoint: Path) -> int:
