@@ -52,6 +52,22 @@ LAYOUTS: dict[str, Any] = {
 }
 
 
+HEAD = {"model.inner.lm_head.weight": torch.zeros(4, 16)}
+
+
+@pytest.mark.parametrize(
+    "held",
+    [{"model": network(), "ema": HEAD}, network() | {f"ema.{key}": value for key, value in HEAD.items()}],
+    ids=["nested", "flat"],
+)
+def test_an_average_of_a_part_is_no_network(tmp_path: Path, held: dict[str, Any]) -> None:
+    torch.save(held, tmp_path / "step_7")
+    with pytest.raises(
+        CheckpointError, match=r"an average must be of the whole network: .* without embed_tokens.* and \d more; save"
+    ):
+        read_foreign(tmp_path / "step_7")
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_file_of_torch_is_opened_however_it_is_wrapped(tmp_path: Path, layout: str) -> None:
     torch.save(LAYOUTS[layout](), tmp_path / "step_7")

@@ -35,6 +35,8 @@ _SCRATCH = r"rotary_emb\.\w+|puzzle_emb\.local_\w+"
 """Buffers that follow from the configuration or from the last batch; some files hold them."""
 _WRAPPED = re.compile(rf"(?P<prefix>(?:.*\.)?)(?P<key>{_NETWORK}|{_SCRATCH})", re.DOTALL)
 AVERAGED = re.compile(r"(^|[._])(ema|averaged?|shadow)([._]|$)", re.IGNORECASE)
+_UNAVERAGED = ("H_init", "L_init", TABLE_KEY)
+"""Buffers in the published code, of which many keep no average."""
 SHOWN_KEYS = 4
 
 
@@ -96,8 +98,22 @@ def unwrapped(state: Mapping[str, Tensor]) -> Unwrapped:
     if averaged:
         if plain:
             notes.append(f"takes the averaged weights, {' and '.join(averaged)}*, before the plain ones")
-        tensors |= _joined(averaged)
+        tensors = with_average(tensors, _joined(averaged))
     return Unwrapped({**tensors, **others}, tuple(notes))
+
+
+def with_average(plain: Mapping[str, Tensor], averaged: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's averaged tensors, and the plain ones of what is not trained by gradient: buffers and the puzzle table.
+
+    Both by published key. Raises CheckpointError where the average lacks a weight: a network of both was never anywhere.
+    """
+    lacking = [key for key in plain if _OURS.get(key) not in _UNAVERAGED and key not in averaged]
+    if lacking:
+        raise CheckpointError(
+            f"an average must be of the whole network: beside the plain weights there is one without {_listed(lacking)}",
+            remedy="save the one that is meant by itself",
+        )
+    return {**plain, **averaged}
 
 
 def _joined(networks: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

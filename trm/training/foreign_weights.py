@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from trm.errors import CheckpointError
-from trm.models.reference import AVERAGED, is_network, unwrapped
+from trm.models.reference import AVERAGED, is_network, unwrapped, with_average
 
 DEPTH = 4
 """Mappings within mappings that a network is looked for in."""
@@ -137,7 +137,7 @@ def _network_in(values: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
             )
     found = networks[0].tensors
     if len(networks) > 1:  # an average may be of the trained weights only, without the buffers
-        found = {**unwrapped(plain[0].tensors).tensors, **unwrapped(averaged[0].tensors).tensors}
+        found = with_average(unwrapped(plain[0].tensors).tensors, unwrapped(averaged[0].tensors).tensors)
     notes = [f"takes {' and, averaged, '.join(one.text for one in (*plain, *averaged))}"] if networks[0].place or averaged else []
     used = {key for one in networks for key in (*one.place[:1], *(one.tensors if not one.place else ()))}
     if isinstance(values, Mapping) and (rest := [key for key in values if key not in used]):
