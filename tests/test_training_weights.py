@@ -128,6 +128,9 @@ def test_an_export_needs_its_configuration(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(text.replace("L_layers: 1", "L_layers: 2"))
     with pytest.raises(CheckpointError, match=r"blocks\.1\.down, .* and 1 more missing; they tell of model\.L_layers 1 \(not 2\)"):
         load_for_evaluation(tmp_path)
+    (tmp_path / "config.yaml").write_text(text.replace("L_cycles: ", "L_cycles: 1"))
+    with pytest.raises(CheckpointError, match=r"its weights say model\.L_cycles (\d), .*config\.yaml has 1\1; undo that, or"):
+        load_for_evaluation(tmp_path)
     (tmp_path / "config.yaml").unlink()
     with pytest.raises(ConfigError, match="does not exist"):
         load_for_evaluation(tmp_path)
@@ -236,6 +239,6 @@ def test_an_export_of_an_older_release_is_read(tmp_path: Path) -> None:
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()[EXPORT])
     assert about["names"] == {"identifiers": state.names.identifiers, "vocabulary": list(state.names.vocabulary)}
-    del about["names"]
+    del about["names"], about["model"]
     save_file(load_file(path), path, {EXPORT: json.dumps(about)})
     assert_evaluates_as(load_for_evaluation(tmp_path), state)

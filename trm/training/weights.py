@@ -99,6 +99,8 @@ class _About(Frozen):
     shape: DataShape
     data_hash: str
     names: DataNames = DataNames()
+    model: dict[str, Any] = Field(default_factory=dict)
+    """The network's configuration, which shapes of tensors do not say; empty in exports of older releases."""
     step: int = Field(ge=0)
     train_flops: float = Field(ge=0)
     digest: str
@@ -116,6 +118,7 @@ def export_weights(source: TrainingState | str | Path, folder: str | Path) -> No
         shape=weights.shape,
         data_hash=weights.data_hash,
         names=weights.names,
+        model=weights.config.model.model_dump(mode="json"),
         step=weights.step,
         train_flops=weights.train_flops,
         digest=_digest(tensors),
@@ -248,12 +251,24 @@ def _of_export(path: Path) -> Weights:
             weights = Weights({}, config, about.shape, str(path), about.data_hash, about.names, about.step, about.train_flops)
             names = list(file.keys())
             _require_network({name: tuple(file.get_slice(name).get_shape()) for name in names}, weights)
+            _require_same_model(about, config, source)
             tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"exported weights must be whole: {path}: {error}", remedy="export them again") from None
     if about.digest != _digest(tensors):
         raise CheckpointError(f"exported weights must be whole: {path} does not have its digest", remedy="export them again")
     return replace(weights, tensors=tensors)
+
+
+def _require_same_model(about: _About, config: RunConfig, source: Path) -> None:
+    """CheckpointError where a configuration was edited since the export: cycles and steps leave no trace in the weights."""
+    values = config.model.model_dump(mode="json")
+    for name, value in about.model.items():
+        if name in values and values[name] != value:
+            raise CheckpointError(
+                f"an export is what it was exported as: its weights say model.{name} {value!r}, {source} has {values[name]!r}",
+                remedy="undo that, or export them again",
+            )
 
 
 def _about(metadata: Mapping[str, str], path: Path) -> _About:
