@@ -1,6 +1,7 @@
 """The weights that are evaluated can be exported, and are found in whatever holds weights."""
 
 import json
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -223,6 +224,16 @@ def test_what_lies_beside_checkpoints_is_none(tmp_path: Path) -> None:
         (tmp_path / "checkpoints" / name).touch()
     assert Path(read_weights(tmp_path).source).name == "step-0100000000"
     assert read_weights(tmp_path / "checkpoints" / "step-00000099" / "model.safetensors").step == 5
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "model.safetensors"])
+def test_a_pipe_where_a_file_of_an_export_belongs_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    export_weights(trained(), tmp_path / "best")
+    (tmp_path / "best" / name).unlink()
+    os.mkfifo(tmp_path / "best" / name)
+    for path in (tmp_path, tmp_path / "best", tmp_path / "best" / "model.safetensors"):
+        with pytest.raises(CheckpointError, match=f"{name} must be a file"):
+            read_weights(path if path.is_dir() or path.is_file() else path.parent)
 
 
 def test_a_renamed_export_is_known_by_what_it_says(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,7 @@ def read_weights(path: str | Path) -> Weights:
     """
     path = Path(path)
     if path.is_file() and is_export(path):
+        _refuse_pipes(path.parent, (CONFIG_FILE,))
         return _sound(_of_export(path))
     if path.is_file() and not (path.parent / META).exists():
         raise CheckpointError(
@@ -152,7 +153,15 @@ def read_weights(path: str | Path) -> Weights:
             remedy="give its configuration too, or the folder of a run, a sweep or a checkpoint",
         )
     found = path.parent if path.is_file() else _resolved(path)
+    _refuse_pipes(found, [entry.name for entry in found.iterdir() if entry.suffix in (".json", ".yaml", ".safetensors")])
     return _sound(_of_checkpoint(found) if (found / META).exists() else _of_export(found / MODEL_FILE))
+
+
+def _refuse_pipes(folder: Path, names: Iterable[str]) -> None:
+    """CheckpointError for what would be waited for without an end."""
+    for path in (folder / name for name in names):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise CheckpointError(f"{path} must be a file, and is none", remedy="remove what is there")
 
 
 def read_foreign_weights(path: str | Path, config: RunConfig, shape: DataShape) -> Weights:
