@@ -149,7 +149,7 @@ def test_a_run_on_a_disk_too_small_for_a_checkpoint_stops_in_order_and_goes_on_w
         assert run("train", tmp_path / "config.yaml", "--out", small / "run", "--storage", tmp_path) == 130
         said = capsys.readouterr().err
         assert f"the disk of {small}/run is full" in said
-        assert f"go on with `python ray_jobs/train.py --resume {small}/run`" in said
+        assert f"ray_jobs/train.py --resume {small}/run`" in said
         assert "Traceback" not in said
         (small / "fill").unlink()
         assert run("train", "--resume", small / "run", "--storage", tmp_path) == 0

@@ -14,6 +14,7 @@ from trm.search.knobs import IntKnob
 from trm.search.space import SearchSpace, load_space
 
 KNOB = {"type": "int", "low": 1, "high": 2}
+ROOT = Path(__file__).parents[1]
 RECIPE = {"name": "small", "task": "sudoku", "size": 4, "train": 8, "validation": 2, "test": 2}
 
 
@@ -119,6 +120,24 @@ def test_files_are_named_from_beside_the_file_that_names_them_or_from_here(tmp_p
     monkeypatch.chdir(tmp_path)
     assert loaded(there, data={"recipe": "small.yaml"}).data.recipe == "there/small.yaml"
     assert loaded(there, "data.recipe=small.yaml", data={"recipe": "small.yaml"}).data.recipe == "small.yaml"
+
+
+def test_sources_are_named_from_beside_the_recipe_or_space_that_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    for folder, name in ((there, "own.csv"), (there, "own.json"), (here, "working.csv")):
+        folder.mkdir(exist_ok=True)
+        (folder / name).touch()
+    monkeypatch.chdir(here)
+    for path, expected in (("own.csv", str(there / "own.csv")), ("working.csv", "working.csv"), ("s3://a/b", "s3://a/b")):
+        dump_yaml(there / "table.yaml", {"name": "mine", "task": "table", "path": path})
+        assert load_recipe(there / "table.yaml").model_dump()["path"] == expected
+        space = loaded(there, data={"recipe": "table.yaml", "overrides": {"path": path}})
+        assert space.data.overrides == {"path": expected}
+    assert load_recipe(there / "table.yaml", ["path=own.csv"]).model_dump()["path"] == "own.csv", "typed here"
+    dump_yaml(there / "arc.yaml", {"name": "arc", "task": "arc", "paths": {"training": "own.json"}})
+    assert load_recipe(there / "arc.yaml").model_dump()["paths"] == {"training": str(there / "own.json")}
+    monkeypatch.chdir("/")
+    assert load_recipe(ROOT / "datasets" / "table.yaml").model_dump()["path"] == f"{ROOT}/datasets/table_example.csv".lstrip("/")
 
 
 @pytest.mark.parametrize("named", ["s3://bucket/data", "", 3, None, "x" * 5000])

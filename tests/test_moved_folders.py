@@ -1,7 +1,9 @@
 """Folders that travel: moved or copied, a sweep and a run are gone on with, scored and trained anew where they are now."""
 
 import http.server
+import shlex
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import yaml
 from bad_input_cases import prepared, run, scored_sweep
 
 from trm.cluster.earlier_sweeps import check_same_priors
-from trm.cluster.invocation import recorded_resume
+from trm.cluster.invocation import job_command, recorded_resume
 from trm.cluster.sweep_folder import begun_space, data_of_resume, read_sweep
 from trm.cluster.winners import export_best
 from trm.config import DataConfig
@@ -117,6 +119,28 @@ def test_the_command_that_goes_on_is_about_where_the_folder_is(tmp_path: Path, r
     options = f"--storage {tmp_path}/now --name x{f' {words}' if words else ''} --resume"
     assert command.endswith(f"ray_jobs/sweep.py a.yaml {options}")
     assert command.startswith("ray job submit") == recorded.startswith("ray job submit")
+
+
+def test_a_job_is_named_as_one_types_it_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = tmp_path / "check out" / "ray_jobs"
+    jobs.mkdir(parents=True)
+    cases = [
+        (jobs.parent, "ray_jobs/sweep.py", "ray_jobs/evaluate.py"),
+        (jobs.parent, str(jobs / "sweep.py"), "ray_jobs/evaluate.py"),
+        (tmp_path, "check out/ray_jobs/sweep.py", "check out/ray_jobs/evaluate.py"),
+        (jobs, "sweep.py", "evaluate.py"),
+        (Path("/"), str(jobs / "sweep.py"), str(jobs / "evaluate.py").lstrip("/")),
+        (Path(__file__).parent, str(jobs / "sweep.py"), str(jobs / "evaluate.py")),
+        (tmp_path, str(tmp_path / "trm" / "tracking.py"), "ray_jobs/evaluate.py"),
+    ]
+    for here, typed, expected in cases:
+        monkeypatch.chdir(here)
+        monkeypatch.setattr(sys, "argv", [typed])
+        assert shlex.split(job_command("evaluate.py"))[1:] == [expected]
+    monkeypatch.chdir(jobs)
+    assert recorded_resume("python sweep.py a.yaml --resume", tmp_path / "x").endswith("--name x --resume"), (
+        "typed in the folder of the jobs"
+    )
 
 
 @pytest.mark.parametrize(

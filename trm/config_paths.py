@@ -62,12 +62,22 @@ def beside(named: Any, folder: Path) -> Any:
 
 
 def with_data_beside(mapping: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A mapping whose `data` names its recipe or folder as `beside` finds it."""
+    """A mapping whose `data` names its recipe, its folder and the files in `overrides` as `beside` finds them."""
     data = mapping.get("data")
     if not isinstance(data, Mapping):
         return dict(mapping)
     found = {key: beside(value, folder) if key in ("recipe", "folder") else value for key, value in data.items()}
+    if isinstance(overrides := found.get("overrides"), Mapping):
+        found["overrides"] = with_sources_beside(overrides, folder)
     return {**mapping, "data": found}
+
+
+def with_sources_beside(fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Fields of a data set recipe, of which `path` and `paths` name their files as `beside` finds them."""
+    found = {key: beside(value, folder) if key == "path" else value for key, value in fields.items()}
+    if isinstance(paths := found.get("paths"), Mapping):
+        found["paths"] = {subset: beside(place, folder) for subset, place in paths.items()}
+    return found
 
 
 def _walked(section: Mapping[str, Any], prefix: str, spelling: str, is_section: IsSection) -> Iterator[tuple[str, str, Any]]:

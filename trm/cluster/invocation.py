@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from trm.redaction import in_addresses
 from trm.tracking_places import mlflow_command, program
 
 SUBMIT = "ray job submit --working-dir . -- "
+JOBS = "ray_jobs"
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,12 @@ class Invocation:
 
     def next_steps(self, larger: tuple[str, str] | None, tracking_uri: str | None, *, is_confirmed: bool) -> list[tuple[str, str]]:
         """(what for, command) after a sweep, its winner confirmed or not; `larger`: `status.larger_budget`."""
-        python, where = program("python"), shlex.quote(_shown(self.folder))
+        where = shlex.quote(_shown(self.folder))
         commands = [] if tracking_uri is None else [("see every trial in MLflow", mlflow_command(tracking_uri))]
         if (self.folder / "best").is_dir():
             commands += [
-                ("score the winner again", f"{python} ray_jobs/evaluate.py {where}/best --split test"),
-                ("train the winner's configuration anew", f"{python} ray_jobs/train.py {where}/best/config.yaml"),
+                ("score the winner again", f"{job_command('evaluate.py')} {where}/best --split test"),
+                ("train the winner's configuration anew", f"{job_command('train.py')} {where}/best/config.yaml"),
             ]
         if not is_confirmed:
             commands.append(("confirm the best on fresh seeds", with_option(self.resume, "--confirm 3")))
@@ -49,7 +51,7 @@ class Invocation:
         kept = [text for text in self.overrides if not text.startswith("budget.trials=")]
         words = [self.space_path, "--storage", _shown(self.storage), "--name", self.folder.name]
         words += [word for text in kept for word in ("--set", in_addresses(text))]
-        return f"{submit}{program('python')} ray_jobs/sweep.py {shlex.join(words)}"
+        return f"{submit}{job_command('sweep.py')} {shlex.join(words)}"
 
 
 def recorded_resume(command: str, folder: Path) -> str:
@@ -58,7 +60,7 @@ def recorded_resume(command: str, folder: Path) -> str:
         words = shlex.split(command)
     except ValueError:
         return ""
-    script = next((number for number, word in enumerate(words) if Path(word).parts[-2:] == ("ray_jobs", "sweep.py")), None)
+    script = next((number for number, word in enumerate(words) if Path(word).absolute().parts[-2:] == (JOBS, "sweep.py")), None)
     if script is None:
         return ""
     space, options = words[script + 1 : script + 2], words[script + 2 :]
@@ -76,7 +78,7 @@ def recorded_resume(command: str, folder: Path) -> str:
             rest += [option, value]
     submit = SUBMIT if words[:3] == SUBMIT.split()[:3] else ""
     here = [*space, "--storage", _shown(folder.absolute().parent), "--name", folder.absolute().name, *rest, "--resume"]
-    return f"{submit}{program('python')} ray_jobs/sweep.py {shlex.join(here)}"
+    return f"{submit}{job_command('sweep.py')} {shlex.join(here)}"
 
 
 def with_option(resume: str, option: str) -> str:
@@ -85,6 +87,13 @@ def with_option(resume: str, option: str) -> str:
     if option.startswith("--trials "):
         before = re.sub(r" --trials \d+$", "", before)
     return f"{before} {option} --resume"
+
+
+def job_command(script: str) -> str:
+    """How one types a job's script here: `python ray_jobs/SCRIPT` in a checkout, elsewhere by the path of the job that runs."""
+    jobs = Path(sys.argv[0]).absolute().parent
+    is_known = jobs.name == JOBS and not is_ray_job()
+    return f"{program('python')} {shlex.quote(_shown(jobs / script) if is_known else f'{JOBS}/{script}')}"
 
 
 def _shown(path: Path) -> str:

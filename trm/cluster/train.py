@@ -19,6 +19,7 @@ from trm.cluster.folders import (
     refuse_unwritable,
     writable_folder,
 )
+from trm.cluster.invocation import job_command
 from trm.cluster.run_tracking import Tracked, tracked_run
 from trm.cluster.train_console import ConsoleReporter, run_summary
 from trm.command_line import say, show
@@ -131,8 +132,8 @@ def _paused_when_full(folder: Path) -> Iterator[None]:
     except Exception as error:
         if not is_disk_full(error):
             raise
-        go_on = f"train.py --resume {shlex.quote(str(folder))}"
-        raise InterruptedRun(f"{full_text(folder, str(error))}. Make room, then go on with `python ray_jobs/{go_on}`") from error
+        go_on = f"{job_command('train.py')} --resume {shlex.quote(str(folder))}"
+        raise InterruptedRun(f"{full_text(folder, str(error))}. Make room, then go on with `{go_on}`") from error
 
 
 def _where_data_lie(config: RunConfig, source: str, options: TrainOptions) -> RunConfig:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from trm.cluster.invocation import job_command
 from trm.command_line import duration, heard_hangup, say
 from trm.training.protocol import Protocol
 from trm.training.reporting import Progress, Reporter, RunReport
@@ -86,7 +87,7 @@ def run_summary(outcome: RunOutcome, folder: Path) -> str:
             _result_text(outcome),
             f"weights     {folder}/best/model.safetensors",
             f"checkpoint  {outcome.checkpoint}",
-            f"next        python ray_jobs/evaluate.py {shlex.quote(str(folder))}",
+            f"next        {job_command('evaluate.py')} {shlex.quote(str(folder))}",
         ]
     )
 

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from trm.atomic import write_text_atomic
 from trm.cluster.folders import DEFAULT_STORAGE, held_folder, is_taken, numbered_folder, writable_folder
+from trm.cluster.invocation import job_command
 from trm.cluster.train import TrainOptions, run_training
 from trm.command_line import say, show
 from trm.config import Frozen, RunConfig, Tracking
@@ -88,7 +89,7 @@ def run_seeds(options: TrainOptions, count: int | None) -> int:
             try:
                 scores.append(_trained(folder, seed, replace(options, tracking=tracking)))
             except (InterruptedRun, KeyboardInterrupt) as error:
-                command = f"python ray_jobs/train.py --resume {shlex.quote(str(folder))}"
+                command = f"{job_command('train.py')} --resume {shlex.quote(str(folder))}"
                 raise InterruptedRun(f"{place} of {len(seeds)} seeds are done; go on with `{command}`") from error
             _write_summary(folder, scores)
     show(_table(scores, folder))

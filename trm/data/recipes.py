@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from trm.config import Written
 from trm.config_files import apply_overrides, load_yaml, require_kind, validated
 from trm.config_messages import nearest
-from trm.config_paths import with_data_beside
+from trm.config_paths import with_data_beside, with_sources_beside
 from trm.data.arc_subsets import shared_with_a_test_set
 from trm.data.manifest import Manifest, SplitName, Task, read_manifest
 from trm.data.mixing import BLOCK_VISITS
@@ -297,7 +297,7 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] =
     Raises DatasetError that names file, field, rule, value and remedy.
     """
     try:
-        mapping = load_yaml(path)
+        mapping = with_sources_beside(load_yaml(path), Path(path).parent)
         if isinstance(parts := mapping.get("parts"), list):
             mapping["parts"] = [_part_beside(part, Path(path).parent) for part in parts]
         if isinstance(overrides, Mapping):
