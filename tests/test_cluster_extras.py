@@ -21,6 +21,7 @@ from trm.cluster.sweep_results import write_results
 from trm.cluster.sweep_run import SweepRun
 from trm.errors import CheckpointError, TerminatedRun
 from trm.long_work import silent
+from trm.search.confirmed import Winner, winner
 from trm.search.search import Search
 from trm.search.sweep_log import SweepLog
 
@@ -65,6 +66,24 @@ def test_each_fails_alone_and_is_named(search: Search, tmp_path: Path, monkeypat
     assert next(line for line in lines if line.startswith("could not be made: ")).endswith("(KeyError: 'no')")
     assert all(name in lines[-1] for name in lost if name not in ("importance.png", "depth_map.png"))
     assert json.loads((tmp_path / "leaderboard.json").read_text())["trials"]
+
+
+def test_pictures_call_the_head_of_the_leaderboard_the_best(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[int | None] = []
+    monkeypatch.setattr(sweep_results, "draw_curves", lambda *_, best, **__: called.append(best))
+    monkeypatch.setattr(sweep_results, "draw_trials", lambda *_, best, **__: called.append(best))
+    monkeypatch.setattr(sweep_results, "read_curve", lambda _: object())
+    for head in reversed(search.leaderboard()):  # whoever leads, by ties broken by loss or by fresh seeds
+        monkeypatch.setattr(sweep_results, "winner", lambda _, head=head: Winner(head, head, None))
+        write_results(search, tmp_path)
+        assert called[-2:] == [head.number] * 2
+    monkeypatch.undo()
+    head = json.loads((tmp_path / "leaderboard.json").read_text())["trials"][0]["trial"]
+    found = winner(search)
+    assert found is not None
+    assert found.trial.number == head
 
 
 def test_without_matplotlib_there_are_results_and_one_line(search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

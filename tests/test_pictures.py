@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_tracking_updates import asked, decided, leg, started, whole_sweep
 
-from trm.pictures.curves import _best, _fold, draw_curves
+from trm.pictures.curves import draw_curves
 from trm.search.events import Asked, Event, LegEnded
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -20,8 +20,8 @@ def size_of(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def draw(path: Path, events: list[Event], mode: str = "max") -> tuple[int, int]:
-    draw_curves(events, path, metric="exact_accuracy", mode=mode, title="s-1")
+def draw(path: Path, events: list[Event]) -> tuple[int, int]:
+    draw_curves(events, path, metric="exact_accuracy", best=0, title="s-1")
     return size_of(path)
 
 
@@ -51,12 +51,7 @@ def test_trouble_is_drawn_too(tmp_path: Path) -> None:
     nan = leg(1, 0, 0.5)[1].model_copy(update={"objective": float("nan")})
     diverged = LegEnded(trial=2, rung=0, attempt=0, status="diverged", steps=3, error="NaN", at=1.0)
     events = [started(), asked(0), asked(1), asked(2), *leg(0, 0, 0.5), nan, diverged, decided(2, 0, "diverged")]
-    assert draw(tmp_path / "c.png", events, "min")[0] > 0
-
-
-def test_a_lucky_seed_of_a_confirmation_is_not_called_the_best() -> None:
-    again = asked(1).model_copy(update={"confirms": 0, "source": "confirmation"})
-    assert _best(_fold([started(), asked(0), *leg(0, 0, 0.5), again, *leg(1, 0, 0.9)]), "max") == 0
+    assert draw(tmp_path / "c.png", events)[0] > 0
 
 
 def test_a_picture_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from trm.pictures.importance import draw_bars, draw_map
 from trm.pictures.training import draw_trials
 from trm.pictures.transfer import draw_transfer
 from trm.search.audit_report import write_audit
-from trm.search.confirmed import confirmation_notes, confirmed_standings
+from trm.search.confirmed import confirmation_notes, confirmed_standings, winner
 from trm.search.importance import Importance, importance, sentence, write_importance
 from trm.search.journal import read_events
 from trm.search.replicates import replicate_words
@@ -70,10 +70,12 @@ def _draw(search: Search, folder: Path, mattered: Importance | None, extras: Ext
     """Every picture of a finished sweep, each by itself."""
     objective, title = search.space.objective, f"sweep {folder.name}"
     metric = objective.metric
+    found = winner(search)
+    best = None if found is None else found.trial.number
 
     def curves() -> None:
         events = [entry.event for entry in read_events(folder / JOURNAL)]
-        draw_curves(events, folder / "curves.png", metric=metric, mode=objective.mode, title=title)
+        draw_curves(events, folder / "curves.png", metric=metric, best=best, title=title)
 
     def confirmation() -> None:
         if rows := confirmed_standings(search).rows:
@@ -81,7 +83,6 @@ def _draw(search: Search, folder: Path, mattered: Importance | None, extras: Ext
 
     def training() -> None:
         if (table := read_curve(folder / "curves.parquet")) is not None:
-            best = next((trial.number for trial in search.leaderboard()), None)
             draw_trials(table, folder / "training_curves.png", best=best, title=title)
 
     extras.make("curves.png", curves)

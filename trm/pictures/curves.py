@@ -27,22 +27,23 @@ OUTCOMES = {"finished": GOOD, "stopped": FADED, "paused": FADED, "running": PLAI
 @dataclass
 class _Trial:
     params: dict[str, Any]
-    is_confirmation: bool = False
     status: str = "running"
     rungs: list[int] = field(default_factory=list)
     flops: list[float] = field(default_factory=list)
     objectives: list[float] = field(default_factory=list)
 
 
-def draw_curves(events: Iterable[Event], path: Path, *, metric: str, mode: str, title: str) -> None:
-    """Write `path` (PNG), whole or not at all: the objective against training FLOPs, a line a trial, and against each parameter."""
+def draw_curves(events: Iterable[Event], path: Path, *, metric: str, best: int | None, title: str) -> None:
+    """Write `path` (PNG), whole or not at all: the objective against training FLOPs, a line a trial, and against each parameter.
+
+    `best`: the trial at the head of the leaderboard.
+    """
     trials = _fold(events)
     scored = {number: trial for number, trial in trials.items() if trial.objectives}
     paths = _worth_plotting([trial.params for trial in scored.values()])
     rows = -(-len(paths) // COLUMNS)
     with picture(path, size=(12, 4.6 + 2.4 * rows), title=title) as figure:
         grid = figure.add_gridspec(rows + 1, COLUMNS, height_ratios=[2.0] + [1.0] * rows)
-        best = _best(scored, mode)
         first: Axes | None = None
         _draw_lines(figure.add_subplot(grid[0, :]), scored, best, metric)
         for index, parameter in enumerate(paths):
@@ -73,7 +74,7 @@ def _fold(events: Iterable[Event]) -> dict[int, _Trial]:
     for event in events:
         match event:
             case Asked():
-                trials[event.trial] = _Trial(event.shown_params, event.confirms is not None)
+                trials[event.trial] = _Trial(event.shown_params)
             case LegEnded(status="completed") if event.objective is not None and math.isfinite(event.objective):
                 trial = trials[event.trial]
                 trial.flops.append(event.train_flops)
@@ -84,12 +85,6 @@ def _fold(events: Iterable[Event]) -> dict[int, _Trial]:
             case _:
                 pass
     return trials
-
-
-def _best(trials: dict[int, _Trial], mode: str) -> int | None:
-    sign = 1.0 if mode == "max" else -1.0
-    searched = [number for number, trial in trials.items() if not trial.is_confirmation]
-    return max(searched, key=lambda number: (trials[number].rungs[-1], sign * trials[number].objectives[-1]), default=None)
 
 
 def _worth_plotting(params: Sequence[dict[str, Any]]) -> list[str]:
