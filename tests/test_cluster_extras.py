@@ -117,8 +117,8 @@ def test_progress_and_tables_that_fail_end_no_sweep_and_are_told_once(
     assert [trial.result is not None for trial in driven.sweep.search.trials] == [True, True]
     said = capsys.readouterr().err.splitlines()
     assert said == [
-        "progress could not be made, the sweep goes on (ValueError: cannot convert float NaN to integer)",
-        "trials.parquet could not be made, the sweep goes on (TypeError: a mixed column)",
+        "progress could not be made, the work goes on (ValueError: cannot convert float NaN to integer)",
+        "trials.parquet could not be made, the work goes on (TypeError: a mixed column)",
     ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,7 @@ def test_a_series_keeps_its_configuration_and_its_seeds(folder: Path) -> None:
     series = folder / "kept"
     series.mkdir()
     (series / "seeds.json").write_text(json.dumps({"seeds": [1, 2]}))
+    shutil.copy(folder / "tiny.yaml", series / "config.yaml")
     given = options(folder, config=None, resume=str(series))
     with pytest.raises(ConfigError, match="with the configuration that is there"):
         run_seeds(replace(given, overrides=("seed=3",)), None)

@@ -40,4 +40,4 @@ class Extras:
     def _note(self, name: str, reason: str) -> None:
         if name not in self._failures:
             self._failures[name] = reason
-            self._tell(f"{name} could not be made, the sweep goes on ({reason})")
+            self._tell(f"{name} could not be made, the work goes on ({reason})")

@@ -77,9 +77,9 @@ def run_seeds(options: TrainOptions, count: int | None) -> int:
     config = None if options.resume is not None else load_run_config(str(options.config), options.overrides)
     with _claimed(options) as lease:
         folder = lease.folder
+        refuse_links(folder, lambda parts: len(parts) == 1)
         if options.resume is not None and not options.overrides:
             refuse_remote(load_run_config(folder / CONFIG_FILE).data, folder / CONFIG_FILE)
-        refuse_links(folder, lambda parts: len(parts) == 1)
         series = _begun(folder, config, count)
         seeds, tracking = series.seeds, series.tracking if config is None else config.tracking
         say(f"{len(seeds)} seeds of one configuration, {seeds[0]} to {seeds[-1]}, in {folder}")
