@@ -57,7 +57,7 @@ SETTINGS = [
     ("resources.cpus=.inf", "must be a finite number, got inf"),
     ("resources.workers=3", "global batch 16 must divide by 3 workers; try 15 or 18"),
     ("resources.cpus=1000", "a trial asks for 1000 CPUs, and this machine has"),
-    ("seed=99999999999999999999", "seed must be < 9223372036854775808"),
+    ("seed=99999999999999999999", "seed must be <= 9223372036854775807"),
     ("name=a/b", "name must match"),
     ("budget.trials=null", "a sweep needs an end"),
     ("data.folder=null", "data needs one of recipe and folder, neither was given"),

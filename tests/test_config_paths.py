@@ -23,6 +23,13 @@ def loaded(folder: Path, *overrides: str, **sections: Any) -> SearchSpace:
     return load_space(folder / "space.yaml", overrides)
 
 
+def test_a_dotted_key_beside_the_sections_says_where_it_goes(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"objective\.metric is not a key; write metric below objective, or --set objective\.metric="
+    ):
+        loaded(tmp_path, **{"objective.metric": "loss"})
+
+
 @pytest.mark.parametrize(
     ("sections", "said"),
     [

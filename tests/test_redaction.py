@@ -217,4 +217,5 @@ def test_a_reason_names_the_cause_and_of_a_workers_traceback_the_last_error() ->
     ]
     assert reason_of(raised(ValueError("\n".join(lines)), None)) == "torch.DistError: bad device See docs"
     assert reason_of("\n".join(lines)) == "torch.DistError: bad device See docs"
+    assert reason_of("trm.errors.TrialError: trm.errors.DatasetError: the shard must exist") == "the shard must exist"
     assert reason_of(ValueError()) == "ValueError"

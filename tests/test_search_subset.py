@@ -58,8 +58,6 @@ def test_no_trial_spends_more_on_scores_than_a_tenth_of_its_training(scheduler: 
 def test_a_space_that_says_a_number_keeps_it() -> None:
     space = demo({"base": {"evaluation": {"max_examples": 4321}}})
     assert with_subset(space, cost_of, Facts(), examples=MANY)[0] is space
-    searched = demo({"search": {"evaluation.max_examples": {"type": "choice", "values": [100, 200]}}})
-    assert with_subset(searched, cost_of, Facts(), examples=MANY) == (searched, None)
     free = with_subset(demo(), lambda config: FakeCost(1e10, 10), Facts(), examples=MANY)
     assert free == (demo(), None), "answers that cost nothing need no limit"
 

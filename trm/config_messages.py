@@ -85,6 +85,9 @@ def unknown_key(model: Any, parents: Location, key: str) -> Problem:
     variant = _other_variant(model, parents, key)
     if variant is not None:
         return Problem(f"{path} goes with {variant}", f"remove it, or replace the whole {prefix}")
+    section, dot, rest = key.partition(".")
+    if dot and section in siblings:
+        return Problem(f"{path} is not a key", f"write {rest} below {section}, or --set {path}=VALUE")
     near = nearest(key, siblings)
     if near is not None:
         return Problem(f"{path} is not a key", f"did you mean {prefix}.{near}?" if prefix else f"did you mean {near}?")

@@ -38,6 +38,8 @@ _RAISED = re.compile(
     r"^(?:[A-Za-z_][\w]*\.)*[A-Za-z_]\w*(?:Error|Exception|Timeout|Interrupt|Exit|Refused)\w*(?=: |$)", re.MULTILINE
 )
 """Where the line of a traceback begins that names what was raised."""
+_OURS = re.compile(r"^(?:trm\.errors\.\w+: )+")
+"""Names of our own errors, whose words stand by themselves."""
 LEAST_SECRET_CHARACTERS = 8
 """Shorter values of the environment are words like `true` and `none`, which stand in every text."""
 
@@ -125,7 +127,7 @@ def _named(error: BaseException) -> str:
 def _last_raised(text: str) -> str:
     """From the line on that names the last error of a traceback; a text that holds none as it is."""
     found = list(_RAISED.finditer(text))
-    return text[found[-1].start() :] if found else text
+    return _OURS.sub("", text[found[-1].start() :]) if found else text
 
 
 @functools.lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ from trm.config import RunConfig
 from trm.config_messages import nearest
 from trm.data.manifest import Task
 from trm.errors import ConfigError
-from trm.evaluation.names import metric_names
+from trm.evaluation.names import is_count, metric_names
 from trm.search.candidates import Candidate, CostOf, Facts, Rejected, Resolver
 from trm.search.draws import MAX_WALKED, all_params, corner_params, random_params, space_size
 from trm.search.objectives import check_names
@@ -98,10 +98,13 @@ def check_objective(space: SearchSpace, config: RunConfig, task: Task) -> None:
     steps_made = min(int(count or config.model.halt_max_steps) for count in steps)
     names = metric_names(task, steps_made, has_halted=config.evaluation.reports_halted)
     if space.objective.metric not in names:
-        near = nearest(space.objective.metric, names)
+        halted = [name for name in metric_names(task, steps_made, has_halted=True) if name not in names]
+        offered = [name for name in names if not is_count(name)]
+        near = nearest(space.objective.metric, offered)
+        remedy = f"did you mean {near}?" if near else f"choose one of {', '.join(offered)}"
         raise ConfigError(
             f"objective.metric must be what an evaluation of {task} reports, got {space.objective.metric!r}",
-            remedy=f"did you mean {near}?" if near else f"choose one of {', '.join(names)}",
+            remedy="set base.evaluation.reports_halted: true" if space.objective.metric in halted else remedy,
         )
     check_names(space.objective.against, names)
 

@@ -62,7 +62,7 @@ class RunFolder:
 
         None when none is whole, or the run ended before its first: it begins anew. CheckpointError when no run began here.
         """
-        if not (self.path / CONFIG_FILE).is_file():
+        if not ((self.path / CONFIG_FILE).is_file() and (self.path / "checkpoints").is_dir()):  # an export has the first alone
             self.newest()
         return newest_whole(reversed(self.checkpoints()))
 
