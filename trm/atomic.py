@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trm.contained import regular, remove
 
-MAKE_TRIES = 20
+MAKE_TRIES = 200
 """A parent may vanish between two calls, when another process takes back what it had made for nothing."""
 
 
@@ -51,8 +51,8 @@ def claim_folder(path: str | Path) -> bool:
     """Makes `path`, durably, and its parents; True when this very call made it, so that of several at once one alone hears it."""
     path = Path(path)
     for _ in range(MAKE_TRIES):
-        make_folders(path.parent)
         with contextlib.suppress(FileNotFoundError):  # another process took the parent back
+            make_folders(path.parent)
             try:
                 path.mkdir()
             except FileExistsError:
@@ -80,6 +80,8 @@ def _made(folder: Path) -> bool:
         folder.mkdir()
     except FileExistsError:
         if not folder.is_dir():
+            if not os.path.lexists(folder):  # it was there a moment ago
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from None
             raise
         return False
     fsync_folder(folder.parent)

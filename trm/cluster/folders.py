@@ -143,6 +143,13 @@ def _lease_on(folder: Path, made: list[Path], say: Callable[[str], None]) -> Lea
     raise SweepError(f"{folder} vanishes as often as it is made", remedy="look who removes it, or give another folder")
 
 
+def numbered_after(storage: Path, source: str, kind: str) -> Iterator[Path]:
+    """`<storage>/NAME-<kind>-1`, -2 ... without end; NAME is that of the file `source`, and `run` of a `config.yaml`."""
+    stem = Path(source).stem
+    name = "run" if stem == "config" else stem
+    return (storage / f"{name}-{kind}-{number}" for number in itertools.count(1))
+
+
 @contextlib.contextmanager
 def numbered_folder(folders: Iterable[Path], is_kept: Callable[[Path], bool]) -> Iterator[Lease]:
     """Make the first of `folders` that is free, and hold the lease on it: of several at once each gets one of its own.

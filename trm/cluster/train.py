@@ -1,7 +1,6 @@
 """One whole run from a configuration file: in this process, or as a gang of Ray Train workers."""
 
 import contextlib
-import itertools
 import shlex
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ from trm.cluster.folders import (
     DEFAULT_STORAGE,
     held_folder,
     is_taken,
+    numbered_after,
     numbered_folder,
     refuse_links_in,
     refuse_unwritable,
@@ -243,8 +243,7 @@ def _claimed(folder: Path | None, storage: Path, source: str) -> AbstractContext
     """The lease on the run's folder, or on the first that is free of those numbered after the configuration."""
     if folder is not None:
         return held_folder(folder, _is_begun, say)
-    stem = "run" if Path(source).stem == "config" else Path(source).stem
-    return numbered_folder((storage / f"{stem}-run-{number}" for number in itertools.count(1)), _is_begun)
+    return numbered_folder(numbered_after(storage, source, "run"), _is_begun)
 
 
 def _is_begun(folder: Path) -> bool:

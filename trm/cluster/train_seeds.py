@@ -6,7 +6,6 @@ seed-0/ ...      a run each, as `train.py` writes it
 summary.json     a row a seed; mean and 95 % interval over the seeds, written when a seed is done
 """
 
-import itertools
 import json
 import math
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 from pydantic import Field
 
 from trm.atomic import write_text_atomic
-from trm.cluster.folders import DEFAULT_STORAGE, held_folder, is_taken, numbered_folder, writable_folder
+from trm.cluster.folders import DEFAULT_STORAGE, held_folder, is_taken, numbered_after, numbered_folder, writable_folder
 from trm.cluster.invocation import job_command
 from trm.cluster.train import TrainOptions, run_training
 from trm.command_line import say, show
@@ -120,9 +119,7 @@ def _claimed(options: TrainOptions) -> AbstractContextManager[Lease]:
             raise ConfigError(f"{folder} is taken", remedy="go on with it by --resume, or give another --out")
         return held_folder(folder, _is_begun, say)
     storage = writable_folder(options.storage, "--storage", default=DEFAULT_STORAGE)
-    stem = Path(str(options.config)).stem
-    stem = "run" if stem == "config" else stem
-    return numbered_folder((storage / f"{stem}-seeds-{number}" for number in itertools.count(1)), _is_begun)
+    return numbered_folder(numbered_after(storage, str(options.config), "seeds"), _is_begun)
 
 
 def _is_begun(folder: Path) -> bool:
