@@ -1,7 +1,7 @@
 """What does it take to choose the next trial, after 100 to 10,000 trials, with 8 knobs? Rows: milliseconds an ask.
 
 An ask is everything: the view of the history, the sampler's draw, the resolved configuration and its cost. A study shows TPE
-at most 2,000 trials and a Gaussian process 250 (`trm.search.study_view.MOST_SHOWN`), so that an ask does not grow for ever.
+at most 2,000 trials and a Gaussian process 250 (`trm.search.samplers.study.MOST_SHOWN`), so that an ask does not grow for ever.
 """
 
 import random
@@ -11,15 +11,15 @@ from collections.abc import Sequence
 
 from rows import emit, parser, spread
 
-from trm.config import DataShape
-from trm.search.asking import Asker
-from trm.search.candidates import Candidate, Resolver
-from trm.search.draws import random_params
-from trm.search.events import Asked, LegEnded
-from trm.search.objectives import measures
-from trm.search.space import SearchSpace
-from trm.search.trial import Trial
-from trm.training.cost import run_cost
+from trm.config.run import DataShape
+from trm.models.cost import run_cost
+from trm.search.asking.ask import Asker
+from trm.search.journal.events import Asked, LegEnded
+from trm.search.journal.trial import Trial
+from trm.search.objective import measures
+from trm.search.space.candidates import Candidate, Resolver
+from trm.search.space.enumeration import random_params
+from trm.search.space.space import SearchSpace
 
 SHAPE = DataShape(seq_len=81, vocab_size=11, num_puzzle_identifiers=1)
 ASKS = 25

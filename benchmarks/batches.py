@@ -8,11 +8,12 @@ import time
 
 from rows import commit, device
 
-from trm.config import DataConfig
-from trm.data.ensure import ensure_dataset
-from trm.data.manifest import Manifest, NoAugmentation, read_manifest
-from trm.data.plan import TrainPlan
-from trm.data.split import Split, load_split
+from trm.config.run import DataConfig
+from trm.data.batches.plan import TrainPlan
+from trm.data.batches.split import Split, load_split
+from trm.data.format.manifest import Manifest, NoAugmentation, read_manifest
+from trm.tasks.augment import augmenter_for
+from trm.tasks.ensure import ensure_dataset
 
 BATCH = 768
 REPEATS = 7
@@ -27,7 +28,7 @@ SETS = {
 def measure(split: Split, manifest: Manifest, seconds: float) -> tuple[list[float], float]:
     """Rows a second in each of several repeats, in processor time of this one thread; and the first batch in ms."""
     start = time.process_time()
-    plan = TrainPlan(split, manifest, global_batch_size=BATCH, seed=0)
+    plan = TrainPlan(split, manifest, augmenter_for, global_batch_size=BATCH, seed=0)
     plan.batch(0)
     first_ms = (time.process_time() - start) * 1e3
     speeds, step = [], 1

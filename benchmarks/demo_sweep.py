@@ -10,7 +10,7 @@ from pathlib import Path
 from rows import emit, parser
 from sweep_runs import Watched, events_of, legs_of
 
-from trm.search.events import DriverStarted, Reported
+from trm.search.journal.events import DriverStarted, Reported
 
 GIB = 2**30
 

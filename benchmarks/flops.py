@@ -15,10 +15,10 @@ from rows import emit, parser
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trm.config import DataConfig, DataShape, ModelConfig, RunConfig, TrainingConfig
-from trm.data.plan import Batch
+from trm.config.run import DataConfig, DataShape, ModelConfig, RunConfig, TrainingConfig
+from trm.data.batches.plan import Batch
 from trm.models import layers
-from trm.training.cost import run_cost
+from trm.models.cost import run_cost
 from trm.training.loop import take_step
 from trm.training.state import TrainingState
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from rows import emit, parser
 
-from trm.search.asha import Rung, Score
-from trm.search.pareto_rung import ParetoRung
+from trm.search.schedulers.pareto_rung import ParetoRung
+from trm.search.schedulers.rung import Rung, Score
 
 CASES = (("spread", 1, 1000), ("spread", 2, 1000), ("spread", 3, 1000), ("traded", 2, 1000))
 CASES += (("spread", 1, 10_000), ("spread", 2, 10_000), ("spread", 3, 10_000))

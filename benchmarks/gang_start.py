@@ -12,7 +12,7 @@ from pathlib import Path
 from rows import emit, parser, spread
 from sweep_runs import Watched, events_of, legs_of
 
-from trm.search.events import DriverStarted, LegEnded, LegStarted
+from trm.search.journal.events import DriverStarted, LegEnded, LegStarted
 
 SPACE = """
 name: gangs

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from rows import emit, parser, spread
 
-from trm.data.augmentation.sudoku import BLANK
-from trm.data.builders.by_recipe import maker_of
-from trm.data.builders.sudoku_search import count_solutions
-from trm.data.recipes import load_recipe
+from trm.tasks.build import maker_of
+from trm.tasks.choice import load_recipe
+from trm.tasks.sudoku.augment import BLANK
+from trm.tasks.sudoku.solver import count_solutions
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ("sudoku6x6", "sudoku9x9", "maze_small", "maze_hard")

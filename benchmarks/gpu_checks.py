@@ -14,12 +14,12 @@ from gpu_packing import mps_pipe
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from trm.config import DataShape, RunConfig
-from trm.data.plan import Batch
-from trm.models.devices import set_products
+from trm.config.run import DataShape, RunConfig
+from trm.data.batches.plan import Batch
+from trm.models.precision import set_products
 from trm.optim.adam_atan2 import AdamATan2, Factors, factors_at
+from trm.training.cuda_graph import WARM_UP_STEPS, RecordedStep
 from trm.training.loop import take_step
-from trm.training.recorded import WARM_UP_STEPS, RecordedStep
 from trm.training.state import TrainingState
 from trm.training.step import plain_step
 

@@ -9,10 +9,10 @@ import torch
 from rows import spread
 from train_step import BATCHES, Size, _attention, reference
 
-from trm.config import DataShape
-from trm.training.cost import run_cost
+from trm.config.run import DataShape
+from trm.models.cost import run_cost
+from trm.training.cuda_graph import RECORDED_FLOPS, WARM_UP_STEPS, RecordedStep
 from trm.training.loop import FLUSH_STEPS
-from trm.training.recorded import RECORDED_FLOPS, WARM_UP_STEPS, RecordedStep
 from trm.training.state import TrainingState
 from trm.training.step import plain_step
 

@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from crash_cases import check_replay, check_whole, events_of, facts, write_space  # noqa: E402
 from rayless import Kill, Killed, Nursery, Point  # noqa: E402
 
-from trm.search.events import Asked, LegEnded, SweepEnded  # noqa: E402
+from trm.search.journal.events import Asked, LegEnded, SweepEnded  # noqa: E402
 
 POINTS: tuple[Point, ...] = ("before", "torn", "written", "before", "torn", "durable")
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from rows import emit, parser, spread
 
-from trm.config import DataConfig, DataShape, ModelConfig, RunConfig, TrainingConfig
-from trm.data.plan import Batch
-from trm.models.devices import keep_freed_memory
-from trm.training.cost import run_cost
+from trm.config.run import DataConfig, DataShape, ModelConfig, RunConfig, TrainingConfig
+from trm.data.batches.plan import Batch
+from trm.models.cost import run_cost
+from trm.models.precision import keep_freed_memory
 from trm.training.loop import take_step
 from trm.training.state import TrainingState
 

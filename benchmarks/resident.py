@@ -18,11 +18,12 @@ import ray
 from rows import emit, parser, pss_bytes, spread
 
 from trm.cluster.connection import connected
-from trm.cluster.feed import DataFeed, read_feed
-from trm.config import DataConfig
-from trm.data.ensure import ensure_dataset
-from trm.data.plan import TrainPlan
-from trm.models.devices import keep_freed_memory
+from trm.cluster.shared_data import DataFeed, read_feed
+from trm.config.run import DataConfig
+from trm.data.batches.plan import TrainPlan
+from trm.models.precision import keep_freed_memory
+from trm.tasks.augment import augmenter_for
+from trm.tasks.ensure import ensure_dataset
 
 TRIALS, STARTS, BATCH = 5, 9, 768
 PROCESSOR_SHARE = 1 / 8
@@ -50,7 +51,7 @@ class Trial:
     def start(self, feed: DataFeed, seed: int) -> tuple[float, float]:
         """Milliseconds to the first batch: of the wall clock, of the processor."""
         begin, used = time.perf_counter(), time.process_time()
-        plan = TrainPlan(feed.split("train"), feed.manifest, global_batch_size=BATCH, seed=seed)
+        plan = TrainPlan(feed.split("train"), feed.manifest, augmenter_for, global_batch_size=BATCH, seed=seed)
         plan.batch(0)
         found = (time.perf_counter() - begin) * 1e3, (time.process_time() - used) * 1e3
         self._plan = plan

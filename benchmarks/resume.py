@@ -7,7 +7,7 @@ from pathlib import Path
 from rows import emit, parser, spread
 from sweep_runs import Watched, events_of
 
-from trm.search.events import LegEnded
+from trm.search.journal.events import LegEnded
 
 REPEATS = 3
 

@@ -14,11 +14,11 @@ import tempfile
 import torch
 from rows import emit, parser, spread
 
-from trm.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
-from trm.data.ensure import ensure_dataset
-from trm.data.manifest import Manifest, read_manifest
-from trm.data.split import Split, load_split
-from trm.training.gang import SOLO
+from trm.config.run import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
+from trm.data.batches.split import Split, load_split
+from trm.data.format.manifest import Manifest, read_manifest
+from trm.distributed import SOLO
+from trm.tasks.ensure import ensure_dataset
 from trm.training.loop import train
 from trm.training.scoring import score
 from trm.training.start import start_plan, start_state

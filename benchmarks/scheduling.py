@@ -20,11 +20,11 @@ from rows import emit, parser
 from sweep_runs import events_of
 
 import trm.cluster.sweep_run as sweep
-from trm.cluster.leg_task import LegReturn, LegTask
+from trm.cluster.leg import LegReturn, LegTask
 from trm.cluster.processes import WorkerProcess
-from trm.cluster.sweep import SweepOptions, run_sweep
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
-from trm.search.events import Asked, LegEnded
+from trm.jobs.sweep import SweepOptions, run_sweep
+from trm.search.journal.events import Asked, LegEnded
 
 SPACE = """
 name: idle

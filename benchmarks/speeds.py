@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from rows import emit, parser
 
-from trm.config import DataConfig, EvaluationConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
-from trm.data.ensure import ensure_dataset
-from trm.data.manifest import read_manifest
-from trm.data.split import load_split
-from trm.models.devices import keep_freed_memory
-from trm.search.speeds import Speeds
-from trm.training.cost import run_cost
+from trm.config.run import DataConfig, EvaluationConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
+from trm.data.batches.split import load_split
+from trm.data.format.manifest import read_manifest
+from trm.models.cost import run_cost
+from trm.models.precision import keep_freed_memory
+from trm.search.resources.speeds import Speeds
+from trm.tasks.ensure import ensure_dataset
 from trm.training.leg import LegWork, run_leg
 from trm.training.start import RunData
 

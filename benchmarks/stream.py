@@ -16,18 +16,19 @@ import torch
 from rows import emit, parser, pss_bytes, spread
 
 from trm.cluster.connection import connected
-from trm.cluster.feed import DataFeed, read_feed
+from trm.cluster.shared_data import DataFeed, read_feed
 from trm.cluster.stream import gang_stream, leg_stream
-from trm.config import DataConfig
-from trm.data import shards
-from trm.data.builders.built import BuiltDataset, BuiltSplit
-from trm.data.ensure import ensure_dataset
-from trm.data.manifest import read_manifest
-from trm.data.recipes import load_recipe
-from trm.data.residence import training_rows
-from trm.data.split import load_split
-from trm.data.stream import StreamPlan, TrainStream
-from trm.data.writing import write_dataset
+from trm.config.run import DataConfig
+from trm.data.batches.row_storage import training_rows
+from trm.data.batches.split import load_split
+from trm.data.batches.stream import StreamPlan, TrainStream
+from trm.data.format import shards
+from trm.data.format.built import BuiltDataset, BuiltSplit
+from trm.data.format.manifest import read_manifest
+from trm.tasks.augment import augmenter_for
+from trm.tasks.choice import load_recipe
+from trm.tasks.ensure import ensure_dataset
+from trm.tasks.making.writing import write_dataset
 from trm.training.loop import to_device
 
 BATCH, RANKS, REPEATS, COPIES, LEGS, IDLE_SECONDS = 768, 2, 7, 24, 4, 4.0
@@ -54,7 +55,7 @@ def drain(rows: TrainStream, manifest: Any, rank: int, ranks: int, seconds: floa
     """Make tensors for so long; seconds to the first batch, rows a second in each of several parts, memory."""
     torch.set_num_threads(1)
     before, start = pss_bytes(), time.perf_counter()
-    plan = StreamPlan(rows, manifest, global_batch_size=BATCH, seed=0, rank=rank, world_size=ranks)
+    plan = StreamPlan(rows, manifest, augmenter_for, global_batch_size=BATCH, seed=0, rank=rank, world_size=ranks)
     step, speeds = 0, []
 
     def make() -> None:
@@ -85,7 +86,7 @@ def legs_task(feed: DataFeed, data: DataConfig) -> tuple[list[float], float]:
         start = time.perf_counter()
         with leg_stream(data, feed.folder, workers=1) as actor:
             rows = feed.training_rows(data, actor)
-            StreamPlan(rows, feed.manifest, global_batch_size=BATCH, seed=seed).batch(0)
+            StreamPlan(rows, feed.manifest, augmenter_for, global_batch_size=BATCH, seed=seed).batch(0)
             starts.append(time.perf_counter() - start)
             time.sleep(IDLE_SECONDS / 2)  # until it has read ahead what it may
             if seed == LEGS - 1:

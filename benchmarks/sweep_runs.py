@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from trm.search.events import Event, LegEnded
-from trm.search.journal import read_events
+from trm.search.journal.events import Event, LegEnded
+from trm.search.journal.journal import read_events
 
 POLL_SECONDS = 0.2
 MEMORY_SECONDS = 5.0

@@ -22,13 +22,13 @@ from mlflow.tracking import MlflowClient
 from rows import emit, parser, spread
 from sweep_runs import Watched, events_of, legs_of
 
-from trm.run_updates import Point, Translator, merged
-from trm.search.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, SweepEnded, SweepStarted
-from trm.search.journal import Journal
+from trm.search.journal.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, SweepEnded, SweepStarted
+from trm.search.journal.journal import Journal
+from trm.tracking.updates import Point, Translator, merged
 
 WRITERS = 8
 LEGS_A_WRITER = 60
-FLUSH = (sys.executable, "-W", "ignore", "-m", "trm.tracking")
+FLUSH = (sys.executable, "-W", "ignore", "-m", "trm.tracking.writer")
 SETTINGS = ("budget.trials=100000", "budget.per_trial=1e11", "sampler=random", "scheduler=none", "base.evaluation.max_examples=32")
 OPTIONS = tuple(word for setting in SETTINGS for word in ("--set", setting))
 

@@ -28,10 +28,10 @@ from memory import status
 from rows import emit, parser, spread
 from torch.profiler import ProfilerActivity, profile
 
-from trm.config import DataConfig, DataShape, ModelConfig, OptimConfig, RunConfig, TrainingConfig, swiglu_width
-from trm.data.plan import Batch
+from trm.config.run import DataConfig, DataShape, ModelConfig, OptimConfig, RunConfig, TrainingConfig, swiglu_width
+from trm.data.batches.plan import Batch
+from trm.models.cost import run_cost
 from trm.optim.adam_atan2 import AdamATan2
-from trm.training.cost import run_cost
 from trm.training.loop import take_step
 from trm.training.state import TrainingState
 

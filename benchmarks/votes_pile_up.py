@@ -20,15 +20,16 @@ import numpy as np
 import torch
 from rows import emit, parser
 
-from trm.config import DataShape, RunConfig
-from trm.data.augmentation.arc import CANVAS
-from trm.data.builders.built import silent
-from trm.data.ensure import build_into
-from trm.data.plan import Batch, BatchPlan, EvaluationPlan, Position
-from trm.data.recipes import ArcRecipe
-from trm.data.split import Split, load_split
+from trm.config.run import DataShape, RunConfig
+from trm.data.batches.plan import Batch, BatchPlan, EvaluationPlan, Position
+from trm.data.batches.split import Split, load_split
+from trm.data.format.built import silent
 from trm.evaluation.answers import answers
-from trm.evaluation.votes import grid_hashes, pass_at, rank_of_truth, voted_grids
+from trm.tasks.arc.augment import CANVAS
+from trm.tasks.arc.votes import grid_hashes, pass_at, rank_of_truth, voted_grids
+from trm.tasks.augment import augmenter_for
+from trm.tasks.choice import ArcRecipe
+from trm.tasks.ensure import build_into
 from trm.training.loop import train
 from trm.training.start import start_plan
 from trm.training.state import TrainingState
@@ -173,7 +174,7 @@ def main() -> None:
     side = 1 + int(np.flatnonzero(filled.any((0, 1)) | filled.any((0, 2))).max())
     state = TrainingState(config, DataShape(side * side, 12, manifest.num_puzzle_identifiers), max_steps=options.steps)
     batches = CutBatches(start_plan(state, train_split, manifest), side)
-    plan = EvaluationPlan(test, manifest, batch_size=32, max_examples=None, seed=0)
+    plan = EvaluationPlan(test, manifest, augmenter_for, batch_size=32, max_examples=None, seed=0)
     votes: list[Votes] = []
     rows: list[dict[str, float]] = []
     for until in range(options.every, options.steps + 1, options.every):

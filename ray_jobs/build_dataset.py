@@ -5,7 +5,7 @@ An interrupted build goes on where it was when the same command is given again.
 
 import sys
 
-from trm.command_line import job_parser, run_job
+from trm.terminal.command_line import job_parser, run_job
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("--show", metavar="DIR", help="print the counts of a built data set and draw three of its examples")
     arguments = parser.parse_args()
 
-    from trm.building import BuildOptions, run_build
+    from trm.jobs.build_dataset import BuildOptions, run_build
 
     return run_build(BuildOptions(**vars(arguments)))
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from trm.command_line import job_parser, run_job
+from trm.terminal.command_line import job_parser, run_job
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--storage", default="runs", help="folder of runs and data sets (default: runs)")
     arguments = parser.parse_args()
 
-    from trm.cluster.evaluate import EvaluateOptions, run_evaluation
+    from trm.jobs.evaluate import EvaluateOptions, run_evaluation
 
     return run_evaluation(
         EvaluateOptions(

@@ -2,7 +2,7 @@
 
 import sys
 
-from trm.command_line import job_parser, run_job, say, show
+from trm.terminal.command_line import job_parser, run_job, say, show
 
 
 def main() -> int:
@@ -13,8 +13,8 @@ def main() -> int:
     parser.add_argument("--join-validation", action="store_true", help="put the validation puzzles back into training")
     arguments = parser.parse_args()
 
-    from trm.data.export import export_dataset
-    from trm.long_work import shown
+    from trm.console.long_work import shown
+    from trm.tasks.published.export import export_dataset
 
     with shown("export", say) as report:
         said = export_dataset(

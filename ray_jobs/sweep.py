@@ -2,7 +2,7 @@
 
 import sys
 
-from trm.command_line import job_parser, run_job
+from trm.terminal.command_line import job_parser, run_job
 
 SHORT = {"budget.trials": "trials", "confirm.top": "confirm", "audit.share": "audit"}
 """Path -> the option that is short for it."""
@@ -34,7 +34,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     if arguments.status is not None or arguments.replay is not None:
-        from trm.cluster.inspection import show_replay, show_status
+        from trm.jobs.inspect import show_replay, show_status
 
         return show_replay(arguments.replay) if arguments.status is None else show_status(arguments.status)
     if arguments.space is None:
@@ -47,12 +47,12 @@ def main() -> int:
     overrides = [*arguments.overrides, *(f"{path}={value}" for path, value in short.items() if value is not None)]
 
     if arguments.dry_run:
-        from trm.cluster.dry_run import Place, dry_run
+        from trm.jobs.dry_run import Place, dry_run
 
         place = Place(arguments.name, is_resume=arguments.resume, address=arguments.address)
         return dry_run(arguments.space, overrides, arguments.storage, warm_start=arguments.warm_start, place=place)
 
-    from trm.cluster.sweep import SweepOptions, run_sweep
+    from trm.jobs.sweep import SweepOptions, run_sweep
 
     return run_sweep(
         SweepOptions(

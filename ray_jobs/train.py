@@ -2,7 +2,7 @@
 
 import sys
 
-from trm.command_line import job_parser, run_job
+from trm.terminal.command_line import job_parser, run_job
 
 
 def main() -> int:
@@ -17,8 +17,8 @@ def main() -> int:
     parser.add_argument("--address", help="Ray cluster for a gang (default: RAY_ADDRESS, the job's cluster, or an embedded one)")
     arguments = parser.parse_args()
 
-    from trm.cluster.train import TrainOptions, run_training
-    from trm.cluster.train_seeds import is_series, run_seeds
+    from trm.jobs.train import TrainOptions, run_training
+    from trm.jobs.train_seeds import is_series, run_seeds
 
     options = TrainOptions(
         config=arguments.config,

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from data_cases import random_tasks
 
-from trm.data.augmentation.arc import VOCABULARY, canvas
-from trm.data.builders.arc import numbered
-from trm.data.builders.arc_identifiers import identifier_table
-from trm.data.builders.arc_tasks import Pair
-from trm.data.builders.built import BuiltDataset, BuiltSplit
-from trm.data.manifest import ArcAugmentation, SplitName
-from trm.data.recipes import ArcRecipe
-from trm.data.writing import write_dataset
+from trm.data.format.built import BuiltDataset, BuiltSplit
+from trm.data.format.manifest import ArcAugmentation, SplitName
+from trm.tasks.arc.augment import VOCABULARY, canvas
+from trm.tasks.arc.build import numbered
+from trm.tasks.arc.identifiers import identifier_table
+from trm.tasks.arc.pairs import Pair
+from trm.tasks.choice import ArcRecipe
+from trm.tasks.making.writing import write_dataset
 
 Puzzle = tuple[int, list[int]]
 """An identifier, and the numbers that its examples spell."""

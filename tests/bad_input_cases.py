@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from trm.cluster.sweep_folder import write_sweep_file
-from trm.command_line import run_job
-from trm.config import DataConfig
-from trm.data.manifest import read_manifest
-from trm.search.events import LegEnded
+from trm.config.run import DataConfig
+from trm.data.format.manifest import read_manifest
+from trm.models.cost import run_cost
+from trm.search.journal.events import LegEnded
+from trm.search.log import SweepLog
 from trm.search.search import Search
-from trm.search.space import load_space
-from trm.search.sweep_log import SweepLog
-from trm.training.cost import run_cost
+from trm.search.space.space import load_space
+from trm.sweeps.folder import write_sweep_file
+from trm.terminal.command_line import run_job
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = "name: tiny\ntask: sudoku\nsize: 4\ntrain: 40\nvalidation: 10\ntest: 10\n"
@@ -153,7 +153,7 @@ def nothing_starts(*, may_connect: bool = False) -> Iterator[None]:
 
     was_there = (ROOT / "runs").exists()
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("trm.cluster.sweep.connected", "trm.cluster.connection.connected", "trm.cluster.train.fit"):
+        for name in ("trm.jobs.sweep.connected", "trm.cluster.connection.connected", "trm.jobs.train.fit"):
             if not may_connect:
                 patch.setattr(name, start)
         patch.chdir(ROOT)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from trm.search.events import Event
-from trm.search.journal import read_events
+from trm.search.journal.events import Event
+from trm.search.journal.journal import read_events
 
 Truth = TypeVar("Truth")
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from trm.search.events import Asked, Decided, Event, LegEnded, LegStarted, Reported, SweepEnded
-from trm.search.journal import read_events
+from trm.search.journal.events import Asked, Decided, Event, LegEnded, LegStarted, Reported, SweepEnded
+from trm.search.journal.journal import read_events
 from trm.training.curve import read_curve
 
 SPACE = """
@@ -99,7 +99,7 @@ def check_whole(folder: Path, trials: int) -> None:
 
 def check_replay(folder: Path) -> None:
     """Every decision of the journal follows from what stands before it."""
-    from trm.cluster.inspection import show_replay
+    from trm.jobs.inspect import show_replay
 
     assert show_replay(str(folder)) == 0
 

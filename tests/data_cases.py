@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from trm.data.augmentation.arc import VOCABULARY, canvas
-from trm.data.builders.arc import numbered
-from trm.data.builders.arc_identifiers import identifier_table
-from trm.data.builders.arc_tasks import ArcTask
-from trm.data.builders.built import BuiltDataset, BuiltSplit
-from trm.data.builders.pieces import Columns
-from trm.data.manifest import ArcAugmentation, Augmentation, Manifest, NoAugmentation, SplitInfo, SudokuAugmentation
-from trm.data.recipes import ArcRecipe
-from trm.data.split import Split
+from trm.data.batches.split import Split
+from trm.data.format.built import BuiltDataset, BuiltSplit
+from trm.data.format.manifest import ArcAugmentation, Augmentation, Manifest, NoAugmentation, SplitInfo, SudokuAugmentation
+from trm.tasks.arc.augment import VOCABULARY, canvas
+from trm.tasks.arc.build import numbered
+from trm.tasks.arc.identifiers import identifier_table
+from trm.tasks.arc.pairs import ArcTask
+from trm.tasks.choice import ArcRecipe
+from trm.tasks.making.chunks import Columns
 
 
 def manifest(split: Split, grid: tuple[int, int], augmentation: Augmentation | None = None) -> Manifest:

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trm.config import DataShape, ModelConfig, RunConfig
-from trm.data.manifest import ArcAugmentation, Manifest, NoAugmentation, ShardInfo, SplitInfo
-from trm.data.plan import EvaluationPlan
-from trm.data.split import Split
+from trm.config.run import DataShape, ModelConfig, RunConfig
+from trm.data.batches.plan import EvaluationPlan
+from trm.data.batches.split import Split
+from trm.data.format.manifest import ArcAugmentation, Manifest, NoAugmentation, ShardInfo, SplitInfo
 from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import Evaluation, evaluate
-from trm.evaluation.names import metric_names
-from trm.models.trm import Latents, Output, TinyRecursiveModel
+from trm.evaluation.metric_names import metric_names
+from trm.models.trm.network import Latents, Output, TinyRecursiveModel
+from trm.tasks.augment import augmenter_for
+from trm.tasks.score import scorer_for
 
 SMALL_MODEL = {
     "H_cycles": 1,
@@ -121,8 +123,20 @@ def score(
 
     def work(rank: int) -> Evaluation:
         gang.rank.value = rank
-        plan = EvaluationPlan(split, manifest, batch_size=batch_size, max_examples=None, seed=0, rank=rank, world_size=workers)
-        found = evaluate(model, None, plan, manifest=manifest, config=config, device="cpu", gang=gang, stops_halted=stops_halted)
+        plan = EvaluationPlan(
+            split, manifest, augmenter_for, batch_size=batch_size, max_examples=None, seed=0, rank=rank, world_size=workers
+        )
+        found = evaluate(
+            model,
+            None,
+            plan,
+            manifest=manifest,
+            scorer=scorer_for(manifest, split),
+            config=config,
+            device="cpu",
+            gang=gang,
+            stops_halted=stops_halted,
+        )
         if not stops_halted:
             names = metric_names(manifest.task, steps_of(config), has_halted=config.evaluation.reports_halted)
             assert sorted(found.metrics) == sorted(names), "an evaluation reports what is announced"

@@ -149,8 +149,8 @@ _SPLITS: dict[tuple[str, str], Any] = {}
 
 
 def _split(folder: str, name: str) -> Any:
-    from trm.data.manifest import read_manifest
-    from trm.data.split import load_split
+    from trm.data.batches.split import load_split
+    from trm.data.format.manifest import read_manifest
 
     if (folder, name) not in _SPLITS:
         _SPLITS[folder, name] = load_split(folder, read_manifest(folder), name)
@@ -179,9 +179,12 @@ def _without_ray() -> None:
     """Replace what the job calls of Ray; everything else stays as it is."""
     from functools import partial
 
-    from trm.cluster import board, connection, driver, hearing, legs, processes, sweep, sweep_run, winners, worker_check
-    from trm.data.manifest import read_manifest
-    from trm.search import preflight
+    from trm.cluster import connection, driver, hearing, processes, sweep_run, winners, worker_check
+    from trm.cluster import leg_in_place as legs
+    from trm.cluster import progress_board as board
+    from trm.data.format.manifest import read_manifest
+    from trm.jobs import sweep
+    from trm.search.planning import preflight
 
     reports: list[dict[str, Any]] = []
     ray = _local_ray(reports)
@@ -227,7 +230,7 @@ def _arm(kill: Kill) -> None:
 
 
 def _arm_journal(point: Point, is_due: Callable[[bool], bool]) -> None:
-    from trm.search.journal import Journal
+    from trm.search.journal.journal import Journal
 
     write = Journal._write
 
@@ -276,7 +279,7 @@ def _log_to(path: str) -> Iterator[None]:
 
 
 def _live(arguments: list[str], kill: Kill | None) -> int:
-    from trm.command_line import run_job
+    from trm.terminal.command_line import run_job
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ray_jobs"))
     import sweep as job

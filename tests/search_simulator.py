@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trm.config import RunConfig
-from trm.search.events import Event, LegEnded, LegStarted
-from trm.search.priors import Prior
+from trm.config.run import RunConfig
+from trm.search.journal.events import Event, LegEnded, LegStarted
+from trm.search.journal.priors import Prior
+from trm.search.log import SweepLog
 from trm.search.search import LegOrder, Search
-from trm.search.seeds import derived_seed
-from trm.search.space import SearchSpace
-from trm.search.sweep_log import SweepLog
+from trm.search.space.space import SearchSpace
+from trm.seeds import derived_seed
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trm.config_files import dump_yaml, merged
-from trm.search.space import SearchSpace, load_space
+from trm.config.files import dump_yaml, merged
+from trm.search.space.space import SearchSpace, load_space
 
 DEMO: dict[str, Any] = {
     "name": "demo",

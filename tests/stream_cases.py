@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from data_cases import arc_dataset, sudoku_split
 
-from trm.data import shards
-from trm.data.builders.built import BuiltDataset, BuiltSplit
-from trm.data.manifest import Manifest, SudokuAugmentation
-from trm.data.recipes import SudokuRecipe
-from trm.data.split import Split
-from trm.data.stream import Columns, StreamOrder, StreamPlan, TrainStream
-from trm.data.writing import write_dataset
+from trm.data.batches.split import Split
+from trm.data.batches.stream import Columns, StreamOrder, StreamPlan, TrainStream
+from trm.data.format import shards
+from trm.data.format.built import BuiltDataset, BuiltSplit
+from trm.data.format.manifest import Manifest, SudokuAugmentation
+from trm.tasks.augment import augmenter_for
+from trm.tasks.choice import SudokuRecipe
+from trm.tasks.making.writing import write_dataset
 
 SHARD_ROWS, GROUP_ROWS, WINDOW_ROWS = 20, 6, 15
 SUDOKU_ROWS, ARC_TASKS = 53, 20
@@ -62,4 +63,4 @@ def stream_over(reader: object, split: Split, window_rows: int = WINDOW_ROWS) ->
 def plan_over(split: Split, manifest: Manifest, *, window_rows: int = WINDOW_ROWS, **options: int) -> StreamPlan:
     """A plan over a split in memory."""
     settings = {"global_batch_size": 12, "seed": 3, **options}
-    return StreamPlan(stream_over(MemoryReader(split), split, window_rows), manifest, **settings)
+    return StreamPlan(stream_over(MemoryReader(split), split, window_rows), manifest, augmenter_for, **settings)

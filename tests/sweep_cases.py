@@ -6,12 +6,12 @@ from typing import Any
 
 from search_simulator import KilledError, Simulator, curve
 
-from trm.config_files import merged
-from trm.search.events import Event
-from trm.search.journal import read_events
+from trm.config.files import merged
+from trm.search.journal.events import Event
+from trm.search.journal.journal import read_events
+from trm.search.log import FILE
 from trm.search.search import LegOrder, Search
-from trm.search.space import SearchSpace
-from trm.search.sweep_log import FILE
+from trm.search.space.space import SearchSpace
 
 SPACE: dict[str, Any] = {
     "name": "demo",

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from bad_input_cases import AGAIN, MINE, NEW, RUN, assert_refused, contents, prepared, run, scored_sweep
 
-from trm import tracking
-from trm.cluster.sweep_folder import recorded_digests
-from trm.config import DataConfig
-from trm.data.manifest import Manifest, read_manifest
-from trm.search.events import DriverStarted
-from trm.search.journal import Journal
-from trm.search.lease import Lease
-from trm.search.space import load_space
+from trm.config.run import DataConfig
+from trm.data.format.manifest import Manifest, read_manifest
+from trm.search.journal.events import DriverStarted
+from trm.search.journal.journal import Journal
+from trm.search.journal.lease import Lease
+from trm.search.space.space import load_space
+from trm.sweeps.folder import recorded_digests
+from trm.tracking import writer as tracking
 
 SHARD = "train-00000-of-00001.parquet"
 

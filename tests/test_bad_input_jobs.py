@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from bad_input_cases import AGAIN, NEW, RUN, UNVALIDATED, assert_refused, prepared, run
 
-from trm.config import RunConfig
-from trm.config_files import load_yaml
+from trm.config.files import load_yaml
+from trm.config.run import RunConfig
 
 
 @pytest.fixture(scope="module")

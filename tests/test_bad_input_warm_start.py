@@ -51,7 +51,7 @@ def test_a_warm_start_that_cannot_be_is_refused(
 def test_a_dry_run_tells_what_an_earlier_sweep_would_bring(
     place: Path, earlier: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trm.cluster.dry_run.TIMED_SECONDS", 0.02)
+    monkeypatch.setattr("trm.jobs.dry_run.TIMED_SECONDS", 0.02)
     before = contents(place)
     arguments = (place / "space.yaml", "--storage", place / "runs", "--dry-run", "--warm-start", earlier)
     with nothing_starts():

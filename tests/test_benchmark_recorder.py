@@ -15,13 +15,13 @@ from training_cases import SPLITS, config_of
 from benchmarks.search.assembling import best_configs, clock_seconds, noise, table_of, within_noise, write_table
 from benchmarks.search.record import TABLES, Job, Plan, next_round
 from benchmarks.search.recording import EPOCHS, FRACTIONS, Grid, Run, finished, points, record, runs_digest, save
-from trm.config import RunConfig
-from trm.data.counts import data_counts
-from trm.search.preflight import preflight
-from trm.search.rungs import Rungs
+from trm.config.run import RunConfig
+from trm.models.cost import RunCost, run_cost
+from trm.search.planning.preflight import preflight
+from trm.search.schedulers.rungs import Rungs
 from trm.search.settings import Asha
-from trm.search.space import SearchSpace, load_space
-from trm.training.cost import RunCost, run_cost
+from trm.search.space.space import SearchSpace, load_space
+from trm.tasks.counts import data_counts
 from trm.training.leg import LegWork, run_leg
 from trm.training.start import RunData
 

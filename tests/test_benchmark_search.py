@@ -8,8 +8,8 @@ from benchmarks.search.peers import Limits, epochs
 from benchmarks.search.replay import History, Moment, replay, space_of
 from benchmarks.search.synthetic import synthetic
 from benchmarks.search.tables import Table
-from trm.search.events import Asked, LegEnded, LegStarted
-from trm.search.replay import replay as derived_again
+from trm.search.findings.replay import replay as derived_again
+from trm.search.journal.events import Asked, LegEnded, LegStarted
 from trm.search.search import Search
 
 

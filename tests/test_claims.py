@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from trm.atomic import claim_folder, locked, make_folders, remove_folder, replacing, replacing_folder, usual_mode
-from trm.cluster.folders import held_folder, numbered_folder
-from trm.data.ensure import build_into
-from trm.data.recipes import load_recipe
 from trm.errors import FolderError, SweepError
+from trm.files.atomic import claim_folder, locked, make_folders, remove_folder, replacing, replacing_folder, usual_mode
+from trm.sweeps.places import held_folder, numbered_folder
+from trm.tasks.choice import load_recipe
+from trm.tasks.ensure import build_into
 
 AT_ONCE = 8
 

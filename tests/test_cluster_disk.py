@@ -20,11 +20,11 @@ from test_cluster_keep import Sweep
 from trm.cluster import driver as driver_room
 from trm.cluster.connection import Demand
 from trm.cluster.driver import Placement, SweepDriver
-from trm.cluster.leg_task import LegReturn
+from trm.cluster.leg import LegReturn
 from trm.cluster.signals import StopSignals
-from trm.display import SweepDisplay
-from trm.progress import SweepProgress
-from trm.search.events import Event
+from trm.search.journal.events import Event
+from trm.terminal.display import SweepDisplay
+from trm.terminal.progress import SweepProgress
 
 
 class Driven:

@@ -13,17 +13,18 @@ from search_simulator import Simulator
 from test_cluster_disk import Driven, driven  # noqa: F401  # the fixture
 from test_search_objectives import AGAINST, traded, weighed
 
-from trm.cluster import sweep_results, sweep_run
+from trm.cluster import sweep_run
 from trm.cluster.driver import Placement
-from trm.cluster.extras import Extras
-from trm.cluster.feed import DataFeed
-from trm.cluster.sweep_results import write_results
+from trm.cluster.shared_data import DataFeed
 from trm.cluster.sweep_run import SweepRun
+from trm.console.long_work import silent
 from trm.errors import CheckpointError, TerminatedRun
-from trm.long_work import silent
-from trm.search.confirmed import Winner, winner
+from trm.search.findings.confirmed import Winner, winner
+from trm.search.log import SweepLog
 from trm.search.search import Search
-from trm.search.sweep_log import SweepLog
+from trm.sweeps import results as sweep_results
+from trm.sweeps.extras import Extras
+from trm.sweeps.results import write_results
 
 EVERYTHING = {
     *("journal.jsonl", "trials.parquet", "leaderboard.json", "study.journal", "importance.json"),
@@ -57,7 +58,7 @@ def failing(error: BaseException) -> Callable[..., Any]:
 def test_each_fails_alone_and_is_named(search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     is_class = broken == "Keeper"
     monkeypatch.setattr(
-        "trm.cluster.keep.Keeper.prune" if is_class else f"trm.cluster.sweep_results.{broken}", failing(KeyError("no"))
+        "trm.sweeps.checkpoints.Keeper.prune" if is_class else f"trm.sweeps.results.{broken}", failing(KeyError("no"))
     )
     lines = write_results(search, tmp_path)
     lost = {DECORATIONS.get(broken, "")} | ({"importance.png", "depth_map.png"} if broken == "importance" else set())

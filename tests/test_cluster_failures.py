@@ -18,7 +18,7 @@ from cluster_cases import events_of, run_job, started, wait_until, write_space
 from trm.cluster.connection import connected
 from trm.cluster.processes import death_of
 from trm.cluster.tune_legs import LegRunner, run_legs
-from trm.search.events import Decided, LegEnded, SweepEnded
+from trm.search.journal.events import Decided, LegEnded, SweepEnded
 
 pytestmark = pytest.mark.ray
 
@@ -57,7 +57,7 @@ def leg_function() -> Callable[[dict[str, Any]], None]:
     def leg(config: dict[str, Any]) -> None:
         from unittest.mock import MagicMock
 
-        from trm.cluster import legs
+        from trm.cluster import leg_in_place as legs
 
         def played(task: Any, *others: Any, **named: Any) -> legs.LegReturn:
             if task.act == "dies":

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from search_simulator import cost_of
 
-from trm.cluster.keep import Keeper, folder_bytes, trial_folder
-from trm.search.confirmed import best_run, winner
-from trm.search.events import Decided, LegEnded, LegStarted, Reported
+from trm.search.findings.confirmed import best_run, winner
+from trm.search.journal.events import Decided, LegEnded, LegStarted, Reported
+from trm.search.journal.trial import ENDED
+from trm.search.log import SweepLog
 from trm.search.search import Search
-from trm.search.space import SearchSpace
-from trm.search.sweep_log import SweepLog
-from trm.search.trial import ENDED
+from trm.search.space.space import SearchSpace
+from trm.sweeps.checkpoints import Keeper, folder_bytes, trial_folder
 
 CHECKPOINT_BYTES = 1000
 

@@ -15,14 +15,14 @@ from training_cases import STEPS, config_of, manifest, split_of
 import trm.training.leg as training_leg
 import trm.training.step as training_step
 from trm.cluster.beginnings import beginnings
-from trm.cluster.board import BoardReporter
-from trm.cluster.feed import DataFeed
-from trm.cluster.keep import step_of
-from trm.cluster.leg_task import LegReturn, LegTask
-from trm.cluster.legs import do_leg, forget, recorded
+from trm.cluster.leg import LegReturn, LegTask
+from trm.cluster.leg_in_place import do_leg, forget, recorded
 from trm.cluster.outcomes import leg_ended
-from trm.search.events import LegStarted
+from trm.cluster.progress_board import BoardReporter
+from trm.cluster.shared_data import DataFeed
+from trm.search.journal.events import LegStarted
 from trm.search.settings import Objective
+from trm.sweeps.checkpoints import step_of
 from trm.training.state import TrainingState
 
 

@@ -10,17 +10,17 @@ from data_cases import manifest, sudoku_split
 
 from trm.cluster.beginnings import beginnings, own_before
 from trm.cluster.connection import Demand, Node, concurrent_trials
-from trm.cluster.folders import writable_folder
-from trm.cluster.keep import outcome_beside
-from trm.cluster.leg_task import LegReturn, LegTask
-from trm.cluster.legs import recorded
-from trm.cluster.sweep_folder import SWEEP_FILE, begun_mode, claimed_folder, sweep_folder, write_sweep_file
+from trm.cluster.leg import LegReturn, LegTask
+from trm.cluster.leg_in_place import recorded
 from trm.cluster.sweep_run import changed_versions
-from trm.config import DataConfig
-from trm.config_files import load_yaml
+from trm.config.files import load_yaml
+from trm.config.run import DataConfig
 from trm.errors import ResourceError, SweepError
-from trm.search.events import LegStarted
-from trm.search.space import SearchSpace
+from trm.search.journal.events import LegStarted
+from trm.search.space.space import SearchSpace
+from trm.sweeps.checkpoints import outcome_beside
+from trm.sweeps.folder import SWEEP_FILE, begun_mode, claimed_folder, sweep_folder, write_sweep_file
+from trm.sweeps.places import writable_folder
 
 
 def nodes(*sizes: tuple[float, float]) -> list[Node]:

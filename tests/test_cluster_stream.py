@@ -22,13 +22,14 @@ from stream_cases import WINDOW_ROWS, plan_over, stream_over, write_case
 
 from trm.cluster.connection import connected
 from trm.cluster.stream import StreamClient, gang_stream, leg_stream
-from trm.config import DataConfig, RunConfig
-from trm.data.manifest import Manifest
-from trm.data.plan import Batch
-from trm.data.residence import training_rows
-from trm.data.split import Split, load_split
-from trm.data.stream import StreamPlan
+from trm.config.run import DataConfig, RunConfig
+from trm.data.batches.plan import Batch
+from trm.data.batches.row_storage import training_rows
+from trm.data.batches.split import Split, load_split
+from trm.data.batches.stream import StreamPlan
+from trm.data.format.manifest import Manifest
 from trm.errors import TrialError
+from trm.tasks.augment import augmenter_for
 from trm.training.run import fit
 
 pytestmark = pytest.mark.ray
@@ -68,7 +69,7 @@ def in_a_leg(leg: Callable[..., Any], *arguments: Any) -> Any:
 def streamed_plan(actor: Any, case: Case, *, rank: int = 0, workers: int = 1) -> StreamPlan:
     _, manifest, split = case
     stream = stream_over(StreamClient(actor, rank), split)
-    return StreamPlan(stream, manifest, global_batch_size=12, seed=3, rank=rank, world_size=workers)
+    return StreamPlan(stream, manifest, augmenter_for, global_batch_size=12, seed=3, rank=rank, world_size=workers)
 
 
 def same(one: Batch, other: Batch) -> bool:

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from cluster_cases import events_of, run_job, started, wait_until, write_space
 
-from trm.config import RunConfig
-from trm.config_files import load_yaml, validated
-from trm.search.events import Asked, Decided, DriverStarted, DriverStopped, LegEnded, LegStarted, Reported, SweepEnded
+from trm.config.files import load_yaml, validated
+from trm.config.run import RunConfig
+from trm.search.journal.events import Asked, Decided, DriverStarted, DriverStopped, LegEnded, LegStarted, Reported, SweepEnded
 
 pytestmark = pytest.mark.ray
 FINAL = {"finished", "stopped"}

@@ -12,16 +12,16 @@ from ray.tune.execution.tune_controller import TuneController
 from safetensors import SafetensorError
 
 from trm.cluster import processes, tune_legs
-from trm.cluster.board import GangProcesses, Leg, LegProgress, ProgressBoard, RunningLegs
-from trm.cluster.disk import is_disk_full
 from trm.cluster.driver import whom_to_end
-from trm.cluster.gang_legs import gang_answer, is_usable
-from trm.cluster.leg_task import LegReturn
-from trm.cluster.legs import _status_of
+from trm.cluster.leg import LegReturn
+from trm.cluster.leg_in_gang import gang_answer, is_usable
+from trm.cluster.leg_in_place import _status_of
 from trm.cluster.processes import Death, WorkerProcess, death_of
+from trm.cluster.progress_board import GangProcesses, Leg, LegProgress, ProgressBoard, RunningLegs
 from trm.cluster.watchdog import AWAY_SECONDS, Pace, Watchdog
 from trm.cluster.worker_group import Told, visible_gpus
 from trm.errors import CheckpointError, DivergedError, InterruptedRun, OutOfMemoryError, TrialError
+from trm.files.disk import is_disk_full
 
 LEG: Leg = (3, 1, 0)
 QUICK = Pace(0.1, 1.0, 0)

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from space_cases import DEMO
 
-from trm.config_files import dump_yaml, load_run_config, merged
-from trm.config_paths import beside, flat, nested
-from trm.data.recipes import MixtureRecipe, load_recipe
+from trm.config.files import dump_yaml, load_run_config, merged
+from trm.config.paths import beside, flat, nested
 from trm.errors import ConfigError
-from trm.search.knobs import IntKnob
-from trm.search.space import SearchSpace, load_space
+from trm.search.knobs.knobs import IntKnob
+from trm.search.space.space import SearchSpace, load_space
+from trm.tasks.choice import MixtureRecipe, load_recipe
 
 KNOB = {"type": "int", "low": 1, "high": 2}
 ROOT = Path(__file__).parents[1]

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from bad_input_cases import assert_refused, contents, prepared, run, scored_sweep
 
-from trm.atomic import remove_folder, remove_hidden, write_text_atomic
-from trm.cluster.keep import clear_unfinished, trial_folder
 from trm.cluster.winners import export_best
-from trm.contained import file_name, inside, misplaced, refuse_links, regular, relative_path, remove
-from trm.data.manifest import read_manifest
-from trm.data.split import load_split
-from trm.data.staging import staging_folder
+from trm.data.batches.split import load_split
+from trm.data.format.manifest import read_manifest
 from trm.errors import CheckpointError, DatasetError, FolderError
-from trm.search.lease import Lease
+from trm.files.atomic import remove_folder, remove_hidden, write_text_atomic
+from trm.files.contained import file_name, inside, misplaced, refuse_links, regular, relative_path, remove
+from trm.search.journal.lease import Lease
+from trm.sweeps.checkpoints import clear_unfinished, trial_folder
+from trm.tasks.making.staging import staging_folder
 from trm.training.checkpoint import META, _digest, read_meta
 
 LEADING_OUT = ("", "/", "/etc/x", "..", "../x", "a/../../x", "a//b", "./a", "a/.", "a\0b", "..\\x", "C:\\x", "C:x", "\\\\host\\x")

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trm.config import DataConfig, DataShape, ModelConfig, RunConfig, TrainingConfig
-from trm.data.plan import Batch
-from trm.losses import supervision_loss
-from trm.models import halting, layers
-from trm.models.devices import DTYPES
-from trm.models.trm import TinyRecursiveModel
-from trm.training import cost
+from trm.config.run import DataConfig, DataShape, ModelConfig, RunConfig, TrainingConfig
+from trm.data.batches.plan import Batch
+from trm.losses.supervision import supervision_loss
+from trm.models import cost, halting, layers
+from trm.models.precision import DTYPES
+from trm.models.trm.network import TinyRecursiveModel
 from trm.training.loop import take_step
 from trm.training.state import TrainingState
 
@@ -169,5 +168,5 @@ def test_a_run_is_as_long_as_its_steps_flops_or_epochs_say() -> None:
 
 
 def test_asking_the_cost_imports_no_torch() -> None:
-    code = "import sys, trm.training.cost; sys.exit(any(m in sys.modules for m in ('torch', 'ray')))"
+    code = "import sys, trm.models.cost; sys.exit(any(m in sys.modules for m in ('torch', 'ray')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

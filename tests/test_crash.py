@@ -9,7 +9,7 @@ import pytest
 from crash_cases import check_replay, check_whole, events_of, facts, write_space
 from rayless import Kill, Killed, Nursery, Point
 
-from trm.search.events import LegEnded, SweepEnded
+from trm.search.journal.events import LegEnded, SweepEnded
 
 TRIALS = 3
 POINTS: tuple[Point, ...] = ("before", "torn", "written", "before", "torn", "durable")

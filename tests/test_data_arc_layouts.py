@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from data_cases import random_tasks, write_arc_json
 
-from trm.data.builders.arc import build_arc
-from trm.data.builders.arc_tasks import DOUBLED_PAIR, DOUBLED_TASK, ArcTask, tasks_of
-from trm.data.builders.faults import Faults
-from trm.data.recipes import ArcRecipe, load_recipe
 from trm.errors import DatasetError
+from trm.tasks.arc.build import build_arc
+from trm.tasks.arc.pairs import DOUBLED_PAIR, DOUBLED_TASK, ArcTask, tasks_of
+from trm.tasks.choice import ArcRecipe, load_recipe
+from trm.tasks.making.bad_rows import Faults
 
 TASKS = random_tasks(5)
 

@@ -10,13 +10,13 @@ import fsspec
 import pytest
 from data_cases import random_tasks, write_arc_json
 
-from trm.data.builders.arc import build_arc
-from trm.data.builders.arc_tasks import tasks_of
-from trm.data.builders.faults import Faults
-from trm.data.ensure import build_into
-from trm.data.recipes import ArcRecipe
+from trm.console.long_work import silent
 from trm.errors import DatasetError
-from trm.long_work import silent
+from trm.tasks.arc.build import build_arc
+from trm.tasks.arc.pairs import tasks_of
+from trm.tasks.choice import ArcRecipe
+from trm.tasks.ensure import build_into
+from trm.tasks.making.bad_rows import Faults
 
 FILES = {"challenges": r"case_training_challenges\.json", "solutions": r"case_training_solutions\.json"}
 

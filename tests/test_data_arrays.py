@@ -13,16 +13,17 @@ from arrays_cases import CELLS, Puzzle, files_of, spelt, write_arc_set, write_fo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trm.data.builders import arrays_arc
-from trm.data.builders.arrays import build_arrays
-from trm.data.builders.built import BuiltDataset
-from trm.data.ensure import build_into
-from trm.data.export import export_dataset
-from trm.data.manifest import read_manifest
-from trm.data.plan import EvaluationPlan, TrainPlan
-from trm.data.recipes import ArraysRecipe, MazeRecipe, SudokuRecipe
-from trm.data.split import load_split
+from trm.data.batches.plan import EvaluationPlan, TrainPlan
+from trm.data.batches.split import load_split
+from trm.data.format.built import BuiltDataset
+from trm.data.format.manifest import read_manifest
 from trm.errors import DatasetError
+from trm.tasks.augment import augmenter_for
+from trm.tasks.choice import ArraysRecipe, MazeRecipe, SudokuRecipe
+from trm.tasks.ensure import build_into
+from trm.tasks.published import arrays_arc
+from trm.tasks.published.arrays import build_arrays
+from trm.tasks.published.export import export_dataset
 
 SMALL = {"train": [[(1, [0, 1]), (2, [2, 3, 4])], [(3, [5])], [(1, [6, 7])]], "test": [[(2, [8])], [(3, [9, 10])]]}
 
@@ -100,14 +101,14 @@ def test_a_visit_takes_one_stored_puzzle_whole(tmp_path: Path) -> None:
     manifest = read_manifest(str(tmp_path / "set"))
     assert manifest.num_puzzle_identifiers == 4
     split = load_split(str(tmp_path / "set"), manifest, "train")
-    batch = TrainPlan(split, manifest, global_batch_size=200, seed=0).batch(0)
+    batch = TrainPlan(split, manifest, augmenter_for, global_batch_size=200, seed=0).batch(0)
     numbers = ((batch.inputs - 1) * 4 ** np.arange(CELLS)).sum(1).tolist()
     assert set(numbers) == set(range(8))
     assert all(
         {0: 1, 1: 1, 2: 2, 3: 2, 4: 2, 5: 3, 6: 1, 7: 1}[n] == i for n, i in zip(numbers, batch.puzzle_identifiers, strict=True)
     )
     scored = load_split(str(tmp_path / "set"), manifest, "test")
-    plan = EvaluationPlan(scored, manifest, batch_size=2, max_examples=None, seed=0)
+    plan = EvaluationPlan(scored, manifest, augmenter_for, batch_size=2, max_examples=None, seed=0)
     assert [b.batch.puzzle_identifiers.tolist() for b in plan] == [[2, 3], [3]]
 
 
@@ -116,7 +117,7 @@ def test_every_stored_form_is_drawn_about_equally_often(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "source", {"train": groups, "test": [[(0, [99])]]}, 1)
     build_into(recipe_for(root), str(tmp_path / "set"), silent)
     manifest = read_manifest(str(tmp_path / "set"))
-    plan = TrainPlan(load_split(str(tmp_path / "set"), manifest, "train"), manifest, global_batch_size=3, seed=0)
+    plan = TrainPlan(load_split(str(tmp_path / "set"), manifest, "train"), manifest, augmenter_for, global_batch_size=3, seed=0)
     numbers = ((np.stack([plan.batch(step).inputs for step in range(800)]) - 1) * 4 ** np.arange(CELLS)).sum(2)
     assert (np.sort(numbers // 4, axis=1) == [0, 1, 2]).all()  # an epoch visits each group once
     counts = np.bincount(numbers.reshape(-1), minlength=12)

@@ -5,14 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.data.augmentation import arc, dihedral, sudoku
-from trm.data.augmentation.rows import IGNORED, PlainRows, RowDraw
-from trm.data.builders.arc import numbered
-from trm.data.builders.arc_tasks import Pair
-from trm.data.builders.maze_solver import GOAL, PATH, SPACE, START, WALL
-from trm.data.builders.sudoku_search import count_solutions
-from trm.data.draws import below, hashed, permutations, shuffled
-from trm.data.split import IDENTIFIER_COLUMNS, Split
+from trm.data.batches.augmenter import IGNORED, PlainRows, RowDraw
+from trm.data.batches.keyed_random import below, hashed, permutations, shuffled
+from trm.data.batches.split import IDENTIFIER_COLUMNS, Split
+from trm.tasks.arc import augment as arc
+from trm.tasks.arc.build import numbered
+from trm.tasks.arc.pairs import Pair
+from trm.tasks.making import dihedral
+from trm.tasks.maze.solver import GOAL, PATH, SPACE, START, WALL
+from trm.tasks.sudoku import augment as sudoku
+from trm.tasks.sudoku.solver import count_solutions
 
 SEEDS = st.integers(0, 2**63 - 1)
 

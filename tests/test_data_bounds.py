@@ -14,17 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 from arrays_cases import write_arc_set, write_folder
 
-from trm.data.builders.arrays import build_arrays
-from trm.data.builders.maze import build_maze
-from trm.data.ensure import build_into
-from trm.data.manifest import MANIFEST, Manifest, read_manifest
-from trm.data.recipes import ArraysRecipe, MazeRecipe, SudokuRecipe
-from trm.data.shards import read_identifiers, read_table
-from trm.data.split import load_split
-from trm.data.stream import RowGroup
-from trm.data.stream_files import RowGroupFiles
-from trm.data.verification import verify_sizes
+from trm.data.batches.split import load_split
+from trm.data.batches.stream import RowGroup
+from trm.data.batches.stream_files import RowGroupFiles
+from trm.data.format.manifest import MANIFEST, Manifest, read_manifest
+from trm.data.format.shards import read_identifiers, read_table
+from trm.data.format.verification import verify_sizes
 from trm.errors import DatasetError
+from trm.tasks.choice import ArraysRecipe, MazeRecipe, SudokuRecipe
+from trm.tasks.ensure import build_into
+from trm.tasks.maze.build import build_maze
+from trm.tasks.published.arrays import build_arrays
 
 SHARD = "train-00000-of-00001.parquet"
 

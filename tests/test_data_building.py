@@ -13,16 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trm.data import ensure, shards, writing
-from trm.data.builders.built import BuiltDataset
-from trm.data.builders.pieces import PIECE_DRAWS, Columns, generate, remade
-from trm.data.builders.sudoku import build_sudoku
-from trm.data.ensure import build_into
-from trm.data.manifest import MANIFEST, read_manifest
-from trm.data.recipes import ArcRecipe, SudokuRecipe
-from trm.data.staging import PieceFolder, staging_folder
-from trm.data.verification import damaged, files_of, verify
+from trm.data.format import shards
+from trm.data.format.built import BuiltDataset
+from trm.data.format.manifest import MANIFEST, read_manifest
+from trm.data.format.verification import damaged, files_of, verify
 from trm.errors import DatasetError
+from trm.tasks import ensure
+from trm.tasks.choice import ArcRecipe, SudokuRecipe
+from trm.tasks.ensure import build_into
+from trm.tasks.making import writing
+from trm.tasks.making.chunks import PIECE_DRAWS, Columns, generate, remade
+from trm.tasks.making.staging import PieceFolder, staging_folder
+from trm.tasks.sudoku.build import build_sudoku
 
 ROOT = Path(__file__).parent.parent
 SMALL = SudokuRecipe(name="small", size=4, train=40, validation=5, test=5)
@@ -114,7 +116,7 @@ def test_only_what_is_damaged_is_made_again(
 
 
 def test_a_generated_shard_is_made_from_its_own_pieces_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trm.data.builders import sudoku
+    from trm.tasks.sudoku import build as sudoku
 
     monkeypatch.setattr(shards, "SHARD_ROWS", 16)
     folder = tmp_path / "set"

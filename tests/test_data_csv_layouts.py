@@ -11,19 +11,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from trm.data.augmentation.sudoku import BLANK, apply, draw_forms
-from trm.data.builders.built import BuiltDataset
-from trm.data.builders.delimited import layout_of
-from trm.data.builders.faults import Faults
-from trm.data.builders.maze import build_maze
-from trm.data.builders.published_csv import DOUBLED, PublishedRows, each_once
-from trm.data.builders.sudoku import build_sudoku
-from trm.data.builders.sudoku_search import generate
-from trm.data.builders.sudoku_seen import symmetry_groups
-from trm.data.builders.twins import first_equal
-from trm.data.draws import hashed
-from trm.data.recipes import MazeRecipe, SudokuRecipe
+from trm.data.batches.keyed_random import hashed
+from trm.data.format.built import BuiltDataset
 from trm.errors import DatasetError
+from trm.tasks.choice import MazeRecipe, SudokuRecipe
+from trm.tasks.making.bad_rows import Faults
+from trm.tasks.making.delimited import layout_of
+from trm.tasks.making.equal_rows import first_equal
+from trm.tasks.making.published_csv import DOUBLED, PublishedRows, each_once
+from trm.tasks.maze.build import build_maze
+from trm.tasks.sudoku.augment import BLANK, apply, draw_forms
+from trm.tasks.sudoku.build import build_sudoku
+from trm.tasks.sudoku.seen import symmetry_groups
+from trm.tasks.sudoku.solver import generate
 
 
 def puzzles(size: int, count: int) -> list[tuple[str, str]]:

@@ -10,15 +10,15 @@ from arrays_cases import Puzzle, files_of, spelt, write_arc_set, write_folder
 from evaluation_cases import PreparedAnswers, config_of, score
 from test_data_arrays import imported, recipe_for, round_trip, silent
 
-from trm.data.builders.doubles import contradictions, first_groups
-from trm.data.builders.sudoku import build_sudoku
-from trm.data.ensure import build_into
-from trm.data.export import export_dataset
-from trm.data.manifest import read_manifest
-from trm.data.recipes import SudokuRecipe, recipe_of
-from trm.data.split import SAME_AS, load_split
+from trm.data.batches.split import SAME_AS, load_split
+from trm.data.format.manifest import read_manifest
 from trm.errors import DatasetError
-from trm.evaluation.intervals import wilson
+from trm.stats.intervals import wilson
+from trm.tasks.choice import SudokuRecipe, recipe_of
+from trm.tasks.ensure import build_into
+from trm.tasks.making.doubles import contradictions, first_groups
+from trm.tasks.published.export import export_dataset
+from trm.tasks.sudoku.build import build_sudoku
 
 DOUBLED: dict[str, list[list[Puzzle]]] = {
     "train": [[(0, [0])], [(0, [1]), (0, [2])], [(0, [0])], [(0, [3])]],

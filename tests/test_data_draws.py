@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.data.draws import below, hashed, permutations, shuffled
+from trm.data.batches.keyed_random import below, hashed, permutations, shuffled
 
 
 def test_draws_are_functions_of_their_keys() -> None:

@@ -12,17 +12,19 @@ from evaluation_cases import PreparedAnswers, config_of
 from evaluation_cases import score as scores_of
 from rich.console import Console
 
-from trm.command_line import run_job
-from trm.data.augmentation import arc, sudoku
-from trm.data.builders import arrays_arc
-from trm.data.drawing import drawn_example
-from trm.data.ensure import build_into
-from trm.data.export import export_dataset
-from trm.data.manifest import Manifest, read_manifest
-from trm.data.plan import EvaluationPlan
-from trm.data.recipes import ArraysRecipe, MazeRecipe, SudokuRecipe
-from trm.data.split import Split, load_split
+from trm.data.batches.plan import EvaluationPlan
+from trm.data.batches.split import Split, load_split
+from trm.data.format.manifest import Manifest, read_manifest
 from trm.errors import DatasetError
+from trm.tasks.arc import augment as arc
+from trm.tasks.augment import augmenter_for
+from trm.tasks.choice import ArraysRecipe, MazeRecipe, SudokuRecipe
+from trm.tasks.draw import drawn_example
+from trm.tasks.ensure import build_into
+from trm.tasks.published import arrays_arc
+from trm.tasks.published.export import export_dataset
+from trm.tasks.sudoku import augment as sudoku
+from trm.terminal.command_line import run_job
 
 ROOT = Path(__file__).parent.parent
 
@@ -145,7 +147,7 @@ def arc_answers(split: Split, manifest: Manifest) -> PreparedAnswers:
     """A network that is right about a third of the time, by what it is asked alone."""
     answers, wishes, rng = {}, {}, np.random.default_rng(0)
     wrong = arc.canvas([np.full((2, 2), colour) for colour in range(10)])
-    for batch in EvaluationPlan(split, manifest, batch_size=16, max_examples=None, seed=0):
+    for batch in EvaluationPlan(split, manifest, augmenter_for, batch_size=16, max_examples=None, seed=0):
         truths = arc.apply(split.labels[batch.rows], batch.augmentations)
         for key, truth in zip(batch.batch.inputs.astype(np.uint8), truths, strict=True):
             answers[key.tobytes()] = [truth if rng.random() < 0.3 else wrong[rng.integers(3)]]
@@ -165,7 +167,7 @@ def test_stored_forms_are_scored_as_forms_made_on_the_fly(tmp_path: Path, worker
         split = load_split(str(tmp_path / folder), manifest, "test")
         network = arc_answers(split, manifest) if folder == "own" else network
         found.append(scores_of(network, split, manifest, config_of(1), batch_size=7, workers=workers)[0])
-        capped = EvaluationPlan(split, manifest, batch_size=5, max_examples=4, seed=3, max_augmentations=2)
+        capped = EvaluationPlan(split, manifest, augmenter_for, batch_size=5, max_examples=4, seed=3, max_augmentations=2)
         assert len(capped.examples) == 4
         assert capped.num_rows == 8
         codes = np.concatenate([batch.augmentations for batch in capped])

@@ -8,25 +8,14 @@ from data_cases import HalfStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trm.data.augmentation.dihedral import SYMMETRIES, apply
-from trm.data.builders.maze import build_maze, maker
-from trm.data.builders.maze_drawing import draw_mazes
-from trm.data.builders.maze_solver import (
-    GOAL,
-    PATH,
-    SPACE,
-    START,
-    UNREACHABLE,
-    WALL,
-    draws_shortest_path,
-    shortest_paths,
-    solve,
-    spread,
-)
-from trm.data.builders.maze_symmetry import symmetry_classes
-from trm.data.builders.pieces import remade
-from trm.data.recipes import MazeRecipe
 from trm.errors import DatasetError
+from trm.tasks.choice import MazeRecipe
+from trm.tasks.making.chunks import remade
+from trm.tasks.making.dihedral import SYMMETRIES, apply
+from trm.tasks.maze.build import build_maze, maker
+from trm.tasks.maze.generator import draw_mazes
+from trm.tasks.maze.solver import GOAL, PATH, SPACE, START, UNREACHABLE, WALL, draws_shortest_path, shortest_paths, solve, spread
+from trm.tasks.maze.symmetry import symmetry_classes
 
 SMALL = {"name": "m", "size": 7, "min_path": 8, "train": 40, "validation": 10, "test": 20}
 
@@ -161,7 +150,7 @@ def test_symmetry_classes_are_equal_exactly_for_symmetric_mazes() -> None:
 
 
 def test_mazes_that_cannot_exist_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trm.data.builders.maze.PIECE_TRIES", 1000)
+    monkeypatch.setattr("trm.tasks.maze.build.PIECE_TRIES", 1000)
     with pytest.raises(DatasetError, match="ran out: 0 of 70 different ones after 8000 tries without another"):
         build_maze(MazeRecipe.model_validate(SMALL | {"min_path": 40}))
     with pytest.raises(DatasetError, match="room for S and G"):
@@ -171,7 +160,7 @@ def test_mazes_that_cannot_exist_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_build_through_a_store_of_half_the_pieces_is_the_same_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trm.data.builders.maze.PIECE_MAZES", 16)
+    monkeypatch.setattr("trm.tasks.maze.build.PIECE_MAZES", 16)
     recipe = MazeRecipe.model_validate(
         SMALL | {"size": 5, "min_path": 7, "wall_fraction": 0.05}
     )  # so small that some are drawn twice
@@ -271,5 +260,5 @@ def test_hard_mazes_are_distributed_as_the_published_ones() -> None:
 def test_mazes_drawn_in_another_way_are_told_apart(
     densities: tuple[float, float], far_ends: int, figure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trm.data.builders.maze_drawing.FAR_ENDS", far_ends)
+    monkeypatch.setattr("trm.tasks.maze.generator.FAR_ENDS", far_ends)
     assert figure in differences(draw_mazes(0, 30, densities, 108, tries=10**8, most=150))

@@ -6,12 +6,12 @@ import fsspec
 import numpy as np
 import pytest
 
-from trm.data.augmentation.dihedral import apply
-from trm.data.builders.maze import build_maze
-from trm.data.builders.maze_solver import GOAL, PATH, SPACE, START, VOCABULARY, WALL, shortest_paths, solve
-from trm.data.builders.maze_symmetry import symmetry_classes
-from trm.data.recipes import MazeRecipe
 from trm.errors import DatasetError
+from trm.tasks.choice import MazeRecipe
+from trm.tasks.making.dihedral import apply
+from trm.tasks.maze.build import build_maze
+from trm.tasks.maze.solver import GOAL, PATH, SPACE, START, VOCABULARY, WALL, shortest_paths, solve
+from trm.tasks.maze.symmetry import symmetry_classes
 
 SMALL = {"name": "m", "size": 7, "min_path": 8, "train": 40, "validation": 10, "test": 20}
 HEADER = "source,question,answer,rating"

@@ -9,17 +9,18 @@ from arrays_cases import files_of, spelt, write_arc_set, write_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trm.config import DataConfig
-from trm.data.ensure import build_into
-from trm.data.export import export_dataset
-from trm.data.manifest import Manifest, read_manifest
-from trm.data.mixing import BLOCK_VISITS, Mixing, quotas_of
-from trm.data.plan import EvaluationPlan, TrainPlan
-from trm.data.recipes import load_recipe
-from trm.data.residence import training_rows
-from trm.data.split import Split, load_split
-from trm.data.stream import StreamPlan
+from trm.config.run import DataConfig
+from trm.data.batches.mixing import BLOCK_VISITS, Mixing, quotas_of
+from trm.data.batches.plan import EvaluationPlan, TrainPlan
+from trm.data.batches.row_storage import training_rows
+from trm.data.batches.split import Split, load_split
+from trm.data.batches.stream import StreamPlan
+from trm.data.format.manifest import Manifest, read_manifest
 from trm.errors import DatasetError
+from trm.tasks.augment import augmenter_for
+from trm.tasks.choice import load_recipe
+from trm.tasks.ensure import build_into
+from trm.tasks.published.export import export_dataset
 
 WEIGHTS = st.lists(st.floats(0.05, 10), min_size=1, max_size=5)
 
@@ -89,7 +90,7 @@ def test_visits_are_shared_by_weight_and_every_part_keeps_its_augmentation(tmp_p
     assert manifest.num_puzzle_identifiers == 3
     assert [part.groups for part in manifest.parts] == [(0, 12), (12, 28)]
     split = load_split(folder, manifest, "train")
-    plan = TrainPlan(split, manifest, global_batch_size=100, seed=0)
+    plan = TrainPlan(split, manifest, augmenter_for, global_batch_size=100, seed=0)
     batches = [plan.batch(step) for step in range(20)]
     of_row = np.concatenate([batch.puzzle_identifiers for batch in batches])
     assert [(of_row[block * 1000 :][:1000] == 1).sum() for block in (0, 1)] == [250, 250]
@@ -105,7 +106,7 @@ def test_without_weights_an_epoch_visits_every_puzzle_of_every_part_once(tmp_pat
     parts = [{"yaml": boards(1, 7, "one", "augment: false")}, {"yaml": boards(2, 11, "two", "augment: false")}]
     folder, manifest = mixture(tmp_path, parts)
     split = load_split(folder, manifest, "train")
-    plan = TrainPlan(split, manifest, global_batch_size=9, seed=5)
+    plan = TrainPlan(split, manifest, augmenter_for, global_batch_size=9, seed=5)
     seen = np.concatenate([plan.batch(step).inputs for step in range(8)])
     for epoch in seen.reshape(4, 18, 16):
         assert sorted(map(bytes, epoch.astype(np.uint8))) == sorted(map(bytes, split.inputs))
@@ -144,13 +145,13 @@ def test_stored_and_drawn_forms_stand_side_by_side(mixed_arc: tuple[str, Manifes
     split = load_split(folder, manifest, "train")
     assert split.identifier_codes is not None
     assert manifest.num_puzzle_identifiers == len(split.identifier_codes) == 1 + 6 * 4 + 12 * 4
-    identifiers = source_of(TrainPlan(split, manifest, global_batch_size=50, seed=0), 40)
+    identifiers = source_of(TrainPlan(split, manifest, augmenter_for, global_batch_size=50, seed=0), 40)
     assert set(identifiers) >= set(range(1, 25))
     assert not set(identifiers) & set(range(25 + 3 * 4, 25 + 6 * 4))
     test = load_split(folder, manifest, "test")
     passes = [
         (int(row), int(identifier))
-        for batch in EvaluationPlan(test, manifest, batch_size=8, max_examples=None, seed=0)
+        for batch in EvaluationPlan(test, manifest, augmenter_for, batch_size=8, max_examples=None, seed=0)
         for row, identifier in zip(batch.rows, batch.batch.puzzle_identifiers, strict=True)
     ]
     assert len(passes) == len(set(passes))
@@ -163,16 +164,19 @@ def test_stored_and_drawn_forms_stand_side_by_side(mixed_arc: tuple[str, Manifes
 def test_a_mixtures_batch_is_a_function_of_seed_and_step(mixed_arc: tuple[str, Manifest], seed: int, step: int, at: int) -> None:
     folder, manifest = mixed_arc
     split = _split(folder, manifest)
-    straight = TrainPlan(split, manifest, global_batch_size=12, seed=seed)
+    straight = TrainPlan(split, manifest, augmenter_for, global_batch_size=12, seed=seed)
     positions, batches = [], []
     for number in range(8):
         positions.append(straight.position())
         batches.append(straight.batch(number))
-    resumed = TrainPlan(split, manifest, global_batch_size=12, seed=seed)
+    resumed = TrainPlan(split, manifest, augmenter_for, global_batch_size=12, seed=seed)
     resumed.restore(positions[at])
     for number in range(at, 8):
         assert (resumed.batch(number).inputs == batches[number].inputs).all()
-    ranks = [TrainPlan(split, manifest, global_batch_size=12, seed=seed, rank=rank, world_size=3).batch(step) for rank in range(3)]
+    ranks = [
+        TrainPlan(split, manifest, augmenter_for, global_batch_size=12, seed=seed, rank=rank, world_size=3).batch(step)
+        for rank in range(3)
+    ]
     for name in ("inputs", "labels", "puzzle_identifiers"):
         assert (np.concatenate([getattr(rank, name) for rank in ranks]) == getattr(batches[step], name)).all()
 
@@ -183,7 +187,7 @@ def test_a_mixture_without_weights_streams_each_row_of_each_part_once(mixed_arc:
     assert split.puzzle_identifiers is not None
     stored = np.sort(split.puzzle_identifiers[split.puzzle_identifiers >= 0])
     with training_rows(DataConfig(folder=folder, mode="stream"), folder, manifest) as rows:
-        plan = StreamPlan(rows, manifest, global_batch_size=len(split), seed=1)
+        plan = StreamPlan(rows, manifest, augmenter_for, global_batch_size=len(split), seed=1)
         for step in range(3):
             identifiers = plan.batch(step).puzzle_identifiers
             assert np.array_equal(np.sort(identifiers[identifiers >= 25]), stored)

@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream_cases import GROUP_ROWS, SHARD_ROWS, SUDOKU_ROWS, MemoryReader, plan_over, stream_over, write_case
 
-from trm.config import DataConfig, RunConfig
-from trm.data import shards
-from trm.data.augmentation import arc
-from trm.data.manifest import Manifest, NoAugmentation, PartInfo, read_manifest
-from trm.data.plan import Batch, Position, TrainPlan
-from trm.data.residence import check_streamable, resolved, training_bytes, training_rows
-from trm.data.split import Split, load_split
-from trm.data.stream import RowGroup, StreamOrder, StreamPlan, row_groups
-from trm.data.stream_files import FileReader
+from trm.config.run import DataConfig, RunConfig
+from trm.data.batches.plan import Batch, Position, TrainPlan
+from trm.data.batches.row_storage import check_streamable, resolved, training_bytes, training_rows
+from trm.data.batches.split import Split, load_split
+from trm.data.batches.stream import RowGroup, StreamOrder, StreamPlan, row_groups
+from trm.data.batches.stream_files import FileReader
+from trm.data.format import shards
+from trm.data.format.manifest import Manifest, NoAugmentation, PartInfo, read_manifest
 from trm.errors import CheckpointError, ConfigError, DatasetError
+from trm.tasks.arc import augment as arc
+from trm.tasks.augment import augmenter_for
 
 Case = tuple[str, Manifest, Split]
 COLUMNS = ("inputs", "labels", "puzzle_identifiers")
@@ -137,7 +138,7 @@ def test_all_ranks_begin_to_read_where_the_first_must_and_a_resume_reads_nothing
     for rank in range(4):
         reader = MemoryReader(split)
         stream = stream_over(reader, split)
-        plan = StreamPlan(stream, manifest, global_batch_size=40, seed=3, rank=rank, world_size=4)
+        plan = StreamPlan(stream, manifest, augmenter_for, global_batch_size=40, seed=3, rank=rank, world_size=4)
         plan.restore(Position(7, 7 * 40, plan.position().order))
         plan.batch(7)
         order = StreamOrder(row_groups(manifest, "train"), seed=3, window_rows=15)
@@ -200,7 +201,7 @@ def test_stored_identifiers_are_used_and_missing_ones_drawn(cases: dict[str, Cas
 def test_files_give_the_rows_that_memory_gives(cases: dict[str, Case], kind: str) -> None:
     folder, manifest, split = cases[kind]
     with FileReader(folder, manifest) as reader:
-        plan = StreamPlan(stream_over(reader, split), manifest, global_batch_size=12, seed=3)
+        plan = StreamPlan(stream_over(reader, split), manifest, augmenter_for, global_batch_size=12, seed=3)
         memory = plan_over(split, manifest)
         for step in (0, 1, 2, 9, 3, 40):
             assert same(plan.batch(step), memory.batch(step))
@@ -211,7 +212,7 @@ def test_any_fsspec_url_streams(cases: dict[str, Case]) -> None:
     folder, manifest, split = cases["sudoku"]
     fsspec.filesystem("memory").put(folder, "/streamed", recursive=True)
     with training_rows(DataConfig(folder="x", mode="stream", shuffle_window_rows=15), "memory://streamed", manifest) as rows:
-        plan = StreamPlan(rows, manifest, global_batch_size=12, seed=3)
+        plan = StreamPlan(rows, manifest, augmenter_for, global_batch_size=12, seed=3)
         assert same(plan.batch(5), plan_over(split, manifest).batch(5))
 
 
@@ -248,7 +249,7 @@ def test_a_shard_that_breaks_is_named(cases: dict[str, Case], tmp_path: Path, ha
         info = info.model_copy(update={"shards": (first, second.model_copy(update={"bytes": first.bytes}), last)})
         manifest = manifest.model_copy(update={"splits": {"train": info}})
     with FileReader(str(broken), manifest) as reader:
-        plan = StreamPlan(stream_over(reader, split), manifest, global_batch_size=12, seed=3)
+        plan = StreamPlan(stream_over(reader, split), manifest, augmenter_for, global_batch_size=12, seed=3)
         with pytest.raises(DatasetError, match=rf"train-00001-of-00003\.parquet.*; {shards.REBUILD}"):
             joined([plan.batch(step) for step in range(10)])
 
@@ -262,7 +263,7 @@ def test_a_position_of_another_order_is_refused(cases: dict[str, Case]) -> None:
     with pytest.raises(CheckpointError, match="another order of the rows"):
         plan_over(split, manifest).restore(Position(5, 60))
     with pytest.raises(CheckpointError, match=r"data\.mode to 'stream'"):
-        TrainPlan(split, manifest, global_batch_size=12, seed=3).restore(plan.position())
+        TrainPlan(split, manifest, augmenter_for, global_batch_size=12, seed=3).restore(plan.position())
     plan_over(split, manifest).restore(Position(0, 0))
 
 

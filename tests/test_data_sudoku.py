@@ -6,17 +6,17 @@ from data_cases import HalfStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trm.data.augmentation.sudoku import BLANK, apply, draw_forms
-from trm.data.builders.built import BuiltDataset
-from trm.data.builders.pieces import remade
-from trm.data.builders.sudoku import build_sudoku, maker
-from trm.data.builders.sudoku_search import count_solutions, generate
-from trm.data.builders.sudoku_seen import SeenPuzzles
-from trm.data.builders.sudoku_small import essential_puzzles
-from trm.data.builders.sudoku_symmetry import canonical_forms, invariants
-from trm.data.draws import hashed
-from trm.data.recipes import SudokuRecipe
+from trm.data.batches.keyed_random import hashed
+from trm.data.format.built import BuiltDataset
 from trm.errors import DatasetError
+from trm.tasks.choice import SudokuRecipe
+from trm.tasks.making.chunks import remade
+from trm.tasks.sudoku.augment import BLANK, apply, draw_forms
+from trm.tasks.sudoku.build import build_sudoku, maker
+from trm.tasks.sudoku.seen import SeenPuzzles
+from trm.tasks.sudoku.small import essential_puzzles
+from trm.tasks.sudoku.solver import count_solutions, generate
+from trm.tasks.sudoku.symmetry import canonical_forms, invariants
 
 
 def digits(built: BuiltDataset) -> tuple[np.ndarray, np.ndarray]:
@@ -127,9 +127,7 @@ def test_symmetric_forms_are_one_puzzle(size: int) -> None:
 
 
 def test_puzzles_are_told_apart_where_their_invariants_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "trm.data.builders.sudoku_seen.invariants", lambda questions, answers, size: np.zeros(len(questions), np.uint64)
-    )
+    monkeypatch.setattr("trm.tasks.sudoku.seen.invariants", lambda questions, answers, size: np.zeros(len(questions), np.uint64))
     puzzles = essential_puzzles()
     questions, answers = puzzles.answers * puzzles.is_clue, puzzles.answers
     seen = SeenPuzzles(4)
@@ -150,7 +148,7 @@ def same(one: BuiltDataset, other: BuiltDataset) -> bool:
 
 @pytest.mark.parametrize("size", [6, 9])
 def test_a_build_through_a_store_of_half_the_pieces_is_the_same_build(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trm.data.builders.sudoku.PIECE_PUZZLES", 16)
+    monkeypatch.setattr("trm.tasks.sudoku.build.PIECE_PUZZLES", 16)
     recipe = SudokuRecipe(name="case", size=size, minimal=True, min_difficulty=1, train=20, validation=5, test=5)
     store = HalfStore()
     first = build_sudoku(recipe, store=store)
@@ -186,7 +184,7 @@ def test_no_4x4_puzzle_needs_a_guess() -> None:
 
 
 def test_ratings_that_no_puzzle_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trm.data.builders.sudoku.PIECE_PUZZLES", 64)
+    monkeypatch.setattr("trm.tasks.sudoku.build.PIECE_PUZZLES", 64)
     limits = {"minimal": True, "min_difficulty": 1000, "train": 5, "validation": 0, "test": 5}
     with pytest.raises(
         DatasetError, match=r"10 puzzles of a rating of at least 1000 were asked for: 0 were found in 1280 tries; lower"

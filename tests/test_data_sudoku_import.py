@@ -7,14 +7,14 @@ import fsspec
 import numpy as np
 import pytest
 
-from trm.data.augmentation.sudoku import BLANK, apply, draw_forms
-from trm.data.builders.sudoku import build_sudoku
-from trm.data.builders.sudoku_search import count_solutions, generate
-from trm.data.builders.sudoku_symmetry import canonical_forms
-from trm.data.builders.twins import twins
-from trm.data.draws import hashed
-from trm.data.recipes import SudokuRecipe
+from trm.data.batches.keyed_random import hashed
 from trm.errors import DatasetError
+from trm.tasks.choice import SudokuRecipe
+from trm.tasks.making.equal_rows import twins
+from trm.tasks.sudoku.augment import BLANK, apply, draw_forms
+from trm.tasks.sudoku.build import build_sudoku
+from trm.tasks.sudoku.solver import count_solutions, generate
+from trm.tasks.sudoku.symmetry import canonical_forms
 
 HEADER = "source,question,answer,rating"
 
@@ -127,7 +127,7 @@ def test_a_bad_row_is_named_or_left_out_and_counted(
 def test_a_row_of_a_later_block_is_named_and_every_rule_is_counted(
     tmp_path: Path, found: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trm.data.builders.published_csv.BLOCK_BYTES", 700)
+    monkeypatch.setattr("trm.tasks.making.published_csv.BLOCK_BYTES", 700)
     train, test = lines(*(boards[:30] for boards in found)), lines(*(boards[30:] for boards in found))
     train[26] = train[26].rsplit(",", 1)[0] + ",?"
     recipe = publish(tmp_path, train, test)

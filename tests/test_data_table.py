@@ -15,16 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trm.data.builders.built import BuiltDataset, BuiltSplit
-from trm.data.builders.published_csv import DOUBLED
-from trm.data.builders.table import build_table
-from trm.data.ensure import build_into
-from trm.data.export import export_dataset
-from trm.data.manifest import read_manifest
-from trm.data.recipes import ArraysRecipe, load_recipe, recipe_of
-from trm.data.split import load_split
-from trm.data.table_recipe import TableRecipe
+from trm.data.batches.split import load_split
+from trm.data.format.built import BuiltDataset, BuiltSplit
+from trm.data.format.manifest import read_manifest
 from trm.errors import ConfigError, DatasetError
+from trm.tasks.choice import ArraysRecipe, load_recipe, recipe_of
+from trm.tasks.ensure import build_into
+from trm.tasks.making.published_csv import DOUBLED
+from trm.tasks.published.export import export_dataset
+from trm.tasks.table.build import build_table
+from trm.tasks.table.recipe import TableRecipe
 
 PAIRS = [(f"{number:04d}", "".join(sorted(f"{number:04d}"))) for number in range(0, 9000, 301)]
 

@@ -12,21 +12,21 @@ from cluster_cases import ROOT, SPACE
 from search_simulator import FakeCost, Simulator
 from space_cases import DEMO
 
-from trm.cluster import dry_run as job
-from trm.cluster.sweep_folder import write_sweep_file
-from trm.config import DataConfig
-from trm.config_files import dump_yaml, merged, parse_yaml
-from trm.data.counts import data_counts
-from trm.data.ensure import ensure_dataset
-from trm.data.manifest import read_manifest
+from trm.config.files import dump_yaml, merged, parse_yaml
+from trm.config.run import DataConfig
+from trm.data.format.manifest import read_manifest
 from trm.errors import ConfigError, ResourceError, SweepError
-from trm.forecast_tables import Circumstances, print_forecast
-from trm.search.candidates import Facts
-from trm.search.forecast import NO_LIMIT, forecast
-from trm.search.ladder import with_ladder
-from trm.search.lease import Lease
-from trm.search.space import SearchSpace, load_space
-from trm.training.cost import run_cost
+from trm.jobs import dry_run as job
+from trm.models.cost import run_cost
+from trm.search.journal.lease import Lease
+from trm.search.planning.forecast import NO_LIMIT, forecast
+from trm.search.planning.rung_choice import with_ladder
+from trm.search.space.candidates import Facts
+from trm.search.space.space import SearchSpace, load_space
+from trm.sweeps.folder import write_sweep_file
+from trm.tasks.counts import data_counts
+from trm.tasks.ensure import ensure_dataset
+from trm.terminal.forecast import Circumstances, print_forecast
 
 
 def cost_of(config: Any) -> FakeCost:

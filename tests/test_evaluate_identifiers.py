@@ -13,18 +13,18 @@ from arrays_cases import write_arc_set
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from trm.cluster.evaluate import EvaluateOptions, run_evaluation
-from trm.cluster.evaluate_data import DataAsked, on_data
-from trm.config import RunConfig
-from trm.config_files import dump_yaml
-from trm.data import storage
-from trm.data.builders.arrays import build_arrays
-from trm.data.export import export_dataset
-from trm.data.manifest import read_manifest
-from trm.data.recipes import ArraysRecipe
-from trm.data.writing import write_dataset
+from trm.config.files import dump_yaml
+from trm.config.run import RunConfig
+from trm.data.format import storage
+from trm.data.format.manifest import read_manifest
 from trm.errors import CheckpointError, DatasetError
-from trm.models.reference import to_reference
+from trm.jobs.evaluate import EvaluateOptions, run_evaluation
+from trm.jobs.evaluate_data import DataAsked, on_data
+from trm.models.trm.reference import to_reference
+from trm.tasks.choice import ArraysRecipe
+from trm.tasks.making.writing import write_dataset
+from trm.tasks.published.arrays import build_arrays
+from trm.tasks.published.export import export_dataset
 from trm.training.state import TrainingState
 from trm.training.weights import EXPORT, export_weights, read_weights
 

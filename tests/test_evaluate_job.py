@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from trm.cluster.evaluate import EvaluateOptions, _first_there, run_evaluation
-from trm.command_line import run_job
-from trm.config import RunConfig
-from trm.config_files import dump_yaml
-from trm.data.builders.built import BuiltDataset, BuiltSplit
-from trm.data.ensure import DataSummary
-from trm.data.manifest import Manifest, SplitName
-from trm.data.recipes import SudokuRecipe
-from trm.data.split import load_split
-from trm.data.writing import write_dataset
-from trm.models.reference import to_reference
+from trm.config.files import dump_yaml
+from trm.config.run import RunConfig
+from trm.data.batches.split import load_split
+from trm.data.format.built import BuiltDataset, BuiltSplit
+from trm.data.format.manifest import Manifest, SplitName
+from trm.jobs.evaluate import EvaluateOptions, _first_there, run_evaluation
+from trm.models.trm.reference import to_reference
+from trm.tasks.choice import SudokuRecipe
+from trm.tasks.ensure import DataSummary
+from trm.tasks.making.writing import write_dataset
+from trm.terminal.command_line import run_job
 from trm.training.loop import train
 from trm.training.start import start_plan
 from trm.training.state import TrainingState

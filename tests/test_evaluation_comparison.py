@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trm.evaluation.comparison import compare, read_puzzles, write_puzzles
+from trm.evaluation.puzzle_scores import read_puzzles, write_puzzles
+from trm.stats.comparison import compare
 
 
 def solved(rng: np.random.Generator, skill: float, seeds: int, hardness: np.ndarray, scatter: float) -> np.ndarray:

@@ -5,15 +5,16 @@ import pytest
 import torch
 from evaluation_cases import PreparedAnswers, config_of, manifest_of, score
 
-from trm.config import DataShape
-from trm.data.augmentation.arc import CANVAS, apply, canvas
-from trm.data.builders.maze_solver import solve
-from trm.data.manifest import PartInfo
-from trm.data.plan import EvaluationPlan
-from trm.data.split import Split
+from trm.config.run import DataShape
+from trm.data.batches.plan import EvaluationPlan
+from trm.data.batches.split import Split
+from trm.data.format.manifest import PartInfo
 from trm.errors import DatasetError
 from trm.evaluation.evaluate import Evaluation, evaluate
-from trm.models.trm import TinyRecursiveModel
+from trm.models.trm.network import TinyRecursiveModel
+from trm.tasks.arc.augment import CANVAS, apply, canvas
+from trm.tasks.augment import augmenter_for
+from trm.tasks.maze.solver import solve
 
 
 def split_of(inputs: np.ndarray, labels: np.ndarray) -> Split:
@@ -71,7 +72,7 @@ def test_the_parts_of_a_mixture_are_scored_each() -> None:
     )
     parts = (PartInfo(name="a", groups=(0, 3)), PartInfo(name="b", groups=(3, 4)), PartInfo(name="none", groups=(4, 9)))
     manifest = manifest_of("sudoku", (2, 2), 4, BOARDS).model_copy(update={"parts": parts})
-    plan = EvaluationPlan(BOARDS, manifest, batch_size=3, max_examples=None, seed=0)
+    plan = EvaluationPlan(BOARDS, manifest, augmenter_for, batch_size=3, max_examples=None, seed=0)
     found = evaluate(network, None, plan, manifest=manifest, config=config_of(1), device="cpu")
     shares = {name: value for name, value in found.metrics.items() if name.startswith("exact_accuracy/")}
     assert (shares["exact_accuracy/a"], shares["exact_accuracy/b"]) == (2 / 3, 1)
@@ -194,7 +195,7 @@ def test_progress_is_told_and_no_gradient_is_kept() -> None:
     split = split_of(rng.integers(1, 4, (5, 4)), rng.integers(1, 4, (5, 4)))
     manifest, config, told = manifest_of("sudoku", (2, 2), 4, split), config_of(2), []
     network = TinyRecursiveModel(config.model, manifest.shape, dtype=torch.float32)
-    plan = EvaluationPlan(split, manifest, batch_size=2, max_examples=None, seed=0)
+    plan = EvaluationPlan(split, manifest, augmenter_for, batch_size=2, max_examples=None, seed=0)
     evaluate(
         network, None, plan, manifest=manifest, config=config, device="cpu", progress=lambda done, total: told.append((done, total))
     )
@@ -206,6 +207,6 @@ def test_a_split_without_rows_is_refused() -> None:
     split = split_of(np.zeros((0, 4)), np.zeros((0, 4)))
     manifest, config = manifest_of("sudoku", (2, 2), 4, split), config_of(2)
     network = TinyRecursiveModel(config.model, manifest.shape, dtype=torch.float32)
-    plan = EvaluationPlan(split, manifest, batch_size=2, max_examples=None, seed=0)
+    plan = EvaluationPlan(split, manifest, augmenter_for, batch_size=2, max_examples=None, seed=0)
     with pytest.raises(DatasetError, match="split test of tiny gives 0 for 1"):
         evaluate(network, None, plan, manifest=manifest, config=config, device="cpu")

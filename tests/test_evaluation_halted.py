@@ -6,12 +6,12 @@ import torch
 from evaluation_cases import PreparedAnswers, config_of, manifest_of, score
 from torch import Tensor
 
-from trm.config import DataShape, RunConfig
-from trm.data.manifest import Manifest
-from trm.data.split import Split
+from trm.config.run import DataShape, RunConfig
+from trm.data.batches.split import Split
+from trm.data.format.manifest import Manifest
 from trm.evaluation.answers import answers, halted_answers
 from trm.evaluation.evaluate import Evaluation
-from trm.models.trm import Latents, Output, TinyRecursiveModel
+from trm.models.trm.network import Latents, Output, TinyRecursiveModel
 
 QUESTIONS = np.array([[1, 1, 2, 3], [1, 2, 1, 3], [2, 1, 1, 1], [3, 3, 1, 2]])
 LABELS = np.array([[2, 3, 2, 3], [3, 2, 2, 3], [2, 3, 3, 2], [3, 3, 2, 2]])

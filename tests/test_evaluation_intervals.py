@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.evaluation.intervals import Z95, mean_of, standard_error, t_quantile_975, wilson
 from trm.evaluation.scores import means, proportion
+from trm.stats.intervals import Z95, mean_of, standard_error, t_quantile_975, wilson
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.data.augmentation.arc import CANVAS, apply, canvas, decode, encode
-from trm.evaluation.votes import ABSENT, grid_hashes, pass_at, rank_of_truth, voted_grids
+from trm.tasks.arc.augment import CANVAS, apply, canvas, decode, encode
+from trm.tasks.arc.votes import ABSENT, grid_hashes, pass_at, rank_of_truth, voted_grids
 
 SIDE = np.arange(CANVAS)
 

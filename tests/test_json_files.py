@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from trm.errors import CheckpointError, DatasetError, InputError
-from trm.json_files import MOST_DEPTH, parse_json, read_json
-from trm.strays import is_stray, without_strays
+from trm.files.json_files import MOST_DEPTH, parse_json, read_json
+from trm.files.strays import is_stray, without_strays
 
 
 def parsed(text: bytes | str, kind: type = dict) -> object:

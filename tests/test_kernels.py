@@ -15,15 +15,15 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from trm import own_cache
-from trm.config import DataShape, ModelConfig, RunConfig
+from trm.config.run import DataShape, ModelConfig, RunConfig
+from trm.distributed import Gang
 from trm.errors import ResourceError
+from trm.files import own_cache
 from trm.kernels import build, recursion
-from trm.models import devices
-from trm.models.devices import uses_kernels
-from trm.models.trm import Latents, TinyRecursiveModel
+from trm.models import precision as devices
+from trm.models.precision import uses_kernels
+from trm.models.trm.network import Latents, TinyRecursiveModel
 from trm.optim.adam_atan2 import AdamATan2
-from trm.training.gang import Gang
 from trm.training.state import TrainingState
 
 HAS_COMPILER = os.environ.get("CXX") or any(shutil.which(name) for name in build.COMPILERS)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from trm import long_work
-from trm.long_work import shown
+from trm.console import long_work
+from trm.console.long_work import shown
 
 
 def test_short_work_says_nothing() -> None:
@@ -57,7 +57,7 @@ def test_work_that_fails_ends_its_lines(monkeypatch: pytest.MonkeyPatch) -> None
 
 WORK = """
 import time
-from trm import long_work
+from trm.console import long_work
 long_work.FIRST_SECONDS = 0.01
 with long_work.shown("scoring", print) as report:
     report("validation", 3, 10)

@@ -9,9 +9,9 @@ import torch
 import yaml
 
 from trm import parity
-from trm.config import DataShape, ModelConfig
+from trm.config.run import DataShape, ModelConfig
 from trm.errors import CheckpointError
-from trm.models.reference import from_reference, to_reference, unwrapped
+from trm.models.trm.reference import from_reference, to_reference, unwrapped
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.stem for path in GOLDEN.glob("*.json"))

@@ -12,18 +12,18 @@ import pytest
 import yaml
 from bad_input_cases import prepared, run, scored_sweep
 
-from trm.cluster.earlier_sweeps import check_same_priors
-from trm.cluster.invocation import job_command, recorded_resume
-from trm.cluster.sweep_folder import begun_space, data_of_resume, read_sweep
 from trm.cluster.winners import export_best
-from trm.config import DataConfig
-from trm.data.manifest import read_manifest
-from trm.data.places import data_beside, refuse_remote
+from trm.config.run import DataConfig
+from trm.data.format.manifest import read_manifest
 from trm.errors import DatasetError, SweepError
-from trm.search.events import SweepStarted
-from trm.search.journal import Journal
-from trm.search.priors import Prior, PriorScore, PriorTrial
-from trm.search.space import check_resumable, load_space
+from trm.search.journal.events import SweepStarted
+from trm.search.journal.journal import Journal
+from trm.search.journal.priors import Prior, PriorScore, PriorTrial
+from trm.search.space.space import check_resumable, load_space
+from trm.sweeps.commands import job_command, recorded_resume
+from trm.sweeps.earlier import check_same_priors
+from trm.sweeps.folder import begun_space, data_of_resume, read_sweep
+from trm.tasks.places import data_beside, refuse_remote
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trm import own_cache
-from trm.cluster.folders import writable_folder
-from trm.data.builders import compiled as numba_cache
-from trm.data.builders.compiled import compiled
 from trm.errors import SweepError
-from trm.own_cache import alone, keep, kept, kept_folder
+from trm.files import own_cache
+from trm.files.own_cache import alone, keep, kept, kept_folder
+from trm.sweeps.places import writable_folder
+from trm.tasks.making import compiled as numba_cache
+from trm.tasks.making.compiled import compiled
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -108,9 +108,9 @@ def test_a_user_without_home_name_and_place_builds_and_asks_for_help(tmp_path: P
     code = (
         "import os, pwd, sys\n"
         "pwd.getpwuid = {}.__getitem__\n"
-        "from trm.command_line import run_job\n"
+        "from trm.terminal.command_line import run_job\n"
         "def main():\n"
-        "    from trm.data.builders.compiled_bits import count_bits\n"
+        "    from trm.tasks.making.random_bits import count_bits\n"
         "    print(os.environ['HOME'], os.environ['USER'], count_bits(7))\n"
         "    return 0\n"
         "sys.exit(run_job(main))\n"

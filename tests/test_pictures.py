@@ -7,7 +7,7 @@ import pytest
 from test_tracking_updates import asked, decided, leg, started, whole_sweep
 
 from trm.pictures.curves import draw_curves
-from trm.search.events import Asked, Event, LegEnded
+from trm.search.journal.events import Asked, Event, LegEnded
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_tracking_updates import asked, decided, leg, started, whole_sweep
 
-from trm import display
-from trm.display import Standing, SweepDisplay, count_text, duration, event_line, flops
-from trm.progress import Snapshot, SweepProgress
-from trm.search.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted
-from trm.search.space import SearchSpace
-from trm.search.spending import Spent
+from trm.search.journal.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted
+from trm.search.resources.spending import Spent
+from trm.search.space.space import SearchSpace
+from trm.terminal import display
+from trm.terminal.display import Standing, SweepDisplay, count_text, duration, event_line, flops
+from trm.terminal.progress import Snapshot, SweepProgress
 
 RUNGS = [50 * 2e9, 100 * 2e9]
 STEP_SECONDS = 3.0 / 50

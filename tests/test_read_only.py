@@ -12,7 +12,7 @@ from other_user import NOBODY, give_back, in_own_process, show_only
 RUN = """
 import contextlib, io, json, os, sys
 from bad_input_cases import run
-import trm.cluster.sweep
+import trm.jobs.sweep
 
 def told(words):
     out, err = io.StringIO(), io.StringIO()

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import yaml
 
-from trm.config import DataConfig, RunConfig
-from trm.config_files import dump_yaml
-from trm.data.recipes import SudokuRecipe
-from trm.data.storage import read_bytes
+from trm.config.files import dump_yaml
+from trm.config.run import DataConfig, RunConfig
+from trm.console.redaction import in_addresses, is_secret_name, reason_of, redacted, shortened, without_secrets
+from trm.data.format.storage import read_bytes
 from trm.errors import ConfigError, DatasetError
-from trm.outbox import OutboxState
-from trm.redaction import in_addresses, is_secret_name, reason_of, redacted, shortened, without_secrets
-from trm.search.space import SearchSpace, check_resumable
-from trm.tracking_places import tracking_uri
+from trm.search.space.space import SearchSpace, check_resumable
+from trm.tasks.choice import SudokuRecipe
+from trm.tracking.outbox import OutboxState
+from trm.tracking.places import tracking_uri
 
 SECRET = "hunter2hunter2"
 ADDRESSES = (
@@ -119,7 +119,7 @@ def test_a_long_text_takes_no_longer_than_it_is_long() -> None:
 def test_nothing_that_a_job_prints_shows_a_secret() -> None:
     """Our lines, a library's and the traceback of what nobody foresaw."""
     code = (
-        "import sys; from trm.command_line import run_job, say, show\n"
+        "import sys; from trm.terminal.command_line import run_job, say, show\n"
         "def main():\n"
         f"    say('said {ADDRESSES[0]}'); show('shown {ADDRESSES[0]}'); print('{ADDRESSES[0]}', file=sys.stderr)\n"
         f"    print('env {SECRET}-env')\n"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.search.asha import Rung, Score
+from trm.search.schedulers.rung import Rung, Score
 
 
 def score(trial: int, objective: float, loss: float = 1.0, error: float = 0.0) -> Score:

@@ -11,12 +11,12 @@ from search_simulator import Simulator, cost_of
 from sweep_cases import SPACE, sharp, space
 
 from trm.errors import SweepError
-from trm.search.events import Asked, DriverStarted, LegEnded, LegStarted, Reported, SpaceExhausted
-from trm.search.journal import read_events
-from trm.search.policies.growth import check_growth
+from trm.search.journal.events import Asked, DriverStarted, LegEnded, LegStarted, Reported, SpaceExhausted
+from trm.search.journal.journal import read_events
+from trm.search.log import FILE, SweepLog
+from trm.search.schedulers.growth import check_growth
 from trm.search.search import Search, replayed
-from trm.search.space import SearchSpace
-from trm.search.sweep_log import FILE, SweepLog
+from trm.search.space.space import SearchSpace
 
 
 def ended(search: Search) -> str:

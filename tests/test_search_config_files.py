@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.atomic import replacing, write_text_atomic
-from trm.config import RunConfig
-from trm.config_files import apply_overrides, dump_yaml, load_yaml, merged, parse_yaml, validated, yaml_text
+from trm.config.files import apply_overrides, dump_yaml, load_yaml, merged, parse_yaml, validated, yaml_text
+from trm.config.run import RunConfig
 from trm.errors import ConfigError
+from trm.files.atomic import replacing, write_text_atomic
 
 RUN = {"data": {"recipe": "datasets/x.yaml"}, "training": {"steps": 10}}
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), max_size=6)

@@ -12,13 +12,13 @@ from sweep_cases import events_of
 from test_search_confirming import confirming, plain
 from test_search_schedulers import demo
 
-from trm.cluster.keep import puzzles_file
-from trm.cluster.puzzle_comparisons import puzzle_comparisons
-from trm.evaluation.comparison import write_puzzles
-from trm.run_updates import SWEEP, Translator, merged
-from trm.search.confirmed import best_run, confirmation_notes, fresh_runs, ranked, winner
-from trm.search.results import leaderboard_rows, write_leaderboard, write_trials
+from trm.evaluation.puzzle_scores import write_puzzles
+from trm.search.findings.confirmed import best_run, confirmation_notes, fresh_runs, ranked, winner
+from trm.search.findings.tables import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.search import LegOrder, Search
+from trm.sweeps.checkpoints import puzzles_file
+from trm.sweeps.puzzle_comparisons import puzzle_comparisons
+from trm.tracking.updates import SWEEP, Translator, merged
 
 
 @pytest.fixture(scope="module")

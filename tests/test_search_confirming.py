@@ -12,10 +12,10 @@ from sweep_cases import events_of, of, outline
 from test_search_schedulers import SCHEDULERS, TRIALS, demo, resumed, searched, sharp, swept
 
 from trm.errors import ConfigError
-from trm.search.events import Asked, Decided, LegEnded, LegStarted
-from trm.search.replay import replay
+from trm.search.findings.replay import replay
+from trm.search.journal.events import Asked, Decided, LegEnded, LegStarted
 from trm.search.search import LegOrder, Search, replayed
-from trm.search.space import SearchSpace
+from trm.search.space.space import SearchSpace
 
 CONFIRM = {"top": 2, "seeds": 2, "most_seeds": 3}
 each = pytest.mark.parametrize("name", [name for name in SCHEDULERS if name != "pbt"])

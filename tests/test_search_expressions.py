@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.config import DataConfig, RunConfig, TrainingConfig
+from trm.config.run import DataConfig, RunConfig, TrainingConfig
 from trm.errors import ConfigError
-from trm.search.expressions import Constraint
-from trm.search.names import KNOWN_NAMES, LEAVES, names_of
+from trm.search.knobs.constraint_names import KNOWN_NAMES, LEAVES, names_of
+from trm.search.knobs.constraints import Constraint
 
 NAMES = frozenset({"a", "b", "text", "nothing"})
 VALUES = {"a": 6, "b": 4.5, "text": "rope", "nothing": None}

@@ -6,11 +6,11 @@ import pytest
 from search_simulator import FakeCost, cost_of
 from space_cases import DEMO
 
-from trm.config_files import merged
+from trm.config.files import merged
 from trm.errors import ConfigError
-from trm.search.candidates import Candidate, Facts, Rejected, Resolver
-from trm.search.preflight import preflight
-from trm.search.space import SearchSpace
+from trm.search.planning.preflight import preflight
+from trm.search.space.candidates import Candidate, Facts, Rejected, Resolver
+from trm.search.space.space import SearchSpace
 
 PARAMS = {"model.mlp_t": True, "model.hidden_size": 64, "model.H_cycles": 1, "optim.lr": 1e-3}
 SCHEDULERS: dict[str, dict[str, Any]] = {

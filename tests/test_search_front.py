@@ -16,12 +16,12 @@ from search_simulator import Simulator
 from test_search_objectives import AGAINST, SIZED, scored, traded, weighed
 from test_search_schedulers import demo
 
-from trm.cluster.sweep_results import standings, write_results
-from trm.display import figure_text, leaderboard
+from trm.search.findings.tables import front_rows, leaderboard_rows, write_leaderboard
 from trm.search.front import fronts
-from trm.search.pareto import dominates
-from trm.search.results import front_rows, leaderboard_rows, write_leaderboard
 from trm.search.search import Search
+from trm.stats.pareto import dominates
+from trm.sweeps.results import standings, write_results
+from trm.terminal.display import figure_text, leaderboard
 
 
 @pytest.fixture(scope="module")

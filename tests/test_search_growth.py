@@ -10,11 +10,11 @@ import pytest
 from search_simulator import cost_of
 from space_cases import DEMO
 
-from trm.config_files import yaml_text
-from trm.search.asking import Asker
-from trm.search.candidates import Resolver
-from trm.search.preflight import check_space
-from trm.search.space import load_space
+from trm.config.files import yaml_text
+from trm.search.asking.ask import Asker
+from trm.search.planning.preflight import check_space
+from trm.search.space.candidates import Resolver
+from trm.search.space.space import load_space
 
 FEW = 100
 

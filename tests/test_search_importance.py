@@ -13,11 +13,11 @@ from test_pictures import size_of
 
 from trm.pictures.canvas import picture
 from trm.pictures.importance import draw_importance
-from trm.search.draws import random_params
-from trm.search.events import Asked, Event, LegEnded, LegStarted
-from trm.search.importance import LEAST_TRIALS, Importance, importance, sentence, write_importance
+from trm.search.findings.importance import LEAST_TRIALS, Importance, importance, sentence, write_importance
+from trm.search.journal.events import Asked, Event, LegEnded, LegStarted
 from trm.search.search import LegOrder, Search
-from trm.search.space import SearchSpace
+from trm.search.space.enumeration import random_params
+from trm.search.space.space import SearchSpace
 
 SPACE: dict[str, Any] = {
     "name": "demo",
@@ -255,7 +255,7 @@ def test_a_sweep_of_too_few_trials_gets_pictures_that_say_so(tmp_path: Path) -> 
 
 def test_of_very_many_trials_evenly_spread_ones_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     search = scored(about_lr, 90)
-    monkeypatch.setattr("trm.search.importance.MOST_TRIALS", 30)
+    monkeypatch.setattr("trm.search.findings.importance.MOST_TRIALS", 30)
     found = importance(search)
     assert names(found)[0] == "optim.lr"
     assert found.rungs[0].trials == 90

@@ -14,11 +14,11 @@ from search_simulator import cost_of
 from sweep_cases import space
 
 from trm.errors import SweepError
-from trm.search.events import EVENT, Asked, Decided, Event, LegEnded, LegStarted, SweepEnded, SweepStarted
-from trm.search.journal import Journal, read_events, set_aside, unread
-from trm.search.journal_lines import holds_events
+from trm.search.journal.events import EVENT, Asked, Decided, Event, LegEnded, LegStarted, SweepEnded, SweepStarted
+from trm.search.journal.journal import Journal, read_events, set_aside, unread
+from trm.search.journal.lines import holds_events
+from trm.search.log import FILE, SweepLog
 from trm.search.search import Search
-from trm.search.sweep_log import FILE, SweepLog
 
 EVENTS: list[Event] = [
     SweepStarted(name="é x", seed=1, space_digest="d", versions={"trm": "0"}, at=1.5),

@@ -8,9 +8,9 @@ import pytest
 from search_simulator import Simulator, cost_of
 from sweep_cases import events_of, of, outline, space, survive
 
-from trm.search.events import Asked, Decided, Event, LegEnded, LegStarted
+from trm.search.journal.events import Asked, Decided, Event, LegEnded, LegStarted
+from trm.search.log import SweepLog
 from trm.search.search import Search, replayed
-from trm.search.sweep_log import SweepLog
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_simulator import FakeCost
 
-from trm.cluster.sweep_folder import SWEEP_FILE, begun_space
-from trm.config_files import dump_yaml
-from trm.search.candidates import Facts
-from trm.search.ladder import as_begun, with_ladder
-from trm.search.preflight import length_in_needs, preflight
+from trm.config.files import dump_yaml
+from trm.search.planning.preflight import length_in_needs, preflight
+from trm.search.planning.rung_choice import as_begun, with_ladder
 from trm.search.settings import Asha
-from trm.search.space import SearchSpace, diff_frozen
+from trm.search.space.candidates import Facts
+from trm.search.space.space import SearchSpace, diff_frozen
+from trm.sweeps.folder import SWEEP_FILE, begun_space
 
 STEP_FLOPS = 1e6
 NEED = 100

@@ -14,23 +14,23 @@ from search_simulator import cost_of
 from sweep_cases import events_of, space
 
 from trm.errors import SweepError
-from trm.search import lease as lease_module
-from trm.search.events import Event, SlotsChanged
-from trm.search.journal import Journal, read_events, set_aside, unread
-from trm.search.journal_lines import line_of
-from trm.search.lease import Lease
+from trm.search.journal import lease as lease_module
+from trm.search.journal.events import Event, SlotsChanged
+from trm.search.journal.journal import Journal, read_events, set_aside, unread
+from trm.search.journal.lease import Lease
+from trm.search.journal.lines import line_of
+from trm.search.log import FILE, SweepLog
 from trm.search.search import Search
-from trm.search.sweep_log import FILE, SweepLog
 
 LATE = """
 import os, sys
 from pathlib import Path
 from search_simulator import cost_of
 from sweep_cases import space
-from trm.search import lease
-from trm.search.journal import Journal
+from trm.search.journal import lease
+from trm.search.journal.journal import Journal
 from trm.search.search import Search
-from trm.search.sweep_log import SweepLog
+from trm.search.log import SweepLog
 lease.socket.gethostname = lambda: "elsewhere"
 lease.HEARTBEAT_SECONDS = 0.05
 folder, held_up, count = Path(sys.argv[1]), sys.argv[2], 0

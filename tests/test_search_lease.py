@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from trm.errors import FolderError, SweepError
-from trm.search import lease as module
-from trm.search.lease import FILE, STALE_SECONDS, Holder, Lease, is_held, read_holder
+from trm.search.journal import lease as module
+from trm.search.journal.lease import FILE, STALE_SECONDS, Holder, Lease, is_held, read_holder
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,10 @@ def test_the_fence_grows_with_every_driver(tmp_path: Path) -> None:
 
 
 def test_a_killed_driver_of_this_machine_loses_the_folder_at_once(tmp_path: Path) -> None:
-    code = "import sys, time; from trm.search.lease import Lease; Lease(sys.argv[1]); print('held', flush=True); time.sleep(60)"
+    code = (
+        "import sys, time; from trm.search.journal.lease import Lease; "
+        "Lease(sys.argv[1]); print('held', flush=True); time.sleep(60)"
+    )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
@@ -163,9 +166,9 @@ def test_one_who_may_only_look_sees_who_drives(tmp_path: Path, monkeypatch: pyte
 SUSPENDED = """
 import sys, time
 from pathlib import Path
-from trm.search import lease
-from trm.search.events import DriverStarted
-from trm.search.journal import Journal
+from trm.search.journal import lease
+from trm.search.journal.events import DriverStarted
+from trm.search.journal.journal import Journal
 lease.socket.gethostname = lambda: "elsewhere"
 lease.HEARTBEAT_SECONDS = 0.05
 folder = Path(sys.argv[1])

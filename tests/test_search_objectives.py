@@ -14,24 +14,24 @@ from test_search_sampler import space as plain_space
 from test_search_sampler import trial as plain_trial
 from test_search_schedulers import SCHEDULERS, TRIALS, demo, searched, sharp
 
-from trm.config import RECORDED, DataConfig, RunConfig, TrainingConfig
-from trm.config_files import validated
-from trm.data.manifest import Task
+from trm.config.files import validated
+from trm.config.run import RECORDED, DataConfig, RunConfig, TrainingConfig
+from trm.data.format.manifest import Task
 from trm.errors import ConfigError
-from trm.evaluation.names import bounds, direction, is_count, metric_names
-from trm.search.asha import Rung, Score
-from trm.search.asking import Asker
-from trm.search.candidates import Resolver
-from trm.search.events import EVENT, Asked, Decided, TrialStatus
-from trm.search.front_view import FrontView
-from trm.search.objectives import figures, measures
-from trm.search.preflight import check_objective
-from trm.search.replay import replay
-from trm.search.samplers import Proposer
+from trm.evaluation.metric_names import bounds, direction, is_count, metric_names
+from trm.search.asking.ask import Asker
+from trm.search.asking.proposals import Proposer
+from trm.search.findings.replay import replay
+from trm.search.journal.events import EVENT, Asked, Decided, TrialStatus
+from trm.search.journal.trial import Trial
+from trm.search.objective import figures, measures
+from trm.search.planning.preflight import check_objective
+from trm.search.samplers.study_fronts import FrontView
+from trm.search.schedulers.rung import Rung, Score
 from trm.search.search import LegOrder, Search
 from trm.search.settings import Objective
-from trm.search.space import SearchSpace
-from trm.search.trial import Trial
+from trm.search.space.candidates import Resolver
+from trm.search.space.space import SearchSpace
 
 AGAINST = ["params", {"metric": "mean_halting_step", "mode": "min"}]
 SIZED = Objective.model_validate({"against": ["params"]})

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.search.asha import Rung, Score
-from trm.search.pareto import Fronts, Point, crowding, dominates
-from trm.search.pareto_rung import ParetoRung
+from trm.search.schedulers.pareto_rung import ParetoRung
+from trm.search.schedulers.rung import Rung, Score
+from trm.stats.pareto import Fronts, Point, crowding, dominates
 
 GRID = st.sampled_from([0.0, 1.0, 2.0, 3.0, math.inf])
 

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from sweep_cases import space
 
-from trm.config_files import validated
+from trm.config.files import validated
 from trm.errors import SweepError
-from trm.search.asha import Rung, Score
-from trm.search.policies.brackets import Brackets
-from trm.search.policies.choice import policy_of
-from trm.search.policies.growth import grown
-from trm.search.policies.policy import Policy, Standing
-from trm.search.policies.reach import expected_reach
-from trm.search.rungs import Rungs
+from trm.search.schedulers.brackets import Brackets
+from trm.search.schedulers.choice import policy_of
+from trm.search.schedulers.growth import grown
+from trm.search.schedulers.reach import expected_reach
+from trm.search.schedulers.rung import Rung, Score
+from trm.search.schedulers.rungs import Rungs
+from trm.search.schedulers.scheduler import Policy, Standing
 from trm.search.settings import Asha, Hyperband, MedianStopping, NoScheduler, PopulationBasedTraining, Scheduler, SuccessiveHalving
-from trm.search.space import SearchSpace
+from trm.search.space.space import SearchSpace
 
 
 def scheduled(**scheduler: Any) -> SearchSpace:

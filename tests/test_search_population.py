@@ -7,10 +7,10 @@ import pytest
 from test_search_policies import Table, population
 
 from trm.errors import ConfigError
-from trm.search.asha import Rung
-from trm.search.knobs import ChoiceKnob, FloatKnob, IntKnob
-from trm.search.policies.choice import policy_of
-from trm.search.policies.population import changed
+from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob
+from trm.search.schedulers.choice import policy_of
+from trm.search.schedulers.pbt import changed
+from trm.search.schedulers.rung import Rung
 
 
 def generation(objectives: Sequence[float], **changes: Any) -> Table:

@@ -13,10 +13,12 @@ from search_simulator import FakeCost, KilledError, Simulator, cost_of, curve
 from sweep_cases import events_of, space
 from test_search_policies import SCHEDULERS, population
 
-from trm.config import RunConfig
+from trm.config.run import RunConfig
 from trm.errors import SweepError
-from trm.search.confirmed import winner
-from trm.search.events import (
+from trm.search.findings.confirmed import winner
+from trm.search.findings.replay import ReplayDifference, Replayed, replay
+from trm.search.findings.status import StatusFold, SweepStatus
+from trm.search.journal.events import (
     Adopted,
     Asked,
     Decided,
@@ -28,12 +30,10 @@ from trm.search.events import (
     Reported,
     SweepEnded,
 )
-from trm.search.replay import ReplayDifference, Replayed, replay
+from trm.search.log import SweepLog
 from trm.search.search import LegOrder, Search
 from trm.search.settings import PopulationBasedTraining, Scheduler
-from trm.search.space import SearchSpace
-from trm.search.status import StatusFold, SweepStatus
-from trm.search.sweep_log import SweepLog
+from trm.search.space.space import SearchSpace
 
 
 def killed_sweep(demo: SearchSpace, folder: Path, *, slots: int = 2, seed: int = 1, **more: Any) -> list[Event]:

@@ -9,20 +9,20 @@ from search_simulator import Simulator, cost_of
 from space_cases import DEMO
 from sweep_cases import events_of
 
-from trm.cluster.invocation import with_option
-from trm.config_files import dump_yaml, validated
+from trm.config.files import dump_yaml, validated
 from trm.errors import ConfigError
-from trm.search.candidates import Facts
-from trm.search.forecast import forecast
-from trm.search.importance import importance, sentence
-from trm.search.preflight import check_space, preflight
-from trm.search.replay import replay
+from trm.search.findings.importance import importance, sentence
+from trm.search.findings.replay import replay
+from trm.search.findings.status import larger_budget
+from trm.search.findings.study_export import write_study
+from trm.search.findings.tables import write_leaderboard, write_trials
+from trm.search.planning.forecast import forecast
+from trm.search.planning.preflight import check_space, preflight
 from trm.search.replicates import replicate_words
-from trm.search.results import write_leaderboard, write_trials
 from trm.search.search import Search
-from trm.search.space import SearchSpace, load_space
-from trm.search.status import larger_budget
-from trm.search.study_export import write_study
+from trm.search.space.candidates import Facts
+from trm.search.space.space import SearchSpace, load_space
+from trm.sweeps.commands import with_option
 
 ONE = {"name": "one", "data": DEMO["data"], "base": {**DEMO["base"], "model": {**DEMO["base"]["model"], "mlp_t": True}}}
 

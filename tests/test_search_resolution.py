@@ -9,18 +9,18 @@ from search_simulator import Simulator, cost_of
 from space_cases import DEMO, demo
 from sweep_cases import events_of
 
-from trm.config import OptimConfig
+from trm.config.run import OptimConfig
 from trm.optim.averaging import WeightAverage
-from trm.run_updates import Translator
-from trm.search import candidates
-from trm.search.candidates import Candidate, Resolver
-from trm.search.events import Asked, SweepStarted
-from trm.search.preflight import preflight
-from trm.search.replay import replay
-from trm.search.resolution import largest_rate
-from trm.search.results import leaderboard_rows, write_trials
+from trm.search.findings.replay import replay
+from trm.search.findings.tables import leaderboard_rows, write_trials
+from trm.search.journal.events import Asked, SweepStarted
+from trm.search.planning.preflight import preflight
 from trm.search.search import Search
-from trm.search.space import SearchSpace
+from trm.search.space import candidates
+from trm.search.space.candidates import Candidate, Resolver
+from trm.search.space.resolution import largest_rate
+from trm.search.space.space import SearchSpace
+from trm.tracking.updates import Translator
 
 STEPS = 2000
 WARMUPS = {"type": "choice", "values": [10, 50, 100, 200]}

@@ -7,11 +7,11 @@ import pytest
 from search_simulator import FakeCost, cost_of
 from sweep_cases import events_of, of, space
 
-from trm.config import RunConfig
-from trm.search.events import LegEnded, LegStarted, SpaceExhausted
-from trm.search.replay import replay
+from trm.config.run import RunConfig
+from trm.search.findings.replay import replay
+from trm.search.journal.events import LegEnded, LegStarted, SpaceExhausted
+from trm.search.log import NoRoom, SweepLog
 from trm.search.search import Search
-from trm.search.sweep_log import NoRoom, SweepLog
 
 WHOLE = space({"budget": {"trials": 9}, "sampler": {"type": "brute_force"}})
 FEW = WHOLE.model_copy(update={"search": {"model.H_cycles": WHOLE.search["model.H_cycles"]}})

@@ -12,16 +12,16 @@ import pytest
 from optuna.trial import TrialState
 from search_simulator import Simulator, cost_of, curve
 
-from trm.config_files import merged
-from trm.search.asking import Asker
-from trm.search.candidates import Resolver
-from trm.search.events import Adopted, Asked, LegEnded, TrialStatus
-from trm.search.samplers import Proposer
+from trm.config.files import merged
+from trm.search.asking.ask import Asker
+from trm.search.asking.proposals import Proposer
+from trm.search.journal.events import Adopted, Asked, LegEnded, TrialStatus
+from trm.search.journal.trial import Trial
+from trm.search.samplers.study import LOSS_WEIGHT, Shown, StudyView, shown
 from trm.search.search import LegOrder, Search
-from trm.search.seeds import derived_seed
-from trm.search.space import SearchSpace
-from trm.search.study_view import LOSS_WEIGHT, Shown, StudyView, shown
-from trm.search.trial import Trial
+from trm.search.space.candidates import Resolver
+from trm.search.space.space import SearchSpace
+from trm.seeds import derived_seed
 
 SPACE: dict[str, Any] = {
     "name": "demo",

@@ -10,9 +10,9 @@ import pytest
 from search_simulator import KilledError, Outcome, Simulator, cost_of, curve
 from sweep_cases import events_of, of, outline, space, survive, troubled
 
-from trm.search.events import Adopted, Asked, Decided, Event, LegEnded, LegStarted, SweepEnded
+from trm.search.journal.events import Adopted, Asked, Decided, Event, LegEnded, LegStarted, SweepEnded
 from trm.search.search import LegOrder, Search, replayed
-from trm.search.space import SearchSpace
+from trm.search.space.space import SearchSpace
 
 SCHEDULERS: dict[str, dict[str, Any]] = {
     "asha": {"type": "asha", "eta": 3, "rungs": 3},

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from search_simulator import cost_of
 from space_cases import DEMO, demo, load
 
-from trm.config import DataShape, RunConfig
-from trm.config_files import dump_yaml
+from trm.config.files import dump_yaml
+from trm.config.run import DataShape, RunConfig
 from trm.errors import ConfigError, SweepError
-from trm.search.candidates import Candidate, Resolver
-from trm.search.draws import all_params, corner_params, random_params, space_size
-from trm.search.knobs import ChoiceKnob, FloatKnob, IntKnob
-from trm.search.rungs import first_rung_need
-from trm.search.space import check_resumable, diff_frozen, load_space
-from trm.training.cost import run_cost
+from trm.models.cost import run_cost
+from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob
+from trm.search.schedulers.rungs import first_rung_need
+from trm.search.space.candidates import Candidate, Resolver
+from trm.search.space.enumeration import all_params, corner_params, random_params, space_size
+from trm.search.space.space import check_resumable, diff_frozen, load_space
 
 SPACES = sorted((Path(__file__).parent.parent / "search_spaces").glob("*.yaml"))
 SHAPES = {"sudoku4x4": DataShape(16, 6, 1), "sudoku9x9": DataShape(81, 11, 1), "maze_hard": DataShape(900, 6, 1)}

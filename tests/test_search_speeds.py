@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.search.events import Asked, DriverStarted, LegEnded, SpeedMeasured
-from trm.search.memory import MemoryLimit
-from trm.search.speeds import Speeds, own_steps
+from trm.search.journal.events import Asked, DriverStarted, LegEnded, SpeedMeasured
+from trm.search.resources.memory import MemoryLimit
+from trm.search.resources.speeds import Speeds, own_steps
 
 COSTS = [1e8 * 1.5**index for index in range(12)]
 

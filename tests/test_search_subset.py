@@ -10,14 +10,14 @@ from search_simulator import FakeCost, Simulator
 from space_cases import demo
 from sweep_cases import events_of
 
-from trm.cluster.sweep_folder import SWEEP_FILE, begun_space
-from trm.config import VOTES, DataShape, RunConfig
-from trm.config_files import dump_yaml
-from trm.search.candidates import Candidate, Facts, Resolver
-from trm.search.draws import random_params
-from trm.search.space import SearchSpace, check_resumable, diff_frozen
-from trm.search.subset import LEAST, SHARE, with_subset
-from trm.training.cost import run_cost
+from trm.config.files import dump_yaml
+from trm.config.run import VOTES, DataShape, RunConfig
+from trm.models.cost import run_cost
+from trm.search.planning.validation_subset import LEAST, SHARE, with_subset
+from trm.search.space.candidates import Candidate, Facts, Resolver
+from trm.search.space.enumeration import random_params
+from trm.search.space.space import SearchSpace, check_resumable, diff_frozen
+from trm.sweeps.folder import SWEEP_FILE, begun_space
 
 SHAPE = DataShape(16, 6, 1)
 MANY = 100_000

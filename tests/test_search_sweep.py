@@ -9,10 +9,10 @@ from search_simulator import Simulator, cost_of, curve
 from sweep_cases import SPACE, events_of, of, sharp, space
 
 from trm.errors import SweepError
-from trm.search.events import Asked, LegEnded, LegStarted, SweepEnded
+from trm.search.journal.events import Asked, LegEnded, LegStarted, SweepEnded
+from trm.search.log import SweepLog
 from trm.search.search import LegOrder, Search
-from trm.search.space import SearchSpace
-from trm.search.sweep_log import SweepLog
+from trm.search.space.space import SearchSpace
 
 
 def test_nine_trials_become_three_become_one(tmp_path: Path) -> None:

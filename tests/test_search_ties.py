@@ -8,16 +8,16 @@ from search_simulator import Simulator, cost_of
 from space_cases import demo
 from sweep_cases import events_of
 
-from trm.progress import SweepProgress
-from trm.search import candidates
-from trm.search.candidates import Resolver
-from trm.search.events import LegEnded
-from trm.search.importance import importance
-from trm.search.replay import replay
+from trm.search.findings.importance import importance
+from trm.search.findings.replay import replay
+from trm.search.journal.events import LegEnded
+from trm.search.planning.earlier import Earlier, prior_of
+from trm.search.samplers.study import shown
 from trm.search.search import LegOrder, Search
-from trm.search.space import SearchSpace
-from trm.search.study_view import shown
-from trm.search.warm_start import Earlier, prior_of
+from trm.search.space import candidates
+from trm.search.space.candidates import Resolver
+from trm.search.space.space import SearchSpace
+from trm.terminal.progress import SweepProgress
 
 KINDS = {"training.loss": {"type": "choice", "values": ["stablemax", "softmax"]}}
 

@@ -13,13 +13,13 @@ from sweep_cases import events_of, space
 from test_search_warm_start import GRID, RIGHT, WRONG, ranking
 
 from trm.pictures.transfer import draw_transfer
-from trm.search.carried import chosen
-from trm.search.rank_correlation import agreement, ranks
-from trm.search.replay import replay
+from trm.search.asking.trust import chosen
+from trm.search.findings.replay import replay
+from trm.search.findings.transfer import transfers, write_transfer
 from trm.search.search import LegOrder, Search
 from trm.search.settings import Carried, NoScheduler
-from trm.search.space import SearchSpace
-from trm.search.transfer import transfers, write_transfer
+from trm.search.space.space import SearchSpace
+from trm.stats.rank_correlation import agreement, ranks
 
 # Rank correlation -----------------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,9 @@ import pytest
 from search_simulator import Simulator, curve
 from sweep_cases import events_of, of, space, troubled
 
-from trm.search.events import Decided
+from trm.search.decisions import MAX_FAILURES, MAX_LOSSES, MAX_STALLS, set_aside
+from trm.search.journal.events import Decided
 from trm.search.search import LegOrder
-from trm.search.verdicts import MAX_FAILURES, MAX_LOSSES, MAX_STALLS, set_aside
 
 
 @pytest.mark.parametrize("status", ["diverged", "out_of_memory"])

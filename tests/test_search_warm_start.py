@@ -12,17 +12,17 @@ from search_simulator import KilledError, Outcome, Simulator, cost_of, curve
 from sweep_cases import events_of, space
 
 from trm.errors import SweepError
-from trm.search.candidates import Candidate, Resolver
-from trm.search.carried import FEWEST, MARKED_MOST, MARKED_TURN, Forecast
-from trm.search.events import Asked, SweepStarted
-from trm.search.priors import Prior, PriorScore, PriorTrial
-from trm.search.replay import replay
-from trm.search.rungs import Rungs
+from trm.search.asking.trust import FEWEST, MARKED_MOST, MARKED_TURN, Forecast
+from trm.search.findings.replay import replay
+from trm.search.journal.events import Asked, SweepStarted
+from trm.search.journal.priors import Prior, PriorScore, PriorTrial
+from trm.search.planning.earlier import Earlier, prior_of
+from trm.search.samplers.study import StudyView
+from trm.search.schedulers.rungs import Rungs
 from trm.search.search import LegOrder, Search
 from trm.search.settings import NoScheduler
-from trm.search.space import SearchSpace
-from trm.search.study_view import StudyView
-from trm.search.warm_start import Earlier, prior_of
+from trm.search.space.candidates import Candidate, Resolver
+from trm.search.space.space import SearchSpace
 
 GRID = [{"model.H_cycles": cycles, "optim.lr": 10 ** (-4 + place / 2)} for cycles in (1, 2, 3) for place in range(7)]
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from trm.config import DataShape, RunConfig
-from trm.config_files import dump_yaml, load_yaml, parse_yaml, validated
-from trm.data.recipes import ArcRecipe, MazeRecipe, MixtureRecipe, SudokuRecipe, load_recipe, recipe_of
-from trm.models.devices import forward_dtype, loss_dtype
-from trm.search.candidates import Candidate, Resolver
-from trm.search.draws import random_params
-from trm.search.preflight import preflight
-from trm.search.space import SearchSpace, load_space
-from trm.training.cost import RunCost, run_cost, total_steps
+from trm.config.files import dump_yaml, load_yaml, parse_yaml, validated
+from trm.config.run import DataShape, RunConfig
+from trm.models.cost import RunCost, run_cost, total_steps
+from trm.models.precision import forward_dtype, loss_dtype
+from trm.search.planning.preflight import preflight
+from trm.search.space.candidates import Candidate, Resolver
+from trm.search.space.enumeration import random_params
+from trm.search.space.space import SearchSpace, load_space
+from trm.tasks.choice import ArcRecipe, MazeRecipe, MixtureRecipe, SudokuRecipe, load_recipe, recipe_of
 
 ROOT = Path(__file__).parents[1] / "search_spaces"
 SPACES = sorted(path.stem for path in ROOT.glob("*.yaml"))

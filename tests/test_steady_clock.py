@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from trm.cluster.steady_clock import steady_now
-from trm.search.clock import Clock
+from trm.search.resources.clock import Clock
+from trm.sweeps.steady_clock import steady_now
 
 
 def test_a_clock_that_is_set_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

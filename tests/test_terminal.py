@@ -14,7 +14,7 @@ import pytest
 
 JOB = """
 import sys
-from trm.command_line import run_job, say, show
+from trm.terminal.command_line import run_job, say, show
 
 def main():
     for number in range(20_000):
@@ -74,7 +74,8 @@ def test_letters_that_the_locale_lacks_are_written_in_another_way(tmp_path: Path
 @pytest.mark.parametrize("columns", ["0", "1"])
 def test_a_width_that_is_none_empties_no_table(columns: str) -> None:
     code = (
-        "from trm.terminal import steady_output; steady_output(); from rich.console import Console; Console().print('leaderboard')"
+        "from trm.console.streams import steady_output; steady_output(); "
+        "from rich.console import Console; Console().print('leaderboard')"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": columns}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -83,7 +84,8 @@ def test_a_width_that_is_none_empties_no_table(columns: str) -> None:
 
 def test_what_is_opened_later_never_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
     code = (
-        "from trm.terminal import steady_output; steady_output(); import sys, os; f = open(sys.argv[1], 'w'); os.write(2, b'noise')"
+        "from trm.console.streams import steady_output; steady_output(); "
+        "import sys, os; f = open(sys.argv[1], 'w'); os.write(2, b'noise')"
     )
     root = str(Path(__file__).parents[1])
     subprocess.run(
@@ -139,7 +141,7 @@ def drained(reader: int) -> bytes:
 
 WAITING = """
 import sys, time
-from trm.command_line import run_job, say
+from trm.terminal.command_line import run_job, say
 
 def main():
     say("ready")

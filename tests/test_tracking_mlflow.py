@@ -18,14 +18,15 @@ from typing import Any
 import pytest
 from test_tracking_updates import append, asked, decided, leg, started, whole_sweep
 
-from trm import tracking, tracking_writer
 from trm.errors import ConfigError, SweepError
-from trm.outbox import OutboxState, Vanished
-from trm.run_updates import Point, RunUpdate
-from trm.search.events import DriverStarted, Event
-from trm.tracking import main
-from trm.tracking_places import Target, mlflow_command, tracking_uri
-from trm.tracking_writer import MlflowWriter
+from trm.search.journal.events import DriverStarted, Event
+from trm.tracking import handle as tracking_writer
+from trm.tracking import writer as tracking
+from trm.tracking.handle import MlflowWriter
+from trm.tracking.outbox import OutboxState, Vanished
+from trm.tracking.places import Target, mlflow_command, tracking_uri
+from trm.tracking.updates import Point, RunUpdate
+from trm.tracking.writer import main
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 
@@ -222,7 +223,7 @@ def test_a_writer_that_hangs_or_cannot_start_is_bounded(tmp_path: Path, monkeypa
     writer, said = MlflowWriter(target(sweep_folder(tmp_path, whole_sweep()))), list[str]()
     wait_until(lambda: said.extend(writer.messages()) or any("as before" in text for text in said))
     assert len(said) == 3
-    assert "python -m trm.tracking" in said[-1]
+    assert "python -m trm.tracking.writer" in said[-1]
     assert (writer.close(0.5) or "").startswith("MLflow did not take everything")
 
 
@@ -345,7 +346,10 @@ def test_a_sweep_on_a_server(tmp_path: Path, server: str) -> None:
 
 def test_the_driver_never_imports_mlflow() -> None:
     heavy = "mlflow", "torch", "ray", "matplotlib"
-    code = f"import sys, trm.tracking, trm.display, trm.pictures.curves; print([m for m in {heavy} if m in sys.modules])"
+    code = (
+        "import sys, trm.tracking.writer, trm.terminal.display, trm.pictures.curves; "
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 

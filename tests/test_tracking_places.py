@@ -10,11 +10,11 @@ from other_user import as_nobody, give_back, show_only
 from test_tracking_mlflow import PATIENCE, empty_store, runs_of, sweep_folder, target  # noqa: F401  # a fixture is among them
 from test_tracking_updates import whole_sweep
 
-from trm.artifact_places import artifact_folder, artifact_location
-from trm.outbox import OutboxState
-from trm.tracking import main
-from trm.tracking_places import Target, tracking_uri
-from trm.tracking_writer import MlflowWriter
+from trm.tracking.artifact_places import artifact_folder, artifact_location
+from trm.tracking.handle import MlflowWriter
+from trm.tracking.outbox import OutboxState
+from trm.tracking.places import Target, tracking_uri
+from trm.tracking.writer import main
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 
@@ -187,8 +187,8 @@ def test_one_who_may_only_read_is_told(storage: Path) -> None:
     folder = sweep_folder(storage, whole_sweep())
     show_only(storage)
     try:
-        call = "from trm.tracking import main; sys.exit(main(sys.argv))"
-        done = as_nobody(call, folder, imports=("trm.tracking",))
+        call = "from trm.tracking.writer import main; sys.exit(main(sys.argv))"
+        done = as_nobody(call, folder, imports=("trm.tracking.writer",))
     finally:
         give_back(storage)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr

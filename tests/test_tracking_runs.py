@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_tracking_updates import MemoryStore, append, whole_sweep
 
-from trm import curve_updates, outbox
 from trm.cluster.run_tracking import Tracked, tracked_run
-from trm.config import Tracking
+from trm.config.run import Tracking
 from trm.errors import DivergedError, InterruptedRun
-from trm.outbox import Outbox, OutboxState
-from trm.run_outbox import RunOutbox, outbox_of
-from trm.run_updates import SWEEP
+from trm.tracking import curve_updates, outbox
+from trm.tracking.outbox import Outbox, OutboxState
+from trm.tracking.run_outbox import RunOutbox, outbox_of
+from trm.tracking.updates import SWEEP
 from trm.training.curve import Curve
 from trm.training.run import fit
 from trm.training.run_record import RunRecord, new_record, read_record, write_record

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm import outbox
-from trm.outbox import Outbox, OutboxState, Vanished
-from trm.redaction import redacted
-from trm.run_updates import STATUS_OF_TRIAL, SWEEP, RunUpdate, Translator, merged
-from trm.search.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, Reported, SweepEnded, SweepStarted
-from trm.search.journal import Journal
+from trm.console.redaction import redacted
+from trm.search.journal.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, Reported, SweepEnded, SweepStarted
+from trm.search.journal.journal import Journal
+from trm.tracking import outbox
+from trm.tracking.outbox import Outbox, OutboxState, Vanished
+from trm.tracking.updates import STATUS_OF_TRIAL, SWEEP, RunUpdate, Translator, merged
 
 
 def started(name: str = "s-1") -> SweepStarted:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from trm.cluster import train_seeds
-from trm.cluster.train import TrainOptions, run_training
-from trm.cluster.train_seeds import SeedScore, means, run_seeds
 from trm.errors import ConfigError, DivergedError, InterruptedRun
+from trm.jobs import train_seeds
+from trm.jobs.train import TrainOptions, run_training
+from trm.jobs.train_seeds import SeedScore, means, run_seeds
 from trm.training.reporting import RunReport
 
 CONFIG = """

@@ -8,7 +8,7 @@ import pytest
 import torch
 import training_cases as cases
 
-from trm.config import CHANGES_WITHIN_RUN
+from trm.config.run import CHANGES_WITHIN_RUN
 from trm.errors import CheckpointError
 from trm.optim.schedule import lr_at
 from trm.training.leg import LegWork, run_leg

@@ -14,7 +14,7 @@ import torch
 import training_cases as cases
 from safetensors.torch import load_file
 
-from trm.config import RunConfig
+from trm.config.run import RunConfig
 from trm.errors import DivergedError, InterruptedRun
 from trm.optim.schedule import lr_at
 from trm.training.curve import COLUMNS, MEANS, Curve, CurveFile, default_interval, read_curve

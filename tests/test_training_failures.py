@@ -10,11 +10,11 @@ import torch
 import training_cases as cases
 from torch._dynamo.exc import BackendCompilerFailed
 
-from trm import own_cache
-from trm.data.plan import Batch
+from trm.data.batches.plan import Batch
 from trm.errors import DivergedError, OutOfMemoryError, ResourceError, TrialError
+from trm.files import own_cache
+from trm.files.own_cache import kept_folder
 from trm.optim.averaging import WeightAverage
-from trm.own_cache import kept_folder
 from trm.training import loop
 from trm.training.failures import compiler_failures, memory_failures
 from trm.training.leg import LegWork, run_leg

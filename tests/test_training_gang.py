@@ -10,9 +10,9 @@ import torch
 import training_cases as cases
 from safetensors.torch import load_file
 
+from trm.distributed import SOLO, Gang
 from trm.errors import ConfigError
 from trm.training import loop
-from trm.training.gang import SOLO, Gang
 from trm.training.run_folder import RunFolder
 from trm.training.state import TrainingState
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from trm.config import RunConfig
 from trm.data.plan import Batch
 from trm.models.reference import from_reference, to_reference
+
+from trm.config import RunConfig
 from trm.parity import GIVEN, Case, compare, digest, read_case
 from trm.training.loop import take_step
 from trm.training.state import TrainingState

@@ -10,8 +10,8 @@ import torch
 import training_cases as cases
 from safetensors.torch import load_file
 
-from trm.config import EvaluationConfig
-from trm.data.manifest import SplitName
+from trm.config.run import EvaluationConfig
+from trm.data.format.manifest import SplitName
 from trm.errors import CheckpointError, ConfigError, InterruptedRun
 from trm.training.protocol import NOTHING, Protocol, protocol_of
 from trm.training.reporting import SILENT, Reporter, RunReport

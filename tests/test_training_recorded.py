@@ -6,10 +6,10 @@ import pytest
 import torch
 import training_cases as cases
 
-from trm.training.handover import packed, views
-from trm.training.recorded import RECORDED_FLOPS, RecordedStep, is_recorded
+from trm.training.cuda_graph import RECORDED_FLOPS, RecordedStep, is_recorded
 from trm.training.state import TrainingState
 from trm.training.step import device_step
+from trm.training.step_inputs import packed, views
 
 HALF = cases.STEPS // 2
 PLAIN = {"kernels": "plain"}

@@ -13,7 +13,7 @@ import training_cases as cases
 from safetensors.torch import load_file
 
 from trm.errors import CheckpointError, InterruptedRun
-from trm.evaluation.comparison import read_puzzles
+from trm.evaluation.puzzle_scores import read_puzzles
 from trm.training.leg import LegOutcome, LegWork, run_leg
 from trm.training.reporting import SILENT, Progress, Reporter, RunReport
 from trm.training.run import fit, run_steps

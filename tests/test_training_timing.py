@@ -7,13 +7,14 @@ import pytest
 import torch
 from training_cases import config_of, manifest
 
-from trm.cluster import calibrate, dry_run
-from trm.search.candidates import Facts
-from trm.search.preflight import cost_ends
-from trm.search.space import SearchSpace
+from trm.cluster import calibrate
+from trm.distributed import SOLO
+from trm.jobs import dry_run
+from trm.models.cost import run_cost
+from trm.search.planning.preflight import cost_ends
+from trm.search.space.candidates import Facts
+from trm.search.space.space import SearchSpace
 from trm.training import timing
-from trm.training.cost import run_cost
-from trm.training.gang import SOLO
 
 
 def test_so_many_steps_are_made_as_fit_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

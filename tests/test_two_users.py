@@ -13,14 +13,14 @@ from search_simulator import cost_of
 from sweep_cases import events_of, space
 from training_cases import config_of
 
-from trm.atomic import fsync_folder, locked, write_text_atomic
-from trm.cluster.folders import held_folder, refuse_unwritable
-from trm.cluster.keep import clear_unfinished
-from trm.config import DataShape
+from trm.config.run import DataShape
 from trm.errors import SweepError
-from trm.search.events import DriverStarted
+from trm.files.atomic import fsync_folder, locked, write_text_atomic
+from trm.search.journal.events import DriverStarted
+from trm.search.log import FILE, SweepLog
 from trm.search.search import Search
-from trm.search.sweep_log import FILE, SweepLog
+from trm.sweeps.checkpoints import clear_unfinished
+from trm.sweeps.places import held_folder, refuse_unwritable
 from trm.training.checkpoint import CheckpointMeta, write_checkpoint
 
 FIRST, SECOND, GROUP = 41_001, 41_002, 41_000
@@ -127,7 +127,7 @@ def test_one_folder_below_that_the_second_user_may_not_write_is_named(storage: P
 
 def test_every_folder_of_a_new_trial_is_a_durable_name(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
-    monkeypatch.setattr("trm.atomic.fsync_folder", lambda folder: (synced.append(str(folder)), fsync_folder(folder)))
+    monkeypatch.setattr("trm.files.atomic.fsync_folder", lambda folder: (synced.append(str(folder)), fsync_folder(folder)))
     drive(storage / "mine", 1)
     folder = storage / "mine"
     assert {str(place) for place in (storage, folder, folder / "trials", folder / "trials" / "0000")} <= set(synced)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from trm.config_files import apply_overrides, load_yaml, parse_yaml
+from trm.config.files import apply_overrides, load_yaml, parse_yaml
 from trm.errors import MAX_MESSAGE, ConfigError
-from trm.yaml_values import WRITTEN, Limits, YamlReader
+from trm.files.yaml_values import WRITTEN, Limits, YamlReader
 
 REFUSED_BYTES = 400 << 20
 """Memory in which a small file that unfolds is refused, the interpreter and its libraries included."""

@@ -13,10 +13,10 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
-from trm.config import RunConfig
-from trm.data.manifest import Manifest, ShardInfo, SplitInfo, SplitName
-from trm.data.split import Split
-from trm.training.gang import SOLO, Gang, TorchGang
+from trm.config.run import RunConfig
+from trm.data.batches.split import Split
+from trm.data.format.manifest import Manifest, ShardInfo, SplitInfo, SplitName
+from trm.distributed import SOLO, Gang, TorchGang
 from trm.training.loop import train
 from trm.training.reporting import Progress, Reporter
 from trm.training.run import RunOutcome, fit

@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trm.config import DataShape, ModelConfig, OptimConfig
+from trm.config.run import DataShape, ModelConfig, OptimConfig
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError
-from trm.json_files import read_json
-from trm.losses import Losses, supervision_loss
+from trm.files.json_files import read_json
+from trm.losses.supervision import Losses, supervision_loss
 from trm.models import halting
-from trm.models.devices import DTYPES, weight_dtype
+from trm.models.precision import DTYPES, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.reference import from_reference, to_reference
-from trm.models.trm import Output, TinyRecursiveModel
+from trm.models.trm.network import Output, TinyRecursiveModel
+from trm.models.trm.reference import from_reference, to_reference
 from trm.optim.adam_atan2 import AdamATan2
 from trm.optim.averaging import WeightAverage
 from trm.optim.schedule import lr_at, puzzle_emb_lr_at

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.rows import device
 from benchmarks.search.recording import EPOCHS, FRACTIONS, METRICS, Grid, Run
-from trm.atomic import replacing, write_text_atomic
+from trm.files.atomic import replacing, write_text_atomic
 
 PACKAGES = ("torch", "numpy")
 

@@ -16,10 +16,10 @@ import numpy as np
 from benchmarks.rows import emit, parser
 from benchmarks.search.replay import History, replay, space_of
 from benchmarks.search.tables import TABLES, Table
-from trm.evaluation.intervals import wilson
 from trm.search.confirmation import next_to_confirm, standings
-from trm.search.confirmed import winner
+from trm.search.findings.confirmed import winner
 from trm.search.settings import Confirm
+from trm.stats.intervals import wilson
 
 BEST = 10
 """Configurations of a table that candidates are drawn from."""

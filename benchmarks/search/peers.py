@@ -18,7 +18,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.search.replay import History, Moment
 from benchmarks.search.tables import Curve, Runs, Table
-from trm.search.knobs import ChoiceKnob
+from trm.search.knobs.knobs import ChoiceKnob
 
 METRIC = "exact_accuracy"
 Report = tuple[int, float, float]

@@ -10,16 +10,16 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from trm.atomic import write_text_atomic
-from trm.data.ensure import ensure_dataset
-from trm.data.manifest import Manifest, read_manifest
-from trm.data.split import load_split
+from trm.data.batches.split import load_split
+from trm.data.format.manifest import Manifest, read_manifest
+from trm.distributed import SOLO
 from trm.errors import DivergedError
-from trm.search.candidates import Candidate, Resolver
-from trm.search.draws import all_params
-from trm.search.space import SearchSpace
-from trm.training.cost import run_cost
-from trm.training.gang import SOLO
+from trm.files.atomic import write_text_atomic
+from trm.models.cost import run_cost
+from trm.search.space.candidates import Candidate, Resolver
+from trm.search.space.enumeration import all_params
+from trm.search.space.space import SearchSpace
+from trm.tasks.ensure import ensure_dataset
 from trm.training.loop import train
 from trm.training.scoring import score
 from trm.training.start import RunData, start_plan, start_state

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.search.tables import Runs, Table
-from trm.search.candidates import Candidate, Facts, Rejected
-from trm.search.events import DriverStarted, Event, LegEnded, LegStarted, SweepStarted
-from trm.search.ladder import with_ladder
-from trm.search.priors import Prior
+from trm.search.journal.events import DriverStarted, Event, LegEnded, LegStarted, SweepStarted
+from trm.search.journal.priors import Prior
+from trm.search.planning.rung_choice import with_ladder
 from trm.search.search import Search
-from trm.search.space import SearchSpace
+from trm.search.space.candidates import Candidate, Facts, Rejected
+from trm.search.space.space import SearchSpace
 
 
 @dataclass(frozen=True)

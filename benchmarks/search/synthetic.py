@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from benchmarks.search.tables import Curve, Table
-from trm.search.space import SearchSpace
+from trm.search.space.space import SearchSpace
 
 FRACTIONS = (1 / 27, 1 / 16, 1 / 9, 1 / 8, 1 / 4, 1 / 3, 1 / 2, 1.0)
 EPOCHS = (1, 2, 3, 4, 8, 9, 16, 27, 32, 64, 81)

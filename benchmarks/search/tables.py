@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from trm.config import RunConfig
-from trm.search.seeds import derived_seed
-from trm.search.space import SearchSpace, load_space
+from trm.config.run import RunConfig
+from trm.search.space.space import SearchSpace, load_space
+from trm.seeds import derived_seed
 
 TABLES = Path(__file__).parent / "tables"
 Key = tuple[Hashable, ...]

@@ -26,12 +26,12 @@ from benchmarks.rows import emit, parser
 from benchmarks.search.compare import table_of
 from benchmarks.search.replay import replay, space_of
 from benchmarks.search.tables import Table
-from trm.search.candidates import Facts, Resolver
-from trm.search.ladder import with_ladder
-from trm.search.priors import Prior, PriorScore, PriorTrial
+from trm.search.journal.priors import Prior, PriorScore, PriorTrial
+from trm.search.planning.earlier import Earlier, prior_of
+from trm.search.planning.rung_choice import with_ladder
 from trm.search.search import Search
-from trm.search.space import SearchSpace
-from trm.search.warm_start import Earlier, prior_of
+from trm.search.space.candidates import Facts, Resolver
+from trm.search.space.space import SearchSpace
 
 EARLIER_SEEDS = 10_000
 EARLIER_TRIALS = 25

@@ -1,1 +1,1 @@
-"""The only room that starts or calls Ray: connection, data feed, legs, driver, resume."""
+"""All of Ray and nothing else: connection, data feed, workers, legs in place and as gangs, the driver."""

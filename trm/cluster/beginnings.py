@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trm.cluster.keep import CHECKPOINT_MARK, step_of, trial_folder
-from trm.cluster.leg_task import LegTask
+from trm.cluster.leg import LegTask
 from trm.errors import CheckpointError
-from trm.search.events import LegStarted
+from trm.search.journal.events import LegStarted
+from trm.sweeps.checkpoints import CHECKPOINT_MARK, step_of, trial_folder
 
 
 def beginnings(sweep_folder: Path, leg: LegStarted) -> list[str]:

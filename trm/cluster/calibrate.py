@@ -12,9 +12,9 @@ from ray.exceptions import RayError
 
 from trm.cluster.connection import Demand
 from trm.cluster.worker_group import worker_group
-from trm.config import DataShape, RunConfig
+from trm.config.run import DataShape, RunConfig
+from trm.console.redaction import reason_of
 from trm.errors import ResourceError
-from trm.redaction import reason_of
 
 if TYPE_CHECKING:
     from trm.training.timing import Timed
@@ -50,7 +50,7 @@ def _unmeasured(reason: str) -> ResourceError:
 
 
 def _time_alone(work: dict[str, Any]) -> list[dict[str, float]]:
-    from trm.training.gang import SOLO
+    from trm.distributed import SOLO
 
     return _times(work, SOLO)
 
@@ -65,7 +65,7 @@ def _times_of_gang(work: dict[str, Any], demand: Demand) -> list[dict[str, Any]]
 
 
 def _time_in_gang(work: dict[str, Any]) -> list[dict[str, float]]:
-    from trm.training.gang import TorchGang
+    from trm.distributed import TorchGang
 
     return _times(work, TorchGang.current())
 
@@ -73,7 +73,7 @@ def _time_in_gang(work: dict[str, Any]) -> list[dict[str, float]]:
 def _times(work: dict[str, Any], gang: Any) -> list[dict[str, float]]:
     import torch
 
-    from trm.models.devices import keep_freed_memory, training_device
+    from trm.models.precision import keep_freed_memory, training_device
     from trm.training.timing import time_steps
 
     torch.set_num_threads(work["threads"])

@@ -18,12 +18,12 @@ from ray.exceptions import AuthenticationError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trm.cluster.embedded import check_locale, locale_problem, not_started, private_session, ray_options
-from trm.cluster.folders import is_ray_job
 from trm.cluster.ray_watch import end_ray, watched
-from trm.command_line import end_on_signals, say
+from trm.console.long_work import shown
+from trm.console.redaction import shortened
 from trm.errors import ResourceError, TerminatedRun
-from trm.long_work import shown
-from trm.redaction import shortened
+from trm.sweeps.places import is_ray_job
+from trm.terminal.command_line import end_on_signals, say
 
 HOLDER_MEMORY_BYTES = 64 * 2**20
 """Asked for by a Tune trial that only waits for its gang: Tune refuses an empty request, and a CPU would starve the gang."""

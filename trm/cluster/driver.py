@@ -17,24 +17,24 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
 from trm.cluster.beginnings import beginnings, own_before
-from trm.cluster.board import Leg, RunningLegs
 from trm.cluster.connection import Demand
-from trm.cluster.disk import free_bytes, full_text, in_units, is_disk_full
-from trm.cluster.extras import Extras
-from trm.cluster.keep import Keeper, curve_file, puzzles_file, trial_folder
-from trm.cluster.leg_task import LegReturn, LegTask
+from trm.cluster.leg import LegReturn, LegTask
 from trm.cluster.outcomes import leg_ended
 from trm.cluster.processes import WorkerProcess, death_of, end_process
+from trm.cluster.progress_board import Leg, RunningLegs
 from trm.cluster.signals import StopSignals
-from trm.cluster.steady_clock import steady_now
 from trm.cluster.watchdog import Pace, Watchdog
-from trm.command_line import say
-from trm.display import SweepDisplay
 from trm.errors import TRMError
-from trm.progress import SweepProgress
-from trm.search.events import Decided, Event, LegEnded, LegStarted
-from trm.search.sweep_log import NoRoom, SweepLog
-from trm.tracking_writer import MlflowWriter
+from trm.files.disk import free_bytes, full_text, in_units, is_disk_full
+from trm.search.journal.events import Decided, Event, LegEnded, LegStarted
+from trm.search.log import NoRoom, SweepLog
+from trm.sweeps.checkpoints import Keeper, curve_file, puzzles_file, trial_folder
+from trm.sweeps.extras import Extras
+from trm.sweeps.steady_clock import steady_now
+from trm.terminal.command_line import say
+from trm.terminal.display import SweepDisplay
+from trm.terminal.progress import SweepProgress
+from trm.tracking.handle import MlflowWriter
 
 TABLES_SECONDS = 3.0
 """`trials.parquet` is rewritten at most so often."""

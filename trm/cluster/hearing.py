@@ -10,7 +10,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from trm.long_work import Report, silent
+from trm.console.long_work import Report, silent
 
 HEARD_SECONDS = 1.0
 """The driver asks so often."""

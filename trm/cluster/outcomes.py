@@ -2,11 +2,11 @@
 
 from dataclasses import asdict
 
-from trm.cluster.leg_task import LegReturn, LegTask
-from trm.cluster.steady_clock import steady_now
-from trm.search.events import LegEnded
-from trm.search.objectives import reported
+from trm.cluster.leg import LegReturn, LegTask
+from trm.search.journal.events import LegEnded
+from trm.search.objective import reported
 from trm.search.settings import Objective
+from trm.sweeps.steady_clock import steady_now
 
 SAME = (
     *("metrics", "steps", "train_flops", "train_seconds", "eval_seconds", "overhead_seconds"),

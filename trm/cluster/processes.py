@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from trm.redaction import reason_of
+from trm.console.redaction import reason_of
 
 ANSWER_SECONDS = 20.0
 """So long may a node take to carry out a small task; a worker process may have to be started for it."""

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trm.cluster.extras import Extras
 from trm.cluster.worker_check import installed_version
-from trm.command_line import say
-from trm.config import Tracking
+from trm.config.run import Tracking
 from trm.errors import InterruptedRun, TrialError
-from trm.outbox import cause_of
 from trm.pictures.training import draw_run
-from trm.tracking_places import Target, tracking_uri
-from trm.tracking_writer import MlflowWriter
+from trm.sweeps.extras import Extras
+from trm.terminal.command_line import say
+from trm.tracking.handle import MlflowWriter
+from trm.tracking.outbox import cause_of
+from trm.tracking.places import Target, tracking_uri
 from trm.training.curve import read_curve
 from trm.training.reporting import RunReport
 from trm.training.run_folder import CURVE_FILE, RunFolder

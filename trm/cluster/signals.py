@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 
 from trm.cluster.ray_watch import what_was_lost
-from trm.command_line import heard_hangup
 from trm.errors import EXIT_INTERRUPTED
+from trm.terminal.command_line import heard_hangup
 
 INTERRUPT_GRACE_SECONDS = 10.0
 """After Ctrl-C, or without their terminal, legs may finish a step, save and return."""

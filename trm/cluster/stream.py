@@ -1,9 +1,9 @@
 """A training split that Ray Data reads while it is trained on: one actor, whose blocks all workers of a gang share.
 
 The actor lies outside the trial's placement group, which would capture Ray Data's tasks and never start them, and asks for no
-CPU. It enumerates one read task a row group, in the order that `trm.data.stream` says, and gives out references to the blocks;
-the workers of a node map a block without a copy. A read task waits in the actor until its row group is wanted: an execution
-that is held back by Ray Data's own limits turns in circles on a whole core.
+CPU. It enumerates one read task a row group, in the order that `trm.data.batches.stream` says, and gives out references to the
+blocks; the workers of a node map a block without a copy. A read task waits in the actor until its row group is wanted: an
+execution that is held back by Ray Data's own limits turns in circles on a whole core.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from trm.config import DataConfig
-from trm.data import shards
-from trm.data.manifest import Manifest, read_manifest
-from trm.data.stream import Columns, RowGroup, StreamOrder
-from trm.data.stream_files import RowGroupFiles
+from trm.config.run import DataConfig
+from trm.console.redaction import reason_of
+from trm.data.batches.stream import Columns, RowGroup, StreamOrder
+from trm.data.batches.stream_files import RowGroupFiles
+from trm.data.format import shards
+from trm.data.format.manifest import Manifest, read_manifest
 from trm.errors import TrialError
-from trm.redaction import reason_of
 
 TASKS = 256
 """Row groups of one Ray Data execution: it takes a process's first seconds, any other 0.1 s and 1 ms for each of its tasks."""

@@ -14,51 +14,51 @@ from ray import tune
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
-from trm.cluster.board import start_board
 from trm.cluster.calibrate import measure_speeds
 from trm.cluster.connection import HOLDER_MEMORY_BYTES, Demand, concurrent_trials, living_nodes
-from trm.cluster.disk import is_disk_full
 from trm.cluster.driver import Placement, SweepDriver
-from trm.cluster.extras import Extras
-from trm.cluster.feed import DataFeed, fed_splits, read_feed, store_room
-from trm.cluster.gang_legs import leg_as_gang
-from trm.cluster.invocation import Invocation
-from trm.cluster.keep import clear_unfinished
-from trm.cluster.legs import leg_in_place
+from trm.cluster.leg_in_gang import leg_as_gang
+from trm.cluster.leg_in_place import leg_in_place
+from trm.cluster.progress_board import start_board
 from trm.cluster.ray_watch import what_was_lost
+from trm.cluster.shared_data import DataFeed, fed_splits, read_feed, store_room
 from trm.cluster.signals import StopSignals
-from trm.cluster.steady_clock import steady_now
-from trm.cluster.sweep_folder import begun_mode, recorded_digests, write_sweep_file
-from trm.cluster.sweep_results import standings, write_results, write_tables
-from trm.cluster.sweep_search import costs_on, sweep_search
 from trm.cluster.tune_legs import LegRunner, run_legs
 from trm.cluster.winners import report_winner
 from trm.cluster.worker_check import check_workers, installed_version
-from trm.command_line import say
-from trm.config import DataConfig
-from trm.contained import inside
-from trm.data.manifest import Manifest
-from trm.data.residence import resident_bytes, resolved
-from trm.display import SweepDisplay
+from trm.config.run import DataConfig
+from trm.console.long_work import Report, shown
+from trm.data.batches.row_storage import resident_bytes, resolved
+from trm.data.format.manifest import Manifest
 from trm.errors import CheckpointError, DatasetError, InterruptedRun, ResourceError, TerminatedRun, TRMError
-from trm.long_work import Report, shown
-from trm.outbox import cause_of
-from trm.progress import SweepProgress
-from trm.search.candidates import Facts
-from trm.search.events import SpeedMeasured
-from trm.search.journal import read_events
-from trm.search.lease import Lease
-from trm.search.preflight import Preflight, cost_ends, preflight
-from trm.search.priors import Prior
-from trm.search.results import LEADERBOARD, write_leaderboard
+from trm.files.contained import inside
+from trm.files.disk import is_disk_full
+from trm.search.decisions import set_aside
+from trm.search.findings.status import larger_budget
+from trm.search.findings.tables import LEADERBOARD, write_leaderboard
+from trm.search.journal.events import SpeedMeasured
+from trm.search.journal.journal import read_events
+from trm.search.journal.lease import Lease
+from trm.search.journal.priors import Prior
+from trm.search.log import FILE as JOURNAL
+from trm.search.log import SweepLog
+from trm.search.planning.preflight import Preflight, cost_ends, preflight
 from trm.search.search import Search
-from trm.search.space import SearchSpace
-from trm.search.status import larger_budget
-from trm.search.sweep_log import FILE as JOURNAL
-from trm.search.sweep_log import SweepLog
-from trm.search.verdicts import set_aside
-from trm.tracking_places import Target
-from trm.tracking_writer import MlflowWriter
+from trm.search.space.candidates import Facts
+from trm.search.space.space import SearchSpace
+from trm.sweeps.checkpoints import clear_unfinished
+from trm.sweeps.commands import Invocation
+from trm.sweeps.extras import Extras
+from trm.sweeps.folder import begun_mode, recorded_digests, write_sweep_file
+from trm.sweeps.results import standings, write_results, write_tables
+from trm.sweeps.search import costs_on, sweep_search
+from trm.sweeps.steady_clock import steady_now
+from trm.terminal.command_line import say
+from trm.terminal.display import SweepDisplay
+from trm.terminal.progress import SweepProgress
+from trm.tracking.handle import MlflowWriter
+from trm.tracking.outbox import cause_of
+from trm.tracking.places import Target
 
 PACKAGES = ("trm-search", "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")
 

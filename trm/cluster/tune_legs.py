@@ -22,7 +22,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
-from trm.redaction import is_secret_name
+from trm.console.redaction import is_secret_name
 
 LEG = "leg"
 """Key of a leg in a Tune trial's configuration: one JSON string, so that Tune has nothing to flatten."""

@@ -6,7 +6,7 @@ Besides these: legs that no process begins, and legs that have answered but whos
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trm.cluster.board import Leg, LegProgress
+from trm.cluster.progress_board import Leg, LegProgress
 
 STALL_FACTOR = 10.0
 """A leg may be silent for so many times the seconds of one of its steps."""

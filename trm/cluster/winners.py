@@ -11,18 +11,18 @@ from typing import Any
 
 import ray
 
-from trm.atomic import replacing_folder, write_text_atomic
 from trm.cluster.driver import Placement
-from trm.cluster.feed import DataFeed
 from trm.cluster.hearing import Mouth, heard
-from trm.cluster.puzzle_comparisons import puzzle_comparisons
-from trm.cluster.steady_clock import steady_now
-from trm.long_work import Report, silent
-from trm.redaction import stored
-from trm.search.confirmed import Winner, confirmation_notes, confirmed_standings, confirmed_values, winner
-from trm.search.events import Reported
+from trm.cluster.shared_data import DataFeed
+from trm.console.long_work import Report, silent
+from trm.console.redaction import stored
+from trm.files.atomic import replacing_folder, write_text_atomic
+from trm.search.findings.confirmed import Winner, confirmation_notes, confirmed_standings, confirmed_values, winner
+from trm.search.journal.events import Reported
+from trm.search.log import SweepLog
 from trm.search.search import Search
-from trm.search.sweep_log import SweepLog
+from trm.sweeps.puzzle_comparisons import puzzle_comparisons
+from trm.sweeps.steady_clock import steady_now
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def _score(checkpoint: str, feed: DataFeed, threads: int, mouth: Mouth) -> FullS
     import torch
 
     from trm.evaluation.evaluate import evaluate
-    from trm.models.devices import training_device
+    from trm.models.precision import training_device
+    from trm.tasks.score import scorer_for
     from trm.training.scoring import evaluation_plan
     from trm.training.weights import load_for_evaluation
 
@@ -111,6 +112,7 @@ def _score(checkpoint: str, feed: DataFeed, threads: int, mouth: Mouth) -> FullS
             trained.table,
             plan,
             manifest=feed.manifest,
+            scorer=scorer_for(feed.manifest, plan.split),
             config=trained.config,
             device=device,
             progress=partial(mouth.report, f"batches of {name} scored"),

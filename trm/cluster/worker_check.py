@@ -16,9 +16,9 @@ import ray
 from ray.exceptions import RayError
 
 from trm.cluster.connection import Demand, Node, check_storage_is_shared, on_node
-from trm.data.residence import total_bytes
+from trm.console.redaction import reason_of
+from trm.data.batches.row_storage import total_bytes
 from trm.errors import ResourceError
-from trm.redaction import reason_of
 
 SAME = {
     "python": "use the same minor version of Python everywhere",

@@ -1,1 +1,1 @@
-"""The Parquet format and its manifest, augmentation and its inverse, the batch plan."""
+"""Data sets on storage and in batches. Knows no puzzle."""

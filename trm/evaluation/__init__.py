@@ -1,1 +1,1 @@
-"""Metrics, confidence intervals, ARC voting."""
+"""Answers, scores, metrics."""

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from trm.config import ModelConfig, RunConfig
-from trm.evaluation.names import is_scored_early
-from trm.models.trm import Latents, Output, TinyRecursiveModel
+from trm.config.run import ModelConfig, RunConfig
+from trm.evaluation.metric_names import is_scored_early
+from trm.models.trm.network import Latents, Output, TinyRecursiveModel
 
 LEAVE_STEPS = 4
 """On an accelerator rows leave every so many steps: how many are left, the host has to wait for."""

@@ -10,19 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trm.config import RunConfig
-from trm.data.manifest import Manifest
-from trm.data.plan import EvaluationBatch, EvaluationPlan
+from trm.config.run import RunConfig
+from trm.data.batches.plan import EvaluationBatch, EvaluationPlan
+from trm.data.format.manifest import Manifest
 from trm.errors import DatasetError
 from trm.evaluation.answers import answers, halted_answers, steps_of
-from trm.evaluation.intervals import mean_of
-from trm.evaluation.names import HALTED_FLOPS_SAVED, MEANS, halted_name
-from trm.evaluation.scores import Columns, Evaluation, means, of_puzzles, proportion
-from trm.evaluation.tasks import TaskScorer, scorer_for
-from trm.losses import IGNORED, answer_loss
-from trm.models.devices import loss_dtype
+from trm.evaluation.metric_names import HALTED_FLOPS_SAVED, MEANS, halted_name
+from trm.evaluation.scores import Columns, Evaluation, TaskScorer, means, of_puzzles, proportion
+from trm.losses.supervision import IGNORED, answer_loss
+from trm.models.precision import loss_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.trm import Output, TinyRecursiveModel
+from trm.models.trm.network import Output, TinyRecursiveModel
+from trm.stats.intervals import mean_of
 
 __all__ = ["Evaluation", "Gang", "evaluate"]
 
@@ -50,6 +49,7 @@ def evaluate(
     plan: EvaluationPlan,
     *,
     manifest: Manifest,
+    scorer: TaskScorer,
     config: RunConfig,
     device: torch.device | str,
     gang: Gang | None = None,
@@ -61,7 +61,7 @@ def evaluate(
     Each puzzle is given `evaluation.steps` (or `halt_max_steps`) supervision steps, whatever it says of halting. Metrics:
     `exact_accuracy` (Wilson interval `_low`, `_high`), `exact_accuracy_at_N` after fewer steps, `cell_accuracy` (mean over rows
     of the share of labelled cells), `loss` (answer loss), `q_halt_accuracy`, `mean_halting_step` (where training would have
-    halted), `examples`, `predictions`, and the task's own (`trm.evaluation.tasks`). For ARC a row is one augmentation of a
+    halted), `examples`, `predictions`, and the task's own (`scorer`). For ARC a row is one augmentation of a
     test pair, and the errors count tasks.
     With `evaluation.reports_halted` the same of the answers at each row's first halt, as `NAME_halted`, and
     `halted_flops_saved`, the share of the FLOPs that stopping there saves. `stops_halted` really stops there, and leaves out
@@ -75,7 +75,6 @@ def evaluate(
             f"{len(plan.examples)} for {workers}",
             remedy="score another split, or more examples",
         )
-    scorer = scorer_for(manifest, plan.split)
     parts: list[Columns] = []
     for number, batch in enumerate(plan):
         parts.append(_score_rows(model, table, batch, config, torch.device(device), scorer, stops_halted=stops_halted))

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float64, Integer
+from jaxtyping import Bool, Float64, Integer, UInt8
 
-from trm.evaluation.intervals import mean_of, standard_error, wilson
+from trm.data.batches.plan import EvaluationBatch
+from trm.stats.intervals import mean_of, standard_error, wilson
 
 Columns = dict[str, np.ndarray]
 """Arrays of equal length by name: what is known of every scored row."""
@@ -61,3 +63,26 @@ def share(part: Bool[np.ndarray, "batch cells"], whole: Bool[np.ndarray, "batch 
     total = whole.sum(1)
     shares: np.ndarray = np.divide(part.sum(1), total, out=np.ones(len(total)), where=total > 0)
     return shares
+
+
+@runtime_checkable
+class TaskScorer(Protocol):
+    """The part of an evaluation that knows the puzzle."""
+
+    def columns(self, predictions: UInt8[np.ndarray, "batch cells"], batch: EvaluationBatch) -> Columns:
+        """One value a row and column."""
+
+    def scores(self, columns: Columns, clusters: np.ndarray) -> Evaluation:
+        """Metrics of all rows of the split; `clusters` are the puzzles that the rows belong to."""
+
+
+class PlainScorer:
+    """Nothing besides exactness: the puzzle is unknown."""
+
+    def columns(self, predictions: UInt8[np.ndarray, "batch cells"], batch: EvaluationBatch) -> Columns:
+        """No columns."""
+        return {}
+
+    def scores(self, columns: Columns, clusters: np.ndarray) -> Evaluation:
+        """No metrics."""
+        return Evaluation({})

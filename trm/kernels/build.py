@@ -1,7 +1,7 @@
 """Compiles the kernels at first use, once a machine, and loads them from the user's cache ever after.
 
 They are kept by everything that the result depends on: sources, flags, compiler, processor, torch. What is loaded was compiled by
-this user on this machine and read whole (`trm.own_cache`): it is loaded from memory, for a file may change under its name.
+this user on this machine and read whole (`trm.files.own_cache`): it is loaded from memory, for a file may change under its name.
 """
 
 import ctypes
@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
+from trm.console.long_work import shown
+from trm.console.redaction import shortened
+from trm.console.streams import say
 from trm.errors import ResourceError
-from trm.long_work import shown
-from trm.own_cache import alone, keep, kept
-from trm.redaction import shortened
-from trm.terminal import say
+from trm.files.own_cache import alone, keep, kept
 
 SOURCES = Path(__file__).parent
 UNITS = ("recursion.cpp", "optimizer.cpp")

@@ -1,7 +1,7 @@
 """A supervision step's recursion in one call: each thread takes a few puzzles through all cycles while they are in its cache.
 
-`recursion.cpp` computes what `trm.models.trm` says in tensors, with a backward pass written by hand. It sums in another order
-than torch does, so the two agree to rounding, not to the bit.
+`recursion.cpp` computes what `trm.models.trm.network` says in tensors, with a backward pass written by hand. It sums in another
+order than torch does, so the two agree to rounding, not to the bit.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from trm.config import ModelConfig, swiglu_width
+from trm.config.run import ModelConfig, swiglu_width
 from trm.kernels.build import library
 
 CHUNK_TOKENS = 384

@@ -1,1 +1,1 @@
-"""The networks: layers, the recursion, halting and carry, puzzle embedding."""
+"""The networks: layers, halting and carry, puzzle embedding, cost; a folder an architecture."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from trm.config import DataShape, ModelConfig, swiglu_width
+from trm.config.run import DataShape, ModelConfig, swiglu_width
 from trm.errors import CheckpointError
-from trm.models.sizes import TABLE_KEY
+from trm.models.trm.sizes import TABLE_KEY
 
 Sizes = Mapping[str, tuple[int, ...]]
 SHOWN = 3

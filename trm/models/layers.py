@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from trm.models import handwritten
+from trm.models import cpu_layers
 
 
 def residual_swiglu(
@@ -22,8 +22,8 @@ def residual_swiglu(
     """
     if _is_handwritten(x):
         if axis == 0:
-            return handwritten.residual_swiglu(x.flatten(1), gate_up, down, eps).view(x.shape)
-        return handwritten.residual_swiglu(x.flatten(0, -2).t(), gate_up, down, eps).t().view(x.shape)
+            return cpu_layers.residual_swiglu(x.flatten(1), gate_up, down, eps).view(x.shape)
+        return cpu_layers.residual_swiglu(x.flatten(0, -2).t(), gate_up, down, eps).t().view(x.shape)
     if axis == 0:
         gate, up = (gate_up @ x.flatten(1)).chunk(2)
         update = (down @ (functional.silu(gate) * up)).view(x.shape)
@@ -54,7 +54,7 @@ def residual_attention(
     value = value.view(batch, length, num_heads, -1).transpose(1, 2)
     mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch * length, width)
     if _is_handwritten(x):
-        return handwritten.residual_linear(x.view(-1, width).t(), mixed.t(), out, eps).t().view(x.shape)
+        return cpu_layers.residual_linear(x.view(-1, width).t(), mixed.t(), out, eps).t().view(x.shape)
     return rms_norm(x + functional.linear(mixed, out).view(x.shape), eps)
 
 

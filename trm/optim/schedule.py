@@ -2,7 +2,7 @@
 
 import math
 
-from trm.config import OptimConfig
+from trm.config.run import OptimConfig
 
 
 def lr_factor(step: int, optim: OptimConfig, total_steps: int) -> float:

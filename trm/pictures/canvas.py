@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trm.atomic import replacing
+from trm.files.atomic import replacing
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from trm.display import flops as flops_text
 from trm.pictures.canvas import BEST, FADED, GOOD, PLAIN, TROUBLE, picture
 from trm.search.confirmation import Confirmed
-from trm.search.events import Asked, Decided, Event, LegEnded
+from trm.search.journal.events import Asked, Decided, Event, LegEnded
+from trm.terminal.display import flops as flops_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trm.display import figure_text
 from trm.pictures.canvas import BEST, FADED, PLAIN, picture
+from trm.search.journal.trial import Trial
 from trm.search.search import Search
 from trm.search.settings import COSTS
-from trm.search.trial import Trial
+from trm.terminal.display import figure_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

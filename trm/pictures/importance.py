@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from trm.display import flops as flops_text
 from trm.pictures.canvas import GOOD, PLAIN, picture
-from trm.search.importance import DERIVED, LEAST_TRIALS, Importance, RungImportance
+from trm.search.findings.importance import DERIVED, LEAST_TRIALS, Importance, RungImportance
+from trm.terminal.display import flops as flops_text
 
 BARS = "importance.png"
 MAP = "depth_map.png"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trm.pictures.canvas import PLAIN, picture
-from trm.search.transfer import Transfer
+from trm.search.findings.transfer import Transfer
 
 
 def draw_transfer(transfers: Sequence[Transfer], path: Path, *, metric: str) -> None:

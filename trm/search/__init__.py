@@ -1,1 +1,1 @@
-"""Search space, objective, journal, and the search as a pure state machine that needs no cluster."""
+"""The search as a pure state machine over a journal: it needs no cluster."""

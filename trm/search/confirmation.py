@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from trm.evaluation.intervals import t_quantile_975
-from trm.search.seeds import derived_seed
 from trm.search.settings import Confirm
+from trm.seeds import derived_seed
+from trm.stats.intervals import t_quantile_975
 
 Mode = Literal["max", "min"]
 Scores = tuple[tuple[int, tuple[float, ...]], ...]

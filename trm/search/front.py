@@ -7,9 +7,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trm.search.pareto import Fronts, Point
+from trm.search.journal.trial import Trial
 from trm.search.settings import Objective
-from trm.search.trial import Trial
+from trm.stats.pareto import Fronts, Point
 
 
 @dataclass(frozen=True)

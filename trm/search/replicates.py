@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from trm.evaluation.intervals import MeanOfSeeds, mean_of_seeds
-from trm.evaluation.names import bounds
+from trm.evaluation.metric_names import bounds
+from trm.search.journal.trial import Trial
 from trm.search.search import Search
-from trm.search.trial import Trial
+from trm.stats.intervals import MeanOfSeeds, mean_of_seeds
 
 SHOWN = 3
 """Configurations of which the terminal tells."""

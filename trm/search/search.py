@@ -7,19 +7,19 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from trm.config import RunConfig
-from trm.search.asking import Asker
-from trm.search.audit import audited
-from trm.search.candidates import CostOf
-from trm.search.carried import Beliefs, Past, Turn
-from trm.search.events import Adopted, Asked, Event, LegStarted, SpaceExhausted, SweepEnded
-from trm.search.policies.policy import Standing, Verdict
-from trm.search.ranking import Ranking
-from trm.search.seeds import derived_seed
-from trm.search.space import SearchSpace
-from trm.search.spending import Spent
-from trm.search.trial import Trial
-from trm.search.verdicts import stopped, verdict
+from trm.config.run import RunConfig
+from trm.search.asking.ask import Asker
+from trm.search.asking.trust import Beliefs, Past, Turn
+from trm.search.controls import audited
+from trm.search.decisions import stopped, verdict
+from trm.search.journal.events import Adopted, Asked, Event, LegStarted, SpaceExhausted, SweepEnded
+from trm.search.journal.trial import Trial
+from trm.search.leaderboard import Ranking
+from trm.search.resources.spending import Spent
+from trm.search.schedulers.scheduler import Standing, Verdict
+from trm.search.space.candidates import CostOf
+from trm.search.space.space import SearchSpace
+from trm.seeds import derived_seed
 
 HOPELESS = 3
 """So many trials failed and none ever completed a leg: the sweep cannot work."""

@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
-from trm.config import Written, is_recorded
-from trm.config_messages import nearest
+from trm.config.messages import nearest
+from trm.config.run import Written, is_recorded
 from trm.errors import ConfigError
-from trm.evaluation.names import Direction, direction, is_count
+from trm.evaluation.metric_names import Direction, direction, is_count
 
 COSTS = ("params", "inference_flops", "train_flops", "latency_seconds")
 """What a trial costs, as `objective.against` names it (`objectives.py`); less of each is better."""

@@ -1,9 +1,9 @@
 """What breaks ties between trials: their validation loss, or where two kinds of loss compete, what the two share."""
 
-from trm.config import TrainingConfig
-from trm.search.events import LegEnded
-from trm.search.knobs import Scalar
-from trm.search.space import SearchSpace
+from trm.config.run import TrainingConfig
+from trm.search.journal.events import LegEnded
+from trm.search.knobs.knobs import Scalar
+from trm.search.space.space import SearchSpace
 
 
 def loss_kinds(space: SearchSpace) -> list[Scalar]:

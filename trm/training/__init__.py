@@ -1,1 +1,1 @@
-"""The loop, the whole training state, checkpoints, cost."""
+"""The loop, the step, the whole state, checkpoints, legs."""

@@ -21,12 +21,12 @@ from pydantic import AfterValidator, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from trm.atomic import fsync_file, replacing_folder, usual_mode
-from trm.config import CHANGES_WITHIN_RUN, DataNames, DataShape, Frozen, RunConfig
-from trm.contained import file_name
-from trm.data.plan import Position
+from trm.config.run import CHANGES_WITHIN_RUN, DataNames, DataShape, Frozen, RunConfig
+from trm.data.batches.plan import Position
 from trm.errors import CheckpointError, TornCheckpoint
-from trm.json_files import read_json
+from trm.files.atomic import fsync_file, replacing_folder, usual_mode
+from trm.files.contained import file_name
+from trm.files.json_files import read_json
 
 FORMAT = "trm-search checkpoint"
 FORMAT_VERSION = 1

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import torch
 
-from trm.data.plan import Batch
-from trm.own_cache import keep, kept
+from trm.data.batches.plan import Batch
+from trm.files.own_cache import keep, kept
 from trm.training.state import TrainingState, compile_in_place
 from trm.training.step import plain_step
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trm.atomic import make_folders, replacing
-from trm.data.parquet_bounds import is_small
-from trm.strays import without_strays
+from trm.files.atomic import make_folders, replacing
+from trm.files.small_parquet import is_small
+from trm.files.strays import without_strays
 
 POINTS = 200
 """A run that does not say how often has half as many to this many points."""

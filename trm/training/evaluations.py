@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trm.atomic import replacing
+from trm.files.atomic import replacing
 from trm.training.reporting import RunReport
 
 

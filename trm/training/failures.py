@@ -9,12 +9,12 @@ from contextlib import contextmanager
 import torch
 import torch._dynamo.exc
 
+from trm.console.redaction import reason_of
 from trm.errors import OutOfMemoryError, TrialError
-from trm.own_cache import kept_folder
-from trm.redaction import reason_of
+from trm.files.own_cache import kept_folder
 
 COMPILED_FOLDER, COMPILED_VARIABLE = "inductor", "TORCHINDUCTOR_CACHE_DIR"
-"""Where torch keeps what it compiled: of `trm.own_cache`, unless the environment says otherwise."""
+"""Where torch keeps what it compiled: of `trm.files.own_cache`, unless the environment says otherwise."""
 
 SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 """What a RuntimeError says that is really a lack of memory: torch's CPU allocator, CUDA, cuBLAS and cuDNN."""

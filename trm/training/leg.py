@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from trm.atomic import remove_folder
-from trm.config import RunConfig
-from trm.data.manifest import Manifest
-from trm.data.plan import BatchPlan
+from trm.config.run import RunConfig
+from trm.data.batches.plan import BatchPlan
+from trm.data.format.manifest import Manifest
+from trm.distributed import SOLO, Gang
 from trm.errors import CheckpointError, InterruptedRun
-from trm.evaluation.comparison import write_puzzles
+from trm.evaluation.puzzle_scores import write_puzzles
+from trm.files.atomic import remove_folder
 from trm.training.curve import CurveFile
 from trm.training.failures import memory_failures
-from trm.training.gang import SOLO, Gang
 from trm.training.loop import train
 from trm.training.reporting import SILENT, Progress, Reporter
 from trm.training.scoring import score

@@ -4,12 +4,12 @@ import math
 import time
 from dataclasses import dataclass
 
-from trm.data.plan import Batch, BatchPlan
+from trm.data.batches.plan import Batch, BatchPlan
 from trm.errors import DivergedError
 from trm.optim.schedule import lr_at
 from trm.training.compiling import CompilingStep, is_compiling
+from trm.training.cuda_graph import RecordedStep, is_recorded
 from trm.training.failures import compiler_failures, memory_failures
-from trm.training.recorded import RecordedStep, is_recorded
 from trm.training.reporting import SILENT, Progress, Reporter
 from trm.training.state import TrainingState
 from trm.training.step import plain_step

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from trm.config import EvaluationConfig
-from trm.data.manifest import Manifest, SplitName
+from trm.config.run import EvaluationConfig
+from trm.data.format.manifest import Manifest, SplitName
 from trm.errors import ConfigError
 
 ScoredSplit = Literal["validation", "test"]

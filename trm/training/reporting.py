@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from trm.data.manifest import SplitName
+from trm.data.format.manifest import SplitName
 
 
 @dataclass(frozen=True)

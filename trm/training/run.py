@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from trm.config import RunConfig
-from trm.data.manifest import Manifest
+from trm.config.run import RunConfig
+from trm.data.format.manifest import Manifest
+from trm.distributed import SOLO, Gang
 from trm.errors import CheckpointError, InterruptedRun
-from trm.training.cost import run_cost, total_steps
+from trm.models.cost import run_cost, total_steps
 from trm.training.curve import CurveFile
 from trm.training.evaluations import write_evaluations
-from trm.training.gang import SOLO, Gang
 from trm.training.loop import train
 from trm.training.protocol import Protocol, protocol_of, splits_in
 from trm.training.reporting import SILENT, Reporter, RunReport

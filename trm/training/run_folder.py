@@ -16,11 +16,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from trm.atomic import fsync_folder, make_folders, write_bytes_atomic, write_text_atomic
-from trm.config import RunConfig
-from trm.config_files import dump_yaml
-from trm.contained import inside, regular, remove
+from trm.config.files import dump_yaml
+from trm.config.run import RunConfig
 from trm.errors import CheckpointError
+from trm.files.atomic import fsync_folder, make_folders, write_bytes_atomic, write_text_atomic
+from trm.files.contained import inside, regular, remove
 from trm.training.checkpoint import checkpoints_in, newest_whole
 from trm.training.reporting import RunReport
 from trm.training.weights import CONFIG_FILE

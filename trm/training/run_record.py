@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from trm.atomic import write_text_atomic
-from trm.config import Tracking
-from trm.contained import inside
+from trm.config.run import Tracking
+from trm.files.atomic import write_text_atomic
+from trm.files.contained import inside
 
 RECORD_FILE = "run.json"
 RunStatus = Literal["running", "finished", "interrupted", "diverged", "out_of_memory", "failed"]

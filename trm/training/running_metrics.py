@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from trm.losses import Losses
-from trm.training.gang import Gang
+from trm.distributed import Gang
+from trm.losses.supervision import Losses
 
 ROW_SUMS = ("rows", "loss", "lm_loss", "q_halt_loss", "q_continue_loss", "grad_norm")
 """Summed over all rows of the batch (`grad_norm`: over steps, times the batch)."""

@@ -5,14 +5,16 @@ import statistics
 import time
 from dataclasses import dataclass
 
-from trm.config import RunConfig
-from trm.data.manifest import Manifest
-from trm.data.plan import EvaluationPlan
-from trm.data.split import Split
+from trm.config.run import RunConfig
+from trm.data.batches.plan import EvaluationPlan
+from trm.data.batches.split import Split
+from trm.data.format.manifest import Manifest
+from trm.distributed import SOLO, Gang
 from trm.errors import DivergedError, InterruptedRun
 from trm.evaluation.evaluate import Evaluation, evaluate
+from trm.tasks.augment import augmenter_for
+from trm.tasks.score import scorer_for
 from trm.training.failures import compiler_failures, memory_failures
-from trm.training.gang import SOLO, Gang
 from trm.training.reporting import SILENT, Reporter
 from trm.training.state import TrainingState
 
@@ -35,6 +37,7 @@ def evaluation_plan(config: RunConfig, split: Split, manifest: Manifest, *, is_w
     return EvaluationPlan(
         split,
         manifest,
+        augmenter_for,
         batch_size=config.evaluation.batch_size or config.training.global_batch_size,
         max_examples=None if is_whole else config.evaluation.max_examples,
         seed=SUBSET_SEED,
@@ -66,6 +69,7 @@ def score(state: TrainingState, split: Split, manifest: Manifest, reporter: Repo
             state.table,
             plan,
             manifest=manifest,
+            scorer=scorer_for(manifest, plan.split),
             config=config,
             device=state.device,
             gang=state.gang,

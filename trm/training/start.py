@@ -4,13 +4,14 @@ from typing import NotRequired, TypedDict
 
 import torch
 
-from trm.config import RunConfig
-from trm.data.manifest import Manifest
-from trm.data.plan import BatchPlan, TrainPlan
-from trm.data.split import Split
-from trm.data.stream import StreamPlan, TrainStream
+from trm.config.run import RunConfig
+from trm.data.batches.plan import BatchPlan, TrainPlan
+from trm.data.batches.split import Split
+from trm.data.batches.stream import StreamPlan, TrainStream
+from trm.data.format.manifest import Manifest
+from trm.distributed import Gang
+from trm.tasks.augment import augmenter_for
 from trm.training.curve import Curve, CurveFile
-from trm.training.gang import Gang
 from trm.training.state import TrainingState
 
 
@@ -67,8 +68,12 @@ def start_plan(state: TrainingState, rows: Split | TrainStream, manifest: Manife
     size, seed, gang = state.config.training.global_batch_size, state.config.seed, state.gang
     plan: TrainPlan | StreamPlan
     if isinstance(rows, TrainStream):
-        plan = StreamPlan(rows, manifest, global_batch_size=size, seed=seed, rank=gang.rank, world_size=gang.world_size)
+        plan = StreamPlan(
+            rows, manifest, augmenter_for, global_batch_size=size, seed=seed, rank=gang.rank, world_size=gang.world_size
+        )
     else:
-        plan = TrainPlan(rows, manifest, global_batch_size=size, seed=seed, rank=gang.rank, world_size=gang.world_size)
+        plan = TrainPlan(
+            rows, manifest, augmenter_for, global_batch_size=size, seed=seed, rank=gang.rank, world_size=gang.world_size
+        )
     plan.restore(state.position)
     return plan

@@ -13,20 +13,22 @@ import torch
 import torch._dynamo  # the first optimizer of a process imports it: a second that no leg should pay for
 from torch import Tensor, nn
 
-from trm.config import DataNames, DataShape, RunConfig, require_divisible
-from trm.data.plan import Batch, Position
+from trm.config.run import DataNames, DataShape, RunConfig, require_divisible
+from trm.data.batches.plan import Batch, Position
+from trm.distributed import SOLO, Gang
 from trm.errors import CheckpointError, DivergedError, ResourceError
+from trm.files.own_cache import kept_folder
 from trm.kernels.build import COMPILERS
-from trm.models.devices import forward_dtype, set_products, uses_kernels, weight_dtype
+from trm.models.cost import run_cost
 from trm.models.fitting import first_not_finite, require_fit
 from trm.models.halting import Carry, initial_carry
+from trm.models.precision import forward_dtype, set_products, uses_kernels, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.sizes import TABLE_KEY, network_sizes
-from trm.models.trm import Latents, TinyRecursiveModel
+from trm.models.trm.network import Latents, TinyRecursiveModel
+from trm.models.trm.sizes import TABLE_KEY, network_sizes
 from trm.optim.adam_atan2 import AdamATan2
 from trm.optim.averaging import WeightAverage
 from trm.optim.sign_sgd import SignSGD
-from trm.own_cache import kept_folder
 from trm.training.checkpoint import (
     MAY_DIFFER,
     MAY_DIFFER_ADOPTED,
@@ -37,10 +39,8 @@ from trm.training.checkpoint import (
     require_same_run,
     write_checkpoint,
 )
-from trm.training.cost import run_cost
 from trm.training.curve import Curve, default_interval
 from trm.training.failures import COMPILED_FOLDER, COMPILED_VARIABLE
-from trm.training.gang import SOLO, Gang
 from trm.training.running_metrics import RunningMetrics
 
 MODEL_FILE = "model.safetensors"
@@ -104,7 +104,7 @@ class TrainingState:
         self.stepper: Callable[[TrainingState, Batch], None] | None = None
         """How a step is made; the loop decides at the first."""
         self.minimum_steps: dict[int, np.ndarray | None] = {}
-        """What exploration demands of this worker's slots at the next steps, as far as it is drawn (`trm.training.handover`)."""
+        """What exploration demands of this worker's slots at the next steps, as far as it is drawn (`trm.training.step_inputs`)."""
 
     def _uses_kernels(self) -> bool:
         """All workers of a gang, or none: replicas that are updated by different arithmetic would drift apart."""

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from trm.data.plan import Batch
-from trm.losses import supervision_loss
-from trm.models.devices import loss_dtype
+from trm.data.batches.plan import Batch
+from trm.distributed import Gang
+from trm.losses.supervision import supervision_loss
 from trm.models.halting import Carry, advance, continue_target, refill
-from trm.training.gang import Gang
-from trm.training.handover import Fresh, Rates, fresh
+from trm.models.precision import loss_dtype
 from trm.training.state import TrainingState
+from trm.training.step_inputs import Fresh, Rates, fresh
 
 
 def plain_step(state: TrainingState, batch: Batch) -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from trm.config import DataShape, RunConfig
-from trm.data.plan import Batch
-from trm.training import recorded
+from trm.config.run import DataShape, RunConfig
+from trm.data.batches.plan import Batch
+from trm.distributed import SOLO, Gang
+from trm.training import cuda_graph
 from trm.training.failures import memory_failures
-from trm.training.gang import SOLO, Gang
 from trm.training.loop import take_step
 from trm.training.state import TrainingState
 
@@ -40,7 +40,7 @@ def time_steps(
         rows = config.training.global_batch_size // gang.world_size
         cells = np.random.default_rng(0).integers(0, shape.vocab_size, size=(2, rows, shape.seq_len), dtype=np.int32)
         batch = Batch(cells[0], cells[1], np.zeros(rows, np.int32))
-        recording = recorded.WARM_UP_STEPS + 1 if recorded.is_recorded(state) else 0
+        recording = cuda_graph.WARM_UP_STEPS + 1 if cuda_graph.is_recorded(state) else 0
         for _ in range(WARM_UP_STEPS + recording - 1):
             take_step(state, batch)
         warm = _seconds_of(state, batch, 1)

@@ -15,17 +15,17 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from trm.atomic import make_folders, replacing, usual_mode
-from trm.config import DataNames, DataShape, Frozen, RunConfig
-from trm.config_files import dump_yaml, load_yaml, validated
+from trm.config.files import dump_yaml, load_yaml, validated
+from trm.config.run import DataNames, DataShape, Frozen, RunConfig
 from trm.errors import CheckpointError
-from trm.json_files import parse_json
-from trm.models.devices import forward_dtype, set_products, uses_kernels, weight_dtype
+from trm.files.atomic import make_folders, replacing, usual_mode
+from trm.files.json_files import parse_json
 from trm.models.fitting import first_not_finite, require_fit
+from trm.models.precision import forward_dtype, set_products, uses_kernels, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.reference import from_reference
-from trm.models.sizes import TABLE_KEY, network_sizes
-from trm.models.trm import TinyRecursiveModel
+from trm.models.trm.network import TinyRecursiveModel
+from trm.models.trm.reference import from_reference
+from trm.models.trm.sizes import TABLE_KEY, network_sizes
 from trm.training.checkpoint import META, checkpoints_in, read_meta, read_tensors
 from trm.training.foreign_weights import is_safetensors, read_foreign
 from trm.training.state import AVERAGE_FILE, MODEL_FILE, STATE_FILE, UNNAMED, TrainingState

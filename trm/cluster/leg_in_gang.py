@@ -1,0 +1,116 @@
+"""What a gang's legs run: the Tune trial, which keeps a group of workers from leg to leg, and each of the workers."""
+
+import contextlib
+import json
+import time
+from dataclasses import asdict
+from typing import Any
+
+import ray
+import ray.tune
+from ray.actor import ActorHandle
+from ray.exceptions import RayError
+
+from trm.cluster.connection import Demand
+from trm.cluster.leg import LegReturn, LegTask
+from trm.cluster.leg_in_place import data_of, do_leg, forget, prepare, recorded
+from trm.cluster.processes import WorkerProcess
+from trm.cluster.progress_board import MEET_SECONDS, meet
+from trm.cluster.shared_data import DataFeed
+from trm.cluster.stream import held_actor, leg_stream
+from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
+from trm.cluster.worker_group import Told, WorkerGroup
+from trm.console.redaction import reason_of
+
+ALIKE = ("completed", "diverged", "interrupted")
+"""What all workers of a gang come to at the same step, so that they can go on together with another leg."""
+
+
+class _Standing:
+    """The group of workers of this process, if there is one."""
+
+    group: WorkerGroup | None = None
+
+
+def leg_as_gang(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, demand: Demand, slots: int) -> None:
+    """Tune function: have this process's gang do one leg. The workers' bundles follow the process's own in its placement group."""
+    if config[LEG] == WARM_UP:
+        _warm_up(feed, board, demand, slots)
+        ray.tune.report({OUTCOME: "{}"})
+        return
+    task = LegTask(**json.loads(config[LEG]))
+    returned = recorded(task)
+    if returned is None:
+        board.begin_gang.remote(task.leg, WorkerProcess.current(), _crew())
+        with leg_stream(data_of(task), feed.folder, workers=task.workers) as stream:
+            returned = _do_together(task, feed, board, demand, stream)
+    board.ended.remote(task.leg)
+    ray.tune.report({OUTCOME: json.dumps(asdict(returned))})
+
+
+def _do_together(task: LegTask, feed: DataFeed, board: ActorHandle, demand: Demand, stream: ActorHandle | None) -> LegReturn:
+    try:
+        group = _standing_group(feed, demand)
+    except RayError as error:
+        return gang_answer(Told([], f"its workers did not start: {error}"), demand.workers)
+    board.begin_gang.remote(task.leg, WorkerProcess.current(), _crew())
+    told = group.do(_work, task, feed, board, stream, is_trouble=lambda returned: returned.status != "completed")
+    if not is_usable(told, demand.workers):
+        _Standing.group = None
+        group.end()
+    return gang_answer(told, demand.workers)
+
+
+def _work(task: LegTask, feed: DataFeed, board: ActorHandle, stream: ActorHandle | None) -> LegReturn:
+    """A worker's part of the leg."""
+    from trm.distributed import TorchGang
+
+    board.begin.remote(task.leg, WorkerProcess.current())
+    returned = do_leg(task, feed, board, gang=TorchGang.current(), stream=stream)
+    forget()
+    return returned
+
+
+def is_usable(told: Told, workers: int) -> bool:
+    """Whether all workers of the gang came to the same end, at the same place, so that their next leg finds no half collective."""
+    statuses = {returned.status for returned in told.answers}
+    return told.failure is None and len(told.answers) == workers and len(statuses) == 1 and statuses <= set(ALIKE)
+
+
+def gang_answer(told: Told, workers: int) -> LegReturn:
+    """What the gang's leg came to: a worker's own trouble stands before what its neighbours met when it was gone."""
+    answers: list[LegReturn] = told.answers
+    troubled = [returned for returned in answers if returned.status != "completed"]
+    own = [returned for returned in troubled if returned.status != "lost"]
+    if own:
+        return own[0]
+    if told.failure is None and len(answers) == workers and not troubled:
+        return answers[0]  # the leader's
+    # What a leg raises becomes an answer, so a worker without one died with its process or its node.
+    met = troubled[0].error if troubled else None
+    return LegReturn(status="lost", error=told.failure or met or "the gang ended without an answer", ended_at=time.time())
+
+
+def _standing_group(feed: DataFeed, demand: Demand, limit_seconds: float | None = None) -> WorkerGroup:
+    """The group that the last leg left, or another one."""
+    if _Standing.group is None:
+        place = ray.util.get_current_placement_group()
+        group = WorkerGroup(demand, place, first_bundle=1, limit_seconds=limit_seconds)
+        told = group.do(prepare, feed)
+        if told.failure is not None:
+            group.end()
+            raise RayError(reason_of(told.failure))
+        _Standing.group = group
+    return _Standing.group
+
+
+def _crew() -> list[WorkerProcess]:
+    return _Standing.group.processes if _Standing.group is not None else []
+
+
+def _warm_up(feed: DataFeed, board: ActorHandle, demand: Demand, slots: int) -> None:
+    if feed.is_streamed:
+        held_actor(feed.folder, demand.workers)
+    with contextlib.suppress(RayError):  # the first leg tries again, and is watched
+        _standing_group(feed, demand, MEET_SECONDS)
+    meet(board, slots)

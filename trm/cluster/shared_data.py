@@ -1,0 +1,131 @@
+"""The data of a sweep, read once: Ray Data reads the shards, and each column becomes one array in the object store.
+
+Trials of a node share those arrays without a copy, so they are read-only. One execution reads all splits, because an
+execution costs a second or two whatever its size, and none may run inside a trial, whose placement group would capture it.
+A training split that streams is not among them (see `trm.cluster.stream`).
+"""
+
+import logging
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayError
+
+from trm.cluster.stream import StreamClient
+from trm.config.run import DataConfig
+from trm.console.redaction import reason_of
+from trm.data.batches import row_storage
+from trm.data.batches.plan import TrainPlan
+from trm.data.batches.split import Split
+from trm.data.batches.stream import TrainStream
+from trm.data.format import shards
+from trm.data.format.manifest import Manifest, SplitName, read_manifest
+from trm.errors import DatasetError
+from trm.tasks.augment import augmenter_for
+
+WARM_UP_ROWS = 768
+
+
+@dataclass(frozen=True)
+class DataFeed:
+    """References to every column of every split in the object store."""
+
+    folder: str
+    manifest: Manifest
+    columns: dict[SplitName, dict[str, ray.ObjectRef]]
+    """Split -> column -> array; without train where that streams."""
+
+    def split(self, name: SplitName) -> Split:
+        """The split over the shared arrays; kept by this process for the next leg."""
+        refs = self.columns[name]
+        return _shared_split(name, tuple(refs), tuple(refs.values()))
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether training rows come from a leg's actor."""
+        return "train" not in self.columns
+
+    def warm_up(self) -> None:
+        """Map every split into this process, and make a batch of what does not stream: a process's first costs up to 60 ms more."""
+        for name in self.columns:
+            self.split(name)
+        if not self.is_streamed:
+            TrainPlan(self.split("train"), self.manifest, augmenter_for, global_batch_size=WARM_UP_ROWS, seed=0).batch(0)
+
+    def training_rows(self, data: DataConfig, actor: ActorHandle | None, rank: int = 0) -> Split | TrainStream:
+        """The training split for one worker of a leg: the shared arrays, or what the leg's actor streams."""
+        if actor is None:
+            return self.split("train")
+        starts, codes = self._identifiers()
+        return TrainStream(StreamClient(actor, rank), data.shuffle_window_rows, starts, codes)
+
+    def _identifiers(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Starts and codes of the identifier table: every split has that of all, and without one the data set's folder."""
+        for name in self.columns:
+            split = self.split(name)
+            return split.identifier_starts, split.identifier_codes
+        table = shards.read_identifiers(self.folder, self.manifest)
+        return (None, None) if table is None else (table.starts, table.codes)
+
+
+@lru_cache(maxsize=8)
+def _shared_split(name: str, names: tuple[str, ...], refs: tuple[ray.ObjectRef, ...]) -> Split:
+    return Split.from_columns(name, dict(zip(names, ray.get(list(refs)), strict=True)))
+
+
+def store_room() -> tuple[float, str]:
+    """Bytes that a resident training split may take in the object store of each node, and what that is."""
+    stores = [node["Resources"].get("object_store_memory", 0.0) for node in ray.nodes() if node["Alive"]]
+    return row_storage.STORE_SHARE * min(stores), f"{row_storage.STORE_SHARE:.0%} of the smallest node's object store"
+
+
+def fed_splits(data: DataConfig, *others: SplitName) -> tuple[SplitName, ...]:
+    """The splits to read into the object store: train unless it streams, and the others."""
+    return others if data.is_streamed else ("train", *others)
+
+
+def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
+    """Read these splits through Ray Data into the object store. Raises DatasetError when rows are missing."""
+    manifest = read_manifest(folder)
+    paths = {path: name for name in splits for path in shards.shard_paths(folder, manifest, name)}
+    try:
+        tables = _read_tables(paths) if paths else {}
+    except (RayError, OSError, ValueError) as error:
+        raise DatasetError(
+            f"every node must be able to read the data set: {folder} ({reason_of(error, 300)})",
+            remedy="keep it on a file system that all nodes mount, or behind a URL",
+        ) from error
+    identifiers = shards.read_identifiers(folder, manifest)
+    columns: dict[SplitName, dict[str, ray.ObjectRef]] = {}
+    for name in splits:
+        table = pa.concat_tables(tables[name])
+        if table.num_rows != manifest.splits[name].rows:
+            raise DatasetError(
+                f"split {name} of {folder} must have {manifest.splits[name].rows} rows, Ray Data read {table.num_rows}",
+                remedy="build the data set again",
+            )
+        whole = shards.in_row_order(shards.decode_table(table), identifiers)
+        columns[name] = {key: ray.put(column) for key, column in whole.items()}
+    return DataFeed(folder, manifest, columns)
+
+
+def _read_tables(paths: dict[str, SplitName]) -> dict[str, list[pa.Table]]:
+    """Arrow tables by split; blocks come in any order, the rows know their number."""
+    context = ray.data.DataContext.get_current()
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs, it raises
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    local = {os.path.abspath(path) if "://" not in path else path: name for path, name in paths.items()}
+    dataset = ray.data.read_parquet(list(local), include_paths=True, override_num_blocks=len(local))
+    tables: dict[str, list[pa.Table]] = {name: [] for name in local.values()}
+    by_file = {os.path.basename(path): name for path, name in local.items()}
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for path in batch.column("path").unique().to_pylist():
+            rows = batch.filter(pa.compute.equal(batch.column("path"), path)).drop_columns("path")
+            tables[by_file[os.path.basename(path)]].append(rows)
+    return tables

@@ -1,0 +1,34 @@
+"""A gang for one whole run: one function in several Ray Train workers that share a torch process group."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from trm.cluster.connection import Demand
+from trm.cluster.worker_group import COLLECTIVE_SECONDS
+from trm.console.redaction import reason_of
+
+
+def run_gang(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], demand: Demand, scratch: str) -> str | None:
+    """Run `worker(config)` in every worker and wait; None, or one line that says why a worker failed.
+
+    The caller's process must not hold the CPUs or GPUs that the workers need. `scratch` is Train's folder.
+    """
+    trainer = TorchTrainer(
+        worker,
+        train_loop_config=config,
+        torch_config=TorchConfig(backend="nccl" if demand.gpus else "gloo", timeout_s=COLLECTIVE_SECONDS),
+        scaling_config=ScalingConfig(
+            num_workers=demand.workers,
+            use_gpu=demand.gpus > 0,
+            resources_per_worker=demand.bundle,
+        ),
+        run_config=RunConfig(storage_path=scratch, name="gang", failure_config=FailureConfig(max_failures=0)),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:  # Train wraps a worker's failure in classes of its own; the line is what a person needs
+        return reason_of(error)
+    return None

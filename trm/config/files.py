@@ -1,0 +1,163 @@
+"""YAML in, validated models out: reading, `--set` overrides, and messages that say rule, value and remedy."""
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from trm.config.messages import nearest, problems_of
+from trm.config.paths import nested, with_data_beside
+from trm.config.run import RunConfig
+from trm.console.redaction import stored
+from trm.errors import ConfigError
+from trm.files.atomic import write_text_atomic
+from trm.files.yaml_values import CORE, SCHEMA, WRITTEN, Limits, YamlReader
+
+Model = TypeVar("Model", bound=BaseModel)
+
+MAX_PROBLEMS_SHOWN = 8
+KINDS = {
+    "search space": ("ray_jobs/sweep.py", {"search", "budget", "base", "sampler", "scheduler", "objective", "start_points"}),
+    "run configuration": ("ray_jobs/train.py", {"model", "optim", "training", "evaluation"}),
+    "data set recipe": ("ray_jobs/build_dataset.py", {"task"}),
+}
+"""What a YAML file can be: the job that takes it, and keys that only it has."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either schema, YAML 1.1 or the core one, would read as something else than text."""
+
+
+for _kind, (_pattern, _first) in SCHEMA.items():
+    _Dumper.add_implicit_resolver(f"{CORE}{_kind}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def parse_yaml(text: str, source: str, limits: Limits = WRITTEN) -> Any:
+    """The value that `text` holds; ConfigError with line and column when it is not YAML, or larger than `limits`."""
+    return YamlReader(text, source, limits).value()
+
+
+def load_yaml(path: str | Path, limits: Limits = WRITTEN) -> dict[str, Any]:
+    """The mapping in a YAML file; ConfigError when it is missing, unreadable, too large, not YAML or not a mapping."""
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(limits.characters + 1)
+    except FileNotFoundError:
+        near = nearest(path.name, [other.name for other in path.parent.glob("*.y*ml")]) if path.parent.is_dir() else None
+        raise ConfigError(
+            f"{path} does not exist", remedy=f"did you mean {path.with_name(near)}?" if near else "give the path of a YAML file"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{path} cannot be read: {reason}", remedy="give the path of a readable YAML file") from error
+    value = parse_yaml(text, str(path), limits)
+    if not isinstance(value, dict):
+        kind = "nothing" if value is None else "a list" if isinstance(value, list) else f"only {str(value)[:40]!r}"
+        raise ConfigError(f"{path} must hold a mapping of keys to values, but holds {kind}", remedy="write `key: value` lines")
+    return value
+
+
+def require_kind(mapping: Mapping[str, Any], kind: str, source: str | Path) -> None:
+    """ConfigError when a file's keys say that it is another of `KINDS` than `kind`."""
+    if KINDS[kind][1] & mapping.keys():
+        return
+    for other, (job, keys) in KINDS.items():
+        if keys & mapping.keys():
+            raise ConfigError(f"{source} must be a {kind}, but is a {other}", remedy=f"{job} takes it")
+
+
+def dump_yaml(path: str | Path, mapping: Mapping[str, Any], *, header: str = "") -> None:
+    """Writes `mapping` (plain values only) as YAML, keys in their order, atomically; `header` becomes comment lines on top.
+
+    Addresses in it lose their secrets.
+    """
+    comment = "".join(f"# {line}\n" for line in header.splitlines())
+    write_text_atomic(path, comment + yaml_text(stored(mapping)))
+
+
+def yaml_text(value: Any) -> str:
+    """`value` (plain values only) as YAML text that `parse_yaml` reads back equal."""
+    return yaml.dump(_plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def apply_overrides(mapping: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of `mapping` with every `path=value` set: the path is dotted, the value is YAML (`null`, `[1, 2]`, `1e-4`).
+
+    A key that itself contains dots (`search: {optim.lr: ...}`) is found by its longest match; list entries go by index.
+    """
+    result = copy.deepcopy(dict(mapping))
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        path = path.strip()
+        if not equals or not path or "" in path.split("."):
+            raise ConfigError(f"an override is path=value, got {override!r}", remedy="write for instance model.H_cycles=2")
+        _set(result, path.split("."), parse_yaml(text, f"--set {path}"), override)
+    return result
+
+
+def _set(node: Any, parts: list[str], value: Any, override: str) -> None:
+    if isinstance(node, list):
+        key: Any = int(parts[0]) if parts[0].isdecimal() else None
+        taken = 1
+        if key is None or key >= len(node):
+            raise ConfigError(f"--set {override}: {parts[0]!r} is not an index of a list of {len(node)}", remedy="count from 0")
+    elif isinstance(node, dict):
+        taken = next((n for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in node), 1)
+        key = ".".join(parts[:taken])
+    else:
+        raise ConfigError(f"--set {override}: there is a value {node!r} where {parts[0]!r} would go", remedy="shorten the path")
+    rest = parts[taken:]
+    if not rest:
+        node[key] = value
+        return
+    if isinstance(node, dict) and node.get(key) is None:
+        node[key] = {}
+    _set(node[key], rest, value, override)
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, mapping by mapping; any other value replaces."""
+    result = copy.deepcopy(dict(base))
+    for key, value in changes.items():
+        old = result.get(key)
+        is_section = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(old, value) if is_section and old is not None else copy.deepcopy(value)
+    return result
+
+
+def load_run_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The run configuration of a YAML file with `--set` overrides laid over it; ConfigError for everything wrong with it."""
+    mapping = with_data_beside(load_yaml(path), Path(path).parent)
+    require_kind(mapping, "run configuration", path)
+    return validated(RunConfig, nested(apply_overrides(mapping, overrides)), str(path))
+
+
+def validated(model: type[Model], mapping: Mapping[str, Any], source: str, context: Mapping[str, Any] | None = None) -> Model:
+    (
+        """`mapping` as a `model`; ConfigError that names source, whole path, rule, value and remedy of every problem.
+
+    `context` is pydantic's: `RECORDED` for what this project wrote itself.
+    """
+        ""
+    )
+    try:
+        return model.model_validate(mapping, context=dict(context) if context else None)
+    except ValidationError as error:
+        problems = problems_of(model, error)
+        if len(problems) == 1:
+            raise ConfigError(f"{source}: {problems[0].text}", remedy=problems[0].remedy) from error
+        lines = [f"  {problem.text}; {problem.remedy}" for problem in problems[:MAX_PROBLEMS_SHOWN]]
+        lines += [f"  and {len(problems) - MAX_PROBLEMS_SHOWN} more"] if len(problems) > MAX_PROBLEMS_SHOWN else []
+        text = "\n".join([f"{source} has {len(problems)} problems:", *lines])
+        raise ConfigError(text, remedy="mend them and start again") from error

@@ -1,0 +1,1 @@
+"""What is printed: streams that never end the work, text without secrets, progress of what takes long."""

@@ -1,1 +1,0 @@
-"""Augmentations and their exact inverses, vectorised over the batch."""

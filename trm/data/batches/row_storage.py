@@ -1,0 +1,106 @@
+"""Where training rows wait: in memory, or on storage until they are needed."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from trm.config.run import DataConfig
+from trm.data.batches.split import Split, load_split
+from trm.data.batches.stream import TrainStream
+from trm.data.batches.stream_files import FileReader
+from trm.data.format import shards
+from trm.data.format.manifest import Manifest
+from trm.errors import DatasetError
+
+STORE_SHARE = 0.5
+"""Share of the smallest node's object store that a resident training split may take: the other splits lie there too."""
+MEMORY_SHARE = 0.5
+"""Share of the available memory that it may take in one process: the network and the other splits need the rest."""
+ROW_BYTES = 16
+"""Bytes of a row besides its grids."""
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def training_bytes(manifest: Manifest) -> int:
+    """Bytes of the training split in memory."""
+    return manifest.splits["train"].rows * (2 * manifest.seq_len + ROW_BYTES)
+
+
+def resident_bytes(data: DataConfig, manifest: Manifest) -> int:
+    """Bytes of what every node holds in memory while a sweep runs: all splits, but for a training split that streams."""
+    rows = sum(split.rows for name, split in manifest.splits.items() if not (name == "train" and data.is_streamed))
+    return rows * (2 * manifest.seq_len + ROW_BYTES)
+
+
+def check_streamable(data: DataConfig, manifest: Manifest) -> None:
+    """DatasetError when the data set is to stream and cannot."""
+    if data.is_streamed and _has_weights(manifest):
+        raise DatasetError(
+            f"data.mode stream takes each row once an epoch, but {manifest.name} mixes its parts by weight",
+            remedy="set data.mode: resident, or leave the weights out",
+        )
+
+
+def _has_weights(manifest: Manifest) -> bool:
+    return any(part.weight is not None for part in manifest.parts)
+
+
+def resolved(data: DataConfig, manifest: Manifest, room: tuple[float, str], say: Callable[[str], None]) -> DataConfig:
+    """`data` with `auto` made up: `stream` when the training split is larger than `room`, which is (bytes, what they are)."""
+    if data.mode != "auto":
+        return data
+    room_bytes, meaning = room
+    is_streamed = False
+    if training_bytes(manifest) > room_bytes:
+        is_streamed = not _has_weights(manifest)
+        how = "are streamed" if is_streamed else "stay in memory, because weights mix them, and may not fit"
+        sizes = f"{training_bytes(manifest) / 1e9:.3g} GB are more than {room_bytes / 1e9:.3g} GB"
+        say(f"training rows {how}: {sizes}, {meaning}")
+    return data.model_copy(update={"mode": "stream" if is_streamed else "resident"})
+
+
+def memory_room() -> tuple[float, str]:
+    """Bytes that a resident training split may take in this process, and what that is."""
+    return MEMORY_SHARE * _within_limits("MemAvailable"), f"{MEMORY_SHARE:.0%} of the available memory"
+
+
+def total_bytes() -> float:
+    """Memory of this machine, at most what the control group may have: the same at every start."""
+    return _within_limits("MemTotal")
+
+
+def _within_limits(entry: str) -> float:
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        found = float(lines[entry].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        found = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for limit in _memory_limits():
+        with suppress(OSError, ValueError):  # no such file, or "max"
+            found = min(found, float(limit.read_text()))
+    return found
+
+
+def _memory_limits() -> Iterator[Path]:
+    """Where control groups of version 2 and 1 may say how much memory this process may have, inside a container and outside."""
+    yield from (CGROUPS / "memory.max", CGROUPS / "memory/memory.limit_in_bytes")
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if not controllers:
+                yield CGROUPS / group.strip("/") / "memory.max"
+            elif "memory" in controllers.split(","):
+                yield CGROUPS / "memory" / group.strip("/") / "memory.limit_in_bytes"
+
+
+@contextmanager
+def training_rows(data: DataConfig, folder: str, manifest: Manifest) -> Iterator[Split | TrainStream]:
+    """The training split for a run in this process, in memory or as a stream; what reads ahead ends with the block."""
+    if not data.is_streamed:
+        yield load_split(folder, manifest, "train")
+        return
+    table = shards.read_identifiers(folder, manifest)
+    starts, codes = (None, None) if table is None else (table.starts, table.codes)
+    with FileReader(folder, manifest) as reader:
+        yield TrainStream(reader, data.shuffle_window_rows, starts, codes)

@@ -1,1 +1,0 @@
-"""Builders of data sets: sudoku, maze, arc."""

@@ -1,0 +1,241 @@
+"""Trained weights from wherever they lie, scored on a whole split, shown and reported. No Ray is needed for it."""
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trm.config.files import apply_overrides, load_run_config, validated
+from trm.config.run import RunConfig
+from trm.console.long_work import shown
+from trm.console.redaction import stored
+from trm.data.batches.plan import EvaluationPlan
+from trm.data.batches.split import load_split
+from trm.data.format.manifest import SplitName, read_manifest
+from trm.errors import CheckpointError, ConfigError
+from trm.evaluation.answers import steps_of
+from trm.evaluation.evaluate import evaluate
+from trm.files.atomic import why_unwritable, write_text_atomic
+from trm.jobs.evaluate_data import DataAsked, on_data
+from trm.models.precision import training_device
+from trm.tasks.augment import augmenter_for
+from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of
+from trm.tasks.places import data_beside, names_data, refuse_remote
+from trm.tasks.score import scorer_for
+from trm.terminal.command_line import duration, say, show
+from trm.training.checkpoint import META
+from trm.training.failures import memory_failures
+from trm.training.scoring import SUBSET_SEED
+from trm.training.weights import TrainedModel, Weights, is_export, read_foreign_weights, read_weights, trained_model
+
+MAY_CHANGE = {"data", "evaluation"}
+"""Sections of a checkpoint's configuration that scoring may replace."""
+COUNTS = ("examples", "predictions", "tasks", "test_pairs")
+NUMBERS = ("loss", "mean_halting_step")
+"""Metrics that are neither counts nor shares."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What the command line says."""
+
+    path: str
+    split: SplitName | None
+    """Which puzzles; null: test, or where the data set has none, validation, or else what was trained on."""
+    overrides: tuple[str, ...]
+    config: str | None
+    votes: int | None
+    out: str | None
+    storage: str
+    stops_halted: bool = False
+    """Whether puzzles stop at their first halt."""
+    trained_on: str | None = None
+    """What the weights were trained on, where they do not say it: a data set, arrays, or names of identifiers."""
+
+
+def run_evaluation(options: EvaluateOptions) -> int:
+    """Score, show a table, write the report; the exit code. Raises InputError for what a person can mend."""
+    _check(options)
+    started = time.monotonic()
+    report = _report(options)
+    report["seconds"] = time.monotonic() - started
+    show(_table(report))
+    if options.out is not None:
+        write_text_atomic(options.out, json.dumps(stored(report), indent=1, allow_nan=False) + "\n")
+    return 0
+
+
+def _check(options: EvaluateOptions) -> None:
+    """What can be refused before anything is loaded."""
+    path = Path(options.path)
+    if not path.exists():
+        raise CheckpointError(
+            f"{path} does not exist", remedy="give the folder of a run, a sweep or a checkpoint, or a file of weights"
+        )
+    if _is_foreign(path) and options.config is None:
+        raise CheckpointError(
+            f"{path} is a file, and other programs' files do not say what they were trained as", remedy="give --config CONFIG.yaml"
+        )
+    if options.votes is not None and options.votes < 1:
+        raise ConfigError(f"--votes must be >= 1, got {options.votes}", remedy="use 1 to score without augmentation")
+    if options.out is not None:
+        _check_report(Path(options.out))
+    apply_overrides({}, options.overrides)
+
+
+def _check_report(path: Path) -> None:
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir():
+        raise ConfigError(f"--out must name a file in a folder that exists, got {path}", remedy="make its folder")
+    if (reason := why_unwritable(folder)) is not None:
+        raise ConfigError(f"--out must name a file that can be written, got {path} ({reason})", remedy="name another")
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether it is a file of another program; those of ours say what they are."""
+    return path.is_file() and not (path.parent / META).exists() and not is_export(path)
+
+
+def _report(options: EvaluateOptions) -> dict[str, Any]:
+    device = training_device()
+    with memory_failures():
+        weights, config, folder, split = _opened(options)
+        for note in weights.notes:
+            say(f"{options.path}: {note}")
+        trained = trained_model(weights, device)
+        metrics, errors = _score(options, trained, config, folder, split)
+    manifest = read_manifest(folder)
+    return {
+        "path": str(Path(options.path).absolute()),
+        "step": trained.step,
+        "train_flops": trained.train_flops,
+        "split": split,
+        "data": {"name": manifest.name, "folder": folder, "content_hash": manifest.content_hash},
+        "supervision_steps": steps_of(config),
+        "stops_halted": options.stops_halted,
+        "notes": list(weights.notes),
+        "metrics": metrics,
+        "standard_errors": errors,
+        "config": config.model_dump(mode="json"),
+    }
+
+
+def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitName]:
+    """The weights for the data set's identifiers, what to score them as, the data set's folder, and which of its splits."""
+    path, root = Path(options.path), str(Path(options.storage) / "data")
+    own = None if _is_foreign(path) else read_weights(path)
+    config = _asked(options, {} if own is None else own.config.model_dump(mode="json"))
+    if own is not None:
+        _require_same_network(path, own.config, config)
+    is_chosen = own is None or config.data != own.config.data
+    if own is not None and options.config is None and not names_data(options.overrides):
+        refuse_remote(config.data, path)
+        config = config.model_copy(update={"data": data_beside(config.data, path, own.data_hash, say=say)})
+    split = options.split or _first_there(summary_of(config.data))
+    task_of(config.data, split)
+    folder = ensure_dataset(config.data, root, say)
+    manifest = read_manifest(folder)
+    weights = read_foreign_weights(path, config, manifest.shape) if own is None else own
+    return on_data(weights, DataAsked(folder, manifest, is_chosen, options.trained_on)), config, folder, split
+
+
+def _first_there(data: DataSummary) -> SplitName:
+    """The split that is scored where none is asked for; says so when it is not test."""
+    wanted: tuple[SplitName, ...] = ("test", "validation", "train")
+    split = next(name for name in wanted if name in data.splits)
+    if split != "test":
+        say(f"{data.source} has no test puzzles: {split} is scored{', which was trained on' if split == 'train' else ''}")
+    return split
+
+
+def _asked(options: EvaluateOptions, values: dict[str, Any]) -> RunConfig:
+    """The configuration to score by: that of `--config`, or else `values`, with what `--set` replaces."""
+    if options.config is not None:
+        return load_run_config(options.config, options.overrides)
+    return validated(RunConfig, apply_overrides(values, options.overrides), f"the configuration of {options.path}")
+
+
+def _require_same_network(path: Path, there: RunConfig, asked: RunConfig) -> None:
+    """CheckpointError that names the first value in which the checkpoint is of another configuration."""
+    one, other = (_flat(config.model_dump(mode="json", exclude=MAY_CHANGE)) for config in (there, asked))
+    for key, value in one.items():
+        if other[key] != value:
+            raise CheckpointError(
+                f"a checkpoint is scored as what it was trained as: {path} has {key} {value!r}, {other[key]!r} is asked for",
+                remedy="change evaluation.* and data.* only; evaluation.steps gives it more or fewer supervision steps",
+            )
+
+
+def _score(
+    options: EvaluateOptions, trained: TrainedModel, config: RunConfig, folder: str, split: SplitName
+) -> tuple[dict[str, float | None], dict[str, float]]:
+    """Metrics (null where they are no finite number) and standard errors."""
+    manifest = read_manifest(folder)
+    asked = {override.partition("=")[0].strip() for override in options.overrides}
+    votes = config.evaluation.most_votes if "evaluation.votes" in asked else None
+    plan = EvaluationPlan(
+        load_split(folder, manifest, split),
+        manifest,
+        augmenter_for,
+        batch_size=config.evaluation.batch_size or config.training.global_batch_size,
+        max_examples=config.evaluation.max_examples if "evaluation.max_examples" in asked else None,
+        seed=SUBSET_SEED,
+        max_augmentations=options.votes or votes,
+    )
+    device = next(trained.model.parameters()).device
+    with shown(f"scoring {split}", say) as report:
+        evaluation = evaluate(
+            trained.model,
+            trained.table,
+            plan,
+            manifest=manifest,
+            scorer=scorer_for(manifest, plan.split),
+            config=config,
+            device=device,
+            progress=partial(report, "batches"),
+            stops_halted=options.stops_halted,
+        )
+    metrics = {name: value if math.isfinite(value) else None for name, value in evaluation.metrics.items()}
+    return metrics, evaluation.standard_errors
+
+
+def _table(report: dict[str, Any]) -> str:
+    """The report as a person reads it: a line a metric, with its 95 % interval or its standard error."""
+    metrics, errors = report["metrics"], report["standard_errors"]
+    origin = (
+        f"step {report['step']}, {report['train_flops']:.3g} training FLOPs" if report["step"] else "weights of another program"
+    )
+    lines = [
+        f"{report['path']} ({origin})",
+        f"{report['split']} split of {report['data']['name']}: {metrics['examples']:.0f} examples, "
+        f"{'at most ' if report['stops_halted'] else ''}{report['supervision_steps']} supervision steps, "
+        f"{duration(report['seconds'])}",
+    ]
+    for name, value in metrics.items():
+        if name.endswith(("_low", "_high")) and name.rpartition("_")[0] in metrics:
+            continue
+        line = f"  {name:<24}{_shown(name, value):>10}"
+        if f"{name}_low" in metrics:
+            line += f"   95 % interval {_shown(name, metrics[f'{name}_low'])} to {_shown(name, metrics[f'{name}_high'])}"
+        elif name in errors:
+            line += f"   standard error {_shown(name, errors[name])}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return "no number"
+    if name in COUNTS:
+        return f"{value:.0f}"
+    return f"{value:.4g}" if name.removesuffix("_halted") in NUMBERS else f"{100 * value:.2f} %"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -1,0 +1,119 @@
+"""A sweep from a search space file to its leaderboard: everything is checked before a worker starts, and can be resumed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trm.cluster.connection import Demand, check_fits_here, connected, ray_address
+from trm.cluster.sweep_run import SweepRun
+from trm.config.run import DataConfig
+from trm.console.redaction import without_secrets
+from trm.data.batches.row_storage import check_streamable
+from trm.data.format.manifest import read_manifest
+from trm.errors import EXIT_DONE, SweepError
+from trm.files.disk import full_text, is_disk_full
+from trm.search.planning.preflight import check_objective, check_space, preflight
+from trm.search.planning.rung_choice import with_ladder
+from trm.search.planning.validation_subset import with_subset
+from trm.search.space.candidates import CostOf, Facts
+from trm.search.space.space import SearchSpace, load_space
+from trm.sweeps.commands import Invocation
+from trm.sweeps.earlier import check_same_priors, priors_from, read_earlier
+from trm.sweeps.folder import begun_space, check_same_data, claimed_folder, data_of_resume, sweep_folder
+from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
+from trm.sweeps.search import costs_on
+from trm.tasks.counts import data_counts
+from trm.tasks.ensure import ensure_dataset, task_to_search
+from trm.terminal.command_line import say
+from trm.tracking.places import tracking_uri
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What the command line says."""
+
+    space: str
+    overrides: tuple[str, ...] = ()
+    name: str | None = None
+    storage: str | None = None
+    is_resume: bool = False
+    warm_start: tuple[str, ...] = ()
+    """Folders of earlier sweeps to start from."""
+    address: str | None = None
+
+
+def run_sweep(options: SweepOptions) -> int:
+    """Run or resume a sweep to its end; the exit code. Raises InputError before a worker starts, InterruptedRun when stopped."""
+    space = load_space(options.space, options.overrides)
+    config = check_space(space).config
+    data = _data_now(space, options)
+    check_objective(space, config, task_to_search(data))
+    for note in space.start_notes:
+        say(note)
+    earlier = [] if options.is_resume else read_earlier(options.warm_start, space)
+    storage = writable_folder(options.storage, "--storage", default=DEFAULT_STORAGE)
+    address = ray_address(options.address)
+    demand = Demand(space.resources.workers, space.resources.cpus, space.resources.gpus)
+    if address == "local":
+        check_fits_here(demand)
+    uri = _store(space, storage)
+    folder = sweep_folder(storage, space, options.name, is_resume=options.is_resume)
+    if options.is_resume:
+        space = begun_space(folder, space)
+        check_same_priors(folder, options.warm_start)
+    with claimed_folder(folder, space, is_resume=options.is_resume, is_named=options.name is not None) as lease:
+        folder = lease.folder
+        dataset = ensure_dataset(data, str(storage / "data"), say)
+        manifest = read_manifest(dataset)
+        check_streamable(space.data, manifest)
+        if options.is_resume:
+            check_same_data(folder, manifest, dataset)
+        rows = manifest.splits["train"].epoch_rows(is_streamed=space.data.is_streamed)
+        cost_of, facts = costs_on(manifest, space.resources), Facts(epoch_rows=rows)
+        space = with_ladder(space, cost_of, facts)
+        if not options.is_resume:
+            space = _with_subset(space, cost_of, facts, dataset)
+        # Trials that are so many seconds long wait for speeds to be measured.
+        costs = None if space.fidelity == "seconds" else preflight(space, cost_of, facts)
+        priors = priors_from(earlier, space, manifest, facts)
+        invocation = Invocation(options.space, options.overrides, storage, folder)
+        run = SweepRun(space, invocation, demand, manifest, dataset, lease, uri, priors)
+        with connected(needs_dashboard=False, address=address, goes_on=run.whole):
+            try:
+                run.run(costs)
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise
+                raise run.paused(full_text(folder, str(error))) from error
+    return EXIT_DONE
+
+
+def _data_now(space: SearchSpace, options: SweepOptions) -> DataConfig:
+    """The data of the space; at a resume where they lie now, when the storage was moved with them."""
+    if not options.is_resume or space.data.folder is None:
+        return space.data
+    storage = Path(options.storage or DEFAULT_STORAGE).expanduser().absolute()
+    try:
+        return data_of_resume(sweep_folder(storage, space, options.name, is_resume=True), space.data, say)
+    except SweepError:  # what follows says what is wrong with the folder
+        return space.data
+
+
+def _store(space: SearchSpace, storage: Path) -> str | None:
+    """MLflow's tracking store, with its secrets; null: none."""
+    if not space.tracking.enabled:
+        return None
+    place = space.tracking.artifact_location or ""
+    if place != without_secrets(place):
+        say(
+            "MLflow keeps tracking.artifact_location in its own files: it gets the address without its secret, which has to come "
+            "from the environment (AWS_ACCESS_KEY_ID and so on)"
+        )
+    return tracking_uri(space.tracking.uri, storage)
+
+
+def _with_subset(space: SearchSpace, cost_of: CostOf, facts: Facts, dataset: str) -> SearchSpace:
+    counts = data_counts(space.data.built(dataset), "", say)
+    space, subset = with_subset(space, cost_of, facts, examples=counts.validation_rows, forms=counts.forms)
+    if subset is not None:
+        say(f"a rung is scored on {subset.text}")
+    return space

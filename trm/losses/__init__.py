@@ -1,0 +1,1 @@
+"""The loss and its parts by name. Pure functions."""

@@ -1,0 +1,172 @@
+"""Weights by the published implementation's key names, both ways."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from trm.config.run import DataShape, ModelConfig
+from trm.errors import CheckpointError
+from trm.models.fitting import require_fit
+from trm.models.trm.sizes import TABLE_KEY, buffer_sizes, weight_sizes
+
+PUZZLE_KEY = "puzzle_emb.weights"
+_KEYS = {
+    "H_init": "H_init",
+    "L_init": "L_init",
+    "token_embedding": "embed_tokens.embedding_weight",
+    "position_embedding": "embed_pos.embedding_weight",
+    "answer_head": "lm_head.weight",
+    "halting_head": "q_head.weight",
+    "halting_bias": "q_head.bias",
+    TABLE_KEY: PUZZLE_KEY,
+}
+_BLOCK_KEYS = {"gate_up": "mlp.gate_up_proj.weight", "down": "mlp.down_proj.weight"}
+_MIX_KEYS = {
+    True: {"mix_in": "mlp_t.gate_up_proj.weight", "mix_out": "mlp_t.down_proj.weight"},
+    False: {"mix_in": "self_attn.qkv_proj.weight", "mix_out": "self_attn.o_proj.weight"},
+}
+_OURS = {key: name for name, key in _KEYS.items()}
+_OURS_OF_BLOCK = {key: name for names in (_BLOCK_KEYS, *_MIX_KEYS.values()) for name, key in names.items()}
+_BLOCK = r"L_level\.layers\.\d+\."
+_NETWORK = "|".join([*map(re.escape, _OURS), *(_BLOCK + re.escape(key) for key in _OURS_OF_BLOCK)])
+_SCRATCH = r"rotary_emb\.\w+|puzzle_emb\.local_\w+"
+"""Buffers that follow from the configuration or from the last batch; some files hold them."""
+_WRAPPED = re.compile(rf"(?P<prefix>(?:.*\.)?)(?P<key>{_NETWORK}|{_SCRATCH})", re.DOTALL)
+AVERAGED = re.compile(r"(^|[._])(ema|averaged?|shadow)([._]|$)", re.IGNORECASE)
+_UNAVERAGED = ("H_init", "L_init", TABLE_KEY)
+"""Buffers in the published code, of which many keep no average."""
+SHOWN_KEYS = 4
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """A published network's tensors without what wrapping put before their keys."""
+
+    tensors: dict[str, Tensor]
+    """By published key, from below `inner.`; those of no known key by the key they have."""
+    notes: tuple[str, ...] = ()
+    """What was passed over, for the person who asked."""
+
+
+def reference_key(name: str, config: ModelConfig) -> str:
+    """The published key (from below `inner.`) of our parameter or buffer `name`."""
+    if match := re.fullmatch(r"blocks\.(\d+)\.(\w+)", name):
+        keys = _BLOCK_KEYS | _MIX_KEYS[config.mlp_t]
+        return f"L_level.layers.{match[1]}.{keys[match[2]]}"
+    return _KEYS[name]
+
+
+def our_name(key: str) -> str:
+    """Our name of a published key; the key itself where it is none of this network."""
+    if match := re.fullmatch(r"L_level\.layers\.(\d+)\.(.+)", key, re.DOTALL):
+        name = _OURS_OF_BLOCK.get(match[2])
+        return key if name is None else f"blocks.{match[1]}.{name}"
+    return _OURS.get(key, key)
+
+
+def is_network(keys: Iterable[str]) -> bool:
+    """Whether some of the keys are those of a published network, whatever wrapping put before them."""
+    return any(_WRAPPED.fullmatch(key) for key in keys)
+
+
+def unwrapped(state: Mapping[str, Tensor]) -> Unwrapped:
+    """A state's tensors whatever its wrappings (`module.`, `_orig_mod.`, `model.inner.`, in any order) put before their keys.
+
+    Where one network lies there twice, plain and averaged, the averaged one is taken: it is what is evaluated. Raises
+    CheckpointError where it cannot be told which of several is meant.
+    """
+    networks: dict[str, dict[str, Tensor]] = {}
+    scratch, others = [], {}
+    for key, value in state.items():
+        match = _WRAPPED.fullmatch(key)
+        if match is None:
+            others[key] = value
+        elif re.fullmatch(_SCRATCH, match["key"]):
+            scratch.append(match["key"])
+        else:
+            networks.setdefault(match["prefix"], {})[match["key"]] = value
+    notes = [f"passes over {_listed(scratch)}, which a network makes itself"] if scratch else []
+    counters = [key for key, value in others.items() if not value.dim()]  # steps, numbers of averaged models
+    if counters and networks:
+        notes.append(f"passes over {_listed(counters)}, which is no weight")
+        others = {key: value for key, value in others.items() if key not in counters}
+    plain = {prefix: tensors for prefix, tensors in networks.items() if not AVERAGED.search(prefix)}
+    averaged = {prefix: tensors for prefix, tensors in networks.items() if prefix not in plain}
+    tensors = _joined(plain)
+    if averaged:
+        if plain:
+            notes.append(f"takes the averaged weights, {' and '.join(averaged)}*, before the plain ones")
+        tensors = with_average(tensors, _joined(averaged))
+    return Unwrapped({**tensors, **others}, tuple(notes))
+
+
+def with_average(plain: Mapping[str, Tensor], averaged: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's averaged tensors, and the plain ones of what is not trained by gradient: buffers and the puzzle table.
+
+    Both by published key. Raises CheckpointError where the average lacks a weight: a network of both was never anywhere.
+    """
+    lacking = [key for key in plain if _OURS.get(key) not in _UNAVERAGED and key not in averaged]
+    if lacking:
+        raise CheckpointError(
+            f"an average must be of the whole network: beside the plain weights there is one without {_listed(lacking)}",
+            remedy="save the one that is meant by itself",
+        )
+    return {**plain, **averaged}
+
+
+def _joined(networks: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of all prefixes; CheckpointError when two prefixes have the same key."""
+    tensors: dict[str, Tensor] = {}
+    origin: dict[str, str] = {}
+    for prefix, found in networks.items():
+        for key in found:
+            if key in tensors:
+                raise CheckpointError(
+                    f"a file must hold one network: {origin[key] + key!r} and {prefix + key!r} are the same weight of two",
+                    remedy="save the one that is meant by itself",
+                )
+            origin[key] = prefix
+        tensors |= found
+    return tensors
+
+
+def from_reference(
+    state: Mapping[str, Tensor], config: ModelConfig, shape: DataShape, *, source: str = "the checkpoint"
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Our network's state and the puzzle table (None without one) from a published checkpoint's `state`, wrapped as it may be.
+
+    The table has as many rows as it was trained with. Raises CheckpointError that lists what is missing, unknown, or of
+    another shape, and what the configuration would have to say.
+    """
+    given = unwrapped(state).tensors
+    ours = weight_sizes(config, shape) | buffer_sizes(config)
+    if config.puzzle_ndim:
+        rows = given[PUZZLE_KEY].shape[0] if PUZZLE_KEY in given and given[PUZZLE_KEY].dim() == 2 else 0
+        ours[TABLE_KEY] = (rows or shape.num_puzzle_identifiers, config.puzzle_ndim)
+    named = {our_name(key): value for key, value in given.items()}
+    require_fit(
+        {name: tuple(value.shape) for name, value in named.items()},
+        ours,
+        config,
+        shape,
+        source=source,
+        shown={our_name(key): key for key in given} | {name: reference_key(name, config) for name in ours},
+    )
+    return {name: named[name] for name in ours if name != TABLE_KEY}, named.get(TABLE_KEY)
+
+
+def to_reference(
+    state: Mapping[str, Tensor], puzzle_table: Tensor | None, config: ModelConfig, *, prefix: str = "_orig_mod.model.inner."
+) -> dict[str, Tensor]:
+    """A state by the published key names, each after `prefix`."""
+    named = {reference_key(name, config): value for name, value in state.items()}
+    if puzzle_table is not None:
+        named[PUZZLE_KEY] = puzzle_table
+    return {prefix + key: value for key, value in named.items()}
+
+
+def _listed(keys: list[str]) -> str:
+    more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
+    return ", ".join(keys[:SHOWN_KEYS]) + more

@@ -1,0 +1,1 @@
+"""Choosing the next trial: start points, earlier sweeps, the sampler."""

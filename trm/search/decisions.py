@@ -1,0 +1,79 @@
+"""What becomes of a trial whose leg ended.
+
+| the leg | the trial |
+| --- | --- |
+| completed, at the last rung | is finished |
+| completed, below it | rests, goes on or stops, as its policy says |
+| completed, its objective not a finite number | has diverged |
+| diverged, out of memory | ends as that, at once: the same seed would meet the same end |
+| failed by itself | is tried once more, from the same checkpoint; failed again, it has failed |
+| stalled: killed because it made no step | is tried once more; stalled again, it has failed, by that name |
+| lost with its node or process | is tried again without blame; after MAX_LOSSES it is set aside, and a resume tries it again |
+
+Each of the last three has a count of its own within a stretch, from one rung to the next.
+"""
+
+from collections.abc import Iterable
+
+from trm.search.journal.events import Decided, TrialStatus
+from trm.search.journal.trial import Trial
+from trm.search.schedulers.scheduler import Verdict
+
+MAX_FAILURES = 2
+"""Legs of one stretch that may fail by themselves; then the trial has failed."""
+MAX_STALLS = 2
+"""Legs of one stretch that may stall; then the trial has failed."""
+MAX_LOSSES = 5
+"""Legs of one stretch that may be lost; then something is wrong that retrying now does not mend.
+
+The trial is stopped, not failed: nothing says that its configuration is to blame.
+"""
+
+
+def verdict(trial: Trial, scored: Verdict | None, metric: str, now: float) -> Decided | None:
+    """The decision about a trial whose last leg ended; None when there is nothing to decide.
+
+    `scored` is what its policy says of a trial that rests below the last rung.
+    """
+    rung = trial.rung
+    if trial.heading is None and rung is not None:
+        if scored is None:
+            return _decided(trial, rung, "finished", "it reached the last rung", now)
+        is_early = scored.status == "stopped"
+        return Decided(trial=trial.number, rung=rung, status=scored.status, reason=scored.reason, is_early=is_early, at=now)
+    trouble, heading = trial.trouble, trial.heading
+    if trouble is None or heading is None:
+        return None
+    error = trouble.error or trouble.status
+    if trouble.status == "completed":
+        return _decided(trial, heading, "diverged", f"its {metric} is not a finite number", now)
+    if trouble.status in ("diverged", "out_of_memory"):
+        return _decided(trial, heading, trouble.status, error, now)
+    if trouble.status == "failed" and trial.failures >= MAX_FAILURES:
+        return _decided(trial, heading, "failed", f"failed {trial.failures} times: {error}", now)
+    if trouble.status == "stalled" and trial.stalls >= MAX_STALLS:
+        return _decided(trial, heading, "failed", f"stalled {trial.stalls} times: {error}", now)
+    if trouble.status == "lost" and is_set_aside(trial):
+        return stopped(trial, f"lost {trial.losses} times, set aside until a resume: {error}", now)
+    return _decided(trial, heading, "running", f"{trouble.status}, to be tried again: {error}", now)
+
+
+def is_set_aside(trial: Trial) -> bool:
+    """Whether a trial was lost so often that it waits for another driver."""
+    return trial.losses >= MAX_LOSSES
+
+
+def set_aside(trials: Iterable[Trial]) -> list[str]:
+    """The trials that a resume is to try again because they were lost too often, each with the reason."""
+    found = [trial for trial in trials if trial.status == "stopped" and is_set_aside(trial)]
+    return [f"trial {trial.number} was {trial.decided.reason}" for trial in found if trial.decided is not None]
+
+
+def stopped(trial: Trial, reason: str, now: float, *, is_early: bool = False) -> Decided:
+    """The decision to stop a trial that a sweep with a larger budget may take up again."""
+    rung = trial.heading if trial.rung is None else trial.rung
+    return Decided(trial=trial.number, rung=rung or 0, status="stopped", reason=reason, reopens=True, is_early=is_early, at=now)
+
+
+def _decided(trial: Trial, rung: int, status: TrialStatus, reason: str, now: float) -> Decided:
+    return Decided(trial=trial.number, rung=rung, status=status, reason=reason, at=now)

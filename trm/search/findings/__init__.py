@@ -1,0 +1,1 @@
+"""What a sweep found: tables, importance, audit, confirmation, transfer, status, replay."""

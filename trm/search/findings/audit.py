@@ -1,0 +1,179 @@
+"""What controls say of a sweep's early stopping: how often it was wrong, how well rungs foretell, what a longer start costs."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from trm.files.atomic import write_text_atomic
+from trm.search.journal.trial import Trial
+from trm.search.state import Fold
+from trm.stats.intervals import Interval, wilson
+
+AUDIT = "audit.json"
+
+
+@dataclass(frozen=True)
+class RungAgreement:
+    """How well a rung foretold the last one."""
+
+    rung: int
+    trials: int
+    """Scored at both."""
+    controls: int
+    """Of them, those that early stopping would have ended."""
+    spearman: float | None
+    """Rank correlation; each control stands for all the early stops it was drawn from. Null: fewer than three, or all equal."""
+
+
+@dataclass(frozen=True)
+class LongerStart:
+    """What it would have been to score trials first where the second rung is."""
+
+    extra_train_flops: float
+    """What the trials stopped at the first rung would have taken more."""
+    extra_share: float
+    """The same as a share of all the sweep took for its search."""
+    controls: int
+    """Controls that were to be stopped at the first rung, and reached the second."""
+    kept: int
+    """Of them, those that would have gone on from the second."""
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What controls say of a sweep's early stopping, among the trials that reached the last rung."""
+
+    share: float
+    """Of early stops that become controls."""
+    early_stops: int
+    controls: int
+    """That came to a score at the last rung."""
+    false_stops: int
+    """Of them, those that ended better than every trial that was let go on."""
+    false_stop_rate: float | None
+    interval_95: Interval | None
+    """Of that rate (Wilson)."""
+    above_median: int
+    """Controls that ended better than half of the trials that were let go on."""
+    lost: float
+    """By how much the best control ended better than the best that was let go on; 0 when none did."""
+    rungs: tuple[RungAgreement, ...]
+    longer_start: LongerStart | None
+    """Null: no trial was stopped at the first rung."""
+
+    @property
+    def sentence(self) -> str:
+        """The report on one line."""
+        if self.interval_95 is None:
+            missing = "no trial that was let go on" if self.controls else f"no control of {self.early_stops} early stops"
+            return f"audit: {missing} has reached the last rung yet"
+        low, high = (f"{100 * value:.0f}" for value in self.interval_95)
+        found = [one for one in self.rungs if one.spearman is not None]
+        foretold = f"; rank correlation of rung {found[0].rung} with the last {found[0].spearman:.2f}" if found else ""
+        return (
+            f"audit: {self.false_stops} of {self.controls} controls ended better than every trial that was let go on "
+            f"(false stops: 95 % interval {low} to {high} %, of {self.early_stops} early stops){foretold}"
+        )
+
+
+def audit_report(search: Fold) -> AuditReport | None:
+    """What the controls so far say; null without an audit."""
+    if search.audit is None:
+        return None
+    sign, last = (1.0 if search.space.objective.mode == "max" else -1.0), search.rungs.last
+    ended = [trial for trial in search.searched if last in trial.results]
+    controls = [sign * _objective(trial, last) for trial in ended if trial.is_control]
+    others = [sign * _objective(trial, last) for trial in ended if not trial.is_control]
+    best, middle = (max(others), median(others)) if others else (math.nan, math.nan)  # nothing is above those
+    false_stops = sum(score > best for score in controls)
+    rate = false_stops / len(controls) if controls and others else None
+    return AuditReport(
+        share=search.audit.share,
+        early_stops=search.early_stops,
+        controls=len(controls),
+        false_stops=false_stops,
+        false_stop_rate=rate,
+        interval_95=wilson(rate, len(controls)) if rate is not None else None,
+        above_median=sum(score > middle for score in controls),
+        lost=max(0.0, max(controls) - best) if controls and others else 0.0,
+        rungs=tuple(_agreement(search, rung) for rung in range(last)),
+        longer_start=_longer_start(search) if last > 0 else None,
+    )
+
+
+def _objective(trial: Trial, rung: int) -> float:
+    objective = trial.results[rung].objective
+    assert objective is not None, "a completed leg has an objective"
+    return objective
+
+
+def _agreement(search: Fold, rung: int) -> RungAgreement:
+    """Trials let go on are all there; of the others only controls are, so that each counts for several."""
+    last = search.rungs.last
+    both = [trial for trial in search.searched if rung in trial.results and last in trial.results]
+    controls = sum(trial.is_control for trial in both)
+    stopped = sum(rung in trial.results and last not in trial.results for trial in search.searched)
+    weight = 1.0 + stopped / controls if controls else 1.0
+    weights = np.array([weight if trial.is_control else 1.0 for trial in both])
+    here, there = (np.array([_objective(trial, at) for trial in both]) for at in (rung, last))
+    return RungAgreement(rung, len(both), controls, weighted_spearman(here, there, weights))
+
+
+def weighted_spearman(one: np.ndarray, other: np.ndarray, weights: np.ndarray) -> float | None:
+    """Spearman's rank correlation of samples that count with `weights`; None for fewer than three, or when all are equal."""
+    if len(one) < 3:
+        return None
+    ranks = [_weighted_ranks(values, weights) for values in (one, other)]
+    centred = [rank - np.average(rank, weights=weights) for rank in ranks]
+    spread = math.sqrt(np.average(centred[0] ** 2, weights=weights) * np.average(centred[1] ** 2, weights=weights))
+    return float(np.average(centred[0] * centred[1], weights=weights) / spread) if spread > 1e-12 else None
+
+
+def _weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weight below each value, and half of that of its equals."""
+    distinct, place = np.unique(values, return_inverse=True)
+    mass = np.bincount(place, weights=weights, minlength=len(distinct))
+    ranks: np.ndarray = (np.cumsum(mass) - mass / 2)[place]
+    return ranks
+
+
+def _longer_start(search: Fold) -> LongerStart | None:
+    first = [trial for trial in search.searched if _stopped_at(trial) == 0]
+    if not first:
+        return None
+    extra = 0.0
+    for trial in first:
+        steps = search.rungs.steps(trial.asked.step_amount or trial.asked.step_flops)
+        extra += (steps[1] - steps[0]) * trial.asked.step_flops
+    controls = [trial for trial in first if 1 in trial.results]
+    spent = sum(trial.spent_flops for trial in search.searched)
+    kept = sum(_goes_on(search, trial) for trial in controls)
+    return LongerStart(extra, extra / spent if spent else 0.0, len(controls), kept)
+
+
+def _stopped_at(trial: Trial) -> int | None:
+    """Rung at which early stopping ended the trial, or would have."""
+    if trial.is_control:
+        return trial.control_from
+    return trial.rung if trial.status == "stopped" and trial.decided is not None and trial.decided.is_early else None
+
+
+def _goes_on(search: Fold, control: Trial) -> bool:
+    """Whether it would have stood among the first 1/eta at the second rung, next to those that reached it."""
+    scores = [trial for trial in search.searched if 1 in trial.results]
+    sign = -1.0 if search.space.objective.mode == "max" else 1.0
+    better = sum(sign * _objective(trial, 1) < sign * _objective(control, 1) for trial in scores)
+    return better < max(1, len(scores) // max(2, search.rungs.eta))
+
+
+def write_audit(search: Fold, folder: Path) -> AuditReport | None:
+    """Writes `folder`/audit.json, atomically, and returns what it says; nothing without an audit."""
+    report = audit_report(search)
+    if report is not None:
+        values = {"sentence": report.sentence, **asdict(report)}
+        write_text_atomic(folder / AUDIT, json.dumps(values, indent=1, allow_nan=False) + "\n")
+    return report

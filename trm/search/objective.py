@@ -1,0 +1,98 @@
+"""The figures that a sweep's objective is weighed against: their names, their values for a trial, and how they compare.
+
+| name | what it is |
+| --- | --- |
+| params | trained parameters, the puzzle embedding included |
+| inference_flops | FLOPs of answering one puzzle with as many supervision steps as the evaluation gives it |
+| train_flops | training FLOPs spent until the score; at `fidelity: train_flops` the rung's amount (see below) |
+| latency_seconds | seconds a puzzle in a batch of the evaluation, as the leg measured them while other trials ran beside it |
+| anything else | a metric that the evaluation reports |
+
+Where the fidelity is training FLOPs, all trials at a rung have spent the same but for a part of a step: there `train_flops` ranks
+nobody within a rung, and tells the front of the whole sweep what compute bought.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from trm.config.messages import nearest
+from trm.errors import ConfigError
+from trm.search.journal.events import Asked, LegEnded
+from trm.search.knobs.knobs import Knob
+from trm.search.settings import COSTS, NSGA3, Objective, PopulationBasedTraining, Sampler, Scheduler, Tradeoff
+
+Figures = Mapping[str, float | None]
+"""Name -> value; null: not known, or no finite number."""
+
+
+def check_names(against: Sequence[Tradeoff], metrics: Sequence[str]) -> None:
+    """ConfigError for a figure that is neither a cost nor one of `metrics`."""
+    known = [*COSTS, *metrics]
+    for place, one in enumerate(against):
+        if one.metric not in known:
+            near = nearest(one.metric, known)
+            raise ConfigError(
+                f"objective.against.{place} must be a cost or what the evaluation reports, got {one.metric!r}",
+                remedy=f"did you mean {near}?" if near else f"choose one of {', '.join(known)}",
+            )
+
+
+def check_weighed(objective: Objective, sampler: Sampler, scheduler: Scheduler) -> None:
+    """ConfigError for a scheduler that cannot weigh several figures, and for a sampler that needs them."""
+    if objective.against and isinstance(scheduler, PopulationBasedTraining):
+        raise ConfigError(
+            "scheduler pbt makes the members of a population alike, and objective.against wants them spread over a front",
+            remedy="drop objective.against, or take another scheduler such as asha",
+        )
+    if not objective.against and isinstance(sampler, NSGA3):
+        raise ConfigError(
+            f"sampler nsga3 spreads trials over a front, and {objective.metric} is the only objective",
+            remedy="name what it is weighed against in objective.against, or take tpe or nsga2",
+        )
+
+
+def check_comparable(objective: Objective, search: Mapping[str, Knob]) -> None:
+    """ConfigError where scores of trials would be of two scales, or of other puzzles."""
+    knob = search.get("training.loss")
+    for metric in [objective.metric, *(one.metric for one in objective.against)]:
+        if knob is not None and knob.count > 1 and metric in ("loss", "loss_halted"):
+            raise ConfigError(
+                f"the objective compares {metric} of trials that have losses of several kinds (search.training.loss)",
+                remedy="take another metric such as exact_accuracy, or make one sweep a kind",
+            )
+    if "evaluation.max_examples" in search:
+        raise ConfigError(
+            "search: evaluation.max_examples cannot be searched, because trials are compared on the same puzzles",
+            remedy="set base.evaluation.max_examples",
+        )
+
+
+def reported(objective: Objective) -> list[str]:
+    """What is weighed that a leg must report: everything but what follows from its configuration and length."""
+    return [one.metric for one in objective.against if one.metric not in ("params", "inference_flops", "train_flops")]
+
+
+def figures(objective: Objective, asked: Asked, result: LegEnded, amount: float | None) -> dict[str, float | None]:
+    """What a trial's score is weighed against; `amount`: training FLOPs of the rung, where those are the sweep's fidelity."""
+    costs: Figures = {
+        "params": float(asked.params_count),
+        "inference_flops": asked.inference_flops,
+        "train_flops": result.train_flops if amount is None else amount,
+    }
+    return {one.metric: costs[one.metric] if one.metric in costs else result.metrics.get(one.metric) for one in objective.against}
+
+
+def measures(objective: Objective, found: Figures) -> tuple[float, ...]:
+    """The figures as a rung compares them: less is better, infinite when unknown.
+
+    Costs count by their logarithm, so that a halving is as far at any size; that changes distances along a front, not the front.
+    """
+    return tuple(_measure(one, found[one.metric]) for one in objective.against)
+
+
+def _measure(one: Tradeoff, value: float | None) -> float:
+    if value is None or not math.isfinite(value):
+        return math.inf
+    if one.metric in COSTS:
+        value = math.log(max(value, 1e-300))
+    return value if one.mode == "min" else -value

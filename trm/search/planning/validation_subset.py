@@ -1,0 +1,101 @@
+"""On how many validation examples, by how many votes, a rung is scored: chosen where the space leaves it open, before a sweep.
+
+They are two numbers and one fixed subset for all trials, so that they are compared on the same puzzles. They are written into the
+space (`sweep.yaml`), so that a resume and a replay find them there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trm.config.files import merged
+from trm.config.run import VOTES
+from trm.search.planning.preflight import training_per_answer
+from trm.search.space.candidates import CostOf, Facts
+from trm.search.space.space import SearchSpace
+
+SHARE = 0.1
+"""Of the training between two rungs that scoring the later one may take, in FLOPs."""
+LEAST = 100
+"""Fewer examples tell too little: a share of so many has a standard error of up to 5 points."""
+EXAMPLES = "max_examples"
+CHOSEN = (EXAMPLES, "votes")
+"""Leaves of `evaluation` that are chosen here."""
+PATH = f"evaluation.{EXAMPLES}"
+
+
+@dataclass(frozen=True)
+class Subset:
+    """What a rung is scored on."""
+
+    examples: int
+    of: int
+    """Examples of the validation split."""
+    share: float
+    """FLOPs of scoring against those of the training between two rungs, for the configuration where that is most."""
+    is_chosen: bool
+    """Whether the number is ours, not the space's."""
+    votes: float = 1.0
+    """Forms in which each is asked, on average."""
+
+    @property
+    def text(self) -> str:
+        """The same in words."""
+        which = f"all {self.of}" if self.examples == self.of else f"{self.examples} of {self.of}"
+        origin = "" if self.is_chosen else f" ({PATH})"
+        votes = f", each by {self.votes:.3g} votes" if self.votes > 1 else ""
+        scored = f"{which} validation examples{origin}{votes}"
+        text = f"{scored}; that takes at most {100 * self.share:.2g} % of the training between two rungs"
+        if not self.is_chosen or self.share <= SHARE:
+            return text
+        few = f"fewer than {LEAST} would tell too little (a standard error above 5 points)"
+        return f"{text}: {few}; a longer budget.per_trial or fewer rungs lower it"
+
+
+def with_subset(
+    space: SearchSpace, cost_of: CostOf, facts: Facts, *, examples: int, forms: float = 1.0
+) -> tuple[SearchSpace, Subset | None]:
+    """`space` with its numbers of examples and votes filled in, where they are left open and many; and what that means.
+
+    `examples` are those of the validation split, each asked in so many `forms`, of which at most `VOTES` vote. None where the
+    number is searched, or costs nothing. ConfigError as `check_space`.
+    """
+    if forms > VOTES and _is_open(space, "votes"):
+        space = _filled(space, {"votes": VOTES})
+    if PATH in space.search or not (per_answer := training_per_answer(space, cost_of, facts)):
+        return space, None
+    forms = min(forms, _most_votes(space) or forms)
+    per_example = forms / per_answer
+    own = _own(space).get(EXAMPLES)
+    number = min(own or max(LEAST, space.resources.workers, int(SHARE / per_example)), examples)
+    subset = Subset(number, examples, number * per_example, is_chosen=own is None, votes=forms)
+    return (_filled(space, {EXAMPLES: number}) if own is None and number < examples else space), subset
+
+
+def subset_as_begun(space: SearchSpace, begun: SearchSpace) -> SearchSpace:
+    """`space` with what it leaves open as the sweep of `begun` has it."""
+    before = _own(begun)
+    return _filled(space, {leaf: before[leaf] for leaf in CHOSEN if before.get(leaf) is not None and _is_open(space, leaf)})
+
+
+def _is_open(space: SearchSpace, leaf: str) -> bool:
+    return _own(space).get(leaf) is None and f"evaluation.{leaf}" not in space.search
+
+
+def _most_votes(space: SearchSpace) -> int | None:
+    """Augmentations of a task that vote at most, where that is searched in the trial that asks for most; None: all."""
+    knob = space.search.get("evaluation.votes")
+    if knob is None:
+        values = [_own(space).get("votes")]
+    else:
+        values = list(knob.extremes) if knob.type != "choice" else list(knob.values_in_order)
+    return None if any(value in (None, "all") for value in values) else max(int(str(value)) for value in values)
+
+
+def _own(space: SearchSpace) -> Mapping[str, Any]:
+    section = space.base.get("evaluation")
+    return section if isinstance(section, Mapping) else {}
+
+
+def _filled(space: SearchSpace, values: Mapping[str, Any]) -> SearchSpace:
+    return space.model_copy(update={"base": merged(space.base, {"evaluation": dict(values)})}) if values else space

@@ -1,1 +1,0 @@
-"""Schedulers: who goes on, who waits and who stops, decided over the same legs and the same boards."""

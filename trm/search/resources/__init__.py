@@ -1,0 +1,1 @@
+"""What a sweep spends and what fits: compute, time, memory."""

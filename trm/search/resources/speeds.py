@@ -1,0 +1,188 @@
+"""Seconds that steps and legs take, learned from those seen: a pure fold, so that a replay learns the same.
+
+Only operations are used that every machine rounds alike.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from statistics import median
+
+from trm.search.journal.events import Asked, DriverStarted, Event, LegEnded, SpeedMeasured
+
+WINDOW = 64
+"""So many of the latest observations count."""
+AGEING = 0.93
+"""Weight of an observation against the next one's: half after 10."""
+ENOUGH_STEPS = 20
+"""Fewer steps weigh less."""
+ROUNDS = 8
+"""Of reweighting, towards the smallest sum of relative errors."""
+NEAR = 0.1
+"""A step whose cost differs by this share says half as much of another's own speed as one that costs the same."""
+PRIOR = 0.5
+"""Weight of the common line against observations near by."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    step_flops: float
+    seconds: float
+    """Of one step."""
+    trust: float
+    """0 to 1."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Seconds of a step: a constant, and so much a FLOP."""
+
+    start: float
+    slope: float
+
+    def at(self, step_flops: float) -> float:
+        return self.start + self.slope * step_flops
+
+
+class Speeds:
+    """What the legs so far say of how long steps, evaluations and the rest take."""
+
+    def __init__(self) -> None:
+        self._seen: deque[_Seen] = deque(maxlen=WINDOW)
+        self._eval_steps: deque[float] = deque(maxlen=WINDOW)
+        """Evaluations, in steps of the trial's own that would have taken as long: both grow with the network."""
+        self._overheads: deque[float] = deque(maxlen=WINDOW)
+        self._line: _Line | None = None
+        self._host: str | None = None
+        self._step_flops: dict[int, float] = {}
+        self._steps: dict[int, int] = {}
+        """Steps that a trial had made when it was scored last."""
+
+    def apply(self, event: Event) -> None:
+        """Takes in what the event says of speed; a driver on another host begins anew."""
+        match event:
+            case DriverStarted():
+                host = event.driver.rpartition(":")[0]
+                if self._host not in (None, host):
+                    self.forget()
+                self._host = host
+            case Asked():
+                self._step_flops[event.trial] = event.step_flops
+            case SpeedMeasured():
+                self.observe(event.step_flops, event.steps, event.seconds)
+            case LegEnded(status="completed"):
+                cost = self._step_flops[event.trial]
+                self.observe_leg(
+                    cost,
+                    own_steps(event, cost, self._steps.get(event.trial, 0)),
+                    train_seconds=event.train_seconds,
+                    eval_seconds=event.eval_seconds,
+                    overhead_seconds=event.overhead_seconds,
+                )
+                self._steps[event.trial] = event.steps
+            case _:
+                pass
+
+    def observe(self, step_flops: float, steps: int, seconds: float) -> None:
+        """`steps` steps of `step_flops` FLOPs each took `seconds`; nothing is learned from none."""
+        if steps <= 0 or seconds <= 0 or step_flops <= 0:
+            return
+        self._seen.append(_Seen(step_flops, seconds / steps, min(1.0, steps / ENOUGH_STEPS)))
+        self._line = None
+
+    def observe_leg(
+        self, step_flops: float, steps: int, *, train_seconds: float, eval_seconds: float, overhead_seconds: float
+    ) -> None:
+        """A leg that completed made `steps` steps of its own."""
+        self.observe(step_flops, steps, train_seconds)
+        if steps > 0 and train_seconds > 0:
+            self._eval_steps.append(eval_seconds * steps / train_seconds)
+            self._overheads.append(overhead_seconds)
+
+    def forget(self) -> None:
+        """Other machines do the work from here on."""
+        self._seen.clear()
+        self._eval_steps.clear()
+        self._overheads.clear()
+        self._line = None
+
+    def step_seconds(self, step_flops: float) -> float | None:
+        """Expected seconds of a step that costs so much; None until something was seen.
+
+        A line over what was seen of late, by the smallest sum of relative errors, so that a slow first leg does not bend it;
+        moved towards what steps of nearly the same cost took, because two networks of equal cost are not equally fast.
+        """
+        if not self._seen:
+            return None
+        if self._line is None:
+            self._line = _fitted(list(self._seen))
+        ratios, age = [(1.0, PRIOR)], 1.0
+        for one in reversed(self._seen):
+            apart = (max(step_flops, one.step_flops) / min(step_flops, one.step_flops) - 1) / NEAR
+            ratios.append((one.seconds / self._line.at(one.step_flops), age * one.trust / (1 + apart * apart)))
+            age *= AGEING
+        return self._line.at(step_flops) * _weighted_median(ratios)
+
+    def leg_seconds(self, step_flops: float, steps: int) -> float | None:
+        """Expected seconds of a leg of so many steps: training, evaluation and the rest; None until something was seen."""
+        step = self.step_seconds(step_flops)
+        if step is None:
+            return None
+        eval_steps = median(self._eval_steps) if self._eval_steps else 0.0
+        return (steps + eval_steps) * step + (median(self._overheads) if self._overheads else 0.0)
+
+
+def own_steps(ended: LegEnded, step_flops: float, steps_before: int) -> int:
+    """Steps that a leg made itself: a second attempt goes on from where the first one left, so its speed tells.
+
+    `steps_before`: steps at the rung before.
+    """
+    speed = ended.metrics.get("train/flops_per_second")
+    if speed is None:
+        return max(0, ended.steps - steps_before)
+    return round(speed * ended.train_seconds / step_flops)
+
+
+def _fitted(seen: list[_Seen]) -> _Line:
+    """Start and slope, neither negative, of the smallest weighted sum of relative errors."""
+    largest = max(one.step_flops for one in seen)
+    ages = [1.0]
+    for _ in seen[1:]:
+        ages.append(ages[-1] * AGEING)
+    rows = [(1 / one.seconds, one.step_flops / largest / one.seconds) for one in seen]
+    trusts = [age * one.trust for age, one in zip(reversed(ages), seen, strict=True)]
+    weights = trusts
+    start, slope = 0.0, 0.0
+    for _ in range(ROUNDS):
+        start, slope = _solved(rows, weights)
+        shares = [start * x + slope * y for x, y in rows]  # predicted over seen
+        errors = [max(0.02, abs(share - 1) / math.sqrt(share)) for share in shares]  # twice as fast is as wrong as half as fast
+        weights = [trust / share / error for trust, share, error in zip(trusts, shares, errors, strict=True)]
+    return _Line(start, slope / largest)
+
+
+def _solved(rows: list[tuple[float, float]], weights: list[float]) -> tuple[float, float]:
+    """Non-negative least squares of start * x + slope * y = 1; through the origin where the rows do not tell both."""
+    xx = sum(w * x * x for w, (x, _) in zip(weights, rows, strict=True))
+    xy = sum(w * x * y for w, (x, y) in zip(weights, rows, strict=True))
+    yy = sum(w * y * y for w, (_, y) in zip(weights, rows, strict=True))
+    x1 = sum(w * x for w, (x, _) in zip(weights, rows, strict=True))
+    y1 = sum(w * y for w, (_, y) in zip(weights, rows, strict=True))
+    determinant = xx * yy - xy * xy
+    if determinant > 1e-6 * xx * yy:
+        start, slope = (yy * x1 - xy * y1) / determinant, (xx * y1 - xy * x1) / determinant
+        if start >= 0 and slope >= 0:
+            return start, slope
+        if slope < 0:
+            return x1 / xx, 0.0
+    return 0.0, y1 / yy
+
+
+def _weighted_median(pairs: list[tuple[float, float]]) -> float:
+    """The value at which half of the weight is reached."""
+    half, total = sum(weight for _, weight in pairs) / 2, 0.0
+    for value, weight in sorted(pairs):
+        total += weight
+        if total >= half:
+            return value
+    raise AssertionError("weights are positive")

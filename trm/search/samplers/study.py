@@ -1,0 +1,200 @@
+"""Optuna's study as a view of the journal, rebuilt at every ask.
+
+| a trial that is | is shown as | because |
+| --- | --- | --- |
+| finished | COMPLETE with its objective | it is one |
+| stopped, paused | PRUNED with a value a rung | samplers rank it by its rung, below every finished one |
+| running, scored at a rung already | PRUNED likewise | as RUNNING it would count as bad, though it was good enough to go on |
+| running, not scored yet | RUNNING | counts as bad until it is scored, so that trials side by side spread |
+| stopped before it was scored, or set aside | FAIL, of which samplers learn nothing | it is not known how good it is |
+| stalled, lost, to be tried again | RUNNING, or PRUNED once scored | it is the node's fault, not the configuration's |
+| diverged, out of memory, failed | PRUNED, a constraint broken | ranks behind all others, and no made-up value spoils the scale |
+| a member that adopted weights | PRUNED, as asked and scored before that | later scores are not the merit of what was asked |
+| rejected before it was asked | not at all | no slot was taken, and the next draw keeps the rule |
+
+With several objectives `front_view.py` has the study and the table.
+
+A value is the objective, ties broken by validation loss: where all score zero, the loss teaches.
+
+TPE and the Gaussian process look at every trial at every ask, so that an ask would cost more and more: they are shown at most
+`MOST_SHOWN` trials, the best tenth of those and the latest. `tests/test_search_sampler.py` holds what samplers make of each row.
+"""
+
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from trm.search.journal.priors import PriorTrial
+from trm.search.journal.trial import Trial
+from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
+from trm.search.samplers.study_storage import NAME, HistoryStorage
+from trm.search.schedulers.rungs import Rungs
+
+MOST_SHOWN: Mapping[str, int] = {"tpe": 2000, "gp": 250}
+"""Trials that a kind of sampler is shown; others see all. An ask of TPE grows with their number, one of a Gaussian process with its
+cube."""
+MOST_ADVISED = 200
+"""Trials of an earlier sweep that a sampler is shown, evenly spread over its ranking."""
+LOSS_WEIGHT = 1e-7
+"""Below one example in a million, above the rounding of a float."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What Optuna is shown of a trial."""
+
+    state: Literal["complete", "pruned", "running", "impossible", "unknown"]
+    values: tuple[tuple[int, float], ...]
+    """(rung, value), growing."""
+
+
+def shown(trial: Trial, mode: Literal["max", "min"], *, with_loss: bool = True) -> Shown:
+    """The row of the table above that `trial` is in."""
+    own = [rung for rung in sorted(trial.results) if not trial.adoptions or rung <= trial.adoptions[0].rung]
+    values = tuple((rung, _value(trial, rung, mode, with_loss)) for rung in own)
+    if trial.status in ("diverged", "out_of_memory", "failed"):
+        return Shown("impossible", ())
+    if trial.status == "finished" and not trial.adoptions:
+        return Shown("complete", values)
+    if values:
+        return Shown("pruned", values)
+    return Shown("running" if trial.status == "running" else "unknown", ())
+
+
+def distribution(knob: Knob) -> BaseDistribution:
+    """Optuna's name for what a knob can be."""
+    if isinstance(knob, IntKnob):
+        return IntDistribution(knob.low, knob.high, log=knob.log, step=knob.step)
+    if isinstance(knob, FloatKnob):
+        return FloatDistribution(knob.low, knob.high, log=knob.log)
+    assert isinstance(knob, ChoiceKnob)
+    return CategoricalDistribution(knob.values)
+
+
+def suggested(asked: optuna.Trial, path: str, knob: Knob) -> Any:
+    """The value that the study's sampler chooses for a knob."""
+    if isinstance(knob, IntKnob):
+        return asked.suggest_int(path, knob.low, knob.high, log=knob.log, step=knob.step)
+    if isinstance(knob, FloatKnob):
+        return asked.suggest_float(path, knob.low, knob.high, log=knob.log)
+    return asked.suggest_categorical(path, knob.values)
+
+
+class StudyView:
+    """Builds studies; keeps what it built of a trial for as long as what is shown of it stays the same."""
+
+    def __init__(self, knobs: Mapping[str, Knob], mode: Literal["max", "min"], *, most: int | None = None) -> None:
+        """A view for trials whose parameters come from `knobs`; a study holds at most the best and latest `most` of them."""
+        self._distributions = {path: distribution(knob) for path, knob in knobs.items()}
+        self._mode: Literal["max", "min"] = mode
+        self._most = most
+        self._built: dict[int, _Built] = {}
+
+    def study(
+        self, trials: Sequence[Trial], sampler: optuna.samplers.BaseSampler, before: Sequence[FrozenTrial] = ()
+    ) -> optuna.Study:
+        """A study in memory that holds `trials`, those of earlier sweeps before them."""
+        direction = StudyDirection.MAXIMIZE if self._mode == "max" else StudyDirection.MINIMIZE
+        built = [self._of(trial) for trial in trials]
+        if self._most is not None and len(built) > self._most:
+            count = self._most // 10
+            earlier, latest = built[: count - self._most], built[count - self._most :]
+            best = heapq.nsmallest(count, earlier, key=lambda one: one.place)
+            built = [*sorted(best, key=lambda one: one.number), *latest]
+        frozen = [*before, *(one.trial for one in built)]
+        for index, one_trial in enumerate(frozen):
+            one_trial.number = one_trial._trial_id = index
+        return optuna.Study(NAME, HistoryStorage([direction], frozen), sampler=sampler)
+
+    def earlier(self, trials: Sequence[PriorTrial], rungs: Rungs) -> list[FrozenTrial]:
+        """What an earlier sweep about the same question tried: whole trials complete, others pruned at the rung they came to."""
+        shares = [amount / rungs.amounts[-1] for amount in rungs.amounts]
+        built = []
+        for one in trials[:: math.ceil(len(trials) / MOST_ADVISED) or 1]:
+            values = {}
+            for score in one.scores:
+                passed = sum(share <= score.share * (1 + 1e-9) for share in shares)
+                if passed:
+                    values[passed - 1] = _with_loss(score.objective, score.loss, self._mode)
+            if values:
+                is_whole = max(values) == rungs.last
+                built.append(
+                    create_trial(
+                        state=TrialState.COMPLETE if is_whole else TrialState.PRUNED,
+                        value=values[rungs.last] if is_whole else None,
+                        params=one.params,
+                        distributions={path: self._distributions[path] for path in one.params},
+                        intermediate_values=values,
+                        constraints={"possible": 0.0},
+                    )
+                )
+        return built
+
+    def _of(self, trial: Trial) -> "_Built":
+        stage = (trial.status, len(trial.results), len(trial.adoptions))  # what is shown follows from these and what stays
+        built = self._built.get(trial.number)
+        if built is None or built.stage != stage:
+            now = shown(trial, self._mode)
+            built = _Built(trial.number, stage, _place(now, self._mode), frozen_trial(trial, now, self._distributions))
+            self._built[trial.number] = built
+        return built
+
+
+@dataclass(frozen=True)
+class _Built:
+    number: int
+    stage: tuple[str, int, int]
+    place: tuple[int, int, float]
+    """Smaller for what a sampler ranks higher."""
+    trial: FrozenTrial
+
+
+def _place(now: Shown, mode: str) -> tuple[int, int, float]:
+    if not now.values:
+        return (2, 0, 0.0)
+    rung, value = now.values[-1]
+    return (0 if now.state == "complete" else 1, -rung, -value if mode == "max" else value)
+
+
+def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    """Optuna's trial for what is shown of ours."""
+    states = {"complete": TrialState.COMPLETE, "running": TrialState.RUNNING, "unknown": TrialState.FAIL}
+    built = create_trial(
+        state=states.get(now.state, TrialState.PRUNED),
+        value=now.values[-1][1] if now.state == "complete" else None,
+        params=trial.asked.params,
+        distributions={path: distributions[path] for path in trial.asked.params},
+        system_attrs=dict(trial.asked.sampler_notes),
+        intermediate_values=dict(now.values),
+        constraints={"possible": 1.0 if now.state == "impossible" else 0.0},
+    )
+    built.number = trial.number
+    built._trial_id = trial.number
+    return built
+
+
+def _value(trial: Trial, rung: int, mode: str, with_loss: bool) -> float:
+    result = trial.results[rung]
+    assert result.objective is not None, "a completed leg has an objective"
+    return _with_loss(result.objective, trial.tie(rung) if with_loss else None, mode)
+
+
+def _with_loss(objective: float, loss: float | None, mode: str) -> float:
+    if loss is None:
+        return objective
+    penalty = LOSS_WEIGHT * loss / (1 + abs(loss))
+    return objective - penalty if mode == "max" else objective + penalty
+
+
+def notes_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Those system attributes of an asked trial that its sampler needs again; TPE's copy of the parameters is none."""
+    return {key: value for key, value in attributes.items() if not key.startswith("tpe:")}

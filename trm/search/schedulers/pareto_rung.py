@@ -1,0 +1,121 @@
+"""A rung of a sweep with several objectives: trials rank by Pareto front. The rules of `asha.py` hold, with these meanings.
+
+- A front ranks before the next (non-dominated sorting over the objective and what it is weighed against). Within a front, who
+  stands farther from its neighbours ranks first, so that what goes on spreads over the front (crowding distance: it needs no
+  point of reference, and costs a sort); then the smaller loss, then the digest. Never by arrival.
+- Who scores zero, where more is better, shows nothing yet, however little it costs: all of those rank behind the others, by
+  fronts of their own in which the loss stands in for the objective. A rung is flat as for one objective, and stops its last 1/eta.
+- The cut is the last place of the quota. Near it is who would not be dominated by anybody on the quota's places of the cut's front
+  if its own objective were better by one standard error; who stands in that front is.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from trm.search.schedulers.rung import Rung, Score
+from trm.stats.pareto import Fronts, Point, crowding, dominates
+
+
+class ParetoRung(Rung):
+    """The scores at one rung, front by front."""
+
+    has_fronts = True
+
+    def __init__(self, eta: int, mode: Literal["max", "min"]) -> None:
+        """An empty rung; `mode` is the objective's own."""
+        super().__init__(eta, mode)
+        self._groups = (_OrderedFronts(), _OrderedFronts())
+        """Of trials that show something, and of those that do not."""
+        self._rests: set[int] = set()
+        self._order: list[int] | None = None
+        self._places: dict[int, int] = {}
+        self._promotable: tuple[int | None] | None = None
+        self._ahead: list[Point] | None = None
+        """Who goes on of the cut's front."""
+
+    def leave(self, trial: int) -> None:
+        """A resting trial goes on, or ends for good."""
+        if trial in self._rests:
+            self._rests.remove(trial)
+            self._promotable = self._resting_survivor = None
+
+    @property
+    def ranked(self) -> list[int]:
+        """Trials, best first."""
+        if self._order is None:
+            self._order = [trial for front in self.fronts() for trial in front]
+            self._places = {trial: place for place, trial in enumerate(self._order)}
+        return self._order
+
+    @property
+    def resting(self) -> list[int]:
+        """Trials that may be promoted from here, best first."""
+        return [trial for trial in self.ranked if trial in self._rests]
+
+    def rank(self, trial: int) -> int:
+        """A trial's place, from 0."""
+        assert self.ranked, "it is at the rung"
+        return self._places[trial]
+
+    def promotable(self) -> int | None:
+        """The best resting trial among the first `quota`; None when there is none."""
+        if self._promotable is None:
+            self._promotable = (next((trial for trial in self.ranked[: self.quota] if trial in self._rests), None),)
+        return self._promotable[0]
+
+    def resting_survivor(self) -> int | None:
+        """The best resting trial that goes on from a settled rung; None when all of them have gone."""
+        if self._resting_survivor is None:
+            survivors = self.survivors()
+            self._resting_survivor = (next((trial for trial in self.resting if trial in survivors), None),)
+        return self._resting_survivor[0]
+
+    def fronts(self) -> list[list[int]]:
+        """Trials, front by front, best first."""
+        return [front for group in self._groups for front in group.ordered(self._scores)]
+
+    def _insert(self, score: Score) -> None:
+        is_silent = not self._shows_something(score)
+        self._groups[is_silent].add(score.trial, self._point(score, score.loss if is_silent else self._sign * score.objective))
+        self._rests.add(score.trial)
+        self._order = self._promotable = self._ahead = None
+
+    def _point(self, score: Score, first: float) -> Point:
+        return tuple(math.inf if math.isnan(value) else value for value in (first, *score.others))
+
+    def _is_near_cut(self, place: int) -> bool:
+        score = self._scores[self.ranked[place]]
+        if not self._shows_something(score):
+            return False
+        if self._ahead is None:
+            cut = self.ranked[self.quota - 1]
+            front = next(front for front in self.fronts() if cut in front)
+            self._ahead = [self._groups[0].point(trial) for trial in front if self._places[trial] < self.quota]
+        better = self._point(score, self._sign * score.objective - score.standard_error)
+        return not any(dominates(point, better) for point in self._ahead)
+
+
+class _OrderedFronts(Fronts[int]):
+    """Fronts of trials, each in the order in which its trials rank; sorted again only when it has changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ordered: dict[int, list[int]] = {}
+
+    def add(self, key: int, point: Point) -> range:
+        changed = super().add(key, point)
+        for level in changed:
+            self._ordered.pop(level, None)
+        return changed
+
+    def ordered(self, scores: Mapping[int, Score]) -> list[list[int]]:
+        for level in range(len(self)):
+            if level not in self._ordered:
+                self._ordered[level] = self._sorted(self[level], scores)
+        return [self._ordered[level] for level in range(len(self))]
+
+    def _sorted(self, front: Sequence[int], scores: Mapping[int, Score]) -> list[int]:
+        trials = sorted(front, key=lambda trial: (scores[trial].loss, scores[trial].tie, trial))
+        distances = dict(zip(trials, crowding([self.point(trial) for trial in trials]), strict=True))
+        return sorted(trials, key=lambda trial: -distances[trial])

@@ -1,0 +1,1 @@
+"""The search space: its file, its configurations, what a resume may change."""

@@ -1,0 +1,175 @@
+"""From parameters to a trial that could run: configuration, cost, steps; or the rule that they break."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from trm.config.messages import problems_of
+from trm.config.run import RunConfig
+from trm.errors import ConfigError
+from trm.search.knobs.constraint_names import COST_DERIVED, KNOWN_NAMES, Cost, names_of
+from trm.search.knobs.constraints import Constraint
+from trm.search.resources.memory import MemoryLimit, size_text
+from trm.search.resources.speeds import Speeds
+from trm.search.schedulers.rungs import Rungs
+from trm.search.space.resolution import CAPPED, RULES, Circumstances, identity, used
+from trm.search.space.space import SearchSpace, with_length
+
+CostOf = Callable[[RunConfig], Cost]
+CHECKPOINTS = 2
+"""Of one trial on the disk at once, its last and its next."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Parameters that keep every rule."""
+
+    params: dict[str, Any]
+    config: RunConfig
+    """Complete, warm-up and length resolved; its seed is 0 and its data the space's own."""
+    step_flops: float
+    step_amount: float
+    """Amount of the sweep's fidelity that one step takes."""
+    params_count: int
+    memory_bytes: int
+    checkpoint_bytes: int
+    rung_steps: tuple[int, ...]
+    inference_flops: float = 0.0
+
+    alike: RunConfig | None = None
+    """The configuration with all that makes no difference set alike, see `resolution.identity`; null: it is itself."""
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for parameters that mean the same run, however long: a sweep that goes on may give new trials more compute."""
+        return (self.config if self.alike is None else self.alike).network_digest()
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """Searched path -> what a trial uses in place of its parameter, where its length caps that."""
+        return used(self.config, self.params, self.max_steps)
+
+    @property
+    def max_steps(self) -> int:
+        """Steps at the last rung."""
+        return self.rung_steps[-1]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Parameters that break `rule`."""
+
+    params: dict[str, Any]
+    rule: str
+    limit: Literal["memory", "disk"] | None = field(default=None, compare=False)
+    """What of the machines is too small for it; null: it breaks a rule of the space."""
+    disk_bytes: int = field(default=0, compare=False)
+    """What its checkpoints need, where the disk is too small."""
+
+
+@dataclass
+class Facts:
+    """What is known of data and machines besides the space; the search folds the journal into it."""
+
+    epoch_rows: float | None = None
+    """Rows that an epoch of training visits; needed where the fidelity is epochs."""
+    speeds: Speeds = field(default_factory=Speeds)
+    """Seconds of a step; needed where the fidelity is seconds."""
+    memory: MemoryLimit = field(default_factory=MemoryLimit)
+    """What fits a worker."""
+    disk_bytes: int | None = None
+    """Bytes free for checkpoints; null: unknown."""
+
+
+class Resolver:
+    """Turns parameters into candidates."""
+
+    def __init__(self, space: SearchSpace, cost_of: CostOf | None, facts: Facts | None = None) -> None:
+        """Without `cost_of`, rules that name a cost are not looked at, and a candidate's cost is 0 FLOPs and 1 step.
+
+        `facts` may change between two calls.
+        """
+        self.space = space
+        self.rungs = Rungs.of(space.scheduler, space.budget.per_trial)
+        self.rules = RULES
+        """Those by which the sweep began."""
+        self._circumstances = Circumstances.of(space)
+        self.facts = Facts() if facts is None else facts
+        self._cost_of = cost_of
+        constraints = [Constraint(text, KNOWN_NAMES) for text in space.constraints]
+        self._plain = [one for one in constraints if not one.names & COST_DERIVED]
+        self._costly = [one for one in constraints if one.names & COST_DERIVED] if cost_of is not None else []
+
+    def resolve(self, params: Mapping[str, Any], *, is_limited: bool = True) -> Candidate | Rejected:
+        """The candidate that `params` mean, or the first rule that they break; not `is_limited`, device and disk fit anything."""
+        params = dict(params)
+        try:
+            draft = self.space.run_config(params, seed=0, averages_plainly=self.rules >= 2)
+        except ValidationError as error:
+            return Rejected(params, f"run configuration: {problems_of(RunConfig, error)[0].text}")
+        batch, workers = draft.training.global_batch_size, self.space.resources.workers
+        if batch % workers:
+            return Rejected(params, f"training.global_batch_size % resources.workers == 0, with {workers} workers")
+        names = names_of(draft)
+        broken = next((one for one in self._plain if not one.is_kept(names)), None)
+        if broken is not None:
+            return Rejected(params, broken.text)
+        if self._cost_of is None:
+            return Candidate(params, draft, 0.0, 1.0, 0, 0, 0, (1,))
+        cost = self._cost_of(draft)
+        if not (math.isfinite(cost.step_flops) and cost.step_flops > 0):
+            raise ConfigError(f"a step of {params} costs {cost.step_flops} FLOPs", remedy="mend the cost function")
+        step_amount = self._step_amount(cost.step_flops, batch)
+        steps = self.rungs.steps(step_amount)
+        names |= {"step_flops": cost.step_flops, "step_gflops": cost.step_flops / 1e9, "max_steps": steps[-1]}
+        names |= {name: getattr(cost, name) for name in ("inference_flops", "params_count", "memory_bytes", "checkpoint_bytes")}
+        broken = next((one for one in self._costly if not one.is_kept(names)), None)
+        if broken is not None:
+            return Rejected(params, broken.text)
+        if is_limited and (misfit := self._misfit(params, cost.memory_bytes, cost.checkpoint_bytes)) is not None:
+            return misfit
+        config = with_length(draft, steps[-1])
+        alike = identity(config, params, steps[-1], self._circumstances, self.rules)
+        if config.optim.lr_warmup_steps < draft.optim.lr_warmup_steps:
+            alike = alike.model_copy(update={"optim": alike.optim.model_copy(update={"lr_warmup_steps": CAPPED})})
+        return Candidate(
+            params=params,
+            config=config,
+            step_flops=cost.step_flops,
+            step_amount=step_amount,
+            params_count=cost.params_count,
+            memory_bytes=cost.memory_bytes,
+            checkpoint_bytes=cost.checkpoint_bytes,
+            rung_steps=steps,
+            inference_flops=cost.inference_flops,
+            alike=alike,
+        )
+
+    def _misfit(self, params: dict[str, Any], memory_bytes: int, checkpoint_bytes: int) -> Rejected | None:
+        """Why what is so predicted is turned down, because a device or the disk is too small; None when it fits."""
+        if rule := self.facts.memory.why(memory_bytes):
+            return Rejected(params, rule, "memory")
+        free, needed = self.facts.disk_bytes, checkpoint_bytes * CHECKPOINTS
+        if free is not None and needed > free:
+            return Rejected(
+                params, f"checkpoint <= {size_text(free / CHECKPOINTS)}, half of what is free on the disk", "disk", needed
+            )
+        return None
+
+    def _step_amount(self, step_flops: float, batch: int) -> float:
+        match self.space.fidelity:
+            case "train_flops":
+                return step_flops
+            case "steps":
+                return 1.0
+            case "epochs":
+                assert self.facts.epoch_rows is not None, "an epoch has rows"
+                return batch / self.facts.epoch_rows
+            case "seconds":
+                seconds = self.facts.speeds.step_seconds(step_flops)
+                assert seconds is not None, "steps were timed before trials are counted in seconds"
+                return seconds

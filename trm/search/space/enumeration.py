@@ -1,0 +1,70 @@
+"""Draws from a search space that need no model: at random, at its corners, or all of it."""
+
+import itertools
+import math
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
+from trm.search.space.space import SearchSpace
+
+Params = dict[str, Any]
+
+MAX_WALKED = 20_000
+"""A space of at most so many configurations may be walked through, one by one."""
+
+
+def random_params(space: SearchSpace, generator: random.Random) -> Params:
+    """One draw, each active knob independent of the others."""
+    params: Params = {}
+    for path, knob in space.knobs_in_order():
+        share = generator.random()  # drawn for inactive knobs too, so that one knob's value moves no other's
+        if knob.is_active(params):
+            params[path] = at_share(knob, share)
+    return params
+
+
+def corner_params(space: SearchSpace, limit: int) -> Iterator[Params]:
+    """Combinations of the knobs' extremes (every value of a choice), at most `limit`."""
+    return itertools.islice(_combinations(space, [], {}, extremes=True), limit)
+
+
+def all_params(space: SearchSpace) -> Iterator[Params]:
+    """Every configuration of a finite space, in a fixed order."""
+    assert space_size(space) < math.inf, "only a finite space can be walked through"
+    return _combinations(space, [], {}, extremes=False)
+
+
+def space_size(space: SearchSpace) -> float:
+    """An upper bound of the number of configurations; infinite when a knob is continuous."""
+    return math.prod(knob.count for knob in space.search.values())
+
+
+def _combinations(space: SearchSpace, done: list[str], params: Params, *, extremes: bool) -> Iterator[Params]:
+    waiting = [(path, knob) for path, knob in space.knobs_in_order() if path not in done]
+    if not waiting:
+        yield dict(params)
+        return
+    path, knob = waiting[0]
+    if not knob.is_active(params):
+        yield from _combinations(space, [*done, path], params, extremes=extremes)
+        return
+    for value in knob.extremes if extremes else knob.values_in_order:
+        yield from _combinations(space, [*done, path], {**params, path: value}, extremes=extremes)
+
+
+def at_share(knob: Knob, share: float) -> Any:
+    """The knob's value at `share` (0 included, 1 not) of its range, in the logarithm where the knob is drawn so."""
+    if isinstance(knob, ChoiceKnob):
+        return knob.values[int(share * len(knob.values))]
+    if isinstance(knob, IntKnob):
+        if knob.log:
+            low, high = math.log(knob.low - 0.5), math.log(knob.high + 0.5)
+            return min(knob.high, max(knob.low, round(math.exp(low + share * (high - low)))))
+        return knob.low + knob.step * int(share * knob.count)
+    assert isinstance(knob, FloatKnob)
+    if knob.log:
+        low, high = math.log(knob.low), math.log(knob.high)
+        return min(knob.high, max(knob.low, math.exp(low + share * (high - low))))
+    return knob.low + share * (knob.high - knob.low)

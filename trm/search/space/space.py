@@ -1,0 +1,374 @@
+"""The search space: one YAML file that says which data, which knobs, how much compute."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from trm.config.files import apply_overrides, load_yaml, merged, require_kind, validated
+from trm.config.messages import nearest, problems_of
+from trm.config.paths import flat, nested, with_data_beside
+from trm.config.run import DataConfig, RunConfig, Tracking, TrainingConfig, Written, is_recorded, require_divisible
+from trm.errors import ConfigError, SweepError
+from trm.evaluation.metric_names import bounds
+from trm.search.knobs.constraint_names import KNOWN_NAMES
+from trm.search.knobs.constraints import Constraint
+from trm.search.knobs.knobs import Knob, Scalar, check_knob, check_path, field_value
+from trm.search.objective import check_comparable, check_weighed
+from trm.search.schedulers.changeable import check_changeable
+from trm.search.settings import TPE, Asha, Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources, Sampler, Scheduler
+from trm.search.space.start_points import names_recipes, read_recipe, start_points
+
+MAY_CHANGE = ("budget", "resources", "tracking", "keep", "confirm", "audit")
+"""Sections that a resume may change; `budget.per_trial` only as `growth.check_growth` allows."""
+WARMUP_SHARE = 0.03
+
+
+class SearchSpace(Written):
+    """Everything a sweep is: data, base configuration, knobs, rules, objective, budget, sampler, scheduler."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=100)
+    """Name of the space; sweeps are named after it."""
+    data: DataConfig
+    """The puzzles."""
+    base: dict[str, Any] = Field(default_factory=dict)
+    """Run configuration that the knobs change, sparse; in YAML also the path of a recipe, or `recipe:` beside changes to it."""
+    search: dict[str, Knob]
+    """Dotted path in the run configuration -> what may stand there; empty: one configuration, on `replicates` seeds."""
+    constraints: list[str] = Field(default_factory=list)
+    """Expressions that every trial keeps, such as `step_gflops <= 5`."""
+    start_points: list[dict[str, Scalar]] = Field(default_factory=list)
+    """Parameters of the first trials; a knob left out takes the base's value. In YAML also the path of a recipe, or `recipe:`
+    beside changes to it: a knob takes the recipe's value, or the nearest that it can be."""
+    start_notes: list[str] = Field(default_factory=list)
+    """What recipes became as start points, in words; written when the file is read."""
+    objective: Objective = Objective()
+    """What is made best."""
+    fidelity: Fidelity = "train_flops"
+    """What the length of trials and rungs is counted in."""
+    budget: Budget
+    """What may be spent."""
+    replicates: int = Field(1, ge=1, le=100)
+    """Trials of each configuration, each with a seed of its own."""
+    sampler: Sampler = TPE()
+    """How parameters are chosen."""
+    scheduler: Scheduler = Asha()
+    """How trials are stopped early."""
+    resources: Resources = Resources()
+    """What a trial takes."""
+    tracking: Tracking = Tracking()
+    """Where MLflow writes."""
+    keep: Keep = Keep()
+    """Which checkpoints stay."""
+    confirm: Confirm | None = None
+    """How the best trials are confirmed on fresh seeds when the search is over; null: they are not."""
+    audit: Audit | None = None
+    """Which of the trials that early stopping ends run on as controls; null: none."""
+    seed: int = Field(0, ge=0, lt=1 << 63)
+    """Everything random in the sweep follows from it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _seeds_of_one(cls, values: Any) -> Any:
+        """Of a space without knobs: nobody is stopped early, and the sweep ends with its last seed."""
+        if not isinstance(values, dict) or "search" not in values or values["search"]:
+            return values
+        budget, limits = values.get("budget"), ("trials", "train_flops", "gpu_hours", "wall_clock_seconds")
+        changes: dict[str, Any] = {"search": {}}
+        if isinstance(budget, dict) and all(budget.get(limit) is None for limit in limits):
+            changes["budget"] = {**budget, "trials": values.get("replicates", 1)}
+        return {"scheduler": "none", **values, **changes}
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _known_paths(cls, value: Any) -> Any:
+        for path in value if isinstance(value, dict) else ():
+            check_path(str(path))
+        return value
+
+    @field_validator("sampler", "scheduler", mode="before")
+    @classmethod
+    def _type_alone(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check(self, info: Any) -> "SearchSpace":
+        if not self.search and self.replicates == 1:
+            raise ConfigError(
+                "search must have at least 1 entries, or replicates be more than 1: else it is one run",
+                remedy="search a knob, set replicates, or take train.py",
+            )
+        for path, knob in self.search.items():
+            check_knob(path, knob)
+        if self.budget.gpu_hours is not None and self.resources.gpus == 0:
+            raise ConfigError(
+                f"budget.gpu_hours {self.budget.gpu_hours:g} never ends a sweep whose trials hold no GPU",
+                remedy="give resources.gpus, or limit trials, train_flops or wall_clock_seconds",
+            )
+        if self.confirm is not None and self.scheduler.type == "pbt":
+            raise ConfigError(
+                "confirm trains a configuration anew, but a population's members change theirs on the way (scheduler: pbt)",
+                remedy="drop confirm, or take another scheduler",
+            )
+        if not is_recorded(info):
+            _check_target(self.objective, self.budget)
+            check_comparable(self.objective, self.search)
+        check_changeable(self.scheduler, self.search, self.fidelity)
+        check_weighed(self.objective, self.sampler, self.scheduler)
+        self._check_conditions()
+        _check_base(self.base, self.data)
+        if "training.global_batch_size" not in self.search:
+            default = TrainingConfig.model_fields["global_batch_size"].default
+            require_divisible(_at(self.base, "training.global_batch_size", default), self.resources.workers)
+        for constraint in self.constraints:
+            Constraint(constraint, KNOWN_NAMES)
+        for number, point in enumerate(self.start_points):
+            self._check_start_point(number, point)
+        return self
+
+    def _check_conditions(self) -> None:
+        for path, knob in self.search.items():
+            for other, wanted in knob.when.items():
+                if other not in self.search:
+                    near = nearest(other, list(self.search))
+                    raise ConfigError(
+                        f"search.{path}.when names {other}, which is not searched",
+                        remedy=f"did you mean {near}?" if near else "drop the condition or search it too",
+                    )
+                for value in wanted if isinstance(wanted, list) else [wanted]:
+                    if not self.search[other].contains(value):
+                        raise ConfigError(
+                            f"search.{path}.when wants {other} = {value!r}, which the knob never is",
+                            remedy=f"change it or search.{other}",
+                        )
+        list(self.knobs_in_order())
+
+    def _check_start_point(self, number: int, point: Mapping[str, Scalar]) -> None:
+        for path in point:
+            if path not in self.search:
+                near = nearest(path, list(self.search))
+                raise ConfigError(
+                    f"start_points.{number}.{path} is not a searched path",
+                    remedy=f"did you mean {near}?" if near else f"the paths are {', '.join(self.search)}",
+                )
+        self.complete(point, f"start_points.{number}")
+
+    def knobs_in_order(self) -> Iterator[tuple[str, Knob]]:
+        """Every knob after those that its `when` names; ConfigError when conditions go in a circle."""
+        done: set[str] = set()
+        waiting = dict(self.search)
+        while waiting:
+            ready = [path for path, knob in waiting.items() if knob.when.keys() <= done]
+            if not ready:
+                raise ConfigError(f"the conditions of {', '.join(waiting)} go in a circle", remedy="drop one `when`")
+            for path in ready:
+                yield path, waiting.pop(path)
+            done.update(ready)
+
+    def complete(self, point: Mapping[str, Scalar], source: str = "parameters") -> dict[str, Scalar]:
+        """Parameters for every active knob, those that `point` leaves out from the base; ConfigError for what a knob cannot be."""
+        params: dict[str, Scalar] = {}
+        defaults = RunConfig.model_construct(**_defaults())
+        for path, knob in self.knobs_in_order():
+            if not knob.is_active(params):
+                if path in point:
+                    conditions = ", ".join(f"{other} = {wanted!r}" for other, wanted in knob.when.items())
+                    raise ConfigError(f"{source}.{path} is searched only when {conditions}", remedy=f"leave {path} out there")
+                continue
+            value = point[path] if path in point else _at(self.base, path, _attribute(defaults, path))
+            try:
+                value = field_value(path, value)
+            except ConfigError as error:
+                raise ConfigError(f"{source}.{error.problem}", remedy=error.remedy) from error
+            if not knob.contains(value):
+                origin = "is" if path in point else "is left out, and the base's value is"
+                raise ConfigError(f"{source}.{path} {origin} {value!r}, outside {_domain(knob)}", remedy="give a value of the knob")
+            params[path] = value
+        return params
+
+    def run_config(
+        self,
+        params: Mapping[str, Any],
+        *,
+        seed: int,
+        folder: str | None = None,
+        max_steps: int | None = None,
+        averages_plainly: bool = True,
+    ) -> RunConfig:
+        """The complete configuration of a trial; pydantic's ValidationError when the parameters make an impossible one.
+
+        `max_steps` is the trial's length (see `with_length`); without it the length is the budget's training FLOPs, which is
+        enough to compute the cost of a step. `folder` is the built data set. The weight average warms up (DESIGN 4), unless the
+        base says that it does not; without `averages_plainly` even then, as in sweeps of earlier versions.
+        """
+        values = {name: dict(section) if isinstance(section, dict) else section for name, section in self.base.items()}
+        optim = values.setdefault("optim", {})
+        if not (averages_plainly and optim.get("ema_warmup") is False):
+            optim["ema_warmup"] = True
+        for path, value in params.items():
+            _put(values, path, value)
+        values["seed"] = seed
+        values["data"] = self.data if folder is None else self.data.built(folder)
+        values.setdefault("training", {}).update(epochs=None, steps=None, train_flops=self.budget.per_trial)
+        halting = self.search.get("model.halt_max_steps")
+        evaluation = values.setdefault("evaluation", {})
+        if halting is not None and evaluation.get("steps") is None:
+            evaluation["steps"] = max(int(value) for value in halting.extremes if value is not None)
+        draft = RunConfig.model_validate(values)
+        return draft if max_steps is None else with_length(draft, max_steps)
+
+    def frozen(self) -> dict[str, Any]:
+        """What may not change when a sweep is resumed, as plain values."""
+        return self.model_dump(mode="json", exclude=set(MAY_CHANGE))
+
+    def frozen_digest(self) -> str:
+        """Digest of `frozen()`: equal for a sweep and its resume."""
+        return hashlib.sha256(json.dumps(self.frozen(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def with_length(config: RunConfig, max_steps: int) -> RunConfig:
+    """The configuration of a run of `max_steps` steps, its warm-up at most 3 % of them."""
+    warmup = min(config.optim.lr_warmup_steps, math.floor(WARMUP_SHARE * max_steps))
+    changes = {
+        "training": config.training.model_copy(update={"steps": max_steps, "epochs": None, "train_flops": None}),
+        "optim": config.optim.model_copy(update={"lr_warmup_steps": warmup}),
+    }
+    return config.model_copy(update=changes)
+
+
+def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
+    """The search space of a YAML file with `--set` overrides laid over it; ConfigError for everything that is wrong with it."""
+    mapping = with_data_beside(load_yaml(path), Path(path).parent)
+    require_kind(mapping, "search space", path)
+    whole = [override for override in overrides if override.partition("=")[0].strip() in ("base", "base.recipe")]
+    mapping = _with_base(apply_overrides(mapping, whole), Path(path).parent)
+    mapping = apply_overrides(mapping, [override for override in overrides if override not in whole])
+    if isinstance(mapping.get("search"), dict):
+        searched = flat(mapping["search"], "search", _holds_knobs)
+        mapping["search"] = {path: knob for path, knob in searched.items() if knob is not None}
+    mapping.setdefault("name", Path(path).stem)
+    if isinstance(mapping.get("start_points"), list):
+        mapping["start_points"] = [_flat_point(number, point) for number, point in enumerate(mapping["start_points"])]
+    points = mapping.get("start_points")
+    if not isinstance(points, list) or not names_recipes(points):
+        return validated(SearchSpace, mapping, str(path))
+    knobs = list(validated(SearchSpace, {**mapping, "start_points": []}, str(path)).knobs_in_order())
+    found, notes = start_points(points, knobs, Path(path).parent)
+    return validated(SearchSpace, {**mapping, "start_points": found, "start_notes": notes}, str(path))
+
+
+def diff_frozen(old: SearchSpace, new: SearchSpace) -> str | None:
+    """The first difference in what may not change on resume, as `path: old -> new`; None when there is none."""
+    return _first_difference(old.frozen(), new.frozen(), "")
+
+
+def check_resumable(old: SearchSpace, new: SearchSpace) -> None:
+    """SweepError that names the first difference, unless `new` may go on with the sweep of `old`."""
+    difference = diff_frozen(old, new)
+    if difference is not None:
+        raise SweepError(
+            f"the sweep was started with another search space: {difference}",
+            remedy="start it under another --name; what may change is budget, resources, tracking, keep, confirm and audit",
+        )
+
+
+def _first_difference(old: Any, new: Any, path: str) -> str | None:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            found = _first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+            if found is not None:
+                return found
+        return None
+    return None if old == new and type(old) is type(new) else f"{path}: {old!r} -> {new!r}"
+
+
+def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
+    base = mapping.get("base")
+    base = {"recipe": base} if isinstance(base, str) else base
+    if isinstance(base, dict) and "recipe" in base:
+        changes = dict(base)
+        values, _ = read_recipe("base.recipe", changes.pop("recipe"), folder)
+        if "data" in values:
+            mapping = {"data": values.pop("data"), **mapping}
+        for own in ("seed", "tracking"):  # a run's; a sweep has its own
+            values.pop(own, None)
+        base = merged(values, nested(changes, "base"))
+    elif isinstance(base, dict):
+        base = nested(base, "base")
+    return mapping if base is None else {**mapping, "base": base}
+
+
+def _holds_knobs(path: str, value: Any) -> bool:
+    if not isinstance(value, dict) or "type" in value or path.count(".") > 1:
+        return False
+    return path in RunConfig.model_fields or (bool(value) and all(isinstance(one, dict) for one in value.values()))
+
+
+def _flat_point(number: int, point: Any) -> Any:
+    return flat(point, f"start_points.{number}") if isinstance(point, dict) else point
+
+
+def _check_target(objective: Objective, budget: Budget) -> None:
+    """ConfigError for a target that no score can reach."""
+    target, (least, most) = budget.target, bounds(objective.metric)
+    if target is None or least <= target <= most:
+        return
+    share = target / 100
+    hint = f"write {share:g}" if most == 1 < target and least <= share <= most else "give a value of the metric"
+    of = f"from {least:g} to {most:g}" if math.isfinite(most) else f"at least {least:g}"
+    raise ConfigError(f"budget.target must be a value of {objective.metric}, {of}, got {target:g}", remedy=hint)
+
+
+def _check_base(base: Mapping[str, Any], data: DataConfig) -> None:
+    for key, remedy in (
+        ("data", "put it beside `base`"),
+        ("seed", "put it beside `base`; it seeds the whole sweep"),
+        ("tracking", "put it beside `base`"),
+    ):
+        if key in base:
+            raise ConfigError(f"base.{key} does not belong there", remedy=remedy)
+    if (split := _at(base, "evaluation.split", "auto")) in ("test", "none"):
+        raise ConfigError(
+            f"base.evaluation.split cannot be {split} in a sweep, whose trials are ranked by validation", remedy="remove it"
+        )
+    try:
+        RunConfig.model_validate({**base, "data": data})
+    except ValidationError as error:
+        problems = problems_of(RunConfig, error, with_rules=False)  # rules between knobs hold for trials, not for their base
+        if problems:
+            raise ConfigError(f"base.{problems[0].text}", remedy=problems[0].remedy) from error
+
+
+def _domain(knob: Knob) -> str:
+    values = knob.extremes if knob.type != "choice" else knob.values_in_order
+    return " .. ".join(map(repr, values)) if knob.type != "choice" else repr(values)
+
+
+def _defaults() -> dict[str, Any]:
+    return {name: field.default for name, field in RunConfig.model_fields.items() if not field.is_required()}
+
+
+def _attribute(config: Any, path: str) -> Any:
+    for part in path.split("."):
+        config = getattr(config, part)
+    return config
+
+
+def _at(mapping: Mapping[str, Any], path: str, default: Any) -> Any:
+    node: Any = mapping
+    for part in path.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return default
+        node = node[part]
+    return node
+
+
+def _put(mapping: dict[str, Any], path: str, value: Any) -> None:
+    *sections, leaf = path.split(".")
+    for section in sections:
+        mapping = mapping.setdefault(section, {})
+    mapping[leaf] = value

@@ -1,0 +1,287 @@
+"""Where a sweep stands: what the journal's events add up to. It changes by `apply` alone, so that a replay comes to the same."""
+
+from trm.errors import SweepError
+from trm.search.decisions import is_set_aside
+from trm.search.journal.events import (
+    Adopted,
+    Asked,
+    Decided,
+    DriverStarted,
+    Event,
+    LegEnded,
+    LegStarted,
+    Reported,
+    SpaceExhausted,
+    SweepEnded,
+    SweepStarted,
+)
+from trm.search.journal.priors import Prior
+from trm.search.journal.trial import ENDED, Trial
+from trm.search.objective import figures, measures
+from trm.search.resources.speeds import own_steps
+from trm.search.resources.spending import Spending
+from trm.search.schedulers.choice import policy_of
+from trm.search.schedulers.growth import grown
+from trm.search.schedulers.pareto_rung import ParetoRung
+from trm.search.schedulers.rung import Rung, Score
+from trm.search.schedulers.rungs import Rungs
+from trm.search.settings import Budget
+from trm.search.space.candidates import CostOf, Facts, Resolver
+from trm.search.space.space import SearchSpace
+from trm.search.ties import breaks_by_cells, wrong_cells
+
+
+class Fold:
+    """Where a sweep stands."""
+
+    def __init__(self, space: SearchSpace, cost_of: CostOf, *, epoch_rows: float | None = None) -> None:
+        """A sweep of `space` before its first event; `epoch_rows`: rows that an epoch visits, where the fidelity is epochs."""
+        self.space = space
+        self.budget = space.budget
+        self.facts = Facts(epoch_rows=epoch_rows)
+        self.resolver = Resolver(space, cost_of, self.facts)
+        self.policy = policy_of(space)
+        self.confirm, self.audit = space.confirm, space.audit
+        self.trials: list[Trial] = []
+        self.searched: list[Trial] = []
+        """Those that the search asked for: all but confirmations."""
+        self.confirmations: dict[int, list[Trial]] = {}
+        """Trial -> those that train its configuration again."""
+        self.early_stops = 0
+        """Trials that early stopping ended, or would have ended had they not become controls."""
+        self.boards: dict[int, list[Rung]] = {}
+        """Group of trials that are ranked against each other -> its scores, a board a rung."""
+        self.spending = Spending()
+        self.started: SweepStarted | None = None
+        self.driver: DriverStarted | None = None
+        self.ended: SweepEnded | None = None
+        self.reports: dict[int, Reported] = {}
+        self._copies: dict[str, int] = {}
+        self._active: set[int] = set()
+        self._paused: set[int] = set()
+        self._undecided: set[int] = set()
+        self._exhausted: str | None = None
+        self._failed: set[int] = set()
+        self._best: tuple[int, float] | None = None
+        """Trial and objective of the best score so far, at any rung."""
+
+    @property
+    def rungs(self) -> Rungs:
+        """Amounts of fidelity at which trials are scored; a resume with a longer `budget.per_trial` adds some."""
+        return self.resolver.rungs
+
+    @property
+    def priors(self) -> list[Prior]:
+        """Earlier sweeps that it starts from."""
+        return self.started.priors if self.started is not None else []
+
+    def apply(self, event: Event) -> None:
+        """Takes an event in; SweepError when it cannot follow what came before."""
+        if not isinstance(event, DriverStarted):
+            self.spending.read(event)
+        match event:
+            case SweepStarted():
+                self.started, self.resolver.rules = event, event.rules
+            case DriverStarted():
+                self._on_driver(event)
+            case Asked():
+                self._on_asked(event)
+            case SpaceExhausted():
+                self._exhausted = event.reason if event.too_small is None else f"{event.reason}: {event.too_small}"
+            case LegStarted():
+                self._on_leg_started(event)
+            case LegEnded():
+                self._on_leg_ended(event)
+            case Decided():
+                self._on_decided(event)
+            case Adopted():
+                self._on_adopted(event)
+            case Reported():
+                self.reports[event.trial] = event
+            case SweepEnded():
+                self.ended = event
+                self.spending.clock.stop()
+            case _:
+                pass
+        self.facts.speeds.apply(event)
+
+    def _on_driver(self, event: DriverStarted) -> None:
+        self.spending.start(event, self.open_legs)
+        self.driver, self.ended, self._exhausted = event, None, None
+        self.facts.memory.device(event.device_bytes)
+        self.facts.disk_bytes = event.disk_bytes
+        self.confirm, self.audit = event.confirm, event.audit
+        if event.budget is not None:
+            self._take_budget(event.budget)
+        for number in self._active:
+            self.trials[number].leg = None
+        self._active.update(trial.number for trial in self.trials if trial.is_waiting)
+        self._failed -= self._active
+        for number in self._active:
+            self.trials[number].losses = 0
+
+    def _take_budget(self, budget: Budget) -> None:
+        before, self.budget = self.budget, budget
+        if not self.trials:
+            self.resolver.rungs = Rungs.of(self.space.scheduler, budget.per_trial)
+        elif budget.per_trial != before.per_trial:
+            self.resolver.rungs = grown(self.space.scheduler, self.rungs, budget.per_trial)
+            for boards in self.boards.values():
+                boards += self._new_boards(len(boards))
+            for trial in self.trials:
+                if trial.status == "finished" and trial.is_ranked:
+                    trial.status = "paused"
+                    self._paused.add(trial.number)
+
+    def _on_asked(self, event: Asked) -> None:
+        _require(event.trial == len(self.trials), event)
+        self._active.add(event.trial)
+        if event.confirms is not None:
+            self.trials.append(Trial(event, heading=self.rungs.last))
+            self.confirmations.setdefault(event.confirms, []).append(self.trials[-1])
+            return
+        self.trials.append(Trial(event, heading=self.policy.first_rung(event.trial)))
+        self.searched.append(self.trials[-1])
+        self.boards.setdefault(self.policy.group(event.trial), self._new_boards(0))
+        self._copies[event.digest] = self._copies.get(event.digest, 0) + 1
+
+    def _new_boards(self, first: int) -> list[Rung]:
+        kind = ParetoRung if self.space.objective.against else Rung
+        return [kind(max(2, self.rungs.eta), self.space.objective.mode) for _ in self.rungs.amounts[first:]]
+
+    def _on_leg_started(self, event: LegStarted) -> None:
+        trial = self._trial(event.trial, event)
+        _require(trial.leg is None and event.rung == trial.next_rung < len(self.rungs.amounts), event)
+        if trial.heading is None:
+            self._leave_board(trial)
+        if event.attempt == 0:
+            trial.failures = trial.losses = trial.stalls = 0
+        trial.status, trial.heading, trial.leg = "running", event.rung, event
+        trial.attempts[event.rung] = event.attempt + 1
+        self._paused.discard(event.trial)
+        self._active.add(event.trial)
+
+    def _on_leg_ended(self, event: LegEnded) -> None:
+        trial = self._trial(event.trial, event)
+        _require(self.is_open(event), event)
+        assert trial.leg is not None
+        self.spending.release(trial.leg, event.at)
+        trial.leg = None
+        flops = _own_flops(trial, event)
+        trial.spent_flops += flops
+        self.spending.train_flops += flops
+        trial.train_seconds += event.train_seconds
+        trial.eval_seconds += event.eval_seconds
+        trial.overhead_seconds += event.overhead_seconds
+        self._undecided.add(event.trial)
+        if event.status == "completed" and event.objective is not None:
+            trial.results[event.rung] = event
+            if breaks_by_cells(self.space, self.resolver.rules):
+                trial.ties[event.rung] = wrong_cells(event)
+            if self.space.objective.against:
+                trial.others[event.rung] = measures(self.space.objective, self.figures(trial, event))
+            trial.heading, trial.origin = None, event.checkpoint
+            self.reports.pop(event.trial, None)  # it was on weights that are not its last any more
+            if trial.is_ranked:
+                self._boards_of(trial)[event.rung].add(_score(trial, event))
+            if not trial.is_confirmation and (self._best is None or self._better(event.objective, self._best[1]) != self._best[1]):
+                self._best = event.trial, event.objective
+            self.facts.memory.completed(trial.asked.memory_bytes, event.peak_memory_bytes)
+        else:
+            trial.trouble = event
+            trial.failures += event.status == "failed"
+            trial.losses += event.status == "lost"
+            trial.stalls += event.status == "stalled"
+            if event.status == "out_of_memory":
+                self.facts.memory.ran_out(trial.asked.memory_bytes)
+
+    def _on_decided(self, event: Decided) -> None:
+        trial = self._trial(event.trial, event)
+        trial.status, trial.decided = event.status, event
+        if event.status == "failed" or (event.status == "stopped" and is_set_aside(trial)):
+            self._failed.add(event.trial)
+        self._undecided.discard(event.trial)
+        self._paused.discard(event.trial)
+        self.early_stops += event.is_early
+        if event.status == "running":
+            self._active.add(event.trial)
+            if trial.heading is None:
+                self._leave_board(trial)
+                trial.heading = event.rung + 1
+            if event.is_early:
+                trial.control_from = event.rung
+            return
+        self._active.discard(event.trial)
+        if trial.leg is not None:  # the sweep's end cuts it short
+            self.spending.release(trial.leg, event.at)
+            trial.leg = None
+        if event.status == "paused":
+            self._paused.add(event.trial)
+        if event.status in ENDED and not event.reopens:
+            trial.heading = None
+            if event.status != "finished":
+                self._leave_board(trial)
+
+    def _on_adopted(self, event: Adopted) -> None:
+        trial, source = self._trial(event.trial, event), self._trial(event.source, event)
+        _require(trial.heading is None and trial.rung == event.rung and event.rung in source.results, event)
+        self._leave_board(trial)
+        trial.adoptions.append(event)
+        trial.origin = source.results[event.rung].checkpoint
+        trial.status, trial.heading = "running", event.rung + 1
+        self._paused.discard(event.trial)
+        self._active.add(event.trial)
+
+    def is_open(self, event: LegEnded) -> bool:
+        """Whether `event` ends a leg that runs: false for one that a new driver voided, or that ended before."""
+        if not 0 <= event.trial < len(self.trials):
+            return False
+        leg = self.trials[event.trial].leg
+        return leg is not None and (leg.rung, leg.attempt) == (event.rung, event.attempt)
+
+    @property
+    def open_legs(self) -> list[LegStarted]:
+        """Legs that run, by trial."""
+        return [leg for number in sorted(self._active) if (leg := self.trials[number].leg) is not None]
+
+    def _leave_board(self, trial: Trial) -> None:
+        if trial.rung is not None and trial.is_ranked:
+            self._boards_of(trial)[trial.rung].leave(trial.number)
+
+    def _boards_of(self, trial: Trial) -> list[Rung]:
+        return self.boards[self.policy.group(trial.number)]
+
+    def figures(self, trial: Trial, result: LegEnded) -> dict[str, float | None]:
+        """What a score of the trial is weighed against, by name."""
+        amount = self.rungs.amounts[result.rung] if self.space.fidelity == "train_flops" else None
+        return figures(self.space.objective, trial.asked, result, amount)
+
+    def _better(self, one: float, other: float) -> float:
+        return max(one, other) if self.space.objective.mode == "max" else min(one, other)
+
+    def _trial(self, number: int, event: Event) -> Trial:
+        _require(0 <= number < len(self.trials), event)
+        return self.trials[number]
+
+
+def _own_flops(trial: Trial, event: LegEnded) -> float:
+    """Training FLOPs that a leg took itself: not those that an earlier attempt left it, and all when it had to begin anew."""
+    if event.status == "completed":
+        return own_steps(event, trial.asked.step_flops, trial.steps) * trial.asked.step_flops
+    return max(0.0, event.train_flops - (trial.result.train_flops if trial.result is not None else 0.0))
+
+
+def _score(trial: Trial, event: LegEnded) -> Score:
+    assert event.objective is not None
+    tie = trial.tie(event.rung)
+    loss = float("inf") if tie is None else tie
+    return Score(
+        trial.number, event.objective, event.standard_error or 0.0, loss, trial.asked.digest, trial.others.get(event.rung, ())
+    )
+
+
+def _require(holds: bool, event: Event) -> None:
+    if not holds:
+        raise SweepError(
+            f"the journal cannot be: {event!r} does not follow from what stands before it", remedy="restore it from a copy"
+        )

@@ -1,0 +1,1 @@
+"""A sweep's folder: claims, checkpoints, tables, earlier sweeps. No Ray."""

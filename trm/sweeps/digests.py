@@ -1,0 +1,60 @@
+"""What a sweep may not change, as digests: the journal keeps them, so that `sweep.yaml` and the space cannot be edited alike."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trm.errors import SweepError
+from trm.search.journal.events import DriverStarted, Event, SweepStarted
+from trm.search.space.space import MAY_CHANGE
+
+DATA = "the data set"
+PARTED = ("base", "search")
+"""Sections whose parts have a digest each."""
+
+
+def digests_of(space: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, str]:
+    """A digest of each section of a space that may not change, as sweep.yaml holds it, and that of the data set's content."""
+    frozen = _frozen(space, dataset)
+    parts = {f"{name}.{part}": value for name in PARTED for part, value in (frozen.pop(name, None) or {}).items()}
+    return {name: _digest(value)[:12] for name, value in sorted((frozen | parts).items())} | {
+        DATA: str(dataset.get("content_hash"))
+    }
+
+
+def check_recorded(source: Path, space: Mapping[str, Any], dataset: Mapping[str, Any], events: Iterable[Event]) -> None:
+    """SweepError when what `source`, a sweep.yaml, says is not what any of the sweep's drivers began with; it names what differs.
+
+    A journal of before drivers recorded it has one digest of all, which its first line holds.
+    """
+    told = list(events)
+    recorded = [event.space for event in told if isinstance(event, DriverStarted) and event.space]
+    now = digests_of(space, dataset)
+    if recorded:
+        if now in recorded:
+            return
+        last = recorded[-1]
+        changed = ", ".join(name for name in {**last, **now} if last.get(name) != now.get(name))
+    else:
+        began = next((event.space_digest for event in told if isinstance(event, SweepStarted)), None)
+        if began is None or began == _digest(_frozen(space, dataset))[:16]:
+            return
+        changed = f"its digest was {began}"
+    raise SweepError(
+        f"{source} does not say what the sweep began with: it was changed since ({changed})",
+        remedy="restore it from a copy; only budget, resources, tracking, keep, confirm and audit may change, in the space",
+    )
+
+
+def _frozen(space: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """What may not change, with the order of the training rows as the sweep resolved it."""
+    frozen = {name: value for name, value in space.items() if name not in MAY_CHANGE}
+    if isinstance(frozen.get("data"), dict) and "mode" in frozen["data"]:
+        frozen["data"] = {**frozen["data"], "mode": dataset.get("mode", "resident")}
+    return frozen
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

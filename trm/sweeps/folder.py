@@ -1,0 +1,232 @@
+"""The folder of a sweep: where it lies, who may use it, and the file that says what the sweep is."""
+
+import contextlib
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from trm.config.files import dump_yaml, load_yaml, validated
+from trm.config.run import RECORDED, DataConfig
+from trm.console.long_work import shown
+from trm.data.format.manifest import Manifest, read_manifest
+from trm.errors import ConfigError, SweepError
+from trm.files.atomic import why_unwritable, write_text_atomic
+from trm.files.yaml_values import RESOLVED
+from trm.search.journal.events import DriverStarted
+from trm.search.journal.journal import read_events
+from trm.search.journal.lease import FILE as LEASE
+from trm.search.journal.lease import Lease
+from trm.search.journal.lines import holds_events
+from trm.search.journal.priors import Prior, prior_summary
+from trm.search.log import FILE as JOURNAL
+from trm.search.planning.rung_choice import as_begun
+from trm.search.planning.validation_subset import subset_as_begun
+from trm.search.schedulers.growth import check_growth
+from trm.search.space.space import SearchSpace, check_resumable
+from trm.sweeps.commands import recorded_resume
+from trm.sweeps.digests import check_recorded, digests_of
+from trm.sweeps.places import held_folder, is_taken, numbered_folder, refuse_links_in, refuse_unwritable
+from trm.tasks.places import data_beside, refuse_remote
+from trm.terminal.command_line import say
+
+SWEEP_FILE = "sweep.yaml"
+DATASET_FILE = "dataset.json"
+"""A copy of the data set's manifest, so that costs can be told when the data set is gone."""
+REMAKE = "remove it: the data set has what it says, and --resume writes it again; or restore it from a copy"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
+NOT_SWEEPS = ("data", "mlflow.db", "mlartifacts")
+"""What else lies in a storage."""
+EARLY_FILES = (SWEEP_FILE, DATASET_FILE, JOURNAL, LEASE)
+"""What a sweep may leave that ends before it begins."""
+
+
+def sweep_folder(storage: Path, space: SearchSpace, name: str | None, *, is_resume: bool) -> Path:
+    """The sweep's folder; SweepError when the name is taken, or there is nothing to resume."""
+    if name is not None:
+        if not NAME.fullmatch(name) or name in NOT_SWEEPS:
+            raise SweepError(
+                f"--name must be letters, digits, ., _ and -, and not {', '.join(NOT_SWEEPS)}, got {name!r}", remedy="give another"
+            )
+        folder = storage / name
+        refuse_links_in(folder)
+        if is_resume and not is_begun(folder):
+            raise SweepError(f"there is no sweep to resume in {folder}", remedy=sweeps_text(storage, "start it without --resume"))
+        if not is_resume and is_begun(folder):
+            raise SweepError(f"the sweep {folder} exists", remedy="go on with it by --resume, or give another --name")
+        if not is_resume and is_taken(folder, EARLY_FILES):
+            raise SweepError(f"{folder} exists and is no sweep", remedy="give another --name")
+        return folder
+    numbered = {
+        int(path.name.removeprefix(f"{space.name}-")): path
+        for path in storage.glob(f"{space.name}-*")
+        if path.name.removeprefix(f"{space.name}-").isdecimal() and (is_begun(path) or is_taken(path, EARLY_FILES))
+    }
+    if not is_resume:
+        return storage / f"{space.name}-{max(numbered, default=0) + 1}"
+    begun = [number for number, path in numbered.items() if is_begun(path)]
+    if not begun:
+        raise SweepError(
+            f"there is no sweep of {space.name} to resume in {storage}", remedy=sweeps_text(storage, "start it without --resume")
+        )
+    return numbered[max(begun)]
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a sweep began in the folder: its journal has a line, or what once was one; a killed driver's torn first is none."""
+    return holds_events(folder / JOURNAL)
+
+
+@contextlib.contextmanager
+def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool, is_named: bool = True) -> Iterator[Lease]:
+    """Hold the lease on the folder; one that was made here and never became a sweep is removed again.
+
+    Not `is_named`, it is the first one that is free of those numbered from it on. A resume that is refused has changed nothing:
+    SweepError when the journal is damaged or the sweep is of another space.
+    """
+    if (reason := why_unwritable(folder)) is not None:
+        raise SweepError(
+            f"a sweep's folder must be writable: {folder} ({reason})", remedy="make it writable or give another --name"
+        )
+    refuse_links_in(folder)
+    if is_resume:
+        check_resume(folder, space)
+    if not is_resume and not is_named:
+        with numbered_folder(_numbered_from(folder), is_begun) as lease:
+            yield lease
+        return
+    with held_folder(folder, is_begun, say) as lease:
+        if not is_resume and is_begun(folder):  # while we waited for the lease
+            raise SweepError(f"the sweep {folder} exists", remedy="go on with it by --resume, or give another --name")
+        yield lease
+
+
+def check_resume(folder: Path, space: SearchSpace) -> None:
+    """SweepError when the sweep of a folder cannot go on as `space`: it is of another, its journal is damaged, or not ours."""
+    refuse_unwritable(folder, "a sweep")
+    check_resumable(_space_of(folder), space)
+    with shown(f"reading {folder / JOURNAL}", say):
+        events = [entry.event for entry in read_events(folder / JOURNAL)]
+    if not events:
+        raise SweepError(f"{folder / JOURNAL} holds no whole event", remedy="restore it from a copy")
+    check_recorded(folder / SWEEP_FILE, _sweep_file(folder, "space"), _sweep_file(folder, "dataset"), events)
+    budgets = [event.budget for event in events if isinstance(event, DriverStarted) and event.budget is not None]
+    check_growth([budget.per_trial for budget in budgets], space)
+
+
+def _numbered_from(folder: Path) -> Iterator[Path]:
+    stem, _, first = folder.name.rpartition("-")
+    return (folder.with_name(f"{stem}-{number}") for number in itertools.count(int(first)))
+
+
+def begun_space(folder: Path, space: SearchSpace) -> SearchSpace:
+    """`space` for the resume of a folder's sweep: what it leaves open is as it was chosen when the sweep began."""
+    begun = _space_of(folder)
+    if begun.data.folder is not None and space.data.folder is not None:  # where it lies may change, its content hash may not
+        space = space.model_copy(update={"data": space.data.model_copy(update={"folder": begun.data.folder})})
+    return subset_as_begun(as_begun(space, begun), begun)
+
+
+def data_of_resume(folder: Path, data: DataConfig, say: Callable[[str], None]) -> DataConfig:
+    """The data of a sweep that goes on, where they lie now: as the space says, or where the folder was moved with them."""
+    return data_beside(data, folder, str(_sweep_file(folder, "dataset").get("content_hash")), say=say)
+
+
+def check_same_data(folder: Path, manifest: Manifest, dataset: str) -> None:
+    """SweepError when a resume meets other data than the sweep began with."""
+    before = _sweep_file(folder, "dataset").get("content_hash")
+    if before != manifest.content_hash:
+        raise SweepError(
+            f"{folder} began with the data set of content hash {str(before)[:12]}, {dataset} has {manifest.content_hash[:12]}",
+            remedy="give the same data set, or start a sweep under another --name",
+        )
+
+
+def begun_mode(folder: Path) -> str | None:
+    """The data.mode that the sweep began with, which decides the order of its training rows; None before its begin."""
+    return _sweep_file(folder, "dataset").get("mode", "resident") if is_begun(folder) else None
+
+
+def write_sweep_file(
+    folder: Path,
+    space: SearchSpace,
+    manifest: Manifest,
+    data: DataConfig,
+    versions: dict[str, str],
+    *,
+    command: str = "",
+    priors: Sequence[Prior] = (),
+) -> None:
+    """Write sweep.yaml: the resolved sweep, on the data set `data`, with its mode, and the earlier sweeps that it knows of.
+
+    `command` goes on with it.
+    """
+    values: dict[str, Any] = {
+        "name": folder.name,
+        "space": space.model_dump(mode="json"),
+        "dataset": _dataset_of(manifest, data),
+        "versions": versions,
+        "resume": command,
+    }
+    if priors:
+        values["warm_start"] = [prior_summary(prior) for prior in priors]
+    write_text_atomic(folder / DATASET_FILE, manifest.model_dump_json(indent=1) + "\n")
+    dump_yaml(folder / SWEEP_FILE, values)
+
+
+def _dataset_of(manifest: Manifest, data: DataConfig) -> dict[str, Any]:
+    return {"folder": data.folder, "mode": data.mode, "content_hash": manifest.content_hash, "recipe": manifest.recipe}
+
+
+def recorded_digests(space: SearchSpace, manifest: Manifest, data: DataConfig) -> dict[str, str]:
+    """What the journal keeps of a sweep.yaml that `write_sweep_file` writes."""
+    return digests_of(space.model_dump(mode="json"), _dataset_of(manifest, data))
+
+
+def read_sweep(folder: Path) -> tuple[SearchSpace, Manifest, str]:
+    """The sweep of a folder as its last driver had it: its space on its data set, that one's manifest, how to go on with it.
+
+    SweepError when it cannot be read; the data set itself may be gone.
+    """
+    refuse_links_in(folder)
+    if not is_begun(folder):
+        raise SweepError(f"{folder} is no sweep: it has no journal", remedy="give the folder of a sweep, such as runs/NAME")
+    space, dataset = _space_of(folder), _sweep_file(folder, "dataset")
+    data = space.data.model_copy(update={"mode": dataset.get("mode", "resident")})
+    try:
+        manifest = Manifest.model_validate_json((folder / DATASET_FILE).read_bytes())
+    except FileNotFoundError:
+        recorded = DataConfig(folder=str(dataset.get("folder")))
+        refuse_remote(recorded, folder / SWEEP_FILE)
+        manifest = read_manifest(str(data_beside(recorded, folder, str(dataset.get("content_hash"))).folder))
+    except (OSError, ValidationError) as error:
+        why = f"it is no manifest ({error.errors()[0]['msg']})" if isinstance(error, ValidationError) else error.strerror
+        raise SweepError(f"{folder / DATASET_FILE} cannot be read: {why}", remedy=REMAKE) from error
+    if manifest.content_hash != dataset.get("content_hash") or manifest.content_hash != manifest.digest():
+        raise SweepError(f"{folder / DATASET_FILE} is not of the data set that {SWEEP_FILE} names", remedy=REMAKE)
+    command = str(load_yaml(folder / SWEEP_FILE, RESOLVED).get("resume") or "")
+    return space.model_copy(update={"data": data}), manifest, recorded_resume(command, folder)
+
+
+def _space_of(folder: Path) -> SearchSpace:
+    return validated(SearchSpace, _sweep_file(folder, "space"), str(folder / SWEEP_FILE), RECORDED)
+
+
+def _sweep_file(folder: Path, section: str) -> dict[str, Any]:
+    path = folder / SWEEP_FILE
+    try:
+        values = load_yaml(path, RESOLVED).get(section)
+    except ConfigError as error:
+        raise SweepError(error.problem, remedy="restore it from a copy") from error
+    if not isinstance(values, dict):
+        raise SweepError(f"{path} must say what the sweep is, but has no mapping {section!r}", remedy="restore it from a copy")
+    return values
+
+
+def sweeps_text(storage: Path, otherwise: str) -> str:
+    """The sweeps that lie in a storage, or what to do when there is none."""
+    names = sorted(path.parent.name for path in storage.glob(f"*/{JOURNAL}") if is_begun(path.parent))
+    return f"the sweeps there are {', '.join(names)}" if names else otherwise

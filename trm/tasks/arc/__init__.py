@@ -1,0 +1,1 @@
+"""ARC-AGI: tasks of coloured grids, augmented a thousandfold, answered by vote."""

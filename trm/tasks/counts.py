@@ -1,0 +1,91 @@
+"""What a forecast must know of a data set, whether it is built or not; nothing is written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from trm.config.run import DataConfig, DataShape
+from trm.console.long_work import silent
+from trm.data.format import shards, storage
+from trm.data.format.built import BuiltDataset
+from trm.data.format.manifest import MANIFEST, Manifest, read_manifest
+from trm.tasks.build import build
+from trm.tasks.choice import CountedRecipe, MazeRecipe, Recipe, SudokuRecipe, dataset_folder, load_recipe
+from trm.tasks.making.chunks import NoStore
+from trm.tasks.maze.solver import VOCABULARY as MAZE_VOCABULARY
+
+
+@dataclass(frozen=True)
+class DataCounts:
+    """A data set in numbers."""
+
+    shape: DataShape
+    epoch_rows: float
+    """Rows that an epoch of training visits."""
+    validation_rows: int
+    """0: the whole published training set is trained on."""
+    forms: float
+    """Forms in which an example is asked in an evaluation, on average: ARC's augmentations vote."""
+    source: str
+    """Where the numbers come from."""
+    recipe_digest: str
+    """Of the complete recipe: equal ones are the same data set."""
+    content_hash: str | None = None
+    """Of the built data set; null: not built yet."""
+
+    def is_that_of(self, manifest: Manifest) -> bool:
+        """Whether these are the numbers of that data set."""
+        if self.content_hash is None:
+            return self.recipe_digest == manifest.recipe_digest
+        return self.content_hash == manifest.content_hash
+
+
+def data_counts(data: DataConfig, root: str, say: Callable[[str], None]) -> DataCounts:
+    """The numbers of the configured data set, built below `root` or not.
+
+    A set that was not built is counted from its recipe where that says enough, else it is built in memory and dropped. Raises
+    DatasetError and ConfigError.
+    """
+    if data.folder is not None:
+        folder = storage.absolute(data.folder)
+        return _of_manifest(read_manifest(folder), data, folder)
+    assert data.recipe is not None
+    recipe = load_recipe(data.recipe, data.overrides)
+    folder = storage.absolute(dataset_folder(recipe, root))
+    if storage.exists(storage.join(folder, MANIFEST)):
+        return _of_manifest(read_manifest(folder), data, folder)
+    if isinstance(recipe, SudokuRecipe | MazeRecipe) and recipe.train is not None and not data.is_streamed:
+        return _of_recipe(recipe, data.recipe)
+    say(f"counting the data set of {data.recipe}, which is not built yet; nothing is stored")
+    return _of_built(build(recipe, silent, NoStore()), recipe, data)
+
+
+def _of_manifest(manifest: Manifest, data: DataConfig, folder: str) -> DataCounts:
+    puzzles = manifest.identifiers.rows if manifest.identifiers is not None else 0
+    rows = manifest.splits["train"].epoch_rows(is_streamed=data.is_streamed)
+    forms = _forms(manifest.num_puzzle_identifiers, puzzles)
+    validation = manifest.splits["validation"].rows if "validation" in manifest.splits else 0
+    return DataCounts(manifest.shape, rows, validation, forms, folder, manifest.recipe_digest, manifest.content_hash)
+
+
+def _of_recipe(recipe: CountedRecipe, source: str) -> DataCounts:
+    if isinstance(recipe, SudokuRecipe):
+        shape = DataShape(recipe.size**2, recipe.size + 2, 1)
+    else:
+        assert isinstance(recipe, MazeRecipe)
+        shape = DataShape(recipe.size**2, len(MAZE_VOCABULARY), 1)
+    return DataCounts(shape, float(recipe.train or 0), recipe.validation, 1.0, f"{source}, not built yet", recipe.digest())
+
+
+def _of_built(built: BuiltDataset, recipe: Recipe, data: DataConfig) -> DataCounts:
+    train, table = built.splits["train"], built.identifiers
+    rows = len(train.groups) if data.is_streamed else len(np.unique(train.groups)) * shards.mean_examples(train, table)
+    shape = DataShape(built.grid[0] * built.grid[1], len(built.vocabulary), built.identifier_count)
+    forms = _forms(built.identifier_count, 0 if table is None else len(table.names))
+    validation = len(built.splits["validation"].groups) if "validation" in built.splits else 0
+    return DataCounts(shape, float(rows), validation, forms, f"{recipe.name}, not built yet", recipe.digest())
+
+
+def _forms(identifiers: int, puzzles: int) -> float:
+    return (identifiers - 1) / puzzles if puzzles else 1.0

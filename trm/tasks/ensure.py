@@ -1,0 +1,153 @@
+"""A recipe's data set, built when it is missing and verified when it is there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from trm.config.run import DataConfig
+from trm.console.long_work import Report, shown
+from trm.data.format import storage
+from trm.data.format.manifest import MANIFEST, Manifest, SplitName, Task, files_of, read_manifest
+from trm.data.format.verification import damaged, verify, verify_sizes
+from trm.errors import DatasetError
+from trm.files.atomic import why_unwritable
+from trm.tasks.build import build, maker_of
+from trm.tasks.choice import ArcRecipe, MixtureRecipe, Recipe, dataset_folder, load_recipe
+from trm.tasks.making.chunks import NoStore
+from trm.tasks.making.repair import repair
+from trm.tasks.making.writing import create, nobody
+
+READ_BYTES = 1 << 28
+"""A data set of more is not read through before each use: the presence and size of its files are checked."""
+Outcome = Literal["built", "verified", "repaired"]
+
+
+def build_into(
+    recipe: Recipe, folder: str, report: Report, say: Callable[[str], None] = nobody, *, repairs: bool = False
+) -> tuple[Manifest, Outcome]:
+    """The manifest of the recipe's data set in `folder`, and whether it was built, or found and verified, or mended.
+
+    With `repairs` every byte is read, and what is damaged is made again. Raises DatasetError when another data set, or something
+    else, is there, or when what is there is damaged.
+    """
+    manifest = None
+    if not storage.exists(storage.join(folder, MANIFEST)):
+        _refuse_taken(folder)
+        manifest = create(lambda store: build(recipe, report, store), recipe, folder, report, say)
+    outcome: Outcome = "verified" if manifest is None else "built"
+    manifest = read_manifest(folder)
+    if manifest.recipe_digest != recipe.digest():
+        raise DatasetError(
+            f"the folder must be empty or hold this recipe's data set ({recipe.digest()[:8]}): {folder} holds "
+            f"{manifest.name} ({manifest.recipe_digest[:8]})",
+            remedy="name another folder or delete that one",
+        )
+    if repairs and outcome == "verified" and (files := damaged(folder, manifest, report)):
+        say(f"{folder} has {len(files)} missing or damaged files, which are made again: {', '.join(files[:5])}")
+        manifest = repair(folder, manifest, files, maker_of(recipe), lambda: build(recipe, report, NoStore()), report)
+        return manifest, "repaired"
+    _verify(folder, manifest, report, reads_all=repairs)
+    return manifest, outcome
+
+
+def _verify(folder: str, manifest: Manifest, report: Report, *, reads_all: bool) -> None:
+    is_small = sum(info.bytes for info in files_of(manifest)) <= READ_BYTES
+    (verify if reads_all or is_small else verify_sizes)(folder, manifest, report)
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What is known of the configured data set before anything is built or verified."""
+
+    source: str
+    """Its recipe, or its folder."""
+    task: Task
+    splits: tuple[SplitName, ...]
+    """Those that have puzzles, or will have."""
+    to_hold_out: str
+    """How the data set gets validation puzzles."""
+
+
+def summary_of(data: DataConfig) -> DataSummary:
+    """The configured data set by its recipe or manifest; DatasetError when neither can be read."""
+    if data.recipe is not None:
+        recipe = load_recipe(data.recipe, data.overrides)
+        return DataSummary(data.recipe, recipe.puzzle_task, recipe.split_names, _to_hold_out(recipe))
+    source = storage.absolute(str(data.folder))
+    manifest = read_manifest(source)
+    splits = tuple(name for name, info in manifest.splits.items() if info.rows)
+    return DataSummary(source, manifest.task, splits, "build it again with validation puzzles held out")
+
+
+def _to_hold_out(recipe: Recipe) -> str:
+    if isinstance(recipe, MixtureRecipe):
+        return "hold some out in one of its parts: overrides: {validation: N}"
+    if isinstance(recipe, ArcRecipe) and recipe.validation == "held_out":
+        return "add a subset to that of the test set: its test pairs validate"
+    return f"hold some out: --set data.overrides.validation={'held_out' if isinstance(recipe, ArcRecipe) else 'N'}"
+
+
+def task_of(data: DataConfig, *needed: SplitName) -> Task:
+    """The task of the configured data set, from its recipe or manifest, before anything is built or verified.
+
+    Raises DatasetError when neither can be read, or when the data set lacks one of the `needed` splits.
+    """
+    found = summary_of(data)
+    for name in needed:
+        if name not in found.splits:
+            raise DatasetError(
+                f"{name} puzzles are needed, and {found.source} has only {', '.join(found.splits)}",
+                remedy="use other data or another split",
+            )
+    return found.task
+
+
+def task_to_search(data: DataConfig) -> Task:
+    """The task of a sweep's data set; DatasetError when it has no validation puzzles to rank trials by, or none to test."""
+    found = summary_of(data)
+    if "validation" not in found.splits:
+        raise DatasetError(
+            f"a sweep ranks its trials by validation puzzles, and {found.source} has only {', '.join(found.splits)}",
+            remedy=f"{found.to_hold_out} (train.py trains on all of them)",
+        )
+    return task_of(data, "train", "test")
+
+
+def ensure_dataset(data: DataConfig, root: str, say: Callable[[str], None]) -> str:
+    """The folder of the configured data set, absolute and verified; a recipe's is built below `root` when it is missing.
+
+    `say` is told in lines what is being done. Raises DatasetError.
+    """
+    if data.folder is not None:
+        folder = storage.absolute(data.folder)
+        if storage.is_local(folder) and "?" in folder:
+            raise DatasetError(f"data.folder must be without ?, which Ray Data takes for a URL's, got {folder}", remedy="rename it")
+        with shown(f"data set {folder}", say) as report:
+            _verify(folder, read_manifest(folder), report, reads_all=False)
+        return folder
+    assert data.recipe is not None
+    recipe = load_recipe(data.recipe, data.overrides)
+    folder = storage.absolute(dataset_folder(recipe, root))
+    with shown(f"data set {recipe.name}", say) as report:
+        manifest, outcome = build_into(recipe, folder, report, say)
+    counts = ", ".join(f"{split.rows} {name}" for name, split in manifest.splits.items())
+    say(f"data set {recipe.name} {outcome}: {counts} examples in {folder}")
+    for rule, count in manifest.skipped.items():
+        say(f"data set {recipe.name} left out: {count:,} rows ({rule})")
+    for rule, count in manifest.doubled.items():
+        say(f"data set {recipe.name} has {count:,} rows more than once ({rule}); scores count such puzzles once")
+    return folder
+
+
+def _refuse_taken(folder: str) -> None:
+    """DatasetError, before a data set is built, when it could not be put into the folder."""
+    if not storage.is_local(folder):
+        return
+    path = storage.local_path(folder)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise DatasetError(
+            f"the folder must be empty or hold this recipe's data set: {folder} exists and holds something else",
+            remedy="name another folder",
+        )
+    if (reason := why_unwritable(path.absolute().parent)) is not None:
+        raise DatasetError(f"a data set's folder must be writable: {folder} ({reason})", remedy="name another folder")

@@ -1,0 +1,1 @@
+"""What builders of data sets share."""

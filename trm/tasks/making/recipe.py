@@ -1,0 +1,50 @@
+"""What every recipe has, and how two recipes are known to be one."""
+
+import hashlib
+import json
+from typing import ClassVar
+
+from pydantic import Field
+
+from trm.config.run import Written
+from trm.data.format.manifest import SplitName, Task
+
+BUILDS = 2
+"""Raised when a builder makes another data set of the same recipe, so that an old folder is not taken for the new set."""
+
+
+class RecipeBase(Written):
+    """What every recipe has."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the data set and its folder."""
+    seed: int = Field(0, ge=0, lt=1 << 63)
+    """Seeds generation, subsampling and the choice of splits."""
+
+    @property
+    def puzzle_task(self) -> Task:
+        """What the data set's puzzles are, which decides scoring."""
+        raise NotImplementedError
+
+    @property
+    def split_names(self) -> tuple[SplitName, ...]:
+        """The splits that the data set will have."""
+        return ("train", "validation", "test") if self.has_validation else ("train", "test")
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether some puzzles validate."""
+        raise NotImplementedError
+
+    later_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that recipes did not always have: left at their defaults, they change no digest, so older data sets stay known."""
+
+    def digest(self) -> str:
+        """Digest of the complete recipe; equal digests are the same data set."""
+        unset = {
+            name
+            for name in self.later_fields
+            if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True)
+        }
+        values = self.model_dump(mode="json", exclude=unset) | {"builds": BUILDS}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Mazes: the shortest path from start to goal."""

@@ -1,0 +1,1 @@
+"""Data sets in the published code's array format, both ways."""

@@ -1,0 +1,1 @@
+"""Puzzles of one's own, from tables of questions and answers."""

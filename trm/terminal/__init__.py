@@ -1,0 +1,1 @@
+"""A sweep on a terminal, and the command lines of the jobs."""

@@ -1,0 +1,1 @@
+"""The way out to MLflow: one writer, fed from what lies on disk."""

@@ -1,0 +1,398 @@
+"""The journal's way out to a tracking store: each run there says how far it has got, and what it has not got is sent."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+from pydantic import TypeAdapter
+
+from trm.console.redaction import in_addresses, redacted, shortened
+from trm.errors import FolderError, InputError
+from trm.files.atomic import write_text_atomic
+from trm.files.contained import inside
+from trm.files.strays import without_strays
+from trm.search.journal.events import SweepStarted
+from trm.search.journal.journal import Entry, read_events
+from trm.tracking.curve_updates import CurveUpdates
+from trm.tracking.updates import RunUpdate, Translator, merged
+
+Say = Callable[[Literal["problem", "refused", "recovered", "again", "sent", "left"], str], None]
+
+EVENTS_AT_A_TIME = 50
+LAST_TRY_SECONDS = 3.0
+"""For a store that does not answer when the sweep ends; an exit does not wait for it."""
+CURVES_SECONDS = 5.0
+"""Training curves are looked at so often."""
+RETRY_SECONDS = (2.0, 4.0, 8.0, 16.0, 30.0)
+SWEEP_FILES = (
+    "sweep.yaml",
+    "leaderboard.json",
+    "audit.json",
+    "importance.json",
+    "trials.parquet",
+    "curves.png",
+    "training_curves.png",
+    "front.png",
+    "confirmation.png",
+    "importance.png",
+    "depth_map.png",
+    "curves.parquet",
+    "journal.jsonl",
+    "best/*",
+)
+"""What the sweep's run gets as artifacts; small files stand first."""
+
+
+def cause_of(error: BaseException) -> str:
+    """The error at the bottom of a chain, on one line of bearable length and without secrets."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return shortened(redacted(f"{type(error).__name__}: {error}"), 300)
+
+
+class Vanished(Exception):
+    """Runs that the store had are gone; what they had goes out again."""
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Where runs are kept. Every call may be repeated after a failure, and must then change nothing that was done already.
+
+    A call raises when the store cannot be reached, and `Vanished` when a run of the sweep is there no more.
+    """
+
+    def held(self, sweep: SweepStarted) -> dict[int | None, int]:
+        """The sweep's runs that the store has, with the number of journal events that each of them has got."""
+
+    def curves(self, sweep: SweepStarted) -> dict[int | None, int]:
+        """The sweep's runs that the store has, with the step up to which each of them has its training curve."""
+
+    def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
+        """Take in the updates, in their order."""
+
+    def files(self, sweep: SweepStarted) -> dict[str, int]:
+        """The files of the sweep's run that the store has, by their paths there, with their sizes in bytes."""
+
+    def upload(self, sweep: SweepStarted, file: Path, folder: str) -> int:
+        """Keep a file of the sweep under `folder` ("" for the top) of the sweep's run; its bytes as they are kept."""
+
+
+@dataclass
+class OutboxState:
+    """What went out, and where to: `tracking.json` of a sweep folder."""
+
+    uri: str = ""
+    """The store's address without its secrets."""
+    store: str = ""
+    """Digest of that: another store starts from the beginning."""
+    experiment: str = ""
+    mode: Literal["max", "min"] = "max"
+    sent: int = 0
+    """Journal events that the store took: for people, since the store itself is asked how far it is."""
+    artifacts: dict[str, list[int]] = field(default_factory=dict)
+    """Size and time of change of every file as it was uploaded, and its size in the store."""
+
+    @classmethod
+    def load(cls, folder: Path, uri: str, experiment: str, mode: Literal["max", "min"]) -> "OutboxState":
+        """The state of the sweep folder for this store and experiment; a fresh one when they are new to it."""
+        shown = in_addresses(uri)  # a password that changes leaves the store what it is
+        whole, public = (hashlib.sha256(f"{text}\n{experiment}".encode()).hexdigest()[:16] for text in (uri, shown))
+        found = cls.read(folder)
+        if found is None or found.store not in (public, whole):
+            return cls(shown, public, experiment, mode)
+        return replace(found, store=public)
+
+    @classmethod
+    def read(cls, folder: Path) -> "OutboxState | None":
+        """What the sweep folder's note says, whatever store it is about; None without one that can be understood."""
+        try:
+            found = STATE.validate_json(inside(folder, "tracking.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return found if found.experiment else None
+
+    def save(self, folder: Path) -> None:
+        """Replace the file, durably."""
+        write_text_atomic(folder / "tracking.json", json.dumps(asdict(self), indent=1) + "\n")
+
+
+STATE = TypeAdapter(OutboxState)
+
+
+class Outbox:
+    """Follows the journal of one sweep folder and gives a store what its runs have not got, in order; curves after that."""
+
+    files: tuple[str, ...] = SWEEP_FILES
+    """What of the folder is uploaded."""
+    is_sweep = True
+
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        state: OutboxState,
+        say: Say,
+        *,
+        is_driven: bool,
+        has_last_word: bool = True,
+        keeps_note: bool = True,
+    ) -> None:
+        """`is_driven`: a driver has just taken the sweep up. `has_last_word`: nobody drives it any more when `finish` ends.
+
+        `keeps_note`: whether what was sent is written down in the folder; not by one who may only read it.
+        """
+        self._folder, self._store, self._state, self._say = folder, store, state, say
+        self._keeps_note = keeps_note
+        self._journal = folder / "journal.jsonl"
+        self._is_driven, self._has_last_word = is_driven, has_last_word
+        self._failures = 0
+        self._next_try = 0.0
+        self._files_left: list[str] = []
+        self._curves_due = 0.0
+        self._sent_before = state.sent
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Nothing is known of the store, and the journal is read from its start: its sums over all events are needed."""
+        self._held: dict[int | None, int] | None = None
+        self._translator = Translator(self._state.mode)
+        self._last: Entry | int = 0
+        self._is_corrupt = False
+        self._sweep: SweepStarted | None = None
+        self._waiting: list[tuple[int, list[RunUpdate]]] = []
+        self._count = 0
+        self._curves = CurveUpdates(self._folder, is_sweep=self.is_sweep)
+        self._curve_steps: dict[int | None, int] = {}
+        """Of the runs that the store has."""
+        self._are_curves_sent = True
+
+    @property
+    def waiting(self) -> int:
+        """Events that were read and not yet taken by the store."""
+        return len(self._waiting)
+
+    @property
+    def left(self) -> str:
+        """What the store has not got, in words."""
+        if self._waiting or self._held is None:
+            return f"{self.waiting or self._count} journal events wait"
+        if self._files_left:
+            return f"files of the sweep wait: {', '.join(self._files_left)}"
+        return "the last word on its runs waits" if self._are_curves_sent else "points of training curves wait"
+
+    def forward(self) -> bool:
+        """Send what is new; True when nothing is left to send. After a failure, nothing is tried until a pause has passed."""
+        self._read_new()
+        if self._sweep is None:
+            return True
+        while time.monotonic() >= self._next_try and (self._held is None or self._waiting or self._is_driven):
+            self._attempt(self._step)
+        return self._held is not None and not self._waiting
+
+    def forward_curves(self, deadline: float, *, is_due: bool = False) -> bool:
+        """Send what training curves have got since, when it is time or `is_due`, until time.monotonic() is `deadline`.
+
+        True when nothing is left to send. The first try is made in any case.
+        """
+        if self._sweep is None or self._held is None or self._waiting or time.monotonic() < self._next_try:
+            return False
+        if not is_due and self._are_curves_sent and time.monotonic() < self._curves_due:
+            return True
+        self._curves_due = time.monotonic() + CURVES_SECONDS
+        self._are_curves_sent = not self._curves.look()
+        while self._held is not None and (update := self._curves.next(self._curve_steps)) is not None:
+            if not self._attempt(lambda update=update: self._send_points(update)) or time.monotonic() >= deadline:  # type: ignore[misc]
+                return False
+        self._are_curves_sent = self._held is not None
+        return self._are_curves_sent
+
+    def _send_points(self, update: RunUpdate) -> None:
+        self._send([update])
+        self._curve_steps[update.trial] = update.curve_step
+        self._say("sent", f"training curves, run {'of the sweep' if update.trial is None else update.trial}")
+
+    def _step(self) -> None:
+        """One thing that is next: look at the store, say that the sweep is driven, send some events."""
+        if self._held is None:
+            self._look()
+        elif self._is_driven:
+            # The last writer may have called the sweep interrupted after it had sent this driver's first events.
+            known = [update for update in self._driven() if update.trial in self._held]
+            if known:
+                self._send(known)
+            self._is_driven = False
+        else:
+            chunk = self._waiting[:EVENTS_AT_A_TIME]
+            self._send([update for _, updates in chunk for update in updates])
+            del self._waiting[: len(chunk)]
+            self._note(chunk[-1][0])
+            self._say("sent", f"{self._count - self.waiting} of {self._count} journal events")
+
+    def _driven(self) -> list[RunUpdate]:
+        """What is true when a driver has just taken it up."""
+        return self._translator.driven(time.time())
+
+    def _interrupted(self) -> list[RunUpdate]:
+        """What is true when nobody drives it any more."""
+        return self._translator.interrupted(time.time())
+
+    def _look(self) -> None:
+        """Ask the store how far it is, and let only what it has not got wait."""
+        assert self._sweep is not None
+        held = self._store.held(self._sweep)
+        self._curve_steps = self._store.curves(self._sweep)
+        self._held = held
+        sent = (update for n, updates in self._waiting if n <= self._sent_before for update in updates)
+        if gone := {update.trial for update in sent} - set(held):
+            self._say("again", f"{len(gone)} runs that were sent before are not there: what the journal has of them goes out again")
+        self._sent_before = 0
+        lacking = ((n, self._missing(updates)) for n, updates in self._waiting)
+        self._waiting = [(n, updates) for n, updates in lacking if updates]
+        self._note(self._waiting[0][0] - 1 if self._waiting else self._count)
+
+    def _note(self, sent: int) -> None:
+        if self._state.sent != sent:
+            self._state.sent = sent
+            self._save()
+
+    def _save(self) -> None:
+        if self._keeps_note:
+            self._state.save(self._folder)
+
+    def _missing(self, updates: list[RunUpdate]) -> list[RunUpdate]:
+        held = self._held or {}
+        return [update for update in updates if update.events > held.get(update.trial, 0)]
+
+    def _read_new(self) -> None:
+        if self._is_corrupt or not self._journal.exists():
+            return
+        try:
+            for entry in read_events(self._journal, self._last):
+                if self._sweep is None and isinstance(entry.event, SweepStarted):
+                    self._sweep = entry.event
+                self._count = entry.n + 1
+                updates = [replace(update, events=self._count) for update in self._translated(entry)]
+                if updates:
+                    self._waiting.append((self._count, updates))
+                self._last = entry
+        except InputError as error:  # the driver says the same and stops
+            self._is_corrupt = True
+            self._say("problem", str(error))
+
+    def _translated(self, entry: Entry) -> list[RunUpdate]:
+        try:
+            return self._translator.updates(entry.event)
+        except Exception as error:  # one event that cannot be put into words keeps no other one back
+            self._say("refused", f"journal event {entry.n}: {cause_of(error)}")
+            return []
+
+    def finish(self, deadline: float) -> bool:
+        """Send all there is, the last word on the runs and the sweep's files; False when time.monotonic() reached `deadline`."""
+        if self._failures:
+            deadline, self._next_try = min(deadline, time.monotonic() + LAST_TRY_SECONDS), 0.0
+        while not self._finish_once(deadline):
+            if time.monotonic() >= deadline:
+                return False
+        return True
+
+    def _finish_once(self, deadline: float) -> bool:
+        for is_second in (False, True):
+            if is_second:
+                self._begin_anew()  # look again, whether all of it is there
+            while not self.forward():
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(min(0.2, max(0.0, self._next_try - time.monotonic())))
+            if self._sweep is None:
+                return True
+        last_words = self._interrupted() if self._has_last_word else []
+        jobs: list[Callable[[], None]] = [lambda: self._send(last_words)] if last_words else []
+        is_done = all(self._until_done(job, deadline) for job in [*jobs, self._find_files]) and self._upload_all(deadline)
+        return is_done and self.forward_curves(deadline, is_due=True)
+
+    def _until_done(self, job: Callable[[], None], deadline: float) -> bool:
+        while not self._attempt(job):
+            if time.monotonic() >= deadline or self._held is None:
+                return False
+            time.sleep(max(0.0, min(self._next_try, deadline) - time.monotonic()))
+        return True
+
+    def _send(self, updates: list[RunUpdate]) -> None:
+        assert self._sweep is not None
+        self._store.send(self._sweep, merged(updates))
+        for update in updates:
+            self._curve_steps.setdefault(update.trial, 0)
+
+    def _attempt(self, job: Callable[[], None]) -> bool:
+        try:
+            job()
+        except Exception as error:  # the edge: whatever a store raises, the sweep goes on
+            if isinstance(error, Vanished):
+                self._sent_before = self._state.sent
+                self._begin_anew()
+                self._read_new()
+            elif self._failures == 0:
+                self._say("problem", cause_of(error))
+            self._next_try = time.monotonic() + RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+            self._failures += 1
+            return False
+        if self._failures:
+            self._say("recovered", f"after {self._failures} failures")
+        self._failures, self._next_try = 0, 0.0
+        return True
+
+    # Files ----------------------------------------------------------------------------------------------------------
+
+    def _find_files(self) -> None:
+        """Which files the store has not got as they are now: by what it has, and by what was uploaded."""
+        assert self._sweep is not None
+        try:
+            there = self._store.files(self._sweep)
+        except Vanished:
+            raise
+        except Exception:  # a store that is away takes no file either; one that may not be looked at gets them all
+            there = {}
+        found = [path for pattern in self.files for path in without_strays(self._folder.glob(pattern)) if self._is_own(path)]
+        self._files_left = [name for path in found if not self._is_kept(path, there.get(name := self._name(path)))]
+
+    def _is_kept(self, path: Path, size_there: int | None) -> bool:
+        mark = self._state.artifacts.get(self._name(path), [])
+        return mark[:2] == _mark(path) and mark[2:] == [size_there]
+
+    def _upload_all(self, deadline: float) -> bool:
+        while self._files_left:
+            name = self._files_left[0]
+            if not self._until_done(lambda name=name: self._upload(name), deadline):  # type: ignore[misc]
+                return False
+            del self._files_left[0]
+            self._say("sent", f"{name}, {len(self._files_left)} files to go")
+        return True
+
+    def _upload(self, name: str) -> None:
+        assert self._sweep is not None
+        path = self._folder / name
+        if not self._is_own(path):  # deleted meanwhile, or replaced by a link
+            return
+        mark = _mark(path)
+        size = self._store.upload(self._sweep, path, name.rpartition("/")[0])
+        self._state.artifacts[name] = [*mark, size]
+        self._save()
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether it is a file of the sweep, and no link to somebody's."""
+        try:
+            return inside(self._folder, self._name(path)).is_file()
+        except FolderError:
+            return False
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._folder).as_posix()
+
+
+def _mark(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]

@@ -1,0 +1,138 @@
+"""A step recorded once and replayed: a CUDA graph, for networks whose kernels run for less time than it takes to launch them.
+
+The whole step is recorded, from the refill to the running metrics, as plain kernels of eager or compiled code. That costs a
+second; `torch.compile(mode="reduce-overhead")`, which would record graphs of its own, first compiles for a minute, once a
+configuration, and leaves out the optimizers. Every replay reads the batch and the step's numbers from one buffer, so the learning
+rate changes as it likes; weights, moments, average, table, metrics and carry keep their places in memory, so that a checkpoint
+reads and an evaluation swaps what the recording works on.
+"""
+
+import functools
+import logging
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from trm.data.batches.plan import Batch
+from trm.models.halting import Carry
+from trm.models.trm.network import Latents
+from trm.training.state import TrainingState
+from trm.training.step import device_step
+from trm.training.step_inputs import packed, views
+
+WARM_UP_STEPS = 3
+"""Real steps before the recording: they make the optimizer's state and the libraries' workspaces."""
+RECORDED_FLOPS = 4e12
+"""A step of more work keeps a GPU busy for longer than its launches take, and a recording would hold its memory twice."""
+
+log = logging.getLogger(__name__)
+
+
+def is_recorded(state: TrainingState) -> bool:
+    """Whether the state's steps are to be recorded: on CUDA, alone, when asked for or small enough.
+
+    A gang's are not: its gradients travel while the backward pass runs, which only some versions of NCCL can be recorded with.
+    """
+    asked = state.config.training.cuda_graph
+    if state.device.type != "cuda" or state.gang.world_size > 1:
+        return False
+    return state.step_flops <= RECORDED_FLOPS if asked == "auto" else asked
+
+
+class RecordedStep:
+    """The steps of one state: the first few eager, on the same buffers, then replayed. On a CPU all are eager.
+
+    Holds no reference to the state, so that both go, and the recording's memory with them, when the state does.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = _stream(device) if device.type == "cuda" else None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._calls, self._is_refused = 0, False
+        self._buffer: Tensor | None = None
+        self._carry: Carry | None = None
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the step is recorded by now."""
+        return self._graph is not None
+
+    def __call__(self, state: TrainingState, batch: Batch) -> None:
+        """One step of `state`, the host's counters included."""
+        self._place(state, batch)
+        if self._graph is None and self._stream is not None and self._calls >= WARM_UP_STEPS and not self._is_refused:
+            self._record(state, batch)
+        if self._graph is not None:
+            self._graph.replay()
+        else:
+            self._run_beside(state, batch)
+        self._calls += 1
+        state.optimizer.count()
+        state.step += 1
+
+    def _place(self, state: TrainingState, batch: Batch) -> None:
+        """Puts what the step takes where the recording reads it."""
+        handed = packed(state, batch)
+        if self._buffer is None:
+            self._buffer = torch.empty_like(handed, device=state.device, pin_memory=False)
+        self._buffer.copy_(handed, non_blocking=True)
+        if self._carry is None:
+            self._carry = Carry(latents=Latents(*map(_own, state.carry.latents)), **{n: _own(t) for n, t in _rest(state.carry)})
+        elif state.carry is not self._carry:
+            _copy(state.carry, self._carry)
+        state.carry = self._carry
+
+    def _run(self, state: TrainingState, batch: Batch) -> None:
+        assert self._buffer is not None, "the step's buffer is filled first"
+        assert self._carry is not None, "the step's carry has its place first"
+        _copy(device_step(state, views(state, self._buffer, batch.inputs.shape)), self._carry)
+
+    def _run_beside(self, state: TrainingState, batch: Batch) -> None:
+        """Runs the step, on CUDA on the stream that it will be recorded on: autograd remembers where it saw a weight first."""
+        if self._stream is None:
+            self._run(state, batch)
+            return
+        current = torch.cuda.current_stream(state.device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            self._run(state, batch)
+        current.wait_stream(self._stream)
+
+    def _record(self, state: TrainingState, batch: Batch) -> None:
+        """Records the step without making it; where that cannot be, says so and lets the steps run on as they did."""
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, stream=self._stream):
+                self._run(state, batch)
+        except RuntimeError as error:
+            if state.config.training.cuda_graph is True:
+                raise
+            self._is_refused = True
+            for parameter in state.parameters:
+                parameter.grad = None
+            torch.cuda.empty_cache()
+            log.warning("steps are launched kernel by kernel, their recording failed: %s", str(error).splitlines()[0])
+            return
+        self._graph = graph
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """The one that all recordings of this process are made on: the libraries keep a workspace for each that they meet."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def _rest(carry: Carry) -> list[tuple[str, Tensor]]:
+    return [(field.name, getattr(carry, field.name)) for field in fields(Carry) if field.name != "latents"]
+
+
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _copy(source: Carry, target: Carry) -> None:
+    for there, here in zip(
+        (*target.latents, *(t for _, t in _rest(target))), (*source.latents, *(t for _, t in _rest(source))), strict=True
+    ):
+        there.copy_(here)
