@@ -1,7 +1,7 @@
 """What a configuration costs, by arithmetic alone: FLOPs, parameters, bytes. Imports no torch, so the search can ask.
 
 A multiply-add is two FLOPs; only matrix products count, attention's scores and values among them; backward is two
-forwards. `tests/test_cost.py` holds these figures against torch's own counter.
+forwards. `tests/models/test_cost.py` holds these figures against torch's own counter.
 """
 
 import math

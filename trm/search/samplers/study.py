@@ -17,7 +17,7 @@ With several objectives `front_view.py` has the study and the table.
 A value is the objective, ties broken by validation loss: where all score zero, the loss teaches.
 
 TPE and the Gaussian process look at every trial at every ask, so that an ask would cost more and more: they are shown at most
-`MOST_SHOWN` trials, the best tenth of those and the latest. `tests/test_search_sampler.py` holds what samplers make of each row.
+`MOST_SHOWN` trials, the best tenth of those and the latest. `tests/search/test_sampler.py` holds what samplers make of each row.
 """
 
 import heapq

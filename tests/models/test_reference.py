@@ -1,0 +1,111 @@
+"""Published key names, both ways."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from trm import parity
+from trm.config.run import DataShape, ModelConfig
+from trm.errors import CheckpointError
+from trm.models.trm.reference import from_reference, to_reference, unwrapped
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CASES = sorted(path.stem for path in GOLDEN.glob("*.json"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_there_and_back_is_the_published_checkpoint(name: str) -> None:
+    case = parity.read_case(GOLDEN / name)
+    state, table = from_reference(case.weights, case.model, case.shape)
+    back = to_reference(state, table, case.model)
+    assert back.keys() == case.weights.keys()
+    assert all(torch.equal(back[key], value) for key, value in case.weights.items())
+
+
+PREFIXES = (
+    "_orig_mod.model.inner.",
+    "model.inner.",
+    "",
+    "module.",
+    "module._orig_mod.",
+    "_orig_mod.module.model.inner.",
+    "net.trm.",
+)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_every_wrapping_of_the_keys_is_read(prefix: str) -> None:
+    case = parity.read_case(GOLDEN / "trm_mlp")
+    state, table = from_reference(case.weights, case.model, case.shape)
+    again, same = from_reference(to_reference(state, table, case.model, prefix=prefix), case.model, case.shape)
+    assert all(torch.equal(again[key], value) for key, value in state.items())
+    assert torch.equal(same, table)
+
+
+def test_what_a_network_makes_itself_is_passed_over_and_said() -> None:
+    case = parity.read_case(GOLDEN / "trm_attention")
+    more = {"_orig_mod.model.inner.rotary_emb.cos_cached": torch.zeros(3), "n_averaged": torch.tensor(7)}
+    found = unwrapped({f"module.{key}": value for key, value in case.weights.items()} | more)
+    assert found.tensors.keys() == unwrapped(case.weights).tensors.keys()
+    assert found.notes == (
+        "passes over rotary_emb.cos_cached, which a network makes itself",
+        "passes over n_averaged, which is no weight",
+    )
+
+
+def test_averaged_weights_come_before_plain_ones_and_two_networks_are_refused() -> None:
+    case = parity.read_case(GOLDEN / "trm_attention")
+    plain = {f"online_model.{key}": torch.zeros_like(value) for key, value in case.weights.items()}
+    found = unwrapped(plain | {f"ema_model.{key}": value for key, value in case.weights.items()})
+    wanted = unwrapped(case.weights).tensors
+    assert all(torch.equal(found.tensors[key], value) for key, value in wanted.items())
+    with pytest.raises(CheckpointError, match=r"one network: 'a\._orig_mod.* and 'b\._orig_mod.* are the same weight of two"):
+        unwrapped({f"{name}.{key}": value for name in "ab" for key, value in case.weights.items()})
+
+
+def test_what_does_not_fit_is_named() -> None:
+    case = parity.read_case(GOLDEN / "trm_attention")
+    short = {key: value for key, value in case.weights.items() if not key.endswith("lm_head.weight")}
+    with pytest.raises(CheckpointError, match=r"in the checkpoint lm_head\.weight missing"):
+        from_reference(short, case.model, case.shape)
+    with pytest.raises(CheckpointError, match="extra unknown"):
+        from_reference(case.weights | {"extra": torch.zeros(2)}, case.model, case.shape)
+    with pytest.raises(CheckpointError, match=r"embedding_weight is \(6, 32\), not \(7, 32\).*the data's vocabulary 6 \(not 7\)"):
+        from_reference(case.weights, case.model, DataShape(16, 7, 5))
+
+
+WRONG = [
+    ("trm_attention", {"hidden_size": 64}, "--set model.hidden_size=32"),
+    ("trm_attention", {"L_layers": 4}, "--set model.L_layers=2"),
+    ("trm_attention", {"expansion": 16.0}, "--set model.expansion="),
+    ("trm_attention", {"mlp_t": True, "pos_encodings": "none"}, "--set model.mlp_t=false"),
+    ("trm_attention", {"pos_encodings": "learned"}, "--set model.pos_encodings=rope"),
+    ("trm_attention", {"puzzle_emb_ndim": 0, "puzzle_emb_len": 0}, "--set model.puzzle_emb_ndim="),
+    ("trm_mlp", {"mlp_t": False}, "--set model.mlp_t=true"),
+    ("trm_mlp", {"puzzle_emb_len": 7}, "--set model.puzzle_emb_len="),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "remedy"), WRONG)
+def test_the_weights_tell_what_the_configuration_would_have_to_say(name: str, change: dict[str, Any], remedy: str) -> None:
+    case = parity.read_case(GOLDEN / name)
+    wrong = ModelConfig.model_validate(case.model.model_dump() | change)
+    with pytest.raises(CheckpointError) as raised:
+        from_reference(case.weights, wrong, case.shape)
+    assert remedy in str(raised.value)
+    settings = re.findall(r"--set model\.(\w+)=(\S+)", str(raised.value))
+    mended = ModelConfig.model_validate(wrong.model_dump() | {key: yaml.safe_load(value) for key, value in settings})
+    assert (
+        from_reference(case.weights, mended, case.shape)[0].keys() == from_reference(case.weights, case.model, case.shape)[0].keys()
+    )
+
+
+def test_a_puzzle_table_of_any_number_of_rows_is_read() -> None:
+    case = parity.read_case(GOLDEN / "trm_attention")
+    _, table = from_reference(case.weights, case.model, DataShape(case.shape.seq_len, case.shape.vocab_size, 999))
+    assert table is not None
+    assert len(table) == case.shape.num_puzzle_identifiers

@@ -1,0 +1,143 @@
+"""Controls: of the trials that early stopping ends some run on, ranked against nobody, and the report says what was lost."""
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from search_simulator import cost_of
+from sweep_cases import events_of, of, outline
+
+from tests.search.test_schedulers import demo, resumed, searched, swept
+from trm.search.findings.audit import audit_report, weighted_spearman, write_audit
+from trm.search.findings.replay import replay
+from trm.search.journal.events import Decided
+from trm.search.search import LegOrder, Search
+from trm.search.space.space import SearchSpace
+
+STOPPING = ("asha", "asha-stopping", "successive_halving", "hyperband", "median")
+each = pytest.mark.parametrize("name", STOPPING)
+
+
+def audited(name: str, share: float, **budget: Any) -> SearchSpace:
+    """The sweep of the contract suite with an audit."""
+    return SearchSpace.model_validate(demo(name, **budget).model_dump(mode="json") | {"audit": {"share": share}})
+
+
+@each
+def test_controls_run_to_the_last_rung_and_change_nothing_for_the_others(tmp_path: Path, name: str) -> None:
+    swept(demo(name), tmp_path / "without", slots=1)
+    swept(audited(name, 1.0), tmp_path / "with", slots=1)
+    without, search = searched(demo(name), tmp_path / "without"), searched(audited(name, 1.0), tmp_path / "with")
+    stopped = {trial.number for trial in without.trials if trial.status == "stopped"}
+    assert stopped
+    assert {trial.number for trial in search.trials if trial.is_control} == stopped
+    assert {trial.status for trial in search.trials} == {"finished"}
+    assert all(trial.rung == search.rungs.last for trial in search.trials)
+    for group, boards in without.boards.items():
+        assert [board.ranked for board in search.boards[group]] == [board.ranked for board in boards]
+    assert search.early_stops == len(stopped)
+
+
+@each
+@pytest.mark.parametrize("share", [0.1, 0.34])
+def test_the_share_of_controls_is_kept_to_a_trial(tmp_path: Path, name: str, share: float) -> None:
+    space = audited(name, share, trials=40)
+    swept(space, tmp_path, slots=3)
+    search = searched(space, tmp_path)
+    controls = sum(trial.is_control for trial in search.trials)
+    assert search.early_stops >= 12
+    assert abs(controls - share * search.early_stops) < 1
+    assert controls >= 1
+    early = [event for event in of(events_of(tmp_path), Decided) if event.is_early]
+    assert Counter(event.status for event in early) == {"running": controls, "stopped": search.early_stops - controls}
+
+
+@each
+def test_an_audited_sweep_replays_and_survives_kills(tmp_path: Path, name: str) -> None:
+    space = audited(name, 0.5, trials=7)
+    swept(space, tmp_path / "whole", slots=1)
+    events = events_of(tmp_path / "whole")
+    replay(Search(space, cost_of, folder="data"), events)
+    for boundary in range(9, len(events), 7):
+        came_to = outline(resumed(space, tmp_path / str(boundary), boundary))
+        assert came_to == outline(searched(space, tmp_path / "whole"))
+
+
+def late(order: LegOrder) -> dict[str, Any]:
+    """Trial 4 is the worst at first and the best in the end; the others keep their order."""
+    objective = 0.01 * (order.trial + 1)
+    if order.trial == 4:
+        objective = 0.001 if order.rung == 0 else 0.5 + 0.1 * order.rung
+    return {"status": "completed", "objective": objective, "standard_error": 0.0, "loss": 1.0}
+
+
+def test_the_report_finds_the_stop_that_was_wrong(tmp_path: Path) -> None:
+    space = audited("asha", 1.0, trials=9)
+    swept(space, tmp_path, outcome=late, slots=1)
+    search = searched(space, tmp_path)
+    report = audit_report(search)
+    assert report is not None
+    finished = [trial.number for trial in search.trials if not trial.is_control]
+    assert 4 not in finished
+    assert (report.controls, report.false_stops) == (9 - len(finished), 1)
+    assert report.false_stop_rate == pytest.approx(1 / report.controls)
+    assert report.lost == pytest.approx(0.7 - 0.01 * (max(finished) + 1))
+    assert report.above_median >= 1
+    scores = [[float(trial.results[rung].objective or 0.0) for trial in search.trials] for rung in (0, 1, 2)]
+    for agreement, here in zip(report.rungs, scores, strict=False):
+        assert agreement.trials == 9
+        assert agreement.spearman == pytest.approx(spearman(here, scores[2]))
+    assert report.longer_start is not None
+    first = [trial for trial in search.trials if trial.control_from == 0]
+    assert report.longer_start.controls == len(first)
+    assert report.longer_start.kept == 1, "trial 4 is the best at the second rung"
+    extra = sum((trial.results[1].steps - trial.results[0].steps) * trial.asked.step_flops for trial in first)
+    assert report.longer_start.extra_train_flops == pytest.approx(extra)
+    assert "1 of" in report.sentence
+    write_audit(search, tmp_path)
+    assert json.loads((tmp_path / "audit.json").read_text())["false_stops"] == 1
+
+
+def test_no_audit_no_report_and_no_control_yet_no_rate(tmp_path: Path) -> None:
+    swept(demo("asha"), tmp_path, slots=1)
+    assert audit_report(searched(demo("asha"), tmp_path)) is None
+    report = audit_report(Search(audited("asha", 0.1), cost_of))
+    assert report is not None
+    assert (report.false_stop_rate, report.interval_95) == (None, None)
+    assert "no control of 0 early stops" in report.sentence
+
+
+def test_controls_alone_prove_no_false_stop(tmp_path: Path) -> None:
+    space = audited("asha", 1.0, trials=9)
+    swept(space, tmp_path, slots=1)
+    search = searched(space, tmp_path)
+    search.searched[:] = [trial for trial in search.searched if trial.is_control]
+    report = audit_report(search)
+    assert report is not None
+    assert report.controls > 0
+    assert (report.false_stops, report.false_stop_rate, report.interval_95, report.above_median) == (0, None, None, 0)
+    assert "no trial that was let go on has reached the last rung yet" in report.sentence
+
+
+def spearman(one: list[float], other: list[float]) -> float:
+    ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def test_a_sample_of_weight_three_counts_as_three() -> None:
+    one, other = np.array([1.0, 2.0, 2.0, 5.0]), np.array([3.0, 1.0, 4.0, 4.0])
+    weights = np.array([1.0, 3.0, 1.0, 2.0])
+    again = np.repeat(np.arange(4), weights.astype(int))
+    assert weighted_spearman(one, other, weights) == pytest.approx(weighted_spearman(one[again], other[again], np.ones(7)))
+    distinct = np.array([0.3, 0.1, 0.9, 0.5])
+    assert weighted_spearman(distinct, distinct**3, np.ones(4)) == pytest.approx(1.0)
+    assert weighted_spearman(distinct, -distinct, weights) == pytest.approx(-1.0)
+    assert weighted_spearman(distinct, np.ones(4), weights) is None
+    assert weighted_spearman(distinct[:2], distinct[:2], weights[:2]) is None
+    assert math.isclose(
+        spearman([1, 2, 3, 4], [1, 3, 2, 4]), weighted_spearman(np.arange(4.0), np.array([1.0, 3, 2, 4]), np.ones(4)) or 0
+    )

@@ -1,0 +1,209 @@
+"""Where runs, their files and credentials go: where the user says, never where a folder's own files say; also after a move."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from other_user import as_nobody, give_back, show_only
+
+from tests.tracking.test_mlflow import PATIENCE, empty_store, runs_of, sweep_folder, target  # noqa: F401  # a fixture is among them
+from tests.tracking.test_updates import whole_sweep
+from trm.tracking.artifact_places import artifact_folder, artifact_location
+from trm.tracking.handle import MlflowWriter
+from trm.tracking.outbox import OutboxState
+from trm.tracking.places import Target, tracking_uri
+from trm.tracking.writer import main
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
+
+
+@pytest.fixture(autouse=True)
+def no_store_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def storage(tmp_path: Path, empty_store: Path) -> Path:  # noqa: F811
+    storage = tmp_path / "my runs"
+    storage.mkdir()
+    shutil.copy(empty_store, storage / "mlflow.db")
+    return storage
+
+
+@pytest.mark.parametrize(
+    ("experiment", "folder"),
+    [
+        ("space", "space"),
+        ("a/b c", "a/b c"),
+        ("/Shared/x", "Shared/x"),
+        ("../../up", "%2E%2E/%2E%2E/up"),
+        ("a/../../b", "a/%2E%2E/%2E%2E/b"),
+        (".", "%2E"),
+        ("/", "%2F"),
+        ("a\\..\\b", "a%5C..%5Cb"),
+    ],
+)
+def test_an_experiments_files_stay_below_the_storage(tmp_path: Path, experiment: str, folder: str) -> None:
+    assert artifact_folder(experiment) == folder
+    place = (tmp_path / "mlartifacts" / folder).resolve()
+    assert place.is_relative_to(tmp_path.resolve() / "mlartifacts")
+    assert artifact_location(tmp_path, experiment) == (tmp_path / "mlartifacts" / folder).as_uri()
+
+
+def test_long_names_are_shortened_and_stay_apart() -> None:
+    one, other = artifact_folder("x" * 300 + "1"), artifact_folder("x" * 300 + "2")
+    assert one != other
+    assert len(one) < 255
+
+
+def files_of(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("experiment", ["/Shared/x", "../../up"])
+def test_a_sweep_under_any_experiment_keeps_its_files_in_the_storage(storage: Path, experiment: str) -> None:
+    folder = sweep_folder(storage, whole_sweep())
+    (folder / "leaderboard.json").write_text("{}")
+    where = Target(tracking_uri(None, storage, {}), str(folder), str(storage), experiment, "max")
+    assert MlflowWriter(where).close(PATIENCE) is None
+    assert files_of(storage / "mlartifacts") >= {"leaderboard.json", "journal.jsonl"}
+    assert sorted(path.name for path in storage.parent.iterdir()) == ["my runs"]
+
+
+def test_links_are_not_uploaded(storage: Path, tmp_path: Path) -> None:
+    folder, home = sweep_folder(storage, whole_sweep()), tmp_path / "home"
+    home.mkdir()
+    (home / "id").write_text("private")
+    (folder / "best").mkdir()
+    (folder / "best" / "report.json").write_text("{}")
+    (folder / "best" / "id.json").symlink_to(home / "id")
+    (folder / "curves.png").symlink_to(home / "id")
+    assert main([str(folder)]) == 0
+    assert files_of(storage / "mlartifacts") == {"journal.jsonl", "report.json"}
+    assert "private" not in "".join(path.read_text() for path in (storage / "mlartifacts").rglob("*.*") if path.is_file())
+    shutil.rmtree(folder / "best")
+    (folder / "best").symlink_to(home)
+    assert main([str(folder)]) == 0
+    assert "id" not in files_of(storage / "mlartifacts")
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "metrics.jsonl", "run.json", "curves", "tracking.json"])
+def test_what_is_followed_is_no_link(storage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    folder = sweep_folder(storage, whole_sweep())
+    (tmp_path / "home").mkdir()
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(tmp_path / "home")
+    assert main([str(folder)]) == 2
+    assert f"{folder / name} is one, to {tmp_path / 'home'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////home/other/their.db", "https://***@host/mlflow"])
+def test_a_store_that_only_the_folder_names_is_asked_for(storage: Path, capsys: pytest.CaptureFixture[str], uri: str) -> None:
+    folder = sweep_folder(storage, whole_sweep())
+    OutboxState(uri, "digest", "space", "max", 3).save(folder)
+    before = (folder / "tracking.json").read_bytes(), (storage / "mlflow.db").read_bytes()
+    assert main([str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert f"{folder} says that its runs are kept at {uri}, and a folder's word does not decide where they go" in said
+    assert "--uri" in said
+    assert before == ((folder / "tracking.json").read_bytes(), (storage / "mlflow.db").read_bytes())
+
+
+@pytest.mark.parametrize("note", ["{", "[]", '{"uri": 5}', '{"uri": "", "sent": "many"}', '{"colour": "red"}'])
+def test_a_note_that_cannot_be_understood_is_none(storage: Path, note: str) -> None:
+    folder = sweep_folder(storage, whole_sweep())
+    (folder / "tracking.json").write_text(note)
+    assert main([str(folder)]) == 0
+    assert json.loads((folder / "tracking.json").read_text())["sent"] == len(whole_sweep())
+
+
+def test_a_database_that_sends_files_elsewhere_is_refused(
+    storage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = sweep_folder(storage, whole_sweep(), "space")  # without a note, the experiment has the folder's name
+    assert main([str(folder)]) == 0
+    (tmp_path / "home").mkdir()
+    with sqlite3.connect(storage / "mlflow.db") as connection:
+        connection.execute("UPDATE runs SET artifact_uri = ?", ((tmp_path / "home").as_uri(),))
+    (folder / "leaderboard.json").write_text("{}")
+    assert main([str(folder)]) == 2
+    assert f"would send the files of experiment 'space' to {(tmp_path / 'home').as_uri()}" in capsys.readouterr().err
+    assert files_of(tmp_path / "home") == set()
+
+
+@pytest.mark.parametrize("link", ["mlartifacts", "mlartifacts/space", "mlartifacts/space/0123", "mlartifacts/space/0123/artifacts"])
+def test_a_storage_that_links_elsewhere_is_refused(
+    storage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], link: str
+) -> None:
+    folder = sweep_folder(storage, whole_sweep(), "space")
+    (tmp_path / "home").mkdir()
+    (storage / link).parent.mkdir(parents=True, exist_ok=True)
+    (storage / link).symlink_to(tmp_path / "home")
+    assert main([str(folder)]) == 2
+    assert f"{storage / link} is one, to {tmp_path / 'home'}" in capsys.readouterr().err
+    assert files_of(tmp_path / "home") == set()
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_a_moved_storage_keeps_its_files(storage: Path, tmp_path: Path, is_copied: bool) -> None:
+    folder = sweep_folder(storage, whole_sweep())
+    (folder / "leaderboard.json").write_text("{}")
+    assert MlflowWriter(target(folder)).close(PATIENCE) is None
+    moved = tmp_path / "moved"
+    if is_copied:
+        shutil.copytree(storage, moved)
+    else:
+        storage.rename(moved)
+    (moved / "s-1" / "audit.json").write_text("{}")
+    assert main([str(moved / "s-1")]) == 0
+    assert storage.exists() == is_copied
+    assert "audit.json" not in files_of(storage)
+    assert files_of(moved / "mlartifacts") == {"leaderboard.json", "audit.json", "journal.jsonl"}
+    client, runs = runs_of(f"sqlite:///{moved}/mlflow.db")
+    run = runs[None].info
+    assert {file.path for file in client.list_artifacts(run.run_id)} == files_of(moved / "mlartifacts")
+    assert client.get_experiment(run.experiment_id).artifact_location == artifact_location(moved, "space")
+
+
+def test_a_place_that_was_chosen_stays_while_it_is(storage: Path, tmp_path: Path) -> None:
+    """Though it is called like a storage's own; without the user's word nothing goes there any more."""
+    chosen = tmp_path / "big" / "mlartifacts" / "space"
+    first = sweep_folder(storage, whole_sweep())
+    where = target(first)
+    chosen_target = Target(**{**vars(where), "artifact_location": chosen.as_uri()})
+    assert MlflowWriter(chosen_target).close(PATIENCE) is None
+    (first / "leaderboard.json").write_text("{}")
+    left = MlflowWriter(where).close(0.5)
+    assert left is not None
+    assert files_of(chosen) == {"journal.jsonl"}
+    assert MlflowWriter(chosen_target).close(PATIENCE) is None
+    assert files_of(chosen) == {"journal.jsonl", "leaderboard.json"}
+    assert not (storage / "mlartifacts").exists()
+
+
+def test_one_who_may_only_read_is_told(storage: Path) -> None:
+    folder = sweep_folder(storage, whole_sweep())
+    show_only(storage)
+    try:
+        call = "from trm.tracking.writer import main; sys.exit(main(sys.argv))"
+        done = as_nobody(call, folder, imports=("trm.tracking.writer",))
+    finally:
+        give_back(storage)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert f"the storage's own store must be writable: {storage}/mlflow.db (Permission denied)" in done.stderr
+    assert "--uri" in done.stderr
+
+
+def test_one_who_may_only_read_sends_to_a_store_of_his_own(storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told as the folder itself would tell a superuser's test: it cannot be written."""
+    folder = sweep_folder(storage, whole_sweep(), "space")
+    for module in ("tracking", "tracking_places"):
+        monkeypatch.setattr(f"trm.{module}.why_unwritable", lambda place: "Permission denied")
+    shutil.copy(storage / "mlflow.db", tmp_path / "mine.db")
+    assert main([str(folder), "--uri", f"sqlite:///{tmp_path}/mine.db"]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["journal.jsonl"]
+    assert sorted(path.name for path in storage.iterdir()) == ["mlflow.db", "space"]
+    assert files_of(tmp_path / "mlartifacts") == {"journal.jsonl"}
+    assert set(runs_of(f"sqlite:///{tmp_path}/mine.db")[1]) == {None, "0", "1"}
