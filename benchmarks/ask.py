@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from rows import emit, parser, spread
 
-from trm.config.run import DataShape
+from trm.config.architectures import DataShape
 from trm.models.cost import run_cost
 from trm.search.asking.ask import Asker
 from trm.search.journal.events import Asked, LegEnded

@@ -8,7 +8,7 @@ import time
 
 from rows import commit, device
 
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.data.batches.plan import TrainPlan
 from trm.data.batches.split import Split, load_split
 from trm.data.format.manifest import Manifest, NoAugmentation, read_manifest

@@ -15,7 +15,10 @@ from rows import emit, parser
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trm.config.run import DataConfig, DataShape, ModelConfig, RunConfig, TrainingConfig
+from trm.config.architectures import DataShape, ModelConfig
+from trm.config.data import DataConfig
+from trm.config.run import RunConfig
+from trm.config.training import TrainingConfig
 from trm.data.batches.plan import Batch
 from trm.models import layers
 from trm.models.cost import run_cost

@@ -14,7 +14,8 @@ from gpu_packing import mps_pipe
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from trm.config.run import DataShape, RunConfig
+from trm.config.architectures import DataShape
+from trm.config.run import RunConfig
 from trm.data.batches.plan import Batch
 from trm.models.precision import set_products
 from trm.optim.adam_atan2 import AdamATan2, Factors, factors_at

@@ -14,11 +14,14 @@ import numpy as np
 import torch
 from rows import emit, parser, spread
 
-from trm.config.run import DataConfig, DataShape, ModelConfig, RunConfig, TrainingConfig
+from trm.config.architectures import DataShape, ModelConfig
+from trm.config.data import DataConfig
+from trm.config.run import RunConfig
+from trm.config.training import TrainingConfig
 from trm.data.batches.plan import Batch
 from trm.models.cost import run_cost
-from trm.models.precision import keep_freed_memory
 from trm.training.loop import take_step
+from trm.training.process import keep_freed_memory
 from trm.training.state import TrainingState
 
 STEPS = 3

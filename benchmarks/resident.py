@@ -19,11 +19,11 @@ from rows import emit, parser, pss_bytes, spread
 
 from trm.cluster.connection import connected
 from trm.cluster.shared_data import DataFeed, read_feed
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.data.batches.plan import TrainPlan
-from trm.models.precision import keep_freed_memory
 from trm.tasks.augment import augmenter_for
 from trm.tasks.ensure import ensure_dataset
+from trm.training.process import keep_freed_memory
 
 TRIALS, STARTS, BATCH = 5, 9, 768
 PROCESSOR_SHARE = 1 / 8

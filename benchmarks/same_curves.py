@@ -14,7 +14,11 @@ import tempfile
 import torch
 from rows import emit, parser, spread
 
-from trm.config.run import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
+from trm.config.architectures import ModelConfig
+from trm.config.data import DataConfig
+from trm.config.optimizers import OptimConfig
+from trm.config.run import RunConfig
+from trm.config.training import TrainingConfig
 from trm.data.batches.split import Split, load_split
 from trm.data.format.manifest import Manifest, read_manifest
 from trm.distributed import SOLO

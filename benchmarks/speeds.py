@@ -16,14 +16,18 @@ from typing import Any
 import torch
 from rows import emit, parser
 
-from trm.config.run import DataConfig, EvaluationConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
+from trm.config.architectures import ModelConfig
+from trm.config.data import DataConfig
+from trm.config.optimizers import OptimConfig
+from trm.config.run import RunConfig
+from trm.config.training import EvaluationConfig, TrainingConfig
 from trm.data.batches.split import load_split
 from trm.data.format.manifest import read_manifest
 from trm.models.cost import run_cost
-from trm.models.precision import keep_freed_memory
 from trm.search.resources.speeds import Speeds
 from trm.tasks.ensure import ensure_dataset
 from trm.training.leg import LegWork, run_leg
+from trm.training.process import keep_freed_memory
 from trm.training.start import RunData
 
 FIRST = 5

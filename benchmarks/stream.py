@@ -18,7 +18,7 @@ from rows import emit, parser, pss_bytes, spread
 from trm.cluster.connection import connected
 from trm.cluster.shared_data import DataFeed, read_feed
 from trm.cluster.stream import gang_stream, leg_stream
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.data.batches.row_storage import training_rows
 from trm.data.batches.split import load_split
 from trm.data.batches.stream import StreamPlan, TrainStream

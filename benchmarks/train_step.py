@@ -28,7 +28,11 @@ from memory import status
 from rows import emit, parser, spread
 from torch.profiler import ProfilerActivity, profile
 
-from trm.config.run import DataConfig, DataShape, ModelConfig, OptimConfig, RunConfig, TrainingConfig, swiglu_width
+from trm.config.architectures import DataShape, ModelConfig, swiglu_width
+from trm.config.data import DataConfig
+from trm.config.optimizers import OptimConfig
+from trm.config.run import RunConfig
+from trm.config.training import TrainingConfig
 from trm.data.batches.plan import Batch
 from trm.models.cost import run_cost
 from trm.optim.adam_atan2 import AdamATan2

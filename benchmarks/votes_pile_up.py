@@ -20,15 +20,16 @@ import numpy as np
 import torch
 from rows import emit, parser
 
-from trm.config.run import DataShape, RunConfig
+from trm.config.architectures import DataShape
+from trm.config.run import RunConfig
 from trm.data.batches.plan import Batch, BatchPlan, EvaluationPlan, Position
 from trm.data.batches.split import Split, load_split
 from trm.data.format.built import silent
 from trm.evaluation.answers import answers
 from trm.tasks.arc.augment import CANVAS
+from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.arc.votes import grid_hashes, pass_at, rank_of_truth, voted_grids
 from trm.tasks.augment import augmenter_for
-from trm.tasks.choice import ArcRecipe
 from trm.tasks.ensure import build_into
 from trm.training.loop import train
 from trm.training.start import start_plan

@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trm.config.run import DataShape, ModelConfig, OptimConfig
+from trm.config.architectures import DataShape, ModelConfig
+from trm.config.optimizers import OptimConfig
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError
 from trm.files.json_files import read_json
 from trm.losses.supervision import Losses, supervision_loss
 from trm.models import halting
+from trm.models.network import Output
 from trm.models.precision import DTYPES, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.trm.network import Output, TinyRecursiveModel
+from trm.models.trm.network import TinyRecursiveModel
 from trm.models.trm.reference import from_reference, to_reference
 from trm.optim.adam_atan2 import AdamATan2
 from trm.optim.averaging import WeightAverage

@@ -16,9 +16,10 @@ import numpy as np
 from benchmarks.rows import emit, parser
 from benchmarks.search.replay import History, replay, space_of
 from benchmarks.search.tables import TABLES, Table
-from trm.search.confirmation import next_to_confirm, standings
+from trm.search.confirmation import next_to_confirm
 from trm.search.findings.confirmed import winner
 from trm.search.settings import Confirm
+from trm.stats.best_of import standings
 from trm.stats.intervals import wilson
 
 BEST = 10

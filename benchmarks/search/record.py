@@ -20,8 +20,8 @@ import torch
 from benchmarks.rows import commit
 from benchmarks.search.assembling import best_configs, write_table
 from benchmarks.search.recording import Grid, finished, record, runs_digest, save
-from trm.models.precision import keep_freed_memory
 from trm.search.space.space import load_space
+from trm.training.process import keep_freed_memory
 
 TABLES = Path(__file__).parent / "tables"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

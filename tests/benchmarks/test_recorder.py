@@ -19,7 +19,7 @@ from trm.config.run import RunConfig
 from trm.models.cost import RunCost, run_cost
 from trm.search.planning.preflight import preflight
 from trm.search.schedulers.rungs import Rungs
-from trm.search.settings import Asha
+from trm.search.schedulers.settings import Asha
 from trm.search.space.space import SearchSpace, load_space
 from trm.tasks.counts import data_counts
 from trm.training.leg import LegWork, run_leg

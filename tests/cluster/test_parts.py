@@ -13,8 +13,8 @@ from trm.cluster.connection import Demand, Node, concurrent_trials
 from trm.cluster.leg import LegReturn, LegTask
 from trm.cluster.leg_in_place import recorded
 from trm.cluster.sweep_run import changed_versions
+from trm.config.data import DataConfig
 from trm.config.files import load_yaml
-from trm.config.run import DataConfig
 from trm.errors import ResourceError, SweepError
 from trm.search.journal.events import LegStarted
 from trm.search.space.space import SearchSpace

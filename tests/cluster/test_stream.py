@@ -22,7 +22,8 @@ from stream_cases import WINDOW_ROWS, plan_over, stream_over, write_case
 
 from trm.cluster.connection import connected
 from trm.cluster.stream import StreamClient, gang_stream, leg_stream
-from trm.config.run import DataConfig, RunConfig
+from trm.config.data import DataConfig
+from trm.config.run import RunConfig
 from trm.data.batches.plan import Batch
 from trm.data.batches.row_storage import training_rows
 from trm.data.batches.split import Split, load_split

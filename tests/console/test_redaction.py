@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 import yaml
 
+from trm.config.data import DataConfig
 from trm.config.files import dump_yaml
-from trm.config.run import DataConfig, RunConfig
+from trm.config.run import RunConfig
 from trm.console.redaction import in_addresses, is_secret_name, reason_of, redacted, shortened, without_secrets
 from trm.data.format.storage import read_bytes
 from trm.errors import ConfigError, DatasetError
-from trm.search.space.space import SearchSpace, check_resumable
-from trm.tasks.choice import SudokuRecipe
+from trm.search.space.resume import check_resumable
+from trm.search.space.space import SearchSpace
+from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.tracking.outbox import OutboxState
 from trm.tracking.places import tracking_uri
 

@@ -21,10 +21,12 @@ from trm.data.format.manifest import MANIFEST, Manifest, read_manifest
 from trm.data.format.shards import read_identifiers, read_table
 from trm.data.format.verification import verify_sizes
 from trm.errors import DatasetError
-from trm.tasks.choice import ArraysRecipe, MazeRecipe, SudokuRecipe
 from trm.tasks.ensure import build_into
 from trm.tasks.maze.build import build_maze
+from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.published.arrays import build_arrays
+from trm.tasks.published.recipe import ArraysRecipe
+from trm.tasks.sudoku.recipe import SudokuRecipe
 
 SHARD = "train-00000-of-00001.parquet"
 

@@ -14,16 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 from data_cases import arc_dataset
 
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.data.batches.split import Split, load_split
 from trm.data.format import shards, storage
 from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import MANIFEST, Manifest, read_manifest
 from trm.data.format.verification import verify
 from trm.errors import DatasetError
-from trm.tasks.choice import SudokuRecipe, dataset_folder, load_recipe
+from trm.tasks.choice import dataset_folder, load_recipe
 from trm.tasks.ensure import build_into, ensure_dataset
 from trm.tasks.making.writing import write_dataset
+from trm.tasks.sudoku.recipe import SudokuRecipe
 
 ROOT = Path(__file__).parents[2]
 SMALL = SudokuRecipe(name="small", size=4, train=20, validation=5, test=5)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream_cases import GROUP_ROWS, SHARD_ROWS, SUDOKU_ROWS, MemoryReader, plan_over, stream_over, write_case
 
-from trm.config.run import DataConfig, RunConfig
+from trm.config.data import DataConfig
+from trm.config.run import RunConfig
 from trm.data.batches.plan import Batch, Position, TrainPlan
 from trm.data.batches.row_storage import check_streamable, resolved, training_bytes, training_rows
 from trm.data.batches.split import Split, load_split

@@ -5,7 +5,7 @@ import pytest
 import torch
 from evaluation_cases import PreparedAnswers, config_of, manifest_of, score
 
-from trm.config.run import DataShape
+from trm.config.architectures import DataShape
 from trm.data.batches.plan import EvaluationPlan
 from trm.data.batches.split import Split
 from trm.data.format.manifest import PartInfo

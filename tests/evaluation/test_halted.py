@@ -6,12 +6,14 @@ import torch
 from evaluation_cases import PreparedAnswers, config_of, manifest_of, score
 from torch import Tensor
 
-from trm.config.run import DataShape, RunConfig
+from trm.config.architectures import DataShape
+from trm.config.run import RunConfig
 from trm.data.batches.split import Split
 from trm.data.format.manifest import Manifest
 from trm.evaluation.answers import answers, halted_answers
 from trm.evaluation.evaluate import Evaluation
-from trm.models.trm.network import Latents, Output, TinyRecursiveModel
+from trm.models.network import Latents, Output
+from trm.models.trm.network import TinyRecursiveModel
 
 QUESTIONS = np.array([[1, 1, 2, 3], [1, 2, 1, 3], [2, 1, 1, 1], [3, 3, 1, 2]])
 LABELS = np.array([[2, 3, 2, 3], [3, 2, 2, 3], [2, 3, 3, 2], [3, 3, 2, 2]])

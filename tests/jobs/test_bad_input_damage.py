@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bad_input_cases import AGAIN, MINE, NEW, RUN, assert_refused, contents, prepared, run, scored_sweep
 
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.data.format.manifest import Manifest, read_manifest
 from trm.search.journal.events import DriverStarted
 from trm.search.journal.journal import Journal

@@ -12,8 +12,8 @@ from cluster_cases import ROOT, SPACE
 from search_simulator import FakeCost, Simulator
 from space_cases import DEMO
 
+from trm.config.data import DataConfig
 from trm.config.files import dump_yaml, merged, parse_yaml
-from trm.config.run import DataConfig
 from trm.data.format.manifest import read_manifest
 from trm.errors import ConfigError, ResourceError, SweepError
 from trm.jobs import dry_run as job

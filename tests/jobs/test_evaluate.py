@@ -20,9 +20,9 @@ from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import Manifest, SplitName
 from trm.jobs.evaluate import EvaluateOptions, _first_there, run_evaluation
 from trm.models.trm.reference import to_reference
-from trm.tasks.choice import SudokuRecipe
 from trm.tasks.ensure import DataSummary
 from trm.tasks.making.writing import write_dataset
+from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.terminal.command_line import run_job
 from trm.training.loop import train
 from trm.training.start import start_plan

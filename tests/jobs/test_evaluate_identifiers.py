@@ -21,10 +21,10 @@ from trm.errors import CheckpointError, DatasetError
 from trm.jobs.evaluate import EvaluateOptions, run_evaluation
 from trm.jobs.evaluate_data import DataAsked, on_data
 from trm.models.trm.reference import to_reference
-from trm.tasks.choice import ArraysRecipe
 from trm.tasks.making.writing import write_dataset
 from trm.tasks.published.arrays import build_arrays
 from trm.tasks.published.export import export_dataset
+from trm.tasks.published.recipe import ArraysRecipe
 from trm.training.state import TrainingState
 from trm.training.weights import EXPORT, export_weights, read_weights
 

@@ -15,14 +15,16 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from trm.config.run import DataShape, ModelConfig, RunConfig
+from trm.config.architectures import DataShape, ModelConfig
+from trm.config.run import RunConfig
 from trm.distributed import Gang
 from trm.errors import ResourceError
 from trm.files import own_cache
 from trm.kernels import build, recursion
 from trm.models import precision as devices
+from trm.models.network import Latents
 from trm.models.precision import uses_kernels
-from trm.models.trm.network import Latents, TinyRecursiveModel
+from trm.models.trm.network import TinyRecursiveModel
 from trm.optim.adam_atan2 import AdamATan2
 from trm.training.state import TrainingState
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trm.losses.supervision import IGNORED, answer_loss, halting_loss, stablemax_cross_entropy, supervision_loss
-from trm.models.trm.network import Output
+from trm.losses.answer import IGNORED, answer_loss, stablemax_cross_entropy
+from trm.losses.supervision import halting_loss, supervision_loss
+from trm.models.network import Output
 
 floats = st.floats(-40, 40, width=32)
 

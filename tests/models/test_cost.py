@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trm.config.run import DataConfig, DataShape, ModelConfig, RunConfig, TrainingConfig
+from trm.config.architectures import DataShape, ModelConfig
+from trm.config.data import DataConfig
+from trm.config.run import RunConfig
+from trm.config.training import TrainingConfig
 from trm.data.batches.plan import Batch
 from trm.losses.supervision import supervision_loss
 from trm.models import cost, halting, layers

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.config.run import DataShape, ModelConfig
+from trm.config.architectures import DataShape, ModelConfig
 from trm.models import halting
-from trm.models.trm.network import Latents, Output, TinyRecursiveModel
+from trm.models.network import Latents, Output
+from trm.models.trm.network import TinyRecursiveModel
 
 SHAPE = DataShape(seq_len=4, vocab_size=5, num_puzzle_identifiers=3)
 CONFIG = ModelConfig(hidden_size=8, num_heads=1, L_layers=1, expansion=1.0, puzzle_emb_len=1, halt_max_steps=4)

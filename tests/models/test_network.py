@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from trm.config.run import DataShape, ModelConfig
+from trm.config.architectures import DataShape, ModelConfig
 from trm.models import cpu_layers as handwritten
 from trm.models import layers
 from trm.models.initial import truncated_normal_
-from trm.models.precision import CONTEXT_BYTES, forward_dtype, limit_gpu_memory, loss_dtype, set_products, weight_dtype
+from trm.models.precision import forward_dtype, loss_dtype, set_products, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.models.trm.network import TinyRecursiveModel
 from trm.models.trm.sizes import buffer_sizes, weight_sizes
+from trm.training.process import CONTEXT_BYTES, limit_gpu_memory
 
 SHAPE = DataShape(seq_len=9, vocab_size=6, num_puzzle_identifiers=5)
 SMALL = {"hidden_size": 16, "num_heads": 2, "H_cycles": 2, "L_cycles": 2, "L_layers": 2, "expansion": 1.0, "puzzle_emb_len": 2}
@@ -222,7 +223,7 @@ def test_puzzle_rows_are_leaves_that_collect_the_gradient_of_every_slot() -> Non
 
 
 def test_types_follow_the_device_unless_they_are_given() -> None:
-    from trm.config.run import TrainingConfig
+    from trm.config.training import TrainingConfig
 
     auto, training = ModelConfig(), TrainingConfig()
     assert (forward_dtype(auto, "cpu"), forward_dtype(auto, "cuda")) == (torch.float32, torch.bfloat16)

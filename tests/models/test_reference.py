@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from trm import parity
-from trm.config.run import DataShape, ModelConfig
+from trm.config.architectures import DataShape, ModelConfig
 from trm.errors import CheckpointError
 from trm.models.trm.reference import from_reference, to_reference, unwrapped
 

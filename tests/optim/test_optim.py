@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.config.run import OptimConfig
+from trm.config.optimizers import OptimConfig
 from trm.optim import adam_atan2
 from trm.optim.adam_atan2 import AdamATan2, Factors, factors_at
 from trm.optim.averaging import WeightAverage

@@ -12,11 +12,12 @@ from search_simulator import cost_of
 from sweep_cases import events_of, of, outline
 
 from tests.search.test_schedulers import demo, resumed, searched, swept
-from trm.search.findings.audit import audit_report, weighted_spearman, write_audit
+from trm.search.findings.audit import audit_report, write_audit
 from trm.search.findings.replay import replay
 from trm.search.journal.events import Decided
 from trm.search.search import LegOrder, Search
 from trm.search.space.space import SearchSpace
+from trm.stats.rank_correlation import weighted_spearman
 
 STOPPING = ("asha", "asha-stopping", "successive_halving", "hyperband", "median")
 each = pytest.mark.parametrize("name", STOPPING)

@@ -14,8 +14,8 @@ from trm.errors import SweepError
 from trm.search.journal.events import Asked, DriverStarted, LegEnded, LegStarted, Reported, SpaceExhausted
 from trm.search.journal.journal import read_events
 from trm.search.log import FILE, SweepLog
-from trm.search.schedulers.growth import check_growth
 from trm.search.search import Search, replayed
+from trm.search.space.resume import check_growth
 from trm.search.space.space import SearchSpace
 
 

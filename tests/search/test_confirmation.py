@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from trm.search import confirmation
-from trm.search.confirmation import next_to_confirm, p_best, standings
+from trm.search.confirmation import next_to_confirm
 from trm.search.settings import Confirm
+from trm.stats.best_of import p_best, standings
 
 CLOSE = {2: [0.80, 0.84, 0.82], 5: [0.81, 0.85, 0.80], 7: [0.79, 0.83, 0.84]}
 CLEAR = {2: [0.80, 0.81, 0.82], 5: [0.40, 0.41, 0.38], 7: [0.20, 0.21, 0.19]}

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.config.run import DataConfig, RunConfig, TrainingConfig
+from trm.config.data import DataConfig
+from trm.config.run import RunConfig
+from trm.config.training import TrainingConfig
 from trm.errors import ConfigError
 from trm.search.knobs.constraint_names import KNOWN_NAMES, LEAVES, names_of
 from trm.search.knobs.constraints import Constraint

@@ -11,9 +11,10 @@ from search_simulator import FakeCost
 from trm.config.files import dump_yaml
 from trm.search.planning.preflight import length_in_needs, preflight
 from trm.search.planning.rung_choice import as_begun, with_ladder
-from trm.search.settings import Asha
+from trm.search.schedulers.settings import Asha
 from trm.search.space.candidates import Facts
-from trm.search.space.space import SearchSpace, diff_frozen
+from trm.search.space.resume import diff_frozen
+from trm.search.space.space import SearchSpace
 from trm.sweeps.folder import SWEEP_FILE, begun_space
 
 STEP_FLOPS = 1e6

@@ -14,8 +14,11 @@ from sweep_cases import events_of, outline, survive
 from tests.search.test_sampler import space as plain_space
 from tests.search.test_sampler import trial as plain_trial
 from tests.search.test_schedulers import SCHEDULERS, TRIALS, demo, searched, sharp
+from trm.config.base import RECORDED
+from trm.config.data import DataConfig
 from trm.config.files import validated
-from trm.config.run import RECORDED, DataConfig, RunConfig, TrainingConfig
+from trm.config.run import RunConfig
+from trm.config.training import TrainingConfig
 from trm.data.format.manifest import Task
 from trm.errors import ConfigError
 from trm.evaluation.metric_names import bounds, direction, is_count, metric_names

@@ -16,7 +16,15 @@ from trm.search.schedulers.reach import expected_reach
 from trm.search.schedulers.rung import Rung, Score
 from trm.search.schedulers.rungs import Rungs
 from trm.search.schedulers.scheduler import Policy, Standing
-from trm.search.settings import Asha, Hyperband, MedianStopping, NoScheduler, PopulationBasedTraining, Scheduler, SuccessiveHalving
+from trm.search.schedulers.settings import (
+    Asha,
+    Hyperband,
+    MedianStopping,
+    NoScheduler,
+    PopulationBasedTraining,
+    Scheduler,
+    SuccessiveHalving,
+)
 from trm.search.space.space import SearchSpace
 
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from search_simulator import cost_of
 from space_cases import DEMO, demo
 
+from trm.config.architectures import DataShape
 from trm.config.files import merged
-from trm.config.run import DataShape
 from trm.errors import ConfigError
 from trm.models.cost import run_cost
 from trm.search.planning.preflight import preflight
 from trm.search.schedulers.rungs import Rungs, first_rung_need
-from trm.search.settings import Asha, NoScheduler
+from trm.search.schedulers.settings import Asha, NoScheduler
 from trm.search.space.space import SearchSpace, load_space
 
 

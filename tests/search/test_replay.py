@@ -31,8 +31,8 @@ from trm.search.journal.events import (
     SweepEnded,
 )
 from trm.search.log import SweepLog
+from trm.search.schedulers.settings import PopulationBasedTraining, Scheduler
 from trm.search.search import LegOrder, Search
-from trm.search.settings import PopulationBasedTraining, Scheduler
 from trm.search.space.space import SearchSpace
 
 

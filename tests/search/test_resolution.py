@@ -9,7 +9,7 @@ from search_simulator import Simulator, cost_of
 from space_cases import DEMO, demo
 from sweep_cases import events_of
 
-from trm.config.run import OptimConfig
+from trm.config.optimizers import OptimConfig
 from trm.optim.averaging import WeightAverage
 from trm.search.findings.replay import replay
 from trm.search.findings.tables import leaderboard_rows, write_trials

@@ -8,15 +8,19 @@ from typing import Any
 import pytest
 import torch
 
+from trm.config.architectures import DataShape
 from trm.config.files import dump_yaml, load_yaml, parse_yaml, validated
-from trm.config.run import DataShape, RunConfig
+from trm.config.run import RunConfig
 from trm.models.cost import RunCost, run_cost, total_steps
 from trm.models.precision import forward_dtype, loss_dtype
 from trm.search.planning.preflight import preflight
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.enumeration import random_params
 from trm.search.space.space import SearchSpace, load_space
-from trm.tasks.choice import ArcRecipe, MazeRecipe, MixtureRecipe, SudokuRecipe, load_recipe, recipe_of
+from trm.tasks.arc.recipe import ArcRecipe
+from trm.tasks.choice import MixtureRecipe, load_recipe, recipe_of
+from trm.tasks.maze.recipe import MazeRecipe
+from trm.tasks.sudoku.recipe import SudokuRecipe
 
 ROOT = Path(__file__).parents[2] / "search_spaces"
 SPACES = sorted(path.stem for path in ROOT.glob("*.yaml"))

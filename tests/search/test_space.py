@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 from search_simulator import cost_of
 from space_cases import DEMO, demo, load
 
+from trm.config.architectures import DataShape
 from trm.config.files import dump_yaml
-from trm.config.run import DataShape, RunConfig
+from trm.config.run import RunConfig
 from trm.errors import ConfigError, SweepError
 from trm.models.cost import run_cost
 from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob
 from trm.search.schedulers.rungs import first_rung_need
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.enumeration import all_params, corner_params, random_params, space_size
-from trm.search.space.space import check_resumable, diff_frozen, load_space
+from trm.search.space.resume import check_resumable, diff_frozen
+from trm.search.space.space import load_space
 
 SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 SHAPES = {"sudoku4x4": DataShape(16, 6, 1), "sudoku9x9": DataShape(81, 11, 1), "maze_hard": DataShape(900, 6, 1)}

@@ -10,13 +10,16 @@ from search_simulator import FakeCost, Simulator
 from space_cases import demo
 from sweep_cases import events_of
 
+from trm.config.architectures import DataShape
 from trm.config.files import dump_yaml
-from trm.config.run import VOTES, DataShape, RunConfig
+from trm.config.run import RunConfig
+from trm.config.training import VOTES
 from trm.models.cost import run_cost
 from trm.search.planning.validation_subset import LEAST, SHARE, with_subset
 from trm.search.space.candidates import Candidate, Facts, Resolver
 from trm.search.space.enumeration import random_params
-from trm.search.space.space import SearchSpace, check_resumable, diff_frozen
+from trm.search.space.resume import check_resumable, diff_frozen
+from trm.search.space.space import SearchSpace
 from trm.sweeps.folder import SWEEP_FILE, begun_space
 
 SHAPE = DataShape(16, 6, 1)

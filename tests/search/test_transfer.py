@@ -16,8 +16,9 @@ from trm.pictures.transfer import draw_transfer
 from trm.search.asking.trust import chosen
 from trm.search.findings.replay import replay
 from trm.search.findings.transfer import transfers, write_transfer
+from trm.search.samplers.transfer import Carried
+from trm.search.schedulers.settings import NoScheduler
 from trm.search.search import LegOrder, Search
-from trm.search.settings import Carried, NoScheduler
 from trm.search.space.space import SearchSpace
 from trm.stats.rank_correlation import agreement, ranks
 

@@ -19,8 +19,8 @@ from trm.search.journal.priors import Prior, PriorScore, PriorTrial
 from trm.search.planning.earlier import Earlier, prior_of
 from trm.search.samplers.study import StudyView
 from trm.search.schedulers.rungs import Rungs
+from trm.search.schedulers.settings import NoScheduler
 from trm.search.search import LegOrder, Search
-from trm.search.settings import NoScheduler
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.space import SearchSpace
 

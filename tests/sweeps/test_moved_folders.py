@@ -13,13 +13,14 @@ import yaml
 from bad_input_cases import prepared, run, scored_sweep
 
 from trm.cluster.winners import export_best
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.data.format.manifest import read_manifest
 from trm.errors import DatasetError, SweepError
 from trm.search.journal.events import SweepStarted
 from trm.search.journal.journal import Journal
 from trm.search.journal.priors import Prior, PriorScore, PriorTrial
-from trm.search.space.space import check_resumable, load_space
+from trm.search.space.resume import check_resumable
+from trm.search.space.space import load_space
 from trm.sweeps.commands import job_command, recorded_resume
 from trm.sweeps.earlier import check_same_priors
 from trm.sweeps.folder import begun_space, data_of_resume, read_sweep

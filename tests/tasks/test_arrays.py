@@ -19,11 +19,13 @@ from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import read_manifest
 from trm.errors import DatasetError
 from trm.tasks.augment import augmenter_for
-from trm.tasks.choice import ArraysRecipe, MazeRecipe, SudokuRecipe
 from trm.tasks.ensure import build_into
+from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.published import arrays_arc
 from trm.tasks.published.arrays import build_arrays
 from trm.tasks.published.export import export_dataset
+from trm.tasks.published.recipe import ArraysRecipe
+from trm.tasks.sudoku.recipe import SudokuRecipe
 
 SMALL = {"train": [[(1, [0, 1]), (2, [2, 3, 4])], [(3, [5])], [(1, [6, 7])]], "test": [[(2, [8])], [(3, [9, 10])]]}
 

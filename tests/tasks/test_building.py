@@ -19,12 +19,13 @@ from trm.data.format.manifest import MANIFEST, read_manifest
 from trm.data.format.verification import damaged, files_of, verify
 from trm.errors import DatasetError
 from trm.tasks import ensure
-from trm.tasks.choice import ArcRecipe, SudokuRecipe
+from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.ensure import build_into
 from trm.tasks.making import writing
 from trm.tasks.making.chunks import PIECE_DRAWS, Columns, generate, remade
 from trm.tasks.making.staging import PieceFolder, staging_folder
 from trm.tasks.sudoku.build import build_sudoku
+from trm.tasks.sudoku.recipe import SudokuRecipe
 
 ROOT = Path(__file__).parents[2]
 SMALL = SudokuRecipe(name="small", size=4, train=40, validation=5, test=5)

@@ -14,14 +14,15 @@ import pytest
 from trm.data.batches.keyed_random import hashed
 from trm.data.format.built import BuiltDataset
 from trm.errors import DatasetError
-from trm.tasks.choice import MazeRecipe, SudokuRecipe
 from trm.tasks.making.bad_rows import Faults
 from trm.tasks.making.delimited import layout_of
 from trm.tasks.making.equal_rows import first_equal
 from trm.tasks.making.published_csv import DOUBLED, PublishedRows, each_once
 from trm.tasks.maze.build import build_maze
+from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.sudoku.augment import BLANK, apply, draw_forms
 from trm.tasks.sudoku.build import build_sudoku
+from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.tasks.sudoku.seen import symmetry_groups
 from trm.tasks.sudoku.solver import generate
 

@@ -18,12 +18,14 @@ from trm.data.format.manifest import Manifest, read_manifest
 from trm.errors import DatasetError
 from trm.tasks.arc import augment as arc
 from trm.tasks.augment import augmenter_for
-from trm.tasks.choice import ArraysRecipe, MazeRecipe, SudokuRecipe
 from trm.tasks.draw import drawn_example
 from trm.tasks.ensure import build_into
+from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.published import arrays_arc
 from trm.tasks.published.export import export_dataset
+from trm.tasks.published.recipe import ArraysRecipe
 from trm.tasks.sudoku import augment as sudoku
+from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.terminal.command_line import run_job
 
 ROOT = Path(__file__).parents[2]

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trm.errors import DatasetError
-from trm.tasks.choice import MazeRecipe
 from trm.tasks.making.chunks import remade
 from trm.tasks.making.dihedral import SYMMETRIES, apply
 from trm.tasks.maze.build import build_maze, maker
 from trm.tasks.maze.generator import draw_mazes
+from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.maze.solver import GOAL, PATH, SPACE, START, UNREACHABLE, WALL, draws_shortest_path, shortest_paths, solve, spread
 from trm.tasks.maze.symmetry import symmetry_classes
 

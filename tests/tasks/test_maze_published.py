@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from trm.errors import DatasetError
-from trm.tasks.choice import MazeRecipe
 from trm.tasks.making.dihedral import apply
 from trm.tasks.maze.build import build_maze
+from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.maze.solver import GOAL, PATH, SPACE, START, VOCABULARY, WALL, shortest_paths, solve
 from trm.tasks.maze.symmetry import symmetry_classes
 

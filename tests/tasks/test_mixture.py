@@ -9,7 +9,7 @@ from arrays_cases import files_of, spelt, write_arc_set, write_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.data.batches.mixing import BLOCK_VISITS, Mixing, quotas_of
 from trm.data.batches.plan import EvaluationPlan, TrainPlan
 from trm.data.batches.row_storage import training_rows

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from trm.data.batches.keyed_random import hashed
 from trm.data.format.built import BuiltDataset
 from trm.errors import DatasetError
-from trm.tasks.choice import SudokuRecipe
 from trm.tasks.making.chunks import remade
 from trm.tasks.sudoku.augment import BLANK, apply, draw_forms
 from trm.tasks.sudoku.build import build_sudoku, maker
+from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.tasks.sudoku.seen import SeenPuzzles
 from trm.tasks.sudoku.small import essential_puzzles
 from trm.tasks.sudoku.solver import count_solutions, generate

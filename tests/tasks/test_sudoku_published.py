@@ -9,10 +9,10 @@ import pytest
 
 from trm.data.batches.keyed_random import hashed
 from trm.errors import DatasetError
-from trm.tasks.choice import SudokuRecipe
 from trm.tasks.making.equal_rows import twins
 from trm.tasks.sudoku.augment import BLANK, apply, draw_forms
 from trm.tasks.sudoku.build import build_sudoku
+from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.tasks.sudoku.solver import count_solutions, generate
 from trm.tasks.sudoku.symmetry import canonical_forms
 

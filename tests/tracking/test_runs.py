@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.tracking.test_updates import MemoryStore, append, whole_sweep
 from trm.cluster.run_tracking import Tracked, tracked_run
-from trm.config.run import Tracking
+from trm.config.tracking import Tracking
 from trm.errors import DivergedError, InterruptedRun
 from trm.tracking import curve_updates, outbox
 from trm.tracking.outbox import Outbox, OutboxState

@@ -10,7 +10,7 @@ import torch
 import training_cases as cases
 from safetensors.torch import load_file
 
-from trm.config.run import EvaluationConfig
+from trm.config.training import EvaluationConfig
 from trm.data.format.manifest import SplitName
 from trm.errors import CheckpointError, ConfigError, InterruptedRun
 from trm.training.protocol import NOTHING, Protocol, protocol_of

@@ -12,7 +12,8 @@ from ray.exceptions import RayError
 
 from trm.cluster.connection import Demand
 from trm.cluster.worker_group import worker_group
-from trm.config.run import DataShape, RunConfig
+from trm.config.architectures import DataShape
+from trm.config.run import RunConfig
 from trm.console.redaction import reason_of
 from trm.errors import ResourceError
 
@@ -73,7 +74,7 @@ def _time_in_gang(work: dict[str, Any]) -> list[dict[str, float]]:
 def _times(work: dict[str, Any], gang: Any) -> list[dict[str, float]]:
     import torch
 
-    from trm.models.precision import keep_freed_memory, training_device
+    from trm.training.process import keep_freed_memory, training_device
     from trm.training.timing import time_steps
 
     torch.set_num_threads(work["threads"])

@@ -25,7 +25,8 @@ from trm.cluster.progress_board import BoardReporter, LegProgress, meet
 from trm.cluster.shared_data import DataFeed
 from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
-from trm.config.run import DataConfig, RunConfig
+from trm.config.data import DataConfig
+from trm.config.run import RunConfig
 from trm.console.redaction import reason_of
 from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, SweepError, TrialError
 from trm.files.atomic import make_folders, write_text_atomic
@@ -84,7 +85,7 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = Non
     import torch
 
     from trm.distributed import SOLO
-    from trm.models.precision import keep_freed_memory, limit_gpu_memory, training_device
+    from trm.training.process import keep_freed_memory, limit_gpu_memory, training_device
 
     started = time.time()
     torch.set_num_threads(task.threads)
@@ -164,9 +165,9 @@ def _train_leg(
     *,
     announce: Callable[["LegOutcome"], None],
 ) -> "LegOutcome":
-    from trm.models.precision import training_device
     from trm.training.curve import CurveFile
     from trm.training.leg import LegWork, run_leg
+    from trm.training.process import training_device
     from trm.training.start import RunData
 
     work = LegWork(
@@ -223,7 +224,7 @@ def prepare(feed: DataFeed) -> None:
     """Have this process import and map everything that a leg needs."""
     import trm.training.leg
     from trm.kernels.build import why_missing
-    from trm.models.precision import keep_freed_memory, training_device
+    from trm.training.process import keep_freed_memory, training_device
 
     keep_freed_memory()
     assert trm.training.leg.run_leg is not None

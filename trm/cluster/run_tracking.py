@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trm.cluster.worker_check import installed_version
-from trm.config.run import Tracking
+from trm.config.tracking import Tracking
 from trm.errors import InterruptedRun, TrialError
 from trm.pictures.training import draw_run
 from trm.sweeps.extras import Extras

@@ -17,7 +17,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
 from trm.cluster.stream import StreamClient
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.console.redaction import reason_of
 from trm.data.batches import row_storage
 from trm.data.batches.plan import TrainPlan

@@ -23,7 +23,7 @@ from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.console.redaction import reason_of
 from trm.data.batches.stream import Columns, RowGroup, StreamOrder
 from trm.data.batches.stream_files import RowGroupFiles

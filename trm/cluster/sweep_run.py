@@ -26,7 +26,7 @@ from trm.cluster.signals import StopSignals
 from trm.cluster.tune_legs import LegRunner, run_legs
 from trm.cluster.winners import report_winner
 from trm.cluster.worker_check import check_workers, installed_version
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.console.long_work import Report, shown
 from trm.data.batches.row_storage import resident_bytes, resolved
 from trm.data.format.manifest import Manifest

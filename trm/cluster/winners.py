@@ -96,8 +96,8 @@ def _score(checkpoint: str, feed: DataFeed, threads: int, mouth: Mouth) -> FullS
     import torch
 
     from trm.evaluation.evaluate import evaluate
-    from trm.models.precision import training_device
     from trm.tasks.score import scorer_for
+    from trm.training.process import training_device
     from trm.training.scoring import evaluation_plan
     from trm.training.weights import load_for_evaluation
 

@@ -6,9 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from trm.config.run import ModelConfig, RunConfig
+from trm.config.architectures import ModelConfig
+from trm.config.run import RunConfig
 from trm.evaluation.metric_names import is_scored_early
-from trm.models.trm.network import Latents, Output, TinyRecursiveModel
+from trm.models.network import Latents, Output
+from trm.models.trm.network import TinyRecursiveModel
 
 LEAVE_STEPS = 4
 """On an accelerator rows leave every so many steps: how many are left, the host has to wait for."""

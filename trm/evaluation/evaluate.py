@@ -17,10 +17,11 @@ from trm.errors import DatasetError
 from trm.evaluation.answers import answers, halted_answers, steps_of
 from trm.evaluation.metric_names import HALTED_FLOPS_SAVED, MEANS, halted_name
 from trm.evaluation.scores import Columns, Evaluation, TaskScorer, means, of_puzzles, proportion
-from trm.losses.supervision import IGNORED, answer_loss
+from trm.losses.answer import IGNORED, answer_loss
+from trm.models.network import Output
 from trm.models.precision import loss_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.trm.network import Output, TinyRecursiveModel
+from trm.models.trm.network import TinyRecursiveModel
 from trm.stats.intervals import mean_of
 
 __all__ = ["Evaluation", "Gang", "evaluate"]

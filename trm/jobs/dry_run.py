@@ -201,7 +201,7 @@ def _is_alike(folder: Path, resources: Resources) -> bool:
 def _measured(resources: Resources, ends: tuple[Candidate, Candidate], counts: DataCounts) -> Speeds:
     import torch
 
-    from trm.models.precision import keep_freed_memory, training_device
+    from trm.training.process import keep_freed_memory, training_device
     from trm.training.timing import time_steps
 
     torch.set_num_threads(resources.threads or max(1, int(resources.cpus)))

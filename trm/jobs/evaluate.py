@@ -20,7 +20,6 @@ from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import evaluate
 from trm.files.atomic import why_unwritable, write_text_atomic
 from trm.jobs.evaluate_data import DataAsked, on_data
-from trm.models.precision import training_device
 from trm.tasks.augment import augmenter_for
 from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of
 from trm.tasks.places import data_beside, names_data, refuse_remote
@@ -28,6 +27,7 @@ from trm.tasks.score import scorer_for
 from trm.terminal.command_line import duration, say, show
 from trm.training.checkpoint import META
 from trm.training.failures import memory_failures
+from trm.training.process import training_device
 from trm.training.scoring import SUBSET_SEED
 from trm.training.weights import TrainedModel, Weights, is_export, read_foreign_weights, read_weights, trained_model
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trm.cluster.connection import Demand, check_fits_here, connected, ray_address
 from trm.cluster.sweep_run import SweepRun
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.console.redaction import without_secrets
 from trm.data.batches.row_storage import check_streamable
 from trm.data.format.manifest import read_manifest

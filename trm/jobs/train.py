@@ -10,7 +10,9 @@ from typing import Any
 
 from trm.cluster.run_tracking import Tracked, tracked_run
 from trm.config.files import load_run_config, load_yaml, validated
-from trm.config.run import VOTES, RunConfig, Tracking, require_divisible
+from trm.config.run import RunConfig
+from trm.config.tracking import Tracking
+from trm.config.training import VOTES, require_divisible
 from trm.console.long_work import shown
 from trm.data.batches.row_storage import check_streamable, memory_room, resolved, training_rows
 from trm.data.batches.split import load_split
@@ -20,7 +22,6 @@ from trm.errors import CheckpointError, ConfigError, InterruptedRun, TerminatedR
 from trm.files.disk import full_text, is_disk_full
 from trm.files.json_files import read_json
 from trm.jobs.train_console import ConsoleReporter, run_summary
-from trm.models.precision import keep_freed_memory, training_device
 from trm.search.journal.lease import FILE as LEASE
 from trm.search.journal.lease import Lease
 from trm.search.settings import Resources
@@ -41,6 +42,7 @@ from trm.tasks.places import data_beside, names_data, refuse_remote
 from trm.terminal.command_line import say, show
 from trm.tracking.places import tracking_uri
 from trm.training.checkpoint import installed_versions, read_meta, require_same_run
+from trm.training.process import keep_freed_memory, training_device
 from trm.training.protocol import Protocol, protocol_of
 from trm.training.reporting import Reporter, RunReport
 from trm.training.run import RunOutcome, fit, protocol_in, require_same_protocol, run_steps

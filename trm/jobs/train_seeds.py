@@ -17,8 +17,10 @@ from pathlib import Path
 
 from pydantic import Field
 
+from trm.config.base import Frozen
 from trm.config.files import dump_yaml, load_run_config, validated
-from trm.config.run import Frozen, RunConfig, Tracking
+from trm.config.run import RunConfig
+from trm.config.tracking import Tracking
 from trm.errors import EXIT_DONE, EXIT_FAILED, ConfigError, InterruptedRun, TrialError
 from trm.evaluation.metric_names import bounds, is_count
 from trm.files.atomic import write_text_atomic

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from trm.config.run import ModelConfig, swiglu_width
+from trm.config.architectures import ModelConfig, swiglu_width
 from trm.kernels.build import library
 
 CHUNK_TOKENS = 384

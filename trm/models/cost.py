@@ -8,13 +8,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from trm.config.run import DataShape, ModelConfig, RunConfig, swiglu_width
+from trm.config.architectures import DataShape
+from trm.config.run import RunConfig
+from trm.models.trm.cost import activation_row_bytes, carry_row_bytes, forward_flops_row, train_flops_row
 from trm.models.trm.sizes import weight_sizes
 
-FLOAT_BYTES = {"auto": 4, "float32": 4, "tf32": 4, "bfloat16": 2, "float64": 8}
-"""Bytes of an activation; auto is taken for float32, the larger."""
-BACKWARD_FORWARDS = 2
-"""A backward pass costs two forwards: gradients of inputs and of weights."""
 STORED_COPIES = 4
 """What a checkpoint holds of each weight: itself, its average, two moments."""
 HANDWRITTEN_SHARE = 0.8
@@ -75,54 +73,3 @@ def total_steps(config: RunConfig, cost: RunCost, *, epoch_rows: float) -> int:
         return max(1, math.ceil(training.train_flops / cost.step_flops))
     assert training.epochs is not None, "a run has a length"
     return max(1, int(training.epochs * epoch_rows / training.global_batch_size))
-
-
-def train_flops_row(model: ModelConfig, shape: DataShape) -> float:
-    """Training FLOPs of one row: H - 1 cycles without gradient, one with, and the heads."""
-    cycle = (model.L_cycles + 1) * network_flops_row(model, shape)
-    trained = cycle + head_flops_row(model, shape)
-    flops = (model.H_cycles - 1) * cycle + (1 + BACKWARD_FORWARDS) * trained
-    return flops if model.no_ACT_continue else flops + forward_flops_row(model, shape)
-
-
-def forward_flops_row(model: ModelConfig, shape: DataShape) -> float:
-    """FLOPs of one supervision step of one row without gradient."""
-    calls = model.H_cycles * (model.L_cycles + 1)
-    return calls * network_flops_row(model, shape) + head_flops_row(model, shape)
-
-
-def network_flops_row(model: ModelConfig, shape: DataShape) -> float:
-    """FLOPs of one call of the network f on one row."""
-    width, length = model.hidden_size, model.puzzle_len + shape.seq_len
-    projections = 4 * length * width**2
-    scores_and_values = 2 * length**2 * width
-    mix = projections + scores_and_values
-    if model.mlp_t:
-        mix = 3 * width * length * swiglu_width(model.expansion, length)
-    channels = 3 * length * width * swiglu_width(model.expansion, width)
-    return 2.0 * model.L_layers * (mix + channels)
-
-
-def head_flops_row(model: ModelConfig, shape: DataShape) -> float:
-    """FLOPs of the answer head on the cells and the halting head on the first token, one row."""
-    return 2.0 * model.hidden_size * (shape.seq_len * shape.vocab_size + 2)
-
-
-def carry_row_bytes(model: ModelConfig, shape: DataShape) -> int:
-    """Bytes that one slot carries from step to step: two latents, the puzzle, its counters."""
-    length = model.puzzle_len + shape.seq_len
-    return 2 * length * model.hidden_size * FLOAT_BYTES[model.forward_dtype] + 2 * 4 * shape.seq_len + 4 + 4 + 1
-
-
-def activation_row_bytes(model: ModelConfig, shape: DataShape) -> int:
-    """Predicted bytes of one row at the end of the forward pass: what backward needs of each of L + 1 network calls.
-
-    An upper bound, met by the plain form in bfloat16; the CPU's hand-written form keeps about half.
-    """
-    width, length = model.hidden_size, model.puzzle_len + shape.seq_len
-    mix = 9 * length * width
-    if model.mlp_t:
-        mix = 3 * length * width + 4 * width * swiglu_width(model.expansion, length)
-    block = mix + 4 * length * width + 4 * length * swiglu_width(model.expansion, width)
-    saved = (model.L_cycles + 1) * model.L_layers * block * FLOAT_BYTES[model.forward_dtype]
-    return saved + 2 * carry_row_bytes(model, shape) + 4 * 8 * shape.seq_len * shape.vocab_size

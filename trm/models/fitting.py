@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from trm.config.run import DataShape, ModelConfig, swiglu_width
+from trm.config.architectures import DataShape, ModelConfig, swiglu_width
 from trm.errors import CheckpointError
 from trm.models.trm.sizes import TABLE_KEY
 

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from trm.config.run import ModelConfig
-from trm.models.trm.network import Latents, Output, TinyRecursiveModel
+from trm.config.architectures import ModelConfig
+from trm.models.network import Latents, Output
+from trm.models.trm.network import TinyRecursiveModel
 
 EXPLORATION_STREAM = 0x68616C74
 """Keeps the draws of exploration apart from every other use of the seed."""

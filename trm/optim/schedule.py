@@ -2,7 +2,7 @@
 
 import math
 
-from trm.config.run import OptimConfig
+from trm.config.optimizers import OptimConfig
 
 
 def lr_factor(step: int, optim: OptimConfig, total_steps: int) -> float:

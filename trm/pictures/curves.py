@@ -8,8 +8,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from trm.pictures.canvas import BEST, FADED, GOOD, PLAIN, TROUBLE, picture
-from trm.search.confirmation import Confirmed
 from trm.search.journal.events import Asked, Decided, Event, LegEnded
+from trm.stats.best_of import Confirmed
 from trm.terminal.display import flops as flops_text
 
 if TYPE_CHECKING:

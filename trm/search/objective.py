@@ -19,7 +19,10 @@ from trm.config.messages import nearest
 from trm.errors import ConfigError
 from trm.search.journal.events import Asked, LegEnded
 from trm.search.knobs.knobs import Knob
-from trm.search.settings import COSTS, NSGA3, Objective, PopulationBasedTraining, Sampler, Scheduler, Tradeoff
+from trm.search.samplers.choice import Sampler
+from trm.search.samplers.nsga import NSGA3
+from trm.search.schedulers.settings import PopulationBasedTraining, Scheduler
+from trm.search.settings import COSTS, Objective, Tradeoff
 
 Figures = Mapping[str, float | None]
 """Name -> value; null: not known, or no finite number."""

@@ -1,11 +1,11 @@
 """What a search space says besides its knobs: objective, budget, sampler, scheduler, resources, tracking, keep."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
+from trm.config.base import Written, is_recorded
 from trm.config.messages import nearest
-from trm.config.run import Written, is_recorded
 from trm.errors import ConfigError
 from trm.evaluation.metric_names import Direction, direction, is_count
 
@@ -120,160 +120,6 @@ class Budget(Written):
                 "a sweep needs an end, got none of trials, train_flops, gpu_hours, wall_clock_seconds; set one of them"
             )
         return self
-
-
-class TPE(Written):
-    """Optuna's tree-structured Parzen estimator, multivariate."""
-
-    type: Literal["tpe"] = "tpe"
-    """Names the sampler."""
-    startup_trials: int = Field(5, ge=0)
-    """Trials with a result before the estimator takes over from random draws."""
-    candidates: int = Field(64, ge=1)
-    """Draws from the good trials' density, of which the best is taken."""
-
-
-class RandomSearch(Written):
-    """Independent draws."""
-
-    type: Literal["random"] = "random"
-    """Names the sampler."""
-
-
-class GaussianProcess(Written):
-    """Optuna's Gaussian process (needs scipy and torch at run time); it learns from finished trials only."""
-
-    type: Literal["gp"] = "gp"
-    """Names the sampler."""
-    startup_trials: int = Field(10, ge=1)
-    """Finished trials before the process takes over from random draws."""
-
-
-class QuasiMonteCarlo(Written):
-    """Optuna's low-discrepancy sequences (needs scipy); conditional knobs are drawn at random."""
-
-    type: Literal["qmc"] = "qmc"
-    """Names the sampler."""
-    sequence: Literal["sobol", "halton"] = "sobol"
-    """Which sequence."""
-
-
-class NSGA2(Written):
-    """Optuna's NSGA-II; it learns from finished trials only, with `objective.against` from all scored ones."""
-
-    type: Literal["nsga2"] = "nsga2"
-    """Names the sampler."""
-    population: int = Field(20, ge=2)
-    """Trials in a generation."""
-
-
-class NSGA3(Written):
-    """Optuna's NSGA-III, which spreads trials over a front of three objectives or more; it learns from all scored trials."""
-
-    type: Literal["nsga3"] = "nsga3"
-    """Names the sampler."""
-    population: int = Field(20, ge=2)
-    """Trials in a generation."""
-    divisions: int = Field(3, ge=1, le=50)
-    """Points of reference along the edge of the front, less one."""
-
-
-class BruteForce(Written):
-    """Every configuration of a finite space, in random order."""
-
-    type: Literal["brute_force"] = "brute_force"
-    """Names the sampler."""
-
-
-class Carried(Written):
-    """No search of its own: the ranking of an earlier, smaller sweep (`--warm-start`) is tried on a few of its configurations."""
-
-    type: Literal["carried"] = "carried"
-    """Names the sampler."""
-    best: int = Field(5, ge=1, le=1000)
-    """The earlier sweep's best configurations."""
-    others: int = Field(3, ge=0, le=1000)
-    """And so many spread over the rest of its ranking, without which nobody could tell whether the ranking held."""
-
-
-Sampler = Annotated[
-    TPE | RandomSearch | GaussianProcess | QuasiMonteCarlo | NSGA2 | NSGA3 | BruteForce | Carried, Field(discriminator="type")
-]
-
-
-class Asha(Written):
-    """Asynchronous successive halving (arXiv 1810.05934), with the rules of `asha.py`."""
-
-    type: Literal["asha"] = "asha"
-    """Names the scheduler."""
-    eta: int | None = Field(None, ge=2, le=16)
-    """Each rung has eta times the fidelity of the one before, and about 1/eta of its trials; null: chosen as rungs are."""
-    rungs: int | None = Field(None, ge=1, le=10)
-    """Rungs, the last at `budget.per_trial`; null: chosen when the sweep starts, from its budget and costs."""
-    promotes: bool = True
-    """True: trials pause at a rung and the best are promoted (algorithm 2). False: each goes on at once or is stopped for good."""
-
-
-class SuccessiveHalving(Written):
-    """Synchronous successive halving (arXiv 1502.07943): the whole cohort is scored at a rung, then the best 1/eta go on."""
-
-    type: Literal["successive_halving"] = "successive_halving"
-    """Names the scheduler."""
-    eta: int = Field(3, ge=2, le=16)
-    """Each rung has eta times the fidelity of the one before, and 1/eta of its trials."""
-    rungs: int = Field(3, ge=1, le=10)
-    """Rungs, the last at `budget.per_trial`."""
-    cohort: int | None = Field(None, ge=2)
-    """Trials that are halved together; null: eta^(rungs - 1), of which one reaches the last rung."""
-
-
-class Hyperband(Written):
-    """Hyperband (arXiv 1603.06560): cohorts of successive halving that start at different rungs, in turn."""
-
-    type: Literal["hyperband"] = "hyperband"
-    """Names the scheduler."""
-    eta: int = Field(3, ge=2, le=16)
-    """Each rung has eta times the fidelity of the one before, and 1/eta of its trials."""
-    rungs: int = Field(3, ge=1, le=10)
-    """Rungs, the last at `budget.per_trial`; as many brackets, one that starts at each."""
-
-
-class MedianStopping(Written):
-    """Median stopping (Golovin et al. 2017, section 3.2.2): trials stop whose best score is below the median of means."""
-
-    type: Literal["median"] = "median"
-    """Names the scheduler."""
-    rungs: int = Field(5, ge=1, le=100)
-    """Rungs at even distances, the last at `budget.per_trial`."""
-    min_trials: int = Field(5, ge=2)
-    """Other trials scored at a rung before any is stopped there."""
-
-
-class PopulationBasedTraining(Written):
-    """Population based training (arXiv 1711.09846), a generation at a time, of knobs that may change within a run."""
-
-    type: Literal["pbt"] = "pbt"
-    """Names the scheduler."""
-    population: int = Field(8, ge=2)
-    """Members, each a trial; with more `budget.trials`, one population follows another."""
-    generations: int = Field(10, ge=1, le=1000)
-    """Rungs at even distances, the last at `budget.per_trial`; between them the worst go on from the best."""
-    quantile: float = Field(0.25, gt=0, le=0.5)
-    """Share of the members that is replaced, and share whose members replace them."""
-    resample: float = Field(0.25, ge=0, le=1)
-    """Probability that a knob is drawn anew; else a number is multiplied by 0.8 or 1.25, a choice goes to a neighbour."""
-
-
-class NoScheduler(Written):
-    """Every trial runs to its end."""
-
-    type: Literal["none"] = "none"
-    """Names the scheduler."""
-
-
-Scheduler = Annotated[
-    Asha | SuccessiveHalving | Hyperband | MedianStopping | PopulationBasedTraining | NoScheduler, Field(discriminator="type")
-]
 
 
 class Resources(Written):

@@ -1,6 +1,6 @@
 """What breaks ties between trials: their validation loss, or where two kinds of loss compete, what the two share."""
 
-from trm.config.run import TrainingConfig
+from trm.config.training import TrainingConfig
 from trm.search.journal.events import LegEnded
 from trm.search.knobs.knobs import Scalar
 from trm.search.space.space import SearchSpace

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from trm.stats.intervals import Z95
 
 FEWEST = 5
@@ -101,3 +103,21 @@ def _chance(one: Sequence[float], other: Sequence[float], rho: float) -> float:
         generator.shuffle(shuffled)
         reached_count += sum(a * b for a, b in zip(one, shuffled, strict=True)) >= needed
     return (reached_count + 1) / (DRAWN + 1)
+
+
+def weighted_spearman(one: np.ndarray, other: np.ndarray, weights: np.ndarray) -> float | None:
+    """Spearman's rank correlation of samples that count with `weights`; None for fewer than three, or when all are equal."""
+    if len(one) < 3:
+        return None
+    ranks = [_weighted_ranks(values, weights) for values in (one, other)]
+    centred = [rank - np.average(rank, weights=weights) for rank in ranks]
+    spread = math.sqrt(np.average(centred[0] ** 2, weights=weights) * np.average(centred[1] ** 2, weights=weights))
+    return float(np.average(centred[0] * centred[1], weights=weights) / spread) if spread > 1e-12 else None
+
+
+def _weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weight below each value, and half of that of its equals."""
+    distinct, place = np.unique(values, return_inverse=True)
+    mass = np.bincount(place, weights=weights, minlength=len(distinct))
+    ranks: np.ndarray = (np.cumsum(mass) - mass / 2)[place]
+    return ranks

@@ -11,7 +11,7 @@ from trm.search.journal.journal import read_events
 from trm.search.journal.priors import Prior
 from trm.search.log import FILE as JOURNAL
 from trm.search.planning.earlier import Earlier, check_usable, prior_of
-from trm.search.settings import Carried
+from trm.search.samplers.transfer import Carried
 from trm.search.space.candidates import Facts, Resolver
 from trm.search.space.space import SearchSpace
 from trm.sweeps.folder import is_begun, read_sweep, sweeps_text

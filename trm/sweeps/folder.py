@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from trm.config.base import RECORDED
+from trm.config.data import DataConfig
 from trm.config.files import dump_yaml, load_yaml, validated
-from trm.config.run import RECORDED, DataConfig
 from trm.console.long_work import shown
 from trm.data.format.manifest import Manifest, read_manifest
 from trm.errors import ConfigError, SweepError
@@ -25,8 +26,8 @@ from trm.search.journal.priors import Prior, prior_summary
 from trm.search.log import FILE as JOURNAL
 from trm.search.planning.rung_choice import as_begun
 from trm.search.planning.validation_subset import subset_as_begun
-from trm.search.schedulers.growth import check_growth
-from trm.search.space.space import SearchSpace, check_resumable
+from trm.search.space.resume import check_growth, check_resumable
+from trm.search.space.space import SearchSpace
 from trm.sweeps.commands import recorded_resume
 from trm.sweeps.digests import check_recorded, digests_of
 from trm.sweeps.places import held_folder, is_taken, numbered_folder, refuse_links_in, refuse_unwritable

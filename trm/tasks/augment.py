@@ -7,7 +7,7 @@ from trm.data.batches.augmenter import Augmenter, PlainRows, RowDraw
 from trm.data.batches.split import Split
 from trm.data.format.manifest import ArcAugmentation, Augmentation, DihedralAugmentation, Manifest, SudokuAugmentation
 from trm.tasks.arc.augment import ArcRows
-from trm.tasks.making.dihedral import MazeRows
+from trm.tasks.maze.augment import MazeRows
 from trm.tasks.sudoku.augment import SudokuRows
 
 

@@ -2,8 +2,12 @@
 
 from trm.console.long_work import Report
 from trm.data.format.built import BuiltDataset
-from trm.tasks.choice import ArcRecipe, ArraysRecipe, MazeRecipe, MixtureRecipe, Recipe, SudokuRecipe
+from trm.tasks.arc.recipe import ArcRecipe
+from trm.tasks.choice import MixtureRecipe, Recipe
 from trm.tasks.making.chunks import NoStore, PieceMaker, PieceStore
+from trm.tasks.maze.recipe import MazeRecipe
+from trm.tasks.published.recipe import ArraysRecipe
+from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.tasks.table.recipe import TableRecipe
 
 

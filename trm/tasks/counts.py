@@ -5,15 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trm.config.run import DataConfig, DataShape
+from trm.config.architectures import DataShape
+from trm.config.data import DataConfig
 from trm.console.long_work import silent
 from trm.data.format import shards, storage
 from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import MANIFEST, Manifest, read_manifest
 from trm.tasks.build import build
-from trm.tasks.choice import CountedRecipe, MazeRecipe, Recipe, SudokuRecipe, dataset_folder, load_recipe
+from trm.tasks.choice import Recipe, dataset_folder, load_recipe
 from trm.tasks.making.chunks import NoStore
+from trm.tasks.making.recipe import CountedRecipe
+from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.maze.solver import VOCABULARY as MAZE_VOCABULARY
+from trm.tasks.sudoku.recipe import SudokuRecipe
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.console.long_work import Report, shown
 from trm.data.format import storage
 from trm.data.format.manifest import MANIFEST, Manifest, SplitName, Task, files_of, read_manifest
 from trm.data.format.verification import damaged, verify, verify_sizes
 from trm.errors import DatasetError
 from trm.files.atomic import why_unwritable
+from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.build import build, maker_of
-from trm.tasks.choice import ArcRecipe, MixtureRecipe, Recipe, dataset_folder, load_recipe
+from trm.tasks.choice import MixtureRecipe, Recipe, dataset_folder, load_recipe
 from trm.tasks.making.chunks import NoStore
 from trm.tasks.making.repair import repair
 from trm.tasks.making.writing import create, nobody

@@ -7,7 +7,7 @@ the file; a URL in them is nobody's word here, and is not fetched for it.
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.data.format import storage
 from trm.data.format.manifest import MANIFEST, read_manifest
 from trm.errors import DatasetError

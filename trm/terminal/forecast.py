@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from trm.config.run import DataShape
+from trm.config.architectures import DataShape
 from trm.search.knobs.knobs import ChoiceKnob, IntKnob, Knob
 from trm.search.planning.forecast import Forecast, ladder_seconds
 from trm.search.resources.memory import size_text

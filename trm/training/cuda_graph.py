@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trm.data.batches.plan import Batch
 from trm.models.halting import Carry
-from trm.models.trm.network import Latents
+from trm.models.network import Latents
 from trm.training.state import TrainingState
 from trm.training.step import device_step
 from trm.training.step_inputs import packed, views

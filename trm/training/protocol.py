@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from trm.config.run import EvaluationConfig
+from trm.config.training import EvaluationConfig
 from trm.data.format.manifest import Manifest, SplitName
 from trm.errors import ConfigError
 

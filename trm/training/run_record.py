@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from trm.config.run import Tracking
+from trm.config.tracking import Tracking
 from trm.files.atomic import write_text_atomic
 from trm.files.contained import inside
 

@@ -13,7 +13,9 @@ import torch
 import torch._dynamo  # the first optimizer of a process imports it: a second that no leg should pay for
 from torch import Tensor, nn
 
-from trm.config.run import DataNames, DataShape, RunConfig, require_divisible
+from trm.config.architectures import DataNames, DataShape
+from trm.config.run import RunConfig
+from trm.config.training import require_divisible
 from trm.data.batches.plan import Batch, Position
 from trm.distributed import SOLO, Gang
 from trm.errors import CheckpointError, DivergedError, ResourceError
@@ -22,9 +24,10 @@ from trm.kernels.build import COMPILERS
 from trm.models.cost import run_cost
 from trm.models.fitting import first_not_finite, require_fit
 from trm.models.halting import Carry, initial_carry
+from trm.models.network import Latents
 from trm.models.precision import forward_dtype, set_products, uses_kernels, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.trm.network import Latents, TinyRecursiveModel
+from trm.models.trm.network import TinyRecursiveModel
 from trm.models.trm.sizes import TABLE_KEY, network_sizes
 from trm.optim.adam_atan2 import AdamATan2
 from trm.optim.averaging import WeightAverage

@@ -15,8 +15,10 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from trm.config.architectures import DataNames, DataShape
+from trm.config.base import Frozen
 from trm.config.files import dump_yaml, load_yaml, validated
-from trm.config.run import DataNames, DataShape, Frozen, RunConfig
+from trm.config.run import RunConfig
 from trm.errors import CheckpointError
 from trm.files.atomic import make_folders, replacing, usual_mode
 from trm.files.json_files import parse_json

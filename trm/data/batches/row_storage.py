@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from trm.config.run import DataConfig
+from trm.config.data import DataConfig
 from trm.data.batches.split import Split, load_split
 from trm.data.batches.stream import TrainStream
 from trm.data.batches.stream_files import FileReader

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from trm.config.run import require_divisible
+from trm.config.training import require_divisible
 from trm.data.batches.augmenter import AugmenterFor, RowDraw
 from trm.data.batches.keyed_random import below, hashed, shuffled
 from trm.data.batches.plan import Batch, Position

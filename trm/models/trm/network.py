@@ -1,40 +1,20 @@
 """The Tiny Recursive Model (arXiv 2510.04871): one small network, called again and again on an answer and a latent."""
 
 import math
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trm.config.run import DataShape, ModelConfig, swiglu_width
+from trm.config.architectures import DataShape, ModelConfig, swiglu_width
 from trm.kernels.recursion import FusedRecursion
 from trm.models import initial, layers
+from trm.models.network import Latents, Output
 from trm.models.precision import weight_dtype
 
 HALTING_BIAS = -5.0
 """Start of the halting head's bias, with weight 0: at first no puzzle wants to halt."""
-
-
-class Latents(NamedTuple):
-    """What a slot carries from one supervision step to the next, (batch, P + S, D) each."""
-
-    z_H: Tensor
-    """The answer."""
-    z_L: Tensor
-    """The latent."""
-
-
-class Output(NamedTuple):
-    """What one supervision step says."""
-
-    logits: Tensor
-    """(batch, S, V), forward dtype."""
-    q_halt: Tensor
-    """(batch,), float32 or wider: above 0 wants to halt."""
-    q_continue: Tensor
-    """(batch,), float32 or wider."""
 
 
 class Block(nn.Module):

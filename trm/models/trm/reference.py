@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trm.config.run import DataShape, ModelConfig
+from trm.config.architectures import DataShape, ModelConfig
 from trm.errors import CheckpointError
 from trm.models.fitting import require_fit
 from trm.models.trm.sizes import TABLE_KEY, buffer_sizes, weight_sizes

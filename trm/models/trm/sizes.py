@@ -1,6 +1,6 @@
 """Sizes of every weight, from the configuration alone (no torch): what loading checks and what cost counts."""
 
-from trm.config.run import DataShape, ModelConfig, swiglu_width
+from trm.config.architectures import DataShape, ModelConfig, swiglu_width
 
 TABLE_KEY = "puzzle_embedding"
 """Name of the puzzle embedding's table beside the network's weights."""

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from trm.search.asking.proposals import Advice, Proposal, Proposer, random_proposals
 from trm.search.asking.trust import Turn
 from trm.search.journal.trial import Trial
+from trm.search.samplers.brute_force import BruteForce
+from trm.search.samplers.transfer import Carried
 from trm.search.schedulers.rungs import Rungs
-from trm.search.settings import BruteForce, Carried
 from trm.search.space.candidates import Candidate, Rejected, Resolver
 from trm.search.space.enumeration import MAX_WALKED, all_params, space_size
 from trm.seeds import derived_seed

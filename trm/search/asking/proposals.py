@@ -6,19 +6,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, TPESampler
-from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler
 
 from trm.search.journal.priors import PriorTrial
 from trm.search.journal.trial import Trial
-from trm.search.samplers.study import MOST_SHOWN, StudyView, distribution, notes_of, suggested
+from trm.search.samplers.brute_force import BruteForce
+from trm.search.samplers.distributions import distribution, suggested
+from trm.search.samplers.gaussian_process import GaussianProcess
+from trm.search.samplers.nsga import NSGA2, NSGA3
+from trm.search.samplers.quasi_monte_carlo import QuasiMonteCarlo, _Sequence
+from trm.search.samplers.random_search import RandomSearch
+from trm.search.samplers.study import MOST_SHOWN, StudyView, notes_of
 from trm.search.samplers.study_fronts import FrontView
+from trm.search.samplers.tpe import TPE, _JointTPE
 from trm.search.schedulers.rungs import Rungs
-from trm.search.settings import NSGA2, NSGA3, TPE, BruteForce, GaussianProcess, QuasiMonteCarlo, RandomSearch
 from trm.search.space.enumeration import random_params
 from trm.search.space.space import SearchSpace
 from trm.seeds import derived_seed
@@ -106,32 +108,3 @@ def _sampler(space: SearchSpace, number: int, role: str) -> BaseSampler:
         return NSGAIIISampler(seed=seed, population_size=settings.population, dividing_parameter=settings.divisions)
     assert isinstance(settings, QuasiMonteCarlo)
     return _Sequence(settings.sequence, derived_seed(space.seed, "sequence", bits=32), seed, number)
-
-
-class _JointTPE(TPESampler):  # type: ignore[misc]
-    """Knobs without conditions are drawn together, the others one by one, which the space tells without a look at the history."""
-
-    def __init__(self, joint: dict[str, BaseDistribution], **options: Any) -> None:
-        super().__init__(**options)
-        self._joint = {path: one for path, one in joint.items() if not one.single()}
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._joint
-
-
-class _Sequence(QMCSampler):  # type: ignore[misc]
-    """Optuna counts a sequence's points in the study, which is rebuilt at every ask: here the trial's number is the count."""
-
-    def __init__(self, kind: str, sequence_seed: int, trial_seed: int, number: int) -> None:
-        super().__init__(
-            qmc_type=kind,
-            scramble=True,
-            seed=sequence_seed,
-            independent_sampler=optuna.samplers.RandomSampler(seed=trial_seed),
-            warn_independent_sampling=False,
-        )
-        self._next_point = number
-
-    def _find_sample_id(self, study: Study, search_space: Any) -> int:
-        self._next_point += 1
-        return self._next_point - 1

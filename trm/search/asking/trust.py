@@ -24,8 +24,10 @@ from typing import Any
 from trm.search.journal.priors import Prior, PriorTrial
 from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import ChoiceKnob, Knob
+from trm.search.samplers.gaussian_process import GaussianProcess
+from trm.search.samplers.tpe import TPE
+from trm.search.samplers.transfer import Carried
 from trm.search.schedulers.rung import Rung
-from trm.search.settings import TPE, Carried, GaussianProcess
 from trm.search.space.space import SearchSpace
 
 FEWEST, NEWEST = 4, 40

@@ -12,6 +12,7 @@ from trm.files.atomic import write_text_atomic
 from trm.search.journal.trial import Trial
 from trm.search.state import Fold
 from trm.stats.intervals import Interval, wilson
+from trm.stats.rank_correlation import weighted_spearman
 
 AUDIT = "audit.json"
 
@@ -121,24 +122,6 @@ def _agreement(search: Fold, rung: int) -> RungAgreement:
     weights = np.array([weight if trial.is_control else 1.0 for trial in both])
     here, there = (np.array([_objective(trial, at) for trial in both]) for at in (rung, last))
     return RungAgreement(rung, len(both), controls, weighted_spearman(here, there, weights))
-
-
-def weighted_spearman(one: np.ndarray, other: np.ndarray, weights: np.ndarray) -> float | None:
-    """Spearman's rank correlation of samples that count with `weights`; None for fewer than three, or when all are equal."""
-    if len(one) < 3:
-        return None
-    ranks = [_weighted_ranks(values, weights) for values in (one, other)]
-    centred = [rank - np.average(rank, weights=weights) for rank in ranks]
-    spread = math.sqrt(np.average(centred[0] ** 2, weights=weights) * np.average(centred[1] ** 2, weights=weights))
-    return float(np.average(centred[0] * centred[1], weights=weights) / spread) if spread > 1e-12 else None
-
-
-def _weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weight below each value, and half of that of its equals."""
-    distinct, place = np.unique(values, return_inverse=True)
-    mass = np.bincount(place, weights=weights, minlength=len(distinct))
-    ranks: np.ndarray = (np.cumsum(mass) - mass / 2)[place]
-    return ranks
 
 
 def _longer_start(search: Fold) -> LongerStart | None:

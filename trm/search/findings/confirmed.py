@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from trm.search.confirmation import Confirmed, Standings, standings
 from trm.search.journal.trial import Trial
 from trm.search.leaderboard import Ranking
+from trm.stats.best_of import Confirmed, Standings, standings
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from trm.files.atomic import write_text_atomic
 from trm.search.journal.trial import Trial
-from trm.search.samplers.study import Shown, distribution, frozen_trial, shown
+from trm.search.samplers.distributions import distribution
+from trm.search.samplers.study import Shown, frozen_trial, shown
 from trm.search.search import Search
 
 FILE = "study.journal"

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trm.files.atomic import replacing, write_text_atomic
-from trm.search.confirmation import Confirmed
 from trm.search.findings.confirmed import confirmation_notes, confirmed_values, fresh_runs, ranked
 from trm.search.journal.events import LegEnded
 from trm.search.journal.priors import prior_summary
@@ -18,6 +17,7 @@ from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
 from trm.search.replicates import replicate_rows
 from trm.search.search import Search
+from trm.stats.best_of import Confirmed
 from trm.stats.intervals import Z95
 
 TRIALS, LEADERBOARD = "trials.parquet", "leaderboard.json"

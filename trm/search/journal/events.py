@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, field_validator
 
-from trm.config.run import Frozen
+from trm.config.base import Frozen
 from trm.files.contained import relative_path
 from trm.search.journal.priors import Prior
 from trm.search.settings import Audit, Budget, Confirm

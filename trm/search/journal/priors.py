@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from trm.config.run import Frozen
+from trm.config.base import Frozen
 
 
 class PriorScore(Frozen):

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from trm.config.base import Written
 from trm.config.messages import nearest, problem_at, unknown_key
 from trm.config.paths import flat
-from trm.config.run import RunConfig, Written
+from trm.config.run import RunConfig
 from trm.errors import ConfigError
 
 Scalar = bool | int | float | str | None
@@ -265,3 +266,19 @@ def _takes_float(annotation: Any) -> bool:
     if get_origin(annotation) in (Union, types.UnionType):
         return any(_takes_float(part) for part in get_args(annotation))
     return annotation is float
+
+
+def at_share(knob: Knob, share: float) -> Any:
+    """The knob's value at `share` (0 included, 1 not) of its range, in the logarithm where the knob is drawn so."""
+    if isinstance(knob, ChoiceKnob):
+        return knob.values[int(share * len(knob.values))]
+    if isinstance(knob, IntKnob):
+        if knob.log:
+            low, high = math.log(knob.low - 0.5), math.log(knob.high + 0.5)
+            return min(knob.high, max(knob.low, round(math.exp(low + share * (high - low)))))
+        return knob.low + knob.step * int(share * knob.count)
+    assert isinstance(knob, FloatKnob)
+    if knob.log:
+        low, high = math.log(knob.low), math.log(knob.high)
+        return min(knob.high, max(knob.low, math.exp(low + share * (high - low))))
+    return knob.low + share * (knob.high - knob.low)

@@ -15,8 +15,8 @@ from trm.errors import ConfigError
 from trm.evaluation.metric_names import is_count, metric_names
 from trm.search.objective import check_names
 from trm.search.resources.speeds import Speeds
+from trm.search.samplers.brute_force import BruteForce
 from trm.search.schedulers.rungs import first_rung_need
-from trm.search.settings import BruteForce
 from trm.search.space.candidates import Candidate, CostOf, Facts, Rejected, Resolver
 from trm.search.space.enumeration import MAX_WALKED, all_params, corner_params, random_params, space_size
 from trm.search.space.resolution import collapsed, overruled

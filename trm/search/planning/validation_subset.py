@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trm.config.files import merged
-from trm.config.run import VOTES
+from trm.config.training import VOTES
 from trm.search.planning.preflight import training_per_answer
 from trm.search.space.candidates import CostOf, Facts
 from trm.search.space.space import SearchSpace

@@ -27,13 +27,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from trm.search.journal.priors import PriorTrial
 from trm.search.journal.trial import Trial
-from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
+from trm.search.knobs.knobs import Knob
+from trm.search.samplers.distributions import distribution
 from trm.search.samplers.study_storage import NAME, HistoryStorage
 from trm.search.schedulers.rungs import Rungs
 
@@ -68,25 +69,6 @@ def shown(trial: Trial, mode: Literal["max", "min"], *, with_loss: bool = True) 
     if values:
         return Shown("pruned", values)
     return Shown("running" if trial.status == "running" else "unknown", ())
-
-
-def distribution(knob: Knob) -> BaseDistribution:
-    """Optuna's name for what a knob can be."""
-    if isinstance(knob, IntKnob):
-        return IntDistribution(knob.low, knob.high, log=knob.log, step=knob.step)
-    if isinstance(knob, FloatKnob):
-        return FloatDistribution(knob.low, knob.high, log=knob.log)
-    assert isinstance(knob, ChoiceKnob)
-    return CategoricalDistribution(knob.values)
-
-
-def suggested(asked: optuna.Trial, path: str, knob: Knob) -> Any:
-    """The value that the study's sampler chooses for a knob."""
-    if isinstance(knob, IntKnob):
-        return asked.suggest_int(path, knob.low, knob.high, log=knob.log, step=knob.step)
-    if isinstance(knob, FloatKnob):
-        return asked.suggest_float(path, knob.low, knob.high, log=knob.log)
-    return asked.suggest_categorical(path, knob.values)
 
 
 class StudyView:

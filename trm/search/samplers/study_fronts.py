@@ -29,7 +29,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from trm.search.front import sorted_fronts, weighed
 from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import Knob
-from trm.search.samplers.study import distribution
+from trm.search.samplers.distributions import distribution
 from trm.search.samplers.study_storage import NAME, HistoryStorage
 from trm.search.settings import Objective
 from trm.stats.pareto import Point

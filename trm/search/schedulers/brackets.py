@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trm.search.settings import Hyperband, SuccessiveHalving
+from trm.search.schedulers.settings import Hyperband, SuccessiveHalving
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from trm.config.run import CHANGES_WITHIN_RUN
 from trm.errors import ConfigError
-from trm.search.settings import Fidelity, PopulationBasedTraining, Scheduler
+from trm.search.schedulers.settings import PopulationBasedTraining, Scheduler
+from trm.search.settings import Fidelity
 
 
 def check_changeable(scheduler: Scheduler, paths: Iterable[str], fidelity: Fidelity) -> None:

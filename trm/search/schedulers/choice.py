@@ -7,7 +7,7 @@ from trm.search.schedulers.median import Median
 from trm.search.schedulers.pbt import PopulationTraining
 from trm.search.schedulers.run_to_end import Unstopped
 from trm.search.schedulers.scheduler import Policy
-from trm.search.settings import Asha, Hyperband, MedianStopping, NoScheduler, PopulationBasedTraining, SuccessiveHalving
+from trm.search.schedulers.settings import Asha, Hyperband, MedianStopping, NoScheduler, PopulationBasedTraining, SuccessiveHalving
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.space import SearchSpace
 

@@ -1,12 +1,18 @@
 """How the rungs of a sweep go on when a resume gives its trials more compute."""
 
 import math
-from collections.abc import Sequence
 
 from trm.errors import SweepError
 from trm.search.schedulers.rungs import Rungs
-from trm.search.settings import Asha, Hyperband, MedianStopping, NoScheduler, PopulationBasedTraining, Scheduler, SuccessiveHalving
-from trm.search.space.space import SearchSpace
+from trm.search.schedulers.settings import (
+    Asha,
+    Hyperband,
+    MedianStopping,
+    NoScheduler,
+    PopulationBasedTraining,
+    Scheduler,
+    SuccessiveHalving,
+)
 
 
 def grown(scheduler: Scheduler, rungs: Rungs, per_trial: float) -> Rungs:
@@ -16,7 +22,7 @@ def grown(scheduler: Scheduler, rungs: Rungs, per_trial: float) -> Rungs:
     The sizes of hyperband's brackets hang on the number of rungs, and a population ends with its last generation: neither grows.
     """
     last = rungs.amounts[-1]
-    if _is_equal(per_trial, last):
+    if is_same_length(per_trial, last):
         return rungs
     match scheduler:
         case Hyperband() | PopulationBasedTraining():
@@ -28,9 +34,9 @@ def grown(scheduler: Scheduler, rungs: Rungs, per_trial: float) -> Rungs:
         case NoScheduler():
             factor, step = 1.0, max(0.0, per_trial - last)
     amounts = [*rungs.amounts]
-    while step + (factor - 1) > 0 and amounts[-1] < per_trial and not _is_equal(amounts[-1], per_trial):
+    while step + (factor - 1) > 0 and amounts[-1] < per_trial and not is_same_length(amounts[-1], per_trial):
         amounts.append(amounts[-1] * factor + step)
-    if not _is_equal(amounts[-1], per_trial):
+    if not is_same_length(amounts[-1], per_trial):
         raise _refused(
             scheduler,
             last,
@@ -40,27 +46,7 @@ def grown(scheduler: Scheduler, rungs: Rungs, per_trial: float) -> Rungs:
     return Rungs(tuple(amounts), rungs.eta)
 
 
-def check_growth(old: Sequence[float], new: SearchSpace) -> None:
-    """SweepError unless a sweep whose drivers had `budget.per_trial` of `old`, in order, may go on as `new` says."""
-    if not old or _is_equal(old[-1], new.budget.per_trial):
-        return
-    if new.budget.per_trial < old[-1]:
-        raise SweepError(
-            f"budget.per_trial may only grow on a resume: {old[-1]:g} -> {new.budget.per_trial:g}",
-            remedy="start the shorter sweep under another --name",
-        )
-    decays = new.search.get("optim.lr_min_ratio") or new.base.get("optim", {}).get("lr_min_ratio", 1.0) != 1.0
-    if decays:
-        raise SweepError(
-            "budget.per_trial cannot grow where the learning rate decays to a trial's own maximum (optim.lr_min_ratio is not 1)",
-            remedy="keep budget.per_trial, or start a sweep under another --name",
-        )
-    rungs = Rungs.of(new.scheduler, old[0])
-    for per_trial in (*old[1:], new.budget.per_trial):
-        rungs = grown(new.scheduler, rungs, per_trial)
-
-
-def _is_equal(one: float, other: float) -> bool:
+def is_same_length(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=1e-6)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from trm.search.schedulers.run_to_end import Unstopped
 from trm.search.schedulers.rung import Rung, Score
 from trm.search.schedulers.scheduler import Standing, Verdict
+from trm.search.schedulers.settings import MedianStopping
 from trm.search.schedulers.settled import place
-from trm.search.settings import MedianStopping
 
 
 class Median(Unstopped):

@@ -4,11 +4,10 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob, Scalar
+from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob, Scalar, at_share
 from trm.search.schedulers.scheduler import Adoption, Standing, Verdict
+from trm.search.schedulers.settings import PopulationBasedTraining
 from trm.search.schedulers.settled import place
-from trm.search.settings import PopulationBasedTraining
-from trm.search.space.enumeration import at_share
 from trm.seeds import derived_seed
 
 FACTORS = (0.8, 1.25)

@@ -2,7 +2,15 @@
 
 from trm.search.schedulers.brackets import Brackets
 from trm.search.schedulers.rungs import Rungs
-from trm.search.settings import Asha, Hyperband, MedianStopping, NoScheduler, PopulationBasedTraining, Scheduler, SuccessiveHalving
+from trm.search.schedulers.settings import (
+    Asha,
+    Hyperband,
+    MedianStopping,
+    NoScheduler,
+    PopulationBasedTraining,
+    Scheduler,
+    SuccessiveHalving,
+)
 
 MEDIAN_SHARE = 0.6
 """Of the trials beyond `min_trials`, those that median stopping keeps at the first rung; while curves rise, means lag behind, and

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from trm.search.settings import Asha, Hyperband, MedianStopping, PopulationBasedTraining, Scheduler, SuccessiveHalving
+from trm.search.schedulers.settings import Asha, Hyperband, MedianStopping, PopulationBasedTraining, Scheduler, SuccessiveHalving
 
 ETA = RUNGS = 3
 """What stands for `eta` and `rungs` of a scheduler that leaves them open, as long as nobody has chosen (`ladder.py`)."""

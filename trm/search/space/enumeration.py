@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
+from trm.search.knobs.knobs import at_share
 from trm.search.space.space import SearchSpace
 
 Params = dict[str, Any]
@@ -52,19 +52,3 @@ def _combinations(space: SearchSpace, done: list[str], params: Params, *, extrem
         return
     for value in knob.extremes if extremes else knob.values_in_order:
         yield from _combinations(space, [*done, path], {**params, path: value}, extremes=extremes)
-
-
-def at_share(knob: Knob, share: float) -> Any:
-    """The knob's value at `share` (0 included, 1 not) of its range, in the logarithm where the knob is drawn so."""
-    if isinstance(knob, ChoiceKnob):
-        return knob.values[int(share * len(knob.values))]
-    if isinstance(knob, IntKnob):
-        if knob.log:
-            low, high = math.log(knob.low - 0.5), math.log(knob.high + 0.5)
-            return min(knob.high, max(knob.low, round(math.exp(low + share * (high - low)))))
-        return knob.low + knob.step * int(share * knob.count)
-    assert isinstance(knob, FloatKnob)
-    if knob.log:
-        low, high = math.log(knob.low), math.log(knob.high)
-        return min(knob.high, max(knob.low, math.exp(low + share * (high - low))))
-    return knob.low + share * (knob.high - knob.low)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trm.config.run import OptimConfig, RunConfig
-from trm.search.knobs.knobs import NOT_SEARCHED, ChoiceKnob, Knob
-from trm.search.space.enumeration import at_share
+from trm.config.optimizers import OptimConfig
+from trm.config.run import RunConfig
+from trm.search.knobs.knobs import NOT_SEARCHED, ChoiceKnob, Knob, at_share
 from trm.search.space.space import SearchSpace
 
 RULES = 2

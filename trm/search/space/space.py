@@ -9,22 +9,27 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from trm.config.base import Written, is_recorded
+from trm.config.data import DataConfig
 from trm.config.files import apply_overrides, load_yaml, merged, require_kind, validated
 from trm.config.messages import nearest, problems_of
 from trm.config.paths import flat, nested, with_data_beside
-from trm.config.run import DataConfig, RunConfig, Tracking, TrainingConfig, Written, is_recorded, require_divisible
-from trm.errors import ConfigError, SweepError
+from trm.config.run import RunConfig
+from trm.config.tracking import Tracking
+from trm.config.training import TrainingConfig, require_divisible
+from trm.errors import ConfigError
 from trm.evaluation.metric_names import bounds
 from trm.search.knobs.constraint_names import KNOWN_NAMES
 from trm.search.knobs.constraints import Constraint
 from trm.search.knobs.knobs import Knob, Scalar, check_knob, check_path, field_value
 from trm.search.objective import check_comparable, check_weighed
+from trm.search.samplers.choice import Sampler
+from trm.search.samplers.tpe import TPE
 from trm.search.schedulers.changeable import check_changeable
-from trm.search.settings import TPE, Asha, Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources, Sampler, Scheduler
+from trm.search.schedulers.settings import Asha, Scheduler
+from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources
 from trm.search.space.start_points import names_recipes, read_recipe, start_points
 
-MAY_CHANGE = ("budget", "resources", "tracking", "keep", "confirm", "audit")
-"""Sections that a resume may change; `budget.per_trial` only as `growth.check_growth` allows."""
 WARMUP_SHARE = 0.03
 
 
@@ -261,31 +266,6 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
     return validated(SearchSpace, {**mapping, "start_points": found, "start_notes": notes}, str(path))
 
 
-def diff_frozen(old: SearchSpace, new: SearchSpace) -> str | None:
-    """The first difference in what may not change on resume, as `path: old -> new`; None when there is none."""
-    return _first_difference(old.frozen(), new.frozen(), "")
-
-
-def check_resumable(old: SearchSpace, new: SearchSpace) -> None:
-    """SweepError that names the first difference, unless `new` may go on with the sweep of `old`."""
-    difference = diff_frozen(old, new)
-    if difference is not None:
-        raise SweepError(
-            f"the sweep was started with another search space: {difference}",
-            remedy="start it under another --name; what may change is budget, resources, tracking, keep, confirm and audit",
-        )
-
-
-def _first_difference(old: Any, new: Any, path: str) -> str | None:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(key for key in new if key not in old)]:
-            found = _first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-            if found is not None:
-                return found
-        return None
-    return None if old == new and type(old) is type(new) else f"{path}: {old!r} -> {new!r}"
-
-
 def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
     base = mapping.get("base")
     base = {"recipe": base} if isinstance(base, str) else base
@@ -372,3 +352,7 @@ def _put(mapping: dict[str, Any], path: str, value: Any) -> None:
     for section in sections:
         mapping = mapping.setdefault(section, {})
     mapping[leaf] = value
+
+
+MAY_CHANGE = ("budget", "resources", "tracking", "keep", "confirm", "audit")
+"""Sections that a resume may change; `budget.per_trial` only as `growth.check_growth` allows."""

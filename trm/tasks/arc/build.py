@@ -15,7 +15,7 @@ from trm.tasks.arc.augment import CANVAS, VOCABULARY, canvas
 from trm.tasks.arc.duplicates import Dealt, forms, without_twins
 from trm.tasks.arc.identifiers import identifier_table
 from trm.tasks.arc.pairs import ArcTask, tasks_of
-from trm.tasks.choice import ArcRecipe
+from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.making.bad_rows import Faults
 
 

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from trm.config.run import Written
+from trm.config.base import Written
 from trm.data.format.manifest import SplitName, Task
 
 BUILDS = 2
@@ -48,3 +48,40 @@ class RecipeBase(Written):
         }
         values = self.model_dump(mode="json", exclude=unset) | {"builds": BUILDS}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+class CountedRecipe(RecipeBase):
+    """Puzzles that are generated, or imported when `path` is given: so many in each split."""
+
+    task: Literal["sudoku", "maze"]
+    train: int | None
+    validation: int
+    test: int | None
+    path: str | None
+    skip_bad: bool = False
+    """Leave bad rows of the published files out and count them, by rule, in the manifest; false: refuse the first."""
+    columns: dict[Literal["question", "answer", "rating"], str] = Field(default_factory=dict)
+    """What the files call question, answer and rating, where the usual names (`quizzes`, `solution` ...) do not say."""
+
+    later_fields: ClassVar[frozenset[str]] = frozenset({"columns"})
+
+    @property
+    def puzzle_task(self) -> Task:
+        """What the data set's puzzles are."""
+        return self.task
+
+    @property
+    def named_columns(self) -> dict[str, str]:
+        """Meaning -> what the files call that column."""
+        return {str(meaning): name for meaning, name in self.columns.items()}
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether some puzzles validate."""
+        return self.validation > 0
+
+    def wanted(self) -> dict[SplitName, int]:
+        """Puzzles of each split, where they are generated."""
+        assert self.train is not None
+        assert self.test is not None
+        return {"train": self.train, "validation": self.validation, "test": self.test}

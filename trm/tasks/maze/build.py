@@ -13,9 +13,9 @@ from trm.data.batches.keyed_random import hashed
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import DihedralAugmentation, NoAugmentation, SplitName
 from trm.errors import DatasetError
-from trm.tasks.choice import MazeRecipe
 from trm.tasks.making.chunks import Columns, PieceMaker, PieceStore, generate
 from trm.tasks.maze.generator import draw_mazes
+from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.maze.solver import VOCABULARY, solve
 from trm.tasks.maze.symmetry import symmetry_classes
 

@@ -10,11 +10,11 @@ from trm.data.format import storage
 from trm.data.format.built import BuiltSplit
 from trm.data.format.manifest import SplitName
 from trm.errors import DatasetError
-from trm.tasks.choice import MazeRecipe
 from trm.tasks.making.bad_rows import Faults
 from trm.tasks.making.published_csv import CellText, PublishedRows, each_once, joined, not_in_both, read_published
 from trm.tasks.making.puzzle_files import puzzle_files
 from trm.tasks.making.ratings import rating_columns
+from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.maze.solver import GOAL, PATH, SPACE, START, UNREACHABLE, VOCABULARY, WALL, draws_shortest_path, shortest_paths
 from trm.tasks.maze.symmetry import symmetry_classes
 from trm.tasks.published.arrays_files import read_array

@@ -12,13 +12,13 @@ from trm.data.format.built import BuiltDataset, BuiltSplit, IdentifierTable
 from trm.data.format.manifest import IDENTIFIER_NAMES, SplitName
 from trm.errors import DatasetError
 from trm.files.json_files import parse_json
-from trm.tasks.choice import ArraysRecipe
 from trm.tasks.making.doubles import contradictions, with_doubles
 from trm.tasks.making.large_arrays import chunks, room
 from trm.tasks.published import arrays_arc
 from trm.tasks.published.arrays_files import SourceSplit, array_file, read_json, read_source
 from trm.tasks.published.arrays_parts import Rows, held_out, without_leaks
 from trm.tasks.published.arrays_rules import bad_rows, shape_of
+from trm.tasks.published.recipe import ArraysRecipe
 
 KINDS_FILE = "arrays.json"
 IDENTIFIERS_FILE = IDENTIFIER_NAMES

@@ -10,11 +10,11 @@ from trm.data.format import storage
 from trm.data.format.built import IdentifierTable
 from trm.data.format.manifest import Task
 from trm.errors import DatasetError
-from trm.tasks.choice import ArraysRecipe
 from trm.tasks.contamination import leaked
 from trm.tasks.making.large_arrays import taken
 from trm.tasks.published import arrays_arc
 from trm.tasks.published.arrays_files import SourceSplit, array_file
+from trm.tasks.published.recipe import ArraysRecipe
 
 _HOLD = 0x48
 

@@ -14,9 +14,9 @@ from trm.data.batches.keyed_random import hashed, shuffled
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import NoAugmentation, SplitName, SudokuAugmentation
 from trm.errors import DatasetError
-from trm.tasks.choice import SudokuRecipe
 from trm.tasks.making.chunks import Columns, Generated, PieceMaker, PieceStore, generate
 from trm.tasks.sudoku.augment import BLANK, apply, draw_forms
+from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.tasks.sudoku.small import essential_puzzles
 
 _CHOICE, _FORM, _PUZZLE = 0x43, 0x46, 0x50

@@ -9,13 +9,13 @@ from trm.data.batches.keyed_random import shuffled
 from trm.data.format.built import BuiltSplit
 from trm.data.format.manifest import SplitName
 from trm.errors import DatasetError
-from trm.tasks.choice import SudokuRecipe
 from trm.tasks.making.bad_rows import Faults
 from trm.tasks.making.parallel import by_parts
 from trm.tasks.making.published_csv import CellText, PublishedRows, concatenated, each_once, joined, not_in_both, read_published
 from trm.tasks.making.puzzle_files import ALL, puzzle_files
 from trm.tasks.making.ratings import rating_columns
 from trm.tasks.sudoku.augment import BLANK, BOXES
+from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.tasks.sudoku.seen import SeenPuzzles, symmetry_groups
 from trm.tasks.sudoku.solver import count_solutions
 

@@ -1,0 +1,114 @@
+"""Networks: the fields of each architecture, and what a network must know of a data set."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from trm.config.base import Written
+
+SWIGLU_MULTIPLE = 256
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """What a network must know of a data set; the bounds are for files that claim it."""
+
+    seq_len: Annotated[int, Field(ge=1, le=1 << 24)]
+    vocab_size: Annotated[int, Field(ge=1, le=1 << 24)]
+    num_puzzle_identifiers: Annotated[int, Field(ge=1, le=1 << 40)]
+
+
+@dataclass(frozen=True)
+class DataNames:
+    """What the rows of a network's tables stand for: two data sets of one shape may give them other meanings."""
+
+    identifiers: str = ""
+    """Digest of the puzzle identifiers' names, in order; empty where there is one only, or nobody knows."""
+    vocabulary: tuple[str, ...] = ()
+    """Names of the tokens; empty when nobody knows."""
+
+
+def swiglu_width(expansion: float, width_in: int) -> int:
+    """Hidden width of a SwiGLU: round(expansion * width_in * 2 / 3), rounded up to a multiple of 256."""
+    return -(-round(expansion * width_in * 2 / 3) // SWIGLU_MULTIPLE) * SWIGLU_MULTIPLE
+
+
+class ModelConfig(Written):
+    """The network (arXiv 2510.04871, section 4) and its halting."""
+
+    architecture: Literal["trm"] = "trm"
+    """The network family; one file in `trm/models/` each."""
+    H_cycles: int = Field(3, ge=1, le=64)
+    """Answer updates a supervision step; all but the last run without gradient (T in the paper)."""
+    L_cycles: int = Field(6, ge=1, le=64)
+    """Latent updates before each answer update (n in the paper)."""
+    L_layers: int = Field(2, ge=1, le=64)
+    """Blocks in the one network."""
+    hidden_size: int = Field(512, ge=8, le=16384)
+    """Channels of a token (D)."""
+    num_heads: int = Field(8, ge=1, le=256)
+    """Attention heads; without meaning when `mlp_t`."""
+    expansion: float = Field(4.0, gt=0, le=64)
+    """SwiGLU expansion; the width is rounded up to a multiple of 256."""
+    mlp_t: bool = False
+    """Mix positions with a SwiGLU across them in place of attention."""
+    pos_encodings: Literal["rope", "learned", "none"] = "rope"
+    """Position encodings; `none` is the rule with `mlp_t`."""
+    rope_theta: float = Field(10000.0, gt=1)
+    """Base of the rotary angles."""
+    rms_norm_eps: float = Field(1e-5, gt=0, lt=1)
+    """Added to the mean square in every norm."""
+    puzzle_emb_ndim: int | None = Field(None, ge=0, le=1 << 20)
+    """Values in a puzzle's own embedding row; null: `hidden_size`; 0: no puzzle embedding."""
+    puzzle_emb_len: int = Field(16, ge=0, le=1024)
+    """Puzzle tokens in front (P); 0: as many as `puzzle_emb_ndim` values need."""
+    halt_max_steps: int = Field(16, ge=1, le=1024)
+    """Supervision steps that a puzzle may stay in its slot."""
+    halt_exploration_prob: float = Field(0.1, ge=0, le=1)
+    """Chance, a slot and step, that a minimum number of steps is demanded before halting."""
+    no_ACT_continue: bool = True
+    """True: halt when q_halt > 0. False: halt when q_halt > q_continue, and learn q_continue (one more forward)."""
+    forward_dtype: Literal["auto", "float32", "tf32", "bfloat16", "float64"] = "auto"
+    """Type of activations; auto: bfloat16 on CUDA, float32 elsewhere. tf32 is float32 whose products CUDA may round to TF32;
+    float64 holds the weights in float64 too (for checks)."""
+
+    @property
+    def puzzle_ndim(self) -> int:
+        """Values in a puzzle's embedding row, `puzzle_emb_ndim` resolved."""
+        return self.hidden_size if self.puzzle_emb_ndim is None else self.puzzle_emb_ndim
+
+    @property
+    def puzzle_len(self) -> int:
+        """Puzzle tokens in front (P), `puzzle_emb_len` resolved."""
+        return self.puzzle_emb_len or -(-self.puzzle_ndim // self.hidden_size)
+
+    @model_validator(mode="after")
+    def _check(self) -> "ModelConfig":
+        if not self.mlp_t:
+            if self.hidden_size % self.num_heads:
+                raise ValueError(
+                    f"hidden_size must divide by num_heads: {self.hidden_size} by {self.num_heads}; "
+                    f"try num_heads {math.gcd(self.hidden_size, self.num_heads)}"
+                )
+            if self.pos_encodings == "rope" and (self.hidden_size // self.num_heads) % 2:
+                raise ValueError(
+                    f"rotary encodings need an even head size: hidden_size {self.hidden_size} / num_heads "
+                    f"{self.num_heads} is {self.hidden_size // self.num_heads}; halve num_heads or use pos_encodings learned"
+                )
+        elif self.pos_encodings == "rope":
+            raise ValueError(
+                "mlp_t mixes positions without attention, so pos_encodings rope has no effect; set pos_encodings: none"
+            )
+        if self.puzzle_ndim == 0 and self.puzzle_emb_len:
+            raise ValueError(f"puzzle_emb_ndim 0 goes with puzzle_emb_len 0, not {self.puzzle_emb_len}; set both to 0")
+        if self.puzzle_len * self.hidden_size < self.puzzle_ndim:
+            raise ValueError(
+                f"puzzle_emb_len * hidden_size must hold puzzle_emb_ndim: {self.puzzle_len} * {self.hidden_size} < "
+                f"{self.puzzle_ndim}; try puzzle_emb_len {-(-self.puzzle_ndim // self.hidden_size)} or 0"
+            )
+        return self

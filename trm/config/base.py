@@ -1,0 +1,76 @@
+"""What every configuration model shares: unknown keys are refused, values never change, numbers are numbers."""
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
+
+from trm.console.redaction import stored
+
+MOST_WHOLE = (1 << 63) - 1
+"""What tables, seeds and tensors hold."""
+
+
+class Frozen(BaseModel):
+    """Base of all configuration: unknown keys are refused, values never change, and as JSON it holds no secret of an address."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_serializer(mode="wrap", when_used="json")
+    def _without_secrets(self, values: Callable[[Any], Any]) -> Any:
+        """JSON is what goes into files: a configuration, a recipe, a manifest, a line of the journal."""
+        return stored(values(self))
+
+
+RECORDED = {"is_recorded": True}
+"""pydantic's context of what this project wrote itself: rules that came later than the file do not refuse it."""
+
+
+def is_recorded(info: Any) -> bool:
+    """Whether what is validated was read from a file that this project wrote, by pydantic's information for validators."""
+    return bool((info.context or {}).get("is_recorded"))
+
+
+class Written(Frozen):
+    """Base of what people write: numbers are finite, and true is no number."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            fields = cls.model_fields
+            wrong = [
+                InitErrorDetails(type=kind, loc=(name,), input=value)
+                for name, value in values.items()
+                if isinstance(value, bool) and name in fields and (kind := _number_problem(fields[name].annotation))
+            ]
+            wrong += [
+                InitErrorDetails(type="less_than_equal", loc=(name,), input=value, ctx={"le": MOST_WHOLE})
+                for name, value in values.items()
+                if type(value) is int and abs(value) > MOST_WHOLE and name in fields and _is_whole(fields[name].annotation)
+            ]
+            if wrong:
+                raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return values
+
+
+def _is_whole(annotation: Any) -> bool:
+    kinds = get_args(annotation) or (annotation,)
+    return int in kinds and float not in kinds
+
+
+def _number_problem(annotation: Any) -> str | None:
+    """pydantic's name of the complaint that a value is no number; None where true and false may stand."""
+    kinds = get_args(annotation) or (annotation,)
+    if bool in kinds:
+        return None
+    return "float_type" if float in kinds else "int_type" if int in kinds else None

@@ -1,0 +1,94 @@
+"""The training loop and the scoring of a split."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from trm.config.base import Written
+from trm.errors import ConfigError
+
+WHEN_WRITTEN = ("eval_every_steps", "log_every_steps", "checkpoint_every_steps", "keep_checkpoints")
+"""Leaves of `training` that decide what is written down and kept, not what the weights become."""
+
+
+VOTES = 32
+"""Augmentations of an ARC task that vote in the evaluations of what begins now and does not say how many."""
+
+
+def require_divisible(global_batch_size: int, workers: int) -> None:
+    """ConfigError unless the workers can share the batch evenly."""
+    below = global_batch_size // workers * workers
+    if below != global_batch_size:
+        tries = f"{below} or {below + workers}" if below else str(workers)
+        raise ConfigError(f"global batch {global_batch_size} must divide by {workers} workers", remedy=f"try {tries}")
+
+
+class TrainingConfig(Written):
+    """The loop: batch, length, loss, and what is written when. Exactly one of epochs, steps, train_flops."""
+
+    global_batch_size: int = Field(768, ge=1, le=1 << 20)
+    """Slots over all workers."""
+    epochs: float | None = Field(None, gt=0)
+    """Length in visits of each base puzzle."""
+    steps: int | None = Field(None, ge=1)
+    """Length in optimizer steps (one supervision step each)."""
+    train_flops: float | None = Field(None, gt=0)
+    """Length in training FLOPs, analytic, backward counted as two forwards."""
+    loss: Literal["stablemax", "softmax"] = "stablemax"
+    """Cross entropy over the vocabulary."""
+    loss_dtype: Literal["auto", "float32", "float64"] = "auto"
+    """Type of the answer loss; auto: float64 on the CPU, float32 on an accelerator."""
+    eval_every_steps: int | None = Field(None, ge=1)
+    """Evaluate every so many steps (see `evaluation.split`); null: ten times a run."""
+    log_every_steps: int | None = Field(None, ge=1)
+    """A point of the training curve (loss, halting, accuracy, learning rate) every so many steps; null: 100 to 200 a run."""
+    checkpoint_every_steps: int | None = Field(None, ge=1)
+    """Checkpoint every so many steps besides the end; null: with every evaluation."""
+    keep_checkpoints: Literal["last", "all"] = "last"
+    """A run's checkpoints that stay: the last two and the best evaluation's, or all (with nothing else set, one an evaluation);
+    a sweep's trials have `keep`."""
+    compile: bool | Literal["auto"] = False
+    """Compile the network with torch.compile (needs a C++ compiler on the CPU); auto: where that was measured to pay here."""
+    kernels: Literal["auto", "plain", "fused"] = "auto"
+    """On a CPU in float32: `fused` C++ kernels (compiled once a machine; they round differently), or torch's `plain` operators.
+
+    auto: fused where a C++ compiler is and `compile` is not true, in a gang on every worker."""
+    cuda_graph: bool | Literal["auto"] = False
+    """On CUDA record a step once and replay it; auto: where one is small, and without complaint where it cannot be recorded.
+
+    Off until `benchmarks/gpu.py` has passed on such a GPU."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainingConfig":
+        given = {k: v for k in ("epochs", "steps", "train_flops") if (v := getattr(self, k)) is not None}
+        if len(given) > 1:
+            shown = " and ".join(f"{name} {value:g}" for name, value in given.items())
+            raise ValueError(f"a run has one length, got {shown}; keep one and set the others to null")
+        return self
+
+
+class EvaluationConfig(Written):
+    """How a split is scored."""
+
+    batch_size: int | None = Field(None, ge=1)
+    """Rows at a time; null: global_batch_size."""
+    max_examples: int | None = Field(None, ge=1)
+    """Score a fixed seeded subset of so many examples on the way; null: all, in a sweep as many as cost 10 % of the training."""
+    votes: Literal["all"] | Annotated[int, Field(ge=1)] | None = None
+    """ARC: augmentations of a task that vote on the way, a fixed seeded choice with the task as it is among them; the last scores
+    of winners and `evaluate.py` take all. null: 32 in what begins now, all in what began without a number."""
+    steps: int | None = Field(None, ge=1, le=4096)
+    """Supervision steps a puzzle; null: halt_max_steps."""
+    split: Literal["auto", "validation", "test", "none"] = "auto"
+    """What a run is scored on along its way; auto: validation, or nothing where the data set has none. With nothing, the last
+    weights are scored, once, on test. A run that looks at test on its way says so in every report; sweeps never do."""
+    reports_halted: bool = False
+    """Report beside it what the answers score that rows have when they first want to halt (`NAME_halted`); no row stops there."""
+
+    @property
+    def most_votes(self) -> int | None:
+        """Augmentations of a task that vote at most; None: all."""
+        return None if self.votes == "all" else self.votes

@@ -1,0 +1,17 @@
+"""Which sampler a space names."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trm.search.samplers.brute_force import BruteForce
+from trm.search.samplers.gaussian_process import GaussianProcess
+from trm.search.samplers.nsga import NSGA2, NSGA3
+from trm.search.samplers.quasi_monte_carlo import QuasiMonteCarlo
+from trm.search.samplers.random_search import RandomSearch
+from trm.search.samplers.tpe import TPE
+from trm.search.samplers.transfer import Carried
+
+Sampler = Annotated[
+    TPE | RandomSearch | GaussianProcess | QuasiMonteCarlo | NSGA2 | NSGA3 | BruteForce | Carried, Field(discriminator="type")
+]

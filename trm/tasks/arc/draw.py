@@ -1,0 +1,20 @@
+"""ARC grids drawn in a terminal."""
+
+from rich.text import Text
+
+from trm.tasks.arc.augment import FIRST_COLOUR
+from trm.tasks.grid_text import Grid, lines_of
+
+ARC_COLOURS = ("#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00", "#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25")
+"""The colours in which the tasks are published."""
+
+
+def arc_text(grid: Grid) -> Text:
+    """The grid without its canvas, wherever it lies on it, each colour on its own ground."""
+    is_colour = grid >= FIRST_COLOUR
+    colours = (grid[is_colour.any(1)][:, is_colour.any(0)] - FIRST_COLOUR).tolist()
+    return lines_of([[(f"{colour} ", f"{_ink(colour)} on {ARC_COLOURS[colour]}") for colour in row] for row in colours])
+
+
+def _ink(colour: int) -> str:
+    return "white" if colour in (0, 1, 2, 6, 9) else "black"

@@ -1,0 +1,35 @@
+"""What ARC is scored by: pass@K by task, after the augmentations of a task have voted."""
+
+import numpy as np
+from jaxtyping import UInt8
+
+from trm.data.batches.plan import EvaluationBatch
+from trm.data.batches.split import Split
+from trm.evaluation.metric_names import PASSES
+from trm.evaluation.scores import Columns, Evaluation, proportion
+from trm.stats.intervals import mean_of
+from trm.tasks.arc.votes import grid_hashes, pass_at, rank_of_truth, voted_grids
+
+
+class ArcScorer:
+    """pass@K by task: the augmentations of a task vote."""
+
+    def __init__(self, split: Split) -> None:
+        self._groups = split.clusters
+        self._truths = grid_hashes(split.labels)
+
+    def columns(self, predictions: UInt8[np.ndarray, "batch cells"], batch: EvaluationBatch) -> Columns:
+        """Hash of the grid voted for."""
+        return {"vote": voted_grids(predictions, batch.augmentations)}
+
+    def scores(self, columns: Columns, clusters: np.ndarray) -> Evaluation:
+        """Shares of test pairs, averaged over a task's pairs, then over tasks; the interval counts tasks, not votes."""
+        rows = columns["row"]
+        pairs, ranks = rank_of_truth(rows, columns["vote"], self._truths[rows], columns["halting_probability"])
+        tasks = self._groups[pairs]
+        found = Evaluation({"tasks": float(len(np.unique(tasks))), "test_pairs": float(len(pairs))})
+        for k in PASSES:
+            by_task = pass_at(k, ranks, tasks)
+            found |= proportion(f"pass_at_{k}", mean_of(by_task), len(by_task))
+            found |= Evaluation(puzzles={f"pass_at_{k}": by_task})
+        return found

@@ -1,0 +1,334 @@
+"""MLflow's store as the outboxes ask for it."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from trm.console.redaction import redacted, without_secrets
+from trm.console.streams import printable
+from trm.files.atomic import open_lock, why_unwritable
+from trm.search.journal.events import SweepStarted
+from trm.tracking.artifact_places import artifact_location, bring_home, locations_elsewhere
+from trm.tracking.outbox import Say, Vanished, cause_of
+from trm.tracking.places import STORE, Target
+from trm.tracking.updates import SWEEP, Point, RunUpdate
+
+IMPATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+"""Set unless the environment says otherwise; with MLflow's own defaults one call to a dead server takes four minutes."""
+
+
+MAX_VALUE_CHARACTERS = 5000
+
+
+TRIES_AT_ONE = 3
+"""So often an update that fails is tried whole; then what of it the store takes is enough, if it takes anything."""
+
+
+EVENTS_TAG = "trm.events"
+"""Tag of a run: so many of the journal's events have passed by it."""
+
+
+CURVE_TAG = "trm.curve"
+"""Tag of a run: it has its training curve up to this step."""
+
+
+LOCK = ".tracking.lock"
+"""In a sweep folder; held by whoever sends its journal."""
+
+
+TEXT_SUFFIXES = {".yaml", ".json", ".jsonl", ".txt", ".md"}
+
+
+class MlflowStore:
+    """Runs in MLflow: one parent a sweep, one child a trial, found again by their tags, so that every call may be repeated."""
+
+    def __init__(self, target: Target, say: Say) -> None:
+        for name, value in IMPATIENCE.items():
+            os.environ.setdefault(name, value)
+        import mlflow.entities
+        import mlflow.exceptions
+        import mlflow.protos.databricks_pb2 as codes
+
+        self._entities = mlflow.entities
+        self._error = mlflow.exceptions.MlflowException
+        self._refusals = {
+            codes.ErrorCode.Name(code)
+            for code in (codes.INVALID_PARAMETER_VALUE, codes.INVALID_STATE, codes.BAD_REQUEST, codes.RESOURCE_DOES_NOT_EXIST)
+        }
+        self._target, self._say = target, say
+        self._absent = codes.ErrorCode.Name(codes.RESOURCE_DOES_NOT_EXIST)
+        self._client: Any = None
+        self._experiment_id = ""
+        self._key = ""
+        self._database: tuple[int, int] | None = None
+        self._runs: dict[int | None, str] = {}
+        self._events: dict[int | None, int] = {}
+        self._curves: dict[int | None, int] = {}
+        self._tries: dict[tuple[int | None, int], int] = {}
+        """How often the update was tried that failed last."""
+
+    def held(self, sweep: SweepStarted) -> dict[int | None, int]:
+        """The sweep's runs with the journal events that each has got; those in MLflow's trash are taken out of it again."""
+        with self._looked_at_again_after_failure():
+            self._connect(sweep)
+        return dict(self._events)
+
+    def curves(self, sweep: SweepStarted) -> dict[int | None, int]:
+        """The sweep's runs with the step up to which each has its training curve."""
+        with self._looked_at_again_after_failure():
+            if self._client is None:
+                self._connect(sweep)
+        return dict(self._curves)
+
+    def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
+        """Take in the updates, in their order; raises when the store cannot be reached."""
+        with self._looked_at_again_after_failure():
+            if self._client is None:
+                self._connect(sweep)
+            self._check_database()
+            if SWEEP not in self._runs:
+                self._create(sweep, RunUpdate(SWEEP, sweep.at, sweep.at))
+            for update in updates:
+                if update.trial not in self._runs:
+                    self._create(sweep, update)
+                self._write(update)
+                self._say("sent", "")
+
+    def files(self, sweep: SweepStarted) -> dict[str, int]:
+        """The artifacts of the sweep's run by their paths, with their sizes."""
+        with self._looked_at_again_after_failure():
+            if self._client is None:
+                self._connect(sweep)
+            found, folders = dict[str, int](), [""]
+            while folders:
+                for one in self._client.list_artifacts(self._runs[SWEEP], folders.pop() or None):
+                    if one.is_dir:
+                        folders.append(one.path)
+                    else:
+                        found[one.path] = int(one.file_size or 0)
+            return found
+
+    def upload(self, sweep: SweepStarted, file: Path, folder: str) -> int:
+        """Keep a file of the sweep under `folder` of the sweep's run, text without the secrets of addresses; its bytes there."""
+        with self._looked_at_again_after_failure():
+            if self._client is None:
+                self._connect(sweep)
+            self._check_database()
+            text = file.read_text(errors="replace") if file.suffix in TEXT_SUFFIXES else ""
+            if text == redacted(text):
+                size = file.stat().st_size
+                self._client.log_artifact(self._runs[SWEEP], str(file), folder or None)
+                return size
+            with tempfile.TemporaryDirectory() as clean:
+                copy = Path(clean) / file.name
+                copy.write_text(redacted(text))
+                self._client.log_artifact(self._runs[SWEEP], str(copy), folder or None)
+                return copy.stat().st_size
+
+    @contextlib.contextmanager
+    def _looked_at_again_after_failure(self) -> Iterator[None]:
+        """A call that failed may have been carried out: look again at what is there."""
+        try:
+            yield
+        except Exception:
+            self._client = None
+            raise
+
+    def _check_database(self) -> None:
+        """End this process when the database's file was replaced or deleted: what it has open is kept by nobody any more."""
+        if self._database != (found := file_of(self._target.uri)):
+            self._say("problem", f"its database {'was deleted' if found is None else 'is another one now'}")
+            raise SystemExit(EXIT_AGAIN)
+
+    def _connect(self, sweep: SweepStarted) -> None:
+        from mlflow.entities import ViewType
+        from mlflow.tracking import MlflowClient
+
+        storage = Path(self._target.storage)
+        # Parallel first starts race on a database's schema; who may not write in the storage has a store of his own.
+        with only_one(storage / ".mlflow.lock", lambda: self._say("sent", "")):
+            if self._target.is_storages_own and self._target.artifact_location is None:
+                bring_home(storage / STORE, storage)
+            self._check_places(storage)
+            client = MlflowClient(self._target.uri)
+            self._experiment_id = self._experiment(client)
+        self._database = file_of(self._target.uri)
+        self._key = sha256(sweep.model_dump_json().encode()).hexdigest()[:16]
+        self._runs, self._events, self._curves = {}, {}, {}
+        in_trash: dict[int | None, Any] = {}
+        token = None
+        while True:
+            query = f"tags.`trm.sweep` = '{self._key}'"
+            found = client.search_runs([self._experiment_id], query, run_view_type=ViewType.ALL, page_token=token)
+            for run in found:
+                tag = run.data.tags.get("trm.trial")
+                trial = SWEEP if tag is None else int(tag)
+                if run.info.lifecycle_stage == "active":
+                    self._know(trial, run)
+                else:
+                    in_trash[trial] = run
+            token = found.token
+            if not token:
+                break
+        self._take_out_of_trash(client, {trial: run for trial, run in in_trash.items() if trial not in self._runs})
+        self._client = client
+
+    def _know(self, trial: int | None, run: Any) -> None:
+        self._runs[trial] = run.info.run_id
+        for tag, known in ((EVENTS_TAG, self._events), (CURVE_TAG, self._curves)):
+            value = run.data.tags.get(tag, "")
+            known[trial] = int(value) if value.isdecimal() else 0
+
+    def _take_out_of_trash(self, client: Any, runs: Mapping[int | None, Any]) -> None:
+        for trial, run in runs.items():
+            client.restore_run(run.info.run_id)
+            self._know(trial, run)
+        if runs:
+            self._say("again", f"{len(runs)} runs of this sweep had been deleted and were taken out of MLflow's trash")
+
+    def _check_places(self, storage: Path) -> None:
+        """RuntimeError where the storage's own database, which others may have made, would send files where nobody says."""
+        if not self._target.is_storages_own:
+            return
+        chosen = without_secrets(self._target.artifact_location or "")
+        for place in locations_elsewhere(storage / STORE, storage, self._target.experiment):
+            if not chosen or not f"{place}/".startswith(f"{chosen.rstrip('/')}/"):
+                raise RuntimeError(
+                    f"{storage / STORE} would send files of experiment {self._target.experiment!r} to {redacted(place)}; "
+                    "if you mean that, say so by tracking.artifact_location"
+                )
+
+    def _experiment(self, client: Any) -> str:
+        name = self._target.experiment
+        if (found := client.get_experiment_by_name(name)) is None:
+            is_server = self._target.uri.startswith(("http", "databricks"))
+            beside = None if is_server else artifact_location(self._target.storage, name)
+            place = without_secrets(self._target.artifact_location or "") or beside
+            with contextlib.suppress(self._error):  # another sweep may just have made it
+                return str(client.create_experiment(name, artifact_location=place))
+            found = client.get_experiment_by_name(name)
+        if found is None:
+            raise RuntimeError(f"MLflow neither has nor makes the experiment {name!r}; give tracking.experiment another name")
+        if found.lifecycle_stage != "active":
+            client.restore_experiment(found.experiment_id)
+            self._say("again", f"the experiment {name!r} had been deleted and was taken out of MLflow's trash")
+        return str(found.experiment_id)
+
+    def _create(self, sweep: SweepStarted, update: RunUpdate) -> None:
+        tags = {"trm.sweep": self._key, "mlflow.source.name": "trm-search", "mlflow.source.type": "JOB"}
+        name = sweep.name
+        if update.trial is not SWEEP:
+            tags |= {"mlflow.parentRunId": self._runs[SWEEP], "trm.trial": str(update.trial)}
+            name = f"{sweep.name}-{update.trial:04d}"
+        run = self._client.create_run(self._experiment_id, start_time=_milliseconds(update.since), tags=tags, run_name=name)
+        orphans = [child for trial, child in self._runs.items() if trial is not SWEEP] if update.trial is SWEEP else []
+        for child in orphans:
+            self._client.set_tag(child, "mlflow.parentRunId", run.info.run_id)
+        self._runs[update.trial] = run.info.run_id
+
+    def _write(self, update: RunUpdate) -> None:
+        """Everything of the update, last how many events the run has got; of what MLflow refuses, the rest."""
+        name, refused = (update.trial, update.events), list[str]()
+        self._tries = {name: self._tries.get(name, 0) + 1}
+        is_enough = update.events > 0 and self._tries[name] > TRIES_AT_ONE
+        for part in self._parts(update):
+            try:
+                part()
+            except Exception as error:
+                self._check_there(self._runs[update.trial])
+                if not is_enough and not (isinstance(error, self._error) and error.error_code in self._refusals):
+                    raise
+                refused.append(cause_of(error))
+        if update.events:  # where even this fails, it is the store, and nothing is given up
+            self._client.set_tag(self._runs[update.trial], EVENTS_TAG, str(update.events))
+        if update.curve_step:
+            self._client.set_tag(self._runs[update.trial], CURVE_TAG, str(update.curve_step))
+        for cause in refused:
+            self._say("refused", cause)
+        self._tries = {}
+
+    def _parts(self, update: RunUpdate) -> list[Callable[[], Any]]:
+        """The calls that an update takes, each as large as MLflow allows."""
+        make, client, run = self._entities, self._client, self._runs[update.trial]
+        params = [make.Param(key, printable(redacted(value))[:MAX_VALUE_CHARACTERS]) for key, value in update.params.items()]
+        points = list(update.points)
+        tags = [make.RunTag(key, printable(redacted(value))[:MAX_VALUE_CHARACTERS]) for key, value in update.tags.items()]
+        parts: list[Callable[[], Any]] = []
+        while params or points or tags:
+            parts.append(partial(self._log, run, points[:MAX_POINTS], params[:MAX_PARAMS], tags[:MAX_TAGS]))
+            points, params, tags = points[MAX_POINTS:], params[MAX_PARAMS:], tags[MAX_TAGS:]
+        if update.status in ("RUNNING", "SCHEDULED"):
+            parts.append(lambda: client.update_run(run, status=update.status))
+        elif update.status is not None:
+            parts.append(lambda: client.set_terminated(run, status=update.status, end_time=_milliseconds(update.status_at)))
+        return parts
+
+    def _log(self, run: str, points: list[Point], params: list[Any], tags: list[Any]) -> None:
+        metrics = [self._entities.Metric(p.key, p.value, _milliseconds(p.at), p.step) for p in points]
+        self._client.log_batch(run, metrics=metrics, params=params, tags=tags)
+
+    def _check_there(self, run: str) -> None:
+        """Vanished when the run was deleted meanwhile."""
+        try:
+            is_there = self._client.get_run(run).info.lifecycle_stage == "active"
+        except self._error as error:
+            if error.error_code != self._absent:
+                raise
+            is_there = False
+        if not is_there:
+            raise Vanished(f"the run {run} was deleted")
+
+
+@contextlib.contextmanager
+def only_one(lock: Path, waits: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock; `waits` is called twice a second while another process has it. Who may not write there needs none."""
+    if why_unwritable(lock.parent) is not None:
+        yield
+        return
+    with os.fdopen(open_lock(lock), "rb") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waits()
+                time.sleep(POLL_SECONDS)
+        yield
+
+
+def _milliseconds(at: float) -> int:
+    return int(at * 1000)
+
+
+POLL_SECONDS = 0.5
+
+
+MAX_POINTS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
+
+
+EXIT_AGAIN = 75
+"""The writer's process asks to be started again."""
+
+
+def file_of(uri: str) -> tuple[int, int] | None:
+    """What a sqlite database's file is, whatever its name points to later; None where there is none."""
+    if not uri.startswith("sqlite"):
+        return None
+    try:
+        found = os.stat(unquote(uri.partition(":///")[2].partition("?")[0]))
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
