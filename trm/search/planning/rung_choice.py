@@ -1,7 +1,7 @@
 """How many rungs, and how far apart: chosen from the budget where the space leaves it open, once, before the sweep starts.
 
 The choice is written into the space (`sweep.yaml`), so that a resume and a replay find it there. `benchmarks/search` is where the
-figures come from (docs/decisions.md): neighbouring rungs rank alike, distant ones do not, so halving stops fewer by mistake than
+figures come from (docs/how/planning.md): neighbouring rungs rank alike, distant ones do not, so halving stops fewer by mistake than
 thirds do, and costs no more.
 """
 
