@@ -10,9 +10,8 @@ import torch
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> object:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    import gpu
+    from benchmarks.gpu import __main__ as gpu
 
     return gpu
 

@@ -59,7 +59,7 @@ class TrainingConfig(Written):
     cuda_graph: bool | Literal["auto"] = False
     """On CUDA record a step once and replay it; auto: where one is small, and without complaint where it cannot be recorded.
 
-    Off until `benchmarks/gpu.py` has passed on such a GPU."""
+    Off until `python -m benchmarks.gpu` has passed on such a GPU."""
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingConfig":

@@ -16,7 +16,7 @@ from trm.models.trm.sizes import weight_sizes
 STORED_COPIES = 4
 """What a checkpoint holds of each weight: itself, its average, two moments."""
 HANDWRITTEN_SHARE = 0.8
-"""What the CPU's hand-written form keeps of the activations at most (`benchmarks/memory.py`)."""
+"""What the CPU's hand-written form keeps of the activations at most (`benchmarks/step/memory.py`)."""
 RESIDENT_COPIES = 6
 """What training holds of each weight: the stored copies, its gradient, and the update while it is applied."""
 

@@ -12,8 +12,8 @@ import sys
 import tempfile
 
 import torch
-from rows import emit, parser, spread
 
+from benchmarks.rows import emit, parser, spread
 from trm.config.architectures import ModelConfig
 from trm.config.data import DataConfig
 from trm.config.optimizers import OptimConfig

@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from memory import status
-from rows import emit, parser, spread
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.rows import emit, parser, spread
+from benchmarks.step.memory import status
 from trm.config.architectures import DataShape, ModelConfig, swiglu_width
 from trm.config.data import DataConfig
 from trm.config.optimizers import OptimConfig
@@ -241,7 +241,7 @@ def ceiling_gflops() -> float:
 
 def peak_bytes(name: str, way: str, options: list[str]) -> int:
     """Most resident memory of a fresh process that takes steps, above what it had before the first."""
-    command = [sys.executable, __file__, "--sizes", name, "--ways", way, "--peak", *options]
+    command = [sys.executable, "-m", "benchmarks.step.train_step", "--sizes", name, "--ways", way, "--peak", *options]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(json.loads(run.stdout.splitlines()[-1]))
 

@@ -11,12 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
-from rows import emit, parser, spread
-from train_step import SIZES, measure, ours
+
+from benchmarks.rows import emit, parser, spread
+from benchmarks.step.train_step import SIZES, measure, ours
 
 NAMES = ("d64_s16", "d128_s81")
 
@@ -54,7 +54,7 @@ def main() -> int:
         return 0
     for name in options.sizes:
         with tempfile.TemporaryDirectory() as cache:
-            command = [sys.executable, str(Path(__file__)), "--only", name]
+            command = [sys.executable, "-m", "benchmarks.step.compiled", "--only", name]
             command += ["--seconds", str(options.seconds), "--threads", str(options.threads)]
             for kind in ("cold", "warm"):
                 environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache}

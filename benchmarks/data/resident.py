@@ -15,8 +15,8 @@ from typing import Any
 
 import psutil
 import ray
-from rows import emit, parser, pss_bytes, spread
 
+from benchmarks.rows import emit, parser, pss_bytes, spread
 from trm.cluster.connection import connected
 from trm.cluster.shared_data import DataFeed, read_feed
 from trm.config.data import DataConfig

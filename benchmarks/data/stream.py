@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import ray
 import torch
-from rows import emit, parser, pss_bytes, spread
 
+from benchmarks.rows import emit, parser, pss_bytes, spread
 from trm.cluster.connection import connected
 from trm.cluster.shared_data import DataFeed, read_feed
 from trm.cluster.stream import gang_stream, leg_stream
@@ -29,7 +29,6 @@ from trm.tasks.augment import augmenter_for
 from trm.tasks.choice import load_recipe
 from trm.tasks.ensure import ensure_dataset
 from trm.tasks.making.writing import write_dataset
-from trm.training.loop import to_device
 
 BATCH, RANKS, REPEATS, COPIES, LEGS, IDLE_SECONDS = 768, 2, 7, 24, 4, 4.0
 RECIPE, OVERRIDES = "datasets/arc1.yaml", {"num_aug": 30}
@@ -62,7 +61,7 @@ def drain(rows: TrainStream, manifest: Any, rank: int, ranks: int, seconds: floa
         nonlocal step
         batch = plan.batch(step)
         for array in (batch.inputs, batch.labels, batch.puzzle_identifiers):
-            to_device(array, torch.device("cpu"))
+            torch.from_numpy(array)
         step += 1
 
     make()

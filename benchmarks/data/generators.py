@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from rows import emit, parser, spread
 
+from benchmarks.rows import emit, parser, spread
 from trm.tasks.build import maker_of
 from trm.tasks.choice import load_recipe
 from trm.tasks.sudoku.augment import BLANK
 from trm.tasks.sudoku.solver import count_solutions
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ("sudoku6x6", "sudoku9x9", "maze_small", "maze_hard")
 WARM_UP = 1 << 20
 """A piece that is made before the clock starts, to compile what is not compiled yet."""

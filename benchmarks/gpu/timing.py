@@ -1,4 +1,4 @@
-"""The speed of a training step on a GPU, for `gpu.py`: our forms and the published implementation in turn; where the time goes."""
+"""The speed of a training step on a GPU: our forms and the published implementation in turn; where the time goes."""
 
 import time
 from collections.abc import Callable
@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from rows import spread
-from train_step import BATCHES, Size, _attention, reference
 
+from benchmarks.rows import spread
+from benchmarks.step.train_step import BATCHES, Size, _attention, reference
 from trm.config.architectures import DataShape
 from trm.models.cost import run_cost
 from trm.training.cuda_graph import RECORDED_FLOPS, WARM_UP_STEPS, RecordedStep

@@ -1,4 +1,4 @@
-"""What `gpu.py` checks: each a function of the device that gives figures, and raises where something does not hold."""
+"""What the GPU benchmark checks: each a function of the device that gives figures, and raises where something does not hold."""
 
 import contextlib
 import gc
@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu_packing import mps_pipe
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from benchmarks.gpu.packing import mps_pipe
 from trm.config.architectures import DataShape
 from trm.config.run import RunConfig
 from trm.data.batches.plan import Batch

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import psutil
 import ray.tune
-from rows import emit, parser
-from sweep_runs import events_of
 
 import trm.cluster.sweep_run as sweep
+from benchmarks.rows import emit, parser
+from benchmarks.sweep.sweep_runs import events_of
 from trm.cluster.leg import LegReturn, LegTask
 from trm.cluster.processes import WorkerProcess
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP

@@ -1,6 +1,6 @@
 """What do kills cost a sweep? Killed at every event, around renames and at random, it is the sweep that never was.
 
-Real driver, real training, real files; only Ray is left out (tests/rayless.py), so that hundreds of kills take minutes.
+Real driver, real training, real files; only Ray is left out (tests/fixtures/rayless.py), so that hundreds of kills take minutes.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "fixtures")]
 
 from crash_cases import check_replay, check_whole, events_of, facts, write_space  # noqa: E402
 from rayless import Kill, Killed, Nursery, Point  # noqa: E402

@@ -9,8 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from rows import emit, parser
-
+from benchmarks.rows import emit, parser
 from trm.search.schedulers.pareto_rung import ParetoRung
 from trm.search.schedulers.rung import Rung, Score
 

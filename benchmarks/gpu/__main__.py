@@ -1,6 +1,6 @@
 """Everything that runs on CUDA, checked and measured in one call on a machine that has only torch, numpy, pydantic and safetensors.
 
-    python benchmarks/gpu.py --out gpu.jsonl [--reference DIR]
+    python -m benchmarks.gpu --out gpu.jsonl [--reference DIR]
 
 Rows: the device, a row a check (`ok`), the speed of a training step by size and form (plain, recorded as a CUDA graph, compiled,
 both; the published implementation with `--reference`, all taking turns), where a step's time goes, and trials side by side with
@@ -17,8 +17,6 @@ import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 
 class _Anything(type):
@@ -50,11 +48,12 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # products repeat t
 stand_in("jaxtyping", "pyarrow", "pyarrow.parquet", "pyarrow.compute", "fsspec")
 
 import torch  # noqa: E402
-from gpu_checks import CHECKS, FACTS  # noqa: E402
-from gpu_packing import packing_rows, run_packed  # noqa: E402
-from gpu_timing import profile_row, timing_rows  # noqa: E402
-from rows import emit, parser  # noqa: E402
-from train_step import checkout  # noqa: E402
+
+from benchmarks.gpu.checks import CHECKS, FACTS  # noqa: E402
+from benchmarks.gpu.packing import packing_rows, run_packed  # noqa: E402
+from benchmarks.gpu.timing import profile_row, timing_rows  # noqa: E402
+from benchmarks.rows import emit, parser  # noqa: E402
+from benchmarks.step.train_step import checkout  # noqa: E402
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -68,7 +67,7 @@ def main() -> int:
     arguments.add_argument("--packed", help="used by the script itself: one of several processes")
     options = arguments.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
-        print("gpu.py needs a CUDA device, and torch finds none; give --device cpu to test the script itself", file=sys.stderr)
+        print("the benchmark needs a CUDA device, and torch finds none; --device cpu tests the script itself", file=sys.stderr)
         return 2
     device = torch.device(options.device)
     if device.type == "cpu":

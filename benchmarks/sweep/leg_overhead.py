@@ -7,8 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rows import emit, parser, spread
-from sweep_runs import Watched, legs_of, overheads
+from benchmarks.rows import emit, parser, spread
+from benchmarks.sweep.sweep_runs import Watched, legs_of, overheads
 
 TRIALS = 40
 SPACE = """

@@ -7,9 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rows import emit, parser
-from sweep_runs import Watched, events_of, legs_of
-
+from benchmarks.rows import emit, parser
+from benchmarks.sweep.sweep_runs import Watched, events_of, legs_of
 from trm.search.journal.events import DriverStarted, Reported
 
 GIB = 2**30

@@ -4,9 +4,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rows import emit, parser, spread
-from sweep_runs import Watched, events_of
-
+from benchmarks.rows import emit, parser, spread
+from benchmarks.sweep.sweep_runs import Watched, events_of
 from trm.search.journal.events import LegEnded
 
 REPEATS = 3

@@ -6,8 +6,7 @@ import sys
 import tempfile
 import time
 
-from rows import commit, device
-
+from benchmarks.rows import commit, device
 from trm.config.data import DataConfig
 from trm.data.batches.plan import TrainPlan
 from trm.data.batches.split import Split, load_split

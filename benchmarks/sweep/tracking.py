@@ -19,9 +19,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from mlflow.tracking import MlflowClient
-from rows import emit, parser, spread
-from sweep_runs import Watched, events_of, legs_of
 
+from benchmarks.rows import emit, parser, spread
+from benchmarks.sweep.sweep_runs import Watched, events_of, legs_of
 from trm.search.journal.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, SweepEnded, SweepStarted
 from trm.search.journal.journal import Journal
 from trm.tracking.updates import Point, Translator, merged

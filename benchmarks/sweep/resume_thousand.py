@@ -8,10 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from resume import wait_for_leg
-from rows import emit, parser, spread
-from scheduling import idle_sweep
-from sweep_runs import Watched, events_of
+from benchmarks.rows import emit, parser, spread
+from benchmarks.sweep.resume import wait_for_leg
+from benchmarks.sweep.scheduling import idle_sweep
+from benchmarks.sweep.sweep_runs import Watched, events_of
 
 TRIALS = 1000
 REPEATS = 3

@@ -9,9 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rows import emit, parser, spread
-from sweep_runs import Watched, events_of, legs_of
-
+from benchmarks.rows import emit, parser, spread
+from benchmarks.sweep.sweep_runs import Watched, events_of, legs_of
 from trm.search.journal.events import DriverStarted, LegEnded, LegStarted
 
 SPACE = """
