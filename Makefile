@@ -1,8 +1,8 @@
-# make sweep: install and run a small search · make test: the tests · make check: format, lint, types, walls
+# make sweep: install and run a small search · make test: the tests · make check: format, lint, types, walls · make map: write docs/map.md
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: help sweep test check format clean
+.PHONY: help sweep test check format map clean
 
 help:
 	@sed -n 1p $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ check: .venv
 format: .venv
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+# docs/map.md and README's rooms, from what the files say of themselves.
+map: .venv
+	$(PY) tests/test_map.py
 
 # Keeps runs/ and data/: they are the user's.
 clean:

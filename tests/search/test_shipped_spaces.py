@@ -14,7 +14,8 @@ from trm.config.run import RunConfig
 from trm.models.cost import RunCost, run_cost, total_steps
 from trm.models.precision import forward_dtype, loss_dtype
 from trm.search.planning.preflight import preflight
-from trm.search.space.candidates import Candidate, Resolver
+from trm.search.planning.rung_choice import with_ladder
+from trm.search.space.candidates import Candidate, Facts, Resolver
 from trm.search.space.enumeration import random_params
 from trm.search.space.space import SearchSpace, load_space
 from trm.tasks.arc.recipe import ArcRecipe
@@ -29,6 +30,7 @@ PAIR = ("sudoku4x4_small", "sudoku4x4_large")
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 SHAPES = {
     "sudoku4x4": DataShape(16, 6, 1),
+    "sudoku6x6": DataShape(36, 8, 1),
     "sudoku9x9": DataShape(81, 11, 1),
     "sudoku_extreme": DataShape(81, 11, 1),
     "maze_hard": DataShape(900, 6, 1),
@@ -177,25 +179,32 @@ def test_the_published_lengths_come_out() -> None:
     assert run_cost(maze, SHAPES["maze_hard"]).step_flops == pytest.approx(306e12, rel=0.01)
 
 
-def readme_example(key: str) -> dict[str, Any]:
-    """The README's one YAML example that has this key."""
-    blocks = [part.split("```")[0] for part in (ROOT.parent / "README.md").read_text().split("```yaml\n")[1:]]
-    (found,) = [mapping for mapping in (parse_yaml(block, "README.md") for block in blocks) if key in mapping]
+def page_example(page: str, key: str) -> dict[str, Any]:
+    """The one YAML example of a page that has this key."""
+    blocks = [part.split("```")[0] for part in (ROOT.parent / page).read_text().split("```yaml\n")[1:]]
+    (found,) = [mapping for mapping in (parse_yaml(block, page) for block in blocks) if key in mapping]
     return found
 
 
-def test_the_readme_shows_a_mixture_that_works() -> None:
-    mixture = recipe_of(readme_example("parts"), "README.md")
+def test_the_page_on_data_shows_a_mixture_that_works() -> None:
+    mixture = recipe_of(page_example("docs/data.md", "parts"), "docs/data.md")
     assert isinstance(mixture, MixtureRecipe)
     assert [part.weight for part in mixture.parts] == [3, 1]
     assert load_recipe(ROOT.parent / str(mixture.parts[0].recipe)).puzzle_task == "arc"
 
 
-def test_the_readme_shows_a_space_that_works(tmp_path: Path) -> None:
-    mapping = readme_example("search")
+def test_the_page_on_spaces_shows_one_that_works(tmp_path: Path) -> None:
+    mapping = page_example("docs/space.md", "search")
     mapping["base"]["recipe"] = str(ROOT / mapping["base"]["recipe"])
     dump_yaml(tmp_path / "example.yaml", mapping)
     space = load_space(tmp_path / "example.yaml", ["budget.trials=40", "search.model.H_cycles.high=4"])
     seen = preflight(space, cost_of(SHAPES["sudoku9x9"]))
     assert space.budget.trials == 40
     assert seen.accepted > 0
+
+
+def test_the_readme_shows_a_space_that_works(tmp_path: Path) -> None:
+    dump_yaml(tmp_path / "my_space.yaml", page_example("README.md", "search"))
+    space, cost = load_space(tmp_path / "my_space.yaml", []), cost_of(SHAPES["sudoku6x6"])
+    seen = preflight(with_ladder(space, cost, Facts()), cost)
+    assert (seen.accepted, len(seen.rung_amounts)) == (seen.drawn, 3)

@@ -1,0 +1,119 @@
+"""The pages and the files agree: docs/map.md and README's rooms say what the files say of themselves, and every link leads on.
+
+`python tests/test_map.py`, or `make map`, writes the map and README's lines anew.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAP, README = ROOT / "docs" / "map.md", ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+AGAIN = "type `make map` (or `python tests/test_map.py`) and commit what it writes"
+HEAD = """# Map
+
+A line a file: the first line of what it says of itself. `make map` writes this page, a test holds it.
+Rooms import downwards only, as `pyproject.toml` lists them.
+"""
+OTHERS = {
+    "ray_jobs": "Entry points for a shell and for `ray job submit`.",
+    "benchmarks": "A script a question; rows with device, commit, configuration and spread.",
+    "tests": "Folders that mirror `trm/`; what tests share lies in `fixtures`.",
+}
+ROOM = re.compile(r"^\| `trm/\w+/` \|.*\n", re.MULTILINE)
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+NAMED = re.compile(r"`((?:trm|tests|benchmarks|ray_jobs|search_spaces|datasets|docs)/[\w./-]*\w/?)`")
+
+
+def first_line(path: Path) -> str:
+    """The first line of a Python file's docstring, or of a C++ file's first comment."""
+    text = path.read_text()
+    said = ast.get_docstring(ast.parse(text)) if path.suffix == ".py" else text.lstrip().removeprefix("//").strip()
+    assert said, f"{path.relative_to(ROOT)} does not say what it is: give it a docstring (C++: a comment) as its first line"
+    return said.splitlines()[0]
+
+
+def lines_of(folder: Path) -> list[str]:
+    """A line a file of the folder, and those of the folders in it, which begin with a line on themselves."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".py", ".cpp", ".hpp") and path.name != "__init__.py")
+    lines = [f"- `{path.name}` {first_line(path)}" for path in files]
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir() and any(path.glob("*.py"))):
+        own = inner / "__init__.py"
+        about = f": {first_line(own)}" if own.exists() else ""
+        lines += ["", f"**`{inner.relative_to(ROOT).as_posix()}/`**{about}", "", *lines_of(inner)]
+    return lines
+
+
+def rooms() -> list[Path]:
+    """The folders of `trm`, by name."""
+    return sorted(path.parent for path in (ROOT / "trm").glob("*/__init__.py"))
+
+
+def rendered_map() -> str:
+    """What docs/map.md should be."""
+    parts = [HEAD, f"## trm\n\n{first_line(ROOT / 'trm' / '__init__.py')}\n"]
+    parts += [
+        "\n".join(f"- `{path.name}` {first_line(path)}" for path in sorted((ROOT / "trm").glob("*.py")) if path.stem != "__init__")
+        + "\n"
+    ]
+    for room in rooms():
+        lines = "\n".join(lines_of(room)).strip("\n")
+        parts.append(f"## trm/{room.name}\n\n{first_line(room / '__init__.py')}\n\n{lines}\n")
+    for name, about in OTHERS.items():
+        parts.append(f"## {name}\n\n{about}\n\n" + "\n".join(lines_of(ROOT / name)).strip("\n") + "\n")
+    return "\n".join(parts)
+
+
+def rendered_rooms() -> str:
+    """README's lines on the folders of `trm`."""
+    return "".join(f"| `trm/{room.name}/` | {first_line(room / '__init__.py')} |\n" for room in rooms())
+
+
+def with_rooms(text: str) -> str:
+    """README's text with its lines on rooms as they should be."""
+    found = list(ROOM.finditer(text))
+    return text[: found[0].start()] + rendered_rooms() + text[found[-1].end() :]
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name behind `#` in a page, as GitHub makes it from headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_map_is_what_the_files_say() -> None:
+    assert MAP.read_text() == rendered_map(), AGAIN
+
+
+def test_the_readme_has_every_room() -> None:
+    assert "".join(ROOM.findall(README.read_text())) == rendered_rooms(), AGAIN
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.is_relative_to(ROOT), f"{target} leads out of the repository"
+        assert file.exists(), f"{target} is not there; mend the link"
+        assert not anchor or anchor in anchors(file), f"{target}: no heading of that page is called so"
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "log.md"], ids=lambda page: page.relative_to(ROOT).as_posix()
+)
+def test_pages_name_files_that_are_there(page: Path) -> None:
+    """But for the log, which tells of the past."""
+    names = [name for name in NAMED.findall(page.read_text()) if "NAME" not in name]
+    gone = [name for name in names if not (ROOT / name).exists()]
+    assert gone == [], f"{page.relative_to(ROOT)} names what is not there (any more): say where it is now"
+
+
+if __name__ == "__main__":
+    MAP.write_text(rendered_map())
+    README.write_text(with_rooms(README.read_text()))
