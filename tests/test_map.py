@@ -25,6 +25,8 @@ OTHERS = {
 }
 ROOM = re.compile(r"^\| `trm/\w+/` \|.*\n", re.MULTILINE)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
+VARIES = re.compile(r"\.\.\.|\b[A-Z]{4,}(?::[A-Z]+)?\b|(?<![\w+])[A-Z](?![\w+])|\b\d+\b")
+"""What stands in a quoted message for what the program fills in."""
 NAMED = re.compile(r"`((?:trm|tests|benchmarks|ray_jobs|search_spaces|datasets|docs)/[\w./-]*\w/?)`")
 
 
@@ -112,6 +114,28 @@ def test_pages_name_files_that_are_there(page: Path) -> None:
     names = [name for name in NAMED.findall(page.read_text()) if "NAME" not in name]
     gone = [name for name in names if not (ROOT / name).exists()]
     assert gone == [], f"{page.relative_to(ROOT)} names what is not there (any more): say where it is now"
+
+
+def printed() -> str:
+    """Every text in the code of `trm`, a line each; what is filled in is a NUL."""
+    texts = []
+    for node in (node for path in (ROOT / "trm").rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))):
+        if isinstance(node, ast.JoinedStr):
+            texts.append("".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.append(node.value)
+    return "\n".join(texts)
+
+
+def test_the_runbook_quotes_what_is_printed() -> None:
+    """Of each quoted message, every stretch of three words and more between what varies."""
+    rows = re.findall(r"^\| (.*?) \|", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+    quotes = [quote for row in rows for quote in re.findall(r"`([^`]+)`", row)]
+    parts = [part.strip(" :;,()") for quote in quotes for part in VARIES.split(quote)]
+    texts = printed()
+    assert [part for part in parts if len(part.split()) >= 3 and part not in texts] == [], (
+        "say in docs/runbook.md what is printed now"
+    )
 
 
 if __name__ == "__main__":
