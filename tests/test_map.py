@@ -94,6 +94,11 @@ def test_the_readme_has_every_room() -> None:
     assert "".join(ROOM.findall(README.read_text())) == rendered_rooms(), AGAIN
 
 
+def test_every_room_has_a_page() -> None:
+    index = (ROOT / "docs" / "how" / "README.md").read_text()
+    assert [room.name for room in rooms() if f"`{room.name}`" not in index] == [], "name it in docs/how/README.md, with its page"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_to_files(page: Path) -> None:
     for target in LINK.findall(page.read_text()):
