@@ -199,8 +199,8 @@ def test_one_who_may_only_read_is_told(storage: Path) -> None:
 def test_one_who_may_only_read_sends_to_a_store_of_his_own(storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told as the folder itself would tell a superuser's test: it cannot be written."""
     folder = sweep_folder(storage, whole_sweep(), "space")
-    for module in ("tracking", "tracking_places"):
-        monkeypatch.setattr(f"trm.{module}.why_unwritable", lambda place: "Permission denied")
+    for module in ("places", "store", "writer"):
+        monkeypatch.setattr(f"trm.tracking.{module}.why_unwritable", lambda place: "Permission denied")
     shutil.copy(storage / "mlflow.db", tmp_path / "mine.db")
     assert main([str(folder), "--uri", f"sqlite:///{tmp_path}/mine.db"]) == 0
     assert sorted(path.name for path in folder.iterdir()) == ["journal.jsonl"]

@@ -96,7 +96,9 @@ def test_an_interrupted_run_has_the_points_of_one_that_was_not(tmp_path: Path, s
 
 def test_points_beyond_the_checkpoint_of_a_killed_run_are_made_once_more(tmp_path: Path) -> None:
     """Killed with SIGKILL after its curve was written with points that no checkpoint has."""
-    child = subprocess.run([sys.executable, __file__, str(tmp_path / "killed")], check=False)
+    paths = os.pathsep.join([str(Path(cases.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    child = subprocess.run([sys.executable, __file__, str(tmp_path / "killed")], env=environment, check=False)
     assert child.returncode == -signal.SIGKILL
     assert [point["step"] for point in points(tmp_path / "killed" / "curves.parquet")] == [3, 6, 9]
     assert RunFolder(tmp_path / "killed").newest().name == "step-00000008"
