@@ -16,6 +16,7 @@ from trm.search.asking.ask import Asker
 from trm.search.journal.events import Asked, LegEnded
 from trm.search.journal.trial import Trial
 from trm.search.objective import measures
+from trm.search.order import Order
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.enumeration import random_params
 from trm.search.space.space import SearchSpace
@@ -72,9 +73,9 @@ def history(resolver: Resolver, count: int) -> list[Trial]:
         reached = 3 if number % 9 == 0 else 2 if number % 9 < 3 else 1
         results = {rung: _result(number, rung, draw.random()) for rung in range(reached)}
         others = measures(resolver.space.objective, {"params": float(one.params_count)})
-        trial = Trial(asked, status="finished" if reached == 3 else "stopped", results=results, heading=None)
-        trial.others = dict.fromkeys(results, others)
-        trials.append(trial)
+        scores = {rung: Order("max").score(result, asked.digest, others) for rung, result in results.items()}
+        status = "finished" if reached == 3 else "stopped"
+        trials.append(Trial(asked, status=status, results=results, scores=scores, heading=None))
     return trials
 
 

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 
 from benchmarks.rows import emit, parser
+from trm.search.order import Order, Score
 from trm.search.schedulers.pareto_rung import ParetoRung
-from trm.search.schedulers.rung import Rung, Score
+from trm.search.schedulers.rung import Rung
 
 CASES = (("spread", 1, 1000), ("spread", 2, 1000), ("spread", 3, 1000), ("traded", 2, 1000))
 CASES += (("spread", 1, 10_000), ("spread", 2, 10_000), ("spread", 3, 10_000))
@@ -46,7 +47,7 @@ def milliseconds(make: Callable[[], Rung], arriving: list[Score]) -> tuple[float
 def main() -> int:
     arguments = parser(__doc__).parse_args()
     for kind, objectives, count in CASES:
-        make = (lambda: Rung(3, "max")) if objectives == 1 else (lambda: ParetoRung(3, "max"))
+        make = (lambda: Rung(3, Order("max"))) if objectives == 1 else (lambda: ParetoRung(3, Order("max")))
         mean, last = milliseconds(make, scores(kind, objectives, count))
         row = {"figure": "arrival_milliseconds", "scores": kind, "objectives": objectives, "trials": count}
         emit(row | {"mean": round(mean, 3), "last_tenth": round(last, 3)}, arguments.out)

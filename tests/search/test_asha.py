@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.search.schedulers.rung import Rung, Score
+from trm.search.order import Order, Score
+from trm.search.schedulers.rung import Rung
 
 
 def score(trial: int, objective: float, loss: float = 1.0, error: float = 0.0) -> Score:
@@ -15,7 +16,7 @@ def score(trial: int, objective: float, loss: float = 1.0, error: float = 0.0) -
 
 
 def rung(*scores: Score, eta: int = 3, mode: Literal["max", "min"] = "max") -> Rung:
-    board = Rung(eta, mode)
+    board = Rung(eta, Order(mode))
     for one in scores:
         board.add(one)
     return board
@@ -74,7 +75,7 @@ def test_the_best_of_eta_goes_on_once() -> None:
 @given(drawn_rows)
 def test_never_more_than_the_quota_goes_on_while_trials_arrive_in_any_prefix(drawn: Rows) -> None:
     rows = scored(drawn)
-    board = Rung(3, "max")
+    board = Rung(3, Order("max"))
     gone: list[int] = []
     for one in rows:
         board.add(one)

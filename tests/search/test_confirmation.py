@@ -6,9 +6,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from trm.search import confirmation
 from trm.search.confirmation import next_to_confirm
 from trm.search.settings import Confirm
+from trm.stats import best_of
 from trm.stats.best_of import p_best, standings
 
 CLOSE = {2: [0.80, 0.84, 0.82], 5: [0.81, 0.85, 0.80], 7: [0.79, 0.83, 0.84]}
@@ -121,7 +121,7 @@ def test_three_equal_scores_do_not_prove_that_all_will_be() -> None:
 
 
 def test_intervals_hold_the_true_mean_as_often_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirmation, "DRAWS", 2)  # of probabilities, which this is not about
+    monkeypatch.setattr(best_of, "DRAWS", 2)  # of probabilities, which this is not about
     rng = np.random.default_rng(5)
     held = []
     for _ in range(300):

@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 from rich.console import Console
 from search_simulator import Simulator
 
-from tests.search.test_objectives import AGAINST, SIZED, scored, traded, weighed
+from tests.search.test_objectives import AGAINST, scored, traded, weighed
 from tests.search.test_schedulers import demo
 from trm.search.findings.tables import front_rows, leaderboard_rows, write_leaderboard
-from trm.search.front import fronts
+from trm.search.order import Order
 from trm.search.search import Search
 from trm.stats.pareto import dominates
 from trm.sweeps.results import standings, write_results
@@ -44,7 +44,8 @@ def test_trials_stand_front_by_front_and_in_each_by_the_metric() -> None:
         scored(3, "stopped", [0.7], 900),
         scored(4, "stopped", [0.0], 10),
     ]
-    assert [[one.number for one in front] for front in fronts(SIZED, trials)] == [[0, 1, 2], [3], [4]]
+    scores = [trial.scores[trial.rung or 0] for trial in trials]
+    assert Order("max").fronts(scores) == [[0, 1, 2], [3], [4]]
 
 
 def test_the_first_is_the_best_by_the_metric_and_equals_cost_less(search: Search) -> None:
@@ -53,7 +54,9 @@ def test_the_first_is_the_best_by_the_metric_and_equals_cost_less(search: Search
     best = max(one.result.objective for one in ranked if one.result is not None and one.result.objective is not None)
     assert ranked[0].result is not None
     assert ranked[0].result.objective == best
-    points = {one.number: (-(one.result.objective or 0.0), *one.others[one.rung or 0]) for one in ranked if one.result is not None}
+    points = {
+        one.number: (-(one.result.objective or 0.0), *one.scores[one.rung or 0].others) for one in ranked if one.result is not None
+    }
     for before, after in itertools.combinations(ranked, 2):
         assert not dominates(points[after.number], points[before.number])
 

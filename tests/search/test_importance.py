@@ -4,6 +4,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ def test_a_value_that_a_sampler_came_to_prefer_has_no_merit_by_that() -> None:
     for seed in range(20):
         search, draw = scored(lambda params, noise: 0.0, 48, seed=seed), random.Random(seed)
         for trial in search.trials:
-            trial.results[0] = trial.results[0].model_copy(update={"objective": 0.02 * trial.number + 0.1 * draw.gauss(0, 1)})
+            trial.scores[0] = replace(trial.scores[0], objective=0.02 * trial.number + 0.1 * draw.gauss(0, 1))
             trial.asked.params["model.hidden_size"] = 64 if draw.random() < trial.number / 48 else 32
         named += any(axis.is_clear for axis in _axes(importance(search)) if axis.name == "model.hidden_size")
     assert named <= 5  # with ranks exchanged among all trials: 20
@@ -169,7 +170,7 @@ def test_loss_tells_where_every_trial_scores_zero() -> None:
     search = scored(lambda params, noise: 0.0, 30)
     for trial in search.trials:
         loss = abs(math.log10(trial.params["optim.lr"]) + 3)
-        trial.results[0] = trial.results[0].model_copy(update={"loss": loss})
+        trial.scores[0] = replace(trial.scores[0], loss=loss)
     assert names(importance(search))[0] == "optim.lr"
 
 

@@ -1,6 +1,7 @@
 """An objective weighed against others: what may be said, what samplers are shown, and whole sweeps that rank by fronts."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,9 +29,10 @@ from trm.search.findings.replay import replay
 from trm.search.journal.events import EVENT, Asked, Decided, TrialStatus
 from trm.search.journal.trial import Trial
 from trm.search.objective import figures, measures
+from trm.search.order import Order, Score
 from trm.search.planning.preflight import check_objective
 from trm.search.samplers.study_fronts import FrontView
-from trm.search.schedulers.rung import Rung, Score
+from trm.search.schedulers.rung import Rung
 from trm.search.search import LegOrder, Search
 from trm.search.settings import Objective
 from trm.search.space.candidates import Resolver
@@ -114,7 +116,7 @@ def test_a_mode_left_out_is_that_of_the_metric(given: dict[str, Any], modes: lis
 
 
 def test_the_least_loss_wins() -> None:
-    rung = Rung(2, Objective.model_validate({"metric": "loss"}).mode)
+    rung = Rung(2, Order(Objective.model_validate({"metric": "loss"}).mode))
     for number, loss in enumerate((1.6, 0.2, 0.9)):
         rung.add(Score(number, loss, 0.0, loss, str(number)))
     assert rung.ranked == [1, 2, 0]
@@ -174,8 +176,9 @@ def scored(number: int, status: TrialStatus, objectives: list[float], size: int,
     """A trial of `size` parameters with a score a rung."""
     made = plain_trial(number, 1e-3, status, objectives, loss=loss)
     asked = made.asked.model_copy(update={"params_count": size, "inference_flops": 16.0 * size})
-    others = {rung: measures(SIZED, {"params": size}) for rung in made.results}
-    return Trial(asked, status=status, results=made.results, others=others)
+    others = measures(SIZED, {"params": size})
+    scores = {rung: replace(score, others=others) for rung, score in made.scores.items()}
+    return Trial(asked, status=status, results=made.results, scores=scores)
 
 
 def test_figures_are_what_the_journal_holds() -> None:

@@ -9,11 +9,12 @@ from sweep_cases import space
 
 from trm.config.files import validated
 from trm.errors import SweepError
+from trm.search.order import Order, Score
 from trm.search.schedulers.brackets import Brackets
 from trm.search.schedulers.choice import policy_of
 from trm.search.schedulers.growth import grown
 from trm.search.schedulers.reach import expected_reach
-from trm.search.schedulers.rung import Rung, Score
+from trm.search.schedulers.rung import Rung
 from trm.search.schedulers.rungs import Rungs
 from trm.search.schedulers.scheduler import Policy, Standing
 from trm.search.schedulers.settings import (
@@ -56,7 +57,7 @@ class Table:
     def score(self, trial: int, rung: int, objective: float, *, error: float = 0.0, loss: float = 1.0) -> None:
         """The trial arrives at a rung and rests there."""
         group = self.policy.group(trial)
-        boards = self.boards.setdefault(group, [Rung(self.eta, "max") for _ in range(self.rungs)])
+        boards = self.boards.setdefault(group, [Rung(self.eta, Order("max")) for _ in range(self.rungs)])
         boards[rung].add(Score(trial, objective, error, loss, f"{trial:03d}"))
         self.headings.pop(trial, None)
         self.asked = max(self.asked, trial + 1)
@@ -211,7 +212,7 @@ def test_median_stopping_compares_the_best_so_far_with_the_means_so_far() -> Non
     assert table.policy.verdict(table.standing, 4, 0).status == "stopped", "it is 0.225 now"
     table.score(3, 1, 0.39)
     assert table.policy.verdict(table.standing, 3, 1).status == "stopped", "means 0.3, 0.4, 0.5"
-    table.boards[0][1] = Rung(2, "max")
+    table.boards[0][1] = Rung(2, Order("max"))
     for trial, second in enumerate([0.5, 0.6, 0.7]):
         table.score(trial, 1, second)
     table.score(3, 1, 0.39, error=0.02)
@@ -227,7 +228,7 @@ def test_median_stopping_of_a_flat_rung_stops_the_half_with_the_larger_losses() 
 
 def test_median_stopping_counts_down_where_less_is_better() -> None:
     table = Table(policy_of(scheduled(type="median", rungs=2, min_trials=2)), rungs=2, eta=2)
-    table.boards[0] = [Rung(2, "min"), Rung(2, "min")]
+    table.boards[0] = [Rung(2, Order("min")), Rung(2, Order("min"))]
     for trial, objective in enumerate([1.0, 2.0, 3.0]):
         table.score(trial, 0, objective)
     assert [table.policy.verdict(table.standing, trial, 0).status for trial in range(3)] == ["running", "running", "stopped"]

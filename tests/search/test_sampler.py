@@ -17,6 +17,7 @@ from trm.search.asking.ask import Asker
 from trm.search.asking.proposals import Proposer
 from trm.search.journal.events import Adopted, Asked, LegEnded, TrialStatus
 from trm.search.journal.trial import Trial
+from trm.search.order import Order
 from trm.search.samplers.study import LOSS_WEIGHT, Shown, StudyView, shown
 from trm.search.search import LegOrder, Search
 from trm.search.space.candidates import Resolver
@@ -64,7 +65,8 @@ def trial(
         rung: LegEnded(trial=number, rung=rung, attempt=0, status="completed", objective=value, loss=loss, at=0.0)
         for rung, value in enumerate(objectives)
     }
-    return Trial(asked, status=status, results=results)
+    scores = {rung: Order("max").score(result, asked.digest) for rung, result in results.items()}
+    return Trial(asked, status=status, results=results, scores=scores)
 
 
 ROWS: list[tuple[TrialStatus, list[float], TrialState, float | None]] = [
@@ -81,7 +83,7 @@ ROWS: list[tuple[TrialStatus, list[float], TrialState, float | None]] = [
 
 
 def test_what_optuna_is_shown_is_the_table() -> None:
-    view = StudyView(space().search, "max")
+    view = StudyView(space().search, Order("max"))
     trials = [trial(number, 1e-3, status, objectives) for number, (status, objectives, _, _) in enumerate(ROWS)]
     study = view.study(trials, optuna.samplers.RandomSampler(seed=0))
     for found, ours, (status, objectives, state, value) in zip(study.get_trials(deepcopy=False), trials, ROWS, strict=True):
@@ -96,14 +98,14 @@ def test_what_optuna_is_shown_is_the_table() -> None:
 
 
 def test_where_all_score_zero_the_loss_teaches_and_nowhere_else() -> None:
-    worse, better = (shown(trial(0, 1e-3, "paused", [0.0], loss=loss), "max").values[0][1] for loss in (3.0, 1.0))
+    worse, better = (shown(trial(0, 1e-3, "paused", [0.0], loss=loss), Order("max")).values[0][1] for loss in (3.0, 1.0))
     assert worse < better <= 0.0
     assert better - worse < LOSS_WEIGHT
-    lower = [shown(trial(0, 1e-3, "paused", [0.5], loss=loss), "min").values[0][1] for loss in (3.0, 1.0)]
+    lower = [shown(trial(0, 1e-3, "paused", [0.5], loss=loss), Order("min")).values[0][1] for loss in (3.0, 1.0)]
     assert lower[0] > lower[1] >= 0.5
-    assert shown(trial(0, 1e-3, "paused", [0.25], loss=3.0), "max", with_loss=False).values == ((0, 0.25),)
-    one_example_in_a_million = shown(trial(0, 1e-3, "paused", [1e-6], loss=1e9), "max").values[0][1]
-    assert one_example_in_a_million > shown(trial(0, 1e-3, "paused", [0.0], loss=0.0), "max").values[0][1]
+    assert shown(trial(0, 1e-3, "paused", [0.25], loss=3.0), Order("max"), with_loss=False).values == ((0, 0.25),)
+    one_example_in_a_million = shown(trial(0, 1e-3, "paused", [1e-6], loss=1e9), Order("max")).values[0][1]
+    assert one_example_in_a_million > shown(trial(0, 1e-3, "paused", [0.0], loss=0.0), Order("max")).values[0][1]
 
 
 def learned(make: Callable[[int, float], Trial], *, count: int = 30) -> float:
@@ -256,7 +258,7 @@ def test_a_study_shows_the_best_and_the_latest_of_many_trials() -> None:
         trial(number, 1e-3, "finished" if value % 3 == 0 else "stopped", [value / 1000] * (2 if value % 3 == 0 else 1))
         for number, value in enumerate(values)
     ]
-    view = StudyView(space().search, "max", most=20)
+    view = StudyView(space().search, Order("max"), most=20)
     for _ in range(2):
         study = view.study(trials, optuna.samplers.RandomSampler(seed=0))
         seen = [found.intermediate_values[max(found.intermediate_values)] for found in study.get_trials(deepcopy=False)]
@@ -269,8 +271,8 @@ def test_a_study_shows_the_best_and_the_latest_of_many_trials() -> None:
 def test_what_is_tried_again_after_a_lost_node_is_not_the_configurations_fault() -> None:
     again = trial(0, 1e-3, "running", [0.4])
     again.losses, again.stalls = 3, 1
-    assert shown(again, "max").state == "pruned"
-    assert shown(trial(0, 1e-3, "running", []), "max").state == "running"
+    assert shown(again, Order("max")).state == "pruned"
+    assert shown(trial(0, 1e-3, "running", []), Order("max")).state == "running"
 
 
 def test_tpe_learns_nothing_from_what_was_never_scored() -> None:
@@ -302,6 +304,6 @@ def test_a_member_of_a_population_teaches_what_it_was_asked_with() -> None:
     member = trial(4, 1e-3, "finished", [0.1, 0.2, 0.9])
     member.adoptions.append(Adopted(trial=4, rung=1, source=2, params={**member.params, "optim.lr": 5e-2}, at=0.0))
     assert member.params["optim.lr"] == 5e-2
-    assert shown(member, "max") == Shown("pruned", ((0, 0.1), (1, 0.2)))
-    [found] = StudyView(space().search, "max").study([member], optuna.samplers.RandomSampler()).get_trials(deepcopy=False)
+    assert shown(member, Order("max")) == Shown("pruned", ((0, 0.1), (1, 0.2)))
+    [found] = StudyView(space().search, Order("max")).study([member], optuna.samplers.RandomSampler()).get_trials(deepcopy=False)
     assert found.params["optim.lr"] == 1e-3

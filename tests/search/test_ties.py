@@ -11,6 +11,7 @@ from sweep_cases import events_of
 from trm.search.findings.importance import importance
 from trm.search.findings.replay import replay
 from trm.search.journal.events import LegEnded
+from trm.search.order import Order
 from trm.search.planning.earlier import Earlier, prior_of
 from trm.search.samplers.study import shown
 from trm.search.search import LegOrder, Search
@@ -49,7 +50,7 @@ def test_ties_between_two_losses_are_broken_by_cells(tmp_path: Path) -> None:
     kinds = [search.trials[number].params["training.loss"] for number in rung.ranked]
     assert kinds == sorted(kinds, reverse=True)
     assert {rung.score(number).loss for number in rung.ranked} == {0.4, 0.6}
-    values = {trial.params["training.loss"]: shown(trial, "max").values[0][1] for trial in search.searched}
+    values = {trial.params["training.loss"]: shown(trial, Order("max")).values[0][1] for trial in search.searched}
     assert values["stablemax"] > values["softmax"], "samplers are shown the same order"
     assert importance(search).name
     progress = SweepProgress(made)

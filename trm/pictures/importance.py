@@ -4,12 +4,14 @@ from pathlib import Path
 
 from trm.pictures.canvas import GOOD, PLAIN, picture
 from trm.search.findings.importance import DERIVED, LEAST_TRIALS, Importance, RungImportance
+from trm.search.order import Order
 from trm.terminal.display import flops as flops_text
 
 BARS = "importance.png"
 MAP = "depth_map.png"
 MOST_BARS = 16
 UNCLEAR = "#6b7280"
+DARKER_IS_BETTER = {"max": "YlGnBu", "min": "YlGnBu_r"}
 DARK_SHARE = 0.55
 """Of the colour scale, beyond which a cell's text is white."""
 
@@ -75,11 +77,12 @@ def _draw_map(found: Importance, told: RungImportance | None, path: Path, title:
         means = [[float("nan")] * len(columns) for _ in rows]
         for cell in cells:
             means[rows.index(cell.H_cycles)][columns.index(cell.L_cycles)] = cell.mean
-        image = axes.imshow(means, cmap="YlGnBu" if found.mode == "max" else "YlGnBu_r", aspect="auto")
+        image = axes.imshow(means, cmap=DARKER_IS_BETTER[found.mode], aspect="auto")
         low, high = (end(cell.mean for cell in cells) for end in (min, max))
+        worst = high if Order(found.mode).is_better(low, high) else low
         for cell in cells:
-            share = (cell.mean - low) / (high - low or 1.0)
-            is_dark = share > DARK_SHARE if found.mode == "max" else share < 1 - DARK_SHARE
+            share = abs(cell.mean - worst) / (high - low or 1.0)
+            is_dark = share > DARK_SHARE
             text = f"{cell.mean:.3g}\nbest {cell.best:.3g}, n {cell.trials}"
             place = columns.index(cell.L_cycles), rows.index(cell.H_cycles)
             axes.text(*place, text, ha="center", va="center", fontsize=8, color="white" if is_dark else "black")

@@ -3,7 +3,6 @@
 import math
 
 from trm.search.confirmation import next_to_confirm
-from trm.search.front import fronts
 from trm.search.journal.events import Event, LegEnded
 from trm.search.journal.trial import Trial
 from trm.search.state import Fold
@@ -33,7 +32,7 @@ class Ranking(Fold):
         return trouble.error if trouble is not None else None
 
     def leaderboard(self) -> list[Trial]:
-        """Trials of the search that were scored, best first: by the last objective, then its loss, then the compute it took.
+        """Trials of the search that were scored, best first by their last scores (`order.py`).
 
         With several objectives front by front, and so within each front: the first is the best by the objective's own metric.
         """
@@ -43,19 +42,12 @@ class Ranking(Fold):
 
     def fronts(self) -> list[list[Trial]]:
         """Those trials by Pareto front of their last scores, the best first; with one objective, equals are a front."""
-        return fronts(self.space.objective, self._by_metric())
+        scores = [trial.score for trial in self._by_metric() if trial.score is not None]
+        return [[self.trials[number] for number in front] for front in self.score_order.fronts(scores)]
 
     def _by_metric(self) -> list[Trial]:
-        sign = -1.0 if self.space.objective.mode == "max" else 1.0
-
-        def place(trial: Trial) -> tuple[float, float, float, str]:
-            result, tie = trial.result, trial.tie(trial.rung or 0)
-            assert result is not None
-            assert result.objective is not None
-            loss = float("inf") if tie is None else tie
-            return (sign * result.objective, loss, result.train_flops, trial.asked.digest)
-
-        return sorted((trial for trial in self.searched if trial.results), key=place)
+        keys = sorted(self.score_order.last_key(trial.score) for trial in self.searched if trial.score is not None)
+        return [self.trials[key[-1]] for key in keys]
 
     def candidates(self) -> list[Trial]:
         """Trials to confirm, best first; none where nothing is to be confirmed."""

@@ -19,6 +19,7 @@ from trm.config.messages import nearest
 from trm.errors import ConfigError
 from trm.search.journal.events import Asked, LegEnded
 from trm.search.knobs.knobs import Knob
+from trm.search.order import Order
 from trm.search.samplers.choice import Sampler
 from trm.search.samplers.nsga import NSGA3
 from trm.search.schedulers.settings import PopulationBasedTraining, Scheduler
@@ -98,4 +99,4 @@ def _measure(one: Tradeoff, value: float | None) -> float:
         return math.inf
     if one.metric in COSTS:
         value = math.log(max(value, 1e-300))
-    return value if one.mode == "min" else -value
+    return Order(one.mode).cost(value)

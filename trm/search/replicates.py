@@ -31,8 +31,7 @@ def replicated(search: Search) -> list[Replicated]:
     for trial in search.searched:
         groups.setdefault(trial.asked.digest, []).append(trial)
     found = [one for trials in groups.values() if (one := _of(search, trials)) is not None]
-    sign = -1.0 if search.space.objective.mode == "max" else 1.0
-    return sorted(found, key=lambda one: (-one.rung, sign * one.mean.mean, one.trials[0].number))
+    return sorted(found, key=lambda one: (-one.rung, search.score_order.cost(one.mean.mean), one.trials[0].number))
 
 
 def _of(search: Search, trials: list[Trial]) -> Replicated | None:

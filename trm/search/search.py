@@ -194,7 +194,7 @@ class Search(Ranking):
         if self._best is None or self.budget.target is None:
             return None
         trial, objective = self._best
-        if objective != self._better(objective, self.budget.target):
+        if self.score_order.is_better(self.budget.target, objective):
             return None
         return f"trial {trial} reached the target {self.budget.target:g} with {objective:g}"
 

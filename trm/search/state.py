@@ -18,17 +18,17 @@ from trm.search.journal.events import (
 from trm.search.journal.priors import Prior
 from trm.search.journal.trial import ENDED, Trial
 from trm.search.objective import figures, measures
+from trm.search.order import Order, loss_kinds
 from trm.search.resources.speeds import own_steps
 from trm.search.resources.spending import Spending
 from trm.search.schedulers.choice import policy_of
 from trm.search.schedulers.growth import grown
 from trm.search.schedulers.pareto_rung import ParetoRung
-from trm.search.schedulers.rung import Rung, Score
+from trm.search.schedulers.rung import Rung
 from trm.search.schedulers.rungs import Rungs
 from trm.search.settings import Budget
 from trm.search.space.candidates import CostOf, Facts, Resolver
 from trm.search.space.space import SearchSpace
-from trm.search.ties import breaks_by_cells, wrong_cells
 
 
 class Fold:
@@ -41,6 +41,7 @@ class Fold:
         self.facts = Facts(epoch_rows=epoch_rows)
         self.resolver = Resolver(space, cost_of, self.facts)
         self.policy = policy_of(space)
+        self.score_order = self._order_by(self.resolver.rules)
         self.confirm, self.audit = space.confirm, space.audit
         self.trials: list[Trial] = []
         self.searched: list[Trial] = []
@@ -81,7 +82,7 @@ class Fold:
             self.spending.read(event)
         match event:
             case SweepStarted():
-                self.started, self.resolver.rules = event, event.rules
+                self.started, self.resolver.rules, self.score_order = event, event.rules, self._order_by(event.rules)
             case DriverStarted():
                 self._on_driver(event)
             case Asked():
@@ -104,6 +105,9 @@ class Fold:
             case _:
                 pass
         self.facts.speeds.apply(event)
+
+    def _order_by(self, rules: int) -> Order:
+        return Order.of(self.space.objective.mode, loss_kinds(self.space.search, self.space.base), rules)
 
     def _on_driver(self, event: DriverStarted) -> None:
         self.spending.start(event, self.open_legs)
@@ -147,7 +151,7 @@ class Fold:
 
     def _new_boards(self, first: int) -> list[Rung]:
         kind = ParetoRung if self.space.objective.against else Rung
-        return [kind(max(2, self.rungs.eta), self.space.objective.mode) for _ in self.rungs.amounts[first:]]
+        return [kind(max(2, self.rungs.eta), self.score_order) for _ in self.rungs.amounts[first:]]
 
     def _on_leg_started(self, event: LegStarted) -> None:
         trial = self._trial(event.trial, event)
@@ -176,15 +180,13 @@ class Fold:
         self._undecided.add(event.trial)
         if event.status == "completed" and event.objective is not None:
             trial.results[event.rung] = event
-            if breaks_by_cells(self.space, self.resolver.rules):
-                trial.ties[event.rung] = wrong_cells(event)
-            if self.space.objective.against:
-                trial.others[event.rung] = measures(self.space.objective, self.figures(trial, event))
+            others = measures(self.space.objective, self.figures(trial, event))
+            trial.scores[event.rung] = self.score_order.score(event, trial.asked.digest, others)
             trial.heading, trial.origin = None, event.checkpoint
             self.reports.pop(event.trial, None)  # it was on weights that are not its last any more
             if trial.is_ranked:
-                self._boards_of(trial)[event.rung].add(_score(trial, event))
-            if not trial.is_confirmation and (self._best is None or self._better(event.objective, self._best[1]) != self._best[1]):
+                self._boards_of(trial)[event.rung].add(trial.scores[event.rung])
+            if not trial.is_confirmation and (self._best is None or self.score_order.is_better(event.objective, self._best[1])):
                 self._best = event.trial, event.objective
             self.facts.memory.completed(trial.asked.memory_bytes, event.peak_memory_bytes)
         else:
@@ -256,9 +258,6 @@ class Fold:
         amount = self.rungs.amounts[result.rung] if self.space.fidelity == "train_flops" else None
         return figures(self.space.objective, trial.asked, result, amount)
 
-    def _better(self, one: float, other: float) -> float:
-        return max(one, other) if self.space.objective.mode == "max" else min(one, other)
-
     def _trial(self, number: int, event: Event) -> Trial:
         _require(0 <= number < len(self.trials), event)
         return self.trials[number]
@@ -269,15 +268,6 @@ def _own_flops(trial: Trial, event: LegEnded) -> float:
     if event.status == "completed":
         return own_steps(event, trial.asked.step_flops, trial.steps) * trial.asked.step_flops
     return max(0.0, event.train_flops - (trial.result.train_flops if trial.result is not None else 0.0))
-
-
-def _score(trial: Trial, event: LegEnded) -> Score:
-    assert event.objective is not None
-    tie = trial.tie(event.rung)
-    loss = float("inf") if tie is None else tie
-    return Score(
-        trial.number, event.objective, event.standard_error or 0.0, loss, trial.asked.digest, trial.others.get(event.rung, ())
-    )
 
 
 def _require(holds: bool, event: Event) -> None:

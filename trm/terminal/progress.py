@@ -1,19 +1,19 @@
 """How far a sweep is: a fold over the journal's events, and what the running legs say of themselves."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from trm.search.journal.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, SlotsChanged, SweepStarted
+from trm.search.order import Order, loss_kinds
 from trm.search.resources.speeds import Speeds
 from trm.search.resources.spending import Spent
 from trm.search.schedulers.growth import grown
 from trm.search.schedulers.reach import expected_reach, expected_starts
 from trm.search.schedulers.rungs import Rungs
+from trm.search.space.resolution import RULES
 from trm.search.space.space import SearchSpace
-from trm.search.ties import breaks_by_cells, wrong_cells
 
 RECENT = 16
 """Trials that the next are taken to be like."""
@@ -133,8 +133,7 @@ class SweepProgress:
         """Before the first event of the sweep of `space`."""
         self._space, self._budget = space, space.budget
         self._rungs = Rungs.of(space.scheduler, space.budget.per_trial)
-        self._by_cells = False
-        self._sign = 1.0 if space.objective.mode == "max" else -1.0
+        self._order = self._order_by(RULES)
         self._asked: dict[int, Asked] = {}
         self._statuses: dict[int, str] = {}
         self._open: dict[int, LegStarted] = {}
@@ -158,7 +157,7 @@ class SweepProgress:
         self._ahead = None
         match event:
             case SweepStarted():
-                self.name, self._by_cells = event.name, breaks_by_cells(self._space, event.rules)
+                self.name, self._order = event.name, self._order_by(event.rules)
             case DriverStarted():
                 self._on_driver(event)
             case SlotsChanged():
@@ -183,6 +182,9 @@ class SweepProgress:
                     self._lost[event.rung] += 1
             case _:
                 pass
+
+    def _order_by(self, rules: int) -> Order:
+        return Order.of(self._space.objective.mode, loss_kinds(self._space.search, self._space.base), rules)
 
     def _on_driver(self, event: DriverStarted) -> None:
         self._open.clear()
@@ -284,23 +286,16 @@ class SweepProgress:
 
     def _rung(self, index: int) -> RungProgress:
         results = self._results.get(index, {})
-        objectives = [result.objective for result in results.values() if _is_number(result.objective)]
-        best = max((value for value in objectives if value is not None), key=lambda value: self._sign * value, default=None)
+        objectives = [result.objective for result in results.values() if result.objective is not None]
+        best = self._order.best(objectives) if objectives else None
         return RungProgress(self._rungs.amounts[index], self._running_to(index), len(results), best)
 
     def _best(self) -> BestTrial | None:
         for rung in sorted(self._results, reverse=True):
-            scored = [result for result in self._results[rung].values() if _is_number(result.objective)]
-            if scored:
-                best = max(scored, key=lambda result: (self._sign * (result.objective or 0.0), -self._tie(result)))
+            done = [result for result in self._results[rung].values() if result.objective is not None]
+            if done:
+                scores = [self._order.score(result, self._asked[result.trial].digest) for result in done]
+                best = self._results[rung][min(scores, key=self._order.key).trial]
                 assert best.objective is not None
                 return BestTrial(best.trial, rung, best.objective, best.standard_error, self._asked[best.trial].shown_params)
         return None
-
-    def _tie(self, result: LegEnded) -> float:
-        tie = wrong_cells(result) if self._by_cells else result.loss
-        return math.inf if tie is None else tie
-
-
-def _is_number(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)

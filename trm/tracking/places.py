@@ -116,8 +116,8 @@ def state_by_sweep_file(folder: Path) -> OutboxState:
         space = None
     found = space if isinstance(space, dict) else {}
     name, objective = found.get("name"), found.get("objective")
-    is_least = isinstance(objective, dict) and objective.get("mode") == "min"
-    return OutboxState(experiment=str(name or folder.absolute().name), mode="min" if is_least else "max")
+    mode = objective.get("mode") if isinstance(objective, dict) else None
+    return OutboxState(experiment=str(name or folder.absolute().name), mode=mode if mode in ("max", "min") else "max")
 
 
 def store_for(folder: Path, uri: str | None, noted: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trm.search.journal.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, Reported, SweepEnded, SweepStarted
+from trm.search.order import Order
 from trm.stats.best_of import Mode, standings
 
 RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "KILLED", "FAILED"]
@@ -83,8 +84,7 @@ class Translator:
     """
 
     def __init__(self, mode: Mode = "max") -> None:
-        self._mode = mode
-        self._sign = 1.0 if mode == "max" else -1.0
+        self._order = Order(mode)
         self._best: float | None = None
         self._trials = 0
         self._legs = 0
@@ -189,7 +189,7 @@ class Translator:
             if value is not None and event.status == "completed":
                 self._fresh[event.trial] = event.rung, value
         elif value is not None and math.isfinite(value):
-            is_better = self._best is None or self._sign * value > self._sign * self._best
+            is_better = self._best is None or self._order.is_better(value, self._best)
             self._best = value if is_better else self._best
         if self._best is not None:
             sweep["sweep.best_objective"] = self._best
@@ -202,7 +202,7 @@ class Translator:
         for run, (rung, value) in sorted(self._fresh.items()):
             if rung == last:
                 scores.setdefault(self._confirms[run], []).append(value)
-        found = standings(scores, self._mode, self._seed, certainty=self._certainty)
+        found = standings(scores, self._order.mode, self._seed, certainty=self._certainty)
         updates = []
         for row in found.rows:
             values = {"mean": row.mean, "low": row.low, "high": row.high, "seeds": float(len(row.scores)), "p_best": row.p_best}

@@ -11,6 +11,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISample
 
 from trm.search.journal.priors import PriorTrial
 from trm.search.journal.trial import Trial
+from trm.search.order import Order
 from trm.search.samplers.brute_force import BruteForce
 from trm.search.samplers.distributions import distribution, suggested
 from trm.search.samplers.gaussian_process import GaussianProcess
@@ -91,7 +92,7 @@ def _view(space: SearchSpace) -> StudyView | FrontView:
     kind = space.sampler.type
     if space.objective.against:
         return FrontView(space.search, space.objective, has_places=kind != "gp", most=MOST_SHOWN.get(kind))
-    return StudyView(space.search, space.objective.mode, most=MOST_SHOWN.get(kind))
+    return StudyView(space.search, Order(space.objective.mode), most=MOST_SHOWN.get(kind))
 
 
 def _sampler(space: SearchSpace, number: int, role: str) -> BaseSampler:

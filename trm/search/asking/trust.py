@@ -24,6 +24,7 @@ from typing import Any
 from trm.search.journal.priors import Prior, PriorTrial
 from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import ChoiceKnob, Knob
+from trm.search.order import Order
 from trm.search.samplers.gaussian_process import GaussianProcess
 from trm.search.samplers.tpe import TPE
 from trm.search.samplers.transfer import Carried
@@ -126,9 +127,9 @@ class Forecast:
     def __init__(self, knobs: Mapping[str, Knob], prior: Prior, share: float) -> None:
         """Places by the scores at `share` of a whole trial, or at the share nearest to that."""
         self._knobs = knobs
-        sign = -1.0 if prior.mode == "max" else 1.0
+        cost = Order(prior.mode).cost
         scores = [min(one.scores, key=lambda score: abs(math.log(score.share / share))) for one in prior.trials]
-        keys = [(sign * score.objective, math.inf if score.loss is None else score.loss) for score in scores]
+        keys = [(cost(score.objective), math.inf if score.loss is None else score.loss) for score in scores]
         order = sorted(keys)
         self._points = [(self._point(one.params), order.index(key)) for one, key in zip(prior.trials, keys, strict=True)]
         self._known: dict[str, float] = {}

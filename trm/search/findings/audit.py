@@ -85,12 +85,12 @@ def audit_report(search: Fold) -> AuditReport | None:
     """What the controls so far say; null without an audit."""
     if search.audit is None:
         return None
-    sign, last = (1.0 if search.space.objective.mode == "max" else -1.0), search.rungs.last
+    last = search.rungs.last
     ended = [trial for trial in search.searched if last in trial.results]
-    controls = [sign * _objective(trial, last) for trial in ended if trial.is_control]
-    others = [sign * _objective(trial, last) for trial in ended if not trial.is_control]
-    best, middle = (max(others), median(others)) if others else (math.nan, math.nan)  # nothing is above those
-    false_stops = sum(score > best for score in controls)
+    controls = [_cost(search, trial, last) for trial in ended if trial.is_control]
+    others = [_cost(search, trial, last) for trial in ended if not trial.is_control]
+    best, middle = (min(others), median(others)) if others else (math.nan, math.nan)  # nothing is below those
+    false_stops = sum(cost < best for cost in controls)
     rate = false_stops / len(controls) if controls and others else None
     return AuditReport(
         share=search.audit.share,
@@ -99,17 +99,15 @@ def audit_report(search: Fold) -> AuditReport | None:
         false_stops=false_stops,
         false_stop_rate=rate,
         interval_95=wilson(rate, len(controls)) if rate is not None else None,
-        above_median=sum(score > middle for score in controls),
-        lost=max(0.0, max(controls) - best) if controls and others else 0.0,
+        above_median=sum(cost < middle for cost in controls),
+        lost=max(0.0, best - min(controls)) if controls and others else 0.0,
         rungs=tuple(_agreement(search, rung) for rung in range(last)),
         longer_start=_longer_start(search) if last > 0 else None,
     )
 
 
-def _objective(trial: Trial, rung: int) -> float:
-    objective = trial.results[rung].objective
-    assert objective is not None, "a completed leg has an objective"
-    return objective
+def _cost(search: Fold, trial: Trial, rung: int) -> float:
+    return search.score_order.cost(trial.scores[rung].objective)
 
 
 def _agreement(search: Fold, rung: int) -> RungAgreement:
@@ -120,7 +118,7 @@ def _agreement(search: Fold, rung: int) -> RungAgreement:
     stopped = sum(rung in trial.results and last not in trial.results for trial in search.searched)
     weight = 1.0 + stopped / controls if controls else 1.0
     weights = np.array([weight if trial.is_control else 1.0 for trial in both])
-    here, there = (np.array([_objective(trial, at) for trial in both]) for at in (rung, last))
+    here, there = (np.array([trial.scores[at].objective for trial in both]) for at in (rung, last))
     return RungAgreement(rung, len(both), controls, weighted_spearman(here, there, weights))
 
 
@@ -148,8 +146,7 @@ def _stopped_at(trial: Trial) -> int | None:
 def _goes_on(search: Fold, control: Trial) -> bool:
     """Whether it would have stood among the first 1/eta at the second rung, next to those that reached it."""
     scores = [trial for trial in search.searched if 1 in trial.results]
-    sign = -1.0 if search.space.objective.mode == "max" else 1.0
-    better = sum(sign * _objective(trial, 1) < sign * _objective(control, 1) for trial in scores)
+    better = sum(_cost(search, trial, 1) < _cost(search, control, 1) for trial in scores)
     return better < max(1, len(scores) // max(2, search.rungs.eta))
 
 

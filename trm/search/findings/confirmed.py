@@ -46,10 +46,9 @@ def winner(search: Ranking) -> Winner | None:
 
 def best_run(search: Ranking, number: int) -> Trial | None:
     """Of a trial's confirmations the one with the best score so far."""
-    sign = -1.0 if search.space.objective.mode == "max" else 1.0
-    scores = [(run.result.objective, run.number) for run in fresh_runs(search, number) if run.result is not None]
-    runs = [(sign * score, number) for score, number in scores if score is not None]
-    return search.trials[min(runs)[1]] if runs else None
+    scores = [run.score for run in fresh_runs(search, number) if run.score is not None]
+    best = min(scores, key=lambda score: (search.score_order.cost(score.objective), score.trial), default=None)
+    return search.trials[best.trial] if best is not None else None
 
 
 def fresh_runs(search: Ranking, number: int) -> list[Trial]:

@@ -22,6 +22,7 @@ import numpy as np
 
 from trm.files.atomic import write_text_atomic
 from trm.search.journal.trial import Trial
+from trm.search.order import Order, Score
 from trm.search.search import Search
 
 FILE = "importance.json"
@@ -160,35 +161,30 @@ class _Scored:
     trial: Trial
     params: Mapping[str, Any]
     """Those that it had on its way there."""
-    objective: float
-    loss: float
-    """Infinite when unknown."""
+    score: Score
 
 
 def _scored(trials: Sequence[Trial], rung: int) -> list[_Scored]:
     found = []
     for trial in trials:
-        result = trial.results.get(rung)
-        if result is not None and result.objective is not None and math.isfinite(result.objective):
+        score = trial.scores.get(rung)
+        if score is not None and math.isfinite(score.objective):
             before = [one.params for one in trial.adoptions if one.rung < rung]
-            tie = trial.tie(rung)
-            loss = math.inf if tie is None else tie
-            found.append(_Scored(trial, before[-1] if before else trial.asked.params, result.objective, loss))
+            found.append(_Scored(trial, before[-1] if before else trial.asked.params, score))
     return found
 
 
 def _at_rung(search: Search, rung: int, there: list[_Scored]) -> RungImportance:
     looked_at = [there[index * len(there) // MOST_TRIALS] for index in range(MOST_TRIALS)] if len(there) > MOST_TRIALS else there
-    places = _places(looked_at, search.space.objective.mode)
+    places = _places(looked_at, search.score_order)
     return RungImportance(rung, search.rungs.amounts[rung], len(there), _axes(search, looked_at, places), _map(search, there))
 
 
-def _places(there: Sequence[_Scored], mode: Literal["max", "min"]) -> np.ndarray:
-    """Rank of each trial, the best has the highest: by objective, then by loss, as the rung ranks; equal ones share theirs."""
-    sign = 1.0 if mode == "max" else -1.0
-    keys = [(sign * one.objective, -one.loss) for one in there]
-    order = {key: index for index, key in enumerate(sorted(set(keys)))}
-    levels = np.array([order[key] for key in keys])
+def _places(there: Sequence[_Scored], order: Order) -> np.ndarray:
+    """Rank of each trial, the best has the highest; equally good ones share theirs."""
+    places = [order.place(one.score) for one in there]
+    level_of = {place: level for level, place in enumerate(sorted(set(places), reverse=True))}
+    levels = np.array([level_of[place] for place in places])
     counts = np.bincount(levels)
     middles = np.cumsum(counts) - (counts - 1) / 2
     return np.asarray(middles[levels], dtype=np.float64)
@@ -285,6 +281,7 @@ def _recursions(search: Search, there: Sequence[_Scored]) -> list[_Recursion]:
 def _map(search: Search, there: Sequence[_Scored]) -> tuple[Cell, ...]:
     cells: dict[tuple[int, int], list[float]] = {}
     for one, scored in zip(_recursions(search, there), there, strict=True):
-        cells.setdefault((one.H_cycles, one.L_cycles), []).append(scored.objective)
-    best = max if search.space.objective.mode == "max" else min
-    return tuple(Cell(*place, len(found), sum(found) / len(found), best(found)) for place, found in sorted(cells.items()))
+        cells.setdefault((one.H_cycles, one.L_cycles), []).append(scored.score.objective)
+    return tuple(
+        Cell(*place, len(found), sum(found) / len(found), search.score_order.best(found)) for place, found in sorted(cells.items())
+    )

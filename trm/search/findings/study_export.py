@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from trm.files.atomic import write_text_atomic
 from trm.search.journal.trial import Trial
 from trm.search.samplers.distributions import distribution
-from trm.search.samplers.study import Shown, frozen_trial, shown
+from trm.search.samplers.study import DIRECTIONS, Shown, frozen_trial, shown
 from trm.search.search import Search
 
 FILE = "study.journal"
@@ -37,7 +37,7 @@ class _InMemory(BaseJournalBackend):  # type: ignore[misc]
 
 
 def write_study(search: Search, folder: str | Path) -> None:
-    """Rewrites `folder`/study.journal, atomically: true objectives, states as in `study_view`, a value a rung.
+    """Rewrites `folder`/study.journal, atomically: true objectives, states as in `samplers/study.py`, a value a rung.
 
     With several objectives, those of finished trials alone: Optuna has no value of a pruned one then.
     """
@@ -47,7 +47,7 @@ def write_study(search: Search, folder: str | Path) -> None:
     study = optuna.create_study(
         study_name=search.started.name if search.started is not None else search.space.name,
         storage=JournalStorage(backend),
-        directions=["maximize" if mode == "max" else "minimize" for mode in modes],
+        directions=[DIRECTIONS[mode].name.lower() for mode in modes],
     )
     if objective.against:
         with warnings.catch_warnings():
@@ -64,7 +64,7 @@ def write_study(search: Search, folder: str | Path) -> None:
 
 def _built(search: Search, trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     objective, result = search.space.objective, trial.result
-    now = shown(trial, objective.mode, with_loss=False)
+    now = shown(trial, search.score_order, with_loss=False)
     if not objective.against:
         return frozen_trial(trial, now, distributions)
     built = frozen_trial(trial, Shown("pruned" if now.state == "complete" else now.state, ()), distributions)

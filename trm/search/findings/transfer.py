@@ -9,6 +9,7 @@ from typing import Any
 from trm.files.atomic import write_text_atomic
 from trm.search.journal.priors import Prior, PriorTrial, prior_summary
 from trm.search.journal.trial import Trial
+from trm.search.order import Place
 from trm.search.search import Search
 from trm.stats.rank_correlation import Agreement, agreement
 
@@ -104,15 +105,13 @@ def _agreement(search: Search, shared: list[Shared], rung: int) -> Agreement:
     return agreement([score[0] for score in scores], [float(here.index(score[1:])) for score in scores])
 
 
-def _mean(search: Search, shared: Shared, rung: int) -> tuple[float, float] | None:
-    """(objective, loss), smaller is better, of a configuration's trials at a rung; None: none of them reached it."""
-    sign = -1.0 if search.space.objective.mode == "max" else 1.0
-    results = [trial.results[rung] for trial in shared.trials if rung in trial.results]
-    if not results:
+def _mean(search: Search, shared: Shared, rung: int) -> Place | None:
+    """Mean place of a configuration's trials at a rung; None: none of them reached it."""
+    scores = [trial.scores[rung] for trial in shared.trials if rung in trial.scores]
+    if not scores:
         return None
-    objectives = [sign * result.objective for result in results if result.objective is not None]
-    losses = [tie for trial in shared.trials if rung in trial.results and (tie := trial.tie(rung)) is not None]
-    return fmean(objectives), fmean(losses) if losses else float("inf")
+    ties = [score.tie for score in scores if score.tie is not None]
+    return fmean(search.score_order.cost(score.objective) for score in scores), fmean(ties) if ties else float("inf")
 
 
 def _values(search: Search, transfer: Transfer) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trm.search.journal.events import Adopted, Asked, Decided, LegEnded, LegStarted, TrialStatus
+from trm.search.order import Score
 
 ENDED = frozenset({"finished", "stopped", "diverged", "out_of_memory", "failed"})
 
@@ -16,10 +17,8 @@ class Trial:
     status: TrialStatus = "running"
     results: dict[int, LegEnded] = field(default_factory=dict)
     """Completed legs, by the rung they end at."""
-    others: dict[int, tuple[float, ...]] = field(default_factory=dict)
-    """What each of those scores is weighed against, less being better (`objectives.measures`); empty with one objective."""
-    ties: dict[int, float | None] = field(default_factory=dict)
-    """What breaks ties of those scores, less being better, where that is not their loss (`ties.py`)."""
+    scores: dict[int, Score] = field(default_factory=dict)
+    """What trials are ranked by, of each of those legs."""
     leg: LegStarted | None = None
     """The leg that runs now."""
     heading: int | None = 0
@@ -98,12 +97,13 @@ class Trial:
 
     @property
     def result(self) -> LegEnded | None:
-        """The score at that rung."""
+        """Result of its last completed leg."""
         return self.results[max(self.results)] if self.results else None
 
-    def tie(self, rung: int) -> float | None:
-        """What breaks ties of the score at a rung, less being better; null: unknown."""
-        return self.ties[rung] if rung in self.ties else self.results[rung].loss
+    @property
+    def score(self) -> Score | None:
+        """What the trial is ranked by among all trials: its last score."""
+        return self.scores[max(self.scores)] if self.scores else None
 
     @property
     def checkpoint(self) -> str | None:

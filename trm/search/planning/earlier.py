@@ -19,11 +19,11 @@ from trm.search.journal.events import LegEnded
 from trm.search.journal.priors import Prior, PriorScore, PriorTrial
 from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import ChoiceKnob, Knob
+from trm.search.order import Order, loss_kinds
 from trm.search.search import Search
 from trm.search.settings import Objective, good_direction
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.space import SearchSpace
-from trm.search.ties import breaks_by_cells, loss_kinds, wrong_cells
 
 SECTIONS = ("model", "optim", "training", "evaluation")
 NOT_COMPARED = {
@@ -208,11 +208,11 @@ def _ranked(groups: Sequence[_Group], there: Search, objective: Objective, mode:
     if objective.against and there.space.objective == objective:
         places = {trial.number: place for place, trial in enumerate(there.leaderboard())}
         return sorted(groups, key=lambda group: min(places[number] for number in group.trials))
-    sign = -1.0 if mode == "max" else 1.0
+    order = Order(mode)
 
     def place(group: _Group) -> tuple[float, float, int]:
         last = group.merged().scores[-1]
-        return sign * last.objective, float("inf") if last.loss is None else last.loss, group.trials[0]
+        return order.cost(last.objective), float("inf") if last.loss is None else last.loss, group.trials[0]
 
     return sorted(groups, key=place)
 
@@ -251,10 +251,10 @@ def _scores(there: Search, trial: Trial, metric: str | None, resolver: Resolver)
 
 def _tie(there: Search, trial: Trial, result: LegEnded, resolver: Resolver) -> float | None:
     """What breaks ties here, of a score there; None where that is a loss of another kind."""
-    if breaks_by_cells(resolver.space, resolver.rules):
-        return wrong_cells(result)
-    kind = trial.params["training.loss"] if "training.loss" in trial.params else loss_kinds(there.space)[0]
-    return result.loss if [kind] == loss_kinds(resolver.space) else None
+    kinds = loss_kinds(resolver.space.search, resolver.space.base)
+    order = Order.of(resolver.space.objective.mode, kinds, resolver.rules)
+    kind = trial.params.get("training.loss", loss_kinds(there.space.search, there.space.base)[0])
+    return order.tie(result) if order.breaks_by_cells or [kind] == kinds else None
 
 
 def _own_results(trial: Trial) -> dict[int, LegEnded]:

@@ -12,7 +12,7 @@
 | a member that adopted weights | PRUNED, as asked and scored before that | later scores are not the merit of what was asked |
 | rejected before it was asked | not at all | no slot was taken, and the next draw keeps the rule |
 
-With several objectives `front_view.py` has the study and the table.
+With several objectives `study_fronts.py` has the study and the table.
 
 A value is the objective, ties broken by validation loss: where all score zero, the loss teaches.
 
@@ -34,6 +34,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from trm.search.journal.priors import PriorTrial
 from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import Knob
+from trm.search.order import Order
 from trm.search.samplers.distributions import distribution
 from trm.search.samplers.study_storage import NAME, HistoryStorage
 from trm.search.schedulers.rungs import Rungs
@@ -43,6 +44,7 @@ MOST_SHOWN: Mapping[str, int] = {"tpe": 2000, "gp": 250}
 cube."""
 MOST_ADVISED = 200
 """Trials of an earlier sweep that a sampler is shown, evenly spread over its ranking."""
+DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 LOSS_WEIGHT = 1e-7
 """Below one example in a million, above the rounding of a float."""
 
@@ -58,10 +60,11 @@ class Shown:
     """(rung, value), growing."""
 
 
-def shown(trial: Trial, mode: Literal["max", "min"], *, with_loss: bool = True) -> Shown:
+def shown(trial: Trial, order: Order, *, with_loss: bool = True) -> Shown:
     """The row of the table above that `trial` is in."""
     own = [rung for rung in sorted(trial.results) if not trial.adoptions or rung <= trial.adoptions[0].rung]
-    values = tuple((rung, _value(trial, rung, mode, with_loss)) for rung in own)
+    scores = [(rung, trial.scores[rung]) for rung in own]
+    values = tuple((rung, _value(one.objective, one.tie if with_loss else None, order)) for rung, one in scores)
     if trial.status in ("diverged", "out_of_memory", "failed"):
         return Shown("impossible", ())
     if trial.status == "finished" and not trial.adoptions:
@@ -74,10 +77,10 @@ def shown(trial: Trial, mode: Literal["max", "min"], *, with_loss: bool = True) 
 class StudyView:
     """Builds studies; keeps what it built of a trial for as long as what is shown of it stays the same."""
 
-    def __init__(self, knobs: Mapping[str, Knob], mode: Literal["max", "min"], *, most: int | None = None) -> None:
+    def __init__(self, knobs: Mapping[str, Knob], order: Order, *, most: int | None = None) -> None:
         """A view for trials whose parameters come from `knobs`; a study holds at most the best and latest `most` of them."""
         self._distributions = {path: distribution(knob) for path, knob in knobs.items()}
-        self._mode: Literal["max", "min"] = mode
+        self._order = order
         self._most = most
         self._built: dict[int, _Built] = {}
 
@@ -85,7 +88,7 @@ class StudyView:
         self, trials: Sequence[Trial], sampler: optuna.samplers.BaseSampler, before: Sequence[FrozenTrial] = ()
     ) -> optuna.Study:
         """A study in memory that holds `trials`, those of earlier sweeps before them."""
-        direction = StudyDirection.MAXIMIZE if self._mode == "max" else StudyDirection.MINIMIZE
+        direction = DIRECTIONS[self._order.mode]
         built = [self._of(trial) for trial in trials]
         if self._most is not None and len(built) > self._most:
             count = self._most // 10
@@ -106,7 +109,7 @@ class StudyView:
             for score in one.scores:
                 passed = sum(share <= score.share * (1 + 1e-9) for share in shares)
                 if passed:
-                    values[passed - 1] = _with_loss(score.objective, score.loss, self._mode)
+                    values[passed - 1] = _value(score.objective, score.loss, self._order)
             if values:
                 is_whole = max(values) == rungs.last
                 built.append(
@@ -125,8 +128,8 @@ class StudyView:
         stage = (trial.status, len(trial.results), len(trial.adoptions))  # what is shown follows from these and what stays
         built = self._built.get(trial.number)
         if built is None or built.stage != stage:
-            now = shown(trial, self._mode)
-            built = _Built(trial.number, stage, _place(now, self._mode), frozen_trial(trial, now, self._distributions))
+            now = shown(trial, self._order)
+            built = _Built(trial.number, stage, _place(now, self._order), frozen_trial(trial, now, self._distributions))
             self._built[trial.number] = built
         return built
 
@@ -140,11 +143,11 @@ class _Built:
     trial: FrozenTrial
 
 
-def _place(now: Shown, mode: str) -> tuple[int, int, float]:
+def _place(now: Shown, order: Order) -> tuple[int, int, float]:
     if not now.values:
         return (2, 0, 0.0)
     rung, value = now.values[-1]
-    return (0 if now.state == "complete" else 1, -rung, -value if mode == "max" else value)
+    return (0 if now.state == "complete" else 1, -rung, order.cost(value))
 
 
 def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
@@ -164,17 +167,10 @@ def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistr
     return built
 
 
-def _value(trial: Trial, rung: int, mode: str, with_loss: bool) -> float:
-    result = trial.results[rung]
-    assert result.objective is not None, "a completed leg has an objective"
-    return _with_loss(result.objective, trial.tie(rung) if with_loss else None, mode)
-
-
-def _with_loss(objective: float, loss: float | None, mode: str) -> float:
+def _value(objective: float, loss: float | None, order: Order) -> float:
     if loss is None:
         return objective
-    penalty = LOSS_WEIGHT * loss / (1 + abs(loss))
-    return objective - penalty if mode == "max" else objective + penalty
+    return order.objective(order.cost(objective) + LOSS_WEIGHT * loss / (1 + abs(loss)))
 
 
 def notes_of(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Optuna's study of a sweep with several objectives, rebuilt at every ask. `study_view.py` has the table of one objective.
+"""Optuna's study of a sweep with several objectives, rebuilt at every ask. `study.py` has the table of one objective.
 
 With several directions Optuna knows no pruned score: NSGA-II, NSGA-III and the Gaussian process read COMPLETE alone, and TPE fails
 at a PRUNED trial with intermediate values, because it asks the study for its one direction. So that early stopping teaches, and a
@@ -26,9 +26,9 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from trm.search.front import sorted_fronts, weighed
 from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import Knob
+from trm.search.order import Order, sorted_fronts
 from trm.search.samplers.distributions import distribution
 from trm.search.samplers.study_storage import NAME, HistoryStorage
 from trm.search.settings import Objective
@@ -50,7 +50,7 @@ class FrontView:
         A study holds at most the best and latest `most` trials.
         """
         self._distributions = {path: distribution(knob) for path, knob in knobs.items()}
-        self._objective = objective
+        self._order = Order(objective.mode)
         self._count = 1 + len(objective.against)
         self._has_places, self._most = has_places, most
         self._built: dict[int, tuple[TrialState, FrozenTrial]] = {}
@@ -73,11 +73,11 @@ class FrontView:
         """Where trials stand in the groups that are compared with each other, best group first."""
         groups: dict[Group, dict[int, Point]] = {}
         for trial in trials:
-            rung, result = trial.rung, trial.result
-            if rung is None or result is None or result.objective is None or trial.status in TROUBLE:
+            rung, score = trial.rung, trial.score
+            if rung is None or score is None or trial.status in TROUBLE:
                 continue
-            found = weighed(self._objective, trial, rung)
-            groups.setdefault((-rung, found.is_silent), {})[trial.number] = found.point
+            is_scoreless = self._order.is_scoreless(score.objective)
+            groups.setdefault((-rung, is_scoreless), {})[trial.number] = self._order.point(score)
         return dict(sorted(groups.items()))
 
     def _places(self, groups: Mapping[Group, Mapping[int, Point]]) -> dict[int, list[float]]:
@@ -91,9 +91,8 @@ class FrontView:
     def _measured(self, trials: Sequence[Trial]) -> dict[int, list[float]]:
         found: dict[int, list[float]] = {}
         for trial in trials:
-            if trial.status == "finished" and trial.rung is not None:
-                sign, value = (-1.0 if self._objective.mode == "max" else 1.0), trial.results[trial.rung].objective
-                values = [math.nan if value is None else sign * value, *trial.others[trial.rung]]
+            if trial.status == "finished" and trial.score is not None:
+                values = [self._order.cost(trial.score.objective), *trial.score.others]
                 if all(map(math.isfinite, values)):
                     found[trial.number] = values
         return found

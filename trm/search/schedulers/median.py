@@ -3,8 +3,9 @@
 import statistics
 from collections.abc import Sequence
 
+from trm.search.order import Score
 from trm.search.schedulers.run_to_end import Unstopped
-from trm.search.schedulers.rung import Rung, Score
+from trm.search.schedulers.rung import Rung
 from trm.search.schedulers.scheduler import Standing, Verdict
 from trm.search.schedulers.settings import MedianStopping
 from trm.search.schedulers.settled import place
@@ -36,7 +37,7 @@ class Median(Unstopped):
             )
         median = statistics.median([sum(score.objective for score in _scores(boards, other)) for other in others]) / len(boards)
         best = _best(boards, trial)
-        stays = not boards[rung].is_better(median, best.objective) or boards[rung].is_near(best, median)
+        stays = not boards[rung].order.is_better(median, best.objective) or boards[rung].is_near(best, median)
         return Verdict("running" if stays else "stopped", f"best {best.objective:.4g}, median of means {median:.4g} at rung {rung}")
 
     def left_behind(self, standing: Standing) -> Sequence[tuple[int, str]]:
@@ -49,7 +50,7 @@ class Median(Unstopped):
 def _best(boards: Sequence[Rung], trial: int) -> Score:
     best, *later = _scores(boards, trial)
     for score in later:
-        best = score if boards[0].is_better(score.objective, best.objective) else best
+        best = score if boards[0].order.is_better(score.objective, best.objective) else best
     return best
 
 

@@ -1,4 +1,4 @@
-"""A rung of a sweep with several objectives: trials rank by Pareto front. The rules of `asha.py` hold, with these meanings.
+"""A rung of a sweep with several objectives: trials rank by Pareto front. The rules of `rung.py` hold, with these meanings.
 
 - A front ranks before the next (non-dominated sorting over the objective and what it is weighed against). Within a front, who
   stands farther from its neighbours ranks first, so that what goes on spreads over the front (crowding distance: it needs no
@@ -9,11 +9,10 @@
   if its own objective were better by one standard error; who stands in that front is.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
-from trm.search.schedulers.rung import Rung, Score
+from trm.search.order import Order, Score
+from trm.search.schedulers.rung import Rung
 from trm.stats.pareto import Fronts, Point, crowding, dominates
 
 
@@ -22,10 +21,10 @@ class ParetoRung(Rung):
 
     has_fronts = True
 
-    def __init__(self, eta: int, mode: Literal["max", "min"]) -> None:
-        """An empty rung; `mode` is the objective's own."""
-        super().__init__(eta, mode)
-        self._groups = (_OrderedFronts(), _OrderedFronts())
+    def __init__(self, eta: int, order: Order) -> None:
+        """An empty rung; `order` is that of the objective alone."""
+        super().__init__(eta, order)
+        self._groups = (_OrderedFronts(order), _OrderedFronts(order))
         """Of trials that show something, and of those that do not."""
         self._rests: set[int] = set()
         self._order: list[int] | None = None
@@ -76,31 +75,28 @@ class ParetoRung(Rung):
         return [front for group in self._groups for front in group.ordered(self._scores)]
 
     def _insert(self, score: Score) -> None:
-        is_silent = not self._shows_something(score)
-        self._groups[is_silent].add(score.trial, self._point(score, score.loss if is_silent else self._sign * score.objective))
+        self._groups[self.order.is_scoreless(score.objective)].add(score.trial, self.order.point(score))
         self._rests.add(score.trial)
         self._order = self._promotable = self._ahead = None
 
-    def _point(self, score: Score, first: float) -> Point:
-        return tuple(math.inf if math.isnan(value) else value for value in (first, *score.others))
-
     def _is_near_cut(self, place: int) -> bool:
         score = self._scores[self.ranked[place]]
-        if not self._shows_something(score):
+        if self.order.is_scoreless(score.objective):
             return False
         if self._ahead is None:
             cut = self.ranked[self.quota - 1]
             front = next(front for front in self.fronts() if cut in front)
             self._ahead = [self._groups[0].point(trial) for trial in front if self._places[trial] < self.quota]
-        better = self._point(score, self._sign * score.objective - score.standard_error)
+        better = self.order.point(score, better_by=score.standard_error)
         return not any(dominates(point, better) for point in self._ahead)
 
 
 class _OrderedFronts(Fronts[int]):
     """Fronts of trials, each in the order in which its trials rank; sorted again only when it has changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, order: Order) -> None:
         super().__init__()
+        self._order = order
         self._ordered: dict[int, list[int]] = {}
 
     def add(self, key: int, point: Point) -> range:
@@ -116,6 +112,6 @@ class _OrderedFronts(Fronts[int]):
         return [self._ordered[level] for level in range(len(self))]
 
     def _sorted(self, front: Sequence[int], scores: Mapping[int, Score]) -> list[int]:
-        trials = sorted(front, key=lambda trial: (scores[trial].loss, scores[trial].tie, trial))
+        trials = sorted(front, key=lambda trial: self._order.key(scores[trial])[1:])  # the objective is one of the coordinates
         distances = dict(zip(trials, crowding([self.point(trial) for trial in trials]), strict=True))
         return sorted(trials, key=lambda trial: -distances[trial])

@@ -1,6 +1,4 @@
-"""A rung: who reached it, in which order they stand, and who of them goes on. The rules for late risers are here.
-
-A rung ranks by the objective, then by validation loss, then by a digest of the configuration: never by arrival.
+"""A rung: who reached it, in which order they stand (`order.py`), and who of them goes on. The rules for late risers are here.
 
 - The best floor(n / eta) of the n that reached it, its quota, go on; while trials still arrive, they alone do (arXiv 1810.05934,
   algorithm 2).
@@ -13,45 +11,26 @@ A rung ranks by the objective, then by validation loss, then by a digest of the 
 
 import bisect
 import math
-from dataclasses import dataclass
-from typing import Literal
 
-Key = tuple[float, float, str, int]
+from trm.search.order import Key, Order, Score
 
 NEAR_SHARE = 0.5
 """Places after the quota on which a standard error saves a trial, as a share of the quota."""
 
 
-@dataclass(frozen=True)
-class Score:
-    """What a trial reached at a rung."""
-
-    trial: int
-    objective: float
-    standard_error: float
-    loss: float
-    """Validation loss, or what breaks ties in its place (`ties.py`); infinite when unknown."""
-    tie: str
-    """Breaks the last ties; must not depend on time."""
-    others: tuple[float, ...] = ()
-    """What the objective is weighed against, as `objectives.measures` has it: less is better, infinite when unknown."""
-
-
 class Rung:
-    """The scores at one rung, best first, and who of them still rests there."""
+    """The scores at one rung, best first, and who of them is still paused there."""
 
     has_fronts = False
     """Whether trials rank by Pareto fronts, so that no single number tells the better of two."""
 
-    def __init__(self, eta: int, mode: Literal["max", "min"]) -> None:
-        """An empty rung; `mode` says whether a larger objective is better."""
-        self.eta = eta
-        self._sign = -1.0 if mode == "max" else 1.0
-        self._has_floor = mode == "max"
+    def __init__(self, eta: int, order: Order) -> None:
+        """An empty rung of trials that rank by `order`."""
+        self.eta, self.order = eta, order
         self._ranked: list[Key] = []
         self._resting: list[Key] = []
         self._scores: dict[int, Score] = {}
-        self._above_zero = 0
+        self._scoreless = 0
         self._survivors: frozenset[int] | None = None
         self._resting_survivor: tuple[int | None] | None = None
 
@@ -62,13 +41,13 @@ class Rung:
         """A trial reached the rung and rests."""
         assert score.trial not in self._scores, f"trial {score.trial} is at the rung already"
         self._scores[score.trial] = score
-        self._above_zero += score.objective > 0
+        self._scoreless += self.order.is_scoreless(score.objective)
         self._survivors = self._resting_survivor = None
         self._insert(score)
 
     def leave(self, trial: int) -> None:
         """A resting trial goes on, or ends for good."""
-        key = self._key(self._scores[trial])
+        key = self.order.key(self._scores[trial])
         index = bisect.bisect_left(self._resting, key)
         if index < len(self._resting) and self._resting[index] == key:
             del self._resting[index]
@@ -78,23 +57,19 @@ class Rung:
         """What a trial reached here; KeyError when it did not."""
         return self._scores[trial]
 
-    def is_better(self, one: float, other: float) -> bool:
-        """Whether objective `one` is better than `other`."""
-        return self._sign * one < self._sign * other
-
     @property
     def ranked(self) -> list[int]:
         """Trials, best first."""
-        return [key[3] for key in self._ranked]
+        return [key[-1] for key in self._ranked]
 
     @property
     def resting(self) -> list[int]:
         """Trials that may be promoted from here, best first."""
-        return [key[3] for key in self._resting]
+        return [key[-1] for key in self._resting]
 
     def rank(self, trial: int) -> int:
         """A trial's place, from 0."""
-        return bisect.bisect_left(self._ranked, self._key(self._scores[trial]))
+        return bisect.bisect_left(self._ranked, self.order.key(self._scores[trial]))
 
     @property
     def quota(self) -> int:
@@ -104,13 +79,14 @@ class Rung:
     @property
     def is_flat(self) -> bool:
         """Whether so few score above zero that the objective does not rank yet."""
-        return self._has_floor and self._above_zero * self.eta < len(self._scores)
+        count = len(self._scores)
+        return (count - self._scoreless) * self.eta < count
 
     def promotable(self) -> int | None:
         """The best resting trial among the first `quota`; None when there is none."""
         quota = self.quota
         if quota and self._resting and self._resting[0] <= self._ranked[quota - 1]:
-            return self._resting[0][3]
+            return self._resting[0][-1]
         return None
 
     def is_survivor(self, trial: int) -> bool:
@@ -127,19 +103,17 @@ class Rung:
         """The best resting trial that goes on from a settled rung; None when all of them have gone."""
         if self._resting_survivor is None:
             survivors = self.survivors()
-            self._resting_survivor = (next((key[3] for key in self._resting if key[3] in survivors), None),)
+            self._resting_survivor = (next((key[-1] for key in self._resting if key[-1] in survivors), None),)
         return self._resting_survivor[0]
 
     def is_near(self, score: Score, cut: float) -> bool:
         """Whether a score shows something, and is within one standard error of `cut`."""
-        return self._shows_something(score) and abs(cut - score.objective) <= score.standard_error
+        return not self.order.is_scoreless(score.objective) and abs(cut - score.objective) <= score.standard_error
 
     def _insert(self, score: Score) -> None:
-        bisect.insort(self._ranked, self._key(score))
-        bisect.insort(self._resting, self._key(score))
-
-    def _shows_something(self, score: Score) -> bool:
-        return score.objective > 0 or not self._has_floor
+        key = self.order.key(score)
+        bisect.insort(self._ranked, key)
+        bisect.insort(self._resting, key)
 
     def _kept(self) -> frozenset[int]:
         return frozenset(trial for place, trial in enumerate(self.ranked) if self._is_kept(place))
@@ -155,9 +129,5 @@ class Rung:
         return self._is_near_cut(place)
 
     def _is_near_cut(self, place: int) -> bool:
-        cut, score = (self._scores[self._ranked[index][3]] for index in (self.quota - 1, place))
+        cut, score = (self._scores[self._ranked[index][-1]] for index in (self.quota - 1, place))
         return self.is_near(score, cut.objective)
-
-    def _key(self, score: Score) -> Key:
-        objective = self._sign * score.objective
-        return (math.inf if math.isnan(objective) else objective, score.loss, score.tie, score.trial)
