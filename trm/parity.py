@@ -24,8 +24,8 @@ from trm.models import halting
 from trm.models.network import Output
 from trm.models.precision import DTYPES, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.trm.network import TinyRecursiveModel
-from trm.models.trm.reference import from_reference, to_reference
+from trm.models.recursive.network import TinyRecursiveModel
+from trm.models.recursive.reference import from_reference, to_reference
 from trm.optim.adam_atan2 import AdamATan2
 from trm.optim.averaging import WeightAverage
 from trm.optim.schedule import lr_at, puzzle_emb_lr_at

@@ -11,7 +11,7 @@ from trm.data.batches.split import Split
 from trm.data.format.manifest import PartInfo
 from trm.errors import DatasetError
 from trm.evaluation.evaluate import Evaluation, evaluate
-from trm.models.trm.network import TinyRecursiveModel
+from trm.models.recursive.network import TinyRecursiveModel
 from trm.tasks.arc.augment import CANVAS, apply, canvas
 from trm.tasks.augment import augmenter_for
 from trm.tasks.maze.solver import solve

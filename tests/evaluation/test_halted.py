@@ -13,7 +13,7 @@ from trm.data.format.manifest import Manifest
 from trm.evaluation.answers import answers, halted_answers
 from trm.evaluation.evaluate import Evaluation
 from trm.models.network import Latents, Output
-from trm.models.trm.network import TinyRecursiveModel
+from trm.models.recursive.network import TinyRecursiveModel
 
 QUESTIONS = np.array([[1, 1, 2, 3], [1, 2, 1, 3], [2, 1, 1, 1], [3, 3, 1, 2]])
 LABELS = np.array([[2, 3, 2, 3], [3, 2, 2, 3], [2, 3, 3, 2], [3, 3, 2, 2]])

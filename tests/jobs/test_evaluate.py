@@ -19,7 +19,7 @@ from trm.data.batches.split import load_split
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import Manifest, SplitName
 from trm.jobs.evaluate import EvaluateOptions, _first_there, run_evaluation
-from trm.models.trm.reference import to_reference
+from trm.models.recursive.reference import to_reference
 from trm.tasks.ensure import DataSummary
 from trm.tasks.making.writing import write_dataset
 from trm.tasks.sudoku.recipe import SudokuRecipe

@@ -20,7 +20,7 @@ from trm.data.format.manifest import read_manifest
 from trm.errors import CheckpointError, DatasetError
 from trm.jobs.evaluate import EvaluateOptions, run_evaluation
 from trm.jobs.evaluate_data import DataAsked, on_data
-from trm.models.trm.reference import to_reference
+from trm.models.recursive.reference import to_reference
 from trm.tasks.making.writing import write_dataset
 from trm.tasks.published.arrays import build_arrays
 from trm.tasks.published.export import export_dataset

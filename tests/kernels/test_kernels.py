@@ -24,7 +24,7 @@ from trm.kernels import build, recursion
 from trm.models import precision as devices
 from trm.models.network import Latents
 from trm.models.precision import uses_kernels
-from trm.models.trm.network import TinyRecursiveModel
+from trm.models.recursive.network import TinyRecursiveModel
 from trm.optim.adam_atan2 import AdamATan2
 from trm.training.state import TrainingState
 
@@ -74,16 +74,19 @@ def step(model: TinyRecursiveModel, rows: int) -> tuple[dict[str, Tensor], dict[
     """Outputs of a supervision step from some latents, and gradients of a sum over logits and halting, by name."""
     generator = torch.Generator().manual_seed(2)
     size = (rows, model.length, model.config.hidden_size)
-    latents = Latents(*(torch.randn(size, generator=generator, dtype=torch.float64).to(model.dtype) for _ in range(2)))
+    latents = {
+        latent.name: torch.randn(size, generator=generator, dtype=torch.float64).to(model.dtype)
+        for latent in model.recursion.latents
+    }
     inputs = torch.randint(0, 6, (rows, model.shape.seq_len), generator=generator, dtype=torch.int32)
     table = torch.randn(rows, model.config.puzzle_ndim, generator=generator, dtype=torch.float64)
-    table = table.to(model.H_init.dtype).requires_grad_()
+    table = table.to(model.token_embedding.dtype).requires_grad_()
     new, output = model(latents, inputs, table)
     logits = output.logits
     weights = torch.randn(logits.shape, generator=generator, dtype=torch.float64).to(logits.dtype)
     ((logits * weights).sum() + output.q_halt.sum()).backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return {"z_H": new.z_H, "z_L": new.z_L, "logits": logits}, {**gradients, "puzzle_rows": table.grad}
+    return {**new, "logits": logits}, {**gradients, "puzzle_rows": table.grad}
 
 
 def error(found: Tensor, true: Tensor) -> float:
@@ -113,17 +116,19 @@ def test_without_gradient_the_latents_are_the_same(case: tuple[ModelConfig, int,
     trained, _ = step(fused, rows)
     with torch.no_grad():
         evaluated, _ = _evaluated(fused, rows)
-    for name, value in evaluated._asdict().items():
+    for name, value in evaluated.items():
         torch.testing.assert_close(value, trained[name], rtol=1e-4, atol=1e-4)  # a BLAS may look at where arrays begin
 
 
 def _evaluated(model: TinyRecursiveModel, rows: int, only: slice = slice(None)) -> tuple[Latents, Tensor]:
     generator = torch.Generator().manual_seed(2)
     size = (rows, model.length, model.config.hidden_size)
-    latents = [torch.randn(size, generator=generator, dtype=torch.float64).float()[only] for _ in range(2)]
+    latents = {
+        latent.name: torch.randn(size, generator=generator, dtype=torch.float64).float()[only] for latent in model.recursion.latents
+    }
     inputs = torch.randint(0, 6, (rows, model.shape.seq_len), generator=generator, dtype=torch.int32)[only]
     table = torch.randn(rows, model.config.puzzle_ndim, generator=generator, dtype=torch.float64).float()[only]
-    new, output = model(Latents(*latents), inputs, table)
+    new, output = model(latents, inputs, table)
     return new, output.logits
 
 
@@ -133,7 +138,7 @@ def test_a_puzzle_alone_gets_what_it_gets_among_others(case: tuple[ModelConfig, 
     with torch.no_grad():
         together, _ = _evaluated(fused, rows)
         alone, _ = _evaluated(fused, rows, slice(1, 2))
-    torch.testing.assert_close(alone.z_H, together.z_H[1:2], rtol=1e-4, atol=1e-4)  # a BLAS adds up few rows in another order
+    torch.testing.assert_close(alone["z_H"], together["z_H"][1:2], rtol=1e-4, atol=1e-4)  # a BLAS adds up few rows in another order
 
 
 def test_a_step_repeats_to_the_bit(case: tuple[ModelConfig, int, int], threads: int) -> None:
@@ -159,10 +164,11 @@ def test_what_is_kept_for_a_backward_pass_serves_one() -> None:
     question = torch.randn(rows, fused.length, 24, requires_grad=True)
     weights = [p for name, p in fused.named_parameters() if name.startswith("blocks")]
     assert fused.fused is not None
-    z_H, _ = fused.fused(question.detach(), question.detach(), question, weights, fused.rotary)
-    z_H.sum().backward(retain_graph=True)
+    latents = dict.fromkeys(("z_H", "z_L"), question.detach())
+    answer = fused.fused(latents, question, weights, fused.rotary)["z_H"]
+    answer.sum().backward(retain_graph=True)
     with pytest.raises(AssertionError, match="serves one"):
-        z_H.sum().backward()
+        answer.sum().backward()
 
 
 def test_a_copy_computes_what_its_original_does() -> None:
@@ -181,9 +187,9 @@ def test_what_the_kernels_cannot_read_never_reaches_them() -> None:
     assert fused.fused is not None
     for bad in (fits.double(), fits[:, 1:], fits[:, :, 1:]):
         with pytest.raises(AssertionError, match="kernels read float32"):
-            fused.fused(bad, bad, bad, weights, None)
+            fused.fused({"z_H": bad, "z_L": bad}, bad, weights, None)
     with pytest.raises(AssertionError, match="kernels read float32"):
-        fused.fused(fits, fits, fits, [weight.double() for weight in weights], None)
+        fused.fused({"z_H": fits, "z_L": fits}, fits, [weight.double() for weight in weights], None)
 
 
 def test_a_backward_pass_notices_weights_that_were_updated_since() -> None:

@@ -19,7 +19,8 @@ from trm.data.batches.plan import Batch
 from trm.losses.supervision import supervision_loss
 from trm.models import cost, halting, layers
 from trm.models.precision import DTYPES
-from trm.models.trm.network import TinyRecursiveModel
+from trm.models.recursive import cost as arithmetic
+from trm.models.recursive.network import TinyRecursiveModel
 from trm.training.loop import take_step
 from trm.training.state import TrainingState
 
@@ -104,8 +105,8 @@ def test_flops_of_a_real_step_agree_for_every_architecture(config: RunConfig) ->
 def test_the_published_steps_cost_what_the_paper_s_counting_says() -> None:
     def evaluations(H: int, L: int) -> float:
         config = ModelConfig(H_cycles=H, L_cycles=L)
-        heads = 3 * cost.head_flops_row(config, SHAPE)
-        return (cost.train_flops_row(config, SHAPE) - heads) / cost.network_flops_row(config, SHAPE)
+        heads = 3 * arithmetic.head_flops_row(config, SHAPE)
+        return (arithmetic.train_flops_row(config, SHAPE) - heads) / (config.L_layers * arithmetic.block_flops_row(config, SHAPE))
 
     assert evaluations(3, 6) == pytest.approx(35)
     assert evaluations(1, 2) == pytest.approx(9)
@@ -138,14 +139,14 @@ def test_memory_bounds_what_autograd_keeps(name: str, dtype: str, least: float) 
         loss = supervision_loss(output, torch.zeros(batch, SHAPE.seq_len).long(), kind="stablemax", dtype=torch.float64)
     for p in model.parameters():
         kept.pop(p.untyped_storage().data_ptr(), None)
-    predicted = batch * cost.activation_row_bytes(config, SHAPE)
+    predicted = batch * arithmetic.activation_row_bytes(config, SHAPE)
     assert loss.total.requires_grad
     assert least * predicted <= sum(kept.values()) <= predicted
 
 
 def test_workers_share_the_batch_s_memory_and_nothing_else() -> None:
     one, two = (cost.run_cost(run(VARIANTS["attention"], 64), SHAPE, workers=n, device="cuda") for n in (1, 2))
-    rows = 32 * cost.activation_row_bytes(VARIANTS["attention"].model_copy(update={"forward_dtype": "bfloat16"}), SHAPE)
+    rows = 32 * arithmetic.activation_row_bytes(VARIANTS["attention"].model_copy(update={"forward_dtype": "bfloat16"}), SHAPE)
     assert one.memory_bytes - two.memory_bytes == rows
     assert (one.step_flops, one.params_count, one.checkpoint_bytes) == (two.step_flops, two.params_count, two.checkpoint_bytes)
 

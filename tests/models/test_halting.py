@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from trm.config.architectures import DataShape, ModelConfig
 from trm.models import halting
-from trm.models.network import Latents, Output
-from trm.models.trm.network import TinyRecursiveModel
+from trm.models.network import Output
+from trm.models.recursive.network import TinyRecursiveModel
 
 SHAPE = DataShape(seq_len=4, vocab_size=5, num_puzzle_identifiers=3)
 CONFIG = ModelConfig(hidden_size=8, num_heads=1, L_layers=1, expansion=1.0, puzzle_emb_len=1, halt_max_steps=4)
@@ -36,7 +36,7 @@ def output(q_halt: list[float], q_continue: list[float] | None = None) -> Output
 def test_halted_rows_and_only_they_start_afresh(halted: list[bool]) -> None:
     model = TinyRecursiveModel(CONFIG, SHAPE, dtype=torch.float32)
     old, new = batch(1), batch(2)
-    worn = Latents(*(torch.full((BATCH, 5, 8), value) for value in (3.0, 7.0)))
+    worn = {name: torch.full((BATCH, 5, 8), value) for name, value in (("z_H", 3.0), ("z_L", 7.0))}
     carry = halting.Carry(worn, torch.full((BATCH,), 2, dtype=torch.int32), torch.tensor(halted), *old)
     filled = halting.refill(carry, *new, model)
     start = model.initial_latents(BATCH)
@@ -46,7 +46,7 @@ def test_halted_rows_and_only_they_start_afresh(halted: list[bool]) -> None:
         assert torch.equal(filled.labels[row], taken[1][row])
         assert filled.puzzle_identifiers[row] == taken[2][row]
         assert filled.steps[row] == (0 if is_fresh else 2)
-        for ours, fresh, kept in zip(filled.latents, start, worn, strict=True):
+        for ours, fresh, kept in zip(filled.latents.values(), start.values(), worn.values(), strict=True):
             assert torch.equal(ours[row], fresh[row] if is_fresh else kept[row])
 
 

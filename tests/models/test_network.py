@@ -13,8 +13,8 @@ from trm.models import layers
 from trm.models.initial import truncated_normal_
 from trm.models.precision import forward_dtype, loss_dtype, set_products, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.trm.network import TinyRecursiveModel
-from trm.models.trm.sizes import buffer_sizes, weight_sizes
+from trm.models.recursive.network import TinyRecursiveModel
+from trm.models.recursive.sizes import buffer_sizes, weight_sizes
 from trm.training.process import CONTEXT_BYTES, limit_gpu_memory
 
 SHAPE = DataShape(seq_len=9, vocab_size=6, num_puzzle_identifiers=5)
@@ -49,7 +49,7 @@ def test_permuting_a_batch_permutes_its_outputs(config: ModelConfig) -> None:
     order = torch.tensor([3, 0, 4, 1, 2])
     latents, output = model(model.initial_latents(BATCH), inputs, rows)
     permuted, other = model(model.initial_latents(BATCH), inputs[order], None if rows is None else rows[order])
-    for ours, theirs in zip((*permuted, *other), (*latents, *output), strict=True):
+    for ours, theirs in zip((*permuted.values(), *other), (*latents.values(), *output), strict=True):
         torch.testing.assert_close(ours, theirs[order], rtol=1e-12, atol=1e-12)
 
 
@@ -75,7 +75,7 @@ def test_bfloat16_keeps_float32_weights_and_follows_loosely(config: ModelConfig)
     model = build(config, torch.bfloat16)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     latents, output = model(model.initial_latents(BATCH), inputs, None if rows is None else rows.float())
-    assert latents.z_H.dtype == output.logits.dtype == torch.bfloat16
+    assert latents["z_H"].dtype == output.logits.dtype == torch.bfloat16
     assert output.q_halt.dtype == torch.float32
     _, exact = build(config)(build(config).initial_latents(BATCH), inputs, rows)
     error = (output.logits.double() - exact.logits).norm() / exact.logits.norm()
@@ -91,7 +91,7 @@ def test_the_compiler_s_plain_form_equals_the_hand_written_one(config: ModelConf
         model = build(config)
         latents, output = model(model.initial_latents(BATCH), inputs, rows)
         (output.logits.square().sum() + output.q_halt.square().sum()).backward()
-        return [*latents, *output, *(p.grad for p in model.parameters() if p.grad is not None)]
+        return [*latents.values(), *output, *(p.grad for p in model.parameters() if p.grad is not None)]
 
     hand_written = gradients()
     monkeypatch.setattr(layers, "_is_handwritten", lambda x: False)
@@ -108,7 +108,7 @@ def test_without_gradient_the_same_numbers_come_out(config: ModelConfig) -> None
     latents, output = model(model.initial_latents(BATCH), inputs, rows)
     with torch.no_grad():
         again, same = model(model.initial_latents(BATCH), inputs, rows)
-    for ours, theirs in zip((*again, *same), (*latents, *output), strict=True):
+    for ours, theirs in zip((*again.values(), *same), (*latents.values(), *output), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
@@ -119,8 +119,7 @@ def test_only_the_last_cycle_is_differentiated(config: ModelConfig) -> None:
         middle, _ = model(model.initial_latents(BATCH), inputs, rows)
     latents, output = deep(deep.initial_latents(BATCH), inputs, rows)
     _, expected = model(middle, inputs, rows)
-    assert not latents.z_H.requires_grad
-    assert not latents.z_L.requires_grad
+    assert not any(value.requires_grad for value in latents.values())
     for result in (output, expected):
         result.logits.square().sum().backward()
     for ours, theirs in zip(deep.parameters(), model.parameters(), strict=True):

@@ -11,7 +11,7 @@ import yaml
 from trm import parity
 from trm.config.architectures import DataShape, ModelConfig
 from trm.errors import CheckpointError
-from trm.models.trm.reference import from_reference, to_reference, unwrapped
+from trm.models.recursive.reference import from_reference, to_reference, unwrapped
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(path.stem for path in GOLDEN.glob("*.json"))

@@ -53,7 +53,7 @@ def test_what_a_recording_works_on_keeps_its_place() -> None:
     def places() -> list[int]:
         moments = [value[key] for value in state.optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")]
         average = [] if state.average is None else list(state.average.average.values())
-        carry = [*state.carry.latents, state.carry.steps, state.carry.halted, state.carry.inputs, state.carry.labels]
+        carry = [*state.carry.latents.values(), state.carry.steps, state.carry.halted, state.carry.inputs, state.carry.labels]
         table = [] if state.table is None else [state.table.weight]
         return [tensor.data_ptr() for tensor in (*state.parameters, *moments, *average, *carry, *table, state.metrics.pending)]
 
@@ -71,7 +71,7 @@ def test_a_carry_that_was_exchanged_is_taken_over(tmp_path: Path) -> None:
     state.carry = plain.carry
     for one in (state, plain):
         cases.advance(one, 6)
-    assert torch.equal(state.carry.latents.z_H, plain.carry.latents.z_H)
+    assert torch.equal(state.carry.latents["z_H"], plain.carry.latents["z_H"])
 
 
 def test_small_steps_of_one_worker_on_cuda_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,11 +95,11 @@ def test_a_step_needs_no_value_of_any_tensor(variant: str) -> None:
     config = cases.config_of(variant, model={**cases.VARIANTS[variant].get("model", {}), "forward_dtype": "bfloat16"})
     state = TrainingState(config, cases.manifest().shape, max_steps=cases.STEPS, device="meta")
     batch = cases.start_plan(state, cases.SPLITS["train"], cases.manifest()).batch(0)
-    before = [tensor.shape for tensor in state.carry.latents]
+    before = [tensor.shape for tensor in state.carry.latents.values()]
     for _ in range(2):
         state.carry = device_step(state, views(state, packed(state, batch).to("meta"), batch.inputs.shape))
         state.optimizer.count()
         state.step += 1
-    assert [tensor.shape for tensor in state.carry.latents] == before
-    assert {tensor.device.type for tensor in (*state.carry.latents, state.carry.steps, state.metrics.pending)} == {"meta"}
+    assert [tensor.shape for tensor in state.carry.latents.values()] == before
+    assert {tensor.device.type for tensor in (*state.carry.latents.values(), state.carry.steps, state.metrics.pending)} == {"meta"}
     assert {int(moments["step"]) for moments in state.optimizer.state.values()} == {2}

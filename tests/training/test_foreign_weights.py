@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from trm.errors import CheckpointError
-from trm.models.trm.reference import PUZZLE_KEY, to_reference
+from trm.models.recursive.reference import PUZZLE_KEY, to_reference
 from trm.training.foreign_weights import read_foreign
 from trm.training.weights import read_foreign_weights
 

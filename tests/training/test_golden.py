@@ -8,7 +8,7 @@ import torch
 
 from trm.config.run import RunConfig
 from trm.data.batches.plan import Batch
-from trm.models.trm.reference import from_reference, to_reference
+from trm.models.recursive.reference import from_reference, to_reference
 from trm.parity import GIVEN, Case, compare, digest, read_case
 from trm.training.loop import take_step
 from trm.training.state import TrainingState

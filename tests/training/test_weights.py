@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trm.errors import CheckpointError, ConfigError, DivergedError
-from trm.models.trm.reference import to_reference
+from trm.models.recursive.reference import to_reference
 from trm.training.checkpoint import read_meta, read_tensors, write_checkpoint
 from trm.training.run import fit
 from trm.training.state import TrainingState

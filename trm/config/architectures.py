@@ -10,6 +10,7 @@ from pydantic import (
 )
 
 from trm.config.base import Written
+from trm.config.recursion import Recursion, trm
 
 SWIGLU_MULTIPLE = 256
 
@@ -76,6 +77,15 @@ class ModelConfig(Written):
     forward_dtype: Literal["auto", "float32", "tf32", "bfloat16", "float64"] = "auto"
     """Type of activations; auto: bfloat16 on CUDA, float32 elsewhere. tf32 is float32 whose products CUDA may round to TF32;
     float64 holds the weights in float64 too (for checks)."""
+
+    @property
+    def recursion(self) -> Recursion:
+        """What one supervision step computes."""
+        return trm(self.H_cycles, self.L_cycles)
+
+    def layers_of(self, network: str) -> int:
+        """Blocks in a network that the recursion calls."""
+        return self.L_layers
 
     @property
     def puzzle_ndim(self) -> int:

@@ -9,8 +9,7 @@ from torch import Tensor
 from trm.config.architectures import ModelConfig
 from trm.config.run import RunConfig
 from trm.evaluation.metric_names import is_scored_early
-from trm.models.network import Latents, Output
-from trm.models.trm.network import TinyRecursiveModel
+from trm.models.network import Network, Output
 
 LEAVE_STEPS = 4
 """On an accelerator rows leave every so many steps: how many are left, the host has to wait for."""
@@ -36,7 +35,7 @@ def steps_of(config: RunConfig) -> int:
 
 
 def answers(
-    model: TinyRecursiveModel,
+    model: Network,
     inputs: Int[Tensor, "batch cells"],
     puzzle_rows: Float[Tensor, "batch ndim"] | None,
     config: RunConfig,
@@ -58,7 +57,7 @@ def answers(
 
 
 def halted_answers(
-    model: TinyRecursiveModel,
+    model: Network,
     inputs: Int[Tensor, "batch cells"],
     puzzle_rows: Float[Tensor, "batch ndim"] | None,
     config: RunConfig,
@@ -83,7 +82,7 @@ def halted_answers(
             break
         if len(stays) < len(places):
             places, inputs = places[stays], inputs[stays]
-            latents = Latents(*(value[stays] for value in latents))
+            latents = {name: value[stays] for name, value in latents.items()}
             puzzle_rows = None if puzzle_rows is None else puzzle_rows[stays]
     return found
 

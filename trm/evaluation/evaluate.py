@@ -18,10 +18,9 @@ from trm.evaluation.answers import answers, halted_answers, steps_of
 from trm.evaluation.metric_names import HALTED_FLOPS_SAVED, MEANS, halted_name
 from trm.evaluation.scores import Columns, Evaluation, TaskScorer, means, of_puzzles, proportion
 from trm.losses.answer import IGNORED, answer_loss
-from trm.models.network import Output
+from trm.models.network import Network, Output
 from trm.models.precision import loss_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.trm.network import TinyRecursiveModel
 from trm.stats.intervals import mean_of
 
 __all__ = ["Evaluation", "Gang", "evaluate"]
@@ -45,7 +44,7 @@ class Gang(Protocol):
 
 @torch.no_grad()
 def evaluate(
-    model: TinyRecursiveModel,
+    model: Network,
     table: PuzzleEmbedding | None,
     plan: EvaluationPlan,
     *,
@@ -91,7 +90,7 @@ def evaluate(
 
 
 def _score_rows(
-    model: TinyRecursiveModel,
+    model: Network,
     table: PuzzleEmbedding | None,
     batch: EvaluationBatch,
     config: RunConfig,

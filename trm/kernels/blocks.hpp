@@ -7,7 +7,8 @@
 
 // What a network is and how its work is cut. Mirrored field by field in `recursion.py`.
 struct Sizes {
-    int64_t batch, length, width, heads, inner, mix_inner, layers, H_cycles, L_cycles;
+    int64_t batch, length, width, heads, inner, mix_inner;
+    int64_t layers;     // blocks of all networks together
     int64_t chunk_rows; // puzzles that a thread takes through the whole recursion at a time
     int64_t slice;      // tokens at a time where a SwiGLU makes them wide
     int64_t threads;

@@ -1,10 +1,24 @@
-// A supervision step's recursion (arXiv 2510.04871, Figure 3), forward and backward, float32.
+// A supervision step's recursion, forward and backward, float32: a program of calls, `trm/config/recursion.py` written out.
 //
-// Puzzles never look at each other, so a thread takes a chunk of them through all cycles while they stay in its cache.
+// Puzzles never look at each other, so a thread takes a chunk of them through all calls while they stay in its cache.
 #include "blocks.hpp"
 #include "threads.hpp"
 
 #include <vector>
+
+// Slots hold the latents, the answer first, and behind them the question. Mirrored field by field in `recursion.py`.
+struct Call {
+    int64_t target;         // slot that becomes network(sum of sources)
+    int64_t first, count;   // its sources in Program::sources, added from left to right
+    int64_t shares_sum;     // the sum of all sources but the last is there already
+    int64_t trained;        // bit s: a gradient flows on to source slot s
+    int64_t layer, layers;  // first block of its network, and how many
+};
+struct Program {
+    int64_t latents, calls, plain_calls; // the calls after `plain_calls` are differentiated
+    const Call *call;
+    const int64_t *sources;
+};
 
 namespace {
 
@@ -17,8 +31,12 @@ int64_t scale_floats(const Sizes &s) { return s.mixes_by_mlp ? std::max(s.width,
 int64_t block_floats(const Sizes &s) {
     return mix_floats(s) + mixed_floats(s) + 2 * latent_floats(s) + 2 * scale_floats(s) + 2 * s.inner * s.length;
 }
-int64_t call_floats(const Sizes &s) { return latent_floats(s) + s.layers * block_floats(s); }
-int64_t row_floats(const Sizes &s) { return (s.L_cycles + 1) * call_floats(s); }
+int64_t call_floats(const Sizes &s, const Call &call) { return latent_floats(s) + call.layers * block_floats(s); }
+int64_t row_floats(const Sizes &s, const Program &p) {
+    int64_t floats = 0;
+    for (int64_t i = p.plain_calls; i < p.calls; i++) floats += call_floats(s, p.call[i]);
+    return floats;
+}
 
 struct Cursor {
     float *at;
@@ -29,13 +47,14 @@ struct Cursor {
     }
 };
 
-// A chunk's buffers while no gradient is wanted.
+// A chunk's buffers while no gradient is wanted, its slots, and on the way back what has arrived at each of them.
 struct Working {
     Arrays arrays;
-    float *z_H, *z_L, *injection, *question, *d;
+    float *sum;
+    std::vector<float *> slots, d;
 };
 
-int64_t lay_out(const Sizes &s, float *base, Scratch &scratch, Working &working) {
+int64_t lay_out(const Sizes &s, const Program &p, float *base, Scratch &scratch, Working &working) {
     const int64_t rows = s.chunk_rows, tokens = rows * s.length, ld = padded(s.length);
     const int64_t wide = s.slice * std::max(s.inner, s.mix_inner), latent = tokens * s.width;
     const int64_t turned = std::max({latent, s.slice * s.width, s.slice * s.length, 2 * ld * std::max(QUERIES, s.width)});
@@ -55,8 +74,11 @@ int64_t lay_out(const Sizes &s, float *base, Scratch &scratch, Working &working)
     working.arrays.middle = cursor.take(latent);
     working.arrays.middle_scale = cursor.take(rows * scale_floats(s));
     working.arrays.out_scale = cursor.take(rows * scale_floats(s));
-    for (float **buffer : {&working.z_H, &working.z_L, &working.injection, &working.question, &working.d})
-        *buffer = cursor.take(latent);
+    working.sum = cursor.take(latent);
+    for (std::vector<float *> *buffers : {&working.slots, &working.d}) {
+        buffers->resize(p.latents + 1);
+        for (float *&buffer : *buffers) buffer = cursor.take(latent);
+    }
     return cursor.at - base;
 }
 
@@ -86,32 +108,65 @@ struct Network {
 
     Block block(int64_t layer, int64_t rows) const { return {s, weights[layer], cos, sin, rows}; }
 
-    // f applied in place.
-    void apply(float *x, int64_t rows, Working &working, const Scratch &scratch) const {
+    // The call's network applied in place.
+    void apply(const Call &call, float *x, int64_t rows, Working &working, const Scratch &scratch) const {
         working.arrays.out = x;
-        for (int64_t i = 0; i < s.layers; i++) block(i, rows).forward(x, working.arrays, scratch, false);
+        for (int64_t i = 0; i < call.layers; i++) block(call.layer + i, rows).forward(x, working.arrays, scratch, false);
     }
 
-    // f applied to the head of `call`, everything kept behind it; where the answer lies.
-    float *apply_keeping(float *call, int64_t rows, Working &working, const Scratch &scratch) const {
-        float *x = call;
-        for (int64_t i = 0; i < s.layers; i++) {
-            Arrays arrays = kept_block(s, call + rows * (latent_floats(s) + i * block_floats(s)), rows);
-            block(i, rows).forward(x, arrays, scratch, true);
+    // The call's network applied to the head of `kept`, everything kept behind it; where the answer lies.
+    float *apply_keeping(const Call &call, float *kept, int64_t rows, const Scratch &scratch) const {
+        float *x = kept;
+        for (int64_t i = 0; i < call.layers; i++) {
+            Arrays arrays = kept_block(s, kept + rows * (latent_floats(s) + i * block_floats(s)), rows);
+            block(call.layer + i, rows).forward(x, arrays, scratch, true);
             x = arrays.out;
         }
         return x;
     }
 
-    // d: gradient of f's answer, becomes that of what f was applied to.
-    void backward(float *call, int64_t rows, float *d, const Scratch &scratch, const Gradients *sums) const {
-        for (int64_t i = s.layers - 1; i >= 0; i--) {
-            float *at = call + rows * (latent_floats(s) + i * block_floats(s));
-            const float *x = i ? kept_block(s, at - rows * block_floats(s), rows).out : call;
-            block(i, rows).backward(x, kept_block(s, at, rows), d, scratch, sums[i]);
+    // d: gradient of the call's answer, becomes that of what its network was applied to.
+    void backward(const Call &call, float *kept, int64_t rows, float *d, const Scratch &scratch, const Gradients *sums) const {
+        for (int64_t i = call.layers - 1; i >= 0; i--) {
+            float *at = kept + rows * (latent_floats(s) + i * block_floats(s));
+            const float *x = i ? kept_block(s, at - rows * block_floats(s), rows).out : kept;
+            block(call.layer + i, rows).backward(x, kept_block(s, at, rows), d, scratch, sums[call.layer + i]);
         }
     }
 };
+
+// to = the sum of the call's sources; `to` may be one of them, `sum` keeps that of all but the last for calls that share it.
+void add_sources(const Program &p, const Call &call, const std::vector<float *> &slots, float *sum, float *to, int64_t n) {
+    const int64_t *source = p.sources + call.first;
+    const float *last = slots[source[call.count - 1]];
+    if (call.count == 1) {
+        if (last != to) std::memcpy(to, last, n * sizeof(float));
+        return;
+    }
+    if (call.count == 2) return add(slots[source[0]], last, to, n);
+    if (!call.shares_sum) {
+        add(slots[source[0]], slots[source[1]], sum, n);
+        for (int64_t i = 2; i < call.count - 1; i++) add(sum, slots[source[i]], sum, n);
+    }
+    add(sum, last, to, n);
+}
+
+// Hands the gradient of the call's input on to its sources; `arrived`, which slots have one, is kept up to date.
+void spread(const Program &p, const Call &call, std::vector<float *> &d, std::vector<char> &arrived, int64_t n) {
+    float *own = d[call.target];
+    arrived[call.target] = false;
+    for (int64_t i = call.first; i < call.first + call.count; i++) {
+        const int64_t slot = p.sources[i];
+        if (slot == call.target || !(call.trained >> slot & 1)) continue;
+        if (arrived[slot])
+            add(d[slot], own, d[slot], n);
+        else
+            std::memcpy(d[slot], own, n * sizeof(float));
+        arrived[slot] = true;
+    }
+    for (int64_t i = call.first; i < call.first + call.count; i++)
+        if (p.sources[i] == call.target) arrived[call.target] = call.trained >> call.target & 1;
+}
 
 // Puzzles `first`.. of (batch, length, width) in the order that blocks work in, and back.
 void load(const Sizes &s, const float *from, int64_t first, int64_t rows, float *to) {
@@ -202,76 +257,72 @@ int trm_prepare() {
     return (int)products;
 }
 
-int64_t trm_kept_floats(const Sizes *s) { return s->batch * row_floats(*s); }
+int64_t trm_kept_floats(const Sizes *s, const Program *p) { return s->batch * row_floats(*s, *p); }
 int64_t trm_sums_floats(const Sizes *s) { return s->threads * sums_floats(*s); }
-int64_t trm_scratch_floats(const Sizes *s) {
+int64_t trm_scratch_floats(const Sizes *s, const Program *p) {
     Scratch scratch;
     Working working;
-    return s->threads * lay_out(*s, nullptr, scratch, working);
+    return s->threads * lay_out(*s, *p, nullptr, scratch, working);
 }
 
-// z_H, z_L, question (batch, length, width) -> new z_H, z_L; `kept` (trm_kept_floats) or null where no gradient is wanted.
-void trm_forward(const Sizes *sizes, const Weights *weights, const float *cos, const float *sin, const float *z_H, const float *z_L,
-                 const float *question, float *new_z_H, float *new_z_L, float *kept, float *buffers) {
+// Latents and question (batch, length, width), a pointer a slot -> new latents; `kept` (trm_kept_floats) or null where no gradient
+// is wanted.
+void trm_forward(const Sizes *sizes, const Program *program, const Weights *weights, const float *cos, const float *sin,
+                 const float **slots, float **new_latents, float *kept, float *buffers) {
     const Sizes &s = *sizes;
+    const Program &p = *program;
     const Network network{s, weights, cos, sin};
-    const int64_t stride = trm_scratch_floats(sizes) / s.threads;
+    const int64_t stride = trm_scratch_floats(sizes, program) / s.threads, kept_row = row_floats(s, p);
     for_chunks(s, [&](int64_t first, int64_t rows, int64_t thread) {
         Scratch scratch;
         Working working;
-        lay_out(s, buffers + thread * stride, scratch, working);
-        const int64_t n = rows * latent_floats(s);
-        load(s, z_H, first, rows, working.z_H);
-        load(s, z_L, first, rows, working.z_L);
-        load(s, question, first, rows, working.question);
-        for (int64_t cycle = 1; cycle < s.H_cycles + (kept == nullptr); cycle++) {
-            add(working.z_H, working.question, working.injection, n);
-            for (int64_t step = 0; step < s.L_cycles; step++) {
-                add(working.z_L, working.injection, working.z_L, n);
-                network.apply(working.z_L, rows, working, scratch);
-            }
-            add(working.z_H, working.z_L, working.z_H, n);
-            network.apply(working.z_H, rows, working, scratch);
+        lay_out(s, p, buffers + thread * stride, scratch, working);
+        const int64_t n = rows * latent_floats(s), plain = kept == nullptr ? p.calls : p.plain_calls;
+        for (int64_t i = 0; i <= p.latents; i++) load(s, slots[i], first, rows, working.slots[i]);
+        for (int64_t i = 0; i < plain; i++) {
+            const Call &call = p.call[i];
+            float *x = working.slots[call.target];
+            add_sources(p, call, working.slots, working.sum, x, n);
+            network.apply(call, x, rows, working, scratch);
         }
-        const float *answer = working.z_H, *latent = working.z_L;
-        if (kept != nullptr) {
-            float *call = kept + first * row_floats(s);
-            add(working.z_H, working.question, working.injection, n);
-            for (int64_t step = 0; step < s.L_cycles; step++, call += rows * call_floats(s)) {
-                add(latent, working.injection, call, n);
-                latent = network.apply_keeping(call, rows, working, scratch);
-            }
-            add(working.z_H, latent, call, n);
-            answer = network.apply_keeping(call, rows, working, scratch);
+        float *at = kept + (kept == nullptr ? 0 : first * kept_row);
+        for (int64_t i = plain; i < p.calls; i++) {
+            const Call &call = p.call[i];
+            add_sources(p, call, working.slots, working.sum, at, n);
+            working.slots[call.target] = network.apply_keeping(call, at, rows, scratch);
+            at += rows * call_floats(s, call);
         }
-        store(s, answer, first, rows, new_z_H);
-        store(s, latent, first, rows, new_z_L);
+        for (int64_t i = 0; i < p.latents; i++) store(s, working.slots[i], first, rows, new_latents[i]);
     });
 }
 
-// Gradient of the new z_H -> that of the question, and of the weights into gradients[layer * 4 + weight].
-void trm_backward(const Sizes *sizes, const Weights *weights, const float *cos, const float *sin, float *kept, const float *d_z_H,
-                  float *d_question, float **gradients, float *sums, float *buffers) {
+// Gradient of the new answer -> that of the question, and of the weights into gradients[layer * 4 + weight].
+void trm_backward(const Sizes *sizes, const Program *program, const Weights *weights, const float *cos, const float *sin, float *kept,
+                  const float *d_answer, float *d_question, float **gradients, float *sums, float *buffers) {
     const Sizes &s = *sizes;
+    const Program &p = *program;
     const Network network{s, weights, cos, sin};
-    const int64_t stride = trm_scratch_floats(sizes) / s.threads, sums_stride = sums_floats(s);
+    const int64_t stride = trm_scratch_floats(sizes, program) / s.threads, sums_stride = sums_floats(s), kept_row = row_floats(s, p);
     in_threads(s.threads, [&](int64_t thread) { std::memset(sums + thread * sums_stride, 0, sums_stride * sizeof(float)); });
     for_chunks(s, [&](int64_t first, int64_t rows, int64_t thread) {
         Scratch scratch;
         Working working;
-        lay_out(s, buffers + thread * stride, scratch, working);
+        lay_out(s, p, buffers + thread * stride, scratch, working);
         const std::vector<Gradients> own = sums_of(s, sums + thread * sums_stride);
         const int64_t n = rows * latent_floats(s);
-        load(s, d_z_H, first, rows, working.d);
-        std::memset(working.injection, 0, n * sizeof(float));
-        float *call = kept + first * row_floats(s) + s.L_cycles * rows * call_floats(s);
-        network.backward(call, rows, working.d, scratch, own.data());
-        for (int64_t step = 0; step < s.L_cycles; step++) {
-            call -= rows * call_floats(s);
-            network.backward(call, rows, working.d, scratch, own.data());
-            add(working.injection, working.d, working.injection, n);
+        std::vector<char> arrived(p.latents + 1, false);
+        load(s, d_answer, first, rows, working.d[0]);
+        std::memset(working.d[p.latents], 0, n * sizeof(float));
+        arrived[0] = arrived[p.latents] = true;
+        float *at = kept + (first + rows) * kept_row; // the end of this chunk's calls
+        for (int64_t i = p.calls - 1; i >= p.plain_calls; i--) {
+            const Call &call = p.call[i];
+            at -= rows * call_floats(s, call);
+            if (!arrived[call.target]) continue; // nothing that was read comes from it
+            network.backward(call, at, rows, working.d[call.target], scratch, own.data());
+            spread(p, call, working.d, arrived, n);
         }
-        store(s, working.injection, first, rows, d_question);
+        store(s, working.d[p.latents], first, rows, d_question);
     });
     collect(s, sums, gradients);
 }

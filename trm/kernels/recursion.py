@@ -1,11 +1,13 @@
-"""A supervision step's recursion in one call: each thread takes a few puzzles through all cycles while they are in its cache.
+"""A supervision step's recursion in one call: each thread takes a few puzzles through all its calls while they are in its cache.
 
-`recursion.cpp` computes what `trm.models.trm.network` says in tensors, with a backward pass written by hand. It sums in another
-order than torch does, so the two agree to rounding, not to the bit.
+`recursion.cpp` computes what `trm.models.recursive.network` says in tensors, with a backward pass written by hand. It sums in
+another order than torch does, so the two agree to rounding, not to the bit. What it calls on what is a program that it is given.
 """
 
 import ctypes
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trm.config.architectures import ModelConfig, swiglu_width
+from trm.config.recursion import QUESTION, Recursion
 from trm.kernels.build import library
 
 CHUNK_TOKENS = 384
@@ -24,9 +27,54 @@ class _Sizes(ctypes.Structure):
     """`Sizes` of blocks.hpp, field by field."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("batch", "length", "width", "heads", "inner", "mix_inner", "layers", "H_cycles")),
-        *((name, ctypes.c_int64) for name in ("L_cycles", "chunk_rows", "slice", "threads", "mixes_by_mlp", "is_rotary")),
+        *((name, ctypes.c_int64) for name in ("batch", "length", "width", "heads", "inner", "mix_inner", "layers")),
+        *((name, ctypes.c_int64) for name in ("chunk_rows", "slice", "threads", "mixes_by_mlp", "is_rotary")),
         ("eps", ctypes.c_float),
+    )
+
+
+class _Call(ctypes.Structure):
+    """`Call` of recursion.cpp."""
+
+    _fields_ = tuple((name, ctypes.c_int64) for name in ("target", "first", "count", "shares_sum", "trained", "layer", "layers"))
+
+
+class _Program(ctypes.Structure):
+    """`Program` of recursion.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("latents", "calls", "plain_calls")),
+        ("call", ctypes.POINTER(_Call)),
+        ("sources", ctypes.POINTER(ctypes.c_int64)),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _program(recursion: Recursion, layers: tuple[int, ...]) -> _Program:
+    """The recursion as the kernels read it; `layers` of each of its networks."""
+    names = [*(latent.name for latent in recursion.latents), QUESTION]
+    counts = dict(zip(recursion.networks, layers, strict=True))
+    firsts = dict(zip(recursion.networks, accumulate(layers, initial=0), strict=False))
+    sources: list[int] = []
+    calls: list[_Call] = []
+    for step in recursion.steps:
+        made = _Call(
+            target=names.index(step.call.target),
+            first=len(sources),
+            count=len(step.call.sources),
+            shares_sum=step.shares_sum,
+            trained=sum(1 << names.index(name) for name in step.trained_sources),
+            layer=firsts[step.call.network],
+            layers=counts[step.call.network],
+        )
+        calls.append(made)
+        sources += map(names.index, step.call.sources)
+    return _Program(
+        latents=len(recursion.latents),
+        calls=len(calls),
+        plain_calls=recursion.plain_calls,
+        call=(_Call * len(calls))(*calls),
+        sources=(ctypes.c_int64 * len(sources))(*sources),
     )
 
 
@@ -34,24 +82,25 @@ class FusedRecursion:
     """The recursion of one network on float32 tensors of the CPU."""
 
     def __init__(self, config: ModelConfig, length: int) -> None:
-        self.config, self.length = config, length
+        self.config, self.length, self.recursion = config, length, config.recursion
+        self.layers = tuple(map(config.layers_of, self.recursion.networks))
         library()  # compiled and loaded now; not held, for a network can be copied and an address cannot
         self._spare: Tensor | None = None
 
     def __call__(
         self,
-        z_H: Float[Tensor, "batch length width"],
-        z_L: Float[Tensor, "batch length width"],
+        latents: Mapping[str, Float[Tensor, "batch length width"]],
         question: Float[Tensor, "batch length width"],
         weights: Sequence[Tensor],
         rotary: Float[Tensor, "length two_width 2"] | None,
-    ) -> tuple[Float[Tensor, "batch length width"], Float[Tensor, "batch length width"]]:
-        """New z_H and z_L after all cycles; only z_H has a gradient, through the last cycle.
+    ) -> dict[str, Float[Tensor, "batch length width"]]:
+        """New latents after all calls; only the answer has a gradient, through the differentiated calls.
 
-        `weights` are mix_in, mix_out, gate_up, down of every layer; `rotary` is `layers.rotary_table`.
+        `weights` are mix_in, mix_out, gate_up, down of every layer of every network; `rotary` is `layers.rotary_table`.
         """
-        latent = (len(question), self.length, self.config.hidden_size)
-        for tensor, shape in ((z_H, latent), (z_L, latent), (question, latent), *((weight, weight.shape) for weight in weights)):
+        size = (len(question), self.length, self.config.hidden_size)
+        values = [latents[latent.name] for latent in self.recursion.latents]
+        for tensor, shape in (*((value, size) for value in (*values, question)), *((weight, weight.shape) for weight in weights)):
             is_fit = tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.shape == shape
             assert is_fit, f"kernels read float32 {shape} on the CPU, got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
         table = None
@@ -59,8 +108,13 @@ class FusedRecursion:
             half = self.config.hidden_size // self.config.num_heads // 2
             table = rotary[:, :half].permute(2, 0, 1).contiguous()  # cosines, then sines, (length, half) each
         is_kept = torch.is_grad_enabled()
-        new_z_H, new_z_L = _Recursion.apply(self, is_kept, z_H, z_L, table, question, *weights)  # type: ignore[no-untyped-call]
-        return new_z_H, new_z_L
+        new = _Recursion.apply(self, is_kept, table, question, *values, *weights)  # type: ignore[no-untyped-call]
+        return dict(zip(latents, new, strict=True))
+
+    @property
+    def program(self) -> _Program:
+        """What the kernels call on what."""
+        return _program(self.recursion, self.layers)
 
     def sizes(self, batch: int) -> _Sizes:
         """What the kernels are told of `batch` puzzles on this process's threads."""
@@ -76,9 +130,7 @@ class FusedRecursion:
             heads=config.num_heads,
             inner=inner,
             mix_inner=mix_inner,
-            layers=config.L_layers,
-            H_cycles=config.H_cycles,
-            L_cycles=config.L_cycles,
+            layers=sum(self.layers),
             chunk_rows=-(-batch // (threads * rounds)),
             slice=CHUNK_TOKENS,
             threads=threads,
@@ -99,47 +151,42 @@ class FusedRecursion:
 
 class _Recursion(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, fused: FusedRecursion, is_kept: bool, z_H: Tensor, *tensors: Any) -> tuple[Tensor, Tensor]:
-        z_L, table, question, *weights = tensors
-        kernels, sizes = library(), fused.sizes(len(question))
-        z_H, z_L, question = z_H.contiguous(), z_L.contiguous(), question.contiguous()
+    def forward(
+        ctx: Any, fused: FusedRecursion, is_kept: bool, table: Tensor | None, question: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        kernels, sizes, program = library(), fused.sizes(len(question)), fused.program
+        latents, weights = tensors[: program.latents], tensors[program.latents :]
+        slots = [slot.contiguous() for slot in (*latents, question)]
         turned = [matrix for weight in weights for matrix in (weight.contiguous(), weight.t().contiguous())]
-        new_z_H, new_z_L = torch.empty_like(question), torch.empty_like(question)
-        kept = fused.borrow(kernels.trm_kept_floats(ctypes.byref(sizes))) if is_kept else None
-        scratch = torch.empty(kernels.trm_scratch_floats(ctypes.byref(sizes)))
-        kernels.trm_forward(
-            ctypes.byref(sizes),
-            _addresses(turned),
-            *_cosines_and_sines(table),
-            *(_address(tensor) for tensor in (z_H, z_L, question, new_z_H, new_z_L, kept, scratch)),
-        )
+        new = tuple(torch.empty_like(slots[-1]) for _ in latents)
+        told = ctypes.byref(sizes), ctypes.byref(program)
+        kept = fused.borrow(kernels.trm_kept_floats(*told)) if is_kept else None
+        scratch = torch.empty(kernels.trm_scratch_floats(*told))
+        places = _addresses(slots), _addresses(new), _address(kept), _address(scratch)
+        kernels.trm_forward(*told, _addresses(turned), *_cosines_and_sines(table), *places)
         if is_kept:
-            ctx.fused, ctx.sizes, ctx.kept, ctx.table = fused, sizes, kept, table
+            ctx.fused, ctx.sizes, ctx.program, ctx.kept, ctx.table = fused, sizes, program, kept, table
             ctx.save_for_backward(*turned)
-        ctx.mark_non_differentiable(new_z_L)
-        return new_z_H, new_z_L
+        ctx.mark_non_differentiable(*new[1:])
+        return new
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_z_H: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        kernels, sizes, turned, table = library(), ctx.sizes, ctx.saved_tensors, ctx.table
+    def backward(ctx: Any, d_answer: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        kernels, turned, table = library(), ctx.saved_tensors, ctx.table
         assert ctx.kept is not None, "what was kept for a backward pass serves one"
-        d_z_H, d_question = d_z_H.contiguous(), torch.empty_like(d_z_H, memory_format=torch.contiguous_format)
+        d_answer, d_question = d_answer.contiguous(), torch.empty_like(d_answer, memory_format=torch.contiguous_format)
         gradients = [torch.empty_like(weight) for weight in turned[::2]]
-        sums = torch.empty(kernels.trm_sums_floats(ctypes.byref(sizes)))
-        scratch = torch.empty(kernels.trm_scratch_floats(ctypes.byref(sizes)))
+        told = ctypes.byref(ctx.sizes), ctypes.byref(ctx.program)
+        sums = torch.empty(kernels.trm_sums_floats(told[0]))
+        scratch = torch.empty(kernels.trm_scratch_floats(*told))
+        places = (_address(tensor) for tensor in (ctx.kept, d_answer, d_question))
         kernels.trm_backward(
-            ctypes.byref(sizes),
-            _addresses(turned),
-            *_cosines_and_sines(table),
-            *(_address(tensor) for tensor in (ctx.kept, d_z_H, d_question)),
-            _addresses(gradients),
-            _address(sums),
-            _address(scratch),
+            *told, _addresses(turned), *_cosines_and_sines(table), *places, _addresses(gradients), _address(sums), _address(scratch)
         )
         ctx.fused.give_back(ctx.kept)
         ctx.kept = None
-        return None, None, None, None, None, d_question, *gradients
+        return None, None, None, d_question, *(None for _ in range(ctx.program.latents)), *gradients
 
 
 def _cosines_and_sines(table: Tensor | None) -> tuple[ctypes.c_void_p, ctypes.c_void_p]:

@@ -10,8 +10,8 @@ from typing import Literal
 
 from trm.config.architectures import DataShape
 from trm.config.run import RunConfig
-from trm.models.trm.cost import activation_row_bytes, carry_row_bytes, forward_flops_row, train_flops_row
-from trm.models.trm.sizes import weight_sizes
+from trm.models.recursive.cost import activation_row_bytes, carry_row_bytes, forward_flops_row, train_flops_row
+from trm.models.recursive.sizes import weight_sizes
 
 STORED_COPIES = 4
 """What a checkpoint holds of each weight: itself, its average, two moments."""

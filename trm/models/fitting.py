@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trm.config.architectures import DataShape, ModelConfig, swiglu_width
 from trm.errors import CheckpointError
-from trm.models.trm.sizes import TABLE_KEY
+from trm.models.recursive.sizes import TABLE_KEY
 
 Sizes = Mapping[str, tuple[int, ...]]
 SHOWN = 3

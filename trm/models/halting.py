@@ -1,6 +1,7 @@
 """Halting and the carry: a slot holds one puzzle until it halts, then takes a fresh one from the next batch."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -8,8 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from trm.config.architectures import ModelConfig
-from trm.models.network import Latents, Output
-from trm.models.trm.network import TinyRecursiveModel
+from trm.models.network import Latents, Network, Output
 
 EXPLORATION_STREAM = 0x68616C74
 """Keeps the draws of exploration apart from every other use of the seed."""
@@ -31,8 +31,21 @@ class Carry:
     puzzle_identifiers: Tensor
     """(batch,) integer rows of the puzzle embedding."""
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by name: the latents by theirs, the others by their field's."""
+        return {**self.latents, **{name: getattr(self, name) for name in SLOT_FIELDS}}
 
-def initial_carry(model: TinyRecursiveModel, batch_size: int, seq_len: int, device: torch.device | str) -> Carry:
+    def mapped(self, change: Callable[[str, Tensor], Tensor]) -> "Carry":
+        """The carry whose tensors are `change` of each name and tensor."""
+        latents = {name: change(name, value) for name, value in self.latents.items()}
+        return Carry(latents, **{name: change(name, getattr(self, name)) for name in SLOT_FIELDS})
+
+
+SLOT_FIELDS = tuple(field.name for field in fields(Carry) if field.name != "latents")
+"""What the carry of every network holds beside its latents."""
+
+
+def initial_carry(model: Network, batch_size: int, seq_len: int, device: torch.device | str) -> Carry:
     """The carry before the first step: all slots count as halted."""
     empty = torch.zeros(batch_size, seq_len, dtype=torch.int32, device=device)
     return Carry(
@@ -51,13 +64,13 @@ def refill(
     inputs: Int[Tensor, "batch cells"],
     labels: Int[Tensor, "batch cells"],
     puzzle_identifiers: Int[Tensor, " batch"],
-    model: TinyRecursiveModel,
+    model: Network,
 ) -> Carry:
     """Halted slots hold the incoming row, step 0 and the initial latents; the others keep what they have."""
     fresh = carry.halted
     start = model.initial_latents(fresh.shape[0])
     return Carry(
-        latents=Latents(*(torch.where(fresh[:, None, None], new, old) for new, old in zip(start, carry.latents, strict=True))),
+        latents={name: torch.where(fresh[:, None, None], new, carry.latents[name]) for name, new in start.items()},
         steps=carry.steps.masked_fill(fresh, 0),
         halted=torch.zeros_like(fresh),
         inputs=torch.where(fresh[:, None], inputs, carry.inputs),

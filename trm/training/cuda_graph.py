@@ -9,14 +9,12 @@ reads and an evaluation swaps what the recording works on.
 
 import functools
 import logging
-from dataclasses import fields
 
 import torch
 from torch import Tensor
 
 from trm.data.batches.plan import Batch
 from trm.models.halting import Carry
-from trm.models.network import Latents
 from trm.training.state import TrainingState
 from trm.training.step import device_step
 from trm.training.step_inputs import packed, views
@@ -78,7 +76,7 @@ class RecordedStep:
             self._buffer = torch.empty_like(handed, device=state.device, pin_memory=False)
         self._buffer.copy_(handed, non_blocking=True)
         if self._carry is None:
-            self._carry = Carry(latents=Latents(*map(_own, state.carry.latents)), **{n: _own(t) for n, t in _rest(state.carry)})
+            self._carry = state.carry.mapped(lambda _, tensor: tensor.clone(memory_format=torch.contiguous_format))
         elif state.carry is not self._carry:
             _copy(state.carry, self._carry)
         state.carry = self._carry
@@ -123,16 +121,7 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
-def _rest(carry: Carry) -> list[tuple[str, Tensor]]:
-    return [(field.name, getattr(carry, field.name)) for field in fields(Carry) if field.name != "latents"]
-
-
-def _own(tensor: Tensor) -> Tensor:
-    return tensor.clone(memory_format=torch.contiguous_format)
-
-
 def _copy(source: Carry, target: Carry) -> None:
-    for there, here in zip(
-        (*target.latents, *(t for _, t in _rest(target))), (*source.latents, *(t for _, t in _rest(source))), strict=True
-    ):
-        there.copy_(here)
+    values = source.tensors()
+    for name, own in target.tensors().items():
+        own.copy_(values[name])

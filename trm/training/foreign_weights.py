@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from trm.errors import CheckpointError
-from trm.models.trm.reference import AVERAGED, is_network, unwrapped, with_average
+from trm.models.recursive.reference import AVERAGED, is_network, unwrapped, with_average
 
 DEPTH = 4
 """Mappings within mappings that a network is looked for in."""

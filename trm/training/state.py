@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +23,10 @@ from trm.kernels.build import COMPILERS
 from trm.models.cost import run_cost
 from trm.models.fitting import first_not_finite, require_fit
 from trm.models.halting import Carry, initial_carry
-from trm.models.network import Latents
 from trm.models.precision import forward_dtype, set_products, uses_kernels, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.trm.network import TinyRecursiveModel
-from trm.models.trm.sizes import TABLE_KEY, network_sizes
+from trm.models.recursive.network import TinyRecursiveModel
+from trm.models.recursive.sizes import TABLE_KEY, network_sizes
 from trm.optim.adam_atan2 import AdamATan2
 from trm.optim.averaging import WeightAverage
 from trm.optim.sign_sgd import SignSGD
@@ -191,7 +189,7 @@ class TrainingState:
 
     def files_to_save(self) -> dict[str, dict[str, Tensor]]:
         """All tensors of the run, by file; a gang's carry is gathered, so every worker calls it and the leader has it whole."""
-        carry = {CARRY + name: self.gang.gather(value) for name, value in _carry_tensors(self.carry).items()}
+        carry = {CARRY + name: self.gang.gather(value) for name, value in self.carry.tensors().items()}
         files: dict[str, dict[str, Tensor]] = {MODEL_FILE: dict(self.model.state_dict())}
         if self.average is not None:
             files[AVERAGE_FILE] = dict(self.average.average)
@@ -259,7 +257,7 @@ class TrainingState:
                 key: value.clone() if key == "step" else value.to(parameter, copy=True) for key, value in values.items()
             }
         share = self.gang.share(self.config.training.global_batch_size)
-        self.carry = _carry_from(saved, share, self.device, self.model.dtype)
+        self.carry = self.carry.mapped(lambda name, own: saved[CARRY + name][share].to(self.device, own.dtype, copy=True))
 
 
 def _require_whole(tensors: Mapping[str, Mapping[str, Tensor]], config: RunConfig, shape: DataShape, folder: str | Path) -> None:
@@ -271,7 +269,7 @@ def _require_whole(tensors: Mapping[str, Mapping[str, Tensor]], config: RunConfi
     weights = {**tensors.get(MODEL_FILE, {}), **{name: value for name, value in saved.items() if name == TABLE_KEY}}
     sizes = {name: tuple(value.shape) for name, value in weights.items()}
     require_fit(sizes, network_sizes(config.model, shape), config.model, shape, source=str(folder))
-    slots, carried = config.training.global_batch_size, saved.get(f"{CARRY}z_H")
+    slots, carried = config.training.global_batch_size, saved.get(f"{CARRY}steps")
     if carried is None or len(carried) != slots:
         raise CheckpointError(
             f"a checkpoint must hold the carry of its {slots} slots: {folder} has {0 if carried is None else len(carried)}",
@@ -297,14 +295,3 @@ def compile_in_place(model: nn.Module, device: torch.device) -> None:
         os.environ[COMPILED_VARIABLE] = str(kept_folder(COMPILED_FOLDER) or tempfile.mkdtemp(prefix="trm-inductor-"))
     torch._dynamo.reset()
     model.compile(dynamic=False)
-
-
-def _carry_tensors(carry: Carry) -> dict[str, Tensor]:
-    tensors = {field.name: getattr(carry, field.name) for field in fields(Carry) if field.name != "latents"}
-    return {**carry.latents._asdict(), **tensors}
-
-
-def _carry_from(saved: Mapping[str, Tensor], share: slice, device: torch.device, dtype: torch.dtype) -> Carry:
-    names = [field.name for field in fields(Carry) if field.name != "latents"]
-    latents = Latents(*(saved[CARRY + name][share].to(device, dtype, copy=True) for name in Latents._fields))
-    return Carry(latents=latents, **{name: saved[CARRY + name][share].to(device, copy=True) for name in names})

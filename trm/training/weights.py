@@ -25,9 +25,9 @@ from trm.files.json_files import parse_json
 from trm.models.fitting import first_not_finite, require_fit
 from trm.models.precision import forward_dtype, set_products, uses_kernels, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.trm.network import TinyRecursiveModel
-from trm.models.trm.reference import from_reference
-from trm.models.trm.sizes import TABLE_KEY, network_sizes
+from trm.models.recursive.network import TinyRecursiveModel
+from trm.models.recursive.reference import from_reference
+from trm.models.recursive.sizes import TABLE_KEY, network_sizes
 from trm.training.checkpoint import META, checkpoints_in, read_meta, read_tensors
 from trm.training.foreign_weights import is_safetensors, read_foreign
 from trm.training.state import AVERAGE_FILE, MODEL_FILE, STATE_FILE, UNNAMED, TrainingState

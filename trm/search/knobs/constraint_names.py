@@ -47,7 +47,7 @@ KNOWN_NAMES = frozenset(LEAVES) | PLAIN_DERIVED | COST_DERIVED
 
 
 def names_of(config: RunConfig) -> dict[str, Any]:
-    """Value of every leaf name, defaults that follow from another knob resolved, and of `head_size` and `depth` (H (L + 1))."""
+    """Value of every leaf name, defaults that follow from another knob resolved, and of `head_size` and `depth` (network calls)."""
     model, evaluation = config.model, config.evaluation
     sections = {"model": model, "optim": config.optim, "training": config.training, "evaluation": evaluation}
     values = {name: getattr(sections[section], leaf) for name, (section, leaf) in _SPLIT.items()}
@@ -55,7 +55,7 @@ def names_of(config: RunConfig) -> dict[str, Any]:
     values["evaluation_steps"] = evaluation.steps or model.halt_max_steps
     values["batch_size"] = evaluation.batch_size or config.training.global_batch_size
     values["head_size"] = model.hidden_size // model.num_heads
-    values["depth"] = model.H_cycles * (model.L_cycles + 1)
+    values["depth"] = model.recursion.depth
     return values
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from trm.config.architectures import DataShape, ModelConfig
 from trm.errors import CheckpointError
 from trm.models.fitting import require_fit
-from trm.models.trm.sizes import TABLE_KEY, buffer_sizes, weight_sizes
+from trm.models.recursive.sizes import TABLE_KEY, buffer_sizes, weight_sizes
 
 PUZZLE_KEY = "puzzle_emb.weights"
 _KEYS = {

@@ -12,14 +12,14 @@ def weight_sizes(config: ModelConfig, shape: DataShape) -> dict[str, tuple[int, 
     sizes: dict[str, tuple[int, ...]] = {"token_embedding": (shape.vocab_size, width)}
     if config.pos_encodings == "learned":
         sizes["position_embedding"] = (length, width)
-    for i in range(config.L_layers):
-        sizes |= {f"blocks.{i}.{name}": size for name, size in _block_sizes(config, length).items()}
+    blocks = [f"{network}.{i}" for network in config.recursion.networks for i in range(config.layers_of(network))]
+    sizes |= {f"{block}.{name}": size for block in blocks for name, size in _block_sizes(config, length).items()}
     return sizes | {"answer_head": (shape.vocab_size, width), "halting_head": (2, width), "halting_bias": (2,)}
 
 
 def buffer_sizes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Shape of every saved buffer of the network by name."""
-    return {"H_init": (config.hidden_size,), "L_init": (config.hidden_size,)}
+    return {latent.initial: (config.hidden_size,) for latent in config.recursion.latents}
 
 
 def network_sizes(config: ModelConfig, shape: DataShape) -> dict[str, tuple[int, ...]]:

@@ -1,6 +1,12 @@
-"""The Tiny Recursive Model (arXiv 2510.04871): one small network, called again and again on an answer and a latent."""
+"""Tiny recursive models (arXiv 2510.04871): a small network, called again and again on an answer and latents.
 
+Which latents there are, and what is called on which, is data: `trm.config.recursion`.
+"""
+
+import functools
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -8,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trm.config.architectures import DataShape, ModelConfig, swiglu_width
+from trm.config.recursion import QUESTION, Step
 from trm.kernels.recursion import FusedRecursion
 from trm.models import initial, layers
-from trm.models.network import Latents, Output
+from trm.models.network import Latents, Network, Output
 from trm.models.precision import weight_dtype
 
 HALTING_BIAS = -5.0
@@ -55,16 +62,13 @@ class Block(nn.Module):
         return layers.residual_swiglu(x, gate_up, down, axis=-1, eps=self.eps)
 
 
-class TinyRecursiveModel(nn.Module):
-    """One network f, its embeddings and its heads; `forward` is one supervision step.
+class TinyRecursiveModel(Network):
+    """The blocks that a recursion calls, embeddings and heads; `forward` is one supervision step.
 
-    `dtype` is the type of activations; weights are float32 (float64 for float64) and cast once a step. The puzzle
-    embedding's table is not inside: the caller gathers its rows (`trm.models.puzzle_embedding`). Without a generator
+    `dtype` is the type of activations; weights are float32 (float64 for float64) and cast once a step. Without a generator
     the weights are those of seed 0. `is_fused` has the recursion done by `trm.kernels` (float32 on a CPU).
     """
 
-    H_init: Tensor
-    L_init: Tensor
     rotary: Tensor | None
 
     def __init__(
@@ -84,47 +88,84 @@ class TinyRecursiveModel(nn.Module):
         self.token_embedding = initial.fan_in_weight(shape.vocab_size, width, stored, generator)
         if config.pos_encodings == "learned":
             self.position_embedding = initial.fan_in_weight(self.length, width, stored, generator)
-        self.blocks = nn.ModuleList(Block(config, self.length, stored, generator) for _ in range(config.L_layers))
+        self.recursion = config.recursion
+        for network in self.recursion.networks:
+            blocks = nn.ModuleList(Block(config, self.length, stored, generator) for _ in range(config.layers_of(network)))
+            self.add_module(network, blocks)
         self.answer_head = initial.fan_in_weight(shape.vocab_size, width, stored, generator)
         self.halting_head = nn.Parameter(torch.zeros(2, width, dtype=stored))
         self.halting_bias = nn.Parameter(torch.full((2,), HALTING_BIAS, dtype=stored))
-        self.register_buffer("H_init", initial.truncated_normal_(torch.empty(width, dtype=stored), 1.0, generator))
-        self.register_buffer("L_init", initial.truncated_normal_(torch.empty(width, dtype=stored), 1.0, generator))
+        for latent in self.recursion.latents:
+            start = initial.truncated_normal_(torch.empty(width, dtype=stored), 1.0, generator)
+            self.register_buffer(latent.initial, start)
         rotary = None
         if config.pos_encodings == "rope":
             rotary = layers.rotary_table(self.length, width // config.num_heads, config.num_heads, config.rope_theta)
             rotary = rotary.to(stored)
         self.register_buffer("rotary", rotary, persistent=False)
+        self.is_fused = is_fused
         self.fused = FusedRecursion(config, self.length) if is_fused else None
 
     def initial_latents(self, batch_size: int) -> Latents:
-        """The latents every puzzle starts from: two fixed vectors, expanded (not to be written to)."""
+        """The latents every puzzle starts from: fixed vectors, expanded (not to be written to)."""
         shape = (batch_size, self.length, self.config.hidden_size)
-        return Latents(self.H_init.to(self.dtype).expand(shape), self.L_init.to(self.dtype).expand(shape))
+        initial_vectors = {latent.name: self.get_buffer(latent.initial) for latent in self.recursion.latents}
+        return {name: vector.to(self.dtype).expand(shape) for name, vector in initial_vectors.items()}
 
     def forward(
         self, latents: Latents, inputs: Int[Tensor, "batch cells"], puzzle_rows: Float[Tensor, "batch ndim"] | None
     ) -> tuple[Latents, Output]:
         """One supervision step (Figure 3): new latents, detached, and what they say.
 
-        Only the last of `H_cycles` is differentiated.
+        Only the last calls are differentiated, as many as the recursion says.
         """
         question = self._question(inputs, puzzle_rows)
-        if self.fused is not None:
-            z_H, z_L = self.fused(*latents, question, list(self.blocks.parameters()), self.rotary)
-            return Latents(z_H.detach(), z_L), self._read(z_H)
-        weights = [block.weights(self.dtype) for block in self.blocks]  # type: ignore[operator]
-        question, z_H, z_L = (self._turn(x) for x in (question, *latents))
+        new = self._recurse_plainly(latents, question) if self.fused is None else self._recurse_fused(self.fused, latents, question)
+        answer = new[self.recursion.answer]
+        return {name: value.detach() for name, value in new.items()}, self._read(answer)
+
+    def _recurse_fused(self, fused: FusedRecursion, latents: Latents, question: Tensor) -> Latents:
+        weights = [weight for network in self.recursion.networks for weight in self.get_submodule(network).parameters()]
+        return fused(latents, question, weights, self.rotary)
+
+    def _recurse_plainly(self, latents: Latents, question: Tensor) -> Latents:
+        recursion = self.recursion
+        weights = {network: self._cast(network) for network in recursion.networks}
+        values = {name: self._turn(value) for name, value in {QUESTION: question, **latents}.items()}
         with torch.no_grad():
-            for _ in range(self.config.H_cycles - 1):
-                z_H, z_L = self._cycle(z_H, z_L, question, weights)
-        z_H, z_L = self._cycle(z_H, z_L, question, weights)
-        z_H, z_L = self._turn(z_H), self._turn(z_L)
-        return Latents(z_H.detach(), z_L.detach()), self._read(z_H)
+            self._make(recursion.steps[: recursion.plain_calls], values, weights)
+        self._make(recursion.steps[recursion.plain_calls :], values, weights)
+        return {name: self._turn(values[name]) for name in latents}
+
+    def _make(self, steps: Sequence[Step], values: dict[str, Tensor], weights: Mapping[str, list[tuple[Tensor, ...]]]) -> None:
+        """Makes the calls of `steps` on `values`, the question and the latents by name."""
+        left: Tensor | None = None
+        for step in steps:
+            *leading, last = (values[name] for name in step.call.sources)
+            if len(leading) > 1:
+                left = left if step.shares_sum else functools.reduce(torch.add, leading)
+                assert left is not None, "a sum is made before it is shared"
+                last = left + last
+            elif leading:
+                last = leading[0] + last
+            network = step.call.network
+            values[step.call.target] = self._through(network, last, weights[network])
 
     def _turn(self, x: Tensor) -> Tensor:
         """Between (batch, length, D) and the order that the blocks work in; its own inverse."""
         return x.transpose(0, 1).contiguous() if self.config.mlp_t else x.contiguous()
+
+    def _cast(self, network: str) -> list[tuple[Tensor, ...]]:
+        """Weights of a network's blocks in the type of activations."""
+        return [block.weights(self.dtype) for block in self._blocks(network)]
+
+    def _through(self, network: str, x: Tensor, weights: list[tuple[Tensor, ...]]) -> Tensor:
+        for block, own in zip(self._blocks(network), weights, strict=True):
+            x = block(x, own, self.rotary)
+        return x
+
+    def _blocks(self, network: str) -> Iterable[Block]:
+        return cast(Iterable[Block], self.get_submodule(network))
 
     def _question(self, inputs: Tensor, puzzle_rows: Tensor | None) -> Tensor:
         """The embedded puzzle (batch, P + S, D): puzzle tokens in front, positions added, times sqrt(D)."""
@@ -138,21 +179,9 @@ class TinyRecursiveModel(nn.Module):
             question = math.sqrt(0.5) * (question + self.position_embedding.to(self.dtype))
         return math.sqrt(width) * question
 
-    def _cycle(self, z_H: Tensor, z_L: Tensor, question: Tensor, weights: list[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor]:
-        """`L_cycles` updates of the latent, then one of the answer."""
-        injection = z_H + question
-        for _ in range(self.config.L_cycles):
-            z_L = self._network(z_L + injection, weights)
-        return self._network(z_H + z_L, weights), z_L
-
-    def _network(self, x: Tensor, weights: list[tuple[Tensor, ...]]) -> Tensor:
-        for block, cast in zip(self.blocks, weights, strict=True):
-            x = block(x, cast, self.rotary)
-        return x
-
-    def _read(self, z_H: Tensor) -> Output:
+    def _read(self, answer: Tensor) -> Output:
         """Logits of the cells, and the halting pair read from the first token."""
-        logits = functional.linear(z_H[:, self.config.puzzle_len :], self.answer_head.to(self.dtype))
-        pair = functional.linear(z_H[:, 0], self.halting_head.to(self.dtype), self.halting_bias.to(self.dtype))
+        logits = functional.linear(answer[:, self.config.puzzle_len :], self.answer_head.to(self.dtype))
+        pair = functional.linear(answer[:, 0], self.halting_head.to(self.dtype), self.halting_bias.to(self.dtype))
         pair = pair.to(torch.promote_types(self.dtype, torch.float32))
         return Output(logits, pair[:, 0], pair[:, 1])

@@ -1,6 +1,9 @@
-"""What a step of TRM costs, by arithmetic alone: FLOPs and bytes a row. Imports no torch."""
+"""What a step of a recursive network costs, by arithmetic alone: FLOPs and bytes a row. Imports no torch."""
+
+from collections.abc import Sequence
 
 from trm.config.architectures import DataShape, ModelConfig, swiglu_width
+from trm.config.recursion import Call
 
 FLOAT_BYTES = {"auto": 4, "float32": 4, "tf32": 4, "bfloat16": 2, "float64": 8}
 """Bytes of an activation; auto is taken for float32, the larger."""
@@ -11,21 +14,25 @@ BACKWARD_FORWARDS = 2
 
 
 def train_flops_row(model: ModelConfig, shape: DataShape) -> float:
-    """Training FLOPs of one row: H - 1 cycles without gradient, one with, and the heads."""
-    cycle = (model.L_cycles + 1) * network_flops_row(model, shape)
-    trained = cycle + head_flops_row(model, shape)
-    flops = (model.H_cycles - 1) * cycle + (1 + BACKWARD_FORWARDS) * trained
+    """Training FLOPs of one row: calls without gradient, calls with one, and the heads."""
+    recursion = model.recursion
+    plain = _calls_flops_row(model, shape, recursion.calls[: recursion.plain_calls])
+    trained = _calls_flops_row(model, shape, recursion.calls[recursion.plain_calls :]) + head_flops_row(model, shape)
+    flops = plain + (1 + BACKWARD_FORWARDS) * trained
     return flops if model.no_ACT_continue else flops + forward_flops_row(model, shape)
 
 
 def forward_flops_row(model: ModelConfig, shape: DataShape) -> float:
     """FLOPs of one supervision step of one row without gradient."""
-    calls = model.H_cycles * (model.L_cycles + 1)
-    return calls * network_flops_row(model, shape) + head_flops_row(model, shape)
+    return _calls_flops_row(model, shape, model.recursion.calls) + head_flops_row(model, shape)
 
 
-def network_flops_row(model: ModelConfig, shape: DataShape) -> float:
-    """FLOPs of one call of the network f on one row."""
+def _calls_flops_row(model: ModelConfig, shape: DataShape, calls: Sequence[Call]) -> float:
+    return sum(model.layers_of(call.network) for call in calls) * block_flops_row(model, shape)
+
+
+def block_flops_row(model: ModelConfig, shape: DataShape) -> float:
+    """FLOPs of one block on one row."""
     width, length = model.hidden_size, model.puzzle_len + shape.seq_len
     projections = 4 * length * width**2
     scores_and_values = 2 * length**2 * width
@@ -33,7 +40,7 @@ def network_flops_row(model: ModelConfig, shape: DataShape) -> float:
     if model.mlp_t:
         mix = 3 * width * length * swiglu_width(model.expansion, length)
     channels = 3 * length * width * swiglu_width(model.expansion, width)
-    return 2.0 * model.L_layers * (mix + channels)
+    return 2.0 * (mix + channels)
 
 
 def head_flops_row(model: ModelConfig, shape: DataShape) -> float:
@@ -42,13 +49,19 @@ def head_flops_row(model: ModelConfig, shape: DataShape) -> float:
 
 
 def carry_row_bytes(model: ModelConfig, shape: DataShape) -> int:
-    """Bytes that one slot carries from step to step: two latents, the puzzle, its counters."""
+    """Bytes that one slot carries from step to step: its latents, the puzzle, its counters."""
     length = model.puzzle_len + shape.seq_len
-    return 2 * length * model.hidden_size * FLOAT_BYTES[model.forward_dtype] + 2 * 4 * shape.seq_len + 4 + 4 + 1
+    return (
+        len(model.recursion.latents) * length * model.hidden_size * FLOAT_BYTES[model.forward_dtype]
+        + 2 * 4 * shape.seq_len
+        + 4
+        + 4
+        + 1
+    )
 
 
 def activation_row_bytes(model: ModelConfig, shape: DataShape) -> int:
-    """Predicted bytes of one row at the end of the forward pass: what backward needs of each of L + 1 network calls.
+    """Predicted bytes of one row at the end of the forward pass: what backward needs of each differentiated call.
 
     An upper bound, met by the plain form in bfloat16; the CPU's hand-written form keeps about half.
     """
@@ -57,5 +70,6 @@ def activation_row_bytes(model: ModelConfig, shape: DataShape) -> int:
     if model.mlp_t:
         mix = 3 * length * width + 4 * width * swiglu_width(model.expansion, length)
     block = mix + 4 * length * width + 4 * length * swiglu_width(model.expansion, width)
-    saved = (model.L_cycles + 1) * model.L_layers * block * FLOAT_BYTES[model.forward_dtype]
+    trained = model.recursion.calls[model.recursion.plain_calls :]
+    saved = sum(model.layers_of(call.network) for call in trained) * block * FLOAT_BYTES[model.forward_dtype]
     return saved + 2 * carry_row_bytes(model, shape) + 4 * 8 * shape.seq_len * shape.vocab_size
