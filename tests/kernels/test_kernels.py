@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from trm.config.architectures import DataShape, ModelConfig
+from trm.config.recursion import QUESTION, Call, Latent, Recursion
 from trm.config.run import RunConfig
 from trm.distributed import Gang
 from trm.errors import ResourceError
@@ -31,6 +32,37 @@ from trm.training.state import TrainingState
 HAS_COMPILER = os.environ.get("CXX") or any(shutil.which(name) for name in build.COMPILERS)
 pytestmark = pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler")  # one that fails at the kernels is no reason
 
+Z_H, Z_L, Z_M = (Latent(f"z_{name}", f"{name}_init") for name in "HLM")
+TWO_NETWORKS = (Call("z_L", ("z_L", "z_H", QUESTION), "low"),) * 3 + (Call("z_H", ("z_H", "z_L"), "high"),)
+CROSSED = (
+    Call("z_L", ("z_H", "z_L", "z_M", QUESTION)),
+    Call("z_M", ("z_L", QUESTION)),
+    Call("z_L", ("z_L",)),
+    Call("z_H", ("z_M", "z_L")),
+)
+RECURSIONS = {
+    "two networks, the last two calls": Recursion((Z_H, Z_L), TWO_NETWORKS, 2, 2),
+    "all calls, latents that cross": Recursion((Z_H, Z_L, Z_M), CROSSED, 2, 8),
+    "a latent that nothing updates": Recursion((Z_H, Z_M), (Call("z_H", ("z_H", "z_M", QUESTION)),), 3, 2),
+    "a call that nothing reads": Recursion((Z_H, Z_L), (Call("z_H", ("z_H", QUESTION)), Call("z_L", ("z_L", "z_H"))), 2, 4),
+}
+
+
+class Written(ModelConfig):
+    """A network of another recursion: a name of `RECURSIONS`."""
+
+    made_of: str
+
+    @property
+    def recursion(self) -> Recursion:
+        """The one of that name."""
+        return RECURSIONS[self.made_of]
+
+    def layers_of(self, network: str) -> int:
+        """Two blocks, in `high` one."""
+        return 1 if network == "high" else 2
+
+
 SMALL = {"hidden_size": 24, "num_heads": 3, "H_cycles": 2, "L_cycles": 2, "expansion": 1.0, "puzzle_emb_len": 2}
 NETWORKS = {
     "attention": (ModelConfig(**SMALL), 17, 5),
@@ -43,6 +75,7 @@ NETWORKS = {
     "crowded": (ModelConfig(**{**SMALL, "hidden_size": 128, "num_heads": 4, "expansion": 4.0, "L_layers": 1}), 30, 14),
     "crowded_mlp": (ModelConfig(**{**SMALL, "hidden_size": 128}, mlp_t=True, pos_encodings="none"), 19, 8),
     "wide": (ModelConfig(**{**SMALL, "hidden_size": 320, "num_heads": 5}), 30, 14),
+    **{name: (Written(**SMALL, made_of=name), 9, 3) for name in RECURSIONS},
 }
 
 

@@ -88,6 +88,11 @@ class ModelConfig(Written):
         return self.L_layers
 
     @property
+    def effective_depth(self) -> int:
+        """Blocks that a row passes in one supervision step (arXiv 2510.04871, section 4): H (L + 1) L_layers for trm."""
+        return sum(self.layers_of(call.network) for call in self.recursion.calls)
+
+    @property
     def puzzle_ndim(self) -> int:
         """Values in a puzzle's embedding row, `puzzle_emb_ndim` resolved."""
         return self.hidden_size if self.puzzle_emb_ndim is None else self.puzzle_emb_ndim

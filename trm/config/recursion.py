@@ -73,6 +73,11 @@ class Recursion:
         return self.latents[0].name
 
     @property
+    def L_cycles(self) -> int:
+        """Calls of a cycle before its last, which updates the answer; 0 for a network that has no inner cycle."""
+        return len(self.cycle) - 1
+
+    @property
     def depth(self) -> int:
         """Network calls of one supervision step: H_cycles (L_cycles + 1) for the published networks."""
         return self.H_cycles * len(self.cycle)

@@ -43,7 +43,7 @@ DERIVED: Mapping[str, str] = {
     "step_flops": "training FLOPs a step",
     "params_count": "parameters",
 }
-"""What knobs imply: H_cycles (L_cycles + 1) L_layers, the layers that a row passes in one supervision step; cost; size."""
+"""What knobs imply: the blocks that a row passes in one supervision step; cost; size."""
 
 
 @dataclass(frozen=True)
@@ -263,19 +263,18 @@ def _groups(values: Sequence[Any]) -> np.ndarray:
 class _Recursion(NamedTuple):
     H_cycles: int
     L_cycles: int
-    L_layers: int
-
-    @property
-    def effective_depth(self) -> float:
-        """Layers that a row passes in one supervision step (arXiv 2510.04871, section 4)."""
-        return float(self.H_cycles * (self.L_cycles + 1) * self.L_layers)
+    effective_depth: float
 
 
 def _recursions(search: Search, there: Sequence[_Scored]) -> list[_Recursion]:
     """Each trial's, searched or the base's."""
     model = search.space.run_config(there[0].params, seed=0).model
-    fixed = {f"model.{name}": int(getattr(model, name)) for name in _Recursion._fields}
-    return [_Recursion(*(int(one.params.get(path, value)) for path, value in fixed.items())) for one in there]
+    found = []
+    for one in there:
+        searched = {path.removeprefix("model."): value for path, value in one.params.items() if path.startswith("model.")}
+        own = model.model_copy(update=searched)
+        found.append(_Recursion(own.recursion.H_cycles, own.recursion.L_cycles, float(own.effective_depth)))
+    return found
 
 
 def _map(search: Search, there: Sequence[_Scored]) -> tuple[Cell, ...]:
