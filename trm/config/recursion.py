@@ -73,8 +73,8 @@ class Recursion:
         return self.latents[0].name
 
     @property
-    def L_cycles(self) -> int:
-        """Calls of a cycle before its last, which updates the answer; 0 for a network that has no inner cycle."""
+    def inner_calls(self) -> int:
+        """Calls of a cycle before its last, which updates the answer (L_cycles); 0 for a network that has no inner cycle."""
         return len(self.cycle) - 1
 
     @property

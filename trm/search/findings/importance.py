@@ -273,7 +273,7 @@ def _recursions(search: Search, there: Sequence[_Scored]) -> list[_Recursion]:
     for one in there:
         searched = {path.removeprefix("model."): value for path, value in one.params.items() if path.startswith("model.")}
         own = model.model_copy(update=searched)
-        found.append(_Recursion(own.recursion.H_cycles, own.recursion.L_cycles, float(own.effective_depth)))
+        found.append(_Recursion(own.recursion.H_cycles, own.recursion.inner_calls, float(own.effective_depth)))
     return found
 
 
