@@ -5,6 +5,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,14 @@ def test_pages_name_files_that_are_there(page: Path) -> None:
     names = [name for name in NAMED.findall(page.read_text()) if "NAME" not in name]
     gone = [name for name in names if not (ROOT / name).exists()]
     assert gone == [], f"{page.relative_to(ROOT)} names what is not there (any more): say where it is now"
+
+
+def test_every_dependency_has_its_reasons() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    names = {re.split(r"[\[<>=]", one)[0] for one in wanted}
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    assert {name for name in names if not re.search(rf"^\|.*\b{name}\b", page, re.MULTILINE)} == set(), "say there what it is for"
 
 
 def printed() -> str:
