@@ -1,7 +1,7 @@
 """What does it take to choose the next trial, after 100 to 10,000 trials, with 8 knobs? Rows: milliseconds an ask.
 
 An ask is everything: the view of the history, the sampler's draw, the resolved configuration and its cost. A study shows TPE
-at most 2,000 trials and a Gaussian process 250 (`trm.search.samplers.study.MOST_SHOWN`), so that an ask does not grow for ever.
+at most 2,000 trials and a Gaussian process 250 (`most_shown` in `trm/search/samplers`), so that an ask does not grow for ever.
 """
 
 import random

@@ -18,8 +18,7 @@ from benchmarks.search.recording import EPOCHS, FRACTIONS, Grid, Run, finished, 
 from trm.config.run import RunConfig
 from trm.models.cost import RunCost, run_cost
 from trm.search.planning.preflight import preflight
-from trm.search.schedulers.rungs import Rungs
-from trm.search.schedulers.settings import Asha
+from trm.search.schedulers.asha import Asha
 from trm.search.space.space import SearchSpace, load_space
 from trm.tasks.counts import data_counts
 from trm.training.leg import LegWork, run_leg
@@ -53,7 +52,7 @@ def test_a_recorded_run_is_what_a_trial_of_a_sweep_is_at_every_rung(grid: Grid) 
     candidate = grid.candidates[1]
     recorded = {row["step"]: row for row in record(grid, 1, 7, "abc").rows}
     config = grid.space.run_config(candidate.params, seed=7, folder="somewhere", max_steps=candidate.max_steps)
-    assert candidate.rung_steps == Rungs.of(Asha(rungs=3), 5e7).steps(candidate.step_flops)
+    assert candidate.rung_steps == Asha(rungs=3).rungs_up_to(5e7).steps(candidate.step_flops)
     for steps in candidate.rung_steps:
         outcome = run_leg(LegWork(config, candidate.max_steps, steps), grid.splits, grid.manifest)
         row = recorded[steps]
@@ -64,7 +63,7 @@ def test_a_recorded_run_is_what_a_trial_of_a_sweep_is_at_every_rung(grid: Grid) 
 @pytest.mark.parametrize(("eta", "rungs"), [(2, 5), (3, 4), (4, 3)])
 def test_the_points_are_the_rungs_of_halving_by_two_three_and_four(grid: Grid, eta: int, rungs: int) -> None:
     for candidate in grid.candidates:
-        assert set(Rungs.of(Asha(eta=eta, rungs=rungs), 5e7).steps(candidate.step_flops)) <= set(points(candidate, 5e7, 5))
+        assert set(Asha(eta=eta, rungs=rungs).rungs_up_to(5e7).steps(candidate.step_flops)) <= set(points(candidate, 5e7, 5))
 
 
 def test_a_diverged_run_scores_nothing_from_there_on(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:

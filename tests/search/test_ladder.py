@@ -11,7 +11,7 @@ from search_simulator import FakeCost
 from trm.config.files import dump_yaml
 from trm.search.planning.preflight import length_in_needs, preflight
 from trm.search.planning.rung_choice import as_begun, with_ladder
-from trm.search.schedulers.settings import Asha
+from trm.search.schedulers.asha import Asha
 from trm.search.space.candidates import Facts
 from trm.search.space.resume import diff_frozen
 from trm.search.space.space import SearchSpace

@@ -10,22 +10,15 @@ from sweep_cases import space
 from trm.config.files import validated
 from trm.errors import SweepError
 from trm.search.order import Order, Score
-from trm.search.schedulers.brackets import Brackets
-from trm.search.schedulers.choice import policy_of
+from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.growth import grown
-from trm.search.schedulers.reach import expected_reach
+from trm.search.schedulers.halving import Hyperband, SuccessiveHalving
+from trm.search.schedulers.median import MedianStopping
+from trm.search.schedulers.pbt import PopulationBasedTraining
+from trm.search.schedulers.run_to_end import NoScheduler
 from trm.search.schedulers.rung import Rung
-from trm.search.schedulers.rungs import Rungs
-from trm.search.schedulers.scheduler import Policy, Standing
-from trm.search.schedulers.settings import (
-    Asha,
-    Hyperband,
-    MedianStopping,
-    NoScheduler,
-    PopulationBasedTraining,
-    Scheduler,
-    SuccessiveHalving,
-)
+from trm.search.schedulers.scheduler import Scheduler, SchedulerContext, SchedulerSettings
+from trm.search.space.candidates import scheduler_of
 from trm.search.space.space import SearchSpace
 
 
@@ -45,44 +38,44 @@ def population(**changes: Any) -> SearchSpace:
 class Table:
     """A standing that is written down by hand: objectives by trial and rung."""
 
-    def __init__(self, policy: Policy, rungs: int, eta: int = 3) -> None:
-        self.policy, self.rungs, self.eta = policy, rungs, eta
+    def __init__(self, scheduler: Scheduler, rungs: int, eta: int = 3) -> None:
+        self.scheduler, self.rungs, self.eta = scheduler, rungs, eta
         self.boards: dict[int, list[Rung]] = {}
         self.paused: set[int] = set()
-        self.headings: dict[int, int] = {}
+        self.targets: dict[int, int] = {}
         self.asked = 0
         self.is_over = False
         self.params: dict[int, dict[str, Any]] = {}
 
     def score(self, trial: int, rung: int, objective: float, *, error: float = 0.0, loss: float = 1.0) -> None:
         """The trial arrives at a rung and rests there."""
-        group = self.policy.group(trial)
+        group = self.scheduler.group(trial)
         boards = self.boards.setdefault(group, [Rung(self.eta, Order("max")) for _ in range(self.rungs)])
         boards[rung].add(Score(trial, objective, error, loss, f"{trial:03d}"))
-        self.headings.pop(trial, None)
+        self.targets.pop(trial, None)
         self.asked = max(self.asked, trial + 1)
         self.paused.add(trial)
 
     def go_on(self, trial: int, rung: int) -> None:
         """The trial leaves a rung for the next."""
-        self.boards[self.policy.group(trial)][rung].leave(trial)
+        self.boards[self.scheduler.group(trial)][rung].leave(trial)
         self.paused.discard(trial)
-        self.headings[trial] = rung + 1
+        self.targets[trial] = rung + 1
 
     def ask(self, *trials: int) -> None:
         """Trials on their way to their first rung."""
         for trial in trials:
-            self.headings[trial] = self.policy.first_rung(trial)
+            self.targets[trial] = self.scheduler.first_rung(trial)
             self.asked = max(self.asked, trial + 1)
 
     @property
-    def standing(self) -> Standing:
+    def context(self) -> SchedulerContext:
         """All of it."""
-        return Standing(
-            boards=self.boards,
+        return SchedulerContext(
+            rungs=self.boards,
             asked=self.asked,
             is_asking_over=self.is_over,
-            headings=self.headings,
+            targets=self.targets,
             paused=self.paused,
             params_of=lambda trial: self.params[trial],
         )
@@ -90,7 +83,7 @@ class Table:
     def promoted(self, rung: int = 0) -> list[int]:
         """Who goes on, one after the other, until nobody else may."""
         gone: list[int] = []
-        while (trial := self.policy.promotion(self.standing)) is not None:
+        while (trial := self.scheduler.promotion(self.context)) is not None:
             self.go_on(trial, rung)
             gone.append(trial)
         return gone
@@ -98,89 +91,89 @@ class Table:
     @property
     def left_behind(self) -> list[int]:
         """Who is left behind."""
-        return [trial for trial, _ in self.policy.left_behind(self.standing)]
+        return [trial for trial, _ in self.scheduler.stops(self.context)]
 
 
 # Asynchronous halving ----------------------------------------------------------------------------------------------------
 
 
 def test_stopping_asha_decides_at_once_by_the_rung_as_it_stands() -> None:
-    table = Table(policy_of(scheduled(type="asha", promotes=False)), rungs=3)
+    table = Table(scheduler_of(scheduled(type="asha", promotes=False)), rungs=3)
     verdicts = []
     for trial, objective in enumerate([0.5, 0.4, 0.3, 0.6, 0.2, 0.7, 0.65]):
         table.score(trial, 0, objective)
-        verdicts.append(table.policy.verdict(table.standing, trial, 0).status)
+        verdicts.append(table.scheduler.decision(table.context, trial, 0).status)
     # Fewer than eta: on. Third of three: stopped. Best: on. Last: stopped. Best of six: on. Second of seven, quota two: on.
     assert verdicts == ["running", "running", "stopped", "running", "stopped", "running", "running"]
-    assert table.policy.promotion(table.standing) == 5
+    assert table.scheduler.promotion(table.context) == 5
     assert table.left_behind == [3, 0, 1, 2, 4]
 
 
 def test_stopping_asha_spares_a_flat_rung_and_a_standard_error() -> None:
-    flat = Table(policy_of(scheduled(type="asha", promotes=False)), rungs=3)
+    flat = Table(scheduler_of(scheduled(type="asha", promotes=False)), rungs=3)
     for trial, loss in enumerate([1.0, 2.0, 3.0, 2.5]):
         flat.score(trial, 0, 0.0, loss=loss)
-    statuses = [flat.policy.verdict(flat.standing, trial, 0).status for trial in range(4)]
+    statuses = [flat.scheduler.decision(flat.context, trial, 0).status for trial in range(4)]
     assert statuses == ["running", "running", "stopped", "running"]
-    near = Table(policy_of(scheduled(type="asha", promotes=False)), rungs=3)
+    near = Table(scheduler_of(scheduled(type="asha", promotes=False)), rungs=3)
     for trial, (objective, error) in enumerate([(0.5, 0.0), (0.49, 0.02), (0.4, 0.02)]):
         near.score(trial, 0, objective, error=error)
-    assert [near.policy.verdict(near.standing, trial, 0).status for trial in range(3)] == ["running", "running", "stopped"]
+    assert [near.scheduler.decision(near.context, trial, 0).status for trial in range(3)] == ["running", "running", "stopped"]
 
 
 # Cohorts and brackets ----------------------------------------------------------------------------------------------------
 
 
 def test_a_cohort_is_halved_when_its_last_trial_has_arrived() -> None:
-    table = Table(policy_of(scheduled(type="successive_halving", eta=3, rungs=2, cohort=6)), rungs=2)
+    table = Table(scheduler_of(scheduled(type="successive_halving", eta=3, rungs=2, cohort=6)), rungs=2)
     table.ask(5)
     for trial in range(5):
         table.score(trial, 0, 0.1 * trial)
     for trial in (6, 7, 8):
         table.score(trial, 0, 0.9)
-    assert table.policy.promotion(table.standing) is None
+    assert table.scheduler.promotion(table.context) is None
     assert table.left_behind == []
-    assert table.policy.may_ask(table.standing), "the next cohort takes the slots that this one leaves free"
+    assert table.scheduler.may_ask(table.context), "the next cohort takes the slots that this one leaves free"
     table.score(5, 0, 0.35)
     assert table.left_behind == [3, 2, 1, 0]
     assert table.promoted() == [4, 5], "of its own cohort, whatever the next one scores"
 
 
 def test_a_trial_that_never_arrives_holds_nobody_up() -> None:
-    table = Table(policy_of(scheduled(type="successive_halving", eta=3, rungs=2, cohort=4)), rungs=2)
+    table = Table(scheduler_of(scheduled(type="successive_halving", eta=3, rungs=2, cohort=4)), rungs=2)
     table.ask(0, 1, 2, 3)
     for trial in range(3):
         table.score(trial, 0, 0.1 + trial)
-    assert table.policy.promotion(table.standing) is None
-    del table.headings[3]  # it diverged
+    assert table.scheduler.promotion(table.context) is None
+    del table.targets[3]  # it diverged
     assert table.promoted() == [2]
     assert set(table.left_behind) == {0, 1}
 
 
 def test_a_cohort_that_cannot_fill_any_more_is_halved_as_it_is() -> None:
-    table = Table(policy_of(scheduled(type="successive_halving", eta=3, rungs=2, cohort=9)), rungs=2)
+    table = Table(scheduler_of(scheduled(type="successive_halving", eta=3, rungs=2, cohort=9)), rungs=2)
     for trial in range(4):
         table.score(trial, 0, 0.1 + trial)
-    assert table.policy.promotion(table.standing) is None
+    assert table.scheduler.promotion(table.context) is None
     table.is_over = True
     assert table.promoted() == [3]
     table.is_over = False
-    assert table.policy.promotion(table.standing) is None, "more trials came: it fills up first"
+    assert table.scheduler.promotion(table.context) is None, "more trials came: it fills up first"
 
 
 def test_brackets_of_hyperband_have_the_sizes_of_its_table() -> None:
     """Li et al. 2018, table 1: R 81, eta 3."""
-    brackets = Brackets.of(Hyperband(eta=3, rungs=5))
+    brackets = Hyperband(eta=3, rungs=5).brackets
     assert [(one.size, one.first_rung) for one in brackets.cycle] == [(81, 0), (34, 1), (15, 2), (8, 3), (5, 4)]
     assert [brackets.group(trial) for trial in (0, 80, 81, 114, 115, 142, 143, 224)] == [0, 0, 1, 1, 2, 4, 5, 6]
     assert all(brackets.start(brackets.group(trial)) <= trial < brackets.start(brackets.group(trial) + 1) for trial in range(500))
-    policy = policy_of(scheduled(type="hyperband", eta=3, rungs=5))
-    assert [policy.first_rung(trial) for trial in (0, 81, 115, 130, 138, 143)] == [0, 1, 2, 3, 4, 0]
+    scheduler = scheduler_of(scheduled(type="hyperband", eta=3, rungs=5))
+    assert [scheduler.first_rung(trial) for trial in (0, 81, 115, 130, 138, 143)] == [0, 1, 2, 3, 4, 0]
 
 
 def test_brackets_are_halved_by_themselves() -> None:
-    table = Table(policy_of(scheduled(type="hyperband", eta=2, rungs=2)), rungs=2, eta=2)
-    assert [(table.policy.group(trial), table.policy.first_rung(trial)) for trial in range(6)] == [
+    table = Table(scheduler_of(scheduled(type="hyperband", eta=2, rungs=2)), rungs=2, eta=2)
+    assert [(table.scheduler.group(trial), table.scheduler.first_rung(trial)) for trial in range(6)] == [
         (0, 0),
         (0, 0),
         (1, 1),
@@ -190,7 +183,7 @@ def test_brackets_are_halved_by_themselves() -> None:
     ]
     table.score(0, 0, 0.5)
     table.ask(1, 2, 3, 4)
-    assert table.policy.promotion(table.standing) is None
+    assert table.scheduler.promotion(table.context) is None
     table.score(1, 0, 0.6)
     table.score(4, 0, 0.9)
     assert table.promoted() == [1]
@@ -201,42 +194,42 @@ def test_brackets_are_halved_by_themselves() -> None:
 
 
 def test_median_stopping_compares_the_best_so_far_with_the_means_so_far() -> None:
-    table = Table(policy_of(scheduled(type="median", rungs=3, min_trials=3)), rungs=3, eta=2)
+    table = Table(scheduler_of(scheduled(type="median", rungs=3, min_trials=3)), rungs=3, eta=2)
     for trial, (first, second) in enumerate([(0.1, 0.5), (0.2, 0.6), (0.3, 0.7)]):
         table.score(trial, 0, first)
-        assert table.policy.verdict(table.standing, trial, 0).status == "running", "too few others"
+        assert table.scheduler.decision(table.context, trial, 0).status == "running", "too few others"
         table.score(trial, 1, second)
     table.score(3, 0, 0.25)
-    assert table.policy.verdict(table.standing, 3, 0).status == "running", "the others' median is 0.2"
+    assert table.scheduler.decision(table.context, 3, 0).status == "running", "the others' median is 0.2"
     table.score(4, 0, 0.19)
-    assert table.policy.verdict(table.standing, 4, 0).status == "stopped", "it is 0.225 now"
+    assert table.scheduler.decision(table.context, 4, 0).status == "stopped", "it is 0.225 now"
     table.score(3, 1, 0.39)
-    assert table.policy.verdict(table.standing, 3, 1).status == "stopped", "means 0.3, 0.4, 0.5"
+    assert table.scheduler.decision(table.context, 3, 1).status == "stopped", "means 0.3, 0.4, 0.5"
     table.boards[0][1] = Rung(2, Order("max"))
     for trial, second in enumerate([0.5, 0.6, 0.7]):
         table.score(trial, 1, second)
     table.score(3, 1, 0.39, error=0.02)
-    assert table.policy.verdict(table.standing, 3, 1).status == "running", "within a standard error"
+    assert table.scheduler.decision(table.context, 3, 1).status == "running", "within a standard error"
 
 
 def test_median_stopping_of_a_flat_rung_stops_the_half_with_the_larger_losses() -> None:
-    table = Table(policy_of(scheduled(type="median", rungs=3, min_trials=3)), rungs=3, eta=2)
+    table = Table(scheduler_of(scheduled(type="median", rungs=3, min_trials=3)), rungs=3, eta=2)
     for trial, loss in enumerate([1.0, 2.0, 3.0, 4.0]):
         table.score(trial, 0, 0.0, loss=loss)
-    assert [table.policy.verdict(table.standing, trial, 0).status for trial in range(4)] == ["running"] * 2 + ["stopped"] * 2
+    assert [table.scheduler.decision(table.context, trial, 0).status for trial in range(4)] == ["running"] * 2 + ["stopped"] * 2
 
 
 def test_median_stopping_counts_down_where_less_is_better() -> None:
-    table = Table(policy_of(scheduled(type="median", rungs=2, min_trials=2)), rungs=2, eta=2)
+    table = Table(scheduler_of(scheduled(type="median", rungs=2, min_trials=2)), rungs=2, eta=2)
     table.boards[0] = [Rung(2, Order("min")), Rung(2, Order("min"))]
     for trial, objective in enumerate([1.0, 2.0, 3.0]):
         table.score(trial, 0, objective)
-    assert [table.policy.verdict(table.standing, trial, 0).status for trial in range(3)] == ["running", "running", "stopped"]
+    assert [table.scheduler.decision(table.context, trial, 0).status for trial in range(3)] == ["running", "running", "stopped"]
 
 
 # All of them -------------------------------------------------------------------------------------------------------------
 
-SCHEDULERS: list[Scheduler] = [
+SCHEDULERS: list[SchedulerSettings] = [
     Asha(),
     Asha(promotes=False),
     SuccessiveHalving(),
@@ -257,19 +250,19 @@ def arrivals(count: int, seed: int) -> Iterable[tuple[int, float, float]]:
 @pytest.mark.parametrize(
     "scheduler", SCHEDULERS, ids=lambda one: f"{one.type}{'' if getattr(one, 'promotes', True) else '-stopping'}"
 )
-def test_what_follows_from_a_standing_does_not_hang_on_the_order_of_arrival(scheduler: Scheduler) -> None:
+def test_what_follows_from_a_standing_does_not_hang_on_the_order_of_arrival(scheduler: SchedulerSettings) -> None:
     demo = population(scheduler=scheduler)
-    rungs = Rungs.of(scheduler, 9.0)
+    rungs = scheduler.rungs_up_to(9.0)
     found = []
     for seed in (1, 2, 3):
-        table = Table(policy_of(demo), len(rungs.amounts), max(2, rungs.eta))
+        table = Table(scheduler_of(demo), len(rungs.amounts), max(2, rungs.eta))
         for trial, objective, loss in arrivals(17, seed):
             table.params[trial] = {"optim.lr": 1e-3 * (1 + trial), "optim.weight_decay": 0.1}
-            table.score(trial, table.policy.first_rung(trial), objective, loss=loss)
+            table.score(trial, table.scheduler.first_rung(trial), objective, loss=loss)
         table.is_over = True
-        verdicts = [table.policy.verdict(table.standing, trial, table.policy.first_rung(trial)) for trial in range(8)]
-        adoptions = table.policy.adoptions(table.standing)
-        found.append((verdicts, adoptions, table.policy.left_behind(table.standing), table.policy.promotion(table.standing)))
+        verdicts = [table.scheduler.decision(table.context, trial, table.scheduler.first_rung(trial)) for trial in range(8)]
+        adoptions = table.scheduler.exploits(table.context)
+        found.append((verdicts, adoptions, table.scheduler.stops(table.context), table.scheduler.promotion(table.context)))
     assert found[0] == found[1] == found[2]
 
 
@@ -284,8 +277,8 @@ def test_what_follows_from_a_standing_does_not_hang_on_the_order_of_arrival(sche
         (Hyperband(), 9.0, (1, 3, 9)),
     ],
 )
-def test_rungs_grow_with_the_compute_of_a_trial(scheduler: Scheduler, per_trial: float, amounts: tuple[float, ...]) -> None:
-    before = Rungs.of(scheduler, 9.0)
+def test_rungs_grow_with_the_compute_of_a_trial(scheduler: SchedulerSettings, per_trial: float, amounts: tuple[float, ...]) -> None:
+    before = scheduler.rungs_up_to(9.0)
     after = grown(scheduler, before, per_trial)
     assert after.amounts == pytest.approx(amounts)
     assert after.amounts[: len(before.amounts)] == before.amounts
@@ -303,9 +296,9 @@ def test_rungs_grow_with_the_compute_of_a_trial(scheduler: Scheduler, per_trial:
         (PopulationBasedTraining(), 27.0, "to 9, as before"),
     ],
 )
-def test_rungs_that_cannot_grow_so_name_the_nearest_amount(scheduler: Scheduler, per_trial: float, remedy: str) -> None:
+def test_rungs_that_cannot_grow_so_name_the_nearest_amount(scheduler: SchedulerSettings, per_trial: float, remedy: str) -> None:
     with pytest.raises(SweepError, match=f"scheduler {scheduler.type} cannot take trials") as refused:
-        grown(scheduler, Rungs.of(scheduler, 9.0), per_trial)
+        grown(scheduler, scheduler.rungs_up_to(9.0), per_trial)
     assert remedy in str(refused.value.remedy)
 
 
@@ -320,5 +313,5 @@ def test_rungs_that_cannot_grow_so_name_the_nearest_amount(scheduler: Scheduler,
         (PopulationBasedTraining(generations=2), (40, 40)),
     ],
 )
-def test_the_reach_of_a_scheduler_is_its_quotas(scheduler: Scheduler, expected: tuple[float, ...]) -> None:
-    assert expected_reach(scheduler, Rungs.of(scheduler, 9.0), 40) == expected
+def test_the_reach_of_a_scheduler_is_its_quotas(scheduler: SchedulerSettings, expected: tuple[float, ...]) -> None:
+    assert scheduler.expected_reach(scheduler.rungs_up_to(9.0), 40) == expected

@@ -8,14 +8,15 @@ import pytest
 from tests.search.test_policies import Table, population
 from trm.errors import ConfigError
 from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob
-from trm.search.schedulers.choice import policy_of
+from trm.search.order import Order
 from trm.search.schedulers.pbt import changed
 from trm.search.schedulers.rung import Rung
+from trm.search.space.candidates import scheduler_of
 
 
 def generation(objectives: Sequence[float], **changes: Any) -> Table:
     """A population at the end of its first generation."""
-    table = Table(policy_of(population(**changes)), rungs=3, eta=2)
+    table = Table(scheduler_of(population(**changes)), rungs=3, eta=2)
     for trial, objective in enumerate(objectives):
         table.params[trial] = {"optim.lr": 1e-3 * (trial + 1), "optim.weight_decay": 0.1}
         table.score(trial, 0, objective)
@@ -24,19 +25,19 @@ def generation(objectives: Sequence[float], **changes: Any) -> Table:
 
 def test_the_worst_go_on_from_the_best_when_the_generation_is_complete() -> None:
     table = generation([0.2, 0.9, 0.5])
-    assert table.policy.adoptions(table.standing) == []
-    assert table.policy.promotion(table.standing) is None
+    assert table.scheduler.exploits(table.context) == []
+    assert table.scheduler.promotion(table.context) is None
     table.params[3] = {"optim.lr": 4e-3, "optim.weight_decay": 0.1}
     table.score(3, 0, 0.4)
-    (adoption,) = table.policy.adoptions(table.standing)
+    (adoption,) = table.scheduler.exploits(table.context)
     assert (adoption.trial, adoption.rung, adoption.source) == (0, 0, 1)
     assert adoption.params.keys() == table.params[1].keys()
     assert adoption.params != table.params[1]
-    assert table.policy.adoptions(table.standing) == [adoption], "asked again, the same"
+    assert table.scheduler.exploits(table.context) == [adoption], "asked again, the same"
     table.go_on(0, 0)
-    assert table.policy.adoptions(table.standing) == []
+    assert table.scheduler.exploits(table.context) == []
     assert table.promoted() == [1, 2, 3]
-    assert table.policy.adoptions(table.standing) == []
+    assert table.scheduler.exploits(table.context) == []
 
 
 def test_a_member_within_a_standard_error_of_the_best_keeps_its_own() -> None:
@@ -44,7 +45,7 @@ def test_a_member_within_a_standard_error_of_the_best_keeps_its_own() -> None:
     table.boards[0][0] = Rung(2, Order("max"))
     for trial, (objective, error) in enumerate([(0.9, 0.01), (0.88, 0.01), (0.89, 0.01), (0.86, 0.05)]):
         table.score(trial, 0, objective, error=error)
-    assert table.policy.adoptions(table.standing) == []
+    assert table.scheduler.exploits(table.context) == []
     assert len(table.promoted()) == 4
 
 
@@ -54,12 +55,12 @@ def test_members_that_ended_hold_nobody_up_and_populations_are_apart() -> None:
     for trial, objective in ((4, 0.99), (5, 0.01)):
         table.params[trial] = {"optim.lr": 1e-3, "optim.weight_decay": 0.1}
         table.score(trial, 0, objective)
-    (adoption,) = table.policy.adoptions(table.standing)
+    (adoption,) = table.scheduler.exploits(table.context)
     assert (adoption.trial, adoption.source) == (0, 1)
     table.go_on(0, 0)
     assert table.promoted() == [1], "the second population is not complete"
     table.is_over = True
-    (adoption,) = table.policy.adoptions(table.standing)
+    (adoption,) = table.scheduler.exploits(table.context)
     assert (adoption.trial, adoption.source) == (5, 4)
 
 
@@ -74,17 +75,17 @@ def test_a_latecomer_finds_nobody_to_adopt_from_when_the_best_have_gone_on() -> 
     table.is_over = False
     table.params[3] = {"optim.lr": 4e-3, "optim.weight_decay": 0.1}
     table.ask(3)
-    assert table.policy.promotion(table.standing) is None, "the others wait for it now"
+    assert table.scheduler.promotion(table.context) is None, "the others wait for it now"
     table.score(3, 0, 0.1)
-    assert [one for one in table.policy.adoptions(table.standing) if one.rung == 0] == []
-    assert table.policy.promotion(table.standing) == 3
+    assert [one for one in table.scheduler.exploits(table.context) if one.rung == 0] == []
+    assert table.scheduler.promotion(table.context) == 3
 
 
 def test_whom_a_member_adopts_hangs_on_seed_member_and_generation_alone() -> None:
     def chosen(seed: int) -> list[tuple[int, Mapping[str, Any]]]:
         scheduler = {"type": "pbt", "population": 16, "generations": 3, "quantile": 0.5}
         table = generation([trial / 16 for trial in range(16)], seed=seed, scheduler=scheduler)
-        return [(one.source, one.params) for one in table.policy.adoptions(table.standing)]
+        return [(one.source, one.params) for one in table.scheduler.exploits(table.context)]
 
     assert chosen(1) == chosen(1)
     assert chosen(1) != chosen(2)
@@ -95,7 +96,7 @@ def test_whom_a_member_adopts_hangs_on_seed_member_and_generation_alone() -> Non
 def test_changed_knobs_keep_the_rules_of_the_space() -> None:
     rule = "lr * weight_decay <= 2.01e-4"
     table = generation([0.2, 0.9, 0.5, 0.4], constraints=[rule])
-    (adoption,) = table.policy.adoptions(table.standing)
+    (adoption,) = table.scheduler.exploits(table.context)
     assert adoption.params["optim.lr"] * adoption.params["optim.weight_decay"] <= 2.01e-4
 
 
@@ -114,7 +115,7 @@ def test_a_knob_changes_within_its_bounds(direction: int) -> None:
 
 def test_knobs_are_drawn_anew_as_often_as_asked() -> None:
     never, always = (
-        [one.params for one in table.policy.adoptions(table.standing)]
+        [one.params for one in table.scheduler.exploits(table.context)]
         for resample in (0.0, 1.0)
         for table in [generation([0.2, 0.9, 0.5, 0.4], scheduler={**population().scheduler.model_dump(), "resample": resample})]
     )

@@ -14,8 +14,9 @@ from trm.config.files import merged
 from trm.errors import ConfigError
 from trm.models.cost import run_cost
 from trm.search.planning.preflight import preflight
-from trm.search.schedulers.rungs import Rungs, first_rung_need
-from trm.search.schedulers.settings import Asha, NoScheduler
+from trm.search.schedulers.asha import Asha
+from trm.search.schedulers.run_to_end import NoScheduler
+from trm.search.schedulers.rungs import first_rung_need
 from trm.search.space.space import SearchSpace, load_space
 
 
@@ -56,16 +57,16 @@ def test_preflight_finds_the_dearest_and_the_cheapest() -> None:
 
 
 def test_rungs_are_geometric_and_end_at_the_budget() -> None:
-    rungs = Rungs.of(Asha(eta=3, rungs=3), 9e12)
+    rungs = Asha(eta=3, rungs=3).rungs_up_to(9e12)
     assert rungs.amounts == pytest.approx((1e12, 3e12, 9e12))
     assert rungs.steps(1e10) == (100, 300, 900)
     assert rungs.steps(3e10) == (34, 100, 300)
-    assert Rungs.of(NoScheduler(), 5.0).amounts == (5.0,)
+    assert NoScheduler().rungs_up_to(5.0).amounts == (5.0,)
 
 
 @given(st.floats(1e6, 1e15), st.floats(1e9, 1e20), st.integers(2, 5), st.integers(1, 5))
 def test_rung_steps_buy_at_least_their_flops_and_never_shrink(step: float, budget: float, eta: int, count: int) -> None:
-    rungs = Rungs.of(Asha(eta=eta, rungs=count), budget)
+    rungs = Asha(eta=eta, rungs=count).rungs_up_to(budget)
     steps = rungs.steps(step)
     assert list(steps) == sorted(steps)
     for flops, number in zip(rungs.amounts, steps, strict=True):

@@ -31,7 +31,8 @@ from trm.search.journal.events import (
     SweepEnded,
 )
 from trm.search.log import SweepLog
-from trm.search.schedulers.settings import PopulationBasedTraining, Scheduler
+from trm.search.schedulers.pbt import PopulationBasedTraining
+from trm.search.schedulers.scheduler import SchedulerSettings
 from trm.search.search import LegOrder, Search
 from trm.search.space.space import SearchSpace
 
@@ -57,7 +58,7 @@ def again(demo: SearchSpace, events: list[Event]) -> Replayed:
     "scheduler", SCHEDULERS, ids=lambda one: f"{one.type}{'' if getattr(one, 'promotes', True) else '-stopping'}"
 )
 @pytest.mark.parametrize("slots", [1, 3])
-def test_a_killed_sweep_replays_under_every_scheduler(tmp_path: Path, scheduler: Scheduler, slots: int) -> None:
+def test_a_killed_sweep_replays_under_every_scheduler(tmp_path: Path, scheduler: SchedulerSettings, slots: int) -> None:
     if isinstance(scheduler, PopulationBasedTraining):
         scheduler = scheduler.model_copy(update={"generations": 4})
     demo = population(scheduler=scheduler)

@@ -4,8 +4,9 @@ import json
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import optuna
 import pytest
@@ -18,6 +19,8 @@ from trm.search.asking.proposals import Proposer
 from trm.search.journal.events import Adopted, Asked, LegEnded, TrialStatus
 from trm.search.journal.trial import Trial
 from trm.search.order import Order
+from trm.search.samplers.choice import SamplerChoice
+from trm.search.samplers.sampler import SamplerSettings
 from trm.search.samplers.study import LOSS_WEIGHT, Shown, StudyView, shown
 from trm.search.search import LegOrder, Search
 from trm.search.space.candidates import Resolver
@@ -138,6 +141,41 @@ def test_a_trial_that_was_promoted_does_not_count_as_bad() -> None:
         return trial(number, lr, "running" if is_good else "stopped", [0.9 if is_good else 0.1])
 
     assert learned(make) > -2.0
+
+
+RECORDED: list[tuple[dict[str, Any], tuple[float, ...]]] = [
+    ({"type": "tpe", "startup_trials": 4}, (0.0743568579250991, 0.09817289418525493)),
+    ({"type": "random"}, (0.015120355290581013, 0.052035450205626554)),
+    ({"type": "brute_force"}, (0.015120355290581013, 0.052035450205626554)),
+    ({"type": "qmc"}, (0.0015849694045474893, 0.09903685588041067)),
+    ({"type": "qmc", "sequence": "halton"}, (0.00011970964571573724, 0.0004765726834385372)),
+    ({"type": "gp", "startup_trials": 3}, (0.1, 0.1)),
+    ({"type": "nsga2", "population": 4}, (0.001828692309131281, 0.07049521632981819)),
+    ({"type": "nsga3", "population": 4}, (0.001828692309131281, 0.07049521632981819)),
+]
+"""Learning rates that each sampler proposes first for trials 6 and 7 after the same six, as it always did."""
+
+
+@pytest.mark.parametrize(
+    ("sampler", "rates"), RECORDED, ids=lambda one: "-".join(map(str, one.values())) if isinstance(one, dict) else ""
+)
+def test_a_sampler_proposes_what_it_always_did(sampler: dict[str, Any], rates: tuple[float, ...]) -> None:
+    against = {"objective": {"against": ["params"]}} if sampler["type"] == "nsga3" else {}
+    proposer = Proposer(space({"sampler": sampler, **against}))
+    trials = [trial(number, 10 ** (-4 + number / 2), "finished", [number / 6]) for number in range(6)]
+    for one in trials if against else ():
+        one.scores[0] = replace(one.scores[0], others=(float(one.number % 3),))
+    found = [next(proposer.proposals(trials, number)).params["optim.lr"] for number in (6, 7)]
+    assert found == pytest.approx(rates, rel=1e-3 if sampler["type"] == "gp" else 1e-9)
+
+
+def test_every_sampler_there_is_has_recorded_proposals() -> None:
+    members = get_args(get_args(SamplerChoice)[0])
+    assert {member.model_fields["type"].default for member in members} == {sampler["type"] for sampler, _ in RECORDED} | {
+        "carried"  # proposes nothing: it tries what earlier sweeps did
+    }
+    for member in members:
+        assert issubclass(member, SamplerSettings)
 
 
 SAMPLERS: list[dict[str, Any]] = [

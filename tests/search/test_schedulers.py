@@ -4,14 +4,18 @@ import math
 import random
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from search_simulator import KilledError, Outcome, Simulator, cost_of, curve
 from sweep_cases import events_of, of, outline, space, survive, troubled
 
 from trm.search.journal.events import Adopted, Asked, Decided, Event, LegEnded, LegStarted, SweepEnded
+from trm.search.schedulers.choice import SchedulerChoice
+from trm.search.schedulers.growth import grown
+from trm.search.schedulers.scheduler import Scheduler, SchedulerSettings
 from trm.search.search import LegOrder, Search, replayed
+from trm.search.space.candidates import scheduler_of
 from trm.search.space.space import SearchSpace
 
 SCHEDULERS: dict[str, dict[str, Any]] = {
@@ -42,6 +46,30 @@ def demo(name: str, **budget: Any) -> SearchSpace:
     if name == "pbt":
         values["search"] = KNOBS
     return SearchSpace.model_validate(values)
+
+
+def test_every_scheduler_there_is_passes_this_suite() -> None:
+    members = get_args(get_args(SchedulerChoice)[0])
+    assert {member.model_fields["type"].default for member in members} == {one["type"] for one in SCHEDULERS.values()}
+
+
+@each
+def test_what_is_known_of_a_scheduler_before_a_trial_runs(name: str) -> None:
+    settings: SchedulerSettings = demo(name).scheduler
+    assert isinstance(scheduler_of(demo(name)), Scheduler)
+    rungs = settings.rungs_up_to(9.0)
+    assert list(rungs.amounts) == sorted(set(rungs.amounts))
+    assert rungs.amounts[0] > 0
+    assert rungs.amounts[-1] == 9.0
+    reach, starts = settings.expected_reach(rungs, 40), settings.expected_starts(rungs, 40)
+    assert len(reach) == len(starts) == len(rungs.amounts)
+    assert sum(starts) == 40
+    assert all(0 <= start <= scored <= 40 for start, scored in zip(starts, reach, strict=True))
+    following = settings.following(rungs, 9.0, 1000.0)
+    if following is not None:
+        longer = grown(settings, rungs, following)
+        assert longer.amounts[: len(rungs.amounts)] == rungs.amounts
+        assert longer.amounts[-1] == following > 9.0
 
 
 def sharp(order: LegOrder) -> dict[str, Any]:
@@ -158,7 +186,7 @@ def test_nobody_is_stopped_before_enough_have_arrived_nor_ahead_of_who_goes_on(t
     stops = 0
     for event in events_of(tmp_path):
         if isinstance(event, Decided) and event.status == "stopped":
-            board = search.boards[search.policy.group(event.trial)][event.rung]
+            board = search.boards[search.scheduler.group(event.trial)][event.rung]
             assert len(board) >= least
             assert board.rank(event.trial) >= (0 if name == "median" else board.quota)
             stops += 1

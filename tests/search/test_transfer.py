@@ -13,11 +13,10 @@ from sweep_cases import events_of, space
 
 from tests.search.test_warm_start import GRID, RIGHT, WRONG, ranking
 from trm.pictures.transfer import draw_transfer
-from trm.search.asking.trust import chosen
 from trm.search.findings.replay import replay
 from trm.search.findings.transfer import transfers, write_transfer
-from trm.search.samplers.transfer import Carried
-from trm.search.schedulers.settings import NoScheduler
+from trm.search.samplers.transfer import Transfer
+from trm.search.schedulers.run_to_end import NoScheduler
 from trm.search.search import LegOrder, Search
 from trm.search.space.space import SearchSpace
 from trm.stats.rank_correlation import agreement, ranks
@@ -78,21 +77,21 @@ def test_nothing_is_said_of_equals() -> None:
 
 
 def test_the_best_and_some_down_to_the_last_are_carried_in_turn() -> None:
-    places = [one.trials[0] for one in chosen(ranking(RIGHT), Carried(best=5, others=3))]
+    places = [one.trials[0] for one in Transfer(best=5, others=3).from_earlier(ranking(RIGHT))]
     assert places == [0, 20, 1, 15, 2, 9, 3, 4]
-    assert [one.trials[0] for one in chosen(ranking(RIGHT[:4]), Carried(best=5, others=3))] == [0, 1, 2, 3]
+    assert [one.trials[0] for one in Transfer(best=5, others=3).from_earlier(ranking(RIGHT[:4]))] == [0, 1, 2, 3]
 
 
 @settings(max_examples=25)
 @given(st.integers(1, 21), st.integers(1, 8), st.integers(0, 8))
 def test_each_is_carried_once(count: int, best: int, others: int) -> None:
-    places = [one.trials[0] for one in chosen(ranking(GRID[:count]), Carried(best=best, others=others))]
+    places = [one.trials[0] for one in Transfer(best=best, others=others).from_earlier(ranking(GRID[:count]))]
     assert len(places) == len(set(places)) == min(count, best + min(others, max(0, count - best)))
     assert set(range(min(best, count))) <= set(places)
 
 
 def large(**changes: Any) -> SearchSpace:
-    return space({"budget": {"trials": 20}, **changes}).model_copy(update={"sampler": Carried()})
+    return space({"budget": {"trials": 20}, **changes}).model_copy(update={"sampler": Transfer()})
 
 
 def test_a_large_sweep_tries_those_alone_and_says_that_the_ranking_held(tmp_path: Path) -> None:

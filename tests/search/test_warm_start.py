@@ -19,8 +19,7 @@ from trm.search.journal.priors import Prior, PriorScore, PriorTrial
 from trm.search.order import Order
 from trm.search.planning.earlier import Earlier, prior_of
 from trm.search.samplers.study import StudyView
-from trm.search.schedulers.rungs import Rungs
-from trm.search.schedulers.settings import NoScheduler
+from trm.search.schedulers.run_to_end import NoScheduler
 from trm.search.search import LegOrder, Search
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.space import SearchSpace
@@ -289,7 +288,7 @@ def test_earlier_trials_are_shown_at_their_rungs() -> None:
     )
     part = whole.model_copy(update={"scores": [PriorScore(share=0.5, objective=0.4)]})
     early = whole.model_copy(update={"scores": [PriorScore(share=0.01, objective=0.4)]})
-    rungs = Rungs.of(demo.scheduler, demo.budget.per_trial)
+    rungs = demo.scheduler.rungs_up_to(demo.budget.per_trial)
     shown = StudyView(demo.search, Order("max")).earlier([whole, part, early], rungs)
     assert [(one.state.name, one.intermediate_values) for one in shown] == [
         ("COMPLETE", {0: 0.1, 2: 0.5}),

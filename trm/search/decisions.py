@@ -3,7 +3,7 @@
 | the leg | the trial |
 | --- | --- |
 | completed, at the last rung | is finished |
-| completed, below it | rests, goes on or stops, as its policy says |
+| completed, below it | rests, goes on or stops, as its scheduler says |
 | completed, its objective not a finite number | has diverged |
 | diverged, out of memory | ends as that, at once: the same seed would meet the same end |
 | failed by itself | is tried once more, from the same checkpoint; failed again, it has failed |
@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 from trm.search.journal.events import Decided, TrialStatus
 from trm.search.journal.trial import Trial
-from trm.search.schedulers.scheduler import Verdict
+from trm.search.schedulers.scheduler import Decision
 
 MAX_FAILURES = 2
 """Legs of one stretch that may fail by themselves; then the trial has failed."""
@@ -30,10 +30,10 @@ The trial is stopped, not failed: nothing says that its configuration is to blam
 """
 
 
-def verdict(trial: Trial, scored: Verdict | None, metric: str, now: float) -> Decided | None:
+def verdict(trial: Trial, scored: Decision | None, metric: str, now: float) -> Decided | None:
     """The decision about a trial whose last leg ended; None when there is nothing to decide.
 
-    `scored` is what its policy says of a trial that rests below the last rung.
+    `scored` is what its scheduler says of a trial that rests below the last rung.
     """
     rung = trial.rung
     if trial.heading is None and rung is not None:

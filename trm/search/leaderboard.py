@@ -58,7 +58,7 @@ class Ranking(Fold):
 
         Of a configuration's replicates the one that was confirmed before; none of a population, whose members change theirs.
         """
-        if self.space.scheduler.type == "pbt":
+        if self.space.scheduler.changes_knobs:
             return []
         if self._by_rung is None:
             self._by_rung = sorted(self.leaderboard(), key=lambda trial: -(trial.rung or 0))

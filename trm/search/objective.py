@@ -20,9 +20,6 @@ from trm.errors import ConfigError
 from trm.search.journal.events import Asked, LegEnded
 from trm.search.knobs.knobs import Knob
 from trm.search.order import Order
-from trm.search.samplers.choice import Sampler
-from trm.search.samplers.nsga import NSGA3
-from trm.search.schedulers.settings import PopulationBasedTraining, Scheduler
 from trm.search.settings import COSTS, Objective, Tradeoff
 
 Figures = Mapping[str, float | None]
@@ -39,20 +36,6 @@ def check_names(against: Sequence[Tradeoff], metrics: Sequence[str]) -> None:
                 f"objective.against.{place} must be a cost or what the evaluation reports, got {one.metric!r}",
                 remedy=f"did you mean {near}?" if near else f"choose one of {', '.join(known)}",
             )
-
-
-def check_weighed(objective: Objective, sampler: Sampler, scheduler: Scheduler) -> None:
-    """ConfigError for a scheduler that cannot weigh several figures, and for a sampler that needs them."""
-    if objective.against and isinstance(scheduler, PopulationBasedTraining):
-        raise ConfigError(
-            "scheduler pbt makes the members of a population alike, and objective.against wants them spread over a front",
-            remedy="drop objective.against, or take another scheduler such as asha",
-        )
-    if not objective.against and isinstance(sampler, NSGA3):
-        raise ConfigError(
-            f"sampler nsga3 spreads trials over a front, and {objective.metric} is the only objective",
-            remedy="name what it is weighed against in objective.against, or take tpe or nsga2",
-        )
 
 
 def check_comparable(objective: Objective, search: Mapping[str, Knob]) -> None:

@@ -16,7 +16,7 @@ from trm.search.journal.events import Adopted, Asked, Event, LegStarted, SpaceEx
 from trm.search.journal.trial import Trial
 from trm.search.leaderboard import Ranking
 from trm.search.resources.spending import Spent
-from trm.search.schedulers.scheduler import Standing, Verdict
+from trm.search.schedulers.scheduler import Decision, SchedulerContext
 from trm.search.space.candidates import CostOf
 from trm.search.space.space import SearchSpace
 from trm.seeds import derived_seed
@@ -61,7 +61,7 @@ class Search(Ranking):
         if isinstance(leg, LegStarted):
             return [leg]
         if (leg or self._why_no_trial()) is None:
-            return [self._ask(now)] if self.policy.may_ask(self._standing()) else []
+            return [self._ask(now)] if self.scheduler.may_ask(self._context()) else []
         confirmation = self._next_confirmation(now)
         return [] if confirmation is None else [confirmation]
 
@@ -76,13 +76,13 @@ class Search(Ranking):
             due = [decided for trial in ended if (decided := verdict(trial, self._scored(trial), metric, now))]
             if due:
                 return audited(due, self.audit, self.early_stops, self.space.seed)
-        standing = self._standing()
-        if stops := self.policy.left_behind(standing):
+        context = self._context()
+        if stops := self.scheduler.stops(context):
             due = [stopped(self.trials[number], reason, now, is_early=True) for number, reason in stops]
             return audited(due, self.audit, self.early_stops, self.space.seed)
         return [
             Adopted(trial=one.trial, rung=one.rung, source=one.source, params=dict(one.params), at=now)
-            for one in self.policy.adoptions(standing)
+            for one in self.scheduler.exploits(context)
         ]
 
     def is_done(self, now: float) -> str | None:
@@ -143,24 +143,24 @@ class Search(Ranking):
 
     # Parts ----------------------------------------------------------------------------------------------------------
 
-    def _standing(self) -> Standing:
+    def _context(self) -> SchedulerContext:
         ranked = [self.trials[number] for number in self._active if self.trials[number].is_ranked]
-        headings = {trial.number: trial.heading for trial in ranked if trial.heading is not None}
-        return Standing(
-            boards=self.boards,
+        targets = {trial.number: trial.heading for trial in ranked if trial.heading is not None}
+        return SchedulerContext(
+            rungs=self.boards,
             asked=len(self.trials),
             is_asking_over=self._has_asked_all,
-            headings=headings,
+            targets=targets,
             paused=self._paused,
             params_of=lambda number: self.trials[number].params,
         )
 
-    def _scored(self, trial: Trial) -> Verdict | None:
+    def _scored(self, trial: Trial) -> Decision | None:
         if trial.heading is not None or trial.rung is None or trial.rung == self.rungs.last or trial.is_confirmation:
             return None
         if trial.is_control:
-            return Verdict("running", "a control goes on")
-        return self.policy.verdict(self._standing(), trial.number, trial.rung)
+            return Decision("running", "a control goes on")
+        return self.scheduler.decision(self._context(), trial.number, trial.rung)
 
     def _must_stop(self, now: float) -> str | None:
         """Why even running legs are to stop."""
@@ -202,7 +202,7 @@ class Search(Ranking):
         """Why no further trial will be asked; None when one will."""
         if self._has_asked_all:
             return self._exhausted or f"all {len(self.searched)} trials have ended"
-        first_leg = self._flops_to(self.policy.first_rung(len(self.trials)))
+        first_leg = self._flops_to(self.scheduler.first_rung(len(self.trials)))
         return self._target_reached or self._too_much(first_leg, self._reserve())
 
     def _next_leg(self, now: float) -> LegStarted | str | None:
@@ -210,7 +210,7 @@ class Search(Ranking):
         waiting = self._waiting()
         trial = next((trial for trial in waiting if trial.is_confirmation), None)
         if trial is None:
-            number = waiting[0].number if waiting else self.policy.promotion(self._standing())
+            number = waiting[0].number if waiting else self.scheduler.promotion(self._context())
             if number is None:
                 return None
             if (reached := self._target_reached) is not None:
@@ -278,7 +278,7 @@ class Search(Ranking):
         amounts = self.rungs.amounts
         past = Past(
             self.searched,
-            board_of=lambda trial, rung: self.boards[self.policy.group(trial)][rung],
+            board_of=lambda trial, rung: self.boards[self.scheduler.group(trial)][rung],
             share_of=lambda rung: amounts[rung] / amounts[-1],
         )
         return self._beliefs.turn(past)

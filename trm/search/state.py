@@ -21,13 +21,12 @@ from trm.search.objective import figures, measures
 from trm.search.order import Order, loss_kinds
 from trm.search.resources.speeds import own_steps
 from trm.search.resources.spending import Spending
-from trm.search.schedulers.choice import policy_of
 from trm.search.schedulers.growth import grown
 from trm.search.schedulers.pareto_rung import ParetoRung
 from trm.search.schedulers.rung import Rung
 from trm.search.schedulers.rungs import Rungs
 from trm.search.settings import Budget
-from trm.search.space.candidates import CostOf, Facts, Resolver
+from trm.search.space.candidates import CostOf, Facts, Resolver, scheduler_of
 from trm.search.space.space import SearchSpace
 
 
@@ -40,7 +39,7 @@ class Fold:
         self.budget = space.budget
         self.facts = Facts(epoch_rows=epoch_rows)
         self.resolver = Resolver(space, cost_of, self.facts)
-        self.policy = policy_of(space)
+        self.scheduler = scheduler_of(space)
         self.score_order = self._order_by(self.resolver.rules)
         self.confirm, self.audit = space.confirm, space.audit
         self.trials: list[Trial] = []
@@ -127,7 +126,7 @@ class Fold:
     def _take_budget(self, budget: Budget) -> None:
         before, self.budget = self.budget, budget
         if not self.trials:
-            self.resolver.rungs = Rungs.of(self.space.scheduler, budget.per_trial)
+            self.resolver.rungs = self.space.scheduler.rungs_up_to(budget.per_trial)
         elif budget.per_trial != before.per_trial:
             self.resolver.rungs = grown(self.space.scheduler, self.rungs, budget.per_trial)
             for boards in self.boards.values():
@@ -144,9 +143,9 @@ class Fold:
             self.trials.append(Trial(event, heading=self.rungs.last))
             self.confirmations.setdefault(event.confirms, []).append(self.trials[-1])
             return
-        self.trials.append(Trial(event, heading=self.policy.first_rung(event.trial)))
+        self.trials.append(Trial(event, heading=self.scheduler.first_rung(event.trial)))
         self.searched.append(self.trials[-1])
-        self.boards.setdefault(self.policy.group(event.trial), self._new_boards(0))
+        self.boards.setdefault(self.scheduler.group(event.trial), self._new_boards(0))
         self._copies[event.digest] = self._copies.get(event.digest, 0) + 1
 
     def _new_boards(self, first: int) -> list[Rung]:
@@ -251,7 +250,7 @@ class Fold:
             self._boards_of(trial)[trial.rung].leave(trial.number)
 
     def _boards_of(self, trial: Trial) -> list[Rung]:
-        return self.boards[self.policy.group(trial.number)]
+        return self.boards[self.scheduler.group(trial.number)]
 
     def figures(self, trial: Trial, result: LegEnded) -> dict[str, float | None]:
         """What a score of the trial is weighed against, by name."""

@@ -11,7 +11,6 @@ from trm.search.journal.journal import read_events
 from trm.search.journal.priors import Prior
 from trm.search.log import FILE as JOURNAL
 from trm.search.planning.earlier import Earlier, check_usable, prior_of
-from trm.search.samplers.transfer import Carried
 from trm.search.space.candidates import Facts, Resolver
 from trm.search.space.space import SearchSpace
 from trm.sweeps.folder import is_begun, read_sweep, sweeps_text
@@ -26,9 +25,9 @@ def read_earlier(folders: Sequence[str], space: SearchSpace) -> list[tuple[Earli
     SweepError for what is no sweep of ours, cannot be read, has no score, or searches no knob of `space`; and when the sampler
     needs one and there is none.
     """
-    if isinstance(space.sampler, Carried) and not folders:
+    if space.sampler.tries == "earlier" and not folders:
         raise SweepError(
-            "sampler carried tries an earlier sweep's configurations, and none was given",
+            f"sampler {space.sampler.type} tries an earlier sweep's configurations, and none was given",
             remedy="add --warm-start FOLDER, or take another sampler",
         )
     found: dict[str, tuple[Earlier, Manifest]] = {}

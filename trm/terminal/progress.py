@@ -10,7 +10,6 @@ from trm.search.order import Order, loss_kinds
 from trm.search.resources.speeds import Speeds
 from trm.search.resources.spending import Spent
 from trm.search.schedulers.growth import grown
-from trm.search.schedulers.reach import expected_reach, expected_starts
 from trm.search.schedulers.rungs import Rungs
 from trm.search.space.resolution import RULES
 from trm.search.space.space import SearchSpace
@@ -132,7 +131,7 @@ class SweepProgress:
     def __init__(self, space: SearchSpace) -> None:
         """Before the first event of the sweep of `space`."""
         self._space, self._budget = space, space.budget
-        self._rungs = Rungs.of(space.scheduler, space.budget.per_trial)
+        self._rungs = space.scheduler.rungs_up_to(space.budget.per_trial)
         self._order = self._order_by(RULES)
         self._asked: dict[int, Asked] = {}
         self._statuses: dict[int, str] = {}
@@ -193,7 +192,7 @@ class SweepProgress:
             per_trial, self._budget = event.budget.per_trial, event.budget
             is_new = not self._asked
             self._rungs = (
-                Rungs.of(self._space.scheduler, per_trial) if is_new else grown(self._space.scheduler, self._rungs, per_trial)
+                self._space.scheduler.rungs_up_to(per_trial) if is_new else grown(self._space.scheduler, self._rungs, per_trial)
             )
 
     def snapshot(self, now: float, legs: Sequence[RunningLeg] = (), spent: Spent | None = None) -> Snapshot:
@@ -236,8 +235,8 @@ class SweepProgress:
     def _work_ahead(self, speeds: Speeds) -> Work:
         """All legs that have not ended, those that run as if they began now."""
         trials = max(self._budget.trials or self._searched + 1, self._searched)
-        scored = expected_reach(self._space.scheduler, self._rungs, trials)
-        starts = expected_starts(self._space.scheduler, self._rungs, trials)
+        scored = self._space.scheduler.expected_reach(self._rungs, trials)
+        starts = self._space.scheduler.expected_starts(self._rungs, trials)
         likely = [self._asked[trial] for trial in sorted(self._asked)[-RECENT:]]
         left = Work(0.0, 0.0)
         for rung, (reaching, starting) in enumerate(zip(scored, starts, strict=True)):

@@ -9,8 +9,6 @@ from typing import Any, Literal
 from trm.search.asking.proposals import Advice, Proposal, Proposer, random_proposals
 from trm.search.asking.trust import Turn
 from trm.search.journal.trial import Trial
-from trm.search.samplers.brute_force import BruteForce
-from trm.search.samplers.transfer import Carried
 from trm.search.schedulers.rungs import Rungs
 from trm.search.space.candidates import Candidate, Rejected, Resolver
 from trm.search.space.enumeration import MAX_WALKED, all_params, space_size
@@ -55,7 +53,7 @@ class Asker:
     @property
     def why_none(self) -> str:
         """Why `choose` found nothing."""
-        if isinstance(self._space.sampler, Carried):
+        if self._space.sampler.tries == "earlier":
             return "all that was carried from the earlier sweep has been tried"
         if self._is_walkable:
             return "no new configuration is left in the space"
@@ -92,9 +90,9 @@ class Asker:
             found = self._resolve(params)
             if isinstance(found, Candidate) and found.digest not in copies:
                 return Choice(found, "carried", prior=place)
-        if isinstance(sampler, Carried):
+        if sampler.tries == "earlier":
             return None
-        if not isinstance(sampler, BruteForce):
+        if sampler.tries == "proposals":
             adviser = turn.adviser if turn is not None else None
             advice = Advice(turn.advice, self._resolver.rungs) if turn is not None and adviser is not None else None
             known = {one.digest for one in advice.trials} if advice is not None else set()

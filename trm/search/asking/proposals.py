@@ -7,20 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler
 
 from trm.search.journal.priors import PriorTrial
 from trm.search.journal.trial import Trial
 from trm.search.order import Order
-from trm.search.samplers.brute_force import BruteForce
-from trm.search.samplers.distributions import distribution, suggested
-from trm.search.samplers.gaussian_process import GaussianProcess
-from trm.search.samplers.nsga import NSGA2, NSGA3
-from trm.search.samplers.quasi_monte_carlo import QuasiMonteCarlo, _Sequence
-from trm.search.samplers.random_search import RandomSearch
-from trm.search.samplers.study import MOST_SHOWN, StudyView, notes_of
+from trm.search.samplers.distributions import suggested
+from trm.search.samplers.sampler import Ask
+from trm.search.samplers.study import StudyView, notes_of
 from trm.search.samplers.study_fronts import FrontView
-from trm.search.samplers.tpe import TPE, _JointTPE
 from trm.search.schedulers.rungs import Rungs
 from trm.search.space.enumeration import random_params
 from trm.search.space.space import SearchSpace
@@ -60,13 +54,15 @@ class Proposer:
         With `advice` it is shown an earlier sweep's trials too.
         One that is turned down (a duplicate, a broken rule) stays in the study as running, so TPE moves away from it.
         """
-        settings = self._space.sampler
-        if isinstance(settings, RandomSearch | BruteForce):
-            yield from random_proposals(self._space, number)
-            return
+        space, role = self._space, "sampler" if advice is None else "advised sampler"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # of the samplers' interfaces: the version is pinned
-            sampler = _sampler(self._space, number, "sampler" if advice is None else "advised sampler")
+            sampler = space.sampler.sampler(
+                Ask(number, derived_seed(space.seed, role, number, bits=32), sweep_seed=space.seed, knobs=space.search)
+            )
+        if sampler is None:
+            yield from random_proposals(space, number)
+            return
         if advice is None:
             study = self._view.study(trials, sampler)
         else:
@@ -75,7 +71,7 @@ class Proposer:
         while True:
             asked = study.ask()
             params: dict[str, Any] = {}
-            for path, knob in self._space.knobs_in_order():
+            for path, knob in space.knobs_in_order():
                 if knob.is_active(params):
                     params[path] = suggested(asked, path, knob)
             yield Proposal(params, notes_of(study.get_trials(deepcopy=False)[-1].system_attrs))
@@ -89,23 +85,7 @@ def random_proposals(space: SearchSpace, number: int) -> Iterator[Proposal]:
 
 
 def _view(space: SearchSpace) -> StudyView | FrontView:
-    kind = space.sampler.type
+    sampler = space.sampler
     if space.objective.against:
-        return FrontView(space.search, space.objective, has_places=kind != "gp", most=MOST_SHOWN.get(kind))
-    return StudyView(space.search, Order(space.objective.mode), most=MOST_SHOWN.get(kind))
-
-
-def _sampler(space: SearchSpace, number: int, role: str) -> BaseSampler:
-    settings = space.sampler
-    seed = derived_seed(space.seed, role, number, bits=32)
-    if isinstance(settings, TPE):
-        joint = {path: distribution(knob) for path, knob in sorted(space.search.items()) if not knob.when}
-        return _JointTPE(joint, seed=seed, n_startup_trials=settings.startup_trials, n_ei_candidates=settings.candidates)
-    if isinstance(settings, GaussianProcess):
-        return GPSampler(seed=seed, n_startup_trials=settings.startup_trials, warn_independent_sampling=False)
-    if isinstance(settings, NSGA2):
-        return NSGAIISampler(seed=seed, population_size=settings.population)
-    if isinstance(settings, NSGA3):
-        return NSGAIIISampler(seed=seed, population_size=settings.population, dividing_parameter=settings.divisions)
-    assert isinstance(settings, QuasiMonteCarlo)
-    return _Sequence(settings.sequence, derived_seed(space.seed, "sequence", bits=32), seed, number)
+        return FrontView(space.search, space.objective, has_places=sampler.reads_ranks, most=sampler.most_shown)
+    return StudyView(space.search, Order(space.objective.mode), most=sampler.most_shown)

@@ -25,9 +25,6 @@ from trm.search.journal.priors import Prior, PriorTrial
 from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import ChoiceKnob, Knob
 from trm.search.order import Order
-from trm.search.samplers.gaussian_process import GaussianProcess
-from trm.search.samplers.tpe import TPE
-from trm.search.samplers.transfer import Carried
 from trm.search.schedulers.rung import Rung
 from trm.search.space.space import SearchSpace
 
@@ -75,13 +72,13 @@ class Beliefs:
     def turn(self, past: Past) -> Turn | None:
         """Whose turn it is; None: the sampler's own."""
         sampler = self._space.sampler
-        if isinstance(sampler, Carried):
-            return Turn([(place, one.params) for place, prior in enumerate(self._priors) for one in chosen(prior, sampler)])
+        if sampler.tries == "earlier":
+            return Turn([(place, one.params) for place, prior in enumerate(self._priors) for one in sampler.from_earlier(prior)])
         for place, prior in enumerate(self._priors):
             if not self.is_believed(place, past):
                 continue
             best = self._best(place, past)
-            learns = isinstance(sampler, TPE | GaussianProcess) and not self._space.objective.against
+            learns = sampler.learns_from_earlier and not self._space.objective.against
             if learns and not prior.differences:
                 return Turn(best, place, prior.trials)
             if best:
@@ -177,12 +174,3 @@ def _distance(one: Sequence[float | str | None], other: Sequence[float | str | N
     return sum(
         (a - b) ** 2 if isinstance(a, float) and isinstance(b, float) else float(a != b) for a, b in zip(one, other, strict=True)
     )
-
-
-def chosen(prior: Prior, settings: Carried) -> list[PriorTrial]:
-    """The best of an earlier sweep and some spread evenly over the rest down to its last, in turn."""
-    best, rest = prior.trials[: settings.best], prior.trials[settings.best :]
-    count = min(settings.others, len(rest))
-    spread = [rest[round((index + 1) * len(rest) / count) - 1] for index in reversed(range(count))]
-    turns = [pair for index in range(max(len(best), count)) for pair in (best[index : index + 1], spread[index : index + 1])]
-    return [one for pair in turns for one in pair]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from trm.search.planning.preflight import Preflight, preflight
 from trm.search.resources.speeds import Speeds
-from trm.search.schedulers.reach import expected_reach, expected_starts
 from trm.search.schedulers.rungs import Rungs
 from trm.search.space.candidates import Candidate, CostOf, Facts, Rejected, Resolver
 from trm.search.space.enumeration import random_params, space_size
@@ -112,7 +111,7 @@ def ladder_seconds(one: Candidate, speeds: Speeds) -> list[float | None]:
 
 def expect(space: SearchSpace, legs: _Legs, trials: int, *, slots: int) -> Expected:
     """What `trials` trials are expected to take."""
-    scored = expected_reach(space.scheduler, legs.rungs, trials)
+    scored = space.scheduler.expected_reach(legs.rungs, trials)
     flops, seconds, longest = 0.0, 0.0, 0.0
     for rung, before, count in _legs_ahead(space, legs.rungs, scored, trials):
         if count > 0:
@@ -134,7 +133,7 @@ def expect(space: SearchSpace, legs: _Legs, trials: int, *, slots: int) -> Expec
 
 def _legs_ahead(space: SearchSpace, rungs: Rungs, scored: Sequence[float], trials: int) -> Iterator[tuple[int, int | None, float]]:
     """(rung, the one before or null, how many legs): the search's own, the controls of an audit, the confirmations."""
-    for rung, (reaching, starting) in enumerate(zip(scored, expected_starts(space.scheduler, rungs, trials), strict=True)):
+    for rung, (reaching, starting) in enumerate(zip(scored, space.scheduler.expected_starts(rungs, trials), strict=True)):
         yield rung, None, starting
         yield rung, rung - 1, reaching - starting
     if space.audit is not None:

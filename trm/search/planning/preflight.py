@@ -15,7 +15,6 @@ from trm.errors import ConfigError
 from trm.evaluation.metric_names import is_count, metric_names
 from trm.search.objective import check_names
 from trm.search.resources.speeds import Speeds
-from trm.search.samplers.brute_force import BruteForce
 from trm.search.schedulers.rungs import first_rung_need
 from trm.search.space.candidates import Candidate, CostOf, Facts, Rejected, Resolver
 from trm.search.space.enumeration import MAX_WALKED, all_params, corner_params, random_params, space_size
@@ -62,9 +61,9 @@ def check_space(space: SearchSpace, cost_of: CostOf | None = None, facts: Facts 
 
 def _checked(space: SearchSpace, resolver: Resolver) -> tuple[Candidate, list[Candidate]]:
     """A configuration that keeps every rule, and the start points."""
-    if isinstance(space.sampler, BruteForce) and space_size(space) > MAX_WALKED:
+    if space.sampler.tries == "walk" and space_size(space) > MAX_WALKED:
         raise ConfigError(
-            f"sampler brute_force walks through at most {MAX_WALKED} configurations, the space has {space_size(space):g}",
+            f"sampler {space.sampler.type} walks through at most {MAX_WALKED} configurations, the space has {space_size(space):g}",
             remedy="use choices in place of floats, or another sampler",
         )
     broken: Counter[str] = Counter()

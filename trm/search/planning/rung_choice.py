@@ -8,7 +8,7 @@ thirds do, and costs no more.
 import math
 
 from trm.search.planning.preflight import length_in_needs
-from trm.search.schedulers.settings import Asha
+from trm.search.schedulers.asha import Asha
 from trm.search.space.candidates import CostOf, Facts
 from trm.search.space.space import SearchSpace
 

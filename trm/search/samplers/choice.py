@@ -1,4 +1,4 @@
-"""Which sampler a space names."""
+"""Which samplers there are."""
 
 from typing import Annotated
 
@@ -10,8 +10,8 @@ from trm.search.samplers.nsga import NSGA2, NSGA3
 from trm.search.samplers.quasi_monte_carlo import QuasiMonteCarlo
 from trm.search.samplers.random_search import RandomSearch
 from trm.search.samplers.tpe import TPE
-from trm.search.samplers.transfer import Carried
+from trm.search.samplers.transfer import Transfer
 
-Sampler = Annotated[
-    TPE | RandomSearch | GaussianProcess | QuasiMonteCarlo | NSGA2 | NSGA3 | BruteForce | Carried, Field(discriminator="type")
+SamplerChoice = Annotated[
+    TPE | RandomSearch | GaussianProcess | QuasiMonteCarlo | NSGA2 | NSGA3 | BruteForce | Transfer, Field(discriminator="type")
 ]

@@ -6,16 +6,21 @@ import optuna
 from optuna.samplers import QMCSampler
 from optuna.study import Study
 
-from trm.config.base import Written
+from trm.search.samplers.sampler import Ask, SamplerSettings
+from trm.seeds import derived_seed
 
 
-class QuasiMonteCarlo(Written):
+class QuasiMonteCarlo(SamplerSettings):
     """Optuna's low-discrepancy sequences (needs scipy); conditional knobs are drawn at random."""
 
     type: Literal["qmc"] = "qmc"
     """Names the sampler."""
     sequence: Literal["sobol", "halton"] = "sobol"
     """Which sequence."""
+
+    def sampler(self, ask: Ask) -> QMCSampler:
+        """Point `number` of the sweep's sequence."""
+        return _Sequence(self.sequence, derived_seed(ask.sweep_seed, "sequence", bits=32), ask.seed, ask.number)
 
 
 class _Sequence(QMCSampler):  # type: ignore[misc]

@@ -2,11 +2,14 @@
 
 from typing import Literal
 
-from trm.config.base import Written
+from trm.search.samplers.sampler import Ask, SamplerSettings
 
 
-class RandomSearch(Written):
+class RandomSearch(SamplerSettings):
     """Independent draws."""
 
     type: Literal["random"] = "random"
     """Names the sampler."""
+
+    def sampler(self, ask: Ask) -> None:
+        """None: draws at random."""

@@ -17,7 +17,8 @@ With several objectives `study_fronts.py` has the study and the table.
 A value is the objective, ties broken by validation loss: where all score zero, the loss teaches.
 
 TPE and the Gaussian process look at every trial at every ask, so that an ask would cost more and more: they are shown at most
-`MOST_SHOWN` trials, the best tenth of those and the latest. `tests/search/test_sampler.py` holds what samplers make of each row.
+`most_shown` trials (`sampler.py`), the best tenth of those and the latest. `tests/search/test_sampler.py` holds what samplers make
+of each row.
 """
 
 import heapq
@@ -39,9 +40,6 @@ from trm.search.samplers.distributions import distribution
 from trm.search.samplers.study_storage import NAME, HistoryStorage
 from trm.search.schedulers.rungs import Rungs
 
-MOST_SHOWN: Mapping[str, int] = {"tpe": 2000, "gp": 250}
-"""Trials that a kind of sampler is shown; others see all. An ask of TPE grows with their number, one of a Gaussian process with its
-cube."""
 MOST_ADVISED = 200
 """Trials of an earlier sweep that a sampler is shown, evenly spread over its ranking."""
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}

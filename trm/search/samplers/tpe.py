@@ -1,6 +1,6 @@
 """Tree-structured Parzen estimator."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
@@ -8,11 +8,16 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from pydantic import Field
 
-from trm.config.base import Written
+from trm.search.samplers.distributions import distribution
+from trm.search.samplers.sampler import Ask, SamplerSettings
 
 
-class TPE(Written):
+class TPE(SamplerSettings):
     """Optuna's tree-structured Parzen estimator, multivariate."""
+
+    most_shown: ClassVar[int | None] = 2000
+    """An ask grows with their number."""
+    learns_from_earlier: ClassVar[bool] = True
 
     type: Literal["tpe"] = "tpe"
     """Names the sampler."""
@@ -20,6 +25,11 @@ class TPE(Written):
     """Trials with a result before the estimator takes over from random draws."""
     candidates: int = Field(64, ge=1)
     """Draws from the good trials' density, of which the best is taken."""
+
+    def sampler(self, ask: Ask) -> TPESampler:
+        """Knobs without conditions are drawn together."""
+        joint = {path: distribution(knob) for path, knob in sorted(ask.knobs.items()) if not knob.when}
+        return _JointTPE(joint, seed=ask.seed, n_startup_trials=self.startup_trials, n_ei_candidates=self.candidates)
 
 
 class _JointTPE(TPESampler):  # type: ignore[misc]

@@ -2,12 +2,45 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
-from trm.search.schedulers.run_to_end import Unstopped
-from trm.search.schedulers.scheduler import Adoption, Standing, Verdict
-from trm.search.schedulers.settled import is_settled, left_behind_in, place
+from pydantic import Field
+
+from trm.search.schedulers.complete import is_complete, rank_text, stops_in
+from trm.search.schedulers.run_to_end import RunToEnd
+from trm.search.schedulers.rungs import ETA, RUNGS, Rungs, halved
+from trm.search.schedulers.scheduler import Decision, Exploit, Scheduler, SchedulerContext, SchedulerSettings, SearchedKnobs
 
 EVERYONE = range(sys.maxsize)
+
+
+class Asha(SchedulerSettings):
+    """Asynchronous successive halving (arXiv 1810.05934), with the rules of `rung.py`."""
+
+    type: Literal["asha"] = "asha"
+    """Names the scheduler."""
+    eta: int | None = Field(None, ge=2, le=16)
+    """Each rung has eta times the fidelity of the one before, and about 1/eta of its trials; null: chosen as rungs are."""
+    rungs: int | None = Field(None, ge=1, le=10)
+    """Rungs, the last at `budget.per_trial`; null: chosen when the sweep starts, from its budget and costs."""
+    promotes: bool = True
+    """True: trials pause at a rung and the best are promoted (algorithm 2). False: each goes on at once or is stopped for good."""
+
+    def scheduler(self, searched: SearchedKnobs) -> Scheduler:
+        """Promotes, or only stops."""
+        return PromotingAsha() if self.promotes else StoppingAsha()
+
+    def rungs_up_to(self, per_trial: float) -> Rungs:
+        """Geometric rungs."""
+        return Rungs.geometric(per_trial, self.eta or ETA, self.rungs or RUNGS)
+
+    def following(self, rungs: Rungs, amount: float, per_trial: float) -> float | None:
+        """Eta times as much."""
+        return amount * rungs.eta
+
+    def expected_reach(self, rungs: Rungs, trials: int) -> tuple[float, ...]:
+        """The quota of each rung goes on."""
+        return halved(trials, rungs.eta, 0, len(rungs.amounts))
 
 
 class PromotingAsha:
@@ -21,46 +54,46 @@ class PromotingAsha:
         """The first."""
         return 0
 
-    def verdict(self, standing: Standing, trial: int, rung: int) -> Verdict:
-        """Rests until it is promoted or left behind."""
-        return Verdict("paused", place(standing, 0, trial, rung))
+    def decision(self, context: SchedulerContext, trial: int, rung: int) -> Decision:
+        """Rests until it is promoted or stopped."""
+        return Decision("paused", rank_text(context, 0, trial, rung))
 
-    def left_behind(self, standing: Standing) -> Sequence[tuple[int, str]]:
-        """Those of settled rungs who are no survivors."""
-        return left_behind_in(standing, 0, EVERYONE)
+    def stops(self, context: SchedulerContext) -> Sequence[tuple[int, str]]:
+        """Those of complete rungs that are no survivors."""
+        return stops_in(context, 0, EVERYONE)
 
-    def adoptions(self, standing: Standing) -> Sequence[Adoption]:
+    def exploits(self, context: SchedulerContext) -> Sequence[Exploit]:
         """None."""
         return ()
 
-    def promotion(self, standing: Standing) -> int | None:
+    def promotion(self, context: SchedulerContext) -> int | None:
         """The best that may go on, from the highest rung that has one."""
-        boards = standing.boards.get(0, [])
-        for rung in range(len(boards) - 2, -1, -1):
-            best = boards[rung].promotable()
-            if best is None and is_settled(standing, 0, rung, EVERYONE):
-                best = boards[rung].resting_survivor()
+        rungs = context.rungs.get(0, [])
+        for rung in range(len(rungs) - 2, -1, -1):
+            best = rungs[rung].promotable()
+            if best is None and is_complete(context, 0, rung, EVERYONE):
+                best = rungs[rung].resting_survivor()
             if best is not None:
                 return best
         return None
 
-    def may_ask(self, standing: Standing) -> bool:
+    def may_ask(self, context: SchedulerContext) -> bool:
         """Always."""
         return True
 
 
-class StoppingAsha(Unstopped):
+class StoppingAsha(RunToEnd):
     """A trial that is scored goes on at once if it would survive its rung as that stands, or is stopped for good.
 
     Who arrives early meets few others and goes on more easily: what becomes of a trial depends on when it arrives, as in every
     scheduler that never waits.
     """
 
-    def verdict(self, standing: Standing, trial: int, rung: int) -> Verdict:
+    def decision(self, context: SchedulerContext, trial: int, rung: int) -> Decision:
         """Goes on or is stopped."""
-        goes_on = standing.boards[0][rung].is_survivor(trial)
-        return Verdict("running" if goes_on else "stopped", place(standing, 0, trial, rung))
+        goes_on = context.rungs[0][rung].is_survivor(trial)
+        return Decision("running" if goes_on else "stopped", rank_text(context, 0, trial, rung))
 
-    def left_behind(self, standing: Standing) -> Sequence[tuple[int, str]]:
-        """Those who rest at what was the last rung before the rungs grew, and are no survivors of it."""
-        return left_behind_in(standing, 0, range(0))
+    def stops(self, context: SchedulerContext) -> Sequence[tuple[int, str]]:
+        """Those that rest at what was the last rung before the rungs grew, and are no survivors of it."""
+        return stops_in(context, 0, range(0))

@@ -2,16 +2,51 @@
 
 import statistics
 from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
 
 from trm.search.order import Score
-from trm.search.schedulers.run_to_end import Unstopped
+from trm.search.schedulers.complete import rank_text
+from trm.search.schedulers.run_to_end import RunToEnd
 from trm.search.schedulers.rung import Rung
-from trm.search.schedulers.scheduler import Standing, Verdict
-from trm.search.schedulers.settings import MedianStopping
-from trm.search.schedulers.settled import place
+from trm.search.schedulers.rungs import Rungs
+from trm.search.schedulers.scheduler import Decision, Scheduler, SchedulerContext, SchedulerSettings, SearchedKnobs
+
+MEDIAN_SHARE = 0.6
+"""Of the trials beyond `min_trials`, those that are kept at the first rung; while curves rise, means lag behind, and hardly anybody
+is stopped later."""
 
 
-class Median(Unstopped):
+class MedianStopping(SchedulerSettings):
+    """Median stopping (Golovin et al. 2017, section 3.2.2): trials stop whose best score is below the median of means."""
+
+    type: Literal["median"] = "median"
+    """Names the scheduler."""
+    rungs: int = Field(5, ge=1, le=100)
+    """Rungs at even distances, the last at `budget.per_trial`."""
+    min_trials: int = Field(5, ge=2)
+    """Other trials scored at a rung before any is stopped there."""
+
+    def scheduler(self, searched: SearchedKnobs) -> Scheduler:
+        """Stops by the median."""
+        return Median(self.min_trials)
+
+    def rungs_up_to(self, per_trial: float) -> Rungs:
+        """Rungs at even distances."""
+        return Rungs.even(per_trial, self.rungs)
+
+    def following(self, rungs: Rungs, amount: float, per_trial: float) -> float | None:
+        """At the distance of those before."""
+        return amount + rungs.amounts[0]
+
+    def expected_reach(self, rungs: Rungs, trials: int) -> tuple[float, ...]:
+        """`MEDIAN_SHARE` goes on from the first rung."""
+        spared = min(trials, self.min_trials)
+        return (float(trials), *[spared + (trials - spared) * MEDIAN_SHARE] * rungs.last)
+
+
+class Median(RunToEnd):
     """A trial is stopped at a rung where its best score so far is worse than the median of the others' means so far.
 
     Only scores up to that rung count, and only trials that reached it. With fewer than `min_trials` others nobody is stopped; at
@@ -19,32 +54,34 @@ class Median(Unstopped):
     With several objectives there is no median: the first half of the rung goes on as it ranks by Pareto fronts there.
     """
 
-    def __init__(self, scheduler: MedianStopping) -> None:
-        """With the scheduler's `min_trials`."""
-        self._min_trials = scheduler.min_trials
+    def __init__(self, min_trials: int) -> None:
+        """Stops nobody before so many others were scored at a rung."""
+        self._min_trials = min_trials
 
-    def verdict(self, standing: Standing, trial: int, rung: int) -> Verdict:
+    def decision(self, context: SchedulerContext, trial: int, rung: int) -> Decision:
         """Goes on or is stopped."""
-        boards = standing.boards[0][: rung + 1]
-        where = place(standing, 0, trial, rung)
+        boards = context.rungs[0][: rung + 1]
+        where = rank_text(context, 0, trial, rung)
         others = [other for other in boards[rung].ranked if other != trial]
         if len(others) < self._min_trials:
-            return Verdict("running", f"{where}, of which {self._min_trials} others are wanted")
+            return Decision("running", f"{where}, of which {self._min_trials} others are wanted")
         if boards[rung].is_flat or boards[rung].has_fronts:
             stays = boards[rung].is_survivor(trial)
-            return Verdict(
+            return Decision(
                 "running" if stays else "stopped", f"{where}, which ranks by {'loss' if boards[rung].is_flat else 'front'}"
             )
         median = statistics.median([sum(score.objective for score in _scores(boards, other)) for other in others]) / len(boards)
         best = _best(boards, trial)
         stays = not boards[rung].order.is_better(median, best.objective) or boards[rung].is_near(best, median)
-        return Verdict("running" if stays else "stopped", f"best {best.objective:.4g}, median of means {median:.4g} at rung {rung}")
+        return Decision(
+            "running" if stays else "stopped", f"best {best.objective:.4g}, median of means {median:.4g} at rung {rung}"
+        )
 
-    def left_behind(self, standing: Standing) -> Sequence[tuple[int, str]]:
+    def stops(self, context: SchedulerContext) -> Sequence[tuple[int, str]]:
         """Those who rest at what was the last rung before the rungs grew, and would have been stopped there."""
-        resting = ((rung, trial) for rung, board in enumerate(standing.boards.get(0, [])[:-1]) for trial in board.resting)
-        verdicts = [(trial, self.verdict(standing, trial, rung)) for rung, trial in resting if trial in standing.paused]
-        return [(trial, verdict.reason) for trial, verdict in verdicts if verdict.status == "stopped"]
+        resting = ((rung, trial) for rung, board in enumerate(context.rungs.get(0, [])[:-1]) for trial in board.resting)
+        decisions = [(trial, self.decision(context, trial, rung)) for rung, trial in resting if trial in context.paused]
+        return [(trial, decision.reason) for trial, decision in decisions if decision.status == "stopped"]
 
 
 def _best(boards: Sequence[Rung], trial: int) -> Score:

@@ -1,12 +1,37 @@
-"""No scheduler; what it says of everything but a score, others say too that never let a trial wait."""
+"""No early stopping. Base class of schedulers that never pause a trial."""
 
 from collections.abc import Sequence
+from typing import Literal
 
-from trm.search.schedulers.scheduler import Adoption, Standing, Verdict
-from trm.search.schedulers.settled import place
+from trm.search.schedulers.complete import rank_text
+from trm.search.schedulers.rungs import Rungs
+from trm.search.schedulers.scheduler import Decision, Exploit, Scheduler, SchedulerContext, SchedulerSettings, SearchedKnobs
 
 
-class Unstopped:
+class NoScheduler(SchedulerSettings):
+    """Every trial runs to its end."""
+
+    type: Literal["none"] = "none"
+    """Names the scheduler."""
+
+    def scheduler(self, searched: SearchedKnobs) -> Scheduler:
+        """Stops nobody."""
+        return RunToEnd()
+
+    def rungs_up_to(self, per_trial: float) -> Rungs:
+        """One rung."""
+        return Rungs((per_trial,), 1)
+
+    def following(self, rungs: Rungs, amount: float, per_trial: float) -> float | None:
+        """Any larger amount is one more rung."""
+        return amount + (per_trial - rungs.amounts[-1])
+
+    def expected_reach(self, rungs: Rungs, trials: int) -> tuple[float, ...]:
+        """All trials, at each rung."""
+        return (float(trials),) * len(rungs.amounts)
+
+
+class RunToEnd:
     """Every trial goes on to its end."""
 
     def group(self, trial: int) -> int:
@@ -17,30 +42,30 @@ class Unstopped:
         """The first."""
         return 0
 
-    def verdict(self, standing: Standing, trial: int, rung: int) -> Verdict:
+    def decision(self, context: SchedulerContext, trial: int, rung: int) -> Decision:
         """Goes on."""
-        return Verdict("running", place(standing, 0, trial, rung))
+        return Decision("running", rank_text(context, 0, trial, rung))
 
-    def left_behind(self, standing: Standing) -> Sequence[tuple[int, str]]:
+    def stops(self, context: SchedulerContext) -> Sequence[tuple[int, str]]:
         """None."""
         return ()
 
-    def adoptions(self, standing: Standing) -> Sequence[Adoption]:
+    def exploits(self, context: SchedulerContext) -> Sequence[Exploit]:
         """None."""
         return ()
 
-    def promotion(self, standing: Standing) -> int | None:
+    def promotion(self, context: SchedulerContext) -> int | None:
         """The best of those that rest at what was the last rung before the rungs grew, and are not stopped there.
 
-        A sweep that ended before their turn came has stopped them too: the verdict on them tells, not what they are called.
+        A sweep that ended before their turn came has stopped them too: the decision on them tells, not what they are called.
         """
-        boards = standing.boards.get(0, [])
-        for rung in range(len(boards) - 2, -1, -1):
-            for trial in boards[rung].resting:
-                if self.verdict(standing, trial, rung).status == "running":
+        rungs = context.rungs.get(0, [])
+        for rung in range(len(rungs) - 2, -1, -1):
+            for trial in rungs[rung].resting:
+                if self.decision(context, trial, rung).status == "running":
                     return trial
         return None
 
-    def may_ask(self, standing: Standing) -> bool:
+    def may_ask(self, context: SchedulerContext) -> bool:
         """Always."""
         return True

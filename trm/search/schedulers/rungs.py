@@ -3,10 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from trm.search.schedulers.settings import Asha, Hyperband, MedianStopping, PopulationBasedTraining, Scheduler, SuccessiveHalving
-
 ETA = RUNGS = 3
-"""What stands for `eta` and `rungs` of a scheduler that leaves them open, as long as nobody has chosen (`ladder.py`)."""
+"""What stands for `eta` and `rungs` of a scheduler that leaves them open, as long as nobody has chosen (`rung_choice.py`)."""
 
 
 @dataclass(frozen=True)
@@ -18,21 +16,14 @@ class Rungs:
     """One in so many goes on from a rung; 1: every one."""
 
     @staticmethod
-    def of(scheduler: Scheduler, per_trial: float) -> "Rungs":
-        """The scheduler's rungs up to `per_trial`.
+    def geometric(per_trial: float, eta: int, count: int) -> "Rungs":
+        """Rung k of `count` at per_trial / eta^(count - 1 - k); one in `eta` goes on."""
+        return Rungs(tuple(per_trial / eta**power for power in range(count - 1, -1, -1)), eta)
 
-        Geometric for halving: rung k of R at per_trial / eta^(R - 1 - k). At even distances for median stopping and populations.
-        Without a scheduler, one rung.
-        """
-        match scheduler:
-            case Asha() | SuccessiveHalving() | Hyperband():
-                eta, rungs = scheduler.eta or ETA, scheduler.rungs or RUNGS
-                return Rungs(tuple(per_trial / eta**power for power in range(rungs - 1, -1, -1)), eta)
-            case MedianStopping() | PopulationBasedTraining():
-                count = scheduler.rungs if isinstance(scheduler, MedianStopping) else scheduler.generations
-                return Rungs(tuple(per_trial * (index + 1) / count for index in range(count)), 1)
-            case _:
-                return Rungs((per_trial,), 1)
+    @staticmethod
+    def even(per_trial: float, count: int) -> "Rungs":
+        """`count` rungs at even distances, from which every trial goes on."""
+        return Rungs(tuple(per_trial * (index + 1) / count for index in range(count)), 1)
 
     @property
     def last(self) -> int:
@@ -42,6 +33,15 @@ class Rungs:
     def steps(self, step_amount: float) -> tuple[int, ...]:
         """Optimizer steps at each rung for a configuration whose step takes `step_amount`: at least the rung's amount."""
         return tuple(max(1, math.ceil(amount / step_amount * (1 - 1e-12))) for amount in self.amounts)
+
+
+def halved(trials: int, eta: int, first: int, count: int) -> tuple[float, ...]:
+    """Of `trials` that start at rung `first`, those scored at each of `count` rungs when the quota of each goes on."""
+    reaching, left = [0.0] * first, float(trials)
+    for _ in range(first, count):
+        reaching.append(left)
+        left = left // eta if left >= eta else left
+    return tuple(reaching)
 
 
 def first_rung_need(warmup_steps: int, halt_max_steps: int) -> int:

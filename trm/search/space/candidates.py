@@ -15,7 +15,7 @@ from trm.search.knobs.constraint_names import COST_DERIVED, KNOWN_NAMES, Cost, n
 from trm.search.knobs.constraints import Constraint
 from trm.search.resources.memory import MemoryLimit, size_text
 from trm.search.resources.speeds import Speeds
-from trm.search.schedulers.rungs import Rungs
+from trm.search.schedulers.scheduler import Scheduler, SearchedKnobs
 from trm.search.space.resolution import CAPPED, RULES, Circumstances, identity, used
 from trm.search.space.space import SearchSpace, with_length
 
@@ -94,7 +94,7 @@ class Resolver:
         `facts` may change between two calls.
         """
         self.space = space
-        self.rungs = Rungs.of(space.scheduler, space.budget.per_trial)
+        self.rungs = space.scheduler.rungs_up_to(space.budget.per_trial)
         self.rules = RULES
         """Those by which the sweep began."""
         self._circumstances = Circumstances.of(space)
@@ -173,3 +173,11 @@ class Resolver:
                 seconds = self.facts.speeds.step_seconds(step_flops)
                 assert seconds is not None, "steps were timed before trials are counted in seconds"
                 return seconds
+
+
+def scheduler_of(space: SearchSpace) -> Scheduler:
+    """The space's scheduler; changed knobs keep its rules where they resolve to a candidate, whatever that costs."""
+    resolver = Resolver(space, None)  # what changes within a run changes no cost
+    return space.scheduler.scheduler(
+        SearchedKnobs(dict(space.knobs_in_order()), space.seed, lambda params: isinstance(resolver.resolve(params), Candidate))
+    )

@@ -5,7 +5,6 @@ from typing import Any
 
 from trm.errors import SweepError
 from trm.search.schedulers.growth import grown, is_same_length
-from trm.search.schedulers.rungs import Rungs
 from trm.search.space.space import SearchSpace
 
 
@@ -49,6 +48,6 @@ def check_growth(old: Sequence[float], new: SearchSpace) -> None:
             "budget.per_trial cannot grow where the learning rate decays to a trial's own maximum (optim.lr_min_ratio is not 1)",
             remedy="keep budget.per_trial, or start a sweep under another --name",
         )
-    rungs = Rungs.of(new.scheduler, old[0])
+    rungs = new.scheduler.rungs_up_to(old[0])
     for per_trial in (*old[1:], new.budget.per_trial):
         rungs = grown(new.scheduler, rungs, per_trial)

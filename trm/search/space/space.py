@@ -22,11 +22,11 @@ from trm.evaluation.metric_names import bounds
 from trm.search.knobs.constraint_names import KNOWN_NAMES
 from trm.search.knobs.constraints import Constraint
 from trm.search.knobs.knobs import Knob, Scalar, check_knob, check_path, field_value
-from trm.search.objective import check_comparable, check_weighed
-from trm.search.samplers.choice import Sampler
+from trm.search.objective import check_comparable
+from trm.search.samplers.choice import SamplerChoice
 from trm.search.samplers.tpe import TPE
-from trm.search.schedulers.changeable import check_changeable
-from trm.search.schedulers.settings import Asha, Scheduler
+from trm.search.schedulers.asha import Asha
+from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources
 from trm.search.space.start_points import names_recipes, read_recipe, start_points
 
@@ -59,9 +59,9 @@ class SearchSpace(Written):
     """What may be spent."""
     replicates: int = Field(1, ge=1, le=100)
     """Trials of each configuration, each with a seed of its own."""
-    sampler: Sampler = TPE()
+    sampler: SamplerChoice = TPE()
     """How parameters are chosen."""
-    scheduler: Scheduler = Asha()
+    scheduler: SchedulerChoice = Asha()
     """How trials are stopped early."""
     resources: Resources = Resources()
     """What a trial takes."""
@@ -114,16 +114,17 @@ class SearchSpace(Written):
                 f"budget.gpu_hours {self.budget.gpu_hours:g} never ends a sweep whose trials hold no GPU",
                 remedy="give resources.gpus, or limit trials, train_flops or wall_clock_seconds",
             )
-        if self.confirm is not None and self.scheduler.type == "pbt":
+        if self.confirm is not None and self.scheduler.changes_knobs:
             raise ConfigError(
-                "confirm trains a configuration anew, but a population's members change theirs on the way (scheduler: pbt)",
+                "confirm trains a configuration anew, but a population's members change theirs on the way "
+                f"(scheduler: {self.scheduler.type})",
                 remedy="drop confirm, or take another scheduler",
             )
         if not is_recorded(info):
             _check_target(self.objective, self.budget)
             check_comparable(self.objective, self.search)
-        check_changeable(self.scheduler, self.search, self.fidelity)
-        check_weighed(self.objective, self.sampler, self.scheduler)
+        self.scheduler.check(self.search, self.fidelity, has_fronts=bool(self.objective.against))
+        self.sampler.check(self.objective)
         self._check_conditions()
         _check_base(self.base, self.data)
         if "training.global_batch_size" not in self.search:
