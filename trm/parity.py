@@ -15,17 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trm.config.architectures import DataShape, ModelConfig
+from trm.config.architectures import AnyNetwork, DataShape, LatentsConfig, SingleZConfig, TrmConfig
 from trm.config.optimizers import OptimConfig
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError
 from trm.files.json_files import read_json
 from trm.losses.supervision import Losses, supervision_loss
 from trm.models import halting
+from trm.models.build import build_network, from_published, to_published
 from trm.models.network import Output
 from trm.models.precision import DTYPES, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.recursive.network import TinyRecursiveModel
-from trm.models.recursive.reference import from_reference, to_reference
 from trm.optim.adam_atan2 import AdamATan2
 from trm.optim.averaging import WeightAverage
 from trm.optim.schedule import lr_at, puzzle_emb_lr_at
@@ -41,6 +40,12 @@ STEP_ZERO_ROWS = ("loss", "grad_norm")
 PUZZLE_TABLE = "final/inner.puzzle_emb.weights"
 GIVEN = ("inputs", "labels", "puzzle_identifiers")
 DIGEST_VALUES = 30
+ARCHITECTURES: dict[str, AnyNetwork] = {
+    "trm": TrmConfig(),
+    "trm_singlez": SingleZConfig(),
+    "trm_hier6": LatentsConfig(num_latents=6),
+}
+"""Architectures by the names of the published code."""
 FORMAT = "see tests/golden/README.md for the format"
 Arrays = dict[str, np.ndarray]
 
@@ -49,7 +54,7 @@ Arrays = dict[str, np.ndarray]
 class Case:
     """A golden case as it was read."""
 
-    model: ModelConfig
+    model: AnyNetwork
     shape: DataShape
     optim: OptimConfig
     steps: int
@@ -96,7 +101,10 @@ def read_case(path: Path) -> Case:
 def _case(described: Mapping[str, Any], weights: dict[str, Tensor], arrays: Arrays) -> Case:
     fields, train = dict(described["model"]), described["train"]
     shape = DataShape(fields.pop("seq_len"), fields.pop("vocab_size"), fields.pop("num_puzzle_identifiers"))
-    known = {name: fields.pop(name) for name in list(fields) if name in ModelConfig.model_fields}
+    if described["arch"] not in ARCHITECTURES:
+        raise ConfigError(f"arch must be one of {', '.join(ARCHITECTURES)}, got {described['arch']!r}", remedy=FORMAT)
+    blank = ARCHITECTURES[described["arch"]]
+    known = {name: fields.pop(name) for name in list(fields) if name in type(blank).model_fields}
     if known.get("mlp_t"):
         known["pos_encodings"] = "none" if known.get("pos_encodings") == "rope" else known.get("pos_encodings", "none")
     optim = OptimConfig(
@@ -110,9 +118,8 @@ def _case(described: Mapping[str, Any], weights: dict[str, Tensor], arrays: Arra
         puzzle_emb_weight_decay=train["puzzle_emb_weight_decay"],
         ema_rate=train["ema_rate"],
     )
-    return Case(
-        ModelConfig(**known), shape, optim, train["steps"], train["global_batch_size"], weights, arrays, tuple(sorted(fields))
-    )
+    model = type(blank).model_validate(blank.model_dump(exclude_unset=True) | known)
+    return Case(model, shape, optim, train["steps"], train["global_batch_size"], weights, arrays, tuple(sorted(fields)))
 
 
 class Replay:
@@ -121,8 +128,8 @@ class Replay:
     def __init__(self, case: Case) -> None:
         self.case = case
         dtype = DTYPES.get(case.model.forward_dtype, torch.float32)
-        self.model = TinyRecursiveModel(case.model, case.shape, dtype=dtype)
-        state, table = from_reference(case.weights, case.model, case.shape)
+        self.model = build_network(case.model, case.shape, dtype=dtype)
+        state, table = from_published(case.weights, case.model, case.shape)
         self.model.load_state_dict(state)
         self.table = PuzzleEmbedding(case.model, case.shape, dtype=weight_dtype(dtype))
         if table is not None:
@@ -186,8 +193,8 @@ class Replay:
 
     def _digests(self) -> Arrays:
         table = self.table.weight if self.case.model.puzzle_ndim else None
-        final = to_reference(self.model.state_dict(), table, self.case.model, prefix="final/inner.")
-        ema = to_reference(self.average.average, None, self.case.model, prefix="ema/inner.")
+        final = to_published(self.model.state_dict(), table, self.case.model, prefix="final/inner.")
+        ema = to_published(self.average.average, None, self.case.model, prefix="ema/inner.")
         return {key: digest(value) for key, value in (final | ema).items()}
 
 

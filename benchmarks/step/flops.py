@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.rows import emit, parser
-from trm.config.architectures import DataShape, ModelConfig
+from trm.config.architectures import DataShape, TrmConfig
 from trm.config.data import DataConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
@@ -58,7 +58,7 @@ def counted(config: RunConfig) -> tuple[int, int]:
 def compared(model: dict[str, Any], loss: str = "stablemax") -> dict[str, Any]:
     """Both counts of an architecture, and by how much the analytic ones are off."""
     training = TrainingConfig.model_validate({"global_batch_size": BATCH, "steps": 10, "loss": loss})
-    config = RunConfig(data=DataConfig(folder="unused"), model=ModelConfig(**model), training=training)
+    config = RunConfig(data=DataConfig(folder="unused"), model=TrmConfig(**model), training=training)
     step, forward = counted(config)
     cost = run_cost(config, SHAPE)
     return {

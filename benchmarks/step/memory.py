@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.rows import emit, parser, spread
-from trm.config.architectures import DataShape, ModelConfig
+from trm.config.architectures import DataShape, TrmConfig
 from trm.config.data import DataConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
@@ -46,7 +46,7 @@ def config_of(case: int) -> tuple[RunConfig, DataShape]:
     positions = {"pos_encodings": "none"} if fields.get("mlp_t") else {}
     config = RunConfig(
         data=DataConfig(folder="unused"),
-        model=ModelConfig(**positions, **fields),
+        model=TrmConfig(**positions, **fields),
         training=TrainingConfig(global_batch_size=batch, steps=10),
     )
     return config, DataShape(cells, tokens, 1)
@@ -63,7 +63,7 @@ def measure(case: int) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     config, shape = config_of(case)
-    tiny = config.model_copy(update={"model": ModelConfig(hidden_size=8, num_heads=1, puzzle_emb_len=1)})
+    tiny = config.model_copy(update={"model": TrmConfig(hidden_size=8, num_heads=1, puzzle_emb_len=1)})
     one = tiny.model_copy(update={"training": TrainingConfig(global_batch_size=1, steps=1)})
     step(one, DataShape(4, 4, 1))  # what torch loads on first use
     before = status("VmRSS")

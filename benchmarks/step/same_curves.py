@@ -14,7 +14,7 @@ import tempfile
 import torch
 
 from benchmarks.rows import emit, parser, spread
-from trm.config.architectures import ModelConfig
+from trm.config.architectures import TrmConfig
 from trm.config.data import DataConfig
 from trm.config.optimizers import OptimConfig
 from trm.config.run import RunConfig
@@ -36,7 +36,7 @@ def curve(kernels: str, threads: int, seed: int, options: argparse.Namespace) ->
     manifest: Manifest = options.manifest
     config = RunConfig(
         data=DataConfig(folder=options.folder),
-        model=ModelConfig(**MODEL),
+        model=TrmConfig(**MODEL),
         optim=OptimConfig(lr=1e-3, lr_warmup_steps=20, weight_decay=0.1, ema_warmup=True),
         training=TrainingConfig(global_batch_size=64, steps=options.steps, kernels=kernels),
         seed=seed,

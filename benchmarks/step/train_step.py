@@ -28,7 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.rows import emit, parser, spread
 from benchmarks.step.memory import status
-from trm.config.architectures import DataShape, ModelConfig, swiglu_width
+from trm.config.architectures import DataShape, TrmConfig, swiglu_width
 from trm.config.data import DataConfig
 from trm.config.optimizers import OptimConfig
 from trm.config.run import RunConfig
@@ -60,7 +60,7 @@ class Size:
         fields = {"pos_encodings": "none"} if self.model.get("mlp_t") else {}
         return RunConfig(
             data=DataConfig(folder="unused"),
-            model=ModelConfig(**fields, **self.model),
+            model=TrmConfig(**fields, **self.model),
             optim=OptimConfig(lr=1e-4, lr_warmup_steps=0),
             training=TrainingConfig(global_batch_size=self.batch, steps=1_000_000),
         )

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from benchmarks.rows import emit, parser
-from trm.config.architectures import ModelConfig
+from trm.config.architectures import TrmConfig
 from trm.config.data import DataConfig
 from trm.config.optimizers import OptimConfig
 from trm.config.run import RunConfig
@@ -51,7 +51,7 @@ def drawn(generator: random.Random) -> RunConfig:
     }
     return RunConfig(
         data=DataConfig(recipe="datasets/sudoku4x4.yaml"),
-        model=ModelConfig(**model),
+        model=TrmConfig(**model),
         optim=OptimConfig(lr_warmup_steps=0),
         training=TrainingConfig(global_batch_size=64, steps=1),
         evaluation=EvaluationConfig(max_examples=200),

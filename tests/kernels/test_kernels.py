@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from trm.config.architectures import DataShape, ModelConfig
+from trm.config.architectures import DataShape, ModelConfig, TrmConfig
 from trm.config.recursion import QUESTION, Call, Latent, Recursion
 from trm.config.run import RunConfig
 from trm.distributed import Gang
@@ -65,16 +65,16 @@ class Written(ModelConfig):
 
 SMALL = {"hidden_size": 24, "num_heads": 3, "H_cycles": 2, "L_cycles": 2, "expansion": 1.0, "puzzle_emb_len": 2}
 NETWORKS = {
-    "attention": (ModelConfig(**SMALL), 17, 5),
-    "many_queries": (ModelConfig(**{**SMALL, "hidden_size": 16, "num_heads": 1}), 150, 2),
-    "learned": (ModelConfig(**SMALL, pos_encodings="learned"), 7, 3),
-    "no_positions": (ModelConfig(**SMALL, pos_encodings="none"), 7, 3),
-    "mlp": (ModelConfig(**SMALL, mlp_t=True, pos_encodings="none"), 19, 5),
-    "deep": (ModelConfig(**{**SMALL, "H_cycles": 3, "L_cycles": 3, "L_layers": 3}), 9, 4),
-    "shallow": (ModelConfig(**{**SMALL, "H_cycles": 1, "L_cycles": 1, "L_layers": 1}), 9, 4),
-    "crowded": (ModelConfig(**{**SMALL, "hidden_size": 128, "num_heads": 4, "expansion": 4.0, "L_layers": 1}), 30, 14),
-    "crowded_mlp": (ModelConfig(**{**SMALL, "hidden_size": 128}, mlp_t=True, pos_encodings="none"), 19, 8),
-    "wide": (ModelConfig(**{**SMALL, "hidden_size": 320, "num_heads": 5}), 30, 14),
+    "attention": (TrmConfig(**SMALL), 17, 5),
+    "many_queries": (TrmConfig(**{**SMALL, "hidden_size": 16, "num_heads": 1}), 150, 2),
+    "learned": (TrmConfig(**SMALL, pos_encodings="learned"), 7, 3),
+    "no_positions": (TrmConfig(**SMALL, pos_encodings="none"), 7, 3),
+    "mlp": (TrmConfig(**SMALL, mlp_t=True, pos_encodings="none"), 19, 5),
+    "deep": (TrmConfig(**{**SMALL, "H_cycles": 3, "L_cycles": 3, "L_layers": 3}), 9, 4),
+    "shallow": (TrmConfig(**{**SMALL, "H_cycles": 1, "L_cycles": 1, "L_layers": 1}), 9, 4),
+    "crowded": (TrmConfig(**{**SMALL, "hidden_size": 128, "num_heads": 4, "expansion": 4.0, "L_layers": 1}), 30, 14),
+    "crowded_mlp": (TrmConfig(**{**SMALL, "hidden_size": 128}, mlp_t=True, pos_encodings="none"), 19, 8),
+    "wide": (TrmConfig(**{**SMALL, "hidden_size": 320, "num_heads": 5}), 30, 14),
     **{name: (Written(**SMALL, made_of=name), 9, 3) for name in RECURSIONS},
 }
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trm.config.architectures import DataShape, ModelConfig
+from trm.config.architectures import DataShape, ModelConfig, TrmConfig
 from trm.config.data import DataConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
@@ -27,11 +27,11 @@ from trm.training.state import TrainingState
 SHAPE = DataShape(seq_len=25, vocab_size=7, num_puzzle_identifiers=3)
 BATCH = 4
 VARIANTS = {
-    "attention": ModelConfig(hidden_size=64, num_heads=2, H_cycles=2, L_cycles=3, puzzle_emb_len=4),
-    "long": ModelConfig(hidden_size=16, num_heads=2, H_cycles=1, L_cycles=1, L_layers=1, puzzle_emb_len=96),
-    "mlp": ModelConfig(hidden_size=48, mlp_t=True, pos_encodings="none", H_cycles=3, L_cycles=2, L_layers=1, puzzle_emb_len=1),
-    "bare": ModelConfig(hidden_size=32, num_heads=2, pos_encodings="learned", puzzle_emb_ndim=0, puzzle_emb_len=0),
-    "continue": ModelConfig(hidden_size=32, num_heads=2, H_cycles=2, L_cycles=2, no_ACT_continue=False),
+    "attention": TrmConfig(hidden_size=64, num_heads=2, H_cycles=2, L_cycles=3, puzzle_emb_len=4),
+    "long": TrmConfig(hidden_size=16, num_heads=2, H_cycles=1, L_cycles=1, L_layers=1, puzzle_emb_len=96),
+    "mlp": TrmConfig(hidden_size=48, mlp_t=True, pos_encodings="none", H_cycles=3, L_cycles=2, L_layers=1, puzzle_emb_len=1),
+    "bare": TrmConfig(hidden_size=32, num_heads=2, pos_encodings="learned", puzzle_emb_ndim=0, puzzle_emb_len=0),
+    "continue": TrmConfig(hidden_size=32, num_heads=2, H_cycles=2, L_cycles=2, no_ACT_continue=False),
 }
 
 
@@ -71,7 +71,7 @@ def test_flops_agree_with_torch_s_counter(name: str, is_plain: bool, monkeypatch
 def architectures(draw: st.DrawFn) -> RunConfig:
     heads, mlp_t, has_puzzles = draw(st.sampled_from([1, 2, 4])), draw(st.booleans()), draw(st.booleans())
     cycles = {name: draw(st.integers(1, 3)) for name in ("H_cycles", "L_cycles", "L_layers")}
-    model = ModelConfig(
+    model = TrmConfig(
         hidden_size=heads * draw(st.sampled_from([8, 16])),
         num_heads=heads,
         expansion=draw(st.sampled_from([1.0, 4.0])),
@@ -104,7 +104,7 @@ def test_flops_of_a_real_step_agree_for_every_architecture(config: RunConfig) ->
 
 def test_the_published_steps_cost_what_the_paper_s_counting_says() -> None:
     def evaluations(H: int, L: int) -> float:
-        config = ModelConfig(H_cycles=H, L_cycles=L)
+        config = TrmConfig(H_cycles=H, L_cycles=L)
         heads = 3 * arithmetic.head_flops_row(config, SHAPE)
         return (arithmetic.train_flops_row(config, SHAPE) - heads) / (config.L_layers * arithmetic.block_flops_row(config, SHAPE))
 

@@ -6,13 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.config.architectures import DataShape, ModelConfig
+from trm.config.architectures import DataShape, TrmConfig
 from trm.models import halting
 from trm.models.network import Output
 from trm.models.recursive.network import TinyRecursiveModel
 
 SHAPE = DataShape(seq_len=4, vocab_size=5, num_puzzle_identifiers=3)
-CONFIG = ModelConfig(hidden_size=8, num_heads=1, L_layers=1, expansion=1.0, puzzle_emb_len=1, halt_max_steps=4)
+CONFIG = TrmConfig(hidden_size=8, num_heads=1, L_layers=1, expansion=1.0, puzzle_emb_len=1, halt_max_steps=4)
 BATCH = 6
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trm.config.architectures import DataShape, ModelConfig
+from trm.config.architectures import DataShape, ModelConfig, TrmConfig
 from trm.models import cpu_layers as handwritten
 from trm.models import layers
 from trm.models.initial import truncated_normal_
@@ -20,10 +20,10 @@ from trm.training.process import CONTEXT_BYTES, limit_gpu_memory
 SHAPE = DataShape(seq_len=9, vocab_size=6, num_puzzle_identifiers=5)
 SMALL = {"hidden_size": 16, "num_heads": 2, "H_cycles": 2, "L_cycles": 2, "L_layers": 2, "expansion": 1.0, "puzzle_emb_len": 2}
 VARIANTS = {
-    "attention": ModelConfig(**SMALL),
-    "mlp": ModelConfig(**SMALL, mlp_t=True, pos_encodings="none"),
-    "learned": ModelConfig(**{**SMALL, "puzzle_emb_len": 0, "puzzle_emb_ndim": 0, "pos_encodings": "learned"}),
-    "narrow_rows": ModelConfig(**{**SMALL, "puzzle_emb_ndim": 20, "puzzle_emb_len": 0}),
+    "attention": TrmConfig(**SMALL),
+    "mlp": TrmConfig(**SMALL, mlp_t=True, pos_encodings="none"),
+    "learned": TrmConfig(**{**SMALL, "puzzle_emb_len": 0, "puzzle_emb_ndim": 0, "pos_encodings": "learned"}),
+    "narrow_rows": TrmConfig(**{**SMALL, "puzzle_emb_ndim": 20, "puzzle_emb_len": 0}),
 }
 BATCH = 5
 
@@ -224,9 +224,9 @@ def test_puzzle_rows_are_leaves_that_collect_the_gradient_of_every_slot() -> Non
 def test_types_follow_the_device_unless_they_are_given() -> None:
     from trm.config.training import TrainingConfig
 
-    auto, training = ModelConfig(), TrainingConfig()
+    auto, training = TrmConfig(), TrainingConfig()
     assert (forward_dtype(auto, "cpu"), forward_dtype(auto, "cuda")) == (torch.float32, torch.bfloat16)
-    assert forward_dtype(ModelConfig(forward_dtype="float64"), "cuda") == torch.float64
+    assert forward_dtype(TrmConfig(forward_dtype="float64"), "cuda") == torch.float64
     assert (weight_dtype(torch.bfloat16), weight_dtype(torch.float64)) == (torch.float32, torch.float64)
     assert (loss_dtype(training, "cpu"), loss_dtype(training, "cuda")) == (torch.float64, torch.float32)
     assert loss_dtype(TrainingConfig(loss_dtype="float32"), "cpu") == torch.float32
@@ -239,7 +239,7 @@ def test_only_tf32_lets_cuda_round_the_factors_of_float32_products(forward_dtype
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
-        set_products(ModelConfig.model_validate({"forward_dtype": forward_dtype}), device)
+        set_products(TrmConfig.model_validate({"forward_dtype": forward_dtype}), device)
         assert torch.get_float32_matmul_precision() == expected
     finally:
         torch.set_float32_matmul_precision(before)

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from trm import parity
-from trm.config.architectures import DataShape, ModelConfig
+from trm.config.architectures import DataShape, TrmConfig
 from trm.errors import CheckpointError
 from trm.models.recursive.reference import from_reference, to_reference, unwrapped
 
@@ -93,12 +93,12 @@ WRONG = [
 @pytest.mark.parametrize(("name", "change", "remedy"), WRONG)
 def test_the_weights_tell_what_the_configuration_would_have_to_say(name: str, change: dict[str, Any], remedy: str) -> None:
     case = parity.read_case(GOLDEN / name)
-    wrong = ModelConfig.model_validate(case.model.model_dump() | change)
+    wrong = TrmConfig.model_validate(case.model.model_dump() | change)
     with pytest.raises(CheckpointError) as raised:
         from_reference(case.weights, wrong, case.shape)
     assert remedy in str(raised.value)
     settings = re.findall(r"--set model\.(\w+)=(\S+)", str(raised.value))
-    mended = ModelConfig.model_validate(wrong.model_dump() | {key: yaml.safe_load(value) for key, value in settings})
+    mended = TrmConfig.model_validate(wrong.model_dump() | {key: yaml.safe_load(value) for key, value in settings})
     assert (
         from_reference(case.weights, mended, case.shape)[0].keys() == from_reference(case.weights, case.model, case.shape)[0].keys()
     )

@@ -1,8 +1,9 @@
 """Networks: the fields of each architecture, and what a network must know of a data set."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -10,7 +11,7 @@ from pydantic import (
 )
 
 from trm.config.base import Written
-from trm.config.recursion import Recursion, trm
+from trm.config.recursion import Recursion, one_call, several_latents, single_z, trm
 
 SWIGLU_MULTIPLE = 256
 
@@ -40,30 +41,12 @@ def swiglu_width(expansion: float, width_in: int) -> int:
 
 
 class ModelConfig(Written):
-    """The network (arXiv 2510.04871, section 4) and its halting."""
+    """What every network has: its width, its puzzle tokens, halting, and the type it computes in."""
 
-    architecture: Literal["trm"] = "trm"
-    """The network family; one file in `trm/models/` each."""
-    H_cycles: int = Field(3, ge=1, le=64)
-    """Answer updates a supervision step; all but the last run without gradient (T in the paper)."""
-    L_cycles: int = Field(6, ge=1, le=64)
-    """Latent updates before each answer update (n in the paper)."""
-    L_layers: int = Field(2, ge=1, le=64)
-    """Blocks in the one network."""
+    architecture: str
+    """The network family."""
     hidden_size: int = Field(512, ge=8, le=16384)
     """Channels of a token (D)."""
-    num_heads: int = Field(8, ge=1, le=256)
-    """Attention heads; without meaning when `mlp_t`."""
-    expansion: float = Field(4.0, gt=0, le=64)
-    """SwiGLU expansion; the width is rounded up to a multiple of 256."""
-    mlp_t: bool = False
-    """Mix positions with a SwiGLU across them in place of attention."""
-    pos_encodings: Literal["rope", "learned", "none"] = "rope"
-    """Position encodings; `none` is the rule with `mlp_t`."""
-    rope_theta: float = Field(10000.0, gt=1)
-    """Base of the rotary angles."""
-    rms_norm_eps: float = Field(1e-5, gt=0, lt=1)
-    """Added to the mean square in every norm."""
     puzzle_emb_ndim: int | None = Field(None, ge=0, le=1 << 20)
     """Values in a puzzle's own embedding row; null: `hidden_size`; 0: no puzzle embedding."""
     puzzle_emb_len: int = Field(16, ge=0, le=1024)
@@ -80,12 +63,12 @@ class ModelConfig(Written):
 
     @property
     def recursion(self) -> Recursion:
-        """What one supervision step computes."""
-        return trm(self.H_cycles, self.L_cycles)
+        """What one supervision step computes; of a network that says nothing else, one call."""
+        return one_call()
 
     def layers_of(self, network: str) -> int:
         """Blocks in a network that the recursion calls."""
-        return self.L_layers
+        return 1
 
     @property
     def effective_depth(self) -> int:
@@ -102,8 +85,64 @@ class ModelConfig(Written):
         """Puzzle tokens in front (P), `puzzle_emb_len` resolved."""
         return self.puzzle_emb_len or -(-self.puzzle_ndim // self.hidden_size)
 
+    def deciding_values(self) -> dict[str, Any]:
+        """Fields as JSON, set alike where they make the same network: defaults resolved, what has no effect left out or zero."""
+        resolved = {"puzzle_emb_ndim": self.puzzle_ndim, "puzzle_emb_len": self.puzzle_len}
+        return self.model_dump(mode="json") | resolved
+
     @model_validator(mode="after")
-    def _check(self) -> "ModelConfig":
+    def _check_puzzle_tokens(self) -> "ModelConfig":
+        if self.puzzle_ndim == 0 and self.puzzle_emb_len:
+            raise ValueError(f"puzzle_emb_ndim 0 goes with puzzle_emb_len 0, not {self.puzzle_emb_len}; set both to 0")
+        if self.puzzle_len * self.hidden_size < self.puzzle_ndim:
+            raise ValueError(
+                f"puzzle_emb_len * hidden_size must hold puzzle_emb_ndim: {self.puzzle_len} * {self.hidden_size} < "
+                f"{self.puzzle_ndim}; try puzzle_emb_len {-(-self.puzzle_ndim // self.hidden_size)} or 0"
+            )
+        return self
+
+
+class RecursiveConfig(ModelConfig):
+    """Fields of the tiny recursive models (arXiv 2510.04871, section 4), whatever their recursion."""
+
+    H_cycles: int = Field(3, ge=1, le=64)
+    """Answer updates a supervision step; all but the last run without gradient (T in the paper)."""
+    L_cycles: int = Field(6, ge=1, le=64)
+    """Latent updates before each answer update (n in the paper)."""
+    L_layers: int = Field(2, ge=1, le=64)
+    """Blocks in the one network."""
+    num_heads: int = Field(8, ge=1, le=256)
+    """Attention heads; without meaning when `mlp_t`."""
+    expansion: float = Field(4.0, gt=0, le=64)
+    """SwiGLU expansion; the width is rounded up to a multiple of 256."""
+    mlp_t: bool = False
+    """Mix positions with a SwiGLU across them in place of attention."""
+    pos_encodings: Literal["rope", "learned", "none"] = "rope"
+    """Position encodings; `none` is the rule with `mlp_t`."""
+    rope_theta: float = Field(10000.0, gt=1)
+    """Base of the rotary angles."""
+    rms_norm_eps: float = Field(1e-5, gt=0, lt=1)
+    """Added to the mean square in every norm."""
+
+    def layers_of(self, network: str) -> int:
+        """Blocks in a network that the recursion calls."""
+        return self.L_layers
+
+    def deciding_values(self) -> dict[str, Any]:
+        """Fields as JSON, set alike where they make the same network.
+
+        The FFN width is rounded to 256, so several `expansion` are one network; `num_heads` and `rope_theta` mean nothing
+        with `mlp_t`.
+        """
+        values = super().deciding_values() | {"expansion": swiglu_width(self.expansion, self.hidden_size)}
+        if self.mlp_t:
+            values["num_heads"] = 0
+        if self.pos_encodings != "rope":
+            values["rope_theta"] = 0
+        return values
+
+    @model_validator(mode="after")
+    def _check_blocks(self) -> "RecursiveConfig":
         if not self.mlp_t:
             if self.hidden_size % self.num_heads:
                 raise ValueError(
@@ -119,11 +158,51 @@ class ModelConfig(Written):
             raise ValueError(
                 "mlp_t mixes positions without attention, so pos_encodings rope has no effect; set pos_encodings: none"
             )
-        if self.puzzle_ndim == 0 and self.puzzle_emb_len:
-            raise ValueError(f"puzzle_emb_ndim 0 goes with puzzle_emb_len 0, not {self.puzzle_emb_len}; set both to 0")
-        if self.puzzle_len * self.hidden_size < self.puzzle_ndim:
-            raise ValueError(
-                f"puzzle_emb_len * hidden_size must hold puzzle_emb_ndim: {self.puzzle_len} * {self.hidden_size} < "
-                f"{self.puzzle_ndim}; try puzzle_emb_len {-(-self.puzzle_ndim // self.hidden_size)} or 0"
-            )
         return self
+
+
+class TrmConfig(RecursiveConfig):
+    """The Tiny Recursive Model: an answer and a latent (arXiv 2510.04871, Figure 3)."""
+
+    architecture: Literal["trm"] = "trm"
+    """The network family."""
+
+    @property
+    def recursion(self) -> Recursion:
+        """What one supervision step computes."""
+        return trm(self.H_cycles, self.L_cycles)
+
+
+class SingleZConfig(RecursiveConfig):
+    """One latent that is the answer too (an ablation of arXiv 2510.04871)."""
+
+    architecture: Literal["single_z"] = "single_z"
+    """The network family."""
+
+    @property
+    def recursion(self) -> Recursion:
+        """What one supervision step computes."""
+        return single_z(self.H_cycles, self.L_cycles)
+
+
+class LatentsConfig(RecursiveConfig):
+    """An answer and several latents that are updated in turn (an ablation of arXiv 2510.04871)."""
+
+    architecture: Literal["latents"] = "latents"
+    """The network family."""
+    num_latents: int = Field(6, ge=1, le=32)
+    """Latents beside the answer; latent l mod `num_latents` is updated at inner step l, and each counts in every sum."""
+
+    @property
+    def recursion(self) -> Recursion:
+        """What one supervision step computes."""
+        return several_latents(self.num_latents, self.H_cycles, self.L_cycles)
+
+
+AnyNetwork = TrmConfig | SingleZConfig | LatentsConfig
+"""The network of a run."""
+
+
+def tagged(model: Any) -> Any:
+    """A model's fields with their tag: files of before there were several architectures mean `trm`."""
+    return {"architecture": "trm", **model} if isinstance(model, Mapping) else model

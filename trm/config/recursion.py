@@ -121,6 +121,11 @@ def _steps(calls: Sequence[Call], plain_calls: int) -> tuple[Step, ...]:
     return tuple(made)
 
 
+def one_call() -> Recursion:
+    """No recursion within a supervision step: one call on the one latent and the question."""
+    return Recursion((Latent("z", "H_init"),), (Call("z", (QUESTION, "z")),), H_cycles=1, differentiated_calls=1)
+
+
 def trm(H_cycles: int, L_cycles: int) -> Recursion:
     """The Tiny Recursive Model (arXiv 2510.04871, Figure 3): an answer z_H and a latent z_L; the last H cycle is differentiated."""
     latent = Call("z_L", ("z_H", QUESTION, "z_L"))

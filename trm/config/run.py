@@ -5,13 +5,15 @@ Knobs keep the field's names, so that a published recipe can be typed in. Import
 
 import hashlib
 import json
+from typing import Annotated
 
 from pydantic import (
+    BeforeValidator,
     Field,
     model_validator,
 )
 
-from trm.config.architectures import ModelConfig, swiglu_width
+from trm.config.architectures import AnyNetwork, TrmConfig, tagged
 from trm.config.base import Written
 from trm.config.data import DataConfig
 from trm.config.optimizers import OptimConfig
@@ -39,7 +41,7 @@ class RunConfig(Written):
 
     data: DataConfig
     """The puzzles."""
-    model: ModelConfig = ModelConfig()
+    model: Annotated[AnyNetwork, Field(discriminator="architecture"), BeforeValidator(tagged)] = TrmConfig()
     """The network."""
     optim: OptimConfig = OptimConfig()
     """The optimizers."""
@@ -68,21 +70,14 @@ class RunConfig(Written):
     def network_digest(self) -> str:
         """Digest of what decides the run's result: equal for two configurations that are the same run.
 
-        The FFN width is rounded to 256, so several `expansion` are one network; `num_heads` and `rope_theta` mean nothing
-        with `mlp_t`; puzzle_emb defaults are resolved. The seed counts, so a replicate on another seed differs.
+        The seed counts, so a replicate on another seed differs.
         """
-        values = self.model_dump(mode="json")
-        model, data = values["model"], values["data"]
+        values = self.model_dump(mode="json") | {"model": self.model.deciding_values()}
+        data = values["data"]
         for key in ("mode", "shuffle_window_rows"):
             data.pop(key)
         if self.data.is_streamed:
             data |= self.data.order()
-        model["puzzle_emb_ndim"], model["puzzle_emb_len"] = self.model.puzzle_ndim, self.model.puzzle_len
-        model["expansion"] = swiglu_width(self.model.expansion, self.model.hidden_size)
-        if self.model.mlp_t:
-            model["num_heads"] = 0
-        if self.model.pos_encodings != "rope":
-            model["rope_theta"] = 0
         if self.model.puzzle_ndim == 0:
             values["optim"]["puzzle_emb_lr"] = values["optim"]["puzzle_emb_weight_decay"] = 0
         if not self.optim.ema:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from trm.config.architectures import ModelConfig, swiglu_width
+from trm.config.architectures import RecursiveConfig, swiglu_width
 from trm.config.recursion import QUESTION, Recursion
 from trm.kernels.build import library
 
@@ -81,7 +81,7 @@ def _program(recursion: Recursion, layers: tuple[int, ...]) -> _Program:
 class FusedRecursion:
     """The recursion of one network on float32 tensors of the CPU."""
 
-    def __init__(self, config: ModelConfig, length: int) -> None:
+    def __init__(self, config: RecursiveConfig, length: int) -> None:
         self.config, self.length, self.recursion = config, length, config.recursion
         self.layers = tuple(map(config.layers_of, self.recursion.networks))
         library()  # compiled and loaded now; not held, for a network can be copied and an address cannot

@@ -10,8 +10,7 @@ from typing import Literal
 
 from trm.config.architectures import DataShape
 from trm.config.run import RunConfig
-from trm.models.recursive.cost import activation_row_bytes, carry_row_bytes, forward_flops_row, train_flops_row
-from trm.models.recursive.sizes import weight_sizes
+from trm.models.build import row_cost, tensor_sizes
 
 STORED_COPIES = 4
 """What a checkpoint holds of each weight: itself, its average, two moments."""
@@ -48,19 +47,18 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: L
     if model.forward_dtype == "auto":
         model = model.model_copy(update={"forward_dtype": "bfloat16" if device == "cuda" else "float32"})
     kept = HANDWRITTEN_SHARE if device == "cpu" and model.forward_dtype != "bfloat16" else 1.0
-    network = sum(math.prod(size) for size in weight_sizes(model, shape).values())
+    network = sum(math.prod(size) for size in tensor_sizes(model, shape).weights.values())
     table = shape.num_puzzle_identifiers * model.puzzle_ndim
     value = 8 if model.forward_dtype == "float64" else 4
-    carry = batch * carry_row_bytes(model, shape)
+    row = row_cost(model, shape)
     local = -(-batch // workers)
-    forward = forward_flops_row(model, shape)
     return RunCost(
-        step_flops=batch * train_flops_row(model, shape),
-        forward_flops_row=forward,
-        inference_flops=(config.evaluation.steps or model.halt_max_steps) * forward,
+        step_flops=batch * row.train_flops,
+        forward_flops_row=row.forward_flops,
+        inference_flops=(config.evaluation.steps or model.halt_max_steps) * row.forward_flops,
         params_count=network + table,
-        checkpoint_bytes=value * (STORED_COPIES * network + table) + carry,
-        memory_bytes=value * (RESIDENT_COPIES * network + table) + round(kept * local * activation_row_bytes(model, shape)),
+        checkpoint_bytes=value * (STORED_COPIES * network + table) + batch * row.carry_bytes,
+        memory_bytes=value * (RESIDENT_COPIES * network + table) + round(kept * local * row.activation_bytes),
     )
 
 

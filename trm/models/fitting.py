@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from trm.config.architectures import DataShape, ModelConfig, swiglu_width
+from trm.config.architectures import DataShape, LatentsConfig, ModelConfig, RecursiveConfig, swiglu_width
 from trm.errors import CheckpointError
-from trm.models.recursive.sizes import TABLE_KEY
+from trm.models.arithmetic import TABLE_KEY, Sizes
 
-Sizes = Mapping[str, tuple[int, ...]]
 SHOWN = 3
 """Tensors that a message names of each kind of fault."""
 
@@ -61,11 +60,12 @@ def told_by(sizes: Sizes, config: ModelConfig, shape: DataShape) -> list[tuple[s
     """What the shapes of a network's tensors say of configuration and data: path, value there, value here, where they differ."""
     width, vocabulary = _size(sizes, "token_embedding", 1), _size(sizes, "token_embedding", 0)
     layers = 1 + max((int(match[1]) for name in sizes if (match := re.match(r"blocks\.(\d{1,6})\.", name))), default=-1)
-    if not width or not layers:
+    if not width or not layers or not isinstance(config, RecursiveConfig):
         return []
     mixes = sizes.get("blocks.0.mix_out") not in (None, (width, width))
     length = _size(sizes, "blocks.0.mix_out", 0) if mixes else _size(sizes, "position_embedding", 0)
     found: list[tuple[str, int | float | str, int | float | str]] = [
+        *_latents(sizes, config),
         ("model.hidden_size", width, config.hidden_size),
         ("model.L_layers", layers, config.L_layers),
         ("model.mlp_t", str(mixes).lower(), str(config.mlp_t).lower()),
@@ -88,7 +88,19 @@ def told_by(sizes: Sizes, config: ModelConfig, shape: DataShape) -> list[tuple[s
     return [one for one in found if one[1] != one[2]]
 
 
-def _positions(sizes: Sizes, config: ModelConfig, *, mixes: bool) -> str:
+def _latents(sizes: Sizes, config: RecursiveConfig) -> list[tuple[str, int | float | str, int | float | str]]:
+    """What the vectors that latents start from say of the architecture."""
+    several = sum(re.fullmatch(r"L\d{1,6}_init", name) is not None for name in sizes)
+    there = "latents" if several else "trm" if "H_init" in sizes else "single_z"
+    found: list[tuple[str, int | float | str, int | float | str]] = [("model.architecture", there, config.architecture)]
+    if several and isinstance(config, LatentsConfig):
+        found.append(("model.num_latents", several, config.num_latents))
+    elif several:
+        found.append(("model.num_latents", several, "none"))
+    return found
+
+
+def _positions(sizes: Sizes, config: RecursiveConfig, *, mixes: bool) -> str:
     """What encodes positions; of a network without a table of them what the configuration says, where it can be."""
     if "position_embedding" in sizes:
         return "learned"

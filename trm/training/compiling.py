@@ -42,7 +42,7 @@ def is_compiling(state: TrainingState) -> bool:
     Not in a gang, whose workers could decide differently; nor where the CPU's fused kernels do the work, which compiled code
     does not reach.
     """
-    return state.config.training.compile == "auto" and state.gang.world_size == 1 and state.model.fused is None
+    return state.config.training.compile == "auto" and state.gang.world_size == 1 and not state.model.is_fused
 
 
 def expected(records: dict[str, dict[str, Measured]], device: str, network: str) -> Measured:

@@ -13,15 +13,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from trm.errors import CheckpointError
-from trm.models.recursive.reference import AVERAGED, is_network, unwrapped, with_average
+from trm.models.recursive.reference import AVERAGED, INITIAL, is_network, unwrapped, with_average
 
 DEPTH = 4
 """Mappings within mappings that a network is looked for in."""
 SHOWN = 4
 """Names in a message."""
 NATIVE = (torch.float32, torch.float64)
-BUFFERS = ("H_init", "L_init")
-"""The published code keeps them in the type of its activations."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,8 @@ def _in_full(tensors: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tenso
                 f"weights must be floating-point numbers: {name} of {path} is {value.dtype}", remedy="give a file of weights"
             )
         found[name] = value.detach() if value.dtype in NATIVE else value.detach().float()
-        if value.dtype != torch.float32 and name not in BUFFERS:
+        is_buffer = INITIAL.fullmatch(name)  # kept in the type of activations by the published code
+        if value.dtype != torch.float32 and not is_buffer:
             converted.setdefault(value.dtype, []).append(name)
     return found, [
         f"{_listed(names)}: {str(dtype).removeprefix('torch.')}, and computed with as model.forward_dtype says"

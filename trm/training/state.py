@@ -20,13 +20,13 @@ from trm.distributed import SOLO, Gang
 from trm.errors import CheckpointError, DivergedError, ResourceError
 from trm.files.own_cache import kept_folder
 from trm.kernels.build import COMPILERS
+from trm.models.arithmetic import TABLE_KEY
+from trm.models.build import build_network, network_sizes
 from trm.models.cost import run_cost
 from trm.models.fitting import first_not_finite, require_fit
 from trm.models.halting import Carry, initial_carry
 from trm.models.precision import forward_dtype, set_products, uses_kernels, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.recursive.network import TinyRecursiveModel
-from trm.models.recursive.sizes import TABLE_KEY, network_sizes
 from trm.optim.adam_atan2 import AdamATan2
 from trm.optim.averaging import WeightAverage
 from trm.optim.sign_sgd import SignSGD
@@ -84,7 +84,7 @@ class TrainingState:
         set_products(config.model, self.device)
         generator = torch.Generator().manual_seed(config.seed)
         fused = self._uses_kernels()
-        self.model = TinyRecursiveModel(config.model, shape, dtype=dtype, generator=generator, is_fused=fused).to(self.device)
+        self.model = build_network(config.model, shape, dtype=dtype, generator=generator, is_fused=fused).to(self.device)
         if config.training.compile is True:
             compile_in_place(self.model, self.device)
         self.parameters = list(self.model.parameters())
@@ -121,7 +121,7 @@ class TrainingState:
             lr=optim.lr,
             betas=(optim.beta1, optim.beta2),
             weight_decay=optim.weight_decay,
-            is_fused=self.model.fused is not None,
+            is_fused=self.model.is_fused,
         )
         self.average: WeightAverage | None = None
         if optim.ema:

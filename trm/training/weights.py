@@ -22,12 +22,12 @@ from trm.config.run import RunConfig
 from trm.errors import CheckpointError
 from trm.files.atomic import make_folders, replacing, usual_mode
 from trm.files.json_files import parse_json
+from trm.models.arithmetic import TABLE_KEY
+from trm.models.build import build_network, from_published, network_sizes
 from trm.models.fitting import first_not_finite, require_fit
+from trm.models.network import Network
 from trm.models.precision import forward_dtype, set_products, uses_kernels, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.models.recursive.network import TinyRecursiveModel
-from trm.models.recursive.reference import from_reference
-from trm.models.recursive.sizes import TABLE_KEY, network_sizes
 from trm.training.checkpoint import META, checkpoints_in, read_meta, read_tensors
 from trm.training.foreign_weights import is_safetensors, read_foreign
 from trm.training.state import AVERAGE_FILE, MODEL_FILE, STATE_FILE, UNNAMED, TrainingState
@@ -83,7 +83,7 @@ class Weights:
 class TrainedModel:
     """A network with the weights to be evaluated, and what they belong to."""
 
-    model: TinyRecursiveModel
+    model: Network
     table: PuzzleEmbedding | None
     config: RunConfig
     shape: DataShape
@@ -172,7 +172,7 @@ def read_foreign_weights(path: str | Path, config: RunConfig, shape: DataShape) 
     The puzzle embedding has the rows that it was trained with, whatever `shape` says. Raises CheckpointError.
     """
     foreign = read_foreign(Path(path))
-    tensors, table = from_reference(foreign.tensors, config.model, shape, source=str(path))
+    tensors, table = from_published(foreign.tensors, config.model, shape, source=str(path))
     held = tensors if table is None else {**tensors, TABLE_KEY: table}
     rows = shape.num_puzzle_identifiers if table is None else len(table)
     return _sound(Weights(held, config, replace(shape, num_puzzle_identifiers=rows), str(path), notes=foreign.notes))
@@ -196,7 +196,7 @@ def trained_model(weights: Weights, device: torch.device | str = "cpu") -> Train
     set_products(config.model, device)
     tensors = dict(weights.tensors)
     is_fused = uses_kernels(config, device, is_trained=True)
-    model = TinyRecursiveModel(config.model, shape, dtype=dtype, is_fused=is_fused)
+    model = build_network(config.model, shape, dtype=dtype, is_fused=is_fused)
     table = None
     if config.model.puzzle_ndim:
         table = PuzzleEmbedding(config.model, shape, dtype=weight_dtype(dtype))

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from trm.config.architectures import DataShape, ModelConfig, swiglu_width
+from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
 from trm.config.recursion import Call
+from trm.models.arithmetic import RowCost
 
 FLOAT_BYTES = {"auto": 4, "float32": 4, "tf32": 4, "bfloat16": 2, "float64": 8}
 """Bytes of an activation; auto is taken for float32, the larger."""
@@ -13,7 +14,17 @@ BACKWARD_FORWARDS = 2
 """A backward pass costs two forwards: gradients of inputs and of weights."""
 
 
-def train_flops_row(model: ModelConfig, shape: DataShape) -> float:
+def row_cost(model: RecursiveConfig, shape: DataShape) -> RowCost:
+    """What one row costs in one supervision step."""
+    return RowCost(
+        train_flops_row(model, shape),
+        forward_flops_row(model, shape),
+        carry_row_bytes(model, shape),
+        activation_row_bytes(model, shape),
+    )
+
+
+def train_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
     """Training FLOPs of one row: calls without gradient, calls with one, and the heads."""
     recursion = model.recursion
     plain = _calls_flops_row(model, shape, recursion.calls[: recursion.plain_calls])
@@ -22,16 +33,16 @@ def train_flops_row(model: ModelConfig, shape: DataShape) -> float:
     return flops if model.no_ACT_continue else flops + forward_flops_row(model, shape)
 
 
-def forward_flops_row(model: ModelConfig, shape: DataShape) -> float:
+def forward_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
     """FLOPs of one supervision step of one row without gradient."""
     return _calls_flops_row(model, shape, model.recursion.calls) + head_flops_row(model, shape)
 
 
-def _calls_flops_row(model: ModelConfig, shape: DataShape, calls: Sequence[Call]) -> float:
+def _calls_flops_row(model: RecursiveConfig, shape: DataShape, calls: Sequence[Call]) -> float:
     return sum(model.layers_of(call.network) for call in calls) * block_flops_row(model, shape)
 
 
-def block_flops_row(model: ModelConfig, shape: DataShape) -> float:
+def block_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
     """FLOPs of one block on one row."""
     width, length = model.hidden_size, model.puzzle_len + shape.seq_len
     projections = 4 * length * width**2
@@ -43,12 +54,12 @@ def block_flops_row(model: ModelConfig, shape: DataShape) -> float:
     return 2.0 * (mix + channels)
 
 
-def head_flops_row(model: ModelConfig, shape: DataShape) -> float:
+def head_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
     """FLOPs of the answer head on the cells and the halting head on the first token, one row."""
     return 2.0 * model.hidden_size * (shape.seq_len * shape.vocab_size + 2)
 
 
-def carry_row_bytes(model: ModelConfig, shape: DataShape) -> int:
+def carry_row_bytes(model: RecursiveConfig, shape: DataShape) -> int:
     """Bytes that one slot carries from step to step: its latents, the puzzle, its counters."""
     length = model.puzzle_len + shape.seq_len
     return (
@@ -60,7 +71,7 @@ def carry_row_bytes(model: ModelConfig, shape: DataShape) -> int:
     )
 
 
-def activation_row_bytes(model: ModelConfig, shape: DataShape) -> int:
+def activation_row_bytes(model: RecursiveConfig, shape: DataShape) -> int:
     """Predicted bytes of one row at the end of the forward pass: what backward needs of each differentiated call.
 
     An upper bound, met by the plain form in bfloat16; the CPU's hand-written form keeps about half.

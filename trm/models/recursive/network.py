@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trm.config.architectures import DataShape, ModelConfig, swiglu_width
+from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
 from trm.config.recursion import QUESTION, Step
 from trm.kernels.recursion import FusedRecursion
 from trm.models import initial, layers
@@ -30,7 +30,7 @@ class Block(nn.Module):
     Works on (batch, length, D); with `mlp_t` on (length, batch, D), where both mixes are products with plain matrices.
     """
 
-    def __init__(self, config: ModelConfig, length: int, dtype: torch.dtype, generator: torch.Generator) -> None:
+    def __init__(self, config: RecursiveConfig, length: int, dtype: torch.dtype, generator: torch.Generator) -> None:
         super().__init__()
         width, self.eps, self.num_heads = config.hidden_size, config.rms_norm_eps, config.num_heads
         self.mixes_by_mlp, self.is_rotary = config.mlp_t, config.pos_encodings == "rope"
@@ -69,11 +69,12 @@ class TinyRecursiveModel(Network):
     the weights are those of seed 0. `is_fused` has the recursion done by `trm.kernels` (float32 on a CPU).
     """
 
+    config: RecursiveConfig
     rotary: Tensor | None
 
     def __init__(
         self,
-        config: ModelConfig,
+        config: RecursiveConfig,
         shape: DataShape,
         *,
         dtype: torch.dtype,

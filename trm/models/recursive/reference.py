@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trm.config.architectures import DataShape, ModelConfig
+from trm.config.architectures import DataShape, RecursiveConfig
+from trm.config.recursion import BLOCKS
 from trm.errors import CheckpointError
+from trm.models.arithmetic import TABLE_KEY
 from trm.models.fitting import require_fit
-from trm.models.recursive.sizes import TABLE_KEY, buffer_sizes, weight_sizes
+from trm.models.recursive.sizes import buffer_sizes, weight_sizes
 
 PUZZLE_KEY = "puzzle_emb.weights"
 _KEYS = {
-    "H_init": "H_init",
-    "L_init": "L_init",
     "token_embedding": "embed_tokens.embedding_weight",
     "position_embedding": "embed_pos.embedding_weight",
     "answer_head": "lm_head.weight",
@@ -27,16 +27,18 @@ _MIX_KEYS = {
     True: {"mix_in": "mlp_t.gate_up_proj.weight", "mix_out": "mlp_t.down_proj.weight"},
     False: {"mix_in": "self_attn.qkv_proj.weight", "mix_out": "self_attn.o_proj.weight"},
 }
+_STACKS = {BLOCKS: "L_level"}
+"""Networks of a recursion, and what the published code calls them."""
+INITIAL = re.compile(r"[HL]\d*_init")
+"""Vectors that latents start from: `H_init`, `L_init`, `L1_init`, ...; buffers in the published code, named as ours."""
 _OURS = {key: name for name, key in _KEYS.items()}
 _OURS_OF_BLOCK = {key: name for names in (_BLOCK_KEYS, *_MIX_KEYS.values()) for name, key in names.items()}
-_BLOCK = r"L_level\.layers\.\d+\."
-_NETWORK = "|".join([*map(re.escape, _OURS), *(_BLOCK + re.escape(key) for key in _OURS_OF_BLOCK)])
+_BLOCK = rf"(?:{'|'.join(_STACKS.values())})\.layers\.\d+\."
+_NETWORK = "|".join([*map(re.escape, _OURS), INITIAL.pattern, *(_BLOCK + re.escape(key) for key in _OURS_OF_BLOCK)])
 _SCRATCH = r"rotary_emb\.\w+|puzzle_emb\.local_\w+"
 """Buffers that follow from the configuration or from the last batch; some files hold them."""
 _WRAPPED = re.compile(rf"(?P<prefix>(?:.*\.)?)(?P<key>{_NETWORK}|{_SCRATCH})", re.DOTALL)
 AVERAGED = re.compile(r"(^|[._])(ema|averaged?|shadow)([._]|$)", re.IGNORECASE)
-_UNAVERAGED = ("H_init", "L_init", TABLE_KEY)
-"""Buffers in the published code, of which many keep no average."""
 SHOWN_KEYS = 4
 
 
@@ -50,19 +52,20 @@ class Unwrapped:
     """What was passed over, for the person who asked."""
 
 
-def reference_key(name: str, config: ModelConfig) -> str:
+def reference_key(name: str, config: RecursiveConfig) -> str:
     """The published key (from below `inner.`) of our parameter or buffer `name`."""
-    if match := re.fullmatch(r"blocks\.(\d+)\.(\w+)", name):
+    if match := re.fullmatch(r"(\w+)\.(\d+)\.(\w+)", name):
         keys = _BLOCK_KEYS | _MIX_KEYS[config.mlp_t]
-        return f"L_level.layers.{match[1]}.{keys[match[2]]}"
-    return _KEYS[name]
+        return f"{_STACKS[match[1]]}.layers.{match[2]}.{keys[match[3]]}"
+    return name if INITIAL.fullmatch(name) else _KEYS[name]
 
 
 def our_name(key: str) -> str:
     """Our name of a published key; the key itself where it is none of this network."""
-    if match := re.fullmatch(r"L_level\.layers\.(\d+)\.(.+)", key, re.DOTALL):
-        name = _OURS_OF_BLOCK.get(match[2])
-        return key if name is None else f"blocks.{match[1]}.{name}"
+    if match := re.fullmatch(r"(\w+)\.layers\.(\d+)\.(.+)", key, re.DOTALL):
+        stack = next((name for name, published in _STACKS.items() if published == match[1]), None)
+        name = _OURS_OF_BLOCK.get(match[3])
+        return key if name is None or stack is None else f"{stack}.{match[2]}.{name}"
     return _OURS.get(key, key)
 
 
@@ -107,7 +110,8 @@ def with_average(plain: Mapping[str, Tensor], averaged: Mapping[str, Tensor]) ->
 
     Both by published key. Raises CheckpointError where the average lacks a weight: a network of both was never anywhere.
     """
-    lacking = [key for key in plain if _OURS.get(key) not in _UNAVERAGED and key not in averaged]
+    unaveraged = {key for key in plain if key == PUZZLE_KEY or INITIAL.fullmatch(key)}  # buffers in the published code
+    lacking = [key for key in plain if key not in unaveraged and key not in averaged]
     if lacking:
         raise CheckpointError(
             f"an average must be of the whole network: beside the plain weights there is one without {_listed(lacking)}",
@@ -133,7 +137,7 @@ def _joined(networks: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def from_reference(
-    state: Mapping[str, Tensor], config: ModelConfig, shape: DataShape, *, source: str = "the checkpoint"
+    state: Mapping[str, Tensor], config: RecursiveConfig, shape: DataShape, *, source: str = "the checkpoint"
 ) -> tuple[dict[str, Tensor], Tensor | None]:
     """Our network's state and the puzzle table (None without one) from a published checkpoint's `state`, wrapped as it may be.
 
@@ -158,7 +162,7 @@ def from_reference(
 
 
 def to_reference(
-    state: Mapping[str, Tensor], puzzle_table: Tensor | None, config: ModelConfig, *, prefix: str = "_orig_mod.model.inner."
+    state: Mapping[str, Tensor], puzzle_table: Tensor | None, config: RecursiveConfig, *, prefix: str = "_orig_mod.model.inner."
 ) -> dict[str, Tensor]:
     """A state by the published key names, each after `prefix`."""
     named = {reference_key(name, config): value for name, value in state.items()}

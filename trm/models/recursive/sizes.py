@@ -1,12 +1,9 @@
 """Sizes of every weight, from the configuration alone (no torch): what loading checks and what cost counts."""
 
-from trm.config.architectures import DataShape, ModelConfig, swiglu_width
-
-TABLE_KEY = "puzzle_embedding"
-"""Name of the puzzle embedding's table beside the network's weights."""
+from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
 
 
-def weight_sizes(config: ModelConfig, shape: DataShape) -> dict[str, tuple[int, ...]]:
+def weight_sizes(config: RecursiveConfig, shape: DataShape) -> dict[str, tuple[int, ...]]:
     """Shape of every trained parameter of the network by name; the puzzle embedding's table is not among them."""
     width, length = config.hidden_size, config.puzzle_len + shape.seq_len
     sizes: dict[str, tuple[int, ...]] = {"token_embedding": (shape.vocab_size, width)}
@@ -17,18 +14,12 @@ def weight_sizes(config: ModelConfig, shape: DataShape) -> dict[str, tuple[int, 
     return sizes | {"answer_head": (shape.vocab_size, width), "halting_head": (2, width), "halting_bias": (2,)}
 
 
-def buffer_sizes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+def buffer_sizes(config: RecursiveConfig) -> dict[str, tuple[int, ...]]:
     """Shape of every saved buffer of the network by name."""
     return {latent.initial: (config.hidden_size,) for latent in config.recursion.latents}
 
 
-def network_sizes(config: ModelConfig, shape: DataShape) -> dict[str, tuple[int, ...]]:
-    """Shape of all that a trained network is made of: weights, saved buffers, and the puzzle embedding's table if it has one."""
-    sizes = weight_sizes(config, shape) | buffer_sizes(config)
-    return sizes | ({TABLE_KEY: (shape.num_puzzle_identifiers, config.puzzle_ndim)} if config.puzzle_ndim else {})
-
-
-def _block_sizes(config: ModelConfig, length: int) -> dict[str, tuple[int, ...]]:
+def _block_sizes(config: RecursiveConfig, length: int) -> dict[str, tuple[int, ...]]:
     width, inner = config.hidden_size, swiglu_width(config.expansion, config.hidden_size)
     mix: dict[str, tuple[int, ...]] = {"mix_in": (3 * width, width), "mix_out": (width, width)}
     if config.mlp_t:

@@ -194,7 +194,7 @@ def leaf_fields() -> dict[str, FieldInfo]:
     """Every leaf of a RunConfig below a section, by dotted path, and `seed`."""
     leaves: dict[str, FieldInfo] = {}
     for section, field in RunConfig.model_fields.items():
-        kind = field.annotation
+        kind = get_args(field.annotation)[0] if get_origin(field.annotation) in (Union, types.UnionType) else field.annotation
         if isinstance(kind, type) and issubclass(kind, Written):
             leaves |= {f"{section}.{name}": leaf for name, leaf in kind.model_fields.items()}
         else:

@@ -1,0 +1,32 @@
+"""What arithmetic alone says of a network: sizes of its tensors, FLOPs and bytes of a row. Imports no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Sizes = Mapping[str, tuple[int, ...]]
+TABLE_KEY = "puzzle_embedding"
+"""Name of the puzzle embedding's table beside the network's weights."""
+
+
+@dataclass(frozen=True)
+class TensorSizes:
+    """Shape of every tensor of a network by name; the puzzle embedding's table is not among them."""
+
+    weights: Sizes
+    """Trained parameters."""
+    buffers: Sizes
+    """Saved buffers, which are never trained."""
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """What one row costs in one supervision step. Only matrix products count as FLOPs; a backward pass is two forwards."""
+
+    train_flops: float
+    """With what is differentiated, and with one more forward where the configuration learns q_continue."""
+    forward_flops: float
+    """Without any gradient."""
+    carry_bytes: int
+    """What its slot carries from step to step: latents, the puzzle, its counters."""
+    activation_bytes: int
+    """Most that is held for the backward pass, in the configuration's number type."""
