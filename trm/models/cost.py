@@ -10,7 +10,7 @@ from typing import Literal
 
 from trm.config.architectures import DataShape
 from trm.config.run import RunConfig
-from trm.models.build import row_cost, tensor_sizes
+from trm.models.counting import row_cost, tensor_sizes
 
 STORED_COPIES = 4
 """What a checkpoint holds of each weight: itself, its average, two moments."""

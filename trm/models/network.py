@@ -27,7 +27,7 @@ class Output(NamedTuple):
 class Network(nn.Module, ABC):
     """A network: weights, the latents that a puzzle starts from, and one supervision step.
 
-    Its parameters are all trained, its persistent buffers never; `trm.models.build` says both sizes without building it. The puzzle
+    Its parameters are all trained, its persistent buffers never; `trm.models.counting` says both sizes without building it. The puzzle
     embedding's table is not inside: the caller gathers its rows (`trm.models.puzzle_embedding`).
     """
 

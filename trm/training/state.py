@@ -21,8 +21,9 @@ from trm.errors import CheckpointError, DivergedError, ResourceError
 from trm.files.own_cache import kept_folder
 from trm.kernels.build import COMPILERS
 from trm.models.arithmetic import TABLE_KEY
-from trm.models.build import build_network, network_sizes
+from trm.models.build import build_network
 from trm.models.cost import run_cost
+from trm.models.counting import network_sizes
 from trm.models.fitting import first_not_finite, require_fit
 from trm.models.halting import Carry, initial_carry
 from trm.models.precision import forward_dtype, set_products, uses_kernels, weight_dtype

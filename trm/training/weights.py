@@ -23,7 +23,8 @@ from trm.errors import CheckpointError
 from trm.files.atomic import make_folders, replacing, usual_mode
 from trm.files.json_files import parse_json
 from trm.models.arithmetic import TABLE_KEY
-from trm.models.build import build_network, from_published, network_sizes
+from trm.models.build import build_network, from_published
+from trm.models.counting import network_sizes
 from trm.models.fitting import first_not_finite, require_fit
 from trm.models.network import Network
 from trm.models.precision import forward_dtype, set_products, uses_kernels, weight_dtype

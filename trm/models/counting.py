@@ -1,0 +1,32 @@
+"""What arithmetic says of each architecture: sizes, FLOPs, bytes. Imports no torch, so the search can ask."""
+
+from typing import assert_never
+
+from trm.config.architectures import AnyNetwork, DataShape, LatentsConfig, SingleZConfig, TrmConfig
+from trm.models.arithmetic import TABLE_KEY, RowCost, TensorSizes
+from trm.models.recursive import cost, sizes
+
+
+def tensor_sizes(config: AnyNetwork, shape: DataShape) -> TensorSizes:
+    """Shape of every trained parameter and saved buffer of the network by name."""
+    match config:
+        case TrmConfig() | SingleZConfig() | LatentsConfig():
+            return TensorSizes(sizes.weight_sizes(config, shape), sizes.buffer_sizes(config))
+        case _:
+            assert_never(config)
+
+
+def network_sizes(config: AnyNetwork, shape: DataShape) -> dict[str, tuple[int, ...]]:
+    """Shape of all that a trained network is made of: weights, saved buffers, and the puzzle embedding's table if it has one."""
+    own = tensor_sizes(config, shape)
+    table = {TABLE_KEY: (shape.num_puzzle_identifiers, config.puzzle_ndim)} if config.puzzle_ndim else {}
+    return {**own.weights, **own.buffers, **table}
+
+
+def row_cost(config: AnyNetwork, shape: DataShape) -> RowCost:
+    """What one row costs in one supervision step."""
+    match config:
+        case TrmConfig() | SingleZConfig() | LatentsConfig():
+            return cost.row_cost(config, shape)
+        case _:
+            assert_never(config)
