@@ -27,8 +27,8 @@ class Output(NamedTuple):
 class Network(nn.Module, ABC):
     """A network: weights, the latents that a puzzle starts from, and one supervision step.
 
-    Its parameters are all trained, its persistent buffers never; `trm.models.counting` says both sizes without building it. The puzzle
-    embedding's table is not inside: the caller gathers its rows (`trm.models.puzzle_embedding`).
+    All of its parameters are trained, its persistent buffers never; `trm.models.counting` says the sizes of both without building
+    it. The puzzle embedding's table is not inside: the caller gathers its rows (`trm.models.puzzle_embedding`).
     """
 
     config: ModelConfig
