@@ -20,7 +20,8 @@ from typing import Any
 from benchmarks.search.tables import Runs, Table
 from trm.search.journal.events import DriverStarted, Event, LegEnded, LegStarted, SweepStarted
 from trm.search.journal.priors import Prior
-from trm.search.planning.rung_choice import with_ladder
+from trm.search.planning.rung_choice import with_rungs
+from trm.search.planning.survey import Survey
 from trm.search.search import Search
 from trm.search.space.candidates import Candidate, Facts, Rejected
 from trm.search.space.space import SearchSpace
@@ -176,7 +177,7 @@ def _with_ladder(space: SearchSpace, table: Table) -> SearchSpace:
     rules = "ladder " + space.model_dump_json(include={"base", "search", "constraints", "scheduler", "budget"})
     known = table.remembered.setdefault(rules, {})
     if () not in known:
-        known[()] = with_ladder(space, table.cost_of, Facts()).scheduler
+        known[()] = with_rungs(Survey(space, table.cost_of, Facts())).space.scheduler
     return space.model_copy(update={"scheduler": known[()]})
 
 

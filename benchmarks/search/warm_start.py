@@ -28,7 +28,8 @@ from benchmarks.search.replay import replay, space_of
 from benchmarks.search.tables import Table
 from trm.search.journal.priors import Prior, PriorScore, PriorTrial
 from trm.search.planning.earlier import Earlier, prior_of
-from trm.search.planning.rung_choice import with_ladder
+from trm.search.planning.rung_choice import with_rungs
+from trm.search.planning.survey import Survey
 from trm.search.search import Search
 from trm.search.space.candidates import Facts, Resolver
 from trm.search.space.space import SearchSpace
@@ -47,7 +48,7 @@ def earlier_sweep(table: Table, seed: int) -> Earlier:
 
 def priors_of(space: SearchSpace, table: Table, other: Table | None, seed: int) -> Mapping[str, list[Prior]]:
     """Kind -> what the sweep knows at its start."""
-    resolver = Resolver(with_ladder(space, table.cost_of, Facts()), table.cost_of)
+    resolver = Resolver(with_rungs(Survey(space, table.cost_of, Facts())).space, table.cost_of)
     right = prior_of(earlier_sweep(table, seed), resolver)
     wrong = rescored(right, mirrored)
     found = {

@@ -20,11 +20,11 @@ import ray.tune
 import trm.cluster.sweep_run as sweep
 from benchmarks.rows import emit, parser
 from benchmarks.sweep.sweep_runs import events_of
-from trm.cluster.leg import LegReturn, LegTask
 from trm.cluster.processes import WorkerProcess
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.jobs.sweep import SweepOptions, run_sweep
 from trm.search.journal.events import Asked, LegEnded
+from trm.training.leg import LegResult, task_from
 
 SPACE = """
 name: idle
@@ -52,11 +52,11 @@ def idle_leg(config: dict[str, Any], *, feed: Any, board: Any, slots: int) -> No
         while ray.get(board.warm.remote(WorkerProcess.current())) < slots:
             time.sleep(0.05)
     else:
-        task = LegTask(**json.loads(config[LEG]))
-        seed = task.config["seed"] / 2**32 % 1.0
+        task = task_from(config[LEG])
+        seed = task.config.seed / 2**32 % 1.0
         metrics = {"exact_accuracy": seed, "loss": 1.0 - seed}
         outcome = json.dumps(
-            asdict(LegReturn("completed", metrics=metrics, steps=task.until_steps, train_flops=1e6 * task.until_steps))
+            asdict(LegResult("completed", metrics=metrics, steps=task.until_steps, train_flops=1e6 * task.until_steps))
         )
     ray.tune.report({OUTCOME: outcome})
 

@@ -26,9 +26,10 @@ from trm.data.format.manifest import read_manifest
 from trm.models.cost import run_cost
 from trm.search.resources.speeds import Speeds
 from trm.tasks.ensure import ensure_dataset
-from trm.training.leg import LegWork, run_leg
+from trm.training.leg import LegTask
 from trm.training.process import keep_freed_memory
 from trm.training.start import RunData
+from trm.training.trainer import run_leg
 
 FIRST = 5
 """Legs that are not counted: a sweep knows as little then."""
@@ -72,9 +73,9 @@ def errors(legs: int, seed: int) -> dict[str, list[float]]:
             config = drawn(generator)
             cost = run_cost(config, manifest.shape).step_flops
             steps = max(5, int(generator.uniform(*FLOPS) / cost))
-            work = LegWork(config, max_steps=steps, until_steps=steps, checkpoint_to=f"{root}/checkpoint-{number}")
+            task = LegTask(config, max_steps=steps, until_steps=steps, folder=f"{root}/trials/{number:04d}")
             started = time.process_time()
-            out = run_leg(work, splits, manifest)
+            out = run_leg(task, splits, manifest)
             processor = time.process_time() - started
             whole = out.train_seconds + out.eval_seconds + out.overhead_seconds
             if number >= FIRST:

@@ -18,11 +18,13 @@ from benchmarks.search.recording import EPOCHS, FRACTIONS, Grid, Run, finished, 
 from trm.config.run import RunConfig
 from trm.models.cost import RunCost, run_cost
 from trm.search.planning.preflight import preflight
+from trm.search.planning.survey import Survey
 from trm.search.schedulers.asha import Asha
 from trm.search.space.space import SearchSpace, load_space
 from trm.tasks.counts import data_counts
-from trm.training.leg import LegWork, run_leg
+from trm.training.leg import LegTask
 from trm.training.start import RunData
+from trm.training.trainer import run_leg
 
 NAMES = sorted(path.stem for path in TABLES.glob("*.yaml"))
 SPACE: dict[str, Any] = {
@@ -54,7 +56,7 @@ def test_a_recorded_run_is_what_a_trial_of_a_sweep_is_at_every_rung(grid: Grid) 
     config = grid.space.run_config(candidate.params, seed=7, folder="somewhere", max_steps=candidate.max_steps)
     assert candidate.rung_steps == Asha(rungs=3).rungs_up_to(5e7).steps(candidate.step_flops)
     for steps in candidate.rung_steps:
-        outcome = run_leg(LegWork(config, candidate.max_steps, steps), grid.splits, grid.manifest)
+        outcome = run_leg(LegTask(config, candidate.max_steps, steps), grid.splits, grid.manifest)
         row = recorded[steps]
         assert (row["exact_accuracy"], row["loss"]) == (outcome.metrics["exact_accuracy"], outcome.metrics["loss"])
         assert row["train_flops"] == outcome.train_flops
@@ -206,6 +208,6 @@ def test_few_configurations_are_within_the_noise_of_the_best(committed: Committe
 
 def test_the_space_of_a_table_is_one_that_a_sweep_takes(committed: Committed) -> None:
     space, *_ = committed
-    found = preflight(space, cost_of(space))
+    found = preflight(Survey(space, cost_of(space)))
     assert found.spread < 8
     assert len(found.rung_amounts) == 3

@@ -1,7 +1,6 @@
 """Failures told apart on a real Ray: a leg that stands still, one without memory, one that dies; and a disk that is full."""
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -18,7 +17,9 @@ from cluster_cases import events_of, run_job, started, wait_until, write_space
 from trm.cluster.connection import connected
 from trm.cluster.processes import death_of
 from trm.cluster.tune_legs import LegRunner, run_legs
+from trm.config.run import RunConfig
 from trm.search.journal.events import Decided, LegEnded, SweepEnded
+from trm.training.leg import LegResult, LegTask
 
 pytestmark = pytest.mark.ray
 
@@ -32,16 +33,19 @@ class Script:
     def __init__(self, legs: list[str]) -> None:
         self.legs = legs
         self.over: list[str] = []
-        self.ends: list[tuple[str, dict[str, Any] | None, str | None]] = []
+        self.ends: list[tuple[str, LegResult | None, str | None]] = []
 
-    def next_leg(self) -> str | None:
-        return json.dumps({"act": self.legs.pop(0)}) if self.legs else None
+    def next_leg(self) -> LegTask | None:
+        if not self.legs:
+            return None
+        config = RunConfig.model_validate({"data": {"folder": "x"}, "training": {"steps": 1}})
+        return LegTask(config, max_steps=1, until_steps=1, puzzles_to=self.legs.pop(0))
 
-    def leg_over(self, leg: str) -> None:
-        self.over.append(leg)
+    def leg_over(self, task: LegTask) -> None:
+        self.over.append(str(task.puzzles_to))
 
-    def leg_returned(self, leg: str, outcome: dict[str, Any] | None, error: str | None) -> None:
-        self.ends.append((json.loads(leg)["act"], outcome, error))
+    def leg_returned(self, task: LegTask, result: LegResult | None, error: str | None) -> None:
+        self.ends.append((str(task.puzzles_to), result, error))
 
     def tick(self) -> None:
         pass
@@ -52,23 +56,22 @@ class Script:
 
 
 def leg_function() -> Callable[[dict[str, Any]], None]:
-    """A leg in place whose training is played by the script; defined here so that it travels by value."""
+    """A leg in place whose training is played by the script (its act is where a task has its file); it travels by value."""
 
     def leg(config: dict[str, Any]) -> None:
         from unittest.mock import MagicMock
 
         from trm.cluster import leg_in_place as legs
 
-        def played(task: Any, *others: Any, **named: Any) -> legs.LegReturn:
-            if task.act == "dies":
+        def played(task: LegTask, *others: Any, **named: Any) -> LegResult:
+            act: Any = task.puzzles_to
+            if act == "dies":
                 os.kill(os.getpid(), signal.SIGKILL)
-            if task.act == "raises":
+            if act == "raises":
                 raise ValueError("the feed is broken")
-            return legs.LegReturn(status=task.act, process=str(os.getpid()))
+            return LegResult(status=act, process=str(os.getpid()))
 
-        task = MagicMock(act=json.loads(config["leg"])["act"], config={"data": {"folder": "x"}})
-        legs.do_leg, legs.recorded = played, lambda task: None
-        legs.LegTask = lambda **values: task  # type: ignore[assignment, misc]
+        legs.do_leg, legs.saved_outcome = played, lambda task: None
         legs.leg_in_place(config, feed=MagicMock(), board=MagicMock(), slots=1)
 
     return leg
@@ -79,7 +82,7 @@ def test_each_way_to_end_has_its_name_and_a_process_without_memory_is_replaced(t
     with connected(needs_dashboard=False, address="local"):
         run_legs(script, LegRunner(leg_function(), [{"CPU": 1.0}], 1), tmp_path / "tune")
         told = [
-            (act, outcome["status"]) if outcome else (act, death_of(error or "", []).status) for act, outcome, error in script.ends
+            (act, outcome.status) if outcome else (act, death_of(error or "", []).status) for act, outcome, error in script.ends
         ]
         reasons = {act: death_of(error or "", []).error for act, outcome, error in script.ends if not outcome}
     assert [act for act, _ in told] == ["completed", "completed", "out_of_memory", "completed", "raises", "dies", "completed"]
@@ -90,7 +93,7 @@ def test_each_way_to_end_has_its_name_and_a_process_without_memory_is_replaced(t
     assert len(script.over) == 5, "each that answered came back, or ended itself"
     assert reasons["raises"] == "ValueError: the feed is broken"
     assert "ended without a word" in reasons["dies"]
-    first, second, without, fresh = [outcome["process"] for _, outcome, _ in script.ends[:4] if outcome]
+    first, second, without, fresh = [outcome.process for _, outcome, _ in script.ends[:4] if outcome]
     assert first == second == without != fresh
 
 

@@ -12,53 +12,39 @@ import torch
 from ray.actor import ActorHandle
 from training_cases import STEPS, config_of, manifest, split_of
 
-import trm.training.leg as training_leg
 import trm.training.step as training_step
-from trm.cluster.beginnings import beginnings
-from trm.cluster.leg import LegReturn, LegTask
-from trm.cluster.leg_in_place import do_leg, forget, recorded
-from trm.cluster.outcomes import leg_ended
+import trm.training.trainer as trainer
+from trm.cluster.leg_in_place import do_leg, forget
 from trm.cluster.progress_board import BoardReporter
 from trm.cluster.shared_data import DataFeed
 from trm.search.journal.events import LegStarted
 from trm.search.settings import Objective
 from trm.sweeps.checkpoints import step_of
+from trm.sweeps.legs import beginnings, leg_ended, saved_outcome
+from trm.training.leg import Beginning, LegResult, LegTask
 from trm.training.state import TrainingState
 
 
 def task_in(folder: Path) -> LegTask:
-    return LegTask(
-        trial=0,
-        rung=0,
-        attempt=0,
-        config=config_of().model_dump(mode="json"),
-        max_steps=STEPS,
-        until_steps=STEPS,
-        from_checkpoint=None,
-        trial_folder=str(folder / "trials" / "0000"),
-        workers=1,
-        cpus=1.0,
-        gpus=0.0,
-        threads=1,
-    )
+    return LegTask(config=config_of(), max_steps=STEPS, until_steps=STEPS, folder=str(folder / "trials" / "0000"))
 
 
 @pytest.fixture
 def states(monkeypatch: pytest.MonkeyPatch) -> list["weakref.ref[TrainingState]"]:
     """What the legs of a test train."""
     monkeypatch.setattr(BoardReporter, "interval_seconds", 1e12)
-    start, made = training_leg.start_state, []
+    start, made = trainer.start_state, []
 
     def started(*arguments: Any, **options: Any) -> TrainingState:
         state = start(*arguments, **options)
         made.append(weakref.ref(state))
         return state
 
-    monkeypatch.setattr(training_leg, "start_state", started)
+    monkeypatch.setattr(trainer, "start_state", started)
     return made
 
 
-def done(task: LegTask) -> LegReturn:
+def done(task: LegTask) -> LegResult:
     splits = {"train": split_of("train", 0), "validation": split_of("validation", 1)}
     feed = MagicMock(spec=DataFeed, manifest=manifest(), folder="x")
     feed.split.side_effect = lambda name: splits[name]
@@ -72,7 +58,7 @@ def test_a_leg_leaves_its_checkpoint_and_its_outcome_and_nothing_in_memory(
     task = task_in(tmp_path)
     returned = done(task)
     assert (returned.status, returned.steps) == ("completed", STEPS)
-    found = recorded(task)
+    found = saved_outcome(task)
     assert found is not None
     assert (found.metrics, found.checkpoint) == (returned.metrics, returned.checkpoint)
     rows = returned.metrics["predictions"]
@@ -101,7 +87,7 @@ def test_a_leg_that_ends_badly_leaves_nothing_in_memory_either(
         monkeypatch.setattr("trm.training.step._update", lambda state, *others: refuse(state, ""))
     returned = done(task_in(tmp_path))
     assert returned.status == status, returned.error
-    assert recorded(task_in(tmp_path)) is None
+    assert saved_outcome(task_in(tmp_path)) is None
     forget()
     error.__traceback__ = None  # this test still holds the error
     assert [state() for state in states] == [None]
@@ -116,7 +102,7 @@ def test_a_leg_that_ends_badly_leaves_nothing_in_memory_either(
     ],
 )
 def test_a_leg_that_does_not_report_what_is_weighed_has_failed(tmp_path: Path, against: list[str], problem: str | None) -> None:
-    returned = LegReturn("completed", metrics={"exact_accuracy": 0.5, "train/loss": 1.0})
+    returned = LegResult("completed", metrics={"exact_accuracy": 0.5, "train/loss": 1.0})
     event = leg_ended(task_in(tmp_path), returned, Objective.model_validate({"against": against}))
     assert (event.status, event.error) == (("completed", None) if problem is None else ("failed", problem))
 
@@ -155,7 +141,7 @@ def without_meta(checkpoint: Path) -> None:
     (checkpoint / "meta.json").write_text("{}")
 
 
-def weights_of(returned: LegReturn, folder: Path) -> bytes:
+def weights_of(returned: LegResult, folder: Path) -> bytes:
     return (folder / str(returned.checkpoint) / "model.safetensors").read_bytes()
 
 
@@ -172,9 +158,9 @@ def test_a_leg_whose_checkpoint_is_damaged_goes_on_from_an_older_one_or_the_star
         places[steps] = first.checkpoint_at(steps)
     leg = LegStarted(trial=0, rung=1, attempt=0, until_steps=STEPS, from_checkpoint=f"trials/0000/{places[half].name}", at=0)
     found = beginnings(tmp_path, leg)
-    assert found == [str(places[half]), str(places[2])]
+    assert found == [Beginning(str(places[half])), Beginning(str(places[2]))]
     wholly = done(replace(task_in(tmp_path / "whole")))
-    task = replace(task_in(tmp_path), rung=1, from_checkpoint=found[0], older=found[1:])
+    task = replace(task_in(tmp_path), rung=1, begins=found)
     damage(places[half])
     returned = done(task)
     assert (returned.status, returned.steps, len(returned.torn)) == ("completed", STEPS, 1), returned.error
@@ -194,7 +180,7 @@ def test_a_leg_whose_checkpoint_is_damaged_goes_on_from_an_older_one_or_the_star
 def test_a_checkpoint_of_another_configuration_is_no_damage(tmp_path: Path) -> None:
     first = replace(task_in(tmp_path), until_steps=2)
     assert done(first).status == "completed"
-    other = config_of(optim={"lr": 0.5}).model_dump(mode="json")
-    returned = done(replace(task_in(tmp_path), config=other, from_checkpoint=str(first.checkpoint_at(2))))
+    other = config_of(optim={"lr": 0.5})
+    returned = done(replace(task_in(tmp_path), config=other, begins=[Beginning(str(first.checkpoint_at(2)))]))
     assert (returned.status, returned.torn) == ("lost", [])
     assert "continues only a checkpoint of its own configuration" in str(returned.error)

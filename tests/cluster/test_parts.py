@@ -8,19 +8,18 @@ from pathlib import Path
 import pytest
 from data_cases import manifest, sudoku_split
 
-from trm.cluster.beginnings import beginnings, own_before
 from trm.cluster.connection import Demand, Node, concurrent_trials
-from trm.cluster.leg import LegReturn, LegTask
-from trm.cluster.leg_in_place import recorded
-from trm.cluster.sweep_run import changed_versions
 from trm.config.data import DataConfig
 from trm.config.files import load_yaml
+from trm.config.run import RunConfig
 from trm.errors import ResourceError, SweepError
 from trm.search.journal.events import LegStarted
 from trm.search.space.space import SearchSpace
-from trm.sweeps.checkpoints import outcome_beside
 from trm.sweeps.folder import SWEEP_FILE, begun_mode, claimed_folder, sweep_folder, write_sweep_file
+from trm.sweeps.legs import beginnings, saved_outcome
 from trm.sweeps.places import writable_folder
+from trm.sweeps.versions import changed_versions
+from trm.training.leg import Beginning, LegResult, LegTask, outcome_beside
 
 
 def nodes(*sizes: tuple[float, float]) -> list[Node]:
@@ -51,9 +50,9 @@ def test_a_trial_that_never_fits_is_refused_with_both_numbers(demand: Demand) ->
 
 
 def task(folder: Path, **values: object) -> LegTask:
-    defaults: dict[str, object] = {"trial": 3, "rung": 1, "attempt": 2, "config": {}, "max_steps": 30, "until_steps": 30}
-    defaults |= {"from_checkpoint": None, "trial_folder": str(folder), "workers": 1, "cpus": 1.0, "gpus": 0.0, "threads": 1}
-    return LegTask(**{**defaults, **values})  # type: ignore[arg-type]
+    defaults: dict[str, object] = {"trial": 3, "rung": 1, "attempt": 2, "max_steps": 30, "until_steps": 30}
+    config = RunConfig.model_validate({"data": {"folder": "x"}, "training": {"steps": 30}})
+    return LegTask(**{"config": config, **defaults, "folder": str(folder), **values})  # type: ignore[arg-type]
 
 
 def make_checkpoint(folder: Path, step: int, attempt: int, *, is_whole: bool = True) -> Path:
@@ -65,10 +64,14 @@ def make_checkpoint(folder: Path, step: int, attempt: int, *, is_whole: bool = T
 
 
 def test_a_leg_that_starts_from_another_trials_checkpoint_adopts_it(tmp_path: Path) -> None:
-    own, other = tmp_path / "trials/0003", tmp_path / "trials/0001"
-    assert not task(own).is_adopted
-    assert not task(own, from_checkpoint=str(own / "step-00000010-attempt-0")).is_adopted
-    assert task(own, from_checkpoint=str(other / "step-00000010-attempt-0")).is_adopted
+    make_checkpoint(tmp_path / "trials" / "0003", 10, 0)
+    for trial, is_adopted in ((3, False), (1, True)):
+        given = f"trials/{trial:04d}/step-00000010-attempt-0"
+        assert beginnings(tmp_path, a_leg(100, given))[0] == Beginning(str(tmp_path / given), is_adopted)
+
+
+def places(begins: list[Beginning]) -> list[str]:
+    return [begin.checkpoint for begin in begins]
 
 
 def a_leg(until_steps: int, from_checkpoint: str | None, trial: int = 3) -> LegStarted:
@@ -80,15 +83,15 @@ def test_a_leg_goes_on_from_the_newest_checkpoint_that_is_not_beyond_it(tmp_path
     assert beginnings(tmp_path, a_leg(100, None)) == []
     first = make_checkpoint(own, 10, 0)
     given = str(first.relative_to(tmp_path))
-    assert beginnings(tmp_path, a_leg(100, given)) == [str(first)]
+    assert places(beginnings(tmp_path, a_leg(100, given))) == [str(first)]
     wanted = make_checkpoint(own, 90, 1)
     make_checkpoint(own, 95, 1, is_whole=False)
     make_checkpoint(own, 101, 0)
     oldest = make_checkpoint(own, 5, 0)
-    assert beginnings(tmp_path, a_leg(100, given)) == [str(wanted), str(first), str(oldest)]
-    assert beginnings(tmp_path, a_leg(100, None)) == [str(wanted), str(first), str(oldest)]
+    assert places(beginnings(tmp_path, a_leg(100, given))) == [str(wanted), str(first), str(oldest)]
+    assert places(beginnings(tmp_path, a_leg(100, None))) == [str(wanted), str(first), str(oldest)]
     shutil.rmtree(first)
-    assert beginnings(tmp_path, a_leg(50, given)) == [str(oldest)]
+    assert places(beginnings(tmp_path, a_leg(50, given))) == [str(oldest)]
     shutil.rmtree(oldest)
     assert beginnings(tmp_path, a_leg(50, given)) == []
 
@@ -97,31 +100,29 @@ def test_a_leg_goes_on_from_the_checkpoint_of_another_trial_that_it_was_given(tm
     before = make_checkpoint(tmp_path / "trials" / "0003", 50, 0)
     other = make_checkpoint(tmp_path / "trials" / "0007", 50, 4)
     given = a_leg(100, str(other.relative_to(tmp_path)))
-    assert beginnings(tmp_path, given) == [str(other), str(before)]
+    assert places(beginnings(tmp_path, given)) == [str(other), str(before)]
     since = make_checkpoint(tmp_path / "trials" / "0003", 51, 1)
-    assert beginnings(tmp_path, given) == [str(since), str(other), str(before)]
-    limit = own_before(given, tmp_path, is_of_population=True)
-    own = {path: task(tmp_path / "trials" / "0003", from_checkpoint=str(path), own_before=limit) for path in (since, other, before)}
-    assert [own[path].is_adopted for path in (since, other, before)] == [False, True, True]
+    ordered = [Beginning(str(since)), Beginning(str(other), is_adopted=True)]
+    assert beginnings(tmp_path, given) == [*ordered, Beginning(str(before))]
+    assert beginnings(tmp_path, given, is_of_population=True) == [*ordered, Beginning(str(before), is_adopted=True)]
     again = a_leg(100, str(since.relative_to(tmp_path)))
-    limit = own_before(again, tmp_path, is_of_population=True)
-    own = {path: task(tmp_path / "trials" / "0003", from_checkpoint=str(path), own_before=limit) for path in (since, before)}
-    assert [own[path].is_adopted for path in (since, before)] == [False, True]
-    assert own_before(again, tmp_path, is_of_population=False) is None
+    for is_of_population in (True, False):
+        found = beginnings(tmp_path, again, is_of_population=is_of_population)
+        assert found == [Beginning(str(since)), Beginning(str(before), is_adopted=is_of_population)]
 
 
 def test_a_leg_that_was_completed_by_any_attempt_is_known(tmp_path: Path) -> None:
-    assert recorded(task(tmp_path)) is None
-    done = LegReturn(status="completed", metrics={"exact_accuracy": 0.5}, steps=30, checkpoint="trials/0003/x")
+    assert saved_outcome(task(tmp_path)) is None
+    done = LegResult(status="completed", metrics={"exact_accuracy": 0.5}, steps=30, checkpoint="trials/0003/x")
     checkpoint = make_checkpoint(tmp_path, 30, 0)
     outcome_beside(checkpoint).write_text(json.dumps(asdict(done)))
-    assert recorded(task(tmp_path)) == done
-    assert recorded(task(tmp_path, until_steps=60)) is None
+    assert saved_outcome(task(tmp_path)) == done
+    assert saved_outcome(task(tmp_path, until_steps=60)) is None
     outcome_beside(checkpoint).write_text('{"status": "comp')
-    assert recorded(task(tmp_path)) is None
+    assert saved_outcome(task(tmp_path)) is None
     early = outcome_beside(tmp_path / "step-00000090-attempt-0")
     early.write_text(json.dumps(asdict(done)))
-    assert recorded(task(tmp_path, until_steps=90)) is None, "an outcome without its checkpoint counts"
+    assert saved_outcome(task(tmp_path, until_steps=90)) is None, "an outcome without its checkpoint counts"
 
 
 @pytest.fixture

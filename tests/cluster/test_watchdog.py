@@ -13,15 +13,15 @@ from safetensors import SafetensorError
 
 from trm.cluster import processes, tune_legs
 from trm.cluster.driver import whom_to_end
-from trm.cluster.leg import LegReturn
 from trm.cluster.leg_in_gang import gang_answer, is_usable
 from trm.cluster.leg_in_place import _status_of
 from trm.cluster.processes import Death, WorkerProcess, death_of
-from trm.cluster.progress_board import GangProcesses, Leg, LegProgress, ProgressBoard, RunningLegs
-from trm.cluster.watchdog import AWAY_SECONDS, Pace, Watchdog
+from trm.cluster.progress_board import GangProcesses, ProgressBoard, RunningLegs
 from trm.cluster.worker_group import Told, visible_gpus
 from trm.errors import CheckpointError, DivergedError, InterruptedRun, OutOfMemoryError, TrialError
 from trm.files.disk import is_disk_full
+from trm.sweeps.watchdog import AWAY_SECONDS, Pace, Watchdog
+from trm.training.leg import Leg, LegProgress, LegResult
 
 LEG: Leg = (3, 1, 0)
 QUICK = Pace(0.1, 1.0, 0)
@@ -30,7 +30,7 @@ OTHER = WorkerProcess("node", "host", 13, "35", oom_kills=5)
 
 
 def progress(step: int, *, evaluated: int = 0, speed: float = 10.0) -> LegProgress:
-    return LegProgress(3, 1, 0, step, 100, 0.5, speed, 1e9, 0.0, evaluated)
+    return LegProgress(step, 100, 1e9, 1.0, speed, 0.5, 1e-3, trial=3, rung=1, attempt=0, at=0.0, evaluated=evaluated)
 
 
 def watched(pace: Pace = QUICK, floor: float = 60.0) -> Watchdog:
@@ -226,9 +226,9 @@ def test_the_cause_of_an_error_counts() -> None:
 
 
 def test_a_gangs_answer_is_the_trouble_of_the_worker_that_had_it() -> None:
-    done = LegReturn("completed", steps=9)
-    gone = LegReturn("lost", error="Connection closed by peer")
-    own = LegReturn("failed", error="ValueError: its own")
+    done = LegResult("completed", steps=9)
+    gone = LegResult("lost", error="Connection closed by peer")
+    own = LegResult("failed", error="ValueError: its own")
     assert gang_answer(Told([done, done], None), 2).steps == 9
     assert gang_answer(Told([done], None), 2).status == "lost", "one did not answer"
     assert gang_answer(Told([done], "a worker died"), 2).error == "a worker died"
@@ -254,7 +254,7 @@ def test_a_gangs_answer_is_the_trouble_of_the_worker_that_had_it() -> None:
 def test_a_gang_goes_on_only_where_all_its_workers_stopped_at_one_place(
     statuses: list[Any], failure: str | None, goes_on: bool
 ) -> None:
-    assert is_usable(Told([LegReturn(status) for status in statuses], failure), 2) is goes_on
+    assert is_usable(Told([LegResult(status) for status in statuses], failure), 2) is goes_on
 
 
 def test_every_worker_of_a_node_sees_its_neighbours_gpus_in_one_order() -> None:

@@ -20,7 +20,8 @@ from trm.jobs import dry_run as job
 from trm.models.cost import run_cost
 from trm.search.journal.lease import Lease
 from trm.search.planning.forecast import NO_LIMIT, forecast
-from trm.search.planning.rung_choice import with_ladder
+from trm.search.planning.rung_choice import with_rungs
+from trm.search.planning.survey import Survey
 from trm.search.space.candidates import Facts
 from trm.search.space.space import SearchSpace, load_space
 from trm.sweeps.folder import write_sweep_file
@@ -45,7 +46,7 @@ def facts() -> Facts:
 
 
 def test_compute_time_and_disk_add_up_over_the_legs() -> None:
-    seen = forecast(space(), cost_of, facts(), slots=2)
+    seen = forecast(Survey(space(), cost_of, facts()), slots=2)
     spent = seen.expected
     assert (spent.trials, seen.ends_by, spent.scored) == (16, "budget.trials", (16, 5))
     assert spent.train_flops == pytest.approx(16 * 3e11 + 5 * 6e11, rel=1e-3)
@@ -57,19 +58,21 @@ def test_compute_time_and_disk_add_up_over_the_legs() -> None:
 
 
 def test_confirmations_and_controls_are_part_of_what_a_sweep_takes() -> None:
-    plain = forecast(space(), cost_of, facts(), slots=2).expected
-    confirmed = forecast(space(confirm={"top": 2, "seeds": 3}), cost_of, facts(), slots=2).expected
+    plain = forecast(Survey(space(), cost_of, facts()), slots=2).expected
+    confirmed = forecast(Survey(space(confirm={"top": 2, "seeds": 3}), cost_of, facts()), slots=2).expected
     assert confirmed.train_flops - plain.train_flops == pytest.approx(6 * 9e11, rel=1e-2)
     assert confirmed.disk_bytes == plain.disk_bytes + 6e8
-    audited = forecast(space(audit={"share": 0.5}), cost_of, facts(), slots=2).expected
+    audited = forecast(Survey(space(audit={"share": 0.5}), cost_of, facts()), slots=2).expected
     assert audited.train_flops - plain.train_flops == pytest.approx(0.5 * 11 * 6e11, rel=1e-2)
-    few = forecast(space(budget={"per_trial": 9e11, "trials": 1}, confirm={"top": 2, "seeds": 3}), cost_of, facts(), slots=2)
+    one = space(budget={"per_trial": 9e11, "trials": 1}, confirm={"top": 2, "seeds": 3})
+    few = forecast(Survey(one, cost_of, facts()), slots=2)
     assert few.expected.train_flops == pytest.approx(4 * 9e11, rel=1e-2), "no more candidates than trials"
 
 
 def test_confirmations_must_leave_compute_for_the_search() -> None:
+    little = space(budget={"per_trial": 9e11, "train_flops": 6e12}, confirm={"top": 2, "seeds": 3})
     with pytest.raises(ConfigError, match=r"confirm.top 2 times confirm.seeds 3 trials .* leaves no trial for the search"):
-        forecast(space(budget={"per_trial": 9e11, "train_flops": 6e12}, confirm={"top": 2, "seeds": 3}), cost_of, facts(), slots=2)
+        forecast(Survey(little, cost_of, facts()), slots=2)
 
 
 @pytest.mark.parametrize(
@@ -83,23 +86,23 @@ def test_confirmations_must_leave_compute_for_the_search() -> None:
 )
 def test_the_smallest_limit_ends_the_sweep(limit: dict[str, float], ends_by: str, trials: int) -> None:
     made = space(budget={"trials": None, "per_trial": 9e11, **limit}, resources={"gpus": 1.0})
-    seen = forecast(made, cost_of, facts(), slots=2)
+    seen = forecast(Survey(made, cost_of, facts()), slots=2)
     assert (seen.ends_by, seen.expected.trials) == (ends_by, trials)
 
 
 def test_a_small_space_ends_by_itself_and_a_clock_without_speed_ends_nothing() -> None:
     few = space(start_points=[])
     few = few.model_copy(update={"search": {"model.H_cycles": few.search["model.H_cycles"]}})
-    seen = forecast(few, cost_of, facts(), slots=1)
+    seen = forecast(Survey(few, cost_of, facts()), slots=1)
     assert (seen.ends_by, seen.expected.trials) == ("the size of the space", 3)
     endless = space(budget={"trials": None, "per_trial": 9e11, "wall_clock_seconds": 9.0})
-    assert forecast(endless, cost_of, Facts(), slots=1).ends_by == NO_LIMIT
+    assert forecast(Survey(endless, cost_of, Facts()), slots=1).ends_by == NO_LIMIT
 
 
 def test_what_is_turned_down_is_counted_by_rule() -> None:
     known = facts()
     known.memory.device(5 * 10**9)
-    seen = forecast(space(constraints=["not mlp_t or hidden_size == 64"]), cost_of, known, slots=1)
+    seen = forecast(Survey(space(constraints=["not mlp_t or hidden_size == 64"]), cost_of, known), slots=1)
     assert set(seen.rejected) == {"not mlp_t or hidden_size == 64", "predicted memory <= 5 GB, what a worker may use"}
     assert seen.accepted + sum(seen.rejected.values()) == seen.drawn
     assert seen.accepted / seen.drawn == pytest.approx(0.75 * 2 / 3, abs=0.08)
@@ -109,7 +112,7 @@ def test_a_wide_spread_brings_advice(capsys: pytest.CaptureFixture[str]) -> None
     made = space(search={"model.H_cycles": {"type": "int", "low": 1, "high": 40}}, budget={"per_trial": 2e13})
     known = facts()
     circumstances = Circumstances("somewhere", data_counts(made.data, "nowhere", print).shape, 1, 10**10, "a guess", "all")
-    print_forecast(made, forecast(made, cost_of, known, slots=1), known, circumstances)
+    print_forecast(made, forecast(Survey(made, cost_of, known), slots=1), known, circumstances)
     text = capsys.readouterr().out
     assert "40 times as much" in text
     assert "`step_gflops >= 2.5`" in text
@@ -187,7 +190,7 @@ def begun(storage: Path, name: str, trials: int = 2) -> Path:
     made = load_space(path, [f"budget.trials={trials}"])
     counts = data_counts(made.data, str(storage / "data"), print)
     manifest = read_manifest(ensure_dataset(made.data, str(storage / "data"), print))
-    made = with_ladder(made, partial(run_cost, shape=counts.shape), Facts(epoch_rows=counts.epoch_rows))
+    made = with_rungs(Survey(made, partial(run_cost, shape=counts.shape), Facts(epoch_rows=counts.epoch_rows))).space
     folder = storage / name
     folder.mkdir()
     Simulator(made, folder).run()

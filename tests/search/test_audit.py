@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from search_simulator import cost_of
+from search_simulator import LegOrder, cost_of
 from sweep_cases import events_of, of, outline
 
 from tests.search.test_schedulers import demo, resumed, searched, swept
 from trm.search.findings.audit import audit_report, write_audit
 from trm.search.findings.replay import replay
 from trm.search.journal.events import Decided
-from trm.search.search import LegOrder, Search
+from trm.search.search import Search
 from trm.search.space.space import SearchSpace
 from trm.stats.rank_correlation import weighted_spearman
 

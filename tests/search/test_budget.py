@@ -118,9 +118,9 @@ def test_a_sweep_that_ended_goes_on_with_more_compute_a_trial(tmp_path: Path, sc
         trial = after.trials[leg.trial]
         assert leg.from_checkpoint == trial.results[leg.rung - 1].checkpoint
         assert leg.until_steps * trial.asked.step_flops == pytest.approx(longer, rel=0.02)
-        config = after.order(leg).config
+        config = after.run_config(leg)
         assert config.training.steps == leg.until_steps
-        assert config.optim.lr_warmup_steps == before.order(leg.model_copy(update={"until_steps": 1})).config.optim.lr_warmup_steps
+        assert config.optim.lr_warmup_steps == before.run_config(leg.model_copy(update={"until_steps": 1})).optim.lr_warmup_steps
     again = replayed(long, cost_of, [entry.event for entry in read_events(tmp_path / FILE)])
     assert again.rungs.amounts == after.rungs.amounts
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from search_simulator import Simulator, curve
+from search_simulator import LegOrder, Simulator, curve
 from sweep_cases import events_of
 
 from tests.search.test_confirming import confirming, plain
@@ -15,7 +15,7 @@ from tests.search.test_schedulers import demo
 from trm.evaluation.puzzle_scores import write_puzzles
 from trm.search.findings.confirmed import best_run, confirmation_notes, fresh_runs, ranked, winner
 from trm.search.findings.tables import leaderboard_rows, write_leaderboard, write_trials
-from trm.search.search import LegOrder, Search
+from trm.search.search import Search
 from trm.sweeps.checkpoints import puzzles_file
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
 from trm.tracking.updates import SWEEP, Translator, merged

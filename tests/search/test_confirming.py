@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from search_simulator import cost_of
+from search_simulator import LegOrder, cost_of
 from sweep_cases import events_of, of, outline
 
 from tests.search.test_schedulers import SCHEDULERS, TRIALS, demo, resumed, searched, sharp, swept
 from trm.errors import ConfigError
 from trm.search.findings.replay import replay
 from trm.search.journal.events import Asked, Decided, LegEnded, LegStarted
-from trm.search.search import LegOrder, Search, replayed
+from trm.search.search import Search, replayed
 from trm.search.space.space import SearchSpace
 
 CONFIRM = {"top": 2, "seeds": 2, "most_seeds": 3}

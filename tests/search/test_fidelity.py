@@ -9,6 +9,7 @@ from space_cases import DEMO
 from trm.config.files import merged
 from trm.errors import ConfigError
 from trm.search.planning.preflight import preflight
+from trm.search.planning.survey import Survey
 from trm.search.space.candidates import Candidate, Facts, Rejected, Resolver
 from trm.search.space.space import SearchSpace
 
@@ -61,10 +62,10 @@ def test_the_constraint_on_steps_is_about_the_last_rung_of_any_fidelity() -> Non
 @pytest.mark.parametrize(("fidelity", "enough"), [("steps", 300), ("epochs", 20.0), ("train_flops", 4e12), ("seconds", 400)])
 def test_the_first_of_several_rungs_must_suit_everyone(scheduler: str, fidelity: str, enough: float) -> None:
     made = space(fidelity, enough, scheduler={**SCHEDULERS[scheduler], "type": scheduler})
-    found = preflight(made, cost_of, facts())
+    found = preflight(Survey(made, cost_of, facts()))
     assert found.dearest.rung_steps[0] >= 100
     with pytest.raises(ConfigError, match="first rung must give every configuration 100 steps") as error:
-        preflight(space(fidelity, enough / 50, scheduler={**SCHEDULERS[scheduler], "type": scheduler}), cost_of, facts())
+        preflight(Survey(space(fidelity, enough / 50, scheduler={**SCHEDULERS[scheduler], "type": scheduler}), cost_of, facts()))
     assert ("step_gflops" in error.value.remedy) == (fidelity in ("train_flops", "seconds"))
 
 
@@ -92,7 +93,7 @@ def test_a_space_that_fits_nowhere_says_so() -> None:
     known = facts()
     known.memory.device(10**9)
     with pytest.raises(ConfigError, match=r"empty: none of .* broke: predicted memory <= 1 GB, what a worker may use"):
-        preflight(space("steps", 900), sized(3 * 10**9, 10**9), known)
+        preflight(Survey(space("steps", 900), sized(3 * 10**9, 10**9), known))
 
 
 def test_constraints_may_name_memory_and_checkpoint() -> None:

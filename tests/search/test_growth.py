@@ -12,7 +12,7 @@ from space_cases import DEMO
 
 from trm.config.files import yaml_text
 from trm.search.asking.ask import Asker
-from trm.search.planning.preflight import check_space
+from trm.search.planning.survey import check_space
 from trm.search.space.candidates import Resolver
 from trm.search.space.space import load_space
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from search_simulator import Simulator, cost_of
+from search_simulator import LegOrder, Simulator, cost_of
 
 from tests.pictures.test_pictures import size_of
 from trm.pictures.canvas import picture
 from trm.pictures.importance import draw_importance
 from trm.search.findings.importance import LEAST_TRIALS, Importance, importance, sentence, write_importance
 from trm.search.journal.events import Asked, Event, LegEnded, LegStarted
-from trm.search.search import LegOrder, Search
+from trm.search.search import Search
 from trm.search.space.enumeration import random_params
 from trm.search.space.space import SearchSpace
 

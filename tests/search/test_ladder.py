@@ -10,7 +10,8 @@ from search_simulator import FakeCost
 
 from trm.config.files import dump_yaml
 from trm.search.planning.preflight import length_in_needs, preflight
-from trm.search.planning.rung_choice import as_begun, with_ladder
+from trm.search.planning.rung_choice import as_begun, with_rungs
+from trm.search.planning.survey import Survey
 from trm.search.schedulers.asha import Asha
 from trm.search.space.candidates import Facts
 from trm.search.space.resume import diff_frozen
@@ -41,7 +42,7 @@ def space(length: float, trials: int | None = 50, **sections: Any) -> SearchSpac
 
 
 def chosen(one: SearchSpace) -> tuple[int | None, int | None]:
-    scheduler = with_ladder(one, cost_of, Facts()).scheduler
+    scheduler = with_rungs(Survey(one, cost_of, Facts())).space.scheduler
     assert isinstance(scheduler, Asha)
     return scheduler.eta, scheduler.rungs
 
@@ -59,14 +60,14 @@ def test_what_is_given_stays() -> None:
     assert chosen(space(9, scheduler={"type": "asha", "rungs": 2})) == (2, 2)
     for scheduler in ({"type": "asha", "eta": 4, "rungs": 5}, {"type": "hyperband"}, {"type": "none"}):
         given_all = space(9, scheduler=scheduler)
-        assert with_ladder(given_all, cost_of, Facts()) is given_all
+        assert with_rungs(Survey(given_all, cost_of, Facts())).space is given_all
 
 
 @given(st.floats(1.0, 100.0), st.integers(1, 100))
 def test_no_chosen_ladder_is_refused(length: float, trials: int) -> None:
-    one = with_ladder(space(length, trials), cost_of, Facts())
-    found = preflight(one, cost_of)
-    assert length_in_needs(one, cost_of) == pytest.approx(length, rel=0.01)
+    one = with_rungs(Survey(space(length, trials), cost_of, Facts())).space
+    found = preflight(Survey(one, cost_of))
+    assert length_in_needs(Survey(one, cost_of)) == pytest.approx(length, rel=0.01)
     assert found.rung_amounts[-1] == one.budget.per_trial
     assert found.dearest.rung_steps[0] >= min(NEED, found.dearest.max_steps)
 
@@ -76,10 +77,10 @@ def test_seconds_are_not_known_before_the_start() -> None:
 
 
 def test_a_resume_keeps_what_was_chosen_though_its_budget_would_choose_otherwise(tmp_path: Path) -> None:
-    begun = with_ladder(space(8, trials=4), cost_of, Facts())
+    begun = with_rungs(Survey(space(8, trials=4), cost_of, Facts())).space
     dump_yaml(tmp_path / SWEEP_FILE, {"space": begun.model_dump(mode="json")})
     resumed = begun_space(tmp_path, space(8, trials=50))
-    assert with_ladder(resumed, cost_of, Facts()) is resumed
+    assert with_rungs(Survey(resumed, cost_of, Facts())).space is resumed
     assert diff_frozen(begun, resumed) is None
     changed = as_begun(space(8, scheduler={"type": "asha", "rungs": 2}), begun)
     assert diff_frozen(begun, changed) == "scheduler.rungs: 3 -> 2"

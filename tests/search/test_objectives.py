@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.samplers import NSGAIISampler, TPESampler
 from optuna.trial import TrialState
-from search_simulator import Simulator, cost_of
+from search_simulator import LegOrder, Simulator, cost_of
 from sweep_cases import events_of, outline, survive
 
 from tests.search.test_sampler import space as plain_space
@@ -33,7 +33,7 @@ from trm.search.order import Order, Score
 from trm.search.planning.preflight import check_objective
 from trm.search.samplers.study_fronts import FrontView
 from trm.search.schedulers.rung import Rung
-from trm.search.search import LegOrder, Search
+from trm.search.search import Search
 from trm.search.settings import Objective
 from trm.search.space.candidates import Resolver
 from trm.search.space.space import SearchSpace

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from search_simulator import Simulator, cost_of, curve
+from search_simulator import LegOrder, Simulator, cost_of, curve
 from sweep_cases import events_of
 
 from tests.search.test_schedulers import demo
@@ -16,7 +16,7 @@ from trm.search.journal.events import LegEnded
 from trm.search.journal.trial import Trial
 from trm.search.order import Order, Score
 from trm.search.schedulers.pareto_rung import ParetoRung
-from trm.search.search import LegOrder, Search
+from trm.search.search import Search
 from trm.search.space.space import SearchSpace
 
 MODES: tuple[Literal["max", "min"], ...] = ("max", "min")

@@ -14,6 +14,7 @@ from trm.config.files import merged
 from trm.errors import ConfigError
 from trm.models.cost import run_cost
 from trm.search.planning.preflight import preflight
+from trm.search.planning.survey import Survey
 from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.run_to_end import NoScheduler
 from trm.search.schedulers.rungs import first_rung_need
@@ -22,7 +23,7 @@ from trm.search.space.space import SearchSpace, load_space
 
 def test_the_shipped_demo_passes_its_preflight() -> None:
     demo = Path(__file__).parents[2] / "search_spaces/sudoku4x4.yaml"
-    found = preflight(load_space(demo), partial(run_cost, shape=DataShape(16, 6, 1)))
+    found = preflight(Survey(load_space(demo), partial(run_cost, shape=DataShape(16, 6, 1))))
     assert found.spread <= 16
     assert found.accepted >= 0.5 * found.drawn
 
@@ -31,24 +32,24 @@ def test_the_first_rung_must_suit_the_dearest_configuration() -> None:
     with pytest.raises(
         ConfigError, match=r"must give every configuration 100 steps.*model.H_cycles=3.* makes only \d+ of \d+ there; raise"
     ):
-        preflight(demo({"budget": {"per_trial": 1e12}}), cost_of)
+        preflight(Survey(demo({"budget": {"per_trial": 1e12}}), cost_of))
 
 
 def test_the_remedy_of_a_short_first_rung_helps() -> None:
     with pytest.raises(ConfigError) as caught:
-        preflight(demo({"budget": {"per_trial": 1e12}}), cost_of)
+        preflight(Survey(demo({"budget": {"per_trial": 1e12}}), cost_of))
     flops = float(caught.value.remedy.split("per_trial to ")[1].split(",")[0])
-    preflight(demo({"budget": {"per_trial": flops * 1.01}}), cost_of)
+    preflight(Survey(demo({"budget": {"per_trial": flops * 1.01}}), cost_of))
 
 
 def test_one_rung_needs_no_first_rung() -> None:
     values = {**merged(DEMO, {"budget": {"per_trial": 1.0}}), "scheduler": "none"}
-    found = preflight(SearchSpace.model_validate(values), cost_of)
+    found = preflight(Survey(SearchSpace.model_validate(values), cost_of))
     assert found.dearest.rung_steps == (1,)
 
 
 def test_preflight_finds_the_dearest_and_the_cheapest() -> None:
-    found = preflight(demo(), cost_of)
+    found = preflight(Survey(demo(), cost_of))
     assert found.dearest.params["model.H_cycles"] == 3
     assert found.dearest.params["model.hidden_size"] == 64
     assert found.cheapest.params["model.H_cycles"] == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from search_simulator import FakeCost, KilledError, Simulator, cost_of, curve
+from search_simulator import FakeCost, KilledError, LegOrder, Simulator, cost_of, curve
 from sweep_cases import events_of, space
 
 from tests.search.test_policies import SCHEDULERS, population
@@ -33,7 +33,7 @@ from trm.search.journal.events import (
 from trm.search.log import SweepLog
 from trm.search.schedulers.pbt import PopulationBasedTraining
 from trm.search.schedulers.scheduler import SchedulerSettings
-from trm.search.search import LegOrder, Search
+from trm.search.search import Search
 from trm.search.space.space import SearchSpace
 
 
@@ -254,7 +254,7 @@ def test_a_start_point_is_asked_once_though_longer_trials_have_a_longer_warm_up(
     long = space({**changes, "budget": {"trials": 6, "per_trial": 8.1e13}})
     first = Simulator(short, tmp_path, slots=1).run().search
     assert (
-        first.order(next(event for event in events_of(tmp_path) if isinstance(event, LegStarted))).config.optim.lr_warmup_steps < 20
+        first.run_config(next(event for event in events_of(tmp_path) if isinstance(event, LegStarted))).optim.lr_warmup_steps < 20
     )
     Simulator(long, tmp_path, slots=1).run()
     events = events_of(tmp_path)

@@ -17,7 +17,8 @@ from trm.search.findings.status import larger_budget
 from trm.search.findings.study_export import write_study
 from trm.search.findings.tables import write_leaderboard, write_trials
 from trm.search.planning.forecast import forecast
-from trm.search.planning.preflight import check_space, preflight
+from trm.search.planning.preflight import preflight
+from trm.search.planning.survey import Survey, check_space
 from trm.search.replicates import replicate_words
 from trm.search.search import Search
 from trm.search.space.candidates import Facts
@@ -35,8 +36,8 @@ def test_a_space_without_knobs_is_so_many_seeds_and_all_go_to_the_end(tmp_path: 
     made = one_configuration()
     assert (made.scheduler.type, made.budget.trials) == ("none", 4)
     check_space(made, cost_of)
-    assert preflight(made, cost_of).spread == 1
-    assert forecast(made, cost_of, Facts(), slots=2).expected.trials == 4
+    assert preflight(Survey(made, cost_of)).spread == 1
+    assert forecast(Survey(made, cost_of, Facts()), slots=2).expected.trials == 4
     search = Simulator(made, tmp_path).run().search
     assert [trial.status for trial in search.trials] == ["finished"] * 4
     assert len({trial.asked.seed for trial in search.trials}) == 4

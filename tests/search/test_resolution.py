@@ -15,6 +15,7 @@ from trm.search.findings.replay import replay
 from trm.search.findings.tables import leaderboard_rows, write_trials
 from trm.search.journal.events import Asked, SweepStarted
 from trm.search.planning.preflight import preflight
+from trm.search.planning.survey import Survey
 from trm.search.search import Search
 from trm.search.space import candidates
 from trm.search.space.candidates import Candidate, Resolver
@@ -82,7 +83,7 @@ def test_values_that_make_no_difference_are_one_run(path: str, values: list[Any]
     assert groups(digests(made, path)) == expected
     shown = [", ".join({None: "null", True: "true", False: "false"}.get(one, str(one)) for one in group) for group in expected]
     told = [f"search.{path}: {group} are one run, whatever the other knobs are" for group in shown if ", " in group]
-    assert [note for note in preflight(made, cost_of).notes if "search." in note] == told
+    assert [note for note in preflight(Survey(made, cost_of)).notes if "search." in note] == told
 
 
 def test_what_is_timed_tells_them_apart() -> None:
@@ -98,7 +99,7 @@ def test_a_gpu_resolves_types_otherwise() -> None:
 
 def test_what_the_base_says_in_vain_is_told_before_the_start() -> None:
     base = {**DEMO["base"], "optim": {"ema_warmup": False}, "training": {"epochs": 3.0, "eval_every_steps": 7}}
-    notes = preflight(demo({"base": base}), cost_of).notes
+    notes = preflight(Survey(demo({"base": base}), cost_of)).notes
     assert [note.partition(":")[0] for note in notes] == [
         "base.training.epochs 3 is not followed",
         "base.training.eval_every_steps 7 is not followed",

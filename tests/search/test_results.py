@@ -11,13 +11,13 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from search_simulator import Simulator, curve
+from search_simulator import LegOrder, Simulator, curve
 
 from trm.config.files import merged
 from trm.search.findings.study_export import write_study
 from trm.search.findings.tables import interval_95, leaderboard_rows, trial_rows, write_leaderboard, write_trials
 from trm.search.journal.events import LegEnded, Reported
-from trm.search.search import LegOrder, Search
+from trm.search.search import Search
 from trm.search.space.space import SearchSpace
 
 SPACE: dict[str, Any] = {

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import optuna
 import pytest
 from optuna.trial import TrialState
-from search_simulator import Simulator, cost_of, curve
+from search_simulator import LegOrder, Simulator, cost_of, curve
 
 from trm.config.files import merged
 from trm.search.asking.ask import Asker
@@ -22,7 +22,7 @@ from trm.search.order import Order
 from trm.search.samplers.choice import SamplerChoice
 from trm.search.samplers.sampler import SamplerSettings
 from trm.search.samplers.study import LOSS_WEIGHT, Shown, StudyView, shown
-from trm.search.search import LegOrder, Search
+from trm.search.search import Search
 from trm.search.space.candidates import Resolver
 from trm.search.space.space import SearchSpace
 from trm.seeds import derived_seed

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from search_simulator import KilledError, Outcome, Simulator, cost_of, curve
+from search_simulator import KilledError, LegOrder, Outcome, Simulator, cost_of, curve
 from sweep_cases import events_of, of, outline, space, survive, troubled
 
 from trm.search.journal.events import Adopted, Asked, Decided, Event, LegEnded, LegStarted, SweepEnded
 from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.schedulers.growth import grown
 from trm.search.schedulers.scheduler import Scheduler, SchedulerSettings
-from trm.search.search import LegOrder, Search, replayed
+from trm.search.search import Search, replayed
 from trm.search.space.candidates import scheduler_of
 from trm.search.space.space import SearchSpace
 

@@ -14,7 +14,8 @@ from trm.config.run import RunConfig
 from trm.models.cost import RunCost, run_cost, total_steps
 from trm.models.precision import forward_dtype, loss_dtype
 from trm.search.planning.preflight import preflight
-from trm.search.planning.rung_choice import with_ladder
+from trm.search.planning.rung_choice import with_rungs
+from trm.search.planning.survey import Survey
 from trm.search.space.candidates import Candidate, Facts, Resolver
 from trm.search.space.enumeration import random_params
 from trm.search.space.space import SearchSpace, load_space
@@ -81,7 +82,7 @@ def test_every_sample_of_a_space_is_a_valid_run(name: str) -> None:
 @pytest.mark.parametrize("name", SPACES)
 def test_every_space_is_fair_at_its_first_rung(name: str) -> None:
     space = load_space(ROOT / f"{name}.yaml")
-    seen = preflight(space, cost_of(shape_of(space)))
+    seen = preflight(Survey(space, cost_of(shape_of(space))))
     assert seen.spread <= 16.5
     assert seen.dearest.rung_steps[0] >= 100
     assert seen.accepted / seen.drawn > 0.2
@@ -125,7 +126,7 @@ def test_small_and_large_search_the_same_on_other_widths() -> None:
 
 def test_the_demo_is_small_enough_for_two_cores() -> None:
     space = load_space(ROOT / "sudoku4x4.yaml")
-    seen = preflight(space, cost_of(SHAPES["sudoku4x4"]))
+    seen = preflight(Survey(space, cost_of(SHAPES["sudoku4x4"])))
     assert seen.dearest.step_flops <= 5.2e9
     trials = space.budget.trials or 0
     first, last = seen.rung_amounts
@@ -198,7 +199,7 @@ def test_the_page_on_spaces_shows_one_that_works(tmp_path: Path) -> None:
     mapping["base"]["recipe"] = str(ROOT / mapping["base"]["recipe"])
     dump_yaml(tmp_path / "example.yaml", mapping)
     space = load_space(tmp_path / "example.yaml", ["budget.trials=40", "search.model.H_cycles.high=4"])
-    seen = preflight(space, cost_of(SHAPES["sudoku9x9"]))
+    seen = preflight(Survey(space, cost_of(SHAPES["sudoku9x9"])))
     assert space.budget.trials == 40
     assert seen.accepted > 0
 
@@ -206,5 +207,5 @@ def test_the_page_on_spaces_shows_one_that_works(tmp_path: Path) -> None:
 def test_the_readme_shows_a_space_that_works(tmp_path: Path) -> None:
     dump_yaml(tmp_path / "my_space.yaml", page_example("README.md", "search"))
     space, cost = load_space(tmp_path / "my_space.yaml", []), cost_of(SHAPES["sudoku6x6"])
-    seen = preflight(with_ladder(space, cost, Facts()), cost)
+    seen = preflight(with_rungs(Survey(space, cost, Facts())))
     assert (seen.accepted, len(seen.rung_amounts)) == (seen.drawn, 3)

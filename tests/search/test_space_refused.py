@@ -8,7 +8,7 @@ from search_simulator import FakeCost, cost_of
 from space_cases import demo, load
 
 from trm.errors import ConfigError
-from trm.search.planning.preflight import check_space
+from trm.search.planning.survey import check_space
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from trm.config.files import dump_yaml
 from trm.config.run import RunConfig
 from trm.config.training import VOTES
 from trm.models.cost import run_cost
-from trm.search.planning.validation_subset import LEAST, SHARE, with_subset
+from trm.search.planning.survey import Survey
+from trm.search.planning.validation_subset import LEAST, SHARE, Subset, with_subset
 from trm.search.space.candidates import Candidate, Facts, Resolver
 from trm.search.space.enumeration import random_params
 from trm.search.space.resume import check_resumable, diff_frozen
@@ -30,12 +31,17 @@ def cost_of(config: Any) -> Any:
     return run_cost(config, SHAPE)
 
 
+def filled(space: SearchSpace, cost_of: Any, facts: Facts, **how: Any) -> tuple[SearchSpace, Subset | None]:
+    survey, subset = with_subset(Survey(space, cost_of, facts), **how)
+    return survey.space, subset
+
+
 def number(space: SearchSpace) -> int | None:
     return space.base.get("evaluation", {}).get("max_examples")
 
 
 def chosen(space: SearchSpace, **how: Any) -> int | None:
-    return number(with_subset(space, cost_of, Facts(epoch_rows=1000.0), **{"examples": MANY, **how})[0])
+    return number(filled(space, cost_of, Facts(epoch_rows=1000.0), **{"examples": MANY, **how})[0])
 
 
 @pytest.mark.parametrize(
@@ -45,7 +51,7 @@ def chosen(space: SearchSpace, **how: Any) -> int | None:
 )
 def test_no_trial_spends_more_on_scores_than_a_tenth_of_its_training(scheduler: dict[str, Any]) -> None:
     space = demo({"budget": {"per_trial": 1e14}}).model_dump(mode="json") | {"scheduler": scheduler}
-    space, subset = with_subset(SearchSpace.model_validate(space), cost_of, Facts(), examples=MANY)
+    space, subset = filled(SearchSpace.model_validate(space), cost_of, Facts(), examples=MANY)
     assert subset is not None
     resolver, draw = Resolver(space, cost_of), random.Random(3)
     found = [resolver.resolve(random_params(space, draw)) for _ in range(300)]
@@ -60,15 +66,15 @@ def test_no_trial_spends_more_on_scores_than_a_tenth_of_its_training(scheduler: 
 
 def test_a_space_that_says_a_number_keeps_it() -> None:
     space = demo({"base": {"evaluation": {"max_examples": 4321}}})
-    assert with_subset(space, cost_of, Facts(), examples=MANY)[0] is space
-    free = with_subset(demo(), lambda config: FakeCost(1e10, 10), Facts(), examples=MANY)
+    assert filled(space, cost_of, Facts(), examples=MANY)[0] is space
+    free = filled(demo(), lambda config: FakeCost(1e10, 10), Facts(), examples=MANY)
     assert free == (demo(), None), "answers that cost nothing need no limit"
 
 
 def test_few_examples_are_all_scored_and_too_few_are_not_chosen() -> None:
     assert chosen(demo({"budget": {"per_trial": 1e14}}), examples=150) is None
     short = demo({"budget": {"per_trial": 2e12}})
-    space, subset = with_subset(short, cost_of, Facts(), examples=MANY)
+    space, subset = filled(short, cost_of, Facts(), examples=MANY)
     assert number(space) == LEAST
     assert subset is not None
     assert subset.share > SHARE
@@ -102,25 +108,25 @@ def votes(space: SearchSpace) -> Any:
 
 def test_many_forms_are_asked_for_few_votes_and_the_cost_counts_them() -> None:
     long = small(budget={"per_trial": 1e15})
-    space, subset = with_subset(long, cost_of, Facts(), examples=MANY, forms=1001.0)
-    few, _ = with_subset(long, cost_of, Facts(), examples=MANY, forms=float(VOTES))
+    space, subset = filled(long, cost_of, Facts(), examples=MANY, forms=1001.0)
+    few, _ = filled(long, cost_of, Facts(), examples=MANY, forms=float(VOTES))
     assert subset is not None
     assert (votes(space), votes(few)) == (VOTES, None), "where there are no more forms nothing is left out"
     assert number(space) == number(few)
     assert f"each by {VOTES} votes" in subset.text
     own = small(budget={"per_trial": 1e15}, base={"evaluation": {"votes": 8}})
-    assert number(with_subset(own, cost_of, Facts(), examples=MANY, forms=1001.0)[0]) == pytest.approx(4 * number(few), rel=0.01)
+    assert number(filled(own, cost_of, Facts(), examples=MANY, forms=1001.0)[0]) == pytest.approx(4 * number(few), rel=0.01)
     every = small(budget={"per_trial": 1e15}, base={"evaluation": {"votes": "all"}})
-    assert votes(with_subset(every, cost_of, Facts(), examples=MANY, forms=1001.0)[0]) == "all"
+    assert votes(filled(every, cost_of, Facts(), examples=MANY, forms=1001.0)[0]) == "all"
     searched = demo({"search": {"evaluation.votes": {"type": "choice", "values": [4, 8]}}, "budget": {"per_trial": 1e15}})
-    found = with_subset(searched, cost_of, Facts(), examples=MANY, forms=1001.0)[1]
+    found = filled(searched, cost_of, Facts(), examples=MANY, forms=1001.0)[1]
     assert found is not None
     assert found.votes == 8
 
 
 def test_votes_are_kept_by_a_resume_and_an_old_sweep_has_all(tmp_path: Path) -> None:
     before = demo({"budget": {"per_trial": 1e13}})
-    begun, _ = with_subset(before, cost_of, Facts(), examples=MANY, forms=1001.0)
+    begun, _ = filled(before, cost_of, Facts(), examples=MANY, forms=1001.0)
     dump_yaml(tmp_path / SWEEP_FILE, {"space": begun.model_dump(mode="json")})
     resumed = begun_space(tmp_path, before)
     assert votes(resumed) == VOTES
@@ -139,7 +145,7 @@ def test_all_votes_are_the_same_run_as_before_there_was_a_number() -> None:
 
 def test_a_resume_keeps_the_number_and_an_old_sweep_has_none(tmp_path: Path) -> None:
     before = demo({"budget": {"per_trial": 1e13}})
-    begun, _ = with_subset(before, cost_of, Facts(), examples=MANY)
+    begun, _ = filled(before, cost_of, Facts(), examples=MANY)
     dump_yaml(tmp_path / SWEEP_FILE, {"space": begun.model_dump(mode="json")})
     resumed = begun_space(tmp_path, demo({"budget": {"per_trial": 5e13}}))
     assert number(resumed) == number(begun) != chosen(demo({"budget": {"per_trial": 5e13}}))
@@ -151,7 +157,7 @@ def test_a_resume_keeps_the_number_and_an_old_sweep_has_none(tmp_path: Path) -> 
 
 
 def test_rungs_are_scored_on_it_and_confirmations_on_all(tmp_path: Path) -> None:
-    space, _ = with_subset(demo({"confirm": {"top": 1, "seeds": 2}}), cost_of, Facts(), examples=MANY, forms=1001.0)
+    space, _ = filled(demo({"confirm": {"top": 1, "seeds": 2}}), cost_of, Facts(), examples=MANY, forms=1001.0)
     simulator = Simulator(space, tmp_path)
     search = simulator.run().search
     assert len(events_of(tmp_path)) > 40

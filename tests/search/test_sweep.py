@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from search_simulator import Simulator, cost_of, curve
+from search_simulator import LegOrder, Simulator, cost_of, curve
 from sweep_cases import SPACE, events_of, of, sharp, space
 
 from trm.errors import SweepError
 from trm.search.journal.events import Asked, LegEnded, LegStarted, SweepEnded
 from trm.search.log import SweepLog
-from trm.search.search import LegOrder, Search
+from trm.search.search import Search
 from trm.search.space.space import SearchSpace
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from search_simulator import Simulator, cost_of
+from search_simulator import LegOrder, Simulator, cost_of
 from space_cases import demo
 from sweep_cases import events_of
 
@@ -14,7 +14,7 @@ from trm.search.journal.events import LegEnded
 from trm.search.order import Order
 from trm.search.planning.earlier import Earlier, prior_of
 from trm.search.samplers.study import shown
-from trm.search.search import LegOrder, Search
+from trm.search.search import Search
 from trm.search.space import candidates
 from trm.search.space.candidates import Resolver
 from trm.search.space.space import SearchSpace

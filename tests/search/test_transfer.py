@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_simulator import Simulator, cost_of, curve
+from search_simulator import LegOrder, Simulator, cost_of, curve
 from sweep_cases import events_of, space
 
 from tests.search.test_warm_start import GRID, RIGHT, WRONG, ranking
@@ -17,7 +17,7 @@ from trm.search.findings.replay import replay
 from trm.search.findings.transfer import transfers, write_transfer
 from trm.search.samplers.transfer import Transfer
 from trm.search.schedulers.run_to_end import NoScheduler
-from trm.search.search import LegOrder, Search
+from trm.search.search import Search
 from trm.search.space.space import SearchSpace
 from trm.stats.rank_correlation import agreement, ranks
 

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from search_simulator import Simulator, curve
+from search_simulator import LegOrder, Simulator, curve
 from sweep_cases import events_of, of, space, troubled
 
 from trm.search.decisions import MAX_FAILURES, MAX_LOSSES, MAX_STALLS, set_aside
 from trm.search.journal.events import Decided
-from trm.search.search import LegOrder
 
 
 @pytest.mark.parametrize("status", ["diverged", "out_of_memory"])

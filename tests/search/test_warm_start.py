@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from search_simulator import KilledError, Outcome, Simulator, cost_of, curve
+from search_simulator import KilledError, LegOrder, Outcome, Simulator, cost_of, curve
 from sweep_cases import events_of, space
 
 from trm.errors import SweepError
@@ -20,7 +20,7 @@ from trm.search.order import Order
 from trm.search.planning.earlier import Earlier, prior_of
 from trm.search.samplers.study import StudyView
 from trm.search.schedulers.run_to_end import NoScheduler
-from trm.search.search import LegOrder, Search
+from trm.search.search import Search
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.space import SearchSpace
 

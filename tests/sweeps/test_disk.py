@@ -2,13 +2,10 @@
 
 import contextlib
 import errno
-import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -20,11 +17,11 @@ from tests.sweeps.test_checkpoints import Sweep
 from trm.cluster import driver as driver_room
 from trm.cluster.connection import Demand
 from trm.cluster.driver import Placement, SweepDriver
-from trm.cluster.leg import LegReturn
-from trm.cluster.signals import StopSignals
 from trm.search.journal.events import Event
+from trm.sweeps.signals import StopSignals
 from trm.terminal.display import SweepDisplay
 from trm.terminal.progress import SweepProgress
+from trm.training.leg import LegResult, LegTask
 
 
 class Driven:
@@ -53,24 +50,22 @@ class Driven:
         told = self.sweep.log.on_event
         self.sweep.log.on_event = lambda event: (self.events.append(event), told(event))[1]
 
-    def start(self) -> str:
+    def start(self) -> LegTask:
         leg = self.driver.next_leg()
         assert leg is not None
         self.events.clear()
         return leg
 
-    def end(self, leg: str, status: str) -> None:
-        given = json.loads(leg)
+    def end(self, leg: LegTask, status: str) -> None:
         values: dict[str, Any] = {}
         if status == "completed":
-            values = {"metrics": {"exact_accuracy": 0.5, "loss": 1.0}, "steps": given["until_steps"]}
-        self.driver.leg_returned(leg, asdict(LegReturn(status, **values)), None)  # type: ignore[arg-type]
+            values = {"metrics": {"exact_accuracy": 0.5, "loss": 1.0}, "steps": leg.until_steps}
+        self.driver.leg_returned(leg, LegResult(status, **values), None)  # type: ignore[arg-type]
 
-    def leave_something_to_prune(self, leg: str) -> None:
+    def leave_something_to_prune(self, leg: LegTask) -> None:
         """An ended trial's checkpoint that nothing needs."""
-        done = SimpleNamespace(**json.loads(leg))
         self.end(leg, "diverged")
-        self.sweep.write(done.trial, 1)
+        self.sweep.write(leg.trial, 1)
 
 
 @pytest.fixture

@@ -18,12 +18,13 @@ from trm.config.run import RunConfig
 from trm.errors import DivergedError, InterruptedRun
 from trm.optim.schedule import lr_at
 from trm.training.curve import COLUMNS, MEANS, Curve, CurveFile, default_interval, read_curve
-from trm.training.leg import LegWork, run_leg
+from trm.training.leg import Beginning, LegTask
 from trm.training.loop import train
 from trm.training.reporting import SILENT, Reporter
 from trm.training.run import fit
 from trm.training.run_folder import RunFolder
 from trm.training.start import start_plan
+from trm.training.trainer import run_leg
 
 CLOCKS = ("at", "rows_per_second")
 
@@ -44,17 +45,15 @@ def every(steps: int, **training: Any) -> RunConfig:
     return cases.config_of(training={"log_every_steps": steps, "eval_every_steps": 4, **training})
 
 
+def saved(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:08d}-attempt-0"
+
+
 def leg(until: int, source: Path | None, to: Path, curve: Path, reporter: Reporter = SILENT) -> None:
-    work = LegWork(
-        every(3),
-        max_steps=cases.STEPS,
-        until_steps=until,
-        from_checkpoint=None if source is None else str(source),
-        checkpoint_to=str(to),
-        interim=str(to.parent / "interim-{step}"),
-        curve=CurveFile(curve, trial=7),
-    )
-    run_leg(work, cases.SPLITS, cases.manifest(), reporter=reporter)  # type: ignore[arg-type]
+    begins = [] if source is None else [Beginning(str(source))]
+    curves = CurveFile(curve, trial=7)
+    task = LegTask(every(3), max_steps=cases.STEPS, until_steps=until, begins=begins, folder=str(to), curve=curves)
+    run_leg(task, cases.SPLITS, cases.manifest(), reporter=reporter)  # type: ignore[arg-type]
 
 
 def test_a_point_is_the_mean_over_the_steps_since_the_last_one(tmp_path: Path) -> None:
@@ -119,8 +118,8 @@ def test_the_legs_of_a_trial_make_one_curve(tmp_path: Path) -> None:
     leg(7, None, tmp_path / "a", curve)
     assert [point["step"] for point in points(curve)] == [3, 6]
     with pytest.raises(InterruptedRun):
-        leg(20, tmp_path / "a", tmp_path / "b", curve, cases.StopAt(11))
-    leg(20, tmp_path / "interim-11", tmp_path / "b", curve)
+        leg(20, saved(tmp_path / "a", 7), tmp_path / "b", curve, cases.StopAt(11))
+    leg(20, saved(tmp_path / "b", 11), tmp_path / "b", curve)
     leg(20, None, tmp_path / "c", whole)
     assert points(curve) == points(whole)
     assert {point["trial"] for point in points(curve)} == {7}
@@ -152,16 +151,15 @@ def test_a_run_that_diverges_shows_how_it_came_to_that(tmp_path: Path) -> None:
 def test_who_adopts_anothers_weights_keeps_the_curve_that_is_its_own(tmp_path: Path) -> None:
     leg(6, None, tmp_path / "a", tmp_path / "one.parquet")
     leg(6, None, tmp_path / "b", tmp_path / "other.parquet")
-    work = LegWork(
+    task = LegTask(
         cases.adopting(training={"log_every_steps": 3}),
         max_steps=cases.STEPS,
         until_steps=12,
-        from_checkpoint=str(tmp_path / "a"),
-        is_adopted=True,
+        begins=[Beginning(str(saved(tmp_path / "a", 6)), is_adopted=True)],
         curve=CurveFile(tmp_path / "other.parquet", trial=7),
     )
     own = points(tmp_path / "other.parquet")
-    run_leg(work, cases.SPLITS, cases.manifest())  # type: ignore[arg-type]
+    run_leg(task, cases.SPLITS, cases.manifest())  # type: ignore[arg-type]
     found = points(tmp_path / "other.parquet")
     assert [point["step"] for point in found] == [3, 6, 9, 12]
     assert found[:2] == own

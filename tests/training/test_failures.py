@@ -17,9 +17,10 @@ from trm.files.own_cache import kept_folder
 from trm.optim.averaging import WeightAverage
 from trm.training import loop
 from trm.training.failures import compiler_failures, memory_failures
-from trm.training.leg import LegWork, run_leg
+from trm.training.leg import LegTask
 from trm.training.run import fit
 from trm.training.state import TrainingState
+from trm.training.trainer import run_leg
 
 
 def test_a_loss_that_is_not_finite_ends_the_trial_as_diverged() -> None:
@@ -42,7 +43,7 @@ def test_weights_that_broke_in_the_last_step_are_found_by_the_evaluation(monkeyp
 
     monkeypatch.setattr(WeightAverage, "move", broken)
     with pytest.raises(DivergedError, match="the validation loss is nan at step 2"):
-        run_leg(LegWork(cases.config_of(), max_steps=20, until_steps=2), cases.SPLITS, cases.manifest())
+        run_leg(LegTask(cases.config_of(), max_steps=20, until_steps=2), cases.SPLITS, cases.manifest())
 
 
 def test_a_diverged_run_keeps_the_checkpoints_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +90,7 @@ def test_a_real_refusal_of_the_allocator_ends_a_leg_and_gives_its_memory_back(mo
 
     monkeypatch.setattr(loop, "take_step", greedy)
     with pytest.raises(OutOfMemoryError, match="allocate"):
-        run_leg(LegWork(cases.config_of(), max_steps=1, until_steps=1), cases.SPLITS, cases.manifest())
+        run_leg(LegTask(cases.config_of(), max_steps=1, until_steps=1), cases.SPLITS, cases.manifest())
     gc.collect()
     assert seen[0]() is None
 

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 
 from trm.errors import CheckpointError, InterruptedRun
 from trm.evaluation.puzzle_scores import read_puzzles
-from trm.training.leg import LegOutcome, LegWork, run_leg
+from trm.training.leg import Beginning, LegResult, LegTask
 from trm.training.reporting import SILENT, Progress, Reporter, RunReport
 from trm.training.run import fit, run_steps
 from trm.training.run_folder import RunFolder
+from trm.training.trainer import run_leg
 
 CONFIG = cases.config_of(training={"eval_every_steps": 4})
 
@@ -41,15 +42,25 @@ class StopAt(Reporter):
         self.reports.append(report)
 
 
-def leg(until_steps: int, source: Path | None = None, to: Path | None = None, reporter: Reporter = SILENT) -> LegOutcome:
-    work = LegWork(
+def leg(until_steps: int, source: Path | None = None, to: Path | None = None, reporter: Reporter = SILENT) -> LegResult:
+    task = LegTask(
         CONFIG,
         max_steps=cases.STEPS,
         until_steps=until_steps,
-        from_checkpoint=str(source) if source else None,
-        checkpoint_to=str(to) if to else None,
+        begins=[Beginning(str(source))] if source else [],
+        folder=str(to) if to else None,
+        interim_seconds=None,
     )
-    return run_leg(work, cases.SPLITS, cases.manifest(), reporter=reporter)
+    return run_leg(task, cases.SPLITS, cases.manifest(), reporter=reporter)
+
+
+def saved(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:08d}-attempt-0"
+
+
+def scores(result: LegResult) -> dict[str, float]:
+    """What the evaluation gives, without what was measured of time and of the leg's own steps."""
+    return {name: value for name, value in result.metrics.items() if not name.startswith("train/") and name != "latency_seconds"}
 
 
 def run(folder: Path, *, is_resumed: bool = False, reporter: Reporter = SILENT, **training: int | str) -> None:
@@ -77,13 +88,13 @@ def _without_clocks(row: dict[str, Any]) -> dict[str, Any]:
 
 def test_legs_one_after_another_are_one_run(tmp_path: Path) -> None:
     first = leg(7, to=tmp_path / "a")
-    second = leg(20, tmp_path / "a", tmp_path / "b")
+    second = leg(20, saved(tmp_path / "a", 7), tmp_path / "b")
     whole = leg(20, to=tmp_path / "c")
     assert (first.steps, second.steps) == (7, 20)
     assert second.train_flops == whole.train_flops == 20 / 7 * first.train_flops
-    assert second.metrics == whole.metrics
+    assert scores(second) == scores(whole)
     assert second.standard_errors == whole.standard_errors
-    left, right = (load_file(tmp_path / name / "model.safetensors") for name in ("b", "c"))
+    left, right = (load_file(saved(tmp_path / name, 20) / "model.safetensors") for name in ("b", "c"))
     assert all(torch.equal(left[name], right[name]) for name in left)
 
 
@@ -93,15 +104,16 @@ def test_a_leg_tells_what_an_event_needs() -> None:
     assert 0 <= outcome.metrics["exact_accuracy"] <= 1
     assert outcome.metrics["loss"] > 0
     assert outcome.standard_errors["exact_accuracy"] >= 0
-    assert {"loss", "lm_loss", "q_halt_loss", "grad_norm", "rows_per_second", "flops_per_second"} <= outcome.training.keys()
+    means = {"loss", "lm_loss", "q_halt_loss", "grad_norm", "rows_per_second", "flops_per_second"}
+    assert {f"train/{name}" for name in means} <= outcome.metrics.keys()
     assert outcome.train_seconds > 0
     assert outcome.eval_seconds > 0
     assert outcome.overhead_seconds > 0
 
 
 def test_a_leg_leaves_the_scores_of_every_puzzle_where_it_is_told_to(tmp_path: Path) -> None:
-    work = LegWork(CONFIG, max_steps=cases.STEPS, until_steps=3, puzzles_to=str(tmp_path / "new" / "puzzles.parquet"))
-    outcome = run_leg(work, cases.SPLITS, cases.manifest())
+    task = LegTask(CONFIG, max_steps=cases.STEPS, until_steps=3, puzzles_to=str(tmp_path / "new" / "puzzles.parquet"))
+    outcome = run_leg(task, cases.SPLITS, cases.manifest())
     scores = read_puzzles([tmp_path / "new" / "puzzles.parquet"], "cell_accuracy")
     assert scores is not None
     assert scores.shape == (1, len(np.unique(cases.SPLITS["validation"].groups)))
@@ -142,7 +154,7 @@ def test_a_leg_that_is_stopped_raises_and_leaves_no_checkpoint(tmp_path: Path) -
 def test_a_leg_does_not_go_backwards(tmp_path: Path) -> None:
     leg(5, to=tmp_path / "a")
     with pytest.raises(CheckpointError, match="at step 5, the leg ends at 4"):
-        leg(4, tmp_path / "a")
+        leg(4, saved(tmp_path / "a", 5))
 
 
 def test_a_run_keeps_the_last_two_checkpoints_and_the_best(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from trm.cluster import calibrate
 from trm.distributed import SOLO
 from trm.jobs import dry_run
 from trm.models.cost import run_cost
-from trm.search.planning.preflight import cost_ends
+from trm.search.planning.survey import Survey
 from trm.search.space.candidates import Facts
 from trm.search.space.space import SearchSpace
 from trm.training import timing
@@ -56,7 +56,7 @@ def test_what_is_worth_timing_is_found_before_any_speed_is_known() -> None:
         "fidelity": "seconds",
         "budget": {"trials": 3, "per_trial": 60},
     }
-    ends = cost_ends(SearchSpace.model_validate(values), lambda config: run_cost(config, manifest().shape), Facts())
+    ends = Survey(SearchSpace.model_validate(values), lambda config: run_cost(config, manifest().shape), Facts()).ends
     assert [one.config.model.H_cycles for one in ends] == [1, 4]
 
 

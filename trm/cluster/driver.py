@@ -5,10 +5,9 @@ journaled, acted upon.
 """
 
 import contextlib
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +15,24 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from trm.cluster.beginnings import beginnings, own_before
 from trm.cluster.connection import Demand
-from trm.cluster.leg import LegReturn, LegTask
-from trm.cluster.outcomes import leg_ended
 from trm.cluster.processes import WorkerProcess, death_of, end_process
-from trm.cluster.progress_board import Leg, RunningLegs
-from trm.cluster.signals import StopSignals
-from trm.cluster.watchdog import Pace, Watchdog
+from trm.cluster.progress_board import RunningLegs
 from trm.errors import TRMError
 from trm.files.disk import free_bytes, full_text, in_units, is_disk_full
 from trm.search.journal.events import Decided, Event, LegEnded, LegStarted
 from trm.search.log import NoRoom, SweepLog
-from trm.sweeps.checkpoints import Keeper, curve_file, puzzles_file, trial_folder
+from trm.sweeps.checkpoints import Keeper
 from trm.sweeps.extras import Extras
+from trm.sweeps.legs import leg_ended, leg_task
+from trm.sweeps.signals import StopSignals
 from trm.sweeps.steady_clock import steady_now
+from trm.sweeps.watchdog import Watchdog, pace_of
 from trm.terminal.command_line import say
 from trm.terminal.display import SweepDisplay
 from trm.terminal.progress import SweepProgress
 from trm.tracking.handle import MlflowWriter
+from trm.training.leg import Leg, LegResult, LegTask
 
 TABLES_SECONDS = 3.0
 """`trials.parquet` is rewritten at most so often."""
@@ -87,7 +85,7 @@ class SweepDriver:
         """Legs that a full disk ended, to be run once more as if they had never been begun."""
         self._board_says = RunningLegs({}, {}, {}, [])
         self._watchdog = Watchdog(self._search.space.resources.stall_seconds)
-        self._stalled: dict[Leg, LegReturn] = {}
+        self._stalled: dict[Leg, LegResult] = {}
         self._holders: dict[Leg, WorkerProcess | str] = {}
         """Whose coming back frees the slot of a leg that has answered: a gang's process, or the name of one in place."""
         self._keeper = Keeper(self._search, folder)
@@ -105,8 +103,8 @@ class SweepDriver:
 
     # What Tune's searcher asks ------------------------------------------------------------------------------------
 
-    def next_leg(self) -> str | None:
-        """The next leg as JSON, journaled as started; None while none can start."""
+    def next_leg(self) -> LegTask | None:
+        """The next leg, journaled as started; None while none can start."""
         if self._is_told_to_stop or len(self._running) >= self.slots:
             return None
         try:
@@ -118,22 +116,22 @@ class SweepDriver:
             return None
         leg: LegStarted = legs[0]
         self._running[_key(leg)] = leg
-        self._watchdog.add(_key(leg), self._pace(leg))
-        return json.dumps(asdict(self._task(leg)))
+        self._watchdog.add(_key(leg), pace_of(self._search, leg))
+        demand, threads = self._placement.demand, self._placement.threads
+        return leg_task(self._search, self._folder, leg, threads=threads, gpus=demand.gpus)
 
-    def leg_returned(self, leg: str, outcome: dict[str, Any] | None, error: str | None) -> None:
+    def leg_returned(self, task: LegTask, result: LegResult | None, error: str | None) -> None:
         """Journal the end of a leg and what follows from it."""
         if self._has_left:
             return  # the leg is open in the journal; what it did lies beside its checkpoint
-        task = LegTask(**json.loads(leg))
         started = self._running.pop(task.leg, None)
         self._watchdog.remove(task.leg)
-        if outcome is not None:
+        if result is not None:
             self._watchdog.answered(task.leg)
             gang = self._board_says.gangs.get(task.leg)
-            self._holders[task.leg] = gang.holder if gang is not None else LegReturn(**outcome).process
+            self._holders[task.leg] = gang.holder if gang is not None else result.process
         self._busy_at = time.monotonic()
-        returned = self._returned(task.leg, LegReturn(**outcome) if outcome else None, error)
+        returned = self._returned(task.leg, result, error)
         for problem in returned.torn:
             self._display.message(f"trial {task.trial} did not go on from a checkpoint: {problem}")
         if returned.status == "interrupted":
@@ -146,13 +144,12 @@ class SweepDriver:
             # Decisions only: a leg starts when a slot asks for it.
             self._durably(lambda: self._log.advance(steady_now(), 0))
 
-    def leg_over(self, leg: str) -> None:
+    def leg_over(self, task: LegTask) -> None:
         """The leg's process has come back."""
-        task = LegTask(**json.loads(leg))
         self._watchdog.came_back(task.leg)
         self._holders.pop(task.leg, None)
 
-    def _returned(self, leg: Leg, returned: LegReturn | None, error: str | None) -> LegReturn:
+    def _returned(self, leg: Leg, returned: LegResult | None, error: str | None) -> LegResult:
         """What a leg came to: its own word, or what its end without one means."""
         stalled = self._stalled.pop(leg, None)
         if returned is not None and returned.status != "lost":
@@ -161,7 +158,7 @@ class SweepDriver:
         if returned is None:
             self._board.ended.remote(leg)
             heard = self._board_says.progress.get(leg)  # what it took counts, though it is lost
-            returned = LegReturn(
+            returned = LegResult(
                 status="lost",
                 error=error,
                 steps=heard.step if heard is not None else 0,
@@ -292,7 +289,7 @@ class SweepDriver:
         for leg, why in self._watchdog.stalled(time.monotonic(), says.heard, is_process_idle=bool(says.idle)).items():
             processes, is_begun, why = whom_to_end(leg, says, why)
             where = ", ".join(map(str, processes)) or "an unknown process"
-            self._stalled[leg] = LegReturn(status="stalled" if is_begun else "lost", error=f"{why}; {where} was ended")
+            self._stalled[leg] = LegResult(status="stalled" if is_begun else "lost", error=f"{why}; {where} was ended")
             self._watchdog.remove(leg)
             self._message(f"trial {leg[0]} stands still: {self._stalled[leg].error}")
             self._end(processes)
@@ -347,44 +344,6 @@ class SweepDriver:
             self.disk_full = full_text(self._folder, why)
             if not self._is_told_to_stop:
                 self._stop_legs(f"{self.disk_full}. Running legs stop")
-
-    # Parts of a leg -----------------------------------------------------------------------------------------------
-
-    def _task(self, leg: LegStarted) -> LegTask:
-        order = self._search.order(leg)
-        checkpoints = trial_folder(self._folder, leg.trial)
-        demand, trial = self._placement.demand, self._search.trials[leg.trial]
-        places = beginnings(self._folder, leg)
-        is_of_population = bool(trial.adoptions)
-        return LegTask(
-            trial=leg.trial,
-            rung=leg.rung,
-            attempt=leg.attempt,
-            config=order.config.model_dump(mode="json"),
-            max_steps=trial.asked.max_steps,
-            until_steps=leg.until_steps,
-            from_checkpoint=places[0] if places else None,
-            older=places[1:],
-            own_before=own_before(leg, self._folder, is_of_population=is_of_population),
-            trial_folder=str(checkpoints),
-            workers=demand.workers,
-            cpus=demand.cpus,
-            gpus=demand.gpus,
-            threads=self._placement.threads,
-            curve=str(curve_file(self._folder, leg.trial)),
-            puzzles_to=str(puzzles_file(self._folder, leg.trial)) if trial.asked.confirms is not None else None,
-        )
-
-    def _pace(self, leg: LegStarted) -> Pace:
-        trial = self._search.trials[leg.trial]
-        config = self._search.order(leg).config
-        rows = config.evaluation.batch_size or config.training.global_batch_size
-        forwards = config.evaluation.steps or config.model.halt_max_steps
-        return Pace(
-            step_seconds=(leg.expected_seconds or 0.0) / max(1, leg.until_steps - trial.steps),
-            batch_steps=forwards * rows / config.training.global_batch_size,
-            checkpoint_bytes=trial.asked.checkpoint_bytes,
-        )
 
 
 def whom_to_end(leg: Leg, says: RunningLegs, why: str) -> tuple[list[WorkerProcess], bool, str]:

@@ -12,8 +12,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
 from trm.cluster.connection import Demand
-from trm.cluster.leg import LegReturn, LegTask
-from trm.cluster.leg_in_place import data_of, do_leg, forget, prepare, recorded
+from trm.cluster.leg_in_place import do_leg, forget, prepare
 from trm.cluster.processes import WorkerProcess
 from trm.cluster.progress_board import MEET_SECONDS, meet
 from trm.cluster.shared_data import DataFeed
@@ -21,6 +20,8 @@ from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.cluster.worker_group import Told, WorkerGroup
 from trm.console.redaction import reason_of
+from trm.sweeps.legs import saved_outcome
+from trm.training.leg import LegResult, LegTask, task_from
 
 ALIKE = ("completed", "diverged", "interrupted")
 """What all workers of a gang come to at the same step, so that they can go on together with another leg."""
@@ -38,17 +39,17 @@ def leg_as_gang(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, d
         _warm_up(feed, board, demand, slots)
         ray.tune.report({OUTCOME: "{}"})
         return
-    task = LegTask(**json.loads(config[LEG]))
-    returned = recorded(task)
-    if returned is None:
+    task = task_from(config[LEG])
+    result = saved_outcome(task)
+    if result is None:
         board.begin_gang.remote(task.leg, WorkerProcess.current(), _crew())
-        with leg_stream(data_of(task), feed.folder, workers=task.workers) as stream:
-            returned = _do_together(task, feed, board, demand, stream)
+        with leg_stream(task.config.data, feed.folder, workers=demand.workers) as stream:
+            result = _do_together(task, feed, board, demand, stream)
     board.ended.remote(task.leg)
-    ray.tune.report({OUTCOME: json.dumps(asdict(returned))})
+    ray.tune.report({OUTCOME: json.dumps(asdict(result))})
 
 
-def _do_together(task: LegTask, feed: DataFeed, board: ActorHandle, demand: Demand, stream: ActorHandle | None) -> LegReturn:
+def _do_together(task: LegTask, feed: DataFeed, board: ActorHandle, demand: Demand, stream: ActorHandle | None) -> LegResult:
     try:
         group = _standing_group(feed, demand)
     except RayError as error:
@@ -61,7 +62,7 @@ def _do_together(task: LegTask, feed: DataFeed, board: ActorHandle, demand: Dema
     return gang_answer(told, demand.workers)
 
 
-def _work(task: LegTask, feed: DataFeed, board: ActorHandle, stream: ActorHandle | None) -> LegReturn:
+def _work(task: LegTask, feed: DataFeed, board: ActorHandle, stream: ActorHandle | None) -> LegResult:
     """A worker's part of the leg."""
     from trm.distributed import TorchGang
 
@@ -77,9 +78,9 @@ def is_usable(told: Told, workers: int) -> bool:
     return told.failure is None and len(told.answers) == workers and len(statuses) == 1 and statuses <= set(ALIKE)
 
 
-def gang_answer(told: Told, workers: int) -> LegReturn:
+def gang_answer(told: Told, workers: int) -> LegResult:
     """What the gang's leg came to: a worker's own trouble stands before what its neighbours met when it was gone."""
-    answers: list[LegReturn] = told.answers
+    answers: list[LegResult] = told.answers
     troubled = [returned for returned in answers if returned.status != "completed"]
     own = [returned for returned in troubled if returned.status != "lost"]
     if own:
@@ -88,7 +89,7 @@ def gang_answer(told: Told, workers: int) -> LegReturn:
         return answers[0]  # the leader's
     # What a leg raises becomes an answer, so a worker without one died with its process or its node.
     met = troubled[0].error if troubled else None
-    return LegReturn(status="lost", error=told.failure or met or "the gang ended without an answer", ended_at=time.time())
+    return LegResult(status="lost", error=told.failure or met or "the gang ended without an answer", ended_at=time.time())
 
 
 def _standing_group(feed: DataFeed, demand: Demand, limit_seconds: float | None = None) -> WorkerGroup:

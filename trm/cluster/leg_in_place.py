@@ -1,6 +1,6 @@
-"""What runs in a trial's process: one leg in place. What a leg does is the same in a gang's worker (`gang_legs.py`).
+"""What runs in a trial's process: one leg in place. What a leg does is the same in a gang's worker (`leg_in_gang.py`).
 
-A leg's outcome travels as one JSON object and lies beside its checkpoint too, written just before it, so that a leg that was
+A leg's result travels as one JSON object and lies beside its checkpoint too, written just before it, so that a leg that was
 done before is done at once: whoever asks again, after a crash or through Tune's own restore, gets the same answer.
 """
 
@@ -9,34 +9,24 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray.tune
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
-from trm.cluster.beginnings import begun_whole
-from trm.cluster.leg import LegReturn, LegTask
 from trm.cluster.processes import WorkerProcess
-from trm.cluster.progress_board import BoardReporter, LegProgress, meet
+from trm.cluster.progress_board import BoardReporter, meet
 from trm.cluster.shared_data import DataFeed
 from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
-from trm.config.data import DataConfig
-from trm.config.run import RunConfig
 from trm.console.redaction import reason_of
-from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, SweepError, TrialError
-from trm.files.atomic import make_folders, write_text_atomic
-from trm.files.contained import relative_path
+from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, TrialError
 from trm.files.disk import is_disk_full
-from trm.files.json_files import read_json
-from trm.sweeps.checkpoints import CHECKPOINT_MARK, outcome_beside
-
-if TYPE_CHECKING:
-    from trm.training.leg import LegOutcome
+from trm.sweeps.legs import saved_outcome
+from trm.training.leg import LegProgress, LegResult, LegTask, task_from
+from trm.training.reporting import Progress, Reporter
 
 PEER_SIGN = "gloo/transport"
 """In what gloo raises in a worker whose neighbour is gone or silent; NCCL raises an error class of its own."""
@@ -51,33 +41,21 @@ def leg_in_place(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, 
         meet(board, slots)
         ray.tune.report({OUTCOME: "{}"})
         return
-    task = LegTask(**json.loads(config[LEG]))
-    returned = recorded(task)
-    if returned is None:
+    task = task_from(config[LEG])
+    result = saved_outcome(task)
+    if result is None:
         board.begin.remote(task.leg, WorkerProcess.current())
-        with leg_stream(data_of(task), feed.folder, workers=1) as stream:
-            returned = do_leg(task, feed, board, stream=stream)
+        with leg_stream(task.config.data, feed.folder, workers=1) as stream:
+            result = do_leg(task, feed, board, stream=stream)
     board.ended.remote(task.leg)
-    ray.tune.report({OUTCOME: json.dumps(asdict(returned))})
-    if returned.status in ("out_of_memory", "failed"):
+    ray.tune.report({OUTCOME: json.dumps(asdict(result))})
+    if result.status in ("out_of_memory", "failed"):
         # The report was taken. The next leg gets a fresh process: this one's allocator or device may be past use.
         os._exit(EXIT_FAILED)
     forget()
 
 
-def recorded(task: LegTask) -> LegReturn | None:
-    """What the leg returned if it was completed before, by any attempt."""
-    for mark in sorted(Path(task.trial_folder).glob(f"step-{task.until_steps:08d}-attempt-*/{CHECKPOINT_MARK}")):
-        try:
-            returned = LegReturn(**read_json(outcome_beside(mark.parent), dict, error=SweepError, remedy="run the leg again"))
-            relative_path(returned.checkpoint or "")
-            return returned
-        except (OSError, ValueError, TypeError):
-            continue
-    return None
-
-
-def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = None, stream: ActorHandle | None = None) -> LegReturn:
+def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = None, stream: ActorHandle | None = None) -> LegResult:
     """Train, score and save one leg here; whatever goes wrong becomes a status, and the process stays usable.
 
     `stream` reads the training rows for all of the leg's workers, when they stream.
@@ -86,33 +64,50 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = Non
 
     from trm.distributed import SOLO
     from trm.training.process import keep_freed_memory, limit_gpu_memory, training_device
+    from trm.training.start import RunData
+    from trm.training.trainer import begun_whole, run_leg
 
-    started = time.time()
+    started_at = time.time()
     torch.set_num_threads(task.threads)
     keep_freed_memory()
     limit_gpu_memory(task.gpus)
-    gang = gang or SOLO
-    where = f"{os.uname().nodename}:{os.getpid()}"
-
+    gang, device = gang or SOLO, training_device()
     torn: list[str] = []
-
-    def told(returned: LegReturn) -> LegReturn:
-        return replace(returned, started_at=started, ended_at=time.time(), process=where, torn=torn)
-
-    def announce(outcome: "LegOutcome") -> None:
-        if gang.is_leader:
-            make_folders(task.outcome_file.parent)
-            write_text_atomic(task.outcome_file, json.dumps(asdict(told(_returned(task, outcome)))))
-
-    reporter = _reporter(board, task)
+    reporter = LegReporter(board, task)
     try:
-        task, torn = begun_whole(task, gang, training_device())
-        return told(_returned(task, _train_leg(task, feed, reporter, gang, stream, announce=announce)))
+        task, torn = begun_whole(task, gang, device)
+        rows = feed.training_rows(task.config.data, stream, gang.rank)
+        splits = RunData(train=rows, validation=feed.split("validation"))
+        return run_leg(task, splits, feed.manifest, gang=gang, reporter=reporter, device=device, torn=torn)
     except Exception as error:  # the trial's edge: one bad configuration must not end the sweep
-        failed = LegReturn(status=_status_of(error), error=reason_of(error))
+        failed = LegResult(status=_status_of(error), error=reason_of(error))
         if (last := reporter.last) is not None:  # what it took counts, whatever became of it
             failed = replace(failed, steps=last.step, train_flops=last.train_flops)
-        return told(failed)
+        return failed.ended_here(started_at, torn)
+
+
+class LegReporter(Reporter):
+    """Posts the leg's progress to the board and hears whether to stop."""
+
+    def __init__(self, board: ActorHandle, task: LegTask) -> None:
+        self._line, self._task = BoardReporter(board), task
+        self.last: Progress | None = None
+        """Of the newest step; None before the first."""
+
+    def on_step(self, progress: Progress) -> bool:
+        """Asks to stop when the board does."""
+        self.last = progress
+        return self._line.post(lambda: self._progress(0))
+
+    def on_evaluation(self, done: int, total: int) -> bool:
+        """Likewise."""
+        return self._line.post(lambda: self._progress(done))
+
+    def _progress(self, evaluated: int) -> LegProgress:
+        task = self._task
+        last = self.last or Progress(task.until_steps, task.until_steps, 0.0, 0.0, 0.0, math.nan, math.nan)
+        name = {"trial": task.trial, "rung": task.rung, "attempt": task.attempt}
+        return LegProgress(**asdict(last), **name, at=time.time(), evaluated=evaluated)
 
 
 def _status_of(error: Exception) -> Any:
@@ -135,99 +130,14 @@ def _status_of(error: Exception) -> Any:
     return error.status if isinstance(error, TrialError) else "failed"
 
 
-def _returned(task: LegTask, outcome: "LegOutcome") -> LegReturn:
-    latency = {} if outcome.latency_seconds is None else {"latency_seconds": outcome.latency_seconds}
-    return LegReturn(
-        status="completed",
-        metrics={**outcome.metrics, **latency, **{f"train/{name}": value for name, value in outcome.training.items()}},
-        standard_errors=outcome.standard_errors,
-        steps=outcome.steps,
-        train_flops=outcome.train_flops,
-        train_seconds=outcome.train_seconds,
-        eval_seconds=outcome.eval_seconds,
-        overhead_seconds=outcome.overhead_seconds,
-        peak_memory_bytes=outcome.peak_memory_bytes,
-        checkpoint=str(task.checkpoint_at(task.until_steps).relative_to(Path(task.trial_folder).parent.parent)),
-    )
-
-
-def data_of(task: LegTask) -> DataConfig:
-    """Where the leg's data lies, and how it is read."""
-    return DataConfig.model_validate(task.config["data"])
-
-
-def _train_leg(
-    task: LegTask,
-    feed: DataFeed,
-    reporter: Any,
-    gang: Any,
-    stream: ActorHandle | None,
-    *,
-    announce: Callable[["LegOutcome"], None],
-) -> "LegOutcome":
-    from trm.training.curve import CurveFile
-    from trm.training.leg import LegWork, run_leg
-    from trm.training.process import training_device
-    from trm.training.start import RunData
-
-    work = LegWork(
-        config=RunConfig.model_validate(task.config),
-        max_steps=task.max_steps,
-        until_steps=task.until_steps,
-        from_checkpoint=task.from_checkpoint,
-        curve=None if task.curve is None else CurveFile(task.curve, task.trial),
-        puzzles_to=task.puzzles_to,
-        is_adopted=task.is_adopted,
-        checkpoint_to=str(task.checkpoint_at(task.until_steps)),
-        interim=str(Path(task.trial_folder) / f"step-{{step:08d}}-attempt-{task.attempt}"),
-    )
-    splits = RunData(train=feed.training_rows(work.config.data, stream, gang.rank), validation=feed.split("validation"))
-    return run_leg(work, splits, feed.manifest, gang=gang, reporter=reporter, device=training_device(), announce=announce)
-
-
-def _reporter(board: ActorHandle, task: LegTask) -> Any:
-    from trm.training.reporting import Progress, Reporter
-
-    line = BoardReporter(board)
-
-    class LegReporter(Reporter):
-        """Posts the leg's progress and hears whether to stop."""
-
-        last: Progress | None = None
-
-        def on_step(self, progress: Progress) -> bool:
-            self.last = progress
-            return line.post(lambda: self.progress(0))
-
-        def on_evaluation(self, done: int, total: int) -> bool:
-            return line.post(lambda: self.progress(done))
-
-        def progress(self, evaluated: int) -> LegProgress:
-            last = self.last
-            return LegProgress(
-                trial=task.trial,
-                rung=task.rung,
-                attempt=task.attempt,
-                step=task.until_steps if last is None else last.step,
-                until_steps=task.until_steps,
-                loss=math.nan if last is None else last.loss,
-                steps_per_second=0.0 if last is None else last.steps_per_second,
-                train_flops=0.0 if last is None else last.train_flops,
-                at=time.time(),
-                evaluated=evaluated,
-            )
-
-    return LegReporter()
-
-
 def prepare(feed: DataFeed) -> None:
     """Have this process import and map everything that a leg needs."""
-    import trm.training.leg
+    import trm.training.trainer
     from trm.kernels.build import why_missing
     from trm.training.process import keep_freed_memory, training_device
 
     keep_freed_memory()
-    assert trm.training.leg.run_leg is not None
+    assert trm.training.trainer.run_leg is not None
     if training_device() == "cpu":
         why_missing()  # compiles what the machine never compiled
     feed.warm_up()

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import ray
@@ -10,35 +9,10 @@ from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trm.cluster.processes import WorkerProcess
+from trm.training.leg import Leg, LegProgress
 
-Leg = tuple[int, int, int]
-"""Trial, rung and attempt: what names one leg."""
 MEET_SECONDS = 60.0
 """How long a warm process waits for its neighbours at most."""
-
-
-@dataclass(frozen=True)
-class LegProgress:
-    """How far a running leg is."""
-
-    trial: int
-    rung: int
-    attempt: int
-    step: int
-    until_steps: int
-    loss: float
-    steps_per_second: float
-    train_flops: float
-    """Since the trial's start."""
-    at: float
-    """Unix seconds of the report."""
-    evaluated: int = 0
-    """Batches of the evaluation that are done."""
-
-    @property
-    def leg(self) -> Leg:
-        """The leg's name."""
-        return self.trial, self.rung, self.attempt
 
 
 class GangProcesses(NamedTuple):

@@ -4,9 +4,9 @@ import contextlib
 import math
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +22,9 @@ from trm.cluster.leg_in_place import leg_in_place
 from trm.cluster.progress_board import start_board
 from trm.cluster.ray_watch import what_was_lost
 from trm.cluster.shared_data import DataFeed, fed_splits, read_feed, store_room
-from trm.cluster.signals import StopSignals
 from trm.cluster.tune_legs import LegRunner, run_legs
 from trm.cluster.winners import report_winner
-from trm.cluster.worker_check import check_workers, installed_version
+from trm.cluster.worker_check import check_workers
 from trm.config.data import DataConfig
 from trm.console.long_work import Report, shown
 from trm.data.batches.row_storage import resident_bytes, resolved
@@ -42,7 +41,9 @@ from trm.search.journal.lease import Lease
 from trm.search.journal.priors import Prior
 from trm.search.log import FILE as JOURNAL
 from trm.search.log import SweepLog
-from trm.search.planning.preflight import Preflight, cost_ends, preflight
+from trm.search.planning.preflight import Preflight, preflight
+from trm.search.planning.survey import Survey
+from trm.search.resources.speeds import Speeds
 from trm.search.search import Search
 from trm.search.space.candidates import Facts
 from trm.search.space.space import SearchSpace
@@ -52,15 +53,15 @@ from trm.sweeps.extras import Extras
 from trm.sweeps.folder import begun_mode, recorded_digests, write_sweep_file
 from trm.sweeps.results import standings, write_results, write_tables
 from trm.sweeps.search import costs_on, sweep_search
+from trm.sweeps.signals import StopSignals
 from trm.sweeps.steady_clock import steady_now
+from trm.sweeps.versions import changed_versions, sweep_versions
 from trm.terminal.command_line import say
 from trm.terminal.display import SweepDisplay
 from trm.terminal.progress import SweepProgress
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.outbox import cause_of
 from trm.tracking.places import Target
-
-PACKAGES = ("trm-search", "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class SweepRun:
         with self._left_in_order(log), self._tracked(display) as writer, display:
             with _told("reading the data", display):
                 feed = read_feed(self.dataset, fed_splits(data, "validation", "test"))
-            with StopSignals(at_exit=self._abandon) as signals:
+            with StopSignals(self._abandon, what_was_lost) as signals:
                 self._run_legs(log, placement, feed, display, writer, signals)
             log.close(steady_now())
             write_leaderboard(search, self.folder)
@@ -147,10 +148,10 @@ class SweepRun:
         with shown(f"reading {self.folder / JOURNAL}", say):
             log = SweepLog(self.folder, search, guard=self.lease.check, say=say)
         priors, command = search.priors or self.priors, self.invocation.resume
-        for change in changed_versions(search.started.versions if search.started is not None else {}, _versions()):
+        for change in changed_versions(search.started.versions if search.started is not None else {}, sweep_versions()):
             say(f"the sweep began with {change}: numbers may differ from there on")
         write = partial(
-            write_sweep_file, self.folder, self.space, self.manifest, built, _versions(), command=command, priors=priors
+            write_sweep_file, self.folder, self.space, self.manifest, built, sweep_versions(), command=command, priors=priors
         )
         if log.is_new:  # a resume's says what its driver's line vouches for
             write()
@@ -158,7 +159,7 @@ class SweepRun:
         facts = Facts(epoch_rows=search.facts.epoch_rows) if measured else search.facts
         for speed in measured:
             facts.speeds.observe(speed.step_flops, speed.steps, speed.seconds)
-        costs = costs or preflight(self.space, costs_on(self.manifest, self.space.resources), facts)
+        costs = costs or preflight(Survey(self.space, costs_on(self.manifest, self.space.resources), facts))
         for note in costs.notes:
             say(note)
         clear_unfinished(self.folder)
@@ -167,7 +168,7 @@ class SweepRun:
             driver=f"{socket.gethostname()}:{os.getpid()}",
             fence=self.lease.fence,
             slots=placement.slots,
-            versions=_versions(),
+            versions=sweep_versions(),
             name=self.folder.name,
             gpus=self.demand.workers * self.demand.gpus,
             device_bytes=workers.device_bytes,
@@ -188,7 +189,7 @@ class SweepRun:
         is_known = before is not None and before.driver.rpartition(":")[0] == socket.gethostname()
         if self.space.fidelity != "seconds" or (is_known and facts.speeds.step_seconds(1.0) is not None):
             return []
-        ends = cost_ends(self.space, costs_on(self.manifest, self.space.resources), facts)
+        ends = Survey(self.space, costs_on(self.manifest, self.space.resources), replace(facts, speeds=Speeds())).ends
         with shown("measuring how long a step takes", say):
             measured = measure_speeds([end.config for end in ends], self.manifest.shape, self.demand, threads=placement.threads)
         at = steady_now()
@@ -309,15 +310,6 @@ class SweepRun:
         return InterruptedRun(f"{full}. Nothing is lost; make room, then go on with `{self.invocation.resume}`")
 
 
-def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What was recorded of packages, where it is another now: `torch 2.1, and has 2.2 now`."""
-    return [f"{name} {version}, and has {now[name]} now" for name, version in before.items() if now.get(name, version) != version]
-
-
 def _told(title: str, display: SweepDisplay) -> AbstractContextManager[Report]:
     """As lines above the sweep's own picture, which leaves no room for another."""
     return shown(title, display.message, is_live=False)
-
-
-def _versions() -> dict[str, str]:
-    return {name: installed_version(name) for name in PACKAGES}

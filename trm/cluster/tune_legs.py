@@ -23,11 +23,12 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
 from trm.console.redaction import is_secret_name
+from trm.training.leg import LegResult, LegTask
 
 LEG = "leg"
 """Key of a leg in a Tune trial's configuration: one JSON string, so that Tune has nothing to flatten."""
 OUTCOME = "outcome"
-"""Key of what the leg returned in its only Tune report: one JSON string."""
+"""Key of the leg's result in its only Tune report: one JSON string."""
 WARM_UP = "warm-up"
 """The leg that only imports everything and waits for its neighbours, so that every slot has a process of its own."""
 
@@ -47,14 +48,14 @@ TUNE_ENVIRONMENT = {
 class LegSource(Protocol):
     """Who knows which leg is next; the sweep's driver."""
 
-    def next_leg(self) -> str | None:
-        """The next leg as JSON, or None while there is nothing to run."""
+    def next_leg(self) -> LegTask | None:
+        """The next leg, or None while there is nothing to run."""
 
-    def leg_returned(self, leg: str, outcome: dict[str, Any] | None, error: str | None) -> None:
-        """A leg ended with an outcome, or its process died, of which Ray says `error`."""
+    def leg_returned(self, task: LegTask, result: LegResult | None, error: str | None) -> None:
+        """A leg ended with a result, or its process died, of which Ray says `error`."""
 
-    def leg_over(self, leg: str) -> None:
-        """The process of a leg that returned an outcome has come back too, or died, and its slot is free."""
+    def leg_over(self, task: LegTask) -> None:
+        """The process of a leg that returned a result has come back too, or died, and its slot is free."""
 
     def tick(self) -> None:
         """Called several times a second while legs run."""
@@ -89,13 +90,13 @@ class _NoSource:
     is_over = is_stopping = False
     slots = 0
 
-    def next_leg(self) -> str | None:
+    def next_leg(self) -> LegTask | None:
         return None
 
-    def leg_returned(self, leg: str, outcome: dict[str, Any] | None, error: str | None) -> None:
+    def leg_returned(self, task: LegTask, result: LegResult | None, error: str | None) -> None:
         pass
 
-    def leg_over(self, leg: str) -> None:
+    def leg_over(self, task: LegTask) -> None:
         pass
 
     def tick(self) -> None:
@@ -117,7 +118,8 @@ class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no typ
     def __init__(self, source: LegSource, runner: LegRunner) -> None:
         super().__init__()
         self._source = source
-        self._legs: dict[str, str] = {}
+        self._legs: dict[str, LegTask | None] = {}
+        """Tune trial -> its leg; None: it warms a process up."""
         self._answered: set[str] = set()
         """Tune trials whose outcome was taken, and that have not ended yet."""
         self._warm_ups = runner.slots
@@ -130,20 +132,20 @@ class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no typ
             return None
         if self._warm_ups:
             self._warm_ups -= 1
-            leg: str | None = WARM_UP
-        else:
-            leg = self.guarded(self._source.next_leg)
-        if leg is None:
+            self._legs[trial_id] = None
+            return {LEG: WARM_UP}
+        task: LegTask | None = self.guarded(self._source.next_leg)
+        if task is None:
             return Searcher.FINISHED if self._source.is_over and not self._legs else None
-        self._legs[trial_id] = leg
-        return {LEG: leg}
+        self._legs[trial_id] = task
+        return {LEG: task.as_json()}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take the outcome as soon as it is there: a process that has told it may die, or end itself."""
-        leg = self._legs.get(trial_id)
-        if leg not in (None, WARM_UP) and trial_id not in self._answered and OUTCOME in result:
+        task = self._legs.get(trial_id)
+        if task is not None and trial_id not in self._answered and OUTCOME in result:
             self._answered.add(trial_id)
-            self.guarded(lambda: self._source.leg_returned(leg, json.loads(result[OUTCOME]), None))
+            self.guarded(lambda: self._source.leg_returned(task, LegResult(**json.loads(result[OUTCOME])), None))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if error:
@@ -154,14 +156,14 @@ class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no typ
 
     def died(self, trial_id: str, reason: str) -> None:
         """Tune trial `trial_id` has ended; without an outcome its leg died, for what Ray says is the `reason`."""
-        leg = self._legs.pop(trial_id, None)
-        if leg is None or leg == WARM_UP:
+        task = self._legs.pop(trial_id, None)
+        if task is None:
             return
         if trial_id in self._answered:
             self._answered.remove(trial_id)
-            self.guarded(lambda: self._source.leg_over(leg))
+            self.guarded(lambda: self._source.leg_over(task))
         else:
-            self.guarded(lambda: self._source.leg_returned(leg, None, reason))
+            self.guarded(lambda: self._source.leg_returned(task, None, reason))
 
     def guarded(self, call: Callable[[], Any]) -> Any:
         """What `call` returns; what it raises ends the run."""

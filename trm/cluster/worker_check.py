@@ -9,7 +9,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import ray
@@ -19,6 +18,7 @@ from trm.cluster.connection import Demand, Node, check_storage_is_shared, on_nod
 from trm.console.redaction import reason_of
 from trm.data.batches.row_storage import total_bytes
 from trm.errors import ResourceError
+from trm.sweeps.versions import installed_version
 
 SAME = {
     "python": "use the same minor version of Python everywhere",
@@ -178,14 +178,6 @@ def _share(node: Node, facts: NodeFacts, demand: Demand) -> int:
     if demand.gpus > 0:
         return int(min(facts.device_bytes) * min(1.0, demand.gpus))
     return int(facts.memory_bytes * min(1.0, demand.cpus / node.cpus))
-
-
-def installed_version(name: str) -> str:
-    """Version of a package, `none` where it is not installed, as of ours when it is run from a checkout."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"
 
 
 def _missing_kernels() -> str:

@@ -22,8 +22,9 @@ from trm.search.journal.lease import is_held
 from trm.search.log import FILE as JOURNAL
 from trm.search.planning.earlier import Earlier, prior_of
 from trm.search.planning.forecast import forecast
-from trm.search.planning.preflight import check_objective, check_space, cost_ends
-from trm.search.planning.rung_choice import with_ladder
+from trm.search.planning.preflight import check_objective
+from trm.search.planning.rung_choice import with_rungs
+from trm.search.planning.survey import Survey, check_space
 from trm.search.planning.validation_subset import with_subset
 from trm.search.resources.speeds import Speeds
 from trm.search.settings import Resources
@@ -104,11 +105,13 @@ def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Ear
     slots, device_bytes = _room(space)
     facts = Facts(epoch_rows=counts.epoch_rows, disk_bytes=_free_bytes(storage))
     facts.memory.device(device_bytes)
-    space = with_ladder(space, cost_of, facts)
-    space, subset = with_subset(space, cost_of, facts, examples=counts.validation_rows, forms=counts.forms)
-    carried = _carried(earlier, Resolver(space, cost_of, facts), counts)
-    facts.speeds, origin = _speeds(space, storage, cost_ends(space, cost_of, facts), counts)
-    seen = forecast(space, cost_of, facts, slots=slots)
+    survey = with_rungs(Survey(space, cost_of, facts))
+    survey, subset = with_subset(survey, examples=counts.validation_rows, forms=counts.forms)
+    space, carried = survey.space, _carried(earlier, survey.resolver, counts)
+    facts.speeds, origin = _speeds(space, storage, survey.ends, counts)
+    if space.fidelity == "seconds":  # what was looked at at an assumed speed
+        survey = Survey(space, cost_of, facts)
+    seen = forecast(survey, slots=slots)
     scored = "what is searched" if subset is None else subset.text
     print_forecast(space, seen, facts, Circumstances(counts.source, counts.shape, slots, device_bytes, origin, scored, carried))
 

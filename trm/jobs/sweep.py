@@ -11,10 +11,11 @@ from trm.data.batches.row_storage import check_streamable
 from trm.data.format.manifest import read_manifest
 from trm.errors import EXIT_DONE, SweepError
 from trm.files.disk import full_text, is_disk_full
-from trm.search.planning.preflight import check_objective, check_space, preflight
-from trm.search.planning.rung_choice import with_ladder
+from trm.search.planning.preflight import check_objective, preflight
+from trm.search.planning.rung_choice import with_rungs
+from trm.search.planning.survey import Survey, check_space
 from trm.search.planning.validation_subset import with_subset
-from trm.search.space.candidates import CostOf, Facts
+from trm.search.space.candidates import Facts
 from trm.search.space.space import SearchSpace, load_space
 from trm.sweeps.commands import Invocation
 from trm.sweeps.earlier import check_same_priors, priors_from, read_earlier
@@ -69,11 +70,12 @@ def run_sweep(options: SweepOptions) -> int:
             check_same_data(folder, manifest, dataset)
         rows = manifest.splits["train"].epoch_rows(is_streamed=space.data.is_streamed)
         cost_of, facts = costs_on(manifest, space.resources), Facts(epoch_rows=rows)
-        space = with_ladder(space, cost_of, facts)
+        survey = with_rungs(Survey(space, cost_of, facts))
         if not options.is_resume:
-            space = _with_subset(space, cost_of, facts, dataset)
+            survey = _with_subset(survey, dataset)
+        space = survey.space
         # Trials that are so many seconds long wait for speeds to be measured.
-        costs = None if space.fidelity == "seconds" else preflight(space, cost_of, facts)
+        costs = None if space.fidelity == "seconds" else preflight(survey)
         priors = priors_from(earlier, space, manifest, facts)
         invocation = Invocation(options.space, options.overrides, storage, folder)
         run = SweepRun(space, invocation, demand, manifest, dataset, lease, uri, priors)
@@ -111,9 +113,9 @@ def _store(space: SearchSpace, storage: Path) -> str | None:
     return tracking_uri(space.tracking.uri, storage)
 
 
-def _with_subset(space: SearchSpace, cost_of: CostOf, facts: Facts, dataset: str) -> SearchSpace:
-    counts = data_counts(space.data.built(dataset), "", say)
-    space, subset = with_subset(space, cost_of, facts, examples=counts.validation_rows, forms=counts.forms)
+def _with_subset(survey: Survey, dataset: str) -> Survey:
+    counts = data_counts(survey.space.data.built(dataset), "", say)
+    survey, subset = with_subset(survey, examples=counts.validation_rows, forms=counts.forms)
     if subset is not None:
         say(f"a rung is scored on {subset.text}")
-    return space
+    return survey

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trm.cluster.run_tracking import Tracked, tracked_run
 from trm.config.files import load_run_config, load_yaml, validated
 from trm.config.run import RunConfig
 from trm.config.tracking import Tracking
@@ -22,6 +21,7 @@ from trm.errors import CheckpointError, ConfigError, InterruptedRun, TerminatedR
 from trm.files.disk import full_text, is_disk_full
 from trm.files.json_files import read_json
 from trm.jobs.train_console import ConsoleReporter, run_summary
+from trm.jobs.train_tracking import Tracked, tracked_run
 from trm.search.journal.lease import FILE as LEASE
 from trm.search.journal.lease import Lease
 from trm.search.settings import Resources

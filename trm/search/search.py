@@ -5,7 +5,7 @@ It needs no cluster and reads no clock: what happens is told by `apply`, what to
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Any
 
 from trm.config.run import RunConfig
 from trm.search.asking.ask import Asker
@@ -23,19 +23,8 @@ from trm.seeds import derived_seed
 
 HOPELESS = 3
 """So many trials failed and none ever completed a leg: the sweep cannot work."""
-
-
-@dataclass(frozen=True)
-class LegOrder:
-    """Everything a worker needs to run a leg."""
-
-    trial: int
-    rung: int
-    attempt: int
-    config: RunConfig
-    until_steps: int
-    from_checkpoint: str | None
-    """Relative to the sweep folder; null: from scratch."""
+CONFIGS_HELD = 256
+"""Configurations that are held ready for their trials' next legs."""
 
 
 class Search(Ranking):
@@ -47,6 +36,8 @@ class Search(Ranking):
         self.folder = folder
         self._asker = Asker(self.resolver)
         self._beliefs: Beliefs | None = None
+        self._configs: dict[int, tuple[dict[str, Any], int, RunConfig]] = {}
+        """Trial -> its parameters, its steps, and the configuration that they mean: of those asked for or started last."""
 
     def next_events(self, now: float, slots_free: int) -> list[Event]:
         """The next events to journal, apply and act upon; ask again after that, until there are none: then wait.
@@ -105,27 +96,38 @@ class Search(Ranking):
         stops: list[Event] = [stopped(trial, f"the sweep ended: {reason}", now) for trial in open_ones]
         return [*stops, SweepEnded(reason=reason, at=now)]
 
-    def order(self, leg: LegStarted) -> LegOrder:
-        """What a worker needs to run `leg`.
+    def run_config(self, leg: LegStarted) -> RunConfig:
+        """The complete configuration of `leg`.
 
         The warm-up follows from the trial's own maximum at its start, though a resume may have made trials longer since. A
         confirmation is scored on the whole validation split, by all votes.
         """
         trial = self.trials[leg.trial]
-        config = self.space.run_config(
-            trial.params,
-            seed=trial.asked.seed,
-            folder=self.folder,
-            max_steps=trial.asked.max_steps,
-            averages_plainly=self.resolver.rules >= 2,
-        )
+        config = self._validated(trial)
         if trial.is_confirmation:
             evaluation = config.evaluation.model_copy(update={"max_examples": None, "votes": None})
             config = config.model_copy(update={"evaluation": evaluation})
         if leg.until_steps > trial.asked.max_steps:
             training = config.training.model_copy(update={"steps": leg.until_steps})
             config = config.model_copy(update={"training": training})
-        return LegOrder(leg.trial, leg.rung, leg.attempt, config, leg.until_steps, leg.from_checkpoint)
+        return config
+
+    def _validated(self, trial: Trial) -> RunConfig:
+        """The trial's configuration as it was asked for; validated anew where this driver did not ask, or its knobs changed."""
+        asked = trial.asked
+        params, max_steps, config = self._configs.pop(trial.number, (None, None, None))
+        if config is None or (params, max_steps) != (trial.params, asked.max_steps):
+            rules = self.resolver.rules
+            config = self.space.run_config(
+                trial.params, seed=asked.seed, folder=self.folder, max_steps=asked.max_steps, averages_plainly=rules >= 2
+            )
+        self._hold(trial.number, trial.params, asked.max_steps, config)
+        return config
+
+    def _hold(self, trial: int, params: dict[str, Any], max_steps: int, config: RunConfig) -> None:
+        self._configs[trial] = params, max_steps, config
+        if len(self._configs) > CONFIGS_HELD:
+            del self._configs[next(iter(self._configs))]
 
     def needed_checkpoints(self) -> set[str]:
         """Checkpoints, relative to the sweep folder, that a leg starts from now or may start from, cut short or not yet begun."""
@@ -289,7 +291,9 @@ class Search(Ranking):
         if choice is None:
             rules = Counter(one.rule for one in self._asker.turned_down)
             return SpaceExhausted(reason=self._asker.why_none, too_small=rules.most_common(1)[0][0] if rules else None, at=now)
-        one = choice.candidate
+        one, seed = choice.candidate, derived_seed(self.space.seed, "trial", number)
+        data = self.space.data if self.folder is None else self.space.data.built(self.folder)
+        self._hold(number, one.params, one.max_steps, one.config.model_copy(update={"seed": seed, "data": data}))
         return Asked(
             trial=number,
             params=one.params,
@@ -297,7 +301,7 @@ class Search(Ranking):
             source=choice.source,
             prior=choice.prior,
             digest=one.digest,
-            seed=derived_seed(self.space.seed, "trial", number),
+            seed=seed,
             max_steps=one.max_steps,
             step_flops=one.step_flops,
             params_count=one.params_count,

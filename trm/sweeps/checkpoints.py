@@ -9,6 +9,7 @@ from trm.files.contained import inside
 from trm.search.findings.confirmed import best_run
 from trm.search.journal.trial import ENDED, Trial
 from trm.search.search import Search
+from trm.training.leg import outcome_beside
 
 CHECKPOINT_MARK = "meta.json"
 """A folder with this file is a whole checkpoint."""
@@ -129,11 +130,6 @@ def curve_file(folder: Path, trial: int) -> Path:
 def step_of(checkpoint: Path) -> int:
     """The optimizer step of a checkpoint, from its name."""
     return int(checkpoint.name.split("-")[1])
-
-
-def outcome_beside(checkpoint: Path) -> Path:
-    """The file with the outcome of the leg that ended with `checkpoint`."""
-    return checkpoint.with_name(f"{checkpoint.name}.json")
 
 
 def clear_unfinished(folder: Path) -> None:

@@ -1,31 +1,37 @@
-"""One leg of a trial: from a checkpoint, or from the start, to a step; scored; made durable."""
+"""One leg as it travels: what its process is told, how far it is, what it comes to. No torch: the driver reads it too."""
 
-import math
+import json
+import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
 
-import torch
+from pydantic import TypeAdapter
 
 from trm.config.run import RunConfig
-from trm.data.batches.plan import BatchPlan
-from trm.data.format.manifest import Manifest
-from trm.distributed import SOLO, Gang
-from trm.errors import CheckpointError, InterruptedRun
-from trm.evaluation.puzzle_scores import write_puzzles
-from trm.files.atomic import remove_folder
+from trm.files.atomic import make_folders, write_text_atomic
 from trm.training.curve import CurveFile
-from trm.training.failures import memory_failures
-from trm.training.loop import train
-from trm.training.reporting import SILENT, Progress, Reporter
-from trm.training.scoring import score
-from trm.training.start import RunData, start_plan, start_state
-from trm.training.state import TrainingState
+from trm.training.reporting import Progress
+
+Leg = tuple[int, int, int]
+"""Trial, rung and attempt: what names one leg."""
+LegStatus = Literal["completed", "diverged", "out_of_memory", "failed", "stalled", "lost", "interrupted", "disk_full"]
+
+
+class Beginning(NamedTuple):
+    """A checkpoint that a leg may go on from."""
+
+    checkpoint: str
+    """Its folder, absolute."""
+    is_adopted: bool = False
+    """Whether it may be another run's: all of it is taken but its seed and the knobs that change within a run."""
 
 
 @dataclass(frozen=True)
-class LegWork:
-    """What a leg is to do."""
+class LegTask:
+    """What a leg is to do: everything but the data."""
 
     config: RunConfig
     """The complete run."""
@@ -33,34 +39,84 @@ class LegWork:
     """The trial's own maximum, which the learning rate decays against: its steps at the last rung."""
     until_steps: int
     """Step at which the leg ends, counted from the trial's start."""
-    from_checkpoint: str | None = None
-    """Folder of the checkpoint it continues; None: from the start."""
-    checkpoint_to: str | None = None
-    """Folder its own checkpoint is to become; None: none."""
-    is_scored: bool = True
-    """Whether it ends with an evaluation on validation."""
-    interim: str | None = None
-    """Path with `{step}` for checkpoints on the way, of which the newest is kept until the leg's own is durable; None: none."""
-    interim_seconds: float = 60.0
-    """Seconds of training between two of them; an interrupted leg leaves one too."""
+    trial: int = 0
+    rung: int = 0
+    attempt: int = 0
+    begins: Sequence[Beginning] = ()
+    """Where it goes on from: the first that is whole; where none is, the trial's start."""
+    folder: str | None = None
+    """Absolute: its checkpoints go below it, by step and attempt; null: it leaves none."""
+    interim_seconds: float | None = 60.0
+    """Seconds of training between two checkpoints on the way, of which the newest is kept until the leg's own is durable.
+
+    An interrupted leg leaves one too. Null: there are none.
+    """
     puzzles_to: str | None = None
-    """File that the scores of every single puzzle go to, before the leg's checkpoint is durable; None: none."""
+    """Absolute: file for the scores of every single puzzle; null: none."""
     curve: CurveFile | None = None
-    """Where the points of the training curve go; None: nowhere."""
-    is_adopted: bool = False
-    """Whether `from_checkpoint` may be another trial's: all of it is taken but its seed and the knobs that change within a run."""
+    """Where the points of the trial's training curve go; null: nowhere."""
+    threads: int = 1
+    """That its process computes with."""
+    gpus: float = 0.0
+    """Its share of a GPU."""
+
+    @property
+    def leg(self) -> Leg:
+        """The leg's name."""
+        return self.trial, self.rung, self.attempt
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """Folder that the leg's own checkpoint becomes; None: it leaves none."""
+        return None if self.folder is None else self.checkpoint_at(self.until_steps)
+
+    def checkpoint_at(self, step: int) -> Path:
+        """Where a checkpoint of this leg goes: by step and attempt, so that no two writers share a folder."""
+        assert self.folder is not None, "a leg that leaves no checkpoint has no place for one"
+        return Path(self.folder) / f"step-{step:08d}-attempt-{self.attempt}"
+
+    def as_json(self) -> str:
+        """The task as JSON, without the secrets of addresses; `task_from` reads it."""
+        return _TASK.dump_json(self).decode()
+
+
+def task_from(text: str) -> LegTask:
+    """The task that `LegTask.as_json` wrote, its configuration validated once more, where the leg runs."""
+    return _TASK.validate_json(text)
+
+
+_TASK = TypeAdapter(LegTask)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LegProgress(Progress):
+    """How far a running leg is."""
+
+    trial: int
+    rung: int
+    attempt: int
+    at: float
+    """Unix seconds of the report."""
+    evaluated: int = 0
+    """Batches of the evaluation that are done."""
+
+    @property
+    def leg(self) -> Leg:
+        """The leg's name."""
+        return self.trial, self.rung, self.attempt
 
 
 @dataclass(frozen=True)
-class LegOutcome:
-    """What a leg has to say; plain values, so `dataclasses.asdict` is JSON."""
+class LegResult:
+    """What a leg comes to, under the names that the journal has for it; its fields are what lies beside its checkpoint as JSON."""
 
-    metrics: dict[str, float]
-    """The evaluation on validation; empty without one."""
-    standard_errors: dict[str, float]
+    status: LegStatus
+    error: str | None = None
+    """One line, when it did not complete."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The evaluation on validation, `latency_seconds` of one puzzle in its batch, and `train/NAME`: means over the leg's steps."""
+    standard_errors: dict[str, float] = field(default_factory=dict)
     """Those of `metrics` that have one."""
-    training: dict[str, float] = field(default_factory=dict)
-    """Means over the steps of this leg (loss parts, accuracy over halted rows, gradient norm) and its speed."""
     steps: int = 0
     """Optimizer steps since the trial's start."""
     train_flops: float = 0.0
@@ -71,110 +127,34 @@ class LegOutcome:
     """Seconds of this leg in evaluation."""
     overhead_seconds: float = 0.0
     """Seconds of this leg in anything else: set-up, loading, the checkpoint."""
-    latency_seconds: float | None = None
-    """What the evaluation took for one puzzle in its batch; None without one."""
     checkpoint: str | None = None
-    """Folder of the checkpoint, durable by now."""
+    """Folder of its checkpoint, relative to that of the sweep."""
     peak_memory_bytes: int | None = None
-    """Most that this leg's tensors held on its GPU; None on a CPU, where a reused process keeps what earlier legs freed."""
+    """Most that its tensors held on a GPU; null on a CPU, where a reused process keeps what earlier legs freed."""
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    process: str = ""
+    """host:pid of the process that trained (the gang's leader)."""
+    torn: list[str] = field(default_factory=list)
+    """Checkpoints that it would have gone on from, had they not been damaged: what is wrong with each."""
+
+    def ended_here(self, started_at: float, torn: Sequence[str]) -> "LegResult":
+        """The result of a leg of this process that ends now."""
+        where = f"{os.uname().nodename}:{os.getpid()}"
+        return replace(self, started_at=started_at, ended_at=time.time(), process=where, torn=list(torn))
 
 
-def run_leg(
-    work: LegWork,
-    splits: RunData,
-    manifest: Manifest,
-    *,
-    gang: Gang = SOLO,
-    reporter: Reporter = SILENT,
-    device: torch.device | str = "cpu",
-    announce: Callable[[LegOutcome], None] | None = None,
-) -> LegOutcome:
-    """Does `work` in this process; in a gang every worker calls it with the same work and all get the same outcome.
-
-    `announce` is told the outcome before the leg's checkpoint becomes durable: what it writes, the checkpoint vouches for.
-    Raises DivergedError, OutOfMemoryError, CheckpointError, and InterruptedRun when a reporter stops it.
-    """
-    start = time.perf_counter()
-    with memory_failures():
-        state = start_state(
-            work.config,
-            manifest,
-            work.from_checkpoint,
-            max_steps=work.max_steps,
-            device=device,
-            gang=gang,
-            is_adopted=work.is_adopted,
-            curve=work.curve,
-        )
-        plan = start_plan(state, splits["train"], manifest)
-    if state.step > work.until_steps:
-        raise CheckpointError(
-            f"a leg only goes forward: {work.from_checkpoint} is at step {state.step}, the leg ends at {work.until_steps}",
-            remedy="continue from an earlier checkpoint",
-        )
-    first = state.step
-    try:
-        train_seconds, saved = _train_saving(state, plan, work, reporter)
-    finally:
-        state.curve.write()  # of a leg that fails too: its last points may say why
-    scored = score(state, splits["validation"], manifest, reporter) if work.is_scored else None
-    training = state.metrics.take_report() | state.speeds(state.step - first, train_seconds)
-    eval_seconds = scored.seconds if scored else 0.0
-    outcome = LegOutcome(
-        metrics=dict(scored.evaluation.metrics) if scored else {},
-        standard_errors=dict(scored.evaluation.standard_errors) if scored else {},
-        training=training,
-        steps=state.step,
-        train_flops=state.train_flops,
-        train_seconds=train_seconds,
-        eval_seconds=eval_seconds,
-        overhead_seconds=time.perf_counter() - start - train_seconds - eval_seconds,
-        latency_seconds=scored.latency_seconds if scored else None,
-        checkpoint=work.checkpoint_to,
-        peak_memory_bytes=state.peak_memory_bytes,
-    )
-    if scored is not None and work.puzzles_to is not None and gang.is_leader:
-        write_puzzles(work.puzzles_to, scored.evaluation.puzzles)
-    if announce is not None:
-        announce(outcome)
-    if work.checkpoint_to is None:
-        return outcome
-    state.save(work.checkpoint_to)
-    _remove(saved, gang)
-    return replace(outcome, overhead_seconds=time.perf_counter() - start - train_seconds - eval_seconds)
+def in_sweep(checkpoint: Path) -> str:
+    """A trial's checkpoint relative to the sweep's folder: `trials/0003/step-00000030-attempt-0`."""
+    return checkpoint.relative_to(checkpoint.parents[2]).as_posix()
 
 
-class _SavingReporter(Reporter):
-    """Asks the loop to pause when a checkpoint is due, and remembers whether somebody asked it to stop."""
-
-    def __init__(self, reporter: Reporter, interval_seconds: float) -> None:
-        self._reporter, self._due = reporter, time.perf_counter() + interval_seconds
-        self.is_stopped = False
-
-    def on_step(self, progress: Progress) -> bool:
-        self.is_stopped = self._reporter.on_step(progress) or self.is_stopped
-        return self.is_stopped or time.perf_counter() >= self._due
+def outcome_beside(checkpoint: Path) -> Path:
+    """The file with the result of the leg that ended with `checkpoint`."""
+    return checkpoint.with_name(f"{checkpoint.name}.json")
 
 
-def _train_saving(state: TrainingState, plan: BatchPlan, work: LegWork, reporter: Reporter) -> tuple[float, str | None]:
-    """Train to the leg's end with checkpoints on the way; the seconds of training, and the newest such checkpoint."""
-    seconds, saved = 0.0, None
-    while True:
-        listener = _SavingReporter(reporter, work.interim_seconds if work.interim else math.inf)
-        trained = train(state, plan, until_steps=work.until_steps, reporter=listener)
-        seconds += trained.seconds
-        if state.step >= work.until_steps:
-            return seconds, saved
-        # One worker asked and the loop made all of them pause; the others have to hear what it was for.
-        is_stopped = bool(state.gang.all_reduce_sum(torch.tensor([float(listener.is_stopped)], device=state.device)).item())
-        if work.interim is not None:
-            before, saved = saved, work.interim.format(step=state.step)
-            state.save(saved)
-            _remove(before, state.gang)
-        if is_stopped:
-            raise InterruptedRun(f"stopped at step {state.step} of {work.until_steps}")
-
-
-def _remove(checkpoint: str | None, gang: Gang) -> None:
-    if checkpoint is not None and gang.is_leader:
-        remove_folder(checkpoint)
+def write_outcome(checkpoint: Path, result: LegResult) -> None:
+    """Writes the result beside the place of the checkpoint, which is renamed there next: a checkpoint implies its result."""
+    make_folders(checkpoint.parent)
+    write_text_atomic(outcome_beside(checkpoint), json.dumps(asdict(result)))

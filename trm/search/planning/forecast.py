@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trm.search.planning.preflight import Preflight, preflight
+from trm.search.planning.survey import Survey
 from trm.search.resources.speeds import Speeds
 from trm.search.schedulers.rungs import Rungs
-from trm.search.space.candidates import Candidate, CostOf, Facts, Rejected, Resolver
+from trm.search.space.candidates import Candidate, Rejected, Resolver
 from trm.search.space.enumeration import random_params, space_size
 from trm.search.space.space import SearchSpace
 from trm.seeds import derived_seed
@@ -53,13 +54,11 @@ class Forecast:
     """Checkpoints after the sweep."""
 
 
-def forecast(space: SearchSpace, cost_of: CostOf, facts: Facts, *, slots: int) -> Forecast:
-    """The sweep of `space` with `slots` trials side by side; ConfigError as `preflight`."""
-    found = preflight(space, cost_of, facts)
-    resolver = Resolver(space, cost_of, facts)
+def forecast(survey: Survey, *, slots: int) -> Forecast:
+    """The sweep of a space with `slots` trials side by side; ConfigError as `preflight`."""
+    space, resolver, found = survey.space, survey.resolver, preflight(survey)
     generator = random.Random(derived_seed(space.seed, "forecast"))
     draws = [resolver.resolve(random_params(space, generator)) for _ in range(DRAWS)]
-    starts = [resolver.resolve(space.complete(point)) for point in space.start_points]
     accepted = [one for one in draws if isinstance(one, Candidate)]
     legs = _Legs(resolver, accepted or [found.cheapest, found.dearest])
     trials, ends_by = _length(space, lambda trials: expect(space, legs, trials, slots=slots))
@@ -69,7 +68,7 @@ def forecast(space: SearchSpace, cost_of: CostOf, facts: Facts, *, slots: int) -
     kept = min(keep.best or trials, trials) * mean_bytes
     return Forecast(
         preflight=found,
-        samples=[one for one in starts + accepted if isinstance(one, Candidate)][:SHOWN],
+        samples=[*survey.starts, *accepted][:SHOWN],
         rejected=Counter(one.rule for one in draws if isinstance(one, Rejected)),
         accepted=len(accepted),
         drawn=len(draws),

@@ -8,8 +8,8 @@ thirds do, and costs no more.
 import math
 
 from trm.search.planning.preflight import length_in_needs
+from trm.search.planning.survey import Survey
 from trm.search.schedulers.asha import Asha
-from trm.search.space.candidates import CostOf, Facts
 from trm.search.space.space import SearchSpace
 
 CHOSEN_ETA = 2
@@ -17,16 +17,17 @@ MOST_RUNGS = 4
 """The first at an eighth of a trial: scores at less rank at random where curves rise late."""
 
 
-def with_ladder(space: SearchSpace, cost_of: CostOf, facts: Facts) -> SearchSpace:
-    """`space` with its scheduler's rungs and eta filled in; itself where nothing is left open. ConfigError as `check_space`."""
+def with_rungs(survey: Survey) -> Survey:
+    """`survey` with its scheduler's rungs and eta filled in; itself where nothing is left open. ConfigError as `check_space`."""
+    space = survey.space
     scheduler = space.scheduler
     if not isinstance(scheduler, Asha) or None not in (scheduler.eta, scheduler.rungs):
-        return space
+        return survey
     # How many steps a trial of so many seconds makes is not known before speeds are measured.
-    length = math.inf if space.fidelity == "seconds" else length_in_needs(space, cost_of, facts)
+    length = math.inf if space.fidelity == "seconds" else length_in_needs(survey)
     eta = scheduler.eta or CHOSEN_ETA
     rungs = scheduler.rungs or _rungs(eta, length, space.budget.trials)
-    return space.model_copy(update={"scheduler": scheduler.model_copy(update={"eta": eta, "rungs": rungs})})
+    return survey.with_rungs(scheduler.model_copy(update={"eta": eta, "rungs": rungs}))
 
 
 def as_begun(space: SearchSpace, begun: SearchSpace) -> SearchSpace:

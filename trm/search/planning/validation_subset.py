@@ -11,7 +11,7 @@ from typing import Any
 from trm.config.files import merged
 from trm.config.training import VOTES
 from trm.search.planning.preflight import training_per_answer
-from trm.search.space.candidates import CostOf, Facts
+from trm.search.planning.survey import Survey
 from trm.search.space.space import SearchSpace
 
 SHARE = 0.1
@@ -52,24 +52,23 @@ class Subset:
         return f"{text}: {few}; a longer budget.per_trial or fewer rungs lower it"
 
 
-def with_subset(
-    space: SearchSpace, cost_of: CostOf, facts: Facts, *, examples: int, forms: float = 1.0
-) -> tuple[SearchSpace, Subset | None]:
-    """`space` with its numbers of examples and votes filled in, where they are left open and many; and what that means.
+def with_subset(survey: Survey, *, examples: int, forms: float = 1.0) -> tuple[Survey, Subset | None]:
+    """`survey` with its numbers of examples and votes filled in, where they are left open and many; and what that means.
 
     `examples` are those of the validation split, each asked in so many `forms`, of which at most `VOTES` vote. None where the
     number is searched, or costs nothing. ConfigError as `check_space`.
     """
-    if forms > VOTES and _is_open(space, "votes"):
-        space = _filled(space, {"votes": VOTES})
-    if PATH in space.search or not (per_answer := training_per_answer(space, cost_of, facts)):
-        return space, None
+    if forms > VOTES and _is_open(survey.space, "votes"):
+        survey = survey.scored_on({"votes": VOTES})
+    space = survey.space
+    if PATH in space.search or not (per_answer := training_per_answer(survey)):
+        return survey, None
     forms = min(forms, _most_votes(space) or forms)
     per_example = forms / per_answer
     own = _own(space).get(EXAMPLES)
     number = min(own or max(LEAST, space.resources.workers, int(SHARE / per_example)), examples)
     subset = Subset(number, examples, number * per_example, is_chosen=own is None, votes=forms)
-    return (_filled(space, {EXAMPLES: number}) if own is None and number < examples else space), subset
+    return (survey.scored_on({EXAMPLES: number}) if own is None and number < examples else survey), subset
 
 
 def subset_as_begun(space: SearchSpace, begun: SearchSpace) -> SearchSpace:

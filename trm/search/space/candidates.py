@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -47,6 +47,14 @@ class Candidate:
     def digest(self) -> str:
         """Equal for parameters that mean the same run, however long: a sweep that goes on may give new trials more compute."""
         return (self.config if self.alike is None else self.alike).network_digest()
+
+    def scored_on(self, values: Mapping[str, Any]) -> "Candidate":
+        """The same with other values of `evaluation`."""
+
+        def changed(config: RunConfig) -> RunConfig:
+            return config.model_copy(update={"evaluation": config.evaluation.model_copy(update=dict(values))})
+
+        return replace(self, config=changed(self.config), alike=None if self.alike is None else changed(self.alike))
 
     @property
     def used(self) -> dict[str, Any]:

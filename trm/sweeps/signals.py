@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
-from trm.cluster.ray_watch import what_was_lost
 from trm.errors import EXIT_INTERRUPTED
 from trm.terminal.command_line import heard_hangup
 
@@ -34,14 +33,17 @@ class StopSignals:
     A second Ctrl-C ends the process at once.
     """
 
-    def __init__(self, at_exit: Callable[[], None]) -> None:
-        """`at_exit` is called before the process is ended the hard way; it must be quick."""
-        self._at_exit = at_exit
+    def __init__(self, at_exit: Callable[[], None], what_was_lost: Callable[[], str | None] = lambda: None) -> None:
+        """`at_exit` is called before the process is ended the hard way; it must be quick.
+
+        `what_was_lost` names what the work cannot go on without and has lost, where that and no person sent the signal.
+        """
+        self._at_exit, self._what_was_lost = at_exit, what_was_lost
         self._requested_at: float | None = None
         self._grace = INTERRUPT_GRACE_SECONDS
         self._before: dict[int, object] = {}
         self.name = ""
-        """Name of the signal that came, or what of Ray was lost."""
+        """Name of the signal that came, or what was lost."""
 
     @property
     def is_requested(self) -> bool:
@@ -63,7 +65,7 @@ class StopSignals:
             self._leave()
         if self._requested_at is None:
             self._requested_at = time.monotonic()
-            self.name = what_was_lost() or signal.Signals(number).name
+            self.name = self._what_was_lost() or signal.Signals(number).name
         if number == signal.SIGTERM:
             seconds = _terminate_seconds()
             self._grace = max(TERMINATE_GRACE_SHARE * seconds, seconds - LEAVING_SECONDS)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trm.cluster.worker_check import installed_version
 from trm.config.tracking import Tracking
 from trm.errors import InterruptedRun, TrialError
 from trm.pictures.training import draw_run
 from trm.sweeps.extras import Extras
+from trm.sweeps.versions import run_versions
 from trm.terminal.command_line import say
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.outbox import cause_of
@@ -21,7 +21,6 @@ from trm.training.run_folder import CURVE_FILE, RunFolder
 from trm.training.run_record import RECORD_FILE, RunRecord, new_record, read_record, write_record
 from trm.training.weights import CONFIG_FILE
 
-PACKAGES = ("trm-search", "torch", "ray", "mlflow", "numpy", "pyarrow", "pydantic")
 HEAR_SECONDS = 1.0
 
 
@@ -41,8 +40,7 @@ def tracked_run(folder: Path, tracked: Tracked, *, is_resumed: bool) -> Iterator
     """While entered, `run.json` says that the run runs, and MLflow's writer follows it; then how it ended, and its picture."""
     before = read_record(folder) if is_resumed else None
     experiment = tracked.tracking.experiment or tracked.dataset
-    versions = {name: installed_version(name) for name in PACKAGES}
-    record = (before or new_record(folder.name, experiment, versions)).as_told(tracked.tracking).now("running")
+    record = (before or new_record(folder.name, experiment, run_versions())).as_told(tracked.tracking).now("running")
     write_record(folder, record)
     extras = Extras(say)
     try:

@@ -6,7 +6,9 @@ Besides these: legs that no process begins, and legs that have answered but whos
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trm.cluster.progress_board import Leg, LegProgress
+from trm.search.journal.events import LegStarted
+from trm.search.search import Search
+from trm.training.leg import Leg, LegProgress
 
 STALL_FACTOR = 10.0
 """A leg may be silent for so many times the seconds of one of its steps."""
@@ -27,6 +29,18 @@ class Pace:
     batch_steps: float
     """A batch of its evaluation takes the time of so many steps, at most about."""
     checkpoint_bytes: int
+
+
+def pace_of(search: Search, leg: LegStarted) -> Pace:
+    """What is known of the speed of `leg`, which starts now."""
+    trial, config = search.trials[leg.trial], search.run_config(leg)
+    rows = config.evaluation.batch_size or config.training.global_batch_size
+    forwards = config.evaluation.steps or config.model.halt_max_steps
+    return Pace(
+        step_seconds=(leg.expected_seconds or 0.0) / max(1, leg.until_steps - trial.steps),
+        batch_steps=forwards * rows / config.training.global_batch_size,
+        checkpoint_bytes=trial.asked.checkpoint_bytes,
+    )
 
 
 @dataclass
