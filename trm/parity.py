@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from trm.config.architectures import AnyNetwork, DataShape, LatentsConfig, SingleZConfig, TrmConfig
-from trm.config.optimizers import OptimConfig
+from trm.config.optimizers import AdamATan2Config
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError
 from trm.files.json_files import read_json
+from trm.losses.stablemax import stablemax_cross_entropy
 from trm.losses.supervision import Losses, supervision_loss
 from trm.models import halting
 from trm.models.build import build_network, from_published, to_published
@@ -27,7 +28,7 @@ from trm.models.precision import DTYPES, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.optim.adam_atan2 import AdamATan2
 from trm.optim.averaging import WeightAverage
-from trm.optim.schedule import lr_at, puzzle_emb_lr_at
+from trm.optim.schedule import lr_factor
 from trm.optim.sign_sgd import SignSGD
 
 RELATIVE, ABSOLUTE, SPREADS = 1e-4, 1e-5, 10.0
@@ -56,7 +57,7 @@ class Case:
 
     model: AnyNetwork
     shape: DataShape
-    optim: OptimConfig
+    optim: AdamATan2Config
     steps: int
     global_batch_size: int
     weights: dict[str, Tensor]
@@ -107,7 +108,7 @@ def _case(described: Mapping[str, Any], weights: dict[str, Tensor], arrays: Arra
     known = {name: fields.pop(name) for name in list(fields) if name in type(blank).model_fields}
     if known.get("mlp_t"):
         known["pos_encodings"] = "none" if known.get("pos_encodings") == "rope" else known.get("pos_encodings", "none")
-    optim = OptimConfig(
+    optim = AdamATan2Config(
         lr=train["lr"],
         lr_warmup_steps=train["lr_warmup_steps"],
         lr_min_ratio=train.get("lr_min_ratio", 1.0),
@@ -156,7 +157,8 @@ class Replay:
 
     def _train_step(self, carry: halting.Carry, step: int) -> tuple[halting.Carry, Output, dict[str, Any]]:
         config, optim = self.case.model, self.case.optim
-        lr = lr_at(step, optim, self.case.steps)
+        share = lr_factor(step, optim, self.case.steps)
+        lr = optim.lr * share
         puzzle_rows = self.table.rows(carry.puzzle_identifiers, requires_grad=True) if config.puzzle_ndim else None
         latents, output = self.model(carry.latents, carry.inputs, puzzle_rows)
         carry = halting.advance(carry, latents, output, config, None, training=True)
@@ -164,17 +166,20 @@ class Replay:
         if not config.no_ACT_continue:
             with torch.no_grad():
                 target = halting.continue_target(self.model(latents, carry.inputs, puzzle_rows)[1], carry.steps, config)
-        losses = supervision_loss(output, carry.labels, kind="stablemax", dtype=torch.float64, continue_target=target)
+        losses = _losses(output, carry.labels, target)
         self.adam.zero_grad(set_to_none=True)
-        torch.autograd.backward(losses.total / self.case.global_batch_size)
+        torch.autograd.backward(losses.loss / self.case.global_batch_size)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
         self.adam.param_groups[0]["lr"] = lr
         self.adam.step()
         if puzzle_rows is not None and puzzle_rows.grad is not None:
-            self.sign.lr = puzzle_emb_lr_at(step, optim, self.case.steps)
-            self.sign.step(carry.puzzle_identifiers, puzzle_rows.grad)
+            self.sign.apply(carry.puzzle_identifiers, puzzle_rows.grad, self.sign.numbers(optim.puzzle_emb_lr * share))
         self.average.update(step)
-        figures: dict[str, Any] = {"loss": losses.total.item(), "lm_loss": losses.lm.item(), "q_halt_loss": losses.q_halt.item()}
+        figures: dict[str, Any] = {
+            "loss": losses.loss.item(),
+            "lm_loss": losses.answer_loss.item(),
+            "q_halt_loss": losses.halting_loss.item(),
+        }
         figures |= {"grad_norm": norm.item(), "lr": lr, "halted": carry.halted.numpy()}
         return carry, output, figures | _metrics(losses, output, carry)
 
@@ -187,7 +192,7 @@ class Replay:
         for _ in range(config.halt_max_steps):
             latents, output = self.model(carry.latents, carry.inputs, rows)
             carry = halting.advance(carry, latents, output, config, None, training=False)
-        metrics = _metrics(supervision_loss(output, labels, kind="stablemax", dtype=torch.float64), output, carry)
+        metrics = _metrics(_losses(output, labels), output, carry)
         named = {"eval_logits": _numpy(output.logits), "eval_q_halt_logits": _numpy(output.q_halt)}
         return named | {"eval_metrics": np.array([metrics[name] for name in METRICS])}
 
@@ -196,6 +201,10 @@ class Replay:
         final = to_published(self.model.state_dict(), table, self.case.model, prefix="final/inner.")
         ema = to_published(self.average.average, None, self.case.model, prefix="ema/inner.")
         return {key: digest(value) for key, value in (final | ema).items()}
+
+
+def _losses(output: Output, labels: Tensor, target: Tensor | None = None) -> Losses:
+    return supervision_loss(output, labels, cross_entropy=stablemax_cross_entropy, dtype=torch.float64, continue_target=target)
 
 
 def _metrics(losses: Losses, output: Output, carry: halting.Carry) -> dict[str, float]:
@@ -256,7 +265,7 @@ def tolerance(name: str, expected: np.ndarray, spread: float) -> np.ndarray:
 
 def _sign_flips(is_off: np.ndarray, case: Case) -> np.ndarray:
     """Extra room in the puzzle table's digest: 1 % of its values may be off by twice the learning rates they met."""
-    swing = 2 * sum(puzzle_emb_lr_at(i + 1, case.optim, case.steps) for i in range(case.steps))
+    swing = 2 * sum(case.optim.puzzle_emb_lr * lr_factor(i + 1, case.optim, case.steps) for i in range(case.steps))
     flips = np.ceil(SIGN_FLIPS * case.shape.num_puzzle_identifiers * case.model.puzzle_ndim)
     room = np.zeros(is_off.shape)
     room[0], room[1] = flips * swing, np.sqrt(flips) * swing

@@ -16,7 +16,7 @@ import torch
 from benchmarks.rows import emit, parser, spread
 from trm.config.architectures import TrmConfig
 from trm.config.data import DataConfig
-from trm.config.optimizers import OptimConfig
+from trm.config.optimizers import AdamATan2Config
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.data.batches.split import Split, load_split
@@ -37,7 +37,7 @@ def curve(kernels: str, threads: int, seed: int, options: argparse.Namespace) ->
     config = RunConfig(
         data=DataConfig(folder=options.folder),
         model=TrmConfig(**MODEL),
-        optim=OptimConfig(lr=1e-3, lr_warmup_steps=20, weight_decay=0.1, ema_warmup=True),
+        optim=AdamATan2Config(lr=1e-3, lr_warmup_steps=20, weight_decay=0.1, ema_warmup=True),
         training=TrainingConfig(global_batch_size=64, steps=options.steps, kernels=kernels),
         seed=seed,
     )

@@ -30,7 +30,7 @@ from benchmarks.rows import emit, parser, spread
 from benchmarks.step.memory import status
 from trm.config.architectures import DataShape, TrmConfig, swiglu_width
 from trm.config.data import DataConfig
-from trm.config.optimizers import OptimConfig
+from trm.config.optimizers import AdamATan2Config
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.data.batches.plan import Batch
@@ -61,7 +61,7 @@ class Size:
         return RunConfig(
             data=DataConfig(folder="unused"),
             model=TrmConfig(**fields, **self.model),
-            optim=OptimConfig(lr=1e-4, lr_warmup_steps=0),
+            optim=AdamATan2Config(lr=1e-4, lr_warmup_steps=0),
             training=TrainingConfig(global_batch_size=self.batch, steps=1_000_000),
         )
 

@@ -23,7 +23,7 @@ from benchmarks.rows import emit, parser
 from trm.config.architectures import DataShape
 from trm.config.run import RunConfig
 from trm.console.long_work import silent
-from trm.data.batches.plan import Batch, BatchPlan, EvaluationPlan, Position
+from trm.data.batches.plan import Batch, EvaluationPlan, Position
 from trm.data.batches.split import Split, load_split
 from trm.evaluation.answers import answers
 from trm.tasks.arc.augment import CANVAS
@@ -31,6 +31,7 @@ from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.arc.votes import grid_hashes, pass_at, rank_of_truth, voted_grids
 from trm.tasks.augment import augmenter_for
 from trm.tasks.ensure import build_into
+from trm.training.feed import Feed
 from trm.training.loop import train
 from trm.training.start import start_plan
 from trm.training.state import TrainingState
@@ -83,7 +84,7 @@ def write_tasks(folder: Path, count: int) -> None:
 class CutBatches:
     """Training batches on the canvas's corner of so many cells a side."""
 
-    def __init__(self, plan: BatchPlan, side: int) -> None:
+    def __init__(self, plan: Feed, side: int) -> None:
         self._plan, self._side = plan, side
 
     def batch(self, step: int) -> Batch:

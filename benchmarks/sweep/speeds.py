@@ -18,7 +18,7 @@ import torch
 from benchmarks.rows import emit, parser
 from trm.config.architectures import TrmConfig
 from trm.config.data import DataConfig
-from trm.config.optimizers import OptimConfig
+from trm.config.optimizers import AdamATan2Config
 from trm.config.run import RunConfig
 from trm.config.training import EvaluationConfig, TrainingConfig
 from trm.data.batches.split import load_split
@@ -53,7 +53,7 @@ def drawn(generator: random.Random) -> RunConfig:
     return RunConfig(
         data=DataConfig(recipe="datasets/sudoku4x4.yaml"),
         model=TrmConfig(**model),
-        optim=OptimConfig(lr_warmup_steps=0),
+        optim=AdamATan2Config(lr_warmup_steps=0),
         training=TrainingConfig(global_batch_size=64, steps=1),
         evaluation=EvaluationConfig(max_examples=200),
     )

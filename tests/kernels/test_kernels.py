@@ -317,7 +317,7 @@ def test_all_workers_of_a_gang_use_them_or_none(others: int) -> None:
             return tensor + others
 
     state = TrainingState(run_of(), DataShape(4, 6, 3), max_steps=1, gang=Two(world_size=2))
-    assert (state.model.fused is not None) == state.optimizer.is_fused == bool(others)
+    assert (state.model.fused is not None) == state.optimizer.optimizer.is_fused == bool(others)
 
 
 @pytest.fixture

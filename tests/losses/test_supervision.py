@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trm.losses.answer import IGNORED, answer_loss, stablemax_cross_entropy
+from trm.losses.answer import IGNORED, CrossEntropy, answer_loss
+from trm.losses.softmax import softmax_cross_entropy
+from trm.losses.stablemax import stablemax_cross_entropy
 from trm.losses.supervision import halting_loss, supervision_loss
 from trm.models.network import Output
 
@@ -64,7 +66,7 @@ def test_stablemax_is_a_distribution(values: list[float]) -> None:
 @pytest.mark.parametrize("value", [1.0, 0.0, -1.0, 1e30, -1e30])
 def test_the_gradient_is_finite_where_branches_meet_or_explode(value: float, dtype: torch.dtype) -> None:
     logits = torch.tensor([[[value, 1.0, 0.5]]], dtype=dtype, requires_grad=True)
-    answer_loss(logits, torch.tensor([[0]]), "stablemax", dtype).sum().backward()
+    answer_loss(logits, torch.tensor([[0]]), stablemax_cross_entropy, dtype).sum().backward()
     assert logits.grad.isfinite().all()
 
 
@@ -84,11 +86,11 @@ def test_stablemax_has_the_gradient_of_its_values(values: list[float]) -> None:
     assert torch.autograd.gradcheck(log_stablemax, logits)
 
 
-@pytest.mark.parametrize("kind", ["stablemax", "softmax"])
-def test_a_row_s_loss_is_the_mean_over_its_labelled_cells(kind: str) -> None:
+@pytest.mark.parametrize("kind", [stablemax_cross_entropy, softmax_cross_entropy])
+def test_a_row_s_loss_is_the_mean_over_its_labelled_cells(kind: CrossEntropy) -> None:
     logits = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.tensor([[1, 2, 3, 4], [IGNORED, 0, IGNORED, 2], [IGNORED] * 4])
-    log_p = log_stablemax(logits) if kind == "stablemax" else logits.log_softmax(-1)
+    log_p = log_stablemax(logits) if kind is stablemax_cross_entropy else logits.log_softmax(-1)
     expected = [
         -sum(log_p[0, i, i + 1] for i in range(4)) / 4,
         -(log_p[1, 1, 0] + log_p[1, 3, 2]) / 2,
@@ -100,8 +102,10 @@ def test_a_row_s_loss_is_the_mean_over_its_labelled_cells(kind: str) -> None:
 def test_float32_stablemax_follows_float64() -> None:
     logits = 3 * torch.randn(4, 9, 11, generator=torch.Generator().manual_seed(1))
     labels = torch.randint(0, 11, (4, 9), generator=torch.Generator().manual_seed(2))
-    single = answer_loss(logits, labels, "stablemax", torch.float32)
-    torch.testing.assert_close(single.double(), answer_loss(logits, labels, "stablemax", torch.float64), rtol=1e-5, atol=1e-6)
+    single = answer_loss(logits, labels, stablemax_cross_entropy, torch.float32)
+    torch.testing.assert_close(
+        single.double(), answer_loss(logits, labels, stablemax_cross_entropy, torch.float64), rtol=1e-5, atol=1e-6
+    )
 
 
 def said(predictions: list[list[int]], q_halt: list[float], q_continue: list[float]) -> Output:
@@ -114,7 +118,7 @@ def test_all_losses_of_a_step() -> None:
     output = said([[1, 2], [1, 3], [0, 0]], [2.0, -1.0, 0.5], [0.3, -0.2, 0.0])
     labels = torch.tensor([[1, 2], [1, 2], [IGNORED, 0]])
     target = torch.tensor([0.9, 0.5, 0.1], dtype=torch.float64)
-    losses = supervision_loss(output, labels, kind="stablemax", dtype=torch.float64, continue_target=target)
+    losses = supervision_loss(output, labels, cross_entropy=stablemax_cross_entropy, dtype=torch.float64, continue_target=target)
     assert losses.is_exact.tolist() == [True, False, True]
     assert losses.correct_cells.tolist() == [2, 1, 1]
     assert losses.labelled_cells.tolist() == [2, 2, 1]
@@ -124,23 +128,24 @@ def test_all_losses_of_a_step() -> None:
         return -wanted * math.log(p) - (1 - wanted) * math.log(1 - p)
 
     right, wrong = -math.log(3 / 4.5), -math.log(0.5 / 4.5)
-    assert losses.lm.item() == pytest.approx(right + (right + wrong) / 2 + right)
-    assert losses.q_halt.item() == pytest.approx(cross_entropy(2.0, 1) + cross_entropy(-1.0, 0) + cross_entropy(0.5, 1))
-    assert losses.q_continue is not None
-    assert losses.q_continue.item() == pytest.approx(
+    assert losses.answer_loss.item() == pytest.approx(right + (right + wrong) / 2 + right)
+    assert losses.halting_loss.item() == pytest.approx(cross_entropy(2.0, 1) + cross_entropy(-1.0, 0) + cross_entropy(0.5, 1))
+    assert losses.continue_loss is not None
+    assert losses.continue_loss.item() == pytest.approx(
         sum(cross_entropy(q, t) for q, t in zip([0.3, -0.2, 0.0], [0.9, 0.5, 0.1], strict=True))
     )
-    assert losses.total.item() == pytest.approx(losses.lm.item() + 0.5 * (losses.q_halt.item() + losses.q_continue.item()))
+    halting = losses.halting_loss.item() + losses.continue_loss.item()
+    assert losses.loss.item() == pytest.approx(losses.answer_loss.item() + 0.5 * halting)
 
 
 def test_without_a_target_there_is_no_continue_loss_and_its_head_learns_nothing() -> None:
     output = said([[1, 2]], [0.1], [0.2])
     leaves = Output(*(value.requires_grad_() for value in output))
-    losses = supervision_loss(leaves, torch.tensor([[1, 2]]), kind="softmax", dtype=torch.float32)
-    losses.total.backward()
-    assert losses.q_continue is None
+    losses = supervision_loss(leaves, torch.tensor([[1, 2]]), cross_entropy=softmax_cross_entropy, dtype=torch.float32)
+    losses.loss.backward()
+    assert losses.continue_loss is None
     assert leaves.q_continue.grad is None
-    assert not losses.lm.requires_grad
+    assert not losses.answer_loss.requires_grad
 
 
 def test_halting_loss_is_a_sum_over_rows() -> None:

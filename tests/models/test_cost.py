@@ -16,6 +16,7 @@ from trm.config.data import DataConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.data.batches.plan import Batch
+from trm.losses.stablemax import stablemax_cross_entropy
 from trm.losses.supervision import supervision_loss
 from trm.models import cost, halting, layers
 from trm.models.precision import DTYPES
@@ -24,6 +25,7 @@ from trm.models.recursive.network import TinyRecursiveModel
 from trm.training.loop import take_step
 from trm.training.state import TrainingState
 
+CROSS = stablemax_cross_entropy
 SHAPE = DataShape(seq_len=25, vocab_size=7, num_puzzle_identifiers=3)
 BATCH = 4
 VARIANTS = {
@@ -52,8 +54,8 @@ def counted(config: ModelConfig, *, is_training: bool) -> int:
             if not config.no_ACT_continue:
                 with torch.no_grad():
                     target = halting.continue_target(model(latents, inputs, rows)[1], steps, config)
-            losses = supervision_loss(output, labels, kind="stablemax", dtype=torch.float64, continue_target=target)
-            losses.total.backward()
+            losses = supervision_loss(output, labels, cross_entropy=CROSS, dtype=torch.float64, continue_target=target)
+            losses.loss.backward()
     return counter.get_total_flops()
 
 
@@ -136,11 +138,11 @@ def test_memory_bounds_what_autograd_keeps(name: str, dtype: str, least: float) 
     rows = torch.zeros(batch, config.puzzle_ndim, requires_grad=True) if config.puzzle_ndim else None
     with torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
         _, output = model(model.initial_latents(batch), torch.zeros(batch, SHAPE.seq_len, dtype=torch.int32), rows)
-        loss = supervision_loss(output, torch.zeros(batch, SHAPE.seq_len).long(), kind="stablemax", dtype=torch.float64)
+        loss = supervision_loss(output, torch.zeros(batch, SHAPE.seq_len).long(), cross_entropy=CROSS, dtype=torch.float64)
     for p in model.parameters():
         kept.pop(p.untyped_storage().data_ptr(), None)
     predicted = batch * arithmetic.activation_row_bytes(config, SHAPE)
-    assert loss.total.requires_grad
+    assert loss.loss.requires_grad
     assert least * predicted <= sum(kept.values()) <= predicted
 
 

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.config.optimizers import OptimConfig
+from trm.config.optimizers import AdamATan2Config
 from trm.optim import adam_atan2
 from trm.optim.adam_atan2 import AdamATan2, Factors, factors_at
 from trm.optim.averaging import WeightAverage
-from trm.optim.schedule import lr_at, lr_factor, puzzle_emb_lr_at
+from trm.optim.optimizer import Group, learning_rates
+from trm.optim.schedule import lr_factor
 from trm.optim.sign_sgd import SignSGD
 
 
@@ -116,7 +117,7 @@ def test_sign_sgd_sums_gradients_of_equal_identifiers_and_touches_no_other_row()
     table = torch.ones(5, 3)
     optimizer = SignSGD(table, lr=0.1, weight_decay=0.5)
     gradients = torch.tensor([[1.0, -1.0, 0.0], [-3.0, 2.0, 0.0], [5.0, 5.0, 5.0]])
-    optimizer.step(torch.tensor([4, 4, 1], dtype=torch.int32), gradients)
+    optimizer.apply(torch.tensor([4, 4, 1], dtype=torch.int32), gradients, optimizer.numbers(0.1))
     decayed = 1 - 0.1 * 0.5
     expected = torch.ones(5, 3)
     expected[4] = torch.tensor([decayed + 0.1, decayed - 0.1, decayed])
@@ -133,7 +134,8 @@ def test_sign_sgd_equals_a_loop_over_identifiers(identifiers: list[int], seed: i
     for i in set(identifiers):
         total = sum(gradients[k] for k, j in enumerate(identifiers) if j == i)
         expected[i] = expected[i] * (1 - 0.01 * 0.1) - 0.01 * torch.sign(total)
-    SignSGD(table, lr=0.01, weight_decay=0.1).step(torch.tensor(identifiers), gradients)
+    optimizer = SignSGD(table, lr=0.01, weight_decay=0.1)
+    optimizer.apply(torch.tensor(identifiers), gradients, optimizer.numbers(0.01))
     torch.testing.assert_close(table, expected, rtol=1e-15, atol=1e-15)
 
 
@@ -142,20 +144,22 @@ def test_the_order_of_ranks_does_not_matter_to_sign_sgd() -> None:
     gradients = torch.tensor([[1.0], [2.0], [-4.0], [1.0], [-2.0]])
     order = torch.tensor([4, 2, 0, 1, 3])
     tables = [torch.zeros(4, 1) for _ in range(2)]
-    SignSGD(tables[0], lr=1.0, weight_decay=0.0).step(identifiers, gradients)
-    SignSGD(tables[1], lr=1.0, weight_decay=0.0).step(identifiers[order], gradients[order])
+    for table, rows in zip(tables, (slice(None), order), strict=True):
+        optimizer = SignSGD(table, lr=1.0, weight_decay=0.0)
+        optimizer.apply(identifiers[rows], gradients[rows], optimizer.numbers(1.0))
     assert torch.equal(tables[0], tables[1])
     assert tables[0].flatten().tolist() == [0.0, 0.0, -1.0, 1.0]
 
 
 def test_warm_up_is_linear_from_the_first_step_and_constant_after() -> None:
-    optim = OptimConfig(lr=2.0, puzzle_emb_lr=4.0, lr_warmup_steps=4)
-    assert [lr_at(step, optim, 10) for step in (1, 2, 3, 4, 5, 10)] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0, 2.0])
-    assert puzzle_emb_lr_at(1, optim, 10) == pytest.approx(1.0)
+    optim = AdamATan2Config(lr_warmup_steps=4)
+    assert [lr_factor(step, optim, 10) for step in (1, 2, 3, 4, 5, 10)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 1.0])
+    groups = [Group("one", 2.0), Group("other", 4.0)]
+    assert [lr for _, lr in learning_rates(groups, 0.25)] == [0.5, 1.0], "every group at the share of its own peak"
 
 
 def test_the_cosine_ends_at_its_floor_and_passes_its_middle() -> None:
-    optim = OptimConfig(lr=1.0, lr_warmup_steps=2, lr_min_ratio=0.2)
+    optim = AdamATan2Config(lr=1.0, lr_warmup_steps=2, lr_min_ratio=0.2)
     assert lr_factor(2, optim, 12) == pytest.approx(1.0)
     assert lr_factor(7, optim, 12) == pytest.approx(0.6)
     assert lr_factor(12, optim, 12) == pytest.approx(0.2)
@@ -163,7 +167,7 @@ def test_the_cosine_ends_at_its_floor_and_passes_its_middle() -> None:
 
 
 def test_without_warm_up_the_first_step_is_at_the_peak() -> None:
-    assert lr_factor(1, OptimConfig(lr_warmup_steps=0), 100) == pytest.approx(1.0)
+    assert lr_factor(1, AdamATan2Config(lr_warmup_steps=0), 100) == pytest.approx(1.0)
 
 
 def test_the_average_follows_its_recursion() -> None:

@@ -11,7 +11,7 @@ from trm.config.data import DataConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.errors import ConfigError
-from trm.search.knobs.constraint_names import KNOWN_NAMES, LEAVES, names_of
+from trm.search.knobs.constraint_names import known_names, leaf_names, names_of
 from trm.search.knobs.constraints import Constraint
 
 NAMES = frozenset({"a", "b", "text", "nothing"})
@@ -98,15 +98,15 @@ def test_what_cannot_be_computed_names_the_rule_and_the_values(text: str, proble
 
 def test_an_unknown_name_gets_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"uses num_head, which is not a name; did you mean num_heads\?"):
-        Constraint("num_head > 1", KNOWN_NAMES)
+        Constraint("num_head > 1", known_names())
 
 
 def test_the_names_are_every_leaf_once_and_what_follows_from_them() -> None:
     config = RunConfig(data=DataConfig(recipe="x"), training=TrainingConfig(steps=5, global_batch_size=64))
     values = names_of(config)
-    assert values.keys() == LEAVES.keys() | {"head_size", "depth"}
+    assert values.keys() == leaf_names().keys() | {"head_size", "depth"}
     assert (values["hidden_size"], values["lr"], values["beta2"], values["global_batch_size"]) == (512, 1e-4, 0.95, 64)
     assert (values["head_size"], values["depth"]) == (64, 21)
     assert (values["puzzle_emb_ndim"], values["evaluation_steps"], values["batch_size"]) == (512, 16, 64)
-    assert {"step_flops", "step_gflops", "params_count", "max_steps"} <= KNOWN_NAMES
-    assert not {"steps", "train_flops", "seed", "recipe"} & KNOWN_NAMES
+    assert {"step_flops", "step_gflops", "params_count", "max_steps"} <= known_names()
+    assert not {"steps", "train_flops", "seed", "recipe"} & known_names()

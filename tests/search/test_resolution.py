@@ -9,7 +9,7 @@ from search_simulator import Simulator, cost_of
 from space_cases import DEMO, demo
 from sweep_cases import events_of
 
-from trm.config.optimizers import OptimConfig
+from trm.config.optimizers import AdamATan2Config
 from trm.optim.averaging import WeightAverage
 from trm.search.findings.replay import replay
 from trm.search.findings.tables import leaderboard_rows, write_trials
@@ -55,7 +55,7 @@ def test_a_capped_average_is_one_run_and_is_shown_as_it_is() -> None:
     cap = 2001 / 2010
     assert [resolved(made, optim__ema_rate=rate).used for rate in (0.99, 0.999)] == [{}, {"optim.ema_rate": cap}]
     average = WeightAverage([], rate=0.999, warmup=True)
-    optim = OptimConfig(ema_rate=0.999, ema_warmup=True)
+    optim = AdamATan2Config(ema_rate=0.999, ema_warmup=True)
     assert max(average.rate_at(step) for step in range(1, STEPS + 1)) == largest_rate(optim, STEPS) == cap
 
 

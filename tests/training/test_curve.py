@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from trm.config.run import RunConfig
 from trm.errors import DivergedError, InterruptedRun
-from trm.optim.schedule import lr_at
+from trm.optim.schedule import lr_factor
 from trm.training.curve import COLUMNS, MEANS, Curve, CurveFile, default_interval, read_curve
 from trm.training.leg import Beginning, LegTask
 from trm.training.loop import train
@@ -68,7 +68,7 @@ def test_a_point_is_the_mean_over_the_steps_since_the_last_one(tmp_path: Path) -
     for point in found:
         step = point["step"]
         assert point["loss"] == pytest.approx(sum(losses[step - 5 : step]) / 5, rel=1e-6)
-        assert point["lr"] == lr_at(step, state.config.optim, cases.STEPS)
+        assert point["lr"] == state.config.optim.lr * lr_factor(step, state.config.optim, cases.STEPS)
         assert point["train_flops"] == step * state.step_flops
         assert 0 < point["halted_share"] <= 1 <= point["mean_halting_step"] <= 4
     assert set(found[0]) == set(COLUMNS) - set(CLOCKS)

@@ -1,13 +1,13 @@
 """pydantic's complaints, said as rule, value and remedy with the whole path of the key."""
 
 import difflib
-import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from trm.config.unions import members_in, models_in
 from trm.errors import InputError
 
 Location = tuple[int | str, ...]
@@ -71,7 +71,7 @@ def problem_at(model: type[BaseModel], path: str, error: ValidationError) -> Pro
 
 def paths_of(annotation: Any, prefix: str = "") -> Iterator[str]:
     """Dotted path of every field below a model's fields, sections included (not into lists and mappings)."""
-    for kind in _models_in(annotation):
+    for kind in models_in(annotation):
         for name, field in kind.model_fields.items():
             yield f"{prefix}{name}"
             yield from paths_of(field.annotation, f"{prefix}{name}.")
@@ -79,7 +79,7 @@ def paths_of(annotation: Any, prefix: str = "") -> Iterator[str]:
 
 def unknown_key(model: Any, parents: Location, key: str) -> Problem:
     """The complaint about `key` under `parents`, with the nearest right key: a sibling first, else one elsewhere in `model`."""
-    siblings = sorted({name for kind in _models_in(_walk(model, parents)[0]) for name in kind.model_fields})
+    siblings = sorted({name for kind in models_in(_walk(model, parents)[0]) for name in kind.model_fields})
     prefix = _readable(model, parents)
     path = f"{prefix}.{key}" if prefix else key
     variant = _other_variant(model, parents, key)
@@ -158,28 +158,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 3]}..."
 
 
-def _members(annotation: Any) -> list[Any]:
-    """What an annotation may be, unions and Annotated taken apart."""
-    if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [member for part in get_args(annotation) for member in _members(part)]
-    return [annotation]
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    return [member for member in _members(annotation) if isinstance(member, type) and issubclass(member, BaseModel)]
-
-
 def _literals(annotation: Any) -> list[Any]:
-    return [value for member in _members(annotation) if get_origin(member) is Literal for value in get_args(member)]
+    return [value for member in members_in(annotation) if get_origin(member) is Literal for value in get_args(member)]
 
 
 def _other_variant(model: Any, parents: Location, key: str) -> str | None:
     """`type asha, not none`, when `parents` chose a variant of a tagged union and `key` is a field of another one."""
     if not parents:
         return None
-    models = _models_in(_walk(model, parents[:-1])[0])
+    models = models_in(_walk(model, parents[:-1])[0])
     tags = {
         kind: name for kind in models for name, field in kind.model_fields.items() if _literals(field.annotation) == [parents[-1]]
     }
@@ -194,7 +181,7 @@ def _other_variant(model: Any, parents: Location, key: str) -> str | None:
 def _wanted(model: Any, location: Location) -> str | None:
     """What a value may be where several types or words are allowed; pydantic complains once for each, its name last."""
     annotation = _walk(model, location[:-1])[0] if location else None
-    members = _members(annotation)
+    members = members_in(annotation)
     if not _is_type_name(location[-1:], members):
         return None
     plain = [text for kind, text in PLAIN.items() if kind in members and not (kind is int and float in members)]
@@ -211,8 +198,8 @@ def _walk(annotation: Any, location: Location) -> tuple[Any, list[str]]:
     """The annotation at a pydantic location, and the location as a person writes it: without the tags of unions."""
     written: list[str] = []
     for item in location:
-        members = _members(annotation)
-        models = _models_in(annotation)
+        members = members_in(annotation)
+        models = models_in(annotation)
         fields = [kind.model_fields[item].annotation for kind in models if isinstance(item, str) and item in kind.model_fields]
         tagged = [kind for kind in models if any(_literals(field.annotation) == [item] for field in kind.model_fields.values())]
         generic = [get_args(member)[-1] for member in members if get_origin(member) in (dict, list) and get_args(member)]

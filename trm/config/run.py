@@ -8,17 +8,17 @@ import json
 from typing import Annotated
 
 from pydantic import (
-    BeforeValidator,
     Field,
     model_validator,
 )
 
-from trm.config.architectures import AnyNetwork, TrmConfig, tagged
+from trm.config.architectures import AnyNetwork, TrmConfig
 from trm.config.base import Written
 from trm.config.data import DataConfig
-from trm.config.optimizers import OptimConfig
+from trm.config.optimizers import AdamATan2Config, AnyOptimizer
 from trm.config.tracking import Tracking
 from trm.config.training import WHEN_WRITTEN, EvaluationConfig, TrainingConfig
+from trm.config.unions import Tagged
 
 CHANGES_WITHIN_RUN = (
     "optim.lr",
@@ -41,9 +41,9 @@ class RunConfig(Written):
 
     data: DataConfig
     """The puzzles."""
-    model: Annotated[AnyNetwork, Field(discriminator="architecture"), BeforeValidator(tagged)] = TrmConfig()
+    model: Annotated[AnyNetwork, Tagged("architecture", default="trm")] = TrmConfig()
     """The network."""
-    optim: OptimConfig = OptimConfig()
+    optim: AnyOptimizer = AdamATan2Config()
     """The optimizers."""
     training: TrainingConfig = TrainingConfig()
     """The loop."""
@@ -80,6 +80,8 @@ class RunConfig(Written):
             data |= self.data.order()
         if self.model.puzzle_ndim == 0:
             values["optim"]["puzzle_emb_lr"] = values["optim"]["puzzle_emb_weight_decay"] = 0
+        if self.optim.type == "adam_atan2":  # as before there were others
+            values["optim"].pop("type")
         if not self.optim.ema:
             values["optim"]["ema_rate"] = values["optim"]["ema_warmup"] = 0
         for key in (*WHEN_WRITTEN, "cuda_graph", "kernels"):

@@ -8,6 +8,7 @@ from pydantic import (
 )
 
 from trm.config.base import Written
+from trm.config.losses import AnyLoss, StablemaxLoss
 from trm.errors import ConfigError
 
 WHEN_WRITTEN = ("eval_every_steps", "log_every_steps", "checkpoint_every_steps", "keep_checkpoints")
@@ -37,8 +38,8 @@ class TrainingConfig(Written):
     """Length in optimizer steps (one supervision step each)."""
     train_flops: float | None = Field(None, gt=0)
     """Length in training FLOPs, analytic, backward counted as two forwards."""
-    loss: Literal["stablemax", "softmax"] = "stablemax"
-    """Cross entropy over the vocabulary."""
+    loss: AnyLoss = StablemaxLoss()
+    """What is made small: the cross entropy over the vocabulary that the tag names, or a mapping with `type` and its fields."""
     loss_dtype: Literal["auto", "float32", "float64"] = "auto"
     """Type of the answer loss; auto: float64 on the CPU, float32 on an accelerator."""
     eval_every_steps: int | None = Field(None, ge=1)

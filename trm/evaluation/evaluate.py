@@ -17,9 +17,9 @@ from trm.errors import DatasetError
 from trm.evaluation.answers import answers, halted_answers, steps_of
 from trm.evaluation.metric_names import HALTED_FLOPS_SAVED, MEANS, halted_name
 from trm.evaluation.scores import Columns, Evaluation, TaskScorer, means, of_puzzles, proportion
-from trm.losses.answer import IGNORED, answer_loss
+from trm.losses.answer import IGNORED
+from trm.losses.choice import build_loss
 from trm.models.network import Network, Output
-from trm.models.precision import loss_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.stats.intervals import mean_of
 
@@ -124,7 +124,7 @@ def _judged(output: Output, labels: Tensor, config: RunConfig) -> tuple[Columns,
     found = {
         "is_exact": is_exact,
         "cell_accuracy": correct.double() / is_labelled.sum(-1).clamp(min=1),
-        "loss": answer_loss(output.logits, labels, config.training.loss, loss_dtype(config.training, labels.device)),
+        "loss": build_loss(config, labels.device).of_answers(output.logits, labels),
         "q_halt_accuracy": (output.q_halt >= 0) == is_exact,
         "halting_probability": torch.sigmoid(output.q_halt.double()),
     }

@@ -1,57 +1,27 @@
-"""The answer loss: cross entropy over the vocabulary by stablemax or softmax. Pure functions."""
+"""The answer loss: a cross entropy over the vocabulary, averaged over the labelled cells of each row. Pure functions."""
 
-from typing import Any, Literal
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 IGNORED = -100
 """Label of a cell that no loss and no score looks at."""
 
-
-def stablemax_cross_entropy(logits: Float[Tensor, "*batch vocab"], target: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """log(sum s(x)) - log s(x at `target`) with s(x) = x + 1 for x >= 0, else 1 / (1 - x); int64 targets."""
-    loss: Tensor = _StablemaxCrossEntropy.apply(logits, target)  # type: ignore[no-untyped-call]
-    return loss
-
-
-class _StablemaxCrossEntropy(torch.autograd.Function):
-    """With u = 1 + |x|, s is u or 1 / u and log s is log(u) with the sign of x.
-
-    Written by hand because autograd takes three times as many passes, which in a small network cost more than the arithmetic.
-    A chosen branch never meets the infinities of the other one: the gradient is finite at a logit of exactly 1 too.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, target: Tensor) -> Tensor:
-        is_positive, u, target = x > 0, x.abs().add_(1), target[..., None]
-        inverse = u.reciprocal()
-        total = torch.where(is_positive, u, inverse).sum(-1)
-        at = x.gather(-1, target).squeeze(-1)
-        ctx.save_for_backward(is_positive, u, inverse, total, target)
-        return torch.log(total).sub_(at.abs().log1p_().copysign_(at))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor, None]:
-        is_positive, u, inverse, total, target = ctx.saved_tensors
-        d_x = (inverse / u).masked_fill_(is_positive, 1).mul_((d_loss / total)[..., None])
-        at_target = d_loss[..., None] / u.gather(-1, target)
-        return d_x.scatter_add_(-1, target, at_target.neg_()), None
+CrossEntropy = Callable[[Tensor, Tensor], Tensor]
+"""Logits (..., vocab) and int64 targets (...) -> the loss of each, (...)."""
 
 
 def answer_loss(
     logits: Float[Tensor, "batch cells vocab"],
     labels: Int[Tensor, "batch cells"],
-    kind: Literal["stablemax", "softmax"],
+    cross_entropy: CrossEntropy,
     dtype: torch.dtype,
 ) -> Float[Tensor, " batch"]:
     """Per row the mean cross entropy over labelled cells, computed in `dtype`; 0 for a row without labels."""
     is_ignored = labels == IGNORED
-    return mean_answer_loss(logits, labels, is_ignored, (~is_ignored).sum(-1), kind=kind, dtype=dtype)
+    return mean_answer_loss(logits, labels, is_ignored, (~is_ignored).sum(-1), cross_entropy=cross_entropy, dtype=dtype)
 
 
 def mean_answer_loss(
@@ -60,12 +30,8 @@ def mean_answer_loss(
     is_ignored: Tensor,
     labelled_cells: Tensor,
     *,
-    kind: Literal["stablemax", "softmax"],
+    cross_entropy: CrossEntropy,
     dtype: torch.dtype,
 ) -> Tensor:
     target = labels.masked_fill(is_ignored, 0).long()
-    if kind == "stablemax":
-        cross_entropy = stablemax_cross_entropy(logits.to(dtype), target)
-    else:
-        cross_entropy = -functional.log_softmax(logits.to(dtype), dim=-1).gather(-1, target[..., None]).squeeze(-1)
-    return cross_entropy.masked_fill(is_ignored, 0).sum(-1) / labelled_cells.clamp(min=1)
+    return cross_entropy(logits.to(dtype), target).masked_fill(is_ignored, 0).sum(-1) / labelled_cells.clamp(min=1)

@@ -1,12 +1,14 @@
 """AdamATan2: Adam without an epsilon, the quotient taken by an arctangent (arXiv 2407.05872, section 4)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from trm.config.optimizers import AdamATan2Config
 from trm.kernels.optimizer import Rates, adam_atan2
+from trm.optim.optimizer import Group, Numbers, TorchOptimizer
 
 
 class Factors(NamedTuple):
@@ -116,3 +118,30 @@ def update_(
         torch._foreach_addcmul_(params, update, [factors.move.expand_as(one) for one in update])
     else:
         torch._foreach_add_(params, update, alpha=factors.move)
+
+
+class ByFactors(TorchOptimizer):
+    """AdamATan2 as a training step drives it: the host works out the factors, the device applies them."""
+
+    optimizer: AdamATan2
+    is_recordable = True
+
+    def __init__(self, config: AdamATan2Config, parameters: Mapping[str, nn.Parameter], *, is_fused: bool) -> None:
+        """The optimizer that `config` describes, of all `parameters` in one group."""
+        betas = (config.beta1, config.beta2)
+        inner = AdamATan2(parameters.values(), lr=config.lr, betas=betas, weight_decay=config.weight_decay, is_fused=is_fused)
+        super().__init__(inner, parameters)
+
+    def numbers(self, group: Group, step: int, lr: float) -> dict[str, float]:
+        """The factors of a step, by their names."""
+        own = self.optimizer.param_groups[0]
+        factors = factors_at(step, lr=lr, betas=own["betas"], weight_decay=own["weight_decay"])
+        return {name: float(factor) for name, factor in factors._asdict().items()}
+
+    def apply(self, numbers: Mapping[str, Numbers]) -> None:
+        """One update."""
+        self.optimizer.apply(Factors(**numbers[self.groups[0].name]))
+
+    def count(self) -> None:
+        """Counts a step of every parameter that was ever updated."""
+        self.optimizer.count()

@@ -6,19 +6,9 @@ from trm.config.optimizers import OptimConfig
 
 
 def lr_factor(step: int, optim: OptimConfig, total_steps: int) -> float:
-    """Share of the peak learning rate that step `step` (from 1) of `total_steps` uses; both optimizers follow it."""
+    """Share of its peak learning rate that every group uses at step `step` (from 1) of `total_steps`."""
     assert step >= 1, f"steps count from 1, not {step}"
     if step < optim.lr_warmup_steps:
         return step / optim.lr_warmup_steps
     progress = (step - optim.lr_warmup_steps) / max(1, total_steps - optim.lr_warmup_steps)
     return optim.lr_min_ratio + (1 - optim.lr_min_ratio) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-
-
-def lr_at(step: int, optim: OptimConfig, total_steps: int) -> float:
-    """Learning rate of the backbone at step `step` (from 1)."""
-    return optim.lr * lr_factor(step, optim, total_steps)
-
-
-def puzzle_emb_lr_at(step: int, optim: OptimConfig, total_steps: int) -> float:
-    """Learning rate of the puzzle embedding at step `step` (from 1)."""
-    return optim.puzzle_emb_lr * lr_factor(step, optim, total_steps)

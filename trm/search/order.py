@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trm.config.training import TrainingConfig
+from trm.config.leaves import written_tags
 from trm.search.journal.events import LegEnded
 from trm.search.knobs.knobs import Knob, Scalar
 from trm.stats.pareto import Fronts, Point
@@ -145,7 +145,7 @@ def loss_kinds(search: Mapping[str, Knob], base: Mapping[str, Any]) -> list[Scal
     knob = search.get("training.loss")
     if knob is not None:
         return knob.values_in_order
-    return [base.get("training", {}).get("loss", TrainingConfig.model_fields["loss"].default)]
+    return [written_tags(base)["training.loss"]]
 
 
 def wrong_cells(result: LegEnded) -> float | None:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import torch
 
-from trm.data.batches.plan import Batch
 from trm.files.own_cache import keep, kept
+from trm.training.feed import Item
 from trm.training.state import TrainingState, compile_in_place
 from trm.training.step import plain_step
 
@@ -66,15 +66,15 @@ class CompilingStep:
     The host waits for the device in all of them.
     """
 
-    def __init__(self, onward: Callable[[TrainingState, Batch], None]) -> None:
+    def __init__(self, onward: Callable[[TrainingState, Item], None]) -> None:
         self._onward = onward
         self._times: list[float] = []
         self._eager_seconds: float | None = None
 
-    def __call__(self, state: TrainingState, batch: Batch) -> None:
+    def __call__(self, state: TrainingState, item: Item) -> None:
         """One step."""
         start = _now(state)
-        plain_step(state, batch)
+        plain_step(state, item)
         self._times.append(_now(state) - start)
         if len(self._times) < WARM_UP_STEPS + TIMED_STEPS:
             return

@@ -13,11 +13,11 @@ import logging
 import torch
 from torch import Tensor
 
-from trm.data.batches.plan import Batch
 from trm.models.halting import Carry
+from trm.training.feed import Item
 from trm.training.state import TrainingState
 from trm.training.step import device_step
-from trm.training.step_inputs import packed, views
+from trm.training.step_inputs import Layout, packed, views
 
 WARM_UP_STEPS = 3
 """Real steps before the recording: they make the optimizer's state and the libraries' workspaces."""
@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 
 
 def is_recorded(state: TrainingState) -> bool:
-    """Whether the state's steps are to be recorded: on CUDA, alone, when asked for or small enough.
+    """Whether the state's steps are to be recorded: on CUDA, alone, with an optimizer that can be, when asked for or small enough.
 
     A gang's are not: its gradients travel while the backward pass runs, which only some versions of NCCL can be recorded with.
     """
     asked = state.config.training.cuda_graph
-    if state.device.type != "cuda" or state.gang.world_size > 1:
+    if state.device.type != "cuda" or state.gang.world_size > 1 or not state.optimizer.is_recordable:
         return False
     return state.step_flops <= RECORDED_FLOPS if asked == "auto" else asked
 
@@ -49,6 +49,7 @@ class RecordedStep:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._calls, self._is_refused = 0, False
         self._buffer: Tensor | None = None
+        self._layout: Layout | None = None
         self._carry: Carry | None = None
 
     @property
@@ -56,24 +57,25 @@ class RecordedStep:
         """Whether the step is recorded by now."""
         return self._graph is not None
 
-    def __call__(self, state: TrainingState, batch: Batch) -> None:
+    def __call__(self, state: TrainingState, item: Item) -> None:
         """One step of `state`, the host's counters included."""
-        self._place(state, batch)
+        self._place(state, item)
         if self._graph is None and self._stream is not None and self._calls >= WARM_UP_STEPS and not self._is_refused:
-            self._record(state, batch)
+            self._record(state)
         if self._graph is not None:
             self._graph.replay()
         else:
-            self._run_beside(state, batch)
+            self._run_beside(state)
         self._calls += 1
         state.optimizer.count()
         state.step += 1
 
-    def _place(self, state: TrainingState, batch: Batch) -> None:
+    def _place(self, state: TrainingState, item: Item) -> None:
         """Puts what the step takes where the recording reads it."""
-        handed = packed(state, batch)
+        handed, layout = packed(state, item)
         if self._buffer is None:
-            self._buffer = torch.empty_like(handed, device=state.device, pin_memory=False)
+            self._buffer, self._layout = torch.empty_like(handed, device=state.device, pin_memory=False), layout
+        assert layout == self._layout, "what a step takes has the same names and shapes at every step"
         self._buffer.copy_(handed, non_blocking=True)
         if self._carry is None:
             self._carry = state.carry.mapped(lambda _, tensor: tensor.clone(memory_format=torch.contiguous_format))
@@ -81,28 +83,29 @@ class RecordedStep:
             _copy(state.carry, self._carry)
         state.carry = self._carry
 
-    def _run(self, state: TrainingState, batch: Batch) -> None:
+    def _run(self, state: TrainingState) -> None:
         assert self._buffer is not None, "the step's buffer is filled first"
+        assert self._layout is not None, "and what stands where in it is known"
         assert self._carry is not None, "the step's carry has its place first"
-        _copy(device_step(state, views(state, self._buffer, batch.inputs.shape)), self._carry)
+        _copy(device_step(state, views(state, self._buffer, self._layout)), self._carry)
 
-    def _run_beside(self, state: TrainingState, batch: Batch) -> None:
+    def _run_beside(self, state: TrainingState) -> None:
         """Runs the step, on CUDA on the stream that it will be recorded on: autograd remembers where it saw a weight first."""
         if self._stream is None:
-            self._run(state, batch)
+            self._run(state)
             return
         current = torch.cuda.current_stream(state.device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
-            self._run(state, batch)
+            self._run(state)
         current.wait_stream(self._stream)
 
-    def _record(self, state: TrainingState, batch: Batch) -> None:
+    def _record(self, state: TrainingState) -> None:
         """Records the step without making it; where that cannot be, says so and lets the steps run on as they did."""
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, stream=self._stream):
-                self._run(state, batch)
+                self._run(state)
         except RuntimeError as error:
             if state.config.training.cuda_graph is True:
                 raise

@@ -4,12 +4,11 @@ import math
 import time
 from dataclasses import dataclass
 
-from trm.data.batches.plan import Batch, BatchPlan
 from trm.errors import DivergedError
-from trm.optim.schedule import lr_at
 from trm.training.compiling import CompilingStep, is_compiling
 from trm.training.cuda_graph import RecordedStep, is_recorded
 from trm.training.failures import compiler_failures, memory_failures
+from trm.training.feed import Feed, Item
 from trm.training.reporting import SILENT, Progress, Reporter
 from trm.training.state import TrainingState
 from trm.training.step import plain_step
@@ -30,7 +29,7 @@ class Trained:
     """Whether a reporter asked to stop; it may have been at `until_steps`."""
 
 
-def train(state: TrainingState, plan: BatchPlan, *, until_steps: int, reporter: Reporter = SILENT) -> Trained:
+def train(state: TrainingState, feed: Feed, *, until_steps: int, reporter: Reporter = SILENT) -> Trained:
     """Steps `state` to `until_steps` (counted from the run's start), or to where a reporter of any worker stops it.
 
     Raises DivergedError when the loss is no finite number (seen at most `FLUSH_STEPS` later) and OutOfMemoryError.
@@ -41,7 +40,7 @@ def train(state: TrainingState, plan: BatchPlan, *, until_steps: int, reporter: 
     loss, wants_stop, stops = math.nan, False, False
     with compiler_failures(), memory_failures():
         while state.step < until_steps and not stops:
-            take_step(state, plan.batch(state.step))
+            take_step(state, feed.batch(state.step))
             wants_stop |= reporter.on_step(_progress(state, until_steps, loss, time.perf_counter() - start, first))
             is_alone_and_stops = wants_stop and state.gang.world_size == 1
             is_point = state.step % state.log_every == 0
@@ -54,7 +53,7 @@ def train(state: TrainingState, plan: BatchPlan, *, until_steps: int, reporter: 
             if is_point:
                 _add_point(state, *marked)
                 marked = time.perf_counter(), state.step
-    state.position = plan.position()
+    state.position = feed.position()
     return Trained(seconds=time.perf_counter() - start, is_interrupted=stops)
 
 
@@ -65,13 +64,13 @@ def _flush_every(state: TrainingState) -> int:
     return 1 if state.gang.world_size == 1 else min(FLUSH_STEPS, max(1, int(FLUSH_FLOPS / state.step_flops)))
 
 
-def take_step(state: TrainingState, batch: Batch) -> None:
-    """One optimizer step on this worker's share of a global batch: fresh puzzles in, one supervision step, one update."""
+def take_step(state: TrainingState, item: Item) -> None:
+    """One optimizer step on this worker's share of what the feed gives: the passes of the loss, one update."""
     if state.stepper is None:
         state.stepper = RecordedStep(state.device) if is_recorded(state) else plain_step
         if is_compiling(state):
             state.stepper = CompilingStep(onward=state.stepper)
-    state.stepper(state, batch)
+    state.stepper(state, item)
 
 
 def _add_point(state: TrainingState, since: float, first: int) -> None:
@@ -84,7 +83,7 @@ def _add_point(state: TrainingState, since: float, first: int) -> None:
             "train_flops": state.train_flops,
             "at": time.time(),
             "rows_per_second": rows / (time.perf_counter() - since),
-            "lr": lr_at(state.step, state.config.optim, state.max_steps),
+            "lr": state.lr,
         }
     )
 
@@ -97,5 +96,5 @@ def _progress(state: TrainingState, until_steps: int, loss: float, seconds: floa
         seconds=seconds,
         steps_per_second=(state.step - first) / seconds,
         loss=loss,
-        lr=lr_at(state.step, state.config.optim, state.max_steps),
+        lr=state.lr,
     )

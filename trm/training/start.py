@@ -5,13 +5,14 @@ from typing import NotRequired, TypedDict
 import torch
 
 from trm.config.run import RunConfig
-from trm.data.batches.plan import BatchPlan, TrainPlan
+from trm.data.batches.plan import TrainPlan
 from trm.data.batches.split import Split
 from trm.data.batches.stream import StreamPlan, TrainStream
 from trm.data.format.manifest import Manifest
 from trm.distributed import Gang
 from trm.tasks.augment import augmenter_for
 from trm.training.curve import Curve, CurveFile
+from trm.training.feed import Feed
 from trm.training.state import TrainingState
 
 
@@ -63,7 +64,7 @@ def start_state(
     return state
 
 
-def start_plan(state: TrainingState, rows: Split | TrainStream, manifest: Manifest) -> BatchPlan:
+def start_plan(state: TrainingState, rows: Split | TrainStream, manifest: Manifest) -> Feed:
     """This worker's batches, at the state's place in the data."""
     size, seed, gang = state.config.training.global_batch_size, state.config.seed, state.gang
     plan: TrainPlan | StreamPlan

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch._dynamo  # the first optimizer of a process imports it: a second that no leg should pay for
 from torch import Tensor, nn
@@ -15,11 +14,12 @@ from torch import Tensor, nn
 from trm.config.architectures import DataNames, DataShape
 from trm.config.run import RunConfig
 from trm.config.training import require_divisible
-from trm.data.batches.plan import Batch, Position
+from trm.data.batches.plan import Position
 from trm.distributed import SOLO, Gang
 from trm.errors import CheckpointError, DivergedError, ResourceError
 from trm.files.own_cache import kept_folder
 from trm.kernels.build import COMPILERS
+from trm.losses.choice import build_loss
 from trm.models.arithmetic import TABLE_KEY
 from trm.models.build import build_network
 from trm.models.cost import run_cost
@@ -28,8 +28,9 @@ from trm.models.fitting import first_not_finite, require_fit
 from trm.models.halting import Carry, initial_carry
 from trm.models.precision import forward_dtype, set_products, uses_kernels, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
-from trm.optim.adam_atan2 import AdamATan2
 from trm.optim.averaging import WeightAverage
+from trm.optim.choice import build_optimizer, build_row_optimizer
+from trm.optim.schedule import lr_factor
 from trm.optim.sign_sgd import SignSGD
 from trm.training.checkpoint import (
     MAY_DIFFER,
@@ -43,6 +44,7 @@ from trm.training.checkpoint import (
 )
 from trm.training.curve import Curve, default_interval
 from trm.training.failures import COMPILED_FOLDER, COMPILED_VARIABLE
+from trm.training.feed import Item
 from trm.training.running_metrics import RunningMetrics
 
 MODEL_FILE = "model.safetensors"
@@ -97,16 +99,15 @@ class TrainingState:
         self.step_flops = run_cost(config, shape).step_flops
         self.step = 0
         self.position = Position(0, 0)
-        self.metrics = RunningMetrics(self.device)
+        self.loss = build_loss(config, self.device)
+        self.metrics = RunningMetrics(self.loss.metrics, self.device)
         self.log_every = config.training.log_every_steps or default_interval(max_steps)
         """Steps from point to point of the training curve."""
         self.curve = Curve()
         self.until_steps = 0
         """Step to which it is sure to be trained, as far as anybody said so."""
-        self.stepper: Callable[[TrainingState, Batch], None] | None = None
+        self.stepper: Callable[[TrainingState, Item], None] | None = None
         """How a step is made; the loop decides at the first."""
-        self.minimum_steps: dict[int, np.ndarray | None] = {}
-        """What exploration demands of this worker's slots at the next steps, as far as it is drawn (`trm.training.step_inputs`)."""
 
     def _uses_kernels(self) -> bool:
         """All workers of a gang, or none: replicas that are updated by different arithmetic would drift apart."""
@@ -117,13 +118,8 @@ class TrainingState:
 
     def _build_optimizers(self, dtype: torch.dtype) -> None:
         optim = self.config.optim
-        self.optimizer = AdamATan2(
-            self.parameters,
-            lr=optim.lr,
-            betas=(optim.beta1, optim.beta2),
-            weight_decay=optim.weight_decay,
-            is_fused=self.model.is_fused,
-        )
+        parameters = dict(self.model.named_parameters())
+        self.optimizer = build_optimizer(optim, parameters, uses_kernels=self.model.is_fused)
         self.average: WeightAverage | None = None
         if optim.ema:
             self.average = WeightAverage(self.model.named_parameters(), rate=optim.ema_rate, warmup=optim.ema_warmup)
@@ -131,12 +127,17 @@ class TrainingState:
         self.table_optimizer: SignSGD | None = None
         if self.config.model.puzzle_ndim:
             self.table = PuzzleEmbedding(self.config.model, self.shape, dtype=dtype).to(self.device)
-            self.table_optimizer = SignSGD(self.table.weight, lr=optim.puzzle_emb_lr, weight_decay=optim.puzzle_emb_weight_decay)
+            self.table_optimizer = build_row_optimizer(optim, self.table.weight)
 
     @property
     def train_flops(self) -> float:
         """Training FLOPs spent since the run's start, of all workers together."""
         return self.step * self.step_flops
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the backbone's first group at the step that was made last."""
+        return self.optimizer.groups[0].lr * lr_factor(self.step, self.config.optim, self.max_steps)
 
     def speeds(self, steps: int, seconds: float) -> dict[str, float]:
         """Rows and training FLOPs a second over `steps` that took `seconds`, all workers together; empty for no steps."""
@@ -194,17 +195,11 @@ class TrainingState:
         files: dict[str, dict[str, Tensor]] = {MODEL_FILE: dict(self.model.state_dict())}
         if self.average is not None:
             files[AVERAGE_FILE] = dict(self.average.average)
-        files[STATE_FILE] = {name: value for name, value in carry.items() if value is not None} | self._optimizer_tensors()
+        files[STATE_FILE] = {name: value for name, value in carry.items() if value is not None}
+        files[STATE_FILE] |= {OPTIMIZER + name: value for name, value in self.optimizer.saved().items()}
         if self.table is not None:
             files[STATE_FILE][TABLE_KEY] = self.table.weight
         return files
-
-    def _optimizer_tensors(self) -> dict[str, Tensor]:
-        return {
-            f"{OPTIMIZER}{name}.{key}": value
-            for name, parameter in self.model.named_parameters()
-            for key, value in self.optimizer.state[parameter].items()
-        }
 
     @classmethod
     def load(
@@ -251,12 +246,7 @@ class TrainingState:
         saved = tensors[STATE_FILE]
         if self.table is not None:
             self.table.weight.copy_(saved[TABLE_KEY])
-        for name, parameter in self.model.named_parameters():
-            prefix = f"{OPTIMIZER}{name}."
-            values = {key.removeprefix(prefix): value for key, value in saved.items() if key.startswith(prefix)}
-            self.optimizer.state[parameter] = {
-                key: value.clone() if key == "step" else value.to(parameter, copy=True) for key, value in values.items()
-            }
+        self.optimizer.restore({k.removeprefix(OPTIMIZER): value for k, value in saved.items() if k.startswith(OPTIMIZER)})
         share = self.gang.share(self.config.training.global_batch_size)
         self.carry = self.carry.mapped(lambda name, own: saved[CARRY + name][share].to(self.device, own.dtype, copy=True))
 

@@ -1,53 +1,47 @@
 """One optimizer step. All but the handing over is work for the device: nothing waits for a tensor's value or decides by one."""
 
+from collections.abc import Generator
+
 import torch
 from torch import Tensor
 
-from trm.data.batches.plan import Batch
 from trm.distributed import Gang
-from trm.losses.supervision import supervision_loss
-from trm.models.halting import Carry, advance, continue_target, refill
-from trm.models.precision import loss_dtype
+from trm.losses.loss import Learned, Pass, Work
+from trm.models.halting import Carry
+from trm.training.feed import Item
 from trm.training.state import TrainingState
-from trm.training.step_inputs import Fresh, Rates, fresh
+from trm.training.step_inputs import AVERAGE, StepInputs, fresh
 
 
-def plain_step(state: TrainingState, batch: Batch) -> None:
+def plain_step(state: TrainingState, item: Item) -> None:
     """One step kernel by kernel, the host's counters included."""
-    state.carry = device_step(state, fresh(state, batch))
+    state.carry = device_step(state, fresh(state, item))
     state.optimizer.count()
     state.step += 1
 
 
-def device_step(state: TrainingState, given: Fresh) -> Carry:
-    """Fresh puzzles in, one supervision step, one update in place of all that `state` holds but the carry, which is returned.
+def device_step(state: TrainingState, given: StepInputs) -> Carry:
+    """The passes of one update, and the update in place of all that `state` holds but the carry, which is returned.
 
     The host's counters are left as they are.
     """
-    config = state.config
-    carry = refill(state.carry, given.inputs, given.labels, given.puzzle_identifiers, state.model)
-    rows = None if state.table is None else state.table.rows(carry.puzzle_identifiers, requires_grad=True)
-    latents, output = state.network(carry.latents, carry.inputs, rows)
-    carry = advance(carry, latents, output, config.model, given.minimum_steps, training=True)
-    losses = supervision_loss(
-        output,
-        carry.labels,
-        kind=config.training.loss,
-        dtype=loss_dtype(config.training, state.device),
-        continue_target=None if config.model.no_ACT_continue else _continue_target(state, carry, rows),
-    )
-    (losses.total / len(carry.steps)).backward()  # type: ignore[no-untyped-call]  # a gang averages: / global batch in all
+    work = Work(given.arrays, state.carry, state.model, state.network, state.table)
+    learned = _backward(state.loss.passes(work))
     grad_norm = _clip(state)
-    _update(state, given.rates, carry.puzzle_identifiers, None if rows is None else rows.grad)
-    state.metrics.add(losses, output.q_halt, carry.halted, carry.steps, grad_norm)
-    return carry
+    _update(state, given, work)
+    state.metrics.add(state.config.training.global_batch_size // state.gang.world_size, learned.sums, grad_norm)
+    return learned.carry
 
 
-@torch.no_grad()
-def _continue_target(state: TrainingState, carry: Carry, rows: Tensor | None) -> Tensor:
-    """What q_continue should have said: one more forward, past the gang's wrapper, whose turn the gradient is."""
-    _, output = state.model(carry.latents, carry.inputs, rows)
-    return continue_target(output, carry.steps, state.config.model)
+def _backward(passes: Generator[Pass, None, Learned]) -> Learned:
+    """Makes each pass backward as the loss yields it."""
+    while True:
+        try:
+            one = next(passes)
+        except StopIteration as end:
+            learned: Learned = end.value
+            return learned
+        one.loss.backward(retain_graph=one.keeps_graph)  # type: ignore[no-untyped-call]
 
 
 def _clip(state: TrainingState) -> Tensor:
@@ -59,15 +53,18 @@ def _clip(state: TrainingState) -> Tensor:
     return norm
 
 
-def _update(state: TrainingState, rates: Rates, identifiers: Tensor, row_gradients: Tensor | None) -> None:
+def _update(state: TrainingState, given: StepInputs, work: Work) -> None:
     """Both optimizers and the average."""
-    state.optimizer.apply(rates.backbone)
+    state.optimizer.apply(given.numbers)
     for parameter in state.parameters:
         parameter.grad = None
-    if state.table_optimizer is not None and row_gradients is not None:
-        state.table_optimizer.apply(*exchange_rows(state.gang, identifiers, row_gradients), rates.rows)
+    touched = [(identifiers, rows.grad) for identifiers, rows in work.touched if rows.grad is not None]
+    if state.table_optimizer is not None and touched:
+        identifiers, gradients = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*touched, strict=True))
+        numbers = given.numbers[state.table_optimizer.group.name]
+        state.table_optimizer.apply(*exchange_rows(state.gang, identifiers, gradients), numbers)
     if state.average is not None:
-        state.average.move(rates.average)
+        state.average.move(given.numbers[AVERAGE]["share"])
 
 
 def exchange_rows(gang: Gang, identifiers: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,100 +1,97 @@
-"""What the host hands to the device for a step: a batch, exploration's demands, and numbers that change from step to step."""
+"""What the host hands to the device for a step, by name: arrays that its loss reads, and numbers that change from step to step."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trm.data.batches.plan import Batch
-from trm.models.halting import exploration_minimum
-from trm.optim.adam_atan2 import Factors, factors_at
-from trm.optim.schedule import lr_at, puzzle_emb_lr_at
-from trm.optim.sign_sgd import RowFactors
+from trm.optim.optimizer import Numbers, learning_rates
+from trm.optim.schedule import lr_factor
+from trm.training.feed import Item
 from trm.training.state import TrainingState
 
-AHEAD_STEPS = 32
-"""Exploration is drawn for so many steps at once: one by one, each draw would find its code and tables gone from the cache."""
-RATES = 6
-RATES_BYTES = 8 * RATES
-
-
-class Rates(NamedTuple):
-    """The numbers of a step that its tensors are multiplied by: floats on a CPU; () tensors on CUDA, where recordings read them."""
-
-    backbone: Factors
-    rows: RowFactors
-    average: float | Tensor
-    """Share of its way to the weights that the average goes."""
+AVERAGE = "average"
+"""Name of the weight average's numbers, of which `share` is the part of its way to the weights that it goes."""
+ALIGNED_BYTES = 8
+"""An array in a buffer starts at a multiple, so that it can be read as what it is."""
 
 
 @dataclass(frozen=True)
-class Fresh:
+class StepInputs:
     """What a step takes besides the run's state."""
 
-    inputs: Tensor
-    """(batch, S) int32."""
-    labels: Tensor
-    """(batch, S) int32."""
-    puzzle_identifiers: Tensor
-    """(batch,) int32."""
-    minimum_steps: Tensor | None
-    """(batch,) int32: steps that exploration demands; None when it never demands any."""
-    rates: Rates
+    arrays: Mapping[str, Tensor]
+    """What the loss made of the feed's item (`Loss.arrays`)."""
+    numbers: Mapping[str, Numbers]
+    """By the names of parameter groups, and `AVERAGE`: floats on a CPU; () tensors on CUDA, where recordings read them."""
 
 
-def fresh(state: TrainingState, batch: Batch) -> Fresh:
+@dataclass(frozen=True)
+class Layout:
+    """Where in a buffer each number and array of a step stands: the same at every step of a run."""
+
+    numbers: tuple[tuple[str, str], ...]
+    """Group and name of each float64 at the buffer's start."""
+    arrays: tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]
+    """Name, type and shape of each array behind them."""
+
+
+def fresh(state: TrainingState, item: Item) -> StepInputs:
     """What the next step takes, on the device; on CUDA by one copy that the host does not wait for."""
     if state.device.type == "cuda":
-        return views(state, packed(state, batch).to(state.device, non_blocking=True), batch.inputs.shape)
-    minimum = _minimum_steps(state)
-    arrays = (batch.inputs, batch.labels, batch.puzzle_identifiers)
-    inputs, labels, identifiers = (torch.from_numpy(array) for array in arrays)
-    return Fresh(inputs, labels, identifiers, None if minimum is None else torch.from_numpy(minimum), rates(state))
+        buffer, layout = packed(state, item)
+        return views(state, buffer.to(state.device, non_blocking=True), layout)
+    arrays = state.loss.arrays(item, state.step, state.gang)
+    return StepInputs({name: torch.from_numpy(array) for name, array in arrays.items()}, numbers_of(state))
 
 
-def packed(state: TrainingState, batch: Batch) -> Tensor:
+def packed(state: TrainingState, item: Item) -> tuple[Tensor, Layout]:
     """The same as bytes on the host, (n,) uint8: pinned for CUDA, so that the copy needs nobody to wait for it."""
-    backbone, rows, average = rates(state)
-    minimum = _minimum_steps(state)
-    last = np.zeros_like(batch.puzzle_identifiers) if minimum is None else minimum
-    integers = np.concatenate([part.ravel() for part in (batch.inputs, batch.labels, batch.puzzle_identifiers, last)])
-    made = torch.empty(RATES_BYTES + integers.nbytes, dtype=torch.uint8, pin_memory=state.device.type == "cuda")
-    made[:RATES_BYTES].view(torch.float64).numpy()[:] = (*backbone, *rows, average)
-    made[RATES_BYTES:].view(torch.int32).numpy()[:] = integers
-    return made
+    arrays = {name: torch.from_numpy(array) for name, array in state.loss.arrays(item, state.step, state.gang).items()}
+    numbers = {(group, name): number for group, own in numbers_of(state).items() for name, number in own.items()}
+    layout = Layout(tuple(numbers), tuple((name, array.dtype, tuple(array.shape)) for name, array in arrays.items()))
+    places, size = _places(layout)
+    made = torch.empty(size, dtype=torch.uint8, pin_memory=state.device.type == "cuda")
+    made[: ALIGNED_BYTES * len(numbers)].view(torch.float64).numpy()[:] = np.array(list(numbers.values()), dtype=np.float64)
+    for array, place in zip(arrays.values(), places, strict=True):
+        made[place : place + array.nbytes].view(array.dtype).view(array.shape).copy_(array)
+    return made, layout
 
 
-def views(state: TrainingState, there: Tensor, shape: tuple[int, ...]) -> Fresh:
-    """What `packed` wrote, read in place as a batch of `shape`; the rates become () tensors of the weights' type."""
-    rows, cells = shape
-    numbers = there[:RATES_BYTES].view(torch.float64).to(state.parameters[0].dtype).unbind()
-    inputs, labels, identifiers, minimum = torch.split(there[RATES_BYTES:].view(torch.int32), [rows * cells] * 2 + [rows] * 2)
-    return Fresh(
-        inputs.view(rows, cells),
-        labels.view(rows, cells),
-        identifiers,
-        None if _minimum_steps(state) is None else minimum,
-        Rates(Factors(*numbers[:3]), RowFactors(*numbers[3:5]), numbers[5]),
-    )
+def views(state: TrainingState, buffer: Tensor, layout: Layout) -> StepInputs:
+    """What `packed` wrote, read in place; the numbers become () tensors of the weights' type."""
+    values = buffer[: ALIGNED_BYTES * len(layout.numbers)].view(torch.float64).to(state.parameters[0].dtype).unbind()
+    numbers: dict[str, dict[str, Tensor]] = {}
+    for (group, name), value in zip(layout.numbers, values, strict=True):
+        numbers.setdefault(group, {})[name] = value
+    arrays = {}
+    for (name, dtype, shape), place in zip(layout.arrays, _places(layout)[0], strict=True):
+        arrays[name] = buffer[place : place + dtype.itemsize * _count(shape)].view(dtype).view(shape)
+    return StepInputs(arrays, numbers)
 
 
-def rates(state: TrainingState) -> Rates:
+def numbers_of(state: TrainingState) -> dict[str, dict[str, float]]:
     """The numbers of the next step; the learning rate is that of the step then completed."""
-    optim, step = state.config.optim, state.step + 1
-    lr = lr_at(step, optim, state.max_steps)
-    backbone = factors_at(step, lr=lr, betas=(optim.beta1, optim.beta2), weight_decay=optim.weight_decay)
-    row_lr = puzzle_emb_lr_at(step, optim, state.max_steps)
-    rows = RowFactors(1.0, 0.0) if state.table_optimizer is None else state.table_optimizer.factors(row_lr)
-    return Rates(backbone, rows, 0.0 if state.average is None else 1 - state.average.rate_at(step))
+    step = state.step + 1
+    share = lr_factor(step, state.config.optim, state.max_steps)
+    found = {group.name: state.optimizer.numbers(group, step, lr) for group, lr in learning_rates(state.optimizer.groups, share)}
+    if state.table_optimizer is not None:
+        found[state.table_optimizer.group.name] = state.table_optimizer.numbers(state.table_optimizer.group.lr * share)
+    if state.average is not None:
+        found[AVERAGE] = {"share": 1 - state.average.rate_at(step)}
+    return found
 
 
-def _minimum_steps(state: TrainingState) -> np.ndarray | None:
-    """This worker's part of the exploration at the next step, which is drawn for the slots of the whole gang."""
-    if state.step not in state.minimum_steps:
-        seed, size, model = state.config.seed, state.config.training.global_batch_size, state.config.model
-        share = state.gang.share(size)
-        drawn = {step: exploration_minimum(seed, step, size, model) for step in range(state.step, state.step + AHEAD_STEPS)}
-        state.minimum_steps = {step: None if one is None else one[share] for step, one in drawn.items()}
-    return state.minimum_steps[state.step]
+def _places(layout: Layout) -> tuple[list[int], int]:
+    """Offset of every array in the buffer, and the buffer's bytes."""
+    places, end = [], ALIGNED_BYTES * len(layout.numbers)
+    for _, dtype, shape in layout.arrays:
+        places.append(end)
+        end += -(-dtype.itemsize * _count(shape) // ALIGNED_BYTES) * ALIGNED_BYTES
+    return places, end
+
+
+def _count(shape: Sequence[int]) -> int:
+    return int(np.prod(shape, dtype=np.int64))

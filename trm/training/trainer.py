@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from trm.data.batches.plan import BatchPlan
+
 from trm.data.format.manifest import Manifest
 from trm.distributed import SOLO, Gang
 from trm.errors import CheckpointError, InterruptedRun
@@ -16,6 +16,7 @@ from trm.evaluation.puzzle_scores import write_puzzles
 from trm.files.atomic import remove_folder
 from trm.training.checkpoint import newest_whole
 from trm.training.failures import memory_failures
+from trm.training.feed import Feed
 from trm.training.leg import Beginning, LegResult, LegTask, in_sweep, write_outcome
 from trm.training.loop import train
 from trm.training.reporting import SILENT, Progress, Reporter
@@ -128,7 +129,7 @@ class _SavingReporter(Reporter):
         return self.is_stopped or time.perf_counter() >= self._due
 
 
-def _train_saving(state: TrainingState, plan: BatchPlan, task: LegTask, reporter: Reporter) -> tuple[float, Path | None]:
+def _train_saving(state: TrainingState, plan: Feed, task: LegTask, reporter: Reporter) -> tuple[float, Path | None]:
     """Train to the leg's end with checkpoints on the way; the seconds of training, and the newest such checkpoint."""
     seconds, saved = 0.0, None
     interim = None if task.folder is None else task.interim_seconds

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, Int64
@@ -50,17 +49,6 @@ class Position:
     visit: int
     order: str = ""
     """Digest of what a stream's order hangs on beside its seed, of which a visit is a row; empty for a resident split."""
-
-
-@runtime_checkable
-class BatchPlan(Protocol):
-    """Training batches, this rank's rows of each: what the loop knows of data."""
-
-    def batch(self, step: int) -> Batch:
-        """The batch of `step`, from 0."""
-
-    def position(self) -> Position:
-        """Where the next batch begins: after the one asked for last."""
 
 
 class TrainPlan:

@@ -1,10 +1,12 @@
 """The names that constraints may use: every leaf of the run configuration, and what follows from it."""
 
 from collections import Counter
+from functools import cache
 from typing import Any, Protocol
 
+from trm.config.leaves import exists, imported_leaves, leaves, tags_in, value_at
 from trm.config.run import RunConfig
-from trm.search.knobs.knobs import leaf_fields
+from trm.config.unions import members_added
 
 
 class Cost(Protocol):
@@ -31,32 +33,54 @@ class Cost(Protocol):
         """Bytes of a complete checkpoint."""
 
 
-_SHORT = Counter(path.split(".")[-1] for path in leaf_fields())
-LEAVES = {
-    (path.split(".")[-1] if _SHORT[path.split(".")[-1]] == 1 else path.replace(".", "_")): path
-    for path in leaf_fields()
-    if not path.startswith(("data.", "tracking."))
-    and path not in ("training.epochs", "training.steps", "training.train_flops", "seed")
-}
-"""Name -> path; a leaf whose last word is not unique is named with its section: `evaluation_steps`."""
+NOT_NAMED = ("training.epochs", "training.steps", "training.train_flops", "seed")
+"""Leaves that a trial gets from the sweep."""
 PLAIN_DERIVED = frozenset({"head_size", "depth"})
 COST_DERIVED = frozenset(
     {"step_flops", "step_gflops", "inference_flops", "params_count", "max_steps", "memory_bytes", "checkpoint_bytes"}
 )
-KNOWN_NAMES = frozenset(LEAVES) | PLAIN_DERIVED | COST_DERIVED
+
+
+def known_names() -> frozenset[str]:
+    """Every name that a constraint may use."""
+    return frozenset(leaf_names()) | PLAIN_DERIVED | COST_DERIVED
+
+
+def leaf_names() -> dict[str, str]:
+    """Name -> path of every leaf: its last word, or where that is not unique, section and word (`evaluation_steps`).
+
+    What imported modules add takes no name away from what is there without them.
+    """
+    return _names(members_added())
+
+
+@cache
+def _names(added: int) -> dict[str, str]:
+    own = {path: leaf for path, leaf in leaves().items() if path not in NOT_NAMED and not path.startswith(("data.", "tracking."))}
+    built_in = [path for path in own if path not in imported_leaves()]
+    words = Counter(path.split(".")[-1] for path in leaves() if path in built_in or path not in own)
+    names = {_short(path) if words[path.split(".")[-1]] == 1 else path.replace(".", "_"): path for path in built_in}
+    for path in own:
+        if path not in built_in:
+            names[path.replace(".", "_") if _short(path) in names else _short(path)] = path
+    return names
+
+
+def _short(path: str) -> str:
+    """The last word of a path; of a tag called `type` the section too, for alone it says nothing."""
+    return path.replace(".", "_") if path.split(".")[-1] == "type" else path.split(".")[-1]
 
 
 def names_of(config: RunConfig) -> dict[str, Any]:
-    """Value of every leaf name, defaults that follow from another knob resolved, and of `head_size` and `depth` (network calls)."""
-    model, evaluation = config.model, config.evaluation
-    sections = {"model": model, "optim": config.optim, "training": config.training, "evaluation": evaluation}
-    values = {name: getattr(sections[section], leaf) for name, (section, leaf) in _SPLIT.items()}
+    """Value of every leaf name, defaults that follow from another knob resolved, and of `head_size` and `depth` (network calls).
+
+    Without the names of fields that the configuration's members do not have.
+    """
+    model, evaluation, tags = config.model, config.evaluation, tags_in(config)
+    values = {name: value_at(config, path) for name, path in leaf_names().items() if exists(path, tags)}
     values["puzzle_emb_ndim"], values["puzzle_emb_len"] = model.puzzle_ndim, model.puzzle_len
     values["evaluation_steps"] = evaluation.steps or model.halt_max_steps
     values["batch_size"] = evaluation.batch_size or config.training.global_batch_size
     values["head_size"] = model.hidden_size // model.num_heads
     values["depth"] = model.recursion.depth
     return values
-
-
-_SPLIT = {name: (path.split(".")[0], path.split(".")[1]) for name, path in LEAVES.items()}

@@ -97,7 +97,12 @@ class Constraint:
         """Answers by values: most rules are about a few that come again and again."""
 
     def is_kept(self, values: Mapping[str, Any]) -> bool:
-        """Whether the rule holds for `values` (every known name); ConfigError when it cannot be computed or is not true/false."""
+        """Whether the rule holds for `values`; ConfigError when it cannot be computed or is not true/false.
+
+        A rule about a field that the configuration does not have, of which `values` has no name, is kept.
+        """
+        if not self.names <= values.keys():
+            return True
         key = tuple((type(values[name]), values[name]) for name in self._ordered)
         if key not in self._known:
             if len(self._known) >= MAX_KNOWN:

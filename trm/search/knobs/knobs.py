@@ -7,12 +7,13 @@ from functools import cache, cached_property
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
 
 from trm.config.base import Written
+from trm.config.leaves import leaves
 from trm.config.messages import nearest, problem_at, unknown_key
 from trm.config.paths import flat
 from trm.config.run import RunConfig
+from trm.config.unions import members_added
 from trm.errors import ConfigError
 
 Scalar = bool | int | float | str | None
@@ -190,42 +191,39 @@ def _check_range(low: float, high: float, log: bool) -> None:
 
 
 @cache
-def leaf_fields() -> dict[str, FieldInfo]:
-    """Every leaf of a RunConfig below a section, by dotted path, and `seed`."""
-    leaves: dict[str, FieldInfo] = {}
-    for section, field in RunConfig.model_fields.items():
-        kind = get_args(field.annotation)[0] if get_origin(field.annotation) in (Union, types.UnionType) else field.annotation
-        if isinstance(kind, type) and issubclass(kind, Written):
-            leaves |= {f"{section}.{name}": leaf for name, leaf in kind.model_fields.items()}
-        else:
-            leaves[section] = field
-    return leaves
+def _validator(path: str, added: int) -> Callable[[Any], Any]:
+    """By what any member that has the leaf allows."""
 
+    def validate(value: Any) -> Any:
+        problems = []
+        for variant in leaves()[path].variants:
+            adapter = TypeAdapter(cast(Any, Annotated[cast(Any, variant.info.annotation), variant.info]))
+            try:
+                return adapter.validate_python(value)
+            except ValidationError as error:
+                problems.append(error)
+        raise problems[0]
 
-@cache
-def _validator(path: str) -> Callable[[Any], Any]:
-    field = leaf_fields()[path]
-    return TypeAdapter(cast(Any, Annotated[cast(Any, field.annotation), field])).validate_python
+    return validate
 
 
 def field_value(path: str, value: Any) -> Any:
     """`value` as the field at `path` holds it; ConfigError when the field cannot (wrong type, out of its own bounds)."""
-    field = leaf_fields()[path]
     try:
-        got = _validator(path)(value)
+        got = _validator(path, members_added())(value)
     except ValidationError as error:
         problem = problem_at(RunConfig, path, error)
         raise ConfigError(problem.text, remedy=problem.remedy) from error
     if isinstance(got, bool) != isinstance(value, bool) or isinstance(got, str) != isinstance(value, str):
-        raise ConfigError(f"{path} cannot be {value!r}, which is of another kind", remedy=f"{path} is: {field.description}")
+        description = leaves()[path].info.description
+        raise ConfigError(f"{path} cannot be {value!r}, which is of another kind", remedy=f"{path} is: {description}")
     return got
 
 
 def check_knob(path: str, knob: IntKnob | FloatKnob | ChoiceKnob) -> None:
     """ConfigError unless `path` is a leaf that may be searched, and each value of `knob` is one that it can hold."""
     check_path(path)
-    leaves = leaf_fields()
-    if isinstance(knob, FloatKnob) and not _takes_float(leaves[path].annotation):
+    if isinstance(knob, FloatKnob) and not any(_takes_float(one.info.annotation) for one in leaves()[path].variants):
         raise ConfigError(f"search.{path} has type float, but {path} takes no fractions", remedy="use type int or choice")
     values = knob.values if isinstance(knob, ChoiceKnob) else knob.extremes
     for value in values:
@@ -242,21 +240,24 @@ def check_path(path: str) -> None:
     reason = NOT_SEARCHED.get(path) or NOT_SEARCHED.get(path.split(".")[0])
     if reason is not None:
         raise ConfigError(f"search: {path} cannot be searched", remedy=reason)
-    if path not in leaf_fields():
+    if path not in leaves():
         raise unknown_path(path)
 
 
 def unknown_path(path: str) -> ConfigError:
     """The complaint about a path that RunConfig does not have, with the nearest one that it has."""
-    leaves = leaf_fields()
+    paths = list(leaves())
     if path in RunConfig.model_fields:
-        below = ", ".join(leaf for leaf in leaves if leaf.startswith(f"{path}."))
+        below = ", ".join(leaf for leaf in paths if leaf.startswith(f"{path}."))
         return ConfigError(f"{path} is a section of the run configuration, not a knob", remedy=f"choose one of {below}")
+    union = leaves()[path.rpartition(".")[0]].union if path.rpartition(".")[0] in leaves() else None
+    if union is not None and path.rpartition(".")[2] == union.tag:
+        return ConfigError(f"{path} is written {path.rpartition('.')[0]}", remedy=f"write {path.rpartition('.')[0]}")
     if "." in path and path.split(".")[0] in RunConfig.model_fields:
         problem = unknown_key(RunConfig, tuple(path.split(".")[:-1]), path.split(".")[-1])
         return ConfigError(f"{path} is not in the run configuration", remedy=problem.remedy)
-    same = [leaf for leaf in leaves if leaf.split(".")[-1] == path.split(".")[-1]]
-    near = same[0] if same else nearest(path, list(leaves))
+    same = [leaf for leaf in paths if leaf.split(".")[-1] == path.split(".")[-1]]
+    near = same[0] if same else nearest(path, paths)
     return ConfigError(
         f"{path} is not in the run configuration", remedy=f"did you mean {near}?" if near else "give its dotted path"
     )

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from trm.config.leaves import value_at
 from trm.config.run import RunConfig
 from trm.errors import ConfigError, SweepError
 from trm.search.journal.events import LegEnded
@@ -129,7 +130,7 @@ def _in_space(there: Search, resolver: Resolver, params: Mapping[str, Any]) -> _
     for path, knob in resolver.space.knobs_in_order():
         if not knob.is_active(point):
             continue
-        value = _at(run, path)
+        value = value_at(run, path)
         if not knob.contains(value):
             if path in params:
                 return f"{path} was {value!r}, which is outside this space"
@@ -162,13 +163,6 @@ def _comparable(there: RunConfig, here: RunConfig) -> RunConfig:
         own = getattr(here, section)
         sections[section] = getattr(there, section).model_copy(update={name: getattr(own, name) for name in names})
     return there.model_copy(update=sections)
-
-
-def _at(config: RunConfig, path: str) -> Any:
-    node: Any = config
-    for part in path.split("."):
-        node = getattr(node, part)
-    return node
 
 
 def _listed(knob: Knob, value: Any) -> Any:

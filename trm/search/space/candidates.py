@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from trm.config.messages import problems_of
 from trm.config.run import RunConfig
 from trm.errors import ConfigError
-from trm.search.knobs.constraint_names import COST_DERIVED, KNOWN_NAMES, Cost, names_of
+from trm.search.knobs.constraint_names import COST_DERIVED, Cost, known_names, names_of
 from trm.search.knobs.constraints import Constraint
 from trm.search.resources.memory import MemoryLimit, size_text
 from trm.search.resources.speeds import Speeds
@@ -108,7 +108,7 @@ class Resolver:
         self._circumstances = Circumstances.of(space)
         self.facts = Facts() if facts is None else facts
         self._cost_of = cost_of
-        constraints = [Constraint(text, KNOWN_NAMES) for text in space.constraints]
+        constraints = [Constraint(text, known_names()) for text in space.constraints]
         self._plain = [one for one in constraints if not one.names & COST_DERIVED]
         self._costly = [one for one in constraints if one.names & COST_DERIVED] if cost_of is not None else []
 

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from trm.config.base import Written, is_recorded
 from trm.config.data import DataConfig
 from trm.config.files import apply_overrides, load_yaml, merged, require_kind, validated
+from trm.config.leaves import leaves, put, without_other_members, written_at, written_tags
 from trm.config.messages import nearest, problems_of
 from trm.config.paths import flat, nested, with_data_beside
 from trm.config.run import RunConfig
@@ -19,8 +20,9 @@ from trm.config.tracking import Tracking
 from trm.config.training import TrainingConfig, require_divisible
 from trm.errors import ConfigError
 from trm.evaluation.metric_names import bounds
-from trm.search.knobs.constraint_names import KNOWN_NAMES
+from trm.search.knobs.constraint_names import known_names
 from trm.search.knobs.constraints import Constraint
+from trm.search.knobs.implied import with_implied
 from trm.search.knobs.knobs import Knob, Scalar, check_knob, check_path, field_value
 from trm.search.objective import check_comparable
 from trm.search.samplers.choice import SamplerChoice
@@ -95,6 +97,11 @@ class SearchSpace(Written):
             check_path(str(path))
         return value
 
+    @field_validator("search")
+    @classmethod
+    def _with_implied_conditions(cls, search: dict[str, Knob], info: Any) -> dict[str, Knob]:
+        return with_implied(search, info.data.get("base", {}))
+
     @field_validator("sampler", "scheduler", mode="before")
     @classmethod
     def _type_alone(cls, value: Any) -> Any:
@@ -126,12 +133,12 @@ class SearchSpace(Written):
         self.scheduler.check(self.search, self.fidelity, has_fronts=bool(self.objective.against))
         self.sampler.check(self.objective)
         self._check_conditions()
-        _check_base(self.base, self.data)
+        _check_base(self.base, self.data, self.search)
         if "training.global_batch_size" not in self.search:
             default = TrainingConfig.model_fields["global_batch_size"].default
-            require_divisible(_at(self.base, "training.global_batch_size", default), self.resources.workers)
+            require_divisible(written_at(self.base, "training.global_batch_size", default), self.resources.workers)
         for constraint in self.constraints:
-            Constraint(constraint, KNOWN_NAMES)
+            Constraint(constraint, known_names())
         for number, point in enumerate(self.start_points):
             self._check_start_point(number, point)
         return self
@@ -178,14 +185,15 @@ class SearchSpace(Written):
     def complete(self, point: Mapping[str, Scalar], source: str = "parameters") -> dict[str, Scalar]:
         """Parameters for every active knob, those that `point` leaves out from the base; ConfigError for what a knob cannot be."""
         params: dict[str, Scalar] = {}
-        defaults = RunConfig.model_construct(**_defaults())
+        tags = written_tags(self.base)
         for path, knob in self.knobs_in_order():
             if not knob.is_active(params):
                 if path in point:
                     conditions = ", ".join(f"{other} = {wanted!r}" for other, wanted in knob.when.items())
                     raise ConfigError(f"{source}.{path} is searched only when {conditions}", remedy=f"leave {path} out there")
                 continue
-            value = point[path] if path in point else _at(self.base, path, _attribute(defaults, path))
+            default = leaves()[path].variant(tags | params).info.get_default(call_default_factory=True)
+            value = point[path] if path in point else written_at(self.base, path, default)
             try:
                 value = field_value(path, value)
             except ConfigError as error:
@@ -216,7 +224,8 @@ class SearchSpace(Written):
         if not (averages_plainly and optim.get("ema_warmup") is False):
             optim["ema_warmup"] = True
         for path, value in params.items():
-            _put(values, path, value)
+            put(values, path, value)
+        values = without_other_members(values, self.search)
         values["seed"] = seed
         values["data"] = self.data if folder is None else self.data.built(folder)
         values.setdefault("training", {}).update(epochs=None, steps=None, train_flops=self.budget.per_trial)
@@ -284,7 +293,7 @@ def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _holds_knobs(path: str, value: Any) -> bool:
-    if not isinstance(value, dict) or "type" in value or path.count(".") > 1:
+    if not isinstance(value, dict) or not isinstance(value.get("type", {}), dict) or path.count(".") > 1:
         return False
     return path in RunConfig.model_fields or (bool(value) and all(isinstance(one, dict) for one in value.values()))
 
@@ -304,7 +313,7 @@ def _check_target(objective: Objective, budget: Budget) -> None:
     raise ConfigError(f"budget.target must be a value of {objective.metric}, {of}, got {target:g}", remedy=hint)
 
 
-def _check_base(base: Mapping[str, Any], data: DataConfig) -> None:
+def _check_base(base: Mapping[str, Any], data: DataConfig, search: Mapping[str, Knob]) -> None:
     for key, remedy in (
         ("data", "put it beside `base`"),
         ("seed", "put it beside `base`; it seeds the whole sweep"),
@@ -312,47 +321,32 @@ def _check_base(base: Mapping[str, Any], data: DataConfig) -> None:
     ):
         if key in base:
             raise ConfigError(f"base.{key} does not belong there", remedy=remedy)
-    if (split := _at(base, "evaluation.split", "auto")) in ("test", "none"):
+    if (split := written_at(base, "evaluation.split", "auto")) in ("test", "none"):
         raise ConfigError(
             f"base.evaluation.split cannot be {split} in a sweep, whose trials are ranked by validation", remedy="remove it"
         )
-    try:
-        RunConfig.model_validate({**base, "data": data})
-    except ValidationError as error:
-        problems = problems_of(RunConfig, error, with_rules=False)  # rules between knobs hold for trials, not for their base
-        if problems:
-            raise ConfigError(f"base.{problems[0].text}", remedy=problems[0].remedy) from error
+    for values in _bases(base, search):
+        try:
+            RunConfig.model_validate({**values, "data": data})
+        except ValidationError as error:
+            problems = problems_of(RunConfig, error, with_rules=False)  # rules between knobs hold for trials, not for their base
+            if problems:
+                raise ConfigError(f"base.{problems[0].text}", remedy=problems[0].remedy) from error
+
+
+def _bases(base: Mapping[str, Any], search: Mapping[str, Knob]) -> Iterator[dict[str, Any]]:
+    """The base as it is under each member of a union that is searched; as it stands where none is."""
+    yield without_other_members(base, search)
+    for path in (path for path in search if leaves()[path].union is not None):
+        for tag in search[path].values_in_order:
+            values = dict(base)
+            put(values, path, tag)
+            yield without_other_members(values, search)
 
 
 def _domain(knob: Knob) -> str:
     values = knob.extremes if knob.type != "choice" else knob.values_in_order
     return " .. ".join(map(repr, values)) if knob.type != "choice" else repr(values)
-
-
-def _defaults() -> dict[str, Any]:
-    return {name: field.default for name, field in RunConfig.model_fields.items() if not field.is_required()}
-
-
-def _attribute(config: Any, path: str) -> Any:
-    for part in path.split("."):
-        config = getattr(config, part)
-    return config
-
-
-def _at(mapping: Mapping[str, Any], path: str, default: Any) -> Any:
-    node: Any = mapping
-    for part in path.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            return default
-        node = node[part]
-    return node
-
-
-def _put(mapping: dict[str, Any], path: str, value: Any) -> None:
-    *sections, leaf = path.split(".")
-    for section in sections:
-        mapping = mapping.setdefault(section, {})
-    mapping[leaf] = value
 
 
 MAY_CHANGE = ("budget", "resources", "tracking", "keep", "confirm", "audit")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trm.config.files import load_yaml, require_kind, validated
+from trm.config.leaves import value_at
 from trm.config.paths import beside, nested, with_data_beside
 from trm.config.run import RunConfig
 from trm.errors import ConfigError
@@ -62,7 +63,7 @@ def recipe_point(knobs: Knobs, recipe: RunConfig, own: Mapping[str, Scalar]) -> 
     for path, knob in knobs:
         if not knob.is_active(point):
             continue
-        value = _at(recipe, path)
+        value = value_at(recipe, path)
         point[path] = own[path] if path in own else value if knob.contains(value) else _nearest(knob, value)
         if point[path] != value:
             changed.append(f"{path} {value!r} -> {point[path]!r}")
@@ -86,10 +87,3 @@ def _nearest(knob: Knob, value: Any) -> Scalar:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _at(config: RunConfig, path: str) -> Any:
-    node: Any = config
-    for part in path.split("."):
-        node = getattr(node, part)
-    return node

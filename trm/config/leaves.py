@@ -1,0 +1,193 @@
+"""Every value of a run configuration by its dotted path, those of union members with the tags at which they exist."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from trm.config.base import Written
+from trm.config.run import RunConfig
+from trm.config.unions import Imported, Tagged, members_added, tagged_members, union_of
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A leaf as one member of each union above it has it."""
+
+    info: FieldInfo
+    tags: Mapping[str, tuple[str, ...]]
+    """Path of a union's tag -> the tags of the member."""
+    is_imported: bool = False
+    """Whether the member comes from an imported module."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """What may stand at a path of the run configuration."""
+
+    variants: tuple[Variant, ...]
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Path of a union's tag -> the tags at which the leaf exists; empty where it always does."""
+    union: Tagged | None = None
+    """Of a tag: the union whose members it tells apart."""
+
+    @property
+    def info(self) -> FieldInfo:
+        """As the first member has it."""
+        return self.variants[0].info
+
+    def variant(self, tags: Mapping[str, Any]) -> Variant:
+        """As the members that `tags` (path of a tag -> tag) choose have it, or the first member where they have it not."""
+        fitting = (one for one in self.variants if all(tags.get(path) in own for path, own in one.tags.items()))
+        return next(fitting, self.variants[0])
+
+
+def leaves() -> dict[str, Leaf]:
+    """Every leaf of a `RunConfig` by its dotted path; sections are taken apart, and tagged unions into their members' fields.
+
+    The tag of a union that may be written as its tag alone stands at the path of the union itself (`training.loss`).
+    """
+    return _leaves(members_added())
+
+
+@functools.cache
+def _leaves(added: int) -> dict[str, Leaf]:
+    found: dict[str, list[Variant]] = {}
+    unions: dict[str, tuple[Tagged, frozenset[str]]] = {}
+    for path, variant, union in _walked(RunConfig, "", {}):
+        found.setdefault(path, []).append(variant)
+        if union is not None:
+            unions[path] = union
+    return {
+        path: Leaf(tuple(variants), _where(variants, unions), unions[path][0] if path in unions else None)
+        for path, variants in found.items()
+    }
+
+
+def _where(variants: list[Variant], unions: Mapping[str, tuple[Tagged, frozenset[str]]]) -> dict[str, tuple[str, ...]]:
+    where: dict[str, tuple[str, ...]] = {}
+    for path in dict.fromkeys(path for one in variants for path in one.tags):
+        tags = tuple(dict.fromkeys(tag for one in variants for tag in one.tags.get(path, ())))
+        if set(tags) != unions[path][1]:
+            where[path] = tags
+    return where
+
+
+def _walked(
+    model: type[BaseModel], prefix: str, tags: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[str, Variant, tuple[Tagged, frozenset[str]] | None]]:
+    for name, info in model.model_fields.items():
+        path, union = f"{prefix}{name}", union_of(info)
+        if union is not None:
+            yield from _of_union(path, info, union, tags)
+        elif not prefix and isinstance(info.annotation, type) and issubclass(info.annotation, Written):
+            yield from _walked(info.annotation, f"{path}.", tags)
+        else:
+            yield path, Variant(info, tags, is_imported=issubclass(model, Imported)), None
+
+
+def _of_union(
+    path: str, info: FieldInfo, union: Tagged, tags: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[str, Variant, tuple[Tagged, frozenset[str]] | None]]:
+    members = tagged_members(info)
+    at = tag_path(path, union)
+    first = next(iter(members.values())).model_fields[union.tag]
+    description = info.description if union.is_short else first.description
+    choice: Any = Literal[tuple(members)]
+    yield (
+        at,
+        Variant(FieldInfo(annotation=choice, default=union.default, description=description), tags),
+        (union, frozenset(members)),
+    )
+    for member in dict.fromkeys(members.values()):
+        own = tuple(tag for tag, one in members.items() if one is member)
+        for found, variant, inner in _walked(member, f"{path}.", {**tags, at: own}):
+            if found != f"{path}.{union.tag}":
+                yield found, variant, inner
+
+
+def tag_path(path: str, union: Tagged) -> str:
+    """Where the tag of the union at `path` stands."""
+    return path if union.is_short else f"{path}.{union.tag}"
+
+
+def imported_leaves() -> set[str]:
+    """Paths that only members from imported modules have."""
+    return {path for path, leaf in leaves().items() if all(one.is_imported for one in leaf.variants)}
+
+
+def tags_in(config: RunConfig) -> dict[str, Any]:
+    """Path of every union's tag -> the tag of the configuration's member."""
+    return {path: value_at(config, path) for path, leaf in leaves().items() if leaf.union is not None}
+
+
+def exists(path: str, tags: Mapping[str, Any]) -> bool:
+    """Whether the members that `tags` choose have the leaf."""
+    return all(tags.get(at) in own for at, own in leaves()[path].where.items())
+
+
+def value_at(config: RunConfig, path: str) -> Any:
+    """The value of a leaf; None where the configuration's members do not have it."""
+    node: Any = config
+    for part in path.split("."):
+        node = getattr(node, part, None)
+    union = leaves()[path].union
+    return getattr(node, union.tag) if union is not None and isinstance(node, BaseModel) else node
+
+
+def written_at(mapping: Mapping[str, Any], path: str, default: Any) -> Any:
+    """What a sparse run configuration says of a leaf; `default` where it says nothing."""
+    node: Any = mapping
+    for part in path.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return default
+        node = node[part]
+    union = leaves()[path].union if path in leaves() else None
+    if union is not None and isinstance(node, Mapping):
+        return node.get(union.tag, union.default)
+    return node
+
+
+def written_tags(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Path of every union's tag -> the tag that a sparse run configuration means."""
+    return {path: written_at(mapping, path, leaf.info.default) for path, leaf in leaves().items() if leaf.union is not None}
+
+
+def put(mapping: dict[str, Any], path: str, value: Any) -> None:
+    """Sets a leaf of a sparse run configuration; what stands at its sections is copied first."""
+    leaf = leaves()[path]
+    parts = [*path.split("."), leaf.union.tag] if leaf.union is not None and leaf.union.is_short else path.split(".")
+    node, at = mapping, ""
+    for part in parts[:-1]:
+        at = f"{at}.{part}" if at else part
+        there = node.get(part, {})
+        union = leaves()[at].union if at in leaves() else None
+        node[part] = dict(there if union is None else union.spelled_out(there))
+        node = node[part]
+    node[parts[-1]] = value
+
+
+def without_other_members(mapping: Mapping[str, Any], searched: Mapping[str, Any]) -> dict[str, Any]:
+    """A sparse run configuration without the fields that its members do not have, but others of a union in `searched` do.
+
+    So one base may hold the fields of every member that a sweep tries.
+    """
+    tags, result = written_tags(mapping), dict(mapping)
+    for path, leaf in leaves().items():
+        for at, own in leaf.where.items():
+            if at in searched and tags[at] not in own:
+                result = _without(result, path.split("."))
+    return result
+
+
+def _without(mapping: Mapping[str, Any], parts: list[str]) -> dict[str, Any]:
+    first, *rest = parts
+    if first not in mapping:
+        return dict(mapping)
+    if not rest:
+        return {name: value for name, value in mapping.items() if name != first}
+    inner = mapping[first]
+    return {**mapping, first: _without(inner, rest)} if isinstance(inner, Mapping) else dict(mapping)

@@ -1,0 +1,88 @@
+"""What a loss is to the step that makes its gradients: it reads a batch, says how it goes backward, and names its parts."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from torch import Tensor, nn
+
+from trm.distributed import Gang
+from trm.models.halting import Carry
+from trm.models.puzzle_embedding import PuzzleEmbedding
+
+ROWS = "rows"
+"""Count of the rows of the batch, that a metric is a mean over: every loss has it."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One backward pass of an update; gradients of several add up, unless the loss takes them away in between."""
+
+    loss: Tensor
+    """() mean over this worker's rows: workers' gradients are averaged."""
+    keeps_graph: bool = False
+    """Whether a later pass goes through the same forward pass once more."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What an update was made from, when all its passes are made."""
+
+    carry: Carry
+    """What the slots hold from here on."""
+    sums: Mapping[str, Tensor]
+    """() each, by the names in `Loss.metrics`, and the counts that these are means over but for `ROWS`."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an update is made from, all of it on the device: fresh arrays, the slots, the network."""
+
+    arrays: Mapping[str, Tensor]
+    """What `Loss.arrays` gave for this step."""
+    carry: Carry
+    """What the slots hold."""
+    model: Any
+    """The network, for forward passes that learn nothing."""
+    network: nn.Module
+    """The network as it is trained: in a gang its backward pass averages the gradients of all workers."""
+    table: PuzzleEmbedding | None
+    """The puzzle embedding; None where the network has none."""
+    touched: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """Identifiers and rows of the puzzle embedding that `rows` lent; the update reads their gradients."""
+
+    def rows(self, identifiers: Tensor) -> Tensor | None:
+        """Rows of the puzzle embedding (batch, ndim) whose gradients will update it; None where there is none."""
+        if self.table is None:
+            return None
+        rows = self.table.rows(identifiers, requires_grad=True)
+        self.touched.append((identifiers, rows))
+        return rows
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """How a network learns from what it is fed; an item of the feed is whatever its loss can read."""
+
+    @property
+    def metrics(self) -> Mapping[str, str]:
+        """Name of a sum that training reports -> the count that it is a mean over, `ROWS` or a sum of the loss's own.
+
+        `loss`, what the passes add up to, is among them.
+        """
+
+    def arrays(self, item: Any, step: int, gang: Gang) -> dict[str, np.ndarray]:
+        """What the device needs of an item of the feed, by name, this worker's share; the same names and shapes at every step.
+
+        Draws belong here, keyed by (seed, step, slot): nothing on the device draws.
+        """
+
+    def passes(self, work: Work) -> Generator[Pass, None, Learned]:
+        """One update: every pass yielded is made backward before the loss goes on, which may read and change gradients then.
+
+        On CUDA it runs while a graph is recorded: no value of a tensor may be asked for.
+        """
+
+    def of_answers(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of answers alone, (batch,) a value a row: what a validation calls `loss`."""
