@@ -1,7 +1,8 @@
 """Every value of a run configuration by its dotted path, those of union members with the tags at which they exist."""
 
 import functools
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -121,7 +122,18 @@ def imported_leaves() -> set[str]:
 
 def tags_in(config: RunConfig) -> dict[str, Any]:
     """Path of every union's tag -> the tag of the configuration's member."""
-    return {path: value_at(config, path) for path, leaf in leaves().items() if leaf.union is not None}
+    return {path: read(config) for path, read in _tag_readers(members_added())}
+
+
+@functools.cache
+def _tag_readers(added: int) -> tuple[tuple[str, Callable[[RunConfig], Any]], ...]:
+    return tuple((path, reader(path)) for path, leaf in leaves().items() if leaf.union is not None and not leaf.where)
+
+
+def reader(path: str) -> Callable[[RunConfig], Any]:
+    """What reads a leaf of a configuration that has it."""
+    union = leaves()[path].union
+    return operator.attrgetter(f"{path}.{union.tag}" if union is not None and union.is_short else path)
 
 
 def exists(path: str, tags: Mapping[str, Any]) -> bool:
@@ -131,11 +143,10 @@ def exists(path: str, tags: Mapping[str, Any]) -> bool:
 
 def value_at(config: RunConfig, path: str) -> Any:
     """The value of a leaf; None where the configuration's members do not have it."""
-    node: Any = config
-    for part in path.split("."):
-        node = getattr(node, part, None)
-    union = leaves()[path].union
-    return getattr(node, union.tag) if union is not None and isinstance(node, BaseModel) else node
+    try:
+        return reader(path)(config)
+    except AttributeError:
+        return None
 
 
 def written_at(mapping: Mapping[str, Any], path: str, default: Any) -> Any:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-
 from trm.data.format.manifest import Manifest
 from trm.distributed import SOLO, Gang
 from trm.errors import CheckpointError, InterruptedRun

@@ -1,10 +1,11 @@
 """The names that constraints may use: every leaf of the run configuration, and what follows from it."""
 
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol
 
-from trm.config.leaves import exists, imported_leaves, leaves, tags_in, value_at
+from trm.config.leaves import exists, imported_leaves, leaves, reader, tags_in
 from trm.config.run import RunConfig
 from trm.config.unions import members_added
 
@@ -71,13 +72,20 @@ def _short(path: str) -> str:
     return path.replace(".", "_") if path.split(".")[-1] == "type" else path.split(".")[-1]
 
 
+@cache
+def _readers(tags: tuple[tuple[str, Any], ...], added: int) -> tuple[tuple[str, Callable[[RunConfig], Any]], ...]:
+    """Name of every leaf that members with these tags have, and what reads it."""
+    chosen = dict(tags)
+    return tuple((name, reader(path)) for name, path in leaf_names().items() if exists(path, chosen))
+
+
 def names_of(config: RunConfig) -> dict[str, Any]:
     """Value of every leaf name, defaults that follow from another knob resolved, and of `head_size` and `depth` (network calls).
 
     Without the names of fields that the configuration's members do not have.
     """
-    model, evaluation, tags = config.model, config.evaluation, tags_in(config)
-    values = {name: value_at(config, path) for name, path in leaf_names().items() if exists(path, tags)}
+    model, evaluation = config.model, config.evaluation
+    values = {name: read(config) for name, read in _readers(tuple(tags_in(config).items()), members_added())}
     values["puzzle_emb_ndim"], values["puzzle_emb_len"] = model.puzzle_ndim, model.puzzle_len
     values["evaluation_steps"] = evaluation.steps or model.halt_max_steps
     values["batch_size"] = evaluation.batch_size or config.training.global_batch_size

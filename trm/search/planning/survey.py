@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from trm.config.files import merged
 from trm.errors import ConfigError
-from trm.search.knobs.constraint_names import KNOWN_NAMES, LEAVES
+from trm.search.knobs.constraint_names import known_names, leaf_names
 from trm.search.knobs.constraints import Constraint
 from trm.search.resources.speeds import Speeds
 from trm.search.schedulers.asha import Asha
@@ -94,8 +94,8 @@ class Survey:
         """The same configurations with these values of `evaluation`, such as `max_examples`, that cost no step anything."""
         space = self.space.model_copy(update={"base": merged(self.space.base, {"evaluation": dict(values)})})
         other = Survey(space, self.cost_of, self.facts)
-        names = {name for name, path in LEAVES.items() if path.removeprefix("evaluation.") in values}
-        if not any(names & Constraint(text, KNOWN_NAMES).names for text in space.constraints):  # else their rules are asked anew
+        names = {name for name, path in leaf_names().items() if path.removeprefix("evaluation.") in values}
+        if not any(names & Constraint(text, known_names()).names for text in space.constraints):  # else their rules are asked anew
             self._hand_on(other, lambda one: one.scored_on(values))
         return other
 
