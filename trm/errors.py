@@ -8,6 +8,7 @@ TRMError
 │   │   └── TornCheckpoint      a checkpoint that is not whole: an older one will do
 │   ├── SweepError              a sweep folder: name taken, nothing to resume, held by a living driver
 │   ├── FolderError             a link or a name in a folder that leads out of it
+│   ├── ContractError           a network, a loss, an optimizer that does not keep its door's contract (trm.contracts)
 │   └── ResourceError           more CPUs, GPUs or disk than there is
 ├── TrialError                  ends one trial with a status of its own; the sweep goes on
 │   ├── DivergedError           a loss that is no longer a finite number

@@ -19,7 +19,7 @@ from trm.data.batches.split import load_split
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import Manifest, SplitName
 from trm.jobs.evaluate import EvaluateOptions, _first_there, run_evaluation
-from trm.models.recursive.reference import to_reference
+from trm.models.build import to_published
 from trm.tasks.ensure import DataSummary
 from trm.tasks.making.writing import write_dataset
 from trm.tasks.sudoku.recipe import SudokuRecipe
@@ -72,7 +72,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     export_weights(state, folder / "run" / "best")
     evaluated = {**state.model.state_dict(), **state.average.average}
     assert state.table is not None
-    torch.save(to_reference(evaluated, state.table.weight, config.model), folder / "weights.pt")
+    torch.save(to_published(evaluated, state.table.weight, config.model), folder / "weights.pt")
     dump_yaml(folder / "config.yaml", config.model_dump(mode="json"))
     return folder
 

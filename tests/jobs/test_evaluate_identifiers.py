@@ -20,7 +20,7 @@ from trm.data.format.manifest import read_manifest
 from trm.errors import CheckpointError, DatasetError
 from trm.jobs.evaluate import EvaluateOptions, run_evaluation
 from trm.jobs.evaluate_data import DataAsked, on_data
-from trm.models.recursive.reference import to_reference
+from trm.models.build import to_published
 from trm.tasks.making.writing import write_dataset
 from trm.tasks.published.arrays import build_arrays
 from trm.tasks.published.export import export_dataset
@@ -61,7 +61,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state.step = 5
     state.save(folder / "run" / "checkpoints" / "step-00000005")
     export_weights(state, folder / "export")
-    torch.save(to_reference(state.model.state_dict(), state.table.weight, config.model), folder / "step_5")
+    torch.save(to_published(state.model.state_dict(), state.table.weight, config.model), folder / "step_5")
     dump_yaml(folder / "config.yaml", config.model_dump(mode="json"))
     return folder
 

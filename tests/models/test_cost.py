@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trm.config.architectures import DataShape, ModelConfig, TrmConfig
+from trm.config.architectures import DataShape, LatentsConfig, ModelConfig, SingleZConfig, TrmConfig
 from trm.config.data import DataConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
@@ -112,6 +112,23 @@ def test_the_published_steps_cost_what_the_paper_s_counting_says() -> None:
 
     assert evaluations(3, 6) == pytest.approx(35)
     assert evaluations(1, 2) == pytest.approx(9)
+
+
+@pytest.mark.parametrize(
+    ("cells", "tokens", "attention", "mixer"),
+    [(81, 11, 6_828_034, 5_028_866), (900, 6, 6_822_914, 18_795_522), (900, 12, 6_829_058, 18_801_666)],
+)
+def test_published_networks_have_their_published_sizes(cells: int, tokens: int, attention: int, mixer: int) -> None:
+    """Without the puzzle embedding's table, which the published code keeps as a buffer."""
+    shape, mixes = DataShape(cells, tokens, 1), {"mlp_t": True, "pos_encodings": "none"}
+    for kind in (TrmConfig, SingleZConfig, LatentsConfig):
+        assert cost.run_cost(run(kind()), shape).params_count == attention + 512
+        assert cost.run_cost(run(kind(**mixes)), shape).params_count == mixer + 512
+
+
+def test_another_recursion_of_as_many_calls_costs_as_much() -> None:
+    costs = {(cost.run_cost(run(kind()), SHAPE).step_flops) for kind in (TrmConfig, SingleZConfig, LatentsConfig)}
+    assert len(costs) == 1
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from trm.config.architectures import DataShape, ModelConfig, TrmConfig
+from trm.config.architectures import DataShape, LatentsConfig, ModelConfig, TrmConfig
+from trm.kernels.build import why_missing
 from trm.models import cpu_layers as handwritten
 from trm.models import layers
 from trm.models.initial import truncated_normal_
@@ -126,6 +127,22 @@ def test_only_the_last_cycle_is_differentiated(config: ModelConfig) -> None:
         assert (ours.grad is None) == (theirs.grad is None)
         if ours.grad is not None and theirs.grad is not None:
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("is_fused", [True, False])
+def test_one_latent_of_several_is_trm_to_the_bit(is_fused: bool) -> None:
+    if is_fused and why_missing() is not None:
+        pytest.skip("no kernels")
+    fields, found = {**SMALL, "L_cycles": 3}, []
+    for config in (TrmConfig(**fields), LatentsConfig(**fields, num_latents=1)):
+        generator = torch.Generator().manual_seed(1)
+        model = TinyRecursiveModel(config, SHAPE, dtype=torch.float32, generator=generator, is_fused=is_fused)
+        inputs, rows = question(config, torch.float32)
+        latents, output = model(model.initial_latents(BATCH), inputs, rows)
+        output.logits.square().sum().backward()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        found.append([*latents.values(), *output, *gradients])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("by_rows", [True, False])

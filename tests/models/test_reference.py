@@ -9,9 +9,11 @@ import torch
 import yaml
 
 from trm import parity
-from trm.config.architectures import DataShape, TrmConfig
+from trm.config.architectures import AnyNetwork, DataShape
+from trm.config.run import RunConfig
 from trm.errors import CheckpointError
-from trm.models.recursive.reference import from_reference, to_reference, unwrapped
+from trm.models.build import from_published, to_published
+from trm.models.recursive.reference import unwrapped
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(path.stem for path in GOLDEN.glob("*.json"))
@@ -20,8 +22,8 @@ CASES = sorted(path.stem for path in GOLDEN.glob("*.json"))
 @pytest.mark.parametrize("name", CASES)
 def test_there_and_back_is_the_published_checkpoint(name: str) -> None:
     case = parity.read_case(GOLDEN / name)
-    state, table = from_reference(case.weights, case.model, case.shape)
-    back = to_reference(state, table, case.model)
+    state, table = from_published(case.weights, case.model, case.shape)
+    back = to_published(state, table, case.model)
     assert back.keys() == case.weights.keys()
     assert all(torch.equal(back[key], value) for key, value in case.weights.items())
 
@@ -40,8 +42,8 @@ PREFIXES = (
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_every_wrapping_of_the_keys_is_read(prefix: str) -> None:
     case = parity.read_case(GOLDEN / "trm_mlp")
-    state, table = from_reference(case.weights, case.model, case.shape)
-    again, same = from_reference(to_reference(state, table, case.model, prefix=prefix), case.model, case.shape)
+    state, table = from_published(case.weights, case.model, case.shape)
+    again, same = from_published(to_published(state, table, case.model, prefix=prefix), case.model, case.shape)
     assert all(torch.equal(again[key], value) for key, value in state.items())
     assert torch.equal(same, table)
 
@@ -71,11 +73,23 @@ def test_what_does_not_fit_is_named() -> None:
     case = parity.read_case(GOLDEN / "trm_attention")
     short = {key: value for key, value in case.weights.items() if not key.endswith("lm_head.weight")}
     with pytest.raises(CheckpointError, match=r"in the checkpoint lm_head\.weight missing"):
-        from_reference(short, case.model, case.shape)
+        from_published(short, case.model, case.shape)
     with pytest.raises(CheckpointError, match="extra unknown"):
-        from_reference(case.weights | {"extra": torch.zeros(2)}, case.model, case.shape)
+        from_published(case.weights | {"extra": torch.zeros(2)}, case.model, case.shape)
     with pytest.raises(CheckpointError, match=r"embedding_weight is \(6, 32\), not \(7, 32\).*the data's vocabulary 6 \(not 7\)"):
-        from_reference(case.weights, case.model, DataShape(16, 7, 5))
+        from_published(case.weights, case.model, DataShape(16, 7, 5))
+
+
+def network_of(fields: dict[str, Any]) -> AnyNetwork:
+    """The network with these fields."""
+    return RunConfig.model_validate({"data": {"folder": "x"}, "model": fields, "training": {"steps": 1}}).model
+
+
+def test_six_latents_are_told_of_where_one_was_meant() -> None:
+    case = parity.read_case(GOLDEN / "hier6")
+    fields = case.model.model_dump(exclude={"architecture", "num_latents"})
+    with pytest.raises(CheckpointError, match=r"--set model\.architecture=latents --set model\.num_latents=6$"):
+        from_published(case.weights, network_of(fields), case.shape)
 
 
 WRONG = [
@@ -87,25 +101,28 @@ WRONG = [
     ("trm_attention", {"puzzle_emb_ndim": 0, "puzzle_emb_len": 0}, "--set model.puzzle_emb_ndim="),
     ("trm_mlp", {"mlp_t": False}, "--set model.mlp_t=true"),
     ("trm_mlp", {"puzzle_emb_len": 7}, "--set model.puzzle_emb_len="),
+    ("trm_attention", {"architecture": "single_z"}, "--set model.architecture=trm"),
+    ("singlez", {"architecture": "trm"}, "--set model.architecture=single_z"),
+    ("hier6", {"num_latents": 4}, "--set model.num_latents=6"),
 ]
 
 
 @pytest.mark.parametrize(("name", "change", "remedy"), WRONG)
 def test_the_weights_tell_what_the_configuration_would_have_to_say(name: str, change: dict[str, Any], remedy: str) -> None:
     case = parity.read_case(GOLDEN / name)
-    wrong = TrmConfig.model_validate(case.model.model_dump() | change)
+    wrong = network_of(case.model.model_dump() | change)
     with pytest.raises(CheckpointError) as raised:
-        from_reference(case.weights, wrong, case.shape)
+        from_published(case.weights, wrong, case.shape)
     assert remedy in str(raised.value)
     settings = re.findall(r"--set model\.(\w+)=(\S+)", str(raised.value))
-    mended = TrmConfig.model_validate(wrong.model_dump() | {key: yaml.safe_load(value) for key, value in settings})
+    mended = network_of(wrong.model_dump() | {key: yaml.safe_load(value) for key, value in settings})
     assert (
-        from_reference(case.weights, mended, case.shape)[0].keys() == from_reference(case.weights, case.model, case.shape)[0].keys()
+        from_published(case.weights, mended, case.shape)[0].keys() == from_published(case.weights, case.model, case.shape)[0].keys()
     )
 
 
 def test_a_puzzle_table_of_any_number_of_rows_is_read() -> None:
     case = parity.read_case(GOLDEN / "trm_attention")
-    _, table = from_reference(case.weights, case.model, DataShape(case.shape.seq_len, case.shape.vocab_size, 999))
+    _, table = from_published(case.weights, case.model, DataShape(case.shape.seq_len, case.shape.vocab_size, 999))
     assert table is not None
     assert len(table) == case.shape.num_puzzle_identifiers

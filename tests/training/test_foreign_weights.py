@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from trm.errors import CheckpointError
-from trm.models.recursive.reference import PUZZLE_KEY, to_reference
+from trm.models.build import to_published
+from trm.models.recursive.reference import PUZZLE_KEY
 from trm.training.foreign_weights import read_foreign
 from trm.training.weights import read_foreign_weights
 
@@ -29,7 +30,7 @@ def network(prefix: str = "_orig_mod.model.inner.", seed: int = 0) -> dict[str, 
     draws = torch.Generator().manual_seed(seed)
     held = {name: torch.randn(value.shape, generator=draws) for name, value in state.model.state_dict().items()}
     assert state.table is not None
-    return to_reference(held, torch.randn(state.table.weight.shape, generator=draws), CONFIG.model, prefix=prefix)
+    return to_published(held, torch.randn(state.table.weight.shape, generator=draws), CONFIG.model, prefix=prefix)
 
 
 WEIGHTS = network("")

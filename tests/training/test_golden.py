@@ -8,7 +8,7 @@ import torch
 
 from trm.config.run import RunConfig
 from trm.data.batches.plan import Batch
-from trm.models.recursive.reference import from_reference, to_reference
+from trm.models.build import from_published, to_published
 from trm.parity import GIVEN, Case, compare, digest, read_case
 from trm.training.loop import take_step
 from trm.training.state import TrainingState
@@ -33,7 +33,7 @@ def state_of(case: Case, kernels: str) -> TrainingState:
     training = {"global_batch_size": case.global_batch_size, "steps": case.steps, "loss_dtype": "float64", "kernels": kernels}
     values = {"data": {"folder": "golden"}, "model": case.model, "optim": case.optim, "training": training}
     state = TrainingState(RunConfig.model_validate(values), case.shape, max_steps=case.steps)
-    weights, table = from_reference(case.weights, case.model, case.shape)
+    weights, table = from_published(case.weights, case.model, case.shape)
     state.model.load_state_dict(weights)
     state.average.load(dict(state.model.named_parameters()))
     if state.table is not None:
@@ -56,8 +56,8 @@ def test_the_loop_follows_the_golden_run(name: str, kernels: str) -> None:
         rows["grad_norm"].append(state.metrics.take_report()["grad_norm"])
     found = {key: np.array(values) for key, values in rows.items()}
     table = None if state.table is None else state.table.weight
-    weights = to_reference(state.model.state_dict(), table, case.model, prefix="final/inner.")
-    weights |= to_reference(state.average.average, None, case.model, prefix="ema/inner.")
+    weights = to_published(state.model.state_dict(), table, case.model, prefix="final/inner.")
+    weights |= to_published(state.average.average, None, case.model, prefix="ema/inner.")
     found |= {key: digest(value) for key, value in weights.items()}
     verdicts = {deviation.name: deviation for deviation in compare(found, case) if deviation.name in found}
     assert verdicts.keys() == found.keys()

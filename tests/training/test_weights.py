@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trm.errors import CheckpointError, ConfigError, DivergedError
-from trm.models.recursive.reference import to_reference
+from trm.models.build import to_published
 from trm.training.checkpoint import read_meta, read_tensors, write_checkpoint
 from trm.training.run import fit
 from trm.training.state import TrainingState
@@ -84,7 +84,7 @@ def test_a_run_is_evaluated_by_its_best(tmp_path: Path) -> None:
 
 def test_the_reference_checkpoint_is_taken_with_its_configuration(tmp_path: Path) -> None:
     state = trained("plain")
-    torch.save(to_reference(state.model.state_dict(), None, state.config.model), tmp_path / "step_5.pt")
+    torch.save(to_published(state.model.state_dict(), None, state.config.model), tmp_path / "step_5.pt")
     found = trained_model(read_foreign_weights(tmp_path / "step_5.pt", state.config, state.shape))
     assert_evaluates_as(found, state)
     with pytest.raises(CheckpointError, match="do not say what they were trained as; give its configuration too"):
