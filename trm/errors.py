@@ -6,9 +6,9 @@ TRMError
 │   ├── DatasetError            a recipe, a manifest, a shard
 │   ├── CheckpointError         a checkpoint that is foreign, or of another configuration
 │   │   └── TornCheckpoint      a checkpoint that is not whole: an older one will do
+│   ├── ContractError           a network, a loss, an optimizer that does not keep its door's contract (trm.contracts)
 │   ├── SweepError              a sweep folder: name taken, nothing to resume, held by a living driver
 │   ├── FolderError             a link or a name in a folder that leads out of it
-│   ├── ContractError           a network, a loss, an optimizer that does not keep its door's contract (trm.contracts)
 │   └── ResourceError           more CPUs, GPUs or disk than there is
 ├── TrialError                  ends one trial with a status of its own; the sweep goes on
 │   ├── DivergedError           a loss that is no longer a finite number
@@ -66,6 +66,10 @@ class CheckpointError(InputError):
 
 class TornCheckpoint(CheckpointError):  # it is what the checkpoint is
     """A checkpoint is not whole: a file is missing, cut or changed. What goes on from it takes an older one, or begins anew."""
+
+
+class ContractError(InputError):
+    """A member of a door, of this project or a person's own, does not keep what the door's contract asks."""
 
 
 class SweepError(InputError):

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from trm.config.architectures import AnyNetwork, LatentsConfig, SingleZConfig, TrmConfig
-from trm.contracts import ContractError, networks
+from trm.contracts import networks
+from trm.errors import ContractError
 from trm.models.network import Latents, Output
 from trm.models.recursive.network import TinyRecursiveModel
 

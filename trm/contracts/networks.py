@@ -17,7 +17,7 @@ from trm.config.architectures import AnyNetwork, DataShape
 from trm.config.data import DataConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
-from trm.contracts import require
+from trm.contracts.rules import require
 from trm.data.batches.plan import Batch
 from trm.kernels.build import why_missing
 from trm.models import halting
