@@ -1,4 +1,4 @@
-"""Every test: annotations of `trm` are checked when they are called, one thread of arithmetic, no network, an MLflow of its own."""
+"""Every test: annotations of `trm` are checked, one thread of arithmetic, no network, no wait for a disk, an MLflow of its own."""
 
 import errno
 import os
@@ -12,11 +12,10 @@ for _foreign in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RAY_ADDRESS")
     os.environ.pop(_foreign, None)
 
 import pytest  # noqa: E402
+from annotation_checks import check_annotations  # noqa: E402
 from hypothesis import settings  # noqa: E402
-from jaxtyping import install_import_hook  # noqa: E402
 
-# An int will do for a float, as mypy has it. The hook stays for the whole run: the tests import the modules later.
-install_import_hook("trm", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+check_annotations("trm")  # for the whole run: the tests import the modules later
 settings.register_profile("trm", deadline=None, derandomize=True, max_examples=50, print_blob=True)
 settings.load_profile("trm")
 
@@ -49,3 +48,9 @@ def _connect_here(self: socket.socket, address: Any) -> None:
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", _connect_here)
+
+
+@pytest.fixture(autouse=True)
+def _no_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process wrote outlives it, whatever kills it; only a machine without power needs the flush, milliseconds each."""
+    monkeypatch.setattr(os, "fsync", os.fstat)  # of a bad descriptor it raises the same
