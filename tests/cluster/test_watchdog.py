@@ -12,9 +12,9 @@ from ray.tune.execution.tune_controller import TuneController
 from safetensors import SafetensorError
 
 from trm.cluster import processes, tune_legs
-from trm.cluster.driver import whom_to_end
 from trm.cluster.leg_in_gang import gang_answer, is_usable
 from trm.cluster.leg_in_place import _status_of
+from trm.cluster.leg_watch import whom_to_end
 from trm.cluster.processes import Death, WorkerProcess, death_of
 from trm.cluster.progress_board import GangProcesses, ProgressBoard, RunningLegs
 from trm.cluster.worker_group import Told, visible_gpus

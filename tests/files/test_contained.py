@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from bad_input_cases import assert_refused, contents, prepared, run, scored_sweep
 
-from trm.cluster.winners import export_best
 from trm.data.batches.split import load_split
 from trm.data.format.manifest import read_manifest
 from trm.errors import CheckpointError, DatasetError, FolderError
@@ -17,8 +16,10 @@ from trm.files.atomic import remove_folder, remove_hidden, write_text_atomic
 from trm.files.contained import file_name, inside, misplaced, refuse_links, regular, relative_path, remove
 from trm.search.journal.lease import Lease
 from trm.sweeps.checkpoints import clear_unfinished, trial_folder
+from trm.sweeps.winner import export_best
 from trm.tasks.making.staging import staging_folder
 from trm.training.checkpoint import META, _digest, read_meta
+from trm.training.weights import export_weights
 
 LEADING_OUT = ("", "/", "/etc/x", "..", "../x", "a/../../x", "a//b", "./a", "a/.", "a\0b", "..\\x", "C:\\x", "C:x", "\\\\host\\x")
 NO_FILE_NAMES = (
@@ -248,7 +249,7 @@ def test_best_takes_the_place_of_a_link(tmp_path: Path, home: Path, place: Path)
     sweep = tmp_path / "sweep"
     sweep.mkdir()
     (sweep / "best").symlink_to(home)
-    export_best(sweep, next((place / "run" / "checkpoints").iterdir()), {"trial": 0})
+    export_best(sweep, next((place / "run" / "checkpoints").iterdir()), {"trial": 0}, export_weights)
     assert sorted(path.name for path in sweep.iterdir()) == ["best"]
     assert not (sweep / "best").is_symlink()
     assert json.loads((sweep / "best" / "report.json").read_text()) == {"trial": 0}

@@ -14,10 +14,10 @@ from bad_input_cases import CONFIG, RECIPE, SPACE, run
 from ray.actor import ActorHandle
 
 from tests.sweeps.test_checkpoints import Sweep
-from trm.cluster import driver as driver_room
 from trm.cluster.connection import Demand
-from trm.cluster.driver import Placement, SweepDriver
+from trm.cluster.driver import Audience, Placement, SweepDriver
 from trm.search.journal.events import Event
+from trm.sweeps import room
 from trm.sweeps.signals import StopSignals
 from trm.terminal.display import SweepDisplay
 from trm.terminal.progress import SweepProgress
@@ -30,7 +30,7 @@ class Driven:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sweep = Sweep(folder)
         self.free = 10**12
-        monkeypatch.setattr(driver_room, "free_bytes", lambda folder: self.free)
+        monkeypatch.setattr(room, "free_bytes", lambda folder: self.free)
         board = MagicMock(spec=ActorHandle)
         board.stop_all = board.ended = board.running = MagicMock()
         signals = MagicMock(spec=StopSignals, is_requested=False, is_grace_over=False)
@@ -39,9 +39,7 @@ class Driven:
             folder,
             Placement(Demand(1, 1.0, 0.0), threads=1, slots=1),
             board,
-            display=MagicMock(spec=SweepDisplay),
-            progress=MagicMock(spec=SweepProgress),
-            writer=None,
+            audience=Audience(MagicMock(spec=SweepDisplay), MagicMock(spec=SweepProgress), None),
             signals=signals,
             write_tables=lambda: None,
             count_slots=lambda: 1,

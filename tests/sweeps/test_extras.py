@@ -14,6 +14,7 @@ from search_simulator import Simulator
 from tests.search.test_objectives import AGAINST, traded, weighed
 from tests.sweeps.test_disk import Driven, driven  # noqa: F401  # the fixture
 from trm.cluster import sweep_run
+from trm.cluster.connection import Demand
 from trm.cluster.driver import Placement
 from trm.cluster.shared_data import DataFeed
 from trm.cluster.sweep_run import SweepRun
@@ -25,6 +26,7 @@ from trm.search.search import Search
 from trm.sweeps import results as sweep_results
 from trm.sweeps.extras import Extras
 from trm.sweeps.results import write_results
+from trm.sweeps.sweep import Sweep
 
 EVERYTHING = {
     *("journal.jsonl", "trials.parquet", "leaderboard.json", "study.journal", "importance.json"),
@@ -135,8 +137,13 @@ def test_a_winner_that_cannot_be_scored_is_told_after_everything_else(
     error: Exception, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweep_run, "report_winner", failing(error))
-    run = MagicMock(spec=SweepRun, folder=Path("runs/s"), dataset="data", invocation=MagicMock(resume="sweep.py --resume"))
-    given = MagicMock(spec=SweepLog), MagicMock(spec=Placement), MagicMock(spec=DataFeed), silent
+    sweep = MagicMock(spec=Sweep, folder=Path("runs/s"), dataset="data", invocation=MagicMock(resume="sweep.py --resume"))
+    run = MagicMock(spec=SweepRun, sweep=sweep)
+    placement, feed = (
+        Placement(Demand(1, 1.0, 0.0), threads=1, slots=1),
+        MagicMock(spec=DataFeed, manifest=MagicMock(content_hash="abc")),
+    )
+    given = MagicMock(spec=SweepLog), placement, feed, silent
     told = SweepRun._report_winner(run, *given)
     assert told is not None
     assert why in told

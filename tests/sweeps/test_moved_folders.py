@@ -12,7 +12,6 @@ import pytest
 import yaml
 from bad_input_cases import prepared, run, scored_sweep
 
-from trm.cluster.winners import export_best
 from trm.config.data import DataConfig
 from trm.data.format.manifest import read_manifest
 from trm.errors import DatasetError, SweepError
@@ -24,7 +23,9 @@ from trm.search.space.space import load_space
 from trm.sweeps.commands import job_command, recorded_resume
 from trm.sweeps.earlier import check_same_priors
 from trm.sweeps.folder import begun_space, data_of_resume, read_sweep
+from trm.sweeps.winner import export_best
 from trm.tasks.places import data_beside, refuse_remote
+from trm.training.weights import export_weights
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = scored_sweep(place, "scored")
     journal = folder / "journal.jsonl"
     journal.write_bytes(journal.read_bytes().rpartition(b"\n")[0] + b"\n")
-    export_best(folder, next((place / "run" / "checkpoints").iterdir()), {"dataset": {"content_hash": content_hash}})
+    checkpoint = next((place / "run" / "checkpoints").iterdir())
+    export_best(folder, checkpoint, {"dataset": {"content_hash": content_hash}}, export_weights)
     return place
 
 

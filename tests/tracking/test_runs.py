@@ -9,11 +9,11 @@ import pytest
 import training_cases as cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trm.cluster.run_tracking import Tracked, tracked_run
 
 from tests.tracking.test_updates import MemoryStore, append, whole_sweep
 from trm.config.tracking import Tracking
 from trm.errors import DivergedError, InterruptedRun
+from trm.jobs.train_tracking import Tracked, tracked_run
 from trm.tracking import curve_updates, outbox
 from trm.tracking.outbox import Outbox, OutboxState
 from trm.tracking.run_outbox import RunOutbox, outbox_of

@@ -22,6 +22,7 @@ from trm.sweeps.earlier import check_same_priors, priors_from, read_earlier
 from trm.sweeps.folder import begun_space, check_same_data, claimed_folder, data_of_resume, sweep_folder
 from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
 from trm.sweeps.search import costs_on
+from trm.sweeps.sweep import Sweep
 from trm.tasks.counts import data_counts
 from trm.tasks.ensure import ensure_dataset, task_to_search
 from trm.terminal.command_line import say
@@ -78,14 +79,14 @@ def run_sweep(options: SweepOptions) -> int:
         costs = None if space.fidelity == "seconds" else preflight(survey)
         priors = priors_from(earlier, space, manifest, facts)
         invocation = Invocation(options.space, options.overrides, storage, folder)
-        run = SweepRun(space, invocation, demand, manifest, dataset, lease, uri, priors)
-        with connected(needs_dashboard=False, address=address, goes_on=run.whole):
+        sweep = Sweep(space, invocation, manifest, dataset, lease, uri, priors)
+        with connected(needs_dashboard=False, address=address, goes_on=sweep.whole):
             try:
-                run.run(costs)
+                SweepRun(sweep, demand).run(costs)
             except OSError as error:
                 if not is_disk_full(error):
                     raise
-                raise run.paused(full_text(folder, str(error))) from error
+                raise sweep.paused(full_text(folder, str(error))) from error
     return EXIT_DONE
 
 

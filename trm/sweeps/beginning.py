@@ -1,0 +1,98 @@
+"""The first lines of a driver in a sweep's journal, after the last checks, and the file that says what the sweep is."""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from trm.config.data import DataConfig
+from trm.console.long_work import shown
+from trm.search.journal.events import SpeedMeasured
+from trm.search.log import FILE as JOURNAL
+from trm.search.log import SweepLog
+from trm.search.planning.preflight import Preflight, preflight
+from trm.search.planning.survey import Survey
+from trm.search.search import Search
+from trm.search.space.candidates import Facts
+from trm.sweeps.checkpoints import clear_unfinished
+from trm.sweeps.folder import recorded_digests, write_sweep_file
+from trm.sweeps.search import costs_on, sweep_search
+from trm.sweeps.steady_clock import steady_now
+from trm.sweeps.sweep import Sweep
+from trm.sweeps.versions import changed_versions, sweep_versions
+from trm.terminal.command_line import say
+
+
+@dataclass(frozen=True)
+class Machines:
+    """What the legs of a driver run on."""
+
+    slots: int
+    """Legs side by side."""
+    gpus: float
+    """That a leg holds, of all its workers."""
+    device_bytes: int
+    """Memory that one worker of a leg may use, of the smallest device or node."""
+    disk_bytes: int
+    """Bytes free where the sweep folder lies."""
+
+
+def begin(
+    sweep: Sweep,
+    data: DataConfig,
+    machines: Machines,
+    measure: Callable[[Search], Sequence[SpeedMeasured]],
+    costs: Preflight | None,
+) -> SweepLog:
+    """The journal with this driver's first lines; `data` is the space's, its mode settled.
+
+    `measure` times steps where the search needs that before its first trial. `costs`: what the preflight found, where it could be
+    made before.
+    """
+    space, folder, versions = sweep.space, sweep.folder, sweep_versions()
+    built = data.built(sweep.dataset)
+    search = sweep_search(space.model_copy(update={"data": data}), sweep.manifest, sweep.dataset)
+    with shown(f"reading {folder / JOURNAL}", say):
+        log = SweepLog(folder, search, guard=sweep.lease.check, say=say)
+    priors = search.priors or sweep.priors
+    for change in changed_versions(search.started.versions if search.started is not None else {}, versions):
+        say(f"the sweep began with {change}: numbers may differ from there on")
+    command = sweep.invocation.resume
+    write = partial(write_sweep_file, folder, space, sweep.manifest, built, versions, command=command, priors=priors)
+    if log.is_new:  # a resume's says what its driver's line vouches for
+        write()
+    measured = measure(search)
+    facts = Facts(epoch_rows=search.facts.epoch_rows) if measured else search.facts
+    for speed in measured:
+        facts.speeds.observe(speed.step_flops, speed.steps, speed.seconds)
+    costs = costs or preflight(Survey(space, costs_on(sweep.manifest, space.resources), facts))
+    for note in costs.notes:
+        say(note)
+    clear_unfinished(folder)
+    log.start(
+        steady_now(),
+        driver=f"{socket.gethostname()}:{os.getpid()}",
+        fence=sweep.lease.fence,
+        slots=machines.slots,
+        versions=versions,
+        name=folder.name,
+        gpus=machines.gpus,
+        device_bytes=machines.device_bytes,
+        disk_bytes=machines.disk_bytes,
+        priors=priors,
+        digests=recorded_digests(space, sweep.manifest, built),
+    )
+    write()
+    log.append(*measured)
+    low, high = costs.cheapest.step_flops / 1e9, costs.dearest.step_flops / 1e9
+    amounts = ", ".join(f"{amount:.3g}" for amount in search.rungs.amounts)
+    say(f"sweep {folder}: a step costs {low:.3g} to {high:.3g} GFLOP, rungs at {amounts} {space.fidelity}")
+    return log
+
+
+def knows_speeds(search: Search) -> bool:
+    """Whether the search needs no steps timed: its trials are not so many seconds long, or its last driver timed some here."""
+    before = search.driver
+    is_here = before is not None and before.driver.rpartition(":")[0] == socket.gethostname()
+    return search.space.fidelity != "seconds" or (is_here and search.facts.speeds.step_seconds(1.0) is not None)

@@ -1,0 +1,127 @@
+"""A sweep whose input was found right and whose folder is ours: what it is, who follows it, how it is left."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trm.data.format.manifest import Manifest
+from trm.errors import InterruptedRun, TerminatedRun, TRMError
+from trm.search.decisions import set_aside
+from trm.search.findings.status import larger_budget
+from trm.search.findings.tables import LEADERBOARD
+from trm.search.journal.journal import read_events
+from trm.search.journal.lease import Lease
+from trm.search.journal.priors import Prior
+from trm.search.log import FILE as JOURNAL
+from trm.search.log import SweepLog
+from trm.search.search import Search
+from trm.search.space.space import SearchSpace
+from trm.sweeps.commands import Invocation
+from trm.sweeps.extras import Extras
+from trm.sweeps.results import standings
+from trm.sweeps.steady_clock import steady_now
+from trm.terminal.command_line import say
+from trm.terminal.display import SweepDisplay
+from trm.terminal.progress import SweepProgress
+from trm.tracking.handle import MlflowWriter
+from trm.tracking.places import Target
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep, under its lease."""
+
+    space: SearchSpace
+    invocation: Invocation
+    manifest: Manifest
+    dataset: str
+    """Where the data set lies."""
+    lease: Lease
+    uri: str | None
+    """MLflow's tracking store; null: none."""
+    priors: Sequence[Prior] = ()
+    """Earlier sweeps that it starts from, where it begins now."""
+
+    @property
+    def folder(self) -> Path:
+        """The sweep's."""
+        return self.invocation.folder
+
+    @property
+    def whole(self) -> str:
+        """What a person who finds the sweep interrupted is told."""
+        return f"{self.folder} is whole; go on with `{self.invocation.resume}`"
+
+    def paused(self, full: str) -> InterruptedRun:
+        """What a full disk means, in a leg or outside of them."""
+        return InterruptedRun(f"{full}. Nothing is lost; make room, then go on with `{self.invocation.resume}`")
+
+    def abandon(self) -> None:
+        """Say that it is interrupted and give the lease back, where its process is about to end."""
+        say(f"interrupted: {self.whole}")
+        self.lease.release()
+
+    @contextlib.contextmanager
+    def left_in_order(self, log: SweepLog, what_was_lost: Callable[[], str | None]) -> Iterator[None]:
+        """Ctrl-C, SIGTERM and SIGHUP before the first leg and after the last one are journaled too, and say how to go on."""
+        try:
+            yield
+        except (KeyboardInterrupt, TerminatedRun) as error:
+            if log.search.ended is None:
+                log.stop(steady_now(), what_was_lost() or (str(error) if isinstance(error, TerminatedRun) else "SIGINT"))
+            raise InterruptedRun(self.whole) from error
+
+    @contextlib.contextmanager
+    def tracked(self, display: SweepDisplay) -> Iterator[MlflowWriter | None]:
+        """While entered, MLflow's writer follows the journal; at the end, within bounds, it sends the rest. None: it sends none."""
+        extras = Extras(say)
+        target = self._target()
+        writer = None if target is None else extras.make("MLflow's writer", lambda: MlflowWriter(target))
+        if writer is None:
+            yield None
+            return
+        try:
+            yield writer
+        except BaseException:
+            writer.close(timeout_seconds=1.0)
+            raise
+        if (left := writer.close(tell=display.message)) is not None:
+            extras.make("progress", lambda: display.message(left))
+
+    def _target(self) -> Target | None:
+        if self.uri is None:
+            return None
+        tracking, storage = self.space.tracking, str(self.invocation.storage)
+        experiment, place = tracking.experiment or self.space.name, tracking.artifact_location
+        return Target(self.uri, str(self.folder), storage, experiment, self.space.objective.mode, artifact_location=place)
+
+    def progress(self, search: Search) -> SweepProgress:
+        """How far it is by its journal."""
+        progress = SweepProgress(search.space)
+        for entry in read_events(self.folder / JOURNAL):
+            progress.apply(entry.event)
+        return progress
+
+    def summarize(self, display: SweepDisplay, search: Search, findings: list[str]) -> None:
+        """Show what it came to, and what may be done next."""
+        extras = Extras(say)
+        extras.make("summary", lambda: display.summary(standings(search), findings, self._next_steps(search)))
+        if extras.lines:
+            say(f"the leaderboard is {self.folder / LEADERBOARD}")
+
+    def _next_steps(self, search: Search) -> list[tuple[str, str]]:
+        is_confirmed = bool(search.confirmations) or not search.candidates_of(1)
+        return self.invocation.next_steps(larger_budget(search), self.uri, is_confirmed=is_confirmed)
+
+    def check_end(self, search: Search, unreported: str | None) -> None:
+        """TRMError when no trial came to a score, some were set aside, or the winner is `unreported`, for that reason."""
+        if search.is_hopeless:
+            raise TRMError(f"no trial of {self.folder} came to a score: {search.first_failure}")
+        if not search.trials:
+            raise TRMError(f"no trial of {self.folder} could be tried: {search.ended.reason if search.ended else 'it has no end'}")
+        problems = [unreported] if unreported is not None else []
+        if aside := set_aside(search.trials):
+            problems.append(f"{'; '.join(aside)}; `{self.invocation.resume}` tries again")
+        if problems:
+            raise TRMError("; ".join(problems))
