@@ -75,6 +75,10 @@ class ModelConfig(Written):
         """Blocks that a row passes in one supervision step (arXiv 2510.04871, section 4): H (L + 1) L_layers for trm."""
         return sum(self.layers_of(call.network) for call in self.recursion.calls)
 
+    def shallowest(self) -> "ModelConfig":
+        """The network with as little recursion as it can have: as wide, and soon timed."""
+        return self
+
     @property
     def puzzle_ndim(self) -> int:
         """Values in a puzzle's embedding row, `puzzle_emb_ndim` resolved."""
@@ -127,6 +131,10 @@ class RecursiveConfig(ModelConfig):
     def layers_of(self, network: str) -> int:
         """Blocks in a network that the recursion calls."""
         return self.L_layers
+
+    def shallowest(self) -> "ModelConfig":
+        """The network with as little recursion as it can have: as wide, and soon timed."""
+        return self.model_copy(update={"H_cycles": 1, "L_cycles": 1})
 
     def deciding_values(self) -> dict[str, Any]:
         """Fields as JSON, set alike where they make the same network.

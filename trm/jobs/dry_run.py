@@ -234,7 +234,7 @@ def _timeable(config: RunConfig, workers: int, cost_of: Callable[[RunConfig], Ru
     batch = min(batch, max(1, int(TIMED_FLOPS / flops_row)))
     changes = {"training": config.training.model_copy(update={"global_batch_size": batch})}
     if flops_row > TIMED_FLOPS:
-        changes["model"] = config.model.model_copy(update={"H_cycles": 1, "L_cycles": 1})  # type: ignore[assignment]
+        changes["model"] = config.model.shallowest()  # type: ignore[assignment]
     return config.model_copy(update=changes)
 
 

@@ -272,7 +272,8 @@ def _recursions(search: Search, there: Sequence[_Scored]) -> list[_Recursion]:
     found = []
     for one in there:
         searched = {path.removeprefix("model."): value for path, value in one.params.items() if path.startswith("model.")}
-        own = model.model_copy(update=searched)
+        is_alike = searched.get("architecture", model.architecture) == model.architecture
+        own = model.model_copy(update=searched) if is_alike else search.space.run_config(one.params, seed=0).model
         found.append(_Recursion(own.recursion.H_cycles, own.recursion.inner_calls, float(own.effective_depth)))
     return found
 
