@@ -48,7 +48,7 @@ RECURSIONS = {
 }
 
 
-class Written(ModelConfig):
+class Written(TrmConfig):
     """A network of another recursion: a name of `RECURSIONS`."""
 
     made_of: str
