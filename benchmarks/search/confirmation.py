@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.rows import emit, parser
 from benchmarks.search.replay import History, replay, space_of
 from benchmarks.search.tables import TABLES, Table
-from trm.search.confirmation import next_to_confirm
+from trm.search.confirmation import candidates, next_to_confirm
 from trm.search.findings.confirmed import winner
 from trm.search.settings import Confirm
 from trm.stats.best_of import standings
@@ -105,12 +105,12 @@ def replayed(table: Table, confirm: Confirm, seed: int) -> Outcome:
     """A whole sweep of 25 trials with its confirmation; the truth is the mean of all recorded seeds, and of those not taken."""
     history = replay(space_of(table, trials=25, confirm=confirm.model_dump()), table, seed)
     assert history.search is not None
-    found = winner(history.search)
+    found = winner(history.search.state)
     assert found is not None
     assert found.confirmed is not None
-    truths = {trial.number: table.truth(table.config(trial.params)) for trial in history.search.candidates()}
+    truths = {trial.number: table.truth(table.config(trial.params)) for trial in candidates(history.search.state)}
     lost = max(truths.values()) - truths[found.trial.number]
-    runs = sum(map(len, history.search.confirmations.values()))
+    runs = sum(map(len, history.search.state.confirmations.values()))
     return Outcome(found.confirmed.p_best, lost < 1e-9, lost, runs, _best_by_unseen(table, history, found.trial.number))
 
 
@@ -118,7 +118,7 @@ def _best_by_unseen(table: Table, history: History, winner: int) -> bool | None:
     assert history.search is not None
     assert history.runs is not None
     left: dict[int, float] = {}
-    for trial in history.search.candidates():
+    for trial in candidates(history.search.state):
         config = table.config(trial.params)
         unseen = set(table.seeds(config)) - set(history.runs.taken[config])
         if not unseen:

@@ -107,10 +107,10 @@ class _Course:
         self.search, self.runs, self.history = search, runs, History()
         self._table, self._slots, self._now = table, slots, 1000.0
         self._running: list[tuple[float, int, LegStarted]] = []
-        search.resolver.resolve = _remembered(search, table)  # type: ignore[method-assign]
+        search.state.resolver.resolve = _remembered(search, table)  # type: ignore[method-assign]
 
     def run(self, priors: Sequence[Prior], until: frozenset[int]) -> None:
-        space, now = self.search.space, self._now
+        space, now = self.search.state.space, self._now
         digest, read = space.frozen_digest(), list(priors)
         self._take(SweepStarted(name=space.name, seed=space.seed, space_digest=digest, versions={}, priors=read, at=now))
         driver = DriverStarted(driver="replay:1", fence=1, slots=self._slots, budget=space.budget, at=now)
@@ -128,7 +128,7 @@ class _Course:
             self._take(event)
 
     def _take(self, event: Event) -> None:
-        self.search.apply(event)
+        self.search.state.apply(event)
         self.history.events.append(event)
 
     def _advance(self) -> None:
@@ -145,14 +145,14 @@ class _Course:
         self._take(ended)
         for event in self.search.due_decisions(self._now):
             self._take(event)
-        best = self.search.leaderboard()[0]
+        best = self.search.state.leaderboard()[0]
         assert best.result is not None
         assert best.result.objective is not None
-        spent, config = self.search.spending.train_flops, self._table.config(best.params)
-        self.history.moments.append(Moment(len(self.search.trials), spent, config, best.result.objective))
+        spent, config = self.search.state.spending.train_flops, self._table.config(best.params)
+        self.history.moments.append(Moment(len(self.search.state.trials), spent, config, best.result.objective))
 
     def _score(self, leg: LegStarted) -> LegEnded:
-        trial = self.search.trials[leg.trial]
+        trial = self.search.state.trials[leg.trial]
         curve = self.runs.curve(leg.trial, self._table.config(trial.params))
         point = curve.at(leg.until_steps, self._table.examples)
         before = curve.at(trial.steps, self._table.examples).seconds if trial.steps else 0.0
@@ -183,12 +183,12 @@ def _with_ladder(space: SearchSpace, table: Table) -> SearchSpace:
 
 def _remembered(search: Search, table: Table) -> Any:
     """`search.resolver.resolve`, each configuration looked at once in all repetitions: no device and no disk is too small."""
-    rules = search.space.model_dump_json(include={"base", "search", "constraints", "fidelity", "resources"})
+    rules = search.state.space.model_dump_json(include={"base", "search", "constraints", "fidelity", "resources"})
     known = table.remembered.setdefault(rules, {})
-    resolve = search.resolver.resolve
+    resolve = search.state.resolver.resolve
 
     def remembering(params: Mapping[str, Any], *, is_limited: bool = True) -> Candidate | Rejected:
-        key = (*table.key(params), search.rungs)
+        key = (*table.key(params), search.state.rungs)
         if key not in known:
             known[key] = resolve(params, is_limited=is_limited)
         return known[key]

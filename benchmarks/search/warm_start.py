@@ -43,7 +43,7 @@ def earlier_sweep(table: Table, seed: int) -> Earlier:
     """A sweep that somebody else made on a table."""
     search = replay(space_of(table, trials=EARLIER_TRIALS), table, EARLIER_SEEDS + seed).search
     assert isinstance(search, Search)
-    return Earlier("earlier", search)
+    return Earlier("earlier", search.state)
 
 
 def priors_of(space: SearchSpace, table: Table, other: Table | None, seed: int) -> Mapping[str, list[Prior]]:
@@ -107,7 +107,7 @@ def main() -> int:
         for kind, priors in priors_of(space, table, other, seed).items():
             history = replay(space, table, seed, priors=priors, until=table.good)
             assert history.search is not None
-            came_of_it = sum(trial.asked.prior is not None for trial in history.search.trials)
+            came_of_it = sum(trial.asked.prior is not None for trial in history.search.state.trials)
             taken.setdefault(kind, []).append((history.moments[-1].train_flops / space.budget.per_trial, came_of_it))
         if (seed + 1) % 10 == 0:
             print(f"{seed + 1} repetitions", {kind: share(taken, kind)[0] for kind in taken}, file=sys.stderr, flush=True)

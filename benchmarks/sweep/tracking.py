@@ -22,9 +22,13 @@ from mlflow.tracking import MlflowClient
 
 from benchmarks.rows import emit, parser, spread
 from benchmarks.sweep.sweep_runs import Watched, events_of, legs_of
+from trm.config.files import dump_yaml
 from trm.search.journal.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, SweepEnded, SweepStarted
 from trm.search.journal.journal import Journal
-from trm.tracking.updates import Point, Translator, merged
+from trm.search.space.recorded import SWEEP_FILE, recorded_space
+from trm.search.space.space import SearchSpace
+from trm.search.state import SweepState
+from trm.tracking.updates import Point, RunUpdate, merged, updates_of
 
 WRITERS = 8
 LEGS_A_WRITER = 60
@@ -75,7 +79,7 @@ def outage(seconds: float) -> dict[str, object]:
         os.killpg(server.pid, signal.SIGCONT)
         events = events_of(folder)
         sent = subprocess.run([*FLUSH, str(folder), "--uri", uri, "--seconds", "120"], check=False)
-        found = compared(uri, events)
+        found = compared(uri, folder, events)
     during = waits(events, stopped_at, time.time())
     return {
         "figure": "tracking_outage",
@@ -101,10 +105,13 @@ def waits(events: list[Event], since: float, until: float) -> list[float]:
     return found
 
 
-def compared(uri: str, events: list[Event]) -> dict[str, int]:
+def compared(uri: str, folder: Path, events: list[Event]) -> dict[str, int]:
     """Points of the journal that the store lacks or has more than once, beside how many there should be."""
-    translator = Translator("max")
-    updates = merged([update for event in events for update in translator.updates(event)])
+    state, told = SweepState(recorded_space(folder)), list[RunUpdate]()
+    for event in events:
+        state.apply(event)
+        told += updates_of(state, event)
+    updates = merged(told)
     client = MlflowClient(uri)
     key = sha256(events[0].model_dump_json().encode()).hexdigest()[:16]
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -139,7 +146,7 @@ def eight_writers() -> dict[str, object]:
         ]
         said = [writer.communicate()[1] for writer in writers]
         seconds = time.monotonic() - start
-        found = [compared(uri, events_of(folder)) for folder in folders]
+        found = [compared(uri, folder, events_of(folder)) for folder in folders]
     return {
         "figure": "eight_writers_one_sqlite_store",
         "n": WRITERS,
@@ -156,6 +163,7 @@ def eight_writers() -> dict[str, object]:
 def write_journal(folder: Path, number: int) -> Path:
     """The journal of a sweep with legs of eight trials, and what its writer needs to know."""
     folder.mkdir()
+    dump_yaml(folder / SWEEP_FILE, {"space": space_of(folder.name).model_dump(mode="json")})
     at = 1.7e9 + number
     events: list[Event] = [
         SweepStarted(name=folder.name, seed=number, space_digest="x", versions={}, at=at),
@@ -174,6 +182,13 @@ def write_journal(folder: Path, number: int) -> Path:
     journal.append(*events, SweepEnded(reason="done", at=at))
     journal.close()
     return folder
+
+
+def space_of(name: str) -> SearchSpace:
+    """A sweep of one rung that nothing stops."""
+    knob = {"type": "float", "low": 1e-4, "high": 1e-1}
+    values = {"data": {"recipe": "x.yaml"}, "search": {"optim.lr": knob}, "budget": {"per_trial": 9.0, "trials": 1000}}
+    return SearchSpace.model_validate({"name": name, **values, "scheduler": "none", "sampler": "random"})
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tracking.test_updates import asked, decided, leg, started, whole_sweep
+from tests.tracking.test_updates import asked, decided, leg, started, state_of, whole_sweep
 from trm.pictures.curves import draw_curves
 from trm.search.journal.events import Asked, Event, LegEnded
 
@@ -21,7 +21,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def draw(path: Path, events: list[Event]) -> tuple[int, int]:
-    draw_curves(events, path, metric="exact_accuracy", best=0, title="s-1")
+    draw_curves(state_of(events), path, title="s-1")
     return size_of(path)
 
 
@@ -48,9 +48,11 @@ def test_many_parameters_of_every_kind_fit(tmp_path: Path) -> None:
 
 
 def test_trouble_is_drawn_too(tmp_path: Path) -> None:
-    nan = leg(1, 0, 0.5)[1].model_copy(update={"objective": float("nan")})
+    begun, ended = leg(1, 0, 0.5)
+    nan = ended.model_copy(update={"objective": None})
     diverged = LegEnded(trial=2, rung=0, attempt=0, status="diverged", steps=3, error="NaN", at=1.0)
-    events = [started(), asked(0), asked(1), asked(2), *leg(0, 0, 0.5), nan, diverged, decided(2, 0, "diverged")]
+    events = [started(), asked(0), asked(1), asked(2), *leg(0, 0, 0.5), begun, nan]
+    events += [leg(2, 0, 0.5)[0], diverged, decided(2, 0, "diverged")]
     assert draw(tmp_path / "c.png", events)[0] > 0
 
 

@@ -33,14 +33,14 @@ def test_controls_run_to_the_last_rung_and_change_nothing_for_the_others(tmp_pat
     swept(demo(name), tmp_path / "without", slots=1)
     swept(audited(name, 1.0), tmp_path / "with", slots=1)
     without, search = searched(demo(name), tmp_path / "without"), searched(audited(name, 1.0), tmp_path / "with")
-    stopped = {trial.number for trial in without.trials if trial.status == "stopped"}
+    stopped = {trial.number for trial in without.state.trials if trial.status == "stopped"}
     assert stopped
-    assert {trial.number for trial in search.trials if trial.is_control} == stopped
-    assert {trial.status for trial in search.trials} == {"finished"}
-    assert all(trial.rung == search.rungs.last for trial in search.trials)
-    for group, boards in without.boards.items():
-        assert [board.ranked for board in search.boards[group]] == [board.ranked for board in boards]
-    assert search.early_stops == len(stopped)
+    assert {trial.number for trial in search.state.trials if trial.is_control} == stopped
+    assert {trial.status for trial in search.state.trials} == {"finished"}
+    assert all(trial.rung == search.state.rungs.last for trial in search.state.trials)
+    for group, boards in without.state.boards.items():
+        assert [board.ranked for board in search.state.boards[group]] == [board.ranked for board in boards]
+    assert search.state.early_stops == len(stopped)
 
 
 @each
@@ -49,12 +49,12 @@ def test_the_share_of_controls_is_kept_to_a_trial(tmp_path: Path, name: str, sha
     space = audited(name, share, trials=40)
     swept(space, tmp_path, slots=3)
     search = searched(space, tmp_path)
-    controls = sum(trial.is_control for trial in search.trials)
-    assert search.early_stops >= 12
-    assert abs(controls - share * search.early_stops) < 1
+    controls = sum(trial.is_control for trial in search.state.trials)
+    assert search.state.early_stops >= 12
+    assert abs(controls - share * search.state.early_stops) < 1
     assert controls >= 1
     early = [event for event in of(events_of(tmp_path), Decided) if event.is_early]
-    assert Counter(event.status for event in early) == {"running": controls, "stopped": search.early_stops - controls}
+    assert Counter(event.status for event in early) == {"running": controls, "stopped": search.state.early_stops - controls}
 
 
 @each
@@ -80,33 +80,33 @@ def test_the_report_finds_the_stop_that_was_wrong(tmp_path: Path) -> None:
     space = audited("asha", 1.0, trials=9)
     swept(space, tmp_path, outcome=late, slots=1)
     search = searched(space, tmp_path)
-    report = audit_report(search)
+    report = audit_report(search.state)
     assert report is not None
-    finished = [trial.number for trial in search.trials if not trial.is_control]
+    finished = [trial.number for trial in search.state.trials if not trial.is_control]
     assert 4 not in finished
     assert (report.controls, report.false_stops) == (9 - len(finished), 1)
     assert report.false_stop_rate == pytest.approx(1 / report.controls)
     assert report.lost == pytest.approx(0.7 - 0.01 * (max(finished) + 1))
     assert report.above_median >= 1
-    scores = [[float(trial.results[rung].objective or 0.0) for trial in search.trials] for rung in (0, 1, 2)]
+    scores = [[float(trial.results[rung].objective or 0.0) for trial in search.state.trials] for rung in (0, 1, 2)]
     for agreement, here in zip(report.rungs, scores, strict=False):
         assert agreement.trials == 9
         assert agreement.spearman == pytest.approx(spearman(here, scores[2]))
     assert report.longer_start is not None
-    first = [trial for trial in search.trials if trial.control_from == 0]
+    first = [trial for trial in search.state.trials if trial.control_from == 0]
     assert report.longer_start.controls == len(first)
     assert report.longer_start.kept == 1, "trial 4 is the best at the second rung"
     extra = sum((trial.results[1].steps - trial.results[0].steps) * trial.asked.step_flops for trial in first)
     assert report.longer_start.extra_train_flops == pytest.approx(extra)
     assert "1 of" in report.sentence
-    write_audit(search, tmp_path)
+    write_audit(search.state, tmp_path)
     assert json.loads((tmp_path / "audit.json").read_text())["false_stops"] == 1
 
 
 def test_no_audit_no_report_and_no_control_yet_no_rate(tmp_path: Path) -> None:
     swept(demo("asha"), tmp_path, slots=1)
-    assert audit_report(searched(demo("asha"), tmp_path)) is None
-    report = audit_report(Search(audited("asha", 0.1), cost_of))
+    assert audit_report(searched(demo("asha"), tmp_path).state) is None
+    report = audit_report(Search(audited("asha", 0.1), cost_of).state)
     assert report is not None
     assert (report.false_stop_rate, report.interval_95) == (None, None)
     assert "no control of 0 early stops" in report.sentence
@@ -116,8 +116,8 @@ def test_controls_alone_prove_no_false_stop(tmp_path: Path) -> None:
     space = audited("asha", 1.0, trials=9)
     swept(space, tmp_path, slots=1)
     search = searched(space, tmp_path)
-    search.searched[:] = [trial for trial in search.searched if trial.is_control]
-    report = audit_report(search)
+    search.state.searched[:] = [trial for trial in search.state.searched if trial.is_control]
+    report = audit_report(search.state)
     assert report is not None
     assert report.controls > 0
     assert (report.false_stops, report.false_stop_rate, report.interval_95, report.above_median) == (0, None, None, 0)

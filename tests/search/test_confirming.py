@@ -12,6 +12,7 @@ from sweep_cases import events_of, of, outline
 
 from tests.search.test_schedulers import SCHEDULERS, TRIALS, demo, resumed, searched, sharp, swept
 from trm.errors import ConfigError
+from trm.search.confirmation import candidates, fresh_scores, given_seeds
 from trm.search.findings.replay import replay
 from trm.search.journal.events import Asked, Decided, LegEnded, LegStarted
 from trm.search.search import Search, replayed
@@ -35,7 +36,7 @@ def plain(name: str = "asha", **budget: Any) -> SearchSpace:
 
 def confirmations(search: Search) -> dict[int, int]:
     """Candidate -> confirmations that came to a score."""
-    return {number: len(search.fresh_scores(number)) for number in search.confirmations}
+    return {number: len(fresh_scores(search.state, number)) for number in search.state.confirmations}
 
 
 @each
@@ -46,25 +47,25 @@ def test_the_best_are_confirmed_once_the_search_is_over_and_the_search_is_as_wit
     events = events_of(tmp_path / "confirmed")
     asked = of(events, Asked)
     assert [event.source == "confirmation" for event in asked] == [False] * TRIALS + [True] * (len(asked) - TRIALS)
-    assert [trial.params for trial in search.searched] == [trial.params for trial in without.trials]
-    assert [trial.number for trial in search.leaderboard()] == [trial.number for trial in without.leaderboard()]
-    assert {rung: board.ranked for rung, board in enumerate(search.boards[0])} == {
-        rung: board.ranked for rung, board in enumerate(without.boards[0])
+    assert [trial.params for trial in search.state.searched] == [trial.params for trial in without.state.trials]
+    assert [trial.number for trial in search.state.leaderboard()] == [trial.number for trial in without.state.leaderboard()]
+    assert {rung: board.ranked for rung, board in enumerate(search.state.boards[0])} == {
+        rung: board.ranked for rung, board in enumerate(without.state.boards[0])
     }, "confirmations are ranked against nobody"
-    candidates = [trial.number for trial in search.candidates()]
-    assert len(candidates) == 2
-    assert candidates[0] == max((trial for trial in search.searched if trial.rung == 2 or name == "none"), key=score).number
-    assert set(confirmations(search)) == set(candidates)
+    best = [trial.number for trial in candidates(search.state)]
+    assert len(best) == 2
+    assert best[0] == max((trial for trial in search.state.searched if trial.rung == 2 or name == "none"), key=score).number
+    assert set(confirmations(search)) == set(best)
     assert all(2 <= count <= 3 for count in confirmations(search).values())
-    seeds = [trial.asked.seed for trial in search.trials]
+    seeds = [trial.asked.seed for trial in search.state.trials]
     assert len(set(seeds)) == len(seeds), "no seed twice"
     for order in simulator.orders:
-        trial = search.trials[order.trial]
+        trial = search.state.trials[order.trial]
         assert (order.config.evaluation.max_examples is None) == trial.is_confirmation
         if trial.is_confirmation:
-            model = search.trials[trial.asked.confirms or 0]
+            model = search.state.trials[trial.asked.confirms or 0]
             assert order.from_checkpoint is None
-            assert order.rung == search.rungs.last
+            assert order.rung == search.state.rungs.last
             assert order.until_steps == model.asked.max_steps
             assert trial.params == model.params
 
@@ -74,11 +75,11 @@ def test_the_candidates_are_those_of_a_search_that_never_looked_before(tmp_path:
     swept(space, tmp_path, slots=2)
     looking, found = Search(space, cost_of), []
     for number, event in enumerate(events := events_of(tmp_path), start=1):
-        looking.apply(event)
-        found.append([trial.number for trial in looking.candidates()])
+        looking.state.apply(event)
+        found.append([trial.number for trial in candidates(looking.state)])
         if number % 5 == 0 or number == len(events):
             afresh = replayed(space, cost_of, events[:number])
-            assert found[-1] == [trial.number for trial in afresh.candidates()]
+            assert found[-1] == [trial.number for trial in candidates(afresh.state)]
     assert len({tuple(numbers) for numbers in found}) > 3
 
 
@@ -117,13 +118,13 @@ def test_a_finished_sweep_is_confirmed_later_and_goes_on_searching_after_that(tm
     more = confirming(trials=2 * TRIALS)
     swept(more, tmp_path, slots=1, now=19000.0)
     search = searched(more, tmp_path)
-    assert len(search.searched) == 2 * TRIALS
-    assert [trial.number for trial in search.searched[TRIALS:]] == list(
+    assert len(search.state.searched) == 2 * TRIALS
+    assert [trial.number for trial in search.state.searched[TRIALS:]] == list(
         range(TRIALS + sum(first.values()), 2 * TRIALS + sum(first.values()))
     )
-    candidates = {trial.number for trial in search.candidates()}
-    assert all(confirmations(search)[number] >= 2 for number in candidates)
-    assert all(confirmations(search)[number] == first[number] for number in first if number not in candidates)
+    best = {trial.number for trial in candidates(search.state)}
+    assert all(confirmations(search)[number] >= 2 for number in best)
+    assert all(confirmations(search)[number] == first[number] for number in first if number not in best)
     replay(Search(more, cost_of, folder="data"), events_of(tmp_path))
 
 
@@ -132,11 +133,11 @@ def test_a_longer_trial_makes_old_confirmations_void(tmp_path: Path) -> None:
     grown = confirming(per_trial=8.1e13)
     swept(grown, tmp_path, slots=1, now=9000.0)
     search = searched(grown, tmp_path)
-    assert search.rungs.last == 3
-    for trial in search.candidates():
-        scores = search.fresh_scores(trial.number)
+    assert search.state.rungs.last == 3
+    for trial in candidates(search.state):
+        scores = fresh_scores(search.state, trial.number)
         assert sum(not math.isnan(score) for score in scores) >= 2
-    assert {trial.rung for trial in search.trials if trial.is_confirmation} == {2, 3}
+    assert {trial.rung for trial in search.state.trials if trial.is_confirmation} == {2, 3}
 
 
 def test_the_compute_that_confirmations_need_is_kept_for_them(tmp_path: Path) -> None:
@@ -144,20 +145,20 @@ def test_the_compute_that_confirmations_need_is_kept_for_them(tmp_path: Path) ->
     space = confirming(trials=200, train_flops=limit)
     swept(space, tmp_path, slots=2)
     search = searched(space, tmp_path)
-    assert search.ended is not None
-    assert search.ended.reason.startswith(f"budget.train_flops {limit:g} is spent")
-    assert search.spent(0).train_flops <= limit
+    assert search.state.ended is not None
+    assert search.state.ended.reason.startswith(f"budget.train_flops {limit:g} is spent")
+    assert search.state.spent(0).train_flops <= limit
     assert sum(confirmations(search).values()) >= 4
-    assert 13 < len(search.searched) < 200
+    assert 13 < len(search.state.searched) < 200
 
 
 def test_a_target_ends_the_search_and_lets_confirmations_follow(tmp_path: Path) -> None:
     space = confirming(target=0.2)
     swept(space, tmp_path, slots=2)
     search = searched(space, tmp_path)
-    assert search.ended is not None
-    assert "reached the target 0.2" in search.ended.reason
-    assert len(search.searched) < TRIALS
+    assert search.state.ended is not None
+    assert "reached the target 0.2" in search.state.ended.reason
+    assert len(search.state.searched) < TRIALS
     assert sum(confirmations(search).values()) >= 2
 
 
@@ -169,10 +170,10 @@ def test_one_that_comes_to_no_score_counts_and_is_not_repeated_for_ever(tmp_path
 
     swept(confirming(), tmp_path, outcome=diverging, slots=2)
     search = searched(confirming(), tmp_path)
-    assert search.ended is not None
-    assert search.ended.reason == f"all {TRIALS} trials have ended"
+    assert search.state.ended is not None
+    assert search.state.ended.reason == f"all {TRIALS} trials have ended"
     assert all(4 >= count >= 2 for count in confirmations(search).values())
-    assert all(math.isnan(score) for number in search.confirmations for score in search.fresh_scores(number))
+    assert all(math.isnan(score) for number in search.state.confirmations for score in fresh_scores(search.state, number))
     assert Counter(event.status for event in of(events_of(tmp_path), LegEnded))["diverged"] == sum(confirmations(search).values())
 
 
@@ -182,12 +183,12 @@ def test_one_that_failed_when_the_last_rung_was_another_does_not_count(tmp_path:
         tmp_path,
         outcome=lambda order: {**sharp(order), "status": "diverged"} if order.trial >= TRIALS else sharp(order),
     )
-    first = searched(confirming(), tmp_path).confirmations
+    first = searched(confirming(), tmp_path).state.confirmations
     grown = confirming(per_trial=8.1e13)
     swept(grown, tmp_path, slots=1, now=9000.0)
     search = searched(grown, tmp_path)
     assert first
-    assert not any(math.isnan(score) for number in first for score in search.fresh_scores(number))
+    assert not any(math.isnan(score) for number in first for score in fresh_scores(search.state, number))
 
 
 def test_none_is_asked_for_that_the_budget_does_not_let_begin(tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_none_is_asked_for_that_the_budget_does_not_let_begin(tmp_path: Path) ->
     values["start_points"] = [{"model.H_cycles": 3, "optim.lr": 1e-3}, {"model.H_cycles": 1, "optim.lr": 1e-1}]
     values["budget"] = {"per_trial": 100, "trials": 2}
     swept(SearchSpace.model_validate(values | {"confirm": None}), tmp_path, slots=1)
-    dear, cheap = (trial.spent_flops for trial in searched(SearchSpace.model_validate(values), tmp_path).trials)
+    dear, cheap = (trial.spent_flops for trial in searched(SearchSpace.model_validate(values), tmp_path).state.trials)
     values["budget"]["train_flops"] = dear + cheap + (dear + cheap) / 2
     swept(SearchSpace.model_validate(values), tmp_path, slots=1, now=9000.0)
     assert len(of(events_of(tmp_path), Asked)) == 2
@@ -211,9 +212,9 @@ def test_compute_is_kept_for_candidates_that_come_after_others_were_confirmed(tm
         space = confirming(trials=trials, train_flops=limit)
         swept(space, tmp_path, outcome=later_is_better, slots=1, now=now)
     search = searched(space, tmp_path)
-    assert len(search.searched) > 9
-    assert not {trial.number for trial in search.candidates()} & set(range(9))
-    assert all(count >= 2 for count in search.given_seeds().values())
+    assert len(search.state.searched) > 9
+    assert not {trial.number for trial in candidates(search.state)} & set(range(9))
+    assert all(count >= 2 for count in given_seeds(search.state).values())
 
 
 def test_a_better_replicate_does_not_confirm_its_configuration_again(tmp_path: Path) -> None:
@@ -224,8 +225,8 @@ def test_a_better_replicate_does_not_confirm_its_configuration_again(tmp_path: P
         values = confirming(trials=trials).model_dump(mode="json") | {"replicates": 2}
         swept(SearchSpace.model_validate(values), tmp_path, outcome=second_is_better, slots=1, now=now)
     search = searched(SearchSpace.model_validate(values), tmp_path)
-    assert search.leaderboard()[0].asked.source == "replicate"
-    assert {number: len(runs) for number, runs in search.confirmations.items()} == {0: 2}
+    assert search.state.leaderboard()[0].asked.source == "replicate"
+    assert {number: len(runs) for number, runs in search.state.confirmations.items()} == {0: 2}
 
 
 def test_what_cannot_be_confirmed_is_refused() -> None:

@@ -41,8 +41,8 @@ def scored(objective: Objective, trials: int, *, later: int = 0, space: Mapping[
     search = Search(SearchSpace.model_validate(space), cost_of)
     draw = random.Random(seed)
     for number in range(trials):
-        params = random_params(search.space, draw)
-        cost = cost_of(search.space.run_config(params, seed=0))
+        params = random_params(search.state.space, draw)
+        cost = cost_of(search.state.space.run_config(params, seed=0))
         events: list[Event] = [
             Asked(
                 trial=number,
@@ -63,7 +63,7 @@ def scored(objective: Objective, trials: int, *, later: int = 0, space: Mapping[
                 LegEnded(trial=number, rung=rung, attempt=0, status="completed", objective=value, loss=1.0, steps=100, at=2.0),
             ]
         for event in events:
-            search.apply(event)
+            search.state.apply(event)
     return search
 
 
@@ -82,7 +82,7 @@ def names(found: Importance) -> list[str]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_knob_that_moves_the_objective_comes_first(seed: int) -> None:
-    found = importance(scored(about_lr, 40, seed=seed))
+    found = importance(scored(about_lr, 40, seed=seed).state)
     assert names(found)[0] == "optim.lr"
     assert found.told is not None
     lr = found.told.axes[0]
@@ -94,11 +94,11 @@ def test_the_knob_that_moves_the_objective_comes_first(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_depth_comes_before_the_knobs_that_make_it_where_it_alone_counts(seed: int) -> None:
-    assert names(importance(scored(about_depth, 60, seed=seed)))[0] == "effective_depth"
+    assert names(importance(scored(about_depth, 60, seed=seed).state))[0] == "effective_depth"
 
 
 def test_what_chance_shows_is_seldom_called_clear() -> None:
-    every = [axis for seed in range(12) for axis in _axes(importance(scored(lambda params, noise: noise, 15, seed=seed)))]
+    every = [axis for seed in range(12) for axis in _axes(importance(scored(lambda params, noise: noise, 15, seed=seed).state))]
     assert sum(axis.is_clear for axis in every) <= 0.12 * len(every)
 
 
@@ -108,12 +108,12 @@ def _axes(found: Importance) -> Any:
 
 
 def test_the_words_name_what_is_clear_and_nothing_else() -> None:
-    said = sentence(importance(scored(about_lr, 40)))
+    said = sentence(importance(scored(about_lr, 40).state))
     assert said is not None
     assert said.startswith("what mattered among 40 trials at rung 0: optim.lr (")
     assert "weight_decay" not in said
-    assert sentence(importance(scored(about_lr, LEAST_TRIALS - 1))) is None
-    nothing = sentence(importance(scored(lambda params, noise: 0.0, 20)))
+    assert sentence(importance(scored(about_lr, LEAST_TRIALS - 1).state)) is None
+    nothing = sentence(importance(scored(lambda params, noise: 0.0, 20).state))
     assert nothing == "what mattered cannot be told: the 20 trials of rung 0 differ in nothing, or score the same"
 
 
@@ -126,7 +126,7 @@ def test_the_names_and_the_shares_come_from_one_test(trials: int) -> None:
     named = 0
     for seed in range(5):
         search = scored(lambda params, noise: 0.5 * params["model.mlp_t"] + 0.02 * abs(noise), trials, space=space, seed=seed)
-        found = importance(search)
+        found = importance(search.state)
         axes = [axis for axis in _axes(found) if axis.kind == "knob"]
         assert axes[0].name == "model.mlp_t"
         assert axes[0].importance > 0.5
@@ -148,7 +148,7 @@ def test_a_knob_of_some_trials_is_compared_among_these() -> None:
         },
     }
     for seed in range(4):
-        found = importance(scored(lambda params, noise: params["model.mlp_t"] + 0.1 * noise, 50, space=space, seed=seed))
+        found = importance(scored(lambda params, noise: params["model.mlp_t"] + 0.1 * noise, 50, space=space, seed=seed).state)
         shares = {axis.name: axis.importance for axis in _axes(found)}
         assert shares["model.mlp_t"] > 0.6
         assert shares["model.num_heads"] < 0.1
@@ -159,47 +159,47 @@ def test_a_value_that_a_sampler_came_to_prefer_has_no_merit_by_that() -> None:
     named = 0
     for seed in range(20):
         search, draw = scored(lambda params, noise: 0.0, 48, seed=seed), random.Random(seed)
-        for trial in search.trials:
+        for trial in search.state.trials:
             trial.scores[0] = replace(trial.scores[0], objective=0.02 * trial.number + 0.1 * draw.gauss(0, 1))
             trial.asked.params["model.hidden_size"] = 64 if draw.random() < trial.number / 48 else 32
-        named += any(axis.is_clear for axis in _axes(importance(search)) if axis.name == "model.hidden_size")
+        named += any(axis.is_clear for axis in _axes(importance(search.state)) if axis.name == "model.hidden_size")
     assert named <= 5  # with ranks exchanged among all trials: 20
 
 
 def test_loss_tells_where_every_trial_scores_zero() -> None:
     search = scored(lambda params, noise: 0.0, 30)
-    for trial in search.trials:
+    for trial in search.state.trials:
         loss = abs(math.log10(trial.params["optim.lr"]) + 3)
         trial.scores[0] = replace(trial.scores[0], loss=loss)
-    assert names(importance(search))[0] == "optim.lr"
+    assert names(importance(search.state))[0] == "optim.lr"
 
 
 def test_the_rung_that_most_trials_reached_tells_and_going_on_is_no_merit() -> None:
     """All that reached rung 1 score high there, whatever their knobs: only rung 0 compares like with like."""
-    found = importance(scored(about_lr, 36, later=12))
+    found = importance(scored(about_lr, 36, later=12).state)
     assert [(one.rung, one.trials) for one in found.rungs] == [(0, 36), (1, 12)]
     assert found.telling == 0
-    assert importance(scored(about_lr, 36, later=36)).telling == 1
+    assert importance(scored(about_lr, 36, later=36).state).telling == 1
 
 
 def test_trials_that_confirm_others_do_not_count(tmp_path: Path) -> None:
     space = SPACE | {"budget": {"trials": 12, "per_trial": 1e13}, "sampler": "random", "scheduler": "none"}
     search = Simulator(SearchSpace.model_validate(space | {"confirm": {"top": 2, "seeds": 2}}), tmp_path).run().search
-    assert len(search.trials) > 12
-    assert importance(search).rungs[0].trials == 12
+    assert len(search.state.trials) > 12
+    assert importance(search.state).rungs[0].trials == 12
 
 
 def test_the_map_counts_trials_and_leaves_out_recursions_that_none_had() -> None:
     search = scored(about_depth, 30)
-    told = importance(search).told
+    told = importance(search.state).told
     assert told is not None
-    tried = {(trial.params["model.H_cycles"], trial.params["model.L_cycles"]) for trial in search.trials}
+    tried = {(trial.params["model.H_cycles"], trial.params["model.L_cycles"]) for trial in search.state.trials}
     assert {(cell.H_cycles, cell.L_cycles) for cell in told.map} == tried
     assert sum(cell.trials for cell in told.map) == 30
     for cell in told.map:
         inside = [
             trial.results[0].objective
-            for trial in search.trials
+            for trial in search.state.trials
             if (trial.params["model.H_cycles"], trial.params["model.L_cycles"]) == (cell.H_cycles, cell.L_cycles)
         ]
         assert cell.best == max(inside)
@@ -217,11 +217,11 @@ def test_conditional_knobs_and_every_kind_of_value_are_measured(tmp_path: Path) 
         },
     }
     search = scored(lambda params, noise: float(params["model.mlp_t"]) + 0.01 * noise, 40, space=space)
-    found = importance(search)
+    found = importance(search.state)
     assert names(found)[0] == "model.mlp_t"
     assert found.told is not None
     heads = next(axis for axis in found.told.axes if axis.name == "model.num_heads")
-    assert heads.trials == sum(not trial.params["model.mlp_t"] for trial in search.trials)
+    assert heads.trials == sum(not trial.params["model.mlp_t"] for trial in search.state.trials)
     draw_importance(found, tmp_path)
     assert size_of(tmp_path / "importance.png")[0] > 0
 
@@ -236,7 +236,7 @@ def test_files_are_written_whole_from_a_replayed_sweep(tmp_path: Path) -> None:
     search = Simulator(SearchSpace.model_validate(space), tmp_path / "s", outcome=outcome).run().search
     folder = tmp_path / "out"
     folder.mkdir()
-    found = importance(search)
+    found = importance(search.state)
     write_importance(found, folder)
     draw_importance(found, folder)
     assert sorted(path.name for path in folder.iterdir()) == ["depth_map.png", "importance.json", "importance.png"]
@@ -248,7 +248,7 @@ def test_files_are_written_whole_from_a_replayed_sweep(tmp_path: Path) -> None:
 
 
 def test_a_sweep_of_too_few_trials_gets_pictures_that_say_so(tmp_path: Path) -> None:
-    found = importance(scored(about_lr, 3))
+    found = importance(scored(about_lr, 3).state)
     draw_importance(found, tmp_path)
     assert found.rungs == ()
     assert size_of(tmp_path / "depth_map.png")[0] > 0
@@ -257,7 +257,7 @@ def test_a_sweep_of_too_few_trials_gets_pictures_that_say_so(tmp_path: Path) -> 
 def test_of_very_many_trials_evenly_spread_ones_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     search = scored(about_lr, 90)
     monkeypatch.setattr("trm.search.findings.importance.MOST_TRIALS", 30)
-    found = importance(search)
+    found = importance(search.state)
     assert names(found)[0] == "optim.lr"
     assert found.rungs[0].trials == 90
     assert found.rungs[0].axes[0].trials == 30

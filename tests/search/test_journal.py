@@ -286,7 +286,7 @@ def test_a_leg_that_was_journaled_as_started_is_handed_out_though_telling_fails(
     assert log.advance(1.0, 0) == []
     [leg] = log.advance(2.0, 1)
     log.journal.close()
-    assert [leg] == log.search.open_legs
+    assert [leg] == log.search.state.open_legs
 
 
 def test_the_fold_is_that_of_the_journal_though_telling_fails(tmp_path: Path) -> None:

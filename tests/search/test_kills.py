@@ -26,7 +26,7 @@ def test_killed_once_at_every_event_one_at_a_time_it_comes_to_the_same(tmp_path:
         search, kills = survive(demo, folder, lambda lives=lives: next(lives))  # type: ignore[misc]
         assert kills == 1
         assert outline(search) == outline(whole)
-        assert [one.number for one in search.leaderboard()] == [one.number for one in whole.leaderboard()]
+        assert [one.number for one in search.state.leaderboard()] == [one.number for one in whole.state.leaderboard()]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -42,20 +42,21 @@ def test_killed_at_random_with_two_slots_nothing_is_lost_and_nothing_runs_twice(
     assert len(attempts) == len(set(attempts))
     assert [event.trial for event in of(events, Asked)] == list(range(12))
     assert len({event.digest for event in of(events, Asked)}) == 12
-    assert all(one.status in ("finished", "stopped") for one in search.trials)
-    for index, board in enumerate(search.boards[0]):
-        assert sorted(board.ranked) == [one.number for one in search.trials if index in one.results]
-    assert len(search.boards[0][1]) >= 4
+    assert all(one.status in ("finished", "stopped") for one in search.state.trials)
+    for index, board in enumerate(search.state.boards[0]):
+        assert sorted(board.ranked) == [one.number for one in search.state.trials if index in one.results]
+    assert len(search.state.boards[0][1]) >= 4
 
 
 def test_the_fold_of_the_journal_is_the_search_that_wrote_it(tmp_path: Path) -> None:
     demo = space({"sampler": {"type": "tpe", "startup_trials": 3}, "budget": {"trials": 12}})
     live = Simulator(demo, tmp_path).run().search
     again = replayed(demo, cost_of, events_of(tmp_path), folder="data")
-    assert again.trials == live.trials
-    assert [board.ranked for board in again.boards[0]] == [board.ranked for board in live.boards[0]]
-    assert [board.resting for board in again.boards[0]] == [board.resting for board in live.boards[0]]
-    assert (again.ended, again.spent(1e6), again.open_legs) == (live.ended, live.spent(1e6), live.open_legs)
+    assert again.state.trials == live.state.trials
+    assert [board.ranked for board in again.state.boards[0]] == [board.ranked for board in live.state.boards[0]]
+    assert [board.resting for board in again.state.boards[0]] == [board.resting for board in live.state.boards[0]]
+    one, other = again.state, live.state
+    assert (one.ended, one.spent(1e6), one.open_legs) == (other.ended, other.spent(1e6), other.open_legs)
 
 
 def test_every_decision_can_be_derived_again_from_what_stands_before_it(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_every_decision_can_be_derived_again_from_what_stands_before_it(tmp_path
             due = due or again.next_events(event.at, 1)
             assert due.pop(0) == event
             derived += 1
-        again.apply(event)
+        again.state.apply(event)
     assert derived > 40
 
 
@@ -83,9 +84,9 @@ def test_a_restarted_driver_issues_open_legs_again_from_the_same_checkpoint(tmp_
     log.journal.close()
     log = SweepLog(tmp_path, Search(demo, cost_of))
     assert not log.is_new
-    assert [leg.trial for leg in log.search.open_legs] == [0, 1]
+    assert [leg.trial for leg in log.search.state.open_legs] == [0, 1]
     log.start(2.0, driver="a:2", fence=2, slots=2, versions={})
-    assert log.search.open_legs == []
+    assert log.search.state.open_legs == []
     second = log.advance(3.0, 2)
     assert [(leg.trial, leg.rung, leg.attempt) for leg in second] == [(0, 0, 1), (1, 0, 1)]
     assert [leg.from_checkpoint for leg in second] == [None, None]

@@ -316,13 +316,13 @@ def swept(space: SearchSpace, folder: Path, *, slots: int = 2) -> Search:
 def test_a_sweep_of_three_objectives_ends_and_can_be_derived_again(tmp_path: Path, name: str) -> None:
     space = weighed(name, AGAINST)
     search = swept(space, tmp_path, slots=3)
-    assert search.ended is not None
-    assert search.ended.reason == f"all {TRIALS} trials have ended"
-    assert {one.status for one in search.trials} <= {"finished", "stopped"}
-    assert any(one.status == "finished" for one in search.trials)
+    assert search.state.ended is not None
+    assert search.state.ended.reason == f"all {TRIALS} trials have ended"
+    assert {one.status for one in search.state.trials} <= {"finished", "stopped"}
+    assert any(one.status == "finished" for one in search.state.trials)
     assert replay(Search(space, cost_of), events_of(tmp_path)).trials == TRIALS
-    batch = search.space.run_config(search.trials[0].params, seed=0).training.global_batch_size
-    assert all(one.asked.inference_flops == pytest.approx(16 * one.asked.step_flops / batch) for one in search.trials)
+    batch = search.state.space.run_config(search.state.trials[0].params, seed=0).training.global_batch_size
+    assert all(one.asked.inference_flops == pytest.approx(16 * one.asked.step_flops / batch) for one in search.state.trials)
 
 
 @each
@@ -333,10 +333,10 @@ def test_nobody_is_stopped_who_is_not_dominated_while_a_dominated_one_goes_on(tm
     stops = 0
     for event in events_of(tmp_path):
         if isinstance(event, Decided) and event.status == "stopped":
-            board = search.boards[search.scheduler.group(event.trial)][event.rung]
+            board = search.state.boards[search.state.scheduler.group(event.trial)][event.rung]
             assert board.rank(event.trial) >= board.quota
             stops += 1
-        search.apply(event)
+        search.state.apply(event)
     assert (stops > 0) == (name != "none")
 
 
@@ -363,7 +363,7 @@ def test_killed_after_any_event_it_comes_to_the_same(tmp_path: Path, sampler: st
 def test_every_sampler_asks_the_same_after_the_same(tmp_path: Path) -> None:
     for sampler in ("tpe", "nsga2", "nsga3", "qmc", "random"):
         space = weighed("asha", AGAINST, sampler={"type": sampler})
-        trials = swept(space, tmp_path / sampler).trials
+        trials = swept(space, tmp_path / sampler).state.trials
         assert len({one.asked.digest for one in trials}) == TRIALS
         first, second = (Asker(Resolver(space, cost_of)).choose(trials, {}, TRIALS) for _ in range(2))
         assert first is not None

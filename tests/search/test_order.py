@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from search_simulator import LegOrder, Simulator, cost_of, curve
+from search_simulator import LegOrder, Simulator, curve
 from sweep_cases import events_of
 
 from tests.search.test_schedulers import demo
@@ -16,8 +16,8 @@ from trm.search.journal.events import LegEnded
 from trm.search.journal.trial import Trial
 from trm.search.order import Order, Score
 from trm.search.schedulers.pareto_rung import ParetoRung
-from trm.search.search import Search
 from trm.search.space.space import SearchSpace
+from trm.search.state import SweepState
 
 MODES: tuple[Literal["max", "min"], ...] = ("max", "min")
 drawn_rows = st.lists(
@@ -104,17 +104,16 @@ def in_mode(made: SearchSpace, mode: str) -> SearchSpace:
 def test_trials_at_one_rung_stand_on_the_leaderboard_as_at_the_rung(tmp_path: Path, name: str, mode: str) -> None:
     made = in_mode(demo(name, trials=9), mode)
     Simulator(made, tmp_path, outcome=tied, slots=3).run()
-    search, looked_at = Search(made, cost_of), 0
+    state, looked_at = SweepState(made), 0
     for event in events_of(tmp_path):
-        search.apply(event)
+        state.apply(event)
         if not isinstance(event, LegEnded):
             continue
-        ranked = search.leaderboard()
-        for group, rungs in search.boards.items():
+        ranked = state.leaderboard()
+        for group, rungs in state.boards.items():
             for number, rung in enumerate(rungs):
-                here = [
-                    trial.number for trial in ranked if _is_last_at(trial, number) and search.policy.group(trial.number) == group
-                ]
+                last = [trial.number for trial in ranked if _is_last_at(trial, number)]
+                here = [trial for trial in last if state.scheduler.group(trial) == group]
                 assert [trial for trial in rung.ranked if trial in here] == here
                 looked_at += len(here) > 1
     assert looked_at > 3
@@ -125,14 +124,14 @@ def test_fronts_of_one_rung_are_those_of_the_leaderboard(tmp_path: Path) -> None
         update={"objective": demo("asha").objective.model_validate({"against": ["params", "latency_seconds"]})}
     )
     Simulator(made, tmp_path, outcome=lambda leg: {**tied(leg), "metrics": {"latency_seconds": 1 + leg.trial % 3}}, slots=3).run()
-    search = Search(made, cost_of)
+    state = SweepState(made)
     for event in events_of(tmp_path):
-        search.apply(event)
-    scores = [trial.score for trial in search.leaderboard() if trial.score is not None and _is_last_at(trial, 2)]
-    rung = search.boards[0][2]
+        state.apply(event)
+    scores = [trial.score for trial in state.leaderboard() if trial.score is not None and _is_last_at(trial, 2)]
+    rung = state.boards[0][2]
     assert len(scores) > 2
     assert isinstance(rung, ParetoRung)
-    assert [sorted(front) for front in rung.fronts()] == [sorted(front) for front in search.score_order.fronts(scores)]
+    assert [sorted(front) for front in rung.fronts()] == [sorted(front) for front in state.order.fronts(scores)]
 
 
 def _is_last_at(trial: Trial, rung: int) -> bool:

@@ -17,7 +17,7 @@ from trm.config.run import RunConfig
 from trm.errors import SweepError
 from trm.search.findings.confirmed import winner
 from trm.search.findings.replay import ReplayDifference, Replayed, replay
-from trm.search.findings.status import StatusFold, SweepStatus
+from trm.search.findings.status import SweepStatus, sweep_status
 from trm.search.journal.events import (
     Adopted,
     Asked,
@@ -35,6 +35,7 @@ from trm.search.schedulers.pbt import PopulationBasedTraining
 from trm.search.schedulers.scheduler import SchedulerSettings
 from trm.search.search import Search
 from trm.search.space.space import SearchSpace
+from trm.search.state import SweepState
 
 
 def killed_sweep(demo: SearchSpace, folder: Path, *, slots: int = 2, seed: int = 1, **more: Any) -> list[Event]:
@@ -110,7 +111,7 @@ def test_a_journal_from_before_early_stops_were_told_apart_replays(tmp_path: Pat
 def test_a_report_on_a_confirmed_winner_replays_and_one_on_another_run_does_not(tmp_path: Path) -> None:
     demo = space({"confirm": {"top": 2, "seeds": 2, "most_seeds": 2}})
     search = Simulator(demo, tmp_path, slots=1).run().search
-    found = winner(search)
+    found = winner(search.state)
     assert found is not None
     assert found.run.is_confirmation
     report = Reported(trial=found.run.number, rank=1, validation={}, test={}, at=1e9)
@@ -187,10 +188,10 @@ def test_a_result_of_no_leg_is_no_journal(tmp_path: Path) -> None:
 
 
 def status_after(events: list[Event], now: float, *, is_driven: bool) -> SweepStatus:
-    fold = StatusFold(Search(space(), cost_of))
+    state = SweepState(space())
     for event in events:
-        fold.apply(event)
-    return fold.status(now, is_driven=is_driven)
+        state.apply(event)
+    return sweep_status(state, now, is_driven=is_driven)
 
 
 def test_the_status_tells_what_runs_since_when_and_what_is_spent(tmp_path: Path) -> None:
@@ -242,7 +243,7 @@ def test_what_is_left_to_walk_through_is_the_same_to_a_replay_when_devices_grow(
         start = functools.partialmethod(SweepLog.start, device_bytes=device_bytes)
         with monkeypatch.context() as patch:
             patch.setattr(SweepLog, "start", start)
-            counts.append(len(Simulator(finite, tmp_path, slots=1).run().search.trials))
+            counts.append(len(Simulator(finite, tmp_path, slots=1).run().search.state.trials))
     assert counts == [4, 6]
     assert replay(Search(finite, costs), events_of(tmp_path)).trials == 6
 

@@ -39,19 +39,19 @@ def test_a_space_without_knobs_is_so_many_seeds_and_all_go_to_the_end(tmp_path: 
     assert preflight(Survey(made, cost_of)).spread == 1
     assert forecast(Survey(made, cost_of, Facts()), slots=2).expected.trials == 4
     search = Simulator(made, tmp_path).run().search
-    assert [trial.status for trial in search.trials] == ["finished"] * 4
-    assert len({trial.asked.seed for trial in search.trials}) == 4
-    assert len({trial.asked.digest for trial in search.trials}) == 1
-    write_trials(search, tmp_path)
-    write_leaderboard(search, tmp_path)
-    write_study(search, tmp_path)
-    assert sentence(importance(search)) is None or "cannot be told" in str(sentence(importance(search)))
+    assert [trial.status for trial in search.state.trials] == ["finished"] * 4
+    assert len({trial.asked.seed for trial in search.state.trials}) == 4
+    assert len({trial.asked.digest for trial in search.state.trials}) == 1
+    write_trials(search.state, tmp_path)
+    write_leaderboard(search.state, tmp_path)
+    write_study(search.state, tmp_path)
+    assert sentence(importance(search.state)) is None or "cannot be told" in str(sentence(importance(search.state)))
     (row,) = json.loads((tmp_path / "leaderboard.json").read_text())["replicates"]
-    scores = [trial.result.objective for trial in search.trials if trial.result is not None]
+    scores = [trial.result.objective for trial in search.state.trials if trial.result is not None]
     assert row["scores"] == scores
     assert row["mean"] == pytest.approx(sum(score or 0.0 for score in scores) / 4)
     assert row["low"] < row["mean"] < row["high"]
-    (words,) = replicate_words(search)
+    (words,) = replicate_words(search.state)
     assert words.startswith(f"exact_accuracy {row['mean']:.4f} (95 % over seeds: {row['low']:.4f} to")
     assert replay(Search(made, cost_of), events_of(tmp_path)).trials == 4
 
@@ -59,9 +59,9 @@ def test_a_space_without_knobs_is_so_many_seeds_and_all_go_to_the_end(tmp_path: 
 def test_more_seeds_may_be_asked_for_by_a_resume(tmp_path: Path) -> None:
     made = one_configuration()
     first = Simulator(made, tmp_path).run().search
-    assert larger_budget(first) == ("up to 8 trials", "--trials 8")
+    assert larger_budget(first.state) == ("up to 8 trials", "--trials 8")
     more = one_configuration(budget={"per_trial": 1e13, "trials": 8})
-    assert len(Simulator(more, tmp_path, now=1e6).run().search.trials) == 8
+    assert len(Simulator(more, tmp_path, now=1e6).run().search.state.trials) == 8
     assert replay(Search(more, cost_of), events_of(tmp_path)).trials == 8
 
 
@@ -70,7 +70,7 @@ def test_replicates_of_several_configurations_rank_by_their_means(tmp_path: Path
         search={"model.H_cycles": {"type": "int", "low": 1, "high": 2}}, replicates=2, budget={"per_trial": 1e13, "trials": 4}
     )
     search = Simulator(made, tmp_path).run().search
-    write_leaderboard(search, tmp_path)
+    write_leaderboard(search.state, tmp_path)
     rows = json.loads((tmp_path / "leaderboard.json").read_text())["replicates"]
     assert [row["parameters"]["model.H_cycles"] for row in rows] == [2, 1]
     assert [len(row["seeds"]) for row in rows] == [2, 2]
@@ -79,7 +79,7 @@ def test_replicates_of_several_configurations_rank_by_their_means(tmp_path: Path
 @pytest.mark.parametrize("sampler", ["tpe", "random", "brute_force", "nsga2"])
 def test_every_sampler_has_nothing_to_choose(tmp_path: Path, sampler: str) -> None:
     made = one_configuration(sampler={"type": sampler}, scheduler={"type": "asha", "eta": 2, "rungs": 2})
-    assert len(Simulator(made, tmp_path).run().search.trials) == 4
+    assert len(Simulator(made, tmp_path).run().search.state.trials) == 4
 
 
 def test_an_empty_space_is_written_as_people_write_it(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_an_empty_space_is_written_as_people_write_it(tmp_path: Path) -> None:
 def test_a_sweep_that_ended_offers_what_would_go_on_with_it(tmp_path: Path, budget: dict[str, Any], larger: object) -> None:
     knobs = {"model.H_cycles": {"type": "int", "low": 1, "high": 2}, "optim.ema": {"type": "choice", "values": [True, False]}}
     made = one_configuration(search=knobs, replicates=1, budget={"per_trial": 1e13, **budget}, scheduler={"type": "none"})
-    assert larger_budget(Simulator(made, tmp_path).run().search) == larger
+    assert larger_budget(Simulator(made, tmp_path).run().search.state) == larger
 
 
 def test_commands_that_go_on_name_the_larger_budget_once() -> None:

@@ -21,7 +21,7 @@ from trm.search.space import candidates
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.resolution import largest_rate
 from trm.search.space.space import SearchSpace
-from trm.tracking.updates import Translator
+from trm.tracking.updates import updates_of
 
 STEPS = 2000
 WARMUPS = {"type": "choice", "values": [10, 50, 100, 200]}
@@ -110,14 +110,14 @@ def test_what_the_base_says_in_vain_is_told_before_the_start() -> None:
 def test_a_sweep_pays_for_a_run_once_and_shows_what_it_used(tmp_path: Path) -> None:
     made = space({"optim.ema_rate": RATES, "optim.lr_warmup_steps": WARMUPS})
     search = Simulator(made, tmp_path).run().search
-    assert len(search.trials) == 9, "three rates by three warm-ups"
-    write_trials(search, tmp_path)
+    assert len(search.state.trials) == 9, "three rates by three warm-ups"
+    write_trials(search.state, tmp_path)
     rows = pq.read_table(tmp_path / "trials.parquet").to_pylist()
     pairs = {(round(row["optim.ema_rate"], 4), row["optim.lr_warmup_steps"]) for row in rows}
     assert pairs == {(rate, warmup) for rate in (0.9, 0.99, 0.9955) for warmup in (10, 50, 60)}
-    assert {row["parameters"]["optim.lr_warmup_steps"] for row in leaderboard_rows(search)} == {10, 50, 60}
+    assert {row["parameters"]["optim.lr_warmup_steps"] for row in leaderboard_rows(search.state)} == {10, 50, 60}
     asked = [event for event in events_of(tmp_path) if isinstance(event, Asked)]
-    told = [update.params for event in asked for update in Translator().updates(event) if update.params]
+    told = [update.params for event in asked for update in updates_of(search.state, event) if update.params]
     assert {params["optim.lr_warmup_steps"] for params in told} == {"10", "50", "60"}
     assert replay(Search(made, cost_of), events_of(tmp_path)).trials == 9
 
@@ -139,6 +139,6 @@ def test_a_sweep_of_an_earlier_version_goes_on_by_its_own_rules(tmp_path: Path, 
     assert '"rules":1' in journal.read_text()
     now = Simulator(made, tmp_path, now=then.now + 10)
     search = now.run().search
-    assert len(search.trials) == 4
+    assert len(search.state.trials) == 4
     assert all(order.config.optim.ema_warmup for order in now.orders), "as its first trials had it"
     assert replay(Search(made, cost_of), events_of(tmp_path)).trials == 4

@@ -52,7 +52,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Path]:
 
 def test_a_row_a_trial_with_the_columns_of_the_contract(swept: tuple[Search, Path]) -> None:
     search, folder = swept
-    write_trials(search, folder)
+    write_trials(search.state, folder)
     table = pq.read_table(folder / "trials.parquet")
     assert table.column_names[:4] == ["trial", "status", "rung", "objective"]
     assert table.column_names[4:10] == list(SPACE["search"])
@@ -67,14 +67,14 @@ def test_a_row_a_trial_with_the_columns_of_the_contract(swept: tuple[Search, Pat
         "optim.lr": pa.float64(),
         "model.forward_dtype": pa.string(),
     }
-    assert table.to_pylist() == trial_rows(search)
+    assert table.to_pylist() == trial_rows(search.state)
 
 
 def test_a_row_says_what_became_of_the_trial(swept: tuple[Search, Path]) -> None:
     search, _ = swept
-    rows = trial_rows(search)
+    rows = trial_rows(search.state)
     assert [row["trial"] for row in rows] == list(range(12))
-    for row, trial in zip(rows, search.trials, strict=True):
+    for row, trial in zip(rows, search.state.trials, strict=True):
         legs = len(trial.results)
         if trial.number != 3:
             assert (row["train_seconds"], row["eval_seconds"], row["overhead_seconds"]) == (2.0 * legs, 0.5 * legs, 0.25 * legs)
@@ -87,16 +87,16 @@ def test_a_row_says_what_became_of_the_trial(swept: tuple[Search, Path]) -> None
 
 def test_a_search_without_trials_has_an_empty_table(tmp_path: Path) -> None:
     search = Search(SearchSpace.model_validate(SPACE), lambda config: pytest.fail("nothing to cost"))
-    write_trials(search, tmp_path)
-    write_leaderboard(search, tmp_path)
-    write_study(search, tmp_path)
+    write_trials(search.state, tmp_path)
+    write_leaderboard(search.state, tmp_path)
+    write_study(search.state, tmp_path)
     assert pq.read_table(tmp_path / "trials.parquet").num_rows == 0
     assert json.loads((tmp_path / "leaderboard.json").read_text())["trials"] == []
 
 
 def test_the_leaderboard_is_best_first_with_its_interval(swept: tuple[Search, Path]) -> None:
     search, folder = swept
-    write_leaderboard(search, folder, count=5)
+    write_leaderboard(search.state, folder, count=5)
     board = json.loads((folder / "leaderboard.json").read_text())
     assert (board["name"], board["objective"], board["ended"]) == (
         "demo",
@@ -106,27 +106,27 @@ def test_the_leaderboard_is_best_first_with_its_interval(swept: tuple[Search, Pa
     assert [row["rank"] for row in board["trials"]] == [1, 2, 3, 4, 5]
     objectives = [row["objective"] for row in board["trials"]]
     assert objectives == sorted(objectives, reverse=True)
-    assert objectives[0] == max(row["objective"] for row in trial_rows(search) if row["objective"] is not None)
+    assert objectives[0] == max(row["objective"] for row in trial_rows(search.state) if row["objective"] is not None)
     for row in board["trials"]:
         assert row["interval_95"][0] < row["objective"] < row["interval_95"][1]
-        assert row["parameters"] == search.trials[row["trial"]].params
+        assert row["parameters"] == search.state.trials[row["trial"]].params
 
 
 def test_a_small_objective_may_be_the_best(tmp_path: Path) -> None:
     space = SearchSpace.model_validate({**SPACE, "objective": {"metric": "loss", "mode": "min"}})
-    rows = leaderboard_rows(Simulator(space, tmp_path).run().search)
+    rows = leaderboard_rows(Simulator(space, tmp_path).run().search.state)
     assert [row["objective"] for row in rows] == sorted(row["objective"] for row in rows)
 
 
 def test_reported_winners_come_first_by_their_rank(swept: tuple[Search, Path]) -> None:
     search, _ = swept
-    usual = [row["trial"] for row in leaderboard_rows(search)]
+    usual = [row["trial"] for row in leaderboard_rows(search.state)]
     for rank, trial in ((1, usual[1]), (2, usual[0])):
-        search.reports[trial] = Reported(
+        search.state.reports[trial] = Reported(
             trial=trial, rank=rank, validation={"exact_accuracy": 0.5}, test={"exact_accuracy": 0.4}, at=1e12
         )
-    rows = leaderboard_rows(search)
-    search.reports.clear()
+    rows = leaderboard_rows(search.state)
+    search.state.reports.clear()
     assert [row["trial"] for row in rows] == [usual[1], usual[0], *usual[2:]]
     assert rows[0]["test"] == {"exact_accuracy": 0.4}
     assert rows[2]["test"] is None
@@ -134,15 +134,15 @@ def test_reported_winners_come_first_by_their_rank(swept: tuple[Search, Path]) -
 
 def test_optunas_own_storage_reads_the_study(swept: tuple[Search, Path]) -> None:
     search, folder = swept
-    write_study(search, folder)
+    write_study(search.state, folder)
     study = optuna.load_study(study_name="demo", storage=JournalStorage(JournalFileBackend(str(folder / "study.journal"))))
     assert len(study.trials) == 12
     states = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "diverged": TrialState.PRUNED}
-    for found, ours in zip(study.trials, search.trials, strict=True):
+    for found, ours in zip(study.trials, search.state.trials, strict=True):
         assert (found.params, found.state) == (ours.params, states[ours.status])
         assert found.intermediate_values == {rung: result.objective for rung, result in ours.results.items()}
         assert found.user_attrs["status"] == ours.status
-    finished = [one for one in search.trials if one.status == "finished"]
+    finished = [one for one in search.state.trials if one.status == "finished"]
     assert study.best_value == max(one.results[2].objective or 0.0 for one in finished)
     assert study.direction == optuna.study.StudyDirection.MAXIMIZE
 
@@ -168,7 +168,7 @@ def test_null_among_the_choices_keeps_the_type_of_their_column(tmp_path: Path) -
         }
     }
     search = Simulator(SearchSpace.model_validate(merged(SPACE, knobs)), tmp_path).run().search
-    write_trials(search, tmp_path)
+    write_trials(search.state, tmp_path)
     schema = pq.read_schema(tmp_path / "trials.parquet")
     assert schema.field("model.puzzle_emb_ndim").type == pa.int64()
     assert schema.field("optim.ema").type == pa.bool_()

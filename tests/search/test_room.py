@@ -57,7 +57,7 @@ def test_what_runs_ends_before_a_sweep_without_room_pauses(tmp_path: Path) -> No
     with pytest.raises(NoRoom, match="4 GB and more"):
         to_the_end(leg)
     log.journal.close()
-    assert log.search.trials[0].results
+    assert log.search.state.trials[0].results
     assert of(events_of(tmp_path), SpaceExhausted) == []
     replay(Search(FEW, heavy), events_of(tmp_path))
 

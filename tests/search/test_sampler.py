@@ -191,7 +191,7 @@ SAMPLERS: list[dict[str, Any]] = [
 def test_every_sampler_asks_the_same_after_the_same_and_never_the_same_twice(tmp_path: Path, sampler: dict[str, Any]) -> None:
     demo = space({"sampler": sampler})
     log = Simulator(demo, tmp_path).run()
-    trials = log.search.trials
+    trials = log.search.state.trials
     assert len(trials) == 12
     assert len({one.asked.digest for one in trials}) == 12
     for one in trials:
@@ -217,7 +217,7 @@ def test_nsga_keeps_its_generations_through_the_journal(tmp_path: Path) -> None:
     log = Simulator(
         space({"sampler": {"type": "nsga2", "population": 3}, "scheduler": {"type": "asha", "rungs": 1}}), tmp_path
     ).run()
-    generations = [next(iter(one.asked.sampler_notes.values())) for one in log.search.trials]
+    generations = [next(iter(one.asked.sampler_notes.values())) for one in log.search.state.trials]
     assert generations == sorted(generations)
     assert generations[0] == 0
     assert generations[-1] >= 2
@@ -230,7 +230,7 @@ def test_start_points_come_first_once_each(tmp_path: Path) -> None:
         {"optim.lr": 2e-3},
     ]
     demo = space({"start_points": points, "base": {"model": {"mlp_t": True}}})
-    trials = Simulator(demo, tmp_path).run().search.trials
+    trials = Simulator(demo, tmp_path).run().search.state.trials
     assert [one.asked.source for one in trials] == ["start_point"] * 2 + ["sampler"] * 10, "the base has H_cycles 3: two are one"
     assert [one.params["optim.lr"] for one in trials[:2]] == [1e-3, 2e-3]
     assert all(one.params["model.H_cycles"] == 3 for one in trials[:2])
@@ -240,21 +240,21 @@ def test_start_points_come_first_once_each(tmp_path: Path) -> None:
 def test_a_small_space_is_asked_to_its_last_configuration_and_no_further(tmp_path: Path, kind: str) -> None:
     demo = space({"search": FINITE, "sampler": {"type": kind}, "budget": {"trials": 99}})
     search = Simulator(demo, tmp_path).run().search
-    assert search.ended is not None
-    assert search.ended.reason == "no new configuration is left in the space"
-    assert len(search.trials) == 3 + 3 * 3, "num_heads counts only without mlp_t"
-    assert len({one.asked.digest for one in search.trials}) == 12
+    assert search.state.ended is not None
+    assert search.state.ended.reason == "no new configuration is left in the space"
+    assert len(search.state.trials) == 3 + 3 * 3, "num_heads counts only without mlp_t"
+    assert len({one.asked.digest for one in search.state.trials}) == 12
 
 
 def test_the_same_network_under_another_expansion_is_not_asked_again(tmp_path: Path) -> None:
     knobs = {**FINITE, "model.expansion": {"type": "choice", "values": [3.0, 3.5, 4.0]}}
     search = Simulator(space({"search": knobs, "budget": {"trials": 99}}), tmp_path).run().search
-    assert len(search.trials) == 12
+    assert len(search.state.trials) == 12
 
 
 def test_constraints_hold_for_every_trial_that_is_asked(tmp_path: Path) -> None:
     demo = space({"constraints": ["mlp_t or num_heads > 2", "lr < 1e-2 or H_cycles == 1"]})
-    for one in Simulator(demo, tmp_path).run().search.trials:
+    for one in Simulator(demo, tmp_path).run().search.state.trials:
         assert one.params["model.mlp_t"] or one.params["model.num_heads"] == 4
         assert one.params["optim.lr"] < 1e-2 or one.params["model.H_cycles"] == 1
 
@@ -266,11 +266,11 @@ def test_a_better_sampler_finds_better_trials_than_none() -> None:
         demo = space({"sampler": {"type": kind}, "seed": seed, "scheduler": {"type": "asha", "rungs": 1}})
         search = Search(demo, cost_of)
         for number in range(25):
-            choice = Asker(search.resolver).choose(search.trials, {}, number)
+            choice = Asker(search.state.resolver).choose(search.state.trials, {}, number)
             assert choice is not None
             lr = choice.candidate.params["optim.lr"]
-            search.trials.append(trial(number, lr, "finished", [1 - abs(math.log10(lr) + 2)]))
-        return sum(one.results[0].objective or 0.0 for one in search.trials[12:]) / 13
+            search.state.trials.append(trial(number, lr, "finished", [1 - abs(math.log10(lr) + 2)]))
+        return sum(one.results[0].objective or 0.0 for one in search.state.trials[12:]) / 13
 
     assert sum(mean_quality("tpe", seed) for seed in range(6)) > sum(mean_quality("random", seed) for seed in range(6)) + 6 * 0.2
 
@@ -284,7 +284,7 @@ def test_derived_seeds_differ_by_purpose_and_number() -> None:
 
 def test_the_simulators_curve_is_a_function_of_the_order() -> None:
     search = Search(space(), cost_of)
-    choice = Asker(search.resolver).choose([], {}, 0)
+    choice = Asker(search.state.resolver).choose([], {}, 0)
     assert choice is not None
     order = LegOrder(0, 0, 0, choice.candidate.config, 100, None)
     assert curve(order) == curve(order)

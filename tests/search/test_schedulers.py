@@ -107,8 +107,8 @@ def test_a_sweep_ends_and_starves_nobody(tmp_path: Path, name: str) -> None:
     assert isinstance(events[-1], SweepEnded)
     assert events[-1].reason == f"all {TRIALS} trials have ended"
     assert {event.trial for event in of(events, LegStarted)} == set(range(TRIALS)), "whoever is asked gets a leg"
-    assert {one.status for one in search.trials} <= {"finished", "stopped"}
-    assert Counter(one.status for one in search.trials)["finished"] >= 1
+    assert {one.status for one in search.state.trials} <= {"finished", "stopped"}
+    assert Counter(one.status for one in search.state.trials)["finished"] >= 1
     completed = [(event.trial, event.rung) for event in of(events, LegEnded)]
     assert len(completed) == len(set(completed)), "no leg runs twice"
     for index, event in enumerate(events):
@@ -141,7 +141,7 @@ def test_every_decision_can_be_derived_again(tmp_path: Path, name: str) -> None:
             due = due or list(again.next_events(event.at, 1))
             assert due.pop(0) == event
             derived[event.event] += 1
-        again.apply(event)
+        again.state.apply(event)
     assert derived["decided"] >= TRIALS
     assert (derived["adopted"] > 0) == (name == "pbt")
 
@@ -172,7 +172,7 @@ def test_killed_at_random_with_several_at_a_time_nothing_is_lost(tmp_path: Path,
     completed = Counter((event.trial, event.rung) for event in of(events, LegEnded))
     assert set(completed.values()) == {1}
     assert [event.trial for event in of(events, Asked)] == list(range(TRIALS))
-    assert {one.status for one in search.trials} <= {"finished", "stopped"}
+    assert {one.status for one in search.state.trials} <= {"finished", "stopped"}
     assert set(Counter((event.trial, event.rung) for event in of(events, Adopted)).values()) <= {1}
 
 
@@ -186,11 +186,11 @@ def test_nobody_is_stopped_before_enough_have_arrived_nor_ahead_of_who_goes_on(t
     stops = 0
     for event in events_of(tmp_path):
         if isinstance(event, Decided) and event.status == "stopped":
-            board = search.boards[search.scheduler.group(event.trial)][event.rung]
+            board = search.state.boards[search.state.scheduler.group(event.trial)][event.rung]
             assert len(board) >= least
             assert board.rank(event.trial) >= (0 if name == "median" else board.quota)
             stops += 1
-        search.apply(event)
+        search.state.apply(event)
     assert (stops > 0) == (name not in ("pbt", "none"))
 
 
@@ -214,12 +214,12 @@ def test_trials_in_trouble_hold_nobody_up(tmp_path: Path, name: str, status: str
     )
     search = searched(demo(name), tmp_path)
     assert simulator.orders
-    assert search.ended is not None
-    assert search.ended.reason == f"all {TRIALS} trials have ended"
+    assert search.state.ended is not None
+    assert search.state.ended.reason == f"all {TRIALS} trials have ended"
     expected = {"lost": "stopped", "stalled": "failed"}.get(status, status)
-    assert search.trials[2].status == expected
-    assert {one.status for one in search.trials} <= {"finished", "stopped", expected}
-    assert any(one.status == "finished" for one in search.trials)
+    assert search.state.trials[2].status == expected
+    assert {one.status for one in search.state.trials} <= {"finished", "stopped", expected}
+    assert any(one.status == "finished" for one in search.state.trials)
 
 
 @each
@@ -238,9 +238,9 @@ def test_a_finished_sweep_goes_on_with_more_trials(tmp_path: Path, name: str) ->
     before = outline(searched(demo(name), tmp_path))
     swept(demo(name, trials=24), tmp_path, now=first.now + 100)
     search = searched(demo(name, trials=24), tmp_path)
-    assert len(search.trials) == 24
-    assert {one.status for one in search.trials} <= {"finished", "stopped"}
-    assert [one.asked.params for one in search.trials[:TRIALS]] == [
+    assert len(search.state.trials) == 24
+    assert {one.status for one in search.state.trials} <= {"finished", "stopped"}
+    assert [one.asked.params for one in search.state.trials[:TRIALS]] == [
         event.params for event in of(events_of(tmp_path), Asked)[:TRIALS]
     ]
     assert set(Counter((event.trial, event.rung) for event in of(events_of(tmp_path), LegEnded)).values()) == {1}
@@ -255,13 +255,13 @@ def test_a_spent_clock_ends_it_and_more_clock_takes_it_up(tmp_path: Path, name: 
     folder = tmp_path / "short"
     first = swept(demo(name, wall_clock_seconds=seconds / 2), folder)
     search = searched(demo(name), folder)
-    assert search.ended is not None
-    assert "wall_clock_seconds" in search.ended.reason
-    assert {one.status for one in search.trials} <= {"finished", "stopped"}
+    assert search.state.ended is not None
+    assert "wall_clock_seconds" in search.state.ended.reason
+    assert {one.status for one in search.state.trials} <= {"finished", "stopped"}
     swept(demo(name, wall_clock_seconds=seconds * 3), folder, now=first.now + 500)
     search = searched(demo(name), folder)
-    assert search.ended is not None
-    assert search.ended.reason == f"all {TRIALS} trials have ended"
+    assert search.state.ended is not None
+    assert search.state.ended.reason == f"all {TRIALS} trials have ended"
     assert set(Counter((event.trial, event.rung) for event in of(events_of(folder), LegEnded)).values()) == {1}
     if name not in FIRST_COME:
         assert outline(search) == outline(searched(demo(name), tmp_path / "whole"))
@@ -276,11 +276,11 @@ def test_more_compute_a_trial_adds_rungs(tmp_path: Path, name: str, factor: floa
     grown = demo(name, per_trial=2.7e13 * factor)
     swept(grown, tmp_path, now=first.now + 100)
     search = searched(grown, tmp_path)
-    last = len(before.resolver.rungs.amounts) - 1
-    furthest = max(rung for one in search.trials for rung in one.results)
+    last = len(before.state.resolver.rungs.amounts) - 1
+    furthest = max(rung for one in search.state.trials for rung in one.results)
     assert furthest > last
-    assert {one.status for one in search.trials} <= {"finished", "stopped"}
-    finished = [one for one in search.trials if one.status == "finished"]
+    assert {one.status for one in search.state.trials} <= {"finished", "stopped"}
+    finished = [one for one in search.state.trials if one.status == "finished"]
     assert finished
     assert all(max(one.results) == furthest for one in finished)
     assert all(math.isclose(one.results[furthest].train_flops, 2.7e13 * factor, rel_tol=0.05) for one in finished)

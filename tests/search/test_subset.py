@@ -162,6 +162,6 @@ def test_rungs_are_scored_on_it_and_confirmations_on_all(tmp_path: Path) -> None
     search = simulator.run().search
     assert len(events_of(tmp_path)) > 40
     for order in simulator.orders:
-        is_fresh = search.trials[order.trial].is_confirmation
+        is_fresh = search.state.trials[order.trial].is_confirmation
         assert order.config.evaluation.max_examples == (None if is_fresh else number(space))
         assert order.config.evaluation.most_votes == (None if is_fresh else VOTES)

@@ -35,7 +35,7 @@ def space(**sections: Any) -> SearchSpace:
 
 
 def leaders(search: Search) -> list[str]:
-    return [trial.params["training.loss"] for trial in search.leaderboard()]
+    return [trial.params["training.loss"] for trial in search.state.leaderboard()]
 
 
 def test_ties_between_two_losses_are_broken_by_cells(tmp_path: Path) -> None:
@@ -45,18 +45,15 @@ def test_ties_between_two_losses_are_broken_by_cells(tmp_path: Path) -> None:
     stable = order.count("stablemax")
     assert 0 < stable < len(order)
     assert order == ["stablemax"] * stable + ["softmax"] * (len(order) - stable)
-    rung = search.boards[0][0]
+    rung = search.state.boards[0][0]
     assert rung.is_flat
-    kinds = [search.trials[number].params["training.loss"] for number in rung.ranked]
+    kinds = [search.state.trials[number].params["training.loss"] for number in rung.ranked]
     assert kinds == sorted(kinds, reverse=True)
     assert {rung.score(number).loss for number in rung.ranked} == {0.4, 0.6}
-    values = {trial.params["training.loss"]: shown(trial, Order("max")).values[0][1] for trial in search.searched}
+    values = {trial.params["training.loss"]: shown(trial, Order("max")).values[0][1] for trial in search.state.searched}
     assert values["stablemax"] > values["softmax"], "samplers are shown the same order"
-    assert importance(search).name
-    progress = SweepProgress(made)
-    for event in events_of(tmp_path):
-        progress.apply(event)
-    best = progress._best()
+    assert importance(search.state).name
+    best = SweepProgress(search.state).snapshot(0.0).best
     assert best is not None
     assert best.params["training.loss"] == "stablemax"
     assert all(event.loss in (1.0, 2.0) for event in events_of(tmp_path) if isinstance(event, LegEnded)), "the loss stays a loss"
@@ -66,7 +63,7 @@ def test_ties_between_two_losses_are_broken_by_cells(tmp_path: Path) -> None:
 def test_one_kind_of_loss_breaks_ties_itself(tmp_path: Path) -> None:
     made = space(search={"training.loss": {"type": "choice", "values": ["softmax"]}})
     search = Simulator(made, tmp_path, outcome=flat).run().search
-    rung = search.boards[0][0]
+    rung = search.state.boards[0][0]
     assert {rung.score(number).loss for number in rung.ranked} == {1.0}
 
 
@@ -95,9 +92,9 @@ def test_scores_on_other_puzzles_are_not_compared() -> None:
 def test_an_earlier_sweep_lends_no_loss_of_another_kind(tmp_path: Path, kind: str, losses: set[float | None]) -> None:
     there = Simulator(space(), tmp_path, outcome=flat).run().search
     here = demo({"base": {"training": {"loss": kind}}})
-    prior = prior_of(Earlier(str(tmp_path), there), Resolver(here, cost_of))
+    prior = prior_of(Earlier(str(tmp_path), there.state), Resolver(here, cost_of))
     found = {score.loss for one in prior.trials for score in one.scores}
     assert found <= losses
     assert found != {None}
-    ours = prior_of(Earlier(str(tmp_path), there), Resolver(space(), cost_of))
+    ours = prior_of(Earlier(str(tmp_path), there.state), Resolver(space(), cost_of))
     assert {score.loss for one in ours.trials for score in one.scores} == {0.4, 0.6}

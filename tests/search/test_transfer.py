@@ -97,13 +97,13 @@ def large(**changes: Any) -> SearchSpace:
 def test_a_large_sweep_tries_those_alone_and_says_that_the_ranking_held(tmp_path: Path) -> None:
     demo = large()
     log = Simulator(demo, tmp_path, priors=[ranking(RIGHT)]).run()
-    trials = log.search.trials
+    trials = log.search.state.trials
     assert [trial.asked.source for trial in trials] == ["carried"] * 8
     assert [trial.params for trial in trials] == [RIGHT[place] for place in (0, 20, 1, 15, 2, 9, 3, 4)]
-    assert log.search.ended is not None
-    assert log.search.ended.reason == "all that was carried from the earlier sweep has been tried"
+    assert log.search.state.ended is not None
+    assert log.search.state.ended.reason == "all that was carried from the earlier sweep has been tried"
     assert replay(Search(demo, cost_of), events_of(tmp_path)).trials == 8
-    (found,) = transfers(log.search)
+    (found,) = transfers(log.search.state)
     assert found.main is not None
     assert (found.main.rung, found.main.agreement.pairs, found.main.agreement.verdict) == (0, 8, "held")
     assert found.text.startswith("the ranking of earlier: held: rank correlation 1.00 (95 %: 0.90 to 1.00; 8 configurations")
@@ -111,7 +111,7 @@ def test_a_large_sweep_tries_those_alone_and_says_that_the_ranking_held(tmp_path
 
 def test_a_ranking_that_is_reversed_did_not_hold(tmp_path: Path) -> None:
     search = Simulator(large(), tmp_path, priors=[ranking(WRONG)]).run().search
-    write_transfer(search, tmp_path)
+    write_transfer(search.state, tmp_path)
     (written,) = json.loads((tmp_path / "transfer.json").read_text())["earlier"]
     assert written["verdict"] == "did not hold"
     assert written["name"] == "earlier"
@@ -125,14 +125,14 @@ def test_equal_scores_rank_by_their_loss(tmp_path: Path) -> None:
         return {**curve(order), "objective": 0.0}
 
     demo = large().model_copy(update={"scheduler": NoScheduler()})
-    (found,) = transfers(Simulator(demo, tmp_path, outcome=outcome, priors=[ranking(RIGHT)]).run().search)
+    (found,) = transfers(Simulator(demo, tmp_path, outcome=outcome, priors=[ranking(RIGHT)]).run().search.state)
     assert found.main is not None
     assert found.main.agreement.verdict == "held"
 
 
 def test_without_an_earlier_sweep_nothing_is_written(tmp_path: Path) -> None:
     search = Simulator(space(), tmp_path).run().search
-    write_transfer(search, tmp_path)
+    write_transfer(search.state, tmp_path)
     assert not (tmp_path / "transfer.json").exists()
 
 
@@ -140,7 +140,7 @@ def test_the_picture_is_drawn_once_there_is_something_to_see(tmp_path: Path) -> 
     search = Simulator(large(), tmp_path, priors=[ranking(RIGHT)]).run().search
     draw_transfer([], tmp_path / "none.png", metric="exact_accuracy")
     assert not (tmp_path / "none.png").exists()
-    draw_transfer(transfers(search), tmp_path / "transfer.png", metric="exact_accuracy")
+    draw_transfer(transfers(search.state), tmp_path / "transfer.png", metric="exact_accuracy")
     assert (tmp_path / "transfer.png").read_bytes().startswith(b"\x89PNG")
-    (found,) = transfers(search)
-    assert found.points(0)[0] == (1, search.trials[0].results[0].objective)
+    (found,) = transfers(search.state)
+    assert found.points(0)[0] == (1, search.state.trials[0].results[0].objective)

@@ -15,12 +15,12 @@ from trm.search.journal.events import Decided
 @pytest.mark.parametrize("status", ["diverged", "out_of_memory"])
 def test_a_trial_that_diverges_or_needs_too_much_ends_at_once_and_the_sweep_goes_on(tmp_path: Path, status: str) -> None:
     search = Simulator(space(), tmp_path, outcome=troubled(status, lambda order: order.trial == 2)).run().search
-    assert search.trials[2].status == status
-    assert search.trials[2].attempts == {0: 1}
-    assert search.trials[2].trouble is not None
-    assert Counter(one.status for one in search.trials)["finished"] >= 1
-    assert len(search.trials) == 9
-    assert len(search.boards[0][0]) == 8
+    assert search.state.trials[2].status == status
+    assert search.state.trials[2].attempts == {0: 1}
+    assert search.state.trials[2].trouble is not None
+    assert Counter(one.status for one in search.state.trials)["finished"] >= 1
+    assert len(search.state.trials) == 9
+    assert len(search.state.boards[0][0]) == 8
 
 
 def test_a_leg_that_fails_once_is_tried_again_and_twice_is_a_failed_trial(tmp_path: Path) -> None:
@@ -28,12 +28,12 @@ def test_a_leg_that_fails_once_is_tried_again_and_twice_is_a_failed_trial(tmp_pa
     (tmp_path / "always").mkdir()
     once = troubled("failed", lambda order: order.trial == 1 and order.attempt == 0)
     search = Simulator(space(), tmp_path / "once", outcome=once).run().search
-    assert search.trials[1].status in ("finished", "stopped")
-    assert search.trials[1].attempts[0] == 2
+    assert search.state.trials[1].status in ("finished", "stopped")
+    assert search.state.trials[1].attempts[0] == 2
     always = troubled("failed", lambda order: order.trial == 1)
     search = Simulator(space(), tmp_path / "always", outcome=always).run().search
-    assert search.trials[1].status == "failed"
-    assert search.trials[1].attempts == {0: MAX_FAILURES}
+    assert search.state.trials[1].status == "failed"
+    assert search.state.trials[1].attempts == {0: MAX_FAILURES}
     decided = [event for event in of(events_of(tmp_path / "always"), Decided) if event.trial == 1]
     assert [event.status for event in decided] == ["running", "failed"]
     assert decided[-1].reason == "failed 2 times: failed at 0"
@@ -44,27 +44,27 @@ def test_a_lost_leg_is_tried_again_without_blame_up_to_a_limit(tmp_path: Path) -
     (tmp_path / "all").mkdir()
     some = troubled("lost", lambda order: order.trial == 1 and order.attempt < MAX_LOSSES - 1)
     search = Simulator(space(), tmp_path / "some", outcome=some).run().search
-    assert search.trials[1].status in ("finished", "stopped")
-    assert search.trials[1].failures == 0
+    assert search.state.trials[1].status in ("finished", "stopped")
+    assert search.state.trials[1].failures == 0
     everything = troubled("lost", lambda order: order.trial == 1 and order.attempt < MAX_LOSSES + 2)
     search = Simulator(space(), tmp_path / "all", outcome=everything).run().search
-    assert (search.trials[1].status, search.trials[1].attempts) == ("stopped", {0: MAX_LOSSES})
-    assert set_aside(search.trials) == [f"trial 1 was lost {MAX_LOSSES} times, set aside until a resume: lost at 0"]
+    assert (search.state.trials[1].status, search.state.trials[1].attempts) == ("stopped", {0: MAX_LOSSES})
+    assert set_aside(search.state.trials) == [f"trial 1 was lost {MAX_LOSSES} times, set aside until a resume: lost at 0"]
     again = Simulator(space(), tmp_path / "all", outcome=everything, now=1e6).run().search
-    assert again.trials[1].attempts[0] == MAX_LOSSES + 3, "a resume tries it again, with a count that starts anew"
-    assert again.trials[1].status in ("finished", "stopped")
-    assert again.trials[1].results
-    assert set_aside(again.trials) == [f"trial 1 was lost {MAX_LOSSES} times, set aside until a resume: lost at 1"]
+    assert again.state.trials[1].attempts[0] == MAX_LOSSES + 3, "a resume tries it again, with a count that starts anew"
+    assert again.state.trials[1].status in ("finished", "stopped")
+    assert again.state.trials[1].results
+    assert set_aside(again.state.trials) == [f"trial 1 was lost {MAX_LOSSES} times, set aside until a resume: lost at 1"]
 
 
 @pytest.mark.parametrize(("status", "tries"), [("failed", MAX_FAILURES), ("stalled", MAX_STALLS), ("lost", MAX_LOSSES)])
 def test_a_sweep_whose_legs_never_complete_gives_up_and_names_the_first_trouble(tmp_path: Path, status: str, tries: int) -> None:
     search = Simulator(space(), tmp_path, outcome=troubled(status, lambda order: True)).run().search
-    assert search.ended is not None
-    assert search.ended.reason == f"all of the first 3 trials failed: {status} at 0"
-    assert search.is_hopeless
-    assert search.trials[0].attempts == {0: tries}
-    assert len(search.trials) <= 4
+    assert search.state.ended is not None
+    assert search.state.ended.reason == f"all of the first 3 trials failed: {status} at 0"
+    assert search.state.is_hopeless
+    assert search.state.trials[0].attempts == {0: tries}
+    assert len(search.state.trials) <= 4
 
 
 def test_every_kind_of_trouble_has_a_count_of_its_own(tmp_path: Path) -> None:
@@ -77,23 +77,23 @@ def test_every_kind_of_trouble_has_a_count_of_its_own(tmp_path: Path) -> None:
         return curve(order)
 
     search = Simulator(space(), tmp_path, outcome=outcome).run().search
-    assert search.trials[1].attempts[0] == len(kinds) + 1
-    assert search.trials[1].status in ("finished", "stopped")
+    assert search.state.trials[1].attempts[0] == len(kinds) + 1
+    assert search.state.trials[1].status in ("finished", "stopped")
 
 
 def test_failures_of_one_stretch_do_not_count_for_the_next(tmp_path: Path) -> None:
     first_tries = troubled("failed", lambda order: order.attempt == 0)
     search = Simulator(space(), tmp_path, outcome=first_tries).run().search
-    assert Counter(one.status for one in search.trials)["failed"] == 0
-    assert any(one.attempts == {0: 2, 1: 2, 2: 2} for one in search.trials)
+    assert Counter(one.status for one in search.state.trials)["failed"] == 0
+    assert any(one.attempts == {0: 2, 1: 2, 2: 2} for one in search.state.trials)
 
 
 def test_a_trial_that_fails_after_a_promotion_keeps_its_place_in_the_rung_below(tmp_path: Path) -> None:
     search = Simulator(space(), tmp_path, outcome=troubled("diverged", lambda order: order.rung == 1)).run().search
-    assert len(search.boards[0][0]) == 9
-    assert len(search.boards[0][1]) == 0
-    assert {one.status for one in search.trials} == {"diverged", "stopped"}
-    assert search.leaderboard()
+    assert len(search.state.boards[0][0]) == 9
+    assert len(search.state.boards[0][1]) == 0
+    assert {one.status for one in search.state.trials} == {"diverged", "stopped"}
+    assert search.state.leaderboard()
 
 
 def test_an_objective_that_is_no_number_is_a_divergence(tmp_path: Path) -> None:
@@ -101,6 +101,6 @@ def test_an_objective_that_is_no_number_is_a_divergence(tmp_path: Path) -> None:
         return {**curve(order), "objective": float("nan")} if order.trial == 0 else curve(order)
 
     search = Simulator(space(), tmp_path, outcome=nan).run().search
-    assert search.trials[0].status == "diverged"
-    assert search.trials[0].decided is not None
-    assert search.trials[0].decided.reason == "its exact_accuracy is not a finite number"
+    assert search.state.trials[0].status == "diverged"
+    assert search.state.trials[0].decided is not None
+    assert search.state.trials[0].decided.reason == "its exact_accuracy is not a finite number"

@@ -37,7 +37,7 @@ WRONG, RIGHT = sorted(GRID, key=merit), sorted(GRID, key=merit, reverse=True)
 
 def earlier_sweep(folder: Path, demo: SearchSpace | None = None, outcome: Outcome = curve) -> Earlier:
     folder.mkdir(exist_ok=True)
-    return Earlier(str(folder), Simulator(demo or space(), folder, outcome=outcome).run().search)
+    return Earlier(str(folder), Simulator(demo or space(), folder, outcome=outcome).run().search.state)
 
 
 def read(earlier: Earlier, here: SearchSpace, **more: Any) -> Prior:
@@ -73,9 +73,9 @@ def test_the_same_question_is_read_as_it_was_answered(tmp_path: Path) -> None:
     assert prior.differences == []
     assert prior.left_out == []
     assert prior.name == "demo"
-    assert [one.trials[0] for one in prior.trials] == [trial.number for trial in earlier.search.leaderboard()]
+    assert [one.trials[0] for one in prior.trials] == [trial.number for trial in earlier.state.leaderboard()]
     for one in prior.trials:
-        trial = earlier.search.trials[one.trials[0]]
+        trial = earlier.state.trials[one.trials[0]]
         assert one.params == trial.params
         assert [score.share for score in one.scores] == pytest.approx([1 / 9, 1 / 3, 1.0][: len(trial.results)])
         assert [score.objective for score in one.scores] == [trial.results[rung].objective for rung in sorted(trial.results)]
@@ -124,14 +124,14 @@ def test_repetitions_are_one_configuration_with_mean_scores(tmp_path: Path) -> N
     prior = read(earlier, space())
     assert sorted(len(one.trials) for one in prior.trials) == [2, 2, 2]
     for one in prior.trials:
-        found = [earlier.search.trials[number].results[0].objective for number in one.trials]
+        found = [earlier.state.trials[number].results[0].objective for number in one.trials]
         assert one.scores[0].objective == pytest.approx(sum(value for value in found if value is not None) / 2)
 
 
 def test_what_lies_outside_is_left_out_and_counted(tmp_path: Path) -> None:
     earlier = earlier_sweep(tmp_path)
     narrow = space({"search": {"model.H_cycles": {"type": "int", "low": 2, "high": 3}}, "constraints": ["H_cycles < 3"]})
-    kept = [trial for trial in earlier.search.trials if trial.params["model.H_cycles"] == 2]
+    kept = [trial for trial in earlier.state.trials if trial.params["model.H_cycles"] == 2]
     prior = read(earlier, narrow)
     assert sum(len(one.trials) for one in prior.trials) == len(kept)
     assert any("model.H_cycles was 1, which is outside this space" in text for text in prior.left_out)
@@ -148,7 +148,7 @@ def test_what_cannot_help_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=r"must search a knob of this space, and has none of optim.beta2; leave it out, or search"):
         read(earlier, other)
     with pytest.raises(SweepError, match=r"has no trial with a score \(0 were begun\); wait until it has some"):
-        read(Earlier("x", Search(space(), cost_of)), space())
+        read(Earlier("x", Search(space(), cost_of).state), space())
 
 
 # How far it is believed -----------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def sweep(folder: Path, *priors: Prior, trials: int = 24, slots: int = 1, outcom
 
 
 def asks(*arguments: Any, **options: Any) -> list[Asked]:
-    return [trial.asked for trial in sweep(*arguments, **options).trials]
+    return [trial.asked for trial in sweep(*arguments, **options).state.trials]
 
 
 @pytest.mark.parametrize(("slots", "differences"), [(1, []), (4, []), (2, ELSEWHERE)])
@@ -174,10 +174,10 @@ def test_a_wrong_one_changes_nothing_at_all(tmp_path: Path, slots: int, differen
 
 def test_a_right_one_is_believed_after_four_trials_and_then_asked_first(tmp_path: Path) -> None:
     search = sweep(tmp_path, ranking(RIGHT), trials=12)
-    believed = [trial.number for trial in search.trials if trial.asked.prior == 0]
+    believed = [trial.number for trial in search.state.trials if trial.asked.prior == 0]
     assert believed[0] == FEWEST
-    assert search.trials[FEWEST].params == RIGHT[0]
-    assert search.trials[FEWEST].asked.source == "carried"
+    assert search.state.trials[FEWEST].params == RIGHT[0]
+    assert search.state.trials[FEWEST].asked.source == "carried"
 
 
 def test_what_is_known_of_the_same_question_is_not_tried_again(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_one_that_turns_out_wrong_is_dropped(tmp_path: Path) -> None:
 
     best = {digest(params) for params in RIGHT[:MARKED_MOST]}
     search = sweep(tmp_path, ranking(RIGHT, differences=ELSEWHERE), outcome=outcome, trials=16)
-    carried = [trial for trial in search.trials if trial.asked.prior is not None]
+    carried = [trial for trial in search.state.trials if trial.asked.prior is not None]
     assert len(carried) == 1
     assert carried[0].rung == 0
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from search_simulator import cost_of
 
+from trm.search.confirmation import candidates
 from trm.search.findings.confirmed import best_run, winner
 from trm.search.journal.events import Decided, LegEnded, LegStarted, Reported
 from trm.search.journal.trial import ENDED
@@ -44,7 +45,7 @@ class Sweep:
         self.folder, self.now = folder, 1.0
         self.search = Search(space_of(scheduler, keep, confirm), cost_of, folder="data")
         self.log = SweepLog(folder, self.search)
-        self.keeper = Keeper(self.search, folder)
+        self.keeper = Keeper(self.search.state, folder)
         self.log.on_event = lambda event: self.keeper.note(event.trial) if isinstance(event, LegEnded | Decided) else None
         self.log.start(self.now, driver="here:1", fence=1, slots=1, versions={})
 
@@ -76,7 +77,7 @@ class Sweep:
             self.assert_needed_ones_stand()
 
     def assert_needed_ones_stand(self) -> None:
-        for trial in self.search.trials:
+        for trial in self.search.state.trials:
             if trial.status not in ENDED and trial.checkpoint is not None:
                 assert (self.folder / trial.checkpoint / "meta.json").is_file()
 
@@ -110,7 +111,7 @@ def test_the_best_trials_keep_their_last_checkpoint_and_no_other(begun: Begun, k
     sweep = begun(**keep)
     sweep.finish()
     sweep.keeper.prune()
-    assert sweep.standing == {trial.checkpoint for trial in sweep.search.leaderboard()[:count]}
+    assert sweep.standing == {trial.checkpoint for trial in sweep.search.state.leaderboard()[:count]}
     assert folder_bytes(sweep.folder / "trials") == count * (CHECKPOINT_BYTES + len("{}"))
 
 
@@ -118,14 +119,14 @@ def test_the_best_run_of_every_confirmed_trial_stays_for_more_seeds_may_make_it_
     sweep = begun(best=1, confirm={"top": 2, "seeds": 2, "most_seeds": 2})
     sweep.finish()
     search = sweep.search
-    runs = [best_run(search, trial.number) for trial in search.candidates()]
-    assert len(search.trials) == 6 + 4
+    runs = [best_run(search.state, trial.number) for trial in candidates(search.state)]
+    assert len(search.state.trials) == 6 + 4
     assert {str(run.checkpoint) for run in runs if run} < sweep.standing
     assert len(sweep.standing) == 3, "those, and the best of the search"
-    found = winner(search)
+    found = winner(search.state)
     assert found is not None
     sweep.log.report(Reported(trial=found.run.number, rank=1, validation={}, test={}, at=sweep.now))
-    for trial in search.trials:
+    for trial in search.state.trials:
         sweep.keeper.note(trial.number)
     sweep.keeper.prune()
     assert {str(run.checkpoint) for run in runs if run} < sweep.standing
@@ -142,7 +143,7 @@ def test_a_running_leg_keeps_what_it_came_from_and_what_it_writes(begun: Begun) 
     hidden = own.with_name(f".{own.name}.1.tmp")
     hidden.mkdir()
     assert sweep.keeper.prune() == 2 * (CHECKPOINT_BYTES)
-    assert sweep.standing == {str(sweep.search.trials[0].checkpoint)}
+    assert sweep.standing == {str(sweep.search.state.trials[0].checkpoint)}
     assert not hidden.exists()
 
 
@@ -161,9 +162,9 @@ def test_what_an_interrupted_leg_left_stays_and_what_a_failed_trial_left_goes(be
 def cut_short(sweep: Sweep) -> None:
     """Something ends the sweep now, its folder is tidied up, and another driver goes on."""
     sweep.log.append(*sweep.search.closing_events(sweep.now))
-    Keeper(sweep.search, sweep.folder).prune()
+    Keeper(sweep.search.state, sweep.folder).prune()
     sweep.log.start(sweep.now, driver="here:2", fence=2, slots=1, versions={})
-    sweep.keeper = Keeper(sweep.search, sweep.folder)
+    sweep.keeper = Keeper(sweep.search.state, sweep.folder)
     sweep.keeper.prune()
 
 
@@ -173,7 +174,7 @@ def test_what_a_member_adopted_outlives_its_lender_and_the_sweeps_end(begun: Beg
         sweep.end(sweep.start())
     adopter, lender = sweep.start(), sweep.start()
     assert (adopter.trial, lender.trial) == (0, 1)
-    assert adopter.from_checkpoint == sweep.search.trials[1].checkpoint
+    assert adopter.from_checkpoint == sweep.search.state.trials[1].checkpoint
     sweep.end(lender)
     cut_short(sweep)
     again = sweep.start()

@@ -94,7 +94,7 @@ def test_a_leg_that_met_a_full_disk_counts_for_nothing_and_the_sweep_pauses(driv
     assert driven.driver.is_stopping
     assert driven.driver.reason is None
     assert driven.driver.next_leg() is None
-    trial = driven.sweep.search.trials[0]
+    trial = driven.sweep.search.state.trials[0]
     assert (trial.failures, trial.losses, trial.status) == (0, 0, "running")
 
 
@@ -122,7 +122,7 @@ def test_a_journal_that_cannot_be_written_is_tried_again_after_pruning(driven: D
     driven.end(leg, "completed")
     assert (driven.driver.disk_full is not None) == is_paused
     assert any(event.event == "leg_ended" for event in driven.events) == (not is_paused)
-    assert (driven.sweep.search.trials[1].result is not None) == (not is_paused)
+    assert (driven.sweep.search.state.trials[1].result is not None) == (not is_paused)
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/proc/self/mounts"), reason="only root can mount a small disk")

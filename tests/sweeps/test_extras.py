@@ -62,7 +62,7 @@ def test_each_fails_alone_and_is_named(search: Search, tmp_path: Path, monkeypat
     monkeypatch.setattr(
         "trm.sweeps.checkpoints.Keeper.prune" if is_class else f"trm.sweeps.results.{broken}", failing(KeyError("no"))
     )
-    lines = write_results(search, tmp_path)
+    lines = write_results(search.state, tmp_path)
     lost = {DECORATIONS.get(broken, "")} | ({"importance.png", "depth_map.png"} if broken == "importance" else set())
     assert {path.name for path in tmp_path.iterdir()} >= EVERYTHING - lost
     assert not lost & {path.name for path in tmp_path.iterdir()}
@@ -75,23 +75,23 @@ def test_pictures_call_the_head_of_the_leaderboard_the_best(
     search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[int | None] = []
-    monkeypatch.setattr(sweep_results, "draw_curves", lambda *_, best, **__: called.append(best))
+    monkeypatch.setattr(sweep_results, "draw_curves", lambda *_, **__: None)  # names it by itself
     monkeypatch.setattr(sweep_results, "draw_trials", lambda *_, best, **__: called.append(best))
     monkeypatch.setattr(sweep_results, "read_curve", lambda _: object())
-    for head in reversed(search.leaderboard()):  # whoever leads, by ties broken by loss or by fresh seeds
+    for head in reversed(search.state.leaderboard()):  # whoever leads, by ties broken by loss or by fresh seeds
         monkeypatch.setattr(sweep_results, "winner", lambda _, head=head: Winner(head, head, None))
-        write_results(search, tmp_path)
-        assert called[-2:] == [head.number] * 2
+        write_results(search.state, tmp_path)
+        assert called[-1] == head.number
     monkeypatch.undo()
     head = json.loads((tmp_path / "leaderboard.json").read_text())["trials"][0]["trial"]
-    found = winner(search)
+    found = winner(search.state)
     assert found is not None
     assert found.trial.number == head
 
 
 def test_without_matplotlib_there_are_results_and_one_line(search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trm.pictures.canvas._matplotlib", failing(ImportError("no module named matplotlib")))
-    lines = write_results(search, tmp_path)
+    lines = write_results(search.state, tmp_path)
     assert lines[-1] == (
         "could not be made: curves.png, front.png, importance.png, depth_map.png (ImportError: no module named matplotlib)"
     )
@@ -109,7 +109,7 @@ def test_progress_and_tables_that_fail_end_no_sweep_and_are_told_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     display, progress = driven.driver._display, driven.driver._progress
-    for one in (display.show, display.event, display.message, progress.apply, progress.snapshot):  # type: ignore[attr-defined]
+    for one in (display.show, display.event, display.message, progress.snapshot):  # type: ignore[attr-defined]
         one.side_effect = ValueError("cannot convert float NaN to integer")
     driven.driver._write_tables = failing(TypeError("a mixed column"))
     for _ in range(2):
@@ -117,7 +117,7 @@ def test_progress_and_tables_that_fail_end_no_sweep_and_are_told_once(
         leg = driven.start()
         driven.end(leg, "completed")
         driven.driver.tick()
-    assert [trial.result is not None for trial in driven.sweep.search.trials] == [True, True]
+    assert [trial.result is not None for trial in driven.sweep.search.state.trials] == [True, True]
     said = capsys.readouterr().err.splitlines()
     assert said == [
         "progress could not be made, the work goes on (ValueError: cannot convert float NaN to integer)",
@@ -158,5 +158,5 @@ def test_what_is_written_first_is_what_counts(search: Search, tmp_path: Path, mo
     for name in ("write_trials", "write_leaderboard", "write_study", "importance", "draw_curves", "draw_bars"):
         real = getattr(sweep_results, name)
         monkeypatch.setattr(sweep_results, name, lambda *a, name=name, real=real, **k: (order.append(name), real(*a, **k))[1])
-    write_results(search, tmp_path)
+    write_results(search.state, tmp_path)
     assert order == ["write_trials", "write_leaderboard", "write_study", "importance", "draw_curves", "draw_bars"]

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.tracking.test_updates import append, asked, decided, leg, started, whole_sweep
+from tests.tracking.test_updates import append, asked, decided, leg, started, sweep_space, whole_sweep
+from trm.config.files import dump_yaml
 from trm.errors import ConfigError, SweepError
 from trm.search.journal.events import DriverStarted, Event
 from trm.tracking import handle as tracking_writer
@@ -25,6 +26,7 @@ from trm.tracking import writer as tracking
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.outbox import OutboxState, Vanished
 from trm.tracking.places import Target, mlflow_command, tracking_uri
+from trm.tracking.store import TRIES_AT_ONE
 from trm.tracking.updates import Point, RunUpdate
 from trm.tracking.writer import main
 
@@ -56,7 +58,7 @@ def sweep_folder(storage: Path, events: list[Event], name: str = "s-1") -> Path:
 
 def target(folder: Path, uri: str | None = None) -> Target:
     storage = folder.parent
-    return Target(uri or tracking_uri(None, storage, {}), str(folder), str(storage), "space", "max")
+    return Target(uri or tracking_uri(None, storage, {}), str(folder), str(storage), "space")
 
 
 def sent(folder: Path) -> int:
@@ -156,7 +158,7 @@ def test_what_was_deleted_in_mlflow_goes_out_again(tmp_path: Path, empty_store: 
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     folder, uri = sweep_folder(tmp_path, whole_sweep()), f"sqlite:///{tmp_path}/mlflow.db"
     (folder / "leaderboard.json").write_text("{}")
-    OutboxState.load(folder, uri, "space", "max").save(folder)
+    OutboxState.load(folder, uri, "space").save(folder)
     assert main([str(folder)]) == 0
     client, runs = check_whole_sweep(uri)
     capsys.readouterr()
@@ -235,7 +237,7 @@ def test_one_update_that_mlflow_cannot_take_keeps_no_other_one_back(tmp_path: Pa
     sweep = started()
     bad = Point("loss", 1.0, 1, math.inf)
     poison = RunUpdate(0, 1.0, 1.0, params={"fine": "1"}, points=[bad], tags={"a": "b"}, status="RUNNING", events=3)
-    for _ in range(tracking.TRIES_AT_ONE):
+    for _ in range(TRIES_AT_ONE):
         with pytest.raises(Exception, match=r"."):
             store.send(sweep, [poison])
     store.send(sweep, [poison, RunUpdate(1, 1.0, 1.0, tags={"c": "d"}, events=4)])
@@ -376,8 +378,11 @@ def test_the_command_shows_the_store_without_its_secrets() -> None:
 
 def test_a_sweep_that_was_never_tracked_goes_where_it_would_have_gone(tmp_path: Path, empty_store: Path) -> None:
     shutil.copy(empty_store, tmp_path / "mlflow.db")
-    folder = sweep_folder(tmp_path, whole_sweep())
-    (folder / "sweep.yaml").write_text("space: {name: space, objective: {metric: loss, mode: min}}")
+    folder = tmp_path / "s-1"
+    folder.mkdir()
+    named = sweep_space(mode="min").model_copy(update={"name": "space"})
+    dump_yaml(folder / "sweep.yaml", {"space": named.model_dump(mode="json")})
+    append(folder / "journal.jsonl", whole_sweep())
     assert main([str(folder)]) == 0
     _, runs = runs_of(f"sqlite:///{tmp_path}/mlflow.db")
     assert runs[None].data.metrics["sweep.best_objective"] == 0.25  # the least

@@ -66,7 +66,7 @@ def files_of(folder: Path) -> set[str]:
 def test_a_sweep_under_any_experiment_keeps_its_files_in_the_storage(storage: Path, experiment: str) -> None:
     folder = sweep_folder(storage, whole_sweep())
     (folder / "leaderboard.json").write_text("{}")
-    where = Target(tracking_uri(None, storage, {}), str(folder), str(storage), experiment, "max")
+    where = Target(tracking_uri(None, storage, {}), str(folder), str(storage), experiment)
     assert MlflowWriter(where).close(PATIENCE) is None
     assert files_of(storage / "mlartifacts") >= {"leaderboard.json", "journal.jsonl"}
     assert sorted(path.name for path in storage.parent.iterdir()) == ["my runs"]
@@ -102,7 +102,7 @@ def test_what_is_followed_is_no_link(storage: Path, tmp_path: Path, capsys: pyte
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////home/other/their.db", "https://***@host/mlflow"])
 def test_a_store_that_only_the_folder_names_is_asked_for(storage: Path, capsys: pytest.CaptureFixture[str], uri: str) -> None:
     folder = sweep_folder(storage, whole_sweep())
-    OutboxState(uri, "digest", "space", "max", 3).save(folder)
+    OutboxState(uri, "digest", "space", 3).save(folder)
     before = (folder / "tracking.json").read_bytes(), (storage / "mlflow.db").read_bytes()
     assert main([str(folder)]) == 2
     said = capsys.readouterr().err

@@ -28,7 +28,7 @@ FAR = 1e12
 
 
 def make(folder: Path, store: MemoryStore, *, is_driven: bool = False) -> Outbox:
-    state = OutboxState.load(folder, "sqlite:///x.db", "s", "max")
+    state = OutboxState.load(folder, "sqlite:///x.db", "s")
     return outbox_of(folder)(folder, store, state, lambda kind, text: None, is_driven=is_driven)
 
 

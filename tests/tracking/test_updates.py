@@ -1,6 +1,7 @@
 """The journal's events become run updates, and an outbox gives them to a store once, whatever the store does."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -9,12 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trm.config.files import dump_yaml
 from trm.console.redaction import redacted
 from trm.search.journal.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, Reported, SweepEnded, SweepStarted
 from trm.search.journal.journal import Journal
+from trm.search.space.space import SearchSpace
+from trm.search.state import SweepState
 from trm.tracking import outbox
 from trm.tracking.outbox import Outbox, OutboxState, Vanished
-from trm.tracking.updates import STATUS_OF_TRIAL, SWEEP, RunUpdate, Translator, merged
+from trm.tracking.updates import STATUS_OF_TRIAL, SWEEP, RunUpdate, merged, updates_of
 
 
 def started(name: str = "s-1") -> SweepStarted:
@@ -78,7 +82,32 @@ def whole_sweep() -> list[Event]:
     ]
 
 
-def append(path: Path, events: list[Event]) -> None:
+def sweep_space(trials: int | None = 9, mode: str = "max", **budget: float) -> SearchSpace:
+    """Of the sweeps here: two rungs of 50 and 100 steps."""
+    return SearchSpace.model_validate(
+        {
+            "name": "s",
+            "data": {"recipe": "datasets/sudoku4x4.yaml"},
+            "search": {"optim.lr": {"type": "float", "low": 1e-4, "high": 1e-1}},
+            "objective": {"metric": "exact_accuracy" if mode == "max" else "loss"},
+            "budget": {"trials": trials, "per_trial": 100 * 2e9, "wall_clock_seconds": 1e6, **budget},
+            "scheduler": {"type": "asha", "eta": 2, "rungs": 2},
+            "resources": {"gpus": 1 if "gpu_hours" in budget else 0},
+        }
+    )
+
+
+def state_of(events: Iterable[Event], space: SearchSpace | None = None) -> SweepState:
+    state = SweepState(space or sweep_space())
+    for event in events:
+        state.apply(event)
+    return state
+
+
+def append(path: Path, events: list[Event], mode: str = "max") -> None:
+    """More lines of a journal, beside the sweep.yaml that a sweep has before its first."""
+    if not (path.parent / "sweep.yaml").exists():
+        dump_yaml(path.parent / "sweep.yaml", {"space": sweep_space(mode=mode).model_dump(mode="json")})
     journal = Journal(path)
     journal.append(*events)
     journal.close()
@@ -138,7 +167,7 @@ class MemoryStore:
 
 
 def make(folder: Path, store: MemoryStore, said: list[tuple[str, str]], is_driven: bool = True) -> Outbox:
-    state = OutboxState.load(folder, "sqlite:///x.db", "s", "max")
+    state = OutboxState.load(folder, "sqlite:///x.db", "s")
 
     def say(kind: str, text: str) -> None:
         if kind != "sent":
@@ -168,13 +197,27 @@ def test_a_sweep_becomes_one_parent_and_one_child_a_trial(tmp_path: Path) -> Non
 
 def test_every_trial_status_has_a_run_status() -> None:
     for status, expected in STATUS_OF_TRIAL.items():
-        assert Translator().updates(decided(3, 0, status))[0].status == expected
+        events = [started(), asked(0), *leg(0, 0, 0.5), decided(0, 0, status)]
+        assert updates_of(state_of(events), events[-1])[0].status == expected
 
 
 def test_best_follows_the_mode() -> None:
-    translator = Translator("min")
-    values = [p.value for o in (0.5, 0.9, 0.1) for u in translator.updates(leg(0, 0, o)[1]) for p in u.points if "best" in p.key]
+    state, values = state_of([started(), asked(0), asked(1), asked(2)], sweep_space(mode="min")), list[float]()
+    for trial, objective in enumerate((0.5, 0.9, 0.1)):
+        for event in leg(trial, 0, objective):
+            state.apply(event)
+        values += [point.value for update in updates_of(state, event) for point in update.points if "best" in point.key]
+        assert updates_of(state, event)[1].tags == {"trm.best_trial": str(2 if trial == 2 else 0)}
     assert values == [0.5, 0.5, 0.1]
+
+
+def test_a_leg_that_failed_and_was_tried_again_counts_twice() -> None:
+    begun, ended = leg(0, 0, 0.5)
+    failed = ended.model_copy(update={"status": "failed", "steps": 20, "train_flops": 20 * 2e9, "objective": None})
+    again = begun.model_copy(update={"attempt": 1}), ended.model_copy(update={"attempt": 1})
+    events = [started(), asked(0), begun, failed, decided(0, 0, "running"), *again]
+    points = {point.key: point.value for update in updates_of(state_of(events), again[1]) for point in update.points}
+    assert points["sweep.train_flops"] == 70 * 2e9
 
 
 @given(
@@ -253,24 +296,24 @@ def test_files_go_out_once_and_again_when_they_changed(tmp_path: Path) -> None:
     store = MemoryStore()
     for _ in range(2):
         make(tmp_path, store, []).finish(deadline=0.0)
-    assert store.uploads == ["leaderboard.json", "journal.jsonl", "best/config.yaml"]
+    assert store.uploads == ["sweep.yaml", "leaderboard.json", "journal.jsonl", "best/config.yaml"]
     (tmp_path / "leaderboard.json").write_text('{"best": 1}')
     make(tmp_path, store, []).finish(deadline=0.0)
-    assert store.uploads[3:] == ["leaderboard.json"]
+    assert store.uploads[4:] == ["leaderboard.json"]
     del store.files_there["best/config.yaml"]  # by whoever has the store
     store.files_there["journal.jsonl"] -= 1
     make(tmp_path, store, []).finish(deadline=0.0)
-    assert store.uploads[4:] == ["journal.jsonl", "best/config.yaml"]
+    assert store.uploads[5:] == ["journal.jsonl", "best/config.yaml"]
 
 
 def test_another_store_starts_from_the_beginning(tmp_path: Path) -> None:
-    state = OutboxState.load(tmp_path, "http://a", "s", "max")
+    state = OutboxState.load(tmp_path, "http://a", "s")
     state.sent = 5
     state.save(tmp_path)
-    assert OutboxState.load(tmp_path, "http://a", "s", "max").sent == 5
-    assert OutboxState.load(tmp_path, "http://b", "s", "max").sent == 0
+    assert OutboxState.load(tmp_path, "http://a", "s").sent == 5
+    assert OutboxState.load(tmp_path, "http://b", "s").sent == 0
     (tmp_path / "tracking.json").write_text("{torn")
-    assert OutboxState.load(tmp_path, "http://a", "s", "max").sent == 0
+    assert OutboxState.load(tmp_path, "http://a", "s").sent == 0
 
 
 def test_only_what_the_store_has_not_got_is_sent(tmp_path: Path) -> None:
@@ -295,14 +338,12 @@ def test_only_what_the_store_has_not_got_is_sent(tmp_path: Path) -> None:
 
 
 def test_an_event_that_cannot_be_put_into_words_keeps_no_other_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Translator.updates
-
-    def updates(self: Translator, event: Event) -> list[RunUpdate]:
+    def updates(state: SweepState, event: Event) -> list[RunUpdate]:
         if isinstance(event, Asked) and event.trial == 0:
             raise KeyError("a new field")
-        return real(self, event)
+        return updates_of(state, event)
 
-    monkeypatch.setattr(Translator, "updates", updates)
+    monkeypatch.setattr(outbox, "updates_of", updates)
     append(tmp_path / "journal.jsonl", whole_sweep())
     store, said = MemoryStore(), list[tuple[str, str]]()
     assert make(tmp_path, store, said).finish(deadline=0.0)
@@ -317,7 +358,7 @@ def test_files_alone_go_out(tmp_path: Path) -> None:
     assert make(tmp_path, store, []).finish(deadline=0.0)
     (tmp_path / "curves.png").write_bytes(b"late")
     assert make(tmp_path, store, []).finish(deadline=0.0)
-    assert store.uploads == ["journal.jsonl", "curves.png"]
+    assert store.uploads == ["sweep.yaml", "journal.jsonl", "curves.png"]
 
 
 def test_a_torn_line_waits_until_it_is_whole(tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ class SweepDriver:
         self._legs, self._signals = LegWatch(log.search, board, self._message), signals
         self._display, self._progress, self._writer = audience.display, audience.progress, audience.writer
         self._write_tables, self._count_slots = write_tables, count_slots
-        self._keeper = Keeper(self._search, folder)
-        self._room = Room(self._search, folder, self._keeper, self._on_full)
+        self._keeper = Keeper(log.search.state, folder)
+        self._room = Room(log.search.state, folder, self._keeper, self._on_full)
         self.slots = placement.slots
         """Legs that may run side by side now."""
         log.on_event = self._tell
@@ -130,7 +130,7 @@ class SweepDriver:
         if meant.status == "disk_full":
             self._on_disk_full(started, meant.error or "")
             return
-        ended = leg_ended(task, meant, self._search.space.objective)
+        ended = leg_ended(task, meant, self._search.state.space.objective)
         if self._room.durably(lambda: self._log.record(ended)):
             # Decisions only: a leg starts when a slot asks for it.
             self._room.durably(lambda: self._log.advance(steady_now(), 0))
@@ -193,8 +193,7 @@ class SweepDriver:
 
     def _show_progress(self) -> None:
         if self._display.is_due:
-            at = steady_now()
-            self._display.show(self._progress.snapshot(at, self._legs.progress, self._search.spent(at)))
+            self._display.show(self._progress.snapshot(steady_now(), self._legs.progress))
         if self._writer is not None and not self._signals.is_requested:
             for message in self._writer.messages():
                 self._display.message(message)
@@ -203,7 +202,6 @@ class SweepDriver:
         self._extras.make("progress", lambda: self._display.message(text))
 
     def _tell(self, event: Event) -> None:
-        self._extras.make("progress", lambda: self._progress.apply(event))
         self._extras.make("progress", lambda: self._display.event(event))
         self._are_tables_old = True
         if isinstance(event, LegEnded | Decided):

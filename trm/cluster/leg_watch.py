@@ -30,7 +30,7 @@ class LegWatch:
         self.running: dict[Leg, LegStarted] = {}
         self._says = RunningLegs({}, {}, {}, [])
         self._asked: ray.ObjectRef | None = None
-        self._watchdog = Watchdog(search.space.resources.stall_seconds)
+        self._watchdog = Watchdog(search.state.space.resources.stall_seconds)
         self._stalled: dict[Leg, LegResult] = {}
         self._holders: dict[Leg, WorkerProcess | str] = {}
         """Whose coming back frees the slot of a leg that has answered: a gang's process, or the name of one in place."""

@@ -33,7 +33,7 @@ from trm.search.log import SweepLog
 from trm.search.planning.preflight import Preflight
 from trm.search.planning.survey import Survey
 from trm.search.resources.speeds import Speeds
-from trm.search.search import Search
+from trm.search.state import SweepState
 from trm.sweeps.beginning import Machines, begin, knows_speeds
 from trm.sweeps.folder import begun_mode
 from trm.sweeps.results import write_results, write_tables
@@ -44,6 +44,7 @@ from trm.sweeps.sweep import Sweep
 from trm.sweeps.winner import FullScores, WinnerWork, report_winner
 from trm.terminal.command_line import say
 from trm.terminal.display import SweepDisplay
+from trm.terminal.progress import SweepProgress
 from trm.tracking.outbox import cause_of
 
 
@@ -69,16 +70,16 @@ class SweepRun:
                 feed = read_feed(sweep.dataset, fed_splits(data, "validation", "test"))
             with StopSignals(sweep.abandon, what_was_lost) as signals:
                 if search.is_done(steady_now()) is None:
-                    self._run_legs(log, placement, feed, Audience(display, sweep.progress(search), writer), signals)
+                    self._run_legs(log, placement, feed, Audience(display, SweepProgress(search.state), writer), signals)
             log.close(steady_now())
-            write_leaderboard(search, sweep.folder)
+            write_leaderboard(search.state, sweep.folder)
             with _told("the winner's last score", display) as report:
                 unreported = self._report_winner(log, placement, feed, report)
             log.check()
             with _told("tables and pictures", display):
-                findings = write_results(search, sweep.folder)
-        sweep.summarize(display, search, findings)
-        sweep.check_end(search, unreported)
+                findings = write_results(search.state, sweep.folder)
+        sweep.summarize(display, search.state, findings)
+        sweep.check_end(search.state, unreported)
 
     def _begun(self, placement: Placement, data: DataConfig, costs: Preflight | None) -> SweepLog:
         """The journal with this driver's first lines, after the last checks that need a cluster."""
@@ -89,12 +90,12 @@ class SweepRun:
         machines = Machines(placement.slots, demand.workers * demand.gpus, workers.device_bytes, workers.disk_bytes)
         return begin(self.sweep, data, machines, lambda search: self._measured_speeds(search, placement), costs)
 
-    def _measured_speeds(self, search: Search, placement: Placement) -> list[SpeedMeasured]:
+    def _measured_speeds(self, state: SweepState, placement: Placement) -> list[SpeedMeasured]:
         """Trials that are so many seconds long need to know how long a step takes, before the first is asked."""
-        if knows_speeds(search):
+        if knows_speeds(state):
             return []
         space, manifest = self.sweep.space, self.sweep.manifest
-        ends = Survey(space, costs_on(manifest, space.resources), replace(search.facts, speeds=Speeds())).ends
+        ends = Survey(space, costs_on(manifest, space.resources), replace(state.facts, speeds=Speeds())).ends
         with shown("measuring how long a step takes", say):
             measured = measure_speeds([end.config for end in ends], manifest.shape, self.demand, threads=placement.threads)
         at = steady_now()
@@ -125,7 +126,7 @@ class SweepRun:
             board,
             audience=audience,
             signals=signals,
-            write_tables=lambda: write_tables(log.search, sweep.folder),
+            write_tables=lambda: write_tables(log.search.state, sweep.folder),
             count_slots=self._slots_left,
         )
         run_legs(driver, self._runner(placement, feed, board), inside(sweep.folder, "tune", f"driver-{sweep.lease.fence}"))

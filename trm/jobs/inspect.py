@@ -10,17 +10,18 @@ from trm.console.streams import one_line
 from trm.errors import EXIT_DONE, EXIT_FAILED
 from trm.search.decisions import set_aside as set_aside_trials
 from trm.search.findings.replay import replay
-from trm.search.findings.status import Leader, OpenLeg, StatusFold, SweepStatus, larger_budget
+from trm.search.findings.status import Leader, OpenLeg, SweepStatus, larger_budget, sweep_status
 from trm.search.journal.events import Event
 from trm.search.journal.journal import Unread, read_events, set_aside, unread
 from trm.search.journal.lease import is_held
 from trm.search.log import FILE as JOURNAL
 from trm.search.search import Search
+from trm.search.state import SweepState
 from trm.sweeps.commands import with_option
 from trm.sweeps.folder import read_sweep
 from trm.sweeps.search import sweep_search
 from trm.terminal.command_line import say, show
-from trm.terminal.display import STATUS_ORDER, duration, event_line, flops, params_text
+from trm.terminal.display import STATUS_ORDER, duration, event_line, flops, params_text, seeds_text
 
 LAST_EVENTS = 6
 
@@ -40,33 +41,32 @@ def show_replay(folder: str) -> int:
 
 def status_of(folder: Path) -> list[str]:
     """Where the sweep stands, in lines."""
-    search, _ = _search_of(folder)
-    fold = StatusFold(search)
+    state = _search_of(folder)[0].state
     for event in _events(folder):
-        fold.apply(event)
+        state.apply(event)
     now = time.time()
-    return list(status_lines(fold.status(now, is_driven=is_held(folder)), search.space.objective.metric, now))
+    return list(status_lines(sweep_status(state, now, is_driven=is_held(folder)), state.space.objective.metric, now))
 
 
 def show_status(folder: str) -> int:
     """Say where the sweep stands."""
     place = Path(folder)
     search, command = _search_of(place)
-    fold, last = StatusFold(search), deque[tuple[float, str]](maxlen=LAST_EVENTS)
-    metric = search.space.objective.metric
+    state, last = search.state, deque[tuple[float, str]](maxlen=LAST_EVENTS)
+    metric = state.space.objective.metric
     with shown(f"reading {place / JOURNAL}", say) as report:
         for count, event in enumerate(_events(place)):
             report("events", count, 0)
-            fold.apply(event)
+            state.apply(event)
             if (line := event_line(event, metric)) is not None:
                 last.append((event.at, line))
     now = time.time()
-    status = fold.status(now, is_driven=is_held(place))
-    for one in search.space.objective.contrary:
+    status = sweep_status(state, now, is_driven=is_held(place))
+    for one in state.space.objective.contrary:
         show(f"objective  {one}: this sweep of an earlier version looks for the worst")
     for text in status_lines(status, metric, now):
         show(one_line(text))
-    for text in set_aside_trials(search.trials):
+    for text in set_aside_trials(state.trials):
         show(one_line(f"set aside  {text}"))
     if not status.is_running:  # of a living driver it is a line on its way
         for text in _unread_lines(place, unread(place / JOURNAL)):
@@ -76,16 +76,16 @@ def show_status(folder: str) -> int:
         for at, line in last:
             show(one_line(f"  {_ago(now - at):>14}  {line}"))
     if not status.is_running and command:
-        for text in _going_on(search, command):
+        for text in _going_on(state, command):
             show(text)
     return EXIT_DONE
 
 
-def _going_on(search: Search, command: str) -> Iterator[str]:
+def _going_on(state: SweepState, command: str) -> Iterator[str]:
     """How to go on with a sweep that nobody drives: one that has ended needs a larger budget, or has nothing left to do."""
-    if search.ended is None:
+    if state.ended is None:
         yield f"go on with it:\n  {one_line(command)}"
-    elif (larger := larger_budget(search)) is not None:
+    elif (larger := larger_budget(state)) is not None:
         yield f"go on with it, {larger[0]}:\n  {one_line(with_option(command, larger[1]))}"
 
 
@@ -122,7 +122,8 @@ def _leg_text(leg: OpenLeg, now: float) -> str:
 
 def _best_text(best: Leader, metric: str) -> str:
     interval = "" if best.interval_95 is None else f" (95 %: {best.interval_95[0]:.4f} to {best.interval_95[1]:.4f})"
-    return f"{metric} {best.objective:.4f}{interval}, trial {best.trial} at rung {best.rung}: {params_text(best.params)}"
+    score = f"{metric} {best.objective:.4f}{interval}{seeds_text(best)}"
+    return f"{score}, trial {best.trial} at rung {best.rung}: {params_text(best.params)}"
 
 
 def _budget_texts(status: SweepStatus) -> Iterator[str]:

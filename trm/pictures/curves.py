@@ -1,14 +1,15 @@
-"""Pictures of a sweep, drawn from its journal's events: what compute bought, and which parameters mattered."""
+"""Pictures of where a sweep stands: what compute bought, and which parameters mattered."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from trm.pictures.canvas import BEST, FADED, GOOD, PLAIN, TROUBLE, picture
-from trm.search.journal.events import Asked, Decided, Event, LegEnded
+from trm.search.findings.confirmed import winner
+from trm.search.journal.trial import Trial
+from trm.search.state import SweepState
 from trm.stats.best_of import Confirmed
 from trm.terminal.display import flops as flops_text
 
@@ -24,24 +25,12 @@ OUTCOMES = {"finished": GOOD, "stopped": FADED, "paused": FADED, "running": PLAI
 """Anything else is trouble: diverged, out of memory, failed."""
 
 
-@dataclass
-class _Trial:
-    params: dict[str, Any]
-    status: str = "running"
-    rungs: list[int] = field(default_factory=list)
-    flops: list[float] = field(default_factory=list)
-    objectives: list[float] = field(default_factory=list)
-
-
-def draw_curves(events: Iterable[Event], path: Path, *, metric: str, best: int | None, title: str) -> None:
-    """Write `path` (PNG), whole or not at all: the objective against training FLOPs, a line a trial, and against each parameter.
-
-    `best`: the trial at the head of the leaderboard.
-    """
-    trials = _fold(events)
-    scored = {number: trial for number, trial in trials.items() if trial.objectives}
-    paths = _worth_plotting([trial.params for trial in scored.values()])
-    rows = -(-len(paths) // COLUMNS)
+def draw_curves(state: SweepState, path: Path, *, title: str) -> None:
+    """Write `path` (PNG), whole or not at all: the objective against training FLOPs, a line a trial, and against each parameter."""
+    scored = {trial.number: trial for trial in state.trials if trial.scores}
+    paths = _worth_plotting([trial.shown_params for trial in scored.values()])
+    rows, metric, found = -(-len(paths) // COLUMNS), state.space.objective.metric, winner(state)
+    best = None if found is None else found.trial.number
     with picture(path, size=(12, 4.6 + 2.4 * rows), title=title) as figure:
         grid = figure.add_gridspec(rows + 1, COLUMNS, height_ratios=[2.0] + [1.0] * rows)
         first: Axes | None = None
@@ -69,33 +58,15 @@ def draw_confirmation(rows: Sequence[Confirmed], path: Path, *, metric: str, tit
         axes.set_xlabel(f"{metric}: a dot a seed, a bar the mean, a line its 95 % interval")
 
 
-def _fold(events: Iterable[Event]) -> dict[int, _Trial]:
-    trials: dict[int, _Trial] = {}
-    for event in events:
-        match event:
-            case Asked():
-                trials[event.trial] = _Trial(event.shown_params)
-            case LegEnded(status="completed") if event.objective is not None and math.isfinite(event.objective):
-                trial = trials[event.trial]
-                trial.flops.append(event.train_flops)
-                trial.objectives.append(event.objective)
-                trial.rungs.append(event.rung)
-            case Decided():
-                trials[event.trial].status = event.status
-            case _:
-                pass
-    return trials
-
-
 def _worth_plotting(params: Sequence[dict[str, Any]]) -> list[str]:
     """Paths with more than one value among the trials, in the order in which they first appear."""
     names = dict.fromkeys(path for one in params for path in one)
     return [path for path in names if len({repr(one.get(path)) for one in params}) > 1][:MAX_PARAMETERS]
 
 
-def _by_style(trials: dict[int, _Trial], best: int | None) -> dict[tuple[str, int], list[_Trial]]:
+def _by_style(trials: dict[int, Trial], best: int | None) -> dict[tuple[str, int], list[Trial]]:
     """Trials that look alike, by colour and by how far in front they are drawn."""
-    found: dict[tuple[str, int], list[_Trial]] = {}
+    found: dict[tuple[str, int], list[Trial]] = {}
     for number, trial in trials.items():
         color = BEST if number == best else OUTCOMES.get(trial.status, TROUBLE)
         order = 4 if number == best else 3 if trial.status == "finished" else 2
@@ -103,7 +74,7 @@ def _by_style(trials: dict[int, _Trial], best: int | None) -> dict[tuple[str, in
     return found
 
 
-def _draw_lines(axes: "Axes", trials: dict[int, _Trial], best: int | None, metric: str) -> None:
+def _draw_lines(axes: "Axes", trials: dict[int, Trial], best: int | None, metric: str) -> None:
     axes.set_xlabel("training FLOPs of the trial")
     axes.set_ylabel(metric)
     axes.grid(alpha=0.25)
@@ -112,15 +83,15 @@ def _draw_lines(axes: "Axes", trials: dict[int, _Trial], best: int | None, metri
         return
     reached: dict[int, list[float]] = {}
     for trial in trials.values():
-        for rung, flops in zip(trial.rungs, trial.flops, strict=True):
-            reached.setdefault(rung, []).append(flops)
+        for rung, score in trial.scores.items():
+            reached.setdefault(rung, []).append(score.train_flops)
     _log_ticks(axes, {median(flops): f"rung {rung}\n{flops_text(median(flops))}" for rung, flops in sorted(reached.items())})
     every = [flops for flops_of_rung in reached.values() for flops in flops_of_rung]
     axes.set_xlim(min(every) / 1.15, max(every) * 1.15)
     for (color, order), alike in _by_style(trials, best).items():
         # One line a colour, broken between trials: ten thousand artists would take minutes.
-        x = [flops for trial in alike for flops in (*trial.flops, math.nan)]
-        y = [objective for trial in alike for objective in (*trial.objectives, math.nan)]
+        x = [flops for trial in alike for flops in (*(score.train_flops for score in trial.scores.values()), math.nan)]
+        y = [value for trial in alike for value in (*(score.objective for score in trial.scores.values()), math.nan)]
         axes.plot(x, y, color=color, marker="o", markersize=4, linewidth=1.4, zorder=order)
     statuses = {trial.status for number, trial in trials.items() if number != best}
     labels = [
@@ -136,17 +107,25 @@ def _draw_lines(axes: "Axes", trials: dict[int, _Trial], best: int | None, metri
     axes.legend(frameon=False, fontsize=8, loc="best" if len(every) <= MANY_POINTS else "lower right")
 
 
-def _draw_scatter(axes: "Axes", trials: dict[int, _Trial], best: int | None, path: str) -> None:
-    having = {number: trial for number, trial in trials.items() if path in trial.params}
-    values = [trial.params[path] for trial in having.values()]
+def _draw_scatter(axes: "Axes", trials: dict[int, Trial], best: int | None, path: str) -> None:
+    having = {number: trial for number, trial in trials.items() if path in trial.shown_params}
+    values = [trial.shown_params[path] for trial in having.values()]
     is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     names = [] if is_number else sorted({str(value) for value in values})
-    top = max(trial.rungs[-1] for trial in having.values())
+    top = max(max(trial.scores) for trial in having.values())
     places = {name: float(place) for place, name in enumerate(names)}
     for (color, order), alike in _by_style(having, best).items():
-        x = [float(trial.params[path]) if is_number else places[str(trial.params[path])] for trial in alike]
-        sizes = [12 + 26 * (trial.rungs[-1] + 1) / (top + 1) for trial in alike]
-        axes.scatter(x, [trial.objectives[-1] for trial in alike], s=sizes, color=color, zorder=order, linewidths=0)
+        at = [trial.shown_params[path] for trial in alike]
+        x = [float(value) if is_number else places[str(value)] for value in at]
+        sizes = [12 + 26 * (max(trial.scores) + 1) / (top + 1) for trial in alike]
+        axes.scatter(
+            x,
+            [trial.score.objective for trial in alike if trial.score is not None],
+            s=sizes,
+            color=color,
+            zorder=order,
+            linewidths=0,
+        )
     if names:
         axes.set_xticks(range(len(names)), names)
         axes.set_xlim(-0.5, len(names) - 0.5)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from trm.pictures.canvas import BEST, FADED, PLAIN, picture
 from trm.search.journal.trial import Trial
-from trm.search.search import Search
 from trm.search.settings import COSTS
+from trm.search.state import SweepState
 from trm.terminal.display import figure_text
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ MOST_NAMED = 15
 """Members of the front whose numbers are written beside them; with more they would cover each other."""
 
 
-def draw_front(search: Search, path: Path, *, title: str) -> None:
+def draw_front(state: SweepState, path: Path, *, title: str) -> None:
     """Write `path` (PNG), whole or not at all: the objective against each figure that it is weighed against."""
-    found, objective = search.fronts(), search.space.objective
+    found, objective = state.fronts(), state.space.objective
     front = found[0] if found else []
     behind = [trial for trials in found[1:] for trial in trials]
     names = [one.metric for one in objective.against]
@@ -27,21 +27,21 @@ def draw_front(search: Search, path: Path, *, title: str) -> None:
         first: Axes | None = None
         for index, name in enumerate(names):
             axes = figure.add_subplot(1, len(names), index + 1, sharey=first)
-            _draw(search, axes, front, behind, name)
+            _draw(state, axes, front, behind, name)
             if first is None:
                 axes.set_ylabel(objective.metric)
             first = first or axes
 
 
-def _draw(search: Search, axes: "Axes", front: Sequence[Trial], behind: Sequence[Trial], name: str) -> None:
-    last = [trial for trial in behind if trial.rung == search.rungs.last]
-    earlier = [trial for trial in behind if trial.rung != search.rungs.last]
+def _draw(state: SweepState, axes: "Axes", front: Sequence[Trial], behind: Sequence[Trial], name: str) -> None:
+    last = [trial for trial in behind if trial.rung == state.rungs.last]
+    earlier = [trial for trial in behind if trial.rung != state.rungs.last]
     axes.set_xlabel(name)
     axes.grid(alpha=0.25)
-    members = _places(search, front, name)
+    members = _places(state, front, name)
     for points, color, label, size in (
-        (_places(search, earlier, name), FADED, "stopped early", 20),
-        (_places(search, last, name), PLAIN, "to the last rung", 20),
+        (_places(state, earlier, name), FADED, "stopped early", 20),
+        (_places(state, last, name), PLAIN, "to the last rung", 20),
         (members, BEST, "the front", 34),
     ):
         if points:
@@ -50,23 +50,23 @@ def _draw(search: Search, axes: "Axes", front: Sequence[Trial], behind: Sequence
     if not members:
         axes.text(0.5, 0.5, "no trial has a result yet", transform=axes.transAxes, ha="center")
         return
-    if len(search.space.objective.against) == 1:
+    if len(state.space.objective.against) == 1:
         axes.plot([x for x, _, _ in members], [y for _, y, _ in members], color=BEST, linewidth=1.2)
     if len(members) <= MOST_NAMED:
         for x, y, number in members:
             axes.annotate(str(number), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
     if name in COSTS:
-        _log_scale(axes, name, [x for x, _, _ in (*members, *_places(search, behind, name))])
+        _log_scale(axes, name, [x for x, _, _ in (*members, *_places(state, behind, name))])
     axes.legend(frameon=False, fontsize=8, loc="best")
 
 
-def _places(search: Search, trials: Sequence[Trial], name: str) -> list[tuple[float, float, int]]:
+def _places(state: SweepState, trials: Sequence[Trial], name: str) -> list[tuple[float, float, int]]:
     """(figure, objective, trial), growing, of those where both are known."""
     found = []
     for trial in trials:
         result = trial.result
         assert result is not None, "it was scored"
-        value = search.figures(trial, result)[name]
+        value = state.figures(trial, result)[name]
         if value is not None and result.objective is not None:
             found.append((value, result.objective, trial.number))
     return sorted(found)

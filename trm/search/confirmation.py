@@ -5,10 +5,16 @@ fresh seeds count here. `scores` are those, by candidate: the trial whose config
 counts as the worst one (`math.nan`).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
+from trm.search.journal.trial import Trial
 from trm.search.settings import Confirm
+from trm.search.state import SweepState
 from trm.stats.best_of import Mode, p_best
+
+NO_CANDIDATE = ("diverged", "out_of_memory", "failed")
+"""Statuses of trials that are not confirmed, whatever they scored before."""
 
 
 def next_to_confirm(
@@ -31,3 +37,60 @@ def next_to_confirm(
     could_win = [trial for trial, p in likely.items() if p >= (1 - confirm.certainty) / len(likely)]
     open_ones = [trial for trial in could_win if given[trial] < confirm.most_seeds and not running.get(trial)]
     return min(open_ones, key=lambda trial: (given[trial], -likely[trial]), default=None)
+
+
+def candidates(state: SweepState) -> list[Trial]:
+    """Trials to confirm, best first; none where nothing is to be confirmed."""
+    return candidates_of(state, state.confirm.top) if state.confirm is not None else []
+
+
+def candidates_of(state: SweepState, count: int) -> list[Trial]:
+    """The best trials that could be confirmed: those scored at the highest rungs, each with another configuration.
+
+    Of a configuration's replicates the one that was confirmed before; none of a population, whose members change theirs.
+    """
+    if state.space.scheduler.changes_knobs:
+        return []
+    best = state.best_of_each(count, lambda trial: trial.status not in NO_CANDIDATE)
+    known = {state.trials[number].asked.digest: state.trials[number] for number in state.confirmations}
+    return [known.get(trial.asked.digest, trial) for trial in best]
+
+
+def next_candidate(state: SweepState) -> int | None:
+    """The candidate that gets the next fresh seed; None when enough is known."""
+    if state.confirm is None:
+        return None
+    scores = {trial.number: fresh_scores(state, trial.number) for trial in candidates(state)}
+    running = {number: _running(state, number) for number in scores}
+    return next_to_confirm(scores, running, state.confirm, state.order.mode, state.space.seed)
+
+
+def given_seeds(state: SweepState) -> dict[int, int]:
+    """Candidate -> fresh seeds that it has got, those of runs that have not come out included."""
+    numbers = [trial.number for trial in candidates(state)]
+    return {number: len(fresh_scores(state, number)) + _running(state, number) for number in numbers}
+
+
+def fresh_scores(state: SweepState, number: int) -> list[float]:
+    """Objectives of a trial's confirmations that came out, at the last rung; not a number where one came to no score.
+
+    Those of a time when the last rung was another do not count, nor those that were cut short or set aside.
+    """
+    ended = [trial for trial in state.confirmations.get(number, []) if _has_come_out(trial)]
+    there = [trial for trial in ended if _rung_of(trial) == state.rungs.last]
+    return [trial.score.objective if trial.score is not None else math.nan for trial in there]
+
+
+def _running(state: SweepState, number: int) -> int:
+    return sum(not _has_come_out(trial) for trial in state.confirmations.get(number, []))
+
+
+def _rung_of(confirmation: Trial) -> int | None:
+    """Where it was scored, or came to no score."""
+    if confirmation.rung is None and confirmation.decided is not None:
+        return confirmation.decided.rung
+    return confirmation.rung
+
+
+def _has_come_out(confirmation: Trial) -> bool:
+    return bool(confirmation.results) or confirmation.status in NO_CANDIDATE

@@ -1,109 +1,65 @@
-"""Who is best: the order of the trials, who of them is to be confirmed, and what fresh seeds said of those."""
+"""The leaderboard: trials by their last scores, in order as scores come in, so that the best is known after every event."""
 
-import math
+import bisect
 
-from trm.search.confirmation import next_to_confirm
-from trm.search.journal.events import Event, LegEnded
-from trm.search.journal.trial import Trial
-from trm.search.state import Fold
+from trm.search.order import Key, Order, Score
+from trm.stats.pareto import Point, dominates
 
 
-class Ranking(Fold):
-    """What the journal says of who is best."""
+class Leaderboard:
+    """Numbers of the trials that were scored, best first."""
 
-    _by_rung: list[Trial] | None = None
-    """The leaderboard, the highest rungs first: kept until the next score, since a budget asks for its candidates at every step."""
+    def __init__(self, order: Order, *, has_fronts: bool) -> None:
+        """Without a trial; `has_fronts`: trials rank by Pareto front, and in each by `order`."""
+        self._order, self._has_fronts = order, has_fronts
+        self._keys: list[Key] = []
+        self._scores: dict[int, Score] = {}
+        self._rungs: dict[int, int] = {}
+        self._points: dict[int, tuple[bool, Point]] = {}
+        """Whether a score shows nothing, and where it stands among several objectives."""
+        self._first: int | None = None
+        self._fronts: list[list[int]] | None = None
+        self._by_rung: list[int] | None = None
 
-    def apply(self, event: Event) -> None:
-        """Takes an event in; SweepError when it cannot follow what came before."""
-        super().apply(event)
-        if isinstance(event, LegEnded) and not self.trials[event.trial].is_confirmation:
-            self._by_rung = None
+    def place(self, score: Score, rung: int) -> None:
+        """A trial was scored at a rung, and stands with that from now on."""
+        before = self._scores.get(score.trial)
+        if before is not None:
+            del self._keys[bisect.bisect_left(self._keys, self._order.last_key(before))]
+        bisect.insort(self._keys, self._order.last_key(score))
+        self._scores[score.trial], self._rungs[score.trial] = score, rung
+        self._points[score.trial] = self._order.is_scoreless(score.objective), self._order.point(score)
+        self._first = self._fronts = self._by_rung = None
 
     @property
-    def is_hopeless(self) -> bool:
-        """Whether trials failed and none ever completed a leg: the job has failed, not only its trials."""
-        return bool(self._failed) and self._best is None
+    def ranked(self) -> list[int]:
+        """All of them."""
+        return [trial for front in self.fronts() for trial in front] if self._has_fronts else self._by_order()
 
     @property
-    def first_failure(self) -> str | None:
-        """Why the first trial that failed, or was lost again and again, did; null when none did."""
-        trouble = self.trials[min(self._failed)].trouble if self._failed else None
-        return trouble.error if trouble is not None else None
+    def first(self) -> int | None:
+        """The best; null while there is none."""
+        if self._first is None and self._keys:
+            order = self._by_order()
+            self._first = next(one for one in order if not self._is_dominated(one)) if self._has_fronts else order[0]
+        return self._first
 
-    def leaderboard(self) -> list[Trial]:
-        """Trials of the search that were scored, best first by their last scores (`order.py`).
+    def fronts(self) -> list[list[int]]:
+        """Those trials by Pareto front, the best first; with one objective, equals are a front."""
+        if self._fronts is None:
+            self._fronts = self._order.fronts([self._scores[trial] for trial in self._by_order()])
+        return self._fronts
 
-        With several objectives front by front, and so within each front: the first is the best by the objective's own metric.
-        """
-        if not self.space.objective.against:
-            return self._by_metric()
-        return [trial for front in self.fronts() for trial in front]
-
-    def fronts(self) -> list[list[Trial]]:
-        """Those trials by Pareto front of their last scores, the best first; with one objective, equals are a front."""
-        scores = [trial.score for trial in self._by_metric() if trial.score is not None]
-        return [[self.trials[number] for number in front] for front in self.score_order.fronts(scores)]
-
-    def _by_metric(self) -> list[Trial]:
-        keys = sorted(self.score_order.last_key(trial.score) for trial in self.searched if trial.score is not None)
-        return [self.trials[key[-1]] for key in keys]
-
-    def candidates(self) -> list[Trial]:
-        """Trials to confirm, best first; none where nothing is to be confirmed."""
-        return self.candidates_of(self.confirm.top) if self.confirm is not None else []
-
-    def candidates_of(self, count: int) -> list[Trial]:
-        """The best trials that could be confirmed: those scored at the highest rungs, each with another configuration.
-
-        Of a configuration's replicates the one that was confirmed before; none of a population, whose members change theirs.
-        """
-        if self.space.scheduler.changes_knobs:
-            return []
+    @property
+    def by_rung(self) -> list[int]:
+        """All of them, those of the highest rungs first: kept until the next score, since a budget asks at every step."""
         if self._by_rung is None:
-            self._by_rung = sorted(self.leaderboard(), key=lambda trial: -(trial.rung or 0))
-        found: dict[str, Trial] = {}
-        for trial in self._by_rung:
-            if trial.status not in ("diverged", "out_of_memory", "failed"):
-                found.setdefault(trial.asked.digest, trial)
-            if len(found) == count:
-                break
-        known = {self.trials[number].asked.digest: self.trials[number] for number in self.confirmations}
-        return [known.get(digest, trial) for digest, trial in found.items()]
+            self._by_rung = sorted(self.ranked, key=self._rungs.__getitem__, reverse=True)
+        return self._by_rung
 
-    def next_to_confirm(self) -> int | None:
-        """The candidate that gets the next fresh seed; None when enough is known."""
-        if self.confirm is None:
-            return None
-        scores = {trial.number: self.fresh_scores(trial.number) for trial in self.candidates()}
-        running = {number: self._running(number) for number in scores}
-        return next_to_confirm(scores, running, self.confirm, self.space.objective.mode, self.space.seed)
+    def _by_order(self) -> list[int]:
+        return [key[-1] for key in self._keys]
 
-    def given_seeds(self) -> dict[int, int]:
-        """Candidate -> fresh seeds that it has got, those of runs that have not come out included."""
-        numbers = [trial.number for trial in self.candidates()]
-        return {number: len(self.fresh_scores(number)) + self._running(number) for number in numbers}
-
-    def _running(self, number: int) -> int:
-        return sum(not _has_come_out(trial) for trial in self.confirmations.get(number, []))
-
-    def fresh_scores(self, number: int) -> list[float]:
-        """Objectives of a trial's confirmations that came out, at the last rung; not a number where one came to no score.
-
-        Those of a time when the last rung was another do not count, nor those that were cut short or set aside.
-        """
-        ended = [trial for trial in self.confirmations.get(number, []) if _has_come_out(trial)]
-        there = [trial for trial in ended if _rung_of(trial) == self.rungs.last]
-        scores = [trial.result.objective if trial.result is not None else None for trial in there]
-        return [math.nan if score is None else score for score in scores]
-
-
-def _rung_of(confirmation: Trial) -> int | None:
-    """Where it was scored, or came to no score."""
-    if confirmation.rung is None and confirmation.decided is not None:
-        return confirmation.decided.rung
-    return confirmation.rung
-
-
-def _has_come_out(confirmation: Trial) -> bool:
-    return bool(confirmation.results) or confirmation.status in ("diverged", "out_of_memory", "failed")
+    def _is_dominated(self, trial: int) -> bool:
+        is_scoreless, point = self._points[trial]
+        return any(dominates(rival, point) for is_rival, rival in self._points.values() if is_rival == is_scoreless)

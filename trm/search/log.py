@@ -62,18 +62,18 @@ class SweepLog:
         """Events in the journal when the disk was found too small for a new trial."""
         self.journal = Journal(Path(folder) / FILE, guard=guard, say=say)
         for event in self.journal.take_events():
-            search.apply(event)
+            search.state.apply(event)
 
     @property
     def is_new(self) -> bool:
         """Whether no sweep was ever started here."""
-        return self.search.started is None
+        return self.search.state.started is None
 
     def append(self, *events: Event) -> None:
         """Journals, then folds, then tells: whatever becomes of the telling, the fold is that of the journal."""
         self.journal.append(*events)
         for event in events:
-            self.search.apply(event)
+            self.search.state.apply(event)
         self._begun += [event for event in events if isinstance(event, LegStarted)]
         for event in events:
             self.on_event(event)
@@ -99,7 +99,7 @@ class SweepLog:
         not change from here on. The fence grows, even
         where the lease's file was lost and begins anew: it stands in every line, and those of older ones count for nothing.
         """
-        space = self.search.space
+        space = self.search.state.space
         self.journal.fence = fence = max(fence, self.journal.fence + 1)
         if self.is_new:
             self.append(
@@ -108,7 +108,7 @@ class SweepLog:
                     seed=space.seed,
                     space_digest=space.frozen_digest(),
                     versions=versions,
-                    rules=self.search.resolver.rules,
+                    rules=self.search.state.resolver.rules,
                     priors=list(priors),
                     at=now,
                 )
@@ -139,7 +139,7 @@ class SweepLog:
 
     def record(self, event: LegEnded) -> bool:
         """Journals the end of a leg; false, and nothing done, when that leg is void or ended before."""
-        if not self.search.is_open(event):
+        if not self.search.state.is_open(event):
             return False
         self.append(event)
         return True
@@ -153,7 +153,7 @@ class SweepLog:
         while self._full_at != self.journal.count and (events := self.search.next_events(now, slots_free - len(self._begun))):
             lacking = self.search.lacking_bytes
             if isinstance(events[0], SpaceExhausted) and lacking is not None:
-                if not self.search.open_legs:
+                if not self.search.state.open_legs:
                     raise NoRoom(lacking)
                 self._full_at = self.journal.count  # what runs is waited for, and nobody asks again until something is new
                 break
@@ -167,8 +167,8 @@ class SweepLog:
 
     def close(self, now: float) -> str:
         """Ends the sweep and returns why; legs that still run are void, and what ended legs mean is decided first."""
-        if self.search.ended is None:
+        if self.search.state.ended is None:
             self.advance(now, 0)
             self.append(*self.search.closing_events(now))
-        assert self.search.ended is not None
-        return self.search.ended.reason
+        assert self.search.state.ended is not None
+        return self.search.state.ended.reason

@@ -5,7 +5,7 @@ from typing import Any
 
 from trm.evaluation.metric_names import bounds
 from trm.search.journal.trial import Trial
-from trm.search.search import Search
+from trm.search.state import SweepState
 from trm.stats.intervals import MeanOfSeeds, mean_of_seeds
 
 SHOWN = 3
@@ -25,25 +25,25 @@ class Replicated:
     mean: MeanOfSeeds
 
 
-def replicated(search: Search) -> list[Replicated]:
+def replicated(state: SweepState) -> list[Replicated]:
     """Configurations with scores of at least two seeds, those of the highest rung first, the best mean before the others."""
     groups: dict[str, list[Trial]] = {}
-    for trial in search.searched:
+    for trial in state.searched:
         groups.setdefault(trial.asked.digest, []).append(trial)
-    found = [one for trials in groups.values() if (one := _of(search, trials)) is not None]
-    return sorted(found, key=lambda one: (-one.rung, search.score_order.cost(one.mean.mean), one.trials[0].number))
+    found = [one for trials in groups.values() if (one := _of(state, trials)) is not None]
+    return sorted(found, key=lambda one: (-one.rung, state.order.cost(one.mean.mean), one.trials[0].number))
 
 
-def _of(search: Search, trials: list[Trial]) -> Replicated | None:
-    for rung in reversed(range(len(search.rungs.amounts))):
+def _of(state: SweepState, trials: list[Trial]) -> Replicated | None:
+    for rung in reversed(range(len(state.rungs.amounts))):
         there = tuple(trial for trial in trials if rung in trial.results)
         if len(there) > 1:
             scores = tuple(float(trial.results[rung].objective or 0.0) for trial in there)
-            return Replicated(there, rung, scores, mean_of_seeds(scores, bounds(search.space.objective.metric)))
+            return Replicated(there, rung, scores, mean_of_seeds(scores, bounds(state.space.objective.metric)))
     return None
 
 
-def replicate_rows(search: Search) -> list[dict[str, Any]]:
+def replicate_rows(state: SweepState) -> list[dict[str, Any]]:
     """A row a configuration, as leaderboard.json has it."""
     return [
         {
@@ -54,14 +54,14 @@ def replicate_rows(search: Search) -> list[dict[str, Any]]:
             **one.mean._asdict(),
             "parameters": one.trials[0].shown_params,
         }
-        for one in replicated(search)
+        for one in replicated(state)
     ]
 
 
-def replicate_words(search: Search) -> list[str]:
+def replicate_words(state: SweepState) -> list[str]:
     """The best of them in words: the mean over seeds, and the score of each."""
-    metric, words = search.space.objective.metric, []
-    for one in replicated(search)[:SHOWN]:
+    metric, words = state.space.objective.metric, []
+    for one in replicated(state)[:SHOWN]:
         each = ", ".join(f"{score:.4f} (trial {trial.number})" for trial, score in zip(one.trials, one.scores, strict=True))
         whose = f"{len(one.trials)} seeds of trial {one.trials[0].number}'s configuration at rung {one.rung}"
         words.append(f"{metric} {one.mean.text}, mean of {whose}: {each}")

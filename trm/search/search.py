@@ -1,6 +1,6 @@
 """The search itself: the events that follow from where a sweep stands.
 
-It needs no cluster and reads no clock: what happens is told by `apply`, what to do is asked by `next_events(now, slots_free)`.
+It needs no cluster and reads no clock: what happens is told to its `state`, what to do is asked by `next_events(now, slots_free)`.
 """
 
 from collections import Counter
@@ -10,15 +10,15 @@ from typing import Any
 from trm.config.run import RunConfig
 from trm.search.asking.ask import Asker
 from trm.search.asking.trust import Beliefs, Past, Turn
+from trm.search.confirmation import given_seeds, next_candidate
 from trm.search.controls import audited
 from trm.search.decisions import stopped, verdict
 from trm.search.journal.events import Adopted, Asked, Event, LegStarted, SpaceExhausted, SweepEnded
 from trm.search.journal.trial import Trial
-from trm.search.leaderboard import Ranking
-from trm.search.resources.spending import Spent
-from trm.search.schedulers.scheduler import Decision, SchedulerContext
+from trm.search.schedulers.scheduler import Decision
 from trm.search.space.candidates import CostOf
 from trm.search.space.space import SearchSpace
+from trm.search.state import SweepState
 from trm.seeds import derived_seed
 
 HOPELESS = 3
@@ -27,14 +27,14 @@ CONFIGS_HELD = 256
 """Configurations that are held ready for their trials' next legs."""
 
 
-class Search(Ranking):
-    """Where a sweep stands, and what follows from it."""
+class Search:
+    """What follows from where a sweep stands: a function of its state, seeded by the sweep."""
 
     def __init__(self, space: SearchSpace, cost_of: CostOf, *, folder: str | None = None, epoch_rows: float | None = None) -> None:
         """A sweep of `space` before its first event; `folder` is the built data set that orders carry, of `epoch_rows` an epoch."""
-        super().__init__(space, cost_of, epoch_rows=epoch_rows)
+        self.state = SweepState(space, cost_of, epoch_rows=epoch_rows)
         self.folder = folder
-        self._asker = Asker(self.resolver)
+        self._asker = Asker(self.state.resolver)
         self._beliefs: Beliefs | None = None
         self._configs: dict[int, tuple[dict[str, Any], int, RunConfig]] = {}
         """Trial -> its parameters, its steps, and the configuration that they mean: of those asked for or started last."""
@@ -44,15 +44,16 @@ class Search(Ranking):
 
         Decisions come first; then, while a slot is free, a leg that waits, a promotion, a new trial.
         """
+        state = self.state
         if due := self.due_decisions(now):
             return due
-        if slots_free <= 0 or self.ended is not None or self._must_stop(now) is not None:
+        if slots_free <= 0 or state.ended is not None or self._must_stop(now) is not None:
             return []
         leg = self._next_leg(now)
         if isinstance(leg, LegStarted):
             return [leg]
         if (leg or self._why_no_trial()) is None:
-            return [self._ask(now)] if self.scheduler.may_ask(self._context()) else []
+            return [self._ask(now)] if state.scheduler.may_ask(state.context) else []
         confirmation = self._next_confirmation(now)
         return [] if confirmation is None else [confirmation]
 
@@ -61,27 +62,28 @@ class Search(Ranking):
 
         Some of those whom early stopping ends run on as controls, where an audit is wanted.
         """
-        if self._undecided:
-            metric = self.space.objective.metric
-            ended = [self.trials[number] for number in sorted(self._undecided)]
+        state = self.state
+        if ended := state.undecided:
+            metric = state.space.objective.metric
             due = [decided for trial in ended if (decided := verdict(trial, self._scored(trial), metric, now))]
             if due:
-                return audited(due, self.audit, self.early_stops, self.space.seed)
-        context = self._context()
-        if stops := self.scheduler.stops(context):
-            due = [stopped(self.trials[number], reason, now, is_early=True) for number, reason in stops]
-            return audited(due, self.audit, self.early_stops, self.space.seed)
+                return audited(due, state.audit, state.early_stops, state.space.seed)
+        context = state.context
+        if stops := state.scheduler.stops(context):
+            due = [stopped(state.trials[number], reason, now, is_early=True) for number, reason in stops]
+            return audited(due, state.audit, state.early_stops, state.space.seed)
         return [
             Adopted(trial=one.trial, rung=one.rung, source=one.source, params=dict(one.params), at=now)
-            for one in self.scheduler.exploits(context)
+            for one in state.scheduler.exploits(context)
         ]
 
     def is_done(self, now: float) -> str | None:
         """Why nothing is left to do, or null. A spent clock ends a sweep while legs run: interrupt them, then `closing_events`."""
-        if self.ended is not None:
-            return self.ended.reason
+        state = self.state
+        if state.ended is not None:
+            return state.ended.reason
         must = self._must_stop(now)
-        if must is not None or self._undecided or self.open_legs or self.due_decisions(now):
+        if must is not None or state.undecided or state.open_legs or self.due_decisions(now):
             return must
         leg = self._next_leg(now)
         if isinstance(leg, LegStarted):
@@ -92,7 +94,7 @@ class Search(Ranking):
     def closing_events(self, now: float) -> list[Event]:
         """Ends the sweep: what runs or rests is stopped (a sweep that goes on takes it up again), and why."""
         reason = self.is_done(now) or "stopped"
-        open_ones = [trial for trial in self.trials if trial.status in ("running", "paused")]
+        open_ones = [trial for trial in self.state.trials if trial.status in ("running", "paused")]
         stops: list[Event] = [stopped(trial, f"the sweep ended: {reason}", now) for trial in open_ones]
         return [*stops, SweepEnded(reason=reason, at=now)]
 
@@ -102,7 +104,7 @@ class Search(Ranking):
         The warm-up follows from the trial's own maximum at its start, though a resume may have made trials longer since. A
         confirmation is scored on the whole validation split, by all votes.
         """
-        trial = self.trials[leg.trial]
+        trial = self.state.trials[leg.trial]
         config = self._validated(trial)
         if trial.is_confirmation:
             evaluation = config.evaluation.model_copy(update={"max_examples": None, "votes": None})
@@ -117,8 +119,8 @@ class Search(Ranking):
         asked = trial.asked
         params, max_steps, config = self._configs.pop(trial.number, (None, None, None))
         if config is None or (params, max_steps) != (trial.params, asked.max_steps):
-            rules = self.resolver.rules
-            config = self.space.run_config(
+            rules = self.state.resolver.rules
+            config = self.state.space.run_config(
                 trial.params, seed=asked.seed, folder=self.folder, max_steps=asked.max_steps, averages_plainly=rules >= 2
             )
         self._hold(trial.number, trial.params, asked.max_steps, config)
@@ -129,95 +131,69 @@ class Search(Ranking):
         if len(self._configs) > CONFIGS_HELD:
             del self._configs[next(iter(self._configs))]
 
-    def needed_checkpoints(self) -> set[str]:
-        """Checkpoints, relative to the sweep folder, that a leg starts from now or may start from, cut short or not yet begun."""
-        alive = [trial for trial in self.trials if trial.status in ("running", "paused") or trial.is_waiting]
-        return {trial.origin for trial in alive if trial.origin is not None}
-
     @property
     def lacking_bytes(self) -> int | None:
         """What the least of the checkpoints needs for which the disk had no room when a trial was last asked for; null: none."""
         return min((one.disk_bytes for one in self._asker.turned_down if one.limit == "disk"), default=None)
 
-    def spent(self, now: float) -> Spent:
-        """What the sweep has spent, over all its drivers."""
-        return self.spending.spent(now, self.open_legs)
-
     # Parts ----------------------------------------------------------------------------------------------------------
 
-    def _context(self) -> SchedulerContext:
-        ranked = [self.trials[number] for number in self._active if self.trials[number].is_ranked]
-        targets = {trial.number: trial.heading for trial in ranked if trial.heading is not None}
-        return SchedulerContext(
-            rungs=self.boards,
-            asked=len(self.trials),
-            is_asking_over=self._has_asked_all,
-            targets=targets,
-            paused=self._paused,
-            params_of=lambda number: self.trials[number].params,
-        )
-
     def _scored(self, trial: Trial) -> Decision | None:
-        if trial.heading is not None or trial.rung is None or trial.rung == self.rungs.last or trial.is_confirmation:
+        state = self.state
+        if trial.heading is not None or trial.rung is None or trial.rung == state.rungs.last or trial.is_confirmation:
             return None
         if trial.is_control:
             return Decision("running", "a control goes on")
-        return self.scheduler.decision(self._context(), trial.number, trial.rung)
+        return state.scheduler.decision(state.context, trial.number, trial.rung)
 
     def _must_stop(self, now: float) -> str | None:
         """Why even running legs are to stop."""
-        over = self.spending.why_over(self.budget, now, self.open_legs)
+        state = self.state
+        over = state.spending.why_over(state.budget, now, state.open_legs)
         if over is not None:
             return over
-        if self.confirm is None and (reached := self._target_reached) is not None:
+        if state.confirm is None and (reached := self._target_reached) is not None:
             return reached
-        failed = len(self._failed)
-        if failed >= HOPELESS and failed + len(self._active) == len(self.trials) and self.is_hopeless:
-            return f"all of the first {failed} trials failed: {self.first_failure}"
+        if (failed := state.has_only_failed) is not None and failed >= HOPELESS:
+            return f"all of the first {failed} trials failed: {state.first_failure}"
         return None
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether the space has nothing new to offer."""
-        return self._exhausted is not None
 
     @property
     def _replicates(self) -> int:
         """Trials of each configuration: of a space without knobs as many as the budget has."""
-        return max(self.space.replicates, 0 if self.space.search else self.budget.trials or 0)
-
-    @property
-    def _has_asked_all(self) -> bool:
-        limit = self.budget.trials
-        return self._exhausted is not None or (limit is not None and len(self.searched) >= limit)
+        state = self.state
+        return max(state.space.replicates, 0 if state.space.search else state.budget.trials or 0)
 
     @property
     def _target_reached(self) -> str | None:
-        if self._best is None or self.budget.target is None:
+        state = self.state
+        if state.best_ever is None or state.budget.target is None:
             return None
-        trial, objective = self._best
-        if self.score_order.is_better(self.budget.target, objective):
+        trial, objective = state.best_ever
+        if state.order.is_better(state.budget.target, objective):
             return None
-        return f"trial {trial} reached the target {self.budget.target:g} with {objective:g}"
+        return f"trial {trial} reached the target {state.budget.target:g} with {objective:g}"
 
     def _why_no_trial(self) -> str | None:
         """Why no further trial will be asked; None when one will."""
-        if self._has_asked_all:
-            return self._exhausted or f"all {len(self.searched)} trials have ended"
-        first_leg = self._flops_to(self.scheduler.first_rung(len(self.trials)))
+        state = self.state
+        if state.has_asked_all:
+            return state.exhausted or f"all {len(state.searched)} trials have ended"
+        first_leg = self._flops_to(state.scheduler.first_rung(len(state.trials)))
         return self._target_reached or self._too_much(first_leg, self._reserve())
 
     def _next_leg(self, now: float) -> LegStarted | str | None:
         """The next leg of a trial that exists, or why the budget forbids it; None when none waits and none is promoted."""
-        waiting = self._waiting()
+        state = self.state
+        waiting = state.waiting
         trial = next((trial for trial in waiting if trial.is_confirmation), None)
         if trial is None:
-            number = waiting[0].number if waiting else self.scheduler.promotion(self._context())
+            number = waiting[0].number if waiting else state.scheduler.promotion(state.context)
             if number is None:
                 return None
             if (reached := self._target_reached) is not None:
                 return reached
-            trial = self.trials[number]
+            trial = state.trials[number]
         until = self._steps_at(trial, trial.next_rung)
         left = until - trial.steps
         reserve = 0.0 if trial.is_confirmation else self._reserve()
@@ -227,72 +203,75 @@ class Search(Ranking):
             attempt=trial.attempts.get(trial.next_rung, 0),
             until_steps=until,
             from_checkpoint=trial.origin,
-            expected_seconds=self.facts.speeds.leg_seconds(trial.asked.step_flops, left),
+            expected_seconds=state.facts.speeds.leg_seconds(trial.asked.step_flops, left),
             at=now,
         )
 
-    def _waiting(self) -> list[Trial]:
-        return [self.trials[number] for number in sorted(self._active) if self.trials[number].is_waiting]
-
     def _steps_at(self, trial: Trial, rung: int) -> int:
-        return self.rungs.steps(trial.asked.step_amount or trial.asked.step_flops)[rung]
+        return self.state.rungs.steps(trial.asked.step_amount or trial.asked.step_flops)[rung]
 
     def _too_much(self, flops: float, reserve: float = 0.0) -> str | None:
         """Why a leg of so many training FLOPs may not start, with `reserve` kept for later; None when it may."""
-        legs = [(self.trials[leg.trial], leg) for leg in self.open_legs]
+        state = self.state
+        legs = [(state.trials[leg.trial], leg) for leg in state.open_legs]
         promised = sum((leg.until_steps - trial.steps) * trial.asked.step_flops for trial, leg in legs)
-        why = self.spending.why_too_much(self.budget, promised + reserve, flops)
+        why = state.spending.why_too_much(state.budget, promised + reserve, flops)
         return f"{why}, and {reserve:.3g} are kept for confirmations" if why and reserve else why
 
     def _reserve(self) -> float:
         """Training FLOPs that are kept for confirmations, where the budget limits them all."""
-        if self.confirm is None or self.budget.train_flops is None:
+        state = self.state
+        if state.confirm is None or state.budget.train_flops is None:
             return 0.0
-        given = sum(min(self.confirm.seeds, count) for count in self.given_seeds().values()) if self.confirmations else 0
-        return max(0, self.confirm.top * self.confirm.seeds - given) * self._flops_to(self.rungs.last)
+        given = sum(min(state.confirm.seeds, count) for count in given_seeds(state).values()) if state.confirmations else 0
+        return max(0, state.confirm.top * state.confirm.seeds - given) * self._flops_to(state.rungs.last)
 
     def _next_confirmation(self, now: float) -> Asked | None:
         """The next trial that confirms a candidate; None while the search goes on, and when enough is known."""
-        if self.confirm is None or any(not self.trials[leg.trial].is_confirmation for leg in self.open_legs):
+        state = self.state
+        if state.confirm is None or any(not state.trials[leg.trial].is_confirmation for leg in state.open_legs):
             return None
-        number = self.next_to_confirm()
-        if number is None or any(trial.is_confirmation for trial in self._waiting()):
+        number = next_candidate(state)
+        if number is None or any(trial.is_confirmation for trial in state.waiting):
             return None
-        asked = self.trials[number].asked
-        if self._too_much(self._steps_at(self.trials[number], self.rungs.last) * asked.step_flops):
+        asked = state.trials[number].asked
+        if self._too_much(self._steps_at(state.trials[number], state.rungs.last) * asked.step_flops):
             return None
-        new = len(self.trials)
-        seed = derived_seed(self.space.seed, "trial", new)
+        new = len(state.trials)
+        seed = derived_seed(state.space.seed, "trial", new)
         changes = {"trial": new, "source": "confirmation", "confirms": number, "seed": seed, "at": now}
         return asked.model_copy(update=changes)
 
     def _flops_to(self, rung: int) -> float:
         """What a trial takes from its start to a rung; where fidelity is no compute, as much as the last one asked."""
-        if self.space.fidelity == "train_flops":
-            return self.rungs.amounts[rung]
-        return self._steps_at(self.trials[-1], rung) * self.trials[-1].asked.step_flops if self.trials else 0.0
+        state = self.state
+        if state.space.fidelity == "train_flops":
+            return state.rungs.amounts[rung]
+        return self._steps_at(state.trials[-1], rung) * state.trials[-1].asked.step_flops if state.trials else 0.0
 
     def _turn(self) -> Turn | None:
-        if not self.priors:
+        state = self.state
+        if not state.priors:
             return None
         if self._beliefs is None:
-            self._beliefs = Beliefs(self.space, self.priors)
-        amounts = self.rungs.amounts
+            self._beliefs = Beliefs(state.space, state.priors)
+        amounts = state.rungs.amounts
         past = Past(
-            self.searched,
-            board_of=lambda trial, rung: self.boards[self.scheduler.group(trial)][rung],
+            state.searched,
+            board_of=lambda trial, rung: state.boards[state.scheduler.group(trial)][rung],
             share_of=lambda rung: amounts[rung] / amounts[-1],
         )
         return self._beliefs.turn(past)
 
     def _ask(self, now: float) -> Event:
-        number = len(self.trials)
-        choice = self._asker.choose(self.searched, self._copies, number, self._turn(), replicates=self._replicates)
+        state = self.state
+        number = len(state.trials)
+        choice = self._asker.choose(state.searched, state.copies, number, self._turn(), replicates=self._replicates)
         if choice is None:
             rules = Counter(one.rule for one in self._asker.turned_down)
             return SpaceExhausted(reason=self._asker.why_none, too_small=rules.most_common(1)[0][0] if rules else None, at=now)
-        one, seed = choice.candidate, derived_seed(self.space.seed, "trial", number)
-        data = self.space.data if self.folder is None else self.space.data.built(self.folder)
+        one, seed = choice.candidate, derived_seed(state.space.seed, "trial", number)
+        data = state.space.data if self.folder is None else state.space.data.built(self.folder)
         self._hold(number, one.params, one.max_steps, one.config.model_copy(update={"seed": seed, "data": data}))
         return Asked(
             trial=number,
@@ -305,7 +284,7 @@ class Search(Ranking):
             max_steps=one.max_steps,
             step_flops=one.step_flops,
             params_count=one.params_count,
-            inference_flops=one.inference_flops if self.space.objective.against else None,
+            inference_flops=one.inference_flops if state.space.objective.against else None,
             step_amount=one.step_amount,
             memory_bytes=one.memory_bytes,
             checkpoint_bytes=one.checkpoint_bytes,
@@ -318,5 +297,5 @@ def replayed(space: SearchSpace, cost_of: CostOf, events: Iterable[Event], *, fo
     """The search after `events`."""
     search = Search(space, cost_of, folder=folder)
     for event in events:
-        search.apply(event)
+        search.state.apply(event)
     return search

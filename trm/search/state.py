@@ -1,4 +1,10 @@
-"""Where a sweep stands: what the journal's events add up to. It changes by `apply` alone, so that a replay comes to the same."""
+"""Where a sweep stands: what the journal's events add up to. It changes by `apply` alone, so that a replay comes to the same.
+
+Everything that is shown of a sweep (terminal, `--status`, MLflow, tables, pictures, the exported winner) is a function of this
+state, so that all of it names the same best trial and the same compute at every moment.
+"""
+
+from collections.abc import Callable
 
 from trm.errors import SweepError
 from trm.search.decisions import is_set_aside
@@ -7,40 +13,49 @@ from trm.search.journal.events import (
     Asked,
     Decided,
     DriverStarted,
+    DriverStopped,
     Event,
     LegEnded,
     LegStarted,
     Reported,
+    SlotsChanged,
     SpaceExhausted,
     SweepEnded,
     SweepStarted,
 )
 from trm.search.journal.priors import Prior
 from trm.search.journal.trial import ENDED, Trial
+from trm.search.leaderboard import Leaderboard
 from trm.search.objective import figures, measures
 from trm.search.order import Order, loss_kinds
 from trm.search.resources.speeds import own_steps
-from trm.search.resources.spending import Spending
+from trm.search.resources.spending import Spending, Spent
 from trm.search.schedulers.growth import grown
 from trm.search.schedulers.pareto_rung import ParetoRung
 from trm.search.schedulers.rung import Rung
 from trm.search.schedulers.rungs import Rungs
+from trm.search.schedulers.scheduler import SchedulerContext
 from trm.search.settings import Budget
 from trm.search.space.candidates import CostOf, Facts, Resolver, scheduler_of
 from trm.search.space.space import SearchSpace
 
 
-class Fold:
+class SweepState:
     """Where a sweep stands."""
 
-    def __init__(self, space: SearchSpace, cost_of: CostOf, *, epoch_rows: float | None = None) -> None:
-        """A sweep of `space` before its first event; `epoch_rows`: rows that an epoch visits, where the fidelity is epochs."""
+    def __init__(self, space: SearchSpace, cost_of: CostOf | None = None, *, epoch_rows: float | None = None) -> None:
+        """A sweep of `space` before its first event; who only follows a journal need not know what configurations cost.
+
+        `epoch_rows`: rows that an epoch visits, where the fidelity is epochs.
+        """
         self.space = space
         self.budget = space.budget
         self.facts = Facts(epoch_rows=epoch_rows)
         self.resolver = Resolver(space, cost_of, self.facts)
         self.scheduler = scheduler_of(space)
-        self.score_order = self._order_by(self.resolver.rules)
+        self.order = self._order_by(self.resolver.rules)
+        """Which of two scores is better."""
+        self._leaderboard = Leaderboard(self.order, has_fronts=bool(space.objective.against))
         self.confirm, self.audit = space.confirm, space.audit
         self.trials: list[Trial] = []
         self.searched: list[Trial] = []
@@ -52,18 +67,35 @@ class Fold:
         self.boards: dict[int, list[Rung]] = {}
         """Group of trials that are ranked against each other -> its scores, a board a rung."""
         self.spending = Spending()
+        self.events = 0
+        """Events so far."""
+        self.legs = 0
+        """Legs that ended, whatever came of them."""
+        self.slots = 1
+        """Legs that run side by side."""
+        self.first_leg_at: float | None = None
+        """Unix seconds at which this driver's first leg started."""
         self.started: SweepStarted | None = None
         self.driver: DriverStarted | None = None
+        self.left: DriverStopped | None = None
+        """How the last driver left in order; null: it drives, was killed, or ended the sweep."""
         self.ended: SweepEnded | None = None
         self.reports: dict[int, Reported] = {}
-        self._copies: dict[str, int] = {}
+        self.copies: dict[str, int] = {}
+        """Digest of a configuration -> trials of the search that have it."""
         self._active: set[int] = set()
         self._paused: set[int] = set()
         self._undecided: set[int] = set()
-        self._exhausted: str | None = None
+        self.exhausted: str | None = None
+        """Why the space has nothing new to offer; null: it has."""
         self._failed: set[int] = set()
-        self._best: tuple[int, float] | None = None
-        """Trial and objective of the best score so far, at any rung."""
+        self.best_ever: tuple[int, float] | None = None
+        """Trial and objective of the best score that any rung saw, which a target is compared with."""
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.started.name if self.started is not None else self.space.name
 
     @property
     def rungs(self) -> Rungs:
@@ -81,13 +113,13 @@ class Fold:
             self.spending.read(event)
         match event:
             case SweepStarted():
-                self.started, self.resolver.rules, self.score_order = event, event.rules, self._order_by(event.rules)
+                self._on_sweep_started(event)
             case DriverStarted():
                 self._on_driver(event)
             case Asked():
                 self._on_asked(event)
             case SpaceExhausted():
-                self._exhausted = event.reason if event.too_small is None else f"{event.reason}: {event.too_small}"
+                self.exhausted = event.reason if event.too_small is None else f"{event.reason}: {event.too_small}"
             case LegStarted():
                 self._on_leg_started(event)
             case LegEnded():
@@ -98,19 +130,29 @@ class Fold:
                 self._on_adopted(event)
             case Reported():
                 self.reports[event.trial] = event
+            case SlotsChanged():
+                self.slots = event.slots
+            case DriverStopped():
+                self.left = event
             case SweepEnded():
                 self.ended = event
                 self.spending.clock.stop()
             case _:
                 pass
         self.facts.speeds.apply(event)
+        self.events += 1
+
+    def _on_sweep_started(self, event: SweepStarted) -> None:
+        self.started, self.resolver.rules, self.order = event, event.rules, self._order_by(event.rules)
+        self._leaderboard = Leaderboard(self.order, has_fronts=bool(self.space.objective.against))
 
     def _order_by(self, rules: int) -> Order:
         return Order.of(self.space.objective.mode, loss_kinds(self.space.search, self.space.base), rules)
 
     def _on_driver(self, event: DriverStarted) -> None:
         self.spending.start(event, self.open_legs)
-        self.driver, self.ended, self._exhausted = event, None, None
+        self.driver, self.left, self.ended, self.exhausted = event, None, None, None
+        self.slots, self.first_leg_at = event.slots, None
         self.facts.memory.device(event.device_bytes)
         self.facts.disk_bytes = event.disk_bytes
         self.confirm, self.audit = event.confirm, event.audit
@@ -146,11 +188,11 @@ class Fold:
         self.trials.append(Trial(event, heading=self.scheduler.first_rung(event.trial)))
         self.searched.append(self.trials[-1])
         self.boards.setdefault(self.scheduler.group(event.trial), self._new_boards(0))
-        self._copies[event.digest] = self._copies.get(event.digest, 0) + 1
+        self.copies[event.digest] = self.copies.get(event.digest, 0) + 1
 
     def _new_boards(self, first: int) -> list[Rung]:
         kind = ParetoRung if self.space.objective.against else Rung
-        return [kind(max(2, self.rungs.eta), self.score_order) for _ in self.rungs.amounts[first:]]
+        return [kind(max(2, self.rungs.eta), self.order) for _ in self.rungs.amounts[first:]]
 
     def _on_leg_started(self, event: LegStarted) -> None:
         trial = self._trial(event.trial, event)
@@ -163,6 +205,7 @@ class Fold:
         trial.attempts[event.rung] = event.attempt + 1
         self._paused.discard(event.trial)
         self._active.add(event.trial)
+        self.first_leg_at = event.at if self.first_leg_at is None else self.first_leg_at
 
     def _on_leg_ended(self, event: LegEnded) -> None:
         trial = self._trial(event.trial, event)
@@ -170,6 +213,7 @@ class Fold:
         assert trial.leg is not None
         self.spending.release(trial.leg, event.at)
         trial.leg = None
+        self.legs += 1
         flops = _own_flops(trial, event)
         trial.spent_flops += flops
         self.spending.train_flops += flops
@@ -178,15 +222,7 @@ class Fold:
         trial.overhead_seconds += event.overhead_seconds
         self._undecided.add(event.trial)
         if event.status == "completed" and event.objective is not None:
-            trial.results[event.rung] = event
-            others = measures(self.space.objective, self.figures(trial, event))
-            trial.scores[event.rung] = self.score_order.score(event, trial.asked.digest, others)
-            trial.heading, trial.origin = None, event.checkpoint
-            self.reports.pop(event.trial, None)  # it was on weights that are not its last any more
-            if trial.is_ranked:
-                self._boards_of(trial)[event.rung].add(trial.scores[event.rung])
-            if not trial.is_confirmation and (self._best is None or self.score_order.is_better(event.objective, self._best[1])):
-                self._best = event.trial, event.objective
+            self._take_result(trial, event)
             self.facts.memory.completed(trial.asked.memory_bytes, event.peak_memory_bytes)
         else:
             trial.trouble = event
@@ -195,6 +231,20 @@ class Fold:
             trial.stalls += event.status == "stalled"
             if event.status == "out_of_memory":
                 self.facts.memory.ran_out(trial.asked.memory_bytes)
+
+    def _take_result(self, trial: Trial, event: LegEnded) -> None:
+        assert event.objective is not None
+        others = measures(self.space.objective, self.figures(trial, event))
+        score = self.order.score(event, trial.asked.digest, others)
+        trial.results[event.rung], trial.scores[event.rung] = event, score
+        trial.heading, trial.origin = None, event.checkpoint
+        self.reports.pop(event.trial, None)  # it was on weights that are not its last any more
+        if trial.is_ranked:
+            self._boards_of(trial)[event.rung].add(score)
+        if not trial.is_confirmation:
+            self._leaderboard.place(score, event.rung)
+            if self.best_ever is None or self.order.is_better(event.objective, self.best_ever[1]):
+                self.best_ever = event.trial, event.objective
 
     def _on_decided(self, event: Decided) -> None:
         trial = self._trial(event.trial, event)
@@ -244,6 +294,89 @@ class Fold:
     def open_legs(self) -> list[LegStarted]:
         """Legs that run, by trial."""
         return [leg for number in sorted(self._active) if (leg := self.trials[number].leg) is not None]
+
+    @property
+    def waiting(self) -> list[Trial]:
+        """Trials whose next leg waits for a slot."""
+        return [self.trials[number] for number in sorted(self._active) if self.trials[number].is_waiting]
+
+    @property
+    def undecided(self) -> list[Trial]:
+        """Trials whose last leg ended and about whom nothing was decided since."""
+        return [self.trials[number] for number in sorted(self._undecided)]
+
+    @property
+    def has_asked_all(self) -> bool:
+        """Whether no further trial of the search will come."""
+        limit = self.budget.trials
+        return self.exhausted is not None or (limit is not None and len(self.searched) >= limit)
+
+    @property
+    def context(self) -> SchedulerContext:
+        """What a scheduler may know."""
+        ranked = [self.trials[number] for number in self._active if self.trials[number].is_ranked]
+        return SchedulerContext(
+            rungs=self.boards,
+            asked=len(self.trials),
+            is_asking_over=self.has_asked_all,
+            targets={trial.number: trial.heading for trial in ranked if trial.heading is not None},
+            paused=self._paused,
+            params_of=lambda number: self.trials[number].params,
+        )
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether trials failed and none ever completed a leg: the job has failed, not only its trials."""
+        return bool(self._failed) and self.best_ever is None
+
+    @property
+    def has_only_failed(self) -> int | None:
+        """How many trials failed, where all that exist have failed or wait and none ever completed a leg; null otherwise."""
+        failed = len(self._failed)
+        return failed if self.is_hopeless and failed + len(self._active) == len(self.trials) else None
+
+    @property
+    def first_failure(self) -> str | None:
+        """Why the first trial that failed, or was lost again and again, did; null when none did."""
+        trouble = self.trials[min(self._failed)].trouble if self._failed else None
+        return trouble.error if trouble is not None else None
+
+    def spent(self, now: float) -> Spent:
+        """What the sweep has spent at unix time `now`, over all its drivers."""
+        return self.spending.spent(now, self.open_legs)
+
+    def needed_checkpoints(self) -> set[str]:
+        """Checkpoints, relative to the sweep folder, that a leg starts from now or may start from, cut short or not yet begun."""
+        alive = [trial for trial in self.trials if trial.status in ("running", "paused") or trial.is_waiting]
+        return {trial.origin for trial in alive if trial.origin is not None}
+
+    def leaderboard(self) -> list[Trial]:
+        """Trials of the search that were scored, best first by their last scores (`order.py`).
+
+        With several objectives front by front, and so within each front: the first is the best by the objective's own metric.
+        """
+        return [self.trials[number] for number in self._leaderboard.ranked]
+
+    def fronts(self) -> list[list[Trial]]:
+        """Those trials by Pareto front of their last scores, the best first; with one objective, equals are a front."""
+        return [[self.trials[number] for number in front] for front in self._leaderboard.fronts()]
+
+    @property
+    def leader(self) -> Trial | None:
+        """The first of the leaderboard; null while no trial was scored."""
+        number = self._leaderboard.first
+        return None if number is None else self.trials[number]
+
+    def best_of_each(self, count: int, is_wanted: Callable[[Trial], bool]) -> list[Trial]:
+        """The best wanted trial of so many configurations, those of the highest rungs first, then by the leaderboard."""
+        found: dict[str, Trial] = {}
+        for number in self._leaderboard.by_rung:
+            trial = self.trials[number]
+            if is_wanted(trial):
+                found.setdefault(trial.asked.digest, trial)
+            if len(found) == count:
+                break
+        return list(found.values())
 
     def _leave_board(self, trial: Trial) -> None:
         if trial.rung is not None and trial.is_ranked:

@@ -13,8 +13,8 @@ from trm.search.log import FILE as JOURNAL
 from trm.search.log import SweepLog
 from trm.search.planning.preflight import Preflight, preflight
 from trm.search.planning.survey import Survey
-from trm.search.search import Search
 from trm.search.space.candidates import Facts
+from trm.search.state import SweepState
 from trm.sweeps.checkpoints import clear_unfinished
 from trm.sweeps.folder import recorded_digests, write_sweep_file
 from trm.sweeps.search import costs_on, sweep_search
@@ -42,7 +42,7 @@ def begin(
     sweep: Sweep,
     data: DataConfig,
     machines: Machines,
-    measure: Callable[[Search], Sequence[SpeedMeasured]],
+    measure: Callable[[SweepState], Sequence[SpeedMeasured]],
     costs: Preflight | None,
 ) -> SweepLog:
     """The journal with this driver's first lines; `data` is the space's, its mode settled.
@@ -53,17 +53,18 @@ def begin(
     space, folder, versions = sweep.space, sweep.folder, sweep_versions()
     built = data.built(sweep.dataset)
     search = sweep_search(space.model_copy(update={"data": data}), sweep.manifest, sweep.dataset)
+    state = search.state
     with shown(f"reading {folder / JOURNAL}", say):
         log = SweepLog(folder, search, guard=sweep.lease.check, say=say)
-    priors = search.priors or sweep.priors
-    for change in changed_versions(search.started.versions if search.started is not None else {}, versions):
+    priors = state.priors or sweep.priors
+    for change in changed_versions(state.started.versions if state.started is not None else {}, versions):
         say(f"the sweep began with {change}: numbers may differ from there on")
     command = sweep.invocation.resume
     write = partial(write_sweep_file, folder, space, sweep.manifest, built, versions, command=command, priors=priors)
     if log.is_new:  # a resume's says what its driver's line vouches for
         write()
-    measured = measure(search)
-    facts = Facts(epoch_rows=search.facts.epoch_rows) if measured else search.facts
+    measured = measure(state)
+    facts = Facts(epoch_rows=state.facts.epoch_rows) if measured else state.facts
     for speed in measured:
         facts.speeds.observe(speed.step_flops, speed.steps, speed.seconds)
     costs = costs or preflight(Survey(space, costs_on(sweep.manifest, space.resources), facts))
@@ -86,13 +87,13 @@ def begin(
     write()
     log.append(*measured)
     low, high = costs.cheapest.step_flops / 1e9, costs.dearest.step_flops / 1e9
-    amounts = ", ".join(f"{amount:.3g}" for amount in search.rungs.amounts)
+    amounts = ", ".join(f"{amount:.3g}" for amount in state.rungs.amounts)
     say(f"sweep {folder}: a step costs {low:.3g} to {high:.3g} GFLOP, rungs at {amounts} {space.fidelity}")
     return log
 
 
-def knows_speeds(search: Search) -> bool:
+def knows_speeds(state: SweepState) -> bool:
     """Whether the search needs no steps timed: its trials are not so many seconds long, or its last driver timed some here."""
-    before = search.driver
+    before = state.driver
     is_here = before is not None and before.driver.rpartition(":")[0] == socket.gethostname()
-    return search.space.fidelity != "seconds" or (is_here and search.facts.speeds.step_seconds(1.0) is not None)
+    return state.space.fidelity != "seconds" or (is_here and state.facts.speeds.step_seconds(1.0) is not None)

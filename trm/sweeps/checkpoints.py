@@ -8,7 +8,7 @@ from trm.files.atomic import remove_folder, remove_hidden
 from trm.files.contained import inside
 from trm.search.findings.confirmed import best_run
 from trm.search.journal.trial import ENDED, Trial
-from trm.search.search import Search
+from trm.search.state import SweepState
 from trm.training.leg import outcome_beside
 
 CHECKPOINT_MARK = "meta.json"
@@ -18,10 +18,10 @@ CHECKPOINT_MARK = "meta.json"
 class Keeper:
     """Deletes what is not needed below `folder`/trials. It looks again only at trials of which it was told."""
 
-    def __init__(self, search: Search, folder: Path) -> None:
+    def __init__(self, state: SweepState, folder: Path) -> None:
         """All trials are looked at when `prune` is called first."""
-        self._search, self._folder = search, folder
-        self._changed = set(range(len(search.trials)))
+        self._state, self._folder = state, folder
+        self._changed = set(range(len(state.trials)))
         self._bytes: dict[int, int] = {}
         """Bytes of the checkpoints of trials that have ended."""
 
@@ -35,11 +35,11 @@ class Keeper:
         A trial that was stopped where it rested may be taken up again by a sweep that goes on with more compute: without its
         checkpoint it trains from its start. One that was cut short on its way has not ended.
         """
-        search = self._search
-        needed = search.needed_checkpoints()
+        state = self._state
+        needed = state.needed_checkpoints()
         freed = 0
         for number in sorted(self._changed):
-            trial = search.trials[number]
+            trial = state.trials[number]
             if trial.leg is not None:
                 continue  # its own leg writes there, and tidies up
             freed += self._prune_superseded(trial, needed)
@@ -69,10 +69,10 @@ class Keeper:
         return freed
 
     def _prune_ended(self, needed: set[str]) -> int:
-        keep = self._search.space.keep
+        keep = self._state.space.keep
         if keep.best is None and keep.bytes is None:
             return 0
-        ranked = [trial.number for trial in self._search.leaderboard()]
+        ranked = [trial.number for trial in self._state.leaderboard()]
         place = {number: index for index, number in enumerate(ranked)}
         worst_first = sorted((number for number, size in self._bytes.items() if size), key=lambda n: -place.get(n, len(ranked)))
         lenders = {Path(name).parent.name for name in needed}
@@ -88,11 +88,11 @@ class Keeper:
 
     def _held(self, ranked: list[int]) -> set[int]:
         """Trials whose weights may yet be exported: the best; of every confirmed one its best run: more seeds may make it win."""
-        runs = [best_run(self._search, number) for number in self._search.confirmations]
+        runs = [best_run(self._state, number) for number in self._state.confirmations]
         return {run.number for run in runs if run is not None} | set(ranked[:1])
 
     def _open_bytes(self) -> int:
-        opened = (trial.number for trial in self._search.trials if not _has_ended(trial))
+        opened = (trial.number for trial in self._state.trials if not _has_ended(trial))
         return sum(folder_bytes(trial_folder(self._folder, number)) for number in opened)
 
     def _forget(self, number: int) -> int:

@@ -13,9 +13,10 @@ from trm.search.log import FILE as JOURNAL
 from trm.search.planning.earlier import Earlier, check_usable, prior_of
 from trm.search.space.candidates import Facts, Resolver
 from trm.search.space.space import SearchSpace
+from trm.search.state import SweepState
 from trm.sweeps.folder import is_begun, read_sweep, sweeps_text
 from trm.sweeps.places import expanded
-from trm.sweeps.search import costs_on, sweep_search
+from trm.sweeps.search import costs_on
 from trm.terminal.command_line import say
 
 
@@ -86,12 +87,12 @@ def _read(folder: Path) -> tuple[Earlier, Manifest]:
         raise SweepError(f"--warm-start {folder} {what}", remedy=sweeps_text(folder.parent, "give the folder of a sweep"))
     try:
         space, manifest, _ = read_sweep(folder)
-        search = sweep_search(space, manifest)
+        state = SweepState(space)
         for entry in read_events(folder / JOURNAL):
-            search.apply(entry.event)
+            state.apply(entry.event)
     except InputError as error:
         raise SweepError(f"--warm-start {folder} cannot be read: {error.problem}", remedy=error.remedy) from error
-    return Earlier(str(folder), search), manifest
+    return Earlier(str(folder), state), manifest
 
 
 def _data_difference(there: Manifest, here: Manifest) -> str | None:

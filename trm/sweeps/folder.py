@@ -9,12 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trm.config.base import RECORDED
 from trm.config.data import DataConfig
-from trm.config.files import dump_yaml, load_yaml, validated
+from trm.config.files import dump_yaml, load_yaml
 from trm.console.long_work import shown
 from trm.data.format.manifest import Manifest, read_manifest
-from trm.errors import ConfigError, SweepError
+from trm.errors import SweepError
 from trm.files.atomic import why_unwritable, write_text_atomic
 from trm.files.yaml_values import RESOLVED
 from trm.search.journal.events import DriverStarted
@@ -26,6 +25,7 @@ from trm.search.journal.priors import Prior, prior_summary
 from trm.search.log import FILE as JOURNAL
 from trm.search.planning.rung_choice import as_begun
 from trm.search.planning.validation_subset import subset_as_begun
+from trm.search.space.recorded import SWEEP_FILE, recorded_section, recorded_space
 from trm.search.space.resume import check_growth, check_resumable
 from trm.search.space.space import SearchSpace
 from trm.sweeps.commands import recorded_resume
@@ -34,7 +34,6 @@ from trm.sweeps.places import held_folder, is_taken, numbered_folder, refuse_lin
 from trm.tasks.places import data_beside, refuse_remote
 from trm.terminal.command_line import say
 
-SWEEP_FILE = "sweep.yaml"
 DATASET_FILE = "dataset.json"
 """A copy of the data set's manifest, so that costs can be told when the data set is gone."""
 REMAKE = "remove it: the data set has what it says, and --resume writes it again; or restore it from a copy"
@@ -108,12 +107,12 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool, is_name
 def check_resume(folder: Path, space: SearchSpace) -> None:
     """SweepError when the sweep of a folder cannot go on as `space`: it is of another, its journal is damaged, or not ours."""
     refuse_unwritable(folder, "a sweep")
-    check_resumable(_space_of(folder), space)
+    check_resumable(recorded_space(folder), space)
     with shown(f"reading {folder / JOURNAL}", say):
         events = [entry.event for entry in read_events(folder / JOURNAL)]
     if not events:
         raise SweepError(f"{folder / JOURNAL} holds no whole event", remedy="restore it from a copy")
-    check_recorded(folder / SWEEP_FILE, _sweep_file(folder, "space"), _sweep_file(folder, "dataset"), events)
+    check_recorded(folder / SWEEP_FILE, recorded_section(folder, "space"), recorded_section(folder, "dataset"), events)
     budgets = [event.budget for event in events if isinstance(event, DriverStarted) and event.budget is not None]
     check_growth([budget.per_trial for budget in budgets], space)
 
@@ -125,7 +124,7 @@ def _numbered_from(folder: Path) -> Iterator[Path]:
 
 def begun_space(folder: Path, space: SearchSpace) -> SearchSpace:
     """`space` for the resume of a folder's sweep: what it leaves open is as it was chosen when the sweep began."""
-    begun = _space_of(folder)
+    begun = recorded_space(folder)
     if begun.data.folder is not None and space.data.folder is not None:  # where it lies may change, its content hash may not
         space = space.model_copy(update={"data": space.data.model_copy(update={"folder": begun.data.folder})})
     return subset_as_begun(as_begun(space, begun), begun)
@@ -133,12 +132,12 @@ def begun_space(folder: Path, space: SearchSpace) -> SearchSpace:
 
 def data_of_resume(folder: Path, data: DataConfig, say: Callable[[str], None]) -> DataConfig:
     """The data of a sweep that goes on, where they lie now: as the space says, or where the folder was moved with them."""
-    return data_beside(data, folder, str(_sweep_file(folder, "dataset").get("content_hash")), say=say)
+    return data_beside(data, folder, str(recorded_section(folder, "dataset").get("content_hash")), say=say)
 
 
 def check_same_data(folder: Path, manifest: Manifest, dataset: str) -> None:
     """SweepError when a resume meets other data than the sweep began with."""
-    before = _sweep_file(folder, "dataset").get("content_hash")
+    before = recorded_section(folder, "dataset").get("content_hash")
     if before != manifest.content_hash:
         raise SweepError(
             f"{folder} began with the data set of content hash {str(before)[:12]}, {dataset} has {manifest.content_hash[:12]}",
@@ -148,7 +147,7 @@ def check_same_data(folder: Path, manifest: Manifest, dataset: str) -> None:
 
 def begun_mode(folder: Path) -> str | None:
     """The data.mode that the sweep began with, which decides the order of its training rows; None before its begin."""
-    return _sweep_file(folder, "dataset").get("mode", "resident") if is_begun(folder) else None
+    return recorded_section(folder, "dataset").get("mode", "resident") if is_begun(folder) else None
 
 
 def write_sweep_file(
@@ -195,7 +194,7 @@ def read_sweep(folder: Path) -> tuple[SearchSpace, Manifest, str]:
     refuse_links_in(folder)
     if not is_begun(folder):
         raise SweepError(f"{folder} is no sweep: it has no journal", remedy="give the folder of a sweep, such as runs/NAME")
-    space, dataset = _space_of(folder), _sweep_file(folder, "dataset")
+    space, dataset = recorded_space(folder), recorded_section(folder, "dataset")
     data = space.data.model_copy(update={"mode": dataset.get("mode", "resident")})
     try:
         manifest = Manifest.model_validate_json((folder / DATASET_FILE).read_bytes())
@@ -210,21 +209,6 @@ def read_sweep(folder: Path) -> tuple[SearchSpace, Manifest, str]:
         raise SweepError(f"{folder / DATASET_FILE} is not of the data set that {SWEEP_FILE} names", remedy=REMAKE)
     command = str(load_yaml(folder / SWEEP_FILE, RESOLVED).get("resume") or "")
     return space.model_copy(update={"data": data}), manifest, recorded_resume(command, folder)
-
-
-def _space_of(folder: Path) -> SearchSpace:
-    return validated(SearchSpace, _sweep_file(folder, "space"), str(folder / SWEEP_FILE), RECORDED)
-
-
-def _sweep_file(folder: Path, section: str) -> dict[str, Any]:
-    path = folder / SWEEP_FILE
-    try:
-        values = load_yaml(path, RESOLVED).get(section)
-    except ConfigError as error:
-        raise SweepError(error.problem, remedy="restore it from a copy") from error
-    if not isinstance(values, dict):
-        raise SweepError(f"{path} must say what the sweep is, but has no mapping {section!r}", remedy="restore it from a copy")
-    return values
 
 
 def sweeps_text(storage: Path, otherwise: str) -> str:

@@ -24,7 +24,7 @@ SAME = (
 
 def leg_task(search: Search, folder: Path, leg: LegStarted, *, threads: int, gpus: float) -> LegTask:
     """What the process of `leg` is told, in a sweep whose folder is `folder`."""
-    trial = search.trials[leg.trial]
+    trial = search.state.trials[leg.trial]
     return LegTask(
         config=search.run_config(leg),
         max_steps=trial.asked.max_steps,

@@ -6,7 +6,7 @@ from pathlib import Path
 from trm.evaluation.metric_names import is_share
 from trm.evaluation.puzzle_scores import read_puzzles
 from trm.search.findings.confirmed import confirmed_standings, fresh_runs
-from trm.search.search import Search
+from trm.search.state import SweepState
 from trm.stats.comparison import Comparison, compare
 from trm.sweeps.checkpoints import puzzles_file
 
@@ -34,10 +34,10 @@ class PuzzleComparison:
         return text if one.is_supported else f"{text}: no difference is supported"
 
 
-def puzzle_comparisons(search: Search, folder: Path) -> list[PuzzleComparison]:
+def puzzle_comparisons(state: SweepState, folder: Path) -> list[PuzzleComparison]:
     """Of the best confirmed trial with each other, those whose files are there and hold the objective's metric."""
-    rows, objective = confirmed_standings(search).rows, search.space.objective
-    runs = {row.trial: [puzzles_file(folder, run.number) for run in fresh_runs(search, row.trial)] for row in rows}
+    rows, objective = confirmed_standings(state).rows, state.space.objective
+    runs = {row.trial: [puzzles_file(folder, run.number) for run in fresh_runs(state, row.trial)] for row in rows}
     scores = {trial: read_puzzles(files, objective.metric) for trial, files in runs.items()}
     found = []
     for row in rows[1:]:

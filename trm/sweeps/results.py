@@ -14,95 +14,89 @@ from trm.search.findings.importance import Importance, importance, sentence, wri
 from trm.search.findings.study_export import write_study
 from trm.search.findings.tables import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.findings.transfer import transfers, write_transfer
-from trm.search.journal.journal import read_events
-from trm.search.log import FILE as JOURNAL
 from trm.search.replicates import replicate_words
-from trm.search.search import Search
+from trm.search.state import SweepState
 from trm.sweeps.checkpoints import Keeper, curves_folder
 from trm.sweeps.extras import Extras
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
-from trm.terminal.display import Standing
+from trm.terminal.display import LeaderRow
 from trm.training.curve import read_curve, write_together
 
-SHOWN_STANDINGS = 10
+SHOWN_ROWS = 10
 
 
-def write_tables(search: Search, folder: Path) -> None:
+def write_tables(state: SweepState, folder: Path) -> None:
     """Write what is worth reading while the sweep runs: trials.parquet, and transfer.json where it knows of an earlier sweep."""
-    write_trials(search, folder)
-    write_transfer(search, folder)
+    write_trials(state, folder)
+    write_transfer(state, folder)
 
 
-def write_results(search: Search, folder: Path) -> list[str]:
+def write_results(state: SweepState, folder: Path) -> list[str]:
     """Write every file that a finished sweep has, the results first, and return what they found, a line each.
 
     Then delete what `keep` does not hold. Of what is only good to have and could not be made, a line tells.
     """
-    write_trials(search, folder)
-    write_leaderboard(search, folder)
+    write_trials(state, folder)
+    write_leaderboard(state, folder)
     extras = Extras()
-    extras.make("study.journal", lambda: write_study(search, folder))
-    extras.make("transfer.json", lambda: write_transfer(search, folder))
+    extras.make("study.journal", lambda: write_study(state, folder))
+    extras.make("transfer.json", lambda: write_transfer(state, folder))
     extras.make("curves.parquet", lambda: write_together(curves_folder(folder), folder / "curves.parquet"))
-    audit = extras.make("audit.json", lambda: write_audit(search, folder))
-    mattered = extras.make("importance.json", lambda: _what_mattered(search, folder))
+    audit = extras.make("audit.json", lambda: write_audit(state, folder))
+    mattered = extras.make("importance.json", lambda: _what_mattered(state, folder))
     findings: list[tuple[str, Callable[[], list[str]]]] = [
-        ("replicates in words", lambda: replicate_words(search)),
-        ("confirmation in words", lambda: _confirmed_words(search, folder)),
+        ("replicates in words", lambda: replicate_words(state)),
+        ("confirmation in words", lambda: _confirmed_words(state, folder)),
         ("audit in words", lambda: [audit.sentence] if audit is not None else []),
         ("importance in words", lambda: [said] if mattered is not None and (said := sentence(mattered)) is not None else []),
-        ("transfer in words", lambda: [transfer.text for transfer in transfers(search)]),
+        ("transfer in words", lambda: [transfer.text for transfer in transfers(state)]),
     ]
     lines = [line for name, words in findings for line in extras.make(name, words) or ()]
-    _draw(search, folder, mattered, extras)
-    extras.make("room by `keep`", Keeper(search, folder).prune)
+    _draw(state, folder, mattered, extras)
+    extras.make("room by `keep`", Keeper(state, folder).prune)
     return [*lines, *extras.lines]
 
 
-def _what_mattered(search: Search, folder: Path) -> Importance:
+def _what_mattered(state: SweepState, folder: Path) -> Importance:
     """Write importance.json and return what stands in it."""
-    found = importance(search)
+    found = importance(state)
     write_importance(found, folder)
     return found
 
 
-def _draw(search: Search, folder: Path, mattered: Importance | None, extras: Extras) -> None:
+def _draw(state: SweepState, folder: Path, mattered: Importance | None, extras: Extras) -> None:
     """Every picture of a finished sweep, each by itself."""
-    objective, title = search.space.objective, f"sweep {folder.name}"
+    objective, title = state.space.objective, f"sweep {folder.name}"
     metric = objective.metric
-    found = winner(search)
+    found = winner(state)
     best = None if found is None else found.trial.number
 
-    def curves() -> None:
-        events = [entry.event for entry in read_events(folder / JOURNAL)]
-        draw_curves(events, folder / "curves.png", metric=metric, best=best, title=title)
-
     def confirmation() -> None:
-        if rows := confirmed_standings(search).rows:
+        if rows := confirmed_standings(state).rows:
             draw_confirmation(rows, folder / "confirmation.png", metric=metric, title=folder.name)
 
     def training() -> None:
         if (table := read_curve(folder / "curves.parquet")) is not None:
             draw_trials(table, folder / "training_curves.png", best=best, title=title)
 
-    extras.make("curves.png", curves)
+    extras.make("curves.png", lambda: draw_curves(state, folder / "curves.png", title=title))
     extras.make("training_curves.png", training)
     extras.make("confirmation.png", confirmation)
     if objective.against:
         extras.make(
-            "front.png", lambda: draw_front(search, folder / "front.png", title=f"{title}: what is weighed against {metric}")
+            "front.png", lambda: draw_front(state, folder / "front.png", title=f"{title}: what is weighed against {metric}")
         )
     if mattered is not None:
         extras.make("importance.png", lambda: draw_bars(mattered, folder))
         extras.make("depth_map.png", lambda: draw_map(mattered, folder))
-    extras.make("transfer.png", lambda: draw_transfer(transfers(search), folder / "transfer.png", metric=metric))
+    extras.make("transfer.png", lambda: draw_transfer(transfers(state), folder / "transfer.png", metric=metric))
 
 
-def standings(search: Search) -> list[Standing]:
+def leader_rows(state: SweepState) -> list[LeaderRow]:
     """The best trials as the terminal shows them."""
-    metric = search.space.objective.metric
+    metric = state.space.objective.metric
     return [
-        Standing(
+        LeaderRow(
             rank=row["rank"],
             trial=row["trial"],
             status=row["status"],
@@ -118,10 +112,10 @@ def standings(search: Search) -> list[Standing]:
             against=row.get("against", {}),
             front=row.get("front"),
         )
-        for row in leaderboard_rows(search, SHOWN_STANDINGS)
+        for row in leaderboard_rows(state, SHOWN_ROWS)
     ]
 
 
-def _confirmed_words(search: Search, folder: Path) -> list[str]:
+def _confirmed_words(state: SweepState, folder: Path) -> list[str]:
     """Whether the leaderboard's order is supported, and the winner's puzzles against those of the others."""
-    return [str(confirmation_notes(search)["sentence"]), *(one.sentence for one in puzzle_comparisons(search, folder))]
+    return [str(confirmation_notes(state)["sentence"]), *(one.sentence for one in puzzle_comparisons(state, folder))]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trm.files.disk import free_bytes, full_text, in_units, is_disk_full
-from trm.search.search import Search
+from trm.search.state import SweepState
 from trm.sweeps.checkpoints import Keeper
 
 T = TypeVar("T")
@@ -14,9 +14,9 @@ T = TypeVar("T")
 class Room:
     """Looks whether there is room, makes some by `keep` where there is none, and tells once when even that is too little."""
 
-    def __init__(self, search: Search, folder: Path, keeper: Keeper, on_full: Callable[[str], None]) -> None:
+    def __init__(self, state: SweepState, folder: Path, keeper: Keeper, on_full: Callable[[str], None]) -> None:
         """`on_full` is told in words how full the disk is, the first time."""
-        self._search, self._folder, self._keeper, self._on_full = search, folder, keeper, on_full
+        self._state, self._folder, self._keeper, self._on_full = state, folder, keeper, on_full
         self.full: str | None = None
         """How full the disk is, once it was found too full to go on."""
 
@@ -59,4 +59,4 @@ class Room:
         return bool(self._keeper.prune()) and free_bytes(self._folder) >= needed
 
     def _needed_bytes(self, trial: int, running: Iterable[int]) -> int:
-        return sum(self._search.trials[number].asked.checkpoint_bytes for number in (trial, *running, trial))
+        return sum(self._state.trials[number].asked.checkpoint_bytes for number in (trial, *running, trial))

@@ -7,23 +7,21 @@ from pathlib import Path
 
 from trm.data.format.manifest import Manifest
 from trm.errors import InterruptedRun, TerminatedRun, TRMError
+from trm.search.confirmation import candidates_of
 from trm.search.decisions import set_aside
 from trm.search.findings.status import larger_budget
 from trm.search.findings.tables import LEADERBOARD
-from trm.search.journal.journal import read_events
 from trm.search.journal.lease import Lease
 from trm.search.journal.priors import Prior
-from trm.search.log import FILE as JOURNAL
 from trm.search.log import SweepLog
-from trm.search.search import Search
 from trm.search.space.space import SearchSpace
+from trm.search.state import SweepState
 from trm.sweeps.commands import Invocation
 from trm.sweeps.extras import Extras
-from trm.sweeps.results import standings
+from trm.sweeps.results import leader_rows
 from trm.sweeps.steady_clock import steady_now
 from trm.terminal.command_line import say
 from trm.terminal.display import SweepDisplay
-from trm.terminal.progress import SweepProgress
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.places import Target
 
@@ -68,7 +66,7 @@ class Sweep:
         try:
             yield
         except (KeyboardInterrupt, TerminatedRun) as error:
-            if log.search.ended is None:
+            if log.search.state.ended is None:
                 log.stop(steady_now(), what_was_lost() or (str(error) if isinstance(error, TerminatedRun) else "SIGINT"))
             raise InterruptedRun(self.whole) from error
 
@@ -94,34 +92,27 @@ class Sweep:
             return None
         tracking, storage = self.space.tracking, str(self.invocation.storage)
         experiment, place = tracking.experiment or self.space.name, tracking.artifact_location
-        return Target(self.uri, str(self.folder), storage, experiment, self.space.objective.mode, artifact_location=place)
+        return Target(self.uri, str(self.folder), storage, experiment, artifact_location=place)
 
-    def progress(self, search: Search) -> SweepProgress:
-        """How far it is by its journal."""
-        progress = SweepProgress(search.space)
-        for entry in read_events(self.folder / JOURNAL):
-            progress.apply(entry.event)
-        return progress
-
-    def summarize(self, display: SweepDisplay, search: Search, findings: list[str]) -> None:
+    def summarize(self, display: SweepDisplay, state: SweepState, findings: list[str]) -> None:
         """Show what it came to, and what may be done next."""
         extras = Extras(say)
-        extras.make("summary", lambda: display.summary(standings(search), findings, self._next_steps(search)))
+        extras.make("summary", lambda: display.summary(leader_rows(state), findings, self._next_steps(state)))
         if extras.lines:
             say(f"the leaderboard is {self.folder / LEADERBOARD}")
 
-    def _next_steps(self, search: Search) -> list[tuple[str, str]]:
-        is_confirmed = bool(search.confirmations) or not search.candidates_of(1)
-        return self.invocation.next_steps(larger_budget(search), self.uri, is_confirmed=is_confirmed)
+    def _next_steps(self, state: SweepState) -> list[tuple[str, str]]:
+        is_confirmed = bool(state.confirmations) or not candidates_of(state, 1)
+        return self.invocation.next_steps(larger_budget(state), self.uri, is_confirmed=is_confirmed)
 
-    def check_end(self, search: Search, unreported: str | None) -> None:
+    def check_end(self, state: SweepState, unreported: str | None) -> None:
         """TRMError when no trial came to a score, some were set aside, or the winner is `unreported`, for that reason."""
-        if search.is_hopeless:
-            raise TRMError(f"no trial of {self.folder} came to a score: {search.first_failure}")
-        if not search.trials:
-            raise TRMError(f"no trial of {self.folder} could be tried: {search.ended.reason if search.ended else 'it has no end'}")
+        if state.is_hopeless:
+            raise TRMError(f"no trial of {self.folder} came to a score: {state.first_failure}")
+        if not state.trials:
+            raise TRMError(f"no trial of {self.folder} could be tried: {state.ended.reason if state.ended else 'it has no end'}")
         problems = [unreported] if unreported is not None else []
-        if aside := set_aside(search.trials):
+        if aside := set_aside(state.trials):
             problems.append(f"{'; '.join(aside)}; `{self.invocation.resume}` tries again")
         if problems:
             raise TRMError("; ".join(problems))

@@ -33,7 +33,7 @@ class Pace:
 
 def pace_of(search: Search, leg: LegStarted) -> Pace:
     """What is known of the speed of `leg`, which starts now."""
-    trial, config = search.trials[leg.trial], search.run_config(leg)
+    trial, config = search.state.trials[leg.trial], search.run_config(leg)
     rows = config.evaluation.batch_size or config.training.global_batch_size
     forwards = config.evaluation.steps or config.model.halt_max_steps
     return Pace(

@@ -15,7 +15,7 @@ from trm.files.atomic import replacing_folder, write_text_atomic
 from trm.search.findings.confirmed import Winner, confirmation_notes, confirmed_standings, confirmed_values, winner
 from trm.search.journal.events import Reported
 from trm.search.log import SweepLog
-from trm.search.search import Search
+from trm.search.state import SweepState
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
 from trm.sweeps.steady_clock import steady_now
 
@@ -43,15 +43,15 @@ def report_winner(log: SweepLog, folder: Path, dataset: dict[str, str], work: Wi
 
     `dataset`: where the data set lies, and its content hash.
     """
-    search = log.search
-    if (found := winner(search)) is None:
+    state = log.search.state
+    if (found := winner(state)) is None:
         return
     run = found.run
     checkpoint = folder / str(run.checkpoint)
-    if run.number not in search.reports:
+    if run.number not in state.reports:
         scores = work.score(checkpoint)
         log.report(Reported(trial=run.number, rank=1, validation=scores.validation, test=scores.test, at=steady_now()))
-    reported = search.reports[run.number]
+    reported = state.reports[run.number]
     log.check()
     report = {
         "trial": found.trial.number,
@@ -65,14 +65,14 @@ def report_winner(log: SweepLog, folder: Path, dataset: dict[str, str], work: Wi
         "dataset": dataset,
         "validation": reported.validation,
         "test": reported.test,
-        **confirmation_report(search, found, folder),
+        **confirmation_report(state, found, folder),
     }
     export_best(folder, checkpoint, report, work.export)
 
 
-def confirmation_report(search: Search, found: Winner, folder: Path) -> dict[str, Any]:
+def confirmation_report(state: SweepState, found: Winner, folder: Path) -> dict[str, Any]:
     """What is known of the winner against the others: by its fresh seeds, and puzzle by puzzle; JSON."""
-    notes = confirmation_notes(search)
+    notes = confirmation_notes(state)
     if found.confirmed is None:
         return notes
     weights = f"of its {len(found.confirmed.scores)} runs on fresh seeds, trial {found.run.number} has the best validation score"
@@ -80,8 +80,8 @@ def confirmation_report(search: Search, found: Winner, folder: Path) -> dict[str
         **notes,
         "weights": f"{weights}: a selected one; the mean over seeds says what another seed will give",
         "search_objective": found.trial.result.objective if found.trial.result is not None else None,
-        "confirmed": [{"trial": row.trial, **confirmed_values(search, row)} for row in confirmed_standings(search).rows],
-        "comparisons": [asdict(one) | {"sentence": one.sentence} for one in puzzle_comparisons(search, folder)],
+        "confirmed": [{"trial": row.trial, **confirmed_values(state, row)} for row in confirmed_standings(state).rows],
+        "comparisons": [asdict(one) | {"sentence": one.sentence} for one in puzzle_comparisons(state, folder)],
     }
 
 

@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from trm.console.streams import one_line, printable
+from trm.search.findings.status import Leader
 from trm.search.journal.events import Adopted, Asked, Decided, Event, LegEnded, Reported, SweepEnded
-from trm.terminal.progress import BestTrial, RunningLeg, Snapshot
+from trm.terminal.progress import RunningLeg, Snapshot
 
 STATUS_SECONDS = 30.0
 """A log gets a line on the whole sweep at most so often."""
@@ -28,7 +29,7 @@ PLAIN_WIDTH = 160
 
 
 @dataclass(frozen=True)
-class Standing:
+class LeaderRow:
     """One line of the final leaderboard."""
 
     rank: int
@@ -115,12 +116,12 @@ class SweepDisplay:
         """Say something, above the live picture."""
         self._line(text)
 
-    def summary(self, standings: Sequence[Standing], findings: Sequence[str], commands: Sequence[tuple[str, str]]) -> None:
+    def summary(self, rows: Sequence[LeaderRow], findings: Sequence[str], commands: Sequence[tuple[str, str]]) -> None:
         """The leaderboard, what else was found, and the commands to type next as (what for, command)."""
         if self._is_live:
             self._live.stop()
-        if standings:
-            self._console.print(leaderboard(standings, self._metric))
+        if rows:
+            self._console.print(leaderboard(rows, self._metric))
         else:
             self._console.print("No trial has a result.")
         for finding in findings:
@@ -218,20 +219,20 @@ def event_line(event: Event, metric: str) -> str | None:
             return None
 
 
-def leaderboard(standings: Sequence[Standing], metric: str) -> Table:
+def leaderboard(rows: Sequence[LeaderRow], metric: str) -> Table:
     """The best trials as a table; with several objectives their fronts, of which the first is bold, and all that is weighed."""
-    has_fronts = any(row.front is not None for row in standings)
-    against = [name for name in (standings[0].against if standings else ()) if name not in ("params", "train_flops")]
+    has_fronts = any(row.front is not None for row in rows)
+    against = [name for name in (rows[0].against if rows else ()) if name not in ("params", "train_flops")]
     title = "Leaderboard, front by front" if has_fronts else "Leaderboard"
     table = Table(title=title, title_style="bold", title_justify="left", box=None, pad_edge=False, header_style="dim")
     for name in ("rank", "trial", *(["front"] if has_fronts else [])):
         table.add_column(name, justify="right")
     table.add_column("status")
-    confirmed = ("seeds", "P(best)") if any(row.seeds is not None for row in standings) else ()
+    confirmed = ("seeds", "P(best)") if any(row.seeds is not None for row in rows) else ()
     for name in (metric, "95 % interval", *confirmed, "test", "compute", "weights", *against):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("parameters", overflow="fold")
-    for row in standings:
+    for row in rows:
         table.add_row(
             str(row.rank),
             str(row.trial),
@@ -250,15 +251,20 @@ def leaderboard(standings: Sequence[Standing], metric: str) -> Table:
     return table
 
 
-def _confirmed_cells(row: Standing, count: int) -> list[str]:
+def _confirmed_cells(row: LeaderRow, count: int) -> list[str]:
     cells = ["1 (search)" if row.seeds is None else str(row.seeds), "" if row.p_best is None else f"{row.p_best:.2f}"]
     return cells[:count]
 
 
-def best_text(best: BestTrial, metric: str) -> str:
+def best_text(best: Leader, metric: str) -> str:
     """The best trial on one line."""
-    value = interval(best.objective, best.standard_error)
+    value = interval(best.objective, best.standard_error) + seeds_text(best)
     return f"{metric} {value} (trial {best.trial}, rung {best.rung}: {params_text(best.params)})"
+
+
+def seeds_text(best: Leader) -> str:
+    """What its score is the mean of, where it is confirmed."""
+    return "" if best.seeds is None else f", mean of {best.seeds} fresh seed{'' if best.seeds == 1 else 's'}"
 
 
 def leg_text(leg: RunningLeg) -> str:

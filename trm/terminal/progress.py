@@ -1,18 +1,17 @@
-"""How far a sweep is: a fold over the journal's events, and what the running legs say of themselves."""
+"""How far a sweep is: where it stands by its journal, and what the running legs say of themselves."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from trm.search.journal.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, SlotsChanged, SweepStarted
-from trm.search.order import Order, loss_kinds
+from trm.search.findings.status import Leader, leader
+from trm.search.journal.events import Asked
+from trm.search.journal.trial import Trial
 from trm.search.resources.speeds import Speeds
 from trm.search.resources.spending import Spent
-from trm.search.schedulers.growth import grown
 from trm.search.schedulers.rungs import Rungs
-from trm.search.space.resolution import RULES
-from trm.search.space.space import SearchSpace
+from trm.search.state import SweepState
 
 RECENT = 16
 """Trials that the next are taken to be like."""
@@ -66,17 +65,6 @@ class RungProgress:
 
 
 @dataclass(frozen=True)
-class BestTrial:
-    """The best objective so far, among the trials that reached the highest rung that any reached with a result."""
-
-    trial: int
-    rung: int
-    objective: float
-    standard_error: float | None
-    params: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """Everything a person wants to see of a sweep at one moment."""
 
@@ -89,7 +77,7 @@ class Snapshot:
     fidelity: str
     """What the rungs' amounts are counted in."""
     rungs: Sequence[RungProgress]
-    best: BestTrial | None
+    best: Leader | None
     flops_spent: float
     """Training FLOPs so far, the running legs' included."""
     flops_expected: float | None
@@ -126,175 +114,115 @@ def mean_leg(likely: Sequence[Asked], rungs: Rungs, rung: int, before: int | Non
 
 
 class SweepProgress:
-    """Folds a sweep's events; `snapshot` adds the clock and the running legs."""
+    """How far the sweep of a state is; `snapshot` adds the clock and the running legs."""
 
-    def __init__(self, space: SearchSpace) -> None:
-        """Before the first event of the sweep of `space`."""
-        self._space, self._budget = space, space.budget
-        self._rungs = space.scheduler.rungs_up_to(space.budget.per_trial)
-        self._order = self._order_by(RULES)
-        self._asked: dict[int, Asked] = {}
-        self._statuses: dict[int, str] = {}
-        self._open: dict[int, LegStarted] = {}
-        self._results: dict[int, dict[int, LegEnded]] = {}
-        self._confirmations: set[int] = set()
-        self._confirm = space.confirm
-        self._lost: Counter[int] = Counter()
-        """Rung -> trials that ended on the way to it."""
-        self._flops: dict[int, float] = {}
-        self._speeds = Speeds()
-        self._ahead: Work | None = None
-        """Kept until the next event."""
-        self._slots, self._gpus = 1, 0.0
-        self._first_leg_at: float | None = None
-        self.name = ""
-        """The sweep's name, from its first event."""
+    def __init__(self, state: SweepState) -> None:
+        """It may be shown from its first event on; whoever drives the sweep changes the state."""
+        self._state = state
+        self._ahead: tuple[int, Work] | None = None
+        """Kept until the next event: that many there were."""
 
-    def apply(self, event: Event) -> None:
-        """Take in the next event of the journal."""
-        self._speeds.apply(event)
-        self._ahead = None
-        match event:
-            case SweepStarted():
-                self.name, self._order = event.name, self._order_by(event.rules)
-            case DriverStarted():
-                self._on_driver(event)
-            case SlotsChanged():
-                self._slots = event.slots
-            case Asked():
-                self._asked[event.trial] = event
-                if event.confirms is not None:
-                    self._confirmations.add(event.trial)
-                self._statuses[event.trial] = "running"
-            case LegStarted():
-                self._open[event.trial] = event
-                self._statuses[event.trial] = "running"
-                self._first_leg_at = event.at if self._first_leg_at is None else self._first_leg_at
-            case LegEnded():
-                self._open.pop(event.trial, None)
-                self._flops[event.trial] = max(self._flops.get(event.trial, 0.0), event.train_flops)
-                if event.status == "completed" and event.trial not in self._confirmations:
-                    self._results.setdefault(event.rung, {})[event.trial] = event
-            case Decided():
-                self._statuses[event.trial] = event.status
-                if event.status in ("diverged", "out_of_memory", "failed") and event.trial not in self._confirmations:
-                    self._lost[event.rung] += 1
-            case _:
-                pass
-
-    def _order_by(self, rules: int) -> Order:
-        return Order.of(self._space.objective.mode, loss_kinds(self._space.search, self._space.base), rules)
-
-    def _on_driver(self, event: DriverStarted) -> None:
-        self._open.clear()
-        self._first_leg_at, self._slots, self._gpus, self._confirm = None, event.slots, event.gpus, event.confirm
-        if event.budget is not None:
-            per_trial, self._budget = event.budget.per_trial, event.budget
-            is_new = not self._asked
-            self._rungs = (
-                self._space.scheduler.rungs_up_to(per_trial) if is_new else grown(self._space.scheduler, self._rungs, per_trial)
-            )
-
-    def snapshot(self, now: float, legs: Sequence[RunningLeg] = (), spent: Spent | None = None) -> Snapshot:
-        """The sweep as it stands at unix time `now`; `spent`: what counts against its budget."""
-        running = [leg for leg in legs if leg.trial in self._open]
-        flops = sum(self._flops.values()) + sum(self._flops_of(leg) for leg in running)
+    def snapshot(self, now: float, legs: Sequence[RunningLeg] = ()) -> Snapshot:
+        """The sweep as it stands at unix time `now`."""
+        state = self._state
+        running = [leg for leg in legs if leg.trial < len(state.trials) and state.trials[leg.trial].leg is not None]
+        flops = state.spending.train_flops + sum(self._flops_of(leg) for leg in running)
         work = self._work_left(running)
         return Snapshot(
-            asked=self._searched,
-            statuses=Counter(status for trial, status in self._statuses.items() if trial not in self._confirmations),
-            confirmations=Counter(self._statuses[trial] for trial in self._confirmations),
-            fidelity=self._space.fidelity,
-            rungs=[self._rung(index) for index in range(len(self._rungs.amounts))],
-            best=self._best(),
+            asked=len(state.searched),
+            statuses=Counter(trial.status for trial in state.searched),
+            confirmations=Counter(trial.status for trial in state.trials if trial.is_confirmation),
+            fidelity=state.space.fidelity,
+            rungs=[self._rung(index) for index in range(len(state.rungs.amounts))],
+            best=leader(state),
             flops_spent=flops,
-            flops_expected=None if work is None or self._budget.trials is None else flops + work.flops,
-            elapsed_seconds=0.0 if self._first_leg_at is None else max(0.0, now - self._first_leg_at),
-            left_seconds=self._seconds_left(work, spent),
+            flops_expected=None if work is None or state.budget.trials is None else flops + work.flops,
+            elapsed_seconds=0.0 if state.first_leg_at is None else max(0.0, now - state.first_leg_at),
+            left_seconds=self._seconds_left(work, state.spent(now)),
             legs=sorted(legs, key=lambda leg: leg.trial),
         )
 
     def _flops_of(self, leg: RunningLeg) -> float:
-        """Training FLOPs of a running leg beyond those that are booked already."""
-        return max(0.0, leg.step * self._asked[leg.trial].step_flops - self._flops.get(leg.trial, 0.0))
+        """Training FLOPs of a running leg so far, which are booked when it ends."""
+        trial = self._state.trials[leg.trial]
+        return max(0, leg.step - trial.steps) * trial.asked.step_flops
 
     def _work_left(self, legs: Sequence[RunningLeg]) -> Work | None:
         """What is still to be done as the scheduler goes; of one trial more where no number is given, null before the first."""
-        if not self._asked:
+        state, known = self._state, self._state.facts.speeds
+        if not state.trials:
             return None
-        speeds = self._speeds if self._speeds.step_seconds(1.0) is not None else self._speeds_of(legs)
-        if self._ahead is None or speeds is not self._speeds:
-            self._ahead = self._work_ahead(speeds)
-        left = self._ahead
+        if known.step_seconds(1.0) is None:
+            speeds = self._speeds_of(legs)
+            left = self._work_ahead(speeds)
+        else:
+            speeds = known
+            if self._ahead is None or self._ahead[0] != state.events:
+                self._ahead = state.events, self._work_ahead(speeds)
+            left = self._ahead[1]
         for leg in legs:
-            asked = self._asked[leg.trial]
-            made = self._flops_of(leg)
-            left += -1 * Work(made, made / asked.step_flops * (speeds.step_seconds(asked.step_flops) or 0.0))
+            step_flops, made = state.trials[leg.trial].asked.step_flops, self._flops_of(leg)
+            left += -1 * Work(made, made / step_flops * (speeds.step_seconds(step_flops) or 0.0))
         return Work(max(0.0, left.flops), max(0.0, left.seconds))
 
     def _work_ahead(self, speeds: Speeds) -> Work:
         """All legs that have not ended, those that run as if they began now."""
-        trials = max(self._budget.trials or self._searched + 1, self._searched)
-        scored = self._space.scheduler.expected_reach(self._rungs, trials)
-        starts = self._space.scheduler.expected_starts(self._rungs, trials)
-        likely = [self._asked[trial] for trial in sorted(self._asked)[-RECENT:]]
+        state = self._state
+        trials = max(state.budget.trials or len(state.searched) + 1, len(state.searched))
+        scored = state.space.scheduler.expected_reach(state.rungs, trials)
+        starts = state.space.scheduler.expected_starts(state.rungs, trials)
+        likely = [trial.asked for trial in state.trials[-RECENT:]]
         left = Work(0.0, 0.0)
         for rung, (reaching, starting) in enumerate(zip(scored, starts, strict=True)):
-            done = len(self._results.get(rung, {})) + self._lost[rung]
+            done = sum(rung in trial.results or _ended_before(trial, rung) for trial in state.searched)
             count = max(reaching - done, self._running_to(rung))
             share = min(1.0, starting / reaching) if reaching else 0.0
             for before, part in ((None, share), (rung - 1, 1 - share)):
                 if count > 0 and part > 0:
-                    left += (count * part) * mean_leg(likely, self._rungs, rung, before, speeds)
-        return left + self._confirmations_left() * mean_leg(likely, self._rungs, self._rungs.last, None, speeds)
-
-    @property
-    def _searched(self) -> int:
-        return len(self._asked) - len(self._confirmations)
+                    left += (count * part) * mean_leg(likely, state.rungs, rung, before, speeds)
+        return left + self._confirmations_left() * mean_leg(likely, state.rungs, state.rungs.last, None, speeds)
 
     def _confirmations_left(self) -> int:
         """Confirmations that have not ended, if none gets further seeds."""
-        done = sum(self._statuses[trial] != "running" for trial in self._confirmations)
-        wanted = self._confirm.top * self._confirm.seeds if self._confirm is not None else 0
-        return max(wanted, len(self._confirmations)) - done
+        confirm, asked = self._state.confirm, [trial for trial in self._state.trials if trial.is_confirmation]
+        done = sum(trial.status != "running" for trial in asked)
+        wanted = confirm.top * confirm.seeds if confirm is not None else 0
+        return max(wanted, len(asked)) - done
 
     def _speeds_of(self, legs: Sequence[RunningLeg]) -> Speeds:
         """Before any leg has ended: what the running ones say of themselves."""
         speeds = Speeds()
         for leg in legs:
             if leg.steps_per_second > 0:
-                speeds.observe(self._asked[leg.trial].step_flops, leg.step, leg.step / leg.steps_per_second)
+                speeds.observe(self._state.trials[leg.trial].asked.step_flops, leg.step, leg.step / leg.steps_per_second)
         return speeds
 
-    def _seconds_left(self, work: Work | None, spent: Spent | None) -> float | None:
+    def _seconds_left(self, work: Work | None, spent: Spent) -> float | None:
         """Until the first limit of the budget is reached; null while that is unknown."""
-        budget, limits = self._budget, list[float]()
+        budget, slots, limits = self._state.budget, self._state.slots, list[float]()
+        gpus = self._state.driver.gpus if self._state.driver is not None else 0.0
         if work is not None and work.seconds > 0:
             if budget.trials is not None:
-                limits.append(work.seconds / self._slots)
-            if budget.train_flops is not None and spent is not None and work.flops > 0:
-                limits.append((budget.train_flops - spent.train_flops) * work.seconds / work.flops / self._slots)
-        if spent is not None and budget.wall_clock_seconds is not None:
+                limits.append(work.seconds / slots)
+            if budget.train_flops is not None and work.flops > 0:
+                limits.append((budget.train_flops - spent.train_flops) * work.seconds / work.flops / slots)
+        if budget.wall_clock_seconds is not None:
             limits.append(budget.wall_clock_seconds - spent.wall_clock_seconds)
-        if spent is not None and budget.gpu_hours is not None and self._gpus > 0:
-            limits.append((budget.gpu_hours - spent.gpu_hours) * 3600 / (self._gpus * self._slots))
+        if budget.gpu_hours is not None and gpus > 0:
+            limits.append((budget.gpu_hours - spent.gpu_hours) * 3600 / (gpus * slots))
         return max(0.0, min(limits)) if limits else None
 
     def _running_to(self, rung: int) -> int:
-        return sum(leg.rung == rung for trial, leg in self._open.items() if trial not in self._confirmations)
+        return sum(trial.leg is not None and trial.leg.rung == rung for trial in self._state.searched)
 
     def _rung(self, index: int) -> RungProgress:
-        results = self._results.get(index, {})
-        objectives = [result.objective for result in results.values() if result.objective is not None]
-        best = self._order.best(objectives) if objectives else None
-        return RungProgress(self._rungs.amounts[index], self._running_to(index), len(results), best)
+        state = self._state
+        scores = [trial.scores[index].objective for trial in state.searched if index in trial.scores]
+        best = state.order.best(scores) if scores else None
+        return RungProgress(state.rungs.amounts[index], self._running_to(index), len(scores), best)
 
-    def _best(self) -> BestTrial | None:
-        for rung in sorted(self._results, reverse=True):
-            done = [result for result in self._results[rung].values() if result.objective is not None]
-            if done:
-                scores = [self._order.score(result, self._asked[result.trial].digest) for result in done]
-                best = self._results[rung][min(scores, key=self._order.key).trial]
-                assert best.objective is not None
-                return BestTrial(best.trial, rung, best.objective, best.standard_error, self._asked[best.trial].shown_params)
-        return None
+
+def _ended_before(trial: Trial, rung: int) -> bool:
+    """Whether a trial ended on its way to a rung, for a reason of its own."""
+    decided = trial.decided
+    return decided is not None and decided.rung == rung and decided.status in ("diverged", "out_of_memory", "failed")

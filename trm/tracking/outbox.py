@@ -17,8 +17,10 @@ from trm.files.contained import inside
 from trm.files.strays import without_strays
 from trm.search.journal.events import SweepStarted
 from trm.search.journal.journal import Entry, read_events
+from trm.search.space.recorded import recorded_space
+from trm.search.state import SweepState
 from trm.tracking.curve_updates import CurveUpdates
-from trm.tracking.updates import RunUpdate, Translator, merged
+from trm.tracking.updates import RunUpdate, driven, interrupted, merged, updates_of
 
 Say = Callable[[Literal["problem", "refused", "recovered", "again", "sent", "left"], str], None]
 
@@ -90,20 +92,19 @@ class OutboxState:
     store: str = ""
     """Digest of that: another store starts from the beginning."""
     experiment: str = ""
-    mode: Literal["max", "min"] = "max"
     sent: int = 0
     """Journal events that the store took: for people, since the store itself is asked how far it is."""
     artifacts: dict[str, list[int]] = field(default_factory=dict)
     """Size and time of change of every file as it was uploaded, and its size in the store."""
 
     @classmethod
-    def load(cls, folder: Path, uri: str, experiment: str, mode: Literal["max", "min"]) -> "OutboxState":
+    def load(cls, folder: Path, uri: str, experiment: str) -> "OutboxState":
         """The state of the sweep folder for this store and experiment; a fresh one when they are new to it."""
         shown = in_addresses(uri)  # a password that changes leaves the store what it is
         whole, public = (hashlib.sha256(f"{text}\n{experiment}".encode()).hexdigest()[:16] for text in (uri, shown))
         found = cls.read(folder)
         if found is None or found.store not in (public, whole):
-            return cls(shown, public, experiment, mode)
+            return cls(shown, public, experiment)
         return replace(found, store=public)
 
     @classmethod
@@ -159,7 +160,7 @@ class Outbox:
     def _begin_anew(self) -> None:
         """Nothing is known of the store, and the journal is read from its start: its sums over all events are needed."""
         self._held: dict[int | None, int] | None = None
-        self._translator = Translator(self._state.mode)
+        self._sweep_state: SweepState | None = None
         self._last: Entry | int = 0
         self._is_corrupt = False
         self._sweep: SweepStarted | None = None
@@ -234,11 +235,11 @@ class Outbox:
 
     def _driven(self) -> list[RunUpdate]:
         """What is true when a driver has just taken it up."""
-        return self._translator.driven(time.time())
+        return driven(self._sweep_state, time.time()) if self._sweep_state is not None else []
 
     def _interrupted(self) -> list[RunUpdate]:
         """What is true when nobody drives it any more."""
-        return self._translator.interrupted(time.time())
+        return interrupted(self._sweep_state, time.time()) if self._sweep_state is not None else []
 
     def _look(self) -> None:
         """Ask the store how far it is, and let only what it has not got wait."""
@@ -284,8 +285,13 @@ class Outbox:
             self._say("problem", str(error))
 
     def _translated(self, entry: Entry) -> list[RunUpdate]:
+        if self._sweep_state is None:
+            self._sweep_state = SweepState(recorded_space(self._folder))
         try:
-            return self._translator.updates(entry.event)
+            self._sweep_state.apply(entry.event)
+            return updates_of(self._sweep_state, entry.event)
+        except InputError:
+            raise
         except Exception as error:  # one event that cannot be put into words keeps no other one back
             self._say("refused", f"journal event {entry.n}: {cause_of(error)}")
             return []

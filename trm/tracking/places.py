@@ -41,8 +41,6 @@ class Target:
     """Holds sweep folders; a database store keeps its artifacts here, under mlartifacts/."""
     experiment: str
     """MLflow experiment; sweeps of one search space share it."""
-    mode: Literal["max", "min"] = "max"
-    """Which objective is better."""
     artifact_location: str | None = None
     """Where a new experiment's artifacts go; None: as above, or as the server has it. MLflow keeps it in its own files."""
     subject: Literal["sweep", "run"] = "sweep"
@@ -115,9 +113,7 @@ def state_by_sweep_file(folder: Path) -> OutboxState:
     except InputError:
         space = None
     found = space if isinstance(space, dict) else {}
-    name, objective = found.get("name"), found.get("objective")
-    mode = objective.get("mode") if isinstance(objective, dict) else None
-    return OutboxState(experiment=str(name or folder.absolute().name), mode=mode if mode in ("max", "min") else "max")
+    return OutboxState(experiment=str(found.get("name") or folder.absolute().name))
 
 
 def store_for(folder: Path, uri: str | None, noted: str) -> str:

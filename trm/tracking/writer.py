@@ -47,7 +47,7 @@ def _follow_driver() -> int:
     target = Target(**json.loads(sys.stdin.readline()))
     folder = Path(target.folder)
     with only_one(folder / LOCK, lambda: say("sent", "")):  # the writer of a killed driver may still be sending
-        state = OutboxState.load(folder, target.uri, target.experiment, target.mode)
+        state = OutboxState.load(folder, target.uri, target.experiment)
         state.save(folder)
         outbox = outbox_of(folder)(folder, MlflowStore(target, say), state, say, is_driven=True)
         while not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
@@ -74,13 +74,13 @@ def _flush(folder: Path, uri: str | None, seconds: float) -> int:
     unsent = state_by_sweep_file(folder) if record is None else OutboxState(experiment=record.experiment)
     known = OutboxState.read(folder) or unsent
     address = store_for(folder, uri, known.uri)
-    target = Target(address, str(folder), str(storage_for(folder, address)), known.experiment, known.mode)
+    target = Target(address, str(folder), str(storage_for(folder, address)), known.experiment)
     if target.is_storages_own and not uri:
         check_own_store(Path(target.storage), target.experiment)
 
     keeps_note, told, deadline = why_unwritable(folder) is None, _Told(), time.monotonic() + seconds
     with only_one(folder / LOCK, lambda: told.waits(folder, deadline)):
-        state, has_last_word = OutboxState.load(folder, target.uri, target.experiment, target.mode), not is_held(folder)
+        state, has_last_word = OutboxState.load(folder, target.uri, target.experiment), not is_held(folder)
         store = MlflowStore(target, told)
         outbox = outbox_of(folder)(folder, store, state, told, is_driven=False, has_last_word=has_last_word, keeps_note=keeps_note)
         is_done = outbox.finish(time.monotonic() + seconds)

@@ -10,7 +10,7 @@ import numpy as np
 
 from trm.files.atomic import write_text_atomic
 from trm.search.journal.trial import Trial
-from trm.search.state import Fold
+from trm.search.state import SweepState
 from trm.stats.intervals import Interval, wilson
 from trm.stats.rank_correlation import weighted_spearman
 
@@ -37,7 +37,7 @@ class LongerStart:
     extra_train_flops: float
     """What the trials stopped at the first rung would have taken more."""
     extra_share: float
-    """The same as a share of all the sweep took for its search."""
+    """The same as a share of all the sweep took for its state."""
     controls: int
     """Controls that were to be stopped at the first rung, and reached the second."""
     kept: int
@@ -81,58 +81,58 @@ class AuditReport:
         )
 
 
-def audit_report(search: Fold) -> AuditReport | None:
+def audit_report(state: SweepState) -> AuditReport | None:
     """What the controls so far say; null without an audit."""
-    if search.audit is None:
+    if state.audit is None:
         return None
-    last = search.rungs.last
-    ended = [trial for trial in search.searched if last in trial.results]
-    controls = [_cost(search, trial, last) for trial in ended if trial.is_control]
-    others = [_cost(search, trial, last) for trial in ended if not trial.is_control]
+    last = state.rungs.last
+    ended = [trial for trial in state.searched if last in trial.results]
+    controls = [_cost(state, trial, last) for trial in ended if trial.is_control]
+    others = [_cost(state, trial, last) for trial in ended if not trial.is_control]
     best, middle = (min(others), median(others)) if others else (math.nan, math.nan)  # nothing is below those
     false_stops = sum(cost < best for cost in controls)
     rate = false_stops / len(controls) if controls and others else None
     return AuditReport(
-        share=search.audit.share,
-        early_stops=search.early_stops,
+        share=state.audit.share,
+        early_stops=state.early_stops,
         controls=len(controls),
         false_stops=false_stops,
         false_stop_rate=rate,
         interval_95=wilson(rate, len(controls)) if rate is not None else None,
         above_median=sum(cost < middle for cost in controls),
         lost=max(0.0, best - min(controls)) if controls and others else 0.0,
-        rungs=tuple(_agreement(search, rung) for rung in range(last)),
-        longer_start=_longer_start(search) if last > 0 else None,
+        rungs=tuple(_agreement(state, rung) for rung in range(last)),
+        longer_start=_longer_start(state) if last > 0 else None,
     )
 
 
-def _cost(search: Fold, trial: Trial, rung: int) -> float:
-    return search.score_order.cost(trial.scores[rung].objective)
+def _cost(state: SweepState, trial: Trial, rung: int) -> float:
+    return state.order.cost(trial.scores[rung].objective)
 
 
-def _agreement(search: Fold, rung: int) -> RungAgreement:
+def _agreement(state: SweepState, rung: int) -> RungAgreement:
     """Trials let go on are all there; of the others only controls are, so that each counts for several."""
-    last = search.rungs.last
-    both = [trial for trial in search.searched if rung in trial.results and last in trial.results]
+    last = state.rungs.last
+    both = [trial for trial in state.searched if rung in trial.results and last in trial.results]
     controls = sum(trial.is_control for trial in both)
-    stopped = sum(rung in trial.results and last not in trial.results for trial in search.searched)
+    stopped = sum(rung in trial.results and last not in trial.results for trial in state.searched)
     weight = 1.0 + stopped / controls if controls else 1.0
     weights = np.array([weight if trial.is_control else 1.0 for trial in both])
     here, there = (np.array([trial.scores[at].objective for trial in both]) for at in (rung, last))
     return RungAgreement(rung, len(both), controls, weighted_spearman(here, there, weights))
 
 
-def _longer_start(search: Fold) -> LongerStart | None:
-    first = [trial for trial in search.searched if _stopped_at(trial) == 0]
+def _longer_start(state: SweepState) -> LongerStart | None:
+    first = [trial for trial in state.searched if _stopped_at(trial) == 0]
     if not first:
         return None
     extra = 0.0
     for trial in first:
-        steps = search.rungs.steps(trial.asked.step_amount or trial.asked.step_flops)
+        steps = state.rungs.steps(trial.asked.step_amount or trial.asked.step_flops)
         extra += (steps[1] - steps[0]) * trial.asked.step_flops
     controls = [trial for trial in first if 1 in trial.results]
-    spent = sum(trial.spent_flops for trial in search.searched)
-    kept = sum(_goes_on(search, trial) for trial in controls)
+    spent = sum(trial.spent_flops for trial in state.searched)
+    kept = sum(_goes_on(state, trial) for trial in controls)
     return LongerStart(extra, extra / spent if spent else 0.0, len(controls), kept)
 
 
@@ -143,16 +143,16 @@ def _stopped_at(trial: Trial) -> int | None:
     return trial.rung if trial.status == "stopped" and trial.decided is not None and trial.decided.is_early else None
 
 
-def _goes_on(search: Fold, control: Trial) -> bool:
+def _goes_on(state: SweepState, control: Trial) -> bool:
     """Whether it would have stood among the first 1/eta at the second rung, next to those that reached it."""
-    scores = [trial for trial in search.searched if 1 in trial.results]
-    better = sum(_cost(search, trial, 1) < _cost(search, control, 1) for trial in scores)
-    return better < max(1, len(scores) // max(2, search.rungs.eta))
+    scores = [trial for trial in state.searched if 1 in trial.results]
+    better = sum(_cost(state, trial, 1) < _cost(state, control, 1) for trial in scores)
+    return better < max(1, len(scores) // max(2, state.rungs.eta))
 
 
-def write_audit(search: Fold, folder: Path) -> AuditReport | None:
+def write_audit(state: SweepState, folder: Path) -> AuditReport | None:
     """Writes `folder`/audit.json, atomically, and returns what it says; nothing without an audit."""
-    report = audit_report(search)
+    report = audit_report(state)
     if report is not None:
         values = {"sentence": report.sentence, **asdict(report)}
         write_text_atomic(folder / AUDIT, json.dumps(values, indent=1, allow_nan=False) + "\n")

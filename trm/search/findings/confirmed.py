@@ -1,10 +1,12 @@
 """What a sweep's confirmations came to: who is best now, whose weights stand for it, and whether the data support it."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+from trm.search.confirmation import candidates_of, fresh_scores
 from trm.search.journal.trial import Trial
-from trm.search.leaderboard import Ranking
+from trm.search.state import SweepState
 from trm.stats.best_of import Confirmed, Standings, standings
 
 
@@ -20,58 +22,73 @@ class Winner:
     """What fresh seeds say; null: it is not confirmed."""
 
 
-def confirmed_standings(search: Ranking) -> Standings:
+def confirmed_standings(state: SweepState) -> Standings:
     """Trials with scores on fresh seeds, best mean first."""
-    scores = {number: search.fresh_scores(number) for number in search.confirmations}
-    certainty = search.confirm.certainty if search.confirm is not None else 0.95
-    return standings(scores, search.space.objective.mode, search.space.seed, certainty=certainty)
+    scores = {number: fresh_scores(state, number) for number in state.confirmations}
+    certainty = state.confirm.certainty if state.confirm is not None else 0.95
+    return standings(scores, state.space.objective.mode, state.space.seed, certainty=certainty)
 
 
-def ranked(search: Ranking) -> list[tuple[Trial, Confirmed | None]]:
-    """The search's trials that were scored, best first: confirmed ones by their mean, then the others by their last score."""
-    rows = confirmed_standings(search).rows
-    known = {row.trial for row in rows}
-    others = [trial for trial in search.leaderboard() if trial.number not in known]
-    return [*((search.trials[row.trial], row) for row in rows), *((trial, None) for trial in others)]
+def ranked(state: SweepState) -> list[tuple[Trial, Confirmed | None]]:
+    """The search's trials that were scored, best first: confirmed ones by their mean over fresh seeds, then the others.
+
+    Those by the rank at which this driver reported on them, then by their last score. Where no fresh seed came to a score, there
+    are no weights to give, and what is confirmed stands last.
+    """
+    rows = confirmed_standings(state).rows
+    known, ranks = {row.trial for row in rows}, _reported_ranks(state)
+    rest = [trial for trial in state.leaderboard() if trial.number not in known]
+    others = [(trial, None) for trial in sorted(rest, key=lambda trial: ranks.get(trial.number, math.inf))]
+    confirmed = sorted(((state.trials[row.trial], row) for row in rows), key=lambda pair: best_run(state, pair[0].number) is None)
+    has_weights = bool(rows) and best_run(state, confirmed[0][0].number) is not None
+    return [*confirmed, *others] if has_weights else [*others, *confirmed]
 
 
-def winner(search: Ranking) -> Winner | None:
-    """The best of all, confirmed where that was done; None while no trial was scored."""
-    for trial, confirmed in ranked(search):
-        run = trial if confirmed is None else best_run(search, trial.number)
-        if run is not None:  # a candidate none of whose runs came to a score has no weights to give
+def winner(state: SweepState) -> Winner | None:
+    """The first of `ranked` that has weights; None while no trial was scored."""
+    if not state.confirmations and not state.reports:
+        leader = state.leader
+        return None if leader is None else Winner(leader, leader, None)
+    for trial, confirmed in ranked(state):
+        run = trial if confirmed is None else best_run(state, trial.number)
+        if run is not None:
             return Winner(trial, run, confirmed)
     return None
 
 
-def best_run(search: Ranking, number: int) -> Trial | None:
+def _reported_ranks(state: SweepState) -> dict[int, int]:
+    since = state.driver.at if state.driver is not None else 0.0
+    return {number: report.rank for number, report in state.reports.items() if report.at >= since}
+
+
+def best_run(state: SweepState, number: int) -> Trial | None:
     """Of a trial's confirmations the one with the best score so far."""
-    scores = [run.score for run in fresh_runs(search, number) if run.score is not None]
-    best = min(scores, key=lambda score: (search.score_order.cost(score.objective), score.trial), default=None)
-    return search.trials[best.trial] if best is not None else None
+    scores = [run.score for run in fresh_runs(state, number) if run.score is not None]
+    best = min(scores, key=lambda score: (state.order.cost(score.objective), score.trial), default=None)
+    return state.trials[best.trial] if best is not None else None
 
 
-def fresh_runs(search: Ranking, number: int) -> list[Trial]:
+def fresh_runs(state: SweepState, number: int) -> list[Trial]:
     """A trial's confirmations that were scored at the last rung."""
-    return [run for run in search.confirmations.get(number, []) if run.rung == search.rungs.last]
+    return [run for run in state.confirmations.get(number, []) if run.rung == state.rungs.last]
 
 
-def confirmation_notes(search: Ranking) -> dict[str, Any]:
+def confirmation_notes(state: SweepState) -> dict[str, Any]:
     """Whether the data support the winner, and a sentence that says so; JSON."""
-    found = confirmed_standings(search)
+    found = confirmed_standings(state)
     if found.rows:
         return {"supported": found.is_supported, "sentence": found.sentence}
-    best = next(iter(search.leaderboard()), None)
+    best = state.leader
     if best is None:
         return {"supported": False, "sentence": "no trial has a score"}
     sentence = f"one seed: trial {best.number} is not confirmed"
     remedy = (
-        "; go on with --resume --confirm 3, which trains the best three again on fresh seeds" if search.candidates_of(1) else ""
+        "; go on with --resume --confirm 3, which trains the best three again on fresh seeds" if candidates_of(state, 1) else ""
     )
     return {"supported": False, "sentence": sentence + remedy}
 
 
-def confirmed_values(search: Ranking, row: Confirmed) -> dict[str, Any]:
+def confirmed_values(state: SweepState, row: Confirmed) -> dict[str, Any]:
     """What fresh seeds say of a trial; JSON."""
     return {
         "mean": row.mean,
@@ -80,5 +97,5 @@ def confirmed_values(search: Ranking, row: Confirmed) -> dict[str, Any]:
         "scores": list(row.scores),
         "failed": row.failed,
         "p_best": row.p_best,
-        "runs": [run.number for run in fresh_runs(search, row.trial)],
+        "runs": [run.number for run in fresh_runs(state, row.trial)],
     }

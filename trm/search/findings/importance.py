@@ -23,7 +23,7 @@ import numpy as np
 from trm.files.atomic import write_text_atomic
 from trm.search.journal.trial import Trial
 from trm.search.order import Order, Score
-from trm.search.search import Search
+from trm.search.state import SweepState
 
 FILE = "importance.json"
 LEAST_TRIALS = 10
@@ -114,17 +114,17 @@ class Importance:
         return next((one for one in self.rungs if one.rung == self.telling), None)
 
 
-def importance(search: Search) -> Importance:
+def importance(state: SweepState) -> Importance:
     """What mattered in `search` so far, rung by rung; trials that confirm others do not count."""
-    reached = {rung: _scored(search.searched, rung) for rung in range(len(search.rungs.amounts))}
+    reached = {rung: _scored(state.searched, rung) for rung in range(len(state.rungs.amounts))}
     reached = {rung: there for rung, there in reached.items() if len(there) >= LEAST_TRIALS}
-    objective = search.space.objective
+    objective = state.space.objective
     return Importance(
-        name=search.started.name if search.started is not None else search.space.name,
+        name=state.name,
         metric=objective.metric,
         mode=objective.mode,
-        fidelity=search.space.fidelity,
-        rungs=tuple(_at_rung(search, rung, there) for rung, there in reached.items()),
+        fidelity=state.space.fidelity,
+        rungs=tuple(_at_rung(state, rung, there) for rung, there in reached.items()),
         telling=max(reached, key=lambda rung: (len(reached[rung]), rung), default=None),
     )
 
@@ -174,10 +174,10 @@ def _scored(trials: Sequence[Trial], rung: int) -> list[_Scored]:
     return found
 
 
-def _at_rung(search: Search, rung: int, there: list[_Scored]) -> RungImportance:
+def _at_rung(state: SweepState, rung: int, there: list[_Scored]) -> RungImportance:
     looked_at = [there[index * len(there) // MOST_TRIALS] for index in range(MOST_TRIALS)] if len(there) > MOST_TRIALS else there
-    places = _places(looked_at, search.score_order)
-    return RungImportance(rung, search.rungs.amounts[rung], len(there), _axes(search, looked_at, places), _map(search, there))
+    places = _places(looked_at, state.order)
+    return RungImportance(rung, state.rungs.amounts[rung], len(there), _axes(state, looked_at, places), _map(state, there))
 
 
 def _places(there: Sequence[_Scored], order: Order) -> np.ndarray:
@@ -190,15 +190,15 @@ def _places(there: Sequence[_Scored], order: Order) -> np.ndarray:
     return np.asarray(middles[levels], dtype=np.float64)
 
 
-def _axes(search: Search, there: Sequence[_Scored], places: np.ndarray) -> tuple[Axis, ...]:
-    recursion = _recursions(search, there)
+def _axes(state: SweepState, there: Sequence[_Scored], places: np.ndarray) -> tuple[Axis, ...]:
+    recursion = _recursions(state, there)
     derived: dict[str, list[float]] = {
         "effective_depth": [one.effective_depth for one in recursion],
         "step_flops": [one.trial.asked.step_flops for one in there],
         "params_count": [float(one.trial.asked.params_count) for one in there],
     }
     values = [dict(one.params) | {name: column[index] for name, column in derived.items()} for index, one in enumerate(there)]
-    names = (*search.space.search, *derived)
+    names = (*state.space.search, *derived)
     differing = [name for name in names if len({repr(one[name]) for one in values if name in one}) > 1]
     if len(np.unique(places)) == 1:
         return ()
@@ -266,22 +266,22 @@ class _Recursion(NamedTuple):
     effective_depth: float
 
 
-def _recursions(search: Search, there: Sequence[_Scored]) -> list[_Recursion]:
+def _recursions(state: SweepState, there: Sequence[_Scored]) -> list[_Recursion]:
     """Each trial's, searched or the base's."""
-    model = search.space.run_config(there[0].params, seed=0).model
+    model = state.space.run_config(there[0].params, seed=0).model
     found = []
     for one in there:
         searched = {path.removeprefix("model."): value for path, value in one.params.items() if path.startswith("model.")}
         is_alike = searched.get("architecture", model.architecture) == model.architecture
-        own = model.model_copy(update=searched) if is_alike else search.space.run_config(one.params, seed=0).model
+        own = model.model_copy(update=searched) if is_alike else state.space.run_config(one.params, seed=0).model
         found.append(_Recursion(own.recursion.H_cycles, own.recursion.inner_calls, float(own.effective_depth)))
     return found
 
 
-def _map(search: Search, there: Sequence[_Scored]) -> tuple[Cell, ...]:
+def _map(state: SweepState, there: Sequence[_Scored]) -> tuple[Cell, ...]:
     cells: dict[tuple[int, int], list[float]] = {}
-    for one, scored in zip(_recursions(search, there), there, strict=True):
+    for one, scored in zip(_recursions(state, there), there, strict=True):
         cells.setdefault((one.H_cycles, one.L_cycles), []).append(scored.score.objective)
     return tuple(
-        Cell(*place, len(found), sum(found) / len(found), search.score_order.best(found)) for place, found in sorted(cells.items())
+        Cell(*place, len(found), sum(found) / len(found), state.order.best(found)) for place, found in sorted(cells.items())
     )

@@ -53,7 +53,7 @@ def replay(search: Search, events: Iterable[Event], on_event: Callable[[int], No
     for count, event in enumerate(events, start=1):
         course.follow(count - 1, event)
         on_event(count)
-    return Replayed(count, course.decisions, len(search.trials))
+    return Replayed(count, course.decisions, len(search.state.trials))
 
 
 class _Course:
@@ -72,7 +72,7 @@ class _Course:
             self.decisions += 1
         else:
             self._check_told(number, event)
-        self._search.apply(event)
+        self._search.state.apply(event)
 
     def _check_decision(self, number: int, event: Event) -> None:
         search, now = self._search, event.at
@@ -83,8 +83,8 @@ class _Course:
         expected = self._due.pop(0)
         if (difference := _first_difference(event, expected)) is not None:
             raise _difference(number, event, f"{_line(expected)} ({difference})")
-        if isinstance(event, LegStarted) and len(search.open_legs) >= self._slots:
-            raise _difference(number, event, f"no leg: {len(search.open_legs)} run on {self._slots} slots")
+        if isinstance(event, LegStarted) and len(search.state.open_legs) >= self._slots:
+            raise _difference(number, event, f"no leg: {len(search.state.open_legs)} run on {self._slots} slots")
 
     def _check_told(self, number: int, event: Event) -> None:
         match event:
@@ -97,7 +97,7 @@ class _Course:
                 if due:
                     raise _difference(number, event, _line(due[0]))
             case Reported():
-                best = winner(self._search)
+                best = winner(self._search.state)
                 if best is None or best.run.number != event.trial:
                     raise _difference(number, event, f"a report on trial {best.run.number if best is not None else None}")
             case _:

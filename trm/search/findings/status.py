@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from trm.search.findings.confirmed import winner
 from trm.search.findings.tables import interval_95
-from trm.search.journal.events import DriverStarted, DriverStopped, Event, SlotsChanged
 from trm.search.journal.trial import Trial
 from trm.search.resources.spending import Spent
-from trm.search.search import Search
 from trm.search.settings import Budget
+from trm.search.state import SweepState
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,18 @@ class OpenLeg:
 
 @dataclass(frozen=True)
 class Leader:
-    """The best trial so far."""
+    """The best trial so far: the one that the leaderboard names, and that would be exported now."""
 
     trial: int
     rung: int | None
     objective: float
+    """Its score; where it is confirmed, the mean over fresh seeds."""
+    standard_error: float | None
+    """Of its own score."""
     interval_95: tuple[float, float] | None
-    params: Mapping[str, object]
+    seeds: int | None
+    """Fresh seeds that confirm it; null: it is not confirmed."""
+    params: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class SweepStatus:
     asked: int
     statuses: Mapping[str, int]
     confirmations: Mapping[str, int]
-    """Status -> how many; confirmations are no trials of the search."""
+    """Status -> how many; confirmations are no trials of the state."""
     legs: Sequence[OpenLeg]
     best: Leader | None
     spent: Spent
@@ -61,66 +67,58 @@ class SweepStatus:
     """Of the last driver."""
 
 
-class StatusFold:
-    """Folds a sweep's events; `status` says where it stands."""
-
-    def __init__(self, search: Search) -> None:
-        """`search` is before its first event."""
-        self.search = search
-        self._last: Event | None = None
-        self._count = self._slots = 0
-
-    def apply(self, event: Event) -> None:
-        """Takes the next event in."""
-        self.search.apply(event)
-        if isinstance(event, DriverStarted | SlotsChanged):
-            self._slots = event.slots
-        self._last, self._count = event, self._count + 1
-
-    def status(self, now: float, *, is_driven: bool) -> SweepStatus:
-        """The sweep at unix time `now`; `is_driven`: a living driver holds its folder."""
-        search = self.search
-        is_running = is_driven and search.ended is None
-        ranked = search.leaderboard()
-        return SweepStatus(
-            name=search.started.name if search.started is not None else search.space.name,
-            driver=search.driver.driver if search.driver is not None else None,
-            state=self._state(is_driven),
-            is_running=is_running,
-            events=self._count,
-            slots=self._slots,
-            asked=len(search.searched),
-            statuses=Counter(trial.status for trial in search.searched),
-            confirmations=Counter(trial.status for trial in search.trials if trial.is_confirmation),
-            legs=[_open_leg(trial) for trial in search.trials if trial.leg is not None],
-            best=self._leader(ranked[0]) if ranked else None,
-            spent=search.spending.spent(now if is_running else search.spending.clock.latest, search.open_legs),
-            budget=search.budget,
-        )
-
-    def _state(self, is_driven: bool) -> str:
-        if self.search.ended is not None:
-            return f"ended: {self.search.ended.reason}" + (", and its driver reports on the winner" if is_driven else "")
-        if is_driven:
-            return "running"
-        if isinstance(self._last, DriverStopped):
-            return f"left in order: {self._last.reason}"
-        return "its driver was killed" if self.search.driver is not None else "its driver was killed at the start"
-
-    def _leader(self, trial: Trial) -> Leader:
-        result = trial.result
-        assert result is not None
-        assert result.objective is not None
-        interval = interval_95(self.search.space.objective.metric, result)
-        return Leader(trial.number, trial.rung, result.objective, interval, trial.shown_params)
+def sweep_status(state: SweepState, now: float, *, is_driven: bool) -> SweepStatus:
+    """The sweep at unix time `now`; `is_driven`: a living driver holds its folder."""
+    is_running = is_driven and state.ended is None
+    return SweepStatus(
+        name=state.name,
+        driver=state.driver.driver if state.driver is not None else None,
+        state=_in_words(state, is_driven),
+        is_running=is_running,
+        events=state.events,
+        slots=state.slots if state.driver is not None else 0,
+        asked=len(state.searched),
+        statuses=Counter(trial.status for trial in state.searched),
+        confirmations=Counter(trial.status for trial in state.trials if trial.is_confirmation),
+        legs=[_open_leg(trial) for trial in state.trials if trial.leg is not None],
+        best=leader(state),
+        spent=state.spent(now if is_running else state.spending.clock.latest),
+        budget=state.budget,
+    )
 
 
-def larger_budget(search: Search) -> tuple[str, str] | None:
-    """In words and as an option what a sweep that ended could go on with; None where no larger budget makes it do so."""
-    ended, budget = search.ended, search.budget
-    if ended is None or search.is_exhausted:
+def leader(state: SweepState) -> Leader | None:
+    """The best trial so far; null while none was scored."""
+    found = winner(state)
+    if found is None:
         return None
-    if budget.trials is not None and len(search.searched) >= budget.trials:
+    trial, confirmed, result = found.trial, found.confirmed, found.trial.result
+    assert result is not None
+    assert result.objective is not None
+    if confirmed is None:
+        interval = interval_95(state.space.objective.metric, result)
+        return Leader(trial.number, trial.rung, result.objective, result.standard_error, interval, None, trial.shown_params)
+    low, high = confirmed.low, confirmed.high
+    interval = None if low is None or high is None else (low, high)
+    return Leader(trial.number, trial.rung, confirmed.mean, None, interval, len(confirmed.scores), trial.shown_params)
+
+
+def _in_words(state: SweepState, is_driven: bool) -> str:
+    if state.ended is not None:
+        return f"ended: {state.ended.reason}" + (", and its driver reports on the winner" if is_driven else "")
+    if is_driven:
+        return "running"
+    if state.left is not None:
+        return f"left in order: {state.left.reason}"
+    return "its driver was killed" if state.driver is not None else "its driver was killed at the start"
+
+
+def larger_budget(state: SweepState) -> tuple[str, str] | None:
+    """In words and as an option what a sweep that ended could go on with; None where no larger budget makes it do so."""
+    ended, budget = state.ended, state.budget
+    if ended is None or state.exhausted is not None:
+        return None
+    if budget.trials is not None and len(state.searched) >= budget.trials:
         return f"up to {2 * budget.trials} trials", f"--trials {2 * budget.trials}"
     for limit in ("train_flops", "wall_clock_seconds", "gpu_hours"):
         if ended.reason.startswith(f"budget.{limit} "):

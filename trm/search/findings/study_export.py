@@ -1,4 +1,4 @@
-"""study.journal: the sweep for Optuna's own tools (dashboard, `JournalFileBackend`), rebuilt from the search."""
+"""study.journal: the sweep for Optuna's own tools (dashboard, `JournalFileBackend`), rebuilt from the state."""
 
 import json
 import warnings
@@ -18,7 +18,7 @@ from trm.files.atomic import write_text_atomic
 from trm.search.journal.trial import Trial
 from trm.search.samplers.distributions import distribution
 from trm.search.samplers.study import DIRECTIONS, Shown, frozen_trial, shown
-from trm.search.search import Search
+from trm.search.state import SweepState
 
 FILE = "study.journal"
 
@@ -36,16 +36,16 @@ class _InMemory(BaseJournalBackend):  # type: ignore[misc]
         self.logs += logs
 
 
-def write_study(search: Search, folder: str | Path) -> None:
+def write_study(state: SweepState, folder: str | Path) -> None:
     """Rewrites `folder`/study.journal, atomically: true objectives, states as in `samplers/study.py`, a value a rung.
 
     With several objectives, those of finished trials alone: Optuna has no value of a pruned one then.
     """
-    distributions = {path: distribution(knob) for path, knob in search.space.search.items()}
-    objective, backend = search.space.objective, _InMemory()
+    distributions = {path: distribution(knob) for path, knob in state.space.search.items()}
+    objective, backend = state.space.objective, _InMemory()
     modes = [objective.mode, *(one.mode for one in objective.against)]
     study = optuna.create_study(
-        study_name=search.started.name if search.started is not None else search.space.name,
+        study_name=state.name,
         storage=JournalStorage(backend),
         directions=[DIRECTIONS[mode].name.lower() for mode in modes],
     )
@@ -53,8 +53,8 @@ def write_study(search: Search, folder: str | Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # of the interface: the version is pinned
             study.set_metric_names([objective.metric, *(one.metric for one in objective.against)])
-    for trial in search.searched:
-        built = _built(search, trial, distributions)
+    for trial in state.searched:
+        built = _built(state, trial, distributions)
         built.datetime_start = datetime.fromtimestamp(trial.asked.at)
         built.datetime_complete = None if built.state == TrialState.RUNNING else datetime.fromtimestamp(_last_word(trial))
         built.user_attrs = {"status": trial.status, "checkpoint": trial.checkpoint, "seed": trial.asked.seed}
@@ -62,14 +62,14 @@ def write_study(search: Search, folder: str | Path) -> None:
     write_text_atomic(Path(folder) / FILE, "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in backend.logs))
 
 
-def _built(search: Search, trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    objective, result = search.space.objective, trial.result
-    now = shown(trial, search.score_order, with_loss=False)
+def _built(state: SweepState, trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    objective, result = state.space.objective, trial.result
+    now = shown(trial, state.order, with_loss=False)
     if not objective.against:
         return frozen_trial(trial, now, distributions)
     built = frozen_trial(trial, Shown("pruned" if now.state == "complete" else now.state, ()), distributions)
     if now.state == "complete" and result is not None:
-        values = [result.objective, *search.figures(trial, result).values()]
+        values = [result.objective, *state.figures(trial, result).values()]
         if None not in values:
             built.state, built.values = TrialState.COMPLETE, values
     return built

@@ -1,7 +1,6 @@
 """What a sweep found, as files that people and tools read: trials.parquet, leaderboard.json, study.journal."""
 
 import json
-import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,65 +15,62 @@ from trm.search.journal.priors import prior_summary
 from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
 from trm.search.replicates import replicate_rows
-from trm.search.search import Search
+from trm.search.state import SweepState
 from trm.stats.best_of import Confirmed
 from trm.stats.intervals import Z95
 
 TRIALS, LEADERBOARD = "trials.parquet", "leaderboard.json"
 
 
-def trial_rows(search: Search) -> list[dict[str, Any]]:
+def trial_rows(state: SweepState) -> list[dict[str, Any]]:
     """A row a trial, in order; the columns are those of trials.parquet, parameters by their paths (null when not active)."""
-    return [_row(search, trial) for trial in search.trials]
+    return [_row(state, trial) for trial in state.trials]
 
 
-def write_trials(search: Search, folder: str | Path) -> None:
+def write_trials(state: SweepState, folder: str | Path) -> None:
     """Rewrites `folder`/trials.parquet, atomically."""
     fields = [pa.field("trial", pa.int64()), pa.field("status", pa.string()), pa.field("rung", pa.int64())]
     fields += [pa.field("objective", pa.float64())]
-    fields += [pa.field(path, _column_type(knob)) for path, knob in search.space.search.items()]
+    fields += [pa.field(path, _column_type(knob)) for path, knob in state.space.search.items()]
     fields += [pa.field(name, pa.float64()) for name in ("train_flops", "train_seconds", "eval_seconds", "overhead_seconds")]
     fields += [pa.field(name, pa.int64()) for name in ("params", "steps", "seed")]
     fields += [pa.field(name, pa.string()) for name in ("checkpoint", "error")]
     fields += [pa.field(name, pa.float64()) for name in ("standard_error", "loss")]
     fields += [pa.field(name, pa.string()) for name in ("source", "reason")]
     known = {field.name for field in fields}
-    fields += [pa.field(one.metric, pa.float64()) for one in search.space.objective.against if one.metric not in known]
+    fields += [pa.field(one.metric, pa.float64()) for one in state.space.objective.against if one.metric not in known]
     fields += [pa.field("confirms", pa.int64())]
-    texts = {path for path, knob in search.space.search.items() if _column_type(knob) == pa.string()}
-    rows = [{key: _text(value) if key in texts else value for key, value in row.items()} for row in trial_rows(search)]
+    texts = {path for path, knob in state.space.search.items() if _column_type(knob) == pa.string()}
+    rows = [{key: _text(value) if key in texts else value for key, value in row.items()} for row in trial_rows(state)]
     with replacing(Path(folder) / TRIALS) as path:
         pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(fields)), path)
 
 
-def leaderboard_rows(search: Search, count: int | None = None) -> list[dict[str, Any]]:
-    """The best trials, best first: confirmed ones by their mean over fresh seeds, then winners that this driver reported on by the
-    rank given there, then the others by their last score.
+def leaderboard_rows(state: SweepState, count: int | None = None) -> list[dict[str, Any]]:
+    """The best trials, best first (`confirmed.ranked`).
 
     With several objectives a row has its Pareto front, from 1, and what is weighed.
     """
-    since = search.driver.at if search.driver is not None else 0.0
-    ranks = {number: report.rank for number, report in search.reports.items() if report.at >= since}
-    leaders = sorted(ranked(search), key=lambda row: (row[1] is None, 0 if row[1] else ranks.get(row[0].number, math.inf)))
-    rows = [_leader(search, place, trial, confirmed) for place, (trial, confirmed) in enumerate(leaders[:count], start=1)]
-    if search.space.objective.against:
-        of_trial = {trial.number: index for index, front in enumerate(search.fronts(), start=1) for trial in front}
+    leaders = ranked(state)
+    rows = [_leader(state, place, trial, confirmed) for place, (trial, confirmed) in enumerate(leaders[:count], start=1)]
+    if state.space.objective.against:
+        of_trial = {trial.number: index for index, front in enumerate(state.fronts(), start=1) for trial in front}
         for row, (trial, _) in zip(rows, leaders, strict=False):
             assert trial.result is not None
-            row |= {"front": of_trial[trial.number], "against": search.figures(trial, trial.result)}
+            row |= {"front": of_trial[trial.number], "against": state.figures(trial, trial.result)}
     return rows
 
 
-def front_rows(search: Search) -> list[dict[str, Any]]:
+def front_rows(state: SweepState) -> list[dict[str, Any]]:
     """The trials that none beats in everything, best first by the objective's own metric, with all that is weighed."""
-    front = search.fronts()[:1]
+    front = state.fronts()[:1]
     return [
         {
             "trial": trial.number,
             "status": trial.status,
             "rung": trial.rung,
             "objective": result.objective,
-            "against": search.figures(trial, result),
+            "against": state.figures(trial, result),
             "parameters": trial.shown_params,
             "checkpoint": trial.checkpoint,
         }
@@ -83,21 +79,21 @@ def front_rows(search: Search) -> list[dict[str, Any]]:
     ]
 
 
-def write_leaderboard(search: Search, folder: str | Path, *, count: int = 10) -> None:
+def write_leaderboard(state: SweepState, folder: str | Path, *, count: int = 10) -> None:
     """Rewrites `folder`/leaderboard.json with the best `count` trials, atomically."""
     board = {
-        "name": search.started.name if search.started is not None else search.space.name,
-        "objective": search.space.objective.model_dump(),
-        "ended": search.ended.reason if search.ended is not None else None,
-        **confirmation_notes(search),
-        "trials": leaderboard_rows(search, count),
+        "name": state.name,
+        "objective": state.space.objective.model_dump(),
+        "ended": state.ended.reason if state.ended is not None else None,
+        **confirmation_notes(state),
+        "trials": leaderboard_rows(state, count),
     }
-    if search.space.replicates > 1:
-        board["replicates"] = replicate_rows(search)
-    if search.space.objective.against:
-        board["front"] = front_rows(search)
-    if search.priors:
-        board["warm_start"] = [prior_summary(prior) for prior in search.priors]
+    if state.space.replicates > 1:
+        board["replicates"] = replicate_rows(state)
+    if state.space.objective.against:
+        board["front"] = front_rows(state)
+    if state.priors:
+        board["warm_start"] = [prior_summary(prior) for prior in state.priors]
     write_text_atomic(Path(folder) / LEADERBOARD, json.dumps(board, indent=1, allow_nan=False) + "\n")
 
 
@@ -110,16 +106,16 @@ def interval_95(metric: str, result: LegEnded) -> tuple[float, float] | None:
     return None if value is None or error is None else (value - Z95 * error, value + Z95 * error)
 
 
-def _row(search: Search, trial: Trial) -> dict[str, Any]:
+def _row(state: SweepState, trial: Trial) -> dict[str, Any]:
     result, trouble = trial.result, trial.trouble
     is_troubled = trial.status in ("diverged", "out_of_memory", "failed")
     return {
-        **(search.figures(trial, result) if result is not None else {}),
+        **(state.figures(trial, result) if result is not None else {}),
         "trial": trial.number,
         "status": trial.status,
         "rung": trial.rung,
         "objective": result.objective if result is not None else None,
-        **{path: trial.shown_params.get(path) for path in search.space.search},
+        **{path: trial.shown_params.get(path) for path in state.space.search},
         "train_flops": trial.spent_flops,
         "train_seconds": trial.train_seconds,
         "eval_seconds": trial.eval_seconds,
@@ -137,13 +133,13 @@ def _row(search: Search, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _leader(search: Search, place: int, trial: Trial, confirmed: Confirmed | None) -> dict[str, Any]:
+def _leader(state: SweepState, place: int, trial: Trial, confirmed: Confirmed | None) -> dict[str, Any]:
     result = trial.result
     assert result is not None
-    runs = [trial] if confirmed is None else fresh_runs(search, trial.number)
-    reports = [search.reports[run.number] for run in runs if run.number in search.reports]
+    runs = [trial] if confirmed is None else fresh_runs(state, trial.number)
+    reports = [state.reports[run.number] for run in runs if run.number in state.reports]
     report = max(reports, key=lambda one: one.at, default=None)
-    interval = interval_95(search.space.objective.metric, result)
+    interval = interval_95(state.space.objective.metric, result)
     return {
         "rank": place,
         "trial": trial.number,
@@ -151,7 +147,7 @@ def _leader(search: Search, place: int, trial: Trial, confirmed: Confirmed | Non
         "rung": trial.rung,
         "objective": result.objective,
         "interval_95": list(interval) if interval is not None else None,
-        "confirmed": confirmed_values(search, confirmed) if confirmed is not None else None,
+        "confirmed": confirmed_values(state, confirmed) if confirmed is not None else None,
         "loss": result.loss,
         "params": trial.asked.params_count,
         "train_flops": result.train_flops,

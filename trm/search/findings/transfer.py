@@ -10,7 +10,7 @@ from trm.files.atomic import write_text_atomic
 from trm.search.journal.priors import Prior, PriorTrial, prior_summary
 from trm.search.journal.trial import Trial
 from trm.search.order import Place
-from trm.search.search import Search
+from trm.search.state import SweepState
 from trm.stats.rank_correlation import Agreement, agreement
 
 FILE = "transfer.json"
@@ -73,48 +73,48 @@ class Transfer:
         return f"{said}: {found.verdict}: rank correlation {found.spearman:.2f} (95 %: {low:.2f} to {high:.2f}; {where})"
 
 
-def transfers(search: Search) -> list[Transfer]:
+def transfers(state: SweepState) -> list[Transfer]:
     """One for each earlier sweep, in their order."""
-    return [_transfer(search, prior) for prior in search.priors]
+    return [_transfer(state, prior) for prior in state.priors]
 
 
-def write_transfer(search: Search, folder: str | Path) -> None:
+def write_transfer(state: SweepState, folder: str | Path) -> None:
     """Rewrites `folder`/transfer.json, atomically; nothing where the sweep knows of no earlier one."""
-    if search.priors:
-        values = [_values(search, transfer) for transfer in transfers(search)]
+    if state.priors:
+        values = [_values(state, transfer) for transfer in transfers(state)]
         write_text_atomic(Path(folder) / FILE, json.dumps({"earlier": values}, indent=1, allow_nan=False) + "\n")
 
 
-def _transfer(search: Search, prior: Prior) -> Transfer:
+def _transfer(state: SweepState, prior: Prior) -> Transfer:
     by_digest: dict[str, list[Trial]] = {}
-    for trial in search.trials:
+    for trial in state.trials:
         if trial.results and not trial.adoptions:
             by_digest.setdefault(trial.asked.digest, []).append(trial)
     ranking = enumerate(prior.trials, start=1)
     shared = [Shared(one, place, trials) for place, one in ranking if (trials := by_digest.get(one.digest))]
     reached = sorted({rung for one in shared for trial in one.trials for rung in trial.results})
-    amounts = search.rungs.amounts
-    rungs = [RungTransfer(rung, amounts[rung] / amounts[-1], _agreement(search, shared, rung)) for rung in reached]
+    amounts = state.rungs.amounts
+    rungs = [RungTransfer(rung, amounts[rung] / amounts[-1], _agreement(state, shared, rung)) for rung in reached]
     return Transfer(prior, shared, rungs)
 
 
-def _agreement(search: Search, shared: list[Shared], rung: int) -> Agreement:
+def _agreement(state: SweepState, shared: list[Shared], rung: int) -> Agreement:
     """Of the earlier places with those here, by objective and then by loss, as a rung ranks."""
-    scores = [(one.place, *mean) for one in shared if (mean := _mean(search, one, rung)) is not None]
+    scores = [(one.place, *mean) for one in shared if (mean := _mean(state, one, rung)) is not None]
     here = sorted({score[1:] for score in scores})
     return agreement([score[0] for score in scores], [float(here.index(score[1:])) for score in scores])
 
 
-def _mean(search: Search, shared: Shared, rung: int) -> Place | None:
+def _mean(state: SweepState, shared: Shared, rung: int) -> Place | None:
     """Mean place of a configuration's trials at a rung; None: none of them reached it."""
     scores = [trial.scores[rung] for trial in shared.trials if rung in trial.scores]
     if not scores:
         return None
     ties = [score.tie for score in scores if score.tie is not None]
-    return fmean(search.score_order.cost(score.objective) for score in scores), fmean(ties) if ties else float("inf")
+    return fmean(state.order.cost(score.objective) for score in scores), fmean(ties) if ties else float("inf")
 
 
-def _values(search: Search, transfer: Transfer) -> dict[str, Any]:
+def _values(state: SweepState, transfer: Transfer) -> dict[str, Any]:
     main = transfer.main
     return {
         **prior_summary(transfer.prior),
@@ -125,11 +125,11 @@ def _values(search: Search, transfer: Transfer) -> dict[str, Any]:
             {"rung": one.rung, "share": one.share, **asdict(one.agreement), "verdict": one.agreement.verdict}
             for one in transfer.rungs
         ],
-        "shared": [_shared_values(search, one) for one in transfer.shared],
+        "shared": [_shared_values(state, one) for one in transfer.shared],
     }
 
 
-def _shared_values(search: Search, shared: Shared) -> dict[str, Any]:
+def _shared_values(state: SweepState, shared: Shared) -> dict[str, Any]:
     last = shared.prior.scores[-1]
     rows = [
         {"trial": trial.number, "rung": rung, "objective": result.objective, "loss": result.loss}

@@ -21,10 +21,10 @@ from trm.search.journal.priors import Prior, PriorScore, PriorTrial
 from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import ChoiceKnob, Knob
 from trm.search.order import Order, loss_kinds
-from trm.search.search import Search
 from trm.search.settings import Objective, good_direction
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.space import SearchSpace
+from trm.search.state import SweepState
 
 SECTIONS = ("model", "optim", "training", "evaluation")
 NOT_COMPARED = {
@@ -42,23 +42,23 @@ class Earlier:
 
     source: str
     """Its folder, absolute."""
-    search: Search
+    state: SweepState
     """Where it stands, or ended."""
 
     @property
     def name(self) -> str:
         """What it was called."""
-        return self.search.started.name if self.search.started is not None else self.search.space.name
+        return self.state.name
 
 
 def check_usable(earlier: Earlier, space: SearchSpace) -> None:
     """SweepError unless something was scored there, and a knob is searched in both."""
-    if not any(_own_results(trial) for trial in earlier.search.trials):
+    if not any(_own_results(trial) for trial in earlier.state.trials):
         raise SweepError(
-            f"--warm-start {earlier.source} has no trial with a score ({len(earlier.search.trials)} were begun)",
+            f"--warm-start {earlier.source} has no trial with a score ({len(earlier.state.trials)} were begun)",
             remedy="wait until it has some, or leave it out",
         )
-    there = earlier.search.space.search
+    there = earlier.state.space.search
     if not there.keys() & space.search.keys():
         raise SweepError(
             f"--warm-start {earlier.source} must search a knob of this space, and has none of {', '.join(space.search)}",
@@ -69,20 +69,20 @@ def check_usable(earlier: Earlier, space: SearchSpace) -> None:
 def prior_of(earlier: Earlier, resolver: Resolver, *, data_difference: str | None = None) -> Prior:
     """What `earlier` says about the resolver's space; SweepError when none of its configurations can be had there."""
     check_usable(earlier, resolver.space)
-    metric = _shared_metric(earlier.search, resolver.space.objective)
+    metric = _shared_metric(earlier.state, resolver.space.objective)
     groups: dict[str, _Group] = {}
     left_out: Counter[str] = Counter()
     changed: dict[str, tuple[Any, Any]] = {}
-    scored = [trial for trial in earlier.search.trials if _own_results(trial)]
+    scored = [trial for trial in earlier.state.trials if _own_results(trial)]
     for trial in scored:
-        found = _in_space(earlier.search, resolver, trial.asked.params)
+        found = _in_space(earlier.state, resolver, trial.asked.params)
         if isinstance(found, str):
             left_out[found] += 1
             continue
         for path, values in found.changed.items():
             changed.setdefault(path, values)
         groups.setdefault(found.candidate.digest, _Group(found.candidate)).add(
-            trial, _scores(earlier.search, trial, metric, resolver)
+            trial, _scores(earlier.state, trial, metric, resolver)
         )
     if not groups:
         raise SweepError(
@@ -91,12 +91,12 @@ def prior_of(earlier: Earlier, resolver: Resolver, *, data_difference: str | Non
             remedy="widen that knob, loosen that rule, or leave the folder out",
         )
     differences = [] if data_difference is None else [data_difference]
-    differences += _differences(earlier.search, resolver.space, metric)
+    differences += _differences(earlier.state, resolver.space, metric)
     differences += [f"{path}: {there!r} there, {here!r} here" for path, (there, here) in sorted(changed.items())]
-    objective, before = resolver.space.objective, earlier.search.space.objective
+    objective, before = resolver.space.objective, earlier.state.space.objective
     is_ours = metric is not None or before.metric == objective.metric
     mode = objective.mode if is_ours else good_direction(before.metric) or before.mode
-    ranked = _ranked(list(groups.values()), earlier.search, objective, mode)
+    ranked = _ranked(list(groups.values()), earlier.state, objective, mode)
     notes = [f"{count} of {len(scored)} scored trials: {reason}" for reason, count in left_out.most_common()]
     if len(ranked) > MOST_READ:
         notes.append(f"all but its best {MOST_READ} of {len(ranked)} configurations")
@@ -120,7 +120,7 @@ class _Found:
     """Path -> (there, here) where the two runs differ."""
 
 
-def _in_space(there: Search, resolver: Resolver, params: Mapping[str, Any]) -> _Found | str:
+def _in_space(there: SweepState, resolver: Resolver, params: Mapping[str, Any]) -> _Found | str:
     """The configuration as the new space has it, or why it cannot be."""
     try:
         run = there.space.run_config(params, seed=0, averages_plainly=there.resolver.rules >= 2)
@@ -197,7 +197,7 @@ def _mean(scores: Sequence[PriorScore]) -> PriorScore:
     return PriorScore(share=scores[0].share, objective=objective, loss=fmean(losses) if losses else None)
 
 
-def _ranked(groups: Sequence[_Group], there: Search, objective: Objective, mode: Literal["max", "min"]) -> list[_Group]:
+def _ranked(groups: Sequence[_Group], there: SweepState, objective: Objective, mode: Literal["max", "min"]) -> list[_Group]:
     """Best first by the last score, ties by its loss; by the earlier leaderboard where that weighs the same figures."""
     if objective.against and there.space.objective == objective:
         places = {trial.number: place for place, trial in enumerate(there.leaderboard())}
@@ -211,7 +211,7 @@ def _ranked(groups: Sequence[_Group], there: Search, objective: Objective, mode:
     return sorted(groups, key=place)
 
 
-def _differences(there: Search, space: SearchSpace, metric: str | None) -> list[str]:
+def _differences(there: SweepState, space: SearchSpace, metric: str | None) -> list[str]:
     """What makes the earlier scores another question's, its configurations and data apart."""
     found = []
     before, now = there.space.objective, space.objective
@@ -225,7 +225,7 @@ def _differences(there: Search, space: SearchSpace, metric: str | None) -> list[
     return found
 
 
-def _shared_metric(there: Search, objective: Objective) -> str | None:
+def _shared_metric(there: SweepState, objective: Objective) -> str | None:
     """This sweep's metric where the earlier one had another objective, yet all of its scores report it too."""
     if there.space.objective.metric == objective.metric:
         return None
@@ -233,7 +233,7 @@ def _shared_metric(there: Search, objective: Objective) -> str | None:
     return objective.metric if all(objective.metric in result.metrics for result in results) else None
 
 
-def _scores(there: Search, trial: Trial, metric: str | None, resolver: Resolver) -> list[PriorScore]:
+def _scores(there: SweepState, trial: Trial, metric: str | None, resolver: Resolver) -> list[PriorScore]:
     amounts = there.rungs.amounts
     scores = []
     for rung, result in sorted(_own_results(trial).items()):
@@ -243,7 +243,7 @@ def _scores(there: Search, trial: Trial, metric: str | None, resolver: Resolver)
     return scores
 
 
-def _tie(there: Search, trial: Trial, result: LegEnded, resolver: Resolver) -> float | None:
+def _tie(there: SweepState, trial: Trial, result: LegEnded, resolver: Resolver) -> float | None:
     """What breaks ties here, of a score there; None where that is a loss of another kind."""
     kinds = loss_kinds(resolver.space.search, resolver.space.base)
     order = Order.of(resolver.space.objective.mode, kinds, resolver.rules)
