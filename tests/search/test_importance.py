@@ -271,3 +271,15 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), picture(path, size=(2, 1), title="torn"):
         raise RuntimeError("half way")
     assert path.read_bytes() == before
+
+
+def test_depth_is_told_of_whatever_architecture_a_trial_has() -> None:
+    architectures = {"type": "choice", "values": ["trm", "single_z", "latents"]}
+    knobs = {"model.architecture": architectures, "model.num_latents": {"type": "int", "low": 1, "high": 6}, **SPACE["search"]}
+    search = scored(lambda params, noise: params["model.L_cycles"] + noise, 60, space={**SPACE, "search": knobs})
+    told = importance(search).told
+    assert told is not None
+    assert {(cell.H_cycles, cell.L_cycles) for cell in told.map} == {
+        (trial.asked.params["model.H_cycles"], trial.asked.params["model.L_cycles"]) for trial in search.searched
+    }
+    assert "effective_depth" in {axis.name for axis in told.axes if axis.is_clear}
