@@ -22,10 +22,9 @@ help:
 sweep: .venv
 	$(PY) ray_jobs/sweep.py search_spaces/sudoku4x4.yaml
 
-# What boots a Ray has the machine to itself; the rest runs a file a process.
+# A process a core; tests/conftest.py says what goes together.
 test: .venv
-	$(PY) -m pytest -m ray
-	$(PY) -m pytest -n auto --dist loadfile -m "not ray"
+	$(PY) -m pytest -n auto --dist loadgroup --no-loadscope-reorder
 
 check: .venv
 	$(PY) -m ruff format --check .

@@ -8,6 +8,7 @@ from typing import Any
 for _threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy and torch load
     os.environ.setdefault(_threads, "1")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # by Ray's own 15 its workers starve beside another process of the tests
 for _foreign in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RAY_ADDRESS"):
     os.environ.pop(_foreign, None)
 
@@ -18,6 +19,19 @@ from hypothesis import settings  # noqa: E402
 check_annotations("trm")  # for the whole run: the tests import the modules later
 settings.register_profile("trm", deadline=None, derandomize=True, max_examples=50, print_blob=True)
 settings.load_profile("trm")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A process of the tests takes a file at a time, and one of them first all tests that boot a Ray: they take the longest.
+
+    Never two at once: each Ray thinks that it has every core.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+    for item in items:
+        group = "ray" if item.get_closest_marker("ray") is not None else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 _connect = socket.socket.connect
 

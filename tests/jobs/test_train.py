@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from bad_input_cases import said_by
 from cluster_cases import run_job, started, wait_until
 
 CONFIG = """
@@ -19,7 +20,7 @@ tracking: {enabled: false}
 
 
 def train(folder: Path, *arguments: str) -> str:
-    code, output = run_job("train", *arguments, "--storage", str(folder / "runs"))
+    code, output = said_by("train", *arguments, "--storage", folder / "runs")
     assert code == 0, output
     return output
 
@@ -70,7 +71,7 @@ def test_a_set_without_validation_is_trained_on_whole(folder: Path) -> None:
     assert "nothing is scored on the way; after the last step its weights are exported and scored on test, once" in output
     report = json.loads((run / "best" / "report.json").read_text())
     assert (report["step"], report["validation"], report["label"]) == (40, {}, "test, once, after the last step")
-    code, output = run_job("evaluate", str(run), "--storage", str(folder / "runs"))
+    code, output = said_by("evaluate", run, "--storage", folder / "runs")
     assert code == 0, output
     assert f"exact_accuracy {100 * report['test']['exact_accuracy']:.2f} %" in " ".join(output.split())
 
@@ -78,7 +79,9 @@ def test_a_set_without_validation_is_trained_on_whole(folder: Path) -> None:
 @pytest.mark.ray
 def test_a_gang_of_two_follows_the_run_in_place(folder: Path, whole: Path) -> None:
     gang = folder / "gang"
-    train(folder, str(folder / "tiny.yaml"), "--out", str(gang), "--workers", "2")
+    options = (str(folder / "tiny.yaml"), "--out", str(gang), "--workers", "2", "--storage", str(folder / "runs"))
+    code, output = run_job("train", *options)
+    assert code == 0, output
     for alone, together in zip(rows(whole), rows(gang), strict=True):
         assert together["step"] == alone["step"]
         assert together["validation"] == pytest.approx(alone["validation"], rel=2e-2, abs=2e-2)
