@@ -1,4 +1,4 @@
-"""One whole run, in place or as a worker of a gang: evaluate, save, stop, step, log."""
+"""One whole run, in place or as a worker of a gang: legs in a row, from evaluation to evaluation and save to save, in a folder."""
 
 import time
 from collections.abc import Mapping
@@ -14,13 +14,12 @@ from trm.errors import CheckpointError, InterruptedRun
 from trm.models.cost import run_cost, total_steps
 from trm.training.curve import CurveFile
 from trm.training.evaluations import write_evaluations
-from trm.training.loop import train
+from trm.training.leg import Beginning
 from trm.training.protocol import Protocol, protocol_of, splits_in
 from trm.training.reporting import SILENT, Reporter, RunReport
 from trm.training.run_folder import RunFolder
-from trm.training.scoring import score
-from trm.training.start import RunData, start_plan, start_state
-from trm.training.state import TrainingState
+from trm.training.start import RunData
+from trm.training.trainer import Trainer
 from trm.training.weights import export_weights
 
 EVALUATIONS = 10
@@ -60,19 +59,24 @@ def fit(
     require_same_protocol(run_folder, protocol_in(config, manifest))
     steps = run_steps(config, manifest)
     newest = run_folder.newest_whole()[0] if is_resumed else None
-    clock = _Clock()
-    curve, begun = CurveFile(run_folder.curve), str(newest) if newest is not None else None
-    state = start_state(config, manifest, begun, max_steps=steps, device=device, gang=gang, curve=curve)
+    trainer = Trainer(
+        config,
+        splits,
+        manifest,
+        None if newest is None else Beginning(str(newest)),
+        max_steps=steps,
+        curve=CurveFile(run_folder.curve),
+        gang=gang,
+        reporter=reporter,
+        device=device,
+    )
     if gang.is_leader:
         if is_resumed:
-            run_folder.resume(state.step, config)
+            run_folder.resume(trainer.state.step, config)
         else:
             run_folder.start(config)
     gang.barrier()
-    try:
-        return _Run(state, splits, manifest, run_folder, reporter, steps, clock).go()
-    finally:
-        state.curve.write()
+    return _Run(trainer, run_folder, steps).go()
 
 
 def run_steps(config: RunConfig, manifest: Manifest) -> int:
@@ -97,49 +101,20 @@ def require_same_protocol(folder: RunFolder, protocol: Protocol) -> None:
             )
 
 
-class _Clock:
-    """Where a run's seconds went, those of the processes before a resume included."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.training = self.evaluation = 0.0
-        self.steps = 0
-        """Steps that `training` was spent on."""
-        self.past = {"training": 0.0, "evaluation": 0.0, "other": 0.0}
-
-    def seconds(self) -> dict[str, float]:
-        """Seconds of the whole run so far."""
-        other = time.perf_counter() - self.started - self.training - self.evaluation
-        now = {"training": self.training, "evaluation": self.evaluation, "other": other}
-        return {name: self.past[name] + now[name] for name in now}
-
-
 class _Run:
-    """A run on its way; what it scored before is read from its folder, so a resumed run knows its best."""
+    """A run on its way from leg to leg; what it scored before is read from its folder, so a resumed run knows its best."""
 
-    def __init__(
-        self,
-        state: TrainingState,
-        splits: RunData,
-        manifest: Manifest,
-        folder: RunFolder,
-        reporter: Reporter,
-        steps: int,
-        clock: _Clock,
-    ) -> None:
-        self.state, self.splits, self.manifest, self.folder, self.reporter = state, splits, manifest, folder, reporter
-        self.steps, self.clock = steps, clock
-        self.protocol = protocol_in(state.config, manifest)
-        state.until_steps = steps
-        self.plan = start_plan(state, splits["train"], manifest)
-        training = state.config.training
+    def __init__(self, trainer: Trainer, folder: RunFolder, steps: int) -> None:
+        self.trainer, self.state, self.folder, self.steps = trainer, trainer.state, folder, steps
+        self.protocol = protocol_in(self.state.config, trainer.manifest)
+        self.state.until_steps = steps
+        training = self.state.config.training
         self.eval_every = training.eval_every_steps or -(-steps // EVALUATIONS)
         self.save_every = training.checkpoint_every_steps or self.eval_every
         self.reports = [RunReport(**row) for row in folder.rows()]
-        self.saved_at = state.step
-        self.window_steps, self.window_seconds = 0, 0.0
-        if self.reports:
-            clock.past = dict(self.reports[-1].seconds)
+        self.saved_at = self.state.step
+        self.past = dict(self.reports[-1].seconds) if self.reports else {}
+        """Seconds of the processes before a resume."""
 
     def go(self) -> RunOutcome:
         """From the state's step to the end."""
@@ -167,20 +142,16 @@ class _Run:
 
             # step and log, up to where something is due
             upcoming = min((step // every + 1) * every for every in (self.eval_every, self.save_every))
-            trained = train(self.state, self.plan, until_steps=min(upcoming, self.steps), reporter=self.reporter)
-            self._count(self.state.step - step, trained.seconds)
-            is_stopped = trained.is_interrupted
+            is_stopped = self.trainer.train(min(upcoming, self.steps))
 
     def _evaluate(self) -> bool:
         """Scores the state and writes it down; True when the reporter stopped that."""
         split, scored = self.protocol.split, None
         if split is not None:
             try:
-                is_whole = self.protocol.on_the_way is None
-                scored = score(self.state, self.splits[split], self.manifest, self.reporter, is_whole=is_whole)
+                scored = self.trainer.score(split, is_whole=self.protocol.on_the_way is None)
             except InterruptedRun:
                 return True
-            self.clock.evaluation += scored.seconds
         report = self._report({} if scored is None else dict(scored.evaluation.metrics), 0.0 if scored is None else scored.seconds)
         self.reports.append(report)
         self.saved_at = -1  # the report took the sums of the training metrics: the next checkpoint begins new ones
@@ -191,15 +162,14 @@ class _Run:
             self.folder.append(report)
             write_evaluations(self.folder.evaluations, self.reports)
             self.state.curve.write()
-            self.reporter.on_report(report)
+            self.trainer.reporter.on_report(report)
         return False
 
     def _report(self, scores: dict[str, float], seconds: float) -> RunReport:
-        state, split = self.state, self.protocol.split
-        training = state.metrics.take_report() | state.speeds(self.window_steps, self.window_seconds)
-        self.window_steps, self.window_seconds = 0, 0.0
+        trainer, state, split = self.trainer, self.state, self.protocol.split
+        training = trainer.take_training()
         left = self.steps - state.step
-        pace = self.clock.training / self.clock.steps if self.clock.steps else 0.0
+        pace = trainer.train_seconds / trainer.steps if trainer.steps else 0.0
         return RunReport(
             step=state.step,
             total_steps=self.steps,
@@ -207,7 +177,7 @@ class _Run:
             validation=scores if split == "validation" else {},
             test=scores if split == "test" else {},
             training=training,
-            seconds=self.clock.seconds(),
+            seconds=self._seconds(),
             seconds_left=left * pace + -(-left // self.eval_every) * seconds,
             is_best=self._is_best(scores),
             at=time.time(),
@@ -228,11 +198,11 @@ class _Run:
     def _best(self) -> RunReport:
         return [report for report in self.reports if report.is_best][-1]
 
-    def _count(self, steps: int, seconds: float) -> None:
-        self.clock.training += seconds
-        self.clock.steps += steps
-        self.window_steps += steps
-        self.window_seconds += seconds
+    def _seconds(self) -> dict[str, float]:
+        """Where the seconds of the whole run went so far."""
+        here = self.trainer
+        now = {"training": here.train_seconds, "evaluation": here.eval_seconds, "other": here.other_seconds}
+        return {name: self.past.get(name, 0.0) + seconds for name, seconds in now.items()}
 
 
 def _rank(scores: Mapping[str, float]) -> tuple[float, float]:
