@@ -75,7 +75,8 @@ def test_pictures_call_the_head_of_the_leaderboard_the_best(
     search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[int | None] = []
-    monkeypatch.setattr(sweep_results, "draw_curves", lambda *_, **__: None)  # names it by itself
+    for other in ("draw_curves", "draw_front", "draw_bars", "draw_map"):  # name it by themselves, or do not
+        monkeypatch.setattr(sweep_results, other, lambda *_, **__: None)
     monkeypatch.setattr(sweep_results, "draw_trials", lambda *_, best, **__: called.append(best))
     monkeypatch.setattr(sweep_results, "read_curve", lambda _: object())
     for head in reversed(search.state.leaderboard()):  # whoever leads, by ties broken by loss or by fresh seeds
