@@ -14,7 +14,7 @@ from trm.config.architectures import DataShape
 from trm.models.cost import run_cost
 from trm.search.asking.ask import Asker
 from trm.search.journal.events import Asked, LegEnded
-from trm.search.journal.trial import Trial
+from trm.search.journal.trial import Ended, Trial
 from trm.search.objective import measures
 from trm.search.order import Order
 from trm.search.space.candidates import Candidate, Resolver
@@ -75,7 +75,7 @@ def history(resolver: Resolver, count: int) -> list[Trial]:
         others = measures(resolver.space.objective, {"params": float(one.params_count)})
         scores = {rung: Order("max").score(result, asked.digest, others) for rung, result in results.items()}
         status = "finished" if reached == 3 else "stopped"
-        trials.append(Trial(asked, status=status, results=results, scores=scores, heading=None))
+        trials.append(Trial(asked, phase=Ended(status), results=results, scores=scores))
     return trials
 
 

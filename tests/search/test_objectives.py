@@ -178,7 +178,7 @@ def scored(number: int, status: TrialStatus, objectives: list[float], size: int,
     asked = made.asked.model_copy(update={"params_count": size, "inference_flops": 16.0 * size})
     others = measures(SIZED, {"params": size})
     scores = {rung: replace(score, others=others) for rung, score in made.scores.items()}
-    return Trial(asked, status=status, results=made.results, scores=scores)
+    return Trial(asked, phase=made.phase, results=made.results, scores=scores)
 
 
 def test_figures_are_what_the_journal_holds() -> None:

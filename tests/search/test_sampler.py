@@ -17,7 +17,7 @@ from trm.config.files import merged
 from trm.search.asking.ask import Asker
 from trm.search.asking.proposals import Proposer
 from trm.search.journal.events import Adopted, Asked, LegEnded, TrialStatus
-from trm.search.journal.trial import Trial
+from trm.search.journal.trial import Ended, Paused, Phase, Trial, Waiting
 from trm.search.order import Order
 from trm.search.samplers.choice import SamplerChoice
 from trm.search.samplers.sampler import SamplerSettings
@@ -69,7 +69,11 @@ def trial(
         for rung, value in enumerate(objectives)
     }
     scores = {rung: Order("max").score(result, asked.digest) for rung, result in results.items()}
-    return Trial(asked, status=status, results=results, scores=scores)
+    return Trial(asked, phase=phase_of(status), results=results, scores=scores)
+
+
+def phase_of(status: TrialStatus) -> Phase:
+    return Waiting(1) if status == "running" else Paused() if status == "paused" else Ended(status)
 
 
 ROWS: list[tuple[TrialStatus, list[float], TrialState, float | None]] = [
@@ -308,7 +312,7 @@ def test_a_study_shows_the_best_and_the_latest_of_many_trials() -> None:
 
 def test_what_is_tried_again_after_a_lost_node_is_not_the_configurations_fault() -> None:
     again = trial(0, 1e-3, "running", [0.4])
-    again.losses, again.stalls = 3, 1
+    again.troubles.update({"lost": 3, "stalled": 1})
     assert shown(again, Order("max")).state == "pruned"
     assert shown(trial(0, 1e-3, "running", []), Order("max")).state == "running"
 

@@ -45,7 +45,7 @@ def test_a_lost_leg_is_tried_again_without_blame_up_to_a_limit(tmp_path: Path) -
     some = troubled("lost", lambda order: order.trial == 1 and order.attempt < MAX_LOSSES - 1)
     search = Simulator(space(), tmp_path / "some", outcome=some).run().search
     assert search.state.trials[1].status in ("finished", "stopped")
-    assert search.state.trials[1].failures == 0
+    assert search.state.trials[1].troubles["failed"] == 0
     everything = troubled("lost", lambda order: order.trial == 1 and order.attempt < MAX_LOSSES + 2)
     search = Simulator(space(), tmp_path / "all", outcome=everything).run().search
     assert (search.state.trials[1].status, search.state.trials[1].attempts) == ("stopped", {0: MAX_LOSSES})

@@ -30,37 +30,37 @@ The trial is stopped, not failed: nothing says that its configuration is to blam
 """
 
 
-def verdict(trial: Trial, scored: Decision | None, metric: str, now: float) -> Decided | None:
+def decision(trial: Trial, scored: Decision | None, metric: str, now: float) -> Decided | None:
     """The decision about a trial whose last leg ended; None when there is nothing to decide.
 
     `scored` is what its scheduler says of a trial that rests below the last rung.
     """
     rung = trial.rung
-    if trial.heading is None and rung is not None:
+    if trial.target_rung is None and rung is not None:
         if scored is None:
             return _decided(trial, rung, "finished", "it reached the last rung", now)
         is_early = scored.status == "stopped"
         return Decided(trial=trial.number, rung=rung, status=scored.status, reason=scored.reason, is_early=is_early, at=now)
-    trouble, heading = trial.trouble, trial.heading
-    if trouble is None or heading is None:
+    trouble, target = trial.trouble, trial.target_rung
+    if trouble is None or target is None:
         return None
     error = trouble.error or trouble.status
     if trouble.status == "completed":
-        return _decided(trial, heading, "diverged", f"its {metric} is not a finite number", now)
+        return _decided(trial, target, "diverged", f"its {metric} is not a finite number", now)
     if trouble.status in ("diverged", "out_of_memory"):
-        return _decided(trial, heading, trouble.status, error, now)
-    if trouble.status == "failed" and trial.failures >= MAX_FAILURES:
-        return _decided(trial, heading, "failed", f"failed {trial.failures} times: {error}", now)
-    if trouble.status == "stalled" and trial.stalls >= MAX_STALLS:
-        return _decided(trial, heading, "failed", f"stalled {trial.stalls} times: {error}", now)
+        return _decided(trial, target, trouble.status, error, now)
+    if trouble.status == "failed" and (count := trial.troubles["failed"]) >= MAX_FAILURES:
+        return _decided(trial, target, "failed", f"failed {count} times: {error}", now)
+    if trouble.status == "stalled" and (count := trial.troubles["stalled"]) >= MAX_STALLS:
+        return _decided(trial, target, "failed", f"stalled {count} times: {error}", now)
     if trouble.status == "lost" and is_set_aside(trial):
-        return stopped(trial, f"lost {trial.losses} times, set aside until a resume: {error}", now)
-    return _decided(trial, heading, "running", f"{trouble.status}, to be tried again: {error}", now)
+        return stopped(trial, f"lost {trial.troubles['lost']} times, set aside until a resume: {error}", now)
+    return _decided(trial, target, "running", f"{trouble.status}, to be tried again: {error}", now)
 
 
 def is_set_aside(trial: Trial) -> bool:
     """Whether a trial was lost so often that it waits for another driver."""
-    return trial.losses >= MAX_LOSSES
+    return trial.troubles["lost"] >= MAX_LOSSES
 
 
 def set_aside(trials: Iterable[Trial]) -> list[str]:
@@ -71,7 +71,7 @@ def set_aside(trials: Iterable[Trial]) -> list[str]:
 
 def stopped(trial: Trial, reason: str, now: float, *, is_early: bool = False) -> Decided:
     """The decision to stop a trial that a sweep with a larger budget may take up again."""
-    rung = trial.heading if trial.rung is None else trial.rung
+    rung = trial.target_rung if trial.rung is None else trial.rung
     return Decided(trial=trial.number, rung=rung or 0, status="stopped", reason=reason, reopens=True, is_early=is_early, at=now)
 
 

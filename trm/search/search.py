@@ -12,7 +12,7 @@ from trm.search.asking.ask import Asker
 from trm.search.asking.trust import Beliefs, Past, Turn
 from trm.search.confirmation import given_seeds, next_candidate
 from trm.search.controls import audited
-from trm.search.decisions import stopped, verdict
+from trm.search.decisions import decision, stopped
 from trm.search.journal.events import Adopted, Asked, Event, LegStarted, SpaceExhausted, SweepEnded
 from trm.search.journal.trial import Trial
 from trm.search.schedulers.scheduler import Decision
@@ -65,7 +65,7 @@ class Search:
         state = self.state
         if ended := state.undecided:
             metric = state.space.objective.metric
-            due = [decided for trial in ended if (decided := verdict(trial, self._scored(trial), metric, now))]
+            due = [decided for trial in ended if (decided := decision(trial, self._scored(trial), metric, now))]
             if due:
                 return audited(due, state.audit, state.early_stops, state.space.seed)
         context = state.context
@@ -140,7 +140,7 @@ class Search:
 
     def _scored(self, trial: Trial) -> Decision | None:
         state = self.state
-        if trial.heading is not None or trial.rung is None or trial.rung == state.rungs.last or trial.is_confirmation:
+        if trial.target_rung is not None or trial.rung is None or trial.rung == state.rungs.last or trial.is_confirmation:
             return None
         if trial.is_control:
             return Decision("running", "a control goes on")

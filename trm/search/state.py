@@ -5,6 +5,7 @@ state, so that all of it names the same best trial and the same compute at every
 """
 
 from collections.abc import Callable
+from typing import get_args
 
 from trm.errors import SweepError
 from trm.search.decisions import is_set_aside
@@ -24,7 +25,7 @@ from trm.search.journal.events import (
     SweepStarted,
 )
 from trm.search.journal.priors import Prior
-from trm.search.journal.trial import ENDED, Trial
+from trm.search.journal.trial import ACTIVE, ENDED, Ended, Paused, Phase, Reopened, Running, Stopped, Trial, Undecided, Waiting
 from trm.search.leaderboard import Leaderboard
 from trm.search.objective import figures, measures
 from trm.search.order import Order, loss_kinds
@@ -83,12 +84,10 @@ class SweepState:
         self.reports: dict[int, Reported] = {}
         self.copies: dict[str, int] = {}
         """Digest of a configuration -> trials of the search that have it."""
-        self._active: set[int] = set()
-        self._paused: set[int] = set()
-        self._undecided: set[int] = set()
+        self._in: dict[type[Phase], set[int]] = {kind: set() for kind in get_args(Phase)}
+        """Phase -> numbers of the trials that are in it."""
         self.exhausted: str | None = None
         """Why the space has nothing new to offer; null: it has."""
-        self._failed: set[int] = set()
         self.best_ever: tuple[int, float] | None = None
         """Trial and objective of the best score that any rung saw, which a target is compared with."""
 
@@ -158,12 +157,23 @@ class SweepState:
         self.confirm, self.audit = event.confirm, event.audit
         if event.budget is not None:
             self._take_budget(event.budget)
-        for number in self._active:
-            self.trials[number].leg = None
-        self._active.update(trial.number for trial in self.trials if trial.is_waiting)
-        self._failed -= self._active
-        for number in self._active:
-            self.trials[number].losses = 0
+        for trial in self._active_trials():
+            if isinstance(trial.phase, Running):
+                self._enter(trial, Waiting(trial.phase.leg.rung))
+        for number in sorted(self._in[Stopped]):
+            if (target := self.trials[number].target_rung) is not None:
+                self._enter(self.trials[number], Reopened(target))
+        for trial in self._active_trials():
+            del trial.troubles["lost"]
+
+    def _enter(self, trial: Trial, phase: Phase) -> None:
+        """The only way from one phase to another."""
+        self._in[type(trial.phase)].discard(trial.number)
+        self._in[type(phase)].add(trial.number)
+        trial.phase = phase
+
+    def _active_trials(self) -> list[Trial]:
+        return [self.trials[number] for number in sorted(set().union(*(self._in[kind] for kind in ACTIVE)))]
 
     def _take_budget(self, budget: Budget) -> None:
         before, self.budget = self.budget, budget
@@ -174,19 +184,19 @@ class SweepState:
             for boards in self.boards.values():
                 boards += self._new_boards(len(boards))
             for trial in self.trials:
-                if trial.status == "finished" and trial.is_ranked:
-                    trial.status = "paused"
-                    self._paused.add(trial.number)
+                if trial.phase == Ended("finished") and trial.is_ranked:
+                    self._enter(trial, Paused())
 
     def _on_asked(self, event: Asked) -> None:
         _require(event.trial == len(self.trials), event)
-        self._active.add(event.trial)
+        trial = Trial(event)
+        self.trials.append(trial)
         if event.confirms is not None:
-            self.trials.append(Trial(event, heading=self.rungs.last))
-            self.confirmations.setdefault(event.confirms, []).append(self.trials[-1])
+            self._enter(trial, Waiting(self.rungs.last))
+            self.confirmations.setdefault(event.confirms, []).append(trial)
             return
-        self.trials.append(Trial(event, heading=self.scheduler.first_rung(event.trial)))
-        self.searched.append(self.trials[-1])
+        self._enter(trial, Waiting(self.scheduler.first_rung(event.trial)))
+        self.searched.append(trial)
         self.boards.setdefault(self.scheduler.group(event.trial), self._new_boards(0))
         self.copies[event.digest] = self.copies.get(event.digest, 0) + 1
 
@@ -197,14 +207,12 @@ class SweepState:
     def _on_leg_started(self, event: LegStarted) -> None:
         trial = self._trial(event.trial, event)
         _require(trial.leg is None and event.rung == trial.next_rung < len(self.rungs.amounts), event)
-        if trial.heading is None:
+        if trial.target_rung is None:
             self._leave_board(trial)
         if event.attempt == 0:
-            trial.failures = trial.losses = trial.stalls = 0
-        trial.status, trial.heading, trial.leg = "running", event.rung, event
+            trial.troubles.clear()
+        self._enter(trial, Running(event))
         trial.attempts[event.rung] = event.attempt + 1
-        self._paused.discard(event.trial)
-        self._active.add(event.trial)
         self.first_leg_at = event.at if self.first_leg_at is None else self.first_leg_at
 
     def _on_leg_ended(self, event: LegEnded) -> None:
@@ -212,7 +220,6 @@ class SweepState:
         _require(self.is_open(event), event)
         assert trial.leg is not None
         self.spending.release(trial.leg, event.at)
-        trial.leg = None
         self.legs += 1
         flops = _own_flops(trial, event)
         trial.spent_flops += flops
@@ -220,15 +227,14 @@ class SweepState:
         trial.train_seconds += event.train_seconds
         trial.eval_seconds += event.eval_seconds
         trial.overhead_seconds += event.overhead_seconds
-        self._undecided.add(event.trial)
         if event.status == "completed" and event.objective is not None:
+            self._enter(trial, Undecided(None))
             self._take_result(trial, event)
             self.facts.memory.completed(trial.asked.memory_bytes, event.peak_memory_bytes)
         else:
+            self._enter(trial, Undecided(event.rung))
             trial.trouble = event
-            trial.failures += event.status == "failed"
-            trial.losses += event.status == "lost"
-            trial.stalls += event.status == "stalled"
+            trial.troubles[event.status] += 1
             if event.status == "out_of_memory":
                 self.facts.memory.ran_out(trial.asked.memory_bytes)
 
@@ -237,7 +243,7 @@ class SweepState:
         others = measures(self.space.objective, self.figures(trial, event))
         score = self.order.score(event, trial.asked.digest, others)
         trial.results[event.rung], trial.scores[event.rung] = event, score
-        trial.heading, trial.origin = None, event.checkpoint
+        trial.origin = event.checkpoint
         self.reports.pop(event.trial, None)  # it was on weights that are not its last any more
         if trial.is_ranked:
             self._boards_of(trial)[event.rung].add(score)
@@ -248,40 +254,29 @@ class SweepState:
 
     def _on_decided(self, event: Decided) -> None:
         trial = self._trial(event.trial, event)
-        trial.status, trial.decided = event.status, event
-        if event.status == "failed" or (event.status == "stopped" and is_set_aside(trial)):
-            self._failed.add(event.trial)
-        self._undecided.discard(event.trial)
-        self._paused.discard(event.trial)
+        trial.decided = event
         self.early_stops += event.is_early
-        if event.status == "running":
-            self._active.add(event.trial)
-            if trial.heading is None:
-                self._leave_board(trial)
-                trial.heading = event.rung + 1
-            if event.is_early:
-                trial.control_from = event.rung
-            return
-        self._active.discard(event.trial)
         if trial.leg is not None:  # the sweep's end cuts it short
             self.spending.release(trial.leg, event.at)
-            trial.leg = None
-        if event.status == "paused":
-            self._paused.add(event.trial)
-        if event.status in ENDED and not event.reopens:
-            trial.heading = None
-            if event.status != "finished":
-                self._leave_board(trial)
+        target, is_over = trial.target_rung, event.status in ENDED and not event.reopens
+        if (event.status == "running" and target is None) or (is_over and event.status != "finished"):
+            self._leave_board(trial)
+        if event.is_early and event.status == "running":
+            trial.control_from = event.rung
+        if event.status == "running":
+            self._enter(trial, Waiting(event.rung + 1 if target is None else target))
+        elif event.status == "paused":
+            self._enter(trial, Paused())
+        else:
+            self._enter(trial, Ended(event.status) if is_over else Stopped(target))
 
     def _on_adopted(self, event: Adopted) -> None:
         trial, source = self._trial(event.trial, event), self._trial(event.source, event)
-        _require(trial.heading is None and trial.rung == event.rung and event.rung in source.results, event)
+        _require(trial.target_rung is None and trial.rung == event.rung and event.rung in source.results, event)
         self._leave_board(trial)
         trial.adoptions.append(event)
         trial.origin = source.results[event.rung].checkpoint
-        trial.status, trial.heading = "running", event.rung + 1
-        self._paused.discard(event.trial)
-        self._active.add(event.trial)
+        self._enter(trial, Waiting(event.rung + 1))
 
     def is_open(self, event: LegEnded) -> bool:
         """Whether `event` ends a leg that runs: false for one that a new driver voided, or that ended before."""
@@ -293,17 +288,17 @@ class SweepState:
     @property
     def open_legs(self) -> list[LegStarted]:
         """Legs that run, by trial."""
-        return [leg for number in sorted(self._active) if (leg := self.trials[number].leg) is not None]
+        return [leg for number in sorted(self._in[Running]) if (leg := self.trials[number].leg) is not None]
 
     @property
     def waiting(self) -> list[Trial]:
         """Trials whose next leg waits for a slot."""
-        return [self.trials[number] for number in sorted(self._active) if self.trials[number].is_waiting]
+        return [trial for trial in self._active_trials() if trial.is_waiting]
 
     @property
     def undecided(self) -> list[Trial]:
         """Trials whose last leg ended and about whom nothing was decided since."""
-        return [self.trials[number] for number in sorted(self._undecided)]
+        return [self.trials[number] for number in sorted(self._in[Undecided])]
 
     @property
     def has_asked_all(self) -> bool:
@@ -314,32 +309,36 @@ class SweepState:
     @property
     def context(self) -> SchedulerContext:
         """What a scheduler may know."""
-        ranked = [self.trials[number] for number in self._active if self.trials[number].is_ranked]
+        ranked = [trial for trial in self._active_trials() if trial.is_ranked]
         return SchedulerContext(
             rungs=self.boards,
             asked=len(self.trials),
             is_asking_over=self.has_asked_all,
-            targets={trial.number: trial.heading for trial in ranked if trial.heading is not None},
-            paused=self._paused,
+            targets={trial.number: target for trial in ranked if (target := trial.target_rung) is not None},
+            paused=self._in[Paused],
             params_of=lambda number: self.trials[number].params,
         )
 
     @property
     def is_hopeless(self) -> bool:
         """Whether trials failed and none ever completed a leg: the job has failed, not only its trials."""
-        return bool(self._failed) and self.best_ever is None
+        return self.best_ever is None and bool(self._failed)
 
     @property
     def has_only_failed(self) -> int | None:
         """How many trials failed, where all that exist have failed or wait and none ever completed a leg; null otherwise."""
-        failed = len(self._failed)
-        return failed if self.is_hopeless and failed + len(self._active) == len(self.trials) else None
+        failed = len(self._failed) if self.is_hopeless else 0
+        return failed if failed and failed + len(self._active_trials()) == len(self.trials) else None
 
     @property
     def first_failure(self) -> str | None:
         """Why the first trial that failed, or was lost again and again, did; null when none did."""
-        trouble = self.trials[min(self._failed)].trouble if self._failed else None
+        trouble = self._failed[0].trouble if self._failed else None
         return trouble.error if trouble is not None else None
+
+    @property
+    def _failed(self) -> list[Trial]:
+        return [trial for trial in self.trials if _has_failed(trial)]
 
     def spent(self, now: float) -> Spent:
         """What the sweep has spent at unix time `now`, over all its drivers."""
@@ -393,6 +392,10 @@ class SweepState:
     def _trial(self, number: int, event: Event) -> Trial:
         _require(0 <= number < len(self.trials), event)
         return self.trials[number]
+
+
+def _has_failed(trial: Trial) -> bool:
+    return trial.phase == Ended("failed") or (isinstance(trial.phase, Stopped) and is_set_aside(trial))
 
 
 def _own_flops(trial: Trial, event: LegEnded) -> float:

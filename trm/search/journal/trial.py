@@ -1,12 +1,68 @@
-"""A trial as the journal tells it."""
+"""A trial as the journal tells it, and its phase: what it does now, as one value."""
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
-from trm.search.journal.events import Adopted, Asked, Decided, LegEnded, LegStarted, TrialStatus
+from trm.search.journal.events import Adopted, Asked, Decided, LegEnded, LegStarted, LegStatus, TrialStatus
 from trm.search.order import Score
 
 ENDED = frozenset({"finished", "stopped", "diverged", "out_of_memory", "failed"})
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A leg should run and waits for a slot: the trial is new, goes on, or is tried again."""
+
+    target: int
+    """Rung at which the leg will end."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A leg runs."""
+
+    leg: LegStarted
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """A leg ended, and nothing was decided since."""
+
+    target: int | None
+    """Rung that the leg did not reach; null: it was scored there."""
+
+
+@dataclass(frozen=True)
+class Paused:
+    """It was scored and is paused at its rung, from where it may be promoted."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Stopped only because nothing better was left to do: a sweep that goes on may take it up again."""
+
+    target: int | None
+    """Rung that it was on the way to; null: it is paused at its last."""
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A new driver found it stopped on its way: it waits for a slot, and is told as stopped until its leg starts."""
+
+    target: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """It has ended for good, unless its rungs grow."""
+
+    status: TrialStatus
+
+
+Phase = Waiting | Running | Undecided | Paused | Stopped | Reopened | Ended
+ACTIVE: tuple[type[Phase], ...] = (Waiting, Running, Undecided, Reopened)
+"""Phases of trials that are on their way, or were a moment ago."""
 
 
 @dataclass
@@ -14,23 +70,15 @@ class Trial:
     """Everything known of one trial; changed only by the fold."""
 
     asked: Asked
-    status: TrialStatus = "running"
+    phase: Phase = Waiting(0)
     results: dict[int, LegEnded] = field(default_factory=dict)
     """Completed legs, by the rung they end at."""
     scores: dict[int, Score] = field(default_factory=dict)
     """What trials are ranked by, of each of those legs."""
-    leg: LegStarted | None = None
-    """The leg that runs now."""
-    heading: int | None = 0
-    """Rung that the trial is on its way to, whether a leg runs or waits for a slot; null: it rests at a rung, or has ended."""
     attempts: dict[int, int] = field(default_factory=dict)
     """Legs started, by rung."""
-    failures: int = 0
-    """Legs to `heading` that failed by themselves."""
-    losses: int = 0
-    """Legs to `heading` that were lost with their node or process: no blame."""
-    stalls: int = 0
-    """Legs to `heading` that made no step for so long that they were killed."""
+    troubles: Counter[LegStatus] = field(default_factory=Counter)
+    """Legs that did not complete, by what became of them, since its last score."""
     adoptions: list[Adopted] = field(default_factory=list)
     """Each time that it took over another trial's checkpoint."""
     origin: str | None = None
@@ -50,6 +98,37 @@ class Trial:
     def number(self) -> int:
         """The trial's number, from 0."""
         return self.asked.trial
+
+    @property
+    def status(self) -> TrialStatus:
+        """What it is called in tables."""
+        match self.phase:
+            case Waiting() | Running() | Undecided():
+                return "running"
+            case Paused():
+                return "paused"
+            case Stopped() | Reopened():
+                return "stopped"
+            case Ended(status):
+                return status
+        assert_never(self.phase)
+
+    @property
+    def leg(self) -> LegStarted | None:
+        """The leg that runs now."""
+        return self.phase.leg if isinstance(self.phase, Running) else None
+
+    @property
+    def target_rung(self) -> int | None:
+        """Rung that it is on the way to, whether a leg runs or waits for a slot; null: it is paused at a rung, or has ended."""
+        match self.phase:
+            case Running(leg):
+                return leg.rung
+            case Waiting(target) | Undecided(target) | Stopped(target) | Reopened(target):
+                return target
+            case Paused() | Ended():
+                return None
+        assert_never(self.phase)
 
     @property
     def is_control(self) -> bool:
@@ -85,9 +164,9 @@ class Trial:
     @property
     def next_rung(self) -> int:
         """The rung that it is on the way to, or would go on to."""
-        if self.heading is not None:
-            return self.heading
-        assert self.rung is not None, "a trial that rests was scored"
+        if self.target_rung is not None:
+            return self.target_rung
+        assert self.rung is not None, "a trial that is on no way was scored"
         return self.rung + 1
 
     @property
@@ -113,9 +192,16 @@ class Trial:
     @property
     def is_reopenable(self) -> bool:
         """Whether a sweep that goes on may take it up again."""
-        return self.status == "paused" or (self.status == "stopped" and self.decided is not None and self.decided.reopens)
+        return isinstance(self.phase, Paused | Stopped | Reopened)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a leg should run but none does: newly asked, to be tried again, or interrupted."""
-        return self.heading is not None and self.leg is None and (self.status == "running" or self.is_reopenable)
+        """Whether a leg should run but none does, in this sweep or in one that goes on."""
+        match self.phase:
+            case Waiting() | Reopened():
+                return True
+            case Stopped(target) | Undecided(target):
+                return target is not None
+            case Running() | Paused() | Ended():
+                return False
+        assert_never(self.phase)
