@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.rows import emit, parser, spread
 from trm.tasks.build import maker_of
-from trm.tasks.choice import load_recipe
+from trm.tasks.recipes import load_recipe
 from trm.tasks.sudoku.augment import BLANK
 from trm.tasks.sudoku.solver import count_solutions
 

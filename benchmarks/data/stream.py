@@ -26,9 +26,9 @@ from trm.data.format import shards
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import read_manifest
 from trm.tasks.augment import augmenter_for
-from trm.tasks.choice import load_recipe
 from trm.tasks.ensure import ensure_dataset
 from trm.tasks.making.writing import write_dataset
+from trm.tasks.recipes import load_recipe
 
 BATCH, RANKS, REPEATS, COPIES, LEGS, IDLE_SECONDS = 768, 2, 7, 24, 4, 4.0
 RECIPE, OVERRIDES = "datasets/arc1.yaml", {"num_aug": 30}

@@ -11,7 +11,8 @@ from trm.config.paths import beside, flat, nested
 from trm.errors import ConfigError
 from trm.search.knobs.knobs import IntKnob
 from trm.search.space.space import SearchSpace, load_space
-from trm.tasks.choice import MixtureRecipe, load_recipe
+from trm.tasks.mixture.recipe import MixtureRecipe
+from trm.tasks.recipes import load_recipe
 
 KNOB = {"type": "int", "low": 1, "high": 2}
 ROOT = Path(__file__).parents[2]

@@ -21,9 +21,9 @@ from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import MANIFEST, Manifest, read_manifest
 from trm.data.format.verification import verify
 from trm.errors import DatasetError
-from trm.tasks.choice import dataset_folder, load_recipe
 from trm.tasks.ensure import build_into, ensure_dataset
 from trm.tasks.making.writing import write_dataset
+from trm.tasks.recipes import dataset_folder, load_recipe
 from trm.tasks.sudoku.recipe import SudokuRecipe
 
 ROOT = Path(__file__).parents[2]
@@ -294,7 +294,7 @@ def test_every_recipe_is_valid_and_has_a_card(path: Path) -> None:
         ({"trian": 5}, "datasets/sudoku9x9.yaml: trian is not a key; did you mean train?"),
         ({"size": 5}, "size must be one of 4, 6, 9, got 5"),
         ({"train": 0}, "train must be >= 1, got 0"),
-        ({"task": "sudokku"}, "task must be one of sudoku, maze, arc, arrays, table, mixture, got 'sudokku'; did you mean sudoku"),
+        ({"task": "sudokku"}, "task must be one of sudoku, maze, arc, table, arrays, mixture, got 'sudokku'; did you mean sudoku"),
         ({"minimal": False}, "size 9 needs minimal: true or max_clues, it has neither; set minimal: true"),
         ({"test": None}, "train and test must be numbers when puzzles are generated"),
         ({"columns": {"answer": "a"}}, "columns are those of files, and path is null; give path, or leave out columns"),

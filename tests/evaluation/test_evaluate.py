@@ -14,8 +14,8 @@ from trm.evaluation.evaluate import Evaluation, evaluate
 from trm.models.recursive.network import TinyRecursiveModel
 from trm.tasks.arc.augment import CANVAS, apply, canvas
 from trm.tasks.augment import augmenter_for
+from trm.tasks.choice import task_named
 from trm.tasks.maze.solver import solve
-from trm.tasks.score import scorer_for
 
 
 def split_of(inputs: np.ndarray, labels: np.ndarray) -> Split:
@@ -74,7 +74,15 @@ def test_the_parts_of_a_mixture_are_scored_each() -> None:
     parts = (PartInfo(name="a", groups=(0, 3)), PartInfo(name="b", groups=(3, 4)), PartInfo(name="none", groups=(4, 9)))
     manifest = manifest_of("sudoku", (2, 2), 4, BOARDS).model_copy(update={"parts": parts})
     plan = EvaluationPlan(BOARDS, manifest, augmenter_for, batch_size=3, max_examples=None, seed=0)
-    found = evaluate(network, None, plan, manifest=manifest, scorer=scorer_for(manifest, BOARDS), config=config_of(1), device="cpu")
+    found = evaluate(
+        network,
+        None,
+        plan,
+        manifest=manifest,
+        scorer=task_named(manifest.task).scorer(manifest, BOARDS),
+        config=config_of(1),
+        device="cpu",
+    )
     shares = {name: value for name, value in found.metrics.items() if name.startswith("exact_accuracy/")}
     assert (shares["exact_accuracy/a"], shares["exact_accuracy/b"]) == (2 / 3, 1)
     assert sorted(shares) == [f"exact_accuracy/{part}{end}" for part in "ab" for end in ("", "_high", "_low")]
@@ -202,7 +210,7 @@ def test_progress_is_told_and_no_gradient_is_kept() -> None:
         None,
         plan,
         manifest=manifest,
-        scorer=scorer_for(manifest, split),
+        scorer=task_named(manifest.task).scorer(manifest, split),
         config=config,
         device="cpu",
         progress=lambda done, total: told.append((done, total)),
@@ -217,4 +225,12 @@ def test_a_split_without_rows_is_refused() -> None:
     network = TinyRecursiveModel(config.model, manifest.shape, dtype=torch.float32)
     plan = EvaluationPlan(split, manifest, augmenter_for, batch_size=2, max_examples=None, seed=0)
     with pytest.raises(DatasetError, match="split test of tiny gives 0 for 1"):
-        evaluate(network, None, plan, manifest=manifest, scorer=scorer_for(manifest, split), config=config, device="cpu")
+        evaluate(
+            network,
+            None,
+            plan,
+            manifest=manifest,
+            scorer=task_named(manifest.task).scorer(manifest, split),
+            config=config,
+            device="cpu",
+        )

@@ -20,8 +20,9 @@ from trm.search.space.candidates import Candidate, Facts, Resolver
 from trm.search.space.enumeration import random_params
 from trm.search.space.space import SearchSpace, load_space
 from trm.tasks.arc.recipe import ArcRecipe
-from trm.tasks.choice import MixtureRecipe, load_recipe, recipe_of
 from trm.tasks.maze.recipe import MazeRecipe
+from trm.tasks.mixture.recipe import MixtureRecipe
+from trm.tasks.recipes import load_recipe, recipe_of
 from trm.tasks.sudoku.recipe import SudokuRecipe
 
 ROOT = Path(__file__).parents[2] / "search_spaces"

@@ -12,8 +12,8 @@ import pytest
 from trm.errors import FolderError, SweepError
 from trm.files.atomic import claim_folder, locked, make_folders, remove_folder, replacing, replacing_folder, usual_mode
 from trm.sweeps.places import held_folder, numbered_folder
-from trm.tasks.choice import load_recipe
 from trm.tasks.ensure import build_into
+from trm.tasks.recipes import load_recipe
 
 AT_ONCE = 8
 

@@ -14,8 +14,8 @@ from trm.errors import DatasetError
 from trm.tasks.arc.build import build_arc
 from trm.tasks.arc.pairs import DOUBLED_PAIR, DOUBLED_TASK, ArcTask, tasks_of
 from trm.tasks.arc.recipe import ArcRecipe
-from trm.tasks.choice import load_recipe
 from trm.tasks.making.bad_rows import Faults
+from trm.tasks.recipes import load_recipe
 
 TASKS = random_tasks(5)
 

@@ -12,7 +12,8 @@ from trm.tasks.arc import augment as arc
 from trm.tasks.arc.build import numbered
 from trm.tasks.arc.pairs import Pair
 from trm.tasks.making import dihedral
-from trm.tasks.maze.solver import GOAL, PATH, SPACE, START, WALL
+from trm.tasks.maze.augment import MazeRows
+from trm.tasks.maze.tokens import GOAL, PATH, SPACE, START, WALL
 from trm.tasks.sudoku import augment as sudoku
 from trm.tasks.sudoku.solver import count_solutions
 
@@ -122,7 +123,7 @@ def test_an_augmented_maze_is_turned_back_and_its_label_is_by_the_rule(seed: int
     plain = [(maze, label) for maze in mazes if (label := plain_label(maze.reshape(size, size))) is not None]
     questions, labels = np.array([maze for maze, _ in plain]), np.array([label.reshape(-1) for _, label in plain])
     draw = RowDraw(np.arange(len(plain)), np.zeros(len(plain), dtype=np.int32), hashed(seed, np.arange(len(plain))))
-    turned_questions, turned_labels = dihedral.MazeRows(PlainRows(questions, labels)).train(draw)
+    turned_questions, turned_labels = MazeRows(PlainRows(questions, labels)).train(draw)
     symmetries = below(draw.keys, 8)
     assert (dihedral.invert(turned_questions.astype(np.uint8), symmetries) == questions).all()
     for question, label in zip(turned_questions, turned_labels, strict=True):

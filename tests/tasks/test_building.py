@@ -23,7 +23,7 @@ from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.ensure import build_into
 from trm.tasks.making import writing
 from trm.tasks.making.chunks import PIECE_DRAWS, Columns, generate, remade
-from trm.tasks.making.staging import PieceFolder, staging_folder
+from trm.tasks.making.staging import ChunkFolder, staging_folder
 from trm.tasks.sudoku.build import build_sudoku
 from trm.tasks.sudoku.recipe import SudokuRecipe
 
@@ -77,7 +77,7 @@ def test_pieces_become_different_puzzles_in_order_and_any_stretch_can_be_made_ag
 
 
 def test_kept_pieces_are_not_made_again(tmp_path: Path) -> None:
-    store = PieceFolder(tmp_path)
+    store = ChunkFolder(tmp_path)
     for number in (0, 1, 3):
         store.save(number, Numbers().piece(number))
     maker = Numbers()
@@ -166,8 +166,8 @@ def test_a_shard_of_another_build_is_named(tmp_path: Path) -> None:
 def staged(target: Path, digest: str, end: BaseException | None = None) -> bool:
     """Whether a build that ends so found a piece of an earlier one; it leaves one."""
     with staging_folder(target, digest, silent) as staging:
-        has_piece = PieceFolder(staging).load(0) is not None
-        PieceFolder(staging).save(0, Numbers().piece(0))
+        has_piece = ChunkFolder(staging).load(0) is not None
+        ChunkFolder(staging).save(0, Numbers().piece(0))
         if end is not None:
             end.args = (has_piece,)
             raise end

@@ -14,10 +14,11 @@ from trm.data.batches.split import SAME_AS, load_split
 from trm.data.format.manifest import read_manifest
 from trm.errors import DatasetError
 from trm.stats.intervals import wilson
-from trm.tasks.choice import recipe_of
 from trm.tasks.ensure import build_into
-from trm.tasks.making.doubles import contradictions, first_groups
+from trm.tasks.making.equal_rows import contradictions
 from trm.tasks.published.export import export_dataset
+from trm.tasks.recipes import recipe_of
+from trm.tasks.repeated import first_groups
 from trm.tasks.sudoku.build import build_sudoku
 from trm.tasks.sudoku.recipe import SudokuRecipe
 

@@ -14,8 +14,9 @@ from trm.tasks.making.dihedral import SYMMETRIES, apply
 from trm.tasks.maze.build import build_maze, maker
 from trm.tasks.maze.generator import draw_mazes
 from trm.tasks.maze.recipe import MazeRecipe
-from trm.tasks.maze.solver import GOAL, PATH, SPACE, START, UNREACHABLE, WALL, draws_shortest_path, shortest_paths, solve, spread
+from trm.tasks.maze.solver import UNREACHABLE, draws_shortest_path, shortest_paths, solve, spread
 from trm.tasks.maze.symmetry import symmetry_classes
+from trm.tasks.maze.tokens import GOAL, PATH, SPACE, START, WALL
 
 SMALL = {"name": "m", "size": 7, "min_path": 8, "train": 40, "validation": 10, "test": 20}
 

@@ -10,8 +10,9 @@ from trm.errors import DatasetError
 from trm.tasks.making.dihedral import apply
 from trm.tasks.maze.build import build_maze
 from trm.tasks.maze.recipe import MazeRecipe
-from trm.tasks.maze.solver import GOAL, PATH, SPACE, START, VOCABULARY, WALL, shortest_paths, solve
+from trm.tasks.maze.solver import shortest_paths, solve
 from trm.tasks.maze.symmetry import symmetry_classes
+from trm.tasks.maze.tokens import GOAL, PATH, SPACE, START, VOCABULARY, WALL
 
 SMALL = {"name": "m", "size": 7, "min_path": 8, "train": 40, "validation": 10, "test": 20}
 HEADER = "source,question,answer,rating"

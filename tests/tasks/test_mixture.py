@@ -18,9 +18,9 @@ from trm.data.batches.stream import StreamPlan
 from trm.data.format.manifest import Manifest, read_manifest
 from trm.errors import DatasetError
 from trm.tasks.augment import augmenter_for
-from trm.tasks.choice import load_recipe
 from trm.tasks.ensure import build_into
 from trm.tasks.published.export import export_dataset
+from trm.tasks.recipes import load_recipe
 
 WEIGHTS = st.lists(st.floats(0.05, 10), min_size=1, max_size=5)
 

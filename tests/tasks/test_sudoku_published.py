@@ -9,7 +9,7 @@ import pytest
 
 from trm.data.batches.keyed_random import hashed
 from trm.errors import DatasetError
-from trm.tasks.making.equal_rows import twins
+from trm.tasks.making.equal_rows import equal_row
 from trm.tasks.sudoku.augment import BLANK, apply, draw_forms
 from trm.tasks.sudoku.build import build_sudoku
 from trm.tasks.sudoku.recipe import SudokuRecipe
@@ -166,11 +166,11 @@ def test_a_puzzle_in_both_files_is_refused_and_both_rows_are_named(tmp_path: Pat
 def test_twins_are_the_equal_rows() -> None:
     rng = np.random.default_rng(0)
     rows, others = rng.integers(0, 2, (60, 5)).astype(np.uint8), rng.integers(0, 2, (20, 5)).astype(np.uint8)
-    found = twins(rows, others)
+    found = equal_row(rows, others)
     for row, twin in zip(rows, found, strict=True):
         is_equal = (others == row).all(axis=1)
         assert is_equal[twin] if twin >= 0 else not is_equal.any()
-    assert (twins(rows, others[:0]) == -1).all()
+    assert (equal_row(rows, others[:0]) == -1).all()
 
 
 def test_a_file_that_is_missing_or_no_such_csv_is_named(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ from trm.data.batches.split import load_split
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import read_manifest
 from trm.errors import ConfigError, DatasetError
-from trm.tasks.choice import load_recipe, recipe_of
 from trm.tasks.ensure import build_into
 from trm.tasks.making.published_csv import DOUBLED
 from trm.tasks.published.export import export_dataset
 from trm.tasks.published.recipe import ArraysRecipe
+from trm.tasks.recipes import load_recipe, recipe_of
 from trm.tasks.table.build import build_table
 from trm.tasks.table.recipe import TableRecipe
 

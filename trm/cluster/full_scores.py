@@ -24,7 +24,7 @@ def _score(checkpoint: str, feed: DataFeed, threads: int, mouth: Mouth) -> FullS
     import torch
 
     from trm.evaluation.evaluate import evaluate
-    from trm.tasks.score import scorer_for
+    from trm.tasks.choice import task_named
     from trm.training.process import training_device
     from trm.training.scoring import evaluation_plan
     from trm.training.weights import load_for_evaluation
@@ -40,7 +40,7 @@ def _score(checkpoint: str, feed: DataFeed, threads: int, mouth: Mouth) -> FullS
             trained.table,
             plan,
             manifest=feed.manifest,
-            scorer=scorer_for(feed.manifest, plan.split),
+            scorer=task_named(feed.manifest.task).scorer(feed.manifest, plan.split),
             config=trained.config,
             device=device,
             progress=partial(mouth.report, f"batches of {name} scored"),

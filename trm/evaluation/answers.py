@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trm.config.architectures import ModelConfig
 from trm.config.run import RunConfig
-from trm.evaluation.metric_names import is_scored_early
+from trm.evaluation.metrics import is_scored_early
 from trm.models.network import Network, Output
 
 LEAVE_STEPS = 4

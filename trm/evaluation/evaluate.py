@@ -15,7 +15,7 @@ from trm.data.batches.plan import EvaluationBatch, EvaluationPlan
 from trm.data.format.manifest import Manifest
 from trm.errors import DatasetError
 from trm.evaluation.answers import answers, halted_answers, steps_of
-from trm.evaluation.metric_names import HALTED_FLOPS_SAVED, MEANS, halted_name
+from trm.evaluation.metrics import HALTED_FLOPS_SAVED, METRICS, Metrics, named
 from trm.evaluation.scores import Columns, Evaluation, TaskScorer, means, of_puzzles, proportion
 from trm.losses.answer import IGNORED
 from trm.losses.choice import build_loss
@@ -142,7 +142,7 @@ def _scores(
     halted = {name.removeprefix(HALTED): column for name, column in columns.items() if name.startswith(HALTED)}
     plain = {name: column for name, column in columns.items() if not name.startswith(HALTED)}
     found, is_first = Evaluation({}), _is_first(groups, clusters)
-    for own, rename in ((plain, str), (halted, halted_name)):
+    for own, rename in ((plain, str), (halted, Metrics(scorer.metrics).halted_name)):
         if "is_exact" in own:
             shared = {name: plain[name] for name in ("row", "mean_halting_step")}
             own = own | shared
@@ -177,7 +177,7 @@ def _general_scores(columns: Columns, clusters: np.ndarray) -> Evaluation:
     }
     counts = {"examples": float(len(np.unique(columns["row"]))), "predictions": float(len(columns["row"]))}
     by_puzzle = {"puzzle": puzzles, "exact_accuracy": of_puzzles(is_exact, clusters)}
-    return exact | means(columns, MEANS, clusters) | Evaluation(earlier | counts, puzzles=by_puzzle)
+    return exact | means(columns, named(METRICS, "mean"), clusters) | Evaluation(earlier | counts, puzzles=by_puzzle)
 
 
 def _part_scores(columns: Columns, groups: np.ndarray, clusters: np.ndarray, manifest: Manifest) -> Evaluation:

@@ -1,7 +1,7 @@
 """Columns of one value a row, and the metrics they become."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Integer, UInt8
 
 from trm.data.batches.plan import EvaluationBatch
+from trm.evaluation.metrics import Answered, Metric, named
 from trm.stats.intervals import mean_of, standard_error, wilson
 
 Columns = dict[str, np.ndarray]
@@ -69,6 +70,10 @@ def share(part: Bool[np.ndarray, "batch cells"], whole: Bool[np.ndarray, "batch 
 class TaskScorer(Protocol):
     """The part of an evaluation that knows the puzzle."""
 
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """What `scores` gives."""
+
     def columns(self, predictions: UInt8[np.ndarray, "batch cells"], batch: EvaluationBatch) -> Columns:
         """One value a row and column."""
 
@@ -76,13 +81,24 @@ class TaskScorer(Protocol):
         """Metrics of all rows of the split; `clusters` are the puzzles that the rows belong to."""
 
 
-class PlainScorer:
-    """Nothing besides exactness: the puzzle is unknown."""
+@dataclass(frozen=True)
+class ColumnScorer:
+    """Scores by metrics that judge a row by itself: means over puzzles and shares of puzzles."""
+
+    metrics: Sequence[Metric]
+    grid: tuple[int, int]
+    """Height and width of the canvas."""
 
     def columns(self, predictions: UInt8[np.ndarray, "batch cells"], batch: EvaluationBatch) -> Columns:
-        """No columns."""
-        return {}
+        """A column a metric."""
+        answered = Answered(predictions, batch, self.grid)
+        return {metric.name: metric.column(answered) for metric in self.metrics if metric.column is not None}
 
     def scores(self, columns: Columns, clusters: np.ndarray) -> Evaluation:
-        """No metrics."""
-        return Evaluation({})
+        """The means, then the shares with their intervals."""
+        found = means(columns, named(self.metrics, "mean"), clusters)
+        for name in named(self.metrics, "share"):
+            column = columns[name].astype(np.float64)
+            found |= proportion(name, mean_of(column), len(np.unique(clusters)))
+            found |= Evaluation(puzzles={name: of_puzzles(column, clusters)})
+        return found

@@ -17,10 +17,11 @@ from trm.data.format.manifest import Manifest, files_of, read_manifest
 from trm.data.format.shards import SHARD_ROWS, decode_table, encode_parquet, encode_table, read_identifiers, read_table, shard_table
 from trm.errors import ConfigError
 from trm.tasks.build import build, maker_of
-from trm.tasks.choice import Recipe, dataset_folder, load_recipe
 from trm.tasks.draw import drawn_example
 from trm.tasks.ensure import build_into
-from trm.tasks.making.chunks import NoStore, PieceMaker
+from trm.tasks.making.chunks import ChunkMaker, NoStore
+from trm.tasks.making.recipe import RecipeBase
+from trm.tasks.recipes import dataset_folder, load_recipe
 from trm.terminal.command_line import duration, say, show
 from trm.terminal.display import PlainConsole
 
@@ -105,7 +106,7 @@ def _show_examples(folder: str) -> None:
         console.print(drawn_example(split, place, manifest, width=console.width))
 
 
-def _say_what_would_be(recipe: Recipe, folder: str) -> None:
+def _say_what_would_be(recipe: RecipeBase, folder: str) -> None:
     show(f"{recipe.name} ({recipe.puzzle_task}), would be built in {folder}")
     maker = maker_of(recipe)
     if maker is None:
@@ -128,7 +129,7 @@ def _show_built(built: BuiltDataset, seconds: float) -> None:
     show(f"  made in memory in {duration(seconds)}; nothing was written")
 
 
-def _show_estimate(recipe: Recipe, maker: PieceMaker) -> None:
+def _show_estimate(recipe: RecipeBase, maker: ChunkMaker) -> None:
     """Counts of a generated data set, and sizes and time by its first piece, without the rest of it."""
     start = time.perf_counter()
     columns = maker.piece(0)  # compiles what is not compiled yet

@@ -21,9 +21,9 @@ from trm.evaluation.evaluate import evaluate
 from trm.files.atomic import why_unwritable, write_text_atomic
 from trm.jobs.evaluate_data import DataAsked, on_data
 from trm.tasks.augment import augmenter_for
-from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of
+from trm.tasks.choice import task_named
+from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of_data
 from trm.tasks.places import data_beside, names_data, refuse_remote
-from trm.tasks.score import scorer_for
 from trm.terminal.command_line import duration, say, show
 from trm.training.checkpoint import META
 from trm.training.failures import memory_failures
@@ -135,7 +135,7 @@ def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitNam
         refuse_remote(config.data, path)
         config = config.model_copy(update={"data": data_beside(config.data, path, own.data_hash, say=say)})
     split = options.split or _first_there(summary_of(config.data))
-    task_of(config.data, split)
+    task_of_data(config.data, split)
     folder = ensure_dataset(config.data, root, say)
     manifest = read_manifest(folder)
     weights = read_foreign_weights(path, config, manifest.shape) if own is None else own
@@ -192,7 +192,7 @@ def _score(
             trained.table,
             plan,
             manifest=manifest,
-            scorer=scorer_for(manifest, plan.split),
+            scorer=task_named(manifest.task).scorer(manifest, plan.split),
             config=config,
             device=device,
             progress=partial(report, "batches"),

@@ -12,7 +12,7 @@ import numpy as np
 from trm.data.format import storage
 from trm.data.format.manifest import Manifest
 from trm.errors import CheckpointError, DatasetError, InputError
-from trm.tasks.ensure import task_of
+from trm.tasks.ensure import task_of_data
 from trm.tasks.identifiers import NO_ROW, NamedIdentifiers, identifier_names, named_identifiers, rows_by_name
 from trm.tasks.places import data_beside
 from trm.training.weights import Weights
@@ -145,7 +145,7 @@ def _own_folder(weights: Weights) -> str | None:
     if data.folder is None or not storage.is_local(data.folder):
         return None
     try:
-        task_of(data)
+        task_of_data(data)
     except InputError:
         return None
     return storage.absolute(data.folder)

@@ -37,7 +37,7 @@ from trm.sweeps.places import (
     writable_folder,
 )
 from trm.tasks.counts import data_counts
-from trm.tasks.ensure import ensure_dataset, summary_of, task_of
+from trm.tasks.ensure import ensure_dataset, summary_of, task_of_data
 from trm.tasks.places import data_beside, names_data, refuse_remote
 from trm.terminal.command_line import say, show
 from trm.tracking.places import tracking_uri
@@ -80,7 +80,7 @@ def run_training(options: TrainOptions) -> int:
     if options.tracking is not None:
         config = config.model_copy(update={"tracking": options.tracking})
     require_divisible(config.training.global_batch_size, options.workers)
-    task_of(config.data, "train")
+    task_of_data(config.data, "train")
     data = summary_of(config.data)
     protocol = protocol_of(config.evaluation, data.splits, data.source, to_hold_out=data.to_hold_out)
     storage, folder = _places(options)

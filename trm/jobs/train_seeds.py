@@ -22,7 +22,6 @@ from trm.config.files import dump_yaml, load_run_config, validated
 from trm.config.run import RunConfig
 from trm.config.tracking import Tracking
 from trm.errors import EXIT_DONE, EXIT_FAILED, ConfigError, InterruptedRun, TrialError
-from trm.evaluation.metric_names import bounds, is_count
 from trm.files.atomic import write_text_atomic
 from trm.files.contained import refuse_links, remove
 from trm.files.json_files import read_json
@@ -32,6 +31,7 @@ from trm.search.journal.lease import Lease
 from trm.stats.intervals import MeanOfSeeds, mean_of_seeds
 from trm.sweeps.commands import job_command
 from trm.sweeps.places import DEFAULT_STORAGE, held_folder, is_taken, numbered_after, numbered_folder, writable_folder
+from trm.tasks.metrics import bounds, is_count
 from trm.tasks.places import names_data, refuse_remote
 from trm.terminal.command_line import say, show
 from trm.training.reporting import RunReport

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from trm.evaluation.metric_names import bounds
 from trm.search.journal.trial import Trial
 from trm.search.state import SweepState
 from trm.stats.intervals import MeanOfSeeds, mean_of_seeds
+from trm.tasks.metrics import bounds
 
 SHOWN = 3
 """Configurations of which the terminal tells."""

@@ -7,7 +7,8 @@ from pydantic import ByteSize, Field, field_validator, model_validator
 from trm.config.base import Written, is_recorded
 from trm.config.messages import nearest
 from trm.errors import ConfigError
-from trm.evaluation.metric_names import Direction, direction, is_count
+from trm.evaluation.metrics import Direction
+from trm.tasks.metrics import direction, is_count
 
 COSTS = ("params", "inference_flops", "train_flops", "latency_seconds")
 """What a trial costs, as `objective.against` names it (`objectives.py`); less of each is better."""

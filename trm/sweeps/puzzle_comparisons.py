@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from trm.evaluation.metric_names import is_share
 from trm.evaluation.puzzle_scores import read_puzzles
 from trm.search.findings.confirmed import confirmed_standings, fresh_runs
 from trm.search.state import SweepState
 from trm.stats.comparison import Comparison, compare
 from trm.sweeps.checkpoints import puzzles_file
+from trm.tasks.metrics import is_share
 
 
 @dataclass(frozen=True)

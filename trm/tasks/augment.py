@@ -3,34 +3,20 @@
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from trm.data.batches.augmenter import Augmenter, PlainRows, RowDraw
+from trm.data.batches.augmenter import Augmenter, RowDraw
 from trm.data.batches.split import Split
-from trm.data.format.manifest import ArcAugmentation, Augmentation, DihedralAugmentation, Manifest, SudokuAugmentation
-from trm.tasks.arc.augment import ArcRows
-from trm.tasks.maze.augment import MazeRows
-from trm.tasks.sudoku.augment import SudokuRows
+from trm.data.format.manifest import Manifest
+from trm.tasks.choice import task_named
 
 
 def augmenter_for(split: Split, manifest: Manifest) -> Augmenter:
     """The augmentation of the data set, over the rows of one split; the rows of a mixture have that of their part."""
     kinds = list(dict.fromkeys(part.augmentation for part in manifest.parts)) or [manifest.augmentation]
-    augmenters = [_augmenter(kind, split, manifest) for kind in kinds]
+    augmenters = [task_named(manifest.task).augmenter(kind, split, manifest) for kind in kinds]
     if len(augmenters) == 1:
         return augmenters[0]
     of_part = np.array([kinds.index(part.augmentation) for part in manifest.parts])
     return PartRows(augmenters, of_part, np.array([part.groups[1] for part in manifest.parts]), split)
-
-
-def _augmenter(kind: Augmentation, split: Split, manifest: Manifest) -> Augmenter:
-    plain = PlainRows(split.inputs, split.labels)
-    match kind:
-        case SudokuAugmentation(num_aug=num_aug):
-            return SudokuRows(plain, split.groups, size=manifest.grid[0], num_aug=num_aug, seed=manifest.seed)
-        case DihedralAugmentation():
-            return MazeRows(plain)
-        case ArcAugmentation(translate=translate):
-            return ArcRows(split, translate=translate, seed=manifest.seed)
-    return plain
 
 
 class PartRows:

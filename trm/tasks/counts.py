@@ -12,12 +12,10 @@ from trm.data.format import shards, storage
 from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import MANIFEST, Manifest, read_manifest
 from trm.tasks.build import build
-from trm.tasks.choice import Recipe, dataset_folder, load_recipe
+from trm.tasks.choice import task_of
 from trm.tasks.making.chunks import NoStore
-from trm.tasks.making.recipe import CountedRecipe
-from trm.tasks.maze.recipe import MazeRecipe
-from trm.tasks.maze.solver import VOCABULARY as MAZE_VOCABULARY
-from trm.tasks.sudoku.recipe import SudokuRecipe
+from trm.tasks.making.recipe import RecipeBase
+from trm.tasks.recipes import dataset_folder, load_recipe
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,11 @@ def data_counts(data: DataConfig, root: str, say: Callable[[str], None]) -> Data
     folder = storage.absolute(dataset_folder(recipe, root))
     if storage.exists(storage.join(folder, MANIFEST)):
         return _of_manifest(read_manifest(folder), data, folder)
-    if isinstance(recipe, SudokuRecipe | MazeRecipe) and recipe.train is not None and not data.is_streamed:
-        return _of_recipe(recipe, data.recipe)
+    task = task_of(recipe)
+    known = None if task is None else task.counted(recipe)
+    if known is not None and not data.is_streamed:
+        source = f"{data.recipe}, not built yet"
+        return DataCounts(known.shape, float(known.train), known.validation, 1.0, source, recipe.digest())
     say(f"counting the data set of {data.recipe}, which is not built yet; nothing is stored")
     return _of_built(build(recipe, silent, NoStore()), recipe, data)
 
@@ -73,16 +74,7 @@ def _of_manifest(manifest: Manifest, data: DataConfig, folder: str) -> DataCount
     return DataCounts(manifest.shape, rows, validation, forms, folder, manifest.recipe_digest, manifest.content_hash)
 
 
-def _of_recipe(recipe: CountedRecipe, source: str) -> DataCounts:
-    if isinstance(recipe, SudokuRecipe):
-        shape = DataShape(recipe.size**2, recipe.size + 2, 1)
-    else:
-        assert isinstance(recipe, MazeRecipe)
-        shape = DataShape(recipe.size**2, len(MAZE_VOCABULARY), 1)
-    return DataCounts(shape, float(recipe.train or 0), recipe.validation, 1.0, f"{source}, not built yet", recipe.digest())
-
-
-def _of_built(built: BuiltDataset, recipe: Recipe, data: DataConfig) -> DataCounts:
+def _of_built(built: BuiltDataset, recipe: RecipeBase, data: DataConfig) -> DataCounts:
     train, table = built.splits["train"], built.identifiers
     rows = len(train.groups) if data.is_streamed else len(np.unique(train.groups)) * shards.mean_examples(train, table)
     shape = DataShape(built.grid[0] * built.grid[1], len(built.vocabulary), built.identifier_count)

@@ -1,18 +1,12 @@
 """Puzzles drawn in a terminal: a question beside its answer, as the task's people write it."""
 
-from collections.abc import Callable
-
-import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from trm.data.batches.split import Split
 from trm.data.format.manifest import Manifest
-from trm.tasks.arc.draw import arc_text
-from trm.tasks.grid_text import tokens_text
-from trm.tasks.maze.draw import maze_text
-from trm.tasks.sudoku.draw import board_text
+from trm.tasks.choice import task_named
 
 ARROW = "->"
 
@@ -22,8 +16,8 @@ def drawn_example(split: Split, row: int, manifest: Manifest, *, width: int) -> 
 
     Side by side where `width` columns have the room.
     """
-    draw = _drawer(manifest)
-    question, answer = (draw(cells[row].reshape(manifest.grid)) for cells in (split.inputs, split.labels))
+    task = task_named(manifest.task)
+    question, answer = (task.text(cells[row].reshape(manifest.grid), manifest.vocabulary) for cells in (split.inputs, split.labels))
     facts = {"row": row, "group": split.groups[row], **{name: column[row] for name, column in split.extras.items()}}
     title = Text(", ".join(f"{name} {value}" for name, value in facts.items()), style="dim")
     pictures = Table.grid(padding=(0, 2))
@@ -34,14 +28,3 @@ def drawn_example(split: Split, row: int, manifest: Manifest, *, width: int) -> 
         for picture in (question, Text(ARROW), answer):
             pictures.add_row(picture)
     return Group(title, pictures)
-
-
-def _drawer(manifest: Manifest) -> Callable[[np.ndarray], Text]:
-    match manifest.task:
-        case "sudoku":
-            return lambda grid: board_text(grid, manifest.vocabulary)
-        case "maze":
-            return lambda grid: maze_text(grid, manifest.vocabulary)
-        case "arc":
-            return arc_text
-    return lambda grid: tokens_text(grid, manifest.vocabulary)

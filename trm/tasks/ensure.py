@@ -7,16 +7,18 @@ from typing import Literal
 from trm.config.data import DataConfig
 from trm.console.long_work import Report, shown
 from trm.data.format import storage
-from trm.data.format.manifest import MANIFEST, Manifest, SplitName, Task, files_of, read_manifest
+from trm.data.format.manifest import MANIFEST, Manifest, SplitName, TaskName, files_of, read_manifest
 from trm.data.format.verification import damaged, verify, verify_sizes
 from trm.errors import DatasetError
 from trm.files.atomic import why_unwritable
-from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.build import build, maker_of
-from trm.tasks.choice import MixtureRecipe, Recipe, dataset_folder, load_recipe
+from trm.tasks.choice import task_of
 from trm.tasks.making.chunks import NoStore
+from trm.tasks.making.recipe import RecipeBase
 from trm.tasks.making.repair import repair
 from trm.tasks.making.writing import create, nobody
+from trm.tasks.mixture.recipe import MixtureRecipe
+from trm.tasks.recipes import dataset_folder, load_recipe
 
 READ_BYTES = 1 << 28
 """A data set of more is not read through before each use: the presence and size of its files are checked."""
@@ -24,7 +26,7 @@ Outcome = Literal["built", "verified", "repaired"]
 
 
 def build_into(
-    recipe: Recipe, folder: str, report: Report, say: Callable[[str], None] = nobody, *, repairs: bool = False
+    recipe: RecipeBase, folder: str, report: Report, say: Callable[[str], None] = nobody, *, repairs: bool = False
 ) -> tuple[Manifest, Outcome]:
     """The manifest of the recipe's data set in `folder`, and whether it was built, or found and verified, or mended.
 
@@ -62,7 +64,7 @@ class DataSummary:
 
     source: str
     """Its recipe, or its folder."""
-    task: Task
+    task: TaskName
     splits: tuple[SplitName, ...]
     """Those that have puzzles, or will have."""
     to_hold_out: str
@@ -80,15 +82,14 @@ def summary_of(data: DataConfig) -> DataSummary:
     return DataSummary(source, manifest.task, splits, "build it again with validation puzzles held out")
 
 
-def _to_hold_out(recipe: Recipe) -> str:
+def _to_hold_out(recipe: RecipeBase) -> str:
     if isinstance(recipe, MixtureRecipe):
         return "hold some out in one of its parts: overrides: {validation: N}"
-    if isinstance(recipe, ArcRecipe) and recipe.validation == "held_out":
-        return "add a subset to that of the test set: its test pairs validate"
-    return f"hold some out: --set data.overrides.validation={'held_out' if isinstance(recipe, ArcRecipe) else 'N'}"
+    task = task_of(recipe)
+    return "hold some out: --set data.overrides.validation=N" if task is None else task.to_hold_out(recipe)
 
 
-def task_of(data: DataConfig, *needed: SplitName) -> Task:
+def task_of_data(data: DataConfig, *needed: SplitName) -> TaskName:
     """The task of the configured data set, from its recipe or manifest, before anything is built or verified.
 
     Raises DatasetError when neither can be read, or when the data set lacks one of the `needed` splits.
@@ -103,7 +104,7 @@ def task_of(data: DataConfig, *needed: SplitName) -> Task:
     return found.task
 
 
-def task_to_search(data: DataConfig) -> Task:
+def task_to_search(data: DataConfig) -> TaskName:
     """The task of a sweep's data set; DatasetError when it has no validation puzzles to rank trials by, or none to test."""
     found = summary_of(data)
     if "validation" not in found.splits:
@@ -111,7 +112,7 @@ def task_to_search(data: DataConfig) -> Task:
             f"a sweep ranks its trials by validation puzzles, and {found.source} has only {', '.join(found.splits)}",
             remedy=f"{found.to_hold_out} (train.py trains on all of them)",
         )
-    return task_of(data, "train", "test")
+    return task_of_data(data, "train", "test")
 
 
 def ensure_dataset(data: DataConfig, root: str, say: Callable[[str], None]) -> str:

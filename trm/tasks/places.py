@@ -11,7 +11,9 @@ from trm.config.data import DataConfig
 from trm.data.format import storage
 from trm.data.format.manifest import MANIFEST, read_manifest
 from trm.errors import DatasetError
-from trm.tasks.choice import MixtureRecipe, Recipe, load_recipe
+from trm.tasks.making.recipe import RecipeBase
+from trm.tasks.mixture.recipe import MixtureRecipe
+from trm.tasks.recipes import load_recipe
 
 LEAST_PARTS = 2
 """Of a recorded path, by which a data set is known again where nothing tells its content: data/NAME-DIGEST."""
@@ -77,12 +79,12 @@ def _remote_places(data: DataConfig) -> Iterator[str]:
             yield from _remote_sources(load_recipe(data.recipe, data.overrides))
 
 
-def _remote_sources(recipe: Recipe) -> Iterator[str]:
+def _remote_sources(recipe: RecipeBase) -> Iterator[str]:
     if isinstance(recipe, MixtureRecipe):
         for part in recipe.parts:
             yield from _remote_places(DataConfig(recipe=part.recipe, folder=part.folder, overrides=part.overrides))
     else:
-        yield from _if_remote(str(recipe.path or ""))
+        yield from _if_remote(str(getattr(recipe, "path", None) or ""))
 
 
 def _if_remote(place: str) -> Iterator[str]:

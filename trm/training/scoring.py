@@ -13,7 +13,7 @@ from trm.distributed import SOLO, Gang
 from trm.errors import DivergedError, InterruptedRun
 from trm.evaluation.evaluate import Evaluation, evaluate
 from trm.tasks.augment import augmenter_for
-from trm.tasks.score import scorer_for
+from trm.tasks.choice import task_named
 from trm.training.failures import compiler_failures, memory_failures
 from trm.training.reporting import SILENT, Reporter
 from trm.training.state import TrainingState
@@ -69,7 +69,7 @@ def score(state: TrainingState, split: Split, manifest: Manifest, reporter: Repo
             state.table,
             plan,
             manifest=manifest,
-            scorer=scorer_for(manifest, plan.split),
+            scorer=task_named(manifest.task).scorer(manifest, plan.split),
             config=config,
             device=state.device,
             gang=state.gang,

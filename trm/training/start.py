@@ -11,6 +11,8 @@ from trm.data.batches.stream import StreamPlan, TrainStream
 from trm.data.format.manifest import Manifest
 from trm.distributed import Gang
 from trm.tasks.augment import augmenter_for
+from trm.tasks.choice import task_named
+from trm.tasks.task import FeedRequest
 from trm.training.curve import Curve, CurveFile
 from trm.training.feed import Feed
 from trm.training.state import TrainingState
@@ -65,13 +67,15 @@ def start_state(
 
 
 def start_plan(state: TrainingState, rows: Split | TrainStream, manifest: Manifest) -> Feed:
-    """This worker's batches, at the state's place in the data."""
+    """This worker's batches, or episodes where the task is a world, at the state's place in the data."""
     size, seed, gang = state.config.training.global_batch_size, state.config.seed, state.gang
-    plan: TrainPlan | StreamPlan
+    plan: Feed
     if isinstance(rows, TrainStream):
         plan = StreamPlan(
             rows, manifest, augmenter_for, global_batch_size=size, seed=seed, rank=gang.rank, world_size=gang.world_size
         )
+    elif episodes := task_named(manifest.task).episodes(FeedRequest(manifest, rows, size, seed, gang.rank, gang.world_size)):
+        plan = episodes
     else:
         plan = TrainPlan(
             rows, manifest, augmenter_for, global_batch_size=size, seed=seed, rank=gang.rank, world_size=gang.world_size

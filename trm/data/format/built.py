@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
 
-from trm.data.format.manifest import Augmentation, NoAugmentation, PartInfo, SplitName, Task
+from trm.data.format.manifest import Augmentation, NoAugmentation, PartInfo, SplitName, TaskName
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class BuiltDataset:
     are kept as they came, for an export.
     """
 
-    task: Task
+    task: TaskName
     grid: tuple[int, int]
     vocabulary: tuple[str, ...]
     splits: Mapping[SplitName, BuiltSplit]

@@ -21,7 +21,8 @@ MOST_SHARD_ROWS = 1 << 16
 IDENTIFIER_NAMES = "identifiers.json"
 """Attachment that names every identifier, where no table does."""
 SplitName = Literal["train", "validation", "test"]
-Task = Literal["sudoku", "maze", "arc", "other"]
+TaskName = str
+"""Of a puzzle: sudoku, maze, arc, other, or one that somebody added (`trm/tasks/choice.py`)."""
 
 
 class NoAugmentation(Frozen):
@@ -123,7 +124,7 @@ class Manifest(Frozen):
     """Layout of folder and manifest."""
     name: str
     """Name of the recipe."""
-    task: Task
+    task: TaskName
     """What the puzzle is; decides augmentation and scoring."""
     grid: tuple[int, int]
     """Height and width of the canvas."""

@@ -7,15 +7,15 @@ from typing import Any
 
 from trm.config.messages import nearest
 from trm.config.run import RunConfig
-from trm.data.format.manifest import Task
+from trm.data.format.manifest import TaskName
 from trm.errors import ConfigError
-from trm.evaluation.metric_names import is_count, metric_names
 from trm.search.objective import check_names
 from trm.search.planning.survey import Survey
 from trm.search.schedulers.rungs import first_rung_need
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.resolution import collapsed, overruled
 from trm.search.space.space import SearchSpace
+from trm.tasks.metrics import is_count, metric_names
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Preflight:
         return self.dearest.step_flops / self.cheapest.step_flops
 
 
-def check_objective(space: SearchSpace, config: RunConfig, task: Task) -> None:
+def check_objective(space: SearchSpace, config: RunConfig, task: TaskName) -> None:
     """ConfigError unless the evaluation of a trial such as `config` on puzzles of `task` reports what the objective names."""
     searched = space.search.get("evaluation.steps")
     steps = searched.extremes if searched is not None else [config.evaluation.steps]

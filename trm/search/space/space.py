@@ -19,7 +19,6 @@ from trm.config.run import RunConfig
 from trm.config.tracking import Tracking
 from trm.config.training import TrainingConfig, require_divisible
 from trm.errors import ConfigError
-from trm.evaluation.metric_names import bounds
 from trm.search.knobs.constraint_names import known_names
 from trm.search.knobs.constraints import Constraint
 from trm.search.knobs.implied import with_implied
@@ -31,6 +30,7 @@ from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources
 from trm.search.space.start_points import names_recipes, read_recipe, start_points
+from trm.tasks.metrics import bounds
 
 WARMUP_SHARE = 0.03
 

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trm.data.format.manifest import Task
+from trm.data.format.manifest import TaskName
 from trm.tasks.arc.subsets import shared_with_a_test_set
 from trm.tasks.making.recipe import RecipeBase
 
@@ -37,7 +37,7 @@ class ArcRecipe(RecipeBase):
     later_fields: ClassVar[frozenset[str]] = frozenset({"paths"})
 
     @property
-    def puzzle_task(self) -> Task:
+    def puzzle_task(self) -> TaskName:
         """What the data set's puzzles are."""
         return self.task
 

@@ -1,18 +1,26 @@
 """What ARC is scored by: pass@K by task, after the augmentations of a task have voted."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import UInt8
 
 from trm.data.batches.plan import EvaluationBatch
 from trm.data.batches.split import Split
-from trm.evaluation.metric_names import PASSES
+from trm.evaluation.metrics import Metric, count
 from trm.evaluation.scores import Columns, Evaluation, proportion
 from trm.stats.intervals import mean_of
 from trm.tasks.arc.votes import grid_hashes, pass_at, rank_of_truth, voted_grids
 
+PASSES = (1, 2)
+"""K of ARC's pass@K; the published score is pass@2."""
+METRICS = (*(Metric(f"pass_at_{k}", "share") for k in PASSES), count("tasks"), count("test_pairs"))
+
 
 class ArcScorer:
     """pass@K by task: the augmentations of a task vote."""
+
+    metrics: Sequence[Metric] = METRICS
 
     def __init__(self, split: Split) -> None:
         self._groups = split.clusters

@@ -28,7 +28,7 @@ Columns = Mapping[str, np.ndarray]
 
 
 @runtime_checkable
-class PieceMaker(Protocol):
+class ChunkMaker(Protocol):
     """Makes the puzzles of a generated data set."""
 
     def piece(self, number: int) -> Columns:
@@ -46,7 +46,7 @@ class PieceMaker(Protocol):
 
 
 @runtime_checkable
-class PieceStore(Protocol):
+class ChunkStore(Protocol):
     """Keeps pieces of a build that may be interrupted."""
 
     def load(self, number: int) -> Columns | None:
@@ -95,7 +95,7 @@ def as_split(columns: Columns, first_group: int, draws: np.ndarray | None = None
     return BuiltSplit(columns["inputs"], columns["labels"], groups, extras, draws=draws)
 
 
-def generate(maker: PieceMaker, wanted: int, report: Report, store: PieceStore | None = None) -> Generated:
+def generate(maker: ChunkMaker, wanted: int, report: Report, store: ChunkStore | None = None) -> Generated:
     """The first `wanted` different puzzles of the maker's pieces. Raises DatasetError when they run out."""
     parts: list[Columns] = []
     draws: list[np.ndarray] = []
@@ -120,7 +120,7 @@ def generate(maker: PieceMaker, wanted: int, report: Report, store: PieceStore |
     return Generated(joined, np.concatenate(draws).astype(np.int64), tuple(duplicates))
 
 
-def remade(maker: PieceMaker, first: int, last: int, duplicates: tuple[int, ...]) -> Columns:
+def remade(maker: ChunkMaker, first: int, last: int, duplicates: tuple[int, ...]) -> Columns:
     """The rows of draws `first` to `last`, both included, without the duplicates: those of one shard."""
     parts: list[Columns] = []
     for number in range(first // PIECE_DRAWS, last // PIECE_DRAWS + 1):
@@ -131,7 +131,7 @@ def remade(maker: PieceMaker, first: int, last: int, duplicates: tuple[int, ...]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _pieces(maker: PieceMaker, store: PieceStore) -> Iterator[tuple[int, Columns]]:
+def _pieces(maker: ChunkMaker, store: ChunkStore) -> Iterator[tuple[int, Columns]]:
     """Pieces in order, some made ahead on the other cores."""
     ahead = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(ahead) as pool:
@@ -146,7 +146,7 @@ def _pieces(maker: PieceMaker, store: PieceStore) -> Iterator[tuple[int, Columns
                 future.cancel()
 
 
-def _made(maker: PieceMaker, store: PieceStore, number: int) -> Columns:
+def _made(maker: ChunkMaker, store: ChunkStore, number: int) -> Columns:
     kept = store.load(number)
     if kept is not None:
         return kept

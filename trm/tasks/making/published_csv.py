@@ -17,7 +17,7 @@ from trm.errors import DatasetError
 from trm.files.compressed import opened
 from trm.tasks.making.bad_rows import Faults
 from trm.tasks.making.delimited import HEAD_BYTES, Layout, layout_of
-from trm.tasks.making.equal_rows import first_equal, twins
+from trm.tasks.making.equal_rows import equal_row, first_equal
 
 BOARDS = {"question": "a question", "answer": "an answer"}
 RATING = "rating"
@@ -141,7 +141,7 @@ def each_once(rows: PublishedRows, faults: Faults) -> PublishedRows:
 
 def not_in_both(rows: PublishedRows, tests: PublishedRows, faults: Faults) -> Bool[np.ndarray, "rows"]:
     """Which training questions are no test questions, letter by letter; a bad row is named with its twin."""
-    twin = twins(rows.questions, tests.questions)
+    twin = equal_row(rows.questions, tests.questions)
     if len(doubled := np.flatnonzero(twin >= 0)):
         row, test_row = rows.numbers[doubled[0]], tests.numbers[twin[doubled[0]]]
         value = f"{rows.path} row {row}, which is {tests.path} row {test_row}, breaks that"

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from trm.config.base import Written
-from trm.data.format.manifest import SplitName, Task
+from trm.data.format.manifest import SplitName, TaskName
 
 BUILDS = 2
 """Raised when a builder makes another data set of the same recipe, so that an old folder is not taken for the new set."""
@@ -21,8 +21,13 @@ class RecipeBase(Written):
     seed: int = Field(0, ge=0, lt=1 << 63)
     """Seeds generation, subsampling and the choice of splits."""
 
+    @classmethod
+    def kind(cls) -> str:
+        """What `task` of such a recipe is."""
+        return str(cls.model_fields["task"].default)
+
     @property
-    def puzzle_task(self) -> Task:
+    def puzzle_task(self) -> TaskName:
         """What the data set's puzzles are, which decides scoring."""
         raise NotImplementedError
 
@@ -66,7 +71,7 @@ class CountedRecipe(RecipeBase):
     later_fields: ClassVar[frozenset[str]] = frozenset({"columns"})
 
     @property
-    def puzzle_task(self) -> Task:
+    def puzzle_task(self) -> TaskName:
         """What the data set's puzzles are."""
         return self.task
 

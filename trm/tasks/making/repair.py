@@ -10,7 +10,7 @@ from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import IdentifiersInfo, Manifest, ShardInfo, SplitInfo, SplitName
 from trm.data.format.verification import verify
 from trm.errors import DatasetError
-from trm.tasks.making.chunks import PieceMaker, as_split, remade
+from trm.tasks.making.chunks import ChunkMaker, as_split, remade
 from trm.tasks.making.writing import write_attachments, write_manifest
 
 
@@ -18,7 +18,7 @@ def repair(
     folder: str,
     manifest: Manifest,
     damaged: list[str],
-    maker: PieceMaker | None,
+    maker: ChunkMaker | None,
     build: Callable[[], BuiltDataset],
     report: Report,
 ) -> Manifest:
@@ -52,7 +52,7 @@ def repair(
 class _Source:
     """Where rows come from again: draws, or the whole data set, built when it is first needed."""
 
-    def __init__(self, manifest: Manifest, maker: PieceMaker | None, build: Callable[[], BuiltDataset]) -> None:
+    def __init__(self, manifest: Manifest, maker: ChunkMaker | None, build: Callable[[], BuiltDataset]) -> None:
         self.manifest, self._maker, self._build = manifest, maker, build
         self._built: BuiltDataset | None = None
 

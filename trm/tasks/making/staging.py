@@ -64,7 +64,7 @@ def _held(lock: Path, on_wait: Callable[[], None]) -> Iterator[None]:
                 folder.rmdir()
 
 
-class PieceFolder:
+class ChunkFolder:
     """Keeps the pieces of a generated data set in a folder, each written whole or not at all."""
 
     def __init__(self, staging: Path) -> None:

@@ -11,11 +11,11 @@ from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import MANIFEST, FileInfo, Manifest, files_of, read_manifest
 from trm.errors import DatasetError
 from trm.files.atomic import fsync_folder
-from trm.tasks.choice import Recipe
-from trm.tasks.making.chunks import NoStore, PieceStore
-from trm.tasks.making.staging import PieceFolder, staging_folder
+from trm.tasks.making.chunks import ChunkStore, NoStore
+from trm.tasks.making.recipe import RecipeBase
+from trm.tasks.making.staging import ChunkFolder, staging_folder
 
-Build = Callable[[PieceStore], BuiltDataset]
+Build = Callable[[ChunkStore], BuiltDataset]
 
 
 def nobody(_: str) -> None:
@@ -23,7 +23,7 @@ def nobody(_: str) -> None:
 
 
 def create(
-    build: Build, recipe: Recipe, folder: str, report: Report = silent, say: Callable[[str], None] = nobody
+    build: Build, recipe: RecipeBase, folder: str, report: Report = silent, say: Callable[[str], None] = nobody
 ) -> Manifest | None:
     """Build a data set as a new folder (a path or any fsspec URL); its manifest, or None when another process built it meanwhile.
 
@@ -47,12 +47,12 @@ def _unwritable(folder: str, error: Exception) -> DatasetError:
     return DatasetError(f"a data set's folder must be writable: {folder} ({error})", remedy="name another folder")
 
 
-def write_dataset(built: BuiltDataset, recipe: Recipe, folder: str) -> Manifest:
+def write_dataset(built: BuiltDataset, recipe: RecipeBase, folder: str) -> Manifest:
     """Write a data set that was built already, and return the manifest. Raises DatasetError as `create`."""
     return create(lambda store: built, recipe, folder) or read_manifest(folder)
 
 
-def write_files(built: BuiltDataset, recipe: Recipe, folder: str, report: Report = silent) -> Manifest:
+def write_files(built: BuiltDataset, recipe: RecipeBase, folder: str, report: Report = silent) -> Manifest:
     """Write all files of a data set into `folder`, the manifest last; those that are there already are kept."""
     table = built.identifiers
     splits = {name: shards.write_split(folder, name, split, table, report) for name, split in built.splits.items()}
@@ -90,13 +90,13 @@ def write_manifest(folder: str, manifest: Manifest) -> None:
     storage.write_bytes(storage.join(folder, MANIFEST), manifest.model_dump_json(indent=1).encode())
 
 
-def _create_local(build: Build, recipe: Recipe, target: Path, report: Report, say: Callable[[str], None]) -> Manifest | None:
+def _create_local(build: Build, recipe: RecipeBase, target: Path, report: Report, say: Callable[[str], None]) -> Manifest | None:
     with staging_folder(target, recipe.digest(), say) as staging:
         if (target / MANIFEST).exists():
             return None
         finished = staging / target.name
         finished.mkdir(exist_ok=True)
-        manifest = write_files(build(PieceFolder(staging)), recipe, str(finished), report)
+        manifest = write_files(build(ChunkFolder(staging)), recipe, str(finished), report)
         for leftover in set(storage.names(str(finished))) - {MANIFEST, *(info.file for info in files_of(manifest))}:
             (finished / leftover).unlink()  # of an interrupted build, before its source changed
         fsync_folder(finished)

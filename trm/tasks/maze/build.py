@@ -13,11 +13,12 @@ from trm.data.batches.keyed_random import hashed
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import DihedralAugmentation, NoAugmentation, SplitName
 from trm.errors import DatasetError
-from trm.tasks.making.chunks import Columns, PieceMaker, PieceStore, generate
+from trm.tasks.making.chunks import ChunkMaker, ChunkStore, Columns, generate
 from trm.tasks.maze.generator import draw_mazes
 from trm.tasks.maze.recipe import MazeRecipe
-from trm.tasks.maze.solver import VOCABULARY, solve
+from trm.tasks.maze.solver import solve
 from trm.tasks.maze.symmetry import symmetry_classes
+from trm.tasks.maze.tokens import VOCABULARY
 
 _MAZE = 0x4D
 DENSITY_SPREAD = 0.12
@@ -28,7 +29,7 @@ FRUITLESS_PIECES = 8
 """Pieces without one new maze after which generation gives up."""
 
 
-def build_maze(recipe: MazeRecipe, report: Report = silent, store: PieceStore | None = None) -> BuiltDataset:
+def build_maze(recipe: MazeRecipe, report: Report = silent, store: ChunkStore | None = None) -> BuiltDataset:
     """The data set of `recipe`: imported when it has a path, else generated. Raises DatasetError."""
     splits: Mapping[SplitName, BuiltSplit]
     duplicates: tuple[int, ...] = ()
@@ -53,7 +54,7 @@ def build_maze(recipe: MazeRecipe, report: Report = silent, store: PieceStore | 
     )
 
 
-def maker(recipe: MazeRecipe) -> PieceMaker | None:
+def maker(recipe: MazeRecipe) -> ChunkMaker | None:
     """What generates the recipe's mazes in pieces; None where they are imported. Raises DatasetError when there can be none."""
     return None if recipe.path is not None else MazePieces(recipe)
 

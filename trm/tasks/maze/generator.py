@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 
 from trm.tasks.making.compiled import compiled
 from trm.tasks.making.random_bits import count_bits, next_bits, random_below
-from trm.tasks.maze.solver import GOAL, SPACE, START, WALL
+from trm.tasks.maze.tokens import GOAL, SPACE, START, WALL
 
 DENSITY_BITS = 12
 FAR_ENDS = 24

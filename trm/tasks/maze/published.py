@@ -15,8 +15,9 @@ from trm.tasks.making.published_csv import CellText, PublishedRows, each_once, j
 from trm.tasks.making.puzzle_files import puzzle_files
 from trm.tasks.making.ratings import rating_columns
 from trm.tasks.maze.recipe import MazeRecipe
-from trm.tasks.maze.solver import GOAL, PATH, SPACE, START, UNREACHABLE, VOCABULARY, WALL, draws_shortest_path, shortest_paths
+from trm.tasks.maze.solver import UNREACHABLE, draws_shortest_path, shortest_paths
 from trm.tasks.maze.symmetry import symmetry_classes
+from trm.tasks.maze.tokens import GOAL, PATH, SPACE, START, VOCABULARY, WALL
 from trm.tasks.published.arrays_files import read_array
 
 LEAKED = "a symmetric form of a test maze"

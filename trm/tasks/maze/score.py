@@ -1,37 +1,50 @@
-"""What mazes are scored by: the path they draw."""
+"""What mazes are scored by: the path they draw; copying the question already scores 87 % of the cells of a published maze."""
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, Float64
 
-from trm.data.batches.plan import EvaluationBatch
-from trm.evaluation.metric_names import PATH_MEANS
-from trm.evaluation.scores import Columns, Evaluation, means, of_puzzles, proportion, share
-from trm.stats.intervals import mean_of
-from trm.tasks.maze.solver import PATH, draws_shortest_path
+from trm.evaluation.metrics import Answered, Metric
+from trm.evaluation.scores import share
+from trm.tasks.maze.tokens import PATH
+
+Cells = Bool[np.ndarray, "batch cells"]
 
 
-class MazeScorer:
-    """How well the path is drawn: copying the question already scores 87 % of the cells of a published maze."""
+def _drawn_and_path(answered: Answered) -> tuple[Cells, Cells]:
+    return answered.predictions == PATH, answered.batch.batch.labels == PATH
 
-    def __init__(self, grid: tuple[int, int]) -> None:
-        self._grid = grid
 
-    def columns(self, predictions: UInt8[np.ndarray, "batch cells"], batch: EvaluationBatch) -> Columns:
-        """Path cells found (recall), drawn ones that are right (precision), both (F1), and whether a shortest path is drawn."""
-        drawn, path = predictions == PATH, batch.batch.labels == PATH
-        both = drawn & path
-        total = (drawn.sum(1) + path.sum(1)).astype(np.float64)
-        is_shortest = draws_shortest_path(batch.batch.inputs.astype(np.uint8), drawn, self._grid)
-        return {
-            "path_recall": share(both, path),
-            "path_precision": np.where(drawn.any(1), share(both, drawn), ~path.any(1)),  # nothing drawn finds nothing
-            "path_f1": np.divide(2.0 * both.sum(1), total, out=np.ones_like(total), where=total > 0),
-            "draws_shortest_path": is_shortest.astype(np.float64),
-        }
+def path_recall(answered: Answered) -> Float64[np.ndarray, " batch"]:
+    """Share of the path's cells that are drawn."""
+    drawn, path = _drawn_and_path(answered)
+    return share(drawn & path, path)
 
-    def scores(self, columns: Columns, clusters: np.ndarray) -> Evaluation:
-        """Means over mazes; a drawn shortest path counts whichever of many it is."""
-        drawn = columns["draws_shortest_path"]
-        found = proportion("shortest_path_accuracy", mean_of(drawn), len(np.unique(clusters)))
-        by_puzzle = Evaluation(puzzles={"shortest_path_accuracy": of_puzzles(drawn, clusters)})
-        return means(columns, PATH_MEANS, clusters) | found | by_puzzle
+
+def path_precision(answered: Answered) -> Float64[np.ndarray, " batch"]:
+    """Share of the drawn cells that are right; who draws nothing finds nothing."""
+    drawn, path = _drawn_and_path(answered)
+    return np.where(drawn.any(1), share(drawn & path, drawn), ~path.any(1))
+
+
+def path_f1(answered: Answered) -> Float64[np.ndarray, " batch"]:
+    """The harmonic mean of recall and precision."""
+    drawn, path = _drawn_and_path(answered)
+    total = (drawn.sum(1) + path.sum(1)).astype(np.float64)
+    f1: np.ndarray = np.divide(2.0 * (drawn & path).sum(1), total, out=np.ones_like(total), where=total > 0)
+    return f1
+
+
+def is_shortest_path(answered: Answered) -> Float64[np.ndarray, " batch"]:
+    """Whether a shortest path is drawn, whichever of many."""
+    from trm.tasks.maze.solver import draws_shortest_path  # brings numba, which costs the other tasks' trials half a second
+
+    drawn, _ = _drawn_and_path(answered)
+    return draws_shortest_path(answered.batch.batch.inputs.astype(np.uint8), drawn, answered.grid).astype(np.float64)
+
+
+METRICS = (
+    Metric("path_recall", column=path_recall),
+    Metric("path_precision", column=path_precision),
+    Metric("path_f1", column=path_f1),
+    Metric("shortest_path_accuracy", "share", column=is_shortest_path),
+)

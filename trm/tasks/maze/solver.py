@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 
 from trm.tasks.making.compiled import compiled
+from trm.tasks.maze.tokens import GOAL, PATH, SPACE, START, WALL
 
-WALL, SPACE, START, GOAL, PATH = 1, 2, 3, 4, 5
-VOCABULARY = ("pad", "#", " ", "S", "G", "o")
 UNREACHABLE = -1
 
 

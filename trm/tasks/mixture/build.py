@@ -13,17 +13,17 @@ from trm.data.format.built import BuiltDataset, BuiltSplit, IdentifierTable
 from trm.data.format.manifest import Manifest, PartInfo, SplitName
 from trm.errors import DatasetError
 from trm.tasks.arc.subsets import shared_with_a_test_set
-from trm.tasks.choice import MixtureRecipe, Recipe
-from trm.tasks.making.doubles import with_doubles
 from trm.tasks.making.large_arrays import joined, room
 from trm.tasks.making.recipe import RecipeBase
 from trm.tasks.mixture.contamination import without_leaks
+from trm.tasks.mixture.recipe import MixtureRecipe
 from trm.tasks.published.arrays import IDENTIFIERS_FILE
+from trm.tasks.repeated import with_doubles
 
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 FILLS = {"pair": 0, "pairs": 1, "down": 0, "right": 0}
 """What a column says of the rows of a part that lacks it; other columns are kept when all parts have them."""
-Build = Callable[[Recipe, Report], BuiltDataset]
+Build = Callable[[RecipeBase, Report], BuiltDataset]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ def build_mixture(recipe: MixtureRecipe, build: Build, report: Report = silent) 
     return with_doubles(mixed)
 
 
-def _refuse_overlap(recipe: MixtureRecipe, sources: list[Recipe | Manifest]) -> None:
+def _refuse_overlap(recipe: MixtureRecipe, sources: list[RecipeBase | Manifest]) -> None:
     """DatasetError when subsets of ARC are mixed that are known to share test tasks."""
     values = [source.recipe if isinstance(source, Manifest) else source.model_dump() for source in sources]
     problem = shared_with_a_test_set([(arc["subsets"], arc["test_set"]) for arc in values if arc.get("task") == "arc"])

@@ -10,9 +10,10 @@ from trm.data.batches.split import PAIR_ROW
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import SplitName
 from trm.errors import DatasetError
-from trm.tasks.contamination import leaked
+from trm.tasks.contamination import is_scored
 from trm.tasks.making.large_arrays import taken
 from trm.tasks.published.arrays_arc import cornered
+from trm.tasks.repeated import compared
 
 LATER: dict[SplitName, tuple[SplitName, ...]] = {"train": ("validation", "test"), "validation": ("test",)}
 """The splits of other parts that a split must have no puzzle of."""
@@ -69,8 +70,8 @@ def _shared_groups(part: BuiltDataset, other: BuiltDataset, split: SplitName) ->
     for name in LATER[split]:
         scored = other.splits.get(name)
         if scored is not None:
-            mine, theirs = (_compared(each, built) for each, built in ((rows, part), (scored, other)))
-            is_leak = leaked(part.task, _grids(rows, mine, part), _grids(scored, theirs, other), part.grid)
+            mine, theirs = (compared(built, each) for each, built in ((rows, part), (scored, other)))
+            is_leak = is_scored(part.task, _grids(rows, mine, part), _grids(scored, theirs, other), part.grid)
             found = np.union1d(found, rows.groups[mine][is_leak])
     if part.identifiers is not None and other.identifiers is not None and "test" in other.splits:
         tested = {other.identifiers.names[group] for group in np.unique(other.splits["test"].groups)}
@@ -78,15 +79,6 @@ def _shared_groups(part: BuiltDataset, other: BuiltDataset, split: SplitName) ->
         same = [g for g in np.unique(rows.groups).tolist() if part.identifiers.names[g] in tested and g not in own]
         found = np.union1d(found, np.array(same, dtype=np.int64))
     return found
-
-
-def _compared(split: BuiltSplit, built: BuiltDataset) -> np.ndarray:
-    """The rows that stand for their groups: of ARC's stored forms those without augmentation, of other symmetric ones the first."""
-    if split.puzzles is not None and built.task in ("sudoku", "maze"):
-        return np.unique(split.groups, return_index=True)[1]
-    if built.identifiers is None or split.puzzle_identifiers is None:
-        return np.arange(len(split.groups))
-    return np.flatnonzero((split.puzzle_identifiers < 0) | (built.identifiers.codes[split.puzzle_identifiers] == 0))
 
 
 def _grids(split: BuiltSplit, rows: np.ndarray, built: BuiltDataset) -> tuple[np.ndarray, np.ndarray]:

@@ -12,13 +12,15 @@ from trm.data.format.built import BuiltDataset, BuiltSplit, IdentifierTable
 from trm.data.format.manifest import IDENTIFIER_NAMES, SplitName
 from trm.errors import DatasetError
 from trm.files.json_files import parse_json
-from trm.tasks.making.doubles import contradictions, with_doubles
+from trm.tasks.choice import task_named
+from trm.tasks.making.equal_rows import contradictions
 from trm.tasks.making.large_arrays import chunks, room
 from trm.tasks.published import arrays_arc
 from trm.tasks.published.arrays_files import SourceSplit, array_file, read_json, read_source
 from trm.tasks.published.arrays_parts import Rows, held_out, without_leaks
 from trm.tasks.published.arrays_rules import bad_rows, shape_of
 from trm.tasks.published.recipe import ArraysRecipe
+from trm.tasks.repeated import with_doubles
 
 KINDS_FILE = "arrays.json"
 IDENTIFIERS_FILE = IDENTIFIER_NAMES
@@ -169,7 +171,7 @@ def _good_rows(recipe: ArraysRecipe, part: Rows, skipped: dict[str, int], name: 
 
 def _contested(recipe: ArraysRecipe, part: Rows, skipped: dict[str, int]) -> np.ndarray:
     """Which rows have a question that the split answers in two ways; of ARC a question may have an answer in each task."""
-    if recipe.puzzle == "arc":
+    if task_named(recipe.puzzle).arrays.answers_by_task:
         return np.zeros(len(part.rows), dtype=bool)
     grids = part.grids("inputs"), part.grids("labels")
     is_contested, rows = contradictions(*grids, part.source.puzzle_identifiers[part.puzzles])

@@ -8,9 +8,10 @@ from jaxtyping import Bool, Int64
 from trm.data.batches.keyed_random import shuffled
 from trm.data.format import storage
 from trm.data.format.built import IdentifierTable
-from trm.data.format.manifest import Task
+from trm.data.format.manifest import TaskName
 from trm.errors import DatasetError
-from trm.tasks.contamination import leaked
+from trm.tasks.choice import task_named
+from trm.tasks.contamination import is_scored
 from trm.tasks.making.large_arrays import taken
 from trm.tasks.published import arrays_arc
 from trm.tasks.published.arrays_files import SourceSplit, array_file
@@ -86,10 +87,10 @@ def _twins(recipe: ArraysRecipe, part: Rows, other: Rows, table: IdentifierTable
         bases.append((inputs, labels))
         tasks.append(base.groups[base.source_groups])
     leaks = []
-    for row in np.flatnonzero(leaked("arc", bases[0], bases[1], grid)):
+    for row in np.flatnonzero(is_scored("arc", bases[0], bases[1], grid)):
         is_foreign = tasks[1] != tasks[0][row]
         mine = bases[0][0][[row]], bases[0][1][[row]]
-        if leaked("arc", mine, (bases[1][0][is_foreign], bases[1][1][is_foreign]), grid)[0]:
+        if is_scored("arc", mine, (bases[1][0][is_foreign], bases[1][1][is_foreign]), grid)[0]:
             leaks.append(row)
     return np.flatnonzero(np.isin(part.groups, tasks[0][leaks]))
 
@@ -128,9 +129,9 @@ def held_out(
     return train.without(is_held), train.without(~is_held)
 
 
-def _same_groups(kind: Task, part: Rows, other: Rows, grid: tuple[int, int]) -> np.ndarray:
+def _same_groups(kind: TaskName, part: Rows, other: Rows, grid: tuple[int, int]) -> np.ndarray:
     """The source's numbers of the part's groups that hold a puzzle of the other; of symmetric forms the first is compared."""
-    if kind != "other":
+    if task_named(kind).has_symmetries:
         part, other = (replace(rows, rows=rows.rows[np.unique(rows.source_groups, return_index=True)[1]]) for rows in (part, other))
     grids = [(rows.grids("inputs"), rows.grids("labels")) for rows in (part, other)]
-    return np.unique(part.source_groups[leaked(kind, grids[0], grids[1], grid)])
+    return np.unique(part.source_groups[is_scored(kind, grids[0], grids[1], grid)])

@@ -9,10 +9,9 @@ from jaxtyping import Bool, Int64, UInt8
 from trm.data.batches.augmenter import RowDraw
 from trm.data.batches.keyed_random import hashed
 from trm.data.batches.split import Split
-from trm.data.format.manifest import ArcAugmentation, Augmentation, Manifest, NoAugmentation, PartInfo, SudokuAugmentation
-from trm.errors import DatasetError
+from trm.data.format.manifest import ArcAugmentation, Augmentation, Manifest, NoAugmentation, PartInfo
 from trm.tasks.augment import augmenter_for
-from trm.tasks.sudoku import augment
+from trm.tasks.choice import task_named
 
 _TRANSLATION = 0x5854
 
@@ -65,8 +64,8 @@ def layout_of(split: Split, manifest: Manifest, num_aug: int | None, *, is_train
         counts = np.where(is_drawn, np.minimum(starts[groups + 1] - starts[groups], most), counts)
     if is_trained:
         for low, high, augmentation in parts_of(manifest):
-            if isinstance(augmentation, SudokuAugmentation):
-                counts[(groups >= low) & (groups < high)] = 1 + _sudoku_forms(augmentation, num_aug)
+            if added := task_named(manifest.task).arrays.added_forms(augmentation, num_aug):
+                counts[(groups >= low) & (groups < high)] = 1 + added
     puzzles = np.repeat(np.arange(len(firsts)), counts)
     forms = np.arange(len(puzzles)) - np.repeat(np.cumsum(counts) - counts, counts)
     return Layout(split, puzzles, forms, identifiers[puzzles] + np.where(is_drawn[puzzles], forms, 0))
@@ -83,15 +82,6 @@ def parts_of(manifest: Manifest) -> list[tuple[int, int, Augmentation]]:
     """First and last group (excluded) of each part, and its augmentation."""
     everything = PartInfo(name=manifest.name, groups=(0, 1 << 31), augmentation=manifest.augmentation)
     return [(*part.groups, part.augmentation) for part in manifest.parts or (everything,)]
-
-
-def _sudoku_forms(augmentation: SudokuAugmentation, num_aug: int | None) -> int:
-    if num_aug is None and augmentation.num_aug is None:
-        raise DatasetError(
-            "an export must know how many forms of a Sudoku to write: the data set has a new one at every visit",
-            remedy="say --num-aug N, for instance 0 or the published 1000",
-        )
-    return num_aug if num_aug is not None else int(augmentation.num_aug or 0)
 
 
 class FormRows:
@@ -116,11 +106,9 @@ class FormRows:
         grids = self._augmenter.train(draw) if self._is_trained else self._augmenter.evaluate(draw)
         inputs, labels = (np.maximum(cells, 0).astype(np.uint8) for cells in grids)
         forms = self._layout.forms[exported]
-        if self._is_trained and self._manifest.task == "sudoku" and forms.any():
+        if self._is_trained:
             groups = self._layout.split.groups[rows].astype(np.int64)
-            drawn = augment.draw_forms(hashed(self._manifest.seed, groups, forms), self._manifest.grid[0])
-            drawn = augment.keep(drawn, forms == 0)
-            inputs, labels = augment.apply(inputs, drawn), augment.apply(labels, drawn)
+            inputs, labels = task_named(self._manifest.task).arrays.in_forms(inputs, labels, groups, forms, self._manifest)
         return inputs, labels
 
 

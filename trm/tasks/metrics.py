@@ -1,0 +1,33 @@
+"""The metrics of all puzzles, for who must know a figure by its name alone."""
+
+from trm.evaluation.metrics import Direction, Metrics
+from trm.tasks.choice import TASKS, task_named
+
+
+def _every() -> Metrics:
+    return Metrics([metric for task in TASKS.values() for metric in task.metrics])
+
+
+def is_share(metric: str) -> bool:
+    """Whether the metric lies between 0 and 1."""
+    return _every().is_share(metric)
+
+
+def is_count(metric: str) -> bool:
+    """Whether the metric counts what was scored, and says nothing of how well."""
+    return _every().is_count(metric)
+
+
+def direction(metric: str) -> Direction | None:
+    """Whether the metric is good when it is large or small; None of a name that no evaluation reports, and of a count."""
+    return _every().direction(metric)
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """The least and the most that the metric can be."""
+    return _every().bounds(metric)
+
+
+def metric_names(task: str, steps: int, *, has_halted: bool = False) -> list[str]:
+    """Every metric of an evaluation of a task's puzzles with `steps` supervision steps; `has_halted`: and at each row's halt."""
+    return Metrics(task_named(task).metrics).names(steps, has_halted=has_halted)

@@ -1,0 +1,33 @@
+"""All recipes: which data set to make, as a tagged union on `task`; a recipe is a YAML file in `datasets/`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trm.tasks.choice import puzzle_recipes
+from trm.tasks.making.recipe import RecipeBase
+from trm.tasks.mixture.recipe import MixtureRecipe
+from trm.tasks.recipe_files import read_recipe, recipe_from
+
+
+def recipes() -> dict[str, type[RecipeBase]]:
+    """`task` of a recipe -> what it means."""
+    return {**puzzle_recipes(), MixtureRecipe.kind(): MixtureRecipe}
+
+
+def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> RecipeBase:
+    """The recipe in a YAML file, with fields replaced: a mapping of them, or texts `field=value`.
+
+    Raises DatasetError that names file, field, rule, value and remedy.
+    """
+    return read_recipe(path, recipes(), overrides)
+
+
+def recipe_of(mapping: Mapping[str, Any], source: str) -> RecipeBase:
+    """A mapping as the recipe of its task. Raises ConfigError."""
+    return recipe_from(mapping, recipes(), source)
+
+
+def dataset_folder(recipe: RecipeBase, root: str) -> str:
+    """Where a recipe's data set belongs below `root`: other recipes have other folders."""
+    return f"{root.rstrip('/')}/{recipe.name}-{recipe.digest()[:8]}"
