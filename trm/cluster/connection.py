@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trm.cluster.embedded import check_locale, locale_problem, not_started, private_session, ray_options
 from trm.cluster.ray_watch import end_ray, watched
+from trm.config.imports import VARIABLE
 from trm.console.long_work import shown
 from trm.console.redaction import shortened
 from trm.errors import ResourceError, TerminatedRun
@@ -113,6 +114,8 @@ def connected(*, needs_dashboard: bool, address: str, goes_on: str = "start the 
             os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
             folder = stack.enter_context(private_session())
             options |= ray_options(folder, needs_dashboard=needs_dashboard)
+        elif os.environ.get(VARIABLE):  # an embedded one's workers have it from this process
+            options["runtime_env"] = {"env_vars": {VARIABLE: os.environ[VARIABLE]}}
         try:
             with shown("starting Ray" if address == "local" else f"connecting to Ray at {address}", say), _hangups_are_ours():
                 ray.init(**options)

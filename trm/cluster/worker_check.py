@@ -7,14 +7,18 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
 from trm.cluster.connection import Demand, Node, check_storage_is_shared, on_node
+from trm.config.imports import asked_for
+from trm.config.imports import source_digest as source_digest_of
 from trm.console.redaction import reason_of
 from trm.data.batches.row_storage import total_bytes
 from trm.errors import ResourceError
@@ -51,6 +55,8 @@ class NodeFacts:
     """Memory of the machine, or of the container."""
     device_bytes: tuple[int, ...]
     """Memory of every GPU; empty where none was asked for."""
+    imports: dict[str, str] = field(default_factory=dict)
+    """Digest of the sources of every module that the driver imported for the sweep; `none` where it is not found."""
     missing_kernels: str = ""
     """Why the fused kernels cannot be had there; empty when they can, or where nobody insists on them."""
 
@@ -76,9 +82,10 @@ def check_workers(
     `needed_shared_bytes`: data that every node holds in its object store. `needs_kernels`: the trials insist on the fused ones.
     """
     found = _ask(nodes, sees_gpus=demand.gpus > 0, needs_kernels=needs_kernels)
-    here = own_facts(sees_gpus=False)
+    here = own_facts(sees_gpus=False, imports=asked_for())
     for node, facts in found:
         _check_same(node, facts, here)
+        _check_imports(node, facts, here)
         _check_room(node, facts, needed_shared_bytes)
         _check_devices(node, facts, demand)
         _check_kernels(node, facts)
@@ -92,7 +99,7 @@ def check_workers(
     )
 
 
-def own_facts(*, sees_gpus: bool, needs_kernels: bool = False) -> NodeFacts:
+def own_facts(*, sees_gpus: bool, needs_kernels: bool = False, imports: Sequence[str] = ()) -> NodeFacts:
     """The facts of the node that this process runs on."""
     return NodeFacts(
         versions={
@@ -103,6 +110,7 @@ def own_facts(*, sees_gpus: bool, needs_kernels: bool = False) -> NodeFacts:
         shared_bytes=shutil.disk_usage(SHARED_MEMORY).total if os.path.isdir(SHARED_MEMORY) else 0,
         memory_bytes=int(total_bytes()),
         device_bytes=_device_bytes() if sees_gpus else (),
+        imports={name: source_digest_of(name) or "none" for name in imports},
         missing_kernels=_missing_kernels() if needs_kernels else "",
     )
 
@@ -118,7 +126,7 @@ def source_digest() -> str:
 
 
 def _ask(nodes: list[Node], *, sees_gpus: bool, needs_kernels: bool) -> list[tuple[Node, NodeFacts]]:
-    wanted = {"sees_gpus": sees_gpus, "needs_kernels": needs_kernels}
+    wanted: dict[str, Any] = {"sees_gpus": sees_gpus, "needs_kernels": needs_kernels, "imports": asked_for()}
     if [node.node_id for node in nodes] == [ray.get_runtime_context().get_node_id()]:
         return [(nodes[0], own_facts(**wanted))]  # a first task costs a second or two
     asked = [(node, on_node(node, own_facts).remote(**wanted)) for node in nodes]
@@ -140,6 +148,16 @@ def _check_same(node: Node, facts: NodeFacts, here: NodeFacts) -> None:
         if there != here.versions[name]:
             raise ResourceError(
                 f"workers must run the driver's {name} {here.versions[name]}: node {node.address} has {there}", remedy=remedy
+            )
+
+
+def _check_imports(node: Node, facts: NodeFacts, here: NodeFacts) -> None:
+    for name, digest in here.imports.items():
+        if (there := facts.imports.get(name, "none")) != digest:
+            raise ResourceError(
+                f"every node must have the modules in imports as the driver has them: node {node.address} has {name} "
+                f"{'not at all' if there == 'none' else f'of digest {there}'}, the driver of digest {digest}",
+                remedy="copy its package there, onto PYTHONPATH, or submit the job with --working-dir",
             )
 
 

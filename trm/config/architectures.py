@@ -1,9 +1,8 @@
 """Networks: the fields of each architecture, and what a network must know of a data set."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -12,6 +11,13 @@ from pydantic import (
 
 from trm.config.base import Written
 from trm.config.recursion import Recursion, one_call, several_latents, single_z, trm
+from trm.config.unions import Imported
+
+if TYPE_CHECKING:
+    import torch
+
+    from trm.models.arithmetic import RowCost, TensorSizes
+    from trm.models.network import Network
 
 SWIGLU_MULTIPLE = 256
 
@@ -207,10 +213,29 @@ class LatentsConfig(RecursiveConfig):
         return several_latents(self.num_latents, self.H_cycles, self.L_cycles)
 
 
-AnyNetwork = TrmConfig | SingleZConfig | LatentsConfig
+class ImportedNetwork(ModelConfig, Imported):
+    """Base of networks in a person's own module: fields with bounds, `architecture` a literal, and what their contract asks."""
+
+    TAG: ClassVar[str] = "architecture"
+    METHODS: ClassVar[tuple[str, ...]] = ("build", "tensor_sizes", "row_cost")
+
+    @classmethod
+    def built_in(cls) -> tuple[Any, ...]:
+        """The networks that need no import."""
+        return TrmConfig, SingleZConfig, LatentsConfig
+
+    def build(self, shape: DataShape, *, dtype: "torch.dtype", generator: "torch.Generator | None") -> "Network":
+        """The network, its weights drawn from `generator` alone (without one: of seed 0); see `trm.models.network.Network`."""
+        raise NotImplementedError
+
+    def tensor_sizes(self, shape: DataShape) -> "TensorSizes":
+        """Shape of every trained parameter and saved buffer, by arithmetic: the search asks before anything is built."""
+        raise NotImplementedError
+
+    def row_cost(self, shape: DataShape) -> "RowCost":
+        """What one row costs in one supervision step, by arithmetic."""
+        raise NotImplementedError
+
+
+AnyNetwork = TrmConfig | SingleZConfig | LatentsConfig | ImportedNetwork
 """The network of a run."""
-
-
-def tagged(model: Any) -> Any:
-    """A model's fields with their tag: files of before there were several architectures mean `trm`."""
-    return {"architecture": "trm", **model} if isinstance(model, Mapping) else model

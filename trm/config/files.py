@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from trm.config.imports import honour
 from trm.config.messages import nearest, problems_of
 from trm.config.paths import nested, with_data_beside
 from trm.config.run import RunConfig
@@ -136,11 +137,23 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def load_run_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """The run configuration of a YAML file with `--set` overrides laid over it; ConfigError for everything wrong with it."""
+def load_run_config(path: str | Path, overrides: Sequence[str] = (), *, is_own: bool = True) -> RunConfig:
+    """The run configuration of a YAML file with `--set` overrides laid over it; ConfigError for everything wrong with it.
+
+    Its `imports` are imported where a person named the file (`is_own`), or said them by an override.
+    """
     mapping = with_data_beside(load_yaml(path), Path(path).parent)
     require_kind(mapping, "run configuration", path)
-    return validated(RunConfig, nested(apply_overrides(mapping, overrides)), str(path))
+    mapping = apply_overrides(mapping, overrides)
+    honour_in(mapping, overrides, is_own=is_own)
+    return validated(RunConfig, nested(mapping), str(path))
+
+
+def honour_in(mapping: Mapping[str, Any], overrides: Sequence[str], *, is_own: bool = True) -> None:
+    """Imports what a space or a run names in `imports`, if a person named its file (`is_own`), or said them by an override."""
+    names, is_said = mapping.get("imports"), any(one.partition("=")[0].strip() == "imports" for one in overrides)
+    if isinstance(names, list) and all(isinstance(name, str) for name in names) and (is_own or is_said):
+        honour(names)
 
 
 def validated(model: type[Model], mapping: Mapping[str, Any], source: str, context: Mapping[str, Any] | None = None) -> Model:

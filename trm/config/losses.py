@@ -46,6 +46,11 @@ class SoftmaxLoss(LossConfig):
 class ImportedLoss(LossConfig, Imported):
     """Base of losses in a person's own module: fields with bounds, `type` a literal, and `build`."""
 
+    @classmethod
+    def built_in(cls) -> tuple[Any, ...]:
+        """The losses that need no import."""
+        return StablemaxLoss, SoftmaxLoss
+
     def build(self, config: "RunConfig", device: "torch.device") -> "Loss":
         """The loss of a run on `device`; see `trm.losses.loss.Loss`."""
         raise NotImplementedError

@@ -1,7 +1,7 @@
 """Optimizers, the learning-rate schedule and the weight average."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -65,6 +65,11 @@ class AdamWConfig(OptimConfig):
 
 class ImportedOptimizer(OptimConfig, Imported):
     """Base of optimizers in a person's own module: fields with bounds, `type` a literal, and `build`."""
+
+    @classmethod
+    def built_in(cls) -> tuple[Any, ...]:
+        """The optimizers that need no import."""
+        return AdamATan2Config, AdamWConfig
 
     def build(self, parameters: "Mapping[str, torch.nn.Parameter]") -> "torch.optim.Optimizer":
         """The optimizer of the named parameters of the backbone, at the learning rate `lr`.

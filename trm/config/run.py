@@ -5,7 +5,7 @@ Knobs keep the field's names, so that a published recipe can be typed in. Import
 
 import hashlib
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     Field,
@@ -15,6 +15,7 @@ from pydantic import (
 from trm.config.architectures import AnyNetwork, TrmConfig
 from trm.config.base import Written
 from trm.config.data import DataConfig
+from trm.config.imports import require_asked
 from trm.config.optimizers import AdamATan2Config, AnyOptimizer
 from trm.config.tracking import Tracking
 from trm.config.training import WHEN_WRITTEN, EvaluationConfig, TrainingConfig
@@ -49,10 +50,19 @@ class RunConfig(Written):
     """The loop."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """The scoring."""
+    imports: tuple[str, ...] = ()
+    """Your own Python modules that add networks, optimizers, losses (see `trm.config.imports`)."""
     seed: int = Field(0, ge=0, lt=1 << 63)
     """Seeds weights, data order, augmentation and exploration."""
     tracking: Tracking = Field(Tracking(), exclude=True)
     """Where MLflow writes a run of train.py: no part of what the run is, and in none of the files that it leaves."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _imports_were_asked_for(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            require_asked(values.get("imports"), "the run configuration")
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> "RunConfig":
@@ -73,6 +83,7 @@ class RunConfig(Written):
         The seed counts, so a replicate on another seed differs.
         """
         values = self.model_dump(mode="json") | {"model": self.model.deciding_values()}
+        values.pop("imports")  # where a member comes from
         data = values["data"]
         for key in ("mode", "shuffle_window_rows"):
             data.pop(key)

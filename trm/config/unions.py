@@ -5,7 +5,7 @@ import operator
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, GetCoreSchemaHandler, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -14,6 +14,16 @@ from pydantic_core import CoreSchema, core_schema
 
 class Imported:
     """Marks the base that an imported module's members of a union derive from; itself it is no member."""
+
+    TAG: ClassVar[str] = "type"
+    """The field that holds a member's tag."""
+    METHODS: ClassVar[tuple[str, ...]] = ("build",)
+    """What every member has to write."""
+
+    @classmethod
+    def built_in(cls) -> tuple[Any, ...]:
+        """The members of the union that need no import."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,11 @@ def _is_base(annotation: Any) -> bool:
 
 _ADDED: dict[type, dict[type[BaseModel], None]] = {}
 """Base -> its members; filled by `trm.config.imports` alone, and never emptied: a class that was imported stays."""
+
+
+def base_of(member: type) -> type[Imported]:
+    """The base that an imported member derives from."""
+    return next(base for base in member.__mro__ if _is_base(base))
 
 
 def added_to(base: type) -> tuple[type[BaseModel], ...]:

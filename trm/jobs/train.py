@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trm.config.files import load_run_config, load_yaml, validated
+from trm.config.imports import require_unchanged
 from trm.config.run import RunConfig
 from trm.config.tracking import Tracking
 from trm.config.training import VOTES, require_divisible
@@ -76,7 +77,7 @@ def run_training(options: TrainOptions) -> int:
             f"where MLflow writes is the user's word, and {source} has tracking",
             remedy="remove it there, and say --set tracking.uri=URI",
         )
-    config = _where_data_lie(load_run_config(source, options.overrides), source, options)
+    config = _where_data_lie(load_run_config(source, options.overrides, is_own=options.config is not None), source, options)
     if options.tracking is not None:
         config = config.model_copy(update={"tracking": options.tracking})
     require_divisible(config.training.global_batch_size, options.workers)
@@ -226,6 +227,7 @@ def _resumed_from(folder: RunFolder, config: RunConfig) -> Path | None:
     if found is not None:
         meta = read_meta(found)
         require_same_run(found, meta, config, meta.shape, meta.data_hash)
+        require_unchanged(meta.versions, config.imports, f"the run {folder.path}")
         now = installed_versions()
         for name, before in meta.versions.items():
             if now.get(name, before) != before:

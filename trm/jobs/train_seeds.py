@@ -80,7 +80,7 @@ def run_seeds(options: TrainOptions, count: int | None) -> int:
         folder = lease.folder
         refuse_links(folder, lambda parts: len(parts) == 1)
         if options.resume is not None and not options.overrides:
-            refuse_remote(load_run_config(folder / CONFIG_FILE).data, folder / CONFIG_FILE)
+            refuse_remote(load_run_config(folder / CONFIG_FILE, is_own=False).data, folder / CONFIG_FILE)
         series = _begun(folder, config, count)
         seeds, tracking = series.seeds, series.tracking if config is None else config.tracking
         say(f"{len(seeds)} seeds of one configuration, {seeds[0]} to {seeds[-1]}, in {folder}")

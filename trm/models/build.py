@@ -6,7 +6,8 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from trm.config.architectures import AnyNetwork, DataShape, LatentsConfig, SingleZConfig, TrmConfig
+from trm.config.architectures import AnyNetwork, DataShape, ImportedNetwork, LatentsConfig, SingleZConfig, TrmConfig
+from trm.errors import CheckpointError
 from trm.models.network import Network
 from trm.models.recursive.network import TinyRecursiveModel
 from trm.models.recursive.reference import from_reference, to_reference
@@ -27,6 +28,8 @@ def build_network(
     match config:
         case TrmConfig() | SingleZConfig() | LatentsConfig():
             return TinyRecursiveModel(config, shape, dtype=dtype, generator=generator, is_fused=is_fused)
+        case ImportedNetwork():
+            return config.build(shape, dtype=dtype, generator=generator)
         case _:
             assert_never(config)
 
@@ -42,6 +45,8 @@ def from_published(
     match config:
         case TrmConfig() | SingleZConfig() | LatentsConfig():
             return from_reference(state, config, shape, source=source)
+        case ImportedNetwork():
+            raise _unpublished(config)
         case _:
             assert_never(config)
 
@@ -57,5 +62,14 @@ def to_published(
     match config:
         case TrmConfig() | SingleZConfig() | LatentsConfig():
             return to_reference(state, puzzle_table, config, prefix=prefix)
+        case ImportedNetwork():
+            raise _unpublished(config)
         case _:
             assert_never(config)
+
+
+def _unpublished(config: ImportedNetwork) -> CheckpointError:
+    return CheckpointError(
+        f"published checkpoints are of published networks, and {config.architecture} is your own",
+        remedy="give a run, a checkpoint or an export of this project",
+    )

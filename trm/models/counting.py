@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from trm.config.architectures import AnyNetwork, DataShape, LatentsConfig, SingleZConfig, TrmConfig
+from trm.config.architectures import AnyNetwork, DataShape, ImportedNetwork, LatentsConfig, SingleZConfig, TrmConfig
 from trm.models.arithmetic import TABLE_KEY, RowCost, TensorSizes
 from trm.models.recursive import cost, sizes
 
@@ -12,6 +12,8 @@ def tensor_sizes(config: AnyNetwork, shape: DataShape) -> TensorSizes:
     match config:
         case TrmConfig() | SingleZConfig() | LatentsConfig():
             return TensorSizes(sizes.weight_sizes(config, shape), sizes.buffer_sizes(config))
+        case ImportedNetwork():
+            return config.tensor_sizes(shape)
         case _:
             assert_never(config)
 
@@ -28,5 +30,7 @@ def row_cost(config: AnyNetwork, shape: DataShape) -> RowCost:
     match config:
         case TrmConfig() | SingleZConfig() | LatentsConfig():
             return cost.row_cost(config, shape)
+        case ImportedNetwork():
+            return config.row_cost(shape)
         case _:
             assert_never(config)

@@ -11,12 +11,13 @@ from pydantic import ValidationError
 
 from trm.config.data import DataConfig
 from trm.config.files import dump_yaml, load_yaml
+from trm.config.imports import require_unchanged
 from trm.console.long_work import shown
 from trm.data.format.manifest import Manifest, read_manifest
 from trm.errors import SweepError
 from trm.files.atomic import why_unwritable, write_text_atomic
 from trm.files.yaml_values import RESOLVED
-from trm.search.journal.events import DriverStarted
+from trm.search.journal.events import DriverStarted, SweepStarted
 from trm.search.journal.journal import read_events
 from trm.search.journal.lease import FILE as LEASE
 from trm.search.journal.lease import Lease
@@ -112,6 +113,9 @@ def check_resume(folder: Path, space: SearchSpace) -> None:
         events = [entry.event for entry in read_events(folder / JOURNAL)]
     if not events:
         raise SweepError(f"{folder / JOURNAL} holds no whole event", remedy="restore it from a copy")
+    for started in events:
+        if isinstance(started, SweepStarted):
+            require_unchanged(started.versions, space.imports, f"the sweep {folder}")
     check_recorded(folder / SWEEP_FILE, recorded_section(folder, "space"), recorded_section(folder, "dataset"), events)
     budgets = [event.budget for event in events if isinstance(event, DriverStarted) and event.budget is not None]
     check_growth([budget.per_trial for budget in budgets], space)

@@ -12,6 +12,7 @@ import torch._dynamo  # the first optimizer of a process imports it: a second th
 from torch import Tensor, nn
 
 from trm.config.architectures import DataNames, DataShape
+from trm.config.imports import import_versions
 from trm.config.run import RunConfig
 from trm.config.training import require_divisible
 from trm.data.batches.plan import Position
@@ -179,7 +180,7 @@ class TrainingState:
                 totals=self.metrics.totals,
                 window=self.metrics.window,
                 log_every=self.log_every,
-                versions=installed_versions(),
+                versions=installed_versions() | import_versions(self.config.imports),
             )
             write_checkpoint(folder, files, meta)
         self.gang.barrier()

@@ -89,6 +89,7 @@ def names_of(config: RunConfig) -> dict[str, Any]:
     values["puzzle_emb_ndim"], values["puzzle_emb_len"] = model.puzzle_ndim, model.puzzle_len
     values["evaluation_steps"] = evaluation.steps or model.halt_max_steps
     values["batch_size"] = evaluation.batch_size or config.training.global_batch_size
-    values["head_size"] = model.hidden_size // model.num_heads
+    if "num_heads" in values:
+        values["head_size"] = model.hidden_size // values["num_heads"]
     values["depth"] = model.recursion.depth
     return values

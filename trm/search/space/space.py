@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from trm.config.base import Written, is_recorded
 from trm.config.data import DataConfig
-from trm.config.files import apply_overrides, load_yaml, merged, require_kind, validated
+from trm.config.files import apply_overrides, honour_in, load_yaml, merged, require_kind, validated
+from trm.config.imports import require_asked
 from trm.config.leaves import leaves, put, without_other_members, written_at, written_tags
 from trm.config.messages import nearest, problems_of
 from trm.config.paths import flat, nested, with_data_beside
@@ -75,8 +76,17 @@ class SearchSpace(Written):
     """How the best trials are confirmed on fresh seeds when the search is over; null: they are not."""
     audit: Audit | None = None
     """Which of the trials that early stopping ends run on as controls; null: none."""
+    imports: tuple[str, ...] = ()
+    """Your own Python modules that add networks, optimizers, losses (see `trm.config.imports`)."""
     seed: int = Field(0, ge=0, lt=1 << 63)
     """Everything random in the sweep follows from it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _imports_were_asked_for(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            require_asked(values.get("imports"), "the search space")
+        return values
 
     @model_validator(mode="before")
     @classmethod
@@ -227,6 +237,7 @@ class SearchSpace(Written):
             put(values, path, value)
         values = without_other_members(values, self.search)
         values["seed"] = seed
+        values["imports"] = self.imports
         values["data"] = self.data if folder is None else self.data.built(folder)
         values.setdefault("training", {}).update(epochs=None, steps=None, train_flops=self.budget.per_trial)
         halting = self.search.get("model.halt_max_steps")
@@ -238,7 +249,10 @@ class SearchSpace(Written):
 
     def frozen(self) -> dict[str, Any]:
         """What may not change when a sweep is resumed, as plain values."""
-        return self.model_dump(mode="json", exclude=set(MAY_CHANGE))
+        frozen = self.model_dump(mode="json", exclude=set(MAY_CHANGE))
+        if not self.imports:  # as before there were any
+            frozen.pop("imports")
+        return frozen
 
     def frozen_digest(self) -> str:
         """Digest of `frozen()`: equal for a sweep and its resume."""
@@ -262,6 +276,7 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
     whole = [override for override in overrides if override.partition("=")[0].strip() in ("base", "base.recipe")]
     mapping = _with_base(apply_overrides(mapping, whole), Path(path).parent)
     mapping = apply_overrides(mapping, [override for override in overrides if override not in whole])
+    honour_in(mapping, overrides)
     if isinstance(mapping.get("search"), dict):
         searched = flat(mapping["search"], "search", _holds_knobs)
         mapping["search"] = {path: knob for path, knob in searched.items() if knob is not None}
@@ -318,6 +333,7 @@ def _check_base(base: Mapping[str, Any], data: DataConfig, search: Mapping[str, 
         ("data", "put it beside `base`"),
         ("seed", "put it beside `base`; it seeds the whole sweep"),
         ("tracking", "put it beside `base`"),
+        ("imports", "put it beside `base`"),
     ):
         if key in base:
             raise ConfigError(f"base.{key} does not belong there", remedy=remedy)
