@@ -14,8 +14,8 @@ from trm.config.architectures import ImportedNetwork
 from trm.config.imports import honour, members_of
 from trm.config.losses import ImportedLoss
 from trm.config.optimizers import ImportedOptimizer
-from trm.contracts import ContractError, losses, networks, optimizers
-from trm.errors import EXIT_DONE, EXIT_INPUT
+from trm.contracts import losses, networks, optimizers
+from trm.errors import EXIT_DONE, EXIT_INPUT, ContractError
 from trm.terminal.command_line import run_job, show
 
 Check = Callable[[Any], None]

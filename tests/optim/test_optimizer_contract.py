@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from trm.config.optimizers import AdamATan2Config, AdamWConfig, AnyOptimizer, ImportedOptimizer
-from trm.contracts import ContractError
 from trm.contracts.optimizers import CHECKS, check_rates, check_state, check_untouched
+from trm.errors import ContractError
 from trm.optim.choice import build_optimizer
 from trm.optim.optimizer import BACKBONE
 

@@ -12,7 +12,7 @@ from trm.config.losses import AnyLoss
 from trm.config.optimizers import AdamATan2Config
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
-from trm.contracts import require
+from trm.contracts.rules import require
 from trm.contracts.runs import random_batch, take_steps
 from trm.losses.answer import IGNORED
 from trm.training.state import TrainingState

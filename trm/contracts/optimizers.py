@@ -12,7 +12,7 @@ from trm.config.data import DataConfig
 from trm.config.optimizers import AdamATan2Config, AnyOptimizer
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
-from trm.contracts import require
+from trm.contracts.rules import require
 from trm.contracts.runs import take_steps
 from trm.optim.choice import build_optimizer
 from trm.optim.optimizer import Optimizer, learning_rates

@@ -1,0 +1,114 @@
+"""Knobs of union members: searched only where the tag has their value, by every sampler, and refused where nobody has them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from search_simulator import LegOrder, Simulator, curve
+from sweep_cases import space
+
+from trm.config.optimizers import AdamATan2Config, AdamWConfig
+from trm.errors import ConfigError
+from trm.search.space.candidates import Candidate, Resolver
+from trm.search.space.enumeration import all_params
+from trm.search.space.space import load_space
+
+KNOBS: dict[str, Any] = {
+    "optim.eps": {"type": "choice", "values": [1e-8, 1e-6]},
+    "optim.type": {"type": "choice", "values": ["adam_atan2", "adamw"]},
+    "optim.beta1": {"type": "choice", "values": [0.8, 0.9]},
+    "optim.lr": {"low": 1e-3, "high": 1e-3},
+}
+
+
+def test_a_field_is_searched_where_its_member_is() -> None:
+    made = space({"search": KNOBS, "base": {"optim": {"eps": 1e-7}}})
+    assert made.search["optim.eps"].when == {"optim.type": "adamw"}
+    assert made.search["optim.beta1"].when == {}
+    found = list(all_params(made))
+    assert len(found) == len({str(params) for params in found})
+    resolver = Resolver(made, None)
+    for params in found:
+        assert ("optim.eps" in params) == (params["optim.type"] == "adamw")
+        candidate = resolver.resolve(params)
+        assert isinstance(candidate, Candidate)
+        assert isinstance(candidate.config.optim, AdamWConfig if params["optim.type"] == "adamw" else AdamATan2Config)
+        assert candidate.config.optim.beta1 == params["optim.beta1"]
+    digests = [resolver.resolve(params).digest for params in found]
+    assert len(set(digests)) == len(found)
+
+
+def test_a_base_may_hold_the_fields_of_every_member() -> None:
+    made = space({"search": {"optim.type": KNOBS["optim.type"]}, "base": {"optim": {"eps": 1e-7, "beta1": 0.7}}})
+    configs = {tag: made.run_config({"optim.type": tag}, seed=0).optim for tag in ("adam_atan2", "adamw")}
+    assert configs["adamw"].model_dump()["eps"] == 1e-7
+    assert {config.model_dump()["beta1"] for config in configs.values()} == {0.7}
+
+
+def test_several_unions_are_searched_in_one_space(tmp_path: Path) -> None:
+    """Architecture, optimizer and loss, fields of each where they belong; sampler, rungs and journal take them as they are."""
+    knobs = {
+        **KNOBS,
+        "model.architecture": {"type": "choice", "values": ["trm", "single_z", "latents"]},
+        "model.num_latents": {"type": "int", "low": 2, "high": 4},
+        "training.loss": {"type": "choice", "values": ["stablemax", "softmax"]},
+    }
+    made = space({"search": knobs, "base": {"optim": {"lr_warmup_steps": 0}}})
+
+    def outcome(order: LegOrder) -> dict[str, Any]:
+        assert order.config.model.architecture in ("trm", "single_z", "latents")
+        return curve(order)
+
+    search = Simulator(made, tmp_path, outcome=outcome, slots=2).run().search
+    asked = [trial.params for trial in search.searched]
+    assert {params["optim.type"] for params in asked} == {"adam_atan2", "adamw"}
+    assert len({params["model.architecture"] for params in asked}) > 1
+    for params in asked:
+        assert ("model.num_latents" in params) == (params["model.architecture"] == "latents")
+        assert ("optim.eps" in params) == (params["optim.type"] == "adamw")
+
+
+def test_a_file_may_nest_a_union_and_its_knobs(tmp_path: Path) -> None:
+    (tmp_path / "nested.yaml").write_text(
+        "data: {recipe: datasets/sudoku4x4.yaml}\nbudget: {trials: 3, per_trial: 1e9}\n"
+        "search:\n  optim:\n    type: {type: choice, values: [adamw, adam_atan2]}\n    eps: {type: choice, values: [1e-8]}\n"
+    )
+    made = load_space(tmp_path / "nested.yaml")
+    assert {path: knob.when for path, knob in made.search.items()} == {"optim.type": {}, "optim.eps": {"optim.type": "adamw"}}
+
+
+def test_rules_about_a_field_hold_where_it_is() -> None:
+    made = space({"search": KNOBS, "constraints": ["eps >= 1e-7", "optim_type == 'adamw' or beta1 > 0.85"]})
+    kept = [params for params in all_params(made) if isinstance(Resolver(made, None).resolve(params), Candidate)]
+    assert {params.get("optim.eps") for params in kept} == {None, 1e-6}
+    assert {params["optim.beta1"] for params in kept if params["optim.type"] == "adam_atan2"} == {0.9}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"search": {"optim.eps": KNOBS["optim.eps"]}},
+            "search.optim.eps is a field of optim.type adamw, and the base has adam_atan2; drop it, or set base.optim.type",
+        ),
+        (
+            {"search": {**KNOBS, "optim.type": {"type": "choice", "values": ["adam_atan2"]}}},
+            "search.optim.eps is a field of optim.type adamw, and search.optim.type has adam_atan2",
+        ),
+        (
+            {"search": {**KNOBS, "optim.eps": {**KNOBS["optim.eps"], "when": {"optim.type": "adam_atan2"}}}},
+            "search.optim.eps is a field of optim.type adamw, and its `when` wants 'adam_atan2'",
+        ),
+        ({"search": {"optim.epps": KNOBS["optim.eps"]}}, r"optim.epps is not in the run configuration; did you mean optim.eps\?"),
+        ({"search": {"training.loss.type": KNOBS["optim.type"]}}, "training.loss.type is written training.loss"),
+        ({"constraints": ["epps < 1"]}, r"uses epps, which is not a name; did you mean eps\?"),
+        ({"base": {"optim": {"momentum": 0.9}}, "search": KNOBS}, "base.optim.momentum is not a key"),
+        (
+            {"search": {**KNOBS, "optim.type": {"type": "choice", "values": ["adamw", "sgd"]}}},
+            "reaches 'sgd', but optim.type must be one",
+        ),
+    ],
+)
+def test_a_field_of_no_member_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises((ConfigError, ValueError), match=message):
+        space(changes)
