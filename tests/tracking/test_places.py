@@ -9,7 +9,8 @@ import pytest
 from other_user import as_nobody, give_back, show_only
 
 from tests.tracking.test_mlflow import PATIENCE, empty_store, runs_of, sweep_folder, target  # noqa: F401  # a fixture is among them
-from tests.tracking.test_updates import whole_sweep
+from tests.tracking.test_updates import sweep_space, whole_sweep
+from trm.config.files import dump_yaml
 from trm.tracking.artifact_places import artifact_folder, artifact_location
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.outbox import OutboxState
@@ -199,11 +200,13 @@ def test_one_who_may_only_read_is_told(storage: Path) -> None:
 def test_one_who_may_only_read_sends_to_a_store_of_his_own(storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told as the folder itself would tell a superuser's test: it cannot be written."""
     folder = sweep_folder(storage, whole_sweep(), "space")
+    named = sweep_space().model_copy(update={"name": "space"})
+    dump_yaml(folder / "sweep.yaml", {"space": named.model_dump(mode="json")})
     for module in ("places", "store", "writer"):
         monkeypatch.setattr(f"trm.tracking.{module}.why_unwritable", lambda place: "Permission denied")
     shutil.copy(storage / "mlflow.db", tmp_path / "mine.db")
     assert main([str(folder), "--uri", f"sqlite:///{tmp_path}/mine.db"]) == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["journal.jsonl"]
+    assert sorted(path.name for path in folder.iterdir()) == ["journal.jsonl", "sweep.yaml"]
     assert sorted(path.name for path in storage.iterdir()) == ["mlflow.db", "space"]
-    assert files_of(tmp_path / "mlartifacts") == {"journal.jsonl"}
+    assert files_of(tmp_path / "mlartifacts") == {"journal.jsonl", "sweep.yaml"}
     assert set(runs_of(f"sqlite:///{tmp_path}/mine.db")[1]) == {None, "0", "1"}
