@@ -14,8 +14,9 @@ from trm.config.architectures import ImportedNetwork
 from trm.config.imports import honour, members_of
 from trm.config.losses import ImportedLoss
 from trm.config.optimizers import ImportedOptimizer
-from trm.contracts import losses, networks, optimizers
+from trm.contracts import losses, metrics, networks, optimizers
 from trm.errors import EXIT_DONE, EXIT_INPUT, ContractError
+from trm.evaluation.metrics import imported_metrics
 from trm.terminal.command_line import run_job, show
 
 Check = Callable[[Any], None]
@@ -34,12 +35,12 @@ def checks_of(member: type[BaseModel]) -> tuple[Check, ...]:
     return ()
 
 
-def broken(member: type[BaseModel], checks: tuple[Check, ...]) -> Iterator[tuple[str, str | None]]:
-    """Each check's name, and how `member` at its defaults breaks it; None where it keeps it."""
+def broken(member: Any, checks: tuple[Check, ...]) -> Iterator[tuple[str, str | None]]:
+    """Each check's name, and how `member` breaks it, a configuration at its defaults; None where it keeps it."""
     for check in checks:
         name = check.__name__.removeprefix("check_")
         try:
-            check(member())
+            check(member() if isinstance(member, type) else member)
         except ContractError as error:
             yield name, str(error)
         except Exception as error:  # whatever a person's code does
@@ -54,14 +55,16 @@ def main() -> int:
     parser.add_argument("modules", nargs="+", metavar="MODULE", help="such as my_lab.nets, found from here or on PYTHONPATH")
     modules: list[str] = parser.parse_args().modules
     honour(modules)
+    members: list[Any] = [one for module in modules for one in members_of(module)]
+    named = [(f"{one.__module__}.{one.__name__}", one, checks_of(one)) for one in members]
+    named += [(f"metric {one.name}", one, metrics.CHECKS) for one in imported_metrics()]
     is_whole = True
-    for member in [one for module in modules for one in members_of(module)]:
-        checks = checks_of(member)
-        for name, problem in broken(member, checks):
+    for name, member, checks in named:
+        for check, problem in broken(member, checks):
             is_whole &= problem is None
-            show(f"{'ok    ' if problem is None else 'broken'} {member.__module__}.{member.__name__} {name}{_said(problem)}")
+            show(f"{'ok    ' if problem is None else 'broken'} {name} {check}{_said(problem)}")
         if not checks:
-            show(f"       {member.__module__}.{member.__name__}: its door has no contract suite")
+            show(f"       {name}: its door has no contract suite")
     return EXIT_DONE if is_whole else EXIT_INPUT
 
 

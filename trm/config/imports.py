@@ -73,6 +73,11 @@ def members_of(name: str) -> list[type[BaseModel]]:
     return _members(_IMPORTED[name][0])
 
 
+def exported(attribute: str) -> list[tuple[str, Any]]:
+    """Module and value of an attribute, of every imported module that has it."""
+    return [(name, getattr(module, attribute)) for name, (module, _) in _IMPORTED.items() if hasattr(module, attribute)]
+
+
 def source_digest(name: str) -> str | None:
     """Digest of the source files of a module and of the whole package it is in; None where there is none. Imports nothing."""
     top = name.partition(".")[0]
@@ -125,7 +130,8 @@ def _imported(name: str) -> ModuleType:
     members = _members(module)
     if not members and not getattr(module, "METRICS", ()):
         raise ConfigError(
-            f"imports: {name} adds nothing: no class in it derives from a base of `trm.config` such as ImportedOptimizer",
+            f"imports: {name} adds nothing: no class in it derives from a base of `trm.config` such as ImportedOptimizer, "
+            f"and it has no METRICS",
             remedy="derive from one; docs/extending.md has a recipe a door",
         )
     for member in members:

@@ -16,7 +16,7 @@ from trm.data.format.manifest import Manifest
 from trm.errors import DatasetError
 from trm.evaluation.answers import answers, halted_answers, steps_of
 from trm.evaluation.metrics import HALTED_FLOPS_SAVED, METRICS, Metrics, named
-from trm.evaluation.scores import Columns, Evaluation, TaskScorer, means, of_puzzles, proportion
+from trm.evaluation.scores import Columns, Evaluation, TaskScorer, means, of_puzzles, proportion, with_imported
 from trm.losses.answer import IGNORED
 from trm.losses.choice import build_loss
 from trm.models.network import Network, Output
@@ -68,7 +68,7 @@ def evaluate(
     what would need all steps.
     `progress` is told batches done and in all. Raises DatasetError for a split without rows.
     """
-    workers = 1 if gang is None else gang.world_size
+    workers, scorer = 1 if gang is None else gang.world_size, with_imported(scorer, manifest.grid)
     if len(plan.examples) < workers:
         raise DatasetError(
             f"an evaluation needs an example for every worker: split {plan.split.name} of {manifest.name} gives "

@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Num, UInt8
 
+from trm.config.imports import exported
 from trm.data.batches.plan import EvaluationBatch
+from trm.errors import ConfigError
 
 Direction = Literal["max", "min"]
 
@@ -63,9 +65,27 @@ METRICS = (
     count("predictions"),
 )
 """Those of every puzzle, in the order of a report."""
+OWN = "METRICS"
+"""What an imported module calls its metrics: a tuple of `Metric`, each with its `column`."""
 HALTED_FLOPS_SAVED = "halted_flops_saved"
 """Share of an evaluation's FLOPs that are saved by rows that stop at their first halt."""
 _EARLY = re.compile(r"exact_accuracy_at_[0-9]+")
+
+
+def imported_metrics() -> tuple[Metric, ...]:
+    """Metrics of every puzzle that imported modules declare. Raises ConfigError for what is none, or has a name that is taken."""
+    found: dict[str, Metric] = {}
+    for module, declared in exported(OWN):
+        for metric in declared if isinstance(declared, list | tuple) else (declared,):
+            if not isinstance(metric, Metric) or metric.column is None or metric.kind == "count":
+                raise ConfigError(
+                    f"imports: {module}.{OWN} must be means or shares with a column, got {metric!r}",
+                    remedy="write METRICS = (Metric('name', column=function),), of trm.evaluation.metrics",
+                )
+            if metric.name in found or metric.name in (*(one.name for one in METRICS), HALTED_FLOPS_SAVED):
+                raise ConfigError(f"imports: {module}.{OWN} has {metric.name}, which is taken", remedy="choose another name")
+            found[metric.name] = metric
+    return tuple(found.values())
 
 
 def named(metrics: Iterable[Metric], kind: Literal["mean", "share", "count"]) -> tuple[str, ...]:
@@ -83,7 +103,7 @@ class Metrics:
 
     def __init__(self, own: Sequence[Metric]) -> None:
         """With the puzzle's `own`."""
-        self._all = (*METRICS, *own)
+        self._all = (*METRICS, *own, *imported_metrics())
         self._by_name = {metric.name: metric for metric in (*self._all, Metric(HALTED_FLOPS_SAVED, is_of_answer=False))}
 
     def find(self, name: str) -> Metric | None:

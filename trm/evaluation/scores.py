@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Integer, UInt8
 
 from trm.data.batches.plan import EvaluationBatch
-from trm.evaluation.metrics import Answered, Metric, named
+from trm.evaluation.metrics import Answered, Metric, imported_metrics, named
 from trm.stats.intervals import mean_of, standard_error, wilson
 
 Columns = dict[str, np.ndarray]
@@ -102,3 +102,30 @@ class ColumnScorer:
             found |= proportion(name, mean_of(column), len(np.unique(clusters)))
             found |= Evaluation(puzzles={name: of_puzzles(column, clusters)})
         return found
+
+
+@dataclass(frozen=True)
+class JoinedScorer:
+    """Two scorers as one."""
+
+    first: TaskScorer
+    second: TaskScorer
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """Those of both."""
+        return (*self.first.metrics, *self.second.metrics)
+
+    def columns(self, predictions: UInt8[np.ndarray, "batch cells"], batch: EvaluationBatch) -> Columns:
+        """Those of both."""
+        return {**self.first.columns(predictions, batch), **self.second.columns(predictions, batch)}
+
+    def scores(self, columns: Columns, clusters: np.ndarray) -> Evaluation:
+        """Those of both."""
+        return self.first.scores(columns, clusters) | self.second.scores(columns, clusters)
+
+
+def with_imported(scorer: TaskScorer, grid: tuple[int, int]) -> TaskScorer:
+    """A puzzle's scorer, and beside it the metrics of imported modules, if there are any."""
+    own = imported_metrics()
+    return JoinedScorer(scorer, ColumnScorer(own, grid)) if own else scorer

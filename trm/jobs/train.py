@@ -19,6 +19,7 @@ from trm.data.batches.split import load_split
 from trm.data.format.manifest import Manifest, read_manifest
 from trm.distributed import TorchGang
 from trm.errors import CheckpointError, ConfigError, InterruptedRun, TerminatedRun, TrialError
+from trm.evaluation.metrics import imported_metrics
 from trm.files.disk import full_text, is_disk_full
 from trm.files.json_files import read_json
 from trm.jobs.train_console import ConsoleReporter, run_summary
@@ -81,6 +82,7 @@ def run_training(options: TrainOptions) -> int:
     if options.tracking is not None:
         config = config.model_copy(update={"tracking": options.tracking})
     require_divisible(config.training.global_batch_size, options.workers)
+    imported_metrics()  # refuses what is none before anything is made
     task_of_data(config.data, "train")
     data = summary_of(config.data)
     protocol = protocol_of(config.evaluation, data.splits, data.source, to_hold_out=data.to_hold_out)
