@@ -4,22 +4,31 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pytest
 import torch
 from optuna.samplers import BaseSampler, TPESampler
+from own_members import forgotten
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trm.config import imports
+from trm.config.files import parse_yaml
 from trm.config.recursion import Recursion
+from trm.contract import broken, checks_of
+from trm.contracts.tasks import check_task
+from trm.data.batches.plan import Batch, EvaluationBatch
+from trm.evaluation.metrics import Answered, Metrics
 from trm.losses.answer import CrossEntropy
 from trm.optim.optimizer import Optimizer, TorchOptimizer
 from trm.search.samplers.sampler import Ask
 from trm.search.schedulers.scheduler import Scheduler
+from trm.search.space.space import SearchSpace
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 SEEN = {
@@ -28,6 +37,9 @@ SEEN = {
     "optim": ("trm.optim.choice", "trm.optim.optimizer"),
     "schedulers": ("trm.search.schedulers.run_to_end", "trm.search.schedulers.scheduler"),
     "samplers": ("trm.search.samplers.sampler",),
+    "odd": ("trm.tasks.task", "trm.data.format.built", "trm.tasks.making.recipe"),
+    "evaluation": ("trm.evaluation.metrics",),
+    "pictures": ("trm.pictures.canvas",),
 }
 """Folder of a recipe -> modules whose names the file that it goes to imports or could."""
 COMMON = {
@@ -37,10 +49,13 @@ COMMON = {
     "Field": Field,
     "Literal": Literal,
     "Mapping": Mapping,
+    "Path": Path,
+    "Sequence": Sequence,
     "TPESampler": TPESampler,
     "Tensor": Tensor,
     "functional": functional,
     "nn": nn,
+    "np": np,
     "torch": torch,
 }
 
@@ -113,3 +128,45 @@ def test_a_scheduler(made: dict[str, Any]) -> None:
 def test_a_sampler(made: dict[str, Any]) -> None:
     settings = made["SingleTPE"]()
     assert isinstance(settings.sampler(Ask(number=0, seed=1, sweep_seed=2, knobs={})), BaseSampler)
+
+
+def test_a_task(made: dict[str, Any]) -> None:
+    check_task(made["Odd"](), made["OddRecipe"](name="odd"))
+
+
+def test_a_metric(made: dict[str, Any]) -> None:
+    labels, rows = np.array([[1, 2], [2, 1]], dtype=np.int32), np.arange(2, dtype=np.int64)
+    asked = EvaluationBatch(Batch(labels, labels, labels[:, 0]), rows, rows.astype(np.int32))
+    answered = Answered(np.array([[1, 1], [1, 1]], dtype=np.uint8), asked, (1, 2))
+    assert made["FIRST_CELL"].column(answered).tolist() == [1.0, 0.0]
+    assert Metrics([made["FIRST_CELL"]]).direction("first_cell_accuracy_halted") == "max"
+
+
+def test_a_picture(made: dict[str, Any], tmp_path: Path) -> None:
+    made["draw_spread"]([0.1, 0.5, 0.5], tmp_path / "spread.png", metric="exact_accuracy")
+    assert (tmp_path / "spread.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_something_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (module,) = re.findall(r"^```python\n# my_lab/optims.py\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "my_lab").mkdir()
+    (tmp_path / "my_lab" / "__init__.py").touch()
+    (tmp_path / "my_lab" / "optims.py").write_text(module)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv(imports.VARIABLE, "")
+    with forgotten():
+        imports.honour(["my_lab.optims"])
+        (member,) = imports.members_of("my_lab.optims")
+        assert {name: problem for name, problem in broken(member, checks_of(member)) if problem is not None} == {}
+        space = yaml_of("my_space.yaml") | {"data": {"folder": "x"}, "name": "mine", "budget": {"per_trial": 1e12, "trials": 4}}
+        knobs = SearchSpace.model_validate(space).search
+        assert knobs["optim.momentum"].when == {"optim.type": "momentum"}
+
+
+def yaml_of(name: str) -> dict[str, Any]:
+    """The page's YAML that begins with that file's name."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (text,) = [block for block in blocks if block.startswith(f"# {name}")]
+    values = parse_yaml(text, name)
+    assert isinstance(values, dict)
+    return values

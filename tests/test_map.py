@@ -25,6 +25,7 @@ OTHERS = {
     "tests": "Folders that mirror `trm/`; what tests share lies in `fixtures`.",
 }
 ROOM = re.compile(r"^\| `trm/\w+/` \|.*\n", re.MULTILINE)
+SAID = re.compile(r'(?:#!.*\n)?(?:"""|//) ?(.+?)(?:"""|$)', re.MULTILINE)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 VARIES = re.compile(r"\.\.\.|\b[A-Z]{4,}(?::[A-Z]+)?\b|(?<![\w+])[A-Z](?![\w+])|\b\d+\b")
 """What stands in a quoted message for what the program fills in."""
@@ -33,10 +34,9 @@ NAMED = re.compile(r"`((?:trm|tests|benchmarks|ray_jobs|search_spaces|datasets|d
 
 def first_line(path: Path) -> str:
     """The first line of a Python file's docstring, or of a C++ file's first comment."""
-    text = path.read_text()
-    said = ast.get_docstring(ast.parse(text)) if path.suffix == ".py" else text.lstrip().removeprefix("//").strip()
+    said = SAID.match(path.read_text())
     assert said, f"{path.relative_to(ROOT)} does not say what it is: give it a docstring (C++: a comment) as its first line"
-    return said.splitlines()[0]
+    return said[1].strip()
 
 
 def lines_of(folder: Path) -> list[str]:
