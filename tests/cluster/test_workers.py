@@ -9,6 +9,8 @@ import pytest
 from trm.cluster import worker_check
 from trm.cluster.connection import Demand, Node
 from trm.cluster.worker_check import SAME, NodeFacts, check_workers, own_facts, source_digest
+from trm.config.imports import VARIABLE
+from trm.config.imports import source_digest as source_digest_of
 from trm.errors import ResourceError
 
 HERE = own_facts(sees_gpus=False)
@@ -31,6 +33,17 @@ def test_a_node_with_another_version_is_named(tmp_path: Path, monkeypatch: pytes
     other = replace(HERE, versions={**HERE.versions, name: "0.0"})
     with pytest.raises(ResourceError, match=rf"the driver's {name} .*: node 10.0.0.1 has 0\.0; {SAME[name][:20]}"):
         checked(monkeypatch, tmp_path, [HERE, other], Demand(1, 1, 0))
+
+
+@pytest.mark.parametrize(("there", "said"), [("none", "has json not at all"), ("123", "has json of digest 123")])
+def test_a_node_without_an_imported_module_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, said: str) -> None:
+    """Told from what its sources are: nothing is imported for that."""
+    monkeypatch.setenv(VARIABLE, "json")
+    here = own_facts(sees_gpus=False, imports=["json"])
+    assert here.imports["json"] == source_digest_of("json")
+    checked(monkeypatch, tmp_path, [here, here], Demand(1, 1, 0))
+    with pytest.raises(ResourceError, match=rf"modules in imports as the driver has them: node 10.0.0.1 {said}, the driver of"):
+        checked(monkeypatch, tmp_path, [here, replace(here, imports={"json": there})], Demand(1, 1, 0))
 
 
 def test_shared_memory_that_cannot_hold_the_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
