@@ -1,6 +1,5 @@
 """Steps are really timed: alone, by a gang's worker, and as the sweep's calibration does."""
 
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -39,12 +38,11 @@ def test_so_many_steps_are_made_as_fit_the_time(monkeypatch: pytest.MonkeyPatch)
 def test_the_calibration_times_each_configuration_in_order() -> None:
     shape, threads = manifest().shape, torch.get_num_threads()
     configs = [config_of(), config_of(model={"H_cycles": 3})]
-    work = {"configs": [one.model_dump(mode="json") for one in configs], "shape": asdict(shape), "threads": threads}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(calibrate, "SECONDS", 0.02)
-        rows = calibrate._times(work, SOLO)
-    assert [row["step_flops"] for row in rows] == [run_cost(one, shape).step_flops for one in configs]
-    assert all(row["seconds"] > 0 for row in rows)
+        timed = calibrate._times(calibrate._Work(configs, shape, threads), SOLO)
+    assert [one.step_flops for one in timed] == [run_cost(one, shape).step_flops for one in configs]
+    assert all(one.seconds > 0 for one in timed)
 
 
 def test_what_is_worth_timing_is_found_before_any_speed_is_known() -> None:

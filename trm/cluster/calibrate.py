@@ -4,8 +4,8 @@ A sweep whose trials are so many seconds long needs to know (`fidelity: seconds`
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import ray
 from ray.exceptions import RayError
@@ -18,10 +18,20 @@ from trm.console.redaction import reason_of
 from trm.errors import ResourceError
 
 if TYPE_CHECKING:
+    from trm.distributed import Gang
     from trm.training.timing import Timed
 
 SECONDS = 2.0
 """Timed for each configuration."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker is to time."""
+
+    configs: Sequence[RunConfig]
+    shape: DataShape
+    threads: int
 
 
 def measure_speeds(configs: Sequence[RunConfig], shape: DataShape, demand: Demand, *, threads: int) -> "list[Timed]":
@@ -29,18 +39,15 @@ def measure_speeds(configs: Sequence[RunConfig], shape: DataShape, demand: Deman
 
     ResourceError when no step could be made.
     """
-    from trm.training.timing import Timed
-
-    work = {"configs": [config.model_dump(mode="json") for config in configs], "shape": asdict(shape), "threads": threads}
+    work = _Work(configs, shape, threads)
     if demand.workers > 1:
-        rows = _times_of_gang(work, demand)
-    else:
-        task = ray.remote(num_cpus=demand.cpus, num_gpus=demand.gpus, max_retries=1)(_time_alone)
-        try:
-            rows = ray.get(task.remote(work))
-        except RayError as error:
-            raise _unmeasured(reason_of(error)) from error
-    return [Timed(**row) for row in rows]
+        return _times_of_gang(work, demand)
+    task = ray.remote(num_cpus=demand.cpus, num_gpus=demand.gpus, max_retries=1)(_time_alone)
+    try:
+        timed: list[Timed] = ray.get(task.remote(work))
+    except RayError as error:
+        raise _unmeasured(reason_of(error)) from error
+    return timed
 
 
 def _unmeasured(reason: str) -> ResourceError:
@@ -50,34 +57,34 @@ def _unmeasured(reason: str) -> ResourceError:
     )
 
 
-def _time_alone(work: dict[str, Any]) -> list[dict[str, float]]:
+def _time_alone(work: _Work) -> "list[Timed]":
     from trm.distributed import SOLO
 
     return _times(work, SOLO)
 
 
-def _times_of_gang(work: dict[str, Any], demand: Demand) -> list[dict[str, Any]]:
+def _times_of_gang(work: _Work, demand: Demand) -> "list[Timed]":
     with worker_group(demand) as group:
         told = group.do(_time_in_gang, work)
     if told.failure is not None:
         raise _unmeasured(reason_of(told.failure))
-    rows: list[dict[str, Any]] = told.answers[0]
-    return rows
+    timed: list[Timed] = told.answers[0]
+    return timed
 
 
-def _time_in_gang(work: dict[str, Any]) -> list[dict[str, float]]:
+def _time_in_gang(work: _Work) -> "list[Timed]":
     from trm.distributed import TorchGang
 
     return _times(work, TorchGang.current())
 
 
-def _times(work: dict[str, Any], gang: Any) -> list[dict[str, float]]:
+def _times(work: _Work, gang: "Gang") -> "list[Timed]":
     import torch
 
     from trm.training.process import keep_freed_memory, training_device
     from trm.training.timing import time_steps
 
-    torch.set_num_threads(work["threads"])
+    torch.set_num_threads(work.threads)
     keep_freed_memory()
-    shape, configs = DataShape(**work["shape"]), [RunConfig.model_validate(config) for config in work["configs"]]
-    return [asdict(time_steps(config, shape, seconds=SECONDS, device=training_device(), gang=gang)) for config in configs]
+    device = training_device()
+    return [time_steps(config, work.shape, seconds=SECONDS, device=device, gang=gang) for config in work.configs]

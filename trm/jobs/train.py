@@ -38,12 +38,13 @@ from trm.sweeps.places import (
     refuse_unwritable,
     writable_folder,
 )
+from trm.sweeps.versions import changed_versions
 from trm.tasks.counts import data_counts
 from trm.tasks.ensure import ensure_dataset, summary_of, task_of_data
 from trm.tasks.places import data_beside, names_data, refuse_remote
 from trm.terminal.command_line import say, show
 from trm.tracking.places import tracking_uri
-from trm.training.checkpoint import installed_versions, read_meta, require_same_run
+from trm.training.checkpoint import CheckpointMeta, installed_versions, read_meta, require_same_run
 from trm.training.process import keep_freed_memory, training_device
 from trm.training.protocol import Protocol, protocol_of
 from trm.training.reporting import Reporter, RunReport
@@ -114,7 +115,7 @@ def run_training(options: TrainOptions) -> int:
         if begun is not None:
             mode = config.data.order()["mode"]  # a run that never said began resident
             config = config.model_copy(update={"data": config.data.model_copy(update={"mode": mode})})
-            _check_resumable(begun, config, manifest)
+            _check_resumable(folder, begun, config, manifest)
         config = _with_votes(config, dataset, begun)
         say(f"run folder {folder}")
         if protocol.on_the_way != "validation":
@@ -164,11 +165,11 @@ def _content_hash(folder: Path) -> str:
         return ""
 
 
-def _with_votes(config: RunConfig, dataset: str, begun: Path | None) -> RunConfig:
+def _with_votes(config: RunConfig, dataset: str, begun: CheckpointMeta | None) -> RunConfig:
     """The configuration with the votes that it leaves open: as the run began, else a few where there are many."""
     if config.evaluation.votes is not None:
         return config
-    votes = read_meta(begun).config.evaluation.votes if begun is not None else None
+    votes = begun.config.evaluation.votes if begun is not None else None
     forms = data_counts(config.data, "", say).forms
     if begun is None and forms > VOTES:
         votes = VOTES
@@ -217,8 +218,8 @@ def _places(options: TrainOptions) -> tuple[Path, Path | None]:
     return storage, folder
 
 
-def _resumed_from(folder: RunFolder, config: RunConfig) -> Path | None:
-    """The checkpoint that the run goes on from, the newest whole one; None: none is, and it begins anew. Says what is damaged."""
+def _resumed_from(folder: RunFolder, config: RunConfig) -> CheckpointMeta | None:
+    """What the run goes on from, the newest whole checkpoint; None: none is, and it begins anew. Says what is damaged."""
     found, torn = folder.newest_whole()
     for problem in torn:
         say(f"not used: {problem}")
@@ -226,21 +227,18 @@ def _resumed_from(folder: RunFolder, config: RunConfig) -> Path | None:
         say(f"the run goes on from {found.name}")
     if found is None:
         say(f"no checkpoint {'is whole' if torn else 'was made yet'}: the run begins anew")
-    if found is not None:
-        meta = read_meta(found)
-        require_same_run(found, meta, config, meta.shape, meta.data_hash)
-        require_unchanged(meta.versions, config.imports, f"the run {folder.path}")
-        now = installed_versions()
-        for name, before in meta.versions.items():
-            if now.get(name, before) != before:
-                say(f"the run began with {name} {before}, and has {now[name]} now: numbers may differ from there on")
-    return found
+        return None
+    meta = read_meta(found)
+    require_same_run(found, meta, config, meta.shape, meta.data_hash)
+    require_unchanged(meta.versions, config.imports, f"the run {folder.path}")
+    for change in changed_versions(meta.versions, installed_versions()):
+        say(f"the run began with {change}: numbers may differ from there on")
+    return meta
 
 
-def _check_resumable(checkpoint: Path, config: RunConfig, manifest: Manifest) -> None:
-    """CheckpointError when the checkpoint is of other data, or beyond the run's end."""
-    meta = read_meta(checkpoint)
-    require_same_run(checkpoint, meta, config, manifest.shape, manifest.content_hash)
+def _check_resumable(folder: Path, meta: CheckpointMeta, config: RunConfig, manifest: Manifest) -> None:
+    """CheckpointError when the checkpoint of `meta` is of other data, or beyond the run's end."""
+    require_same_run(RunFolder(folder).checkpoint(meta.step), meta, config, manifest.shape, manifest.content_hash)
     if (steps := run_steps(config, manifest)) < meta.step:
         raise CheckpointError(f"the run has {steps} steps and is at step {meta.step} already", remedy="give it more steps")
 
