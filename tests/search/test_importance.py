@@ -13,7 +13,7 @@ from search_simulator import LegOrder, Simulator, cost_of
 
 from tests.pictures.test_pictures import size_of
 from trm.pictures.canvas import picture
-from trm.pictures.importance import draw_importance
+from trm.pictures.importance import draw_bars, draw_map
 from trm.search.findings.importance import LEAST_TRIALS, Importance, importance, sentence, write_importance
 from trm.search.journal.events import Asked, Event, LegEnded, LegStarted
 from trm.search.search import Search
@@ -222,7 +222,8 @@ def test_conditional_knobs_and_every_kind_of_value_are_measured(tmp_path: Path) 
     assert found.told is not None
     heads = next(axis for axis in found.told.axes if axis.name == "model.num_heads")
     assert heads.trials == sum(not trial.params["model.mlp_t"] for trial in search.state.trials)
-    draw_importance(found, tmp_path)
+    draw_bars(found, tmp_path / "importance.png")
+    draw_map(found, tmp_path / "depth_map.png")
     assert size_of(tmp_path / "importance.png")[0] > 0
 
 
@@ -238,7 +239,8 @@ def test_files_are_written_whole_from_a_replayed_sweep(tmp_path: Path) -> None:
     folder.mkdir()
     found = importance(search.state)
     write_importance(found, folder)
-    draw_importance(found, folder)
+    draw_bars(found, folder / "importance.png")
+    draw_map(found, folder / "depth_map.png")
     assert sorted(path.name for path in folder.iterdir()) == ["depth_map.png", "importance.json", "importance.png"]
     written = json.loads((folder / "importance.json").read_text())
     assert written["telling"] == 0
@@ -249,7 +251,8 @@ def test_files_are_written_whole_from_a_replayed_sweep(tmp_path: Path) -> None:
 
 def test_a_sweep_of_too_few_trials_gets_pictures_that_say_so(tmp_path: Path) -> None:
     found = importance(scored(about_lr, 3).state)
-    draw_importance(found, tmp_path)
+    draw_bars(found, tmp_path / "importance.png")
+    draw_map(found, tmp_path / "depth_map.png")
     assert found.rungs == ()
     assert size_of(tmp_path / "depth_map.png")[0] > 0
 
@@ -277,7 +280,7 @@ def test_depth_is_told_of_whatever_architecture_a_trial_has() -> None:
     architectures = {"type": "choice", "values": ["trm", "single_z", "latents"]}
     knobs = {"model.architecture": architectures, "model.num_latents": {"type": "int", "low": 1, "high": 6}, **SPACE["search"]}
     search = scored(lambda params, noise: params["model.L_cycles"] + noise, 60, space={**SPACE, "search": knobs})
-    told = importance(search).told
+    told = importance(search.state).told
     assert told is not None
     assert {(cell.H_cycles, cell.L_cycles) for cell in told.map} == {
         (trial.asked.params["model.H_cycles"], trial.asked.params["model.L_cycles"]) for trial in search.searched

@@ -20,6 +20,7 @@ from trm.cluster.shared_data import DataFeed
 from trm.cluster.sweep_run import SweepRun
 from trm.console.long_work import silent
 from trm.errors import CheckpointError, TerminatedRun
+from trm.pictures import choice
 from trm.search.findings.confirmed import Winner, winner
 from trm.search.log import SweepLog
 from trm.search.search import Search
@@ -59,9 +60,8 @@ def failing(error: BaseException) -> Callable[..., Any]:
 )
 def test_each_fails_alone_and_is_named(search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     is_class = broken == "Keeper"
-    monkeypatch.setattr(
-        "trm.sweeps.checkpoints.Keeper.prune" if is_class else f"trm.sweeps.results.{broken}", failing(KeyError("no"))
-    )
+    where = "trm.pictures.choice" if broken.startswith("draw_") else "trm.sweeps.results"
+    monkeypatch.setattr("trm.sweeps.checkpoints.Keeper.prune" if is_class else f"{where}.{broken}", failing(KeyError("no")))
     lines = write_results(search.state, tmp_path)
     lost = {DECORATIONS.get(broken, "")} | ({"importance.png", "depth_map.png"} if broken == "importance" else set())
     assert {path.name for path in tmp_path.iterdir()} >= EVERYTHING - lost
@@ -76,11 +76,11 @@ def test_pictures_call_the_head_of_the_leaderboard_the_best(
 ) -> None:
     called: list[int | None] = []
     for other in ("draw_curves", "draw_front", "draw_bars", "draw_map"):  # name it by themselves, or do not
-        monkeypatch.setattr(sweep_results, other, lambda *_, **__: None)
-    monkeypatch.setattr(sweep_results, "draw_trials", lambda *_, best, **__: called.append(best))
-    monkeypatch.setattr(sweep_results, "read_curve", lambda _: object())
+        monkeypatch.setattr(choice, other, lambda *_, **__: None)
+    monkeypatch.setattr(choice, "draw_trials", lambda *_, best, **__: called.append(best))
+    monkeypatch.setattr(choice, "read_curve", lambda _: object())
     for head in reversed(search.state.leaderboard()):  # whoever leads, by ties broken by loss or by fresh seeds
-        monkeypatch.setattr(sweep_results, "winner", lambda _, head=head: Winner(head, head, None))
+        monkeypatch.setattr(choice, "winner", lambda _, head=head: Winner(head, head, None))
         write_results(search.state, tmp_path)
         assert called[-1] == head.number
     monkeypatch.undo()
@@ -157,7 +157,8 @@ def test_a_winner_that_cannot_be_scored_is_told_after_everything_else(
 def test_what_is_written_first_is_what_counts(search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     for name in ("write_trials", "write_leaderboard", "write_study", "importance", "draw_curves", "draw_bars"):
-        real = getattr(sweep_results, name)
-        monkeypatch.setattr(sweep_results, name, lambda *a, name=name, real=real, **k: (order.append(name), real(*a, **k))[1])
+        module = choice if name.startswith("draw_") else sweep_results
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, name=name, real=real, **k: (order.append(name), real(*a, **k))[1])
     write_results(search.state, tmp_path)
     assert order == ["write_trials", "write_leaderboard", "write_study", "importance", "draw_curves", "draw_bars"]

@@ -7,8 +7,6 @@ from trm.search.findings.importance import DERIVED, LEAST_TRIALS, Importance, Ru
 from trm.search.order import Order
 from trm.terminal.display import flops as flops_text
 
-BARS = "importance.png"
-MAP = "depth_map.png"
 MOST_BARS = 16
 UNCLEAR = "#6b7280"
 DARKER_IS_BETTER = {"max": "YlGnBu", "min": "YlGnBu_r"}
@@ -16,21 +14,15 @@ DARK_SHARE = 0.55
 """Of the colour scale, beyond which a cell's text is white."""
 
 
-def draw_importance(found: Importance, folder: Path) -> None:
-    """Rewrites `folder`/importance.png and depth_map.png, for the rung that tells most; without one they say why."""
-    draw_bars(found, folder)
-    draw_map(found, folder)
+def draw_bars(found: Importance, path: Path) -> None:
+    """Write `path` (PNG): a bar an axis, for the rung that tells most; without one it says why."""
+    _draw_bars(found.told, path, f"{found.name}: what told the trials apart ({_where(found)})")
 
 
-def draw_bars(found: Importance, folder: Path) -> None:
-    """Rewrites `folder`/importance.png: a bar an axis."""
-    _draw_bars(found.told, folder / BARS, f"{found.name}: what told the trials apart ({_where(found)})")
-
-
-def draw_map(found: Importance, folder: Path) -> None:
-    """Rewrites `folder`/depth_map.png: the objective by H_cycles and L_cycles."""
+def draw_map(found: Importance, path: Path) -> None:
+    """Write `path` (PNG): the objective by H_cycles and L_cycles at the rung that tells most; without one it says why."""
     title = f"{found.name}: {found.metric} by recursion, at equal {found.fidelity} ({_where(found)})"
-    _draw_map(found, found.told, folder / MAP, title)
+    _draw_map(found, found.told, path, title)
 
 
 def _where(found: Importance) -> str:

@@ -3,13 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from trm.pictures.curves import draw_confirmation, draw_curves
-from trm.pictures.front import draw_front
-from trm.pictures.importance import draw_bars, draw_map
-from trm.pictures.training import draw_trials
-from trm.pictures.transfer import draw_transfer
+from trm.pictures.choice import PICTURES, Drawn
 from trm.search.findings.audit import write_audit
-from trm.search.findings.confirmed import confirmation_notes, confirmed_standings, winner
+from trm.search.findings.confirmed import confirmation_notes
 from trm.search.findings.importance import Importance, importance, sentence, write_importance
 from trm.search.findings.study_export import write_study
 from trm.search.findings.tables import leaderboard_rows, write_leaderboard, write_trials
@@ -20,7 +16,7 @@ from trm.sweeps.checkpoints import Keeper, curves_folder
 from trm.sweeps.extras import Extras
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
 from trm.terminal.display import LeaderRow
-from trm.training.curve import read_curve, write_together
+from trm.training.curve import write_together
 
 SHOWN_ROWS = 10
 
@@ -52,7 +48,10 @@ def write_results(state: SweepState, folder: Path) -> list[str]:
         ("transfer in words", lambda: [transfer.text for transfer in transfers(state)]),
     ]
     lines = [line for name, words in findings for line in extras.make(name, words) or ()]
-    _draw(state, folder, mattered, extras)
+    drawn = Drawn(state, folder, mattered)
+    for picture in PICTURES:
+        if picture.is_due(drawn):
+            extras.make(picture.file, lambda picture=picture: picture.draw(drawn, folder / picture.file))  # type: ignore[misc]
     extras.make("room by `keep`", Keeper(state, folder).prune)
     return [*lines, *extras.lines]
 
@@ -62,34 +61,6 @@ def _what_mattered(state: SweepState, folder: Path) -> Importance:
     found = importance(state)
     write_importance(found, folder)
     return found
-
-
-def _draw(state: SweepState, folder: Path, mattered: Importance | None, extras: Extras) -> None:
-    """Every picture of a finished sweep, each by itself."""
-    objective, title = state.space.objective, f"sweep {folder.name}"
-    metric = objective.metric
-    found = winner(state)
-    best = None if found is None else found.trial.number
-
-    def confirmation() -> None:
-        if rows := confirmed_standings(state).rows:
-            draw_confirmation(rows, folder / "confirmation.png", metric=metric, title=folder.name)
-
-    def training() -> None:
-        if (table := read_curve(folder / "curves.parquet")) is not None:
-            draw_trials(table, folder / "training_curves.png", best=best, title=title)
-
-    extras.make("curves.png", lambda: draw_curves(state, folder / "curves.png", title=title))
-    extras.make("training_curves.png", training)
-    extras.make("confirmation.png", confirmation)
-    if objective.against:
-        extras.make(
-            "front.png", lambda: draw_front(state, folder / "front.png", title=f"{title}: what is weighed against {metric}")
-        )
-    if mattered is not None:
-        extras.make("importance.png", lambda: draw_bars(mattered, folder))
-        extras.make("depth_map.png", lambda: draw_map(mattered, folder))
-    extras.make("transfer.png", lambda: draw_transfer(transfers(state), folder / "transfer.png", metric=metric))
 
 
 def leader_rows(state: SweepState) -> list[LeaderRow]:

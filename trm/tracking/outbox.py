@@ -15,6 +15,7 @@ from trm.errors import FolderError, InputError
 from trm.files.atomic import write_text_atomic
 from trm.files.contained import inside
 from trm.files.strays import without_strays
+from trm.search.findings.files import tracked_files
 from trm.search.journal.events import SweepStarted
 from trm.search.journal.journal import Entry, read_events
 from trm.search.space.recorded import recorded_space
@@ -30,23 +31,6 @@ LAST_TRY_SECONDS = 3.0
 CURVES_SECONDS = 5.0
 """Training curves are looked at so often."""
 RETRY_SECONDS = (2.0, 4.0, 8.0, 16.0, 30.0)
-SWEEP_FILES = (
-    "sweep.yaml",
-    "leaderboard.json",
-    "audit.json",
-    "importance.json",
-    "trials.parquet",
-    "curves.png",
-    "training_curves.png",
-    "front.png",
-    "confirmation.png",
-    "importance.png",
-    "depth_map.png",
-    "curves.parquet",
-    "journal.jsonl",
-    "best/*",
-)
-"""What the sweep's run gets as artifacts; small files stand first."""
 
 
 def cause_of(error: BaseException) -> str:
@@ -127,7 +111,7 @@ STATE = TypeAdapter(OutboxState)
 class Outbox:
     """Follows the journal of one sweep folder and gives a store what its runs have not got, in order; curves after that."""
 
-    files: tuple[str, ...] = SWEEP_FILES
+    files: tuple[str, ...] = tracked_files()
     """What of the folder is uploaded."""
     is_sweep = True
 
