@@ -49,8 +49,8 @@ def check_recorded(source: Path, space: Mapping[str, Any], dataset: Mapping[str,
 
 
 def _frozen(space: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """What may not change, with the order of the training rows as the sweep resolved it."""
-    frozen = {name: value for name, value in space.items() if name not in MAY_CHANGE}
+    """What may not change, as `SearchSpace.frozen` has it, with the order of the training rows as the sweep resolved it."""
+    frozen = {name: value for name, value in space.items() if name not in MAY_CHANGE and (name != "imports" or value)}
     if isinstance(frozen.get("data"), dict) and "mode" in frozen["data"]:
         frozen["data"] = {**frozen["data"], "mode": dataset.get("mode", "resident")}
     return frozen
