@@ -283,6 +283,6 @@ def test_depth_is_told_of_whatever_architecture_a_trial_has() -> None:
     told = importance(search.state).told
     assert told is not None
     assert {(cell.H_cycles, cell.L_cycles) for cell in told.map} == {
-        (trial.asked.params["model.H_cycles"], trial.asked.params["model.L_cycles"]) for trial in search.searched
+        (trial.asked.params["model.H_cycles"], trial.asked.params["model.L_cycles"]) for trial in search.state.searched
     }
     assert "effective_depth" in {axis.name for axis in told.axes if axis.is_clear}
