@@ -11,11 +11,13 @@ from trm.data.batches.split import Split
 from trm.data.format.manifest import PartInfo
 from trm.errors import DatasetError
 from trm.evaluation.evaluate import Evaluation, evaluate
+from trm.evaluation.metrics import METRICS, Answered, Metric
 from trm.models.recursive.network import TinyRecursiveModel
 from trm.tasks.arc.augment import CANVAS, apply, canvas
 from trm.tasks.augment import augmenter_for
 from trm.tasks.choice import task_named
 from trm.tasks.maze.solver import solve
+from trm.tasks.metrics import metric_names
 
 
 def split_of(inputs: np.ndarray, labels: np.ndarray) -> Split:
@@ -234,3 +236,23 @@ def test_a_split_without_rows_is_refused() -> None:
             config=config,
             device="cpu",
         )
+
+
+def test_a_metric_of_all_puzzles_is_one_declaration(monkeypatch: pytest.MonkeyPatch) -> None:
+    def first_cell(answered: Answered) -> np.ndarray:
+        return (answered.predictions[:, 0] == answered.batch.batch.labels[:, 0]).astype(np.float64)
+
+    monkeypatch.setattr("trm.evaluation.metrics.METRICS", [*METRICS, Metric("first_cell", column=first_cell)])
+    monkeypatch.setattr("trm.evaluation.evaluate.METRICS", [*METRICS, Metric("first_cell", column=first_cell)])
+    manifest, config = manifest_of("sudoku", (2, 2), 4, BOARDS), config_of(1)
+    keys = [row.astype(np.uint8).tobytes() for row in QUESTIONS]
+    network = PreparedAnswers(
+        DataShape(4, 4, 1), {key: [row] for key, row in zip(keys, ANSWERS, strict=True)}, {key: [1.0] for key in keys}
+    )
+    plan = EvaluationPlan(BOARDS, manifest, augmenter_for, batch_size=3, max_examples=None, seed=0)
+    scorer = task_named(manifest.task).scorer(manifest, BOARDS)
+    found = evaluate(network, None, plan, manifest=manifest, scorer=scorer, config=config, device="cpu")
+    labels = BOARDS.labels[:, 0]
+    wanted = np.mean([answer.reshape(-1)[0] == label for answer, label in zip(ANSWERS, labels, strict=True)])
+    assert found.metrics["first_cell"] == pytest.approx(wanted)
+    assert "first_cell" in metric_names("sudoku", 1)

@@ -3,7 +3,7 @@
 Every row is judged by itself; the workers put their rows together, in the order of the split, and sum them with correct rounding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,7 +16,7 @@ from trm.data.format.manifest import Manifest
 from trm.errors import DatasetError
 from trm.evaluation.answers import answers, halted_answers, steps_of
 from trm.evaluation.metrics import HALTED_FLOPS_SAVED, METRICS, Metrics, named
-from trm.evaluation.scores import Columns, Evaluation, TaskScorer, means, of_puzzles, proportion, with_imported
+from trm.evaluation.scores import Columns, ColumnScorer, Evaluation, TaskScorer, means, of_puzzles, proportion, with_imported
 from trm.losses.answer import IGNORED
 from trm.losses.choice import build_loss
 from trm.models.network import Network, Output
@@ -76,8 +76,9 @@ def evaluate(
             remedy="score another split, or more examples",
         )
     parts: list[Columns] = []
+    scorers = (ColumnScorer([metric for metric in METRICS if metric.column is not None], manifest.grid), scorer)
     for number, batch in enumerate(plan):
-        parts.append(_score_rows(model, table, batch, config, torch.device(device), scorer, stops_halted=stops_halted))
+        parts.append(_score_rows(model, table, batch, config, torch.device(device), scorers, stops_halted=stops_halted))
         if progress is not None:
             progress(number + 1, len(plan))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -86,7 +87,7 @@ def evaluate(
     order = np.lexsort((columns["identifier"], columns["row"]))
     columns = {name: column[order] for name, column in columns.items()}
     numbers = plan.split.groups[columns["row"]], plan.split.clusters[columns["row"]]
-    return _scores(columns, *numbers, manifest, scorer, steps=steps_of(config))
+    return _scores(columns, *numbers, manifest, scorers, steps=steps_of(config))
 
 
 def _score_rows(
@@ -95,7 +96,7 @@ def _score_rows(
     batch: EvaluationBatch,
     config: RunConfig,
     device: torch.device,
-    scorer: TaskScorer,
+    scorers: Sequence[TaskScorer],
     *,
     stops_halted: bool,
 ) -> Columns:
@@ -110,7 +111,8 @@ def _score_rows(
     for prefix, output in (("", found.final), (HALTED, found.halted)):
         if output is not None:
             judged, predictions = _judged(output, labels, config)
-            judged |= scorer.columns(predictions, batch)
+            for scorer in scorers:
+                judged |= scorer.columns(predictions, batch)
             columns |= {f"{prefix}{name}": column for name, column in judged.items()}
     return columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
 
@@ -136,19 +138,23 @@ def _is_exact(predictions: Tensor, labels: Tensor) -> Tensor:
 
 
 def _scores(
-    columns: Columns, groups: np.ndarray, clusters: np.ndarray, manifest: Manifest, scorer: TaskScorer, *, steps: int
+    columns: Columns, groups: np.ndarray, clusters: np.ndarray, manifest: Manifest, scorers: Sequence[TaskScorer], *, steps: int
 ) -> Evaluation:
     """All metrics: after all steps, where they were made, and at each row's halt, where that was asked for."""
     halted = {name.removeprefix(HALTED): column for name, column in columns.items() if name.startswith(HALTED)}
     plain = {name: column for name, column in columns.items() if not name.startswith(HALTED)}
     found, is_first = Evaluation({}), _is_first(groups, clusters)
-    for own, rename in ((plain, str), (halted, Metrics(scorer.metrics).halted_name)):
+    own_metrics = [metric for scorer in scorers for metric in scorer.metrics]
+    for own, rename in ((plain, str), (halted, Metrics(own_metrics).halted_name)):
         if "is_exact" in own:
             shared = {name: plain[name] for name in ("row", "mean_halting_step")}
             own = own | shared
             parts = _part_scores(own, groups, clusters, manifest)
             each = {name: column[is_first] for name, column in own.items()}
-            found |= (_general_scores(each, clusters[is_first]) | parts | scorer.scores(each, clusters[is_first])).renamed(rename)
+            scored = _general_scores(each, clusters[is_first]) | parts
+            for scorer in scorers:
+                scored |= scorer.scores(each, clusters[is_first])
+            found |= scored.renamed(rename)
     if halted:
         found |= Evaluation({HALTED_FLOPS_SAVED: 1 - mean_of(plain["mean_halting_step"].astype(np.float64)) / steps})
     return found
@@ -176,8 +182,9 @@ def _general_scores(columns: Columns, clusters: np.ndarray) -> Evaluation:
         if name.startswith(EXACT_AT)
     }
     counts = {"examples": float(len(np.unique(columns["row"]))), "predictions": float(len(columns["row"]))}
+    own = named([metric for metric in METRICS if metric.column is None], "mean")
     by_puzzle = {"puzzle": puzzles, "exact_accuracy": of_puzzles(is_exact, clusters)}
-    return exact | means(columns, named(METRICS, "mean"), clusters) | Evaluation(earlier | counts, puzzles=by_puzzle)
+    return exact | means(columns, own, clusters) | Evaluation(earlier | counts, puzzles=by_puzzle)
 
 
 def _part_scores(columns: Columns, groups: np.ndarray, clusters: np.ndarray, manifest: Manifest) -> Evaluation:

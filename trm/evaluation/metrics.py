@@ -55,7 +55,7 @@ def count(name: str) -> Metric:
     return Metric(name, "count", direction=None, least=-math.inf, most=math.inf, is_of_answer=False)
 
 
-METRICS = (
+METRICS: list[Metric] = [
     Metric("exact_accuracy", "share"),
     Metric("cell_accuracy"),
     Metric("loss", direction="min", most=math.inf),
@@ -63,7 +63,7 @@ METRICS = (
     Metric("mean_halting_step", direction="min", least=1.0, most=math.inf, is_of_answer=False),
     count("examples"),
     count("predictions"),
-)
+]
 """Those of every puzzle, in the order of a report."""
 OWN = "METRICS"
 """What an imported module calls its metrics: a tuple of `Metric`, each with its `column`."""
