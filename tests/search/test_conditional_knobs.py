@@ -60,7 +60,7 @@ def test_several_unions_are_searched_in_one_space(tmp_path: Path) -> None:
         return curve(order)
 
     search = Simulator(made, tmp_path, outcome=outcome, slots=2).run().search
-    asked = [trial.params for trial in search.searched]
+    asked = [trial.params for trial in search.state.searched]
     assert {params["optim.type"] for params in asked} == {"adam_atan2", "adamw"}
     assert len({params["model.architecture"] for params in asked}) > 1
     for params in asked:

@@ -55,6 +55,21 @@ from trm.search.planning.survey import check_space
             r"model.L_cycles takes no fractions; use type int or choice$",
         ),
         (
+            {"search": {"optim.type": {"type": "choice", "values": ["adam_atan2", "adamv"]}}},
+            r"search.optim.type reaches 'adamv', but optim.type must be one of adam_atan2, adamw, got 'adamv'; narrow",
+        ),
+        (
+            {"search": {"training.loss": {"type": "choice", "values": ["stablemax", "softmx"]}}},
+            r"search.training.loss reaches 'softmx', but training.loss must be one of stablemax, softmax, got 'softmx'; narrow",
+        ),
+        (
+            {"base": {"training": {"loss": 3}}},
+            r"base.training.loss.type must be one of stablemax, softmax, got 3; choose one of them$",
+        ),
+        ({"base": {"model": {"architecture": None}}}, r"architecture must be one of trm, single_z, latents, got null; choose"),
+        ({"base": {"optim": {"type": ["adamw"]}}}, r"optim.type must be one of adam_atan2, adamw, got \['adamw'\]; choose"),
+        ({"imports": [1]}, r"imports.0 must be text, got 1; give text$"),
+        (
             {"search": {"model.H_cyles": {"type": "int", "low": 1, "high": 2}}},
             r"model.H_cyles is not .*; did you mean model.H_cycles\?$",
         ),

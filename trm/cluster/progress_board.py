@@ -42,7 +42,7 @@ class RunningLegs(NamedTuple):
         return {leg: self.progress.get(leg) for leg in (*self.gangs, *self.processes, *self.progress)}
 
     def among(self, legs: Container[Leg]) -> "RunningLegs":
-        """Those that are among `legs`."""
+        """What the running legs among `legs` say."""
         return RunningLegs(
             {leg: value for leg, value in self.progress.items() if leg in legs},
             {leg: value for leg, value in self.processes.items() if leg in legs},

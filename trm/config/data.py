@@ -30,7 +30,7 @@ class DataConfig(Written):
         return self.mode == "stream"
 
     def built(self, folder: str) -> "DataConfig":
-        """The same data where it was built."""
+        """These data, named by the folder in which they were built."""
         return self.model_copy(update={"recipe": None, "folder": folder, "overrides": {}})
 
     def order(self) -> dict[str, Any]:

@@ -157,13 +157,10 @@ def honour_in(mapping: Mapping[str, Any], overrides: Sequence[str], *, is_own: b
 
 
 def validated(model: type[Model], mapping: Mapping[str, Any], source: str, context: Mapping[str, Any] | None = None) -> Model:
-    (
-        """`mapping` as a `model`; ConfigError that names source, whole path, rule, value and remedy of every problem.
+    """`mapping` as a `model`; ConfigError that names source, whole path, rule, value and remedy of every problem.
 
     `context` is pydantic's: `RECORDED` for what this project wrote itself.
     """
-        ""
-    )
     try:
         return model.model_validate(mapping, context=dict(context) if context else None)
     except ValidationError as error:

@@ -52,10 +52,10 @@ def asked_for() -> list[str]:
 
 def require_asked(names: Any, what: str) -> None:
     """ConfigError for a module that `what` names and nobody asked for; those asked for by the environment are imported now."""
-    if not isinstance(names, list | tuple):
-        return
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return  # which is refused as what it is
     honour(name for name in asked_for() if name in names)
-    strange = [str(name) for name in names if name not in _IMPORTED]
+    strange = [name for name in names if name not in _IMPORTED]
     if strange:
         raise ConfigError(
             f"modules are imported on your word alone, and {what} names {', '.join(strange)}",

@@ -1,7 +1,7 @@
 """pydantic's complaints, said as rule, value and remedy with the whole path of the key."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -69,6 +69,14 @@ def problem_at(model: type[BaseModel], path: str, error: ValidationError) -> Pro
     return _problem(model, {**details, "loc": tuple(path.split(".")) + details["loc"]})
 
 
+def not_among(path: str, value: Any, allowed: Sequence[Any]) -> Problem:
+    """The complaint about a value that is none of those that may stand at `path`, with the nearest one."""
+    names = [str(one) for one in allowed]
+    near = nearest(value, names) if isinstance(value, str) else None
+    remedy = f"did you mean {near}?" if near else "choose one of them"
+    return Problem(f"{path} must be one of {', '.join(names)}, got {_short(value)}", remedy)
+
+
 def paths_of(annotation: Any, prefix: str = "") -> Iterator[str]:
     """Dotted path of every field below a model's fields, sections included (not into lists and mappings)."""
     for kind in models_in(annotation):
@@ -120,10 +128,13 @@ def _problem(model: type[BaseModel], details: dict[str, Any]) -> Problem:
     if kind == "invalid_key":
         return Problem(f"a key must be text, got {value}", "put it in quotes or remove it")
     if kind in ("literal_error", "enum"):
-        return _choice(path, details["input"], _literals(_walk(model, location)[0]), str(context.get("expected", "")))
+        allowed = _literals(_walk(model, location)[0])
+        return not_among(path, details["input"], allowed or [str(context.get("expected", ""))])
     if kind == "union_tag_invalid":
         tags = [tag.strip().strip("'") for tag in context["expected_tags"].split(", ")]
-        return _choice(f"{path}.{context['discriminator'].strip(chr(39))}", context["tag"], tags, context["expected_tags"])
+        key = context["discriminator"].strip("'")
+        written = details["input"].get(key) if isinstance(details["input"], Mapping) else context["tag"]
+        return not_among(f"{path}.{key}", written, tags)
     if kind == "union_tag_not_found":
         key = context["discriminator"].strip("'")
         return Problem(f"{path}.{key} is required and missing", f"add {path}.{key}")
@@ -141,13 +152,6 @@ def _own_words(path: str, error: Exception) -> Problem:
     text, separator, remedy = message.rpartition("; ")
     prefix = f"{path}: " if path else ""
     return Problem(prefix + (text if separator else message), remedy if separator else "change it so")
-
-
-def _choice(path: str, value: Any, allowed: Sequence[Any], expected: str) -> Problem:
-    names = [str(one) for one in allowed]
-    near = nearest(str(value), names) if isinstance(value, str) else None
-    shown = ", ".join(names) or expected
-    return Problem(f"{path} must be one of {shown}, got {_short(value)}", f"did you mean {near}?" if near else "choose one of them")
 
 
 def _short(value: Any) -> str:

@@ -49,8 +49,8 @@ class Tagged:
         return core_schema.with_info_plain_validator_function(validate)
 
     def spelled_out(self, value: Any) -> Any:
-        """A member's fields with its tag among them; what is no mapping and no short form is returned as it is."""
-        if self.is_short and isinstance(value, str):
+        """A member's fields with its tag among them; what is no mapping is taken for the tag where that may stand alone."""
+        if self.is_short and not isinstance(value, Mapping | BaseModel):
             return {self.tag: value}
         return {self.tag: self.default, **value} if isinstance(value, Mapping) else value
 

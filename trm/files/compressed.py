@@ -55,7 +55,7 @@ class _Bounded(io.RawIOBase):
         self._count = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """True: it is read from its start to its end."""
         return True
 
     def readinto(self, buffer: Any) -> int:

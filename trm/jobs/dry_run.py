@@ -94,7 +94,7 @@ def dry_run(
 
 
 def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Earlier, Manifest]]) -> None:
-    """The same for a space at hand that starts from `earlier` sweeps; in `storage` data sets and speeds are looked for."""
+    """Print what a sweep of `space` that starts from `earlier` ones would do; data sets and speeds are looked for in `storage`."""
     for note in space.start_notes:
         say(note)
     config = check_space(space).config

@@ -84,7 +84,7 @@ class Supervision:
     metrics: Mapping[str, str] = {**dict.fromkeys(ROW_SUMS, ROWS), **dict.fromkeys(HALTED_SUMS, HALTED)}
 
     def __init__(self, config: RunConfig, cross_entropy: CrossEntropy, device: torch.device) -> None:
-        """That of `config`, which names no device, on `device`."""
+        """The loss of `config`, which names no device, on `device`."""
         self.config, self.cross_entropy = config, cross_entropy
         self.dtype = loss_dtype(config.training, device)
         self._minimum_steps: dict[int, np.ndarray | None] = {}

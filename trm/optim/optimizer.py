@@ -31,7 +31,7 @@ class Optimizer(Protocol):
 
     @property
     def groups(self) -> Sequence[Group]:
-        """Its groups, the one whose learning rate is reported first."""
+        """Groups of parameters, first the one whose learning rate is reported."""
 
     @property
     def is_recordable(self) -> bool:

@@ -1,4 +1,4 @@
-"""Early stopping is audited: of the trials that it ends, some run on as controls. What they come to is in `audit_report.py`."""
+"""Early stopping is audited: of the trials that it ends, some run on as controls. What they come to is in `findings/audit.py`."""
 
 import math
 from collections.abc import Sequence

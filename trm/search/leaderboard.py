@@ -33,26 +33,26 @@ class Leaderboard:
 
     @property
     def ranked(self) -> list[int]:
-        """All of them."""
+        """Numbers of all scored trials, best first."""
         return [trial for front in self.fronts() for trial in front] if self._has_fronts else self._by_order()
 
     @property
     def first(self) -> int | None:
-        """The best; null while there is none."""
+        """Number of the best trial; null while none was scored."""
         if self._first is None and self._keys:
             order = self._by_order()
             self._first = next(one for one in order if not self._is_dominated(one)) if self._has_fronts else order[0]
         return self._first
 
     def fronts(self) -> list[list[int]]:
-        """Those trials by Pareto front, the best first; with one objective, equals are a front."""
+        """Numbers of the scored trials by Pareto front, the best first; with one objective, equals are a front."""
         if self._fronts is None:
             self._fronts = self._order.fronts([self._scores[trial] for trial in self._by_order()])
         return self._fronts
 
     @property
     def by_rung(self) -> list[int]:
-        """All of them, those of the highest rungs first: kept until the next score, since a budget asks at every step."""
+        """Scored trials, those of the highest rungs first: kept until the next score, since a budget asks at every step."""
         if self._by_rung is None:
             self._by_rung = sorted(self.ranked, key=self._rungs.__getitem__, reverse=True)
         return self._by_rung

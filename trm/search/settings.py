@@ -11,7 +11,7 @@ from trm.evaluation.metrics import Direction
 from trm.tasks.metrics import direction, is_count
 
 COSTS = ("params", "inference_flops", "train_flops", "latency_seconds")
-"""What a trial costs, as `objective.against` names it (`objectives.py`); less of each is better."""
+"""What a trial costs, as `objective.against` names it (`objective.py`); less of each is better."""
 
 
 class _Directed(Written):

@@ -60,9 +60,9 @@ class SweepState:
         self.confirm, self.audit = space.confirm, space.audit
         self.trials: list[Trial] = []
         self.searched: list[Trial] = []
-        """Those that the search asked for: all but confirmations."""
+        """Trials that the search asked for: all but confirmations."""
         self.confirmations: dict[int, list[Trial]] = {}
-        """Trial -> those that train its configuration again."""
+        """Trial -> trials that train its configuration again."""
         self.early_stops = 0
         """Trials that early stopping ended, or would have ended had they not become controls."""
         self.boards: dict[int, list[Rung]] = {}
@@ -357,7 +357,7 @@ class SweepState:
         return [self.trials[number] for number in self._leaderboard.ranked]
 
     def fronts(self) -> list[list[Trial]]:
-        """Those trials by Pareto front of their last scores, the best first; with one objective, equals are a front."""
+        """Scored trials by Pareto front of their last scores, the best first; with one objective, equals are a front."""
         return [[self.trials[number] for number in front] for front in self._leaderboard.fronts()]
 
     @property

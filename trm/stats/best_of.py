@@ -60,7 +60,7 @@ class Standings:
     is_supported: bool
     """Whether the first is the best of several with at least `certainty`."""
     sentence: str
-    """The same in words."""
+    """In words, whether a best one is supported, and by what."""
 
 
 def standings(scores: Mapping[int, Sequence[float]], mode: Mode, seed: int, *, certainty: float = 0.95) -> Standings:

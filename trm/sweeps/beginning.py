@@ -31,7 +31,7 @@ class Machines:
     slots: int
     """Legs side by side."""
     gpus: float
-    """That a leg holds, of all its workers."""
+    """GPUs that a leg holds, of all its workers."""
     device_bytes: int
     """Memory that one worker of a leg may use, of the smallest device or node."""
     disk_bytes: int

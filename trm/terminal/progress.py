@@ -73,7 +73,7 @@ class Snapshot:
     statuses: Mapping[str, int]
     """Trial status -> how many."""
     confirmations: Mapping[str, int]
-    """The same of those that confirm a winner."""
+    """Status of trials that confirm a winner -> how many."""
     fidelity: str
     """What the rungs' amounts are counted in."""
     rungs: Sequence[RungProgress]

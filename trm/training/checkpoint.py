@@ -58,7 +58,7 @@ and must be equal.
 """
 
 MAY_DIFFER_ADOPTED = (*MAY_DIFFER, *CHANGES_WITHIN_RUN, "seed")
-"""The same for a run that adopts the checkpoint of another, as members of a population do.
+"""What may differ where a run adopts the checkpoint of another, as members of a population do.
 
 It goes on with knobs and a seed of its own: the weights, the optimizers' state and the place in the data are the other's, the
 rest of the data's order and the draws of augmentation and exploration are those of its own seed at that step.
@@ -93,7 +93,7 @@ class CheckpointMeta(Frozen):
     totals: dict[str, float] = Field(default_factory=dict)
     """Running sums of the training metrics since the last report."""
     window: dict[str, float] = Field(default_factory=dict)
-    """The same since the last point of the training curve."""
+    """Running sums of the training metrics since the last point of the training curve."""
     log_every: int | None = Field(None, ge=1)
     """Steps from point to point of the curve."""
     versions: dict[str, str] = Field(default_factory=dict)

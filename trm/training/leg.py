@@ -56,7 +56,7 @@ class LegTask:
     curve: CurveFile | None = None
     """Where the points of the trial's training curve go; null: nowhere."""
     threads: int = 1
-    """That its process computes with."""
+    """Threads that the leg's process computes with."""
     gpus: float = 0.0
     """Its share of a GPU."""
 
@@ -116,7 +116,7 @@ class LegResult:
     metrics: dict[str, float] = field(default_factory=dict)
     """The evaluation on validation, `latency_seconds` of one puzzle in its batch, and `train/NAME`: means over the leg's steps."""
     standard_errors: dict[str, float] = field(default_factory=dict)
-    """Those of `metrics` that have one."""
+    """Standard errors of the `metrics` that have one."""
     steps: int = 0
     """Optimizer steps since the trial's start."""
     train_flops: float = 0.0

@@ -48,7 +48,7 @@ def fresh(state: TrainingState, item: Item) -> StepInputs:
 
 
 def packed(state: TrainingState, item: Item) -> tuple[Tensor, Layout]:
-    """The same as bytes on the host, (n,) uint8: pinned for CUDA, so that the copy needs nobody to wait for it."""
+    """What a step needs of `item`, as bytes on the host, (n,) uint8: pinned for CUDA, so that nobody waits for the copy."""
     arrays = {name: torch.from_numpy(array) for name, array in state.loss.arrays(item, state.step, state.gang).items()}
     numbers = {(group, name): number for group, own in numbers_of(state).items() for name, number in own.items()}
     layout = Layout(tuple(numbers), tuple((name, array.dtype, tuple(array.shape)) for name, array in arrays.items()))

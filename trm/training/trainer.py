@@ -58,7 +58,7 @@ class Trainer:
             self.plan = start_plan(self.state, splits["train"], manifest)
         self.train_seconds = self.eval_seconds = 0.0
         self.steps = 0
-        """That it made here."""
+        """Steps that this trainer made."""
         self._told = 0, 0.0
         """Steps and seconds of training up to the last `take_training`."""
 

@@ -67,7 +67,7 @@ class Weights:
         return len(self.tensors[TABLE_KEY]) if TABLE_KEY in self.tensors else 0
 
     def for_identifiers(self, rows: Int64[np.ndarray, " identifiers"]) -> "Weights":
-        """The same with a table of other identifiers: `rows` says which row each has, `UNKNOWN_ROW` gives it the mean of all.
+        """These weights with a table of other identifiers: `rows` says which row each has, `UNKNOWN_ROW` gives it the mean of all.
 
         The mean is what the published code starts identifiers from that a checkpoint does not know.
         """
@@ -208,7 +208,7 @@ def trained_model(weights: Weights, device: torch.device | str = "cpu") -> Train
 
 
 def _sound(weights: Weights) -> Weights:
-    """The same. CheckpointError unless they are just the tensors of their configuration, and finite numbers."""
+    """`weights`; CheckpointError unless they are just the tensors of their configuration, and finite numbers."""
     _require_network({name: tuple(value.shape) for name, value in weights.tensors.items()}, weights)
     if (name := first_not_finite(weights.tensors)) is not None:
         raise CheckpointError(

@@ -202,7 +202,7 @@ class Manifest(Frozen):
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def sealed(self) -> "Manifest":
-        """The same manifest with its content hash filled in."""
+        """This manifest with its content hash filled in."""
         return self.model_copy(update={"content_hash": self.digest()})
 
 

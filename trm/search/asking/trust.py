@@ -48,7 +48,7 @@ class Turn:
     adviser: int | None = None
     """When none is new, the sampler chooses with what this earlier sweep knows; null: with nothing."""
     advice: Sequence[PriorTrial] = ()
-    """That is this."""
+    """Trials of the earlier sweep that advises, shown to the sampler; empty without trust in it."""
 
 
 @dataclass(frozen=True)

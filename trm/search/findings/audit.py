@@ -37,7 +37,7 @@ class LongerStart:
     extra_train_flops: float
     """What the trials stopped at the first rung would have taken more."""
     extra_share: float
-    """The same as a share of all the sweep took for its state."""
+    """`extra_train_flops` as a share of all that the sweep took."""
     controls: int
     """Controls that were to be stopped at the first rung, and reached the second."""
     kept: int
@@ -52,7 +52,7 @@ class AuditReport:
     """Of early stops that become controls."""
     early_stops: int
     controls: int
-    """That came to a score at the last rung."""
+    """Controls that came to a score at the last rung."""
     false_stops: int
     """Of them, those that ended better than every trial that was let go on."""
     false_stop_rate: float | None

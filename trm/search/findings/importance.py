@@ -104,13 +104,13 @@ class Importance:
     mode: Literal["max", "min"]
     fidelity: str
     rungs: tuple[RungImportance, ...]
-    """Those that at least `LEAST_TRIALS` trials reached."""
+    """Rungs that at least `LEAST_TRIALS` trials reached."""
     telling: int | None
     """The rung that most trials reached, of two the later one; null: there are too few trials anywhere."""
 
     @property
     def told(self) -> RungImportance | None:
-        """That rung."""
+        """The rung with most trials, whose importances are reported."""
         return next((one for one in self.rungs if one.rung == self.telling), None)
 
 
@@ -160,7 +160,7 @@ class _Scored:
 
     trial: Trial
     params: Mapping[str, Any]
-    """Those that it had on its way there."""
+    """Searched path -> value that the trial had on its way to the score."""
     score: Score
 
 

@@ -44,7 +44,7 @@ class Transfer:
     prior: Prior
     shared: list[Shared]
     rungs: list[RungTransfer]
-    """Those that at least one shared configuration reached."""
+    """Rungs that at least one shared configuration reached."""
 
     @property
     def main(self) -> RungTransfer | None:

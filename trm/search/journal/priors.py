@@ -14,7 +14,7 @@ class PriorScore(Frozen):
     """Of the earlier sweep's `budget.per_trial`."""
     objective: float
     loss: float | None = None
-    """What breaks ties in the new sweep (`ties.py`): validation loss, of the new sweep's kind; null: unknown."""
+    """What breaks ties in the new sweep (`order.py`): validation loss, of the new sweep's kind; null: unknown."""
 
 
 class PriorTrial(Frozen):

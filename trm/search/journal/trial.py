@@ -152,7 +152,7 @@ class Trial:
 
     @property
     def shown_params(self) -> dict[str, Any]:
-        """The same as the run has them, where its length caps some: what a person is shown."""
+        """Searched path -> value as the run has it, where its length caps some: what a person is shown."""
         asked = self.asked
         return self.params | {path: value for path, value in asked.used.items() if self.params.get(path) == asked.params[path]}
 
@@ -186,7 +186,7 @@ class Trial:
 
     @property
     def checkpoint(self) -> str | None:
-        """Checkpoint of that rung, relative to the sweep folder."""
+        """Checkpoint of the last rung that it was scored at, relative to the sweep folder."""
         return self.result.checkpoint if self.result is not None else None
 
     @property

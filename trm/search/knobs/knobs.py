@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 
 from trm.config.base import Written
 from trm.config.leaves import leaves
-from trm.config.messages import nearest, problem_at, unknown_key
+from trm.config.messages import nearest, not_among, problem_at, unknown_key
 from trm.config.paths import flat
 from trm.config.run import RunConfig
 from trm.config.unions import members_added
@@ -212,7 +212,9 @@ def field_value(path: str, value: Any) -> Any:
     try:
         got = _validator(path, members_added())(value)
     except ValidationError as error:
-        problem = problem_at(RunConfig, path, error)
+        leaf = leaves()[path]
+        tags = [] if leaf.union is None else get_args(leaf.info.annotation)
+        problem = not_among(path, value, tags) if tags else problem_at(RunConfig, path, error)
         raise ConfigError(problem.text, remedy=problem.remedy) from error
     if isinstance(got, bool) != isinstance(value, bool) or isinstance(got, str) != isinstance(value, str):
         description = leaves()[path].info.description

@@ -83,7 +83,7 @@ class Survey:
         return by_cost[0], by_cost[-1]
 
     def with_rungs(self, scheduler: Asha) -> "Survey":
-        """The same configurations with other rungs on the way to the same length."""
+        """The survey's configurations with the rungs of `scheduler` on the way to the same length."""
         other = Survey(self.space.model_copy(update={"scheduler": scheduler}), self.cost_of, self.facts)
         assert other.resolver.rungs.amounts[-1] == self.resolver.rungs.amounts[-1], "rungs do not change how long a trial is"
         rungs = other.resolver.rungs
@@ -91,7 +91,7 @@ class Survey:
         return other
 
     def scored_on(self, values: Mapping[str, Any]) -> "Survey":
-        """The same configurations with these values of `evaluation`, such as `max_examples`, that cost no step anything."""
+        """The survey's configurations with these values of `evaluation`, such as `max_examples`, that cost no step anything."""
         space = self.space.model_copy(update={"base": merged(self.space.base, {"evaluation": dict(values)})})
         other = Survey(space, self.cost_of, self.facts)
         names = {name for name, path in leaf_names().items() if path.removeprefix("evaluation.") in values}

@@ -40,7 +40,7 @@ class Subset:
 
     @property
     def text(self) -> str:
-        """The same in words."""
+        """How many of the validation examples are scored, in words."""
         which = f"all {self.of}" if self.examples == self.of else f"{self.examples} of {self.of}"
         origin = "" if self.is_chosen else f" ({PATH})"
         votes = f", each by {self.votes:.3g} votes" if self.votes > 1 else ""

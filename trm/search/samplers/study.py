@@ -172,5 +172,5 @@ def _value(objective: float, loss: float | None, order: Order) -> float:
 
 
 def notes_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Those system attributes of an asked trial that its sampler needs again; TPE's copy of the parameters is none."""
+    """System attributes of an asked trial that its sampler needs again; TPE's copy of the parameters is none."""
     return {key: value for key, value in attributes.items() if not key.startswith("tpe:")}

@@ -59,7 +59,7 @@ class PromotingAsha:
         return Decision("paused", rank_text(context, 0, trial, rung))
 
     def stops(self, context: SchedulerContext) -> Sequence[tuple[int, str]]:
-        """Those of complete rungs that are no survivors."""
+        """Trials of complete rungs that are no survivors."""
         return stops_in(context, 0, EVERYONE)
 
     def exploits(self, context: SchedulerContext) -> Sequence[Exploit]:
@@ -95,5 +95,5 @@ class StoppingAsha(RunToEnd):
         return Decision("running" if goes_on else "stopped", rank_text(context, 0, trial, rung))
 
     def stops(self, context: SchedulerContext) -> Sequence[tuple[int, str]]:
-        """Those that rest at what was the last rung before the rungs grew, and are no survivors of it."""
+        """Trials that are paused at what was the last rung before the rungs grew, and are no survivors of it."""
         return stops_in(context, 0, range(0))

@@ -162,7 +162,7 @@ class SynchronousHalving:
         return Decision("paused", rank_text(context, self.group(trial), trial, rung))
 
     def stops(self, context: SchedulerContext) -> Sequence[tuple[int, str]]:
-        """Those of complete rungs that are no survivors."""
+        """Trials of complete rungs that are no survivors."""
         groups = sorted({self.group(trial) for trial in context.paused})
         return [stop for group in groups for stop in stops_in(context, group, self._members(group))]
 

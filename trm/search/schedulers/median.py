@@ -78,7 +78,7 @@ class Median(RunToEnd):
         )
 
     def stops(self, context: SchedulerContext) -> Sequence[tuple[int, str]]:
-        """Those who rest at what was the last rung before the rungs grew, and would have been stopped there."""
+        """Trials that are paused at what was the last rung before the rungs grew, and would have been stopped there."""
         resting = ((rung, trial) for rung, board in enumerate(context.rungs.get(0, [])[:-1]) for trial in board.resting)
         decisions = [(trial, self.decision(context, trial, rung)) for rung, trial in resting if trial in context.paused]
         return [(trial, decision.reason) for trial, decision in decisions if decision.status == "stopped"]

@@ -109,7 +109,7 @@ class PopulationTraining:
         return ()
 
     def exploits(self, context: SchedulerContext) -> Sequence[Exploit]:
-        """Those of complete generations, as long as those that are replaced still rest there."""
+        """Exploits of complete generations, as long as the members that are replaced are still paused there."""
         found: list[Exploit] = []
         for group, rung in self._complete(context):
             found += self._exploits_in(context, group, rung)

@@ -49,7 +49,7 @@ class Candidate:
         return (self.config if self.alike is None else self.alike).network_digest()
 
     def scored_on(self, values: Mapping[str, Any]) -> "Candidate":
-        """The same with other values of `evaluation`."""
+        """This candidate with other values of `evaluation`."""
 
         def changed(config: RunConfig) -> RunConfig:
             return config.model_copy(update={"evaluation": config.evaluation.model_copy(update=dict(values))})
@@ -104,7 +104,7 @@ class Resolver:
         self.space = space
         self.rungs = space.scheduler.rungs_up_to(space.budget.per_trial)
         self.rules = RULES
-        """Those by which the sweep began."""
+        """Number of the rules by which the sweep began."""
         self._circumstances = Circumstances.of(space)
         self.facts = Facts() if facts is None else facts
         self._cost_of = cost_of

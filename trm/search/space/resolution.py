@@ -34,7 +34,7 @@ class Circumstances:
 
     @classmethod
     def of(cls, space: SearchSpace) -> "Circumstances":
-        """Those of a sweep's trials."""
+        """Circumstances of a sweep's trials."""
         names = [one.metric for one in space.objective.against]
         return cls("cuda" if space.resources.gpus else "cpu", space.fidelity == "seconds" or "latency_seconds" in names)
 

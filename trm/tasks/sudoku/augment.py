@@ -44,7 +44,7 @@ def draw_forms(keys: UInt64[np.ndarray, "batch"], size: int) -> SudokuForms:
 
 
 def keep(forms: SudokuForms, is_kept: Bool[np.ndarray, "batch"]) -> SudokuForms:
-    """The same symmetries, with the identity where `is_kept`."""
+    """`forms`, with the identity where `is_kept`."""
     here = is_kept[:, None]
     return SudokuForms(
         np.where(here, np.arange(forms.cells.shape[1]), forms.cells),
