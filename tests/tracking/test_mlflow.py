@@ -17,8 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.tracking.test_updates import append, asked, decided, leg, started, sweep_space, whole_sweep
-from trm.config.files import dump_yaml
+from tests.tracking.test_updates import append, asked, decided, leg, started, whole_sweep
 from trm.errors import ConfigError, SweepError
 from trm.search.journal.events import DriverStarted, Event
 from trm.tracking import handle as tracking_writer
@@ -130,7 +129,7 @@ def test_a_sweep_in_sqlite_with_its_files(tmp_path: Path) -> None:
 def test_killed_writers_and_a_resume_double_nothing(tmp_path: Path, empty_store: Path) -> None:
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     folder = sweep_folder(tmp_path, [*whole_sweep()[:2]])
-    for number in range(2, 40):  # enough that a kill falls into the middle
+    for number in range(38):  # enough that a kill falls into the middle
         append(folder / "journal.jsonl", [asked(number), *leg(number, 0, 0.01 * number), decided(number, 0, "paused")])
     count = 2 + 38 * 4
     writer = MlflowWriter(target(folder))
@@ -147,7 +146,7 @@ def test_killed_writers_and_a_resume_double_nothing(tmp_path: Path, empty_store:
     assert sent(folder) == count + 1
     client, runs = runs_of(f"sqlite:///{tmp_path}/mlflow.db")
     assert len(runs) == 39
-    for number in range(2, 40):
+    for number in range(38):
         history = client.get_metric_history(runs[str(number)].info.run_id, "objective")
         assert [(p.step, p.value) for p in history] == [(50, 0.01 * number)]
         assert runs[str(number)].info.status == "SCHEDULED"
@@ -174,6 +173,7 @@ def test_what_was_deleted_in_mlflow_goes_out_again(tmp_path: Path, empty_store: 
         "curves.png",
         "journal.jsonl",
         "leaderboard.json",
+        "sweep.yaml",
     }
     for trial in (None, "1"):  # in the trash: both come back as they were
         client.delete_run(runs[trial].info.run_id)
@@ -191,6 +191,7 @@ def test_what_was_deleted_in_mlflow_goes_out_again(tmp_path: Path, empty_store: 
         "curves.png",
         "journal.jsonl",
         "leaderboard.json",
+        "sweep.yaml",
     }
 
 
@@ -342,7 +343,11 @@ def test_a_sweep_on_a_server(tmp_path: Path, server: str) -> None:
     (folder / "leaderboard.json").write_text("{}")
     assert MlflowWriter(target(folder, server)).close(PATIENCE) is None
     client, runs = check_whole_sweep(server)
-    assert {file.path for file in client.list_artifacts(runs[None].info.run_id)} == {"journal.jsonl", "leaderboard.json"}
+    assert {file.path for file in client.list_artifacts(runs[None].info.run_id)} == {
+        "journal.jsonl",
+        "leaderboard.json",
+        "sweep.yaml",
+    }
     assert any((tmp_path / "served").rglob("leaderboard.json"))
 
 
@@ -380,9 +385,7 @@ def test_a_sweep_that_was_never_tracked_goes_where_it_would_have_gone(tmp_path: 
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     folder = tmp_path / "s-1"
     folder.mkdir()
-    named = sweep_space(mode="min").model_copy(update={"name": "space"})
-    dump_yaml(folder / "sweep.yaml", {"space": named.model_dump(mode="json")})
-    append(folder / "journal.jsonl", whole_sweep())
+    append(folder / "journal.jsonl", whole_sweep(), mode="min")
     assert main([str(folder)]) == 0
     _, runs = runs_of(f"sqlite:///{tmp_path}/mlflow.db")
     assert runs[None].data.metrics["sweep.best_objective"] == 0.25  # the least

@@ -82,7 +82,7 @@ def test_links_are_not_uploaded(storage: Path, tmp_path: Path) -> None:
     (folder / "best" / "id.json").symlink_to(home / "id")
     (folder / "curves.png").symlink_to(home / "id")
     assert main([str(folder)]) == 0
-    assert files_of(storage / "mlartifacts") == {"journal.jsonl", "report.json"}
+    assert files_of(storage / "mlartifacts") == {"sweep.yaml", "journal.jsonl", "report.json"}
     assert "private" not in "".join(path.read_text() for path in (storage / "mlartifacts").rglob("*.*") if path.is_file())
     shutil.rmtree(folder / "best")
     (folder / "best").symlink_to(home)
@@ -161,7 +161,7 @@ def test_a_moved_storage_keeps_its_files(storage: Path, tmp_path: Path, is_copie
     assert main([str(moved / "s-1")]) == 0
     assert storage.exists() == is_copied
     assert "audit.json" not in files_of(storage)
-    assert files_of(moved / "mlartifacts") == {"leaderboard.json", "audit.json", "journal.jsonl"}
+    assert files_of(moved / "mlartifacts") == {"leaderboard.json", "sweep.yaml", "audit.json", "journal.jsonl"}
     client, runs = runs_of(f"sqlite:///{moved}/mlflow.db")
     run = runs[None].info
     assert {file.path for file in client.list_artifacts(run.run_id)} == files_of(moved / "mlartifacts")
@@ -178,9 +178,9 @@ def test_a_place_that_was_chosen_stays_while_it_is(storage: Path, tmp_path: Path
     (first / "leaderboard.json").write_text("{}")
     left = MlflowWriter(where).close(0.5)
     assert left is not None
-    assert files_of(chosen) == {"journal.jsonl"}
+    assert files_of(chosen) == {"journal.jsonl", "sweep.yaml"}
     assert MlflowWriter(chosen_target).close(PATIENCE) is None
-    assert files_of(chosen) == {"journal.jsonl", "leaderboard.json"}
+    assert files_of(chosen) == {"journal.jsonl", "leaderboard.json", "sweep.yaml"}
     assert not (storage / "mlartifacts").exists()
 
 

@@ -86,7 +86,7 @@ def sweep_space(trials: int | None = 9, mode: str = "max", **budget: float) -> S
     """Of the sweeps here: two rungs of 50 and 100 steps."""
     return SearchSpace.model_validate(
         {
-            "name": "s",
+            "name": "space",
             "data": {"recipe": "datasets/sudoku4x4.yaml"},
             "search": {"optim.lr": {"type": "float", "low": 1e-4, "high": 1e-1}},
             "objective": {"metric": "exact_accuracy" if mode == "max" else "loss"},

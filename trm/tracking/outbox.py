@@ -19,6 +19,7 @@ from trm.search.findings.files import tracked_files
 from trm.search.journal.events import SweepStarted
 from trm.search.journal.journal import Entry, read_events
 from trm.search.space.recorded import recorded_space
+from trm.search.space.space import SearchSpace
 from trm.search.state import SweepState
 from trm.tracking.curve_updates import CurveUpdates
 from trm.tracking.updates import RunUpdate, driven, interrupted, merged, updates_of
@@ -139,6 +140,7 @@ class Outbox:
         self._files_left: list[str] = []
         self._curves_due = 0.0
         self._sent_before = state.sent
+        self._space: SearchSpace | None = None
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -270,7 +272,8 @@ class Outbox:
 
     def _translated(self, entry: Entry) -> list[RunUpdate]:
         if self._sweep_state is None:
-            self._sweep_state = SweepState(recorded_space(self._folder))
+            self._space = self._space or recorded_space(self._folder)
+            self._sweep_state = SweepState(self._space)
         try:
             self._sweep_state.apply(entry.event)
             return updates_of(self._sweep_state, entry.event)
