@@ -90,6 +90,7 @@ def test_a_configuration_without_imports_is_called_as_before(lab: Path) -> None:
         ("my-mod", None, "imports must be names of Python modules such as my_lab.nets, got 'my-mod'"),
         ("my_needs", "import my_other_thing", "my_needs needs my_other_thing, which is not there; install my_other_thing"),
         ("my_bad", "1 / 0", r"my_bad cannot be imported \(ZeroDivisionError: division by zero\); mend it"),
+        ("my_exit", "raise SystemExit(7)", r"my_exit cannot be imported \(SystemExit: 7\); mend it"),
         ("my_empty", "x = 1", "my_empty adds nothing: no class in it derives from a base"),
         ("my_tag", f"{HEAD}class A(ImportedOptimizer):\n    pass", r"my_tag.A must have one tag, `type: Literal\["),
         (

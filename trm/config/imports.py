@@ -125,7 +125,7 @@ def _imported(name: str) -> ModuleType:
         raise ConfigError(
             f"imports: {name} is no module that Python finds here", remedy="start where it lies, or add its folder to PYTHONPATH"
         ) from error
-    except Exception as error:  # whatever a person's module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever a person's module does when it is imported
         raise ConfigError(f"imports: {name} cannot be imported ({type(error).__name__}: {error})", remedy="mend it") from error
     members = _members(module)
     if not members and not getattr(module, "METRICS", ()):
