@@ -24,7 +24,7 @@ sweep: .venv
 
 # A process a core; tests/conftest.py says what goes together.
 test: .venv
-	$(PY) -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+	$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: .venv
 	$(PY) -m ruff format --check .

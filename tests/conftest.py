@@ -1,8 +1,11 @@
 """Every test: annotations of `trm` are checked, one thread of arithmetic, no network, no wait for a disk, an MLflow of its own."""
 
+import ast
 import errno
+import functools
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 for _threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy and torch load
@@ -21,16 +24,35 @@ settings.register_profile("trm", deadline=None, derandomize=True, max_examples=5
 settings.load_profile("trm")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A process of the tests takes a file at a time, and one of them first all tests that boot a Ray: they take the longest.
-
-    Never two at once: each Ray thinks that it has every core.
-    """
+    """Tests that boot a Ray come first: they take the longest."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
-    for item in items:
-        group = "ray" if item.get_closest_marker("ray") is not None else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A process of the tests takes a file at a time, and one of them all tests that boot a Ray: each Ray thinks it has every core.
+
+    Said here and not by marks of `--dist loadgroup`: xdist 3.8 writes them into an attribute that pytest 9.2 does not read.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, name = nodeid.partition("::")
+            return "ray" if name.partition("[")[0] in booting_ray(config.rootpath / file) else file
+
+    return ByFile(config, log)
+
+
+@functools.cache
+def booting_ray(path: Path) -> frozenset[str]:
+    """Names of a file's tests that are marked as booting a Ray: some, or by `pytestmark` all."""
+    body = ast.parse(path.read_text()).body
+    tests = [node for node in body if isinstance(node, ast.FunctionDef)]
+    if any(ast.unparse(node) == "pytestmark = pytest.mark.ray" for node in body):
+        return frozenset(test.name for test in tests)
+    marked = [test for test in tests if "pytest.mark.ray" in map(ast.unparse, test.decorator_list)]
+    return frozenset(test.name for test in marked)
 
 
 _connect = socket.socket.connect
