@@ -29,6 +29,7 @@ from trm.optim.optimizer import Optimizer, TorchOptimizer
 from trm.search.samplers.sampler import Ask
 from trm.search.schedulers.scheduler import Scheduler
 from trm.search.space.space import SearchSpace
+from trm.tasks.recipes import recipe_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 SEEN = {
@@ -161,6 +162,20 @@ def test_something_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         space = yaml_of("my_space.yaml") | {"data": {"folder": "x"}, "name": "mine", "budget": {"per_trial": 1e12, "trials": 4}}
         knobs = SearchSpace.model_validate(space).search
         assert knobs["optim.momentum"].when == {"optim.type": "momentum"}
+
+
+def test_a_puzzle_and_a_metric_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (module,) = re.findall(r"^```python\n# my_lab/puzzles.py\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "my_reversal.py").write_text(module)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv(imports.VARIABLE, "")
+    with forgotten():
+        imports.honour(["my_reversal"])
+        members = imports.members_of("my_reversal")
+        told = {name: problem for one in members for name, problem in broken(one, checks_of(one)) if problem is not None}
+        assert told == {}
+        assert recipe_of(yaml_of("reversal.yaml") | {"imports": ["my_reversal"]}, "the page").puzzle_task == "reversal"
+    del sys.modules["my_reversal"]
 
 
 def yaml_of(name: str) -> dict[str, Any]:

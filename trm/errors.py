@@ -6,7 +6,7 @@ TRMError
 │   ├── DatasetError            a recipe, a manifest, a shard
 │   ├── CheckpointError         a checkpoint that is foreign, or of another configuration
 │   │   └── TornCheckpoint      a checkpoint that is not whole: an older one will do
-│   ├── ContractError           a network, a loss, an optimizer that does not keep its door's contract (trm.contracts)
+│   ├── ContractError           a network, a loss, a task, a metric ... that does not keep its door's contract (trm.contracts)
 │   ├── SweepError              a sweep folder: name taken, nothing to resume, held by a living driver
 │   ├── FolderError             a link or a name in a folder that leads out of it
 │   └── ResourceError           more CPUs, GPUs or disk than there is

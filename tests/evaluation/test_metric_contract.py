@@ -11,13 +11,14 @@ from own_members import forgotten
 from trm.config.imports import VARIABLE, honour
 from trm.contracts.metrics import CHECKS
 from trm.errors import ConfigError
-from trm.evaluation.metrics import Answered, Metric, Metrics, imported_metrics
+from trm.evaluation.metrics import Answered, Metric, imported_metrics
 from trm.evaluation.scores import ColumnScorer, with_imported
 from trm.tasks.choice import TASKS
 from trm.tasks.metrics import bounds, direction, metric_names
 
 JUDGING = {one.name: one for name, task in TASKS.items() for one in task.metrics if one.column is not None and name != "maze"}
 """Those of mazes judge paths, which the contract's rows have none of."""
+HEAD = "from trm.evaluation.metrics import Metric\n"
 OWN = """
 from trm.evaluation.metrics import Metric
 
@@ -63,16 +64,21 @@ def test_a_metric_of_ones_own_is_known_and_scored(lab: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("METRICS = (3,)", "my_metrics.METRICS must be means or shares"),
-        ("from trm.evaluation.metrics import Metric\nMETRICS = (Metric('a'),)", "with a column, got Metric"),
-        ("from trm.evaluation.metrics import Metric\nMETRICS = (Metric('loss', column=len),)", "has loss, which is taken"),
+        ("METRICS = (3,)", "my_metrics.METRICS must be a tuple of metrics, got .3,."),
+        (
+            "from trm.evaluation.metrics import Metric\nMETRICS = (Metric('a'),)",
+            "METRICS: a must be a mean or a share with a column",
+        ),
+        (
+            "from trm.evaluation.metrics import Metric\nMETRICS = (Metric('loss', column=len),)",
+            "must have a name of its own, loss is taken",
+        ),
     ],
 )
 def test_what_is_no_metric_is_refused(lab: Path, text: str, message: str) -> None:
     (lab / "my_metrics.py").write_text(text)
-    honour(["my_metrics"])
     with pytest.raises(ConfigError, match=message):
-        Metrics(())
+        honour(["my_metrics"])
 
 
 def test_what_breaks_the_contract_is_told_by_rule() -> None:

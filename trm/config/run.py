@@ -51,7 +51,7 @@ class RunConfig(Written):
     evaluation: EvaluationConfig = EvaluationConfig()
     """The scoring."""
     imports: tuple[str, ...] = ()
-    """Your own Python modules that add networks, optimizers, losses (see `trm.config.imports`)."""
+    """Your own Python modules that add networks, optimizers, losses, puzzles, metrics (see `trm.config.imports`)."""
     seed: int = Field(0, ge=0, lt=1 << 63)
     """Seeds weights, data order, augmentation and exploration."""
     tracking: Tracking = Field(Tracking(), exclude=True)

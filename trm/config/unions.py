@@ -11,9 +11,19 @@ from pydantic import BaseModel, Field, GetCoreSchemaHandler, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
+from trm.errors import ConfigError
 
-class Imported:
-    """Marks the base that an imported module's members of a union derive from; itself it is no member."""
+
+class Added:
+    """Marks a base: what an imported module derives from it, or makes of it, becomes a member of its door; itself it is none."""
+
+    @classmethod
+    def require_usable(cls, member: Any, where: str) -> None:
+        """ConfigError, beginning with `where`, for a member that the door cannot take."""
+
+
+class Imported(Added):
+    """Marks the base that an imported module's members of a union derive from."""
 
     TAG: ClassVar[str] = "type"
     """The field that holds a member's tag."""
@@ -24,6 +34,26 @@ class Imported:
     def built_in(cls) -> tuple[Any, ...]:
         """The members of the union that need no import."""
         return ()
+
+    @classmethod
+    def require_usable(cls, member: Any, where: str) -> None:
+        """ConfigError for a member without a tag of its own, without a default for a field, or without a method."""
+        tags = tags_of(member, cls.TAG)
+        if len(tags) != 1 or not isinstance(tags[0], str):
+            raise ConfigError(f'{where} must have one tag, `{cls.TAG}: Literal["..."] = "..."`', remedy="write it so")
+        if member.model_fields[cls.TAG].default != tags[0]:
+            raise ConfigError(
+                f"{where} must have its tag {tags[0]!r} as the default of {cls.TAG}", remedy=f"write = {tags[0]!r} behind it"
+            )
+        for method in cls.METHODS:
+            if getattr(member, method) is getattr(cls, method):
+                raise ConfigError(f"{where} must have a method {method}", remedy=f"write it as {cls.__name__}.{method} says")
+        missing = [field for field, info in member.model_fields.items() if info.is_required()]
+        if missing:
+            raise ConfigError(f"{where} must have a default for {', '.join(missing)}", remedy="give one: people write sparse YAML")
+        for other in (*cls.built_in(), *added_to(cls)):
+            if other is not member and tags[0] in tags_of(other, cls.TAG):
+                raise ConfigError(f"{where} has the tag {tags[0]}, which {other.__name__} has too", remedy="choose another")
 
 
 @dataclass(frozen=True)
@@ -84,7 +114,7 @@ def members_in(annotation: Any) -> list[Any]:
         return members_in(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         return [member for part in get_args(annotation) for member in members_in(part)]
-    return list(added_to(annotation)) if _is_base(annotation) else [annotation]
+    return list(added_to(annotation)) if is_base(annotation) else [annotation]
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -93,32 +123,40 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
             yield member
 
 
-def _is_base(annotation: Any) -> bool:
-    return isinstance(annotation, type) and Imported in annotation.__bases__
+def is_base(kind: Any) -> bool:
+    """Whether a class is what the members of a door derive from."""
+    return isinstance(kind, type) and kind is not Imported and bool({Added, Imported} & set(kind.__bases__))
 
 
-_ADDED: dict[type, dict[type[BaseModel], None]] = {}
-"""Base -> its members; filled by `trm.config.imports` alone, and never emptied: a class that was imported stays."""
+_ADDED: dict[type, dict[Any, str]] = {}
+"""Base -> its members and the modules that they came with; filled by `trm.config.imports` alone, and never emptied: a class that
+was imported stays."""
 
 
-def base_of(member: type) -> type[Imported]:
-    """The base that an imported member derives from."""
-    return next(base for base in member.__mro__ if _is_base(base))
+def base_of(member: Any) -> type[Added]:
+    """The base that an imported member, a class or a value, derives from."""
+    kind = member if isinstance(member, type) else type(member)
+    return next(base for base in kind.__mro__ if is_base(base))
 
 
-def added_to(base: type) -> tuple[type[BaseModel], ...]:
-    """The members that imported modules derive from `base`, in the order of their import."""
+def added_to(base: type) -> tuple[Any, ...]:
+    """The members that imported modules add to the door of `base`, in the order of their import."""
     return tuple(_ADDED.get(base, ()))
 
 
+def module_adding(member: Any) -> str | None:
+    """The name in `imports` that a member came with; None for one that nobody imported."""
+    return _ADDED.get(base_of(member), {}).get(member)
+
+
 def members_added() -> int:
-    """How many members imported modules added to all unions so far: what hangs on the members hangs on it."""
+    """How many members imported modules added to all doors so far: what hangs on the members hangs on it."""
     return sum(map(len, _ADDED.values()))
 
 
-def add_member(base: type, member: type[BaseModel]) -> None:
-    """Makes `member` one of the union that has `base` in it."""
-    _ADDED.setdefault(base, {})[member] = None
+def add_member(base: type, member: Any, module: str) -> None:
+    """Makes `member`, which came with `module`, one of the door that `base` is of."""
+    _ADDED.setdefault(base, {}).setdefault(member, module)
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """What every metric that judges a row keeps: `CHECKS`, each a function of a metric."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -14,13 +14,7 @@ ROWS, GRID, VOCABULARY = 8, (3, 4), 6
 
 def check_values(metric: Metric) -> None:
     """A finite value a row, between the metric's least and most; a share of puzzles is 0 or 1."""
-    values = _judged(metric, np.arange(ROWS))
-    require(values.shape == (ROWS,), f"{metric.name} must be a value a row, ({ROWS},), got {values.shape}", remedy="judge each row")
-    inside = bool(np.isfinite(values).all() and (values >= metric.least).all() and (values <= metric.most).all())
-    bounds = f"from {metric.least:g} to {metric.most:g}"
-    require(inside, f"{metric.name} must be {bounds}, got {values.min():g} to {values.max():g}", remedy="say other bounds")
-    whole = metric.kind != "share" or bool(np.isin(values, (0, 1)).all())
-    require(whole, f"{metric.name} is a share of puzzles, so a row is 0 or 1, got {values.tolist()}", remedy="make it a mean")
+    require_values(metric, _judged(metric, np.arange(ROWS)), ROWS)
 
 
 def check_rows_are_apart(metric: Metric) -> None:
@@ -30,8 +24,33 @@ def check_rows_are_apart(metric: Metric) -> None:
     require(same, f"{metric.name} of a row must see nothing of the others", remedy="mix nothing across the batch")
 
 
-CHECKS: tuple[Callable[[Metric], None], ...] = (check_values, check_rows_are_apart)
+def check_direction(metric: Metric) -> None:
+    """It says whether more or less is better, so that it can be searched for, and right answers are worth no less than wrong."""
+    require(metric.direction is not None, f"{metric.name} must say whether more is better", remedy="give direction: max or min")
+    values = _judged(metric, np.arange(ROWS))
+    require_right_is_best(metric, values[:1], [values[1:7]])
+
+
+CHECKS: tuple[Callable[[Metric], None], ...] = (check_values, check_rows_are_apart, check_direction)
 """All that a metric keeps."""
+
+
+def require_values(metric: Metric, values: np.ndarray, rows: int) -> None:
+    """ContractError unless these are what a metric may say of so many rows."""
+    require(values.shape == (rows,), f"{metric.name} must be a value a row, ({rows},), got {values.shape}", remedy="judge each row")
+    inside = bool(np.isfinite(values).all() and (values >= metric.least).all() and (values <= metric.most).all())
+    bounds = f"from {metric.least:g} to {metric.most:g}"
+    require(inside, f"{metric.name} must be {bounds}, got {values.min():g} to {values.max():g}", remedy="say other bounds")
+    whole = metric.kind != "share" or bool(np.isin(values, (0, 1)).all())
+    require(whole, f"{metric.name} is a share of puzzles, so a row is 0 or 1, got {values.tolist()}", remedy="make it a mean")
+
+
+def require_right_is_best(metric: Metric, right: np.ndarray, others: Iterable[np.ndarray]) -> None:
+    """ContractError when other answers are worth more, on the mean, than right ones."""
+    sign, best = {"max": 1, "min": -1, None: 0}[metric.direction], float(right.mean())
+    for value in (float(values.mean()) for values in others):
+        told = f"{metric.name} must hold right answers no worse than others, got {best:.4g} and {value:.4g}"
+        require(sign * best >= sign * value, told, remedy="turn direction round, or mend it")
 
 
 def _judged(metric: Metric, rows: np.ndarray) -> np.ndarray:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from trm.console.long_work import silent
+from trm.contracts.metrics import require_right_is_best, require_values
 from trm.contracts.rules import require
 from trm.data.batches.augmenter import AugmenterFor, RowDraw
 from trm.data.batches.plan import EvaluationPlan
 from trm.data.batches.split import Split, load_split
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import Manifest, read_manifest
-from trm.evaluation.metrics import named
+from trm.evaluation.metrics import Answered, named
 from trm.tasks.making.chunks import NoStore
 from trm.tasks.making.recipe import RecipeBase
 from trm.tasks.making.writing import write_dataset
@@ -149,6 +150,20 @@ def check_metrics(sample: Sample) -> None:
         )
 
 
+def check_bounds(sample: Sample) -> None:
+    """Whatever is answered, a metric lies within the bounds that it declares, and right answers are worth no less than others."""
+    split, manifest, draws = sample.split("test"), sample.manifest, np.random.default_rng(0)
+    for batch in EvaluationPlan(split, manifest, sample.augmenter_for, batch_size=16, max_examples=None, seed=0):
+        right = np.maximum(batch.batch.labels, 0).astype(np.uint8)
+        guess = draws.integers(0, len(manifest.vocabulary), right.shape, dtype=np.uint8)
+        for metric in sample.task.metrics:
+            if metric.column is not None:
+                values = [np.asarray(metric.column(Answered(answers, batch, manifest.grid))) for answers in (right, guess)]
+                for found in values:
+                    require_values(metric, found, len(right))
+                require_right_is_best(metric, values[0], values[1:])
+
+
 def check_drawing(sample: Sample) -> None:
     """Question and answer are drawn in a terminal."""
     split = sample.built.splits["test"]
@@ -205,6 +220,7 @@ CHECKS: tuple[Callable[[Sample], None], ...] = (
     check_splits_are_apart,
     check_augmentation,
     check_metrics,
+    check_bounds,
     check_drawing,
     check_written,
     check_counted,

@@ -1,19 +1,20 @@
 """The metrics that an evaluation reports: each declared once, with its name, what it can be, and how a row is judged. No torch.
 
-A metric of all puzzles is a line of `METRICS`; one of a single puzzle stands with the puzzle (`Task.metrics`). What the network's
-own outputs are needed for is computed in `evaluate.py`; everything else is a `column` here.
+A metric of all puzzles is a line of `METRICS`, here or in a module of `imports`; one of a single puzzle stands with the puzzle
+(`Task.metrics`). What the network's own outputs are needed for is computed in `evaluate.py`; everything else is a `column` here.
 """
 
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Num, UInt8
 
-from trm.config.imports import exported
+from trm.config.imports import members_of_door
+from trm.config.unions import Added, added_to
 from trm.data.batches.plan import EvaluationBatch
 from trm.errors import ConfigError
 
@@ -31,7 +32,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(Added):
     """One figure of an evaluation."""
 
     name: str
@@ -49,6 +50,15 @@ class Metric:
     is_of_answer: bool = True
     """Whether the answers at each row's first halt have a figure of their own, `NAME_halted`."""
 
+    @classmethod
+    def require_usable(cls, member: Any, where: str) -> None:
+        """ConfigError for a metric of all puzzles that nobody could compute, or whose name is taken."""
+        require_declared(member, where)
+        if member.column is None or member.kind == "count":
+            raise ConfigError(f"{where} must be a mean or a share with a column", remedy="give column: a value a row")
+        if any(other != member and other.name == member.name for other in added_to(Metric)):
+            raise ConfigError(f"{where} is another module's too", remedy="choose another name")
+
 
 def count(name: str) -> Metric:
     """How much was scored, alike for every network."""
@@ -65,32 +75,51 @@ METRICS: list[Metric] = [
     count("predictions"),
 ]
 """Those of every puzzle, in the order of a report."""
-OWN = "METRICS"
-"""What an imported module calls its metrics: a tuple of `Metric`, each with its `column`."""
 HALTED_FLOPS_SAVED = "halted_flops_saved"
 """Share of an evaluation's FLOPs that are saved by rows that stop at their first halt."""
+RESERVED = frozenset(
+    (
+        *("row", "identifier", "puzzle", "is_exact", "halting_probability", "vote"),  # columns of an evaluation
+        *("step", "train_flops", "split", "label", "at", "is_best"),  # beside the scores of a run
+        *("params", "inference_flops", "latency_seconds"),  # what a trial costs
+    )
+)
+"""What a metric of one's own cannot be called, besides the metrics above."""
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _EARLY = re.compile(r"exact_accuracy_at_[0-9]+")
 
 
 def imported_metrics() -> tuple[Metric, ...]:
-    """Metrics of every puzzle that imported modules declare. Raises ConfigError for what is none, or has a name that is taken."""
-    found: dict[str, Metric] = {}
-    for module, declared in exported(OWN):
-        for metric in declared if isinstance(declared, list | tuple) else (declared,):
-            if not isinstance(metric, Metric) or metric.column is None or metric.kind == "count":
-                raise ConfigError(
-                    f"imports: {module}.{OWN} must be means or shares with a column, got {metric!r}",
-                    remedy="write METRICS = (Metric('name', column=function),), of trm.evaluation.metrics",
-                )
-            if metric.name in found or metric.name in (*(one.name for one in METRICS), HALTED_FLOPS_SAVED):
-                raise ConfigError(f"imports: {module}.{OWN} has {metric.name}, which is taken", remedy="choose another name")
-            found[metric.name] = metric
-    return tuple(found.values())
+    """Metrics of every puzzle that imported modules declare, as `METRICS`; ConfigError for what cannot be one."""
+    return members_of_door(Metric)
 
 
 def named(metrics: Iterable[Metric], kind: Literal["mean", "share", "count"]) -> tuple[str, ...]:
     """The names of the metrics of one kind, in order."""
     return tuple(metric.name for metric in metrics if metric.kind == kind)
+
+
+def require_declared(metric: Metric, where: str) -> None:
+    """ConfigError unless a metric of somebody's own has a name that is free, and bounds that can be."""
+    name = metric.name
+    if not _NAME.fullmatch(name) or name.endswith(("_low", "_high", "_halted")):
+        raise ConfigError(
+            f"{where} must have a name of a-z, 0-9 and _, at most 64, without _low, _high or _halted at its end, got {name!r}",
+            remedy="rename it",
+        )
+    if name in RESERVED or Metrics(()).find(name) not in (None, metric):
+        raise ConfigError(f"{where} must have a name of its own, {name} is taken", remedy="choose another")
+    known = (("mean", "share", "count"), ("max", "min", None))
+    if metric.kind not in known[0] or metric.direction not in known[1]:
+        raise ConfigError(
+            f"{where} must be one of mean, share, count and good when max, min or None, got {metric.kind!r}, {metric.direction!r}",
+            remedy="choose of these",
+        )
+    if not metric.least < metric.most or (metric.kind == "share" and (metric.least, metric.most) != (0.0, 1.0)):
+        raise ConfigError(
+            f"{where} must lie between bounds, a share between 0 and 1, got {metric.least} and {metric.most}",
+            remedy="give least and most",
+        )
 
 
 def is_scored_early(step: int, steps: int) -> bool:
@@ -102,8 +131,14 @@ class Metrics:
     """The metrics of all puzzles and those of some, by name."""
 
     def __init__(self, own: Sequence[Metric]) -> None:
-        """With the puzzle's `own`."""
-        self._all = (*METRICS, *own, *imported_metrics())
+        """With the puzzle's `own`; ConfigError for one that is called as one of all puzzles."""
+        everyones = (*METRICS, *imported_metrics())
+        self._all = tuple(dict.fromkeys((*METRICS, *own, *everyones)))
+        if taken := {metric.name for metric in everyones} & {metric.name for metric in own if metric not in everyones}:
+            raise ConfigError(
+                f"a metric of a puzzle must not be one of all puzzles, {', '.join(sorted(taken))} is both",
+                remedy="leave in METRICS of the imported module what is for all puzzles",
+            )
         self._by_name = {metric.name: metric for metric in (*self._all, Metric(HALTED_FLOPS_SAVED, is_of_answer=False))}
 
     def find(self, name: str) -> Metric | None:

@@ -21,6 +21,7 @@ from trm.tasks.draw import drawn_example
 from trm.tasks.ensure import build_into
 from trm.tasks.making.chunks import ChunkMaker, NoStore
 from trm.tasks.making.recipe import RecipeBase
+from trm.tasks.own import require_known
 from trm.tasks.recipes import dataset_folder, load_recipe
 from trm.terminal.command_line import duration, say, show
 from trm.terminal.display import PlainConsole
@@ -53,7 +54,7 @@ def run_build(options: BuildOptions) -> int:
         _show_examples(storage.absolute(options.show))
         return 0
     overrides = [*options.overrides, *(["skip_bad=true"] if options.skip_bad else [])]
-    recipe = load_recipe(str(options.recipe), overrides)
+    recipe = load_recipe(str(options.recipe), overrides, is_own=True)
     folder = dataset_folder(recipe, "runs/data") if options.out is None else options.out
     if options.dry_run:
         _say_what_would_be(recipe, folder)
@@ -91,6 +92,7 @@ def _show_facts(
 def _show_examples(folder: str) -> None:
     """Counts of the data set in `folder`, and examples from all over its first split, of which no more is read."""
     manifest = read_manifest(folder)
+    require_known(manifest, folder)
     show(one_line(f"{manifest.name} ({manifest.task}), {folder}"))
     _show_counts(manifest)
     name = next(iter(manifest.splits))

@@ -23,6 +23,7 @@ from trm.jobs.evaluate_data import DataAsked, on_data
 from trm.tasks.augment import augmenter_for
 from trm.tasks.choice import task_named
 from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of_data
+from trm.tasks.metrics import is_count, is_share
 from trm.tasks.places import data_beside, names_data, refuse_remote
 from trm.terminal.command_line import duration, say, show
 from trm.training.checkpoint import META
@@ -33,9 +34,6 @@ from trm.training.weights import TrainedModel, Weights, is_export, read_foreign_
 
 MAY_CHANGE = {"data", "evaluation"}
 """Sections of a checkpoint's configuration that scoring may replace."""
-COUNTS = ("examples", "predictions", "tasks", "test_pairs")
-NUMBERS = ("loss", "mean_halting_step")
-"""Metrics that are neither counts nor shares."""
 
 
 @dataclass(frozen=True)
@@ -229,9 +227,9 @@ def _table(report: dict[str, Any]) -> str:
 def _shown(name: str, value: float | None) -> str:
     if value is None:
         return "no number"
-    if name in COUNTS:
+    if is_count(name):
         return f"{value:.0f}"
-    return f"{value:.4g}" if name.removesuffix("_halted") in NUMBERS else f"{100 * value:.2f} %"
+    return f"{100 * value:.2f} %" if is_share(name.partition("/")[0]) else f"{value:.4g}"
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -230,7 +230,7 @@ def _resumed_from(folder: RunFolder, config: RunConfig) -> CheckpointMeta | None
         return None
     meta = read_meta(found)
     require_same_run(found, meta, config, meta.shape, meta.data_hash)
-    require_unchanged(meta.versions, config.imports, f"the run {folder.path}")
+    require_unchanged(meta.versions, f"the run {folder.path}")
     for change in changed_versions(meta.versions, installed_versions()):
         say(f"the run began with {change}: numbers may differ from there on")
     return meta

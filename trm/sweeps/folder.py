@@ -115,7 +115,7 @@ def check_resume(folder: Path, space: SearchSpace) -> None:
         raise SweepError(f"{folder / JOURNAL} holds no whole event", remedy="restore it from a copy")
     for started in events:
         if isinstance(started, SweepStarted):
-            require_unchanged(started.versions, space.imports, f"the sweep {folder}")
+            require_unchanged(started.versions, f"the sweep {folder}")
     check_recorded(folder / SWEEP_FILE, recorded_section(folder, "space"), recorded_section(folder, "dataset"), events)
     budgets = [event.budget for event in events if isinstance(event, DriverStarted) and event.budget is not None]
     check_growth([budget.per_trial for budget in budgets], space)

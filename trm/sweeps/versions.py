@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from trm.config.imports import asked_for, import_versions
+from trm.config.imports import import_versions
 
 PACKAGES = ("trm-search", "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")
 """What a sweep is made with."""
@@ -21,12 +21,12 @@ def installed_version(name: str) -> str:
 
 def sweep_versions() -> dict[str, str]:
     """What a sweep that runs here is made with."""
-    return {name: installed_version(name) for name in PACKAGES} | import_versions(asked_for())
+    return {name: installed_version(name) for name in PACKAGES} | import_versions()
 
 
 def run_versions() -> dict[str, str]:
     """What a run that is no trial is made with."""
-    return {name: installed_version(name) for name in PACKAGES if name not in OF_SEARCH} | import_versions(asked_for())
+    return {name: installed_version(name) for name in PACKAGES if name not in OF_SEARCH} | import_versions()
 
 
 def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -12,12 +12,13 @@ from trm.data.format.verification import damaged, verify, verify_sizes
 from trm.errors import DatasetError
 from trm.files.atomic import why_unwritable
 from trm.tasks.build import build, maker_of
-from trm.tasks.choice import task_of
+from trm.tasks.choice import task_named, task_of
 from trm.tasks.making.chunks import NoStore
 from trm.tasks.making.recipe import RecipeBase
 from trm.tasks.making.repair import repair
 from trm.tasks.making.writing import create, nobody
 from trm.tasks.mixture.recipe import MixtureRecipe
+from trm.tasks.own import require_apart, require_known
 from trm.tasks.recipes import dataset_folder, load_recipe
 
 READ_BYTES = 1 << 28
@@ -75,9 +76,12 @@ def summary_of(data: DataConfig) -> DataSummary:
     """The configured data set by its recipe or manifest; DatasetError when neither can be read."""
     if data.recipe is not None:
         recipe = load_recipe(data.recipe, data.overrides)
+        require_apart(task_named(recipe.puzzle_task))
         return DataSummary(data.recipe, recipe.puzzle_task, recipe.split_names, _to_hold_out(recipe))
     source = storage.absolute(str(data.folder))
     manifest = read_manifest(source)
+    require_known(manifest, source)
+    require_apart(task_named(manifest.task))
     splits = tuple(name for name, info in manifest.splits.items() if info.rows)
     return DataSummary(source, manifest.task, splits, "build it again with validation puzzles held out")
 

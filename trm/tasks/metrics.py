@@ -1,11 +1,11 @@
 """The metrics of all puzzles, for who must know a figure by its name alone."""
 
 from trm.evaluation.metrics import Direction, Metrics
-from trm.tasks.choice import TASKS, task_named
+from trm.tasks.choice import every_task, task_named
 
 
 def _every() -> Metrics:
-    return Metrics([metric for task in TASKS.values() for metric in task.metrics])
+    return Metrics([metric for task in every_task().values() for metric in task.metrics])
 
 
 def is_share(metric: str) -> bool:

@@ -15,17 +15,18 @@ def recipes() -> dict[str, type[RecipeBase]]:
     return {**puzzle_recipes(), MixtureRecipe.kind(): MixtureRecipe}
 
 
-def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> RecipeBase:
+def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] = (), *, is_own: bool = False) -> RecipeBase:
     """The recipe in a YAML file, with fields replaced: a mapping of them, or texts `field=value`.
 
-    Raises DatasetError that names file, field, rule, value and remedy.
+    Its `imports` are imported where a person named the file on the command line (`is_own`), or said them by an override. Raises
+    DatasetError that names file, field, rule, value and remedy.
     """
-    return read_recipe(path, recipes(), overrides)
+    return read_recipe(path, recipes, overrides, is_own=is_own)
 
 
 def recipe_of(mapping: Mapping[str, Any], source: str) -> RecipeBase:
     """A mapping as the recipe of its task. Raises ConfigError."""
-    return recipe_from(mapping, recipes(), source)
+    return recipe_from(mapping, recipes, source)
 
 
 def dataset_folder(recipe: RecipeBase, root: str) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int64, Integer, UInt8
 from rich.text import Text
 
 from trm.config.architectures import DataShape
+from trm.config.unions import Added
 from trm.console.long_work import Report
 from trm.data.batches.augmenter import Augmenter, PlainRows
 from trm.data.batches.plan import Position
@@ -101,7 +102,7 @@ class ArrayFormat:
         return inputs, labels
 
 
-class Task(ABC, Generic[RecipeT]):
+class Task(Added, ABC, Generic[RecipeT]):
     """A puzzle: which recipes make it, how its rows vary, what it is scored by, how it is drawn, and when two are one."""
 
     name: ClassVar[TaskName]
@@ -115,9 +116,20 @@ class Task(ABC, Generic[RecipeT]):
     arrays: ArrayFormat = ArrayFormat()
     """How it stands in the published code's arrays."""
 
+    @classmethod
+    def require_usable(cls, member: Any, where: str) -> None:
+        """ConfigError for an imported module's puzzle that cannot be told from others, made or scored."""
+        from trm.tasks.own import require_task  # which knows all puzzles, and they know this
+
+        require_task(member, where)
+
     @abstractmethod
     def build(self, recipe: RecipeT, report: Report, store: ChunkStore) -> BuiltDataset:
         """The recipe's data set in memory; `store` keeps the chunks of a generated one. Raises DatasetError."""
+
+    def example(self) -> RecipeT | None:
+        """A recipe of a few puzzles, which `python -m trm.contract` builds; a puzzle of one's own gives one."""
+        return None
 
     def maker(self, recipe: RecipeT) -> ChunkMaker | None:
         """What generates the recipe's puzzles in chunks; None when they come from elsewhere."""

@@ -180,7 +180,7 @@ class TrainingState:
                 totals=self.metrics.totals,
                 window=self.metrics.window,
                 log_every=self.log_every,
-                versions=installed_versions() | import_versions(self.config.imports),
+                versions=installed_versions() | import_versions(),
             )
             write_checkpoint(folder, files, meta)
         self.gang.barrier()

@@ -77,7 +77,7 @@ class SearchSpace(Written):
     audit: Audit | None = None
     """Which of the trials that early stopping ends run on as controls; null: none."""
     imports: tuple[str, ...] = ()
-    """Your own Python modules that add networks, optimizers, losses (see `trm.config.imports`)."""
+    """Your own Python modules that add networks, optimizers, losses, puzzles, metrics (see `trm.config.imports`)."""
     seed: int = Field(0, ge=0, lt=1 << 63)
     """Everything random in the sweep follows from it."""
 

@@ -14,6 +14,7 @@ from trm.files.atomic import fsync_folder
 from trm.tasks.making.chunks import ChunkStore, NoStore
 from trm.tasks.making.recipe import RecipeBase
 from trm.tasks.making.staging import ChunkFolder, staging_folder
+from trm.tasks.own import import_of
 
 Build = Callable[[ChunkStore], BuiltDataset]
 
@@ -73,7 +74,7 @@ def write_files(built: BuiltDataset, recipe: RecipeBase, folder: str, report: Re
         duplicates=built.duplicates,
         row_group_rows=shards.ROW_GROUP_ROWS,
         seed=recipe.seed,
-        recipe=recipe.model_dump(mode="json"),
+        recipe=recipe.model_dump(mode="json") | ({"imports": imports} if (imports := import_of(built.task)) else {}),
         recipe_digest=recipe.digest(),
     ).sealed()
     write_manifest(folder, manifest)

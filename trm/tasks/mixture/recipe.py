@@ -38,7 +38,7 @@ class MixedPart(Written):
         """The recipe or the manifest of the part. Raises DatasetError when it cannot be read, or is a mixture itself."""
         if self.recipe is None:
             return read_manifest(str(self.folder))
-        recipe = read_recipe(self.recipe, {**puzzle_recipes(), MixtureRecipe.kind(): MixtureRecipe}, self.overrides)
+        recipe = read_recipe(self.recipe, lambda: {**puzzle_recipes(), MixtureRecipe.kind(): MixtureRecipe}, self.overrides)
         if isinstance(recipe, MixtureRecipe):
             raise DatasetError(f"a part must be no mixture: {self.recipe} is one", remedy="name its parts in this recipe")
         return recipe
