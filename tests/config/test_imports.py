@@ -2,8 +2,9 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +13,12 @@ from torch import nn
 
 from trm import contract
 from trm.config import imports
+from trm.config.architectures import DataShape
 from trm.config.files import dump_yaml, load_run_config, load_yaml, validated
 from trm.config.imports import VARIABLE, honour, source_digest
 from trm.config.run import RunConfig
-from trm.errors import EXIT_DONE, EXIT_INPUT, ConfigError
+from trm.errors import EXIT_DONE, EXIT_INPUT, ConfigError, ContractError
+from trm.models.counting import row_cost
 from trm.optim.choice import build_optimizer
 from trm.optim.optimizer import TorchOptimizer
 from trm.search.knobs.constraint_names import leaf_names
@@ -116,6 +119,26 @@ def test_a_module_that_cannot_be_used_is_refused_by_rule(lab: Path, name: str, t
         (lab / f"{name}.py").write_text(text)
     with pytest.raises(ConfigError, match=message):
         honour([name])
+
+
+@pytest.mark.parametrize(
+    ("base", "method", "call", "kind"),
+    [
+        ("optimizers.ImportedOptimizer", "build", lambda one: build_optimizer(one, {}, uses_kernels=False), "Optimizer"),
+        ("architectures.ImportedNetwork", "row_cost", lambda one: row_cost(one, DataShape(9, 6, 1)), "RowCost"),
+    ],
+)
+def test_what_a_member_makes_must_be_what_its_door_asks(
+    lab: Path, base: str, method: str, call: Callable[[Any], object], kind: str
+) -> None:
+    module, _, name = base.partition(".")
+    tag = "architecture" if name == "ImportedNetwork" else "type"
+    methods = "".join(f"    def {one}(self, *_, **__): ...\n" for one in ("build", "tensor_sizes", "row_cost"))
+    text = f"from typing import Literal\nfrom trm.config.{module} import {name}\nclass A({name}):\n    {tag}: Literal['a'] = 'a'\n"
+    (lab / "my_none.py").write_text(text + methods)
+    honour(["my_none"])
+    with pytest.raises(ContractError, match=rf"my_none.A.{method} must give a {kind}, got None; .* trm.contract my_none"):
+        call(imports.members_of("my_none")[0]())
 
 
 def test_the_digest_is_of_all_sources_and_imports_nothing(lab: Path) -> None:

@@ -79,7 +79,7 @@ CHECKED = [check for check in CHECKS if check is not check_published_names]
 def known() -> Iterator[None]:
     """As `imports` makes it."""
     with forgotten():
-        add_member(ImportedNetwork, CellConfig)
+        add_member(ImportedNetwork, CellConfig, __name__)
         yield
 
 

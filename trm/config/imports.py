@@ -21,10 +21,14 @@ from importlib.machinery import PathFinder
 from inspect import isabstract
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from trm.config.unions import Added, add_member, added_to, base_of, is_base
-from trm.errors import ConfigError
+from trm.errors import ConfigError, ContractError
+
+Made = TypeVar("Made")
 
 VARIABLE = "TRM_IMPORTS"
 NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -123,6 +127,17 @@ def require_unchanged(before: Mapping[str, str], what: str) -> None:
                 f"{what} began with {key.removeprefix(VERSION)} of digest {before[key]}, and its sources have {now} now",
                 remedy="restore them, or start anew under another name",
             )
+
+
+def require_made(member: BaseModel, method: str, made: Made, kind: type[Any]) -> Made:
+    """What a method of an imported member gave; ContractError where it is no `kind`."""
+    if isinstance(made, kind):
+        return made
+    name = type(member)
+    raise ContractError(
+        f"{name.__module__}.{name.__name__}.{method} must give a {kind.__name__}, got {made!r}",
+        remedy=f"mend it; python -m trm.contract {name.__module__} checks all that its door asks",
+    )
 
 
 def _imported(name: str) -> ModuleType:

@@ -4,6 +4,7 @@ from typing import assert_never
 
 import torch
 
+from trm.config.imports import require_made
 from trm.config.losses import ImportedLoss, SoftmaxLoss, StablemaxLoss
 from trm.config.run import RunConfig
 from trm.losses.loss import Loss
@@ -20,6 +21,6 @@ def build_loss(config: RunConfig, device: torch.device) -> Loss:
         case SoftmaxLoss():
             return Supervision(config, softmax_cross_entropy, device)
         case ImportedLoss() as imported:
-            return imported.build(config, device)
+            return require_made(imported, "build", imported.build(config, device), Loss)
         case _ as never:
             assert_never(never)

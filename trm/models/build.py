@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trm.config.architectures import AnyNetwork, DataShape, ImportedNetwork, LatentsConfig, SingleZConfig, TrmConfig
+from trm.config.imports import require_made
 from trm.errors import CheckpointError
 from trm.models.network import Network
 from trm.models.recursive.network import TinyRecursiveModel
@@ -29,7 +30,7 @@ def build_network(
         case TrmConfig() | SingleZConfig() | LatentsConfig():
             return TinyRecursiveModel(config, shape, dtype=dtype, generator=generator, is_fused=is_fused)
         case ImportedNetwork():
-            return config.build(shape, dtype=dtype, generator=generator)
+            return require_made(config, "build", config.build(shape, dtype=dtype, generator=generator), Network)
         case _:
             assert_never(config)
 

@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from trm.config.architectures import AnyNetwork, DataShape, ImportedNetwork, LatentsConfig, SingleZConfig, TrmConfig
+from trm.config.imports import require_made
 from trm.models.arithmetic import TABLE_KEY, RowCost, TensorSizes
 from trm.models.recursive import cost, sizes
 
@@ -13,7 +14,7 @@ def tensor_sizes(config: AnyNetwork, shape: DataShape) -> TensorSizes:
         case TrmConfig() | SingleZConfig() | LatentsConfig():
             return TensorSizes(sizes.weight_sizes(config, shape), sizes.buffer_sizes(config))
         case ImportedNetwork():
-            return config.tensor_sizes(shape)
+            return require_made(config, "tensor_sizes", config.tensor_sizes(shape), TensorSizes)
         case _:
             assert_never(config)
 
@@ -31,6 +32,6 @@ def row_cost(config: AnyNetwork, shape: DataShape) -> RowCost:
         case TrmConfig() | SingleZConfig() | LatentsConfig():
             return cost.row_cost(config, shape)
         case ImportedNetwork():
-            return config.row_cost(shape)
+            return require_made(config, "row_cost", config.row_cost(shape), RowCost)
         case _:
             assert_never(config)

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import assert_never
 
+import torch
 from torch import Tensor, nn
 
+from trm.config.imports import require_made
 from trm.config.optimizers import AdamATan2Config, AdamWConfig, AnyOptimizer, ImportedOptimizer
 from trm.optim.adam_atan2 import ByFactors
 from trm.optim.adamw import adamw
@@ -20,7 +22,7 @@ def build_optimizer(config: AnyOptimizer, parameters: Mapping[str, nn.Parameter]
         case AdamWConfig():
             return adamw(config, parameters)
         case ImportedOptimizer():
-            return TorchOptimizer(config.build(parameters), parameters)
+            return TorchOptimizer(require_made(config, "build", config.build(parameters), torch.optim.Optimizer), parameters)
         case _ as never:
             assert_never(never)
 
