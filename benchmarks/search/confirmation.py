@@ -19,7 +19,7 @@ from benchmarks.search.tables import TABLES, Table
 from trm.search.confirmation import candidates, next_to_confirm
 from trm.search.findings.confirmed import winner
 from trm.search.settings import Confirm
-from trm.stats.best_of import standings
+from trm.stats.best_of import confirmation_statistics
 from trm.stats.intervals import wilson
 
 BEST = 10
@@ -96,7 +96,7 @@ def confirmed(means: np.ndarray, draw: Draw, confirm: Confirm, seed: int) -> Out
     scores: dict[int, list[float]] = {number: [] for number in range(len(means))}
     while (number := next_to_confirm(scores, {}, confirm, "max", seed)) is not None:
         scores[number].append(draw(number))
-    first = standings(scores, "max", seed).rows[0]
+    first = confirmation_statistics(scores, "max", seed).rows[0]
     lost = float(means.max() - means[first.trial])
     return Outcome(first.p_best, lost < 1e-9, lost, sum(map(len, scores.values())))
 

@@ -100,7 +100,7 @@ def main() -> None:
     options.add_argument("--draws", type=int, default=200, help="random architectures")
     arguments = options.parse_args()
     torch.set_num_threads(1)
-    layers._is_handwritten = lambda x: False
+    layers._uses_cpu_layers = lambda x: False
     worst = 0.0
     for name, model, loss in architectures():
         row = compared(model, loss)

@@ -63,7 +63,7 @@ def counted(config: ModelConfig, *, is_training: bool) -> int:
 @pytest.mark.parametrize("is_plain", [False, True])
 def test_flops_agree_with_torch_s_counter(name: str, is_plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if is_plain:
-        monkeypatch.setattr(layers, "_is_handwritten", lambda x: False)
+        monkeypatch.setattr(layers, "_uses_cpu_layers", lambda x: False)
     figures = cost.run_cost(run(VARIANTS[name]), SHAPE)
     assert figures.step_flops == pytest.approx(counted(VARIANTS[name], is_training=True), rel=0.02)
     assert figures.forward_flops_row * BATCH == pytest.approx(counted(VARIANTS[name], is_training=False), rel=0.02)
@@ -96,7 +96,7 @@ def architectures(draw: st.DrawFn) -> RunConfig:
 @settings(max_examples=40, deadline=None)
 def test_flops_of_a_real_step_agree_for_every_architecture(config: RunConfig) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(layers, "_is_handwritten", lambda x: False)
+        patched.setattr(layers, "_uses_cpu_layers", lambda x: False)
         state = TrainingState(config, SHAPE, max_steps=10)
         cells = np.ones((BATCH, SHAPE.seq_len), np.int32)
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):

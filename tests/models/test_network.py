@@ -95,7 +95,7 @@ def test_the_compiler_s_plain_form_equals_the_hand_written_one(config: ModelConf
         return [*latents.values(), *output, *(p.grad for p in model.parameters() if p.grad is not None)]
 
     hand_written = gradients()
-    monkeypatch.setattr(layers, "_is_handwritten", lambda x: False)
+    monkeypatch.setattr(layers, "_uses_cpu_layers", lambda x: False)
     plain = gradients()
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     compiled = gradients()

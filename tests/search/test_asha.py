@@ -84,7 +84,7 @@ def test_never_more_than_the_quota_goes_on_while_trials_arrive_in_any_prefix(dra
             board.leave(best)
             gone.append(best)
         assert set(board.ranked[: board.quota]) <= set(gone)
-    assert sorted(gone + board.resting) == list(range(len(rows)))
+    assert sorted(gone + board.paused) == list(range(len(rows)))
 
 
 @given(drawn_rows, st.integers(2, 4))

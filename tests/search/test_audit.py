@@ -38,8 +38,8 @@ def test_controls_run_to_the_last_rung_and_change_nothing_for_the_others(tmp_pat
     assert {trial.number for trial in search.state.trials if trial.is_control} == stopped
     assert {trial.status for trial in search.state.trials} == {"finished"}
     assert all(trial.rung == search.state.rungs.last for trial in search.state.trials)
-    for group, boards in without.state.boards.items():
-        assert [board.ranked for board in search.state.boards[group]] == [board.ranked for board in boards]
+    for group, rung_results in without.state.rung_results.items():
+        assert [board.ranked for board in search.state.rung_results[group]] == [board.ranked for board in rung_results]
     assert search.state.early_stops == len(stopped)
 
 

@@ -9,7 +9,7 @@ import pytest
 from trm.search.confirmation import next_to_confirm
 from trm.search.settings import Confirm
 from trm.stats import best_of
-from trm.stats.best_of import p_best, standings
+from trm.stats.best_of import confirmation_statistics, p_best
 
 CLOSE = {2: [0.80, 0.84, 0.82], 5: [0.81, 0.85, 0.80], 7: [0.79, 0.83, 0.84]}
 CLEAR = {2: [0.80, 0.81, 0.82], 5: [0.40, 0.41, 0.38], 7: [0.20, 0.21, 0.19]}
@@ -34,7 +34,7 @@ def race(draws: dict[int, list[float]], confirm: Confirm, slots: int = 1) -> dic
 def test_a_clear_winner_is_found_with_the_least_seeds() -> None:
     scores = race({trial: found * 2 for trial, found in CLEAR.items()}, Confirm(seeds=3, most_seeds=6))
     assert scores == CLEAR
-    found = standings(scores, "max", 3)
+    found = confirmation_statistics(scores, "max", 3)
     assert [row.trial for row in found.rows] == [2, 5, 7]
     assert found.is_supported
     assert "trial 2 is the best of 3 with probability" in found.sentence
@@ -44,7 +44,7 @@ def test_a_clear_winner_is_found_with_the_least_seeds() -> None:
 def test_equals_get_all_seeds_there_are_and_are_said_to_be_no_different(slots: int) -> None:
     scores = race({trial: found * 2 for trial, found in CLOSE.items()}, Confirm(seeds=3, most_seeds=6), slots)
     assert {trial: len(found) for trial, found in scores.items()} == {2: 6, 5: 6, 7: 6}
-    found = standings(scores, "max", 3)
+    found = confirmation_statistics(scores, "max", 3)
     assert not found.is_supported
     assert found.sentence.startswith("no difference between trials")
     assert all(0.2 < row.p_best < 0.5 for row in found.rows)
@@ -65,7 +65,7 @@ def test_every_candidate_gets_the_seeds_of_all_before_any_gets_more() -> None:
 def test_one_candidate_gets_the_seeds_of_all_and_is_compared_with_none() -> None:
     scores = race({3: [0.5, 0.6, 0.7]}, Confirm(seeds=2, most_seeds=3))
     assert scores == {3: [0.5, 0.6]}
-    found = standings(scores, "max", 0)
+    found = confirmation_statistics(scores, "max", 0)
     assert (found.is_supported, found.rows[0].p_best) == (False, 1.0)
 
 
@@ -76,16 +76,16 @@ def test_probabilities_add_up_to_one_and_equal_scores_share_them() -> None:
 
 
 def test_neither_the_order_of_candidates_nor_of_seeds_matters() -> None:
-    first = standings(CLOSE, "max", 1)
+    first = confirmation_statistics(CLOSE, "max", 1)
     for order in permutations(CLOSE):
-        assert standings({trial: CLOSE[trial] for trial in order}, "max", 1) == first
-    again = standings({trial: found[::-1] for trial, found in CLOSE.items()}, "max", 1)
+        assert confirmation_statistics({trial: CLOSE[trial] for trial in order}, "max", 1) == first
+    again = confirmation_statistics({trial: found[::-1] for trial, found in CLOSE.items()}, "max", 1)
     assert [(row.trial, pytest.approx(row.p_best, abs=0.02)) for row in first.rows] == [(r.trial, r.p_best) for r in again.rows]
 
 
 def test_less_is_better_is_the_mirror_of_more_is_better() -> None:
-    mirrored = standings({trial: [-value for value in found] for trial, found in CLEAR.items()}, "min", 1)
-    for row, image in zip(standings(CLEAR, "max", 1).rows, mirrored.rows, strict=True):
+    mirrored = confirmation_statistics({trial: [-value for value in found] for trial, found in CLEAR.items()}, "min", 1)
+    for row, image in zip(confirmation_statistics(CLEAR, "max", 1).rows, mirrored.rows, strict=True):
         assert (row.trial, row.p_best, row.mean) == (image.trial, image.p_best, -image.mean)
         assert (row.low, row.high) == pytest.approx((-image.high, -image.low))
 
@@ -97,27 +97,27 @@ def test_neither_a_shift_nor_a_factor_changes_probabilities() -> None:
 
 
 def test_a_run_that_came_to_no_score_counts_as_the_worst() -> None:
-    found = standings({1: [0.9, 0.92, math.nan], 2: [0.8, 0.8, 0.82]}, "max", 0)
+    found = confirmation_statistics({1: [0.9, 0.92, math.nan], 2: [0.8, 0.8, 0.82]}, "max", 0)
     assert [(row.trial, row.failed) for row in found.rows] == [(2, 0), (1, 1)]
     assert found.rows[1].scores == (0.9, 0.92, 0.0)
-    lost = standings({1: [0.3, 0.4], 2: [0.5, math.nan]}, "min", 0).rows[1]
+    lost = confirmation_statistics({1: [0.3, 0.4], 2: [0.5, math.nan]}, "min", 0).rows[1]
     assert lost.scores == (0.5, pytest.approx(0.7))
-    never = standings({1: [math.nan, math.nan], 2: [0.5, 0.5]}, "min", 0)
+    never = confirmation_statistics({1: [math.nan, math.nan], 2: [0.5, 0.5]}, "min", 0)
     assert [row.trial for row in never.rows] == [2, 1]
     assert never.rows[1].mean == pytest.approx(1.0), "worse, though nothing else tells by how much"
 
 
 def test_one_seed_each_proves_nothing() -> None:
-    found = standings({1: [0.9], 2: [0.1]}, "max", 0)
+    found = confirmation_statistics({1: [0.9], 2: [0.1]}, "max", 0)
     assert [row.p_best for row in found.rows] == [0.5, 0.5]
     assert found.rows[0].low is None
-    assert standings({1: []}, "max", 0).rows == ()
+    assert confirmation_statistics({1: []}, "max", 0).rows == ()
 
 
 def test_three_equal_scores_do_not_prove_that_all_will_be() -> None:
-    row = standings({1: [0.9] * 3, 2: [0.8] * 3}, "max", 0).rows[0]
+    row = confirmation_statistics({1: [0.9] * 3, 2: [0.8] * 3}, "max", 0).rows[0]
     assert row.high - row.low > 0.02
-    assert standings({1: [1.0] * 3, 2: [0.2] * 3}, "max", 0).rows[0].high == 1.0
+    assert confirmation_statistics({1: [1.0] * 3, 2: [0.2] * 3}, "max", 0).rows[0].high == 1.0
 
 
 def test_intervals_hold_the_true_mean_as_often_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,5 +127,5 @@ def test_intervals_hold_the_true_mean_as_often_as_they_say(monkeypatch: pytest.M
     for _ in range(300):
         means = rng.normal(0, 1, 3)
         scores = {trial: list(rng.normal(mean, 0.5, 3)) for trial, mean in enumerate(means)}
-        held += [row.low <= means[row.trial] <= row.high for row in standings(scores, "max", 0).rows]
+        held += [row.low <= means[row.trial] <= row.high for row in confirmation_statistics(scores, "max", 0).rows]
     assert 0.93 < np.mean(held) < 0.985

@@ -49,8 +49,8 @@ def test_the_best_are_confirmed_once_the_search_is_over_and_the_search_is_as_wit
     assert [event.source == "confirmation" for event in asked] == [False] * TRIALS + [True] * (len(asked) - TRIALS)
     assert [trial.params for trial in search.state.searched] == [trial.params for trial in without.state.trials]
     assert [trial.number for trial in search.state.leaderboard()] == [trial.number for trial in without.state.leaderboard()]
-    assert {rung: board.ranked for rung, board in enumerate(search.state.boards[0])} == {
-        rung: board.ranked for rung, board in enumerate(without.state.boards[0])
+    assert {rung: board.ranked for rung, board in enumerate(search.state.rung_results[0])} == {
+        rung: board.ranked for rung, board in enumerate(without.state.rung_results[0])
     }, "confirmations are ranked against nobody"
     best = [trial.number for trial in candidates(search.state)]
     assert len(best) == 2

@@ -43,9 +43,9 @@ def test_killed_at_random_with_two_slots_nothing_is_lost_and_nothing_runs_twice(
     assert [event.trial for event in of(events, Asked)] == list(range(12))
     assert len({event.digest for event in of(events, Asked)}) == 12
     assert all(one.status in ("finished", "stopped") for one in search.state.trials)
-    for index, board in enumerate(search.state.boards[0]):
+    for index, board in enumerate(search.state.rung_results[0]):
         assert sorted(board.ranked) == [one.number for one in search.state.trials if index in one.results]
-    assert len(search.state.boards[0][1]) >= 4
+    assert len(search.state.rung_results[0][1]) >= 4
 
 
 def test_the_fold_of_the_journal_is_the_search_that_wrote_it(tmp_path: Path) -> None:
@@ -53,8 +53,8 @@ def test_the_fold_of_the_journal_is_the_search_that_wrote_it(tmp_path: Path) -> 
     live = Simulator(demo, tmp_path).run().search
     again = replayed(demo, cost_of, events_of(tmp_path), folder="data")
     assert again.state.trials == live.state.trials
-    assert [board.ranked for board in again.state.boards[0]] == [board.ranked for board in live.state.boards[0]]
-    assert [board.resting for board in again.state.boards[0]] == [board.resting for board in live.state.boards[0]]
+    assert [board.ranked for board in again.state.rung_results[0]] == [board.ranked for board in live.state.rung_results[0]]
+    assert [board.paused for board in again.state.rung_results[0]] == [board.paused for board in live.state.rung_results[0]]
     one, other = again.state, live.state
     assert (one.ended, one.spent(1e6), one.open_legs) == (other.ended, other.spent(1e6), other.open_legs)
 

@@ -333,7 +333,7 @@ def test_nobody_is_stopped_who_is_not_dominated_while_a_dominated_one_goes_on(tm
     stops = 0
     for event in events_of(tmp_path):
         if isinstance(event, Decided) and event.status == "stopped":
-            board = search.state.boards[search.state.scheduler.group(event.trial)][event.rung]
+            board = search.state.rung_results[search.state.scheduler.group(event.trial)][event.rung]
             assert board.rank(event.trial) >= board.quota
             stops += 1
         search.state.apply(event)

@@ -110,7 +110,7 @@ def test_trials_at_one_rung_stand_on_the_leaderboard_as_at_the_rung(tmp_path: Pa
         if not isinstance(event, LegEnded):
             continue
         ranked = state.leaderboard()
-        for group, rungs in state.boards.items():
+        for group, rungs in state.rung_results.items():
             for number, rung in enumerate(rungs):
                 last = [trial.number for trial in ranked if _is_last_at(trial, number)]
                 here = [trial for trial in last if state.scheduler.group(trial) == group]
@@ -128,7 +128,7 @@ def test_fronts_of_one_rung_are_those_of_the_leaderboard(tmp_path: Path) -> None
     for event in events_of(tmp_path):
         state.apply(event)
     scores = [trial.score for trial in state.leaderboard() if trial.score is not None and _is_last_at(trial, 2)]
-    rung = state.boards[0][2]
+    rung = state.rung_results[0][2]
     assert len(scores) > 2
     assert isinstance(rung, ParetoRung)
     assert [sorted(front) for front in rung.fronts()] == [sorted(front) for front in state.order.fronts(scores)]

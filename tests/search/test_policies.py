@@ -40,7 +40,7 @@ class Table:
 
     def __init__(self, scheduler: Scheduler, rungs: int, eta: int = 3) -> None:
         self.scheduler, self.rungs, self.eta = scheduler, rungs, eta
-        self.boards: dict[int, list[Rung]] = {}
+        self.rung_results: dict[int, list[Rung]] = {}
         self.paused: set[int] = set()
         self.targets: dict[int, int] = {}
         self.asked = 0
@@ -50,15 +50,15 @@ class Table:
     def score(self, trial: int, rung: int, objective: float, *, error: float = 0.0, loss: float = 1.0) -> None:
         """The trial arrives at a rung and rests there."""
         group = self.scheduler.group(trial)
-        boards = self.boards.setdefault(group, [Rung(self.eta, Order("max")) for _ in range(self.rungs)])
-        boards[rung].add(Score(trial, objective, error, loss, f"{trial:03d}"))
+        rung_results = self.rung_results.setdefault(group, [Rung(self.eta, Order("max")) for _ in range(self.rungs)])
+        rung_results[rung].add(Score(trial, objective, error, loss, f"{trial:03d}"))
         self.targets.pop(trial, None)
         self.asked = max(self.asked, trial + 1)
         self.paused.add(trial)
 
     def go_on(self, trial: int, rung: int) -> None:
         """The trial leaves a rung for the next."""
-        self.boards[self.scheduler.group(trial)][rung].leave(trial)
+        self.rung_results[self.scheduler.group(trial)][rung].leave(trial)
         self.paused.discard(trial)
         self.targets[trial] = rung + 1
 
@@ -72,7 +72,7 @@ class Table:
     def context(self) -> SchedulerContext:
         """All of it."""
         return SchedulerContext(
-            rungs=self.boards,
+            rungs=self.rung_results,
             asked=self.asked,
             is_asking_over=self.is_over,
             targets=self.targets,
@@ -205,7 +205,7 @@ def test_median_stopping_compares_the_best_so_far_with_the_means_so_far() -> Non
     assert table.scheduler.decision(table.context, 4, 0).status == "stopped", "it is 0.225 now"
     table.score(3, 1, 0.39)
     assert table.scheduler.decision(table.context, 3, 1).status == "stopped", "means 0.3, 0.4, 0.5"
-    table.boards[0][1] = Rung(2, Order("max"))
+    table.rung_results[0][1] = Rung(2, Order("max"))
     for trial, second in enumerate([0.5, 0.6, 0.7]):
         table.score(trial, 1, second)
     table.score(3, 1, 0.39, error=0.02)
@@ -221,7 +221,7 @@ def test_median_stopping_of_a_flat_rung_stops_the_half_with_the_larger_losses() 
 
 def test_median_stopping_counts_down_where_less_is_better() -> None:
     table = Table(scheduler_of(scheduled(type="median", rungs=2, min_trials=2)), rungs=2, eta=2)
-    table.boards[0] = [Rung(2, Order("min")), Rung(2, Order("min"))]
+    table.rung_results[0] = [Rung(2, Order("min")), Rung(2, Order("min"))]
     for trial, objective in enumerate([1.0, 2.0, 3.0]):
         table.score(trial, 0, objective)
     assert [table.scheduler.decision(table.context, trial, 0).status for trial in range(3)] == ["running", "running", "stopped"]

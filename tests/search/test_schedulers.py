@@ -186,7 +186,7 @@ def test_nobody_is_stopped_before_enough_have_arrived_nor_ahead_of_who_goes_on(t
     stops = 0
     for event in events_of(tmp_path):
         if isinstance(event, Decided) and event.status == "stopped":
-            board = search.state.boards[search.state.scheduler.group(event.trial)][event.rung]
+            board = search.state.rung_results[search.state.scheduler.group(event.trial)][event.rung]
             assert len(board) >= least
             assert board.rank(event.trial) >= (0 if name == "median" else board.quota)
             stops += 1

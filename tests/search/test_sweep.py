@@ -17,18 +17,18 @@ from trm.search.space.space import SearchSpace
 
 def test_nine_trials_become_three_become_one(tmp_path: Path) -> None:
     search = Simulator(space(), tmp_path, outcome=sharp, slots=1).run().search
-    assert len(search.state.boards[0][0]) == 9
+    assert len(search.state.rung_results[0][0]) == 9
     assert search.state.leaderboard()[0].status == "finished"
     assert Counter(one.status for one in search.state.trials) == {
-        "stopped": 9 - len(search.state.boards[0][2]),
-        "finished": len(search.state.boards[0][2]),
+        "stopped": 9 - len(search.state.rung_results[0][2]),
+        "finished": len(search.state.rung_results[0][2]),
     }
     assert search.state.ended is not None
     assert search.state.ended.reason == "all 9 trials have ended"
-    for index, board in enumerate(search.state.boards[0][:-1]):
+    for index, board in enumerate(search.state.rung_results[0][:-1]):
         kept = {trial for trial in board.ranked if index + 1 in search.state.trials[trial].results}
         assert kept >= set(board.ranked[: board.quota])
-        assert len(search.state.boards[0][index + 1]) == len(kept)
+        assert len(search.state.rung_results[0][index + 1]) == len(kept)
     best = max(search.state.trials, key=lambda one: one.results[0].objective or 0.0)
     assert best.status == "finished"
 
@@ -64,9 +64,9 @@ def test_a_paused_trial_goes_on_before_a_new_one_is_asked(tmp_path: Path) -> Non
     again = Search(space({"budget": {"trials": 40}}), cost_of)
     for event in events:
         if isinstance(event, Asked):
-            assert all(board.promotable() is None for board in again.state.boards.get(0, [])[:-1])
+            assert all(board.promotable() is None for board in again.state.rung_results.get(0, [])[:-1])
         again.state.apply(event)
-    assert len(again.state.boards[0][1]) >= len(again.state.boards[0][0]) // 3
+    assert len(again.state.rung_results[0][1]) >= len(again.state.rung_results[0][0]) // 3
     assert again.state.leaderboard()[0].number == search.state.leaderboard()[0].number
 
 
@@ -83,7 +83,7 @@ def test_a_flat_rung_stops_only_its_last_third(tmp_path: Path) -> None:
         return {"status": "completed", "objective": 0.0 if order.rung < 2 else 1.0, "standard_error": 0.0, "loss": loss}
 
     search = Simulator(space(), tmp_path, outcome=late).run().search
-    assert [len(board) for board in search.state.boards[0]] == [9, 6, 4]
+    assert [len(board) for board in search.state.rung_results[0]] == [9, 6, 4]
     stopped = [one for one in search.state.trials if one.status == "stopped"]
     worst = sorted(search.state.trials, key=lambda one: one.results[0].loss or 0.0)[6:]
     assert {one.number for one in worst} <= {one.number for one in stopped}
@@ -159,7 +159,7 @@ def test_a_finished_sweep_goes_on_with_more_trials(tmp_path: Path) -> None:
     assert len(search.state.trials) == 30
     assert [one.params for one in search.state.trials[:9]] == [one.params for one in before.state.trials]
     assert set(Counter((event.trial, event.rung) for event in of(events_of(tmp_path), LegEnded)).values()) == {1}
-    for index, board in enumerate(search.state.boards[0][:-1]):
+    for index, board in enumerate(search.state.rung_results[0][:-1]):
         kept = {trial for trial in board.ranked if index + 1 in search.state.trials[trial].results}
         assert kept >= set(board.ranked[: board.quota]), "a trial stopped before may be among the best of more"
 

@@ -45,7 +45,7 @@ def test_ties_between_two_losses_are_broken_by_cells(tmp_path: Path) -> None:
     stable = order.count("stablemax")
     assert 0 < stable < len(order)
     assert order == ["stablemax"] * stable + ["softmax"] * (len(order) - stable)
-    rung = search.state.boards[0][0]
+    rung = search.state.rung_results[0][0]
     assert rung.is_flat
     kinds = [search.state.trials[number].params["training.loss"] for number in rung.ranked]
     assert kinds == sorted(kinds, reverse=True)
@@ -63,7 +63,7 @@ def test_ties_between_two_losses_are_broken_by_cells(tmp_path: Path) -> None:
 def test_one_kind_of_loss_breaks_ties_itself(tmp_path: Path) -> None:
     made = space(search={"training.loss": {"type": "choice", "values": ["softmax"]}})
     search = Simulator(made, tmp_path, outcome=flat).run().search
-    rung = search.state.boards[0][0]
+    rung = search.state.rung_results[0][0]
     assert {rung.score(number).loss for number in rung.ranked} == {1.0}
 
 

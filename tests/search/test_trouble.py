@@ -20,7 +20,7 @@ def test_a_trial_that_diverges_or_needs_too_much_ends_at_once_and_the_sweep_goes
     assert search.state.trials[2].trouble is not None
     assert Counter(one.status for one in search.state.trials)["finished"] >= 1
     assert len(search.state.trials) == 9
-    assert len(search.state.boards[0][0]) == 8
+    assert len(search.state.rung_results[0][0]) == 8
 
 
 def test_a_leg_that_fails_once_is_tried_again_and_twice_is_a_failed_trial(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_failures_of_one_stretch_do_not_count_for_the_next(tmp_path: Path) -> No
 
 def test_a_trial_that_fails_after_a_promotion_keeps_its_place_in_the_rung_below(tmp_path: Path) -> None:
     search = Simulator(space(), tmp_path, outcome=troubled("diverged", lambda order: order.rung == 1)).run().search
-    assert len(search.state.boards[0][0]) == 9
-    assert len(search.state.boards[0][1]) == 0
+    assert len(search.state.rung_results[0][0]) == 9
+    assert len(search.state.rung_results[0][1]) == 0
     assert {one.status for one in search.state.trials} == {"diverged", "stopped"}
     assert search.state.leaderboard()
 

@@ -12,7 +12,7 @@ from search_simulator import KilledError, LegOrder, Outcome, Simulator, cost_of,
 from sweep_cases import events_of, space
 
 from trm.errors import SweepError
-from trm.search.asking.trust import FEWEST, MARKED_MOST, MARKED_TURN, Forecast
+from trm.search.asking.trust import FEWEST_SCORED, MARKED_EVERY, MARKED_MOST, RankPrediction
 from trm.search.findings.replay import replay
 from trm.search.journal.events import Asked, SweepStarted
 from trm.search.journal.priors import Prior, PriorScore, PriorTrial
@@ -175,9 +175,9 @@ def test_a_wrong_one_changes_nothing_at_all(tmp_path: Path, slots: int, differen
 def test_a_right_one_is_believed_after_four_trials_and_then_asked_first(tmp_path: Path) -> None:
     search = sweep(tmp_path, ranking(RIGHT), trials=12)
     believed = [trial.number for trial in search.state.trials if trial.asked.prior == 0]
-    assert believed[0] == FEWEST
-    assert search.state.trials[FEWEST].params == RIGHT[0]
-    assert search.state.trials[FEWEST].asked.source == "carried"
+    assert believed[0] == FEWEST_SCORED
+    assert search.state.trials[FEWEST_SCORED].params == RIGHT[0]
+    assert search.state.trials[FEWEST_SCORED].asked.source == "carried"
 
 
 def test_what_is_known_of_the_same_question_is_not_tried_again(tmp_path: Path) -> None:
@@ -191,8 +191,8 @@ def test_one_about_something_else_is_only_tried_every_fourth_time(tmp_path: Path
     asked = asks(tmp_path, ranking(RIGHT, differences=ELSEWHERE))
     carried = [one.trial for one in asked if one.prior is not None]
     assert len(carried) == MARKED_MOST
-    assert carried[0] == FEWEST
-    assert all(after - before >= MARKED_TURN for before, after in itertools.pairwise(carried))
+    assert carried[0] == FEWEST_SCORED
+    assert all(after - before >= MARKED_EVERY for before, after in itertools.pairwise(carried))
     assert all(one.source == "carried" for one in asked if one.prior is not None), "the sampler is never shown its scores"
     assert [one.params for one in asked if one.prior is not None] == RIGHT[:MARKED_MOST]
 
@@ -235,16 +235,16 @@ def test_a_forecast_is_exact_where_the_earlier_sweep_was(params: dict[str, Any],
         {"model.H_cycles": 3, "optim.lr": 1e-3},
         {"model.H_cycles": 3, "optim.lr": 1e-1},
     ]
-    forecast = Forecast(space().search, ranking(tried), 1.0)
-    assert forecast.place(params) == pytest.approx(place, abs=1e-4)
+    prediction = RankPrediction(space().search, ranking(tried), 1.0)
+    assert prediction.place(params) == pytest.approx(place, abs=1e-4)
 
 
 def test_a_forecast_between_two_lies_between_them() -> None:
-    forecast = Forecast(
+    prediction = RankPrediction(
         space().search, ranking([{"model.H_cycles": 1, "optim.lr": 1e-4}, {"model.H_cycles": 1, "optim.lr": 1e-2}]), 1.0
     )
-    assert forecast.place({"model.H_cycles": 1, "optim.lr": 1e-3}) == pytest.approx(0.5)
-    assert 0 < forecast.place({"model.H_cycles": 1, "optim.lr": 3e-4}) < 0.5
+    assert prediction.place({"model.H_cycles": 1, "optim.lr": 1e-3}) == pytest.approx(0.5)
+    assert 0 < prediction.place({"model.H_cycles": 1, "optim.lr": 3e-4}) < 0.5
 
 
 # The journal holds it -------------------------------------------------------------------------------------------------------

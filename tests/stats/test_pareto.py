@@ -127,7 +127,7 @@ def test_with_nothing_to_weigh_it_ranks_as_one_objective_does(drawn: list[tuple[
         if index % 2 and (best := plain.promotable()) is not None:
             plain.leave(best)
             weighed.leave(best)
-        assert weighed.resting == plain.resting
+        assert weighed.paused == plain.paused
         assert weighed.resting_survivor() == plain.resting_survivor()
 
 
@@ -142,7 +142,7 @@ def test_never_more_than_the_quota_goes_on_while_trials_arrive(drawn: list[tuple
             assert board.rank(best) < len(board) // 3
             board.leave(best)
             gone.append(best)
-    assert sorted(gone + board.resting) == list(range(len(found)))
+    assert sorted(gone + board.paused) == list(range(len(found)))
     assert len(board.survivors()) <= max(2, len(found) // 3 + math.ceil(len(found) // 3 / 2)) or board.is_flat
 
 

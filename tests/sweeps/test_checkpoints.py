@@ -14,7 +14,7 @@ from trm.search.journal.trial import ENDED
 from trm.search.log import SweepLog
 from trm.search.search import Search
 from trm.search.space.space import SearchSpace
-from trm.sweeps.checkpoints import Keeper, folder_bytes, trial_folder
+from trm.sweeps.checkpoints import CheckpointRetention, folder_bytes, trial_folder
 
 CHECKPOINT_BYTES = 1000
 
@@ -45,7 +45,7 @@ class Sweep:
         self.folder, self.now = folder, 1.0
         self.search = Search(space_of(scheduler, keep, confirm), cost_of, folder="data")
         self.log = SweepLog(folder, self.search)
-        self.keeper = Keeper(self.search.state, folder)
+        self.keeper = CheckpointRetention(self.search.state, folder)
         self.log.on_event = lambda event: self.keeper.note(event.trial) if isinstance(event, LegEnded | Decided) else None
         self.log.start(self.now, driver="here:1", fence=1, slots=1, versions={})
 
@@ -162,9 +162,9 @@ def test_what_an_interrupted_leg_left_stays_and_what_a_failed_trial_left_goes(be
 def cut_short(sweep: Sweep) -> None:
     """Something ends the sweep now, its folder is tidied up, and another driver goes on."""
     sweep.log.append(*sweep.search.closing_events(sweep.now))
-    Keeper(sweep.search.state, sweep.folder).prune()
+    CheckpointRetention(sweep.search.state, sweep.folder).prune()
     sweep.log.start(sweep.now, driver="here:2", fence=2, slots=1, versions={})
-    sweep.keeper = Keeper(sweep.search.state, sweep.folder)
+    sweep.keeper = CheckpointRetention(sweep.search.state, sweep.folder)
     sweep.keeper.prune()
 
 

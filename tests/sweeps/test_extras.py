@@ -56,12 +56,14 @@ def failing(error: BaseException) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize(
-    "broken", [*DECORATIONS, "write_transfer", "write_audit", "transfers", "_confirmed_words", "sentence", "Keeper"]
+    "broken", [*DECORATIONS, "write_transfer", "write_audit", "transfers", "_confirmed_words", "sentence", "CheckpointRetention"]
 )
 def test_each_fails_alone_and_is_named(search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    is_class = broken == "Keeper"
+    is_class = broken == "CheckpointRetention"
     where = "trm.pictures.choice" if broken.startswith("draw_") else "trm.sweeps.results"
-    monkeypatch.setattr("trm.sweeps.checkpoints.Keeper.prune" if is_class else f"{where}.{broken}", failing(KeyError("no")))
+    monkeypatch.setattr(
+        "trm.sweeps.checkpoints.CheckpointRetention.prune" if is_class else f"{where}.{broken}", failing(KeyError("no"))
+    )
     lines = write_results(search.state, tmp_path)
     lost = {DECORATIONS.get(broken, "")} | ({"importance.png", "depth_map.png"} if broken == "importance" else set())
     assert {path.name for path in tmp_path.iterdir()} >= EVERYTHING - lost

@@ -17,7 +17,7 @@ from trm.cluster.leg_watch import LEGS_SECONDS, LegWatch
 from trm.errors import TRMError
 from trm.search.journal.events import Decided, Event, LegEnded, LegStarted
 from trm.search.log import NoRoom, SweepLog
-from trm.sweeps.checkpoints import Keeper
+from trm.sweeps.checkpoints import CheckpointRetention
 from trm.sweeps.extras import Extras
 from trm.sweeps.legs import leg_ended, leg_task
 from trm.sweeps.room import Room
@@ -77,7 +77,7 @@ class SweepDriver:
         self._legs, self._signals = LegWatch(log.search, board, self._message), signals
         self._display, self._progress, self._writer = audience.display, audience.progress, audience.writer
         self._write_tables, self._count_slots = write_tables, count_slots
-        self._keeper = Keeper(log.search.state, folder)
+        self._keeper = CheckpointRetention(log.search.state, folder)
         self._room = Room(log.search.state, folder, self._keeper, self._on_full)
         self.slots = placement.slots
         """Legs that may run side by side now."""

@@ -27,7 +27,7 @@ ALIKE = ("completed", "diverged", "interrupted")
 """What all workers of a gang come to at the same step, so that they can go on together with another leg."""
 
 
-class _Standing:
+class _KeptGang:
     """The group of workers of this process, if there is one."""
 
     group: WorkerGroup | None = None
@@ -51,13 +51,13 @@ def leg_as_gang(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, d
 
 def _do_together(task: LegTask, feed: DataFeed, board: ActorHandle, demand: Demand, stream: ActorHandle | None) -> LegResult:
     try:
-        group = _standing_group(feed, demand)
+        group = _kept_gang(feed, demand)
     except RayError as error:
         return gang_answer(Told([], f"its workers did not start: {error}"), demand.workers)
     board.begin_gang.remote(task.leg, WorkerProcess.current(), _crew())
     told = group.do(_work, task, feed, board, stream, is_trouble=lambda returned: returned.status != "completed")
     if not is_usable(told, demand.workers):
-        _Standing.group = None
+        _KeptGang.group = None
         group.end()
     return gang_answer(told, demand.workers)
 
@@ -92,26 +92,26 @@ def gang_answer(told: Told, workers: int) -> LegResult:
     return LegResult(status="lost", error=told.failure or met or "the gang ended without an answer", ended_at=time.time())
 
 
-def _standing_group(feed: DataFeed, demand: Demand, limit_seconds: float | None = None) -> WorkerGroup:
+def _kept_gang(feed: DataFeed, demand: Demand, limit_seconds: float | None = None) -> WorkerGroup:
     """The group that the last leg left, or another one."""
-    if _Standing.group is None:
+    if _KeptGang.group is None:
         place = ray.util.get_current_placement_group()
         group = WorkerGroup(demand, place, first_bundle=1, limit_seconds=limit_seconds)
         told = group.do(prepare, feed)
         if told.failure is not None:
             group.end()
             raise RayError(reason_of(told.failure))
-        _Standing.group = group
-    return _Standing.group
+        _KeptGang.group = group
+    return _KeptGang.group
 
 
 def _crew() -> list[WorkerProcess]:
-    return _Standing.group.processes if _Standing.group is not None else []
+    return _KeptGang.group.processes if _KeptGang.group is not None else []
 
 
 def _warm_up(feed: DataFeed, board: ActorHandle, demand: Demand, slots: int) -> None:
     if feed.is_streamed:
         held_actor(feed.folder, demand.workers)
     with contextlib.suppress(RayError):  # the first leg tries again, and is watched
-        _standing_group(feed, demand, MEET_SECONDS)
+        _kept_gang(feed, demand, MEET_SECONDS)
     meet(board, slots)

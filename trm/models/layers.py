@@ -20,7 +20,7 @@ def residual_swiglu(
 
     swiglu(x) = down(silu(gate(x)) * up(x)); gate and up are one matrix, gate first.
     """
-    if _is_handwritten(x):
+    if _uses_cpu_layers(x):
         if axis == 0:
             return cpu_layers.residual_swiglu(x.flatten(1), gate_up, down, eps).view(x.shape)
         return cpu_layers.residual_swiglu(x.flatten(0, -2).t(), gate_up, down, eps).t().view(x.shape)
@@ -53,7 +53,7 @@ def residual_attention(
     query, key = query_key.view(batch, length, 2, num_heads, -1).transpose(1, 3).unbind(2)  # (batch, heads, length, size)
     value = value.view(batch, length, num_heads, -1).transpose(1, 2)
     mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch * length, width)
-    if _is_handwritten(x):
+    if _uses_cpu_layers(x):
         return cpu_layers.residual_linear(x.view(-1, width).t(), mixed.t(), out, eps).t().view(x.shape)
     return rms_norm(x + functional.linear(mixed, out).view(x.shape), eps)
 
@@ -98,5 +98,5 @@ def rotate(
     return torch.view_as_real(product).flatten(2).to(query_key.dtype)
 
 
-def _is_handwritten(x: Tensor) -> bool:
+def _uses_cpu_layers(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype != torch.bfloat16 and not torch.compiler.is_compiling()

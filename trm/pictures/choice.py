@@ -9,7 +9,7 @@ from trm.pictures.front import draw_front
 from trm.pictures.importance import draw_bars, draw_map
 from trm.pictures.training import draw_trials
 from trm.pictures.transfer import draw_transfer
-from trm.search.findings.confirmed import confirmed_standings, winner
+from trm.search.findings.confirmed import confirmed_statistics, winner
 from trm.search.findings.importance import Importance
 from trm.search.findings.transfer import transfers
 from trm.search.state import SweepState
@@ -55,7 +55,7 @@ def _training_curves(drawn: Drawn, path: Path) -> None:
 
 
 def _confirmation(drawn: Drawn, path: Path) -> None:
-    if rows := confirmed_standings(drawn.state).rows:
+    if rows := confirmed_statistics(drawn.state).rows:
         draw_confirmation(rows, path, metric=drawn.metric, title=drawn.folder.name)
 
 

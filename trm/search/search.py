@@ -9,7 +9,7 @@ from typing import Any
 
 from trm.config.run import RunConfig
 from trm.search.asking.ask import Asker
-from trm.search.asking.trust import Beliefs, Past, Turn
+from trm.search.asking.trust import Past, Suggestion, Trust
 from trm.search.confirmation import given_seeds, next_candidate
 from trm.search.controls import audited
 from trm.search.decisions import decision, stopped
@@ -35,7 +35,7 @@ class Search:
         self.state = SweepState(space, cost_of, epoch_rows=epoch_rows)
         self.folder = folder
         self._asker = Asker(self.state.resolver)
-        self._beliefs: Beliefs | None = None
+        self._trust: Trust | None = None
         self._configs: dict[int, tuple[dict[str, Any], int, RunConfig]] = {}
         """Trial -> its parameters, its steps, and the configuration that they mean: of those asked for or started last."""
 
@@ -249,24 +249,24 @@ class Search:
             return state.rungs.amounts[rung]
         return self._steps_at(state.trials[-1], rung) * state.trials[-1].asked.step_flops if state.trials else 0.0
 
-    def _turn(self) -> Turn | None:
+    def _suggestion(self) -> Suggestion | None:
         state = self.state
         if not state.priors:
             return None
-        if self._beliefs is None:
-            self._beliefs = Beliefs(state.space, state.priors)
+        if self._trust is None:
+            self._trust = Trust(state.space, state.priors)
         amounts = state.rungs.amounts
         past = Past(
             state.searched,
-            board_of=lambda trial, rung: state.boards[state.scheduler.group(trial)][rung],
+            rung_of=lambda trial, rung: state.rung_results[state.scheduler.group(trial)][rung],
             share_of=lambda rung: amounts[rung] / amounts[-1],
         )
-        return self._beliefs.turn(past)
+        return self._trust.suggestion(past)
 
     def _ask(self, now: float) -> Event:
         state = self.state
         number = len(state.trials)
-        choice = self._asker.choose(state.searched, state.copies, number, self._turn(), replicates=self._replicates)
+        choice = self._asker.choose(state.searched, state.copies, number, self._suggestion(), replicates=self._replicates)
         if choice is None:
             rules = Counter(one.rule for one in self._asker.turned_down)
             return SpaceExhausted(reason=self._asker.why_none, too_small=rules.most_common(1)[0][0] if rules else None, at=now)

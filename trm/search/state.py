@@ -65,7 +65,7 @@ class SweepState:
         """Trial -> trials that train its configuration again."""
         self.early_stops = 0
         """Trials that early stopping ended, or would have ended had they not become controls."""
-        self.boards: dict[int, list[Rung]] = {}
+        self.rung_results: dict[int, list[Rung]] = {}
         """Group of trials that are ranked against each other -> its scores, a board a rung."""
         self.spending = Spending()
         self.events = 0
@@ -181,8 +181,8 @@ class SweepState:
             self.resolver.rungs = self.space.scheduler.rungs_up_to(budget.per_trial)
         elif budget.per_trial != before.per_trial:
             self.resolver.rungs = grown(self.space.scheduler, self.rungs, budget.per_trial)
-            for boards in self.boards.values():
-                boards += self._new_boards(len(boards))
+            for rung_results in self.rung_results.values():
+                rung_results += self._new_rung_results(len(rung_results))
             for trial in self.trials:
                 if trial.phase == Ended("finished") and trial.is_ranked:
                     self._enter(trial, Paused())
@@ -197,10 +197,10 @@ class SweepState:
             return
         self._enter(trial, Waiting(self.scheduler.first_rung(event.trial)))
         self.searched.append(trial)
-        self.boards.setdefault(self.scheduler.group(event.trial), self._new_boards(0))
+        self.rung_results.setdefault(self.scheduler.group(event.trial), self._new_rung_results(0))
         self.copies[event.digest] = self.copies.get(event.digest, 0) + 1
 
-    def _new_boards(self, first: int) -> list[Rung]:
+    def _new_rung_results(self, first: int) -> list[Rung]:
         kind = ParetoRung if self.space.objective.against else Rung
         return [kind(max(2, self.rungs.eta), self.order) for _ in self.rungs.amounts[first:]]
 
@@ -208,7 +208,7 @@ class SweepState:
         trial = self._trial(event.trial, event)
         _require(trial.leg is None and event.rung == trial.next_rung < len(self.rungs.amounts), event)
         if trial.target_rung is None:
-            self._leave_board(trial)
+            self._leave_rung(trial)
         if event.attempt == 0:
             trial.troubles.clear()
         self._enter(trial, Running(event))
@@ -246,7 +246,7 @@ class SweepState:
         trial.origin = event.checkpoint
         self.reports.pop(event.trial, None)  # it was on weights that are not its last any more
         if trial.is_ranked:
-            self._boards_of(trial)[event.rung].add(score)
+            self._rung_results_of(trial)[event.rung].add(score)
         if not trial.is_confirmation:
             self._leaderboard.place(score, event.rung)
             if self.best_ever is None or self.order.is_better(event.objective, self.best_ever[1]):
@@ -260,7 +260,7 @@ class SweepState:
             self.spending.release(trial.leg, event.at)
         target, is_over = trial.target_rung, event.status in ENDED and not event.reopens
         if (event.status == "running" and target is None) or (is_over and event.status != "finished"):
-            self._leave_board(trial)
+            self._leave_rung(trial)
         if event.is_early and event.status == "running":
             trial.control_from = event.rung
         if event.status == "running":
@@ -273,7 +273,7 @@ class SweepState:
     def _on_adopted(self, event: Adopted) -> None:
         trial, source = self._trial(event.trial, event), self._trial(event.source, event)
         _require(trial.target_rung is None and trial.rung == event.rung and event.rung in source.results, event)
-        self._leave_board(trial)
+        self._leave_rung(trial)
         trial.adoptions.append(event)
         trial.origin = source.results[event.rung].checkpoint
         self._enter(trial, Waiting(event.rung + 1))
@@ -311,7 +311,7 @@ class SweepState:
         """What a scheduler may know."""
         ranked = [trial for trial in self._active_trials() if trial.is_ranked]
         return SchedulerContext(
-            rungs=self.boards,
+            rungs=self.rung_results,
             asked=len(self.trials),
             is_asking_over=self.has_asked_all,
             targets={trial.number: target for trial in ranked if (target := trial.target_rung) is not None},
@@ -377,12 +377,12 @@ class SweepState:
                 break
         return list(found.values())
 
-    def _leave_board(self, trial: Trial) -> None:
+    def _leave_rung(self, trial: Trial) -> None:
         if trial.rung is not None and trial.is_ranked:
-            self._boards_of(trial)[trial.rung].leave(trial.number)
+            self._rung_results_of(trial)[trial.rung].leave(trial.number)
 
-    def _boards_of(self, trial: Trial) -> list[Rung]:
-        return self.boards[self.scheduler.group(trial.number)]
+    def _rung_results_of(self, trial: Trial) -> list[Rung]:
+        return self.rung_results[self.scheduler.group(trial.number)]
 
     def figures(self, trial: Trial, result: LegEnded) -> dict[str, float | None]:
         """What a score of the trial is weighed against, by name."""

@@ -53,7 +53,7 @@ class Confirmed:
 
 
 @dataclass(frozen=True)
-class Standings:
+class ConfirmationStatistics:
     """Confirmed candidates, best mean first."""
 
     rows: tuple[Confirmed, ...]
@@ -63,7 +63,9 @@ class Standings:
     """In words, whether a best one is supported, and by what."""
 
 
-def standings(scores: Mapping[int, Sequence[float]], mode: Mode, seed: int, *, certainty: float = 0.95) -> Standings:
+def confirmation_statistics(
+    scores: Mapping[int, Sequence[float]], mode: Mode, seed: int, *, certainty: float = 0.95
+) -> ConfirmationStatistics:
     """What the fresh seeds prove so far; candidates without any are left out.
 
     Scores that are to be large and lie between 0 and 1 are taken for shares: no interval of theirs goes beyond.
@@ -81,7 +83,7 @@ def standings(scores: Mapping[int, Sequence[float]], mode: Mode, seed: int, *, c
         rows.append(Confirmed(trial, tuple(sign * value for value in own), failed, sign * mean, low, high, likely[trial]))
     rows.sort(key=lambda row: (-sign * row.mean, -row.p_best, row.trial))
     is_supported = len(rows) > 1 and rows[0].p_best >= certainty
-    return Standings(tuple(rows), is_supported, _sentence(rows, is_supported))
+    return ConfirmationStatistics(tuple(rows), is_supported, _sentence(rows, is_supported))
 
 
 def p_best(scores: Mapping[int, Sequence[float]], mode: Mode, seed: int) -> dict[int, float]:

@@ -15,7 +15,7 @@ CHECKPOINT_MARK = "meta.json"
 """A folder with this file is a whole checkpoint."""
 
 
-class Keeper:
+class CheckpointRetention:
     """Deletes what is not needed below `folder`/trials. It looks again only at trials of which it was told."""
 
     def __init__(self, state: SweepState, folder: Path) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trm.evaluation.puzzle_scores import read_puzzles
-from trm.search.findings.confirmed import confirmed_standings, fresh_runs
+from trm.search.findings.confirmed import confirmed_statistics, fresh_runs
 from trm.search.state import SweepState
 from trm.stats.comparison import Comparison, compare
 from trm.sweeps.checkpoints import puzzles_file
@@ -36,7 +36,7 @@ class PuzzleComparison:
 
 def puzzle_comparisons(state: SweepState, folder: Path) -> list[PuzzleComparison]:
     """Of the best confirmed trial with each other, those whose files are there and hold the objective's metric."""
-    rows, objective = confirmed_standings(state).rows, state.space.objective
+    rows, objective = confirmed_statistics(state).rows, state.space.objective
     runs = {row.trial: [puzzles_file(folder, run.number) for run in fresh_runs(state, row.trial)] for row in rows}
     scores = {trial: read_puzzles(files, objective.metric) for trial, files in runs.items()}
     found = []

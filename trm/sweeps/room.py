@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from trm.files.disk import free_bytes, full_text, in_units, is_disk_full
 from trm.search.state import SweepState
-from trm.sweeps.checkpoints import Keeper
+from trm.sweeps.checkpoints import CheckpointRetention
 
 T = TypeVar("T")
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 class Room:
     """Looks whether there is room, makes some by `keep` where there is none, and tells once when even that is too little."""
 
-    def __init__(self, state: SweepState, folder: Path, keeper: Keeper, on_full: Callable[[str], None]) -> None:
+    def __init__(self, state: SweepState, folder: Path, keeper: CheckpointRetention, on_full: Callable[[str], None]) -> None:
         """`on_full` is told in words how full the disk is, the first time."""
         self._state, self._folder, self._keeper, self._on_full = state, folder, keeper, on_full
         self.full: str | None = None

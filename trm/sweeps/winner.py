@@ -12,7 +12,7 @@ from typing import Any
 
 from trm.console.redaction import stored
 from trm.files.atomic import replacing_folder, write_text_atomic
-from trm.search.findings.confirmed import Winner, confirmation_notes, confirmed_standings, confirmed_values, winner
+from trm.search.findings.confirmed import Winner, confirmation_notes, confirmed_statistics, confirmed_values, winner
 from trm.search.journal.events import Reported
 from trm.search.log import SweepLog
 from trm.search.state import SweepState
@@ -80,7 +80,7 @@ def confirmation_report(state: SweepState, found: Winner, folder: Path) -> dict[
         **notes,
         "weights": f"{weights}: a selected one; the mean over seeds says what another seed will give",
         "search_objective": found.trial.result.objective if found.trial.result is not None else None,
-        "confirmed": [{"trial": row.trial, **confirmed_values(state, row)} for row in confirmed_standings(state).rows],
+        "confirmed": [{"trial": row.trial, **confirmed_values(state, row)} for row in confirmed_statistics(state).rows],
         "comparisons": [asdict(one) | {"sentence": one.sentence} for one in puzzle_comparisons(state, folder)],
     }
 

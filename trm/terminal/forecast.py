@@ -10,7 +10,7 @@ from rich.text import Text
 
 from trm.config.architectures import DataShape
 from trm.search.knobs.knobs import ChoiceKnob, IntKnob, Knob
-from trm.search.planning.forecast import Forecast, ladder_seconds
+from trm.search.planning.forecast import Forecast, rung_seconds
 from trm.search.resources.memory import size_text
 from trm.search.settings import Objective
 from trm.search.space.candidates import Facts
@@ -98,7 +98,7 @@ def _samples(seen: Forecast, facts: Facts) -> RenderableType:
             str(one.max_steps),
             size_text(one.memory_bytes),
             size_text(one.checkpoint_bytes),
-            _time(ladder_seconds(one, facts.speeds)[-1]),
+            _time(rung_seconds(one, facts.speeds)[-1]),
             params_text(one.params | one.used),
         )
     return _titled(f"{len(seen.samples)} configurations, the start points first", table)
@@ -106,7 +106,7 @@ def _samples(seen: Forecast, facts: Facts) -> RenderableType:
 
 def _rungs(space: SearchSpace, seen: Forecast, facts: Facts) -> RenderableType:
     cheapest, dearest = seen.preflight.cheapest, seen.preflight.dearest
-    ends = [(one, ladder_seconds(one, facts.speeds)) for one in (cheapest, dearest)]
+    ends = [(one, rung_seconds(one, facts.speeds)) for one in (cheapest, dearest)]
     table = _table(right=("rung", "a trial", "trials", "steps of the cheapest", "its time", "steps of the dearest", "its time"))
     for index, (amount, trials) in enumerate(zip(seen.preflight.rung_amounts, seen.expected.scored, strict=True)):
         columns = [(str(one.rung_steps[index]), _time(seconds[index])) for one, seconds in ends]

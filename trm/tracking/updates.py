@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, assert_never
 
-from trm.search.findings.confirmed import confirmed_standings, winner
+from trm.search.findings.confirmed import confirmed_statistics, winner
 from trm.search.journal.events import (
     Adopted,
     Asked,
@@ -187,7 +187,7 @@ def _best_tags(state: SweepState) -> dict[str, str]:
 
 def _confirmed(state: SweepState, at: float) -> list[RunUpdate]:
     """What fresh seeds say of each confirmed trial, at the sweep's end."""
-    found = confirmed_standings(state)
+    found = confirmed_statistics(state)
     updates = []
     for row in found.rows:
         values = {"mean": row.mean, "low": row.low, "high": row.high, "seeds": float(len(row.scores)), "p_best": row.p_best}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trm.search.asking.proposals import Advice, Proposal, Proposer, random_proposals
-from trm.search.asking.trust import Turn
+from trm.search.asking.trust import Suggestion
 from trm.search.journal.trial import Trial
 from trm.search.schedulers.rungs import Rungs
 from trm.search.space.candidates import Candidate, Rejected, Resolver
@@ -64,7 +64,7 @@ class Asker:
         trials: Sequence[Trial],
         copies: Mapping[str, int],
         number: int,
-        turn: Turn | None = None,
+        suggestion: Suggestion | None = None,
         *,
         replicates: int | None = None,
     ) -> Choice | None:
@@ -72,7 +72,7 @@ class Asker:
 
         `copies`: trials of each digest so far. The last trial is asked again until there are as many as `replicates`
         (null: as the space says).
-        `turn`: of an earlier sweep, whose configurations come before the sampler's.
+        `suggestion`: of an earlier sweep, whose configurations come before the sampler's.
         """
         self.turned_down = []
         replicates = replicates or self._space.replicates
@@ -86,20 +86,22 @@ class Asker:
             if isinstance(found, Candidate) and found.digest not in copies:
                 return Choice(found, "start_point")
         sampler = self._space.sampler
-        for place, params in turn.configurations if turn is not None else ():
+        for place, params in suggestion.configurations if suggestion is not None else ():
             found = self._resolve(params)
             if isinstance(found, Candidate) and found.digest not in copies:
                 return Choice(found, "carried", prior=place)
         if sampler.tries == "earlier":
             return None
         if sampler.tries == "proposals":
-            adviser = turn.adviser if turn is not None else None
-            advice = Advice(turn.advice, self._resolver.rungs) if turn is not None and adviser is not None else None
+            suggested_by = suggestion.suggested_by if suggestion is not None else None
+            advice = (
+                Advice(suggestion.advice, self._resolver.rungs) if suggestion is not None and suggested_by is not None else None
+            )
             known = {one.digest for one in advice.trials} if advice is not None else set()
             for proposal in self._tries(trials, number, advice):
                 found = self._resolve(proposal.params)
                 if isinstance(found, Candidate) and found.digest not in copies and found.digest not in known:
-                    return Choice(found, "sampler", proposal.notes, adviser)
+                    return Choice(found, "sampler", proposal.notes, suggested_by)
         return self._walk(copies, number)
 
     def _resolve(self, params: Mapping[str, Any]) -> Candidate | Rejected:

@@ -1,8 +1,8 @@
 """Which configurations of earlier sweeps are tried here, and when: an earlier sweep is believed as far as it proves right.
 
-Its scores tell in which order the trials here should stand at their first rung (`Forecast`). It is believed while that is right
-for at least two thirds of the pairs among the newest trials, not before four were scored, and while what was tried on its word
-stands in the better half. Then
+Its scores tell in which order the trials here should stand at their first rung (`RankPrediction`). It is believed while that is
+right for at least two thirds of the pairs among the newest trials, not before four were scored, and while what was tried on its
+word stands in the better half. Then
 
 - of one about the same question the best configuration is tried, and its trials are shown to the sampler, which chooses with
   them something that was not tried there;
@@ -28,24 +28,24 @@ from trm.search.order import Order
 from trm.search.schedulers.rung import Rung
 from trm.search.space.space import SearchSpace
 
-FEWEST, NEWEST = 4, 40
+FEWEST_SCORED, NEWEST_SCORED = 4, 40
 """Scored trials before anything is believed, and how many of the newest are looked at."""
-SHARE = 2 / 3
+RIGHT_PAIRS_SHARE = 2 / 3
 """Of the pairs whose order must have been told."""
 MOST_CARRIED, MARKED_MOST = 1, 3
 """Configurations of an earlier sweep that are tried again beside a sampler's; of one about something else."""
-MARKED_TURN = 4
+MARKED_EVERY = 4
 """Trials from one of those to the next, where it was about something else."""
-NEIGHBOURS = 3
+NEAREST_TRIALS = 3
 
 
 @dataclass(frozen=True)
-class Turn:
-    """The next trial is an earlier sweep's."""
+class Suggestion:
+    """What an earlier sweep suggests for the next trial."""
 
     configurations: Sequence[tuple[int, Mapping[str, Any]]]
     """(the earlier sweep's place in the journal, parameters): the first that is new here is tried."""
-    adviser: int | None = None
+    suggested_by: int | None = None
     """When none is new, the sampler chooses with what this earlier sweep knows; null: with nothing."""
     advice: Sequence[PriorTrial] = ()
     """Trials of the earlier sweep that advises, shown to the sampler; empty without trust in it."""
@@ -56,39 +56,41 @@ class Past:
     """What a sweep has seen of its trials."""
 
     trials: Sequence[Trial]
-    board_of: Callable[[int, int], Rung]
-    """(trial, rung) -> the board where the trial is ranked at that rung."""
+    rung_of: Callable[[int, int], Rung]
+    """(trial, rung) -> the scores among which the trial is ranked at that rung."""
     share_of: Callable[[int], float]
     """Rung -> share of a whole trial."""
 
 
-class Beliefs:
-    """Whose turn it is among the earlier sweeps of one space: a function of what was scored."""
+class Trust:
+    """How far the earlier sweeps of one space are trusted: a function of what was scored."""
 
     def __init__(self, space: SearchSpace, priors: Sequence[Prior]) -> None:
         self._space, self._priors = space, priors
-        self._forecasts: dict[tuple[int, float], Forecast] = {}
+        self._predictions: dict[tuple[int, float], RankPrediction] = {}
 
-    def turn(self, past: Past) -> Turn | None:
-        """Whose turn it is; None: the sampler's own."""
+    def suggestion(self, past: Past) -> Suggestion | None:
+        """What earlier sweeps suggest for the next trial; None: nothing, the sampler chooses."""
         sampler = self._space.sampler
         if sampler.tries == "earlier":
-            return Turn([(place, one.params) for place, prior in enumerate(self._priors) for one in sampler.from_earlier(prior)])
+            return Suggestion(
+                [(place, one.params) for place, prior in enumerate(self._priors) for one in sampler.from_earlier(prior)]
+            )
         for place, prior in enumerate(self._priors):
             if not self.is_believed(place, past):
                 continue
             best = self._best(place, past)
             learns = sampler.learns_from_earlier and not self._space.objective.against
             if learns and not prior.differences:
-                return Turn(best, place, prior.trials)
+                return Suggestion(best, place, prior.trials)
             if best:
-                return Turn(best)
+                return Suggestion(best)
         return None
 
     def _best(self, place: int, past: Past) -> list[tuple[int, Mapping[str, Any]]]:
         """Its best configurations, when it is their turn."""
         prior, carried = self._priors[place], [trial.asked.source == "carried" for trial in past.trials]
-        most, turn = (MARKED_MOST, MARKED_TURN) if prior.differences else (MOST_CARRIED, 1)
+        most, turn = (MARKED_MOST, MARKED_EVERY) if prior.differences else (MOST_CARRIED, 1)
         tried = sum(trial.asked.prior == place and trial.asked.source == "carried" for trial in past.trials)
         if tried >= most or any(carried[max(0, len(carried) - turn + 1) :]):
             return []
@@ -96,29 +98,33 @@ class Beliefs:
 
     def is_believed(self, place: int, past: Past) -> bool:
         """Whether an earlier sweep told the order of enough of the newest trials here."""
-        scored = [trial for trial in past.trials if trial.results][-NEWEST:]
-        if len(scored) < FEWEST:
+        scored = [trial for trial in past.trials if trial.results][-NEWEST_SCORED:]
+        if len(scored) < FEWEST_SCORED:
             return False
         right = pairs = 0
         for one, other in itertools.combinations(scored, 2):
             rung = min(one.results)
-            board = past.board_of(one.number, rung)
-            if min(other.results) != rung or past.board_of(other.number, rung) is not board:
+            scores = past.rung_of(one.number, rung)
+            if min(other.results) != rung or past.rung_of(other.number, rung) is not scores:
                 continue
-            forecast = self._forecast(place, past.share_of(rung))
-            ahead = forecast.place(other.asked.params) - forecast.place(one.asked.params)
+            prediction = self._prediction(place, past.share_of(rung))
+            ahead = prediction.place(other.asked.params) - prediction.place(one.asked.params)
             if ahead:
                 pairs += 1
-                right += (ahead > 0) == (board.rank(one.number) < board.rank(other.number))
-        return pairs > 0 and right >= SHARE * pairs and _stand_well([one for one in past.trials if one.asked.prior == place], past)
+                right += (ahead > 0) == (scores.rank(one.number) < scores.rank(other.number))
+        return (
+            pairs > 0
+            and right >= RIGHT_PAIRS_SHARE * pairs
+            and _stand_well([one for one in past.trials if one.asked.prior == place], past)
+        )
 
-    def _forecast(self, place: int, share: float) -> "Forecast":
-        if (place, share) not in self._forecasts:
-            self._forecasts[place, share] = Forecast(self._space.search, self._priors[place], share)
-        return self._forecasts[place, share]
+    def _prediction(self, place: int, share: float) -> "RankPrediction":
+        if (place, share) not in self._predictions:
+            self._predictions[place, share] = RankPrediction(self._space.search, self._priors[place], share)
+        return self._predictions[place, share]
 
 
-class Forecast:
+class RankPrediction:
     """Where an earlier sweep would place a configuration: between the places of those that it tried nearest to it."""
 
     def __init__(self, knobs: Mapping[str, Knob], prior: Prior, share: float) -> None:
@@ -136,7 +142,7 @@ class Forecast:
         key = json.dumps(params, sort_keys=True)
         if key not in self._known:
             point = self._point(params)
-            away = sorted((_distance(point, other), place) for other, place in self._points)[:NEIGHBOURS]
+            away = sorted((_distance(point, other), place) for other, place in self._points)[:NEAREST_TRIALS]
             weights = [1 / (distance + 1e-6) for distance, _ in away]
             self._known[key] = sum(w * place for w, (_, place) in zip(weights, away, strict=True)) / sum(weights)
         return self._known[key]
@@ -149,13 +155,13 @@ def _stand_well(trials: Sequence[Trial], past: Past) -> bool:
     """Whether trials stand in the better half of their first rung, all in all."""
     ahead = rivals = 0
     for trial in trials:
-        board = past.board_of(trial.number, min(trial.results, default=0))
+        scores = past.rung_of(trial.number, min(trial.results, default=0))
         if trial.results:
-            ahead += board.rank(trial.number)
-            rivals += len(board) - 1
+            ahead += scores.rank(trial.number)
+            rivals += len(scores) - 1
         elif trial.status in ("diverged", "out_of_memory", "failed"):
-            ahead += len(board)
-            rivals += len(board)
+            ahead += len(scores)
+            rivals += len(scores)
     return 2 * ahead <= rivals
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from trm.search.confirmation import candidates_of, fresh_scores
 from trm.search.journal.trial import Trial
 from trm.search.state import SweepState
-from trm.stats.best_of import Confirmed, Standings, standings
+from trm.stats.best_of import ConfirmationStatistics, Confirmed, confirmation_statistics
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Winner:
     """What fresh seeds say; null: it is not confirmed."""
 
 
-def confirmed_standings(state: SweepState) -> Standings:
+def confirmed_statistics(state: SweepState) -> ConfirmationStatistics:
     """Trials with scores on fresh seeds, best mean first."""
     scores = {number: fresh_scores(state, number) for number in state.confirmations}
     certainty = state.confirm.certainty if state.confirm is not None else 0.95
-    return standings(scores, state.space.objective.mode, state.space.seed, certainty=certainty)
+    return confirmation_statistics(scores, state.space.objective.mode, state.space.seed, certainty=certainty)
 
 
 def ranked(state: SweepState) -> list[tuple[Trial, Confirmed | None]]:
@@ -35,7 +35,7 @@ def ranked(state: SweepState) -> list[tuple[Trial, Confirmed | None]]:
     Those by the rank at which this driver reported on them, then by their last score. Where no fresh seed came to a score, there
     are no weights to give, and what is confirmed stands last.
     """
-    rows = confirmed_standings(state).rows
+    rows = confirmed_statistics(state).rows
     known, ranks = {row.trial for row in rows}, _reported_ranks(state)
     rest = [trial for trial in state.leaderboard() if trial.number not in known]
     others = [(trial, None) for trial in sorted(rest, key=lambda trial: ranks.get(trial.number, math.inf))]
@@ -75,7 +75,7 @@ def fresh_runs(state: SweepState, number: int) -> list[Trial]:
 
 def confirmation_notes(state: SweepState) -> dict[str, Any]:
     """Whether the data support the winner, and a sentence that says so; JSON."""
-    found = confirmed_standings(state)
+    found = confirmed_statistics(state)
     if found.rows:
         return {"supported": found.is_supported, "sentence": found.sentence}
     best = state.leader

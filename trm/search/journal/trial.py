@@ -142,7 +142,7 @@ class Trial:
 
     @property
     def is_ranked(self) -> bool:
-        """Whether its scores stand on the rungs' boards."""
+        """Whether its scores stand on the rungs' rung_results."""
         return not self.is_control and not self.is_confirmation
 
     @property

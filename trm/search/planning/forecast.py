@@ -98,7 +98,7 @@ class _Legs:
         return self._means[rung, before]
 
 
-def ladder_seconds(one: Candidate, speeds: Speeds) -> list[float | None]:
+def rung_seconds(one: Candidate, speeds: Speeds) -> list[float | None]:
     """Expected seconds from the start to each rung, the evaluations on the way included."""
     total, before, found = 0.0, 0, list[float | None]()
     for steps in one.rung_steps:

@@ -19,7 +19,7 @@ def stops_in(context: SchedulerContext, group: int, members: range) -> list[tupl
         if not is_complete(context, group, index, members):
             break
         survivors = rung.survivors()
-        for trial in rung.resting:
+        for trial in rung.paused:
             if trial not in survivors and trial in context.paused:
                 stops.append((trial, f"{rank_text(context, group, trial, index)}, {len(survivors)} go on"))
     return stops

@@ -60,36 +60,37 @@ class Median(RunToEnd):
 
     def decision(self, context: SchedulerContext, trial: int, rung: int) -> Decision:
         """Goes on or is stopped."""
-        boards = context.rungs[0][: rung + 1]
+        rungs = context.rungs[0][: rung + 1]
         where = rank_text(context, 0, trial, rung)
-        others = [other for other in boards[rung].ranked if other != trial]
+        others = [other for other in rungs[rung].ranked if other != trial]
         if len(others) < self._min_trials:
             return Decision("running", f"{where}, of which {self._min_trials} others are wanted")
-        if boards[rung].is_flat or boards[rung].has_fronts:
-            stays = boards[rung].is_survivor(trial)
+        if rungs[rung].is_flat or rungs[rung].has_fronts:
+            stays = rungs[rung].is_survivor(trial)
             return Decision(
-                "running" if stays else "stopped", f"{where}, which ranks by {'loss' if boards[rung].is_flat else 'front'}"
+                "running" if stays else "stopped", f"{where}, which ranks by {'loss' if rungs[rung].is_flat else 'front'}"
             )
-        median = statistics.median([sum(score.objective for score in _scores(boards, other)) for other in others]) / len(boards)
-        best = _best(boards, trial)
-        stays = not boards[rung].order.is_better(median, best.objective) or boards[rung].is_near(best, median)
+        sums = [sum(score.objective for score in _scores(rungs, other)) for other in others]
+        median = statistics.median(sums) / len(rungs)
+        best = _best(rungs, trial)
+        stays = not rungs[rung].order.is_better(median, best.objective) or rungs[rung].is_near(best, median)
         return Decision(
             "running" if stays else "stopped", f"best {best.objective:.4g}, median of means {median:.4g} at rung {rung}"
         )
 
     def stops(self, context: SchedulerContext) -> Sequence[tuple[int, str]]:
         """Trials that are paused at what was the last rung before the rungs grew, and would have been stopped there."""
-        resting = ((rung, trial) for rung, board in enumerate(context.rungs.get(0, [])[:-1]) for trial in board.resting)
-        decisions = [(trial, self.decision(context, trial, rung)) for rung, trial in resting if trial in context.paused]
+        paused = ((rung, trial) for rung, board in enumerate(context.rungs.get(0, [])[:-1]) for trial in board.paused)
+        decisions = [(trial, self.decision(context, trial, rung)) for rung, trial in paused if trial in context.paused]
         return [(trial, decision.reason) for trial, decision in decisions if decision.status == "stopped"]
 
 
-def _best(boards: Sequence[Rung], trial: int) -> Score:
-    best, *later = _scores(boards, trial)
+def _best(rungs: Sequence[Rung], trial: int) -> Score:
+    best, *later = _scores(rungs, trial)
     for score in later:
-        best = score if boards[0].order.is_better(score.objective, best.objective) else best
+        best = score if rungs[0].order.is_better(score.objective, best.objective) else best
     return best
 
 
-def _scores(boards: Sequence[Rung], trial: int) -> list[Score]:
-    return [board.score(trial) for board in boards]
+def _scores(rungs: Sequence[Rung], trial: int) -> list[Score]:
+    return [board.score(trial) for board in rungs]

@@ -34,10 +34,10 @@ class ParetoRung(Rung):
         """Who goes on of the cut's front."""
 
     def leave(self, trial: int) -> None:
-        """A resting trial goes on, or ends for good."""
+        """A paused trial goes on, or ends for good."""
         if trial in self._rests:
             self._rests.remove(trial)
-            self._promotable = self._resting_survivor = None
+            self._promotable = self._paused_survivor = None
 
     @property
     def ranked(self) -> list[int]:
@@ -48,7 +48,7 @@ class ParetoRung(Rung):
         return self._order
 
     @property
-    def resting(self) -> list[int]:
+    def paused(self) -> list[int]:
         """Trials that may be promoted from here, best first."""
         return [trial for trial in self.ranked if trial in self._rests]
 
@@ -58,17 +58,17 @@ class ParetoRung(Rung):
         return self._places[trial]
 
     def promotable(self) -> int | None:
-        """The best resting trial among the first `quota`; None when there is none."""
+        """The best paused trial among the first `quota`; None when there is none."""
         if self._promotable is None:
             self._promotable = (next((trial for trial in self.ranked[: self.quota] if trial in self._rests), None),)
         return self._promotable[0]
 
     def resting_survivor(self) -> int | None:
-        """The best resting trial that goes on from a settled rung; None when all of them have gone."""
-        if self._resting_survivor is None:
+        """The best paused trial that goes on from a settled rung; None when all of them have gone."""
+        if self._paused_survivor is None:
             survivors = self.survivors()
-            self._resting_survivor = (next((trial for trial in self.resting if trial in survivors), None),)
-        return self._resting_survivor[0]
+            self._paused_survivor = (next((trial for trial in self.paused if trial in survivors), None),)
+        return self._paused_survivor[0]
 
     def fronts(self) -> list[list[int]]:
         """Trials, front by front, best first."""

@@ -116,9 +116,9 @@ class PopulationTraining:
         return found
 
     def promotion(self, context: SchedulerContext) -> int | None:
-        """The best resting member of a complete generation, of the oldest population that has one."""
+        """The best paused member of a complete generation, of the oldest population that has one."""
         for group, rung in self._complete(context):
-            for trial in context.rungs[group][rung].resting:
+            for trial in context.rungs[group][rung].paused:
                 if trial not in context.targets:
                     return trial
         return None
@@ -133,7 +133,7 @@ class PopulationTraining:
             (group, rung)
             for group in sorted(context.rungs)
             for rung, board in enumerate(context.rungs[group][:-1])
-            if board.resting and self._is_complete(context, group, rung)
+            if board.paused and self._is_complete(context, group, rung)
         ]
 
     def _is_complete(self, context: SchedulerContext, group: int, rung: int) -> bool:
@@ -142,18 +142,18 @@ class PopulationTraining:
             return False
         if any(target <= rung and trial in members for trial, target in context.targets.items()):
             return False
-        return not any(below.resting for below in context.rungs[group][:rung])
+        return not any(below.paused for below in context.rungs[group][:rung])
 
     def _exploits_in(self, context: SchedulerContext, group: int, rung: int) -> list[Exploit]:
         board = context.rungs[group][rung]
         ranked, count = board.ranked, max(1, int(len(board) * self._settings.quantile))
         if len(ranked) < 2:
             return []
-        resting = {trial for trial in board.resting if trial not in context.targets}
+        paused = {trial for trial in board.paused if trial not in context.targets}
         # After a resume with more trials a latecomer may find that the best have gone on, and their knobs have changed since.
-        sources = [trial for trial in ranked[:count] if trial in resting]
+        sources = [trial for trial in ranked[:count] if trial in paused]
         cut = board.score(ranked[count - 1]).objective
-        worst = [trial for trial in ranked[-count:] if trial in resting]
+        worst = [trial for trial in ranked[-count:] if trial in paused]
         replaced = [trial for trial in worst if board.is_flat or not board.is_near(board.score(trial), cut)]
         return [self._exploit(context, trial, rung, sources) for trial in replaced if sources]
 

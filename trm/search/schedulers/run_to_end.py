@@ -61,7 +61,7 @@ class RunToEnd:
         """
         rungs = context.rungs.get(0, [])
         for rung in range(len(rungs) - 2, -1, -1):
-            for trial in rungs[rung].resting:
+            for trial in rungs[rung].paused:
                 if self.decision(context, trial, rung).status == "running":
                     return trial
         return None

@@ -32,7 +32,7 @@ class Rung:
         self._scores: dict[int, Score] = {}
         self._scoreless = 0
         self._survivors: frozenset[int] | None = None
-        self._resting_survivor: tuple[int | None] | None = None
+        self._paused_survivor: tuple[int | None] | None = None
 
     def __len__(self) -> int:
         return len(self._scores)
@@ -42,16 +42,16 @@ class Rung:
         assert score.trial not in self._scores, f"trial {score.trial} is at the rung already"
         self._scores[score.trial] = score
         self._scoreless += self.order.is_scoreless(score.objective)
-        self._survivors = self._resting_survivor = None
+        self._survivors = self._paused_survivor = None
         self._insert(score)
 
     def leave(self, trial: int) -> None:
-        """A resting trial goes on, or ends for good."""
+        """A paused trial goes on, or ends for good."""
         key = self.order.key(self._scores[trial])
         index = bisect.bisect_left(self._resting, key)
         if index < len(self._resting) and self._resting[index] == key:
             del self._resting[index]
-            self._resting_survivor = None
+            self._paused_survivor = None
 
     def score(self, trial: int) -> Score:
         """What a trial reached here; KeyError when it did not."""
@@ -63,7 +63,7 @@ class Rung:
         return [key[-1] for key in self._ranked]
 
     @property
-    def resting(self) -> list[int]:
+    def paused(self) -> list[int]:
         """Trials that may be promoted from here, best first."""
         return [key[-1] for key in self._resting]
 
@@ -83,7 +83,7 @@ class Rung:
         return (count - self._scoreless) * self.eta < count
 
     def promotable(self) -> int | None:
-        """The best resting trial among the first `quota`; None when there is none."""
+        """The best paused trial among the first `quota`; None when there is none."""
         quota = self.quota
         if quota and self._resting and self._resting[0] <= self._ranked[quota - 1]:
             return self._resting[0][-1]
@@ -100,11 +100,11 @@ class Rung:
         return self._survivors
 
     def resting_survivor(self) -> int | None:
-        """The best resting trial that goes on from a settled rung; None when all of them have gone."""
-        if self._resting_survivor is None:
+        """The best paused trial that goes on from a settled rung; None when all of them have gone."""
+        if self._paused_survivor is None:
             survivors = self.survivors()
-            self._resting_survivor = (next((key[-1] for key in self._resting if key[-1] in survivors), None),)
-        return self._resting_survivor[0]
+            self._paused_survivor = (next((key[-1] for key in self._resting if key[-1] in survivors), None),)
+        return self._paused_survivor[0]
 
     def is_near(self, score: Score, cut: float) -> bool:
         """Whether a score shows something, and is within one standard error of `cut`."""

@@ -78,7 +78,7 @@ class Scheduler(Protocol):
         """Who goes on from whose checkpoint; asked again until there are none."""
 
     def promotion(self, context: SchedulerContext) -> int | None:
-        """The resting trial that goes on next, or None."""
+        """The paused trial that goes on next, or None."""
 
     def may_ask(self, context: SchedulerContext) -> bool:
         """Whether a new trial may start now; False: it has to wait for what runs."""

@@ -12,7 +12,7 @@ from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import ArcAugmentation, SplitName
 from trm.errors import DatasetError
 from trm.tasks.arc.augment import CANVAS, VOCABULARY, canvas
-from trm.tasks.arc.duplicates import Dealt, forms, without_twins
+from trm.tasks.arc.duplicates import Dealt, forms, without_duplicates
 from trm.tasks.arc.identifiers import identifier_table
 from trm.tasks.arc.pairs import ArcTask, tasks_of
 from trm.tasks.arc.recipe import ArcRecipe
@@ -114,7 +114,7 @@ def _apart(dealt: Mapping[SplitName, Dealt], tasks: list[ArcTask], skipped: Coun
     apart: dict[SplitName, Dealt] = {"test": dealt["test"]}
     for name in dealt:
         if name != "test":
-            kept = without_twins(dealt[name], list(apart.values()), forms_of)
+            kept = without_duplicates(dealt[name], list(apart.values()), forms_of)
             if lost := sum(map(len, dealt[name])) - sum(map(len, kept)):
                 skipped[f"a {name} pair must be no form of another task's {' or '.join(apart)} pair"] += lost
             apart[name] = kept

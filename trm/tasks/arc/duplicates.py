@@ -28,7 +28,7 @@ def forms(pairs: tuple[Pair, ...]) -> UInt64[np.ndarray, "pairs"]:
     return smallest
 
 
-def without_twins(dealt: Dealt, others: Sequence[Dealt], forms_of: Sequence[UInt64[np.ndarray, "_"]]) -> Dealt:
+def without_duplicates(dealt: Dealt, others: Sequence[Dealt], forms_of: Sequence[UInt64[np.ndarray, "_"]]) -> Dealt:
     """The pairs `dealt` that are no form of a pair that another task has in one of the `others`."""
     owners: dict[int, set[int]] = defaultdict(set)
     for other in others:

@@ -15,7 +15,7 @@ from trm.errors import DatasetError
 from trm.tasks.arc.subsets import shared_with_a_test_set
 from trm.tasks.making.large_arrays import joined, room
 from trm.tasks.making.recipe import RecipeBase
-from trm.tasks.mixture.contamination import without_leaks
+from trm.tasks.mixture.contamination import without_contamination
 from trm.tasks.mixture.recipe import MixtureRecipe
 from trm.tasks.published.arrays import IDENTIFIERS_FILE
 from trm.tasks.repeated import with_doubles
@@ -68,7 +68,7 @@ def build_mixture(recipe: MixtureRecipe, build: Build, report: Report = silent) 
         parts.append(Part(source.name, part.weight, built))
     _require_alike(parts)
     skipped = {f"{part.name}: {rule}": count for part in parts for rule, count in part.built.skipped.items()}
-    kept, leaks = without_leaks({part.name: part.built for part in parts}, drops=recipe.skip_bad or recipe.allow_overlap)
+    kept, leaks = without_contamination({part.name: part.built for part in parts}, drops=recipe.skip_bad or recipe.allow_overlap)
     parts = _placed([replace(part, built=kept[part.name]) for part in parts])
     last = parts[-1]
     mixed = BuiltDataset(

@@ -20,7 +20,7 @@ LATER: dict[SplitName, tuple[SplitName, ...]] = {"train": ("validation", "test")
 USES: dict[SplitName, tuple[str, str]] = {"train": ("train on", "scores"), "validation": ("validate on", "tests")}
 
 
-def without_leaks(parts: Mapping[str, BuiltDataset], *, drops: bool) -> tuple[dict[str, BuiltDataset], dict[str, int]]:
+def without_contamination(parts: Mapping[str, BuiltDataset], *, drops: bool) -> tuple[dict[str, BuiltDataset], dict[str, int]]:
     """The parts without training groups that another part scores and validation groups that another tests; and what that cost.
 
     Unless `drops`, such a group is refused with a DatasetError.

@@ -17,7 +17,7 @@ from trm.tasks.making.equal_rows import contradictions
 from trm.tasks.making.large_arrays import chunks, room
 from trm.tasks.published import arrays_arc
 from trm.tasks.published.arrays_files import SourceSplit, array_file, read_json, read_source
-from trm.tasks.published.arrays_parts import Rows, held_out, without_leaks
+from trm.tasks.published.arrays_parts import Rows, held_out, without_contamination
 from trm.tasks.published.arrays_rules import bad_rows, shape_of
 from trm.tasks.published.recipe import ArraysRecipe
 from trm.tasks.repeated import with_doubles
@@ -51,7 +51,7 @@ def build_arrays(recipe: ArraysRecipe, report: Report = silent) -> BuiltDataset:
         name: _good_rows(recipe, Rows(source, numbers[name], np.arange(len(source))), skipped, name, report)
         for name, source in sources.items()
     }
-    train = without_leaks(recipe, parts["train"], parts["test"], table, grid, skipped)
+    train = without_contamination(recipe, parts["train"], parts["test"], table, grid, skipped)
     train, validation = held_out(recipe, train, parts["test"], table, grid)
     chosen: dict[SplitName, Rows] = {"train": train}
     if validation is not None:

@@ -50,14 +50,14 @@ class Rows:
         return taken(getattr(self.source, name), self.rows, np.uint8)
 
 
-def without_leaks(
+def without_contamination(
     recipe: ArraysRecipe, train: Rows, test: Rows, table: IdentifierTable | None, grid: tuple[int, int], skipped: dict[str, int]
 ) -> Rows:
     """Training rows without the groups that hold a test puzzle.
 
     Those of ARC are left out only when bad ones are skipped: the published ARC-AGI-1 folder has one, and shall be had as it is.
     """
-    groups = _twins(recipe, train, test, table, grid)
+    groups = _equal_groups(recipe, train, test, table, grid)
     is_leak = np.isin(train.source_groups, groups)
     if not is_leak.any() or (table is not None and not recipe.skip_bad):
         return train
@@ -71,7 +71,9 @@ def without_leaks(
     return train.without(is_leak)
 
 
-def _twins(recipe: ArraysRecipe, part: Rows, other: Rows, table: IdentifierTable | None, grid: tuple[int, int]) -> np.ndarray:
+def _equal_groups(
+    recipe: ArraysRecipe, part: Rows, other: Rows, table: IdentifierTable | None, grid: tuple[int, int]
+) -> np.ndarray:
     """The source's numbers of the part's groups that hold a puzzle of the other part.
 
     ARC's demonstrations of a test task are trained on, so only equal pairs of different tasks count; the unaugmented forms, in
@@ -111,13 +113,13 @@ def held_out(
         is_lone = held_rows & np.concatenate([[True], held_rows[:-1]])
         is_tested = np.isin(train.groups[source_groups], test.groups)
         candidates = np.setdiff1d(candidates, source_groups[is_lone | is_tested])
-        candidates = np.setdiff1d(candidates, _twins(recipe, train, test, table, grid))
+        candidates = np.setdiff1d(candidates, _equal_groups(recipe, train, test, table, grid))
     wanted = min(1000, max(1, len(candidates) // 10)) if recipe.validation is None else recipe.validation
     if wanted == 0:
         return train, None
     held = candidates[shuffled(len(candidates), recipe.seed, _HOLD)[:wanted]]
     is_held = np.isin(source_groups, held) & held_rows
-    while len(twins := _twins(recipe, train.without(~is_held), train.without(is_held), table, grid)):
+    while len(twins := _equal_groups(recipe, train.without(~is_held), train.without(is_held), table, grid)):
         held = np.setdiff1d(held, twins)
         is_held = np.isin(source_groups, held) & held_rows
     if wanted > len(candidates) or not is_held.any() or is_held.all():
