@@ -2,7 +2,8 @@
 
 import sys
 
-from trm.terminal.command_line import job_parser, run_job, say, show
+from trm.console.streams import say
+from trm.terminal.command_line import job_parser, run_job, show
 
 
 def main() -> int:

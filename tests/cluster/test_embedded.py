@@ -123,7 +123,8 @@ def test_a_path_that_the_locale_cannot_say_is_the_locales_fault(tmp_path: Path) 
 JOB = """
 import os, sys, time, ray
 from trm.cluster.connection import connected
-from trm.terminal.command_line import run_job, say, show
+from trm.console.streams import say
+from trm.terminal.command_line import run_job, show
 def main():
     with connected(needs_dashboard=True, address="local", goes_on="go on with --resume"):
         @ray.remote(num_cpus=0)

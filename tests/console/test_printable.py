@@ -9,10 +9,10 @@ from bad_input_cases import prepared, run, scored_sweep
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.console.streams import one_line, one_message, printable
+from trm.console.streams import one_line, one_message, printable, say
 from trm.errors import InputError
 from trm.search.journal.events import Asked
-from trm.terminal.command_line import run_job, say, show
+from trm.terminal.command_line import run_job, show
 from trm.terminal.display import SweepDisplay
 
 HOSTILE = "a\x1b[2Jb\x9b31mc\u202ed\rf\x07\x08\x7f\u2028g\ud800h\U000e0041"

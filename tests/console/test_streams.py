@@ -14,7 +14,8 @@ import pytest
 
 JOB = """
 import sys
-from trm.terminal.command_line import run_job, say, show
+from trm.console.streams import say
+from trm.terminal.command_line import run_job, show
 
 def main():
     for number in range(4_000):  # twice what a pipe takes while nobody reads
@@ -141,7 +142,8 @@ def drained(reader: int) -> bytes:
 
 WAITING = """
 import sys, time
-from trm.terminal.command_line import run_job, say
+from trm.console.streams import say
+from trm.terminal.command_line import run_job
 
 def main():
     say("ready")

@@ -22,9 +22,10 @@ from trm.cluster.ray_watch import end_ray, watched
 from trm.config.imports import VARIABLE
 from trm.console.long_work import shown
 from trm.console.redaction import shortened
+from trm.console.streams import say
 from trm.errors import ResourceError, TerminatedRun
 from trm.sweeps.places import is_ray_job
-from trm.terminal.command_line import end_on_signals, say
+from trm.terminal.command_line import end_on_signals
 
 HOLDER_MEMORY_BYTES = 64 * 2**20
 """Asked for by a Tune trial that only waits for its gang: Tune refuses an empty request, and a CPU would starve the gang."""

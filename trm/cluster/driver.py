@@ -14,6 +14,7 @@ from ray.actor import ActorHandle
 
 from trm.cluster.connection import Demand
 from trm.cluster.leg_watch import LEGS_SECONDS, LegWatch
+from trm.console.streams import say
 from trm.errors import TRMError
 from trm.search.journal.events import Decided, Event, LegEnded, LegStarted
 from trm.search.log import NoRoom, SweepLog
@@ -23,7 +24,6 @@ from trm.sweeps.legs import leg_ended, leg_task
 from trm.sweeps.room import Room
 from trm.sweeps.signals import StopSignals
 from trm.sweeps.steady_clock import steady_now
-from trm.terminal.command_line import say
 from trm.terminal.display import SweepDisplay
 from trm.terminal.progress import SweepProgress
 from trm.tracking.handle import MlflowWriter

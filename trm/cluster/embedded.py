@@ -19,8 +19,8 @@ from ray._private import ray_constants
 from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader, Config
 
 from trm.console.redaction import redacted, shortened
+from trm.console.streams import say
 from trm.errors import InputError, InterruptedRun, ResourceError
-from trm.terminal.command_line import say
 
 SOCKET_BYTES = 107
 """A Unix socket's path has at most so many."""

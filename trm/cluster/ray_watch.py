@@ -18,8 +18,8 @@ import ray
 from ray._private import worker
 from ray.exceptions import RayError
 
+from trm.console.streams import say
 from trm.errors import EXIT_INTERRUPTED, InterruptedRun, TerminatedRun
-from trm.terminal.command_line import say
 
 NAMES = {"gcs_server": "head service (GCS)", "raylet": "node service (raylet)"}
 """The processes of an embedded Ray that nothing goes on without."""

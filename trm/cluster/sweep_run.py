@@ -23,6 +23,7 @@ from trm.cluster.tune_legs import LegRunner, run_legs
 from trm.cluster.worker_check import check_workers
 from trm.config.data import DataConfig
 from trm.console.long_work import Report, shown
+from trm.console.streams import say
 from trm.data.batches.row_storage import resident_bytes, resolved
 from trm.errors import CheckpointError, DatasetError, InterruptedRun, ResourceError
 from trm.files.contained import inside
@@ -42,7 +43,6 @@ from trm.sweeps.signals import StopSignals
 from trm.sweeps.steady_clock import steady_now
 from trm.sweeps.sweep import Sweep
 from trm.sweeps.winner import FullScores, WinnerWork, report_winner
-from trm.terminal.command_line import say
 from trm.terminal.display import SweepDisplay
 from trm.terminal.progress import SweepProgress
 from trm.tracking.outbox import cause_of

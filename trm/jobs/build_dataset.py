@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from trm.console.long_work import shown
-from trm.console.streams import one_line
+from trm.console.streams import one_line, say
 from trm.data.batches.split import Split
 from trm.data.format import storage
 from trm.data.format.built import BuiltDataset
@@ -23,7 +23,7 @@ from trm.tasks.making.chunks import ChunkMaker, NoStore
 from trm.tasks.making.recipe import RecipeBase
 from trm.tasks.own import require_known
 from trm.tasks.recipes import dataset_folder, load_recipe
-from trm.terminal.command_line import duration, say, show
+from trm.terminal.command_line import duration, show
 from trm.terminal.display import PlainConsole
 
 EXAMPLES = 3

@@ -11,6 +11,7 @@ from typing import Literal
 from trm.cluster.connection import Demand, Node, concurrent_trials, ray_address
 from trm.config.files import load_yaml
 from trm.config.run import RunConfig
+from trm.console.streams import say
 from trm.data.format.manifest import Manifest
 from trm.errors import EXIT_DONE, ResourceError, SweepError, TRMError
 from trm.files.yaml_values import RESOLVED
@@ -35,7 +36,6 @@ from trm.sweeps.folder import begun_space, check_resume, sweep_folder
 from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
 from trm.tasks.counts import DataCounts, data_counts
 from trm.tasks.ensure import task_to_search
-from trm.terminal.command_line import say
 from trm.terminal.display import params_text
 from trm.terminal.forecast import Circumstances, print_forecast
 

@@ -12,6 +12,7 @@ from trm.config.files import apply_overrides, load_run_config, validated
 from trm.config.run import RunConfig
 from trm.console.long_work import shown
 from trm.console.redaction import stored
+from trm.console.streams import say
 from trm.data.batches.plan import EvaluationPlan
 from trm.data.batches.split import load_split
 from trm.data.format.manifest import SplitName, read_manifest
@@ -25,7 +26,7 @@ from trm.tasks.choice import task_named
 from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of_data
 from trm.tasks.metrics import is_count, is_share
 from trm.tasks.places import data_beside, names_data, refuse_remote
-from trm.terminal.command_line import duration, say, show
+from trm.terminal.command_line import duration, show
 from trm.training.checkpoint import META
 from trm.training.failures import memory_failures
 from trm.training.process import training_device

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trm.console.long_work import shown
-from trm.console.streams import one_line
+from trm.console.streams import one_line, say
 from trm.errors import EXIT_DONE, EXIT_FAILED
 from trm.search.decisions import set_aside as set_aside_trials
 from trm.search.findings.replay import replay
@@ -20,7 +20,7 @@ from trm.search.state import SweepState
 from trm.sweeps.commands import with_option
 from trm.sweeps.folder import read_sweep
 from trm.sweeps.search import sweep_search
-from trm.terminal.command_line import say, show
+from trm.terminal.command_line import show
 from trm.terminal.display import STATUS_ORDER, duration, event_line, flops, params_text, seeds_text
 
 LAST_EVENTS = 6

@@ -7,6 +7,7 @@ from trm.cluster.connection import Demand, check_fits_here, connected, ray_addre
 from trm.cluster.sweep_run import SweepRun
 from trm.config.data import DataConfig
 from trm.console.redaction import without_secrets
+from trm.console.streams import say
 from trm.data.batches.row_storage import check_streamable
 from trm.data.format.manifest import read_manifest
 from trm.errors import EXIT_DONE, SweepError
@@ -25,7 +26,6 @@ from trm.sweeps.search import costs_on
 from trm.sweeps.sweep import Sweep
 from trm.tasks.counts import data_counts
 from trm.tasks.ensure import ensure_dataset, task_to_search
-from trm.terminal.command_line import say
 from trm.tracking.places import tracking_uri
 
 

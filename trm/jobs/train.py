@@ -14,6 +14,7 @@ from trm.config.run import RunConfig
 from trm.config.tracking import Tracking
 from trm.config.training import VOTES, require_divisible
 from trm.console.long_work import shown
+from trm.console.streams import say
 from trm.data.batches.row_storage import check_streamable, memory_room, resolved, training_rows
 from trm.data.batches.split import load_split
 from trm.data.format.manifest import Manifest, read_manifest
@@ -42,7 +43,7 @@ from trm.sweeps.versions import changed_versions
 from trm.tasks.counts import data_counts
 from trm.tasks.ensure import ensure_dataset, summary_of, task_of_data
 from trm.tasks.places import data_beside, names_data, refuse_remote
-from trm.terminal.command_line import say, show
+from trm.terminal.command_line import show
 from trm.tracking.places import tracking_uri
 from trm.training.checkpoint import CheckpointMeta, installed_versions, read_meta, require_same_run
 from trm.training.process import keep_freed_memory, training_device

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from trm.console.streams import say
 from trm.sweeps.commands import job_command
-from trm.terminal.command_line import duration, heard_hangup, say
+from trm.terminal.command_line import duration, heard_hangup
 from trm.training.protocol import Protocol
 from trm.training.reporting import Progress, Reporter, RunReport
 from trm.training.run import RunOutcome

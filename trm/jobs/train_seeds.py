@@ -21,6 +21,7 @@ from trm.config.base import Frozen
 from trm.config.files import dump_yaml, load_run_config, validated
 from trm.config.run import RunConfig
 from trm.config.tracking import Tracking
+from trm.console.streams import say
 from trm.errors import EXIT_DONE, EXIT_FAILED, ConfigError, InterruptedRun, TrialError
 from trm.files.atomic import write_text_atomic
 from trm.files.contained import refuse_links, remove
@@ -33,7 +34,7 @@ from trm.sweeps.commands import job_command
 from trm.sweeps.places import DEFAULT_STORAGE, held_folder, is_taken, numbered_after, numbered_folder, writable_folder
 from trm.tasks.metrics import bounds, is_count
 from trm.tasks.places import names_data, refuse_remote
-from trm.terminal.command_line import say, show
+from trm.terminal.command_line import show
 from trm.training.reporting import RunReport
 from trm.training.run_folder import RunFolder
 from trm.training.weights import CONFIG_FILE

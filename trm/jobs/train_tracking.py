@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trm.config.tracking import Tracking
+from trm.console.streams import say
 from trm.errors import InterruptedRun, TrialError
 from trm.pictures.training import draw_run
 from trm.sweeps.extras import Extras
 from trm.sweeps.versions import run_versions
-from trm.terminal.command_line import say
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.outbox import cause_of
 from trm.tracking.places import Target, tracking_uri

@@ -8,6 +8,7 @@ from functools import partial
 
 from trm.config.data import DataConfig
 from trm.console.long_work import shown
+from trm.console.streams import say
 from trm.search.journal.events import SpeedMeasured
 from trm.search.log import FILE as JOURNAL
 from trm.search.log import SweepLog
@@ -21,7 +22,6 @@ from trm.sweeps.search import costs_on, sweep_search
 from trm.sweeps.steady_clock import steady_now
 from trm.sweeps.sweep import Sweep
 from trm.sweeps.versions import changed_versions, sweep_versions
-from trm.terminal.command_line import say
 
 
 @dataclass(frozen=True)

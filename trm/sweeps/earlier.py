@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trm.console.long_work import shown
+from trm.console.streams import say
 from trm.data.format.manifest import Manifest
 from trm.errors import InputError, SweepError
 from trm.search.journal.events import SweepStarted
@@ -17,7 +18,6 @@ from trm.search.state import SweepState
 from trm.sweeps.folder import is_begun, read_sweep, sweeps_text
 from trm.sweeps.places import expanded
 from trm.sweeps.search import costs_on
-from trm.terminal.command_line import say
 
 
 def read_earlier(folders: Sequence[str], space: SearchSpace) -> list[tuple[Earlier, Manifest]]:

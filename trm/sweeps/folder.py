@@ -13,6 +13,7 @@ from trm.config.data import DataConfig
 from trm.config.files import dump_yaml, load_yaml
 from trm.config.imports import require_unchanged
 from trm.console.long_work import shown
+from trm.console.streams import say
 from trm.data.format.manifest import Manifest, read_manifest
 from trm.errors import SweepError
 from trm.files.atomic import why_unwritable, write_text_atomic
@@ -33,7 +34,6 @@ from trm.sweeps.commands import recorded_resume
 from trm.sweeps.digests import check_recorded, digests_of
 from trm.sweeps.places import held_folder, is_taken, numbered_folder, refuse_links_in, refuse_unwritable
 from trm.tasks.places import data_beside, refuse_remote
-from trm.terminal.command_line import say
 
 DATASET_FILE = "dataset.json"
 """A copy of the data set's manifest, so that costs can be told when the data set is gone."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trm.console.streams import say
 from trm.data.format.manifest import Manifest
 from trm.errors import InterruptedRun, TerminatedRun, TRMError
 from trm.search.confirmation import candidates_of
@@ -20,7 +21,6 @@ from trm.sweeps.commands import Invocation
 from trm.sweeps.extras import Extras
 from trm.sweeps.results import leader_rows
 from trm.sweeps.steady_clock import steady_now
-from trm.terminal.command_line import say
 from trm.terminal.display import SweepDisplay
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.places import Target

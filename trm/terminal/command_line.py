@@ -7,8 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
-from trm.console.streams import printable, result_lost, steady_output
-from trm.console.streams import say as say
+from trm.console.streams import printable, result_lost, say, steady_output
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, InterruptedRun, TerminatedRun, TRMError
 from trm.files.contained import misplaced
 from trm.files.disk import is_disk_full
