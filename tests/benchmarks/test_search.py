@@ -25,9 +25,9 @@ def history(table: Table) -> History:
 
 def test_a_replay_is_a_sweep_that_a_replay_of_its_journal_accepts(table: Table, history: History) -> None:
     assert history.search is not None
-    again = Search(history.search.space, table.cost_of)
+    again = Search(history.search.state.space, table.cost_of)
     assert derived_again(again, history.events).trials == 16
-    assert again.spending.train_flops == history.moments[-1].train_flops
+    assert again.state.spending.train_flops == history.moments[-1].train_flops
 
 
 def test_only_differences_are_paid(table: Table, history: History) -> None:
@@ -37,7 +37,7 @@ def test_only_differences_are_paid(table: Table, history: History) -> None:
     assert len(ended) > len(longest), "trials were promoted"
     assert history.moments[-1].train_flops == pytest.approx(sum(longest.values()))
     for leg in ended:
-        config = table.config(history.search.trials[leg.trial].params)
+        config = table.config(history.search.state.trials[leg.trial].params)
         seed = history.runs.taken[config][0]  # type: ignore[union-attr]
         assert leg.objective == table.curves[config, seed].at(leg.steps, table.examples).accuracy
 

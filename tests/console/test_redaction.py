@@ -184,12 +184,12 @@ def test_an_address_without_its_secret_is_told_from_one_that_never_had_one(tmp_p
 
 
 def test_a_store_is_the_same_one_when_its_password_changes(tmp_path: Path) -> None:
-    state = OutboxState.load(tmp_path, ADDRESSES[0], "e", "max")
+    state = OutboxState.load(tmp_path, ADDRESSES[0], "e")
     state.sent = 7
     state.save(tmp_path)
     assert SECRET not in (tmp_path / "tracking.json").read_text()
-    assert OutboxState.load(tmp_path, ADDRESSES[0].replace(SECRET, "another"), "e", "max").sent == 7
-    assert OutboxState.load(tmp_path, "https://me:x@elsewhere/x", "e", "max").sent == 0
+    assert OutboxState.load(tmp_path, ADDRESSES[0].replace(SECRET, "another"), "e").sent == 7
+    assert OutboxState.load(tmp_path, "https://me:x@elsewhere/x", "e").sent == 0
 
 
 def test_of_a_long_error_both_ends_stay() -> None:

@@ -68,7 +68,7 @@ OTHERS = [
     (
         "build_dataset",
         (*BUILD, "--set", "task=chess"),
-        "task must be one of sudoku, maze, arc, arrays, table, mixture, got",
+        "task must be one of sudoku, maze, arc, table, arrays, mixture, got",
     ),
     ("build_dataset", (*BUILD, "--set", "size=9", "--set", "path=/nowhere"), "/nowhere"),
     ("build_dataset", ("datasets/arc1.yaml", *BUILD[1:], "--set", "path=/nowhere"), "the folder of ARC files must exist: /nowhere"),
