@@ -85,11 +85,6 @@ def require_asked(names: Any, what: str, way: str = "") -> None:
         )
 
 
-def module_of(name: str) -> ModuleType:
-    """A module that `honour` imported."""
-    return _IMPORTED[name][0]
-
-
 def members_of(name: str) -> list[Any]:
     """What a module that `honour` imported adds to doors: classes, and metrics."""
     return _members(_IMPORTED[name][0])

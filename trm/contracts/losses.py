@@ -1,8 +1,6 @@
 """What every loss of puzzles keeps: `CHECKS`, each a function of a loss's configuration."""
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -13,7 +11,7 @@ from trm.config.optimizers import AdamATan2Config
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.contracts.rules import require
-from trm.contracts.runs import random_batch, take_steps
+from trm.contracts.runs import random_batch, take_steps, whole_and_resumed
 from trm.losses.answer import IGNORED
 from trm.training.state import TrainingState
 from trm.training.step import device_step
@@ -88,17 +86,9 @@ def check_answers(config: AnyLoss) -> None:
 def check_resume(config: AnyLoss) -> None:
     """Steps, a checkpoint, and the same steps from it end in the same bits as all steps at once."""
     run = _configured(config, "float32")
-    whole, half = (TrainingState(run, SHAPE, max_steps=2 * HALF) for _ in range(2))
-    take_steps(whole, SHAPE, 0, 2 * HALF)
-    take_steps(half, SHAPE, 0, HALF)
-    with tempfile.TemporaryDirectory() as folder:
-        half.metrics.flush(half.gang)
-        half.save(Path(folder) / "half")
-        half = TrainingState.load(Path(folder) / "half", run, SHAPE, max_steps=2 * HALF)
-    take_steps(half, SHAPE, HALF, 2 * HALF)
-    for file, tensors in whole.files_to_save().items():
-        again = half.files_to_save()[file]
-        apart = [name for name, value in tensors.items() if not torch.equal(value, again[name])]
+    whole, resumed = whole_and_resumed(run, SHAPE, HALF)
+    for file, tensors in whole.items():
+        apart = [name for name, value in tensors.items() if not torch.equal(value, resumed[file][name])]
         require(not apart, f"a resumed run must be the same: {apart} of {file} differ", remedy="carry all state, draw by the step")
 
 

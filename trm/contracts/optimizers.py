@@ -1,8 +1,6 @@
 """What every optimizer keeps: `CHECKS`, each a function of an optimizer's configuration."""
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +11,9 @@ from trm.config.optimizers import AdamATan2Config, AnyOptimizer
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.contracts.rules import require
-from trm.contracts.runs import take_steps
+from trm.contracts.runs import whole_and_resumed
 from trm.optim.choice import build_optimizer
 from trm.optim.optimizer import Optimizer, learning_rates
-from trm.training.state import TrainingState
 
 SHAPE = DataShape(seq_len=9, vocab_size=6, num_puzzle_identifiers=5)
 STEPS = 60
@@ -91,17 +88,9 @@ def check_state(config: AnyOptimizer) -> None:
 def check_training(config: AnyOptimizer) -> None:
     """A small run trains to finite weights; stopped half way, saved and loaded, it comes to the same bits."""
     run = _configured(config)
-    whole, half = (TrainingState(run, SHAPE, max_steps=2 * HALF) for _ in range(2))
-    take_steps(whole, SHAPE, 0, 2 * HALF)
-    take_steps(half, SHAPE, 0, HALF)
-    with tempfile.TemporaryDirectory() as folder:
-        half.metrics.flush(half.gang)
-        half.save(Path(folder) / "half")
-        half = TrainingState.load(Path(folder) / "half", run, SHAPE, max_steps=2 * HALF)
-    take_steps(half, SHAPE, HALF, 2 * HALF)
-    for file, tensors in whole.files_to_save().items():
-        again = half.files_to_save()[file]
-        apart = [name for name, value in tensors.items() if not torch.equal(value, again[name])]
+    whole, resumed = whole_and_resumed(run, SHAPE, HALF)
+    for file, tensors in whole.items():
+        apart = [name for name, value in tensors.items() if not torch.equal(value, resumed[file][name])]
         require(not apart, f"a resumed run must be the same: {apart} of {file} differ", remedy="keep all state in tensors")
         wild = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
         require(not wild, f"a small run must stay finite: {wild} are not", remedy="mind divisions by zero")

@@ -25,6 +25,7 @@ def grown(scheduler: SchedulerSettings, rungs: Rungs, per_trial: float) -> Rungs
 
 
 def is_same_length(one: float, other: float) -> bool:
+    """Whether two lengths differ by rounding alone."""
     return math.isclose(one, other, rel_tol=1e-6)
 
 
