@@ -38,6 +38,25 @@ def is_recorded(info: Any) -> bool:
     return bool((info.context or {}).get("is_recorded"))
 
 
+class Later:
+    """Marks a field that came after values had digests: `Annotated[float, Later] = 0.0` counts in none while it is 0."""
+
+
+def without_later(model: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
+    """`values`, which `model` gave of itself as JSON, without fields marked `Later` that are at their defaults, at any depth.
+
+    What was digested before there was a field is known by the same digest after.
+    """
+    kept = dict(values)
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if Later in field.metadata and value == field.get_default(call_default_factory=True):
+            kept.pop(name, None)
+        elif isinstance(value, BaseModel) and isinstance(kept.get(name), dict):
+            kept[name] = without_later(value, kept[name])
+    return kept
+
+
 class Written(Frozen):
     """Base of what people write: numbers are finite, and true is no number."""
 

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from trm.config.architectures import AnyNetwork, TrmConfig
-from trm.config.base import Written
+from trm.config.base import Written, without_later
 from trm.config.data import DataConfig
 from trm.config.imports import require_asked
 from trm.config.optimizers import AdamATan2Config, AnyOptimizer
@@ -82,7 +82,7 @@ class RunConfig(Written):
 
         The seed counts, so a replicate on another seed differs.
         """
-        values = self.model_dump(mode="json") | {"model": self.model.deciding_values()}
+        values = without_later(self, self.model_dump(mode="json") | {"model": self.model.deciding_values()})
         values.pop("imports")  # where a member comes from
         data = values["data"]
         for key in ("mode", "shuffle_window_rows"):

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from trm.config.base import RECORDED, without_later
+from trm.config.data import DataConfig
 from trm.errors import SweepError
 from trm.search.journal.events import DriverStarted, Event, SweepStarted
 from trm.search.space.space import MAY_CHANGE
@@ -51,8 +53,9 @@ def check_recorded(source: Path, space: Mapping[str, Any], dataset: Mapping[str,
 def _frozen(space: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
     """What may not change, as `SearchSpace.frozen` has it, with the order of the training rows as the sweep resolved it."""
     frozen = {name: value for name, value in space.items() if name not in MAY_CHANGE and (name != "imports" or value)}
-    if isinstance(frozen.get("data"), dict) and "mode" in frozen["data"]:
-        frozen["data"] = {**frozen["data"], "mode": dataset.get("mode", "resident")}
+    if isinstance(data := frozen.get("data"), dict):
+        data = without_later(DataConfig.model_validate(data, context=RECORDED), data)
+        frozen["data"] = {**data, "mode": dataset.get("mode", "resident")} if "mode" in data else data
     return frozen
 
 

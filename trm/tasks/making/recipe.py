@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trm.config.base import Written
+from trm.config.base import Later, Written, without_later
 from trm.data.format.manifest import SplitName, TaskName
 
 BUILDS = 2
@@ -41,17 +41,9 @@ class RecipeBase(Written):
         """Whether some puzzles validate."""
         raise NotImplementedError
 
-    later_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields that recipes did not always have: left at their defaults, they change no digest, so older data sets stay known."""
-
     def digest(self) -> str:
         """Digest of the complete recipe; equal digests are the same data set."""
-        unset = {
-            name
-            for name in self.later_fields
-            if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True)
-        }
-        values = self.model_dump(mode="json", exclude=unset) | {"builds": BUILDS}
+        values = without_later(self, self.model_dump(mode="json")) | {"builds": BUILDS}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
@@ -65,10 +57,8 @@ class CountedRecipe(RecipeBase):
     path: str | None
     skip_bad: bool = False
     """Leave bad rows of the published files out and count them, by rule, in the manifest; false: refuse the first."""
-    columns: dict[Literal["question", "answer", "rating"], str] = Field(default_factory=dict)
+    columns: Annotated[dict[Literal["question", "answer", "rating"], str], Later] = Field(default_factory=dict)
     """What the files call question, answer and rating, where the usual names (`quizzes`, `solution` ...) do not say."""
-
-    later_fields: ClassVar[frozenset[str]] = frozenset({"columns"})
 
     @property
     def puzzle_task(self) -> TaskName:
