@@ -295,6 +295,33 @@ def test_what_cannot_be_fused_is_refused_with_the_configuration(fields: dict[str
         run_of("fused", **fields)
 
 
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels that do a network only with these values of two fields."""
+    monkeypatch.setattr(TrmConfig, "FUSED_VALUES", {"L_layers": (2, 3), "rope_theta": (10000.0,)})
+    monkeypatch.setattr(devices, "_said", set())
+
+
+def test_what_the_kernels_do_not_do_goes_plain_and_says_so_once(limited: None, caplog: pytest.LogCaptureFixture) -> None:
+    assert uses_kernels(run_of(L_layers=3), "cpu")
+    assert not caplog.text
+    for layers in (4, 5, 4):
+        assert not uses_kernels(run_of(L_layers=layers), "cpu")
+    assert [record.getMessage() for record in caplog.records] == [
+        "training goes on without the fused kernels, two to three times slower: they do not do model.L_layers 4"
+    ]
+    assert not uses_kernels(run_of(L_layers=4, rope_theta=100.0), "cpu"), "another set of fields is told too"
+    assert "model.L_layers 4 and model.rope_theta 100.0" in caplog.text
+    assert not networks(TrmConfig(**{**SMALL, "L_layers": 4}), 4)[2].is_fused
+
+
+def test_insisting_on_kernels_for_what_they_do_not_do_is_refused(limited: None) -> None:
+    with pytest.raises(
+        ValidationError, match=r"fused does not do model.L_layers 4; set model.L_layers: 2, or training.kernels: auto"
+    ):
+        run_of("fused", L_layers=4)
+
+
 @pytest.mark.parametrize(
     ("config", "device", "names"),
     [(run_of("fused"), "cuda", "cuda, bfloat16"), (run_of("fused", forward_dtype="float32"), "cuda", "cuda, float32")],

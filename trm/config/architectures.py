@@ -1,6 +1,7 @@
 """Networks: the fields of each architecture, and what a network must know of a data set."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -46,6 +47,11 @@ def swiglu_width(expansion: float, width_in: int) -> int:
     return -(-round(expansion * width_in * 2 / 3) // SWIGLU_MULTIPLE) * SWIGLU_MULTIPLE
 
 
+def named_values(fields: Mapping[str, Any]) -> str:
+    """Fields of a network and their values, as a message names them."""
+    return " and ".join(f"model.{name} {value}" for name, value in fields.items())
+
+
 class ModelConfig(Written):
     """What every network has: its width, its puzzle tokens, halting, and the type it computes in."""
 
@@ -66,6 +72,14 @@ class ModelConfig(Written):
     forward_dtype: Literal["auto", "float32", "tf32", "bfloat16", "float64"] = "auto"
     """Type of activations; auto: bfloat16 on CUDA, float32 elsewhere. tf32 is float32 whose products CUDA may round to TF32;
     float64 holds the weights in float64 too (for checks)."""
+
+    FUSED_VALUES: ClassVar[Mapping[str, tuple[Any, ...]]] = {"architecture": ()}
+    """Values of fields that the CPU's kernels do (`trm.kernels`); others go plain. Fields not named are done whatever they say."""
+
+    @property
+    def unfused(self) -> dict[str, Any]:
+        """What of the network the CPU's kernels do not do: fields and their values; empty where they do all of it."""
+        return {name: value for name, done in self.FUSED_VALUES.items() if (value := getattr(self, name)) not in done}
 
     @property
     def recursion(self) -> Recursion:
@@ -114,6 +128,8 @@ class ModelConfig(Written):
 
 class RecursiveConfig(ModelConfig):
     """Fields of the tiny recursive models (arXiv 2510.04871, section 4), whatever their recursion."""
+
+    FUSED_VALUES: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     H_cycles: int = Field(3, ge=1, le=64)
     """Answer updates a supervision step; all but the last run without gradient (T in the paper)."""

@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from trm.config.architectures import AnyNetwork, TrmConfig
+from trm.config.architectures import AnyNetwork, TrmConfig, named_values
 from trm.config.base import Written, without_later
 from trm.config.data import DataConfig
 from trm.config.imports import require_asked
@@ -74,6 +74,13 @@ class RunConfig(Written):
             raise ValueError(
                 f"training.kernels fused computes in float32 and is not compiled, got model.forward_dtype "
                 f"{self.model.forward_dtype}{compiled}; set training.kernels: auto"
+            )
+        if t.kernels == "fused" and (unfused := self.model.unfused):
+            done = [f"{name}: {values[0]}" for name, values in self.model.FUSED_VALUES.items() if name in unfused and values]
+            instead = f"set {' and '.join(f'model.{one}' for one in done)}, or" if len(done) == len(unfused) else "set"
+            raise ValueError(
+                f"training.kernels fused does not do {named_values(unfused)}; {instead} training.kernels: auto, which does it by "
+                f"torch's operators"
             )
         return self
 

@@ -1,15 +1,16 @@
 """Which number types a device computes in: bfloat16 pays on CUDA and costs tenfold on a CPU."""
 
-import functools
 import logging
 
 import torch
 
-from trm.config.architectures import ModelConfig
+from trm.config.architectures import ModelConfig, named_values
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.errors import ResourceError
 from trm.kernels.build import library, why_missing
+
+log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -45,6 +46,7 @@ def loss_dtype(config: TrainingConfig, device: torch.device | str) -> torch.dtyp
 def uses_kernels(config: RunConfig, device: torch.device | str, *, is_trained: bool = False) -> bool:
     """Whether the recursion is done by `trm.kernels` on `device`; compiles them where that was never done.
 
+    A network of which they do not do all (`ModelConfig.unfused`) goes plain, which is said once.
     Raises ResourceError where the configuration insists on them and they cannot be had; a network that `is_trained` is taken
     to any machine, so there `fused` means `auto`.
     """
@@ -64,11 +66,19 @@ def uses_kernels(config: RunConfig, device: torch.device | str, *, is_trained: b
             )
         library()
         return True
+    if unfused := config.model.unfused:
+        _say_once(tuple(unfused), f"they do not do {named_values(unfused)}")
+        return False
     if why := why_missing():
-        _say_once(why)
+        _say_once(("compiler",), why)
     return why is None
 
 
-@functools.cache
-def _say_once(why: str) -> None:
-    logging.getLogger(__name__).warning("training goes on without the fused kernels, two to three times slower: %s", why)
+_said: set[tuple[str, ...]] = set()
+
+
+def _say_once(topic: tuple[str, ...], why: str) -> None:
+    """Of a topic the first time: a sweep's worker trains network after network, each with another value of the same knob."""
+    if topic not in _said:
+        _said.add(topic)
+        log.warning("training goes on without the fused kernels, two to three times slower: %s", why)

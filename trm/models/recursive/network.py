@@ -66,7 +66,7 @@ class TinyRecursiveModel(Network):
     """The blocks that a recursion calls, embeddings and heads; `forward` is one supervision step.
 
     `dtype` is the type of activations; weights are float32 (float64 for float64) and cast once a step. Without a generator
-    the weights are those of seed 0. `is_fused` has the recursion done by `trm.kernels` (float32 on a CPU).
+    the weights are those of seed 0. `is_fused` has the recursion done by `trm.kernels` (float32 on a CPU) where they do all of it.
     """
 
     config: RecursiveConfig
@@ -104,8 +104,8 @@ class TinyRecursiveModel(Network):
             rotary = layers.rotary_table(self.length, width // config.num_heads, config.num_heads, config.rope_theta)
             rotary = rotary.to(stored)
         self.register_buffer("rotary", rotary, persistent=False)
-        self.is_fused = is_fused
-        self.fused = FusedRecursion(config, self.length) if is_fused else None
+        self.is_fused = is_fused and not config.unfused
+        self.fused = FusedRecursion(config, self.length) if self.is_fused else None
 
     def initial_latents(self, batch_size: int) -> Latents:
         """The latents every puzzle starts from: fixed vectors, expanded (not to be written to)."""
