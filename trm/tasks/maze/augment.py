@@ -9,16 +9,20 @@ from trm.tasks.making.dihedral import SYMMETRIES, apply
 
 
 class MazeRows:
-    """Training mazes under a random symmetry; the path is searched anew, because its rule prefers directions."""
+    """Training mazes under a random symmetry; where there are several paths it is searched anew: its rule prefers directions."""
 
-    def __init__(self, plain: PlainRows) -> None:
-        self._plain = plain
+    def __init__(self, plain: PlainRows, *, have_one_path: bool = False) -> None:
+        """`have_one_path`: the label is turned with the maze."""
+        self._plain, self._have_one_path = plain, have_one_path
 
     def train(self, draw: RowDraw) -> tuple[Int32[np.ndarray, "batch cells"], Int32[np.ndarray, "batch cells"]]:
         """Mazes under the symmetries that the slots' bits say, with their own labels."""
+        symmetries = below(draw.keys, SYMMETRIES)
+        mazes = apply(self._plain.inputs[draw.rows], symmetries)
+        if self._have_one_path:
+            return mazes.astype(np.int32), as_labels(apply(self._plain.labels[draw.rows], symmetries))
         from trm.tasks.maze.solver import solve
 
-        mazes = apply(self._plain.inputs[draw.rows], below(draw.keys, SYMMETRIES))
         size = round(mazes.shape[1] ** 0.5)
         return mazes.astype(np.int32), as_labels(solve(mazes, (size, size)))
 

@@ -51,9 +51,11 @@ class Maze(Task[MazeRecipe]):
         return KnownCounts(DataShape(recipe.size**2, len(VOCABULARY), 1), recipe.train, recipe.validation)
 
     def augmenter(self, augmentation: Augmentation, split: Split, manifest: Manifest) -> Augmenter:
-        """The eight symmetries, each solved anew."""
+        """The eight symmetries."""
         plain = PlainRows(split.inputs, split.labels)
-        return MazeRows(plain) if isinstance(augmentation, DihedralAugmentation) else plain
+        if not isinstance(augmentation, DihedralAugmentation):
+            return plain
+        return MazeRows(plain, have_one_path=manifest.recipe.get("style") == "perfect")
 
     def text(self, grid: Grid, vocabulary: tuple[str, ...]) -> Text:
         """Walls as blocks, the path as dots."""
