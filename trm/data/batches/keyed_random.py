@@ -42,3 +42,8 @@ def shuffled(length: int, *keys: int) -> Int64[np.ndarray, "length"]:
     """0..length-1 in a random order that is a function of the keys, on every machine and with every numpy."""
     order: np.ndarray = np.argsort(hashed(*keys, np.arange(length)), kind="stable")
     return order.astype(np.int64)
+
+
+def device_keys(seed: int, stream: int, *numbers: int | np.ndarray) -> Int64[np.ndarray, "..."]:
+    """Keys of what is drawn on the device (`trm.models.keyed_draws`), one for each combination of the numbers."""
+    return hashed(seed, stream, *numbers).view(np.int64)

@@ -1,0 +1,85 @@
+"""Random draws on the device that are functions of their keys: no generator remembers, nothing is asked of the host.
+
+A key is 64 bits, one a row of the batch, which the host makes of seed, stream, step and slot (`device_keys` of
+`trm.data.batches.keyed_random`). Place n of draw d is output d * 2^40 + n of the SplitMix64 that the key seeds (Steele, Lea, Flood,
+Fast splittable pseudorandom number generators, 2014; it passes BigCrush). Its state is a counter, so any place is computed by
+itself, 64 bits of it in a dozen operations on tensors; Philox4x32-10, whose products are of 32 by 32 bits, would need nine times as
+many. Integers wrap around on processors as on CUDA, and normals are looked up in a table, so both draw the same bits.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from trm.models.initial import TRUNCATION
+
+PLACE_BITS = 40
+"""A draw has so many places at most, as a power of two; a key has 2^24 draws."""
+QUANTILES = 1 << 16
+"""Values that a normal draw takes, equally likely: finer than bfloat16 tells apart; none lies beyond 4.4 sigma."""
+_WORD = 1 << 64
+_INCREMENT, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+"""Of SplitMix64: what its state grows by (odd, 2^64 over the golden ratio), and the factors of its finaliser."""
+
+
+def derived(keys: Int64[Tensor, "rows"], number: int) -> Int64[Tensor, "rows"]:
+    """Other keys for a part of what `keys` are for, one for each number; their draws are apart from all of theirs."""
+    return _scrambled(_scrambled(keys + _signed(_INCREMENT * (number + 1))) ^ keys)
+
+
+def normals(
+    keys: Int64[Tensor, "rows"], draw: int, size: tuple[int, int], quantiles: Float[Tensor, "values"], *, is_turned: bool = False
+) -> Float[Tensor, "*shape"]:
+    """Draws from `normal_quantiles` or `truncated_quantiles`, (rows, tokens, width); `is_turned`: as (tokens, rows, width)."""
+    words = _bits(keys, draw, size, 4, is_turned=is_turned).view(torch.int16)[..., : size[1]]
+    places = words.to(torch.int32).add_(QUANTILES // 2)
+    return quantiles.index_select(0, places.flatten()).view(places.shape)
+
+
+def dropped(
+    keys: Int64[Tensor, "rows"], draw: int, size: tuple[int, int], rate: float, *, is_turned: bool = False
+) -> Bool[Tensor, "*shape"]:
+    """True at a place with probability `rate` (to 2^-32), shaped as `normals`."""
+    words = _bits(keys, draw, size, 2, is_turned=is_turned).view(torch.int32)[..., : size[1]]
+    return words < round(rate * (1 << 32)) - (1 << 31)
+
+
+def normal_quantiles(device: torch.device | str = "cpu") -> Float[Tensor, "values"]:
+    """The standard normal as equally likely values, ascending, (65536,) float32, of mean 0 and variance 1."""
+    return _quantiles(0.0, device)
+
+
+def truncated_quantiles(device: torch.device | str = "cpu") -> Float[Tensor, "values"]:
+    """The normal cut at 2 sigma and widened to variance 1, which initial vectors are of, as `normal_quantiles`."""
+    return _quantiles(0.5 * math.erfc(TRUNCATION / math.sqrt(2)), device)
+
+
+def _quantiles(tail: float, device: torch.device | str) -> Tensor:
+    """Of what is left of the standard normal without both tails, each of probability `tail`."""
+    ranks = (torch.arange(QUANTILES // 2, dtype=torch.float64) + 0.5) / QUANTILES
+    lower = torch.special.ndtri(tail + ranks * (1 - 2 * tail))
+    lower /= lower.square().mean().sqrt()
+    return torch.cat((lower, -lower.flip(0))).float().to(device)
+
+
+def _bits(keys: Tensor, draw: int, size: tuple[int, int], words: int, *, is_turned: bool) -> Tensor:
+    """64 bits for every `words` places along the width, (rows, tokens, groups) int64 or turned."""
+    tokens, width = size
+    groups = -(-width // words)
+    first = _signed(((draw << PLACE_BITS) + 1) * _INCREMENT)
+    counted = (torch.arange(tokens * groups, device=keys.device) * _signed(_INCREMENT) + first).view(tokens, groups)
+    return _scrambled(keys[:, None] + counted[:, None] if is_turned else keys[:, None, None] + counted)
+
+
+def _scrambled(state: Tensor) -> Tensor:
+    """SplitMix64's finaliser, in place."""
+    for shift, factor in ((30, _FIRST), (27, _SECOND)):
+        state.bitwise_xor_((state >> shift).bitwise_and_((1 << (64 - shift)) - 1)).mul_(_signed(factor))
+    return state.bitwise_xor_((state >> 31).bitwise_and_((1 << 33) - 1))
+
+
+def _signed(number: int) -> int:
+    """The number of 64 signed bits that is `number` modulo 2^64."""
+    return (number + _WORD // 2) % _WORD - _WORD // 2
