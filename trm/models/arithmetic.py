@@ -23,7 +23,7 @@ class RowCost:
     """What one row costs in one supervision step. Only matrix products count as FLOPs; a backward pass is two forwards."""
 
     train_flops: float
-    """With what is differentiated, and with one more forward where the configuration learns q_continue."""
+    """With what is differentiated; how many of them an update makes is the loss's (`trm.models.cost.passes_of`)."""
     forward_flops: float
     """Without any gradient."""
     carry_bytes: int

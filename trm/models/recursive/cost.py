@@ -29,8 +29,7 @@ def train_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
     recursion = model.recursion
     plain = _calls_flops_row(model, shape, recursion.calls[: recursion.plain_calls])
     trained = _calls_flops_row(model, shape, recursion.calls[recursion.plain_calls :]) + head_flops_row(model, shape)
-    flops = plain + (1 + BACKWARD_FORWARDS) * trained
-    return flops if model.no_ACT_continue else flops + forward_flops_row(model, shape)
+    return plain + (1 + BACKWARD_FORWARDS) * trained
 
 
 def forward_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
