@@ -30,3 +30,5 @@ class RowCost:
     """What its slot carries from step to step: latents, the puzzle, its counters."""
     activation_bytes: int
     """Most that is held for the backward pass, in the configuration's number type."""
+    handwritten_share: float = 1.0
+    """What a form written by hand for the CPU in eager mode keeps of that at most; 1: there is none."""

@@ -16,8 +16,6 @@ from trm.models.counting import row_cost, tensor_sizes
 
 STORED_COPIES = 4
 """What a checkpoint holds of each weight: itself, its average, two moments."""
-HANDWRITTEN_SHARE = 0.8
-"""What the CPU's hand-written form keeps of the activations at most (`benchmarks/step/memory.py`)."""
 RESIDENT_COPIES = 6
 """What training holds of each weight: the stored copies, its gradient, and the update while it is applied."""
 
@@ -57,11 +55,11 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: L
     model, batch = config.model, config.training.global_batch_size
     if model.forward_dtype == "auto":
         model = model.model_copy(update={"forward_dtype": "bfloat16" if device == "cuda" else "float32"})
-    kept = HANDWRITTEN_SHARE if device == "cpu" and model.forward_dtype != "bfloat16" else 1.0
     network = sum(math.prod(size) for size in tensor_sizes(model, shape).weights.values())
     table = shape.num_puzzle_identifiers * model.puzzle_ndim
     value = 8 if model.forward_dtype == "float64" else 4
     row = row_cost(model, shape)
+    kept = row.handwritten_share if device == "cpu" and model.forward_dtype != "bfloat16" else 1.0
     local = -(-batch // workers)
     return RunCost(
         stage_flops=(Share(1.0, batch * update_flops_row(config, row)),),
