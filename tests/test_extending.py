@@ -35,7 +35,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 SEEN = {
     "config": ("trm.config.recursion", "trm.config.architectures", "trm.config.losses", "trm.config.optimizers"),
     "losses": ("trm.losses.choice", "trm.losses.answer"),
-    "optim": ("trm.optim.choice", "trm.optim.optimizer"),
+    "optim": ("trm.optim.choice", "trm.optim.groups", "trm.optim.optimizer"),
     "schedulers": ("trm.search.schedulers.run_to_end", "trm.search.schedulers.scheduler"),
     "samplers": ("trm.search.samplers.sampler",),
     "odd": ("trm.tasks.task", "trm.data.format.built", "trm.tasks.making.recipe"),

@@ -253,7 +253,7 @@ def every_form_of_the_update_agrees(device: torch.device) -> dict[str, Any]:
                 optimizer.step()
                 continue
             factors = factors_at(t, lr=0.01, betas=(0.9, 0.95), weight_decay=0.1)
-            ours.apply(Factors(*(torch.tensor(factor, device=place, dtype=dtype) for factor in factors)))
+            ours.apply([Factors(*(torch.tensor(factor, device=place, dtype=dtype) for factor in factors))])
             ours.count()
         return [p.detach().double().cpu() for p in params]
 

@@ -24,7 +24,8 @@ from trm.optim.optimizer import TorchOptimizer
 from trm.search.knobs.constraint_names import leaf_names
 
 MODULE = Path(__file__).parents[1] / "fixtures" / "own_optimizer.py"
-RUN = "data: {folder: x}\ntraining: {steps: 1}\nimports: [my_optims]\noptim: {type: lion, beta1: 0.8}\n"
+WEIGHTS = {"p": nn.Parameter(torch.ones(2))}
+RUN = "data: {folder: x}\ntraining: {steps: 1}\nimports: [my_optims]\noptim: {type: mean_sign, beta1: 0.8}\n"
 HEAD = """
 from typing import Literal
 from trm.config.optimizers import ImportedOptimizer
@@ -48,12 +49,14 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_the_file_that_a_person_names_imports(lab: Path) -> None:
     names = set(leaf_names())
     config = load_run_config("run.yaml")
-    assert (config.optim.type, config.imports) == ("lion", ("my_optims",))
+    assert (config.optim.type, config.imports) == ("mean_sign", ("my_optims",))
     weights = {"w": nn.Parameter(torch.ones(2))}
     assert isinstance(build_optimizer(config.optim, weights, uses_kernels=False), TorchOptimizer)
     assert set(leaf_names()) == names, "its fields are called as those of the others"
-    with pytest.raises(ConfigError, match=r"must be one of adam_atan2, adamw, lion, got 'lino'; did you mean lion"):
-        load_run_config("run.yaml", ["optim.type=lino"])
+    with pytest.raises(
+        ConfigError, match=r"must be one of adam_atan2, adamw, muon, lion, sgd, mean_sign, got 'mean_sing'; did you mean mean_sign"
+    ):
+        load_run_config("run.yaml", ["optim.type=mean_sing"])
 
 
 def test_what_lies_in_a_folder_imports_nothing(lab: Path) -> None:
@@ -73,7 +76,7 @@ def test_a_persons_word_reaches_what_lies_in_a_folder(lab: Path, word: str, monk
     if word == "environment":
         monkeypatch.setenv(VARIABLE, "my_optims")
     overrides = ["imports=[my_optims]"] if word == "override" else []
-    assert load_run_config("run.yaml", overrides, is_own=False).optim.type == "lion"
+    assert load_run_config("run.yaml", overrides, is_own=False).optim.type == "mean_sign"
     assert imports.asked_for() == ["my_optims"], "child processes are told"
 
 
@@ -124,7 +127,7 @@ def test_a_module_that_cannot_be_used_is_refused_by_rule(lab: Path, name: str, t
 @pytest.mark.parametrize(
     ("base", "method", "call", "kind"),
     [
-        ("optimizers.ImportedOptimizer", "build", lambda one: build_optimizer(one, {}, uses_kernels=False), "Optimizer"),
+        ("optimizers.ImportedOptimizer", "build", lambda one: build_optimizer(one, WEIGHTS, uses_kernels=False), "Optimizer"),
         ("architectures.ImportedNetwork", "row_cost", lambda one: row_cost(one, DataShape(9, 6, 1)), "RowCost"),
     ],
 )
@@ -167,4 +170,4 @@ def test_the_contract_is_checked_by_a_command(
     assert len(lines) == len(contract.optimizers.CHECKS)
     broken = [line for line in lines if line.startswith("broken")]
     assert bool(broken) is not is_whole
-    assert is_whole or "my_optims.LionConfig rates: at learning rate 0 nothing may move" in broken[0]
+    assert is_whole or "my_optims.MeanSignConfig rates: at learning rate 0 nothing may move" in broken[0]

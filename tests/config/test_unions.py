@@ -54,8 +54,11 @@ def test_members_are_different_runs() -> None:
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"optim": {"type": "adamv"}}, r"optim.type must be one of adam_atan2, adamw, got 'adamv'; did you mean adamw\?"),
-        ({"optim": {"eps": 1e-8}}, r"optim.eps goes with type adamw, not adam_atan2; remove it, or"),
+        (
+            {"optim": {"type": "adamv"}},
+            r"optim.type must be one of adam_atan2, adamw, muon, lion, sgd, got 'adamv'; did you mean adamw\?",
+        ),
+        ({"optim": {"eps": 1e-8}}, r"optim.eps goes with type adamw or muon, not adam_atan2; remove it, or"),
         ({"optim": {"type": "adamw", "eps": 2}}, r"optim.eps must be < 1, got 2"),
         (
             {"training": {"loss": "softmx"}},
@@ -71,8 +74,9 @@ def test_what_is_wrong_in_a_member_is_named_by_its_path(sections: dict[str, Any]
 
 def test_leaves_know_where_they_exist() -> None:
     known = leaves()
-    assert known["optim.eps"].where == {"optim.type": ("adamw",)}
-    assert known["optim.lr"].where == known["optim.beta1"].where == {}
+    assert known["optim.eps"].where == {"optim.type": ("adamw", "muon")}
+    assert known["optim.lr"].where == known["optim.embedding_lr"].where == {}
+    assert known["optim.beta1"].where == {"optim.type": ("adam_atan2", "adamw", "muon", "lion")}
     assert known["model.num_latents"].where == {"model.architecture": ("latents",)}
     assert exists("optim.eps", {"optim.type": "adamw"})
     assert not exists("optim.eps", {"optim.type": "adam_atan2"})
@@ -89,7 +93,10 @@ def test_a_sparse_configuration_is_read_and_written_by_paths() -> None:
     put(values, "optim.type", "adamw")
     assert values == {"training": {"loss": {"type": "stablemax"}}, "optim": {"eps": 1e-6, "lr": 1e-3, "type": "adamw"}}
     assert written == {"training": {"loss": "softmax"}, "optim": {"eps": 1e-6, "lr": 1e-3}}, "what was given stays"
-    assert without_other_members(written, {"optim.type": None})["optim"] == {"lr": 1e-3}
+    assert without_other_members(written, {"optim.type": ("adam_atan2", "adamw")})["optim"] == {"lr": 1e-3}
+    assert without_other_members(written, {"optim.type": ("lion",)})["optim"] == written["optim"], (
+        "no optimizer that is tried has it"
+    )
     assert without_other_members(written, {}) == written
-    assert without_other_members(values, {"optim.type": None}) == values
+    assert without_other_members(values, {"optim.type": ("adam_atan2", "adamw")}) == values
     assert isinstance(run(**values).optim, AdamWConfig)

@@ -106,7 +106,7 @@ def test_every_form_of_the_update_is_the_same(form: str, monkeypatch: pytest.Mon
             if kind == "step":
                 optimizer.step()
             else:
-                optimizer.apply(factors if kind == "numbers" else Factors(*(torch.tensor(factor) for factor in factors)))
+                optimizer.apply([factors if kind == "numbers" else Factors(*(torch.tensor(factor) for factor in factors))])
                 optimizer.count()
         ends.append([p.detach() for p in params] + [moment for state in optimizer.state.values() for moment in state.values()])
     for plain, other in zip(*ends, strict=True):

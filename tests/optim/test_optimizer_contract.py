@@ -7,14 +7,37 @@ import pytest
 import torch
 from torch import nn
 
-from trm.config.optimizers import AdamATan2Config, AdamWConfig, AnyOptimizer, ImportedOptimizer
+from trm.config.optimizers import (
+    AdamATan2Config,
+    AdamWConfig,
+    AnyOptimizer,
+    ImportedOptimizer,
+    LionConfig,
+    MuonConfig,
+    SGDConfig,
+)
 from trm.contracts.optimizers import CHECKS, check_rates, check_state, check_untouched
 from trm.errors import ContractError
 from trm.optim.choice import build_optimizer
 from trm.optim.optimizer import BACKBONE
 
+OWN_RATES = {"embedding_lr": 3e-3, "head_lr": 2e-3, "head_weight_decay": 0.5, "bias_weight_decay": 0.0}
+EVERY = {
+    "adam_atan2": AdamATan2Config(),
+    "adamw": AdamWConfig(),
+    "lion": LionConfig(),
+    "sgd": SGDConfig(),
+    "sgd without momentum": SGDConfig(momentum=0.0, lr=0.1),
+    "nesterov": SGDConfig(nesterov=True),
+    "muon": MuonConfig(),
+    "muon with adam_atan2": MuonConfig(rest="adam_atan2", lr_adjustment="match_rms_adamw", nesterov=False),
+    "adam_atan2 in groups": AdamATan2Config(**OWN_RATES),
+    "adamw in groups": AdamWConfig(**OWN_RATES),
+    "muon in groups": MuonConfig(**OWN_RATES),
+}
 
-@pytest.mark.parametrize("config", [AdamATan2Config(), AdamWConfig()], ids=lambda config: config.type)
+
+@pytest.mark.parametrize("config", EVERY.values(), ids=EVERY)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_every_optimizer_keeps_the_contract(check: Callable[[AnyOptimizer], None], config: AnyOptimizer) -> None:
     check(config)

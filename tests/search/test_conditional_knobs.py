@@ -89,23 +89,23 @@ def test_rules_about_a_field_hold_where_it_is() -> None:
     [
         (
             {"search": {"optim.eps": KNOBS["optim.eps"]}},
-            "search.optim.eps is a field of optim.type adamw, and the base has adam_atan2; drop it, or set base.optim.type",
+            "search.optim.eps is a field of optim.type adamw or muon, and the base has adam_atan2; drop it, or set base.optim.type",
         ),
         (
             {"search": {**KNOBS, "optim.type": {"type": "choice", "values": ["adam_atan2"]}}},
-            "search.optim.eps is a field of optim.type adamw, and search.optim.type has adam_atan2",
+            "search.optim.eps is a field of optim.type adamw or muon, and search.optim.type has adam_atan2",
         ),
         (
             {"search": {**KNOBS, "optim.eps": {**KNOBS["optim.eps"], "when": {"optim.type": "adam_atan2"}}}},
-            "search.optim.eps is a field of optim.type adamw, and its `when` wants 'adam_atan2'",
+            "search.optim.eps is a field of optim.type adamw or muon, and its `when` wants 'adam_atan2'",
         ),
         ({"search": {"optim.epps": KNOBS["optim.eps"]}}, r"optim.epps is not in the run configuration; did you mean optim.eps\?"),
         ({"search": {"training.loss.type": KNOBS["optim.type"]}}, "training.loss.type is written training.loss"),
         ({"constraints": ["epps < 1"]}, r"uses epps, which is not a name; did you mean eps\?"),
-        ({"base": {"optim": {"momentum": 0.9}}, "search": KNOBS}, "base.optim.momentum is not a key"),
+        ({"base": {"optim": {"momentum": 0.9}}, "search": KNOBS}, "base.optim.momentum goes with type muon or sgd, not adam_atan2"),
         (
-            {"search": {**KNOBS, "optim.type": {"type": "choice", "values": ["adamw", "sgd"]}}},
-            "reaches 'sgd', but optim.type must be one",
+            {"search": {**KNOBS, "optim.type": {"type": "choice", "values": ["adamw", "adagrad"]}}},
+            "reaches 'adagrad', but optim.type must be one",
         ),
     ],
 )

@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -181,15 +181,16 @@ def put(mapping: dict[str, Any], path: str, value: Any) -> None:
     node[parts[-1]] = value
 
 
-def without_other_members(mapping: Mapping[str, Any], searched: Mapping[str, Any]) -> dict[str, Any]:
-    """A sparse run configuration without the fields that its members do not have, but others of a union in `searched` do.
+def without_other_members(mapping: Mapping[str, Any], searched: Mapping[str, Collection[Any]]) -> dict[str, Any]:
+    """A sparse run configuration without the fields that its members do not have, but others that are searched do.
 
-    So one base may hold the fields of every member that a sweep tries.
+    `searched` has the tags that are tried by the path of their union's tag. So one base may hold the fields of every member that
+    a sweep tries, and of no other.
     """
     tags, result = written_tags(mapping), dict(mapping)
     for path, leaf in leaves().items():
         for at, own in leaf.where.items():
-            if at in searched and tags[at] not in own:
+            if tags[at] not in own and any(tag in own for tag in searched.get(at, ())):
                 result = _without(result, path.split("."))
     return result
 

@@ -1,15 +1,29 @@
 """Optimizers, the learning-rate schedule and the weight average."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from trm.config.base import Written
+from trm.config.base import Later, Written
+from trm.config.parts import part_of
 from trm.config.unions import Imported, Tagged
 
 if TYPE_CHECKING:
     import torch
+
+
+Size = tuple[int, ...]
+"""Shape of a parameter."""
+
+
+class Rates(NamedTuple):
+    """What a parameter is updated with."""
+
+    lr: float
+    """Peak learning rate."""
+    weight_decay: float
+    """Decoupled weight decay."""
 
 
 class OptimConfig(Written):
@@ -37,6 +51,45 @@ class OptimConfig(Written):
     """Rate of the average."""
     ema_warmup: bool = False
     """Use min(ema_rate, (1 + step) / (10 + step)), so that a short run's average is not its start; sweeps set it."""
+    embedding_lr: Annotated[float | None, Field(gt=0, le=10), Later] = None
+    """Peak learning rate of the embeddings of tokens and positions; null: as of what else is updated by their rule."""
+    head_lr: Annotated[float | None, Field(gt=0, le=10), Later] = None
+    """Peak learning rate of the answer and halting heads, bias included; null: as of what else is updated by their rule."""
+    embedding_weight_decay: Annotated[float | None, Field(ge=0), Later] = None
+    """Weight decay of the embeddings; null: as of what else is updated by their rule; 0: none."""
+    head_weight_decay: Annotated[float | None, Field(ge=0), Later] = None
+    """Weight decay of the heads; null: as of what else is updated by their rule; 0: none."""
+    bias_weight_decay: Annotated[float | None, Field(ge=0), Later] = None
+    """Weight decay of what has one axis (biases, gains of norms), before its part's own; null: its part's; 0: none."""
+
+    def rates_of(self, name: str, size: Size) -> Rates:
+        """What the parameter of this name and shape is updated with."""
+        part, (lr, decay) = part_of(name), self._rates_of_rule(name, size)
+        own_lr = {"embedding": self.embedding_lr, "head": self.head_lr}.get(part)
+        own_decay = {"embedding": self.embedding_weight_decay, "head": self.head_weight_decay}.get(part)
+        if len(size) == 1 and self.bias_weight_decay is not None:
+            own_decay = self.bias_weight_decay
+        return Rates(lr if own_lr is None else own_lr, decay if own_decay is None else own_decay)
+
+    def _rates_of_rule(self, name: str, size: Size) -> Rates:
+        """What all is updated with that the rule of this parameter updates, unless fields of its part say more."""
+        return Rates(self.lr, self.weight_decay)
+
+    def moments_of(self, name: str, size: Size) -> int:
+        """Values that are kept for each value of this parameter: moments."""
+        return 2
+
+    def scratch_of(self, name: str, size: Size) -> int:
+        """Values that are held for each value of this parameter while it is updated."""
+        return 1
+
+    def update_flops(self, sizes: Mapping[str, Size]) -> float:
+        """FLOPs of the matrix products of one update of parameters of these shapes."""
+        return 0.0
+
+    def deciding_values(self) -> dict[str, Any]:
+        """Fields as JSON, set alike where they make the same run: what has no effect left out or at one value."""
+        return self.model_dump(mode="json")
 
 
 class AdamATan2Config(OptimConfig):
@@ -63,13 +116,116 @@ class AdamWConfig(OptimConfig):
     """Added to the root of the second moment."""
 
 
+class LionConfig(OptimConfig):
+    """Lion: the sign of a moving average of gradients, one moment (arXiv 2302.06675)."""
+
+    type: Literal["lion"] = "lion"
+    """Which optimizer updates the backbone."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """How much of the average, against the gradient, is in a step."""
+    beta2: float = Field(0.99, ge=0, lt=1)
+    """Decay of the average."""
+
+    def moments_of(self, name: str, size: Size) -> int:
+        """One."""
+        return 1
+
+
+class SGDConfig(OptimConfig):
+    """Stochastic gradient descent with momentum, as torch's, its weight decay decoupled as everywhere here."""
+
+    type: Literal["sgd"] = "sgd"
+    """Which optimizer updates the backbone."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Decay of the velocity; 0: plain gradient descent, which keeps none."""
+    nesterov: bool = False
+    """Look ahead by the momentum."""
+
+    def moments_of(self, name: str, size: Size) -> int:
+        """One, none without momentum."""
+        return int(self.momentum > 0)
+
+
+class MuonConfig(OptimConfig):
+    """Matrices of the blocks by orthogonalized momentum (Jordan et al., Muon), all else by AdamW or AdamATan2.
+
+    Defaults are those of arXiv 2601.19085, section 3: `lr` and `weight_decay` are of the matrices, `rest_lr`, `rest_weight_decay`,
+    `beta1` and `beta2` of embeddings, heads, biases and all that is no matrix.
+    """
+
+    type: Literal["muon"] = "muon"
+    """Which optimizer updates the backbone."""
+    lr: float = Field(0.02, gt=0, le=10)
+    """Peak learning rate of the blocks' matrices."""
+    weight_decay: float = Field(0.005, ge=0)
+    """Decoupled weight decay of the blocks' matrices."""
+    momentum: float = Field(0.95, ge=0, lt=1)
+    """Decay of the average of gradients that is orthogonalized."""
+    nesterov: bool = True
+    """Look ahead by the momentum."""
+    ns_steps: int = Field(5, ge=1, le=30)
+    """Newton-Schulz iterations: more come nearer to a matrix whose singular values are all 1, and cost more."""
+    lr_adjustment: Literal["original", "match_rms_adamw"] = "original"
+    """By what a matrix's shape (rows, columns) scales its step. original: sqrt(max(1, rows / columns)), the published recipe.
+    match_rms_adamw: 0.2 sqrt(max(rows, columns)), whose steps are as large as AdamW's, so that its rates fit (arXiv 2502.16982)."""
+    rest: Literal["adamw", "adam_atan2"] = "adamw"
+    """Which optimizer updates all else."""
+    rest_lr: float = Field(1e-4, gt=0, le=10)
+    """Peak learning rate of all else."""
+    rest_weight_decay: float = Field(1.0, ge=0)
+    """Decoupled weight decay of all else."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Decay of the first moment of all else."""
+    beta2: float = Field(0.95, ge=0, lt=1)
+    """Decay of the second moment of all else."""
+    eps: float = Field(1e-8, gt=0, lt=1)
+    """Added to the root of the second moment of all else; without meaning for adam_atan2."""
+
+    @property
+    def rest_config(self) -> "AdamATan2Config | AdamWConfig":
+        """The optimizer of all else."""
+        shared = {name: getattr(self, name) for name in OptimConfig.model_fields if name != "type"}
+        shared |= {"lr": self.rest_lr, "weight_decay": self.rest_weight_decay, "beta1": self.beta1, "beta2": self.beta2}
+        return AdamATan2Config(**shared) if self.rest == "adam_atan2" else AdamWConfig(**shared, eps=self.eps)
+
+    @staticmethod
+    def is_orthogonalized(name: str, size: Size) -> bool:
+        """Whether a parameter is a matrix of the blocks."""
+        return len(size) == 2 and part_of(name) == "block"
+
+    def _rates_of_rule(self, name: str, size: Size) -> Rates:
+        if self.is_orthogonalized(name, size):
+            return Rates(self.lr, self.weight_decay)
+        return Rates(self.rest_lr, self.rest_weight_decay)
+
+    def moments_of(self, name: str, size: Size) -> int:
+        """One of a matrix, two of all else."""
+        return 1 if self.is_orthogonalized(name, size) else 2
+
+    def scratch_of(self, name: str, size: Size) -> int:
+        """Of a matrix: its update, two iterates and two products of rows with rows, which are no larger."""
+        return 5 if self.is_orthogonalized(name, size) else 1
+
+    def update_flops(self, sizes: Mapping[str, Size]) -> float:
+        """Of the Newton-Schulz iterations: X X' and its square, then the product with X, whose rows are the smaller axis."""
+        matrices = [sorted(size) for name, size in sizes.items() if self.is_orthogonalized(name, size)]
+        return 2.0 * self.ns_steps * sum(2 * rows**2 * columns + rows**3 for rows, columns in matrices)
+
+    def deciding_values(self) -> dict[str, Any]:
+        """Without `eps` where nothing adds it."""
+        values = super().deciding_values()
+        if self.rest == "adam_atan2":
+            values.pop("eps")
+        return values
+
+
 class ImportedOptimizer(OptimConfig, Imported):
     """Base of optimizers in a person's own module: fields with bounds, `type` a literal, and `build`."""
 
     @classmethod
     def built_in(cls) -> tuple[Any, ...]:
         """The optimizers that need no import."""
-        return AdamATan2Config, AdamWConfig
+        return AdamATan2Config, AdamWConfig, MuonConfig, LionConfig, SGDConfig
 
     def build(self, parameters: "Mapping[str, torch.nn.Parameter]") -> "torch.optim.Optimizer":
         """The optimizer of the named parameters of the backbone, at the learning rate `lr`.
@@ -80,5 +236,7 @@ class ImportedOptimizer(OptimConfig, Imported):
         raise NotImplementedError
 
 
-AnyOptimizer = Annotated[AdamATan2Config | AdamWConfig | ImportedOptimizer, Tagged("type", default="adam_atan2")]
+AnyOptimizer = Annotated[
+    AdamATan2Config | AdamWConfig | MuonConfig | LionConfig | SGDConfig | ImportedOptimizer, Tagged("type", default="adam_atan2")
+]
 """The optimizer of a run; a file without `type` means adam_atan2."""

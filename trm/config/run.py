@@ -16,7 +16,7 @@ from trm.config.architectures import AnyNetwork, TrmConfig, named_values
 from trm.config.base import Written, without_later
 from trm.config.data import DataConfig
 from trm.config.imports import require_asked
-from trm.config.optimizers import AdamATan2Config, AnyOptimizer
+from trm.config.optimizers import AdamATan2Config, AnyOptimizer, MuonConfig
 from trm.config.tracking import Tracking
 from trm.config.training import WHEN_WRITTEN, EvaluationConfig, TrainingConfig
 from trm.config.unions import Tagged
@@ -82,14 +82,22 @@ class RunConfig(Written):
                 f"training.kernels fused does not do {named_values(unfused)}; {instead} training.kernels: auto, which does it by "
                 f"torch's operators"
             )
+        if isinstance(self.optim, MuonConfig) and not self.model.HAS_MATRICES:
+            raise ValueError(
+                f"muon updates matrices of a network's blocks, and those of {self.model.architecture} have none; "
+                f"set optim.type: {self.optim.rest}, or another model.architecture"
+            )
         return self
+
+    def _deciding_values(self) -> dict[str, Any]:
+        return {"model": self.model.deciding_values(), "optim": self.optim.deciding_values()}
 
     def network_digest(self) -> str:
         """Digest of what decides the run's result: equal for two configurations that are the same run.
 
         The seed counts, so a replicate on another seed differs.
         """
-        values = without_later(self, self.model_dump(mode="json") | {"model": self.model.deciding_values()})
+        values = without_later(self, self.model_dump(mode="json") | self._deciding_values())
         values.pop("imports")  # where a member comes from
         data = values["data"]
         for key in ("mode", "shuffle_window_rows"):

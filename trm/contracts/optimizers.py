@@ -1,5 +1,6 @@
 """What every optimizer keeps: `CHECKS`, each a function of an optimizer's configuration."""
 
+import re
 from collections.abc import Callable
 
 import torch
@@ -125,7 +126,10 @@ def _parameters() -> dict[str, nn.Parameter]:
 
 
 def _built(config: AnyOptimizer, parameters: dict[str, nn.Parameter]) -> Optimizer:
-    return build_optimizer(config.model_copy(update={"lr": LEARNING_RATE, "weight_decay": 0.0}), parameters, uses_kernels=False)
+    rates = {name: LEARNING_RATE for name in type(config).model_fields if re.fullmatch(r"(\w+_)?lr", name)}
+    decays = {name: 0.0 for name in type(config).model_fields if re.fullmatch(r"(\w+_)?weight_decay", name)}
+    changes = {name: value for name, value in (rates | decays).items() if getattr(config, name) is not None}
+    return build_optimizer(config.model_copy(update=changes), parameters, uses_kernels=False)
 
 
 def _height(parameters: dict[str, nn.Parameter]) -> float:

@@ -1,13 +1,14 @@
 """AdamATan2: Adam without an epsilon, the quotient taken by an arctangent (arXiv 2407.05872, section 4)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trm.config.optimizers import AdamATan2Config
 from trm.kernels.optimizer import Rates, adam_atan2
+from trm.optim.groups import ParameterGroup, for_torch, named
 from trm.optim.optimizer import Group, Numbers, TorchOptimizer
 
 
@@ -64,10 +65,11 @@ class AdamATan2(torch.optim.Optimizer):
                 self._count(params)
 
     @torch.no_grad()
-    def apply(self, factors: Factors) -> None:
-        """The arithmetic of `step` with given factors, all of it on the parameters' device; `count` has to follow."""
-        for group in self.param_groups:
-            self._update([p for p in group["params"] if p.grad is not None], group["betas"], factors)
+    def apply(self, factors: Sequence[Factors]) -> None:
+        """The arithmetic of `step` with given factors of each group, all of it on the parameters' device; `count` has to follow."""
+        for group, own in zip(self.param_groups, factors, strict=True):
+            if params := [p for p in group["params"] if p.grad is not None]:
+                self._update(params, group["betas"], own)
 
     def count(self) -> None:
         """Notes one step more for every parameter that was ever updated: the host's part, which a recorded step leaves out."""
@@ -126,21 +128,21 @@ class ByFactors(TorchOptimizer):
     optimizer: AdamATan2
     is_recordable = True
 
-    def __init__(self, config: AdamATan2Config, parameters: Mapping[str, nn.Parameter], *, is_fused: bool) -> None:
-        """The optimizer that `config` describes, of all `parameters` in one group."""
-        betas = (config.beta1, config.beta2)
-        inner = AdamATan2(parameters.values(), lr=config.lr, betas=betas, weight_decay=config.weight_decay, is_fused=is_fused)
-        super().__init__(inner, parameters)
+    def __init__(self, config: AdamATan2Config, groups: Sequence[ParameterGroup], *, is_fused: bool) -> None:
+        """The optimizer that `config` describes, of parameters in `groups`."""
+        inner = AdamATan2(for_torch(groups), betas=(config.beta1, config.beta2), is_fused=is_fused)
+        super().__init__(inner, *named(groups))
+        self._decays = {one.name: one.weight_decay for one in groups}
+        self._betas = (config.beta1, config.beta2)
 
     def numbers(self, group: Group, step: int, lr: float) -> dict[str, float]:
         """The factors of a step, by their names."""
-        own = self.optimizer.param_groups[0]
-        factors = factors_at(step, lr=lr, betas=own["betas"], weight_decay=own["weight_decay"])
+        factors = factors_at(step, lr=lr, betas=self._betas, weight_decay=self._decays[group.name])
         return {name: float(factor) for name, factor in factors._asdict().items()}
 
     def apply(self, numbers: Mapping[str, Numbers]) -> None:
         """One update."""
-        self.optimizer.apply(Factors(**numbers[self.groups[0].name]))
+        self.optimizer.apply([Factors(**numbers[group.name]) for group in self.groups])
 
     def count(self) -> None:
         """Counts a step of every parameter that was ever updated."""

@@ -56,11 +56,13 @@ class Optimizer(Protocol):
 class TorchOptimizer:
     """An optimizer of torch's kind as `Optimizer`: each of its parameter groups is a group at a share of its own peak rate."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
-        """`parameters` by their names; those of `optimizer` are among them."""
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], names: Sequence[str] | None = None
+    ) -> None:
+        """`parameters` by their names; those of `optimizer` are among them. `names` of its groups, or `BACKBONE` and numbers."""
         self.optimizer, self._parameters = optimizer, dict(parameters)
         rates = [float(group["lr"]) for group in optimizer.param_groups]
-        names = [BACKBONE, *(f"group {number}" for number in range(1, len(rates)))]
+        names = names or [BACKBONE, *(f"group {number}" for number in range(1, len(rates)))]
         self.groups = tuple(Group(name, lr) for name, lr in zip(names, rates, strict=True))
 
     @property

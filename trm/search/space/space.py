@@ -235,7 +235,7 @@ class SearchSpace(Written):
             optim["ema_warmup"] = True
         for path, value in params.items():
             put(values, path, value)
-        values = without_other_members(values, self.search)
+        values = without_other_members(values, _tags_tried(self.search))
         values["seed"] = seed
         values["imports"] = self.imports
         values["data"] = self.data if folder is None else self.data.built(folder)
@@ -352,12 +352,18 @@ def _check_base(base: Mapping[str, Any], data: DataConfig, search: Mapping[str, 
 
 def _bases(base: Mapping[str, Any], search: Mapping[str, Knob]) -> Iterator[dict[str, Any]]:
     """The base as it is under each member of a union that is searched; as it stands where none is."""
-    yield without_other_members(base, search)
+    tried = _tags_tried(search)
+    yield without_other_members(base, tried)
     for path in (path for path in search if leaves()[path].union is not None):
         for tag in search[path].values_in_order:
             values = dict(base)
             put(values, path, tag)
-            yield without_other_members(values, search)
+            yield without_other_members(values, tried)
+
+
+def _tags_tried(search: Mapping[str, Knob]) -> dict[str, tuple[Any, ...]]:
+    """Path of the tag of every union that is searched -> the tags."""
+    return {path: tuple(knob.values_in_order) for path, knob in search.items() if leaves()[path].union is not None}
 
 
 def _domain(knob: Knob) -> str:
