@@ -129,7 +129,7 @@ def forms_of(
 ) -> dict[str, Form]:
     """Every form that works here; one that does not becomes a row."""
     plain = state_of(size, device)
-    small = plain.step_flops <= RECORDED_FLOPS
+    small = plain.flops.most <= RECORDED_FLOPS
     makers: dict[str, Callable[[], Step]] = {"plain": lambda: ours(size, plain, is_recorded=False)}
     if small:
         makers["recorded"] = lambda: ours(size, plain, is_recorded=True)

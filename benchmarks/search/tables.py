@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from trm.config.run import RunConfig
+from trm.config.step_costs import Share
 from trm.search.space.space import SearchSpace, load_space
 from trm.seeds import derived_seed
 
@@ -31,6 +32,11 @@ class TableCost:
     inference_flops: float = 0.0
     memory_bytes: int = 0
     checkpoint_bytes: int = 0
+
+    @property
+    def stage_flops(self) -> tuple[Share, ...]:
+        """All steps cost alike."""
+        return (Share(1.0, self.step_flops),)
 
 
 @dataclass(frozen=True)

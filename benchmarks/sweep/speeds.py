@@ -20,6 +20,7 @@ from trm.config.architectures import TrmConfig
 from trm.config.data import DataConfig
 from trm.config.optimizers import AdamATan2Config
 from trm.config.run import RunConfig
+from trm.config.step_costs import StepCosts
 from trm.config.training import EvaluationConfig, TrainingConfig
 from trm.data.batches.split import load_split
 from trm.data.format.manifest import read_manifest
@@ -72,6 +73,7 @@ def errors(legs: int, seed: int) -> dict[str, list[float]]:
         for number in range(legs):
             config = drawn(generator)
             cost = run_cost(config, manifest.shape).step_flops
+            flops = StepCosts.constant(cost)
             steps = max(5, int(generator.uniform(*FLOPS) / cost))
             task = LegTask(config, max_steps=steps, until_steps=steps, folder=f"{root}/trials/{number:04d}")
             started = time.process_time()
@@ -80,11 +82,12 @@ def errors(legs: int, seed: int) -> dict[str, list[float]]:
             whole = out.train_seconds + out.eval_seconds + out.overhead_seconds
             if number >= FIRST:
                 found["step"].append((speeds.step_seconds(cost) or 0.0) * steps / out.train_seconds - 1)
-                found["leg"].append((speeds.leg_seconds(cost, steps) or 0.0) / whole - 1)
-                found["leg_processor_time"].append((quiet.leg_seconds(cost, steps) or 0.0) / processor - 1)
+                found["leg"].append((speeds.leg_seconds(flops, 0, steps) or 0.0) / whole - 1)
+                found["leg_processor_time"].append((quiet.leg_seconds(flops, 0, steps) or 0.0) / processor - 1)
             for learner, share in ((speeds, 1.0), (quiet, processor / whole)):
                 learner.observe_leg(
-                    cost,
+                    flops,
+                    0,
                     steps,
                     train_seconds=out.train_seconds * share,
                     eval_seconds=out.eval_seconds * share,

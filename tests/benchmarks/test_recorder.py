@@ -54,7 +54,7 @@ def test_a_recorded_run_is_what_a_trial_of_a_sweep_is_at_every_rung(grid: Grid) 
     candidate = grid.candidates[1]
     recorded = {row["step"]: row for row in record(grid, 1, 7, "abc").rows}
     config = grid.space.run_config(candidate.params, seed=7, folder="somewhere", max_steps=candidate.max_steps)
-    assert candidate.rung_steps == Asha(rungs=3).rungs_up_to(5e7).steps(candidate.step_flops)
+    assert candidate.rung_steps == Asha(rungs=3).rungs_up_to(5e7).steps(candidate.amounts)
     for steps in candidate.rung_steps:
         outcome = run_leg(LegTask(config, candidate.max_steps, steps), grid.splits, grid.manifest)
         row = recorded[steps]
@@ -65,7 +65,7 @@ def test_a_recorded_run_is_what_a_trial_of_a_sweep_is_at_every_rung(grid: Grid) 
 @pytest.mark.parametrize(("eta", "rungs"), [(2, 5), (3, 4), (4, 3)])
 def test_the_points_are_the_rungs_of_halving_by_two_three_and_four(grid: Grid, eta: int, rungs: int) -> None:
     for candidate in grid.candidates:
-        assert set(Asha(eta=eta, rungs=rungs).rungs_up_to(5e7).steps(candidate.step_flops)) <= set(points(candidate, 5e7, 5))
+        assert set(Asha(eta=eta, rungs=rungs).rungs_up_to(5e7).steps(candidate.amounts)) <= set(points(candidate, 5e7, 5))
 
 
 def test_a_diverged_run_scores_nothing_from_there_on(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:

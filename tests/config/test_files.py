@@ -137,7 +137,7 @@ def test_merged_lays_sections_over_sections() -> None:
         ({"model": 3}, r"^x: model must be a mapping, got 3; give a mapping$"),
         (
             {"model": {"pos_encodings": "rop"}},
-            r"^x: model.pos_encodings must be one of rope, learned, none, got 'rop'; did you mean rope\?$",
+            r"^x: model.pos_encodings must be one of rope, rope2d, learned, none, got 'rop'; did you mean rope\?$",
         ),
         (
             {"model": {"hidden_size": 60, "num_heads": 8}},

@@ -14,6 +14,7 @@ from space_cases import DEMO
 
 from trm.config.data import DataConfig
 from trm.config.files import dump_yaml, merged, parse_yaml
+from trm.config.step_costs import StepCosts
 from trm.data.format.manifest import read_manifest
 from trm.errors import ConfigError, ResourceError, SweepError
 from trm.jobs import dry_run as job
@@ -41,7 +42,9 @@ def space(**changes: Any) -> SearchSpace:
 def facts() -> Facts:
     known = Facts(epoch_rows=1000.0, disk_bytes=10**9)
     for flops in (1e9, 3e9):
-        known.speeds.observe_leg(flops, 100, train_seconds=flops / 1e8, eval_seconds=0.0, overhead_seconds=2.0)
+        known.speeds.observe_leg(
+            StepCosts.constant(flops), 0, 100, train_seconds=flops / 1e8, eval_seconds=0.0, overhead_seconds=2.0
+        )
     return known
 
 

@@ -24,6 +24,8 @@ VARIANTS = {
     "attention": TrmConfig(**SMALL),
     "mlp": TrmConfig(**SMALL, mlp_t=True, pos_encodings="none"),
     "learned": TrmConfig(**{**SMALL, "puzzle_emb_len": 0, "puzzle_emb_ndim": 0, "pos_encodings": "learned"}),
+    "normed": TrmConfig(**SMALL, ffn="normed_swiglu", pos_encodings="rope2d"),
+    "conv mlp": TrmConfig(**SMALL, ffn="conv_swiglu", activation="gelu", mlp_t=True, pos_encodings="none"),
     "narrow_rows": TrmConfig(**{**SMALL, "puzzle_emb_ndim": 20, "puzzle_emb_len": 0}),
 }
 BATCH = 5

@@ -11,6 +11,7 @@ from space_cases import DEMO, demo
 
 from trm.config.architectures import DataShape
 from trm.config.files import merged
+from trm.config.step_costs import StepCosts
 from trm.errors import ConfigError
 from trm.models.cost import run_cost
 from trm.search.planning.preflight import preflight
@@ -60,15 +61,15 @@ def test_preflight_finds_the_dearest_and_the_cheapest() -> None:
 def test_rungs_are_geometric_and_end_at_the_budget() -> None:
     rungs = Asha(eta=3, rungs=3).rungs_up_to(9e12)
     assert rungs.amounts == pytest.approx((1e12, 3e12, 9e12))
-    assert rungs.steps(1e10) == (100, 300, 900)
-    assert rungs.steps(3e10) == (34, 100, 300)
+    assert rungs.steps(StepCosts.constant(1e10)) == (100, 300, 900)
+    assert rungs.steps(StepCosts.constant(3e10)) == (34, 100, 300)
     assert NoScheduler().rungs_up_to(5.0).amounts == (5.0,)
 
 
 @given(st.floats(1e6, 1e15), st.floats(1e9, 1e20), st.integers(2, 5), st.integers(1, 5))
 def test_rung_steps_buy_at_least_their_flops_and_never_shrink(step: float, budget: float, eta: int, count: int) -> None:
     rungs = Asha(eta=eta, rungs=count).rungs_up_to(budget)
-    steps = rungs.steps(step)
+    steps = rungs.steps(StepCosts.constant(step))
     assert list(steps) == sorted(steps)
     for flops, number in zip(rungs.amounts, steps, strict=True):
         assert number >= 1

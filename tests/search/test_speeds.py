@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trm.config.step_costs import StepCosts
 from trm.search.journal.events import Asked, DriverStarted, LegEnded, SpeedMeasured
 from trm.search.resources.memory import MemoryLimit
 from trm.search.resources.speeds import Speeds, own_steps
@@ -30,7 +31,7 @@ def test_nothing_seen_nothing_said() -> None:
     speeds.observe(1e9, 0, 1.0)
     speeds.observe(1e9, 5, 0.0)
     assert speeds.step_seconds(1e9) is None
-    assert speeds.leg_seconds(1e9, 10) is None
+    assert speeds.leg_seconds(StepCosts.constant(1e9), 0, 10) is None
 
 
 @pytest.mark.parametrize("cost", [3e7, 5e8, 7e9, 4e10])
@@ -87,16 +88,16 @@ def test_a_prediction_is_positive_whatever_was_seen(seen: list[tuple[float, int,
 def test_a_leg_has_an_evaluation_and_a_set_up_too() -> None:
     speeds = Speeds()
     for overhead in (9.0, 0.5, 0.5):
-        speeds.observe_leg(1e9, 100, train_seconds=10.0, eval_seconds=2.0, overhead_seconds=overhead)
-    assert speeds.leg_seconds(1e9, 50) == pytest.approx(5.0 + 2.0 + 0.5)
-    assert speeds.leg_seconds(2e9, 50) == pytest.approx(2 * (5.0 + 2.0) + 0.5, rel=0.01)
+        speeds.observe_leg(StepCosts.constant(1e9), 0, 100, train_seconds=10.0, eval_seconds=2.0, overhead_seconds=overhead)
+    assert speeds.leg_seconds(StepCosts.constant(1e9), 0, 50) == pytest.approx(5.0 + 2.0 + 0.5)
+    assert speeds.leg_seconds(StepCosts.constant(2e9), 0, 50) == pytest.approx(2 * (5.0 + 2.0) + 0.5, rel=0.01)
 
 
 def test_a_leg_that_went_on_from_the_middle_made_the_rest_of_the_steps() -> None:
     ended = LegEnded(trial=0, rung=1, attempt=1, status="completed", steps=300, train_seconds=10.0, at=1.0)
-    assert own_steps(ended, 1e9, 100) == 200
+    assert own_steps(ended, StepCosts.constant(1e9), 100) == 200
     told = ended.model_copy(update={"metrics": {"train/flops_per_second": 5e9}})
-    assert own_steps(told, 1e9, 100) == 50
+    assert own_steps(told, StepCosts.constant(1e9), 100) == 50
 
 
 def test_arithmetic_decides_until_something_was_met() -> None:
@@ -180,10 +181,10 @@ def test_the_journal_teaches() -> None:
     asked = Asked(trial=0, params={}, source="sampler", digest="d", seed=1, max_steps=300, step_flops=1e9, params_count=1, at=1.0)
     for event in (driver("a"), SpeedMeasured(step_flops=1e9, steps=50, seconds=20.0, at=1.0)):
         speeds.apply(event)
-    assert speeds.leg_seconds(1e9, 10) == pytest.approx(4.0)
+    assert speeds.leg_seconds(StepCosts.constant(1e9), 0, 10) == pytest.approx(4.0)
     for event in (asked, ended(100, 20.0), ended(0, 0.0, status="failed"), ended(300, 40.0), driver("a")):
         speeds.apply(event)
     assert speeds.step_seconds(1e9) == pytest.approx(0.2)
-    assert speeds.leg_seconds(1e9, 10) == pytest.approx(2.0 + 1.0 + 0.5)
+    assert speeds.leg_seconds(StepCosts.constant(1e9), 0, 10) == pytest.approx(2.0 + 1.0 + 0.5)
     speeds.apply(driver("b"))
     assert speeds.step_seconds(1e9) is None

@@ -61,7 +61,7 @@ def test_meta_tells_the_whole_run(saved: Path) -> None:
     state = cases.resume(saved, cases.config_of())
     assert (meta.config, meta.shape, meta.data_hash) == (cases.config_of(), cases.manifest().shape, cases.manifest().content_hash)
     assert meta.step == state.step == 3
-    assert meta.train_flops == state.train_flops == 3 * state.step_flops
+    assert meta.train_flops == state.train_flops == 3 * state.flops.last
     assert meta.position.step == 3
     assert meta.versions["torch"] == torch.__version__
     assert meta.files.keys() == set(FILES) - {META}

@@ -6,6 +6,7 @@ import pytest
 import torch
 import training_cases as cases
 
+from trm.config.step_costs import StepCosts
 from trm.training.cuda_graph import RECORDED_FLOPS, RecordedStep, is_recorded
 from trm.training.state import TrainingState
 from trm.training.step import device_step
@@ -83,7 +84,7 @@ def test_small_steps_of_one_worker_on_cuda_are_recorded(monkeypatch: pytest.Monk
     monkeypatch.setattr(state, "device", torch.device("cpu"))
     assert not is_recorded(state)
     monkeypatch.setattr(state, "device", torch.device("cuda"))
-    monkeypatch.setattr(state, "step_flops", 2 * RECORDED_FLOPS)
+    monkeypatch.setattr(state, "flops", StepCosts.constant(2 * RECORDED_FLOPS))
     assert not is_recorded(state)
     monkeypatch.setattr(state, "config", cases.config_of(training={"cuda_graph": True}))
     assert is_recorded(state)

@@ -69,7 +69,7 @@ def test_a_point_is_the_mean_over_the_steps_since_the_last_one(tmp_path: Path) -
         step = point["step"]
         assert point["loss"] == pytest.approx(sum(losses[step - 5 : step]) / 5, rel=1e-6)
         assert point["lr"] == state.config.optim.lr * lr_factor(step, state.config.optim, cases.STEPS)
-        assert point["train_flops"] == step * state.step_flops
+        assert point["train_flops"] == step * state.flops.last
         assert 0 < point["halted_share"] <= 1 <= point["mean_halting_step"] <= 4
     assert set(found[0]) == set(COLUMNS) - set(CLOCKS)
     assert found[0]["q_continue_loss"] is None, "it is not learned"

@@ -139,9 +139,9 @@ def test_a_gang_exchanges_its_sums_rarely_where_steps_are_short(monkeypatch: pyt
     )
     assert loop._flush_every(alone) == 1
     assert loop._flush_every(together) == loop.FLUSH_STEPS
-    monkeypatch.setattr(loop, "FLUSH_FLOPS", 3.5 * together.step_flops)
+    monkeypatch.setattr(loop, "FLUSH_FLOPS", 3.5 * together.flops.last)
     assert loop._flush_every(together) == 3
-    monkeypatch.setattr(loop, "FLUSH_FLOPS", 0.1 * together.step_flops)
+    monkeypatch.setattr(loop, "FLUSH_FLOPS", 0.1 * together.flops.last)
     assert loop._flush_every(together) == 1
 
 

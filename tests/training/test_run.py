@@ -224,7 +224,7 @@ def test_every_length_becomes_steps() -> None:
     manifest = cases.manifest()
     base = {"global_batch_size": 8}
     values = cases.config_of().model_dump()
-    step_flops = cases.begin(cases.config_of()).step_flops
+    step_flops = cases.begin(cases.config_of()).flops.last
     for length, steps in (({"epochs": 20}, 30), ({"steps": 3}, 3), ({"train_flops": 2.5 * step_flops}, 3)):
         config = type(CONFIG).model_validate(values | {"training": base | length})
         assert run_steps(config, manifest) == steps

@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from trm.config.base import Written
+from trm.config.base import Later, Written
 from trm.config.recursion import Recursion, one_call, several_latents, single_z, trm
 from trm.config.unions import Imported
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trm.models.network import Network
 
 SWIGLU_MULTIPLE = 256
+Activation = Literal["silu", "gelu", "relu", "relu2"]
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class ModelConfig(Written):
 class RecursiveConfig(ModelConfig):
     """Fields of the tiny recursive models (arXiv 2510.04871, section 4), whatever their recursion."""
 
-    FUSED_VALUES: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    FUSED_VALUES: ClassVar[Mapping[str, tuple[Any, ...]]] = {"ffn": ("swiglu",), "activation": ("silu",)}
 
     H_cycles: int = Field(3, ge=1, le=64)
     """Answer updates a supervision step; all but the last run without gradient (T in the paper)."""
@@ -146,12 +147,21 @@ class RecursiveConfig(ModelConfig):
     """SwiGLU expansion; the width is rounded up to a multiple of 256."""
     mlp_t: bool = False
     """Mix positions with a SwiGLU across them in place of attention."""
-    pos_encodings: Literal["rope", "learned", "none"] = "rope"
-    """Position encodings; `none` is the rule with `mlp_t`."""
+    pos_encodings: Literal["rope", "rope2d", "learned", "none"] = "rope"
+    """Position encodings; rope2d turns half the channels by a cell's row, half by its column; `none` is the rule with `mlp_t`."""
     rope_theta: float = Field(10000.0, gt=1)
     """Base of the rotary angles."""
     rms_norm_eps: float = Field(1e-5, gt=0, lt=1)
     """Added to the mean square in every norm."""
+    ffn: Annotated[Literal["swiglu", "conv_swiglu", "normed_swiglu"], Later] = "swiglu"
+    """swiglu: act(gate) * up. conv_swiglu: then a short convolution along the tokens and act again (arXiv 2512.14693, URM).
+    normed_swiglu: sigmoid(gate) * norm(gate * up), for Muon (jvdillon/sic), across positions too where `mlp_t`."""
+    activation: Annotated[Activation, Later] = "silu"
+    """Activation of the gates (act); gelu by a hyperbolic tangent, relu2 the square of relu. A normed SwiGLU has silu's."""
+    conv_kernel: Annotated[int, Field(ge=1, le=15), Later] = 2
+    """Tokens that the convolution of conv_swiglu sees: 2 are a token and the one before, as published."""
+    grid_width: Annotated[int | None, Field(ge=1, le=4096), Later] = None
+    """Cells in a row of the puzzle, for rope2d; null: the puzzle is a square."""
 
     def layers_of(self, network: str) -> int:
         """Blocks in a network that the recursion calls."""
@@ -170,8 +180,11 @@ class RecursiveConfig(ModelConfig):
         values = super().deciding_values() | {"expansion": swiglu_width(self.expansion, self.hidden_size)}
         if self.mlp_t:
             values["num_heads"] = 0
-        if self.pos_encodings != "rope":
+        if self.pos_encodings not in ("rope", "rope2d"):
             values["rope_theta"] = 0
+        for name, is_used in (("conv_kernel", self.ffn == "conv_swiglu"), ("grid_width", self.pos_encodings == "rope2d")):
+            if not is_used:
+                values.pop(name)
         return values
 
     @model_validator(mode="after")
@@ -182,14 +195,25 @@ class RecursiveConfig(ModelConfig):
                     f"hidden_size must divide by num_heads: {self.hidden_size} by {self.num_heads}; "
                     f"try num_heads {math.gcd(self.hidden_size, self.num_heads)}"
                 )
-            if self.pos_encodings == "rope" and (self.hidden_size // self.num_heads) % 2:
+            head_size = self.hidden_size // self.num_heads
+            if self.pos_encodings == "rope" and head_size % 2:
                 raise ValueError(
                     f"rotary encodings need an even head size: hidden_size {self.hidden_size} / num_heads "
-                    f"{self.num_heads} is {self.hidden_size // self.num_heads}; halve num_heads or use pos_encodings learned"
+                    f"{self.num_heads} is {head_size}; halve num_heads or use pos_encodings learned"
                 )
-        elif self.pos_encodings == "rope":
+            if self.pos_encodings == "rope2d" and head_size % 4:
+                raise ValueError(
+                    f"pos_encodings rope2d needs a head size that divides by 4: hidden_size {self.hidden_size} / num_heads "
+                    f"{self.num_heads} is {head_size}; take fewer heads or pos_encodings rope"
+                )
+        elif self.pos_encodings in ("rope", "rope2d"):
             raise ValueError(
-                "mlp_t mixes positions without attention, so pos_encodings rope has no effect; set pos_encodings: none"
+                f"mlp_t mixes positions without attention, so pos_encodings {self.pos_encodings} has no effect; "
+                f"set pos_encodings: none"
+            )
+        if self.ffn == "normed_swiglu" and self.activation != "silu":
+            raise ValueError(
+                f"ffn normed_swiglu has the gate of silu, got activation {self.activation}; set activation: silu or another ffn"
             )
         return self
 

@@ -148,12 +148,9 @@ def check_flops(config: AnyNetwork) -> None:
     network, told = _network(config), row_cost(config, SHAPE)
     for is_trained, flops in ((True, told.train_flops), (False, told.forward_flops)):
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.set_grad_enabled(is_trained):
-            latents, output = _step(network, network.initial_latents(ROWS), requires_grad=is_trained)
+            _, output = _step(network, network.initial_latents(ROWS), requires_grad=is_trained)
             if is_trained:
                 _objective(output).backward()  # type: ignore[no-untyped-call]
-                if not config.no_ACT_continue:
-                    with torch.no_grad():
-                        _step(network, latents)
         counted = counter.get_total_flops() / ROWS
         what = "train" if is_trained else "forward"
         require(

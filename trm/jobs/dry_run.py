@@ -11,6 +11,7 @@ from typing import Literal
 from trm.cluster.connection import Demand, Node, concurrent_trials, ray_address
 from trm.config.files import load_yaml
 from trm.config.run import RunConfig
+from trm.config.step_costs import StepCosts
 from trm.console.streams import say
 from trm.data.format.manifest import Manifest
 from trm.errors import EXIT_DONE, ResourceError, SweepError, TRMError
@@ -216,12 +217,14 @@ def _measured(resources: Resources, ends: tuple[Candidate, Candidate], counts: D
         small = _timeable(one.config, resources.workers, cost_of)
         timed = time_steps(small, counts.shape, seconds=TIMED_SECONDS, device=device)
         whole = cost_of(one.config)
-        seconds = timed.seconds / timed.steps * whole.step_flops / timed.step_flops / resources.workers
+        step_flops = whole.stage_flops[-1].each  # as deep as the configuration says, which is what was timed
+        seconds = timed.seconds / timed.steps * step_flops / timed.step_flops / resources.workers
         speeds.observe_leg(
-            whole.step_flops,
+            StepCosts.constant(step_flops),
+            0,
             timed.steps,
             train_seconds=seconds * timed.steps,
-            eval_seconds=seconds * _evaluation_flops(one.config, whole, counts) / whole.step_flops,
+            eval_seconds=seconds * _evaluation_flops(one.config, whole, counts) / step_flops,
             overhead_seconds=SET_UP_SECONDS,
         )
     return speeds
@@ -230,7 +233,7 @@ def _measured(resources: Resources, ends: tuple[Candidate, Candidate], counts: D
 def _timeable(config: RunConfig, workers: int, cost_of: Callable[[RunConfig], RunCost]) -> RunConfig:
     """One worker's share of the configuration, made small enough to be timed in a moment."""
     batch = max(1, config.training.global_batch_size // workers)
-    flops_row = cost_of(config).step_flops / config.training.global_batch_size
+    flops_row = cost_of(config).stage_flops[-1].each / config.training.global_batch_size
     batch = min(batch, max(1, int(TIMED_FLOPS / flops_row)))
     changes = {"training": config.training.model_copy(update={"global_batch_size": batch})}
     if flops_row > TIMED_FLOPS:

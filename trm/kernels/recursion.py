@@ -135,7 +135,7 @@ class FusedRecursion:
             slice=CHUNK_TOKENS,
             threads=threads,
             mixes_by_mlp=config.mlp_t,
-            is_rotary=config.pos_encodings == "rope",
+            is_rotary=config.pos_encodings in ("rope", "rope2d"),
             eps=config.rms_norm_eps,
         )
 

@@ -23,10 +23,12 @@ class RowCost:
     """What one row costs in one supervision step. Only matrix products count as FLOPs; a backward pass is two forwards."""
 
     train_flops: float
-    """With what is differentiated, and with one more forward where the configuration learns q_continue."""
+    """With what is differentiated; how many of them an update makes is the loss's (`trm.models.cost.passes_of`)."""
     forward_flops: float
     """Without any gradient."""
     carry_bytes: int
     """What its slot carries from step to step: latents, the puzzle, its counters."""
     activation_bytes: int
     """Most that is held for the backward pass, in the configuration's number type."""
+    handwritten_share: float = 1.0
+    """What a form written by hand for the CPU in eager mode keeps of that at most; 1: there is none."""

@@ -10,12 +10,12 @@ from typing import Literal
 
 from trm.config.architectures import DataShape
 from trm.config.run import RunConfig
+from trm.config.step_costs import Share, StepCosts, length_for, mean_of
+from trm.models.arithmetic import RowCost
 from trm.models.counting import row_cost, tensor_sizes
 
 STORED_COPIES = 2
 """What a checkpoint holds of each weight besides its moments: itself, its average."""
-HANDWRITTEN_SHARE = 0.8
-"""What the CPU's hand-written form keeps of the activations at most (`benchmarks/step/memory.py`)."""
 RESIDENT_COPIES = 3
 """What training holds of each weight besides its moments and its update while it is applied: the stored copies, its gradient."""
 
@@ -24,8 +24,8 @@ RESIDENT_COPIES = 3
 class RunCost:
     """What one run costs."""
 
-    step_flops: float
-    """Training FLOPs of one optimizer step over the whole global batch."""
+    stage_flops: tuple[Share, ...]
+    """Training FLOPs of one optimizer step over the whole global batch, part by part of the run."""
     forward_flops_row: float
     """FLOPs of one supervision step of one row without gradient (evaluation)."""
     inference_flops: float
@@ -37,6 +37,15 @@ class RunCost:
     memory_bytes: int
     """Predicted peak bytes of tensors of one training process."""
 
+    @property
+    def step_flops(self) -> float:
+        """Training FLOPs of one optimizer step, in the mean of the whole run."""
+        return mean_of(self.stage_flops)
+
+    def flops(self, max_steps: int) -> StepCosts:
+        """Training FLOPs of the steps of a run of `max_steps`."""
+        return StepCosts.of(self.stage_flops, max_steps)
+
 
 def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: Literal["cpu", "cuda"] = "cpu") -> RunCost:
     """The cost of `config` on puzzles of `shape`; `workers` share the global batch in `memory_bytes` only.
@@ -46,7 +55,6 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: L
     model, batch = config.model, config.training.global_batch_size
     if model.forward_dtype == "auto":
         model = model.model_copy(update={"forward_dtype": "bfloat16" if device == "cuda" else "float32"})
-    kept = HANDWRITTEN_SHARE if device == "cpu" and model.forward_dtype != "bfloat16" else 1.0
     optim, weights = config.optim, tensor_sizes(model, shape).weights
     network = sum(map(math.prod, weights.values()))
     moments = sum(optim.moments_of(name, size) * math.prod(size) for name, size in weights.items())
@@ -54,9 +62,10 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: L
     table = shape.num_puzzle_identifiers * model.puzzle_ndim
     value = 8 if model.forward_dtype == "float64" else 4
     row = row_cost(model, shape)
+    kept = row.handwritten_share if device == "cpu" and model.forward_dtype != "bfloat16" else 1.0
     local = -(-batch // workers)
     return RunCost(
-        step_flops=batch * row.train_flops + optim.update_flops(weights),
+        stage_flops=(Share(1.0, batch * update_flops_row(config, row) + optim.update_flops(weights)),),
         forward_flops_row=row.forward_flops,
         inference_flops=(config.evaluation.steps or model.halt_max_steps) * row.forward_flops,
         params_count=network + table,
@@ -65,12 +74,35 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: L
     )
 
 
+@dataclass(frozen=True)
+class Passes:
+    """What the network does in one update, of every slot."""
+
+    learned: int = 1
+    """Supervision steps whose gradient is taken: forward and backward."""
+    forwards: int = 0
+    """Supervision steps made besides, without a gradient."""
+
+
+def passes_of(config: RunConfig) -> Passes:
+    """How often an update of `config` goes through the network: the one place that knows, of every loss."""
+    forwards = 0 if config.model.no_ACT_continue else 1  # what going on would have been worth
+    return Passes(learned=1, forwards=forwards)
+
+
+def update_flops_row(config: RunConfig, row: RowCost) -> float:
+    """Training FLOPs of one row in one update, of a network whose supervision step costs `row`."""
+    passes = passes_of(config)
+    flops = passes.learned * row.train_flops
+    return flops + passes.forwards * row.forward_flops if passes.forwards else flops
+
+
 def total_steps(config: RunConfig, cost: RunCost, *, epoch_rows: float) -> int:
     """Optimizer steps of a run, at least 1, from whichever of steps, train_flops and epochs of so many rows it gives."""
     training = config.training
     if training.steps is not None:
         return training.steps
     if training.train_flops is not None:
-        return max(1, math.ceil(training.train_flops / cost.step_flops))
+        return length_for(cost.stage_flops, training.train_flops)
     assert training.epochs is not None, "a run has a length"
     return max(1, int(training.epochs * epoch_rows / training.global_batch_size))

@@ -1,11 +1,16 @@
 """The parts of a block: SwiGLU and rotary self-attention, each with its residual and norm (post-norm, no gain, no bias)."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from trm.models import cpu_layers
+from trm.models.gates import ACTIVATIONS, Gate, rms_norm, short_convolution
+
+SILU = Gate()
 
 
 def residual_swiglu(
@@ -13,24 +18,40 @@ def residual_swiglu(
     gate_up: Float[Tensor, "two_inner width"],
     down: Float[Tensor, "width inner"],
     *,
-    axis: int,
+    axis: Literal[0, -1],
     eps: float,
+    gate: Gate = SILU,
 ) -> Float[Tensor, "*shape"]:
     """norm(x + swiglu(x)), mixing and normalising along `axis`, the first (0) or the last (-1).
 
-    swiglu(x) = down(silu(gate(x)) * up(x)); gate and up are one matrix, gate first.
+    swiglu(x) = down(gate(gate(x), up(x))), as a rule silu(gate(x)) * up(x); both are one matrix, gate first.
     """
-    if _uses_cpu_layers(x):
+    if gate.is_default and _uses_cpu_layers(x):
         if axis == 0:
             return cpu_layers.residual_swiglu(x.flatten(1), gate_up, down, eps).view(x.shape)
         return cpu_layers.residual_swiglu(x.flatten(0, -2).t(), gate_up, down, eps).t().view(x.shape)
     if axis == 0:
-        gate, up = (gate_up @ x.flatten(1)).chunk(2)
-        update = (down @ (functional.silu(gate) * up)).view(x.shape)
+        update = (down @ gate(*(gate_up @ x.flatten(1)).chunk(2), axis=axis)).view(x.shape)
     else:
-        gate, up = functional.linear(x, gate_up).chunk(2, dim=-1)
-        update = functional.linear(functional.silu(gate) * up, down)
+        update = functional.linear(gate(*functional.linear(x, gate_up).chunk(2, dim=-1), axis=axis), down)
     return rms_norm(x + update, eps, dim=axis)
+
+
+def residual_conv_swiglu(
+    x: Float[Tensor, "*shape"],
+    gate_up: Float[Tensor, "two_inner width"],
+    down: Float[Tensor, "width inner"],
+    kernel: Float[Tensor, "inner 1 reach"],
+    bias: Float[Tensor, " inner"],
+    *,
+    positions: Literal[0, 1],
+    eps: float,
+    gate: Gate = SILU,
+) -> Float[Tensor, "*shape"]:
+    """norm(x + update), update = down(act(conv(act(gate(x)) * up(x)))), conv along `positions` (arXiv 2512.14693, ConvSwiGLU)."""
+    hidden = gate(*functional.linear(x, gate_up).chunk(2, dim=-1), axis=-1)
+    hidden = ACTIVATIONS[gate.activation](short_convolution(hidden, kernel, bias, positions=positions))
+    return rms_norm(x + functional.linear(hidden, down), eps)
 
 
 def residual_attention(
@@ -58,16 +79,32 @@ def residual_attention(
     return rms_norm(x + functional.linear(mixed, out).view(x.shape), eps)
 
 
-def rms_norm(x: Float[Tensor, "*shape"], eps: float, dim: int = -1) -> Float[Tensor, "*shape"]:
-    """`x` over its root mean square along `dim`, without gain, computed in float32 (float64 for float64)."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    return (wide * torch.rsqrt(wide.square().mean(dim, keepdim=True) + eps)).to(x.dtype)
-
-
 def rotary_table(length: int, head_size: int, num_heads: int, theta: float) -> Float[Tensor, "length width 2"]:
     """Cosine and sine of position * theta^(-2 j / head_size) for channel pair j of every query head, then every key head."""
-    inverse = 1.0 / theta ** (torch.arange(0, head_size, 2, dtype=torch.float32) / head_size)
-    angles = torch.outer(torch.arange(length, dtype=torch.float32), inverse).repeat(1, 2 * num_heads)
+    angles = torch.outer(torch.arange(length, dtype=torch.float32), _frequencies(head_size, theta))
+    return _cosines_and_sines(angles, num_heads)
+
+
+def grid_rotary_table(
+    puzzle_len: int, seq_len: int, grid_width: int, head_size: int, num_heads: int, theta: float
+) -> Float[Tensor, "length width 2"]:
+    """Likewise for cells of a grid: the first half of the channel pairs turns by the row, the second by the column.
+
+    Each half has the frequencies theta^(-4 j / head_size) of its own `head_size / 2` channels; puzzle tokens are not turned.
+    """
+    cells, inverse = torch.arange(seq_len), _frequencies(head_size // 2, theta)
+    sides = [torch.outer(side.to(torch.float32), inverse) for side in (cells // grid_width, cells % grid_width)]
+    angles = functional.pad(torch.cat(sides, dim=1), (0, 0, puzzle_len, 0))
+    return _cosines_and_sines(angles, num_heads)
+
+
+def _frequencies(channels: int, theta: float) -> Tensor:
+    return 1.0 / theta ** (torch.arange(0, channels, 2, dtype=torch.float32) / channels)
+
+
+def _cosines_and_sines(angles: Tensor, num_heads: int) -> Tensor:
+    """Of (length, pairs of a head) angles, for every query head, then every key head."""
+    angles = angles.repeat(1, 2 * num_heads)
     return torch.stack((angles.cos(), angles.sin()), dim=-1)
 
 

@@ -195,26 +195,26 @@ class Search:
                 return reached
             trial = state.trials[number]
         until = self._steps_at(trial, trial.next_rung)
-        left = until - trial.steps
+        flops = trial.asked.flops
         reserve = 0.0 if trial.is_confirmation else self._reserve()
-        return self._too_much(left * trial.asked.step_flops, reserve) or LegStarted(
+        return self._too_much(flops.between(trial.steps, until), reserve) or LegStarted(
             trial=trial.number,
             rung=trial.next_rung,
             attempt=trial.attempts.get(trial.next_rung, 0),
             until_steps=until,
             from_checkpoint=trial.origin,
-            expected_seconds=state.facts.speeds.leg_seconds(trial.asked.step_flops, left),
+            expected_seconds=state.facts.speeds.leg_seconds(flops, trial.steps, until),
             at=now,
         )
 
     def _steps_at(self, trial: Trial, rung: int) -> int:
-        return self.state.rungs.steps(trial.asked.step_amount or trial.asked.step_flops)[rung]
+        return self.state.rungs.steps(trial.asked.amounts)[rung]
 
     def _too_much(self, flops: float, reserve: float = 0.0) -> str | None:
         """Why a leg of so many training FLOPs may not start, with `reserve` kept for later; None when it may."""
         state = self.state
         legs = [(state.trials[leg.trial], leg) for leg in state.open_legs]
-        promised = sum((leg.until_steps - trial.steps) * trial.asked.step_flops for trial, leg in legs)
+        promised = sum(trial.asked.flops.between(trial.steps, leg.until_steps) for trial, leg in legs)
         why = state.spending.why_too_much(state.budget, promised + reserve, flops)
         return f"{why}, and {reserve:.3g} are kept for confirmations" if why and reserve else why
 
@@ -235,7 +235,7 @@ class Search:
         if number is None or any(trial.is_confirmation for trial in state.waiting):
             return None
         asked = state.trials[number].asked
-        if self._too_much(self._steps_at(state.trials[number], state.rungs.last) * asked.step_flops):
+        if self._too_much(asked.flops.up_to(self._steps_at(state.trials[number], state.rungs.last))):
             return None
         new = len(state.trials)
         seed = derived_seed(state.space.seed, "trial", new)
@@ -247,7 +247,7 @@ class Search:
         state = self.state
         if state.space.fidelity == "train_flops":
             return state.rungs.amounts[rung]
-        return self._steps_at(state.trials[-1], rung) * state.trials[-1].asked.step_flops if state.trials else 0.0
+        return state.trials[-1].asked.flops.up_to(self._steps_at(state.trials[-1], rung)) if state.trials else 0.0
 
     def _suggestion(self) -> Suggestion | None:
         state = self.state
@@ -286,6 +286,7 @@ class Search:
             params_count=one.params_count,
             inference_flops=one.inference_flops if state.space.objective.against else None,
             step_amount=one.step_amount,
+            stages=one.stages,
             memory_bytes=one.memory_bytes,
             checkpoint_bytes=one.checkpoint_bytes,
             sampler_notes=choice.notes,

@@ -401,7 +401,8 @@ def _has_failed(trial: Trial) -> bool:
 def _own_flops(trial: Trial, event: LegEnded) -> float:
     """Training FLOPs that a leg took itself: not those that an earlier attempt left it, and all when it had to begin anew."""
     if event.status == "completed":
-        return own_steps(event, trial.asked.step_flops, trial.steps) * trial.asked.step_flops
+        flops = trial.asked.flops
+        return flops.between(event.steps - own_steps(event, flops, trial.steps), event.steps)
     return max(0.0, event.train_flops - (trial.result.train_flops if trial.result is not None else 0.0))
 
 

@@ -107,9 +107,9 @@ def mean_leg(likely: Sequence[Asked], rungs: Rungs, rung: int, before: int | Non
     """What a leg to `rung`, from the rung `before` or from the start, takes for the mean of `likely` trials."""
     total = Work(0.0, 0.0)
     for asked in likely:
-        steps = rungs.steps(asked.step_amount or asked.step_flops)
-        count = steps[rung] - (steps[before] if before is not None else 0)
-        total += Work(count * asked.step_flops, speeds.leg_seconds(asked.step_flops, count) or 0.0)
+        steps, flops = rungs.steps(asked.amounts), asked.flops
+        first, last = steps[before] if before is not None else 0, steps[rung]
+        total += Work(flops.between(first, last), speeds.leg_seconds(flops, first, last) or 0.0)
     return (1 / len(likely)) * total
 
 
@@ -145,7 +145,7 @@ class SweepProgress:
     def _flops_of(self, leg: RunningLeg) -> float:
         """Training FLOPs of a running leg so far, which are booked when it ends."""
         trial = self._state.trials[leg.trial]
-        return max(0, leg.step - trial.steps) * trial.asked.step_flops
+        return trial.asked.flops.between(trial.steps, leg.step)
 
     def _work_left(self, legs: Sequence[RunningLeg]) -> Work | None:
         """What is still to be done as the scheduler goes; of one trial more where no number is given, null before the first."""
@@ -161,8 +161,10 @@ class SweepProgress:
                 self._ahead = state.events, self._work_ahead(speeds)
             left = self._ahead[1]
         for leg in legs:
-            step_flops, made = state.trials[leg.trial].asked.step_flops, self._flops_of(leg)
-            left += -1 * Work(made, made / step_flops * (speeds.step_seconds(step_flops) or 0.0))
+            trial = state.trials[leg.trial]
+            counts = trial.asked.flops.counts(trial.steps, leg.step)
+            seconds = sum(count * (speeds.step_seconds(each) or 0.0) for each, count in counts)
+            left += -1 * Work(self._flops_of(leg), seconds)
         return Work(max(0.0, left.flops), max(0.0, left.seconds))
 
     def _work_ahead(self, speeds: Speeds) -> Work:
@@ -193,8 +195,9 @@ class SweepProgress:
         """Before any leg has ended: what the running ones say of themselves."""
         speeds = Speeds()
         for leg in legs:
-            if leg.steps_per_second > 0:
-                speeds.observe(self._state.trials[leg.trial].asked.step_flops, leg.step, leg.step / leg.steps_per_second)
+            if leg.steps_per_second > 0 and leg.step > 0:
+                each = self._state.trials[leg.trial].asked.flops.mean(leg.step)
+                speeds.observe(each, leg.step, leg.step / leg.steps_per_second)
         return speeds
 
     def _seconds_left(self, work: Work | None, spent: Spent) -> float | None:

@@ -35,7 +35,7 @@ def is_recorded(state: TrainingState) -> bool:
     asked = state.config.training.cuda_graph
     if state.device.type != "cuda" or state.gang.world_size > 1 or not state.optimizer.is_recordable:
         return False
-    return state.step_flops <= RECORDED_FLOPS if asked == "auto" else asked
+    return state.flops.most <= RECORDED_FLOPS if asked == "auto" else asked
 
 
 class RecordedStep:

@@ -61,7 +61,7 @@ def _flush_every(state: TrainingState) -> int:
     """Steps from one exchange of the sums to the next, the same in all workers."""
     if state.device.type != "cpu":
         return FLUSH_STEPS
-    return 1 if state.gang.world_size == 1 else min(FLUSH_STEPS, max(1, int(FLUSH_FLOPS / state.step_flops)))
+    return 1 if state.gang.world_size == 1 else min(FLUSH_STEPS, max(1, int(FLUSH_FLOPS / state.flops.most)))
 
 
 def take_step(state: TrainingState, item: Item) -> None:

@@ -97,7 +97,10 @@ class TrainingState:
         self._build_optimizers(weight_dtype(dtype))
         local_batch = config.training.global_batch_size // gang.world_size
         self.carry: Carry = initial_carry(self.model, local_batch, shape.seq_len, self.device)
-        self.step_flops = run_cost(config, shape).step_flops
+        self.flops = run_cost(config, shape).flops(max_steps)
+        """Training FLOPs of its steps, of all workers together."""
+        self._flops_apart = 0.0
+        """What it had taken beyond what steps of this length take, where a resume changed the length."""
         self.step = 0
         self.position = Position(0, 0)
         self.loss = build_loss(config, self.device)
@@ -133,7 +136,7 @@ class TrainingState:
     @property
     def train_flops(self) -> float:
         """Training FLOPs spent since the run's start, of all workers together."""
-        return self.step * self.step_flops
+        return self.flops.up_to(self.step) + self._flops_apart
 
     @property
     def lr(self) -> float:
@@ -141,11 +144,12 @@ class TrainingState:
         return self.optimizer.groups[0].lr * lr_factor(self.step, self.config.optim, self.max_steps)
 
     def speeds(self, steps: int, seconds: float) -> dict[str, float]:
-        """Rows and training FLOPs a second over `steps` that took `seconds`, all workers together; empty for no steps."""
+        """Rows and training FLOPs a second over the last `steps`, which took `seconds`, of all workers; empty for no steps."""
         if not steps:
             return {}
         rows = steps * self.config.training.global_batch_size
-        figures = {"rows_per_second": rows / seconds, "flops_per_second": steps * self.step_flops / seconds}
+        flops = self.flops.between(self.step - steps, self.step)
+        figures = {"rows_per_second": rows / seconds, "flops_per_second": flops / seconds}
         if self.peak_memory_bytes is not None:
             figures["peak_memory_bytes"] = float(self.peak_memory_bytes)
         return figures
@@ -234,6 +238,7 @@ class TrainingState:
                 remedy="read it with the release that wrote it",
             ) from error
         state.step, state.position = meta.step, meta.position
+        state._flops_apart = meta.train_flops - state.flops.up_to(meta.step)
         state.metrics.totals |= meta.totals
         if not is_adopted:  # the points of one that is adopted are another run's
             state.metrics.window |= meta.window

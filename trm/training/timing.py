@@ -48,7 +48,7 @@ def time_steps(
         steps = max(1, int(seconds / warm))
         agreed = gang.all_reduce_sum(torch.tensor([float(steps)], device=state.device)).item() / gang.world_size
         steps = max(1, round(agreed))
-        return Timed(state.step_flops, steps, _seconds_of(state, batch, steps))
+        return Timed(state.flops.last, steps, _seconds_of(state, batch, steps))
 
 
 def _seconds_of(state: TrainingState, batch: Batch, steps: int) -> float:

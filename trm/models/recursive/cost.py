@@ -10,6 +10,8 @@ FLOAT_BYTES = {"auto": 4, "float32": 4, "tf32": 4, "bfloat16": 2, "float64": 8}
 """Bytes of an activation; auto is taken for float32, the larger."""
 
 
+HANDWRITTEN_SHARE = 0.8
+"""What the CPU's hand-written form keeps of the activations at most (`benchmarks/step/memory.py`)."""
 BACKWARD_FORWARDS = 2
 """A backward pass costs two forwards: gradients of inputs and of weights."""
 
@@ -21,7 +23,13 @@ def row_cost(model: RecursiveConfig, shape: DataShape) -> RowCost:
         forward_flops_row(model, shape),
         carry_row_bytes(model, shape),
         activation_row_bytes(model, shape),
+        HANDWRITTEN_SHARE if has_handwritten_swiglu(model) else 1.0,
     )
+
+
+def has_handwritten_swiglu(model: RecursiveConfig) -> bool:
+    """Whether the CPU in eager mode goes backward through the published SwiGLU, by `trm.models.cpu_layers`."""
+    return model.ffn == "swiglu" and model.activation == "silu"
 
 
 def train_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
@@ -29,8 +37,7 @@ def train_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
     recursion = model.recursion
     plain = _calls_flops_row(model, shape, recursion.calls[: recursion.plain_calls])
     trained = _calls_flops_row(model, shape, recursion.calls[recursion.plain_calls :]) + head_flops_row(model, shape)
-    flops = plain + (1 + BACKWARD_FORWARDS) * trained
-    return flops if model.no_ACT_continue else flops + forward_flops_row(model, shape)
+    return plain + (1 + BACKWARD_FORWARDS) * trained
 
 
 def forward_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
@@ -71,16 +78,24 @@ def carry_row_bytes(model: RecursiveConfig, shape: DataShape) -> int:
     )
 
 
+def gated_arrays(model: RecursiveConfig) -> int:
+    """Arrays as wide as the hidden channels that a SwiGLU keeps for the backward pass."""
+    if model.ffn == "normed_swiglu":  # what is normed is held in float32
+        return 7 if model.forward_dtype == "bfloat16" else 6
+    return 5 if model.activation == "relu2" else 4
+
+
 def activation_row_bytes(model: RecursiveConfig, shape: DataShape) -> int:
     """Predicted bytes of one row at the end of the forward pass: what backward needs of each differentiated call.
 
     An upper bound, met by the plain form in bfloat16; the CPU's hand-written form keeps about half.
     """
     width, length = model.hidden_size, model.puzzle_len + shape.seq_len
-    mix = 9 * length * width
+    mix, gated = 9 * length * width, gated_arrays(model)
     if model.mlp_t:
-        mix = 3 * length * width + 4 * width * swiglu_width(model.expansion, length)
-    block = mix + 4 * length * width + 4 * length * swiglu_width(model.expansion, width)
+        mix = 3 * length * width + gated * width * swiglu_width(model.expansion, length)
+    channels = gated + 2 if model.ffn == "conv_swiglu" else gated
+    block = mix + 4 * length * width + channels * length * swiglu_width(model.expansion, width)
     trained = model.recursion.calls[model.recursion.plain_calls :]
     saved = sum(model.layers_of(call.network) for call in trained) * block * FLOAT_BYTES[model.forward_dtype]
     return saved + 2 * carry_row_bytes(model, shape) + 4 * 8 * shape.seq_len * shape.vocab_size

@@ -17,8 +17,10 @@ from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
 from trm.config.recursion import QUESTION, Step
 from trm.kernels.recursion import FusedRecursion
 from trm.models import initial, layers
+from trm.models.gates import Gate
 from trm.models.network import Latents, Network, Output
 from trm.models.precision import weight_dtype
+from trm.models.recursive.sizes import grid_width
 
 HALTING_BIAS = -5.0
 """Start of the halting head's bias, with weight 0: at first no puzzle wants to halt."""
@@ -33,7 +35,8 @@ class Block(nn.Module):
     def __init__(self, config: RecursiveConfig, length: int, dtype: torch.dtype, generator: torch.Generator) -> None:
         super().__init__()
         width, self.eps, self.num_heads = config.hidden_size, config.rms_norm_eps, config.num_heads
-        self.mixes_by_mlp, self.is_rotary = config.mlp_t, config.pos_encodings == "rope"
+        self.mixes_by_mlp, self.is_rotary = config.mlp_t, config.pos_encodings in ("rope", "rope2d")
+        self.gate = Gate(config.activation, config.rms_norm_eps if config.ffn == "normed_swiglu" else None)
         if config.mlp_t:
             inner = swiglu_width(config.expansion, length)
             self.mix_in = initial.fan_in_weight(2 * inner, length, dtype, generator)
@@ -44,22 +47,30 @@ class Block(nn.Module):
         inner = swiglu_width(config.expansion, width)
         self.gate_up = initial.fan_in_weight(2 * inner, width, dtype, generator)
         self.down = initial.fan_in_weight(width, inner, dtype, generator)
+        self.convolves = config.ffn == "conv_swiglu"
+        if self.convolves:
+            drawn = initial.fan_in_weight(inner, config.conv_kernel, dtype, generator)
+            self.conv = nn.Parameter(drawn.data[:, None])  # (channels, 1, width): no matrix that Muon would take for one
+            self.conv_bias = nn.Parameter(torch.zeros(inner, dtype=dtype))
 
-    def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def weights(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """The weights in `dtype`, cast and ordered once for all calls of a supervision step."""
         mix_in = self.mix_in.to(dtype)
         if self.is_rotary:
             mix_in = layers.pair_channels(mix_in, self.num_heads)
-        return mix_in, self.mix_out.to(dtype), self.gate_up.to(dtype), self.down.to(dtype)
+        weights = mix_in, self.mix_out.to(dtype), self.gate_up.to(dtype), self.down.to(dtype)
+        return (*weights, self.conv.to(dtype), self.conv_bias.to(dtype)) if self.convolves else weights
 
     def forward(self, x: Tensor, weights: tuple[Tensor, ...], rotary: Tensor | None) -> Tensor:
         """The block applied to `x`."""
-        mix_in, mix_out, gate_up, down = weights
+        mix_in, mix_out, *channels = weights
         if self.mixes_by_mlp:
-            x = layers.residual_swiglu(x, mix_in, mix_out, axis=0, eps=self.eps)
+            x = layers.residual_swiglu(x, mix_in, mix_out, axis=0, eps=self.eps, gate=self.gate)
         else:
             x = layers.residual_attention(x, mix_in, mix_out, rotary, num_heads=self.num_heads, eps=self.eps)
-        return layers.residual_swiglu(x, gate_up, down, axis=-1, eps=self.eps)
+        if self.convolves:
+            return layers.residual_conv_swiglu(x, *channels, positions=0 if self.mixes_by_mlp else 1, eps=self.eps, gate=self.gate)
+        return layers.residual_swiglu(x, *channels, axis=-1, eps=self.eps, gate=self.gate)
 
 
 class TinyRecursiveModel(Network):
@@ -99,13 +110,19 @@ class TinyRecursiveModel(Network):
         for latent in self.recursion.latents:
             start = initial.truncated_normal_(torch.empty(width, dtype=stored), 1.0, generator)
             self.register_buffer(latent.initial, start)
-        rotary = None
-        if config.pos_encodings == "rope":
-            rotary = layers.rotary_table(self.length, width // config.num_heads, config.num_heads, config.rope_theta)
-            rotary = rotary.to(stored)
-        self.register_buffer("rotary", rotary, persistent=False)
+        self.register_buffer("rotary", self._rotary(stored), persistent=False)
         self.is_fused = is_fused and not config.unfused
         self.fused = FusedRecursion(config, self.length) if self.is_fused else None
+
+    def _rotary(self, dtype: torch.dtype) -> Tensor | None:
+        config, heads = self.config, self.config.num_heads
+        head_size, theta = config.hidden_size // heads, config.rope_theta
+        if config.pos_encodings == "rope":
+            return layers.rotary_table(self.length, head_size, heads, theta).to(dtype)
+        if config.pos_encodings == "rope2d":
+            sides = config.puzzle_len, self.shape.seq_len, grid_width(config, self.shape)
+            return layers.grid_rotary_table(*sides, head_size, heads, theta).to(dtype)
+        return None
 
     def initial_latents(self, batch_size: int) -> Latents:
         """The latents every puzzle starts from: fixed vectors, expanded (not to be written to)."""

@@ -22,7 +22,12 @@ _KEYS = {
     "halting_bias": "q_head.bias",
     TABLE_KEY: PUZZLE_KEY,
 }
-_BLOCK_KEYS = {"gate_up": "mlp.gate_up_proj.weight", "down": "mlp.down_proj.weight"}
+_BLOCK_KEYS = {
+    "gate_up": "mlp.gate_up_proj.weight",
+    "down": "mlp.down_proj.weight",
+    "conv": "mlp.dwconv.weight",
+    "conv_bias": "mlp.dwconv.bias",
+}
 _MIX_KEYS = {
     True: {"mix_in": "mlp_t.gate_up_proj.weight", "mix_out": "mlp_t.down_proj.weight"},
     False: {"mix_in": "self_attn.qkv_proj.weight", "mix_out": "self_attn.o_proj.weight"},

@@ -1,12 +1,17 @@
 """Sizes of every weight, from the configuration alone (no torch): what loading checks and what cost counts."""
 
+import math
+
 from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
+from trm.errors import ConfigError
 
 
 def weight_sizes(config: RecursiveConfig, shape: DataShape) -> dict[str, tuple[int, ...]]:
     """Shape of every trained parameter of the network by name; the puzzle embedding's table is not among them."""
     width, length = config.hidden_size, config.puzzle_len + shape.seq_len
     sizes: dict[str, tuple[int, ...]] = {"token_embedding": (shape.vocab_size, width)}
+    if config.pos_encodings == "rope2d":
+        grid_width(config, shape)  # refused before anything is built
     if config.pos_encodings == "learned":
         sizes["position_embedding"] = (length, width)
     blocks = [f"{network}.{i}" for network in config.recursion.networks for i in range(config.layers_of(network))]
@@ -25,4 +30,20 @@ def _block_sizes(config: RecursiveConfig, length: int) -> dict[str, tuple[int, .
     if config.mlp_t:
         across = swiglu_width(config.expansion, length)
         mix = {"mix_in": (2 * across, length), "mix_out": (length, across)}
-    return mix | {"gate_up": (2 * inner, width), "down": (width, inner)}
+    sizes = mix | {"gate_up": (2 * inner, width), "down": (width, inner)}
+    if config.ffn == "conv_swiglu":
+        sizes |= {"conv": (inner, 1, config.conv_kernel), "conv_bias": (inner,)}
+    return sizes
+
+
+def grid_width(config: RecursiveConfig, shape: DataShape) -> int:
+    """Cells in a row of the puzzle; ConfigError where it has no such rows."""
+    width = config.grid_width or math.isqrt(shape.seq_len)
+    if shape.seq_len % width or (config.grid_width is None and width**2 != shape.seq_len):
+        given = "which has no square root" if config.grid_width is None else f"which does not divide by grid_width {width}"
+        wide = next(side for side in range(math.isqrt(shape.seq_len), 0, -1) if shape.seq_len % side == 0)
+        raise ConfigError(
+            f"pos_encodings rope2d needs rows of cells: the puzzles have {shape.seq_len} cells, {given}",
+            remedy=f"set grid_width to the cells in a row, {shape.seq_len // wide} for instance, or pos_encodings: rope",
+        )
+    return width

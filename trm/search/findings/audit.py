@@ -128,8 +128,8 @@ def _longer_start(state: SweepState) -> LongerStart | None:
         return None
     extra = 0.0
     for trial in first:
-        steps = state.rungs.steps(trial.asked.step_amount or trial.asked.step_flops)
-        extra += (steps[1] - steps[0]) * trial.asked.step_flops
+        steps = state.rungs.steps(trial.asked.amounts)
+        extra += trial.asked.flops.between(steps[0], steps[1])
     controls = [trial for trial in first if 1 in trial.results]
     spent = sum(trial.spent_flops for trial in state.searched)
     kept = sum(_goes_on(state, trial) for trial in controls)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, TypeAdapter, field_validator
 
 from trm.config.base import Frozen
+from trm.config.step_costs import Stage, StepCosts
 from trm.files.contained import relative_path
 from trm.search.journal.priors import Prior
 from trm.search.settings import Audit, Budget, Confirm
@@ -89,6 +90,17 @@ class SpeedMeasured(Frozen):
     at: float
 
 
+class AskedStage(Frozen):
+    """A stage of a trial's depth schedule."""
+
+    first: int
+    """Steps before it."""
+    step_flops: float
+    """Training FLOPs of one of its steps."""
+    step_amount: float
+    """Amount of the sweep's fidelity that one of its steps takes."""
+
+
 class Asked(Frozen):
     """A new trial exists: its parameters were chosen."""
 
@@ -110,11 +122,13 @@ class Asked(Frozen):
     max_steps: int
     """Steps at the last rung."""
     step_flops: float
-    """Training FLOPs of one optimizer step."""
+    """Training FLOPs of one optimizer step, in the mean where stages differ."""
     params_count: int
     """Trained parameters, puzzle embedding included."""
     step_amount: float | None = None
-    """Amount of the sweep's fidelity that one step takes; null: `step_flops`."""
+    """Amount of the sweep's fidelity that one step takes, in the mean where stages differ; null: `step_flops`."""
+    stages: list[AskedStage] = Field(default_factory=list)
+    """Stages whose steps cost apart; empty: all cost alike."""
     inference_flops: float | None = None
     """FLOPs of answering one puzzle, of a sweep whose objective is weighed against something; null: of any other."""
     memory_bytes: int = 0
@@ -124,6 +138,18 @@ class Asked(Frozen):
     sampler_notes: dict[str, Any] = Field(default_factory=dict)
     """What the sampler wants to see again with this trial (Optuna's system attributes, for instance a generation)."""
     at: float
+
+    @property
+    def flops(self) -> StepCosts:
+        """Training FLOPs of its steps."""
+        stages = [Stage(one.first, one.step_flops) for one in self.stages]
+        return StepCosts(tuple(stages or [Stage(0, self.step_flops)]))
+
+    @property
+    def amounts(self) -> StepCosts:
+        """What its steps take of the sweep's fidelity."""
+        stages = [Stage(one.first, one.step_amount) for one in self.stages]
+        return StepCosts(tuple(stages or [Stage(0, self.step_amount or self.step_flops)]))
 
     @property
     def shown_params(self) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """The names that constraints may use: every leaf of the run configuration, and what follows from it."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Protocol
 
 from trm.config.leaves import exists, imported_leaves, leaves, reader, tags_in
 from trm.config.run import RunConfig
+from trm.config.step_costs import Share
 from trm.config.unions import members_added
 
 
@@ -15,7 +16,11 @@ class Cost(Protocol):
 
     @property
     def step_flops(self) -> float:
-        """Training FLOPs of one optimizer step."""
+        """Training FLOPs of one optimizer step, in the mean of the whole run."""
+
+    @property
+    def stage_flops(self) -> Sequence[Share]:
+        """Training FLOPs of one optimizer step, part by part of the run; one part where all steps cost alike."""
 
     @property
     def inference_flops(self) -> float:

@@ -91,10 +91,10 @@ class _Legs:
     def mean(self, rung: int, before: int | None) -> tuple[float, float]:
         """Training FLOPs and seconds (0 when unknown) of a leg to `rung`, from the rung `before` or from the start."""
         if (rung, before) not in self._means:
-            steps = [(one, one.rung_steps[rung] - (one.rung_steps[before] if before is not None else 0)) for one in self._likely]
-            flops = sum(count * one.step_flops for one, count in steps)
-            seconds = sum(self._speeds.leg_seconds(one.step_flops, count) or 0.0 for one, count in steps)
-            self._means[rung, before] = flops / len(steps), seconds / len(steps)
+            ends = [(one.flops, one.rung_steps[before] if before is not None else 0, one.rung_steps[rung]) for one in self._likely]
+            flops = sum(own.between(first, last) for own, first, last in ends)
+            seconds = sum(self._speeds.leg_seconds(own, first, last) or 0.0 for own, first, last in ends)
+            self._means[rung, before] = flops / len(ends), seconds / len(ends)
         return self._means[rung, before]
 
 
@@ -102,7 +102,7 @@ def rung_seconds(one: Candidate, speeds: Speeds) -> list[float | None]:
     """Expected seconds from the start to each rung, the evaluations on the way included."""
     total, before, found = 0.0, 0, list[float | None]()
     for steps in one.rung_steps:
-        seconds = speeds.leg_seconds(one.step_flops, steps - before)
+        seconds = speeds.leg_seconds(one.flops, before, steps)
         total, before = total + (seconds or 0.0), steps
         found.append(None if seconds is None else total)
     return found

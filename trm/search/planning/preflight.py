@@ -100,8 +100,10 @@ def length_in_needs(survey: Survey) -> float:
 def training_per_answer(survey: Survey) -> float:
     """Training FLOPs between two rungs for each FLOP of answering one puzzle, where that is least; 0: answers cost nothing."""
     everyone = survey.everyone
-    legs = [(one, min(after - before for before, after in itertools.pairwise((0, *one.rung_steps)))) for one in everyone]
-    ratios = [steps * one.step_flops / one.inference_flops for one, steps in legs if one.inference_flops and steps]
+    legs = [
+        (one, min(one.flops.between(first, last) for first, last in itertools.pairwise((0, *one.rung_steps)))) for one in everyone
+    ]
+    ratios = [flops / one.inference_flops for one, flops in legs if one.inference_flops and flops]
     return min(ratios, default=0.0)
 
 

@@ -87,7 +87,7 @@ class Survey:
         other = Survey(self.space.model_copy(update={"scheduler": scheduler}), self.cost_of, self.facts)
         assert other.resolver.rungs.amounts[-1] == self.resolver.rungs.amounts[-1], "rungs do not change how long a trial is"
         rungs = other.resolver.rungs
-        self._hand_on(other, lambda one: replace(one, rung_steps=rungs.steps(one.step_amount)))
+        self._hand_on(other, lambda one: replace(one, rung_steps=rungs.steps(one.amounts)))
         return other
 
     def scored_on(self, values: Mapping[str, Any]) -> "Survey":

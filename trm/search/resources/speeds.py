@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from statistics import median
 
+from trm.config.step_costs import StepCosts
 from trm.search.journal.events import Asked, DriverStarted, Event, LegEnded, SpeedMeasured
 
 WINDOW = 64
@@ -54,7 +55,7 @@ class Speeds:
         self._overheads: deque[float] = deque(maxlen=WINDOW)
         self._line: _Line | None = None
         self._host: str | None = None
-        self._step_flops: dict[int, float] = {}
+        self._flops: dict[int, StepCosts] = {}
         self._steps: dict[int, int] = {}
         """Steps that a trial had made when it was scored last."""
 
@@ -67,14 +68,16 @@ class Speeds:
                     self.forget()
                 self._host = host
             case Asked():
-                self._step_flops[event.trial] = event.step_flops
+                self._flops[event.trial] = event.flops
             case SpeedMeasured():
                 self.observe(event.step_flops, event.steps, event.seconds)
             case LegEnded(status="completed"):
-                cost = self._step_flops[event.trial]
+                flops = self._flops[event.trial]
+                own = own_steps(event, flops, self._steps.get(event.trial, 0))
                 self.observe_leg(
-                    cost,
-                    own_steps(event, cost, self._steps.get(event.trial, 0)),
+                    flops,
+                    event.steps - own,
+                    event.steps,
                     train_seconds=event.train_seconds,
                     eval_seconds=event.eval_seconds,
                     overhead_seconds=event.overhead_seconds,
@@ -91,12 +94,17 @@ class Speeds:
         self._line = None
 
     def observe_leg(
-        self, step_flops: float, steps: int, *, train_seconds: float, eval_seconds: float, overhead_seconds: float
+        self, flops: StepCosts, first: int, last: int, *, train_seconds: float, eval_seconds: float, overhead_seconds: float
     ) -> None:
-        """A leg that completed made `steps` steps of its own."""
-        self.observe(step_flops, steps, train_seconds)
-        if steps > 0 and train_seconds > 0:
-            self._eval_steps.append(eval_seconds * steps / train_seconds)
+        """A leg that completed made the steps after `first` up to `last` of a run whose steps cost `flops`."""
+        steps = last - first
+        if steps <= 0:
+            return
+        each = flops.mean(last, first)
+        self.observe(each, steps, train_seconds)
+        if train_seconds > 0:
+            share = each / flops.last if flops.last > 0 else 1.0  # an evaluation is as deep as the last step
+            self._eval_steps.append(eval_seconds * steps / train_seconds * share)
             self._overheads.append(overhead_seconds)
 
     def forget(self) -> None:
@@ -123,24 +131,29 @@ class Speeds:
             age *= AGEING
         return self._line.at(step_flops) * _weighted_median(ratios)
 
-    def leg_seconds(self, step_flops: float, steps: int) -> float | None:
-        """Expected seconds of a leg of so many steps: training, evaluation and the rest; None until something was seen."""
-        step = self.step_seconds(step_flops)
-        if step is None:
+    def leg_seconds(self, flops: StepCosts, first: int, last: int) -> float | None:
+        """Expected seconds of a leg of the steps after `first` up to `last`; None until something was seen.
+
+        Training, evaluation and the rest.
+        """
+        if not self._seen:
             return None
-        eval_steps = median(self._eval_steps) if self._eval_steps else 0.0
-        return (steps + eval_steps) * step + (median(self._overheads) if self._overheads else 0.0)
+        counts: dict[float, float] = {flops.last: median(self._eval_steps) if self._eval_steps else 0.0}
+        for each, count in flops.counts(first, last):
+            counts[each] = count + counts.get(each, 0.0)
+        train_and_score = sum(count * (self.step_seconds(each) or 0.0) for each, count in counts.items())
+        return train_and_score + (median(self._overheads) if self._overheads else 0.0)
 
 
-def own_steps(ended: LegEnded, step_flops: float, steps_before: int) -> int:
+def own_steps(ended: LegEnded, flops: StepCosts, steps_before: int) -> int:
     """Steps that a leg made itself: a second attempt goes on from where the first one left, so its speed tells.
 
-    `steps_before`: steps at the rung before.
+    `flops`: what the run's steps cost; `steps_before`: steps at the rung before.
     """
     speed = ended.metrics.get("train/flops_per_second")
     if speed is None:
         return max(0, ended.steps - steps_before)
-    return round(speed * ended.train_seconds / step_flops)
+    return flops.steps_back(ended.steps, speed * ended.train_seconds)
 
 
 def _fitted(seen: list[_Seen]) -> _Line:

@@ -1,7 +1,8 @@
 """Rungs: amounts of the sweep's fidelity at which a trial is scored, and the steps they mean for one configuration."""
 
-import math
 from dataclasses import dataclass
+
+from trm.config.step_costs import SLACK, StepCosts
 
 ETA = RUNGS = 3
 """What stands for `eta` and `rungs` of a scheduler that leaves them open, as long as nobody has chosen (`rung_choice.py`)."""
@@ -30,9 +31,9 @@ class Rungs:
         """Index of the last rung."""
         return len(self.amounts) - 1
 
-    def steps(self, step_amount: float) -> tuple[int, ...]:
-        """Optimizer steps at each rung for a configuration whose step takes `step_amount`: at least the rung's amount."""
-        return tuple(max(1, math.ceil(amount / step_amount * (1 - 1e-12))) for amount in self.amounts)
+    def steps(self, amounts: StepCosts) -> tuple[int, ...]:
+        """Optimizer steps at each rung for a configuration whose steps take `amounts`: at least the rung's amount."""
+        return tuple(amounts.steps_for(amount, slack=SLACK) for amount in self.amounts)
 
 
 def halved(trials: int, eta: int, first: int, count: int) -> tuple[float, ...]:

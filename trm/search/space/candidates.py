@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from trm.config.messages import problems_of
 from trm.config.run import RunConfig
+from trm.config.step_costs import SLACK, StepCosts, length_for
 from trm.errors import ConfigError
+from trm.search.journal.events import AskedStage
 from trm.search.knobs.constraint_names import COST_DERIVED, Cost, known_names, names_of
 from trm.search.knobs.constraints import Constraint
 from trm.search.resources.memory import MemoryLimit, size_text
@@ -31,13 +33,17 @@ class Candidate:
     params: dict[str, Any]
     config: RunConfig
     """Complete, warm-up and length resolved; its seed is 0 and its data the space's own."""
-    step_flops: float
-    step_amount: float
-    """Amount of the sweep's fidelity that one step takes."""
+    flops: StepCosts
+    """Training FLOPs of its steps."""
+    amounts: StepCosts
+    """What its steps take of the sweep's fidelity."""
     params_count: int
     memory_bytes: int
     checkpoint_bytes: int
+    max_steps: int
+    """Steps of the whole run."""
     rung_steps: tuple[int, ...]
+    """Steps at each rung; the last is the whole run, or of one that gets cheaper on its way as much as reaches the amount."""
     inference_flops: float = 0.0
 
     alike: RunConfig | None = None
@@ -62,9 +68,21 @@ class Candidate:
         return used(self.config, self.params, self.max_steps)
 
     @property
-    def max_steps(self) -> int:
-        """Steps at the last rung."""
-        return self.rung_steps[-1]
+    def step_flops(self) -> float:
+        """Training FLOPs of one step, in the mean of the whole run."""
+        return self.flops.mean(self.max_steps)
+
+    @property
+    def stages(self) -> list[AskedStage]:
+        """Stages whose steps cost apart, as the journal has them; empty where all cost alike."""
+        pairs = zip(self.flops.stages, self.amounts.stages, strict=True)
+        found = [AskedStage(first=own.first, step_flops=own.each, step_amount=amount.each) for own, amount in pairs]
+        return found if len(found) > 1 else []
+
+    @property
+    def step_amount(self) -> float:
+        """What one step takes of the sweep's fidelity, in the mean of the whole run."""
+        return self.amounts.mean(self.max_steps)
 
 
 @dataclass(frozen=True)
@@ -127,32 +145,37 @@ class Resolver:
         if broken is not None:
             return Rejected(params, broken.text)
         if self._cost_of is None:
-            return Candidate(params, draft, 0.0, 1.0, 0, 0, 0, (1,))
+            return Candidate(params, draft, StepCosts.constant(0.0), StepCosts.constant(1.0), 0, 0, 0, 1, (1,))
         cost = self._cost_of(draft)
         if not (math.isfinite(cost.step_flops) and cost.step_flops > 0):
             raise ConfigError(f"a step of {params} costs {cost.step_flops} FLOPs", remedy="mend the cost function")
-        step_amount = self._step_amount(cost.step_flops, batch)
-        steps = self.rungs.steps(step_amount)
-        names |= {"step_flops": cost.step_flops, "step_gflops": cost.step_flops / 1e9, "max_steps": steps[-1]}
+        amount_of = self._amount_of(batch)
+        max_steps = length_for(
+            [one._replace(each=amount_of(one.each)) for one in cost.stage_flops], self.rungs.amounts[-1], slack=SLACK
+        )
+        flops = StepCosts.of(cost.stage_flops, max_steps)
+        amounts = flops.mapped(amount_of)
+        names |= {"step_flops": cost.step_flops, "step_gflops": cost.step_flops / 1e9, "max_steps": max_steps}
         names |= {name: getattr(cost, name) for name in ("inference_flops", "params_count", "memory_bytes", "checkpoint_bytes")}
         broken = next((one for one in self._costly if not one.is_kept(names)), None)
         if broken is not None:
             return Rejected(params, broken.text)
         if is_limited and (misfit := self._misfit(params, cost.memory_bytes, cost.checkpoint_bytes)) is not None:
             return misfit
-        config = with_length(draft, steps[-1])
-        alike = identity(config, params, steps[-1], self._circumstances, self.rules)
+        config = with_length(draft, max_steps)
+        alike = identity(config, params, max_steps, self._circumstances, self.rules)
         if config.optim.lr_warmup_steps < draft.optim.lr_warmup_steps:
             alike = alike.model_copy(update={"optim": alike.optim.model_copy(update={"lr_warmup_steps": CAPPED})})
         return Candidate(
             params=params,
             config=config,
-            step_flops=cost.step_flops,
-            step_amount=step_amount,
+            flops=flops,
+            amounts=amounts,
             params_count=cost.params_count,
             memory_bytes=cost.memory_bytes,
             checkpoint_bytes=cost.checkpoint_bytes,
-            rung_steps=steps,
+            max_steps=max_steps,
+            rung_steps=self.rungs.steps(amounts),
             inference_flops=cost.inference_flops,
             alike=alike,
         )
@@ -168,19 +191,24 @@ class Resolver:
             )
         return None
 
-    def _step_amount(self, step_flops: float, batch: int) -> float:
+    def _amount_of(self, batch: int) -> Callable[[float], float]:
+        """FLOPs of a step of so many rows -> what it takes of the sweep's fidelity."""
         match self.space.fidelity:
             case "train_flops":
-                return step_flops
+                return lambda flops: flops
             case "steps":
-                return 1.0
+                return lambda flops: 1.0
             case "epochs":
                 assert self.facts.epoch_rows is not None, "an epoch has rows"
-                return batch / self.facts.epoch_rows
+                share = batch / self.facts.epoch_rows
+                return lambda flops: share
             case "seconds":
-                seconds = self.facts.speeds.step_seconds(step_flops)
-                assert seconds is not None, "steps were timed before trials are counted in seconds"
-                return seconds
+                return self._seconds_of
+
+    def _seconds_of(self, flops: float) -> float:
+        seconds = self.facts.speeds.step_seconds(flops)
+        assert seconds is not None, "steps were timed before trials are counted in seconds"
+        return seconds
 
 
 def scheduler_of(space: SearchSpace) -> Scheduler:
