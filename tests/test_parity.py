@@ -29,7 +29,16 @@ def test_every_array_of_a_golden_case_is_within_its_tolerance(name: str, capsys:
 
 
 def test_every_case_is_here() -> None:
-    assert CASES == ["hier6", "singlez", "trm_attention", "trm_exact_rows", "trm_mlp", "trm_no_puzzle_embedding"]
+    assert CASES == [
+        "hier6",
+        "hrm",
+        "singlez",
+        "transformer",
+        "trm_attention",
+        "trm_exact_rows",
+        "trm_mlp",
+        "trm_no_puzzle_embedding",
+    ]
 
 
 @pytest.mark.parametrize("name", ["first_logits", "loss", "halted", "steps", "eval_metrics", "final/inner.q_head.bias"])

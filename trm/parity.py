@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trm.config.architectures import AnyNetwork, DataShape, LatentsConfig, SingleZConfig, TrmConfig
+from trm.config.architectures import AnyNetwork, DataShape, HrmConfig, LatentsConfig, SingleZConfig, TransformerConfig, TrmConfig
 from trm.config.optimizers import AdamATan2Config
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError
 from trm.files.json_files import read_json
@@ -45,6 +45,8 @@ ARCHITECTURES: dict[str, AnyNetwork] = {
     "trm": TrmConfig(),
     "trm_singlez": SingleZConfig(),
     "trm_hier6": LatentsConfig(num_latents=6),
+    "hrm": HrmConfig(),
+    "transformer": TransformerConfig(),
 }
 """Architectures by the names of the published code."""
 FORMAT = "see tests/golden/README.md for the format"
@@ -163,7 +165,7 @@ class Replay:
         latents, output = self.model(carry.latents, carry.inputs, puzzle_rows)
         carry = halting.advance(carry, latents, output, config, None, training=True)
         target = None
-        if not config.no_ACT_continue:
+        if config.halting.learns_continue:
             with torch.no_grad():
                 target = halting.continue_target(self.model(latents, carry.inputs, puzzle_rows)[1], carry.steps, config)
         losses = _losses(output, carry.labels, target)
@@ -180,6 +182,8 @@ class Replay:
             "lm_loss": losses.answer_loss.item(),
             "q_halt_loss": losses.halting_loss.item(),
         }
+        if losses.continue_loss is not None:
+            figures["q_continue_loss"] = losses.continue_loss.item()
         figures |= {"grad_norm": norm.item(), "lr": lr, "halted": carry.halted.numpy()}
         return carry, output, figures | _metrics(losses, output, carry)
 

@@ -59,7 +59,7 @@ def counted(config: ModelConfig, *, is_training: bool) -> int:
         latents, output = model(model.initial_latents(BATCH), inputs, rows)
         if is_training:
             target = None
-            if not config.no_ACT_continue:
+            if config.halting.learns_continue:
                 with torch.no_grad():
                     target = halting.continue_target(model(latents, inputs, rows)[1], steps, config)
             losses = supervision_loss(output, labels, cross_entropy=CROSS, dtype=torch.float64, continue_target=target)

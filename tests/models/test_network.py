@@ -52,7 +52,7 @@ def test_permuting_a_batch_permutes_its_outputs(config: ModelConfig) -> None:
     order = torch.tensor([3, 0, 4, 1, 2])
     latents, output = model(model.initial_latents(BATCH), inputs, rows)
     permuted, other = model(model.initial_latents(BATCH), inputs[order], None if rows is None else rows[order])
-    for ours, theirs in zip((*permuted.values(), *other), (*latents.values(), *output), strict=True):
+    for ours, theirs in zip((*permuted.values(), *other[:3]), (*latents.values(), *output[:3]), strict=True):
         torch.testing.assert_close(ours, theirs[order], rtol=1e-12, atol=1e-12)
 
 
@@ -143,7 +143,7 @@ def test_one_latent_of_several_is_trm_to_the_bit(is_fused: bool) -> None:
         latents, output = model(model.initial_latents(BATCH), inputs, rows)
         output.logits.square().sum().backward()
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        found.append([*latents.values(), *output, *gradients])
+        found.append([*latents.values(), *output[:3], *gradients])
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from trm.config.architectures import AnyNetwork, LatentsConfig, SingleZConfig, TrmConfig
+from trm.config.architectures import AnyNetwork, HrmConfig, LatentsConfig, SingleZConfig, TransformerConfig, TrmConfig
 from trm.contracts import networks
 from trm.errors import ContractError
 from trm.models.network import Latents, Output
@@ -24,6 +24,7 @@ SMALL: dict[str, Any] = {
     "expansion": 1.0,
     "puzzle_emb_len": 2,
 }
+BLOCKS: dict[str, Any] = {name: SMALL[name] for name in ("hidden_size", "num_heads", "expansion", "puzzle_emb_len")}
 ARCHITECTURES: dict[str, AnyNetwork] = {
     "trm": TrmConfig(**SMALL),
     "trm mixer": TrmConfig(**SMALL, mlp_t=True, pos_encodings="none"),
@@ -37,6 +38,20 @@ ARCHITECTURES: dict[str, AnyNetwork] = {
     "single_z mixer": SingleZConfig(**{**SMALL, "H_cycles": 1, "L_cycles": 1}, mlp_t=True, pos_encodings="none"),
     "latents": LatentsConfig(**SMALL, num_latents=2),
     "latents that no turn comes to": LatentsConfig(**SMALL, num_latents=6, pos_encodings="learned"),
+    "hrm": HrmConfig(**BLOCKS, H_layers=1, L_layers=2, L_cycles=3),
+    "hrm mixer": HrmConfig(**BLOCKS, H_layers=2, L_layers=1, H_cycles=1, mlp_t=True, pos_encodings="none"),
+    "transformer": TransformerConfig(**BLOCKS, H_layers=2),
+    "transformer of odd heads": TransformerConfig(**{**BLOCKS, "num_heads": 3}, H_layers=2, pos_encodings="learned"),
+    "separate networks": TrmConfig(**SMALL, networks="separate"),
+    "separate networks, several latents": LatentsConfig(**SMALL, num_latents=2, networks="separate", gradient="one_step"),
+    "separate networks, one latent": SingleZConfig(**SMALL, networks="separate", gradient="all"),
+    "gradient of the last call": TrmConfig(**SMALL, gradient="last_call"),
+    "gradient of the last call of two networks": TrmConfig(**SMALL, networks="separate", gradient="last_call"),
+    "gradient of one step": TrmConfig(**SMALL, gradient="one_step"),
+    "gradient of two cycles": TrmConfig(**{**SMALL, "H_cycles": 3}, gradient=2),
+    "gradient of all": TrmConfig(**SMALL, gradient="all", mlp_t=True, pos_encodings="none"),
+    "answers after every cycle": TrmConfig(**{**SMALL, "H_cycles": 3}, answers_after="every_cycle"),
+    "answers after every cycle, two networks": LatentsConfig(**SMALL, answers_after="every_cycle", networks="separate"),
 }
 
 

@@ -11,7 +11,8 @@ from pydantic import (
 )
 
 from trm.config.base import Later, Written
-from trm.config.recursion import Recursion, one_call, several_latents, single_z, trm
+from trm.config.halting import LOCKSTEP, Halting, act
+from trm.config.recursion import HIGH, LOW, Gradient, Recursion, hrm, one_call, several_latents, single_z, trm
 from trm.config.unions import Imported
 
 if TYPE_CHECKING:
@@ -71,8 +72,6 @@ class ModelConfig(Written):
     """Supervision steps that a puzzle may stay in its slot."""
     halt_exploration_prob: float = Field(0.1, ge=0, le=1)
     """Chance, a slot and step, that a minimum number of steps is demanded before halting."""
-    no_ACT_continue: bool = True
-    """True: halt when q_halt > 0. False: halt when q_halt > q_continue, and learn q_continue (one more forward)."""
     forward_dtype: Literal["auto", "float32", "tf32", "bfloat16", "float64"] = "auto"
     """Type of activations; auto: bfloat16 on CUDA, float32 elsewhere. tf32 is float32 whose products CUDA may round to TF32;
     float64 holds the weights in float64 too (for checks)."""
@@ -84,6 +83,11 @@ class ModelConfig(Written):
     def unfused(self) -> dict[str, Any]:
         """What of the network the CPU's kernels do not do: fields and their values; empty where they do all of it."""
         return {name: value for name, done in self.FUSED_VALUES.items() if (value := getattr(self, name)) not in done}
+
+    @property
+    def halting(self) -> Halting:
+        """When its slots halt, and what of its halting pair is learned; of a network that says nothing else, by q_halt alone."""
+        return act(compares=False)
 
     @property
     def recursion(self) -> Recursion:
@@ -130,17 +134,25 @@ class ModelConfig(Written):
         return self
 
 
+class MayLearnContinue(ModelConfig):
+    """A network that halts by q_halt alone or by the pair, as one chooses."""
+
+    no_ACT_continue: bool = True
+    """True: halt when q_halt > 0. False: halt when q_halt > q_continue, and learn q_continue (one more forward)."""
+
+    @property
+    def halting(self) -> Halting:
+        """When its slots halt, and what of its halting pair is learned."""
+        return act(compares=not self.no_ACT_continue)
+
+
 class RecursiveConfig(ModelConfig):
-    """Fields of the tiny recursive models (arXiv 2510.04871, section 4), whatever their recursion."""
+    """Fields of the blocks that a recursion calls, whatever it is (arXiv 2510.04871, section 4)."""
 
     FUSED_VALUES: ClassVar[Mapping[str, tuple[Any, ...]]] = {"ffn": ("swiglu",), "activation": ("silu",)}
+    HEADS_DIVIDE: ClassVar[bool] = True
+    """Whether `num_heads` must divide `hidden_size`; else attention is `num_heads * (hidden_size // num_heads)` wide."""
 
-    H_cycles: int = Field(3, ge=1, le=64)
-    """Answer updates a supervision step; all but the last run without gradient (T in the paper)."""
-    L_cycles: int = Field(6, ge=1, le=64)
-    """Latent updates before each answer update (n in the paper)."""
-    L_layers: int = Field(2, ge=1, le=64)
-    """Blocks in the one network."""
     num_heads: int = Field(8, ge=1, le=256)
     """Attention heads; without meaning when `mlp_t`."""
     expansion: float = Field(4.0, gt=0, le=64)
@@ -163,13 +175,15 @@ class RecursiveConfig(ModelConfig):
     grid_width: Annotated[int | None, Field(ge=1, le=4096), Later] = None
     """Cells in a row of the puzzle, for rope2d; null: the puzzle is a square."""
 
-    def layers_of(self, network: str) -> int:
-        """Blocks in a network that the recursion calls."""
-        return self.L_layers
+    @property
+    def head_size(self) -> int:
+        """Channels of an attention head."""
+        return self.hidden_size // self.num_heads
 
-    def shallowest(self) -> "ModelConfig":
-        """The network with as little recursion as it can have: as wide, and soon timed."""
-        return self.model_copy(update={"H_cycles": 1, "L_cycles": 1})
+    @property
+    def attention_width(self) -> int:
+        """Channels of all heads together: `hidden_size` where the heads divide it."""
+        return self.num_heads * self.head_size
 
     def deciding_values(self) -> dict[str, Any]:
         """Fields as JSON, set alike where they make the same network.
@@ -190,21 +204,20 @@ class RecursiveConfig(ModelConfig):
     @model_validator(mode="after")
     def _check_blocks(self) -> "RecursiveConfig":
         if not self.mlp_t:
-            if self.hidden_size % self.num_heads:
+            if self.num_heads > self.hidden_size or (self.HEADS_DIVIDE and self.hidden_size % self.num_heads):
                 raise ValueError(
                     f"hidden_size must divide by num_heads: {self.hidden_size} by {self.num_heads}; "
                     f"try num_heads {math.gcd(self.hidden_size, self.num_heads)}"
                 )
-            head_size = self.hidden_size // self.num_heads
-            if self.pos_encodings == "rope" and head_size % 2:
+            if self.pos_encodings == "rope" and self.head_size % 2:
                 raise ValueError(
                     f"rotary encodings need an even head size: hidden_size {self.hidden_size} / num_heads "
-                    f"{self.num_heads} is {head_size}; halve num_heads or use pos_encodings learned"
+                    f"{self.num_heads} is {self.head_size}; halve num_heads or use pos_encodings learned"
                 )
-            if self.pos_encodings == "rope2d" and head_size % 4:
+            if self.pos_encodings == "rope2d" and self.head_size % 4:
                 raise ValueError(
                     f"pos_encodings rope2d needs a head size that divides by 4: hidden_size {self.hidden_size} / num_heads "
-                    f"{self.num_heads} is {head_size}; take fewer heads or pos_encodings rope"
+                    f"{self.num_heads} is {self.head_size}; take fewer heads or pos_encodings rope"
                 )
         elif self.pos_encodings in ("rope", "rope2d"):
             raise ValueError(
@@ -218,31 +231,104 @@ class RecursiveConfig(ModelConfig):
         return self
 
 
-class TrmConfig(RecursiveConfig):
+class TinyConfig(RecursiveConfig, MayLearnContinue):
+    """Fields of the tiny recursive models and their ablations (arXiv 2510.04871, section 5)."""
+
+    H_cycles: int = Field(3, ge=1, le=64)
+    """Answer updates a supervision step; all but the last run without gradient (T in the paper)."""
+    L_cycles: int = Field(6, ge=1, le=64)
+    """Latent updates before each answer update (n in the paper)."""
+    L_layers: int = Field(2, ge=1, le=64)
+    """Blocks in the one network, or in each of two."""
+    networks: Annotated[Literal["shared", "separate"], Later] = "shared"
+    """One network for latents and answer, or two, one that updates the answer at the end of a cycle and one for the other
+    calls (82.4 against 87.4 %, arXiv 2510.04871, table 1)."""
+    gradient: Annotated[Gradient, Later] = "last_cycle"
+    """Calls that are differentiated: `last_call`; `one_step`, the last update of each latent; `last_cycle`; a number, so many
+    last cycles (all, where there are fewer); `all`."""
+    answers_after: Annotated[Literal["last_cycle", "every_cycle"], Later] = "last_cycle"
+    """When the head is read. every_cycle: after each H cycle, which has a gradient of its own; then there is no halting head."""
+
+    @property
+    def halting(self) -> Halting:
+        """When its slots halt, and what of its halting pair is learned."""
+        return LOCKSTEP if self.answers_after == "every_cycle" else super().halting
+
+    @property
+    def own_recursion(self) -> Recursion:
+        """The published recursion, the last H cycle differentiated."""
+        raise NotImplementedError
+
+    @property
+    def recursion(self) -> Recursion:
+        """What one supervision step computes."""
+        recursion = self.own_recursion
+        if self.networks == "separate":
+            recursion = recursion.with_networks(LOW, HIGH)
+        if self.answers_after == "every_cycle":
+            return recursion.answering_every_cycle()
+        return recursion.differentiating(self.gradient)
+
+    def layers_of(self, network: str) -> int:
+        """Blocks in a network that the recursion calls."""
+        return self.L_layers
+
+    def shallowest(self) -> "ModelConfig":
+        """The network with as little recursion as it can have: as wide, and soon timed."""
+        return self.model_copy(update={"H_cycles": 1, "L_cycles": 1})
+
+    def deciding_values(self) -> dict[str, Any]:
+        """Fields as JSON, set alike where they make the same network: several `gradient` differentiate the same calls."""
+        values = super().deciding_values()
+        if self.recursion.differentiated_calls == len(self.recursion.cycle):
+            values.pop("gradient")
+        else:
+            values["gradient"] = self.recursion.differentiated_calls
+        if not self.halting.stops_training:
+            values["halt_exploration_prob"] = 0
+        return values
+
+    @model_validator(mode="after")
+    def _check_answers(self) -> "TinyConfig":
+        if self.answers_after == "every_cycle":
+            if self.gradient != "last_cycle":
+                raise ValueError(
+                    f"answers_after every_cycle gives each cycle a gradient of its own, and gradient {self.gradient} means nothing "
+                    f"there; set gradient: last_cycle or answers_after: last_cycle"
+                )
+            if not self.no_ACT_continue:
+                raise ValueError(
+                    "answers_after every_cycle has no halting head, and no_ACT_continue false means nothing there; set "
+                    "no_ACT_continue: true or answers_after: last_cycle"
+                )
+        return self
+
+
+class TrmConfig(TinyConfig):
     """The Tiny Recursive Model: an answer and a latent (arXiv 2510.04871, Figure 3)."""
 
     architecture: Literal["trm"] = "trm"
     """The network family."""
 
     @property
-    def recursion(self) -> Recursion:
-        """What one supervision step computes."""
+    def own_recursion(self) -> Recursion:
+        """The published recursion, the last H cycle differentiated."""
         return trm(self.H_cycles, self.L_cycles)
 
 
-class SingleZConfig(RecursiveConfig):
+class SingleZConfig(TinyConfig):
     """One latent that is the answer too (an ablation of arXiv 2510.04871)."""
 
     architecture: Literal["single_z"] = "single_z"
     """The network family."""
 
     @property
-    def recursion(self) -> Recursion:
-        """What one supervision step computes."""
+    def own_recursion(self) -> Recursion:
+        """The published recursion, the last H cycle differentiated."""
         return single_z(self.H_cycles, self.L_cycles)
 
 
-class LatentsConfig(RecursiveConfig):
+class LatentsConfig(TinyConfig):
     """An answer and several latents that are updated in turn (an ablation of arXiv 2510.04871)."""
 
     architecture: Literal["latents"] = "latents"
@@ -251,12 +337,91 @@ class LatentsConfig(RecursiveConfig):
     """Latents beside the answer; latent l mod `num_latents` is updated at inner step l, and each counts in every sum."""
 
     @property
-    def recursion(self) -> Recursion:
-        """What one supervision step computes."""
+    def own_recursion(self) -> Recursion:
+        """The published recursion, the last H cycle differentiated."""
         return several_latents(self.num_latents, self.H_cycles, self.L_cycles)
 
 
-class ImportedNetwork(ModelConfig, Imported):
+class HrmConfig(RecursiveConfig):
+    """The Hierarchical Reasoning Model: a low network and a high one, one step of each differentiated (arXiv 2506.21734)."""
+
+    architecture: Literal["hrm"] = "hrm"
+    """The network family."""
+    puzzle_emb_len: int = Field(0, ge=0, le=1024)
+    """Puzzle tokens in front (P); 0, as published: as many as `puzzle_emb_ndim` values need."""
+    H_cycles: int = Field(2, ge=1, le=64)
+    """Updates of the high latent, which is the answer, a supervision step (N in the paper)."""
+    L_cycles: int = Field(2, ge=1, le=64)
+    """Updates of the low latent before each of the high one (T in the paper)."""
+    H_layers: int = Field(4, ge=1, le=64)
+    """Blocks in the high network."""
+    L_layers: int = Field(4, ge=1, le=64)
+    """Blocks in the low network."""
+
+    @property
+    def halting(self) -> Halting:
+        """By the pair, q_continue always learned; with a single step there is nothing to go on to, and nothing of it to learn."""
+        return act(compares=True, learns_continue=self.halt_max_steps > 1)
+
+    @property
+    def recursion(self) -> Recursion:
+        """What one supervision step computes."""
+        return hrm(self.H_cycles, self.L_cycles)
+
+    def layers_of(self, network: str) -> int:
+        """Blocks in a network that the recursion calls."""
+        return self.H_layers if network == HIGH else self.L_layers
+
+    def shallowest(self) -> "ModelConfig":
+        """The network with as little recursion as it can have: as wide, and soon timed."""
+        return self.model_copy(update={"H_cycles": 1, "L_cycles": 1})
+
+
+class TransformerConfig(RecursiveConfig):
+    """A transformer that is called once a supervision step (the baseline of arXiv 2510.04871's code)."""
+
+    HEADS_DIVIDE: ClassVar[bool] = False
+
+    architecture: Literal["transformer"] = "transformer"
+    """The network family."""
+    puzzle_emb_len: int = Field(0, ge=0, le=1024)
+    """Puzzle tokens in front (P); 0, as published: as many as `puzzle_emb_ndim` values need."""
+    H_layers: int = Field(8, ge=1, le=64)
+    """Blocks in the network."""
+    act_enabled: bool = True
+    """Whether slots halt in training, when q_halt > q_continue; q_continue is never trained."""
+    act_inference: bool = False
+    """Whether an evaluation takes each row's answer when q_halt > q_continue."""
+
+    @property
+    def unfused(self) -> dict[str, Any]:
+        """What of the network the CPU's kernels do not do: heads that leave channels over, beside what the blocks say."""
+        is_odd = not self.mlp_t and self.attention_width != self.hidden_size
+        return super().unfused | ({"num_heads": self.num_heads} if is_odd else {})
+
+    @property
+    def halting(self) -> Halting:
+        """By the pair, of which q_halt alone is learned."""
+        return Halting("q_halt > q_continue", stops_training=self.act_enabled, stops_evaluation=self.act_inference)
+
+    @property
+    def recursion(self) -> Recursion:
+        """What one supervision step computes."""
+        return one_call(HIGH)
+
+    def layers_of(self, network: str) -> int:
+        """Blocks in a network that the recursion calls."""
+        return self.H_layers
+
+    def deciding_values(self) -> dict[str, Any]:
+        """Fields as JSON, set alike where they make the same network: without halts nothing is explored."""
+        values = super().deciding_values()
+        if not self.halting.stops_training:
+            values["halt_exploration_prob"] = 0
+        return values
+
+
+class ImportedNetwork(MayLearnContinue, Imported):
     """Base of networks in a person's own module: fields with bounds, `architecture` a literal, and what their contract asks."""
 
     TAG: ClassVar[str] = "architecture"
@@ -265,7 +430,7 @@ class ImportedNetwork(ModelConfig, Imported):
     @classmethod
     def built_in(cls) -> tuple[Any, ...]:
         """The networks that need no import."""
-        return TrmConfig, SingleZConfig, LatentsConfig
+        return TrmConfig, SingleZConfig, LatentsConfig, HrmConfig, TransformerConfig
 
     def build(self, shape: DataShape, *, dtype: "torch.dtype", generator: "torch.Generator | None") -> "Network":
         """The network, its weights drawn from `generator` alone (without one: of seed 0); see `trm.models.network.Network`."""
@@ -280,5 +445,5 @@ class ImportedNetwork(ModelConfig, Imported):
         raise NotImplementedError
 
 
-AnyNetwork = TrmConfig | SingleZConfig | LatentsConfig | ImportedNetwork
+AnyNetwork = TrmConfig | SingleZConfig | LatentsConfig | HrmConfig | TransformerConfig | ImportedNetwork
 """The network of a run."""

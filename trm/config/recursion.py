@@ -5,13 +5,20 @@ The tensors (`trm.models.recursive.network`), the CPU's kernels (`trm.kernels.re
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 QUESTION = "question"
 """Name of the embedded puzzle among the sources of a call."""
 BLOCKS = "blocks"
 """Name of the one network of a recursion that has only one."""
+LOW, HIGH = "low", "high"
+"""Names of the networks of latents and of the answer, where each has its own."""
+Gradient = Literal["last_call", "one_step", "last_cycle", "all"] | Annotated[int, Field(ge=1, le=64)]
+"""Which calls are differentiated: the last; the last update of each latent; those of the last cycle, of so many, or all."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ class Recursion:
     H_cycles: int
     differentiated_calls: int
     """How many of all calls, from the end, are differentiated; at least 1."""
+    answers_every_cycle: bool = False
+    """Whether the answer is read after each H cycle, and no gradient goes from one cycle to the one before; else at the end."""
 
     def __post_init__(self) -> None:
         names = [latent.name for latent in self.latents]
@@ -65,12 +74,18 @@ class Recursion:
             assert call.target in names, f"the target of a call is one of {names}, got {call}"
             assert {*call.sources} <= {*names, QUESTION}, f"sources of a call are among {names} and {QUESTION}, got {call}"
             assert len({*call.sources}) == len(call.sources) > 0, f"a call has sources, each once, got {call}"
+        assert not self.answers_every_cycle or self.differentiated_calls == self.depth, "a cycle that is read has a gradient"
         assert 1 <= self.differentiated_calls <= self.depth, f"of {self.depth} calls {self.differentiated_calls} have a gradient"
 
     @property
     def answer(self) -> str:
         """Name of the latent that the heads read."""
         return self.latents[0].name
+
+    @property
+    def answers(self) -> int:
+        """How often the answer is read in a supervision step."""
+        return self.H_cycles if self.answers_every_cycle else 1
 
     @property
     def inner_calls(self) -> int:
@@ -102,6 +117,45 @@ class Recursion:
         """How many calls, from the start, are made without gradient."""
         return self.depth - self.differentiated_calls
 
+    @cached_property
+    def without_gradient(self) -> frozenset[str]:
+        """Networks, and the question, that no differentiated call brings a gradient to."""
+        trained = self.steps[self.plain_calls :]
+        reached = {step.call.network for step in trained} | {name for step in trained for name in step.trained_sources}
+        return frozenset({QUESTION, *self.networks}) - reached
+
+    def with_networks(self, latent: str, answer: str) -> "Recursion":
+        """Its calls by two networks: the last of a cycle, which updates the answer, by one, the others by the other."""
+        *inner, last = self.cycle
+        cycle = (*(replace(call, network=latent) for call in inner), replace(last, network=answer))
+        return replace(self, cycle=cycle)
+
+    def differentiating(self, gradient: Gradient) -> "Recursion":
+        """Its calls, of which those that `gradient` says are differentiated."""
+        match gradient:
+            case "last_call":
+                calls = 1
+            case "one_step":
+                calls = len({call.target for call in self.cycle})
+                last = {call.target for call in self.cycle[-calls:]}
+                assert len(last) == calls, f"the last {calls} calls update each latent that is updated, got {last}"
+            case "last_cycle":
+                calls = len(self.cycle)
+            case "all":
+                calls = self.depth
+            case cycles:
+                calls = min(cycles, self.H_cycles) * len(self.cycle)
+        return replace(self, differentiated_calls=calls)
+
+    def answering_every_cycle(self) -> "Recursion":
+        """Its calls, the answer read after each H cycle, and each cycle with a gradient of its own."""
+        return replace(self, differentiated_calls=self.depth, answers_every_cycle=True)
+
+    @property
+    def single_cycle(self) -> "Recursion":
+        """One of the cycles that are read, by itself."""
+        return replace(self, H_cycles=1, differentiated_calls=len(self.cycle), answers_every_cycle=False)
+
 
 def _steps(calls: Sequence[Call], plain_calls: int) -> tuple[Step, ...]:
     made: list[Step] = []
@@ -121,9 +175,9 @@ def _steps(calls: Sequence[Call], plain_calls: int) -> tuple[Step, ...]:
     return tuple(made)
 
 
-def one_call() -> Recursion:
+def one_call(network: str = BLOCKS) -> Recursion:
     """No recursion within a supervision step: one call on the one latent and the question."""
-    return Recursion((Latent("z", "H_init"),), (Call("z", (QUESTION, "z")),), H_cycles=1, differentiated_calls=1)
+    return Recursion((Latent("z", "H_init"),), (Call("z", (QUESTION, "z"), network),), H_cycles=1, differentiated_calls=1)
 
 
 def trm(H_cycles: int, L_cycles: int) -> Recursion:
@@ -149,3 +203,9 @@ def several_latents(count: int, H_cycles: int, L_cycles: int) -> Recursion:
     cycle = (*updates, Call("z_H", ("z_H", *names)))
     latents = (Latent("z_H", "H_init"), *(Latent(f"z_L{i}", f"L{i}_init") for i in range(1, count + 1)))
     return Recursion(latents, cycle, H_cycles, len(cycle))
+
+
+def hrm(H_cycles: int, L_cycles: int) -> Recursion:
+    """The Hierarchical Reasoning Model (arXiv 2506.21734, section 2): the last update of each latent is differentiated."""
+    two_networks = trm(H_cycles, L_cycles).with_networks(LOW, HIGH)
+    return two_networks.differentiating("one_step")

@@ -284,11 +284,13 @@ def _step(network: Network, latents: Latents, rows: Tensor | None = None, *, req
 
 def _objective(output: Output) -> Tensor:
     """What is differentiated in place of a loss: every output counts."""
-    return output.logits.float().square().mean() + output.q_halt.sum() + output.q_continue.sum()
+    answers = torch.stack([logits.float().square().mean() for logits in (*output.earlier, output.logits)])
+    return answers.sum() + output.q_halt.sum() + output.q_continue.sum()
 
 
 def _flat(latents: Latents, output: Output) -> dict[str, Tensor]:
-    return {**latents, **output._asdict()}
+    earlier = {f"logits of cycle {number}": logits for number, logits in enumerate(output.earlier)}
+    return {**latents, **earlier, "logits": output.logits, "q_halt": output.q_halt, "q_continue": output.q_continue}
 
 
 def _with_gradients(network: Network) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from trm.config.architectures import ModelConfig
 from trm.config.run import RunConfig
 from trm.evaluation.metrics import is_scored_early
+from trm.models.halting import wants_to_halt
 from trm.models.network import Network, Output
 
 LEAVE_STEPS = 4
@@ -22,7 +23,7 @@ class Answers:
     halting_step: Int[Tensor, " batch"]
     """At which a row first wants to halt; the last step, where it never does."""
     final: Output | None = None
-    """After all steps; None where rows left."""
+    """After all steps, or at each row's halt where its network stops an evaluation there; None where rows left."""
     halted: Output | None = None
     """Each row's at `halting_step`; None where nobody asked."""
     early: dict[int, Int[Tensor, "batch cells"]] = field(default_factory=dict)
@@ -40,16 +41,21 @@ def answers(
     puzzle_rows: Float[Tensor, "batch ndim"] | None,
     config: RunConfig,
 ) -> Answers:
-    """After all supervision steps, whatever a row says of halting; with `evaluation.reports_halted` at each row's halt too."""
-    steps = steps_of(config)
+    """After all supervision steps, or at each row's halt where its network stops there (`Halting.stops_evaluation`).
+
+    With `evaluation.reports_halted` at each row's halt too.
+    """
+    steps, stops = steps_of(config), config.model.halting.stops_evaluation
     latents = model.initial_latents(len(inputs))
     found = Answers(torch.full((len(inputs),), steps, device=inputs.device))
     for step in range(1, steps + 1):
         latents, output = model(latents, inputs, puzzle_rows)
         found.halting_step = _halting_step(found.halting_step, output, step, config.model)
-        if config.evaluation.reports_halted:
+        if stops or config.evaluation.reports_halted:
             is_open = found.halting_step >= step  # it has not halted before
-            found.halted = Output(*(_where(is_open, new, old) for new, old in zip(output, found.halted or output, strict=True)))
+            halted = _chosen(is_open, output, (found.final if stops else found.halted) or output)
+            output = halted if stops else output
+            found.halted = halted if config.evaluation.reports_halted else None
         if is_scored_early(step, steps):
             found.early[step] = output.logits.argmax(-1)
         found.final = output
@@ -73,7 +79,7 @@ def halted_answers(
         found.halting_step[places] = halting_step
         if found.halted is None:
             found.halted = output
-        for whole, new in zip(found.halted, output, strict=True):
+        for whole, new in zip(_tensors(found.halted), _tensors(output), strict=True):
             whole[places] = _where(halting_step >= step, new, whole[places])
         if step == steps or not _is_leaving_time(step, inputs.device):
             continue
@@ -92,9 +98,19 @@ def _is_leaving_time(step: int, device: torch.device) -> bool:
 
 
 def _halting_step(known: Tensor, output: Output, step: int, config: ModelConfig) -> Tensor:
-    """`known`, or `step` where a row that has not halted wants to now: where training would halt it, exploration apart."""
-    wants_to_halt = output.q_halt > (0 if config.no_ACT_continue else output.q_continue)
-    return torch.where(wants_to_halt, known.clamp(max=step), known)
+    """`known`, or `step` where a row that has not halted wants to now, exploration apart."""
+    return torch.where(wants_to_halt(output, config), known.clamp(max=step), known)
+
+
+def _tensors(output: Output) -> tuple[Tensor, ...]:
+    """What counts of an answer: what its earlier cycles said does not."""
+    return output.logits, output.q_halt, output.q_continue
+
+
+def _chosen(is_new: Tensor, new: Output, old: Output) -> Output:
+    """Row by row one answer or the other."""
+    logits, q_halt, q_continue = (_where(is_new, *pair) for pair in zip(_tensors(new), _tensors(old), strict=True))
+    return Output(logits, q_halt, q_continue)
 
 
 def _where(is_new: Tensor, new: Tensor, old: Tensor) -> Tensor:

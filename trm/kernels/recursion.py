@@ -81,11 +81,11 @@ def _program(recursion: Recursion, layers: tuple[int, ...]) -> _Program:
 class FusedRecursion:
     """The recursion of one network on float32 tensors of the CPU."""
 
-    def __init__(self, config: RecursiveConfig, length: int) -> None:
-        self.config, self.length, self.recursion = config, length, config.recursion
+    def __init__(self, config: RecursiveConfig, length: int, recursion: Recursion) -> None:
+        self.config, self.length, self.recursion = config, length, recursion
         self.layers = tuple(map(config.layers_of, self.recursion.networks))
         library()  # compiled and loaded now; not held, for a network can be copied and an address cannot
-        self._spare: Tensor | None = None
+        self._spares: list[Tensor] = []
 
     def __call__(
         self,
@@ -141,12 +141,12 @@ class FusedRecursion:
 
     def borrow(self, floats: int) -> Tensor:
         """Memory for what the backward pass needs: the last step's, so that its pages are touched once a run."""
-        spare, self._spare = self._spare, None
-        return spare if spare is not None and len(spare) == floats else torch.empty(floats)
+        self._spares = [spare for spare in self._spares if len(spare) == floats]
+        return self._spares.pop() if self._spares else torch.empty(floats)
 
     def give_back(self, kept: Tensor) -> None:
         """Takes back what was borrowed."""
-        self._spare = kept
+        self._spares.append(kept)
 
 
 class _Recursion(torch.autograd.Function):

@@ -40,7 +40,7 @@ class Losses:
     halting_loss: Tensor
     """() binary cross entropy of halting against being exactly right."""
     continue_loss: Tensor | None
-    """() binary cross entropy of continuing; None with `no_ACT_continue`."""
+    """() binary cross entropy of continuing; None where it is not learned."""
     is_exact: Tensor
     """(batch,) bool: every labelled cell is right."""
     correct_cells: Tensor
@@ -60,16 +60,24 @@ def supervision_loss(
     *,
     cross_entropy: CrossEntropy,
     dtype: torch.dtype,
+    learns_halt: bool = True,
     continue_target: Float[Tensor, " batch"] | None = None,
 ) -> Losses:
-    """All losses of one supervision step; divide `loss` by the global batch size before the backward pass."""
+    """All losses of one supervision step; divide `loss` by the global batch size before the backward pass.
+
+    Answers of earlier cycles count in it like the last; `answer_loss` is of the last alone.
+    """
     is_ignored = labels == IGNORED
     labelled = (~is_ignored).sum(-1)
     correct = (output.logits.detach().argmax(-1) == labels).sum(-1)
     is_exact = correct == labelled
     answer = mean_answer_loss(output.logits, labels, is_ignored, labelled, cross_entropy=cross_entropy, dtype=dtype).sum()
-    halting = halting_loss(output.q_halt, is_exact)
-    total = answer + HALTING_WEIGHT * halting
+    total, halting = answer, torch.zeros_like(answer)
+    for logits in output.earlier:
+        total = total + mean_answer_loss(logits, labels, is_ignored, labelled, cross_entropy=cross_entropy, dtype=dtype).sum()
+    if learns_halt:
+        halting = halting_loss(output.q_halt, is_exact)
+        total = total + HALTING_WEIGHT * halting
     going_on = None
     if continue_target is not None:
         going_on = halting_loss(output.q_continue, continue_target)
@@ -108,7 +116,8 @@ class Supervision:
             carry.labels,
             cross_entropy=self.cross_entropy,
             dtype=self.dtype,
-            continue_target=None if model.no_ACT_continue else self._continue_target(work, carry, rows),
+            learns_halt=model.halting.learns_halt,
+            continue_target=self._continue_target(work, carry, rows) if model.halting.learns_continue else None,
         )
         yield Pass(losses.loss / len(carry.steps))
         return Learned(carry, sums_of(losses, output.q_halt, carry.halted, carry.steps))

@@ -6,7 +6,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from trm.config.architectures import AnyNetwork, DataShape, ImportedNetwork, LatentsConfig, SingleZConfig, TrmConfig
+from trm.config.architectures import AnyNetwork, DataShape, ImportedNetwork, RecursiveConfig
 from trm.config.imports import require_made
 from trm.errors import CheckpointError
 from trm.models.network import Network
@@ -27,7 +27,7 @@ def build_network(
     `is_fused` has `trm.kernels` do what they can of it.
     """
     match config:
-        case TrmConfig() | SingleZConfig() | LatentsConfig():
+        case RecursiveConfig():
             return TinyRecursiveModel(config, shape, dtype=dtype, generator=generator, is_fused=is_fused)
         case ImportedNetwork():
             return require_made(config, "build", config.build(shape, dtype=dtype, generator=generator), Network)
@@ -44,7 +44,7 @@ def from_published(
     another shape, and what the configuration would have to say.
     """
     match config:
-        case TrmConfig() | SingleZConfig() | LatentsConfig():
+        case RecursiveConfig():
             return from_reference(state, config, shape, source=source)
         case ImportedNetwork():
             raise _unpublished(config)
@@ -61,7 +61,7 @@ def to_published(
 ) -> dict[str, Tensor]:
     """A network's state by the published key names, each after `prefix`."""
     match config:
-        case TrmConfig() | SingleZConfig() | LatentsConfig():
+        case RecursiveConfig():
             return to_reference(state, puzzle_table, config, prefix=prefix)
         case ImportedNetwork():
             raise _unpublished(config)

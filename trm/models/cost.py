@@ -86,7 +86,7 @@ class Passes:
 
 def passes_of(config: RunConfig) -> Passes:
     """How often an update of `config` goes through the network: the one place that knows, of every loss."""
-    forwards = 0 if config.model.no_ACT_continue else 1  # what going on would have been worth
+    forwards = 1 if config.model.halting.learns_continue else 0  # what going on would have been worth
     return Passes(learned=1, forwards=forwards)
 
 

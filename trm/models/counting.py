@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from trm.config.architectures import AnyNetwork, DataShape, ImportedNetwork, LatentsConfig, SingleZConfig, TrmConfig
+from trm.config.architectures import AnyNetwork, DataShape, ImportedNetwork, RecursiveConfig
 from trm.config.imports import require_made
 from trm.models.arithmetic import TABLE_KEY, RowCost, TensorSizes
 from trm.models.recursive import cost, sizes
@@ -11,7 +11,7 @@ from trm.models.recursive import cost, sizes
 def tensor_sizes(config: AnyNetwork, shape: DataShape) -> TensorSizes:
     """Shape of every trained parameter and saved buffer of the network by name."""
     match config:
-        case TrmConfig() | SingleZConfig() | LatentsConfig():
+        case RecursiveConfig():
             return TensorSizes(sizes.weight_sizes(config, shape), sizes.buffer_sizes(config))
         case ImportedNetwork():
             return require_made(config, "tensor_sizes", config.tensor_sizes(shape), TensorSizes)
@@ -29,7 +29,7 @@ def network_sizes(config: AnyNetwork, shape: DataShape) -> dict[str, tuple[int, 
 def row_cost(config: AnyNetwork, shape: DataShape) -> RowCost:
     """What one row costs in one supervision step."""
     match config:
-        case TrmConfig() | SingleZConfig() | LatentsConfig():
+        case RecursiveConfig():
             return cost.row_cost(config, shape)
         case ImportedNetwork():
             return require_made(config, "row_cost", config.row_cost(shape), RowCost)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from trm.config.architectures import DataShape, LatentsConfig, ModelConfig, RecursiveConfig, swiglu_width
+from trm.config.architectures import DataShape, ModelConfig, RecursiveConfig, TinyConfig, swiglu_width
+from trm.config.recursion import BLOCKS, HIGH, LOW
 from trm.errors import CheckpointError
 from trm.models.arithmetic import TABLE_KEY, Sizes
 
@@ -56,28 +57,35 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-def told_by(sizes: Sizes, config: ModelConfig, shape: DataShape) -> list[tuple[str, int | float | str, int | float | str]]:
+Difference = tuple[str, int | float | str, int | float | str]
+"""Path, value there, value here."""
+
+
+def told_by(sizes: Sizes, config: ModelConfig, shape: DataShape) -> list[Difference]:
     """What the shapes of a network's tensors say of configuration and data: path, value there, value here, where they differ."""
     width, vocabulary = _size(sizes, "token_embedding", 1), _size(sizes, "token_embedding", 0)
-    layers = 1 + max((int(match[1]) for name in sizes if (match := re.match(r"blocks\.(\d{1,6})\.", name))), default=-1)
-    if not width or not layers or not isinstance(config, RecursiveConfig):
+    low, high = _layers(sizes, BLOCKS) or _layers(sizes, LOW), _layers(sizes, HIGH)
+    if not width or not (low or high) or not isinstance(config, RecursiveConfig):
         return []
-    mixes = sizes.get("blocks.0.mix_out") not in (None, (width, width))
-    length = _size(sizes, "blocks.0.mix_out", 0) if mixes else _size(sizes, "position_embedding", 0)
-    found: list[tuple[str, int | float | str, int | float | str]] = [
-        *_latents(sizes, config),
+    first = next(f"{stack}.0" for stack in (BLOCKS, LOW, HIGH) if _layers(sizes, stack))
+    attended = _size(sizes, f"{first}.mix_out", 1)
+    mixes = bool(attended) and sizes.get(f"{first}.mix_in") != (3 * (attended or 0), width)
+    length = _size(sizes, f"{first}.mix_out", 0) if mixes else _size(sizes, "position_embedding", 0)
+    found: list[Difference] = [
+        *_architecture(sizes, config, low=low, high=high),
         ("model.hidden_size", width, config.hidden_size),
-        ("model.L_layers", layers, config.L_layers),
         ("model.mlp_t", str(mixes).lower(), str(config.mlp_t).lower()),
         ("model.pos_encodings", _positions(sizes, config, mixes=mixes), config.pos_encodings),
         ("the data's vocabulary", vocabulary or 0, shape.vocab_size),
     ]
+    if attended and not mixes and width == config.hidden_size and not config.mlp_t:
+        found.append(("the width of attention, num_heads * (hidden_size // num_heads),", attended, config.attention_width))
     ndim = _size(sizes, TABLE_KEY, 1) or (config.puzzle_ndim if TABLE_KEY in sizes else 0)
     if ndim != (width if config.puzzle_emb_ndim is None else config.puzzle_emb_ndim):
         found.append(("model.puzzle_emb_ndim", ndim, config.puzzle_ndim))
     if not ndim and config.puzzle_emb_len:
         found.append(("model.puzzle_emb_len", 0, config.puzzle_emb_len))
-    inner = _size(sizes, "blocks.0.down", 1)
+    inner = _size(sizes, f"{first}.down", 1)
     if inner and inner != swiglu_width(config.expansion, width):
         found.append(("model.expansion", round(1.5 * inner / width, 6), config.expansion))
     if length and ndim and length != config.puzzle_len + shape.seq_len:
@@ -88,16 +96,30 @@ def told_by(sizes: Sizes, config: ModelConfig, shape: DataShape) -> list[tuple[s
     return [one for one in found if one[1] != one[2]]
 
 
-def _latents(sizes: Sizes, config: RecursiveConfig) -> list[tuple[str, int | float | str, int | float | str]]:
-    """What the vectors that latents start from say of the architecture."""
+def _layers(sizes: Sizes, stack: str) -> int:
+    """Blocks of a network of the recursion."""
+    return 1 + max((int(match[1]) for name in sizes if (match := re.match(rf"{stack}\.(\d{{1,6}})\.", name))), default=-1)
+
+
+def _architecture(sizes: Sizes, config: RecursiveConfig, *, low: int, high: int) -> list[Difference]:
+    """What the networks, and the vectors that latents start from, say of the architecture and its layers."""
     several = sum(re.fullmatch(r"L\d{1,6}_init", name) is not None for name in sizes)
+    is_separate = isinstance(config, TinyConfig) and config.networks == "separate" and low == high
     there = "latents" if several else "trm" if "H_init" in sizes else "single_z"
-    found: list[tuple[str, int | float | str, int | float | str]] = [("model.architecture", there, config.architecture)]
-    if several and isinstance(config, LatentsConfig):
-        found.append(("model.num_latents", several, config.num_latents))
-    elif several:
-        found.append(("model.num_latents", several, "none"))
-    return found
+    if high and not several:
+        there = "transformer" if not low else there if is_separate else "hrm"
+    told: dict[str, int | str] = {"architecture": there}
+    if several:
+        told["num_latents"] = several
+    if there in ("trm", "single_z", "latents"):
+        told["networks"] = "separate" if high else "shared"
+    told |= {
+        name: count for name, count in (("H_layers", high if there in ("hrm", "transformer") else 0), ("L_layers", low)) if count
+    }
+    is_other = bool(high) and there != config.architecture  # its own defaults will be other ones: all is said
+    own = {} if is_other else config.model_dump()
+    here = {"networks": "shared"} | own | {"architecture": config.architecture}
+    return [(f"model.{name}", value, here.get(name, "none")) for name, value in told.items()]
 
 
 def _positions(sizes: Sizes, config: RecursiveConfig, *, mixes: bool) -> str:

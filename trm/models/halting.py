@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -103,10 +104,23 @@ def decide_halts(
     (`minimum_steps`, this rank's part of `exploration_minimum`); exploration only ever delays.
     """
     halted = steps >= config.halt_max_steps
-    if not training:
+    if not (training and config.halting.stops_training):
         return halted
-    halted |= output.q_halt > (0 if config.no_ACT_continue else output.q_continue)
+    halted |= wants_to_halt(output, config)
     return halted if minimum_steps is None else halted & (steps >= minimum_steps)
+
+
+def wants_to_halt(output: Output, config: ModelConfig) -> Bool[Tensor, " batch"]:
+    """Which rows say that they are done, by the rule of their network."""
+    match config.halting.rule:
+        case "q_halt > 0":
+            return output.q_halt > 0
+        case "q_halt > q_continue":
+            return output.q_halt > output.q_continue
+        case "never":
+            return torch.zeros_like(output.q_halt, dtype=torch.bool)
+        case _ as never:
+            assert_never(never)
 
 
 def exploration_minimum(seed: int, step: int, global_batch_size: int, config: ModelConfig) -> np.ndarray | None:
@@ -115,7 +129,7 @@ def exploration_minimum(seed: int, step: int, global_batch_size: int, config: Mo
     With probability `halt_exploration_prob` uniform in 2..halt_max_steps, drawn anew at every step and keyed by
     (seed, step, slot), so that it does not depend on ranks. None when nothing is ever demanded.
     """
-    if config.halt_exploration_prob == 0 or config.halt_max_steps < 2:
+    if config.halt_exploration_prob == 0 or config.halt_max_steps < 2 or not config.halting.stops_training:
         return None
     generator = np.random.Generator(np.random.Philox(key=[seed, EXPLORATION_STREAM], counter=[0, 0, 0, step]))
     explores = generator.random(global_batch_size) < config.halt_exploration_prob
@@ -125,7 +139,7 @@ def exploration_minimum(seed: int, step: int, global_batch_size: int, config: Mo
 
 @torch.no_grad()
 def continue_target(next_output: Output, steps: Int[Tensor, " batch"], config: ModelConfig) -> Tensor:
-    """What q_continue should say (`no_ACT_continue: false`): the value of going on, (batch,), from one more forward.
+    """What q_continue should say where it is learned: the value of going on, (batch,), from one more forward.
 
     sigmoid(next q_halt) at the last step, else sigmoid of the larger of the next pair.
     """

@@ -56,30 +56,31 @@ def residual_conv_swiglu(
 
 def residual_attention(
     x: Float[Tensor, "batch length width"],
-    qkv: Float[Tensor, "three_width width"],
-    out: Float[Tensor, "width width"],
-    rotary: Float[Tensor, "length width 2"] | None,
+    qkv: Float[Tensor, "three_attended width"],
+    out: Float[Tensor, "width attended"],
+    rotary: Float[Tensor, "length attended 2"] | None,
     *,
     num_heads: int,
     eps: float,
 ) -> Float[Tensor, "batch length width"]:
     """norm(x + attention(x)): full self-attention, nothing masked, queries and keys turned by `rotary_table` if given.
 
-    With a table `qkv` must have gone through `pair_channels`.
+    With a table `qkv` must have gone through `pair_channels`. All heads together may be less wide than `x`.
     """
     batch, length, width = x.shape
-    query_key, value = torch.split(functional.linear(x, qkv), [2 * width, width], dim=-1)
+    attended = out.shape[1]
+    query_key, value = torch.split(functional.linear(x, qkv), [2 * attended, attended], dim=-1)
     if rotary is not None:
         query_key = rotate(query_key, rotary, 2 * num_heads)
     query, key = query_key.view(batch, length, 2, num_heads, -1).transpose(1, 3).unbind(2)  # (batch, heads, length, size)
     value = value.view(batch, length, num_heads, -1).transpose(1, 2)
-    mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch * length, width)
+    mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch * length, attended)
     if _uses_cpu_layers(x):
         return cpu_layers.residual_linear(x.view(-1, width).t(), mixed.t(), out, eps).t().view(x.shape)
     return rms_norm(x + functional.linear(mixed, out).view(x.shape), eps)
 
 
-def rotary_table(length: int, head_size: int, num_heads: int, theta: float) -> Float[Tensor, "length width 2"]:
+def rotary_table(length: int, head_size: int, num_heads: int, theta: float) -> Float[Tensor, "length attended 2"]:
     """Cosine and sine of position * theta^(-2 j / head_size) for channel pair j of every query head, then every key head."""
     angles = torch.outer(torch.arange(length, dtype=torch.float32), _frequencies(head_size, theta))
     return _cosines_and_sines(angles, num_heads)
@@ -87,7 +88,7 @@ def rotary_table(length: int, head_size: int, num_heads: int, theta: float) -> F
 
 def grid_rotary_table(
     puzzle_len: int, seq_len: int, grid_width: int, head_size: int, num_heads: int, theta: float
-) -> Float[Tensor, "length width 2"]:
+) -> Float[Tensor, "length attended 2"]:
     """Likewise for cells of a grid: the first half of the channel pairs turns by the row, the second by the column.
 
     Each half has the frequencies theta^(-4 j / head_size) of its own `head_size / 2` channels; puzzle tokens are not turned.
@@ -108,21 +109,21 @@ def _cosines_and_sines(angles: Tensor, num_heads: int) -> Tensor:
     return torch.stack((angles.cos(), angles.sin()), dim=-1)
 
 
-def pair_channels(qkv: Float[Tensor, "three_width width"], num_heads: int) -> Float[Tensor, "three_width width"]:
+def pair_channels(qkv: Float[Tensor, "three_attended width"], num_heads: int) -> Float[Tensor, "three_attended width"]:
     """`qkv` with the two channels that a rotary angle turns, j and j + head_size / 2, side by side in queries and keys.
 
     Scores do not change, and turning is one complex product over contiguous memory; compiled code keeps the two apart.
     """
     if torch.compiler.is_compiling():
         return qkv
-    width = qkv.shape[1]
-    halves = qkv[: 2 * width].view(2 * num_heads, 2, -1, width)
-    return torch.cat((halves.transpose(1, 2).reshape(2 * width, width), qkv[2 * width :]))
+    attended, width = qkv.shape[0] // 3, qkv.shape[1]
+    halves = qkv[: 2 * attended].view(2 * num_heads, 2, -1, width)
+    return torch.cat((halves.transpose(1, 2).reshape(2 * attended, width), qkv[2 * attended :]))
 
 
 def rotate(
-    query_key: Float[Tensor, "batch length two_width"], table: Float[Tensor, "length width 2"], heads: int
-) -> Float[Tensor, "batch length two_width"]:
+    query_key: Float[Tensor, "batch length two_attended"], table: Float[Tensor, "length attended 2"], heads: int
+) -> Float[Tensor, "batch length two_attended"]:
     """Queries and keys, `heads` in all, turned by their position's angles; may overwrite them where no gradient is kept."""
     wide = query_key.to(torch.promote_types(query_key.dtype, torch.float32))
     if torch.compiler.is_compiling():

@@ -19,9 +19,11 @@ class Output(NamedTuple):
     logits: Tensor
     """(batch, S, V), forward dtype."""
     q_halt: Tensor
-    """(batch,), float32 or wider: above 0 wants to halt."""
+    """(batch,), float32 or wider: above 0 wants to halt; 0 throughout where there is no halting head."""
     q_continue: Tensor
     """(batch,), float32 or wider."""
+    earlier: tuple[Tensor, ...] = ()
+    """Logits of earlier cycles of the step, the first first, (batch, S, V) each, of a network that answers after every cycle."""
 
 
 class Network(nn.Module, ABC):

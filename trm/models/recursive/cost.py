@@ -36,7 +36,8 @@ def train_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
     """Training FLOPs of one row: calls without gradient, calls with one, and the heads."""
     recursion = model.recursion
     plain = _calls_flops_row(model, shape, recursion.calls[: recursion.plain_calls])
-    trained = _calls_flops_row(model, shape, recursion.calls[recursion.plain_calls :]) + head_flops_row(model, shape)
+    trained = _calls_flops_row(model, shape, recursion.calls[recursion.plain_calls :])
+    trained += head_flops_row(model, shape, answers=recursion.answers)
     return plain + (1 + BACKWARD_FORWARDS) * trained
 
 
@@ -52,8 +53,8 @@ def _calls_flops_row(model: RecursiveConfig, shape: DataShape, calls: Sequence[C
 def block_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
     """FLOPs of one block on one row."""
     width, length = model.hidden_size, model.puzzle_len + shape.seq_len
-    projections = 4 * length * width**2
-    scores_and_values = 2 * length**2 * width
+    projections = 4 * length * width * model.attention_width
+    scores_and_values = 2 * length**2 * model.attention_width
     mix = projections + scores_and_values
     if model.mlp_t:
         mix = 3 * width * length * swiglu_width(model.expansion, length)
@@ -61,9 +62,10 @@ def block_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
     return 2.0 * (mix + channels)
 
 
-def head_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
-    """FLOPs of the answer head on the cells and the halting head on the first token, one row."""
-    return 2.0 * model.hidden_size * (shape.seq_len * shape.vocab_size + 2)
+def head_flops_row(model: RecursiveConfig, shape: DataShape, *, answers: int = 1) -> float:
+    """FLOPs of the answer head on the cells, for so many answers, and of the halting head on the first token, one row."""
+    halting = 2 if model.halting.learns_halt else 0
+    return 2.0 * model.hidden_size * (answers * shape.seq_len * shape.vocab_size + halting)
 
 
 def carry_row_bytes(model: RecursiveConfig, shape: DataShape) -> int:
@@ -98,4 +100,4 @@ def activation_row_bytes(model: RecursiveConfig, shape: DataShape) -> int:
     block = mix + 4 * length * width + channels * length * swiglu_width(model.expansion, width)
     trained = model.recursion.calls[model.recursion.plain_calls :]
     saved = sum(model.layers_of(call.network) for call in trained) * block * FLOAT_BYTES[model.forward_dtype]
-    return saved + 2 * carry_row_bytes(model, shape) + 4 * 8 * shape.seq_len * shape.vocab_size
+    return saved + 2 * carry_row_bytes(model, shape) + 4 * 8 * model.recursion.answers * shape.seq_len * shape.vocab_size

@@ -6,7 +6,7 @@ Which latents there are, and what is called on which, is data: `trm.config.recur
 import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -42,8 +42,8 @@ class Block(nn.Module):
             self.mix_in = initial.fan_in_weight(2 * inner, length, dtype, generator)
             self.mix_out = initial.fan_in_weight(length, inner, dtype, generator)
         else:
-            self.mix_in = initial.fan_in_weight(3 * width, width, dtype, generator)
-            self.mix_out = initial.fan_in_weight(width, width, dtype, generator)
+            self.mix_in = initial.fan_in_weight(3 * config.attention_width, width, dtype, generator)
+            self.mix_out = initial.fan_in_weight(width, config.attention_width, dtype, generator)
         inner = swiglu_width(config.expansion, width)
         self.gate_up = initial.fan_in_weight(2 * inner, width, dtype, generator)
         self.down = initial.fan_in_weight(width, inner, dtype, generator)
@@ -101,22 +101,24 @@ class TinyRecursiveModel(Network):
         if config.pos_encodings == "learned":
             self.position_embedding = initial.fan_in_weight(self.length, width, stored, generator)
         self.recursion = config.recursion
+        self.part = self.recursion.single_cycle if self.recursion.answers_every_cycle else self.recursion
         for network in self.recursion.networks:
             blocks = nn.ModuleList(Block(config, self.length, stored, generator) for _ in range(config.layers_of(network)))
             self.add_module(network, blocks)
         self.answer_head = initial.fan_in_weight(shape.vocab_size, width, stored, generator)
-        self.halting_head = nn.Parameter(torch.zeros(2, width, dtype=stored))
-        self.halting_bias = nn.Parameter(torch.full((2,), HALTING_BIAS, dtype=stored))
+        if config.halting.learns_halt:
+            self.halting_head = nn.Parameter(torch.zeros(2, width, dtype=stored))
+            self.halting_bias = nn.Parameter(torch.full((2,), HALTING_BIAS, dtype=stored))
         for latent in self.recursion.latents:
             start = initial.truncated_normal_(torch.empty(width, dtype=stored), 1.0, generator)
             self.register_buffer(latent.initial, start)
         self.register_buffer("rotary", self._rotary(stored), persistent=False)
         self.is_fused = is_fused and not config.unfused
-        self.fused = FusedRecursion(config, self.length) if self.is_fused else None
+        self.fused = FusedRecursion(config, self.length, self.part) if self.is_fused else None
 
     def _rotary(self, dtype: torch.dtype) -> Tensor | None:
         config, heads = self.config, self.config.num_heads
-        head_size, theta = config.hidden_size // heads, config.rope_theta
+        head_size, theta = config.head_size, config.rope_theta
         if config.pos_encodings == "rope":
             return layers.rotary_table(self.length, head_size, heads, theta).to(dtype)
         if config.pos_encodings == "rope2d":
@@ -135,25 +137,41 @@ class TinyRecursiveModel(Network):
     ) -> tuple[Latents, Output]:
         """One supervision step (Figure 3): new latents, detached, and what they say.
 
-        Only the last calls are differentiated, as many as the recursion says.
+        Only the last calls are differentiated, as many as the recursion says; where each cycle is read, all within their cycle.
         """
         question = self._question(inputs, puzzle_rows)
-        new = self._recurse_plainly(latents, question) if self.fused is None else self._recurse_fused(self.fused, latents, question)
-        answer = new[self.recursion.answer]
-        return {name: value.detach() for name, value in new.items()}, self._read(answer)
+        weights = {} if self.fused else {network: self._cast(network) for network in self.part.networks}
+        earlier: list[Tensor] = []
+        for remaining in reversed(range(self.recursion.answers)):
+            new = self._recurse(latents, question, weights)
+            latents = {name: value.detach() for name, value in new.items()}
+            if remaining and torch.is_grad_enabled():  # nobody else wants them
+                earlier.append(self._logits(new[self.recursion.answer]))
+        return latents, self._read(new[self.recursion.answer], tuple(earlier))
 
-    def _recurse_fused(self, fused: FusedRecursion, latents: Latents, question: Tensor) -> Latents:
-        weights = [weight for network in self.recursion.networks for weight in self.get_submodule(network).parameters()]
-        return fused(latents, question, weights, self.rotary)
-
-    def _recurse_plainly(self, latents: Latents, question: Tensor) -> Latents:
-        recursion = self.recursion
-        weights = {network: self._cast(network) for network in recursion.networks}
+    def _recurse(self, latents: Latents, question: Tensor, weights: Mapping[str, list[tuple[Tensor, ...]]]) -> Latents:
+        """The latents after the calls up to the next answer."""
+        part = self.part
+        if self.fused is not None:
+            matrices = [weight for network in part.networks for weight in self.get_submodule(network).parameters()]
+            return self.fused(latents, question, matrices, self.rotary)
         values = {name: self._turn(value) for name, value in {QUESTION: question, **latents}.items()}
         with torch.no_grad():
-            self._make(recursion.steps[: recursion.plain_calls], values, weights)
-        self._make(recursion.steps[recursion.plain_calls :], values, weights)
-        return {name: self._turn(values[name]) for name in latents}
+            self._make(part.steps[: part.plain_calls], values, weights)
+        self._make(part.steps[part.plain_calls :], values, weights)
+        new = {name: self._turn(values[name]) for name in latents}
+        if unreached := self._unreached(question):
+            new[part.answer] = _Reaching.apply(new[part.answer], *unreached)  # type: ignore[no-untyped-call]
+        return new
+
+    def _unreached(self, question: Tensor) -> list[Tensor]:
+        """What no gradient comes to where few calls are differentiated: the question, weights of a network."""
+        without_gradient = self.part.without_gradient
+        found: list[Tensor] = [question] if QUESTION in without_gradient else []
+        for network in self.part.networks:
+            if network in without_gradient:
+                found += self.get_submodule(network).parameters()
+        return found
 
     def _make(self, steps: Sequence[Step], values: dict[str, Tensor], weights: Mapping[str, list[tuple[Tensor, ...]]]) -> None:
         """Makes the calls of `steps` on `values`, the question and the latents by name."""
@@ -197,9 +215,27 @@ class TinyRecursiveModel(Network):
             question = math.sqrt(0.5) * (question + self.position_embedding.to(self.dtype))
         return math.sqrt(width) * question
 
-    def _read(self, answer: Tensor) -> Output:
+    def _logits(self, answer: Tensor) -> Tensor:
+        return functional.linear(answer[:, self.config.puzzle_len :], self.answer_head.to(self.dtype))
+
+    def _read(self, answer: Tensor, earlier: tuple[Tensor, ...]) -> Output:
         """Logits of the cells, and the halting pair read from the first token."""
-        logits = functional.linear(answer[:, self.config.puzzle_len :], self.answer_head.to(self.dtype))
-        pair = functional.linear(answer[:, 0], self.halting_head.to(self.dtype), self.halting_bias.to(self.dtype))
-        pair = pair.to(torch.promote_types(self.dtype, torch.float32))
-        return Output(logits, pair[:, 0], pair[:, 1])
+        logits, wide = self._logits(answer), torch.promote_types(self.dtype, torch.float32)
+        if not self.config.halting.learns_halt:
+            silent = torch.zeros(len(logits), dtype=wide, device=logits.device)
+            return Output(logits, silent, silent, earlier)
+        pair = functional.linear(answer[:, 0], self.halting_head.to(self.dtype), self.halting_bias.to(self.dtype)).to(wide)
+        return Output(logits, pair[:, 0], pair[:, 1], earlier)
+
+
+class _Reaching(torch.autograd.Function):
+    """The first of what it is given; the others get a gradient of zero, so that optimizers and gangs find one at every weight."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, *unreached: Tensor) -> Tensor:
+        ctx.save_for_backward(*unreached)
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        return gradient, *map(torch.zeros_like, ctx.saved_tensors)

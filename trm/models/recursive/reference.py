@@ -1,13 +1,13 @@
 """Weights by the published implementation's key names, both ways."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from trm.config.architectures import DataShape, RecursiveConfig
-from trm.config.recursion import BLOCKS
+from trm.config.recursion import BLOCKS, HIGH, LOW
 from trm.errors import CheckpointError
 from trm.models.arithmetic import TABLE_KEY
 from trm.models.fitting import require_fit
@@ -32,13 +32,13 @@ _MIX_KEYS = {
     True: {"mix_in": "mlp_t.gate_up_proj.weight", "mix_out": "mlp_t.down_proj.weight"},
     False: {"mix_in": "self_attn.qkv_proj.weight", "mix_out": "self_attn.o_proj.weight"},
 }
-_STACKS = {BLOCKS: "L_level"}
+_STACKS = {BLOCKS: "L_level", LOW: "L_level", HIGH: "H_level"}
 """Networks of a recursion, and what the published code calls them."""
 INITIAL = re.compile(r"[HL]\d*_init")
 """Vectors that latents start from: `H_init`, `L_init`, `L1_init`, ...; buffers in the published code, named as ours."""
 _OURS = {key: name for name, key in _KEYS.items()}
 _OURS_OF_BLOCK = {key: name for names in (_BLOCK_KEYS, *_MIX_KEYS.values()) for name, key in names.items()}
-_BLOCK = rf"(?:{'|'.join(_STACKS.values())})\.layers\.\d+\."
+_BLOCK = rf"(?:{'|'.join(dict.fromkeys(_STACKS.values()))})\.layers\.\d+\."
 _NETWORK = "|".join([*map(re.escape, _OURS), INITIAL.pattern, *(_BLOCK + re.escape(key) for key in _OURS_OF_BLOCK)])
 _SCRATCH = r"rotary_emb\.\w+|puzzle_emb\.local_\w+"
 """Buffers that follow from the configuration or from the last batch; some files hold them."""
@@ -65,10 +65,11 @@ def reference_key(name: str, config: RecursiveConfig) -> str:
     return name if INITIAL.fullmatch(name) else _KEYS[name]
 
 
-def our_name(key: str) -> str:
-    """Our name of a published key; the key itself where it is none of this network."""
+def our_name(key: str, networks: Collection[str]) -> str:
+    """Our name of a published key, `networks` being those of the recursion that is wanted; the key itself of an unknown one."""
     if match := re.fullmatch(r"(\w+)\.layers\.(\d+)\.(.+)", key, re.DOTALL):
-        stack = next((name for name, published in _STACKS.items() if published == match[1]), None)
+        known = (*networks, *_STACKS)  # of another network than is wanted too: whoever compares says which it is
+        stack = next((name for name in known if _STACKS[name] == match[1]), None)
         name = _OURS_OF_BLOCK.get(match[3])
         return key if name is None or stack is None else f"{stack}.{match[2]}.{name}"
     return _OURS.get(key, key)
@@ -154,14 +155,15 @@ def from_reference(
     if config.puzzle_ndim:
         rows = given[PUZZLE_KEY].shape[0] if PUZZLE_KEY in given and given[PUZZLE_KEY].dim() == 2 else 0
         ours[TABLE_KEY] = (rows or shape.num_puzzle_identifiers, config.puzzle_ndim)
-    named = {our_name(key): value for key, value in given.items()}
+    ours_of = {key: our_name(key, config.recursion.networks) for key in given}
+    named = {ours_of[key]: value for key, value in given.items()}
     require_fit(
         {name: tuple(value.shape) for name, value in named.items()},
         ours,
         config,
         shape,
         source=source,
-        shown={our_name(key): key for key in given} | {name: reference_key(name, config) for name in ours},
+        shown={name: key for key, name in ours_of.items()} | {name: reference_key(name, config) for name in ours},
     )
     return {name: named[name] for name in ours if name != TABLE_KEY}, named.get(TABLE_KEY)
 

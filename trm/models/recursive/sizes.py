@@ -16,7 +16,8 @@ def weight_sizes(config: RecursiveConfig, shape: DataShape) -> dict[str, tuple[i
         sizes["position_embedding"] = (length, width)
     blocks = [f"{network}.{i}" for network in config.recursion.networks for i in range(config.layers_of(network))]
     sizes |= {f"{block}.{name}": size for block in blocks for name, size in _block_sizes(config, length).items()}
-    return sizes | {"answer_head": (shape.vocab_size, width), "halting_head": (2, width), "halting_bias": (2,)}
+    halting = {"halting_head": (2, width), "halting_bias": (2,)} if config.halting.learns_halt else {}
+    return sizes | {"answer_head": (shape.vocab_size, width)} | halting
 
 
 def buffer_sizes(config: RecursiveConfig) -> dict[str, tuple[int, ...]]:
@@ -26,7 +27,8 @@ def buffer_sizes(config: RecursiveConfig) -> dict[str, tuple[int, ...]]:
 
 def _block_sizes(config: RecursiveConfig, length: int) -> dict[str, tuple[int, ...]]:
     width, inner = config.hidden_size, swiglu_width(config.expansion, config.hidden_size)
-    mix: dict[str, tuple[int, ...]] = {"mix_in": (3 * width, width), "mix_out": (width, width)}
+    attended = config.attention_width
+    mix: dict[str, tuple[int, ...]] = {"mix_in": (3 * attended, width), "mix_out": (width, attended)}
     if config.mlp_t:
         across = swiglu_width(config.expansion, length)
         mix = {"mix_in": (2 * across, length), "mix_out": (length, across)}
