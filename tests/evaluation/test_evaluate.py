@@ -6,6 +6,7 @@ import torch
 from evaluation_cases import PreparedAnswers, config_of, manifest_of, score
 
 from trm.config.architectures import DataShape
+from trm.config.run import RunConfig
 from trm.data.batches.plan import EvaluationPlan
 from trm.data.batches.split import Split
 from trm.data.format.manifest import PartInfo
@@ -105,6 +106,28 @@ def test_a_real_network_scores_the_same_at_every_batch_size() -> None:
     network = TinyRecursiveModel(config.model, manifest.shape, dtype=torch.float32)
     one, other = (score(network, split, manifest, config, batch_size=size)[0].metrics for size in (1, 37))
     assert one == pytest.approx(other, rel=1e-5)
+
+
+@pytest.mark.parametrize("stops_halted", [False, True])
+def test_what_a_network_draws_hangs_on_seed_row_and_number_of_the_draw(stops_halted: bool) -> None:
+    rng = np.random.default_rng(0)
+    split = split_of(rng.integers(1, 4, (37, 4)), rng.integers(0, 4, (37, 4)))
+    drawing = {"initial_latents": "random", "path_noise": 0.1, "path_noise_in": "always", "halt_max_steps": 3}
+    manifest, config = manifest_of("sudoku", (2, 2), 4, split), config_of(3)
+    config = config.model_copy(update={"model": config.model.model_copy(update=drawing)})
+    network = TinyRecursiveModel(config.model, manifest.shape, dtype=torch.float64)
+
+    def loss(config: RunConfig, batch_size: int, *, workers: int = 1, draw: int = 0) -> float:
+        found = score(
+            network, split, manifest, config, batch_size=batch_size, workers=workers, stops_halted=stops_halted, draw=draw
+        )
+        return found[0].metrics["loss_halted" if stops_halted else "loss"]
+
+    once = loss(config, 37)
+    for again in (loss(config, 1), loss(config, 5, workers=2)):
+        assert again == pytest.approx(once, rel=1e-12)
+    others = [loss(config, 37, draw=1), loss(config, 37, draw=2), loss(config.model_copy(update={"seed": 9}), 37)]
+    assert len({once, *others}) == 4
 
 
 def test_fewer_or_more_steps_can_be_asked_for() -> None:

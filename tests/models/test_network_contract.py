@@ -25,9 +25,11 @@ SMALL: dict[str, Any] = {
     "puzzle_emb_len": 2,
 }
 BLOCKS: dict[str, Any] = {name: SMALL[name] for name in ("hidden_size", "num_heads", "expansion", "puzzle_emb_len")}
+SHALLOW = {**SMALL, "H_cycles": 1, "L_cycles": 1}
+MIXER: dict[str, Any] = {"mlp_t": True, "pos_encodings": "none"}
 ARCHITECTURES: dict[str, AnyNetwork] = {
     "trm": TrmConfig(**SMALL),
-    "trm mixer": TrmConfig(**SMALL, mlp_t=True, pos_encodings="none"),
+    "trm mixer": TrmConfig(**SMALL, **MIXER),
     "trm learned": TrmConfig(**{**SMALL, "puzzle_emb_len": 0, "puzzle_emb_ndim": 0}, pos_encodings="learned"),
     "trm narrow rows": TrmConfig(**{**SMALL, "puzzle_emb_len": 0, "puzzle_emb_ndim": 20}, no_ACT_continue=False),
     "trm normed": TrmConfig(**SMALL, ffn="normed_swiglu", pos_encodings="rope2d"),
@@ -35,8 +37,11 @@ ARCHITECTURES: dict[str, AnyNetwork] = {
     "trm conv": TrmConfig(**SMALL, ffn="conv_swiglu", conv_kernel=3, activation="gelu"),
     "trm mixer conv": TrmConfig(**SMALL, mlp_t=True, pos_encodings="none", ffn="conv_swiglu", activation="relu"),
     "single_z": SingleZConfig(**SMALL),
-    "single_z mixer": SingleZConfig(**{**SMALL, "H_cycles": 1, "L_cycles": 1}, mlp_t=True, pos_encodings="none"),
+    "single_z mixer": SingleZConfig(**SHALLOW, **MIXER),
     "latents": LatentsConfig(**SMALL, num_latents=2),
+    "trm that draws": TrmConfig(**SMALL, dropout=0.2, path_noise=0.05, relaxation=0.9, initial_latents="random"),
+    "mixer that draws": TrmConfig(**SHALLOW, **MIXER, dropout=0.2, path_noise=0.05, relaxation=0.9, initial_latents="random"),
+    "random starts": TrmConfig(**SHALLOW, initial_latents="random"),
     "latents that no turn comes to": LatentsConfig(**SMALL, num_latents=6, pos_encodings="learned"),
     "hrm": HrmConfig(**BLOCKS, H_layers=1, L_layers=2, L_cycles=3),
     "hrm mixer": HrmConfig(**BLOCKS, H_layers=2, L_layers=1, H_cycles=1, mlp_t=True, pos_encodings="none"),

@@ -90,6 +90,16 @@ class ModelConfig(Written):
         return act(compares=False)
 
     @property
+    def draws_in_training(self) -> bool:
+        """Whether the network draws in a training step: if so, it is handed `trm.models.network.Draws`."""
+        return False
+
+    @property
+    def draws_in_evaluation(self) -> bool:
+        """Whether the network draws where it is evaluated."""
+        return False
+
+    @property
     def recursion(self) -> Recursion:
         """What one supervision step computes; of a network that says nothing else, one call."""
         return one_call()
@@ -149,9 +159,15 @@ class MayLearnContinue(ModelConfig):
 class RecursiveConfig(ModelConfig):
     """Fields of the blocks that a recursion calls, whatever it is (arXiv 2510.04871, section 4)."""
 
-    FUSED_VALUES: ClassVar[Mapping[str, tuple[Any, ...]]] = {"ffn": ("swiglu",), "activation": ("silu",)}
     HEADS_DIVIDE: ClassVar[bool] = True
     """Whether `num_heads` must divide `hidden_size`; else attention is `num_heads * (hidden_size // num_heads)` wide."""
+    FUSED_VALUES: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "ffn": ("swiglu",),
+        "activation": ("silu",),
+        "dropout": (0.0,),
+        "path_noise": (0.0,),
+        "relaxation": (1.0,),
+    }
 
     num_heads: int = Field(8, ge=1, le=256)
     """Attention heads; without meaning when `mlp_t`."""
@@ -174,6 +190,27 @@ class RecursiveConfig(ModelConfig):
     """Tokens that the convolution of conv_swiglu sees: 2 are a token and the one before, as published."""
     grid_width: Annotated[int | None, Field(ge=1, le=4096), Later] = None
     """Cells in a row of the puzzle, for rope2d; null: the puzzle is a square."""
+    dropout: Annotated[float, Later] = Field(0.0, ge=0, lt=1)
+    """Chance that a channel of a token is zeroed after a block, in every call, the others scaled up; in training only."""
+    path_noise: Annotated[float, Later] = Field(0.0, ge=0, le=10)
+    """Standard deviation of normal noise that a latent is given after every call that updates it (EqR, arXiv 2605.21488: 0.01)."""
+    path_noise_in: Annotated[Literal["training", "always"], Later] = "training"
+    """Where there is path noise: in training only, or in evaluation too, as in EqR's code."""
+    relaxation: Annotated[float, Later] = Field(1.0, gt=0, le=1)
+    """Share b of what a call says in the latent that it updates: z = (1 - b) z + b f(...) (EqR: 0.95); 1: z = f(...)."""
+    initial_latents: Annotated[Literal["fixed", "random"], Later] = "fixed"
+    """What a puzzle starts from: one vector a latent, the same in every place (arXiv 2510.04871); or a normal cut at 2 sigma in
+    every place, drawn for each puzzle anew, in evaluation too (EqR)."""
+
+    @property
+    def draws_in_training(self) -> bool:
+        """Whether the network draws in a training step."""
+        return self.dropout > 0 or self.path_noise > 0 or self.initial_latents == "random"
+
+    @property
+    def draws_in_evaluation(self) -> bool:
+        """Whether the network draws where it is evaluated."""
+        return self.initial_latents == "random" or (self.path_noise > 0 and self.path_noise_in == "always")
 
     @property
     def head_size(self) -> int:
@@ -199,6 +236,8 @@ class RecursiveConfig(ModelConfig):
         for name, is_used in (("conv_kernel", self.ffn == "conv_swiglu"), ("grid_width", self.pos_encodings == "rope2d")):
             if not is_used:
                 values.pop(name)
+        if self.path_noise == 0:
+            values.pop("path_noise_in")
         return values
 
     @model_validator(mode="after")

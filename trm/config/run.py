@@ -32,6 +32,10 @@ CHANGES_WITHIN_RUN = (
     "optim.ema_rate",
     "model.halt_exploration_prob",
     "model.halt_max_steps",
+    "model.dropout",
+    "model.path_noise",
+    "model.relaxation",
+    "training.carry_noise",
 )
 """Paths of the configuration that may change from one step to the next: they size no tensor, and neither the kind of the
 optimizer, nor the cost of a step, nor the order of the data hangs on them."""

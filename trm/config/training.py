@@ -7,7 +7,7 @@ from pydantic import (
     model_validator,
 )
 
-from trm.config.base import Written
+from trm.config.base import Later, Written
 from trm.config.losses import AnyLoss, StablemaxLoss
 from trm.errors import ConfigError
 
@@ -40,6 +40,8 @@ class TrainingConfig(Written):
     """Length in training FLOPs, analytic, backward counted as two forwards."""
     loss: AnyLoss = StablemaxLoss()
     """What is made small: the cross entropy over the vocabulary that the tag names, or a mapping with `type` and its fields."""
+    carry_noise: Annotated[float, Later] = Field(0.0, ge=0, le=10)
+    """Standard deviation of normal noise that all latents are given between two supervision steps (tried: 0.001 to 0.1)."""
     loss_dtype: Literal["auto", "float32", "float64"] = "auto"
     """Type of the answer loss; auto: float64 on the CPU, float32 on an accelerator."""
     eval_every_steps: int | None = Field(None, ge=1)

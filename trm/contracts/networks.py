@@ -18,12 +18,13 @@ from trm.config.data import DataConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.contracts.rules import require
+from trm.data.batches.keyed_random import device_keys
 from trm.data.batches.plan import Batch
 from trm.kernels.build import why_missing
 from trm.models import halting
 from trm.models.build import build_network, from_published, to_published
 from trm.models.counting import row_cost, tensor_sizes
-from trm.models.network import Latents, Network, Output
+from trm.models.network import Draws, Latents, Network, Output
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.search.knobs.constraint_names import names_of
 from trm.training.loop import take_step
@@ -31,6 +32,7 @@ from trm.training.state import TrainingState
 
 SHAPE = DataShape(seq_len=9, vocab_size=6, num_puzzle_identifiers=5)
 ROWS = 6
+EVERY_ROW = torch.arange(ROWS)
 RESUMED_STEPS = 2
 FLOPS_TOLERANCE = 0.02
 LEAST_MEMORY_SHARE = 0.2
@@ -42,8 +44,8 @@ FUSED_TOLERANCE = 1e-3
 def check_outputs(config: AnyNetwork) -> None:
     """A step gives logits and the halting pair of every row, and the latents that it was given, detached, by the same names."""
     network = _network(config)
-    latents, output = _step(network, network.initial_latents(ROWS))
-    start = network.initial_latents(ROWS)
+    latents, output = _step(network, _start(network))
+    start = _start(network)
     reserved = sorted(set(start) & set(halting.SLOT_FIELDS))
     require(not reserved, f"latents must have names of their own, got {reserved}", remedy="rename them")
     require(
@@ -85,7 +87,7 @@ def check_determinism(config: AnyNetwork) -> None:
     state, again = first.state_dict(), second.state_dict()
     require(_equal(state, again), "a seed must mean one network, got two", remedy="draw weights from the generator alone")
     require(not _equal(state, third.state_dict()), "another seed must mean other weights", remedy="draw from the generator")
-    answers = [_flat(*_step(network, network.initial_latents(ROWS))) for network in (first, second)]
+    answers = [_flat(*_step(network, _start(network))) for network in (first, second)]
     require(_equal(*answers), "a step must repeat to the bit, and did not", remedy="draw nothing within a step")
     is_untouched = torch.equal(before[0], torch.get_rng_state())
     is_untouched &= np.array_equal(before[1], np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002
@@ -95,9 +97,9 @@ def check_determinism(config: AnyNetwork) -> None:
 def check_rows_are_apart(config: AnyNetwork) -> None:
     """Permuting the rows of a batch permutes its outputs, and a row alone gets what it gets among others."""
     network = _network(config, dtype=torch.float64)
-    together = _flat(*_step(network, network.initial_latents(ROWS)))
+    together = _flat(*_step(network, _start(network)))
     for rows in (torch.tensor([3, 0, 5, 1, 2, 4]), torch.tensor([2])):
-        chosen = _flat(*_step(network, network.initial_latents(len(rows)), rows))
+        chosen = _flat(*_step(network, _start(network, rows), rows))
         for name, value in chosen.items():
             require(
                 torch.allclose(value, together[name][rows], rtol=1e-9, atol=1e-9),
@@ -109,14 +111,14 @@ def check_rows_are_apart(config: AnyNetwork) -> None:
 def check_carry(config: AnyNetwork) -> None:
     """Slots that halted, and only they, start afresh: their next step is that of a fresh puzzle, the others go on."""
     network = _network(config, dtype=torch.float64)
-    inputs, rows = _question(network, torch.arange(ROWS))
-    worn, _ = network(network.initial_latents(ROWS), inputs, rows)
+    inputs, _ = _question(network, EVERY_ROW)
+    worn, _ = _step(network, _start(network))
     halted = torch.tensor([index % 2 == 0 for index in range(ROWS)])
     carry = halting.initial_carry(network, ROWS, SHAPE.seq_len, "cpu")
     held = halting.Carry(worn, carry.steps + 1, halted, inputs, inputs, carry.puzzle_identifiers)
-    filled = halting.refill(held, inputs, inputs, carry.puzzle_identifiers, network)
-    fresh, gone_on = (network(latents, inputs, rows)[1].logits for latents in (network.initial_latents(ROWS), worn))
-    mixed = network(filled.latents, inputs, rows)[1].logits
+    filled = halting.refill(held, inputs, inputs, carry.puzzle_identifiers, network, *_draws(network, EVERY_ROW))
+    fresh, gone_on = (_step(network, latents)[1].logits for latents in (_start(network), worn))
+    mixed = _step(network, filled.latents)[1].logits
     require(
         torch.allclose(mixed[halted], fresh[halted], rtol=1e-9, atol=1e-9),
         "a halted slot must start from the initial latents, and does not",
@@ -138,7 +140,7 @@ def check_types(config: AnyNetwork) -> None:
         "weights must be float32, in float64 the same values",
         remedy="draw in float32 (trm.models.initial)",
     )
-    answers = [_step(network, network.initial_latents(ROWS))[1] for network in (exact, rounded)]
+    answers = [_step(network, _start(network))[1] for network in (exact, rounded)]
     error = _difference(answers[1].logits, answers[0].logits)
     require(error < FUSED_TOLERANCE, f"float32 must follow float64, logits are off by {error:.1e}", remedy="compute in dtype")
 
@@ -148,7 +150,7 @@ def check_flops(config: AnyNetwork) -> None:
     network, told = _network(config), row_cost(config, SHAPE)
     for is_trained, flops in ((True, told.train_flops), (False, told.forward_flops)):
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.set_grad_enabled(is_trained):
-            _, output = _step(network, network.initial_latents(ROWS), requires_grad=is_trained)
+            _, output = _step(network, _start(network), requires_grad=is_trained)
             if is_trained:
                 _objective(output).backward()  # type: ignore[no-untyped-call]
         counted = counter.get_total_flops() / ROWS
@@ -169,7 +171,7 @@ def check_memory(config: AnyNetwork) -> None:
         return value
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
-        _, output = _step(network, network.initial_latents(ROWS), requires_grad=True)
+        _, output = _step(network, _start(network), requires_grad=True)
         objective = _objective(output)
     for tensor in (*network.parameters(), *network.buffers()):
         kept.pop(tensor.untyped_storage().data_ptr(), None)
@@ -276,9 +278,20 @@ def _question(network: Network, rows: Tensor, *, requires_grad: bool = False) ->
     return inputs, values.to(stored).requires_grad_(requires_grad)
 
 
-def _step(network: Network, latents: Latents, rows: Tensor | None = None, *, requires_grad: bool = False) -> tuple[Latents, Output]:
-    inputs, puzzle_rows = _question(network, torch.arange(ROWS) if rows is None else rows, requires_grad=requires_grad)
-    result: tuple[Latents, Output] = network(latents, inputs, puzzle_rows)
+def _draws(network: Network, rows: Tensor) -> tuple[Draws, ...]:
+    """What some rows draw from in training, as the last argument of a network that draws then."""
+    if not network.config.draws_in_training:
+        return ()
+    return (Draws(torch.from_numpy(device_keys(3, 0, rows.numpy())), is_training=True),)
+
+
+def _start(network: Network, rows: Tensor = EVERY_ROW) -> Latents:
+    return network.starts(len(rows), *(_draws(network, rows) or (None,)))
+
+
+def _step(network: Network, latents: Latents, rows: Tensor = EVERY_ROW, *, requires_grad: bool = False) -> tuple[Latents, Output]:
+    inputs, puzzle_rows = _question(network, rows, requires_grad=requires_grad)
+    result: tuple[Latents, Output] = network(latents, inputs, puzzle_rows, *_draws(network, rows))
     return result
 
 
@@ -295,7 +308,7 @@ def _flat(latents: Latents, output: Output) -> dict[str, Tensor]:
 
 def _with_gradients(network: Network) -> dict[str, Tensor]:
     """Outputs of a step, and gradients of the weights."""
-    latents, output = _step(network, network.initial_latents(ROWS), requires_grad=True)
+    latents, output = _step(network, _start(network), requires_grad=True)
     _objective(output).backward()  # type: ignore[no-untyped-call]
     gradients = {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
     return {**_flat(latents, output), **gradients}

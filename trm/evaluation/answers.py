@@ -3,14 +3,15 @@
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from trm.config.architectures import ModelConfig
 from trm.config.run import RunConfig
 from trm.evaluation.metrics import is_scored_early
 from trm.models.halting import wants_to_halt
-from trm.models.network import Network, Output
+from trm.models.keyed_draws import derived
+from trm.models.network import Draws, Latents, Network, Output
 
 LEAVE_STEPS = 4
 """On an accelerator rows leave every so many steps: how many are left, the host has to wait for."""
@@ -40,16 +41,17 @@ def answers(
     inputs: Int[Tensor, "batch cells"],
     puzzle_rows: Float[Tensor, "batch ndim"] | None,
     config: RunConfig,
+    keys: Int64[Tensor, " batch"] | None = None,
 ) -> Answers:
     """After all supervision steps, or at each row's halt where its network stops there (`Halting.stops_evaluation`).
 
-    With `evaluation.reports_halted` at each row's halt too.
+    With `evaluation.reports_halted` at each row's halt too. `keys` are the rows', of a network that draws in evaluation.
     """
     steps, stops = steps_of(config), config.model.halting.stops_evaluation
-    latents = model.initial_latents(len(inputs))
+    latents = model.starts(len(inputs), _draws(keys, 0))
     found = Answers(torch.full((len(inputs),), steps, device=inputs.device))
     for step in range(1, steps + 1):
-        latents, output = model(latents, inputs, puzzle_rows)
+        latents, output = _step(model, latents, inputs, puzzle_rows, _draws(keys, step))
         found.halting_step = _halting_step(found.halting_step, output, step, config.model)
         if stops or config.evaluation.reports_halted:
             is_open = found.halting_step >= step  # it has not halted before
@@ -67,14 +69,18 @@ def halted_answers(
     inputs: Int[Tensor, "batch cells"],
     puzzle_rows: Float[Tensor, "batch ndim"] | None,
     config: RunConfig,
+    keys: Int64[Tensor, " batch"] | None = None,
 ) -> Answers:
-    """Each row's answer at its first halt (adaptive computation time), or at the last step; rows that halted leave the batch."""
+    """Each row's answer at its first halt (adaptive computation time), or at the last step; rows that halted leave the batch.
+
+    `keys` are the rows', of a network that draws in evaluation.
+    """
     steps = steps_of(config)
-    latents = model.initial_latents(len(inputs))
+    latents = model.starts(len(inputs), _draws(keys, 0))
     found = Answers(torch.full((len(inputs),), steps, device=inputs.device))
     places = torch.arange(len(inputs), device=inputs.device)
     for step in range(1, steps + 1):
-        latents, output = model(latents, inputs, puzzle_rows)
+        latents, output = _step(model, latents, inputs, puzzle_rows, _draws(keys, step))
         halting_step = _halting_step(found.halting_step[places], output, step, config.model)
         found.halting_step[places] = halting_step
         if found.halted is None:
@@ -90,7 +96,20 @@ def halted_answers(
             places, inputs = places[stays], inputs[stays]
             latents = {name: value[stays] for name, value in latents.items()}
             puzzle_rows = None if puzzle_rows is None else puzzle_rows[stays]
+            keys = None if keys is None else keys[stays]
     return found
+
+
+def _draws(keys: Tensor | None, step: int) -> Draws | None:
+    """What is drawn from at a supervision step; the starts are those of step 0."""
+    return None if keys is None else Draws(derived(keys, step), is_training=False)
+
+
+def _step(
+    model: Network, latents: Latents, inputs: Tensor, puzzle_rows: Tensor | None, draws: Draws | None
+) -> tuple[Latents, Output]:
+    made: tuple[Latents, Output] = model(latents, inputs, puzzle_rows, *(() if draws is None else (draws,)))
+    return made
 
 
 def _is_leaving_time(step: int, device: torch.device) -> bool:

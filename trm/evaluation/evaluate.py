@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trm.config.run import RunConfig
+from trm.data.batches.keyed_random import device_keys
 from trm.data.batches.plan import EvaluationBatch, EvaluationPlan
 from trm.data.format.manifest import Manifest
 from trm.errors import DatasetError
@@ -25,6 +26,8 @@ from trm.stats.intervals import mean_of
 
 __all__ = ["Evaluation", "Gang", "evaluate"]
 
+DRAWS_STREAM = 0x6576616C
+"""Keeps what a network draws in evaluation apart from every other use of the seed."""
 EXACT_AT = "is_exact_at_"
 HALTED = "halted."
 """Before the names of columns about the answer at a row's first halt."""
@@ -55,6 +58,7 @@ def evaluate(
     gang: Gang | None = None,
     progress: Callable[[int, int], None] | None = None,
     stops_halted: bool = False,
+    draw: int = 0,
 ) -> Evaluation:
     """Scores the split behind `plan` with the weights as they stand; every worker of a gang calls it and gets the same.
 
@@ -66,6 +70,7 @@ def evaluate(
     With `evaluation.reports_halted` the same of the answers at each row's first halt, as `NAME_halted`, and
     `halted_flops_saved`, the share of the FLOPs that stopping there saves. `stops_halted` really stops there, and leaves out
     what would need all steps.
+    A network that draws does so by the run's seed, the row, and `draw`: another number is another draw of every row.
     `progress` is told batches done and in all. Raises DatasetError for a split without rows.
     """
     workers, scorer = 1 if gang is None else gang.world_size, with_imported(scorer, manifest.grid)
@@ -78,7 +83,8 @@ def evaluate(
     parts: list[Columns] = []
     scorers = (ColumnScorer([metric for metric in METRICS if metric.column is not None], manifest.grid), scorer)
     for number, batch in enumerate(plan):
-        parts.append(_score_rows(model, table, batch, config, torch.device(device), scorers, stops_halted=stops_halted))
+        keys = _keys(batch, config, draw)
+        parts.append(_score_rows(model, table, batch, config, torch.device(device), scorers, keys=keys, stops_halted=stops_halted))
         if progress is not None:
             progress(number + 1, len(plan))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -98,6 +104,7 @@ def _score_rows(
     device: torch.device,
     scorers: Sequence[TaskScorer],
     *,
+    keys: np.ndarray | None,
     stops_halted: bool,
 ) -> Columns:
     """What is known of each row of a batch; of its answer at its halt under `HALTED` names."""
@@ -105,7 +112,8 @@ def _score_rows(
         torch.from_numpy(array).to(device) for array in (batch.batch.inputs, batch.batch.labels, batch.batch.puzzle_identifiers)
     )
     rows = None if table is None else table.rows(identifiers)
-    found = (halted_answers if stops_halted else answers)(model, inputs, rows, config)
+    given = None if keys is None else torch.from_numpy(keys).to(device)
+    found = (halted_answers if stops_halted else answers)(model, inputs, rows, config, given)
     early = {f"{EXACT_AT}{step}": _is_exact(predictions, labels).cpu().numpy() for step, predictions in found.early.items()}
     columns = {"mean_halting_step": found.halting_step.cpu().numpy(), **early}
     for prefix, output in (("", found.final), (HALTED, found.halted)):
@@ -115,6 +123,13 @@ def _score_rows(
                 judged |= scorer.columns(predictions, batch)
             columns |= {f"{prefix}{name}": column for name, column in judged.items()}
     return columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
+
+
+def _keys(batch: EvaluationBatch, config: RunConfig, draw: int) -> np.ndarray | None:
+    """Keys of a batch's rows, whatever batch they are in; None for a network that draws nothing where it is evaluated."""
+    if not config.model.draws_in_evaluation:
+        return None
+    return device_keys(config.seed, DRAWS_STREAM, draw, batch.rows, batch.batch.puzzle_identifiers)
 
 
 def _judged(output: Output, labels: Tensor, config: RunConfig) -> tuple[Columns, np.ndarray]:

@@ -11,13 +11,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from trm.config.run import RunConfig
+from trm.data.batches.keyed_random import device_keys
 from trm.distributed import Gang
 from trm.losses.answer import IGNORED, CrossEntropy, answer_loss, mean_answer_loss
+from trm.losses.carry_noise import CarryNoise
 from trm.losses.loss import ROWS, Learned, Pass, Work
 from trm.models.halting import Carry, advance, continue_target, exploration_minimum, refill
-from trm.models.network import Output
+from trm.models.network import Draws, Output
 from trm.models.precision import loss_dtype
 
+DRAWS_STREAM = 0x64726177
+"""Keeps what is drawn on the device in training apart from every other use of the seed."""
 HALTING_WEIGHT = 0.5
 """Weight of each halting loss against the answer loss."""
 EXPLORED_STEPS = 32
@@ -95,21 +99,27 @@ class Supervision:
         """The loss of `config`, which names no device, on `device`."""
         self.config, self.cross_entropy = config, cross_entropy
         self.dtype = loss_dtype(config.training, device)
+        self.noise = CarryNoise(config.training.carry_noise, device) if config.training.carry_noise else None
+        self._is_drawn = config.model.draws_in_training or self.noise is not None
         self._minimum_steps: dict[int, np.ndarray | None] = {}
         """What exploration demands of this worker's slots at the next steps, as far as it is drawn."""
 
     def arrays(self, item: Any, step: int, gang: Gang) -> dict[str, np.ndarray]:
-        """A `Batch` of puzzles, and (batch,) int32 `minimum_steps` where exploration may demand any."""
+        """A `Batch` of puzzles; (batch,) `minimum_steps` where exploration may demand any, `keys` where something draws."""
         found = {name: getattr(item, name) for name in ("inputs", "labels", "puzzle_identifiers")}
+        if self._is_drawn:
+            size = self.config.training.global_batch_size
+            found["keys"] = device_keys(self.config.seed, DRAWS_STREAM, step, np.arange(size)[gang.share(size)])
         minimum = self._explored(step, gang)
         return found if minimum is None else {**found, "minimum_steps": minimum}
 
     def passes(self, work: Work) -> Generator[Pass, None, Learned]:
         """Fresh puzzles into halted slots, one supervision step, one backward pass."""
         given, model = work.arrays, self.config.model
-        carry = refill(work.carry, given["inputs"], given["labels"], given["puzzle_identifiers"], work.model)
+        draws = Draws(given["keys"], is_training=True) if model.draws_in_training else None
+        carry = refill(work.carry, given["inputs"], given["labels"], given["puzzle_identifiers"], work.model, draws)
         rows = work.rows(carry.puzzle_identifiers)
-        latents, output = work.network(carry.latents, carry.inputs, rows)
+        latents, output = work.network(carry.latents, carry.inputs, rows, *(() if draws is None else (draws,)))
         carry = advance(carry, latents, output, model, given.get("minimum_steps"), training=True)
         losses = supervision_loss(
             output,
@@ -120,7 +130,8 @@ class Supervision:
             continue_target=self._continue_target(work, carry, rows) if model.halting.learns_continue else None,
         )
         yield Pass(losses.loss / len(carry.steps))
-        return Learned(carry, sums_of(losses, output.q_halt, carry.halted, carry.steps))
+        sums = sums_of(losses, output.q_halt, carry.halted, carry.steps)
+        return Learned(carry if self.noise is None else self.noise(carry, given["keys"]), sums)
 
     def of_answers(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The answer loss, (batch,)."""
@@ -128,7 +139,7 @@ class Supervision:
 
     @torch.no_grad()
     def _continue_target(self, work: Work, carry: Carry, rows: Tensor | None) -> Tensor:
-        """What q_continue should have said: one more forward, past the gang's wrapper, whose turn the gradient is."""
+        """What q_continue should have said: one more forward without draws, past the gang's wrapper, whose turn the gradient is."""
         _, output = work.model(carry.latents, carry.inputs, rows)
         return continue_target(output, carry.steps, self.config.model)
 

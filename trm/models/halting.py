@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from trm.config.architectures import ModelConfig
-from trm.models.network import Latents, Network, Output
+from trm.models.network import Draws, Latents, Network, Output
 
 EXPLORATION_STREAM = 0x68616C74
 """Keeps the draws of exploration apart from every other use of the seed."""
@@ -66,10 +66,11 @@ def refill(
     labels: Int[Tensor, "batch cells"],
     puzzle_identifiers: Int[Tensor, " batch"],
     model: Network,
+    draws: Draws | None = None,
 ) -> Carry:
     """Halted slots hold the incoming row, step 0 and the initial latents; the others keep what they have."""
     fresh = carry.halted
-    start = model.initial_latents(fresh.shape[0])
+    start = model.starts(fresh.shape[0], draws)
     return Carry(
         latents={name: torch.where(fresh[:, None, None], new, carry.latents[name]) for name, new in start.items()},
         steps=carry.steps.masked_fill(fresh, 0),

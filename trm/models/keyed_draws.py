@@ -15,6 +15,8 @@ from torch import Tensor
 
 from trm.models.initial import TRUNCATION
 
+START, DROPOUT, PATH, CARRY = (purpose << 20 for purpose in range(4))
+"""Number of a purpose's first draw: starts of latents, a call's blocks, calls, latents that are carried."""
 PLACE_BITS = 40
 """A draw has so many places at most, as a power of two; a key has 2^24 draws."""
 QUANTILES = 1 << 16

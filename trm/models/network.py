@@ -4,10 +4,11 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from trm.config.architectures import DataShape, ModelConfig
+from trm.models.keyed_draws import derived
 
 Latents: TypeAlias = dict[str, Tensor]
 """What a slot carries from one supervision step to the next, by name, (batch, P + S, D) each; checkpoints have these names."""
@@ -26,6 +27,19 @@ class Output(NamedTuple):
     """Logits of earlier cycles of the step, the first first, (batch, S, V) each, of a network that answers after every cycle."""
 
 
+class Draws(NamedTuple):
+    """What a network may draw from in a supervision step (`trm.models.keyed_draws`)."""
+
+    keys: Int64[Tensor, " batch"]
+    """Of each row: others at each step."""
+    is_training: bool
+    """Whether what belongs to training alone is drawn too."""
+
+    def part(self, number: int) -> "Draws":
+        """Those of a part of the step, apart from the other parts'; of its first these."""
+        return self._replace(keys=derived(self.keys, number)) if number else self
+
+
 class Network(nn.Module, ABC):
     """A network: weights, the latents that a puzzle starts from, and one supervision step.
 
@@ -41,14 +55,24 @@ class Network(nn.Module, ABC):
     """Whether `trm.kernels` do its recursion, which compiled code does not reach."""
 
     @abstractmethod
-    def initial_latents(self, batch_size: int) -> Latents:
+    def initial_latents(self, batch_size: int, draws: Draws | None = None) -> Latents:
         """The latents every puzzle starts from (not to be written to): the same names, in the same order, as `forward` returns."""
 
     @abstractmethod
     def forward(
-        self, latents: Latents, inputs: Int[Tensor, "batch cells"], puzzle_rows: Float[Tensor, "batch ndim"] | None
+        self,
+        latents: Latents,
+        inputs: Int[Tensor, "batch cells"],
+        puzzle_rows: Float[Tensor, "batch ndim"] | None,
+        draws: Draws | None = None,
     ) -> tuple[Latents, Output]:
         """One supervision step: new latents, detached, and what they say. `puzzle_rows` is None without a puzzle embedding.
 
-        A row of the batch sees nothing of the others.
+        A row of the batch sees nothing of the others. `draws` are handed over only where the configuration says that the network
+        draws (`draws_in_training`, `draws_in_evaluation`): one that never does needs no such argument, here and above. Without
+        them it draws nothing.
         """
+
+    def starts(self, batch_size: int, draws: Draws | None) -> Latents:
+        """The initial latents, drawn where the network draws them."""
+        return self.initial_latents(batch_size) if draws is None else self.initial_latents(batch_size, draws)

@@ -12,6 +12,8 @@ FLOAT_BYTES = {"auto": 4, "float32": 4, "tf32": 4, "bfloat16": 2, "float64": 8}
 
 HANDWRITTEN_SHARE = 0.8
 """What the CPU's hand-written form keeps of the activations at most (`benchmarks/step/memory.py`)."""
+DRAWING_BYTES = 16
+"""Of a place while normals are drawn: a quarter of three 64-bit words, an index, a float, and it in the network's type."""
 BACKWARD_FORWARDS = 2
 """A backward pass costs two forwards: gradients of inputs and of weights."""
 
@@ -99,5 +101,19 @@ def activation_row_bytes(model: RecursiveConfig, shape: DataShape) -> int:
     channels = gated + 2 if model.ffn == "conv_swiglu" else gated
     block = mix + 4 * length * width + channels * length * swiglu_width(model.expansion, width)
     trained = model.recursion.calls[model.recursion.plain_calls :]
-    saved = sum(model.layers_of(call.network) for call in trained) * block * FLOAT_BYTES[model.forward_dtype]
+    blocks, value = sum(model.layers_of(call.network) for call in trained), FLOAT_BYTES[model.forward_dtype]
+    saved = blocks * block * value + _drawn_row_bytes(model, length * width, blocks, len(trained))
     return saved + 2 * carry_row_bytes(model, shape) + 4 * 8 * model.recursion.answers * shape.seq_len * shape.vocab_size
+
+
+def _drawn_row_bytes(model: RecursiveConfig, places: int, blocks: int, calls: int) -> int:
+    """Bytes of one row that draws and relaxation add: masks, what follows them beside what was there, and a draw as it is made.
+
+    `places` are the values of a latent; `blocks` and `calls` those that are differentiated.
+    """
+    value, added = FLOAT_BYTES[model.forward_dtype], 0
+    if model.dropout:
+        added += blocks * places * (value + 1)
+    if model.path_noise or model.relaxation < 1:
+        added += calls * places * value
+    return added + DRAWING_BYTES * places if model.draws_in_training else added

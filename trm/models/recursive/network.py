@@ -5,7 +5,7 @@ Which latents there are, and what is called on which, is data: `trm.config.recur
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
-from trm.config.recursion import QUESTION, Step
+from trm.config.recursion import QUESTION
 from trm.kernels.recursion import FusedRecursion
 from trm.models import initial, layers
 from trm.models.gates import Gate
-from trm.models.network import Latents, Network, Output
+from trm.models.network import Draws, Latents, Network, Output
 from trm.models.precision import weight_dtype
+from trm.models.recursive.noise import Noise
 from trm.models.recursive.sizes import grid_width
 
 HALTING_BIAS = -5.0
@@ -115,6 +116,7 @@ class TinyRecursiveModel(Network):
         self.register_buffer("rotary", self._rotary(stored), persistent=False)
         self.is_fused = is_fused and not config.unfused
         self.fused = FusedRecursion(config, self.length, self.part) if self.is_fused else None
+        self.noise = Noise(config, self.length)
 
     def _rotary(self, dtype: torch.dtype) -> Tensor | None:
         config, heads = self.config, self.config.num_heads
@@ -126,14 +128,20 @@ class TinyRecursiveModel(Network):
             return layers.grid_rotary_table(*sides, head_size, heads, theta).to(dtype)
         return None
 
-    def initial_latents(self, batch_size: int) -> Latents:
-        """The latents every puzzle starts from: fixed vectors, expanded (not to be written to)."""
+    def initial_latents(self, batch_size: int, draws: Draws | None = None) -> Latents:
+        """The latents every puzzle starts from: fixed vectors, expanded (not to be written to), or drawn ones."""
+        if draws is not None and self.config.initial_latents == "random":
+            return {latent.name: self.noise.start(draws, i, self.dtype) for i, latent in enumerate(self.recursion.latents)}
         shape = (batch_size, self.length, self.config.hidden_size)
         initial_vectors = {latent.name: self.get_buffer(latent.initial) for latent in self.recursion.latents}
         return {name: vector.to(self.dtype).expand(shape) for name, vector in initial_vectors.items()}
 
     def forward(
-        self, latents: Latents, inputs: Int[Tensor, "batch cells"], puzzle_rows: Float[Tensor, "batch ndim"] | None
+        self,
+        latents: Latents,
+        inputs: Int[Tensor, "batch cells"],
+        puzzle_rows: Float[Tensor, "batch ndim"] | None,
+        draws: Draws | None = None,
     ) -> tuple[Latents, Output]:
         """One supervision step (Figure 3): new latents, detached, and what they say.
 
@@ -143,13 +151,16 @@ class TinyRecursiveModel(Network):
         weights = {} if self.fused else {network: self._cast(network) for network in self.part.networks}
         earlier: list[Tensor] = []
         for remaining in reversed(range(self.recursion.answers)):
-            new = self._recurse(latents, question, weights)
+            drawn = None if draws is None else draws.part(self.recursion.answers - 1 - remaining)
+            new = self._recurse(latents, question, weights, drawn)
             latents = {name: value.detach() for name, value in new.items()}
             if remaining and torch.is_grad_enabled():  # nobody else wants them
                 earlier.append(self._logits(new[self.recursion.answer]))
         return latents, self._read(new[self.recursion.answer], tuple(earlier))
 
-    def _recurse(self, latents: Latents, question: Tensor, weights: Mapping[str, list[tuple[Tensor, ...]]]) -> Latents:
+    def _recurse(
+        self, latents: Latents, question: Tensor, weights: Mapping[str, list[tuple[Tensor, ...]]], draws: Draws | None
+    ) -> Latents:
         """The latents after the calls up to the next answer."""
         part = self.part
         if self.fused is not None:
@@ -157,8 +168,8 @@ class TinyRecursiveModel(Network):
             return self.fused(latents, question, matrices, self.rotary)
         values = {name: self._turn(value) for name, value in {QUESTION: question, **latents}.items()}
         with torch.no_grad():
-            self._make(part.steps[: part.plain_calls], values, weights)
-        self._make(part.steps[part.plain_calls :], values, weights)
+            self._make(range(part.plain_calls), values, weights, draws)
+        self._make(range(part.plain_calls, part.depth), values, weights, draws)
         new = {name: self._turn(values[name]) for name in latents}
         if unreached := self._unreached(question):
             new[part.answer] = _Reaching.apply(new[part.answer], *unreached)  # type: ignore[no-untyped-call]
@@ -173,10 +184,13 @@ class TinyRecursiveModel(Network):
                 found += self.get_submodule(network).parameters()
         return found
 
-    def _make(self, steps: Sequence[Step], values: dict[str, Tensor], weights: Mapping[str, list[tuple[Tensor, ...]]]) -> None:
-        """Makes the calls of `steps` on `values`, the question and the latents by name."""
+    def _make(
+        self, calls: range, values: dict[str, Tensor], weights: Mapping[str, list[tuple[Tensor, ...]]], draws: Draws | None
+    ) -> None:
+        """Makes these calls of the part on `values`, the question and the latents by name."""
         left: Tensor | None = None
-        for step in steps:
+        for number in calls:
+            step = self.part.steps[number]
             *leading, last = (values[name] for name in step.call.sources)
             if len(leading) > 1:
                 left = left if step.shares_sum else functools.reduce(torch.add, leading)
@@ -184,8 +198,9 @@ class TinyRecursiveModel(Network):
                 last = left + last
             elif leading:
                 last = leading[0] + last
-            network = step.call.network
-            values[step.call.target] = self._through(network, last, weights[network])
+            network, target = step.call.network, step.call.target
+            said = self._through(network, last, weights[network], number, draws)
+            values[target] = self.noise.moved(values[target], said, number, draws)
 
     def _turn(self, x: Tensor) -> Tensor:
         """Between (batch, length, D) and the order that the blocks work in; its own inverse."""
@@ -195,9 +210,9 @@ class TinyRecursiveModel(Network):
         """Weights of a network's blocks in the type of activations."""
         return [block.weights(self.dtype) for block in self._blocks(network)]
 
-    def _through(self, network: str, x: Tensor, weights: list[tuple[Tensor, ...]]) -> Tensor:
-        for block, own in zip(self._blocks(network), weights, strict=True):
-            x = block(x, own, self.rotary)
+    def _through(self, network: str, x: Tensor, weights: list[tuple[Tensor, ...]], call: int, draws: Draws | None) -> Tensor:
+        for layer, (block, own) in enumerate(zip(self._blocks(network), weights, strict=True)):
+            x = self.noise.dropped(block(x, own, self.rotary), call, layer, draws)
         return x
 
     def _blocks(self, network: str) -> Iterable[Block]:
