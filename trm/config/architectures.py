@@ -118,6 +118,17 @@ class ModelConfig(Written):
         return self
 
     @property
+    def cycles(self) -> tuple[int, int] | None:
+        """H_cycles and L_cycles; None of a network that has none."""
+        found = getattr(self, "H_cycles", None), getattr(self, "L_cycles", None)
+        return None if found[0] is None or found[1] is None else (found[0], found[1])
+
+    def with_cycles(self, H_cycles: int, L_cycles: int) -> "ModelConfig":
+        """The network with other cycles, its weights the same; pydantic's ValidationError where its other fields forbid that."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_validate({**values, "H_cycles": H_cycles, "L_cycles": L_cycles})
+
+    @property
     def puzzle_ndim(self) -> int:
         """Values in a puzzle's embedding row, `puzzle_emb_ndim` resolved."""
         return self.hidden_size if self.puzzle_emb_ndim is None else self.puzzle_emb_ndim

@@ -15,6 +15,7 @@ from pydantic import (
 from trm.config.architectures import AnyNetwork, TrmConfig, named_values
 from trm.config.base import Written, without_later
 from trm.config.data import DataConfig
+from trm.config.depth_schedule import DepthPart, depth_parts
 from trm.config.imports import require_asked
 from trm.config.optimizers import AdamATan2Config, AnyOptimizer, MuonConfig
 from trm.config.tracking import Tracking
@@ -91,7 +92,13 @@ class RunConfig(Written):
                 f"muon updates matrices of a network's blocks, and those of {self.model.architecture} have none; "
                 f"set optim.type: {self.optim.rest}, or another model.architecture"
             )
+        depth_parts(t.depth_schedule, self.model)  # says what is wrong with a schedule
         return self
+
+    @property
+    def depth_parts(self) -> tuple[DepthPart, ...]:
+        """Parts of the run whose steps are as deep as each other; one where there is no `training.depth_schedule`."""
+        return depth_parts(self.training.depth_schedule, self.model)
 
     def _deciding_values(self) -> dict[str, Any]:
         return {"model": self.model.deciding_values(), "optim": self.optim.deciding_values()}
@@ -116,6 +123,10 @@ class RunConfig(Written):
             values["optim"]["ema_rate"] = values["optim"]["ema_warmup"] = 0
         for key in (*WHEN_WRITTEN, "cuda_graph", "kernels"):
             values["training"].pop(key)
+        if (parts := self.depth_parts)[1:]:  # by whatever words it was asked for
+            values["training"]["depth_schedule"] = [[one.share, *(one.model.cycles or ())] for one in parts]
+        else:
+            values["training"].pop("depth_schedule", None)
         for key in ("reports_halted", "split"):
             values["evaluation"].pop(key)
         if self.evaluation.most_votes is None:  # as before there was a number

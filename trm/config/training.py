@@ -8,6 +8,7 @@ from pydantic import (
 )
 
 from trm.config.base import Later, Written
+from trm.config.depth_schedule import DepthSchedule
 from trm.config.losses import AnyLoss, StablemaxLoss
 from trm.errors import ConfigError
 
@@ -38,6 +39,9 @@ class TrainingConfig(Written):
     """Length in optimizer steps (one supervision step each)."""
     train_flops: float | None = Field(None, gt=0)
     """Length in training FLOPs, analytic, backward counted as two forwards."""
+    depth_schedule: Annotated[DepthSchedule, Later] = None
+    """Shallower steps first, [[share of the steps, H_cycles, L_cycles], ...]; the last stage is the network's own, and is what is
+    evaluated. `cgar`: 30 % at a third of the cycles, 30 % at two thirds. null: all steps as deep (arXiv 2511.08653)."""
     loss: AnyLoss = StablemaxLoss()
     """What is made small: the cross entropy over the vocabulary that the tag names, or a mapping with `type` and its fields."""
     carry_noise: Annotated[float, Later] = Field(0.0, ge=0, le=10)

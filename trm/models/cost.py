@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from trm.config.architectures import DataShape
+from trm.config.architectures import AnyNetwork, DataShape
 from trm.config.run import RunConfig
 from trm.config.step_costs import Share, StepCosts, length_for, mean_of
 from trm.models.arithmetic import RowCost
@@ -52,26 +52,36 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: L
 
     `device` decides what type activations have where the configuration leaves it open, and in which form they are kept.
     """
-    model, batch = config.model, config.training.global_batch_size
-    if model.forward_dtype == "auto":
-        model = model.model_copy(update={"forward_dtype": "bfloat16" if device == "cuda" else "float32"})
+    model, batch = _typed(config.model, device), config.training.global_batch_size
     optim, weights = config.optim, tensor_sizes(model, shape).weights
     network = sum(map(math.prod, weights.values()))
     moments = sum(optim.moments_of(name, size) * math.prod(size) for name, size in weights.items())
     scratch = sum(optim.scratch_of(name, size) * math.prod(size) for name, size in weights.items())
     table = shape.num_puzzle_identifiers * model.puzzle_ndim
     value = 8 if model.forward_dtype == "float64" else 4
-    row = row_cost(model, shape)
+    parts = [part._replace(model=_typed(part.model, device)) for part in config.depth_parts]
+    rows = [row_cost(part.model, shape) for part in parts]
+    row, update = rows[-1], optim.update_flops(weights)
     kept = row.handwritten_share if device == "cpu" and model.forward_dtype != "bfloat16" else 1.0
+    activations = max(one.activation_bytes for one in rows)
     local = -(-batch // workers)
     return RunCost(
-        stage_flops=(Share(1.0, batch * update_flops_row(config, row) + optim.update_flops(weights)),),
+        stage_flops=tuple(
+            Share(part.share, batch * update_flops_row(config, one) + update) for part, one in zip(parts, rows, strict=True)
+        ),
         forward_flops_row=row.forward_flops,
         inference_flops=(config.evaluation.steps or model.halt_max_steps) * row.forward_flops,
         params_count=network + table,
         checkpoint_bytes=value * (STORED_COPIES * network + moments + table) + batch * row.carry_bytes,
-        memory_bytes=value * (RESIDENT_COPIES * network + moments + scratch + table) + round(kept * local * row.activation_bytes),
+        memory_bytes=value * (RESIDENT_COPIES * network + moments + scratch + table) + round(kept * local * activations),
     )
+
+
+def _typed(model: AnyNetwork, device: Literal["cpu", "cuda"]) -> AnyNetwork:
+    """The network with the type that its activations have where the configuration leaves it open."""
+    if model.forward_dtype != "auto":
+        return model
+    return model.model_copy(update={"forward_dtype": "bfloat16" if device == "cuda" else "float32"})
 
 
 @dataclass(frozen=True)

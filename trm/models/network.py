@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from trm.config.architectures import DataShape, ModelConfig
 from trm.models.keyed_draws import derived
+from trm.config.recursion import Recursion
+from trm.errors import ConfigError
 
 Latents: TypeAlias = dict[str, Tensor]
 """What a slot carries from one supervision step to the next, by name, (batch, P + S, D) each; checkpoints have these names."""
@@ -53,6 +55,16 @@ class Network(nn.Module, ABC):
     """Type of activations, carried latents and logits; weights are float32 (float64 for float64)."""
     is_fused: bool
     """Whether `trm.kernels` do its recursion, which compiled code does not reach."""
+
+    def recurse(self, recursion: Recursion) -> None:
+        """Makes it compute `recursion`, which has its latents and networks, from its next supervision step on.
+
+        ConfigError where it cannot.
+        """
+        raise ConfigError(
+            f"training.depth_schedule needs a network whose recursion changes, and {type(self).__name__} has no method recurse",
+            remedy="write it, as trm.models.network.Network says, or set training.depth_schedule: null",
+        )
 
     @abstractmethod
     def initial_latents(self, batch_size: int, draws: Draws | None = None) -> Latents:

@@ -82,7 +82,7 @@ class CompilingStep:
         self._times = []
         if self._eager_seconds is None:
             self._eager_seconds = seconds
-            left = state.until_steps - state.step
+            left = round(state.flops.between(state.step, state.until_steps) / state.flops.at(state.step - 1))
             if pays(expected(_read(), *_key(state)), step_seconds=seconds, steps_left=left):
                 compile_in_place(state.model, state.device)
                 return

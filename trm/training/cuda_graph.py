@@ -48,6 +48,8 @@ class RecordedStep:
         self._stream = _stream(device) if device.type == "cuda" else None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._calls, self._is_refused = 0, False
+        self._stage = 0
+        """Of the depth schedule: that which is recorded, or will be."""
         self._buffer: Tensor | None = None
         self._layout: Layout | None = None
         self._carry: Carry | None = None
@@ -60,6 +62,8 @@ class RecordedStep:
     def __call__(self, state: TrainingState, item: Item) -> None:
         """One step of `state`, the host's counters included."""
         self._place(state, item)
+        if (stage := state.depths.stage(state.step)) != self._stage:
+            self._graph, self._calls, self._stage = None, 0, stage  # steps of another depth are another recording
         if self._graph is None and self._stream is not None and self._calls >= WARM_UP_STEPS and not self._is_refused:
             self._record(state)
         if self._graph is not None:

@@ -169,7 +169,8 @@ class _Run:
         trainer, state, split = self.trainer, self.state, self.protocol.split
         training = trainer.take_training()
         left = self.steps - state.step
-        pace = trainer.train_seconds / trainer.steps if trainer.steps else 0.0
+        made, ahead = state.flops.between(state.step - trainer.steps, state.step), state.flops.between(state.step, self.steps)
+        pace = trainer.train_seconds / made if made else 0.0
         return RunReport(
             step=state.step,
             total_steps=self.steps,
@@ -178,7 +179,7 @@ class _Run:
             test=scores if split == "test" else {},
             training=training,
             seconds=self._seconds(),
-            seconds_left=left * pace + -(-left // self.eval_every) * seconds,
+            seconds_left=ahead * pace + -(-left // self.eval_every) * seconds,
             is_best=self._is_best(scores),
             at=time.time(),
             label=self.protocol.label(1 + sum(bool(earlier.test) for earlier in self.reports)),

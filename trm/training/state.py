@@ -44,6 +44,7 @@ from trm.training.checkpoint import (
     write_checkpoint,
 )
 from trm.training.curve import Curve, default_interval
+from trm.training.depth import Depths
 from trm.training.failures import COMPILED_FOLDER, COMPILED_VARIABLE
 from trm.training.feed import Item
 from trm.training.running_metrics import RunningMetrics
@@ -79,7 +80,8 @@ class TrainingState:
     ) -> None:
         """A run before its first step, on `device`, with this worker's share of the slots.
 
-        `max_steps` is what the learning rate decays against; `data_hash` and `names` are the manifest's.
+        `max_steps` is what the learning rate decays against and a depth schedule divides; `data_hash` and `names` are the
+        manifest's.
         """
         require_divisible(config.training.global_batch_size, gang.world_size)
         self.config, self.shape, self.data_hash, self.names, self.max_steps = config, shape, data_hash, names, max_steps
@@ -97,6 +99,7 @@ class TrainingState:
         self._build_optimizers(weight_dtype(dtype))
         local_batch = config.training.global_batch_size // gang.world_size
         self.carry: Carry = initial_carry(self.model, local_batch, shape.seq_len, self.device)
+        self.depths = Depths(config, self.model, max_steps)
         self.flops = run_cost(config, shape).flops(max_steps)
         """Training FLOPs of its steps, of all workers together."""
         self._flops_apart = 0.0

@@ -26,7 +26,8 @@ def device_step(state: TrainingState, given: StepInputs) -> Carry:
     The host's counters are left as they are.
     """
     work = Work(given.arrays, state.carry, state.model, state.network, state.table)
-    learned = _backward(state.loss.passes(work))
+    with state.depths.at(state.step, state.model):
+        learned = _backward(state.loss.passes(work))
     grad_norm = _clip(state)
     _update(state, given, work)
     state.metrics.add(state.config.training.global_batch_size // state.gang.world_size, learned.sums, grad_norm)

@@ -34,8 +34,10 @@ def time_steps(
 ) -> Timed:
     """Real training steps on random puzzles of `shape`: at least one, then until about `seconds` have passed.
 
-    Every worker of a gang calls it. Raises OutOfMemoryError.
+    They are as deep as the network is configured, whatever the depth schedule. Every worker of a gang calls it. Raises
+    OutOfMemoryError.
     """
+    config = config.model_copy(update={"training": config.training.model_copy(update={"depth_schedule": None})})
     with memory_failures():
         state = TrainingState(config, shape, max_steps=1000, device=device, gang=gang)
         rows = config.training.global_batch_size // gang.world_size

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
-from trm.config.recursion import QUESTION
+from trm.config.recursion import QUESTION, Recursion
 from trm.kernels.recursion import FusedRecursion
 from trm.models import initial, layers
 from trm.models.gates import Gate
@@ -127,6 +127,12 @@ class TinyRecursiveModel(Network):
             sides = config.puzzle_len, self.shape.seq_len, grid_width(config, self.shape)
             return layers.grid_rotary_table(*sides, head_size, heads, theta).to(dtype)
         return None
+
+    def recurse(self, recursion: Recursion) -> None:
+        """Makes it compute `recursion`, which has its latents and networks, from its next supervision step on."""
+        self.recursion = recursion
+        if self.fused is not None:
+            self.fused.recursion = recursion
 
     def initial_latents(self, batch_size: int, draws: Draws | None = None) -> Latents:
         """The latents every puzzle starts from: fixed vectors, expanded (not to be written to), or drawn ones."""
