@@ -68,3 +68,11 @@ def test_a_scheduled_run_s_length_in_flops_is_its_integral() -> None:
 def test_what_is_no_schedule_is_refused(schedule: Any, model: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         config(schedule, **model)
+
+
+def test_every_network_with_cycles_has_stages_and_others_are_named() -> None:
+    for model in ({"architecture": "hrm", "H_cycles": 3, "L_cycles": 6}, {"gradient": 2}, {"answers_after": "every_cycle"}):
+        parts = config("cgar", **model).depth_parts
+        assert [part.model.recursion.H_cycles for part in parts] == [1, 2, 3]
+    with pytest.raises(ValidationError, match="H_cycles and L_cycles, which the architecture transformer does not have; set"):
+        config("cgar", architecture="transformer")

@@ -101,8 +101,8 @@ class TinyRecursiveModel(Network):
         self.token_embedding = initial.fan_in_weight(shape.vocab_size, width, stored, generator)
         if config.pos_encodings == "learned":
             self.position_embedding = initial.fan_in_weight(self.length, width, stored, generator)
-        self.recursion = config.recursion
-        self.part = self.recursion.single_cycle if self.recursion.answers_every_cycle else self.recursion
+        self.fused: FusedRecursion | None = None
+        self.recurse(config.recursion)
         for network in self.recursion.networks:
             blocks = nn.ModuleList(Block(config, self.length, stored, generator) for _ in range(config.layers_of(network)))
             self.add_module(network, blocks)
@@ -115,7 +115,8 @@ class TinyRecursiveModel(Network):
             self.register_buffer(latent.initial, start)
         self.register_buffer("rotary", self._rotary(stored), persistent=False)
         self.is_fused = is_fused and not config.unfused
-        self.fused = FusedRecursion(config, self.length, self.part) if self.is_fused else None
+        if self.is_fused:
+            self.fused = FusedRecursion(config, self.length, self.part)
         self.noise = Noise(config, self.length)
 
     def _rotary(self, dtype: torch.dtype) -> Tensor | None:
@@ -131,8 +132,9 @@ class TinyRecursiveModel(Network):
     def recurse(self, recursion: Recursion) -> None:
         """Makes it compute `recursion`, which has its latents and networks, from its next supervision step on."""
         self.recursion = recursion
+        self.part = recursion.single_cycle if recursion.answers_every_cycle else recursion
         if self.fused is not None:
-            self.fused.recursion = recursion
+            self.fused.recursion = self.part
 
     def initial_latents(self, batch_size: int, draws: Draws | None = None) -> Latents:
         """The latents every puzzle starts from: fixed vectors, expanded (not to be written to), or drawn ones."""
