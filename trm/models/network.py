@@ -8,9 +8,9 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from trm.config.architectures import DataShape, ModelConfig
-from trm.models.keyed_draws import derived
 from trm.config.recursion import Recursion
 from trm.errors import ConfigError
+from trm.models.keyed_draws import derived
 
 Latents: TypeAlias = dict[str, Tensor]
 """What a slot carries from one supervision step to the next, by name, (batch, P + S, D) each; checkpoints have these names."""
