@@ -70,7 +70,12 @@ class TorchGang(Gang):
         return cls(rank=dist.get_rank(), world_size=dist.get_world_size())
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """`DistributedDataParallel` around the network; no buffer of ours ever changes, so none is broadcast."""
+        """`DistributedDataParallel` around the network; no buffer of ours ever changes, so none is broadcast.
+
+        A network of which nothing is trained stays as it is.
+        """
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            return network
         return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:

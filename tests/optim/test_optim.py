@@ -229,3 +229,20 @@ def test_a_saved_average_is_taken_over_and_a_foreign_one_is_not() -> None:
     assert torch.equal(average.average["p"], torch.ones(2))
     with pytest.raises(AssertionError, match="another network"):
         average.load({"q": torch.ones(2)})
+
+
+def test_a_line_falls_to_zero_over_the_last_share_and_a_constant_stays() -> None:
+    optim = AdamATan2Config(lr_warmup_steps=2, schedule="linear", lr_decay_share=0.25, lr_min_ratio=0.3)
+    assert [lr_factor(step, optim, 20) for step in (1, 2, 15, 16, 18, 20, 21)] == pytest.approx([0.5, 1, 1, 0.8, 0.4, 0, 0])
+    whole = AdamATan2Config(lr_warmup_steps=10, schedule="linear", lr_decay_share=1.0)
+    assert [lr_factor(step, whole, 20) for step in (5, 10, 15, 20)] == pytest.approx([0.5, 1.0, 0.5, 0.0])
+    constant = AdamATan2Config(lr_warmup_steps=2, schedule="constant", lr_min_ratio=0.1)
+    assert [lr_factor(step, constant, 20) for step in (1, 2, 20)] == [0.5, 1.0, 1.0]
+
+
+def test_schedules_that_are_the_same_count_the_same() -> None:
+    """A constant is a cosine with its floor at the peak, whatever else is said of a floor that nothing falls to."""
+    plain, constant = AdamATan2Config(), AdamATan2Config(schedule="constant", lr_min_ratio=0.1, lr_decay_share=0.5)
+    assert plain.deciding_values() | {"schedule": ""} == constant.deciding_values() | {"schedule": ""}
+    lines = [AdamATan2Config(schedule="linear", lr_min_ratio=floor).deciding_values() for floor in (0.1, 1.0)]
+    assert lines[0] == lines[1] != constant.deciding_values()

@@ -131,6 +131,7 @@ def test_a_sweep_that_ended_goes_on_with_more_compute_a_trial(tmp_path: Path, sc
         ({"budget": {"per_trial": 1e13}}, "may only grow on a resume: 2.7e.13 -> 1e.13"),
         ({"budget": {"per_trial": 5e13}}, "cannot take trials of budget.per_trial 2.7e.13 on to 5e.13"),
         ({"budget": {"per_trial": 8.1e13}, "base": {"optim": {"lr_min_ratio": 0.1}}}, "learning rate decays"),
+        ({"budget": {"per_trial": 8.1e13}, "base": {"optim": {"schedule": "linear"}}}, "optim.schedule is linear"),
         ({"budget": {"per_trial": 8.1e13}, "scheduler": {"type": "hyperband"}}, "scheduler hyperband cannot take trials"),
     ],
 )

@@ -34,7 +34,7 @@ class OptimConfig(Written):
     lr: float = Field(1e-4, gt=0, le=10)
     """Peak learning rate of the backbone."""
     lr_min_ratio: float = Field(1.0, ge=0, le=1)
-    """Cosine floor as a share of `lr`; 1 keeps it constant after warm-up."""
+    """Floor of the cosine as a share of `lr`; 1 keeps it constant after warm-up."""
     lr_warmup_steps: int = Field(2000, ge=0)
     """Linear warm-up; step i uses lr * i / warm-up, i from 1."""
     weight_decay: float = Field(0.1, ge=0)
@@ -61,6 +61,24 @@ class OptimConfig(Written):
     """Weight decay of the heads; null: as of what else is updated by their rule; 0: none."""
     bias_weight_decay: Annotated[float | None, Field(ge=0), Later] = None
     """Weight decay of what has one axis (biases, gains of norms), before its part's own; null: its part's; 0: none."""
+    schedule: Annotated[Literal["cosine", "constant", "linear"], Later] = "cosine"
+    """How learning rates go on after the warm-up: by a cosine to `lr_min_ratio` of their peaks at the run's end, constant, or
+    constant and then linearly to 0 over the last `lr_decay_share` of the run ("warm-up, stable, decay")."""
+    lr_decay_share: Annotated[float, Field(gt=0, le=1), Later] = 0.2
+    """Share of the run in which schedule linear falls to 0; 1: from the end of the warm-up on."""
+
+    trained: Annotated[Literal["all", "puzzle_embedding", "heads"], Later] = "all"
+    """What learns: all, the puzzle embedding alone, or the answer and halting heads alone. The rest keeps its bits (no gradient,
+    no weight decay), and no gradient is computed for it."""
+
+    @property
+    def trains_rows(self) -> bool:
+        """Whether the puzzle embedding learns."""
+        return self.trained != "heads"
+
+    def is_trained(self, name: str) -> bool:
+        """Whether the parameter of this name learns."""
+        return self.trained == "all" or (self.trained == "heads" and part_of(name) == "head")
 
     def rates_of(self, name: str, size: Size) -> Rates:
         """What the parameter of this name and shape is updated with."""
@@ -89,7 +107,14 @@ class OptimConfig(Written):
 
     def deciding_values(self) -> dict[str, Any]:
         """Fields as JSON, set alike where they make the same run: what has no effect left out or at one value."""
-        return self.model_dump(mode="json")
+        values = self.model_dump(mode="json")
+        if self.schedule != "linear":
+            values.pop("lr_decay_share")
+        if self.schedule != "cosine":
+            values["lr_min_ratio"] = 1.0
+        if self.schedule == "constant":
+            values.pop("schedule")
+        return values
 
 
 class AdamATan2Config(OptimConfig):

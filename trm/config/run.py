@@ -29,6 +29,16 @@ CHANGES_WITHIN_RUN = (
     "optim.puzzle_emb_weight_decay",
     "optim.beta1",
     "optim.beta2",
+    "optim.eps",
+    "optim.momentum",
+    "optim.nesterov",
+    "optim.rest_lr",
+    "optim.rest_weight_decay",
+    "optim.embedding_lr",
+    "optim.head_lr",
+    "optim.embedding_weight_decay",
+    "optim.head_weight_decay",
+    "optim.bias_weight_decay",
     "optim.grad_clip",
     "optim.ema_rate",
     "model.halt_exploration_prob",
@@ -86,6 +96,16 @@ class RunConfig(Written):
             raise ValueError(
                 f"training.kernels fused does not do {named_values(unfused)}; {instead} training.kernels: auto, which does it by "
                 f"torch's operators"
+            )
+        if self.optim.trained == "puzzle_embedding" and not self.model.puzzle_ndim:
+            raise ValueError(
+                "optim.trained puzzle_embedding needs a puzzle embedding, and model.puzzle_emb_ndim is 0; "
+                "set optim.trained: all or heads"
+            )
+        if isinstance(self.optim, MuonConfig) and self.optim.trained != "all":
+            raise ValueError(
+                f"muon updates matrices of a network's blocks, and optim.trained {self.optim.trained} trains none; "
+                f"set optim.type: {self.optim.rest}"
             )
         if isinstance(self.optim, MuonConfig) and not self.model.HAS_MATRICES:
             raise ValueError(

@@ -49,13 +49,17 @@ class Work:
     """The network as it is trained: in a gang its backward pass averages the gradients of all workers."""
     table: PuzzleEmbedding | None
     """The puzzle embedding; None where the network has none."""
+    learns_rows: bool = True
+    """Whether the puzzle embedding learns."""
     touched: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """Identifiers and rows of the puzzle embedding that `rows` lent; the update reads their gradients."""
 
     def rows(self, identifiers: Tensor) -> Tensor | None:
-        """Rows of the puzzle embedding (batch, ndim) whose gradients will update it; None where there is none."""
+        """Rows of the puzzle embedding (batch, ndim) whose gradients will update it, if it learns; None where there is none."""
         if self.table is None:
             return None
+        if not self.learns_rows:
+            return self.table.rows(identifiers)
         rows = self.table.rows(identifiers, requires_grad=True)
         self.touched.append((identifiers, rows))
         return rows

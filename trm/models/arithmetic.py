@@ -32,3 +32,7 @@ class RowCost:
     """Most that is held for the backward pass, in the configuration's number type."""
     handwritten_share: float = 1.0
     """What a form written by hand for the CPU in eager mode keeps of that at most; 1: there is none."""
+    weight_gradient_flops: float = 0.0
+    """What gradients of weights take of `train_flops`, which a network that is passed through and not trained leaves out."""
+    head_flops: float = 0.0
+    """What the heads take of `forward_flops`."""

@@ -6,7 +6,7 @@ forwards. `tests/models/test_cost.py` holds these figures against torch's own co
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from trm.config.architectures import AnyNetwork, DataShape
 from trm.config.run import RunConfig
@@ -55,13 +55,14 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: L
     model, batch = _typed(config.model, device), config.training.global_batch_size
     optim, weights = config.optim, tensor_sizes(model, shape).weights
     network = sum(map(math.prod, weights.values()))
-    moments = sum(optim.moments_of(name, size) * math.prod(size) for name, size in weights.items())
-    scratch = sum(optim.scratch_of(name, size) * math.prod(size) for name, size in weights.items())
+    trained = {name: size for name, size in weights.items() if optim.is_trained(name)}
+    moments = sum(optim.moments_of(name, size) * math.prod(size) for name, size in trained.items())
+    scratch = sum(optim.scratch_of(name, size) * math.prod(size) for name, size in trained.items())
     table = shape.num_puzzle_identifiers * model.puzzle_ndim
     value = 8 if model.forward_dtype == "float64" else 4
     parts = [part._replace(model=_typed(part.model, device)) for part in config.depth_parts]
     rows = [row_cost(part.model, shape) for part in parts]
-    row, update = rows[-1], optim.update_flops(weights)
+    row, update = rows[-1], optim.update_flops(trained)
     kept = row.handwritten_share if device == "cpu" and model.forward_dtype != "bfloat16" else 1.0
     activations = max(one.activation_bytes for one in rows)
     local = -(-batch // workers)
@@ -103,8 +104,21 @@ def passes_of(config: RunConfig) -> Passes:
 def update_flops_row(config: RunConfig, row: RowCost) -> float:
     """Training FLOPs of one row in one update, of a network whose supervision step costs `row`."""
     passes = passes_of(config)
-    flops = passes.learned * row.train_flops
+    flops = passes.learned * learned_flops_row(config, row)
     return flops + passes.forwards * row.forward_flops if passes.forwards else flops
+
+
+def learned_flops_row(config: RunConfig, row: RowCost) -> float:
+    """Training FLOPs of one row in one supervision step whose gradient is taken, of what `optim.trained` says."""
+    match config.optim.trained:
+        case "all":
+            return row.train_flops
+        case "puzzle_embedding":
+            return row.train_flops - row.weight_gradient_flops
+        case "heads":
+            return row.forward_flops + row.head_flops
+        case _ as never:
+            assert_never(never)
 
 
 def total_steps(config: RunConfig, cost: RunCost, *, epoch_rows: float) -> int:

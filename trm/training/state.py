@@ -31,6 +31,7 @@ from trm.models.precision import forward_dtype, set_products, uses_kernels, weig
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.optim.averaging import WeightAverage
 from trm.optim.choice import build_optimizer, build_row_optimizer
+from trm.optim.frozen import freeze
 from trm.optim.schedule import lr_factor
 from trm.optim.sign_sgd import SignSGD
 from trm.training.checkpoint import (
@@ -93,7 +94,8 @@ class TrainingState:
         self.model = build_network(config.model, shape, dtype=dtype, generator=generator, is_fused=fused).to(self.device)
         if config.training.compile is True:
             compile_in_place(self.model, self.device)
-        self.parameters = list(self.model.parameters())
+        self.parameters = freeze(self.model, config.optim)
+        """What is trained of the network."""
         self.network: nn.Module = gang.wrap(self.model)
         """The model as it is trained: in a gang its backward pass sums the gradients of all workers."""
         self._build_optimizers(weight_dtype(dtype))
@@ -125,16 +127,16 @@ class TrainingState:
 
     def _build_optimizers(self, dtype: torch.dtype) -> None:
         optim = self.config.optim
-        parameters = dict(self.model.named_parameters())
+        parameters = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
         self.optimizer = build_optimizer(optim, parameters, uses_kernels=self.model.is_fused)
         self.average: WeightAverage | None = None
-        if optim.ema:
-            self.average = WeightAverage(self.model.named_parameters(), rate=optim.ema_rate, warmup=optim.ema_warmup)
+        if optim.ema and parameters:
+            self.average = WeightAverage(parameters.items(), rate=optim.ema_rate, warmup=optim.ema_warmup)
         self.table: PuzzleEmbedding | None = None
         self.table_optimizer: SignSGD | None = None
         if self.config.model.puzzle_ndim:
             self.table = PuzzleEmbedding(self.config.model, self.shape, dtype=dtype).to(self.device)
-            self.table_optimizer = build_row_optimizer(optim, self.table.weight)
+            self.table_optimizer = build_row_optimizer(optim, self.table.weight) if optim.trains_rows else None
 
     @property
     def train_flops(self) -> float:
@@ -143,8 +145,9 @@ class TrainingState:
 
     @property
     def lr(self) -> float:
-        """Learning rate of the backbone's first group at the step that was made last."""
-        return self.optimizer.groups[0].lr * lr_factor(self.step, self.config.optim, self.max_steps)
+        """Learning rate of the first group, of the puzzle embedding where it alone learns, at the step that was made last."""
+        own = self.optimizer.groups or [one.group for one in (self.table_optimizer,) if one is not None]
+        return own[0].lr * lr_factor(self.step, self.config.optim, self.max_steps)
 
     def speeds(self, steps: int, seconds: float) -> dict[str, float]:
         """Rows and training FLOPs a second over the last `steps`, which took `seconds`, of all workers; empty for no steps."""

@@ -25,7 +25,7 @@ def device_step(state: TrainingState, given: StepInputs) -> Carry:
 
     The host's counters are left as they are.
     """
-    work = Work(given.arrays, state.carry, state.model, state.network, state.table)
+    work = Work(given.arrays, state.carry, state.model, state.network, state.table, learns_rows=state.table_optimizer is not None)
     with state.depths.at(state.step, state.model):
         learned = _backward(state.loss.passes(work))
     grad_norm = _clip(state)
@@ -48,6 +48,8 @@ def _backward(passes: Generator[Pass, None, Learned]) -> Learned:
 def _clip(state: TrainingState) -> Tensor:
     """The norm of the gradient before it was clipped (if it is to be)."""
     gradients = [p.grad for p in state.parameters if p.grad is not None]
+    if not gradients:
+        return torch.zeros((), device=state.device)
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if (largest := state.config.optim.grad_clip) is not None:
         torch.nn.utils.clip_grads_with_norm_(state.parameters, largest, norm)

@@ -62,7 +62,7 @@ def packed(state: TrainingState, item: Item) -> tuple[Tensor, Layout]:
 
 def views(state: TrainingState, buffer: Tensor, layout: Layout) -> StepInputs:
     """What `packed` wrote, read in place; the numbers become () tensors of the weights' type."""
-    values = buffer[: ALIGNED_BYTES * len(layout.numbers)].view(torch.float64).to(state.parameters[0].dtype).unbind()
+    values = buffer[: ALIGNED_BYTES * len(layout.numbers)].view(torch.float64).to(next(state.model.parameters()).dtype).unbind()
     numbers: dict[str, dict[str, Tensor]] = {}
     for (group, name), value in zip(layout.numbers, values, strict=True):
         numbers.setdefault(group, {})[name] = value

@@ -29,6 +29,7 @@ from trm.models.fitting import first_not_finite, require_fit
 from trm.models.network import Network
 from trm.models.precision import forward_dtype, set_products, uses_kernels, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
+from trm.optim.frozen import freeze
 from trm.training.checkpoint import META, checkpoints_in, read_meta, read_tensors
 from trm.training.foreign_weights import is_safetensors, read_foreign
 from trm.training.state import AVERAGE_FILE, MODEL_FILE, STATE_FILE, UNNAMED, TrainingState
@@ -204,6 +205,7 @@ def trained_model(weights: Weights, device: torch.device | str = "cpu") -> Train
         table.load_state_dict({"weight": tensors.pop(TABLE_KEY)})
         table = table.to(device)
     model.load_state_dict(tensors)
+    freeze(model, config.optim)
     return TrainedModel(model.to(device).eval(), table, config, shape, weights.data_hash, weights.step, weights.train_flops)
 
 
