@@ -17,8 +17,20 @@ from trm.training.state import TrainingState
 LEARNING = {"heads": {"head"}, "puzzle_embedding": {"table"}, "all": {"embedding", "block", "head", "table"}}
 
 
+SMALL = {"hidden_size": 16, "num_heads": 2, "halt_max_steps": 4}
+NETWORKS = {
+    "hrm": {**SMALL, "architecture": "hrm", "H_layers": 1, "L_layers": 2},
+    "transformer": {**SMALL, "architecture": "transformer", "H_layers": 2},
+    "every_cycle": {**SMALL, "H_cycles": 3, "L_cycles": 1, "answers_after": "every_cycle"},
+}
+
+
 def of(trained: str, variant: str = "attention", **training: object) -> RunConfig:
-    return cases.config_of(variant, optim={**cases.BASE["optim"], "trained": trained, "grad_clip": None}, training=training)
+    optim = {**cases.BASE["optim"], "trained": trained, "grad_clip": None}
+    if variant not in NETWORKS:
+        return cases.config_of(variant, optim=optim, training=training)
+    whole = {**cases.BASE, "model": NETWORKS[variant], "optim": optim, "training": {**cases.BASE["training"], **training}}
+    return RunConfig.model_validate(whole)
 
 
 def parts(state: TrainingState) -> dict[str, dict[str, torch.Tensor]]:
@@ -60,12 +72,12 @@ def test_what_learns_alone_learns_as_beside_all_else(variant: str) -> None:
                 assert torch.equal(value, parts(whole)[part][name]), name
 
 
-@pytest.mark.parametrize("variant", ["attention", "mlp", "continue"])
+@pytest.mark.parametrize("variant", ["attention", "mlp", "continue", *NETWORKS])
 @pytest.mark.parametrize("trained", LEARNING)
 def test_flops_are_those_of_what_learns(trained: str, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "_uses_cpu_layers", lambda x: False)
     config = of(trained, variant, kernels="plain")
-    state = cases.begin(config)
+    state = TrainingState(config, cases.manifest().shape, max_steps=cases.STEPS)
     batch = start_plan(state, cases.SPLITS["train"], cases.manifest()).batch(0)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         take_step(state, batch)

@@ -34,5 +34,5 @@ class RowCost:
     """What a form written by hand for the CPU in eager mode keeps of that at most; 1: there is none."""
     weight_gradient_flops: float = 0.0
     """What gradients of weights take of `train_flops`, which a network that is passed through and not trained leaves out."""
-    head_flops: float = 0.0
-    """What the heads take of `forward_flops`."""
+    head_learning_flops: float = 0.0
+    """What it takes besides `forward_flops` to train the heads alone: their answers in between, and gradients of their weights."""

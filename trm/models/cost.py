@@ -116,7 +116,7 @@ def learned_flops_row(config: RunConfig, row: RowCost) -> float:
         case "puzzle_embedding":
             return row.train_flops - row.weight_gradient_flops
         case "heads":
-            return row.forward_flops + row.head_flops
+            return row.forward_flops + row.head_learning_flops
         case _ as never:
             assert_never(never)
 

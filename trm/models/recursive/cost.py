@@ -27,7 +27,7 @@ def row_cost(model: RecursiveConfig, shape: DataShape) -> RowCost:
         activation_row_bytes(model, shape),
         HANDWRITTEN_SHARE if has_handwritten_swiglu(model) else 1.0,
         weight_gradient_flops_row(model, shape),
-        head_flops_row(model, shape),
+        2 * head_flops_row(model, shape, answers=model.recursion.answers) - head_flops_row(model, shape),
     )
 
 
@@ -50,7 +50,7 @@ def weight_gradient_flops_row(model: RecursiveConfig, shape: DataShape) -> float
     trained = model.recursion.calls[model.recursion.plain_calls :]
     blocks = sum(model.layers_of(call.network) for call in trained)
     products = block_flops_row(model, shape) - (0.0 if model.mlp_t else scores_and_values_flops_row(model, shape))
-    return blocks * products + head_flops_row(model, shape)
+    return blocks * products + head_flops_row(model, shape, answers=model.recursion.answers)
 
 
 def forward_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
@@ -65,14 +65,7 @@ def _calls_flops_row(model: RecursiveConfig, shape: DataShape, calls: Sequence[C
 def block_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
     """FLOPs of one block on one row."""
     width, length = model.hidden_size, model.puzzle_len + shape.seq_len
-<<<<<<< HEAD
-    projections = 4 * length * width * model.attention_width
-    scores_and_values = 2 * length**2 * model.attention_width
-    mix = projections + scores_and_values
-=======
-    projections = 4 * length * width**2
-    mix = 2.0 * projections + scores_and_values_flops_row(model, shape)
->>>>>>> 4123597 (optim: schedules constant and linear to zero, frozen parts without gradients; a population may change the new rates)
+    mix = 8.0 * length * width * model.attention_width + scores_and_values_flops_row(model, shape)
     if model.mlp_t:
         mix = 2.0 * 3 * width * length * swiglu_width(model.expansion, length)
     channels = 3 * length * width * swiglu_width(model.expansion, width)
@@ -81,7 +74,7 @@ def block_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
 
 def scores_and_values_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
     """FLOPs of one block's attention between its projections on one row, products without weights."""
-    return 4.0 * (model.puzzle_len + shape.seq_len) ** 2 * model.hidden_size
+    return 4.0 * (model.puzzle_len + shape.seq_len) ** 2 * model.attention_width
 
 
 def head_flops_row(model: RecursiveConfig, shape: DataShape, *, answers: int = 1) -> float:
