@@ -15,6 +15,7 @@ from trm.config.run import RunConfig
 from trm.errors import ResourceError, SweepError
 from trm.search.journal.events import LegStarted
 from trm.search.space.space import SearchSpace
+from trm.sweeps.data_sets import DataSets
 from trm.sweeps.folder import SWEEP_FILE, begun_mode, claimed_folder, sweep_folder, write_sweep_file
 from trm.sweeps.legs import beginnings, saved_outcome
 from trm.sweeps.places import writable_folder
@@ -229,7 +230,7 @@ def test_a_sweep_that_began_keeps_the_mode_of_its_data(tmp_path: Path) -> None:
     )
     split = sudoku_split(4)
     data = DataConfig(folder="x", mode="stream")
-    write_sweep_file(tmp_path, space, manifest(split, (4, 4)), data, {})
+    write_sweep_file(tmp_path, space, DataSets.one(manifest(split, (4, 4)), data), {})
     assert begun_mode(tmp_path) is None
     (tmp_path / "journal.jsonl").write_text("an event\n")
     assert begun_mode(tmp_path) == "stream"

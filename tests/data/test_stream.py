@@ -285,12 +285,12 @@ def test_auto_streams_what_is_larger_than_the_room(cases: dict[str, Case]) -> No
     size = training_bytes(manifest)
     assert size == SUDOKU_ROWS * (2 * 16 + 16)
     auto = DataConfig(folder="x")
-    assert resolved(auto, manifest, (size, "all"), said.append).mode == "resident"
+    assert resolved(auto, [manifest], (size, "all"), said.append).mode == "resident"
     assert said == []
-    assert resolved(auto, manifest, (size - 1, "all there is"), said.append).mode == "stream"
+    assert resolved(auto, [manifest], (size - 1, "all there is"), said.append).mode == "stream"
     assert "all there is" in said[0]
     forced = DataConfig(folder="x", mode="resident")
-    assert resolved(forced, manifest, (0, "nothing"), said.append) is forced
+    assert resolved(forced, [manifest], (0, "nothing"), said.append) is forced
     with pytest.raises(ValueError, match="shuffle_window_rows"):
         DataConfig(folder="x", shuffle_window_rows=0)
 
@@ -304,7 +304,7 @@ def test_a_mixture_by_weight_does_not_stream(cases: dict[str, Case]) -> None:
     with pytest.raises(DatasetError, match=r"mixes its parts by weight; set data\.mode: resident"):
         check_streamable(stream, weighted)
     said: list[str] = []
-    assert resolved(DataConfig(folder="x"), weighted, (0, "nothing"), said.append).mode == "resident"
+    assert resolved(DataConfig(folder="x"), [weighted], (0, "nothing"), said.append).mode == "resident"
     assert said[0].startswith("training rows stay in memory, because weights mix them")
 
 

@@ -15,6 +15,7 @@ from trm.search.journal.events import DriverStarted
 from trm.search.journal.journal import Journal
 from trm.search.journal.lease import Lease
 from trm.search.space.space import load_space
+from trm.sweeps.data_sets import DataSets
 from trm.sweeps.folder import recorded_digests
 from trm.tracking import writer as tracking
 
@@ -208,7 +209,9 @@ def test_a_space_that_was_edited_like_its_sweep_file_is_refused_by_the_journal(
     edited(place / "like.yaml", "high: 3", "high: 2")
     if not is_old:
         journal = Journal(folder / "journal.jsonl")
-        digests = recorded_digests(load_space(place / "space.yaml"), read_manifest(str(place / "data")), DataConfig(folder="x"))
+        digests = recorded_digests(
+            load_space(place / "space.yaml"), DataSets.one(read_manifest(str(place / "data")), DataConfig(folder="x")), "auto"
+        )
         journal.append(DriverStarted(driver="here:1", fence=2, slots=1, space=digests, at=1.0))
         journal.close()
     words = "sweep.yaml does not say what the sweep began with: it was changed since " + ("(its digest" if is_old else "(")

@@ -25,6 +25,7 @@ from trm.search.planning.rung_choice import with_rungs
 from trm.search.planning.survey import Survey
 from trm.search.space.candidates import Facts
 from trm.search.space.space import SearchSpace, load_space
+from trm.sweeps.data_sets import DataSets
 from trm.sweeps.folder import write_sweep_file
 from trm.tasks.counts import data_counts
 from trm.tasks.ensure import ensure_dataset
@@ -114,7 +115,7 @@ def test_what_is_turned_down_is_counted_by_rule() -> None:
 def test_a_wide_spread_brings_advice(capsys: pytest.CaptureFixture[str]) -> None:
     made = space(search={"model.H_cycles": {"type": "int", "low": 1, "high": 40}}, budget={"per_trial": 2e13})
     known = facts()
-    circumstances = Circumstances("somewhere", data_counts(made.data, "nowhere", print).shape, 1, 10**10, "a guess", "all")
+    circumstances = Circumstances(["somewhere"], 1, 10**10, "a guess", "all")
     print_forecast(made, forecast(Survey(made, cost_of, known), slots=1), known, circumstances)
     text = capsys.readouterr().out
     assert "40 times as much" in text
@@ -197,7 +198,7 @@ def begun(storage: Path, name: str, trials: int = 2) -> Path:
     folder = storage / name
     folder.mkdir()
     Simulator(made, folder).run()
-    write_sweep_file(folder, made, manifest, made.data.built(str(storage / "data")), {})
+    write_sweep_file(folder, made, DataSets.one(manifest, made.data.built(str(storage / "data"))), {})
     return folder
 
 

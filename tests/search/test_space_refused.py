@@ -81,7 +81,7 @@ from trm.search.planning.survey import check_space
         ({"search": {"seed": {"type": "int", "low": 1, "high": 2}}}, r"seed cannot be searched; a trial's seed follows from"),
         (
             {"search": {"data.folder": {"type": "choice", "values": ["a"]}}},
-            r"data.folder cannot be searched; a sweep has one data set",
+            r"data.folder cannot be searched; search data.recipe, or fields of one \(data.num_aug, data.train\)$",
         ),
         ({"search": {"training.steps": {"type": "int", "low": 1, "high": 2}}}, r"the length of a trial is budget.per_trial"),
         (

@@ -99,7 +99,7 @@ def test_the_number_grows_with_the_length_and_shrinks_with_the_forms(fidelity: s
     assert whole is not None
     assert one > LEAST
     assert thrice == pytest.approx(3 * one, rel=0.05)
-    assert chosen(small(fidelity=fidelity, budget={"per_trial": length * 50}), forms=10.0) == pytest.approx(whole / 10, rel=0.05)
+    assert chosen(small(fidelity=fidelity, budget={"per_trial": length * 50}), forms=[10.0]) == pytest.approx(whole / 10, rel=0.05)
 
 
 def votes(space: SearchSpace) -> Any:
@@ -108,25 +108,25 @@ def votes(space: SearchSpace) -> Any:
 
 def test_many_forms_are_asked_for_few_votes_and_the_cost_counts_them() -> None:
     long = small(budget={"per_trial": 1e15})
-    space, subset = filled(long, cost_of, Facts(), examples=MANY, forms=1001.0)
-    few, _ = filled(long, cost_of, Facts(), examples=MANY, forms=float(VOTES))
+    space, subset = filled(long, cost_of, Facts(), examples=MANY, forms=[1001.0])
+    few, _ = filled(long, cost_of, Facts(), examples=MANY, forms=[float(VOTES)])
     assert subset is not None
     assert (votes(space), votes(few)) == (VOTES, None), "where there are no more forms nothing is left out"
     assert number(space) == number(few)
     assert f"each by {VOTES} votes" in subset.text
     own = small(budget={"per_trial": 1e15}, base={"evaluation": {"votes": 8}})
-    assert number(filled(own, cost_of, Facts(), examples=MANY, forms=1001.0)[0]) == pytest.approx(4 * number(few), rel=0.01)
+    assert number(filled(own, cost_of, Facts(), examples=MANY, forms=[1001.0])[0]) == pytest.approx(4 * number(few), rel=0.01)
     every = small(budget={"per_trial": 1e15}, base={"evaluation": {"votes": "all"}})
-    assert votes(filled(every, cost_of, Facts(), examples=MANY, forms=1001.0)[0]) == "all"
+    assert votes(filled(every, cost_of, Facts(), examples=MANY, forms=[1001.0])[0]) == "all"
     searched = demo({"search": {"evaluation.votes": {"type": "choice", "values": [4, 8]}}, "budget": {"per_trial": 1e15}})
-    found = filled(searched, cost_of, Facts(), examples=MANY, forms=1001.0)[1]
+    found = filled(searched, cost_of, Facts(), examples=MANY, forms=[1001.0])[1]
     assert found is not None
     assert found.votes == 8
 
 
 def test_votes_are_kept_by_a_resume_and_an_old_sweep_has_all(tmp_path: Path) -> None:
     before = demo({"budget": {"per_trial": 1e13}})
-    begun, _ = filled(before, cost_of, Facts(), examples=MANY, forms=1001.0)
+    begun, _ = filled(before, cost_of, Facts(), examples=MANY, forms=[1001.0])
     dump_yaml(tmp_path / SWEEP_FILE, {"space": begun.model_dump(mode="json")})
     resumed = begun_space(tmp_path, before)
     assert votes(resumed) == VOTES
@@ -157,7 +157,7 @@ def test_a_resume_keeps_the_number_and_an_old_sweep_has_none(tmp_path: Path) -> 
 
 
 def test_rungs_are_scored_on_it_and_confirmations_on_all(tmp_path: Path) -> None:
-    space, _ = filled(demo({"confirm": {"top": 1, "seeds": 2}}), cost_of, Facts(), examples=MANY, forms=1001.0)
+    space, _ = filled(demo({"confirm": {"top": 1, "seeds": 2}}), cost_of, Facts(), examples=MANY, forms=[1001.0])
     simulator = Simulator(space, tmp_path)
     search = simulator.run().search
     assert len(events_of(tmp_path)) > 40

@@ -19,7 +19,7 @@ OPEN: dict[str, Any] = {"scheduler": {"type": "asha"}, "budget": {"per_trial": 1
 
 
 def filled_in(survey: Survey) -> Survey:
-    survey, subset = with_subset(with_rungs(survey), examples=100_000, forms=1001.0)
+    survey, subset = with_subset(with_rungs(survey), examples=100_000, forms=[1001.0])
     assert subset is not None
     return survey
 

@@ -16,7 +16,7 @@ from tests.sweeps.test_disk import Driven, driven  # noqa: F401  # the fixture
 from trm.cluster import sweep_run
 from trm.cluster.connection import Demand
 from trm.cluster.driver import Placement
-from trm.cluster.shared_data import DataFeed
+from trm.cluster.shared_data import SweepFeed
 from trm.cluster.sweep_run import SweepRun
 from trm.console.long_work import silent
 from trm.errors import CheckpointError, TerminatedRun
@@ -140,11 +140,11 @@ def test_a_winner_that_cannot_be_scored_is_told_after_everything_else(
     error: Exception, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweep_run, "report_winner", failing(error))
-    sweep = MagicMock(spec=Sweep, folder=Path("runs/s"), dataset="data", invocation=MagicMock(resume="sweep.py --resume"))
+    sweep = MagicMock(spec=Sweep, folder=Path("runs/s"), sets=MagicMock(), invocation=MagicMock(resume="sweep.py --resume"))
     run = MagicMock(spec=SweepRun, sweep=sweep)
     placement, feed = (
         Placement(Demand(1, 1.0, 0.0), threads=1, slots=1),
-        MagicMock(spec=DataFeed, manifest=MagicMock(content_hash="abc")),
+        MagicMock(spec=SweepFeed),
     )
     given = MagicMock(spec=SweepLog), placement, feed, silent
     told = SweepRun._report_winner(run, *given)

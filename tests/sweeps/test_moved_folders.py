@@ -82,7 +82,7 @@ def test_a_moved_sweep_knows_its_data(moved: Path, made: Path) -> None:
     begun = begun_space(folder, elsewhere)
     check_resumable(space, begun)
     (folder / "dataset.json").unlink()  # as in sweeps of before there was one
-    assert read_sweep(folder)[1] == read_manifest(str(moved / "data"))
+    assert read_sweep(folder)[1].first.manifest == read_manifest(str(moved / "data"))
 
 
 def test_data_of_another_content_are_not_taken_for_it(moved: Path, capsys: pytest.CaptureFixture[str]) -> None:

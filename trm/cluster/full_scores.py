@@ -6,11 +6,11 @@ from pathlib import Path
 import ray
 
 from trm.cluster.hearing import Mouth
-from trm.cluster.shared_data import DataFeed
+from trm.cluster.shared_data import SweepFeed
 from trm.sweeps.winner import FullScores
 
 
-def score_fully(checkpoint: Path, feed: DataFeed, mouth: Mouth, *, cpus: float, gpus: float, threads: int) -> FullScores:
+def score_fully(checkpoint: Path, feed: SweepFeed, mouth: Mouth, *, cpus: float, gpus: float, threads: int) -> FullScores:
     """Score the checkpoint's evaluated weights on all of validation and test, in a worker with these resources.
 
     `mouth` tells batches done of each split.
@@ -20,7 +20,7 @@ def score_fully(checkpoint: Path, feed: DataFeed, mouth: Mouth, *, cpus: float, 
     return scores
 
 
-def _score(checkpoint: str, feed: DataFeed, threads: int, mouth: Mouth) -> FullScores:
+def _score(checkpoint: str, feeds: SweepFeed, threads: int, mouth: Mouth) -> FullScores:
     import torch
 
     from trm.evaluation.evaluate import evaluate
@@ -32,6 +32,7 @@ def _score(checkpoint: str, feed: DataFeed, threads: int, mouth: Mouth) -> FullS
     torch.set_num_threads(threads)
     device = training_device()
     trained = load_for_evaluation(checkpoint, device)
+    feed = feeds.of_content(trained.data_hash)
     scores: dict[str, dict[str, float]] = {}
     for name in ("validation", "test"):
         plan = evaluation_plan(trained.config, feed.split(name), feed.manifest, is_whole=True)

@@ -15,7 +15,7 @@ from trm.cluster.connection import Demand
 from trm.cluster.leg_in_place import do_leg, forget, prepare
 from trm.cluster.processes import WorkerProcess
 from trm.cluster.progress_board import MEET_SECONDS, meet
-from trm.cluster.shared_data import DataFeed
+from trm.cluster.shared_data import DataFeed, SweepFeed
 from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.cluster.worker_group import Told, WorkerGroup
@@ -33,18 +33,19 @@ class _KeptGang:
     group: WorkerGroup | None = None
 
 
-def leg_as_gang(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, demand: Demand, slots: int) -> None:
+def leg_as_gang(config: dict[str, Any], *, feed: SweepFeed, board: ActorHandle, demand: Demand, slots: int) -> None:
     """Tune function: have this process's gang do one leg. The workers' bundles follow the process's own in its placement group."""
     if config[LEG] == WARM_UP:
-        _warm_up(feed, board, demand, slots)
+        _warm_up(feed.first, board, demand, slots)
         ray.tune.report({OUTCOME: "{}"})
         return
     task = task_from(config[LEG])
     result = saved_outcome(task)
     if result is None:
         board.begin_gang.remote(task.leg, WorkerProcess.current(), _crew())
-        with leg_stream(task.config.data, feed.folder, workers=demand.workers) as stream:
-            result = _do_together(task, feed, board, demand, stream)
+        own = feed.of(task.config.data)
+        with leg_stream(task.config.data, own.folder, workers=demand.workers) as stream:
+            result = _do_together(task, own, board, demand, stream)
     board.ended.remote(task.leg)
     ray.tune.report({OUTCOME: json.dumps(asdict(result))})
 

@@ -18,7 +18,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from trm.cluster.processes import WorkerProcess
 from trm.cluster.progress_board import BoardReporter, meet
-from trm.cluster.shared_data import DataFeed
+from trm.cluster.shared_data import DataFeed, SweepFeed
 from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.console.redaction import reason_of
@@ -32,12 +32,12 @@ PEER_SIGN = "gloo/transport"
 """In what gloo raises in a worker whose neighbour is gone or silent; NCCL raises an error class of its own."""
 
 
-def leg_in_place(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, slots: int) -> None:
+def leg_in_place(config: dict[str, Any], *, feed: SweepFeed, board: ActorHandle, slots: int) -> None:
     """Tune function: do one leg in this process, which the next leg reuses."""
     if config[LEG] == WARM_UP:
-        prepare(feed)
-        if feed.is_streamed:
-            held_actor(feed.folder, 1)
+        prepare(feed.first)
+        if feed.first.is_streamed:
+            held_actor(feed.first.folder, 1)
         meet(board, slots)
         ray.tune.report({OUTCOME: "{}"})
         return
@@ -45,8 +45,9 @@ def leg_in_place(config: dict[str, Any], *, feed: DataFeed, board: ActorHandle, 
     result = saved_outcome(task)
     if result is None:
         board.begin.remote(task.leg, WorkerProcess.current())
-        with leg_stream(task.config.data, feed.folder, workers=1) as stream:
-            result = do_leg(task, feed, board, stream=stream)
+        own = feed.of(task.config.data)
+        with leg_stream(task.config.data, own.folder, workers=1) as stream:
+            result = do_leg(task, own, board, stream=stream)
     board.ended.remote(task.leg)
     ray.tune.report({OUTCOME: json.dumps(asdict(result))})
     if result.status in ("out_of_memory", "failed"):

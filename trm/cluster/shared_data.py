@@ -7,6 +7,7 @@ A training split that streams is not among them (see `trm.cluster.stream`).
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -73,6 +74,26 @@ class DataFeed:
         return (None, None) if table is None else (table.starts, table.codes)
 
 
+@dataclass(frozen=True)
+class SweepFeed:
+    """The data of a sweep: a feed for each of its data sets."""
+
+    feeds: tuple[DataFeed, ...]
+
+    def of(self, data: DataConfig) -> DataFeed:
+        """The feed of a leg, whose configuration names the folder of its data set."""
+        return next((feed for feed in self.feeds if feed.folder == data.folder), self.feeds[0])
+
+    def of_content(self, content_hash: str) -> DataFeed:
+        """The feed of a checkpoint, by what it says of its data."""
+        return next((feed for feed in self.feeds if feed.manifest.content_hash == content_hash), self.feeds[0])
+
+    @property
+    def first(self) -> DataFeed:
+        """The one that a process is warmed up with."""
+        return self.feeds[0]
+
+
 @lru_cache(maxsize=8)
 def _shared_split(name: str, names: tuple[str, ...], refs: tuple[ray.ObjectRef, ...]) -> Split:
     return Split.from_columns(name, dict(zip(names, ray.get(list(refs)), strict=True)))
@@ -87,6 +108,25 @@ def store_room() -> tuple[float, str]:
 def fed_splits(data: DataConfig, *others: SplitName) -> tuple[SplitName, ...]:
     """The splits to read into the object store: train unless it streams, and the others."""
     return others if data.is_streamed else ("train", *others)
+
+
+def read_feeds(folders: Sequence[str], splits: tuple[SplitName, ...]) -> SweepFeed:
+    """Read these splits of each data set; equal splits lie in the object store once. Raises DatasetError."""
+    feeds: list[DataFeed] = []
+    kept: dict[str, dict[str, ray.ObjectRef]] = {}
+    for folder in folders:
+        manifest = read_manifest(folder)
+        keys = {name: _content_key(manifest, name) for name in splits}
+        read = read_feed(folder, tuple(name for name in splits if keys[name] not in kept))
+        kept |= {keys[name]: columns for name, columns in read.columns.items()}
+        feeds.append(DataFeed(folder, manifest, {name: kept[keys[name]] for name in splits}))
+    return SweepFeed(tuple(feeds))
+
+
+def _content_key(manifest: Manifest, name: SplitName) -> str:
+    """Equal for splits whose columns are equal, their identifiers among them."""
+    table = manifest.identifiers
+    return f"{name} {manifest.splits[name].content_sha256} {table.content_sha256 if table is not None else ''}"
 
 
 def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:

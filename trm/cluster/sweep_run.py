@@ -18,7 +18,7 @@ from trm.cluster.leg_in_gang import leg_as_gang
 from trm.cluster.leg_in_place import leg_in_place
 from trm.cluster.progress_board import start_board
 from trm.cluster.ray_watch import what_was_lost
-from trm.cluster.shared_data import DataFeed, fed_splits, read_feed, store_room
+from trm.cluster.shared_data import SweepFeed, fed_splits, read_feeds, store_room
 from trm.cluster.tune_legs import LegRunner, run_legs
 from trm.cluster.worker_check import check_workers
 from trm.config.data import DataConfig
@@ -61,13 +61,13 @@ class SweepRun:
         data = sweep.space.data
         if (mode := begun_mode(sweep.folder)) is not None:
             data = data.model_copy(update={"mode": mode})
-        data = resolved(data, sweep.manifest, store_room(), say)
+        data = resolved(data, sweep.sets.manifests, store_room(), say)
         log = self._begun(placement, data, costs)
         search = log.search
         display = SweepDisplay(sweep.folder.name, sweep.space.objective.metric, trials=sweep.space.budget.trials)
         with sweep.left_in_order(log, what_was_lost), sweep.tracked(display) as writer, display:
             with _told("reading the data", display):
-                feed = read_feed(sweep.dataset, fed_splits(data, "validation", "test"))
+                feed = read_feeds([one.folder for one in sweep.sets.sets], fed_splits(data, "validation", "test"))
             with StopSignals(sweep.abandon, what_was_lost) as signals:
                 if search.is_done(steady_now()) is None:
                     self._run_legs(log, placement, feed, Audience(display, SweepProgress(search.state), writer), signals)
@@ -84,7 +84,10 @@ class SweepRun:
     def _begun(self, placement: Placement, data: DataConfig, costs: Preflight | None) -> SweepLog:
         """The journal with this driver's first lines, after the last checks that need a cluster."""
         space, demand = self.sweep.space, self.demand
-        held, insists = resident_bytes(data, self.sweep.manifest), space.base.get("training", {}).get("kernels") == "fused"
+        held, insists = (
+            sum(resident_bytes(data, one) for one in self.sweep.sets.manifests),
+            space.base.get("training", {}).get("kernels") == "fused",
+        )
         with shown("checking the workers", say):
             workers = check_workers(living_nodes(), demand, self.sweep.folder, held, needs_kernels=insists)
         machines = Machines(placement.slots, demand.workers * demand.gpus, workers.device_bytes, workers.disk_bytes)
@@ -94,10 +97,10 @@ class SweepRun:
         """Trials that are so many seconds long need to know how long a step takes, before the first is asked."""
         if knows_speeds(state):
             return []
-        space, manifest = self.sweep.space, self.sweep.manifest
-        ends = Survey(space, costs_on(manifest, space.resources), replace(state.facts, speeds=Speeds())).ends
+        space, sets = self.sweep.space, self.sweep.sets
+        ends = Survey(space, costs_on(sets, space.resources), replace(state.facts, speeds=Speeds())).ends
         with shown("measuring how long a step takes", say):
-            measured = measure_speeds([end.config for end in ends], manifest.shape, self.demand, threads=placement.threads)
+            measured = measure_speeds([end.config for end in ends], sets.largest_shape, self.demand, threads=placement.threads)
         at = steady_now()
         return [SpeedMeasured(step_flops=one.step_flops, steps=one.steps, seconds=one.seconds, at=at) for one in measured]
 
@@ -117,7 +120,7 @@ class SweepRun:
         except ResourceError:
             return 0
 
-    def _run_legs(self, log: SweepLog, placement: Placement, feed: DataFeed, audience: Audience, signals: StopSignals) -> None:
+    def _run_legs(self, log: SweepLog, placement: Placement, feed: SweepFeed, audience: Audience, signals: StopSignals) -> None:
         sweep, board = self.sweep, start_board()
         driver = SweepDriver(
             log,
@@ -137,7 +140,7 @@ class SweepRun:
             driver.leave()
             raise InterruptedRun(sweep.whole)
 
-    def _runner(self, placement: Placement, feed: DataFeed, board: ActorHandle) -> LegRunner:
+    def _runner(self, placement: Placement, feed: SweepFeed, board: ActorHandle) -> LegRunner:
         demand = placement.demand
         if demand.workers == 1:
             function = tune.with_parameters(leg_in_place, feed=feed, board=board, slots=placement.slots)
@@ -145,17 +148,16 @@ class SweepRun:
         function = tune.with_parameters(leg_as_gang, feed=feed, board=board, demand=demand, slots=placement.slots)
         return LegRunner(function, [{"memory": float(HOLDER_MEMORY_BYTES)}] + [demand.bundle] * demand.workers, placement.slots)
 
-    def _report_winner(self, log: SweepLog, placement: Placement, feed: DataFeed, report: Report) -> str | None:
+    def _report_winner(self, log: SweepLog, placement: Placement, feed: SweepFeed, report: Report) -> str | None:
         """Score and export the winner; why that failed, when it did: everything else that the sweep found is kept all the same."""
         sweep, demand = self.sweep, placement.demand
-        dataset = {"folder": sweep.dataset, "content_hash": feed.manifest.content_hash}
 
         def score(checkpoint: Path) -> FullScores:
             with heard(lambda line: None, report) as mouth:
                 return score_fully(checkpoint, feed, mouth, cpus=demand.cpus, gpus=demand.gpus, threads=placement.threads)
 
         try:
-            report_winner(log, sweep.folder, dataset, WinnerWork(score, _export))
+            report_winner(log, sweep.folder, sweep.sets, WinnerWork(score, _export))
         except (RayError, CheckpointError, DatasetError, OSError) as error:
             if is_disk_full(error):
                 raise

@@ -1,13 +1,20 @@
 """Which data set a run trains on."""
 
-from typing import Any, Literal
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
     model_validator,
 )
 
-from trm.config.base import Written
+from trm.config.base import Later, Written
+
+RECIPE_FIELDS = ("num_aug", "train")
+"""Fields of a recipe that stand in `data` too, where they can be knobs."""
+SET_KNOBS = tuple(f"data.{name}" for name in ("recipe", *RECIPE_FIELDS))
+"""Paths of the configuration that decide which data set it is."""
 
 
 class DataConfig(Written):
@@ -19,6 +26,12 @@ class DataConfig(Written):
     """Folder of a built data set (holds manifest.json)."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Recipe fields to replace, for instance `path`."""
+    num_aug: Annotated[int | None, Later] = Field(None, ge=0, le=100_000)
+    """Augmentations a puzzle, where the recipe has `num_aug`; null: the recipe's."""
+    train: Annotated[int | None, Later] = Field(None, ge=1)
+    """Training puzzles, where the recipe has `train`; null: the recipe's."""
+    train_pool: Annotated[int | None, Later] = Field(None, ge=1)
+    """Training puzzles of the largest set with which this one shares validation and test puzzles: a sweep of `train` writes it."""
     mode: Literal["auto", "resident", "stream"] = "auto"
     """Where training rows wait: in memory, or on storage until they are needed; auto: by size, and written down for a resume."""
     shuffle_window_rows: int = Field(65536, ge=1)
@@ -31,7 +44,25 @@ class DataConfig(Written):
 
     def built(self, folder: str) -> "DataConfig":
         """These data, named by the folder in which they were built."""
-        return self.model_copy(update={"recipe": None, "folder": folder, "overrides": {}})
+        open_ones = dict.fromkeys(("recipe", "train_pool", *RECIPE_FIELDS))
+        return self.model_copy(update={**open_ones, "folder": folder, "overrides": {}})
+
+    @property
+    def chosen_fields(self) -> Mapping[str, Any]:
+        """Fields of the recipe that stand here, and have a value."""
+        return {name: value for name in RECIPE_FIELDS if (value := getattr(self, name)) is not None}
+
+    @property
+    def source(self) -> str:
+        """What names the data set, as text: equal for equal words, whatever the rows wait in."""
+        named = self.model_dump(mode="json", exclude={"mode", "shuffle_window_rows"})
+        return json.dumps(named, sort_keys=True)
+
+    @property
+    def words(self) -> str:
+        """The data set for a reader: its recipe or folder, and what is chosen of the recipe."""
+        fields = ", ".join(f"{name} {value}" for name, value in self.chosen_fields.items())
+        return f"{self.recipe or self.folder}, {fields}" if fields else str(self.recipe or self.folder)
 
     def order(self) -> dict[str, Any]:
         """What decides the order of training rows; `auto` that nothing resolved is resident."""
@@ -44,4 +75,6 @@ class DataConfig(Written):
             raise ValueError(f"data needs one of recipe and folder, {given}; give one of them")
         if self.folder is not None and self.overrides:
             raise ValueError(f"data.overrides change a recipe, but folder {self.folder!r} is built already; drop one")
+        if self.folder is not None and (chosen := {**self.chosen_fields, **({"train_pool": 1} if self.train_pool else {})}):
+            raise ValueError(f"data.{next(iter(chosen))} changes a recipe, but folder {self.folder!r} is built already; drop one")
         return self

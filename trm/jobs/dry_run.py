@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from trm.cluster.connection import Demand, Node, concurrent_trials, ray_address
+from trm.config.data import DataConfig
 from trm.config.files import load_yaml
 from trm.config.run import RunConfig
 from trm.config.step_costs import StepCosts
 from trm.console.streams import say
-from trm.data.format.manifest import Manifest
 from trm.errors import EXIT_DONE, ResourceError, SweepError, TRMError
 from trm.files.yaml_values import RESOLVED
 from trm.jobs.inspect import status_of
@@ -30,8 +30,9 @@ from trm.search.planning.survey import Survey, check_space
 from trm.search.planning.validation_subset import with_subset
 from trm.search.resources.speeds import Speeds
 from trm.search.settings import Resources
-from trm.search.space.candidates import Candidate, Facts, Resolver
+from trm.search.space.candidates import Candidate, Facts, Resolver, SetFacts
 from trm.search.space.space import SearchSpace, load_space
+from trm.sweeps.data_sets import DataSets
 from trm.sweeps.earlier import check_same_priors, prior_lines, read_earlier
 from trm.sweeps.folder import begun_space, check_resume, sweep_folder
 from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
@@ -94,36 +95,58 @@ def dry_run(
     return EXIT_DONE
 
 
-def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Earlier, Manifest]]) -> None:
+def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Earlier, DataSets]]) -> None:
     """Print what a sweep of `space` that starts from `earlier` ones would do; data sets and speeds are looked for in `storage`."""
     for note in space.start_notes:
         say(note)
     config = check_space(space).config
-    check_objective(space, config, task_to_search(space.data))
-    counts = data_counts(space.data, str(storage / "data"), say)
+    for choice in space.data_choices:
+        check_objective(space, config, task_to_search(choice))
+    every = [(choice, data_counts(choice, str(storage / "data"), say)) for choice in space.data_choices]
+    counts = max((one for _, one in every), key=lambda one: one.shape.num_puzzle_identifiers)
     device: Literal["cpu", "cuda"] = "cuda" if space.resources.gpus else "cpu"
-    cost_of = partial(run_cost, shape=counts.shape, workers=space.resources.workers, device=device)
+    shapes = {choice.source: one.shape for choice, one in every}
     slots, device_bytes = _room(space)
-    facts = Facts(epoch_rows=counts.epoch_rows, disk_bytes=_free_bytes(storage))
+    facts = Facts(epoch_rows=counts.epoch_rows, sets=_set_facts(every), disk_bytes=_free_bytes(storage))
+
+    def cost_of(config: RunConfig) -> RunCost:
+        return run_cost(config, shapes[config.data.source], workers=space.resources.workers, device=device)
+
     facts.memory.device(device_bytes)
     survey = with_rungs(Survey(space, cost_of, facts))
-    survey, subset = with_subset(survey, examples=counts.validation_rows, forms=counts.forms)
+    survey, subset = with_subset(survey, examples=counts.validation_rows, forms=[one.forms for _, one in every])
     space, carried = survey.space, _carried(earlier, survey.resolver, counts)
     facts.speeds, origin = _speeds(space, storage, survey.ends, counts)
     if space.fidelity == "seconds":  # what was looked at at an assumed speed
         survey = Survey(space, cost_of, facts)
     seen = forecast(survey, slots=slots)
     scored = "what is searched" if subset is None else subset.text
-    print_forecast(space, seen, facts, Circumstances(counts.source, counts.shape, slots, device_bytes, origin, scored, carried))
+    data = [_data_text(choice, one, len(every)) for choice, one in every]
+    print_forecast(space, seen, facts, Circumstances(data, slots, device_bytes, origin, scored, carried))
 
 
-def _carried(earlier: Sequence[tuple[Earlier, Manifest]], resolver: Resolver, counts: DataCounts) -> list[str]:
+def _data_text(data: DataConfig, counts: DataCounts, sets: int) -> str:
+    """A data set in a line; of several what is chosen, and what may differ."""
+    text = f"{counts.source}; {counts.shape.seq_len} cells of {counts.shape.vocab_size} tokens"
+    if sets == 1:
+        return text
+    return f"{data.words}: {text}, {counts.epoch_rows:,.0f} rows an epoch, {counts.shape.num_puzzle_identifiers:,} identifiers"
+
+
+def _set_facts(every: Sequence[tuple[DataConfig, DataCounts]]) -> dict[str, SetFacts]:
+    """What the search must know of several data sets; empty of one."""
+    if len(every) == 1:
+        return {}
+    return {data.source: SetFacts(one.epoch_rows, one.content_hash or one.recipe_digest) for data, one in every}
+
+
+def _carried(earlier: Sequence[tuple[Earlier, DataSets]], resolver: Resolver, counts: DataCounts) -> list[str]:
     """What earlier sweeps would bring, in lines: how many configurations, what differs, their best."""
     lines = []
     for one, there in earlier:
-        difference = (
-            None if counts.is_that_of(there) else f"data: {there.name} ({there.content_hash[:8]}) there, {counts.source} here"
-        )
+        first = there.first.manifest
+        is_same = any(counts.is_that_of(one) for one in there.manifests)
+        difference = None if is_same else f"data: {first.name} ({first.content_hash[:8]}) there, {counts.source} here"
         prior = prior_of(one, resolver, data_difference=difference)
         best = [f"  scored {trial.scores[-1].objective:.4g}: {params_text(trial.params)}" for trial in prior.trials[:SHOWN_BEST]]
         lines += [*prior_lines(prior), *best]

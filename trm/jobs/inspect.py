@@ -148,5 +148,5 @@ def _events(folder: Path) -> Iterator[Event]:
 
 
 def _search_of(folder: Path) -> tuple[Search, str]:
-    space, manifest, command = read_sweep(folder)
-    return sweep_search(space, manifest), command
+    space, sets, command = read_sweep(folder)
+    return sweep_search(space, sets), command

@@ -8,8 +8,6 @@ from trm.cluster.sweep_run import SweepRun
 from trm.config.data import DataConfig
 from trm.console.redaction import without_secrets
 from trm.console.streams import say
-from trm.data.batches.row_storage import check_streamable
-from trm.data.format.manifest import read_manifest
 from trm.errors import EXIT_DONE, SweepError
 from trm.files.disk import full_text, is_disk_full
 from trm.search.planning.preflight import check_objective, preflight
@@ -19,13 +17,15 @@ from trm.search.planning.validation_subset import with_subset
 from trm.search.space.candidates import Facts
 from trm.search.space.space import SearchSpace, load_space
 from trm.sweeps.commands import Invocation
+from trm.sweeps.data_sets import DataSets, ensured_sets
 from trm.sweeps.earlier import check_same_priors, priors_from, read_earlier
 from trm.sweeps.folder import begun_space, check_same_data, claimed_folder, data_of_resume, sweep_folder
 from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
 from trm.sweeps.search import costs_on
+from trm.sweeps.shared_puzzles import require_shared
 from trm.sweeps.sweep import Sweep
 from trm.tasks.counts import data_counts
-from trm.tasks.ensure import ensure_dataset, task_to_search
+from trm.tasks.ensure import task_to_search
 from trm.tracking.places import tracking_uri
 
 
@@ -48,7 +48,8 @@ def run_sweep(options: SweepOptions) -> int:
     space = load_space(options.space, options.overrides)
     config = check_space(space).config
     data = _data_now(space, options)
-    check_objective(space, config, task_to_search(data))
+    for choice in (data, *(one for one in space.data_choices if one != space.data)):
+        check_objective(space, config, task_to_search(choice))
     for note in space.start_notes:
         say(note)
     earlier = [] if options.is_resume else read_earlier(options.warm_start, space)
@@ -64,22 +65,21 @@ def run_sweep(options: SweepOptions) -> int:
         check_same_priors(folder, options.warm_start)
     with claimed_folder(folder, space, is_resume=options.is_resume, is_named=options.name is not None) as lease:
         folder = lease.folder
-        dataset = ensure_dataset(data, str(storage / "data"), say)
-        manifest = read_manifest(dataset)
-        check_streamable(space.data, manifest)
+        sets = ensured_sets(space, data, str(storage / "data"), say)
         if options.is_resume:
-            check_same_data(folder, manifest, dataset)
-        rows = manifest.splits["train"].epoch_rows(is_streamed=space.data.is_streamed)
-        cost_of, facts = costs_on(manifest, space.resources), Facts(epoch_rows=rows)
-        survey = with_rungs(Survey(space, cost_of, facts))
+            check_same_data(folder, sets)
+        require_shared(sets)
+        is_streamed = space.data.is_streamed
+        facts = Facts(epoch_rows=sets.epoch_rows(is_streamed=is_streamed), sets=sets.facts(is_streamed=is_streamed))
+        survey = with_rungs(Survey(space, costs_on(sets, space.resources), facts))
         if not options.is_resume:
-            survey = _with_subset(survey, dataset)
+            survey = _with_subset(survey, sets)
         space = survey.space
         # Trials that are so many seconds long wait for speeds to be measured.
         costs = None if space.fidelity == "seconds" else preflight(survey)
-        priors = priors_from(earlier, space, manifest, facts)
+        priors = priors_from(earlier, space, sets, facts)
         invocation = Invocation(options.space, options.overrides, storage, folder)
-        sweep = Sweep(space, invocation, manifest, dataset, lease, uri, priors)
+        sweep = Sweep(space, invocation, sets, lease, uri, priors)
         with connected(needs_dashboard=False, address=address, goes_on=sweep.whole):
             try:
                 SweepRun(sweep, demand).run(costs)
@@ -114,9 +114,9 @@ def _store(space: SearchSpace, storage: Path) -> str | None:
     return tracking_uri(space.tracking.uri, storage)
 
 
-def _with_subset(survey: Survey, dataset: str) -> Survey:
-    counts = data_counts(survey.space.data.built(dataset), "", say)
-    survey, subset = with_subset(survey, examples=counts.validation_rows, forms=counts.forms)
+def _with_subset(survey: Survey, sets: DataSets) -> Survey:
+    counts = [data_counts(survey.space.data.built(one.folder), "", say) for one in sets.sets]
+    survey, subset = with_subset(survey, examples=counts[0].validation_rows, forms=[one.forms for one in counts])
     if subset is not None:
         say(f"a rung is scored on {subset.text}")
     return survey

@@ -258,7 +258,7 @@ def _is_begun(folder: Path) -> bool:
 def _in_place(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, *, is_resumed: bool) -> RunOutcome:
 
     keep_freed_memory()
-    config = config.model_copy(update={"data": resolved(config.data, manifest, memory_room(), say)})
+    config = config.model_copy(update={"data": resolved(config.data, [manifest], memory_room(), say)})
     device = training_device()
     protocol = protocol_in(config, manifest)
     reporter = ConsoleReporter(protocol)
@@ -282,7 +282,7 @@ def _as_gang(config: RunConfig, manifest: Manifest, dataset: str, folder: Path, 
     goes_on = f"what is in {folder} can go on with --resume {shlex.quote(str(folder))}"
     with _left_in_order(goes_on), connected(needs_dashboard=True, address=address, goes_on=goes_on):
         concurrent_trials(living_nodes(), demand, 1)
-        data = resolved(config.data, manifest, store_room(), say)
+        data = resolved(config.data, [manifest], store_room(), say)
         config = config.model_copy(update={"data": data})
         scored = protocol_in(config, manifest).split
         with shown("reading the data", say):

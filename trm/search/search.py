@@ -4,7 +4,7 @@ It needs no cluster and reads no clock: what happens is told to its `state`, wha
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trm.config.run import RunConfig
@@ -16,7 +16,7 @@ from trm.search.decisions import decision, stopped
 from trm.search.journal.events import Adopted, Asked, Event, LegStarted, SpaceExhausted, SweepEnded
 from trm.search.journal.trial import Trial
 from trm.search.schedulers.scheduler import Decision
-from trm.search.space.candidates import CostOf
+from trm.search.space.candidates import CostOf, SetFacts
 from trm.search.space.space import SearchSpace
 from trm.search.state import SweepState
 from trm.seeds import derived_seed
@@ -30,9 +30,20 @@ CONFIGS_HELD = 256
 class Search:
     """What follows from where a sweep stands: a function of its state, seeded by the sweep."""
 
-    def __init__(self, space: SearchSpace, cost_of: CostOf, *, folder: str | None = None, epoch_rows: float | None = None) -> None:
-        """A sweep of `space` before its first event; `folder` is the built data set that orders carry, of `epoch_rows` an epoch."""
-        self.state = SweepState(space, cost_of, epoch_rows=epoch_rows)
+    def __init__(
+        self,
+        space: SearchSpace,
+        cost_of: CostOf,
+        *,
+        folder: str | None = None,
+        epoch_rows: float | None = None,
+        sets: Mapping[str, SetFacts] | None = None,
+    ) -> None:
+        """A sweep of `space` before its first event; `folder` is the built data set that orders carry, of `epoch_rows` an epoch.
+
+        Where the space has several data sets, `sets` has their folders.
+        """
+        self.state = SweepState(space, cost_of, epoch_rows=epoch_rows, sets=sets)
         self.folder = folder
         self._asker = Asker(self.state.resolver)
         self._trust: Trust | None = None
@@ -102,12 +113,13 @@ class Search:
         """The complete configuration of `leg`.
 
         The warm-up follows from the trial's own maximum at its start, though a resume may have made trials longer since. A
-        confirmation is scored on the whole validation split, by all votes.
+        confirmation is scored on the whole validation split, by all votes, or where data sets differ by as many as a rung.
         """
         trial = self.state.trials[leg.trial]
         config = self._validated(trial)
         if trial.is_confirmation:
-            evaluation = config.evaluation.model_copy(update={"max_examples": None, "votes": None})
+            votes = config.evaluation.votes if self.state.facts.sets else None
+            evaluation = config.evaluation.model_copy(update={"max_examples": None, "votes": votes})
             config = config.model_copy(update={"evaluation": evaluation})
         if leg.until_steps > trial.asked.max_steps:
             training = config.training.model_copy(update={"steps": leg.until_steps})
@@ -121,10 +133,19 @@ class Search:
         if config is None or (params, max_steps) != (trial.params, asked.max_steps):
             rules = self.state.resolver.rules
             config = self.state.space.run_config(
-                trial.params, seed=asked.seed, folder=self.folder, max_steps=asked.max_steps, averages_plainly=rules >= 2
+                trial.params,
+                seed=asked.seed,
+                folder=self._folder_of(trial.params),
+                max_steps=asked.max_steps,
+                averages_plainly=rules >= 2,
             )
         self._hold(trial.number, trial.params, asked.max_steps, config)
         return config
+
+    def _folder_of(self, params: dict[str, Any]) -> str | None:
+        """Where the data set of a trial with these parameters lies; null: nobody said."""
+        state = self.state
+        return state.facts.folder_of(state.space.data_of(params)) or self.folder
 
     def _hold(self, trial: int, params: dict[str, Any], max_steps: int, config: RunConfig) -> None:
         self._configs[trial] = params, max_steps, config
@@ -271,7 +292,8 @@ class Search:
             rules = Counter(one.rule for one in self._asker.turned_down)
             return SpaceExhausted(reason=self._asker.why_none, too_small=rules.most_common(1)[0][0] if rules else None, at=now)
         one, seed = choice.candidate, derived_seed(state.space.seed, "trial", number)
-        data = state.space.data if self.folder is None else state.space.data.built(self.folder)
+        folder, data = self._folder_of(one.params), state.space.data_of(one.params)
+        data = data if folder is None else data.built(folder)
         self._hold(number, one.params, one.max_steps, one.config.model_copy(update={"seed": seed, "data": data}))
         return Asked(
             trial=number,

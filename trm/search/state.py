@@ -4,7 +4,7 @@ Everything that is shown of a sweep (terminal, `--status`, MLflow, tables, pictu
 state, so that all of it names the same best trial and the same compute at every moment.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import get_args
 
 from trm.errors import SweepError
@@ -37,21 +37,28 @@ from trm.search.schedulers.rung import Rung
 from trm.search.schedulers.rungs import Rungs
 from trm.search.schedulers.scheduler import SchedulerContext
 from trm.search.settings import Budget
-from trm.search.space.candidates import CostOf, Facts, Resolver, scheduler_of
+from trm.search.space.candidates import CostOf, Facts, Resolver, SetFacts, scheduler_of
 from trm.search.space.space import SearchSpace
 
 
 class SweepState:
     """Where a sweep stands."""
 
-    def __init__(self, space: SearchSpace, cost_of: CostOf | None = None, *, epoch_rows: float | None = None) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        cost_of: CostOf | None = None,
+        *,
+        epoch_rows: float | None = None,
+        sets: Mapping[str, SetFacts] | None = None,
+    ) -> None:
         """A sweep of `space` before its first event; who only follows a journal need not know what configurations cost.
 
-        `epoch_rows`: rows that an epoch visits, where the fidelity is epochs.
+        `epoch_rows`: rows that an epoch visits, where the fidelity is epochs; `sets`: of a space with several data sets.
         """
         self.space = space
         self.budget = space.budget
-        self.facts = Facts(epoch_rows=epoch_rows)
+        self.facts = Facts(epoch_rows=epoch_rows, sets=sets or {})
         self.resolver = Resolver(space, cost_of, self.facts)
         self.scheduler = scheduler_of(space)
         self.order = self._order_by(self.resolver.rules)

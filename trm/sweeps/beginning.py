@@ -51,8 +51,7 @@ def begin(
     made before.
     """
     space, folder, versions = sweep.space, sweep.folder, sweep_versions()
-    built = data.built(sweep.dataset)
-    search = sweep_search(space.model_copy(update={"data": data}), sweep.manifest, sweep.dataset)
+    search = sweep_search(space.model_copy(update={"data": data}), sweep.sets, knows_places=True)
     state = search.state
     with shown(f"reading {folder / JOURNAL}", say):
         log = SweepLog(folder, search, guard=sweep.lease.check, say=say)
@@ -60,14 +59,14 @@ def begin(
     for change in changed_versions(state.started.versions if state.started is not None else {}, versions):
         say(f"the sweep began with {change}: numbers may differ from there on")
     command = sweep.invocation.resume
-    write = partial(write_sweep_file, folder, space, sweep.manifest, built, versions, command=command, priors=priors)
+    write = partial(write_sweep_file, folder, space, sweep.sets, versions, mode=data.mode, command=command, priors=priors)
     if log.is_new:  # a resume's says what its driver's line vouches for
         write()
     measured = measure(state)
-    facts = Facts(epoch_rows=state.facts.epoch_rows) if measured else state.facts
+    facts = Facts(epoch_rows=state.facts.epoch_rows, sets=state.facts.sets) if measured else state.facts
     for speed in measured:
         facts.speeds.observe(speed.step_flops, speed.steps, speed.seconds)
-    costs = costs or preflight(Survey(space, costs_on(sweep.manifest, space.resources), facts))
+    costs = costs or preflight(Survey(space, costs_on(sweep.sets, space.resources), facts))
     for note in costs.notes:
         say(note)
     clear_unfinished(folder)
@@ -82,7 +81,7 @@ def begin(
         device_bytes=machines.device_bytes,
         disk_bytes=machines.disk_bytes,
         priors=priors,
-        digests=recorded_digests(space, sweep.manifest, built),
+        digests=recorded_digests(space, sweep.sets, data.mode),
     )
     write()
     log.append(*measured)

@@ -21,8 +21,10 @@ def digests_of(space: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str
     """A digest of each section of a space that may not change, as sweep.yaml holds it, and that of the data set's content."""
     frozen = _frozen(space, dataset)
     parts = {f"{name}.{part}": value for name in PARTED for part, value in (frozen.pop(name, None) or {}).items()}
+    sets = {f"{DATA} {one.get('data')}": str(one.get("content_hash")) for one in dataset.get("sets", ())}
     return {name: _digest(value)[:12] for name, value in sorted((frozen | parts).items())} | {
-        DATA: str(dataset.get("content_hash"))
+        DATA: str(dataset.get("content_hash")),
+        **sets,
     }
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from trm.console.long_work import shown
 from trm.console.streams import say
-from trm.data.format.manifest import Manifest
 from trm.errors import InputError, SweepError
 from trm.search.journal.events import SweepStarted
 from trm.search.journal.journal import read_events
@@ -15,13 +14,14 @@ from trm.search.planning.earlier import Earlier, check_usable, prior_of
 from trm.search.space.candidates import Facts, Resolver
 from trm.search.space.space import SearchSpace
 from trm.search.state import SweepState
+from trm.sweeps.data_sets import DataSets
 from trm.sweeps.folder import is_begun, read_sweep, sweeps_text
 from trm.sweeps.places import expanded
 from trm.sweeps.search import costs_on
 
 
-def read_earlier(folders: Sequence[str], space: SearchSpace) -> list[tuple[Earlier, Manifest]]:
-    """The earlier sweeps of `--warm-start`, each with its data set's manifest.
+def read_earlier(folders: Sequence[str], space: SearchSpace) -> list[tuple[Earlier, DataSets]]:
+    """The earlier sweeps of `--warm-start`, each with its data.
 
     SweepError for what is no sweep of ours, cannot be read, has no score, or searches no knob of `space`; and when the sampler
     needs one and there is none.
@@ -31,7 +31,7 @@ def read_earlier(folders: Sequence[str], space: SearchSpace) -> list[tuple[Earli
             f"sampler {space.sampler.type} tries an earlier sweep's configurations, and none was given",
             remedy="add --warm-start FOLDER, or take another sampler",
         )
-    found: dict[str, tuple[Earlier, Manifest]] = {}
+    found: dict[str, tuple[Earlier, DataSets]] = {}
     with shown("reading earlier sweeps", say) as report:
         for index, given in enumerate(folders):
             report("read", index, len(folders))
@@ -43,10 +43,10 @@ def read_earlier(folders: Sequence[str], space: SearchSpace) -> list[tuple[Earli
     return list(found.values())
 
 
-def priors_from(earlier: Sequence[tuple[Earlier, Manifest]], space: SearchSpace, manifest: Manifest, facts: Facts) -> list[Prior]:
-    """What they say about `space` on the data set of `manifest`; tells what differs and what was left out."""
-    resolver = Resolver(space, costs_on(manifest, space.resources), facts)
-    priors = [prior_of(one, resolver, data_difference=_data_difference(there, manifest)) for one, there in earlier]
+def priors_from(earlier: Sequence[tuple[Earlier, DataSets]], space: SearchSpace, sets: DataSets, facts: Facts) -> list[Prior]:
+    """What they say about `space` on its data; tells what differs and what was left out."""
+    resolver = Resolver(space, costs_on(sets, space.resources), facts)
+    priors = [prior_of(one, resolver, data_difference=_data_difference(there, sets)) for one, there in earlier]
     for prior in priors:
         for line in prior_lines(prior):
             say(line)
@@ -81,25 +81,25 @@ def _is_same_place(before: str, now: str) -> bool:
     return before == now or (Path(before).name == Path(now).name and not Path(before).exists())
 
 
-def _read(folder: Path) -> tuple[Earlier, Manifest]:
+def _read(folder: Path) -> tuple[Earlier, DataSets]:
     if not is_begun(folder):
         what = "does not exist" if not folder.exists() else "is no sweep: it has no journal"
         raise SweepError(f"--warm-start {folder} {what}", remedy=sweeps_text(folder.parent, "give the folder of a sweep"))
     try:
-        space, manifest, _ = read_sweep(folder)
+        space, sets, _ = read_sweep(folder)
         state = SweepState(space)
         for entry in read_events(folder / JOURNAL):
             state.apply(entry.event)
     except InputError as error:
         raise SweepError(f"--warm-start {folder} cannot be read: {error.problem}", remedy=error.remedy) from error
-    return Earlier(str(folder), state), manifest
+    return Earlier(str(folder), state), sets
 
 
-def _data_difference(there: Manifest, here: Manifest) -> str | None:
-    if there.content_hash == here.content_hash:
+def _data_difference(there: DataSets, here: DataSets) -> str | None:
+    if {one.content_hash for one in there.manifests} == {one.content_hash for one in here.manifests}:
         return None
     return f"data: {_data_text(there)} there, {_data_text(here)} here"
 
 
-def _data_text(manifest: Manifest) -> str:
-    return f"{manifest.name} ({manifest.content_hash[:8]})"
+def _data_text(sets: DataSets) -> str:
+    return ", ".join(f"{one.name} ({one.content_hash[:8]})" for one in sets.manifests)

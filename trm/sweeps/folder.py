@@ -2,8 +2,9 @@
 
 import contextlib
 import itertools
+import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,20 @@ from trm.search.space.recorded import SWEEP_FILE, recorded_section, recorded_spa
 from trm.search.space.resume import check_growth, check_resumable
 from trm.search.space.space import SearchSpace
 from trm.sweeps.commands import recorded_resume
+from trm.sweeps.data_sets import DataSet, DataSets
 from trm.sweeps.digests import check_recorded, digests_of
 from trm.sweeps.places import held_folder, is_taken, numbered_folder, refuse_links_in, refuse_unwritable
 from trm.tasks.places import data_beside, refuse_remote
 
 DATASET_FILE = "dataset.json"
 """A copy of the data set's manifest, so that costs can be told when the data set is gone."""
+DATASETS_FILE = "datasets.json"
+"""Likewise the manifests of all data sets, where there are several."""
 REMAKE = "remove it: the data set has what it says, and --resume writes it again; or restore it from a copy"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 NOT_SWEEPS = ("data", "mlflow.db", "mlartifacts")
 """What else lies in a storage."""
-EARLY_FILES = (SWEEP_FILE, DATASET_FILE, JOURNAL, LEASE)
+EARLY_FILES = (SWEEP_FILE, DATASET_FILE, DATASETS_FILE, JOURNAL, LEASE)
 """What a sweep may leave that ends before it begins."""
 
 
@@ -139,14 +143,18 @@ def data_of_resume(folder: Path, data: DataConfig, say: Callable[[str], None]) -
     return data_beside(data, folder, str(recorded_section(folder, "dataset").get("content_hash")), say=say)
 
 
-def check_same_data(folder: Path, manifest: Manifest, dataset: str) -> None:
-    """SweepError when a resume meets other data than the sweep began with."""
-    before = recorded_section(folder, "dataset").get("content_hash")
-    if before != manifest.content_hash:
-        raise SweepError(
-            f"{folder} began with the data set of content hash {str(before)[:12]}, {dataset} has {manifest.content_hash[:12]}",
-            remedy="give the same data set, or start a sweep under another --name",
-        )
+def check_same_data(folder: Path, sets: DataSets) -> None:
+    """SweepError that names the first data set that a resume meets in place of another with which the sweep began."""
+    recorded = recorded_section(folder, "dataset")
+    before = [str(one.get("content_hash")) for one in recorded.get("sets", [recorded])]
+    for there, here in itertools.zip_longest(before, sets.sets):
+        if here is None or there != here.manifest.content_hash:
+            now = "there is none now" if here is None else f"{here.folder} has {here.manifest.content_hash[:12]}"
+            of = f" ({here.data.words})" if here is not None and len(sets.sets) > 1 else ""
+            raise SweepError(
+                f"{folder} began with the data set of content hash {str(there)[:12]}{of}, {now}",
+                remedy="give the same data set, or start a sweep under another --name",
+            )
 
 
 def begun_mode(folder: Path) -> str | None:
@@ -157,41 +165,41 @@ def begun_mode(folder: Path) -> str | None:
 def write_sweep_file(
     folder: Path,
     space: SearchSpace,
-    manifest: Manifest,
-    data: DataConfig,
+    sets: DataSets,
     versions: dict[str, str],
     *,
+    mode: str = "auto",
     command: str = "",
     priors: Sequence[Prior] = (),
 ) -> None:
-    """Write sweep.yaml: the resolved sweep, on the data set `data`, with its mode, and the earlier sweeps that it knows of.
+    """Write sweep.yaml: the resolved sweep, on its data, which wait in `mode`, and the earlier sweeps that it knows of.
 
     `command` goes on with it.
     """
     values: dict[str, Any] = {
         "name": folder.name,
         "space": space.model_dump(mode="json"),
-        "dataset": _dataset_of(manifest, data),
+        "dataset": sets.described(mode),
         "versions": versions,
         "resume": command,
     }
     if priors:
         values["warm_start"] = [prior_summary(prior) for prior in priors]
-    write_text_atomic(folder / DATASET_FILE, manifest.model_dump_json(indent=1) + "\n")
+    write_text_atomic(folder / DATASET_FILE, sets.first.manifest.model_dump_json(indent=1) + "\n")
+    if len(sets.sets) > 1:
+        write_text_atomic(
+            folder / DATASETS_FILE, json.dumps([one.model_dump(mode="json") for one in sets.manifests], indent=1) + "\n"
+        )
     dump_yaml(folder / SWEEP_FILE, values)
 
 
-def _dataset_of(manifest: Manifest, data: DataConfig) -> dict[str, Any]:
-    return {"folder": data.folder, "mode": data.mode, "content_hash": manifest.content_hash, "recipe": manifest.recipe}
-
-
-def recorded_digests(space: SearchSpace, manifest: Manifest, data: DataConfig) -> dict[str, str]:
+def recorded_digests(space: SearchSpace, sets: DataSets, mode: str) -> dict[str, str]:
     """What the journal keeps of a sweep.yaml that `write_sweep_file` writes."""
-    return digests_of(space.model_dump(mode="json"), _dataset_of(manifest, data))
+    return digests_of(space.model_dump(mode="json"), sets.described(mode))
 
 
-def read_sweep(folder: Path) -> tuple[SearchSpace, Manifest, str]:
-    """The sweep of a folder as its last driver had it: its space on its data set, that one's manifest, how to go on with it.
+def read_sweep(folder: Path) -> tuple[SearchSpace, DataSets, str]:
+    """The sweep of a folder as its last driver had it: its space, its data, how to go on with it.
 
     SweepError when it cannot be read; the data set itself may be gone.
     """
@@ -200,19 +208,40 @@ def read_sweep(folder: Path) -> tuple[SearchSpace, Manifest, str]:
         raise SweepError(f"{folder} is no sweep: it has no journal", remedy="give the folder of a sweep, such as runs/NAME")
     space, dataset = recorded_space(folder), recorded_section(folder, "dataset")
     data = space.data.model_copy(update={"mode": dataset.get("mode", "resident")})
-    try:
-        manifest = Manifest.model_validate_json((folder / DATASET_FILE).read_bytes())
-    except FileNotFoundError:
-        recorded = DataConfig(folder=str(dataset.get("folder")))
-        refuse_remote(recorded, folder / SWEEP_FILE)
-        manifest = read_manifest(str(data_beside(recorded, folder, str(dataset.get("content_hash"))).folder))
-    except (OSError, ValidationError) as error:
-        why = f"it is no manifest ({error.errors()[0]['msg']})" if isinstance(error, ValidationError) else error.strerror
-        raise SweepError(f"{folder / DATASET_FILE} cannot be read: {why}", remedy=REMAKE) from error
-    if manifest.content_hash != dataset.get("content_hash") or manifest.content_hash != manifest.digest():
-        raise SweepError(f"{folder / DATASET_FILE} is not of the data set that {SWEEP_FILE} names", remedy=REMAKE)
     command = str(load_yaml(folder / SWEEP_FILE, RESOLVED).get("resume") or "")
-    return space.model_copy(update={"data": data}), manifest, recorded_resume(command, folder)
+    space = space.model_copy(update={"data": data})
+    return space, _recorded_sets(folder, space, dataset), recorded_resume(command, folder)
+
+
+def _recorded_sets(folder: Path, space: SearchSpace, dataset: Mapping[str, Any]) -> DataSets:
+    """The data as the folder's files tell them, where those can be read, else as they lie where sweep.yaml says."""
+    recorded = dataset.get("sets")
+    if recorded is None:
+        return DataSets.one(_manifests(folder, DATASET_FILE, [dataset])[0], space.data)
+    manifests = _manifests(folder, DATASETS_FILE, recorded)
+    choices = zip(space.data_choices, recorded, manifests, strict=True)
+    return DataSets(tuple(DataSet(choice, manifest, str(one.get("folder"))) for choice, one, manifest in choices))
+
+
+def _manifests(folder: Path, file: str, recorded: Sequence[Mapping[str, Any]]) -> list[Manifest]:
+    try:
+        told = json.loads((folder / file).read_bytes())
+        manifests = [Manifest.model_validate(one) for one in (told if isinstance(told, list) else [told])]
+    except FileNotFoundError:
+        manifests = [_manifest_there(folder, one) for one in recorded]
+    except (OSError, ValueError) as error:
+        why = f"it is no manifest ({error.errors()[0]['msg']})" if isinstance(error, ValidationError) else str(error)
+        raise SweepError(f"{folder / file} cannot be read: {why}", remedy=REMAKE) from error
+    hashes = [str(one.get("content_hash")) for one in recorded]
+    if hashes != [one.content_hash for one in manifests] or any(one.content_hash != one.digest() for one in manifests):
+        raise SweepError(f"{folder / file} is not of the data set that {SWEEP_FILE} names", remedy=REMAKE)
+    return manifests
+
+
+def _manifest_there(folder: Path, recorded: Mapping[str, Any]) -> Manifest:
+    data = DataConfig(folder=str(recorded.get("folder")))
+    refuse_remote(data, folder / SWEEP_FILE)
+    return read_manifest(str(data_beside(data, folder, str(recorded.get("content_hash"))).folder))
 
 
 def sweeps_text(storage: Path, otherwise: str) -> str:

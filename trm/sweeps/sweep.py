@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trm.console.streams import say
-from trm.data.format.manifest import Manifest
 from trm.errors import InterruptedRun, TerminatedRun, TRMError
 from trm.search.confirmation import candidates_of
 from trm.search.decisions import set_aside
@@ -18,6 +17,7 @@ from trm.search.log import SweepLog
 from trm.search.space.space import SearchSpace
 from trm.search.state import SweepState
 from trm.sweeps.commands import Invocation
+from trm.sweeps.data_sets import DataSets
 from trm.sweeps.extras import Extras
 from trm.sweeps.results import leader_rows
 from trm.sweeps.steady_clock import steady_now
@@ -32,9 +32,8 @@ class Sweep:
 
     space: SearchSpace
     invocation: Invocation
-    manifest: Manifest
-    dataset: str
-    """Where the data set lies."""
+    sets: DataSets
+    """Its data, and where they lie."""
     lease: Lease
     uri: str | None
     """MLflow's tracking store; null: none."""

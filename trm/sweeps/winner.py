@@ -16,6 +16,7 @@ from trm.search.findings.confirmed import Winner, confirmation_notes, confirmed_
 from trm.search.journal.events import Reported
 from trm.search.log import SweepLog
 from trm.search.state import SweepState
+from trm.sweeps.data_sets import DataSets
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
 from trm.sweeps.steady_clock import steady_now
 
@@ -38,10 +39,10 @@ class WinnerWork:
     """Writes its weights and its configuration into a folder."""
 
 
-def report_winner(log: SweepLog, folder: Path, dataset: dict[str, str], work: WinnerWork) -> None:
+def report_winner(log: SweepLog, folder: Path, sets: DataSets, work: WinnerWork) -> None:
     """Score the winner on all of validation and, once, on test, journal that, and export it as `best/`.
 
-    `dataset`: where the data set lies, and its content hash.
+    `sets`: the sweep's data, of which the report names the winner's.
     """
     state = log.search.state
     if (found := winner(state)) is None:
@@ -51,7 +52,7 @@ def report_winner(log: SweepLog, folder: Path, dataset: dict[str, str], work: Wi
     if run.number not in state.reports:
         scores = work.score(checkpoint)
         log.report(Reported(trial=run.number, rank=1, validation=scores.validation, test=scores.test, at=steady_now()))
-    reported = state.reports[run.number]
+    reported, own = state.reports[run.number], sets.of(state.space.data_of(run.params))
     log.check()
     report = {
         "trial": found.trial.number,
@@ -62,7 +63,7 @@ def report_winner(log: SweepLog, folder: Path, dataset: dict[str, str], work: Wi
         "steps": run.steps,
         "train_flops": run.result.train_flops if run.result else 0.0,
         "params_count": run.asked.params_count,
-        "dataset": dataset,
+        "dataset": {"folder": own.folder, "content_hash": own.manifest.content_hash},
         "validation": reported.validation,
         "test": reported.test,
         **confirmation_report(state, found, folder),

@@ -15,7 +15,7 @@ from trm.tasks.build import build
 from trm.tasks.choice import task_of
 from trm.tasks.making.chunks import NoStore
 from trm.tasks.making.recipe import RecipeBase
-from trm.tasks.recipes import dataset_folder, load_recipe
+from trm.tasks.recipes import dataset_folder, recipe_of_data
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def data_counts(data: DataConfig, root: str, say: Callable[[str], None]) -> Data
         folder = storage.absolute(data.folder)
         return _of_manifest(read_manifest(folder), data, folder)
     assert data.recipe is not None
-    recipe = load_recipe(data.recipe, data.overrides)
+    recipe = recipe_of_data(data)
     folder = storage.absolute(dataset_folder(recipe, root))
     if storage.exists(storage.join(folder, MANIFEST)):
         return _of_manifest(read_manifest(folder), data, folder)

@@ -19,7 +19,7 @@ from trm.tasks.making.repair import repair
 from trm.tasks.making.writing import create, nobody
 from trm.tasks.mixture.recipe import MixtureRecipe
 from trm.tasks.own import require_apart, require_known
-from trm.tasks.recipes import dataset_folder, load_recipe
+from trm.tasks.recipes import dataset_folder, recipe_of_data
 
 READ_BYTES = 1 << 28
 """A data set of more is not read through before each use: the presence and size of its files are checked."""
@@ -75,7 +75,7 @@ class DataSummary:
 def summary_of(data: DataConfig) -> DataSummary:
     """The configured data set by its recipe or manifest; DatasetError when neither can be read."""
     if data.recipe is not None:
-        recipe = load_recipe(data.recipe, data.overrides)
+        recipe = recipe_of_data(data)
         require_apart(task_named(recipe.puzzle_task))
         return DataSummary(data.recipe, recipe.puzzle_task, recipe.split_names, _to_hold_out(recipe))
     source = storage.absolute(str(data.folder))
@@ -132,7 +132,7 @@ def ensure_dataset(data: DataConfig, root: str, say: Callable[[str], None]) -> s
             _verify(folder, read_manifest(folder), report, reads_all=False)
         return folder
     assert data.recipe is not None
-    recipe = load_recipe(data.recipe, data.overrides)
+    recipe = recipe_of_data(data)
     folder = storage.absolute(dataset_folder(recipe, root))
     with shown(f"data set {recipe.name}", say) as report:
         manifest, outcome = build_into(recipe, folder, report, say)

@@ -13,7 +13,7 @@ from trm.data.format.manifest import MANIFEST, read_manifest
 from trm.errors import DatasetError
 from trm.tasks.making.recipe import RecipeBase
 from trm.tasks.mixture.recipe import MixtureRecipe
-from trm.tasks.recipes import load_recipe
+from trm.tasks.recipes import recipe_of_data
 
 LEAST_PARTS = 2
 """Of a recorded path, by which a data set is known again where nothing tells its content: data/NAME-DIGEST."""
@@ -76,7 +76,7 @@ def _remote_places(data: DataConfig) -> Iterator[str]:
     elif data.recipe is not None:
         yield from _if_remote(data.recipe)
         if storage.is_local(data.recipe):
-            yield from _remote_sources(load_recipe(data.recipe, data.overrides))
+            yield from _remote_sources(recipe_of_data(data))
 
 
 def _remote_sources(recipe: RecipeBase) -> Iterator[str]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trm.config.data import DataConfig
+from trm.errors import DatasetError
 from trm.tasks.choice import puzzle_recipes
 from trm.tasks.making.recipe import RecipeBase
 from trm.tasks.mixture.recipe import MixtureRecipe
@@ -22,6 +24,29 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] =
     DatasetError that names file, field, rule, value and remedy.
     """
     return read_recipe(path, recipes, overrides, is_own=is_own)
+
+
+def recipe_of_data(data: DataConfig) -> RecipeBase:
+    """The recipe of the configured data set, with what the configuration chooses of it.
+
+    Raises DatasetError, also where the recipe has no such field.
+    """
+    assert data.recipe is not None, "what is built already has no recipe to read"
+    recipe = load_recipe(data.recipe, data.overrides)
+    if not data.chosen_fields and data.train_pool is None:
+        return recipe
+    known = type(recipe).model_fields
+    for name in data.chosen_fields:
+        if name not in known:
+            where = [kind for kind, one in recipes().items() if name in one.model_fields]
+            raise DatasetError(
+                f"data.{name} means nothing for {data.recipe}, whose recipe of task {recipe.kind()} has no {name}",
+                remedy=f"drop it, or take a recipe of task {' or '.join(where)}",
+            )
+    fields = {**data.overrides, **data.chosen_fields}
+    if data.train_pool is not None and "train_pool" in known and (own := getattr(recipe, "train", None)) is not None:
+        fields["train_pool"] = max(data.train_pool, own)
+    return load_recipe(data.recipe, fields)
 
 
 def recipe_of(mapping: Mapping[str, Any], source: str) -> RecipeBase:

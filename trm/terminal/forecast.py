@@ -8,7 +8,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from trm.config.architectures import DataShape
 from trm.search.knobs.knobs import ChoiceKnob, IntKnob, Knob
 from trm.search.planning.forecast import Forecast, rung_seconds
 from trm.search.resources.memory import size_text
@@ -25,9 +24,8 @@ WIDE_SPREAD = 16.0
 class Circumstances:
     """Where the sweep would run."""
 
-    data: str
-    """Where the data set's numbers come from."""
-    shape: DataShape
+    data: Sequence[str]
+    """Each data set in a line, and where its numbers come from."""
     slots: int
     """Trials side by side."""
     device_bytes: int | None
@@ -58,7 +56,7 @@ def _objective(objective: Objective) -> str:
 
 def _parts(space: SearchSpace, seen: Forecast, facts: Facts, circumstances: Circumstances) -> Iterable[RenderableType]:
     yield _lines(
-        ("data", f"{circumstances.data}; {circumstances.shape.seq_len} cells of {circumstances.shape.vocab_size} tokens"),
+        *(("data", text) for text in circumstances.data),
         ("objective", _objective(space.objective)),
         ("sampler", _settings(space.sampler)),
         ("scheduler", _settings(space.scheduler)),

@@ -1,7 +1,7 @@
 """Where training rows wait: in memory, or on storage until they are needed."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -46,16 +46,19 @@ def _has_weights(manifest: Manifest) -> bool:
     return any(part.weight is not None for part in manifest.parts)
 
 
-def resolved(data: DataConfig, manifest: Manifest, room: tuple[float, str], say: Callable[[str], None]) -> DataConfig:
-    """`data` with `auto` made up: `stream` when the training split is larger than `room`, which is (bytes, what they are)."""
+def resolved(data: DataConfig, manifests: Sequence[Manifest], room: tuple[float, str], say: Callable[[str], None]) -> DataConfig:
+    """`data` with `auto` made up: `stream` when the training splits of all of a run's or sweep's data sets are larger than `room`.
+
+    `room`: bytes, and what they are.
+    """
     if data.mode != "auto":
         return data
     room_bytes, meaning = room
-    is_streamed = False
-    if training_bytes(manifest) > room_bytes:
-        is_streamed = not _has_weights(manifest)
+    is_streamed, needed = False, sum(map(training_bytes, manifests))
+    if needed > room_bytes:
+        is_streamed = not any(map(_has_weights, manifests))
         how = "are streamed" if is_streamed else "stay in memory, because weights mix them, and may not fit"
-        sizes = f"{training_bytes(manifest) / 1e9:.3g} GB are more than {room_bytes / 1e9:.3g} GB"
+        sizes = f"{needed / 1e9:.3g} GB are more than {room_bytes / 1e9:.3g} GB"
         say(f"training rows {how}: {sizes}, {meaning}")
     return data.model_copy(update={"mode": "stream" if is_streamed else "resident"})
 

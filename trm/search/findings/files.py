@@ -33,6 +33,7 @@ SWEEP_FILES = (
     SweepFile("journal.jsonl", "the truth: one line an event", "trm.search.journal.journal", "while it runs", is_tracked=True),
     SweepFile("best/*", "the winner: configuration, weights, report", "trm.sweeps.winner", "end", is_tracked=True),
     SweepFile("dataset.json", "the data set's manifest", "trm.sweeps.folder", "start"),
+    SweepFile("datasets.json", "the manifests of all data sets, where their knobs are searched", "trm.sweeps.folder", "start"),
     SweepFile("driver.json", "the lease: who drives the sweep", "trm.search.journal.lease", "start"),
     SweepFile("journal.jsonl.*", "torn and late lines, which count for nothing", "trm.search.journal.journal", "while it runs"),
     SweepFile("curves/", "the training curve of each trial", "trm.training.curve", "while it runs"),

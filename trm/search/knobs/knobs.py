@@ -19,7 +19,11 @@ from trm.errors import ConfigError
 Scalar = bool | int | float | str | None
 
 NOT_SEARCHED = {
-    "data": "a sweep has one data set; make one sweep a data set",
+    "data.folder": "search data.recipe, or fields of one (data.num_aug, data.train)",
+    "data.overrides": "search data.recipe, or fields of one (data.num_aug, data.train)",
+    "data.train_pool": "it follows from the values of data.train; remove it",
+    "data.mode": "where rows wait is one thing for a sweep; put it into the space's `data`",
+    "data.shuffle_window_rows": "it is one thing for a sweep; put it into the space's `data`",
     "tracking": "it decides no result; put it beside `search`",
     "seed": "a trial's seed follows from the sweep's seed and the trial's number; remove it",
     "training.epochs": "the length of a trial is budget.per_trial; remove it",
@@ -239,7 +243,10 @@ def check_knob(path: str, knob: IntKnob | FloatKnob | ChoiceKnob) -> None:
 
 def check_path(path: str) -> None:
     """ConfigError unless `path` is a leaf that may be searched."""
-    reason = NOT_SEARCHED.get(path) or NOT_SEARCHED.get(path.split(".")[0])
+    parts = path.split(".")
+    reason = next(
+        (NOT_SEARCHED[above] for end in range(1, len(parts) + 1) if (above := ".".join(parts[:end])) in NOT_SEARCHED), None
+    )
     if reason is not None:
         raise ConfigError(f"search: {path} cannot be searched", remedy=reason)
     if path not in leaves():

@@ -4,12 +4,14 @@ They are two numbers and one fixed subset for all trials, so that they are compa
 space (`sweep.yaml`), so that a resume and a replay find them there.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trm.config.files import merged
 from trm.config.training import VOTES
+from trm.errors import ConfigError
 from trm.search.planning.preflight import training_per_answer
 from trm.search.planning.survey import Survey
 from trm.search.space.space import SearchSpace
@@ -52,23 +54,40 @@ class Subset:
         return f"{text}: {few}; a longer budget.per_trial or fewer rungs lower it"
 
 
-def with_subset(survey: Survey, *, examples: int, forms: float = 1.0) -> tuple[Survey, Subset | None]:
+def with_subset(survey: Survey, *, examples: int, forms: Sequence[float] = (1.0,)) -> tuple[Survey, Subset | None]:
     """`survey` with its numbers of examples and votes filled in, where they are left open and many; and what that means.
 
-    `examples` are those of the validation split, each asked in so many `forms`, of which at most `VOTES` vote. None where the
-    number is searched, or costs nothing. ConfigError as `check_space`.
+    `examples` are those of the validation split, each asked in so many `forms` (of every data set a number, on average), of which
+    at most `VOTES` vote, and in all sets equally many. None where the number is searched, or costs nothing. ConfigError as
+    `check_space`, and for more votes than a set has forms where others have more.
     """
-    if forms > VOTES and _is_open(survey.space, "votes"):
+    least, most = min(forms), max(forms)
+    if most > VOTES and least >= VOTES and _is_open(survey.space, "votes"):
         survey = survey.scored_on({"votes": VOTES})
+    elif least < most:
+        survey = _with_equal_votes(survey, math.floor(least), most)
     space = survey.space
     if PATH in space.search or not (per_answer := training_per_answer(survey)):
         return survey, None
-    forms = min(forms, _most_votes(space) or forms)
-    per_example = forms / per_answer
+    votes = min(most, _most_votes(space) or most)
+    per_example = votes / per_answer
     own = _own(space).get(EXAMPLES)
     number = min(own or max(LEAST, space.resources.workers, int(SHARE / per_example)), examples)
-    subset = Subset(number, examples, number * per_example, is_chosen=own is None, votes=forms)
+    subset = Subset(number, examples, number * per_example, is_chosen=own is None, votes=votes)
     return (survey.scored_on({EXAMPLES: number}) if own is None and number < examples else survey), subset
+
+
+def _with_equal_votes(survey: Survey, least: int, most: float) -> Survey:
+    """The survey with as many votes as the data set with the fewest forms has, where the number is left open."""
+    if _is_open(survey.space, "votes"):
+        return survey.scored_on({"votes": min(VOTES, least)})
+    if (asked := _most_votes(survey.space) or most) > least:
+        raise ConfigError(
+            f"all data sets of a sweep are scored by as many votes: evaluation.votes may be {asked:g}, and one set "
+            f"has {least} forms of a puzzle",
+            remedy=f"ask for at most {least}, leave evaluation.votes open, or search larger data.num_aug",
+        )
+    return survey
 
 
 def subset_as_begun(space: SearchSpace, begun: SearchSpace) -> SearchSpace:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from trm.config.data import DataConfig
 from trm.config.messages import problems_of
 from trm.config.run import RunConfig
 from trm.config.step_costs import SLACK, StepCosts, length_for
@@ -97,18 +98,40 @@ class Rejected:
     """What its checkpoints need, where the disk is too small."""
 
 
+@dataclass(frozen=True)
+class SetFacts:
+    """What the search must know of one of several data sets."""
+
+    epoch_rows: float
+    """Rows that an epoch of training visits."""
+    content: str
+    """Equal for two that are one data set."""
+    folder: str | None = None
+    """Where it lies, built; null: nobody needs to know."""
+
+
 @dataclass
 class Facts:
     """What is known of data and machines besides the space; the search folds the journal into it."""
 
     epoch_rows: float | None = None
-    """Rows that an epoch of training visits; needed where the fidelity is epochs."""
+    """Rows that an epoch of training visits, where the space has one data set; needed where the fidelity is epochs."""
+    sets: Mapping[str, SetFacts] = field(default_factory=dict)
+    """Those of a space with several data sets, by `DataConfig.source`."""
     speeds: Speeds = field(default_factory=Speeds)
     """Seconds of a step; needed where the fidelity is seconds."""
     memory: MemoryLimit = field(default_factory=MemoryLimit)
     """What fits a worker."""
     disk_bytes: int | None = None
     """Bytes free for checkpoints; null: unknown."""
+
+    def rows_of(self, data: DataConfig) -> float | None:
+        """Rows that an epoch on the data set visits; null: unknown."""
+        return self.sets[data.source].epoch_rows if self.sets else self.epoch_rows
+
+    def folder_of(self, data: DataConfig) -> str | None:
+        """Where the data set lies, of a space with several; null: unknown, or the space has one."""
+        return self.sets[data.source].folder if self.sets else None
 
 
 class Resolver:
@@ -149,7 +172,7 @@ class Resolver:
         cost = self._cost_of(draft)
         if not (math.isfinite(cost.step_flops) and cost.step_flops > 0):
             raise ConfigError(f"a step of {params} costs {cost.step_flops} FLOPs", remedy="mend the cost function")
-        amount_of = self._amount_of(batch)
+        amount_of = self._amount_of(draft)
         max_steps = length_for(
             [one._replace(each=amount_of(one.each)) for one in cost.stage_flops], self.rungs.amounts[-1], slack=SLACK
         )
@@ -164,6 +187,8 @@ class Resolver:
             return misfit
         config = with_length(draft, max_steps)
         alike = identity(config, params, max_steps, self._circumstances, self.rules)
+        if self.facts.sets:
+            alike = alike.model_copy(update={"data": config.data.built(self.facts.sets[config.data.source].content)})
         if config.optim.lr_warmup_steps < draft.optim.lr_warmup_steps:
             alike = alike.model_copy(update={"optim": alike.optim.model_copy(update={"lr_warmup_steps": CAPPED})})
         return Candidate(
@@ -191,16 +216,17 @@ class Resolver:
             )
         return None
 
-    def _amount_of(self, batch: int) -> Callable[[float], float]:
-        """FLOPs of a step of so many rows -> what it takes of the sweep's fidelity."""
+    def _amount_of(self, config: RunConfig) -> Callable[[float], float]:
+        """FLOPs of a step of the configuration -> what it takes of the sweep's fidelity."""
         match self.space.fidelity:
             case "train_flops":
                 return lambda flops: flops
             case "steps":
                 return lambda flops: 1.0
             case "epochs":
-                assert self.facts.epoch_rows is not None, "an epoch has rows"
-                share = batch / self.facts.epoch_rows
+                rows = self.facts.rows_of(config.data)
+                assert rows is not None, "an epoch has rows"
+                share = config.training.global_batch_size / rows
                 return lambda flops: share
             case "seconds":
                 return self._seconds_of

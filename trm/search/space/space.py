@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from trm.config.base import Written, is_recorded, without_later
-from trm.config.data import DataConfig
+from trm.config.data import SET_KNOBS, DataConfig
 from trm.config.files import apply_overrides, honour_in, load_yaml, merged, require_kind, validated
 from trm.config.imports import require_asked
 from trm.config.leaves import leaves, put, without_other_members, written_at, written_tags
 from trm.config.messages import nearest, problems_of
-from trm.config.paths import flat, nested, with_data_beside
+from trm.config.paths import beside, flat, nested, with_data_beside
 from trm.config.run import RunConfig
 from trm.config.tracking import Tracking
 from trm.config.training import TrainingConfig, require_divisible
@@ -30,6 +30,7 @@ from trm.search.samplers.tpe import TPE
 from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources
+from trm.search.space.data_choice import chosen_data, data_choices, with_first_recipe
 from trm.search.space.start_points import names_recipes, read_recipe, start_points
 from trm.tasks.metrics import bounds
 
@@ -90,6 +91,11 @@ class SearchSpace(Written):
 
     @model_validator(mode="before")
     @classmethod
+    def _data_of_first_recipe(cls, values: Any) -> Any:
+        return with_first_recipe(values) if isinstance(values, dict) else values
+
+    @model_validator(mode="before")
+    @classmethod
     def _seeds_of_one(cls, values: Any) -> Any:
         """Of a space without knobs: nobody is stopped early, and the sweep ends with its last seed."""
         if not isinstance(values, dict) or "search" not in values or values["search"]:
@@ -143,6 +149,7 @@ class SearchSpace(Written):
         self.scheduler.check(self.search, self.fidelity, has_fronts=bool(self.objective.against))
         self.sampler.check(self.objective)
         self._check_conditions()
+        self._check_data()
         _check_base(self.base, self.data, self.search)
         if "training.global_batch_size" not in self.search:
             default = TrainingConfig.model_fields["global_batch_size"].default
@@ -152,6 +159,16 @@ class SearchSpace(Written):
         for number, point in enumerate(self.start_points):
             self._check_start_point(number, point)
         return self
+
+    def _check_data(self) -> None:
+        if self.data.folder is not None and (path := next((path for path in SET_KNOBS if path in self.search), None)):
+            raise ConfigError(
+                f"search.{path} chooses of a recipe, but data.folder {self.data.folder!r} is built already",
+                remedy="give data.recipe in its place",
+            )
+        if "data.recipe" in self.search and self.search["data.recipe"].contains(None):
+            raise ConfigError("search.data.recipe names recipes, and null is none", remedy="remove it from the values")
+        data_choices(self.data, self.search)
 
     def _check_conditions(self) -> None:
         for path, knob in self.search.items():
@@ -195,7 +212,7 @@ class SearchSpace(Written):
     def complete(self, point: Mapping[str, Scalar], source: str = "parameters") -> dict[str, Scalar]:
         """Parameters for every active knob, those that `point` leaves out from the base; ConfigError for what a knob cannot be."""
         params: dict[str, Scalar] = {}
-        tags = written_tags(self.base)
+        tags, written = written_tags(self.base), {**self.base, "data": dict(self.data)}
         for path, knob in self.knobs_in_order():
             if not knob.is_active(params):
                 if path in point:
@@ -203,7 +220,7 @@ class SearchSpace(Written):
                     raise ConfigError(f"{source}.{path} is searched only when {conditions}", remedy=f"leave {path} out there")
                 continue
             default = leaves()[path].variant(tags | params).info.get_default(call_default_factory=True)
-            value = point[path] if path in point else written_at(self.base, path, default)
+            value = point[path] if path in point else written_at(written, path, default)
             try:
                 value = field_value(path, value)
             except ConfigError as error:
@@ -234,11 +251,13 @@ class SearchSpace(Written):
         if not (averages_plainly and optim.get("ema_warmup") is False):
             optim["ema_warmup"] = True
         for path, value in params.items():
-            put(values, path, value)
+            if not path.startswith("data."):
+                put(values, path, value)
         values = without_other_members(values, _tags_tried(self.search))
         values["seed"] = seed
         values["imports"] = self.imports
-        values["data"] = self.data if folder is None else self.data.built(folder)
+        data = self.data_of(params)
+        values["data"] = data if folder is None else data.built(folder)
         values.setdefault("training", {}).update(epochs=None, steps=None, train_flops=self.budget.per_trial)
         halting = self.search.get("model.halt_max_steps")
         evaluation = values.setdefault("evaluation", {})
@@ -246,6 +265,15 @@ class SearchSpace(Written):
             evaluation["steps"] = max(int(value) for value in halting.extremes if value is not None)
         draft = RunConfig.model_validate(values)
         return draft if max_steps is None else with_length(draft, max_steps)
+
+    def data_of(self, params: Mapping[str, Any]) -> DataConfig:
+        """The data set of a trial with these parameters, as a recipe or a folder."""
+        return chosen_data(self.data, self.search, params)
+
+    @property
+    def data_choices(self) -> tuple[DataConfig, ...]:
+        """Every data set that a trial can have: `data` alone where none of its knobs is searched."""
+        return data_choices(self.data, self.search)
 
     def frozen(self) -> dict[str, Any]:
         """What may not change when a sweep is resumed, as plain values."""
@@ -280,6 +308,7 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
     if isinstance(mapping.get("search"), dict):
         searched = flat(mapping["search"], "search", _holds_knobs)
         mapping["search"] = {path: knob for path, knob in searched.items() if knob is not None}
+        _find_recipes(mapping["search"], Path(path).parent)
     mapping.setdefault("name", Path(path).stem)
     if isinstance(mapping.get("start_points"), list):
         mapping["start_points"] = [_flat_point(number, point) for number, point in enumerate(mapping["start_points"])]
@@ -305,6 +334,13 @@ def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
     elif isinstance(base, dict):
         base = nested(base, "base")
     return mapping if base is None else {**mapping, "base": base}
+
+
+def _find_recipes(search: dict[str, Any], folder: Path) -> None:
+    """Have the recipes that are searched named as `data.recipe` would be."""
+    knob = search.get("data.recipe")
+    if isinstance(knob, dict) and isinstance(knob.get("values"), list):
+        search["data.recipe"] = {**knob, "values": [beside(value, folder) for value in knob["values"]]}
 
 
 def _holds_knobs(path: str, value: Any) -> bool:

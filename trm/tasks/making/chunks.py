@@ -75,13 +75,13 @@ class Generated:
     """None: they came from elsewhere than pieces."""
     duplicates: tuple[int, ...] = ()
 
-    def splits(self, wanted: Mapping[SplitName, int]) -> dict[SplitName, BuiltSplit]:
-        """The puzzles dealt out, each a group; a split that wants none is left out."""
+    def splits(self, wanted: Mapping[SplitName, int], train: int | None) -> dict[SplitName, BuiltSplit]:
+        """The puzzles dealt out, each a group, of those for training the first `train`; a split that wants none is left out."""
         splits: dict[SplitName, BuiltSplit] = {}
         start = 0
         for name, rows in wanted.items():
             if rows:
-                part = slice(start, start + rows)
+                part = slice(start, start + (rows if train is None or name != "train" else train))
                 columns = {key: column[part] for key, column in self.columns.items()}
                 splits[name] = as_split(columns, start, None if self.draws is None else self.draws[part])
             start += rows

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from trm.config.base import Later, Written, without_later
 from trm.data.format.manifest import SplitName, TaskName
@@ -59,6 +59,20 @@ class CountedRecipe(RecipeBase):
     """Leave bad rows of the published files out and count them, by rule, in the manifest; false: refuse the first."""
     columns: Annotated[dict[Literal["question", "answer", "rating"], str], Later] = Field(default_factory=dict)
     """What the files call question, answer and rating, where the usual names (`quizzes`, `solution` ...) do not say."""
+    train_pool: Annotated[int | None, Later] = Field(None, ge=1)
+    """Generated training puzzles of which the first `train` are the training split, so that sets of several sizes have the same
+    validation and test puzzles; null: `train`. An import has them anyway."""
+
+    @field_validator("train_pool")
+    @classmethod
+    def _more_than_train(cls, value: int | None, info: Any) -> int | None:
+        """None where it changes nothing, so that the set is the one without it."""
+        train = info.data.get("train")
+        if value is None or train is None or info.data.get("path") is not None or value == train:
+            return None
+        if value < train:
+            raise ValueError(f"train_pool must be at least train, got {value} and {train}; raise it or drop it")
+        return value
 
     @property
     def puzzle_task(self) -> TaskName:
@@ -76,7 +90,7 @@ class CountedRecipe(RecipeBase):
         return self.validation > 0
 
     def wanted(self) -> dict[SplitName, int]:
-        """Puzzles of each split, where they are generated."""
+        """Puzzles that are generated for each split."""
         assert self.train is not None
         assert self.test is not None
-        return {"train": self.train, "validation": self.validation, "test": self.test}
+        return {"train": self.train_pool or self.train, "validation": self.validation, "test": self.test}

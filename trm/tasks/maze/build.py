@@ -40,7 +40,7 @@ def build_maze(recipe: MazeRecipe, report: Report = silent, store: ChunkStore | 
     if (pieces := maker(recipe)) is not None:
         wanted = recipe.wanted()
         generated = generate(pieces, sum(wanted.values()), report, store)
-        splits, duplicates = generated.splits(wanted), generated.duplicates
+        splits, duplicates = generated.splits(wanted, recipe.train), generated.duplicates
     else:
         from trm.tasks.maze.published import import_splits
 

@@ -37,7 +37,7 @@ def build_sudoku(recipe: SudokuRecipe, report: Report = silent, store: ChunkStor
     elif (pieces := maker(recipe)) is not None:
         wanted = recipe.wanted()
         generated = generate(pieces, sum(wanted.values()), report, store)
-        splits, duplicates = generated.splits(wanted), generated.duplicates
+        splits, duplicates = generated.splits(wanted, recipe.train), generated.duplicates
     else:
         splits = _small_splits(recipe, report)
     return BuiltDataset(
@@ -120,7 +120,7 @@ def _small_splits(recipe: SudokuRecipe, report: Report) -> dict[SplitName, Built
     wanted = recipe.wanted()
     _refuse_more(recipe, int(is_hard.sum()), wanted)
     report("puzzles", sum(wanted.values()), sum(wanted.values()))
-    return Generated(columns).splits(wanted)
+    return Generated(columns).splits(wanted, recipe.train)
 
 
 def _refuse_more(recipe: SudokuRecipe, existing: int, wanted: Mapping[SplitName, int]) -> None:
