@@ -100,6 +100,11 @@ class ModelConfig(Written):
         return False
 
     @property
+    def draws_starts(self) -> bool:
+        """Whether the latents that a puzzle starts from are drawn for it."""
+        return False
+
+    @property
     def recursion(self) -> Recursion:
         """What one supervision step computes; of a network that says nothing else, one call."""
         return one_call()
@@ -216,12 +221,17 @@ class RecursiveConfig(ModelConfig):
     @property
     def draws_in_training(self) -> bool:
         """Whether the network draws in a training step."""
-        return self.dropout > 0 or self.path_noise > 0 or self.initial_latents == "random"
+        return self.dropout > 0 or self.path_noise > 0 or self.draws_starts
 
     @property
     def draws_in_evaluation(self) -> bool:
         """Whether the network draws where it is evaluated."""
-        return self.initial_latents == "random" or (self.path_noise > 0 and self.path_noise_in == "always")
+        return self.draws_starts or (self.path_noise > 0 and self.path_noise_in == "always")
+
+    @property
+    def draws_starts(self) -> bool:
+        """Whether the latents that a puzzle starts from are drawn for it."""
+        return self.initial_latents == "random"
 
     @property
     def head_size(self) -> int:

@@ -12,11 +12,12 @@ from pydantic import (
     model_validator,
 )
 
-from trm.config.architectures import AnyNetwork, TrmConfig, named_values
+from trm.config.architectures import AnyNetwork, RecursiveConfig, TrmConfig, named_values
 from trm.config.base import Written, without_later
 from trm.config.data import DataConfig
 from trm.config.depth_schedule import DepthPart, depth_parts
 from trm.config.imports import require_asked
+from trm.config.losses import ImportedLoss
 from trm.config.optimizers import AdamATan2Config, AnyOptimizer, MuonConfig
 from trm.config.tracking import Tracking
 from trm.config.training import WHEN_WRITTEN, EvaluationConfig, TrainingConfig
@@ -107,6 +108,7 @@ class RunConfig(Written):
                 f"muon updates matrices of a network's blocks, and optim.trained {self.optim.trained} trains none; "
                 f"set optim.type: {self.optim.rest}"
             )
+        self._check_slots()
         if isinstance(self.optim, MuonConfig) and not self.model.HAS_MATRICES:
             raise ValueError(
                 f"muon updates matrices of a network's blocks, and those of {self.model.architecture} have none; "
@@ -119,6 +121,21 @@ class RunConfig(Written):
     def depth_parts(self) -> tuple[DepthPart, ...]:
         """Parts of the run whose steps are as deep as each other; one where there is no `training.depth_schedule`."""
         return depth_parts(self.training.depth_schedule, self.model)
+
+    def _check_slots(self) -> None:
+        """What is done to the slots' latents has latents that it knows, and a loss that does it."""
+        t = self.training
+        if t.hypotheses > 1 and not isinstance(self.model, RecursiveConfig):
+            raise ValueError(
+                f"training.hypotheses {t.hypotheses} are of the networks trm, single_z, latents, hrm and transformer, not of "
+                f"{self.model.architecture}; set training.hypotheses: 1"
+            )
+        for name, value, off in (("hypotheses", t.hypotheses, 1), ("carry_noise", t.carry_noise, 0)):
+            if value != off and isinstance(t.loss, ImportedLoss):
+                raise ValueError(
+                    f"training.{name} {value:g} is of the losses that come with this project, and {t.loss.type} is your own, which "
+                    f"does to the slots what it likes; set training.{name}: {off}"
+                )
 
     def _deciding_values(self) -> dict[str, Any]:
         return {"model": self.model.deciding_values(), "optim": self.optim.deciding_values()}

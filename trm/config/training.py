@@ -46,6 +46,9 @@ class TrainingConfig(Written):
     """What is made small: the cross entropy over the vocabulary that the tag names, or a mapping with `type` and its fields."""
     carry_noise: Annotated[float, Later] = Field(0.0, ge=0, le=10)
     """Standard deviation of normal noise that all latents are given between two supervision steps (tried: 0.001 to 0.1)."""
+    hypotheses: Annotated[int, Later] = Field(1, ge=1, le=32)
+    """Latents that every puzzle has beside its answer, of which only the one with the best answer learns ("winner takes all",
+    arXiv 2601.19085: 4). So many forward passes more an update; what is evaluated is the first alone. 1: none compete."""
     loss_dtype: Literal["auto", "float32", "float64"] = "auto"
     """Type of the answer loss; auto: float64 on the CPU, float32 on an accelerator."""
     eval_every_steps: int | None = Field(None, ge=1)

@@ -15,6 +15,7 @@ from trm.data.batches.keyed_random import device_keys
 from trm.distributed import Gang
 from trm.losses.answer import IGNORED, CrossEntropy, answer_loss, mean_answer_loss
 from trm.losses.carry_noise import CarryNoise
+from trm.losses.hypotheses import Hypotheses
 from trm.losses.loss import ROWS, Learned, Pass, Work
 from trm.models.halting import Carry, advance, continue_target, exploration_minimum, refill
 from trm.models.network import Draws, Output
@@ -93,13 +94,15 @@ def supervision_loss(
 class Supervision:
     """The loss of deep supervision: one supervision step of every slot, one backward pass. Reads batches of puzzles."""
 
-    metrics: Mapping[str, str] = {**dict.fromkeys(ROW_SUMS, ROWS), **dict.fromkeys(HALTED_SUMS, HALTED)}
-
     def __init__(self, config: RunConfig, cross_entropy: CrossEntropy, device: torch.device) -> None:
         """The loss of `config`, which names no device, on `device`."""
         self.config, self.cross_entropy = config, cross_entropy
         self.dtype = loss_dtype(config.training, device)
+        self.metrics: Mapping[str, str] = {**dict.fromkeys(ROW_SUMS, ROWS), **dict.fromkeys(HALTED_SUMS, HALTED)}
         self.noise = CarryNoise(config.training.carry_noise, device) if config.training.carry_noise else None
+        self.hypotheses = Hypotheses(config, self.of_answers, device) if config.training.hypotheses > 1 else None
+        if self.hypotheses is not None:
+            self.metrics = {**self.metrics, **self.hypotheses.metrics}
         self._is_drawn = config.model.draws_in_training or self.noise is not None
         self._minimum_steps: dict[int, np.ndarray | None] = {}
         """What exploration demands of this worker's slots at the next steps, as far as it is drawn."""
@@ -115,11 +118,14 @@ class Supervision:
 
     def passes(self, work: Work) -> Generator[Pass, None, Learned]:
         """Fresh puzzles into halted slots, one supervision step, one backward pass."""
-        given, model = work.arrays, self.config.model
+        given, model, choice = work.arrays, self.config.model, None
         draws = Draws(given["keys"], is_training=True) if model.draws_in_training else None
         carry = refill(work.carry, given["inputs"], given["labels"], given["puzzle_identifiers"], work.model, draws)
-        rows = work.rows(carry.puzzle_identifiers)
-        latents, output = work.network(carry.latents, carry.inputs, rows, *(() if draws is None else (draws,)))
+        rows, before = work.rows(carry.puzzle_identifiers), carry.latents
+        if self.hypotheses is not None:
+            choice = self.hypotheses.choose(self.hypotheses.refilled(carry, work.carry, work, draws), work, rows, draws)
+            before, draws = choice.latents, choice.draws
+        latents, output = work.network(before, carry.inputs, rows, *(() if draws is None else (draws,)))
         carry = advance(carry, latents, output, model, given.get("minimum_steps"), training=True)
         losses = supervision_loss(
             output,
@@ -131,6 +137,8 @@ class Supervision:
         )
         yield Pass(losses.loss / len(carry.steps))
         sums = sums_of(losses, output.q_halt, carry.halted, carry.steps)
+        if self.hypotheses is not None and choice is not None:
+            carry, sums = self.hypotheses.carried(carry, choice), {**sums, **self.hypotheses.wins(choice.winner)}
         return Learned(carry if self.noise is None else self.noise(carry, given["keys"]), sums)
 
     def of_answers(self, logits: Tensor, labels: Tensor) -> Tensor:

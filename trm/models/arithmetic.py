@@ -36,3 +36,5 @@ class RowCost:
     """What gradients of weights take of `train_flops`, which a network that is passed through and not trained leaves out."""
     head_learning_flops: float = 0.0
     """What it takes besides `forward_flops` to train the heads alone: their answers in between, and gradients of their weights."""
+    latent_bytes: int = 0
+    """What its slot carries more with another latent (`training.hypotheses`)."""

@@ -13,9 +13,12 @@ from trm.config.run import RunConfig
 from trm.config.step_costs import Share, StepCosts, length_for, mean_of
 from trm.models.arithmetic import RowCost
 from trm.models.counting import row_cost, tensor_sizes
+from trm.models.hypotheses import own_latents
 
 STORED_COPIES = 2
 """What a checkpoint holds of each weight besides its moments: itself, its average."""
+HELD_CARRIES = 2
+"""What a step holds of slots' latents: as they were, and as they become."""
 RESIDENT_COPIES = 3
 """What training holds of each weight besides its moments and its update while it is applied: the stored copies, its gradient."""
 
@@ -65,7 +68,7 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: L
     row, update = rows[-1], optim.update_flops(trained)
     kept = row.handwritten_share if device == "cpu" and model.forward_dtype != "bfloat16" else 1.0
     activations = max(one.activation_bytes for one in rows)
-    local = -(-batch // workers)
+    local, rivals = -(-batch // workers), _rivals_row_bytes(config, row)
     return RunCost(
         stage_flops=tuple(
             Share(part.share, batch * update_flops_row(config, one) + update) for part, one in zip(parts, rows, strict=True)
@@ -73,9 +76,17 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: L
         forward_flops_row=row.forward_flops,
         inference_flops=(config.evaluation.steps or model.halt_max_steps) * row.forward_flops,
         params_count=network + table,
-        checkpoint_bytes=value * (STORED_COPIES * network + moments + table) + batch * row.carry_bytes,
-        memory_bytes=value * (RESIDENT_COPIES * network + moments + scratch + table) + round(kept * local * activations),
+        checkpoint_bytes=value * (STORED_COPIES * network + moments + table) + batch * (row.carry_bytes + rivals),
+        memory_bytes=value * (RESIDENT_COPIES * network + moments + scratch + table)
+        + round(kept * local * activations)
+        + HELD_CARRIES * local * rivals,
     )
+
+
+def _rivals_row_bytes(config: RunConfig, row: RowCost) -> int:
+    """Bytes of the latents of one row's hypotheses beside the first."""
+    names = [latent.name for latent in config.model.recursion.latents]
+    return (config.training.hypotheses - 1) * len(own_latents(names)) * row.latent_bytes
 
 
 def _typed(model: AnyNetwork, device: Literal["cpu", "cuda"]) -> AnyNetwork:
@@ -98,6 +109,8 @@ class Passes:
 def passes_of(config: RunConfig) -> Passes:
     """How often an update of `config` goes through the network: the one place that knows, of every loss."""
     forwards = 1 if config.model.halting.learns_continue else 0  # what going on would have been worth
+    if config.training.hypotheses > 1:
+        forwards += config.training.hypotheses  # the winner goes once more, with a gradient
     return Passes(learned=1, forwards=forwards)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from trm.config.architectures import ModelConfig
+from trm.models.hypotheses import latent_of, own_latents
 from trm.models.network import Draws, Latents, Network, Output
 
 EXPLORATION_STREAM = 0x68616C74
@@ -46,11 +47,13 @@ SLOT_FIELDS = tuple(field.name for field in fields(Carry) if field.name != "late
 """What the carry of every network holds beside its latents."""
 
 
-def initial_carry(model: Network, batch_size: int, seq_len: int, device: torch.device | str) -> Carry:
+def initial_carry(model: Network, batch_size: int, seq_len: int, device: torch.device | str, *, hypotheses: int = 1) -> Carry:
     """The carry before the first step: all slots count as halted."""
     empty = torch.zeros(batch_size, seq_len, dtype=torch.int32, device=device)
+    latents = model.initial_latents(batch_size)
+    others = [(name, number) for number in range(1, hypotheses) for name in own_latents(list(latents))]
     return Carry(
-        latents=model.initial_latents(batch_size),
+        latents={**latents, **{latent_of(name, number): latents[name] for name, number in others}},
         steps=torch.zeros(batch_size, dtype=torch.int32, device=device),
         halted=torch.ones(batch_size, dtype=torch.bool, device=device),
         inputs=empty,

@@ -100,7 +100,9 @@ class TrainingState:
         """The model as it is trained: in a gang its backward pass sums the gradients of all workers."""
         self._build_optimizers(weight_dtype(dtype))
         local_batch = config.training.global_batch_size // gang.world_size
-        self.carry: Carry = initial_carry(self.model, local_batch, shape.seq_len, self.device)
+        self.carry: Carry = initial_carry(
+            self.model, local_batch, shape.seq_len, self.device, hypotheses=config.training.hypotheses
+        )
         self.depths = Depths(config, self.model, max_steps)
         self.flops = run_cost(config, shape).flops(max_steps)
         """Training FLOPs of its steps, of all workers together."""

@@ -28,6 +28,7 @@ def row_cost(model: RecursiveConfig, shape: DataShape) -> RowCost:
         HANDWRITTEN_SHARE if has_handwritten_swiglu(model) else 1.0,
         weight_gradient_flops_row(model, shape),
         2 * head_flops_row(model, shape, answers=model.recursion.answers) - head_flops_row(model, shape),
+        latent_bytes(model, shape),
     )
 
 
@@ -83,16 +84,14 @@ def head_flops_row(model: RecursiveConfig, shape: DataShape, *, answers: int = 1
     return 2.0 * model.hidden_size * (answers * shape.seq_len * shape.vocab_size + halting)
 
 
+def latent_bytes(model: RecursiveConfig, shape: DataShape) -> int:
+    """Bytes of a latent of one row."""
+    return (model.puzzle_len + shape.seq_len) * model.hidden_size * FLOAT_BYTES[model.forward_dtype]
+
+
 def carry_row_bytes(model: RecursiveConfig, shape: DataShape) -> int:
     """Bytes that one slot carries from step to step: its latents, the puzzle, its counters."""
-    length = model.puzzle_len + shape.seq_len
-    return (
-        len(model.recursion.latents) * length * model.hidden_size * FLOAT_BYTES[model.forward_dtype]
-        + 2 * 4 * shape.seq_len
-        + 4
-        + 4
-        + 1
-    )
+    return len(model.recursion.latents) * latent_bytes(model, shape) + 2 * 4 * shape.seq_len + 4 + 4 + 1
 
 
 def gated_arrays(model: RecursiveConfig) -> int:

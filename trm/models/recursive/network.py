@@ -138,7 +138,7 @@ class TinyRecursiveModel(Network):
 
     def initial_latents(self, batch_size: int, draws: Draws | None = None) -> Latents:
         """The latents every puzzle starts from: fixed vectors, expanded (not to be written to), or drawn ones."""
-        if draws is not None and self.config.initial_latents == "random":
+        if draws is not None and self.config.draws_starts:
             return {latent.name: self.noise.start(draws, i, self.dtype) for i, latent in enumerate(self.recursion.latents)}
         shape = (batch_size, self.length, self.config.hidden_size)
         initial_vectors = {latent.name: self.get_buffer(latent.initial) for latent in self.recursion.latents}

@@ -23,8 +23,7 @@ class Noise(nn.Module):
         super().__init__()
         self.config, self.size = config, (length, config.hidden_size)
         self.register_buffer("normal", normal_quantiles() if config.path_noise else None, persistent=False)
-        is_random = config.initial_latents == "random"
-        self.register_buffer("truncated", truncated_quantiles() if is_random else None, persistent=False)
+        self.register_buffer("truncated", truncated_quantiles() if config.draws_starts else None, persistent=False)
 
     def start(self, draws: Draws, latent: int, dtype: torch.dtype) -> Float[Tensor, "batch length width"]:
         """The start of a latent, of standard deviation 1, as the published vectors are, in every place."""
