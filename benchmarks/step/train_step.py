@@ -5,7 +5,8 @@ checkout of SamsungSAILMontreal/TinyRecursiveModels, measures the published impl
 compiled: its model, losses, sign SGD and weight average as they are, AdamATan2 from here (theirs is a CUDA extension). All
 take turns, a step each, on the same sizes and batches. Beside them stands what the matrix products of the step would take
 alone: those that torch does by itself (`products`), and oneDNN's (`products_onednn`), which on some processors are twice as
-fast. Processor time stands beside wall clock, for machines that others use too; peak memory is that of a process of its own.
+fast. Processor time stands beside wall clock, for machines that others use too, and `times_plain` compares the least of it;
+peak memory is that of a process of its own. `--model` measures other networks: `--model architecture=single_z ffn=normed_swiglu`.
 """
 
 import argparse
@@ -18,21 +19,19 @@ import sys
 import time
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.rows import emit, parser, spread
 from benchmarks.step.memory import status
-from trm.config.architectures import DataShape, TrmConfig, swiglu_width
-from trm.config.data import DataConfig
-from trm.config.optimizers import AdamATan2Config
+from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
 from trm.config.run import RunConfig
-from trm.config.training import TrainingConfig
 from trm.data.batches.plan import Batch
 from trm.models.cost import run_cost
 from trm.optim.adam_atan2 import AdamATan2
@@ -58,12 +57,13 @@ class Size:
     def config(self) -> RunConfig:
         """The run that is measured."""
         fields = {"pos_encodings": "none"} if self.model.get("mlp_t") else {}
-        return RunConfig(
-            data=DataConfig(folder="unused"),
-            model=TrmConfig(**fields, **self.model),
-            optim=AdamATan2Config(lr=1e-4, lr_warmup_steps=0),
-            training=TrainingConfig(global_batch_size=self.batch, steps=1_000_000),
-        )
+        values = {
+            "data": {"folder": "unused"},
+            "model": {**fields, **self.model},
+            "optim": {"lr": 1e-4, "lr_warmup_steps": 0},
+            "training": {"global_batch_size": self.batch, "steps": 1_000_000},
+        }
+        return RunConfig.model_validate(values)
 
     def batches(self) -> list[Batch]:
         """Random puzzles."""
@@ -189,9 +189,11 @@ def products(size: Size, multiply: Multiply) -> Step:
     `multiply` gets (m, k), (n, k) and room for (m, n), or batches of them.
     """
     model, rows = size.config().model, size.batch
+    assert isinstance(model, RecursiveConfig), "other networks have other products"
     length, width = model.puzzle_len + size.seq_len, model.hidden_size
     inner, heads = swiglu_width(model.expansion, width), model.num_heads
-    tokens, cycle = rows * length, (model.L_cycles + 1) * model.L_layers
+    tokens, forward = rows * length, model.effective_depth
+    trained = sum(model.layers_of(call.network) for call in model.recursion.calls[model.recursion.plain_calls :])
     shapes: list[tuple[int, ...]] = [(tokens, width, 2 * inner), (tokens, inner, width)]  # (m, k, n): a weight has n rows
     if model.mlp_t:
         across = swiglu_width(model.expansion, length)
@@ -200,14 +202,14 @@ def products(size: Size, multiply: Multiply) -> Step:
         shapes += [(tokens, width, 3 * width), (tokens, width, width)]
     work: list[tuple[int, torch.Tensor, torch.Tensor]] = []
     for m, k, n in shapes:
-        work.append((model.H_cycles * cycle, torch.randn(m, k), torch.randn(n, k)))
-        work.append((cycle, torch.randn(m, n), torch.randn(k, n)))  # gradient of the input
-        work.append((cycle, torch.randn(n, m), torch.randn(k, m)))  # gradient of the weight
+        work.append((forward, torch.randn(m, k), torch.randn(n, k)))
+        work.append((trained, torch.randn(m, n), torch.randn(k, n)))  # gradient of the input
+        work.append((trained, torch.randn(n, m), torch.randn(k, m)))  # gradient of the weight
     if not model.mlp_t:
         batch, of = rows * heads, width // heads
         scores, values = torch.randn(batch, length, length), torch.randn(batch, length, of)
-        work.append(((model.H_cycles + 2) * cycle, values, values))  # queries by keys, and such by the gradients
-        work.append(((model.H_cycles + 2) * cycle, scores, values.transpose(1, 2).contiguous()))
+        work.append((forward + 2 * trained, values, values))  # queries by keys, and such by the gradients
+        work.append((forward + 2 * trained, scores, values.transpose(1, 2).contiguous()))
 
     room = [left.new_empty(*left.shape[:-1], right.shape[-2]) for _, left, right in work]
 
@@ -241,15 +243,15 @@ def ceiling_gflops() -> float:
 
 def peak_bytes(name: str, way: str, options: list[str]) -> int:
     """Most resident memory of a fresh process that takes steps, above what it had before the first."""
-    command = [sys.executable, "-m", "benchmarks.step.train_step", "--sizes", name, "--ways", way, "--peak", *options]
+    command = [sys.executable, "-m", "benchmarks.step.train_step", "--sizes", name, "--ways", way, *options, "--peak"]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(json.loads(run.stdout.splitlines()[-1]))
 
 
-def print_peak(name: str, way: str, folder: str) -> None:
+def print_peak(size: Size, way: str, folder: str) -> None:
     """The child of `peak_bytes`."""
     before = status("VmRSS")
-    step = WAYS[way](SIZES[name], folder)
+    step = WAYS[way](size, folder)
     for i in range(WARM_UP):
         step(i)
     print(status("VmHWM") - before)
@@ -288,6 +290,9 @@ def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--reference", metavar="DIR", type=checkout, help="checkout of the reference, timed in turn with ours")
     arguments.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), help="default: all")
+    arguments.add_argument(
+        "--model", nargs="+", metavar="FIELD=VALUE", default=[], help="other networks of these sizes: ffn=normed_swiglu"
+    )
     arguments.add_argument("--ways", nargs="+", choices=WAYS, help="default: all but compiled ones; with --reference all")
     arguments.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: the machine's")
     arguments.add_argument("--seconds", type=float, default=10.0, help="of measurement a size (default: 10)")
@@ -296,38 +301,46 @@ def main() -> int:
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
     ways = options.ways or (list(WAYS) if options.reference else ["ours fused", "ours plain"])
+    fields = {name: yaml.safe_load(value) for name, _, value in (field.partition("=") for field in options.model)}
     for name in options.sizes:
+        size = replace(SIZES[name], model={**SIZES[name].model, **fields})
         if options.peak:
-            print_peak(name, ways[0], options.reference)
+            print_peak(size, ways[0], options.reference)
         elif options.profile:
             for way in ways:
                 print(name, way)
-                print_profile(WAYS[way](SIZES[name], options.reference))
+                print_profile(WAYS[way](size, options.reference))
         else:
-            measure_size(name, ways, options)
+            measure_size(name, size, ways, options)
     return 0
 
 
-def measure_size(name: str, ways: list[str], options: argparse.Namespace) -> None:
+def measure_size(name: str, size: Size, ways: list[str], options: argparse.Namespace) -> None:
     """Rows of one size."""
-    size = SIZES[name]
     steps = {way: WAYS[way](size, options.reference) for way in ways}
-    steps |= {"products": products(size, by_torch), "products_onednn": products(size, by_onednn)}
+    has_products = isinstance(size.config().model, RecursiveConfig)
+    if has_products:
+        steps |= {"products": products(size, by_torch), "products_onednn": products(size, by_onednn)}
     flops = run_cost(size.config(), DataShape(size.seq_len, size.vocab_size, 1)).step_flops
     before = ceiling_gflops()
     times = measure(steps, options.seconds)
     ceiling = max(before, ceiling_gflops())
-    child = ["--threads", str(options.threads)] + (["--reference", options.reference] if options.reference else [])
+    child = ["--threads", str(options.threads), *(["--model", *options.model] if options.model else [])]
+    child += ["--reference", options.reference] if options.reference else []
     medians = {way: spread([wall for wall, _ in pairs], 6)["median"] for way, pairs in times.items()}
     for way, pairs in times.items():
         wall, processor = ([seconds * 1e3 for seconds in column] for column in zip(*pairs, strict=True))
         milliseconds, processor_ms = spread(wall, 4), spread(processor, 4)
         gflops = flops / milliseconds["median"] / 1e6
-        row: dict[str, object] = {"size": name, "implementation": way, "threads": options.threads}
+        row: dict[str, object] = {"size": name, "model": options.model, "implementation": way, "threads": options.threads}
         row |= {"ms": milliseconds, "processor_ms": processor_ms}
         row |= {"rows_per_second": round(size.batch / milliseconds["median"] * 1e3, 1), "gflop": round(flops / 1e9, 2)}
         row |= {"gflops": round(gflops, 1), "ceiling_gflops": round(ceiling, 1), "share": round(gflops / ceiling, 3)}
-        row |= {f"of_{other}": round(medians[other] / medians[way], 3) for other in ("products", "products_onednn")}
+        if has_products:
+            row |= {f"of_{other}": round(medians[other] / medians[way], 3) for other in ("products", "products_onednn")}
+        if way != "ours plain" and "ours plain" in times:
+            plain = min(seconds for _, seconds in times["ours plain"])
+            row["times_plain"] = round(plain / min(seconds for _, seconds in pairs), 3)
         if "reference compiled" in medians:
             row["times_reference_compiled"] = round(medians["reference compiled"] / medians[way], 3)
         if way in WAYS:

@@ -75,6 +75,14 @@ NETWORKS = {
     "crowded": (TrmConfig(**{**SMALL, "hidden_size": 128, "num_heads": 4, "expansion": 4.0, "L_layers": 1}), 30, 14),
     "crowded_mlp": (TrmConfig(**{**SMALL, "hidden_size": 128}, mlp_t=True, pos_encodings="none"), 19, 8),
     "wide": (TrmConfig(**{**SMALL, "hidden_size": 320, "num_heads": 5}), 30, 14),
+    "normed": (TrmConfig(**SMALL, ffn="normed_swiglu", pos_encodings="rope2d", grid_width=5), 15, 5),
+    "normed_mlp": (TrmConfig(**SMALL, ffn="normed_swiglu", mlp_t=True, pos_encodings="none"), 19, 5),
+    "gelu": (TrmConfig(**SMALL, activation="gelu", mlp_t=True, pos_encodings="none"), 7, 3),
+    "relu": (TrmConfig(**SMALL, activation="relu"), 7, 3),
+    "relu2": (TrmConfig(**SMALL, activation="relu2"), 7, 3),
+    "conv": (TrmConfig(**SMALL, ffn="conv_swiglu", conv_kernel=3), 9, 5),
+    "conv_mlp": (TrmConfig(**SMALL, ffn="conv_swiglu", activation="gelu", mlp_t=True, pos_encodings="none"), 19, 5),
+    "conv_long": (TrmConfig(**SMALL, ffn="conv_swiglu", conv_kernel=15), 450, 2),
     **{name: (Written(**SMALL, made_of=name), 9, 3) for name in RECURSIONS},
 }
 

@@ -178,8 +178,6 @@ class RecursiveConfig(ModelConfig):
     HEADS_DIVIDE: ClassVar[bool] = True
     """Whether `num_heads` must divide `hidden_size`; else attention is `num_heads * (hidden_size // num_heads)` wide."""
     FUSED_VALUES: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "ffn": ("swiglu",),
-        "activation": ("silu",),
         "dropout": (0.0,),
         "path_noise": (0.0,),
         "relaxation": (1.0,),

@@ -2,7 +2,7 @@
 //
 // Tokens are rows: (rows of the chunk, length, width), or (length, rows, width) where positions are mixed by a SwiGLU.
 #pragma once
-#include "elementwise.hpp"
+#include "gates.hpp"
 #include "products.hpp"
 
 // What a network is and how its work is cut. Mirrored field by field in `recursion.py`.
@@ -13,17 +13,21 @@ struct Sizes {
     int64_t slice;      // tokens at a time where a SwiGLU makes them wide
     int64_t threads;
     int64_t mixes_by_mlp, is_rotary;
+    int64_t activation, is_normed; // of every gate
+    int64_t reach;                 // tokens that the convolution of a SwiGLU over channels sees; 0: it has none
     float eps;
 };
 
 // A block's weights, as they are (outputs, inputs) and transposed (_t).
 struct Weights {
     const float *mix_in, *mix_in_t, *mix_out, *mix_out_t, *gate_up, *gate_up_t, *down, *down_t;
+    const float *conv, *conv_t, *conv_bias, *conv_bias_t; // null without a convolution
 };
 
 // Sums of one thread over its chunks; _t is (inputs, outputs).
 struct Gradients {
     float *mix_in_t, *mix_out, *gate_up_t, *down; // with `mixes_by_mlp` mix_in and mix_out_t in the first two places
+    float *conv_t, *conv_bias;
 };
 
 // What a block computes for a chunk. For a backward pass all of it is kept; else `mix`, `wide` hold what is under way.
@@ -40,10 +44,11 @@ struct Arrays {
 // Buffers of one thread.
 struct Scratch {
     float *gate_up, *hidden, *d_hidden; // a slice's wide arrays
+    float *convolved;                   // one more, where there is a convolution
     float *turned_a, *turned_b;         // transposed slices and heads
     float *scores, *d_scores;
     float *d_mix, *d_mixed;
-    float *columns;
+    float *columns, *more_columns;
 };
 
 constexpr int64_t QUERIES = 64; // rows of scores at a time
@@ -60,12 +65,12 @@ struct Block {
     // arrays.out = norm(middle + swiglu(middle)), middle = norm(x + mix(x)); x and arrays.out may be one.
     void forward(const float *x, const Arrays &arrays, const Scratch &scratch, bool keeps) const {
         sizes.mixes_by_mlp ? mix_by_mlp(x, arrays, scratch, keeps) : attend(x, arrays, scratch);
-        swiglu(arrays, scratch, keeps);
+        sizes.reach ? conv_swiglu(arrays, scratch, keeps) : swiglu(arrays, scratch, keeps);
     }
 
     // d: gradient of arrays.out, becomes that of x.
     void backward(const float *x, const Arrays &arrays, float *d, const Scratch &scratch, const Gradients &gradients) const {
-        swiglu_backward(arrays, d, scratch, gradients);
+        sizes.reach ? conv_swiglu_backward(arrays, d, scratch, gradients) : swiglu_backward(arrays, d, scratch, gradients);
         sizes.mixes_by_mlp ? mix_by_mlp_backward(x, arrays, d, scratch, gradients)
                            : attend_backward(x, arrays, d, scratch, gradients);
     }
@@ -160,7 +165,7 @@ struct Block {
             float *y = arrays.out + from * width, *gate_up = keeps ? arrays.wide + from * wide : scratch.gate_up;
             product(count, wide, width, x, width, weights.gate_up_t, wide, gate_up, wide);
             for (int64_t t = 0; t < count; t++)
-                silu_times(gate_up + t * wide, gate_up + t * wide + inner, scratch.hidden + t * inner, inner);
+                gate(gate_up + t * wide, gate_up + t * wide + inner, scratch.hidden + t * inner, inner);
             product(count, width, inner, scratch.hidden, inner, weights.down_t, width, y, width);
             for (int64_t t = 0; t < count; t++)
                 arrays.out_scale[from + t] = normalise_row(x + t * width, y + t * width, width, sizes.eps);
@@ -181,13 +186,88 @@ struct Block {
             for (int64_t t = 0; t < count; t++) {
                 const float *gate = gate_up + t * wide;
                 float *d_gate = d_gate_up + t * wide;
-                silu_times_backward(gate, gate + inner, scratch.d_hidden + t * inner, d_gate, d_gate + inner,
-                                    scratch.hidden + t * inner, inner);
+                gate_backward(gate, gate + inner, scratch.d_hidden + t * inner, d_gate, d_gate + inner, scratch.hidden + t * inner,
+                              inner);
             }
             product(width, inner, count, scratch.turned_a, count, scratch.hidden, inner, sums.down, inner, true);
             product(width, wide, count, scratch.turned_b, count, d_gate_up, wide, sums.gate_up_t, wide, true);
             product(count, width, wide, d_gate_up, wide, weights.gate_up, width, ds, width, true);
         }
+    }
+
+    // The gate of one token, over its hidden channels.
+    void gate(const float *gate, const float *up, float *hidden, int64_t n) const {
+        sizes.is_normed ? normed_row(gate, up, hidden, n, sizes.eps) : gated(sizes.activation, gate, up, hidden, n);
+    }
+    void gate_backward(const float *gate, const float *up, const float *d_hidden, float *d_gate, float *d_up, float *hidden,
+                       int64_t n) const {
+        sizes.is_normed ? normed_row_backward(gate, up, d_hidden, d_gate, d_up, hidden, n, sizes.eps)
+                        : gated_backward(sizes.activation, gate, up, d_hidden, d_gate, d_up, hidden, n);
+    }
+
+    // Calls `work(token seen, token that sees it, offset in the kernel)` for every pair of tokens of one puzzle.
+    template <typename Work> void for_seen(const Work &work) const {
+        const int64_t length = sizes.length, apart = sizes.mixes_by_mlp ? rows : 1;
+        for (int64_t t = 0; t < tokens(); t++) {
+            const int64_t position = sizes.mixes_by_mlp ? t / rows : t % length;
+            for (int64_t j = 0; j < sizes.reach; j++) {
+                const int64_t way = j - sizes.reach / 2;
+                if (position + way >= 0 && position + way < length) work(t + way * apart, t, j);
+            }
+        }
+    }
+
+    // convolved = the kernels over hidden, both (tokens, inner).
+    void convolve(const float *hidden, float *convolved) const {
+        const int64_t inner = sizes.inner;
+        for (int64_t t = 0; t < tokens(); t++) std::memcpy(convolved + t * inner, weights.conv_bias, inner * sizeof(float));
+        for_seen([&](int64_t seen, int64_t t, int64_t j) {
+            add_product(hidden + seen * inner, weights.conv_t + j * inner, convolved + t * inner, inner);
+        });
+    }
+
+    // A whole chunk at a time, for tokens see each other: arrays.out = norm(middle + down act(conv(gated middle))).
+    void conv_swiglu(const Arrays &arrays, const Scratch &scratch, bool keeps) const {
+        const int64_t width = sizes.width, inner = sizes.inner, wide = 2 * inner, n = tokens();
+        const float *x = arrays.middle;
+        float *gate_up = keeps ? arrays.wide : scratch.gate_up;
+        product(n, wide, width, x, width, weights.gate_up_t, wide, gate_up, wide);
+        for (int64_t t = 0; t < n; t++)
+            gate(gate_up + t * wide, gate_up + t * wide + inner, scratch.hidden + t * inner, inner);
+        convolve(scratch.hidden, scratch.convolved);
+        activate(sizes.activation, scratch.convolved, n * inner);
+        product(n, width, inner, scratch.convolved, inner, weights.down_t, width, arrays.out, width);
+        for (int64_t t = 0; t < n; t++)
+            arrays.out_scale[t] = normalise_row(x + t * width, arrays.out + t * width, width, sizes.eps);
+    }
+
+    void conv_swiglu_backward(const Arrays &arrays, float *d, const Scratch &scratch, const Gradients &sums) const {
+        const int64_t width = sizes.width, inner = sizes.inner, wide = 2 * inner, n = tokens();
+        float *hidden = scratch.hidden, *convolved = scratch.convolved, *d_hidden = scratch.d_hidden, *d_gate_up = scratch.gate_up;
+        for (int64_t t = 0; t < n; t++) {
+            const float *gates = arrays.wide + t * wide;
+            unnormalise_row(d + t * width, arrays.out + t * width, arrays.out_scale[t], width);
+            gate(gates, gates + inner, hidden + t * inner, inner);
+        }
+        convolve(hidden, convolved);
+        product(n, inner, width, d, width, weights.down, inner, d_hidden, inner);
+        activate_backward(sizes.activation, convolved, d_hidden, n * inner);
+        transpose(n, width, d, width, scratch.turned_a, n);
+        product(width, inner, n, scratch.turned_a, n, convolved, inner, sums.down, inner, true);
+        std::memset(convolved, 0, n * inner * sizeof(float)); // from here on the gradient of hidden
+        for (int64_t t = 0; t < n; t++) add(sums.conv_bias, d_hidden + t * inner, sums.conv_bias, inner);
+        for_seen([&](int64_t seen, int64_t t, int64_t j) {
+            add_product(hidden + seen * inner, d_hidden + t * inner, sums.conv_t + j * inner, inner);
+            add_product(weights.conv_t + j * inner, d_hidden + t * inner, convolved + seen * inner, inner);
+        });
+        for (int64_t t = 0; t < n; t++) {
+            const float *gates = arrays.wide + t * wide;
+            float *d_gate = d_gate_up + t * wide;
+            gate_backward(gates, gates + inner, convolved + t * inner, d_gate, d_gate + inner, hidden + t * inner, inner);
+        }
+        transpose(n, width, arrays.middle, width, scratch.turned_b, n);
+        product(width, wide, n, scratch.turned_b, n, d_gate_up, wide, sums.gate_up_t, wide, true);
+        product(n, width, wide, d_gate_up, wide, weights.gate_up, width, d, width, true);
     }
 
     // Positions mixed by a SwiGLU: the same down the columns of (length, rows * width), a slice of columns at a time.
@@ -197,7 +277,10 @@ struct Block {
             const int64_t count = std::min(sizes.slice, ld - from);
             float *gate_up = keeps ? arrays.mix + from * 2 * inner : scratch.gate_up;
             product(2 * inner, count, length, weights.mix_in, length, x + from, ld, gate_up, count);
-            silu_times(gate_up, gate_up + inner * count, scratch.hidden, inner * count);
+            if (sizes.is_normed)
+                normed_columns(gate_up, gate_up + inner * count, scratch.hidden, inner, count, scratch.columns, sizes.eps);
+            else
+                gated(sizes.activation, gate_up, gate_up + inner * count, scratch.hidden, inner * count);
             product(length, count, inner, weights.mix_out, inner, scratch.hidden, count, arrays.middle + from, ld);
             normalise_columns(x + from, arrays.middle + from, length, count, ld, arrays.middle_scale + from, sizes.eps);
         }
@@ -213,7 +296,12 @@ struct Block {
             transpose(length, count, ds, ld, scratch.turned_a, length);
             transpose(length, count, x + from, ld, scratch.turned_b, length);
             product(inner, count, length, weights.mix_out_t, length, ds, ld, scratch.d_hidden, count);
-            silu_times_backward(gate_up, gate_up + half, scratch.d_hidden, d_gate_up, d_gate_up + half, scratch.hidden, half);
+            if (sizes.is_normed)
+                normed_columns_backward(gate_up, gate_up + half, scratch.d_hidden, d_gate_up, d_gate_up + half, scratch.hidden, inner,
+                                        count, scratch.columns, scratch.more_columns, sizes.eps);
+            else
+                gated_backward(sizes.activation, gate_up, gate_up + half, scratch.d_hidden, d_gate_up, d_gate_up + half,
+                               scratch.hidden, half);
             product(inner, length, count, scratch.hidden, count, scratch.turned_a, length, sums.mix_out, length, true);
             product(2 * inner, length, count, d_gate_up, count, scratch.turned_b, length, sums.mix_in_t, length, true);
             product(length, count, 2 * inner, weights.mix_in_t, 2 * inner, d_gate_up, count, ds, ld, true);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #define SIMD _Pragma("omp simd")
+#define INLINED inline __attribute__((always_inline)) // in a loop that has a call left in it nothing is vectorised
 
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -13,7 +14,7 @@
 #endif
 
 // e^x to about 1 ulp: 2^n times a polynomial of the remainder, |remainder| <= ln 2 / 2. NaN stays NaN.
-inline float exponential(float x) {
+INLINED float exponential(float x) {
     x = x < -87.3f ? -87.3f : x;
     x = x > 88.3f ? 88.3f : x;
     const float n = __builtin_rintf(x * 1.44269504f);
@@ -31,23 +32,7 @@ inline float exponential(float x) {
     return p * power;
 }
 
-inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
-
-// hidden = silu(gate) * up over n values.
-inline void silu_times(const float *gate, const float *up, float *hidden, int64_t n) {
-    SIMD for (int64_t i = 0; i < n; i++) hidden[i] = gate[i] * sigmoid(gate[i]) * up[i];
-}
-
-// Gradients of silu(gate) * up, and its value again. d_hidden may be d_up.
-inline void silu_times_backward(const float *gate, const float *up, const float *d_hidden, float *d_gate, float *d_up,
-                                float *hidden, int64_t n) {
-    SIMD for (int64_t i = 0; i < n; i++) {
-        const float g = gate[i], u = up[i], d = d_hidden[i], s = sigmoid(g), silu = g * s;
-        hidden[i] = silu * u;
-        d_gate[i] = d * u * (s + silu * (1.0f - s));
-        d_up[i] = d * silu;
-    }
-}
+INLINED float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
 
 inline void add(const float *a, const float *b, float *sum, int64_t n) {
     SIMD for (int64_t i = 0; i < n; i++) sum[i] = a[i] + b[i];

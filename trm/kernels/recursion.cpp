@@ -56,12 +56,14 @@ struct Working {
 
 int64_t lay_out(const Sizes &s, const Program &p, float *base, Scratch &scratch, Working &working) {
     const int64_t rows = s.chunk_rows, tokens = rows * s.length, ld = padded(s.length);
-    const int64_t wide = s.slice * std::max(s.inner, s.mix_inner), latent = tokens * s.width;
+    const int64_t channels = (s.reach ? std::max(tokens, s.slice) : s.slice) * s.inner, latent = tokens * s.width;
+    const int64_t wide = std::max(channels, s.slice * s.mix_inner);
     const int64_t turned = std::max({latent, s.slice * s.width, s.slice * s.length, 2 * ld * std::max(QUERIES, s.width)});
     Cursor cursor{base};
     scratch.gate_up = cursor.take(2 * wide);
     scratch.hidden = cursor.take(wide);
     scratch.d_hidden = cursor.take(wide);
+    scratch.convolved = cursor.take(s.reach ? wide : 0);
     scratch.turned_a = cursor.take(turned);
     scratch.turned_b = cursor.take(turned);
     scratch.scores = cursor.take(QUERIES * ld);
@@ -69,6 +71,7 @@ int64_t lay_out(const Sizes &s, const Program &p, float *base, Scratch &scratch,
     scratch.d_mix = cursor.take(3 * latent);
     scratch.d_mixed = cursor.take(latent);
     scratch.columns = cursor.take(std::max(QUERIES, s.slice));
+    scratch.more_columns = cursor.take(s.slice);
     working.arrays.mix = cursor.take(3 * latent);
     working.arrays.mixed = cursor.take(latent);
     working.arrays.middle = cursor.take(latent);
@@ -200,9 +203,15 @@ struct WeightSize {
     bool is_turned;        // whether its sums are (inputs, outputs)
 };
 std::vector<WeightSize> weight_sizes(const Sizes &s) {
-    if (s.mixes_by_mlp)
-        return {{2 * s.mix_inner, s.length, false}, {s.length, s.mix_inner, true}, {2 * s.inner, s.width, true}, {s.width, s.inner, false}};
-    return {{3 * s.width, s.width, true}, {s.width, s.width, false}, {2 * s.inner, s.width, true}, {s.width, s.inner, false}};
+    std::vector<WeightSize> sizes = {{3 * s.width, s.width, true}, {s.width, s.width, false}};
+    if (s.mixes_by_mlp) sizes = {{2 * s.mix_inner, s.length, false}, {s.length, s.mix_inner, true}};
+    sizes.push_back({2 * s.inner, s.width, true});
+    sizes.push_back({s.width, s.inner, false});
+    if (s.reach) {
+        sizes.push_back({s.inner, s.reach, true});
+        sizes.push_back({s.inner, 1, true});
+    }
+    return sizes;
 }
 int64_t sums_floats(const Sizes &s) {
     int64_t floats = 0;
@@ -210,16 +219,16 @@ int64_t sums_floats(const Sizes &s) {
     return s.layers * floats;
 }
 
-// gradients[layer * 4 + weight] (outputs, inputs) = the threads' sums, added in their order.
+// gradients[layer * weights of one + weight] (outputs, inputs) = the threads' sums, added in their order.
 void collect(const Sizes &s, float *sums, float **gradients) {
     const std::vector<WeightSize> sizes = weight_sizes(s);
     const int64_t stride = sums_floats(s);
     int64_t offset = 0;
     for (int64_t i = 0; i < s.layers; i++)
-        for (int64_t w = 0; w < 4; w++) {
+        for (size_t w = 0; w < sizes.size(); w++) {
             const WeightSize size = sizes[w];
             const int64_t across = size.is_turned ? size.rows : size.columns, down = size.is_turned ? size.columns : size.rows;
-            float *to = gradients[i * 4 + w];
+            float *to = gradients[i * sizes.size() + w];
             in_threads(s.threads, [&](int64_t thread) {
                 for (int64_t r = 16 * thread; r < down; r += 16 * s.threads) {
                     const int64_t count = std::min<int64_t>(16, down - r);
@@ -240,8 +249,8 @@ std::vector<Gradients> sums_of(const Sizes &s, float *base) {
     std::vector<Gradients> found(s.layers);
     Cursor cursor{base};
     for (Gradients &layer : found)
-        for (int64_t w = 0; w < 4; w++) {
-            float **place[] = {&layer.mix_in_t, &layer.mix_out, &layer.gate_up_t, &layer.down};
+        for (size_t w = 0; w < sizes.size(); w++) {
+            float **place[] = {&layer.mix_in_t, &layer.mix_out, &layer.gate_up_t, &layer.down, &layer.conv_t, &layer.conv_bias};
             *place[w] = cursor.take(sizes[w].rows * sizes[w].columns);
         }
     return found;
@@ -296,7 +305,7 @@ void trm_forward(const Sizes *sizes, const Program *program, const Weights *weig
     });
 }
 
-// Gradient of the new answer -> that of the question, and of the weights into gradients[layer * 4 + weight].
+// Gradient of the new answer -> that of the question, and of the weights into gradients[layer * weights of one + weight].
 void trm_backward(const Sizes *sizes, const Program *program, const Weights *weights, const float *cos, const float *sin, float *kept,
                   const float *d_answer, float *d_question, float **gradients, float *sums, float *buffers) {
     const Sizes &s = *sizes;

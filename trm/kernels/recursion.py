@@ -15,12 +15,18 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from trm.config.architectures import RecursiveConfig, swiglu_width
+from trm.config.architectures import Activation, RecursiveConfig, swiglu_width
 from trm.config.recursion import QUESTION, Recursion
 from trm.kernels.build import library
 
 CHUNK_TOKENS = 384
 """Tokens that a thread takes through the recursion at a time: enough for full speed of products, few enough for its cache."""
+
+
+_ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu", "relu", "relu2")
+"""`Activation` of gates.hpp, in its order."""
+_WEIGHTS = 6
+"""Weights of a block that the kernels know, each as it is and transposed: `Weights` of blocks.hpp."""
 
 
 class _Sizes(ctypes.Structure):
@@ -29,6 +35,7 @@ class _Sizes(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("batch", "length", "width", "heads", "inner", "mix_inner", "layers")),
         *((name, ctypes.c_int64) for name in ("chunk_rows", "slice", "threads", "mixes_by_mlp", "is_rotary")),
+        *((name, ctypes.c_int64) for name in ("activation", "is_normed", "reach")),
         ("eps", ctypes.c_float),
     )
 
@@ -96,7 +103,8 @@ class FusedRecursion:
     ) -> dict[str, Float[Tensor, "batch length width"]]:
         """New latents after all calls; only the answer has a gradient, through the differentiated calls.
 
-        `weights` are mix_in, mix_out, gate_up, down of every layer of every network; `rotary` is `layers.rotary_table`.
+        `weights` are mix_in, mix_out, gate_up, down of every layer of every network, and conv, conv_bias where it has them;
+        `rotary` is `layers.rotary_table`.
         """
         size = (len(question), self.length, self.config.hidden_size)
         values = [latents[latent.name] for latent in self.recursion.latents]
@@ -136,8 +144,17 @@ class FusedRecursion:
             threads=threads,
             mixes_by_mlp=config.mlp_t,
             is_rotary=config.pos_encodings in ("rope", "rope2d"),
+            activation=_ACTIVATIONS.index(config.activation),
+            is_normed=config.ffn == "normed_swiglu",
+            reach=config.conv_kernel if config.ffn == "conv_swiglu" else 0,
             eps=config.rms_norm_eps,
         )
+
+    def weight_addresses(self, turned: Sequence[Tensor]) -> "ctypes.Array[ctypes.c_void_p]":
+        """Where every layer's weights lie, each as it is and transposed; null for those that its blocks do not have."""
+        each = len(turned) // sum(self.layers)
+        layers = (turned[first : first + each] for first in range(0, len(turned), each))
+        return _addresses([place for layer in layers for place in (*layer, *[None] * (2 * _WEIGHTS - each))])
 
     def borrow(self, floats: int) -> Tensor:
         """Memory for what the backward pass needs: the last step's, so that its pages are touched once a run."""
@@ -157,15 +174,17 @@ class _Recursion(torch.autograd.Function):
         kernels, sizes, program = library(), fused.sizes(len(question)), fused.program
         latents, weights = tensors[: program.latents], tensors[program.latents :]
         slots = [slot.contiguous() for slot in (*latents, question)]
-        turned = [matrix for weight in weights for matrix in (weight.contiguous(), weight.t().contiguous())]
+        matrices = [weight.flatten(1) if weight.dim() > 1 else weight[:, None] for weight in weights]
+        turned = [matrix for weight in matrices for matrix in (weight.contiguous(), weight.t().contiguous())]
         new = tuple(torch.empty_like(slots[-1]) for _ in latents)
         told = ctypes.byref(sizes), ctypes.byref(program)
         kept = fused.borrow(kernels.trm_kept_floats(*told)) if is_kept else None
         scratch = torch.empty(kernels.trm_scratch_floats(*told))
         places = _addresses(slots), _addresses(new), _address(kept), _address(scratch)
-        kernels.trm_forward(*told, _addresses(turned), *_cosines_and_sines(table), *places)
+        kernels.trm_forward(*told, fused.weight_addresses(turned), *_cosines_and_sines(table), *places)
         if is_kept:
             ctx.fused, ctx.sizes, ctx.program, ctx.kept, ctx.table = fused, sizes, program, kept, table
+            ctx.weight_sizes = [weight.shape for weight in weights]
             ctx.save_for_backward(*turned)
         ctx.mark_non_differentiable(*new[1:])
         return new
@@ -176,13 +195,19 @@ class _Recursion(torch.autograd.Function):
         kernels, turned, table = library(), ctx.saved_tensors, ctx.table
         assert ctx.kept is not None, "what was kept for a backward pass serves one"
         d_answer, d_question = d_answer.contiguous(), torch.empty_like(d_answer, memory_format=torch.contiguous_format)
-        gradients = [torch.empty_like(weight) for weight in turned[::2]]
+        gradients = [torch.empty(size) for size in ctx.weight_sizes]
         told = ctypes.byref(ctx.sizes), ctypes.byref(ctx.program)
         sums = torch.empty(kernels.trm_sums_floats(told[0]))
         scratch = torch.empty(kernels.trm_scratch_floats(*told))
         places = (_address(tensor) for tensor in (ctx.kept, d_answer, d_question))
         kernels.trm_backward(
-            *told, _addresses(turned), *_cosines_and_sines(table), *places, _addresses(gradients), _address(sums), _address(scratch)
+            *told,
+            ctx.fused.weight_addresses(turned),
+            *_cosines_and_sines(table),
+            *places,
+            _addresses(gradients),
+            _address(sums),
+            _address(scratch),
         )
         ctx.fused.give_back(ctx.kept)
         ctx.kept = None
@@ -197,5 +222,5 @@ def _address(tensor: Tensor | None) -> ctypes.c_void_p:
     return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
 
 
-def _addresses(tensors: Sequence[Tensor]) -> "ctypes.Array[ctypes.c_void_p]":
-    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+def _addresses(tensors: Sequence[Tensor | None]) -> "ctypes.Array[ctypes.c_void_p]":
+    return (ctypes.c_void_p * len(tensors))(*(None if tensor is None else tensor.data_ptr() for tensor in tensors))
