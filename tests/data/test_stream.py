@@ -15,7 +15,7 @@ from stream_cases import GROUP_ROWS, SHARD_ROWS, SUDOKU_ROWS, MemoryReader, plan
 from trm.config.data import DataConfig
 from trm.config.run import RunConfig
 from trm.data.batches.plan import Batch, Position, TrainPlan
-from trm.data.batches.row_storage import check_streamable, resolved, training_bytes, training_rows
+from trm.data.batches.row_storage import check_order, resolved, training_bytes, training_rows
 from trm.data.batches.split import Split, load_split
 from trm.data.batches.stream import RowGroup, StreamOrder, StreamPlan, row_groups
 from trm.data.batches.stream_files import FileReader
@@ -299,10 +299,10 @@ def test_a_mixture_by_weight_does_not_stream(cases: dict[str, Case]) -> None:
     _, manifest, _ = cases["sudoku"]
     stream = DataConfig(folder="x", mode="stream")
     parts = (PartInfo(name="a", groups=(0, 30)), PartInfo(name="b", groups=(30, 53)))
-    check_streamable(stream, manifest.model_copy(update={"parts": parts}))
+    check_order(stream, manifest.model_copy(update={"parts": parts}))
     weighted = manifest.model_copy(update={"parts": (parts[0].model_copy(update={"weight": 2.0}), parts[1])})
     with pytest.raises(DatasetError, match=r"mixes its parts by weight; set data\.mode: resident"):
-        check_streamable(stream, weighted)
+        check_order(stream, weighted)
     said: list[str] = []
     assert resolved(DataConfig(folder="x"), [weighted], (0, "nothing"), said.append).mode == "resident"
     assert said[0].startswith("training rows stay in memory, because weights mix them")

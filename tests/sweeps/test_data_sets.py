@@ -191,6 +191,18 @@ def test_what_means_nothing_is_told(place: Path, changes: dict[str, Any], said: 
         built(place, space(place, **changes))
 
 
+def test_difficulty_is_a_knob_of_one_data_set(place: Path) -> None:
+    knob = {"type": "float", "low": 0.0, "high": 4.0}
+    made = space(place, search={"data.train": None, "data.difficulty.strength": knob}, data={"difficulty": {"floor": 0.3}})
+    assert len(made.data_choices) == 1
+    assert made.data_of({"data.difficulty.strength": 2.0}).difficulty.model_dump() == {"strength": 2.0, "floor": 0.3}
+    sets = built(place, made)
+    digests = {_resolved(made, sets, {"data.difficulty.strength": one, "optim.lr": 1e-3}).digest for one in (0.0, 2.0)}
+    assert len(digests) == 2
+    with pytest.raises(ConfigError, match=r"data.difficulty.strength weighs puzzles, and data.mode stream takes each row once"):
+        space(place, search={"data.train": None, "data.difficulty.strength": knob}, data={"mode": "stream"})
+
+
 def test_conditions_leave_out_sets_that_no_trial_has(place: Path) -> None:
     knobs = {
         "data.recipe": {"type": "choice", "values": ["sudoku.yaml", "few.yaml"]},

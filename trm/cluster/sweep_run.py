@@ -61,7 +61,7 @@ class SweepRun:
         data = sweep.space.data
         if (mode := begun_mode(sweep.folder)) is not None:
             data = data.model_copy(update={"mode": mode})
-        data = resolved(data, sweep.sets.manifests, store_room(), say)
+        data = resolved(data, sweep.sets.manifests, store_room(), say, may_weigh=sweep.space.weighs_puzzles)
         log = self._begun(placement, data, costs)
         search = log.search
         display = SweepDisplay(sweep.folder.name, sweep.space.objective.metric, trials=sweep.space.budget.trials)

@@ -17,6 +17,18 @@ SET_KNOBS = tuple(f"data.{name}" for name in ("recipe", *RECIPE_FIELDS))
 """Paths of the configuration that decide which data set it is."""
 
 
+class Difficulty(Written):
+    """How much more often training visits puzzles that it answers wrongly.
+
+    The weight of a base puzzle is floor + (1 - right / (seen + 1)) ** strength, over its answers when slots halted.
+    """
+
+    strength: float = Field(0.0, ge=0, le=100)
+    """Steepness of the weights; 0: each puzzle is visited once an epoch."""
+    floor: float = Field(0.1, gt=0, le=100)
+    """Weight of a puzzle that is always answered rightly."""
+
+
 class DataConfig(Written):
     """Which data set: a recipe, built when it is missing, or the folder of a built one."""
 
@@ -32,6 +44,8 @@ class DataConfig(Written):
     """Training puzzles, where the recipe has `train`; null: the recipe's."""
     train_pool: Annotated[int | None, Later] = Field(None, ge=1)
     """Training puzzles of the largest set with which this one shares validation and test puzzles: a sweep of `train` writes it."""
+    difficulty: Annotated[Difficulty, Later] = Difficulty()
+    """Which puzzles are visited more often; needs rows in memory."""
     mode: Literal["auto", "resident", "stream"] = "auto"
     """Where training rows wait: in memory, or on storage until they are needed; auto: by size, and written down for a resume."""
     shuffle_window_rows: int = Field(65536, ge=1)
@@ -55,7 +69,7 @@ class DataConfig(Written):
     @property
     def source(self) -> str:
         """What names the data set, as text: equal for equal words, whatever the rows wait in."""
-        named = self.model_dump(mode="json", exclude={"mode", "shuffle_window_rows"})
+        named = self.model_dump(mode="json", exclude={"mode", "shuffle_window_rows", "difficulty"})
         return json.dumps(named, sort_keys=True)
 
     @property
@@ -66,7 +80,15 @@ class DataConfig(Written):
 
     def order(self) -> dict[str, Any]:
         """What decides the order of training rows; `auto` that nothing resolved is resident."""
-        return {"mode": "stream", "shuffle_window_rows": self.shuffle_window_rows} if self.is_streamed else {"mode": "resident"}
+        weighed = {"difficulty": self.difficulty.model_dump()} if self.is_weighed else {}
+        if self.is_streamed:
+            return {"mode": "stream", "shuffle_window_rows": self.shuffle_window_rows, **weighed}
+        return {"mode": "resident", **weighed}
+
+    @property
+    def is_weighed(self) -> bool:
+        """Whether puzzles are visited by their difficulty."""
+        return self.difficulty.strength > 0
 
     @model_validator(mode="after")
     def _check(self) -> "DataConfig":

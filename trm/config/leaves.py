@@ -84,7 +84,7 @@ def _walked(
         path, union = f"{prefix}{name}", union_of(info)
         if union is not None:
             yield from _of_union(path, info, union, tags)
-        elif not prefix and isinstance(info.annotation, type) and issubclass(info.annotation, Written):
+        elif isinstance(info.annotation, type) and issubclass(info.annotation, Written):
             yield from _walked(info.annotation, f"{path}.", tags)
         else:
             yield path, Variant(info, tags, is_imported=issubclass(model, Imported)), None

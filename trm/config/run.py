@@ -150,6 +150,8 @@ class RunConfig(Written):
         data = values["data"]
         for key in ("mode", "shuffle_window_rows"):
             data.pop(key)
+        if not self.data.is_weighed:
+            data.pop("difficulty", None)
         if self.data.is_streamed:
             data |= self.data.order()
         if self.model.puzzle_ndim == 0:

@@ -15,7 +15,7 @@ from trm.config.tracking import Tracking
 from trm.config.training import VOTES, require_divisible
 from trm.console.long_work import shown
 from trm.console.streams import say
-from trm.data.batches.row_storage import check_streamable, memory_room, resolved, training_rows
+from trm.data.batches.row_storage import check_order, memory_room, resolved, training_rows
 from trm.data.batches.split import load_split
 from trm.data.format.manifest import Manifest, read_manifest
 from trm.distributed import TorchGang
@@ -111,7 +111,7 @@ def run_training(options: TrainOptions) -> int:
         folder = lease.folder
         dataset = ensure_dataset(config.data, str(storage / "data"), say)
         manifest = read_manifest(dataset)
-        check_streamable(config.data, manifest)
+        check_order(config.data, manifest)
         config = config.model_copy(update={"data": config.data.built(dataset)})
         if begun is not None:
             mode = config.data.order()["mode"]  # a run that never said began resident

@@ -35,6 +35,14 @@ class Learned:
     """() each, by the names in `Loss.metrics`, and the counts that these are means over but for `ROWS`."""
 
 
+@runtime_checkable
+class Tally(Protocol):
+    """Keeps how often each base puzzle was answered, and how often rightly."""
+
+    def add(self, groups: Tensor, refilled: Tensor, halted: Tensor, is_right: Tensor) -> None:
+        """Counts a supervision step: slots that took a puzzle of `groups` before it, those that halted after it and were right."""
+
+
 @dataclass(frozen=True)
 class Work:
     """What an update is made from, all of it on the device: fresh arrays, the slots, the network."""
@@ -53,6 +61,14 @@ class Work:
     """Whether the puzzle embedding learns."""
     touched: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """Identifiers and rows of the puzzle embedding that `rows` lent; the update reads their gradients."""
+
+    tally: Tally | None = None
+    """What keeps the answers of each puzzle; None where nobody asks for them."""
+
+    def answered(self, refilled: Tensor, halted: Tensor, is_right: Tensor) -> None:
+        """Tells of a supervision step which slots took a fresh puzzle before it, halted after it, and were right, (batch,) bool."""
+        if self.tally is not None:
+            self.tally.add(self.arrays["groups"], refilled, halted, is_right)
 
     def rows(self, identifiers: Tensor) -> Tensor | None:
         """Rows of the puzzle embedding (batch, ndim) whose gradients will update it, if it learns; None where there is none."""

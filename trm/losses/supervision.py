@@ -135,6 +135,7 @@ class Supervision:
             learns_halt=model.halting.learns_halt,
             continue_target=self._continue_target(work, carry, rows) if model.halting.learns_continue else None,
         )
+        work.answered(work.carry.halted, carry.halted & (losses.labelled_cells > 0), losses.is_exact)
         yield Pass(losses.loss / len(carry.steps))
         sums = sums_of(losses, output.q_halt, carry.halted, carry.steps)
         if self.hypotheses is not None and choice is not None:

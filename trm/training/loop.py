@@ -70,6 +70,8 @@ def take_step(state: TrainingState, item: Item) -> None:
         state.stepper = RecordedStep(state.device) if is_recorded(state) else plain_step
         if is_compiling(state):
             state.stepper = CompilingStep(onward=state.stepper)
+    if state.tally is not None:
+        state.tally.turn(state.step)
     state.stepper(state, item)
 
 

@@ -6,10 +6,12 @@ import torch
 
 from trm.config.run import RunConfig
 from trm.data.batches.plan import TrainPlan
+from trm.data.batches.row_storage import check_order
 from trm.data.batches.split import Split
 from trm.data.batches.stream import StreamPlan, TrainStream
 from trm.data.format.manifest import Manifest
 from trm.distributed import Gang
+from trm.errors import DatasetError
 from trm.tasks.augment import augmenter_for
 from trm.tasks.choice import task_named
 from trm.tasks.task import FeedRequest
@@ -43,12 +45,14 @@ def start_state(
 
     Of a gang only the leader's points go to `curve`.
     """
-    shape, data_hash, names = manifest.shape, manifest.content_hash, manifest.names
+    shape, data_hash, names, train = manifest.shape, manifest.content_hash, manifest.names, manifest.splits["train"]
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()  # the last leg's recording: other processes on this GPU may need its memory
         torch.cuda.reset_peak_memory_stats(device)
     if from_checkpoint is None:
-        state = TrainingState(config, shape, data_hash=data_hash, names=names, max_steps=max_steps, device=device, gang=gang)
+        state = TrainingState(
+            config, shape, data_hash=data_hash, names=names, train=train, max_steps=max_steps, device=device, gang=gang
+        )
     else:
         state = TrainingState.load(
             from_checkpoint,
@@ -56,6 +60,7 @@ def start_state(
             shape,
             data_hash=data_hash,
             names=names,
+            train=train,
             max_steps=max_steps,
             device=device,
             gang=gang,
@@ -69,16 +74,32 @@ def start_state(
 def start_plan(state: TrainingState, rows: Split | TrainStream, manifest: Manifest) -> Feed:
     """This worker's batches, or episodes where the task is a world, at the state's place in the data."""
     size, seed, gang = state.config.training.global_batch_size, state.config.seed, state.gang
+    check_order(state.config.data, manifest)
+    episodes = None
+    if not isinstance(rows, TrainStream):
+        episodes = task_named(manifest.task).episodes(FeedRequest(manifest, rows, size, seed, gang.rank, gang.world_size))
+    if episodes is not None and state.tally is not None:
+        raise DatasetError(
+            f"data.difficulty weighs puzzles, and {manifest.task} is a world, which feeds episodes",
+            remedy="set data.difficulty.strength: 0",
+        )
     plan: Feed
     if isinstance(rows, TrainStream):
         plan = StreamPlan(
             rows, manifest, augmenter_for, global_batch_size=size, seed=seed, rank=gang.rank, world_size=gang.world_size
         )
-    elif episodes := task_named(manifest.task).episodes(FeedRequest(manifest, rows, size, seed, gang.rank, gang.world_size)):
+    elif episodes is not None:
         plan = episodes
     else:
         plan = TrainPlan(
-            rows, manifest, augmenter_for, global_batch_size=size, seed=seed, rank=gang.rank, world_size=gang.world_size
+            rows,
+            manifest,
+            augmenter_for,
+            global_batch_size=size,
+            seed=seed,
+            rank=gang.rank,
+            world_size=gang.world_size,
+            answers=state.tally,
         )
     plan.restore(state.position)
     return plan

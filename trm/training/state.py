@@ -16,6 +16,7 @@ from trm.config.imports import import_versions
 from trm.config.run import RunConfig
 from trm.config.training import require_divisible
 from trm.data.batches.plan import Position
+from trm.data.format.manifest import SplitInfo
 from trm.distributed import SOLO, Gang
 from trm.errors import CheckpointError, DivergedError, ResourceError
 from trm.files.own_cache import kept_folder
@@ -46,6 +47,7 @@ from trm.training.checkpoint import (
 )
 from trm.training.curve import Curve, default_interval
 from trm.training.depth import Depths
+from trm.training.difficulty import Tally
 from trm.training.failures import COMPILED_FOLDER, COMPILED_VARIABLE
 from trm.training.feed import Item
 from trm.training.running_metrics import RunningMetrics
@@ -75,14 +77,15 @@ class TrainingState:
         *,
         data_hash: str = "",
         names: DataNames = UNNAMED,
+        train: SplitInfo | None = None,
         max_steps: int,
         device: torch.device | str = "cpu",
         gang: Gang = SOLO,
     ) -> None:
         """A run before its first step, on `device`, with this worker's share of the slots.
 
-        `max_steps` is what the learning rate decays against and a depth schedule divides; `data_hash` and `names` are the
-        manifest's.
+        `max_steps` is what the learning rate decays against and a depth schedule divides; `data_hash`, `names` and `train`, what is
+        trained on, are the manifest's.
         """
         require_divisible(config.training.global_batch_size, gang.world_size)
         self.config, self.shape, self.data_hash, self.names, self.max_steps = config, shape, data_hash, names, max_steps
@@ -112,6 +115,8 @@ class TrainingState:
         self.position = Position(0, 0)
         self.loss = build_loss(config, self.device)
         self.metrics = RunningMetrics(self.loss.metrics, self.device)
+        self.tally = Tally(config, train, gang, self.device) if config.data.is_weighed and train is not None else None
+        """What was answered of each puzzle, where they are weighed by it."""
         self.log_every = config.training.log_every_steps or default_interval(max_steps)
         """Steps from point to point of the training curve."""
         self.curve = Curve()
@@ -212,6 +217,8 @@ class TrainingState:
         files[STATE_FILE] |= {OPTIMIZER + name: value for name, value in self.optimizer.saved().items()}
         if self.table is not None:
             files[STATE_FILE][TABLE_KEY] = self.table.weight
+        if self.tally is not None:
+            files[STATE_FILE] |= {name: value for name, value in self.tally.saved().items() if value is not None}
         return files
 
     @classmethod
@@ -223,6 +230,7 @@ class TrainingState:
         *,
         data_hash: str = "",
         names: DataNames = UNNAMED,
+        train: SplitInfo | None = None,
         max_steps: int,
         device: torch.device | str = "cpu",
         gang: Gang = SOLO,
@@ -237,7 +245,7 @@ class TrainingState:
         require_same_run(folder, meta, config, shape, data_hash, may_differ=MAY_DIFFER_ADOPTED if is_adopted else MAY_DIFFER)
         tensors = {name: read_tensors(folder, meta, name) for name in meta.files}
         _require_whole(tensors, config, shape, folder)
-        state = cls(config, shape, data_hash=data_hash, names=names, max_steps=max_steps, device=device, gang=gang)
+        state = cls(config, shape, data_hash=data_hash, names=names, train=train, max_steps=max_steps, device=device, gang=gang)
         try:
             state._restore(tensors)
         except (KeyError, RuntimeError, AssertionError) as error:
@@ -261,6 +269,8 @@ class TrainingState:
         if self.table is not None:
             self.table.weight.copy_(saved[TABLE_KEY])
         self.optimizer.restore({k.removeprefix(OPTIMIZER): value for k, value in saved.items() if k.startswith(OPTIMIZER)})
+        if self.tally is not None:
+            self.tally.restore(saved)
         share = self.gang.share(self.config.training.global_batch_size)
         self.carry = self.carry.mapped(lambda name, own: saved[CARRY + name][share].to(self.device, own.dtype, copy=True))
 

@@ -25,7 +25,15 @@ def device_step(state: TrainingState, given: StepInputs) -> Carry:
 
     The host's counters are left as they are.
     """
-    work = Work(given.arrays, state.carry, state.model, state.network, state.table, learns_rows=state.table_optimizer is not None)
+    work = Work(
+        given.arrays,
+        state.carry,
+        state.model,
+        state.network,
+        state.table,
+        learns_rows=state.table_optimizer is not None,
+        tally=state.tally,
+    )
     with state.depths.at(state.step, state.model):
         learned = _backward(state.loss.passes(work))
     grad_norm = _clip(state)

@@ -43,13 +43,19 @@ def fresh(state: TrainingState, item: Item) -> StepInputs:
     if state.device.type == "cuda":
         buffer, layout = packed(state, item)
         return views(state, buffer.to(state.device, non_blocking=True), layout)
-    arrays = state.loss.arrays(item, state.step, state.gang)
+    arrays = _arrays(state, item)
     return StepInputs({name: torch.from_numpy(array) for name, array in arrays.items()}, numbers_of(state))
+
+
+def _arrays(state: TrainingState, item: Item) -> dict[str, np.ndarray]:
+    """What the loss reads of the item, and where puzzles are weighed whose rows they are."""
+    arrays = state.loss.arrays(item, state.step, state.gang)
+    return arrays if state.tally is None else {**arrays, "groups": item.groups}
 
 
 def packed(state: TrainingState, item: Item) -> tuple[Tensor, Layout]:
     """What a step needs of `item`, as bytes on the host, (n,) uint8: pinned for CUDA, so that nobody waits for the copy."""
-    arrays = {name: torch.from_numpy(array) for name, array in state.loss.arrays(item, state.step, state.gang).items()}
+    arrays = {name: torch.from_numpy(array) for name, array in _arrays(state, item).items()}
     numbers = {(group, name): number for group, own in numbers_of(state).items() for name, number in own.items()}
     layout = Layout(tuple(numbers), tuple((name, array.dtype, tuple(array.shape)) for name, array in arrays.items()))
     places, size = _places(layout)

@@ -8,6 +8,7 @@ from jaxtyping import Int32, Int64
 
 from trm.config.training import require_divisible
 from trm.data.batches.augmenter import AugmenterFor, RowDraw
+from trm.data.batches.difficulty import Answers, WeightedVisits
 from trm.data.batches.keyed_random import hashed, shuffled
 from trm.data.batches.split import PAIR_ROW, Split
 from trm.data.batches.visits import Visits
@@ -27,6 +28,8 @@ class Batch:
     inputs: Int32[np.ndarray, "batch cells"]
     labels: Int32[np.ndarray, "batch cells"]
     puzzle_identifiers: Int32[np.ndarray, "batch"]
+    groups: Int32[np.ndarray, "batch"] | None = None
+    """Each row's base puzzle, counted in the split's order, where its answers are told (`data.difficulty`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,9 @@ class TrainPlan:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        answers: Answers | None = None,
     ) -> None:
+        """`answers`: what decides how often each puzzle is visited; None: each once an epoch."""
         if not len(split):
             raise DatasetError(f"training needs rows: split {split.name} of {manifest.name} has none", remedy="use another split")
         require_divisible(global_batch_size, world_size)
@@ -77,9 +82,16 @@ class TrainPlan:
         local = global_batch_size // world_size
         self._local = slice(rank * local, (rank + 1) * local)
         self._augmenter = augmenter_for(split, manifest)
-        self._visits = Visits(split, manifest, seed=seed)
+        self._is_weighed = answers is not None
+        self._visits = (
+            Visits(split, manifest, seed=seed)
+            if answers is None
+            else WeightedVisits(split, manifest, answers, seed=seed, global_batch_size=global_batch_size)
+        )
         self._anchor = self._latest = Position(0, 0)
         self._most_together = max(1, AHEAD_CELLS // (local * split.inputs.shape[1]))
+        if answers is not None:
+            self._most_together = min(self._most_together, answers.steps // 2)
         self._together = 0
         self._made: dict[int, tuple[Batch, Position]] = {}
 
@@ -102,8 +114,14 @@ class TrainPlan:
             ends.append(position)
         joined = RowDraw(*(np.concatenate([getattr(draw, part.name) for draw in draws]) for part in fields(RowDraw)))
         inputs, labels = (np.split(cells, len(draws)) for cells in self._augmenter.train(joined))
-        batches = [Batch(*part) for part in zip(inputs, labels, [draw.puzzle_identifiers for draw in draws], strict=True)]
+        groups = [self._groups_of(draw.rows) for draw in draws]
+        batches = [Batch(*part) for part in zip(inputs, labels, [draw.puzzle_identifiers for draw in draws], groups, strict=True)]
         return {end.step - 1: (batch, end) for batch, end in zip(batches, ends, strict=True)}
+
+    def _groups_of(self, rows: np.ndarray) -> np.ndarray | None:
+        if not self._is_weighed:
+            return None
+        return (np.searchsorted(self._split.offsets, rows, side="right") - 1).astype(np.int32)
 
     def position(self) -> Position:
         """Where the next batch begins: after the one asked for last."""
@@ -125,12 +143,14 @@ class TrainPlan:
         known = (self._latest, self._anchor, Position(0, 0))
         position = next(place for place in known if place.step <= step)
         while position.step < step:
+            self._visits.at(position.step, position.visit)
             puzzles, _ = self._visits.filling(position.visit, self._size)
             position = Position(position.step + 1, position.visit + len(puzzles))
         return position
 
     def _draw(self, position: Position) -> tuple[RowDraw, int]:
         """Rows of the whole global batch, and how many visits they take."""
+        self._visits.at(position.step, position.visit)
         puzzles, sizes = self._visits.filling(position.visit, self._size)
         visits = np.repeat(np.arange(len(puzzles)), sizes)
         firsts = self._split.puzzle_offsets[puzzles] - np.concatenate([[0], np.cumsum(sizes)[:-1]])

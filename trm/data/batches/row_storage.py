@@ -33,8 +33,18 @@ def resident_bytes(data: DataConfig, manifest: Manifest) -> int:
     return rows * (2 * manifest.seq_len + ROW_BYTES)
 
 
-def check_streamable(data: DataConfig, manifest: Manifest) -> None:
-    """DatasetError when the data set is to stream and cannot."""
+def check_order(data: DataConfig, manifest: Manifest) -> None:
+    """DatasetError when the rows cannot come in the order that is asked for."""
+    if data.is_weighed and data.is_streamed:
+        raise DatasetError(
+            f"data.difficulty (strength {data.difficulty.strength:g}) weighs puzzles, and data.mode stream takes each row once",
+            remedy="set data.mode: resident, or data.difficulty.strength: 0",
+        )
+    if data.is_weighed and manifest.parts:
+        raise DatasetError(
+            f"data.difficulty weighs the puzzles of one data set, but {manifest.name} mixes {len(manifest.parts)}",
+            remedy="train on one of them, or set data.difficulty.strength: 0",
+        )
     if data.is_streamed and _has_weights(manifest):
         raise DatasetError(
             f"data.mode stream takes each row once an epoch, but {manifest.name} mixes its parts by weight",
@@ -46,18 +56,27 @@ def _has_weights(manifest: Manifest) -> bool:
     return any(part.weight is not None for part in manifest.parts)
 
 
-def resolved(data: DataConfig, manifests: Sequence[Manifest], room: tuple[float, str], say: Callable[[str], None]) -> DataConfig:
+def resolved(
+    data: DataConfig,
+    manifests: Sequence[Manifest],
+    room: tuple[float, str],
+    say: Callable[[str], None],
+    *,
+    may_weigh: bool = False,
+) -> DataConfig:
     """`data` with `auto` made up: `stream` when the training splits of all of a run's or sweep's data sets are larger than `room`.
 
-    `room`: bytes, and what they are.
+    `room`: bytes, and what they are; `may_weigh`: puzzles may be visited by difficulty, which no stream does.
     """
     if data.mode != "auto":
         return data
     room_bytes, meaning = room
     is_streamed, needed = False, sum(map(training_bytes, manifests))
     if needed > room_bytes:
-        is_streamed = not any(map(_has_weights, manifests))
-        how = "are streamed" if is_streamed else "stay in memory, because weights mix them, and may not fit"
+        is_weighed = may_weigh or data.is_weighed
+        is_streamed = not is_weighed and not any(map(_has_weights, manifests))
+        why = "puzzles are weighed by difficulty" if is_weighed else "weights mix them"
+        how = "are streamed" if is_streamed else f"stay in memory, because {why}, and may not fit"
         sizes = f"{needed / 1e9:.3g} GB are more than {room_bytes / 1e9:.3g} GB"
         say(f"training rows {how}: {sizes}, {meaning}")
     return data.model_copy(update={"mode": "stream" if is_streamed else "resident"})

@@ -27,6 +27,9 @@ class Visits:
         self._firsts, self._mixing = self._parts(manifest)
         self._epochs: dict[tuple[int, int], np.ndarray] = {}
 
+    def at(self, step: int, visit: int) -> None:
+        """What comes next is asked for the batch of `step`, which begins with `visit`."""
+
     def filling(self, visit: int, room: int) -> tuple[Int64[np.ndarray, "puzzles"], Int64[np.ndarray, "puzzles"]]:
         """The puzzles visited from `visit` on until their examples fill `room` rows, and how many examples each has."""
         puzzles = self._puzzles(visit, room)

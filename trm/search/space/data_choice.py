@@ -10,13 +10,19 @@ from trm.search.knobs.knobs import Knob
 
 MOST_SETS = 32
 """Data sets of a sweep, at most: all are built before its first trial."""
+WEIGHED = "data.difficulty."
+"""Begins the paths of what weighs puzzles, which choose no data set."""
+STRENGTH = f"{WEIGHED}strength"
 INACTIVE = object()
 """Stands for a knob that is not searched in a trial."""
 
 
 def chosen_data(data: DataConfig, search: Mapping[str, Knob], params: Mapping[str, Any]) -> DataConfig:
     """`data` with what `params` choose of it."""
-    chosen = {path.removeprefix("data."): params[path] for path in search if path.startswith("data.") and path in params}
+    chosen: dict[str, Any] = {path.removeprefix("data."): params[path] for path in SET_KNOBS if path in search and path in params}
+    weighed = {path: params[path] for path in search if path.startswith(WEIGHED) and path in params}
+    if weighed:
+        chosen["difficulty"] = {**dict(data.difficulty), **{path.removeprefix(WEIGHED): value for path, value in weighed.items()}}
     if not chosen:
         return data
     if (train := search.get("data.train")) is not None:

@@ -30,7 +30,7 @@ from trm.search.samplers.tpe import TPE
 from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources
-from trm.search.space.data_choice import chosen_data, data_choices, with_first_recipe
+from trm.search.space.data_choice import STRENGTH, chosen_data, data_choices, with_first_recipe
 from trm.search.space.start_points import names_recipes, read_recipe, start_points
 from trm.tasks.metrics import bounds
 
@@ -168,6 +168,11 @@ class SearchSpace(Written):
             )
         if "data.recipe" in self.search and self.search["data.recipe"].contains(None):
             raise ConfigError("search.data.recipe names recipes, and null is none", remedy="remove it from the values")
+        if self.weighs_puzzles and self.data.is_streamed:
+            raise ConfigError(
+                "search.data.difficulty.strength weighs puzzles, and data.mode stream takes each row once an epoch",
+                remedy="set data.mode: resident, or drop the knob",
+            )
         data_choices(self.data, self.search)
 
     def _check_conditions(self) -> None:
@@ -269,6 +274,11 @@ class SearchSpace(Written):
     def data_of(self, params: Mapping[str, Any]) -> DataConfig:
         """The data set of a trial with these parameters, as a recipe or a folder."""
         return chosen_data(self.data, self.search, params)
+
+    @property
+    def weighs_puzzles(self) -> bool:
+        """Whether a trial may visit puzzles by their difficulty, which needs them in memory."""
+        return self.data.is_weighed or STRENGTH in self.search
 
     @property
     def data_choices(self) -> tuple[DataConfig, ...]:
