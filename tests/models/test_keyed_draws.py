@@ -119,3 +119,18 @@ def test_draws_know_nothing_of_one_another(name: str) -> None:
     counts = (cells[0] * 16 + cells[1]).bincount(minlength=256).double()
     statistic = float(((counts - count / 256) ** 2).sum() / (count / 256))
     assert statistic < 255 + 4.3 * math.sqrt(2 * 255)
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_compiled_code_is_handed_draws_of_the_shape_that_it_was_told(is_turned: bool) -> None:
+    keys = keys_of(rows=3)
+    for operator, arguments in (
+        (torch.ops.trm.derived_keys, (keys, 5)),
+        (torch.ops.trm.drawn_ranks, (keys, 5, 7, 9, is_turned)),
+        (torch.ops.trm.drawn_below, (keys, 5, 7, 9, 1 << 20, is_turned)),
+    ):
+        torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
+    ranks = torch.ops.trm.drawn_ranks(keys, 5, 7, 9, is_turned)
+    quantiles = normal_quantiles()
+    assert torch.equal(quantiles[ranks.long()], normals(keys, 5, (7, 9), quantiles, is_turned=is_turned))
+    assert torch.equal(torch.ops.trm.derived_keys(keys, 5), derived(keys, 5))

@@ -28,24 +28,24 @@ _INCREMENT, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB
 
 def derived(keys: Int64[Tensor, "rows"], number: int) -> Int64[Tensor, "rows"]:
     """Other keys for a part of what `keys` are for, one for each number; their draws are apart from all of theirs."""
-    return _scrambled(_scrambled(keys + _signed(_INCREMENT * (number + 1))) ^ keys)
+    return _opaque_derived(keys, number) if torch.compiler.is_compiling() else _derived(keys, number)
 
 
 def normals(
     keys: Int64[Tensor, "rows"], draw: int, size: tuple[int, int], quantiles: Float[Tensor, "values"], *, is_turned: bool = False
 ) -> Float[Tensor, "*shape"]:
     """Draws from `normal_quantiles` or `truncated_quantiles`, (rows, tokens, width); `is_turned`: as (tokens, rows, width)."""
-    words = _bits(keys, draw, size, 4, is_turned=is_turned).view(torch.int16)[..., : size[1]]
-    places = words.to(torch.int32).add_(QUANTILES // 2)
-    return quantiles.index_select(0, places.flatten()).view(places.shape)
+    made = _opaque_ranks if torch.compiler.is_compiling() else _ranks
+    ranks = made(keys, draw, size[0], size[1], is_turned)
+    return quantiles.index_select(0, ranks.flatten()).view(ranks.shape)
 
 
 def dropped(
     keys: Int64[Tensor, "rows"], draw: int, size: tuple[int, int], rate: float, *, is_turned: bool = False
 ) -> Bool[Tensor, "*shape"]:
     """True at a place with probability `rate` (to 2^-32), shaped as `normals`."""
-    words = _bits(keys, draw, size, 2, is_turned=is_turned).view(torch.int32)[..., : size[1]]
-    return words < round(rate * (1 << 32)) - (1 << 31)
+    made = _opaque_is_below if torch.compiler.is_compiling() else _is_below
+    return made(keys, draw, size[0], size[1], round(rate * (1 << 32)) - (1 << 31), is_turned)
 
 
 def normal_quantiles(device: torch.device | str = "cpu") -> Float[Tensor, "values"]:
@@ -66,10 +66,23 @@ def _quantiles(tail: float, device: torch.device | str) -> Tensor:
     return torch.cat((lower, -lower.flip(0))).float().to(device)
 
 
-def _bits(keys: Tensor, draw: int, size: tuple[int, int], words: int, *, is_turned: bool) -> Tensor:
-    """64 bits for every `words` places along the width, (rows, tokens, groups) int64 or turned."""
-    tokens, width = size
-    groups = -(-width // words)
+def _derived(keys: Tensor, number: int) -> Tensor:
+    return _scrambled(_scrambled(keys + _signed(_INCREMENT * (number + 1))) ^ keys)
+
+
+def _ranks(keys: Tensor, draw: int, tokens: int, width: int, is_turned: bool) -> Tensor:
+    """Which of the quantiles is drawn, int32."""
+    words = _bits(keys, draw, tokens, -(-width // 4), is_turned).view(torch.int16)[..., :width]
+    return words.to(torch.int32).add_(QUANTILES // 2)
+
+
+def _is_below(keys: Tensor, draw: int, tokens: int, width: int, bound: int, is_turned: bool) -> Tensor:
+    """Whether what is drawn of all int32 is less than a bound."""
+    return _bits(keys, draw, tokens, -(-width // 2), is_turned).view(torch.int32)[..., :width] < bound
+
+
+def _bits(keys: Tensor, draw: int, tokens: int, groups: int, is_turned: bool) -> Tensor:
+    """64 bits for every place of (rows, tokens, groups), int64; or turned."""
     first = _signed(((draw << PLACE_BITS) + 1) * _INCREMENT)
     counted = (torch.arange(tokens * groups, device=keys.device) * _signed(_INCREMENT) + first).view(tokens, groups)
     return _scrambled(keys[:, None] + counted[:, None] if is_turned else keys[:, None, None] + counted)
@@ -85,3 +98,29 @@ def _scrambled(state: Tensor) -> Tensor:
 def _signed(number: int) -> int:
     """The number of 64 signed bits that is `number` modulo 2^64."""
     return (number + _WORD // 2) % _WORD - _WORD // 2
+
+
+# Compiled code is handed what is drawn: torch's compiler counts in numbers that do not wrap around (OverflowError, or other bits),
+# so for it these are operators without an inside.
+_opaque_derived = torch.library.custom_op("trm::derived_keys", _derived, mutates_args=())
+_opaque_ranks = torch.library.custom_op("trm::drawn_ranks", _ranks, mutates_args=())
+_opaque_is_below = torch.library.custom_op("trm::drawn_below", _is_below, mutates_args=())
+
+
+@_opaque_derived.register_fake
+def _(keys: Tensor, number: int) -> Tensor:
+    return torch.empty_like(keys)
+
+
+@_opaque_ranks.register_fake
+def _(keys: Tensor, draw: int, tokens: int, width: int, is_turned: bool) -> Tensor:
+    return keys.new_empty(_shape(keys, tokens, width, is_turned), dtype=torch.int32)
+
+
+@_opaque_is_below.register_fake
+def _(keys: Tensor, draw: int, tokens: int, width: int, bound: int, is_turned: bool) -> Tensor:
+    return keys.new_empty(_shape(keys, tokens, width, is_turned), dtype=torch.bool)
+
+
+def _shape(keys: Tensor, tokens: int, width: int, is_turned: bool) -> tuple[int, int, int]:
+    return (tokens, len(keys), width) if is_turned else (len(keys), tokens, width)
