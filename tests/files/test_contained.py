@@ -14,11 +14,12 @@ from trm.data.format.manifest import read_manifest
 from trm.errors import CheckpointError, DatasetError, FolderError
 from trm.files.atomic import remove_folder, remove_hidden, write_text_atomic
 from trm.files.contained import file_name, inside, misplaced, refuse_links, regular, relative_path, remove
+from trm.files.weight_files import META
 from trm.search.journal.lease import Lease
 from trm.sweeps.checkpoints import clear_unfinished, trial_folder
 from trm.sweeps.winner import export_best
 from trm.tasks.making.staging import staging_folder
-from trm.training.checkpoint import META, _digest, read_meta
+from trm.training.checkpoint import _digest, read_meta
 from trm.training.weights import export_weights
 
 LEADING_OUT = ("", "/", "/etc/x", "..", "../x", "a/../../x", "a//b", "./a", "a/.", "a\0b", "..\\x", "C:\\x", "C:x", "\\\\host\\x")

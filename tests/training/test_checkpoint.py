@@ -12,7 +12,8 @@ import torch
 import training_cases as cases
 
 from trm.errors import CheckpointError
-from trm.training.checkpoint import META, read_meta
+from trm.files.weight_files import META
+from trm.training.checkpoint import read_meta
 from trm.training.state import TrainingState
 
 FILES = (META, "model.safetensors", "average.safetensors", "state.safetensors")

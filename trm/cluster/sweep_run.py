@@ -89,7 +89,7 @@ class SweepRun:
             space.base.get("training", {}).get("kernels") == "fused",
         )
         with shown("checking the workers", say):
-            workers = check_workers(living_nodes(), demand, self.sweep.folder, held, needs_kernels=insists)
+            workers = check_workers(living_nodes(), demand, self.sweep.folder, held, needs_kernels=insists, starts=space.starts)
         machines = Machines(placement.slots, demand.workers * demand.gpus, workers.device_bytes, workers.disk_bytes)
         return begin(self.sweep, data, machines, lambda search: self._measured_speeds(search, placement), costs)
 

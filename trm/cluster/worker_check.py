@@ -7,7 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,8 @@ from trm.config.imports import asked_for
 from trm.config.imports import source_digest as source_digest_of
 from trm.console.redaction import reason_of
 from trm.data.batches.row_storage import total_bytes
-from trm.errors import ResourceError
+from trm.errors import CheckpointError, ResourceError
+from trm.files.weight_files import weights_digest
 from trm.sweeps.versions import installed_version
 
 SAME = {
@@ -57,6 +58,8 @@ class NodeFacts:
     """Memory of every GPU; empty where none was asked for."""
     imports: dict[str, str] = field(default_factory=dict)
     """Digest of the sources of every module that the driver imported for the sweep; `none` where it is not found."""
+    starts: dict[str, str] = field(default_factory=dict)
+    """Digest of the weights at every path that trials start from, as the node reads them; `none` where it cannot."""
     missing_kernels: str = ""
     """Why the fused kernels cannot be had there; empty when they can, or where nobody insists on them."""
 
@@ -75,17 +78,26 @@ class Workers:
 
 
 def check_workers(
-    nodes: list[Node], demand: Demand, folder: Path, needed_shared_bytes: int, *, needs_kernels: bool = False
+    nodes: list[Node],
+    demand: Demand,
+    folder: Path,
+    needed_shared_bytes: int,
+    *,
+    needs_kernels: bool = False,
+    starts: Mapping[str, str] | None = None,
 ) -> Workers:
     """The nodes' facts, added up; ResourceError that names node, rule, value and remedy when one of them does not fit.
 
     `needed_shared_bytes`: data that every node holds in its object store. `needs_kernels`: the trials insist on the fused ones.
+    `starts`: digests of the weights that trials start from, by path.
     """
-    found = _ask(nodes, sees_gpus=demand.gpus > 0, needs_kernels=needs_kernels)
+    begun = dict(starts or {})
+    found = _ask(nodes, sees_gpus=demand.gpus > 0, needs_kernels=needs_kernels, starts=tuple(begun))
     here = own_facts(sees_gpus=False, imports=asked_for())
     for node, facts in found:
         _check_same(node, facts, here)
         _check_imports(node, facts, here)
+        _check_starts(node, facts, begun)
         _check_room(node, facts, needed_shared_bytes)
         _check_devices(node, facts, demand)
         _check_kernels(node, facts)
@@ -99,7 +111,9 @@ def check_workers(
     )
 
 
-def own_facts(*, sees_gpus: bool, needs_kernels: bool = False, imports: Sequence[str] = ()) -> NodeFacts:
+def own_facts(
+    *, sees_gpus: bool, needs_kernels: bool = False, imports: Sequence[str] = (), starts: Sequence[str] = ()
+) -> NodeFacts:
     """The facts of the node that this process runs on."""
     return NodeFacts(
         versions={
@@ -111,8 +125,16 @@ def own_facts(*, sees_gpus: bool, needs_kernels: bool = False, imports: Sequence
         memory_bytes=int(total_bytes()),
         device_bytes=_device_bytes() if sees_gpus else (),
         imports={name: source_digest_of(name) or "none" for name in imports},
+        starts={path: _digest_there(path) for path in starts},
         missing_kernels=_missing_kernels() if needs_kernels else "",
     )
+
+
+def _digest_there(path: str) -> str:
+    try:
+        return weights_digest(path)
+    except CheckpointError:
+        return "none"
 
 
 @lru_cache(maxsize=1)
@@ -125,8 +147,8 @@ def source_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-def _ask(nodes: list[Node], *, sees_gpus: bool, needs_kernels: bool) -> list[tuple[Node, NodeFacts]]:
-    wanted: dict[str, Any] = {"sees_gpus": sees_gpus, "needs_kernels": needs_kernels, "imports": asked_for()}
+def _ask(nodes: list[Node], *, sees_gpus: bool, needs_kernels: bool, starts: Sequence[str]) -> list[tuple[Node, NodeFacts]]:
+    wanted: dict[str, Any] = {"sees_gpus": sees_gpus, "needs_kernels": needs_kernels, "imports": asked_for(), "starts": starts}
     if [node.node_id for node in nodes] == [ray.get_runtime_context().get_node_id()]:
         return [(nodes[0], own_facts(**wanted))]  # a first task costs a second or two
     asked = [(node, on_node(node, own_facts).remote(**wanted)) for node in nodes]
@@ -158,6 +180,17 @@ def _check_imports(node: Node, facts: NodeFacts, here: NodeFacts) -> None:
                 f"every node must have the modules in imports as the driver has them: node {node.address} has {name} "
                 f"{'not at all' if there == 'none' else f'of digest {there}'}, the driver of digest {digest}",
                 remedy="copy its package there, onto PYTHONPATH, or submit the job with --working-dir",
+            )
+
+
+def _check_starts(node: Node, facts: NodeFacts, begun: Mapping[str, str]) -> None:
+    """On one node alone the driver has looked already, and knows whether what is gone is still needed."""
+    for path, digest in begun.items():
+        if (there := facts.starts.get(path, "none")) not in (digest, _digest_there(path)):
+            raise ResourceError(
+                f"every node must read the weights that trials start from: node {node.address} has {path} "
+                f"{'not at all' if there == 'none' else f'with digest {there[:12]}'}, the sweep began with {digest[:12]}",
+                remedy="put them where every node finds them by this path",
             )
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from trm.config.imports import honour
 from trm.config.messages import nearest, problems_of
-from trm.config.paths import nested, with_data_beside
+from trm.config.paths import nested, with_data_beside, with_start_beside
 from trm.config.run import RunConfig
 from trm.console.redaction import stored
 from trm.errors import ConfigError
@@ -146,7 +146,7 @@ def load_run_config(path: str | Path, overrides: Sequence[str] = (), *, is_own: 
     require_kind(mapping, "run configuration", path)
     mapping = apply_overrides(mapping, overrides)
     honour_in(mapping, overrides, is_own=is_own)
-    return validated(RunConfig, nested(mapping), str(path))
+    return validated(RunConfig, with_start_beside(nested(mapping), Path(path).parent), str(path))
 
 
 def honour_in(mapping: Mapping[str, Any], overrides: Sequence[str], *, is_own: bool = True) -> None:

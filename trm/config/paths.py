@@ -72,6 +72,25 @@ def with_data_beside(mapping: Mapping[str, Any], folder: Path) -> dict[str, Any]
     return {**mapping, "data": found}
 
 
+def with_start_beside(mapping: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A sparse run configuration whose `start` names its files by absolute paths: beside the file in `folder` that names them if
+    they are there, else from the working folder."""
+    start = mapping.get("start")
+    if not isinstance(start, Mapping):
+        return dict(mapping)
+    found = {key: absolute_beside(value, folder) if key in ("from", "trained_on") else value for key, value in start.items()}
+    return {**mapping, "start": found}
+
+
+def absolute_beside(named: Any, folder: Path) -> Any:
+    """The absolute path of what a file in `folder` names: there, unless it is in the working folder alone; no path stays as it is."""
+    if not isinstance(named, str) or not named:
+        return named
+    named = os.path.expanduser(named)
+    there, here = os.path.abspath(folder / named), os.path.abspath(named)
+    return here if os.path.exists(here) and not os.path.exists(there) else there
+
+
 def with_sources_beside(fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Fields of a data set recipe, of which `path` and `paths` name their files as `beside` finds them."""
     found = {key: beside(value, folder) if key == "path" else value for key, value in fields.items()}

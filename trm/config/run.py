@@ -13,12 +13,13 @@ from pydantic import (
 )
 
 from trm.config.architectures import AnyNetwork, RecursiveConfig, TrmConfig, named_values
-from trm.config.base import Written, without_later
+from trm.config.base import Later, Written, without_later
 from trm.config.data import DataConfig
 from trm.config.depth_schedule import DepthPart, depth_parts
 from trm.config.imports import require_asked
 from trm.config.losses import ImportedLoss
 from trm.config.optimizers import AdamATan2Config, AnyOptimizer, MuonConfig
+from trm.config.start import StartConfig
 from trm.config.tracking import Tracking
 from trm.config.training import WHEN_WRITTEN, EvaluationConfig, TrainingConfig
 from trm.config.unions import Tagged
@@ -66,6 +67,8 @@ class RunConfig(Written):
     """The loop."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """The scoring."""
+    start: Annotated[StartConfig, Later] = StartConfig()
+    """The weights to begin with."""
     imports: tuple[str, ...] = ()
     """Your own Python modules that add networks, optimizers, losses, puzzles, metrics (see `trm.config.imports`)."""
     seed: int = Field(0, ge=0, lt=1 << 63)
@@ -170,4 +173,7 @@ class RunConfig(Written):
             values["evaluation"].pop(key)
         if self.evaluation.most_votes is None:  # as before there was a number
             values["evaluation"].pop("votes")
+        values.pop("start", None)
+        if (start := self.start.deciding_values()) is not None:
+            values["start"] = start
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -20,6 +20,7 @@ from trm.errors import CheckpointError, ConfigError
 from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import evaluate
 from trm.files.atomic import why_unwritable, write_text_atomic
+from trm.files.weight_files import META
 from trm.jobs.evaluate_data import DataAsked, on_data
 from trm.tasks.augment import augmenter_for
 from trm.tasks.choice import task_named
@@ -27,7 +28,6 @@ from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of_da
 from trm.tasks.metrics import is_count, is_share
 from trm.tasks.places import data_beside, names_data, refuse_remote
 from trm.terminal.command_line import duration, show
-from trm.training.checkpoint import META
 from trm.training.failures import memory_failures
 from trm.training.process import training_device
 from trm.training.scoring import SUBSET_SEED

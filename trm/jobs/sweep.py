@@ -10,12 +10,14 @@ from trm.console.redaction import without_secrets
 from trm.console.streams import say
 from trm.errors import EXIT_DONE, SweepError
 from trm.files.disk import full_text, is_disk_full
+from trm.jobs.sweep_starts import start_lines
 from trm.search.planning.preflight import check_objective, preflight
 from trm.search.planning.rung_choice import with_rungs
 from trm.search.planning.survey import Survey, check_space
 from trm.search.planning.validation_subset import with_subset
 from trm.search.space.candidates import Facts
 from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.starts import with_starts
 from trm.sweeps.commands import Invocation
 from trm.sweeps.data_sets import DataSets, ensured_sets
 from trm.sweeps.earlier import check_same_priors, priors_from, read_earlier
@@ -63,6 +65,8 @@ def run_sweep(options: SweepOptions) -> int:
     if options.is_resume:
         space = begun_space(folder, space)
         check_same_priors(folder, options.warm_start)
+    else:
+        space = with_starts(space)
     with claimed_folder(folder, space, is_resume=options.is_resume, is_named=options.name is not None) as lease:
         folder = lease.folder
         sets = ensured_sets(space, data, str(storage / "data"), say)
@@ -74,6 +78,8 @@ def run_sweep(options: SweepOptions) -> int:
         survey = with_rungs(Survey(space, costs_on(sets, space.resources), facts))
         if not options.is_resume:
             survey = _with_subset(survey, sets)
+            for line in start_lines(survey, sets):
+                say(line)
         space = survey.space
         # Trials that are so many seconds long wait for speeds to be measured.
         costs = None if space.fidelity == "seconds" else preflight(survey)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trm.config.base import RECORDED
 from trm.config.files import load_run_config, load_yaml, validated
 from trm.config.imports import require_unchanged
 from trm.config.run import RunConfig
@@ -23,6 +24,7 @@ from trm.errors import CheckpointError, ConfigError, InterruptedRun, TerminatedR
 from trm.evaluation.metrics import imported_metrics
 from trm.files.disk import full_text, is_disk_full
 from trm.files.json_files import read_json
+from trm.files.weight_files import digest_of_start
 from trm.jobs.train_console import ConsoleReporter, run_summary
 from trm.jobs.train_tracking import Tracked, tracked_run
 from trm.search.journal.lease import FILE as LEASE
@@ -52,6 +54,7 @@ from trm.training.reporting import Reporter, RunReport
 from trm.training.run import RunOutcome, fit, protocol_in, require_same_protocol, run_steps
 from trm.training.run_folder import REPORT_FILE, RunFolder
 from trm.training.start import RunData
+from trm.training.starting import start_of
 from trm.training.weights import CONFIG_FILE
 
 
@@ -81,6 +84,7 @@ def run_training(options: TrainOptions) -> int:
             remedy="remove it there, and say --set tracking.uri=URI",
         )
     config = _where_data_lie(load_run_config(source, options.overrides, is_own=options.config is not None), source, options)
+    config = _with_start(config, options)
     if options.tracking is not None:
         config = config.model_copy(update={"tracking": options.tracking})
     require_divisible(config.training.global_batch_size, options.workers)
@@ -118,6 +122,9 @@ def run_training(options: TrainOptions) -> int:
             config = config.model_copy(update={"data": config.data.model_copy(update={"mode": mode})})
             _check_resumable(folder, begun, config, manifest)
         config = _with_votes(config, dataset, begun)
+        if begun is None and config.start.path is not None:
+            for line in start_of(config, manifest).lines:
+                say(line)
         say(f"run folder {folder}")
         if protocol.on_the_way != "validation":
             say(_protocol_words(protocol, data.source))
@@ -141,6 +148,17 @@ def _paused_when_full(folder: Path) -> Iterator[None]:
             raise
         go_on = f"{job_command('train.py')} --resume {shlex.quote(str(folder))}"
         raise InterruptedRun(f"{full_text(folder, str(error))}. Make room, then go on with `{go_on}`") from error
+
+
+def _with_start(config: RunConfig, options: TrainOptions) -> RunConfig:
+    """The configuration with the digest of the weights that it starts from; of a run that goes on the one that it began with."""
+    if config.start.path is None or config.start.digest is not None:
+        return config
+    if options.resume is not None:
+        digest = validated(RunConfig, load_yaml(Path(options.resume) / CONFIG_FILE), options.resume, RECORDED).start.digest
+    else:
+        digest = digest_of_start(config.start.path)
+    return config.model_copy(update={"start": config.start.model_copy(update={"digest": digest})})
 
 
 def _where_data_lie(config: RunConfig, source: str, options: TrainOptions) -> RunConfig:

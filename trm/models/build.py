@@ -11,7 +11,7 @@ from trm.config.imports import require_made
 from trm.errors import CheckpointError
 from trm.models.network import Network
 from trm.models.recursive.network import TinyRecursiveModel
-from trm.models.recursive.reference import from_reference, to_reference
+from trm.models.recursive.reference import from_reference, our_name, to_reference
 
 
 def build_network(
@@ -31,6 +31,17 @@ def build_network(
             return TinyRecursiveModel(config, shape, dtype=dtype, generator=generator, is_fused=is_fused)
         case ImportedNetwork():
             return require_made(config, "build", config.build(shape, dtype=dtype, generator=generator), Network)
+        case _:
+            assert_never(config)
+
+
+def by_our_names(published: Mapping[str, Tensor], config: AnyNetwork) -> dict[str, Tensor]:
+    """Tensors by our names from those by published keys, unwrapped; what is none of this network keeps its key."""
+    match config:
+        case RecursiveConfig():
+            return {our_name(key, config.recursion.networks): value for key, value in published.items()}
+        case ImportedNetwork():
+            raise _unpublished(config)
         case _:
             assert_never(config)
 

@@ -31,6 +31,7 @@ from trm.search.planning.validation_subset import subset_as_begun
 from trm.search.space.recorded import SWEEP_FILE, recorded_section, recorded_space
 from trm.search.space.resume import check_growth, check_resumable
 from trm.search.space.space import SearchSpace
+from trm.search.space.starts import starts_as_begun
 from trm.sweeps.commands import recorded_resume
 from trm.sweeps.data_sets import DataSet, DataSets
 from trm.sweeps.digests import check_recorded, digests_of
@@ -135,7 +136,7 @@ def begun_space(folder: Path, space: SearchSpace) -> SearchSpace:
     begun = recorded_space(folder)
     if begun.data.folder is not None and space.data.folder is not None:  # where it lies may change, its content hash may not
         space = space.model_copy(update={"data": space.data.model_copy(update={"folder": begun.data.folder})})
-    return subset_as_begun(as_begun(space, begun), begun)
+    return starts_as_begun(subset_as_begun(as_begun(space, begun), begun), begun)
 
 
 def data_of_resume(folder: Path, data: DataConfig, say: Callable[[str], None]) -> DataConfig:

@@ -29,13 +29,14 @@ from trm.errors import CheckpointError, TornCheckpoint
 from trm.files.atomic import fsync_file, replacing_folder, usual_mode
 from trm.files.contained import file_name
 from trm.files.json_files import read_json
+from trm.files.weight_files import META
 
 FORMAT = "trm-search checkpoint"
 FORMAT_VERSION = 1
-META = "meta.json"
 
 MAY_DIFFER = (
     "data",
+    "start.from",
     "evaluation",
     "training.epochs",
     "training.steps",
@@ -51,7 +52,7 @@ MAY_DIFFER = (
 """Paths of the configuration that a continued run may change.
 
 Where the data lies may change: that it is the same data is told by its content hash; that its rows come in the same order is
-held by `DataConfig.order`. So may the run's length (with
+held by `DataConfig.order`. So may the place of the weights that it started from, which have a digest. So may the run's length (with
 `lr_min_ratio` below 1 the learning rate decays towards the new end from there on), when and how it is scored, and what
 its operators are (`compile`, `kernels`: they round differently; `cuda_graph`). Everything else decides what the weights become
 and must be equal.
@@ -147,12 +148,6 @@ def read_meta(folder: str | Path) -> CheckpointMeta:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise CheckpointError(f"{path}: {where}: {first['msg']}", remedy="read it with the release that wrote it") from None
-
-
-def checkpoints_in(folder: str | Path) -> list[Path]:
-    """All checkpoints of a run or a trial that are named by their step, the newest last."""
-    found = [path for path in Path(folder).glob("step-*") if path.name.removeprefix("step-").isdecimal() and path.is_dir()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def check_files(folder: str | Path, meta: CheckpointMeta) -> None:

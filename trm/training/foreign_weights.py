@@ -30,16 +30,18 @@ class ForeignWeights:
     notes: tuple[str, ...]
 
 
-def read_foreign(path: Path) -> ForeignWeights:
+def read_foreign(path: Path, *, is_raw: bool = False) -> ForeignWeights:
     """The one network in a file of torch (`.pt`, any suffix or none) or safetensors; averaged weights before plain ones.
+
+    `is_raw`: the plain ones, where there are both.
 
     Raises CheckpointError where the file is no such file, holds anything but plain data, claims more than it has, or where no
     network or several are in it.
     """
     values = _read_safetensors(path) if is_safetensors(path) else _read_torch(path)
-    found, notes = _network_in(values, path)
+    found, notes = _network_in(values, path, is_raw=is_raw)
     _require_plain(found, path)
-    bare = unwrapped(found)
+    bare = unwrapped(found, is_raw=is_raw)
     tensors, converted = _in_full(bare.tensors, path)
     return ForeignWeights(tensors, (*notes, *bare.notes, *converted))
 
@@ -113,7 +115,7 @@ class _Nested:
         return any(AVERAGED.search(key) for key in self.place)
 
 
-def _network_in(values: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
+def _network_in(values: Any, path: Path, *, is_raw: bool) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors of the one network in what a file holds, averaged ones before plain ones, and what to say of it."""
     everything = list(_nested(values, (), set()))
     networks = [one for one in everything if is_network(one.tensors)]
@@ -127,6 +129,8 @@ def _network_in(values: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
         )
     plain = [one for one in networks if not one.is_averaged]
     averaged = [one for one in networks if one.is_averaged]
+    if is_raw and plain:
+        networks, averaged = plain, []
     for several in (plain, averaged):
         if len(several) > 1:
             raise CheckpointError(

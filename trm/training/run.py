@@ -74,7 +74,7 @@ def fit(
         if is_resumed:
             run_folder.resume(trainer.state.step, config)
         else:
-            run_folder.start(config)
+            run_folder.start(config, trainer.state.start_lines)
     gang.barrier()
     return _Run(trainer, run_folder, steps).go()
 

@@ -1,6 +1,7 @@
 """The folder of one run: its checkpoints, a line an evaluation, and the best weights.
 
 config.yaml                 the complete run configuration
+start.txt                   what it began with and what of that was not taken, where it began with weights of another
 metrics.jsonl               a line an evaluation, in order of steps
 evaluations.parquet         the same as a table, a row an evaluation
 curves.parquet              the training curve, a row a point (`trm.training.curve`)
@@ -10,6 +11,7 @@ best/                       config.yaml, model.safetensors, report.json: the bes
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ from trm.config.run import RunConfig
 from trm.errors import CheckpointError
 from trm.files.atomic import fsync_folder, make_folders, write_bytes_atomic, write_text_atomic
 from trm.files.contained import inside, regular, remove
-from trm.training.checkpoint import checkpoints_in, newest_whole
+from trm.files.weight_files import checkpoints_in
+from trm.training.checkpoint import newest_whole
 from trm.training.reporting import RunReport
 from trm.training.weights import CONFIG_FILE
 
@@ -31,6 +34,7 @@ METRICS_FILE = "metrics.jsonl"
 EVALUATIONS_FILE = "evaluations.parquet"
 CURVE_FILE = "curves.parquet"
 REPORT_FILE = "report.json"
+START_FILE = "start.txt"
 
 
 class RunFolder:
@@ -66,11 +70,12 @@ class RunFolder:
             self.newest()
         return newest_whole(reversed(self.checkpoints()))
 
-    def start(self, config: RunConfig) -> None:
-        """A new run begins here; CheckpointError when one did already."""
+    def start(self, config: RunConfig, start_lines: Sequence[str] = ()) -> None:
+        """A new run begins here, with weights as `start_lines` say; CheckpointError when one did already."""
         if self.checkpoints() or self._metrics.exists():
             raise CheckpointError(f"a run needs a folder of its own, and {self.path} holds one", remedy="resume it or name another")
         make_folders(self.path / "checkpoints")
+        write_start(self.path, start_lines)
         dump_yaml(self.path / CONFIG_FILE, config.model_dump(mode="json"))
 
     def resume(self, step: int, config: RunConfig) -> None:
@@ -145,6 +150,13 @@ class RunFolder:
         for old in self.checkpoints()[:-KEPT]:
             if step_of(old) != best_step:
                 remove(old)
+
+
+def write_start(folder: Path, lines: Sequence[str]) -> None:
+    """Notes in a run's or a trial's folder what it began with, where that was no draw."""
+    if lines:
+        make_folders(folder)
+        write_text_atomic(folder / START_FILE, "".join(f"{line}\n" for line in lines))
 
 
 _REPORT = TypeAdapter(RunReport)

@@ -17,6 +17,7 @@ from trm.tasks.choice import task_named
 from trm.tasks.task import FeedRequest
 from trm.training.curve import Curve, CurveFile
 from trm.training.feed import Feed
+from trm.training.starting import start_of
 from trm.training.state import TrainingState
 
 
@@ -50,9 +51,13 @@ def start_state(
         torch.cuda.empty_cache()  # the last leg's recording: other processes on this GPU may need its memory
         torch.cuda.reset_peak_memory_stats(device)
     if from_checkpoint is None:
+        begun = None if config.start.path is None else start_of(config, manifest)  # refused before anything is made
         state = TrainingState(
             config, shape, data_hash=data_hash, names=names, train=train, max_steps=max_steps, device=device, gang=gang
         )
+        if begun is not None:
+            state.begin_with(begun.tensors)
+            state.start_lines = begun.lines
     else:
         state = TrainingState.load(
             from_checkpoint,

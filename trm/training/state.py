@@ -20,6 +20,7 @@ from trm.data.format.manifest import SplitInfo
 from trm.distributed import SOLO, Gang
 from trm.errors import CheckpointError, DivergedError, ResourceError
 from trm.files.own_cache import kept_folder
+from trm.files.weight_files import MODEL_FILE
 from trm.kernels.build import COMPILERS
 from trm.losses.choice import build_loss
 from trm.models.arithmetic import TABLE_KEY
@@ -52,8 +53,6 @@ from trm.training.failures import COMPILED_FOLDER, COMPILED_VARIABLE
 from trm.training.feed import Item
 from trm.training.running_metrics import RunningMetrics
 
-MODEL_FILE = "model.safetensors"
-"""The weights as trained, buffers included."""
 AVERAGE_FILE = "average.safetensors"
 """Their average; absent without `optim.ema`."""
 STATE_FILE = "state.safetensors"
@@ -120,6 +119,8 @@ class TrainingState:
         self.log_every = config.training.log_every_steps or default_interval(max_steps)
         """Steps from point to point of the training curve."""
         self.curve = Curve()
+        self.start_lines: tuple[str, ...] = ()
+        """What it began with and what of that was not taken, in words, where it did not begin with draws."""
         self.until_steps = 0
         """Step to which it is sure to be trained, as far as anybody said so."""
         self.stepper: Callable[[TrainingState, Item], None] | None = None
@@ -144,6 +145,17 @@ class TrainingState:
         if self.config.model.puzzle_ndim:
             self.table = PuzzleEmbedding(self.config.model, self.shape, dtype=dtype).to(self.device)
             self.table_optimizer = build_row_optimizer(optim, self.table.weight) if optim.trains_rows else None
+
+    def begin_with(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes weights by name, the puzzle embedding's table among them, before the first step; the average begins with them."""
+        own = dict(self.model.state_dict())
+        if self.table is not None:
+            own[TABLE_KEY] = self.table.weight
+        with torch.no_grad():
+            for name, value in tensors.items():
+                own[name].copy_(value)
+            if self.average is not None:
+                self.average.load({name: own[name] for name in self.average.average})
 
     @property
     def train_flops(self) -> float:

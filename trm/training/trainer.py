@@ -21,6 +21,7 @@ from trm.training.leg import Beginning, LegResult, LegTask, in_sweep, write_outc
 from trm.training.loop import train
 from trm.training.protocol import ScoredSplit
 from trm.training.reporting import SILENT, Progress, Reporter
+from trm.training.run_folder import write_start
 from trm.training.scoring import Scored, score
 from trm.training.start import RunData, start_plan, start_state
 
@@ -144,6 +145,8 @@ def run_leg(
         device=device,
     )
     state = trainer.state
+    if task.folder is not None and gang.is_leader:
+        write_start(Path(task.folder), state.start_lines)
     if begins is not None and state.step > task.until_steps:
         raise CheckpointError(
             f"a leg only goes forward: {begins.checkpoint} is at step {state.step}, the leg ends at {task.until_steps}",

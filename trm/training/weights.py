@@ -22,6 +22,7 @@ from trm.config.run import RunConfig
 from trm.errors import CheckpointError
 from trm.files.atomic import make_folders, replacing, usual_mode
 from trm.files.json_files import parse_json
+from trm.files.weight_files import META, MODEL_FILE, weights_folder
 from trm.models.arithmetic import TABLE_KEY
 from trm.models.build import build_network, from_published
 from trm.models.counting import network_sizes
@@ -30,9 +31,9 @@ from trm.models.network import Network
 from trm.models.precision import forward_dtype, set_products, uses_kernels, weight_dtype
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.optim.frozen import freeze
-from trm.training.checkpoint import META, checkpoints_in, read_meta, read_tensors
+from trm.training.checkpoint import read_meta, read_tensors
 from trm.training.foreign_weights import is_safetensors, read_foreign
-from trm.training.state import AVERAGE_FILE, MODEL_FILE, STATE_FILE, UNNAMED, TrainingState
+from trm.training.state import AVERAGE_FILE, STATE_FILE, UNNAMED, TrainingState
 
 CONFIG_FILE = "config.yaml"
 EXPORT = "trm-search export"
@@ -141,8 +142,10 @@ def load_for_evaluation(path: str | Path, device: torch.device | str = "cpu") ->
     return trained_model(read_weights(path), device)
 
 
-def read_weights(path: str | Path) -> Weights:
+def read_weights(path: str | Path, *, is_raw: bool = False) -> Weights:
     """The weights to be evaluated that lie in a folder, or in a file of it, compared with what they claim before it is believed.
+
+    `is_raw`: those of a checkpoint as they were trained, in place of their average.
 
     `path` is a checkpoint, an export (`config.yaml` and `model.safetensors`), a folder that holds one as `best/` (a run or a
     sweep), or a run with checkpoints only (its newest). Raises CheckpointError.
@@ -150,15 +153,17 @@ def read_weights(path: str | Path) -> Weights:
     path = Path(path)
     if path.is_file() and is_export(path):
         _refuse_pipes(path.parent, (CONFIG_FILE,))
-        return _sound(_of_export(path))
+        return _sound(_of_export(path, is_raw=is_raw))
     if path.is_file() and not (path.parent / META).exists():
         raise CheckpointError(
             f"{path} is a file, and other programs' files do not say what they were trained as",
             remedy="give its configuration too, or the folder of a run, a sweep or a checkpoint",
         )
-    found = path.parent if path.is_file() else _resolved(path)
+    found = path.parent if path.is_file() else weights_folder(path)
     _refuse_pipes(found, [entry.name for entry in found.iterdir() if entry.suffix in (".json", ".yaml", ".safetensors")])
-    return _sound(_of_checkpoint(found) if (found / META).exists() else _of_export(found / MODEL_FILE))
+    if (found / META).exists():
+        return _sound(_of_checkpoint(found, is_raw=is_raw))
+    return _sound(_of_export(found / MODEL_FILE, is_raw=is_raw))
 
 
 def _refuse_pipes(folder: Path, names: Iterable[str]) -> None:
@@ -225,17 +230,6 @@ def _require_network(sizes: Mapping[str, tuple[int, ...]], weights: Weights) -> 
     require_fit(sizes, network_sizes(config, shape), config, shape, source=weights.source)
 
 
-def _resolved(folder: Path) -> Path:
-    newest = checkpoints_in(folder / "checkpoints")[-1:]
-    for candidate in (folder, folder / "best", *newest):
-        if (candidate / META).exists() or (candidate / MODEL_FILE).exists():
-            return candidate
-    raise CheckpointError(
-        f"weights lie in a checkpoint, an export, a run or a sweep, and {folder} {'is none' if folder.exists() else 'is missing'}",
-        remedy=f"give a folder with {META}, with {MODEL_FILE}, or with best/",
-    )
-
-
 def _of_state(state: TrainingState) -> Weights:
     tensors: dict[str, Tensor] = dict(state.model.state_dict())
     if state.average is not None:
@@ -245,10 +239,10 @@ def _of_state(state: TrainingState) -> Weights:
     return Weights(tensors, state.config, state.shape, "the run", state.data_hash, state.names, state.step, state.train_flops)
 
 
-def _of_checkpoint(folder: Path) -> Weights:
+def _of_checkpoint(folder: Path, *, is_raw: bool = False) -> Weights:
     meta = read_meta(folder)
     tensors = read_tensors(folder, meta, MODEL_FILE)
-    if AVERAGE_FILE in meta.files:
+    if AVERAGE_FILE in meta.files and not is_raw:
         tensors |= read_tensors(folder, meta, AVERAGE_FILE)
     if meta.config.model.puzzle_ndim:
         state = read_tensors(folder, meta, STATE_FILE)
@@ -256,9 +250,14 @@ def _of_checkpoint(folder: Path) -> Weights:
     return Weights(tensors, meta.config, meta.shape, str(folder), meta.data_hash, meta.names, meta.step, meta.train_flops)
 
 
-def _of_export(path: Path) -> Weights:
+def _of_export(path: Path, *, is_raw: bool = False) -> Weights:
     source = path.parent / CONFIG_FILE
     config = validated(RunConfig, load_yaml(source), str(source))
+    if is_raw and config.optim.ema:
+        raise CheckpointError(
+            f"an export holds the averaged weights, and {path} none as they were trained",
+            remedy="take the average, or give a checkpoint",
+        )
     try:
         with safe_open(path, framework="pt") as file:
             about = _about(dict(file.metadata() or {}), path)

@@ -80,10 +80,11 @@ def is_network(keys: Iterable[str]) -> bool:
     return any(_WRAPPED.fullmatch(key) for key in keys)
 
 
-def unwrapped(state: Mapping[str, Tensor]) -> Unwrapped:
+def unwrapped(state: Mapping[str, Tensor], *, is_raw: bool = False) -> Unwrapped:
     """A state's tensors whatever its wrappings (`module.`, `_orig_mod.`, `model.inner.`, in any order) put before their keys.
 
-    Where one network lies there twice, plain and averaged, the averaged one is taken: it is what is evaluated. Raises
+    Where one network lies there twice, plain and averaged, the averaged one is taken: it is what is evaluated (`is_raw`: the plain
+    one). Raises
     CheckpointError where it cannot be told which of several is meant.
     """
     networks: dict[str, dict[str, Tensor]] = {}
@@ -104,7 +105,7 @@ def unwrapped(state: Mapping[str, Tensor]) -> Unwrapped:
     plain = {prefix: tensors for prefix, tensors in networks.items() if not AVERAGED.search(prefix)}
     averaged = {prefix: tensors for prefix, tensors in networks.items() if prefix not in plain}
     tensors = _joined(plain)
-    if averaged:
+    if averaged and not (is_raw and plain):
         if plain:
             notes.append(f"takes the averaged weights, {' and '.join(averaged)}*, before the plain ones")
         tensors = with_average(tensors, _joined(averaged))

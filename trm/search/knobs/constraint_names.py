@@ -41,6 +41,8 @@ class Cost(Protocol):
 
 NOT_NAMED = ("training.epochs", "training.steps", "training.train_flops", "seed")
 """Leaves that a trial gets from the sweep."""
+UNNAMED_SECTIONS = ("data.", "tracking.", "start.")
+"""Where things lie: of no interest to a rule between knobs."""
 PLAIN_DERIVED = frozenset({"head_size", "depth"})
 COST_DERIVED = frozenset(
     {"step_flops", "step_gflops", "inference_flops", "params_count", "max_steps", "memory_bytes", "checkpoint_bytes"}
@@ -62,7 +64,7 @@ def leaf_names() -> dict[str, str]:
 
 @cache
 def _names(added: int) -> dict[str, str]:
-    own = {path: leaf for path, leaf in leaves().items() if path not in NOT_NAMED and not path.startswith(("data.", "tracking."))}
+    own = {path: leaf for path, leaf in leaves().items() if path not in NOT_NAMED and not path.startswith(UNNAMED_SECTIONS)}
     built_in = [path for path in own if path not in imported_leaves()]
     words = Counter(path.split(".")[-1] for path in leaves() if path in built_in or path not in own)
     names = {_short(path) if words[path.split(".")[-1]] == 1 else path.replace(".", "_"): path for path in built_in}

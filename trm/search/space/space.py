@@ -5,11 +5,11 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from trm.config.base import Written, is_recorded, without_later
+from trm.config.base import Later, Written, is_recorded, without_later
 from trm.config.data import SET_KNOBS, DataConfig
 from trm.config.files import apply_overrides, honour_in, load_yaml, merged, require_kind, validated
 from trm.config.imports import require_asked
@@ -32,6 +32,7 @@ from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources
 from trm.search.space.data_choice import STRENGTH, chosen_data, data_choices, with_first_recipe
 from trm.search.space.start_points import names_recipes, read_recipe, start_points
+from trm.search.space.starts import with_digest, with_starts_beside
 from trm.tasks.metrics import bounds
 
 WARMUP_SHARE = 0.03
@@ -81,6 +82,8 @@ class SearchSpace(Written):
     """Your own Python modules that add networks, optimizers, losses, puzzles, metrics (see `trm.config.imports`)."""
     seed: int = Field(0, ge=0, lt=1 << 63)
     """Everything random in the sweep follows from it."""
+    starts: Annotated[dict[str, str], Later] = Field(default_factory=dict)
+    """Digest of the weights at every path that trials start from; filled in when the sweep begins."""
 
     @model_validator(mode="before")
     @classmethod
@@ -268,6 +271,7 @@ class SearchSpace(Written):
         evaluation = values.setdefault("evaluation", {})
         if halting is not None and evaluation.get("steps") is None:
             evaluation["steps"] = max(int(value) for value in halting.extremes if value is not None)
+        with_digest(values, self.starts)
         draft = RunConfig.model_validate(values)
         return draft if max_steps is None else with_length(draft, max_steps)
 
@@ -319,6 +323,7 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
         searched = flat(mapping["search"], "search", _holds_knobs)
         mapping["search"] = {path: knob for path, knob in searched.items() if knob is not None}
         _find_recipes(mapping["search"], Path(path).parent)
+    mapping = with_starts_beside(mapping, Path(path).parent)
     mapping.setdefault("name", Path(path).stem)
     if isinstance(mapping.get("start_points"), list):
         mapping["start_points"] = [_flat_point(number, point) for number, point in enumerate(mapping["start_points"])]

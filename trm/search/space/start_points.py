@@ -8,7 +8,7 @@ from typing import Any
 
 from trm.config.files import load_yaml, require_kind, validated
 from trm.config.leaves import value_at
-from trm.config.paths import beside, nested, with_data_beside
+from trm.config.paths import beside, nested, with_data_beside, with_start_beside
 from trm.config.run import RunConfig
 from trm.errors import ConfigError
 from trm.search.knobs.knobs import FloatKnob, IntKnob, Knob, Scalar
@@ -26,7 +26,7 @@ def read_recipe(key: str, recipe: Any, folder: Path) -> tuple[dict[str, Any], Pa
         source = folder / recipe
     values = with_data_beside(load_yaml(source), source.parent)
     require_kind(values, "run configuration", source)
-    return nested(values), source
+    return with_start_beside(nested(values), source.parent), source
 
 
 def names_recipes(points: Sequence[Any]) -> bool:
