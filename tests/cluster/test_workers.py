@@ -76,3 +76,16 @@ def test_a_node_without_the_kernels_that_a_sweep_insists_on_is_named(tmp_path: P
     bare = own_facts(sees_gpus=False, needs_kernels=True)
     with pytest.raises(ResourceError, match=r"node 10\.0\.0\.1 has none \(fused kernels need a C\+\+ compiler, and CXX=no-such"):
         checked(monkeypatch, tmp_path, [HERE, bare], Demand(1, 1, 0))
+
+
+def test_a_node_that_cannot_read_what_trials_start_from_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "weights.pt")
+    Path(path).write_bytes(b"weights")
+    here = own_facts(sees_gpus=False, starts=[path])
+    digest = here.starts[path]
+    for there, said in (("none", "has .*weights.pt not at all"), ("f" * 64, "has .*weights.pt with digest ffffffffffff")):
+        other = replace(here, starts={path: there})
+        monkeypatch.setattr(worker_check, "_ask", lambda nodes, other=other, **_: list(zip(nodes, [here, other], strict=True)))
+        monkeypatch.setattr(worker_check, "check_storage_is_shared", lambda folder, nodes: None)
+        with pytest.raises(ResourceError, match=rf"node 10\.0\.0\.1 {said}, the sweep began with {digest[:12]}"):
+            check_workers(nodes(0, 0), Demand(1, 1, 0), tmp_path, 0, starts={path: digest})
