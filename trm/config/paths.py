@@ -83,7 +83,7 @@ def with_start_beside(mapping: Mapping[str, Any], folder: Path) -> dict[str, Any
 
 
 def absolute_beside(named: Any, folder: Path) -> Any:
-    """The absolute path of what a file in `folder` names: there, unless it is in the working folder alone; no path stays as it is."""
+    """The absolute path of what a file in `folder` names: there, or in the working folder if it is there alone; else as it is."""
     if not isinstance(named, str) or not named:
         return named
     named = os.path.expanduser(named)
