@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from trm.config.architectures import DataShape
+from trm.config.architectures import DataShape, HrmConfig
 from trm.config.files import dump_yaml, load_yaml, parse_yaml, validated
 from trm.config.run import RunConfig
 from trm.models.cost import RunCost, run_cost, total_steps
@@ -30,6 +30,25 @@ SPACES = sorted(path.stem for path in ROOT.glob("*.yaml"))
 PAIR = ("sudoku4x4_small", "sudoku4x4_large")
 """Small to large: one searches what the other tries again."""
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+PAPER = ("arc1", "arc2", "maze_hard", "sudoku_attention", "sudoku_mlp")
+"""Recipes of the TRM paper, which the others follow or stand beside."""
+LIKE: dict[str, tuple[str, dict[str, Any]]] = {
+    **{
+        f"{name}_8gpu": (name, {"training.global_batch_size": 1536, "optim.lr": 2e-4, "optim.lr_warmup_steps": 4000})
+        for name in ("arc1", "arc2", "maze_hard")
+    },
+    "sudoku_cgar": ("sudoku_mlp", {"training.depth_schedule": "cgar"}),
+}
+"""Recipe -> the one that it is, but for these values."""
+HRM: dict[str, tuple[int, float, float, float, float]] = {
+    "hrm_sudoku": (384, 20_000, 7e-5, 7e-5, 1.0),
+    "hrm_sudoku_8gpu": (768, 20_000, 1e-4, 1e-4, 1.0),
+    "hrm_sudoku_full": (2304, 100, 3e-4, 3e-4, 0.1),
+    "hrm_maze_hard": (768, 20_000, 1e-4, 1e-4, 1.0),
+    "hrm_arc1": (768, 100_000, 1e-4, 1e-2, 0.1),
+    "hrm_arc2": (768, 100_000, 1e-4, 1e-2, 0.1),
+}
+"""Recipe of HRM's README -> batch, epochs, rates of the backbone and of the puzzle embedding, weight decay of both."""
 SHAPES = {
     "sudoku4x4": DataShape(16, 6, 1),
     "sudoku6x6": DataShape(36, 8, 1),
@@ -135,9 +154,61 @@ def test_the_demo_is_small_enough_for_two_cores() -> None:
     assert (space.resources.slots, space.resources.threads, space.resources.gpus) == (2, 1, 0)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+def recipe_run(name: str) -> RunConfig:
+    return validated(RunConfig, load_yaml(ROOT / "recipes" / f"{name}.yaml"), name)
+
+
+def test_every_recipe_is_held_by_a_test() -> None:
+    assert {*RECIPES} == {*PAPER, *LIKE, *HRM}
+
+
+@pytest.mark.parametrize("name", LIKE)
+def test_a_variant_differs_from_its_recipe_in_what_it_says(name: str) -> None:
+    other, changes = LIKE[name]
+    wanted = recipe_run(other).model_dump(mode="json")
+    for path, value in changes.items():
+        section, _, leaf = path.partition(".")
+        wanted[section][leaf] = value
+    assert recipe_run(name) == RunConfig.model_validate(wanted)
+
+
+@pytest.mark.parametrize("name", HRM)
+def test_the_recipes_of_hrm_are_those_of_its_readme(name: str) -> None:
+    config = recipe_run(name)
+    recipe = load_recipe(str(config.data.recipe), config.data.overrides)
+    training, optim, model = config.training, config.optim, config.model
+    told = training.global_batch_size, training.epochs, optim.lr, optim.puzzle_emb_lr, optim.weight_decay
+    assert told == HRM[name]
+    assert optim.puzzle_emb_weight_decay == optim.weight_decay
+    assert isinstance(model, HrmConfig)
+    assert (model.hidden_size, model.H_cycles, model.H_layers, model.L_layers, model.puzzle_len) == (512, 2, 4, 4, 1)
+    is_full = name == "hrm_sudoku_full"
+    assert (model.L_cycles, model.halt_max_steps, model.pos_encodings) == ((8, 8, "learned") if is_full else (2, 16, "rope"))
+    assert (optim.ema, optim.lr_warmup_steps, optim.lr_min_ratio) == (False, 2000, 0.1 if is_full else 1.0)
+    assert recipe.puzzle_task == name.split("_")[1].removesuffix("1").removesuffix("2")
+    shape = SHAPES.get(Path(str(config.data.recipe)).stem)
+    if shape is not None and recipe.puzzle_task != "arc":
+        assert (
+            network_parameters(config, shape) == {"sudoku": 27_275_266, "maze": 27_270_146}[recipe.puzzle_task] + 512 * 82 * is_full
+        )
+
+
+def test_the_steps_of_the_recipes_follow_from_their_epochs() -> None:
+    steps = {
+        name: total_steps(recipe_run(name), run_cost(recipe_run(name), SHAPES["maze_hard"]), epoch_rows=1000)
+        for name in ("hrm_sudoku", "hrm_maze_hard", "maze_hard_8gpu")
+    }
+    assert steps == {"hrm_sudoku": 52_083, "hrm_maze_hard": 26_041, "maze_hard_8gpu": 32_552}
+
+
+def network_parameters(config: RunConfig, shape: DataShape) -> int:
+    table = shape.num_puzzle_identifiers * config.model.puzzle_ndim
+    return run_cost(config, shape).params_count - table
+
+
+@pytest.mark.parametrize("name", PAPER)
 def test_every_recipe_is_a_complete_run_on_a_shipped_data_set(name: str) -> None:
-    config = validated(RunConfig, load_yaml(ROOT / "recipes" / f"{name}.yaml"), name)
+    config = recipe_run(name)
     recipe = load_recipe(str(config.data.recipe), config.data.overrides)
     expected = MazeRecipe if "maze" in name else ArcRecipe if "arc" in name else SudokuRecipe
     assert isinstance(recipe, expected)
@@ -156,8 +227,8 @@ def test_every_recipe_is_a_complete_run_on_a_shipped_data_set(name: str) -> None
 
 def test_the_published_training_sets_are_trained_on_whole() -> None:
     recipes = {}
-    for name in RECIPES:
-        config = validated(RunConfig, load_yaml(ROOT / "recipes" / f"{name}.yaml"), name)
+    for name in PAPER:
+        config = recipe_run(name)
         recipes[name] = load_recipe(str(config.data.recipe), config.data.overrides)
     maze, sudoku = recipes["maze_hard"], recipes["sudoku_mlp"]
     assert isinstance(maze, MazeRecipe)
