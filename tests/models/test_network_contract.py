@@ -9,9 +9,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from trm.config.architectures import AnyNetwork, HrmConfig, LatentsConfig, SingleZConfig, TransformerConfig, TrmConfig
+from trm.config.architectures import (
+    AnyNetwork,
+    CellMlpConfig,
+    CnnConfig,
+    DirectConfig,
+    HrmConfig,
+    LatentsConfig,
+    SingleZConfig,
+    TransformerConfig,
+    TrmConfig,
+)
 from trm.contracts import networks
-from trm.errors import ContractError
+from trm.errors import CheckpointError, ContractError
 from trm.models.network import Latents, Output
 from trm.models.recursive.network import TinyRecursiveModel
 
@@ -58,6 +68,23 @@ ARCHITECTURES: dict[str, AnyNetwork] = {
     "answers after every cycle": TrmConfig(**{**SMALL, "H_cycles": 3}, answers_after="every_cycle"),
     "answers after every cycle, two networks": LatentsConfig(**SMALL, answers_after="every_cycle", networks="separate"),
 }
+BASELINES: dict[str, AnyNetwork] = {
+    "direct": DirectConfig(**{key: SMALL[key] for key in ("hidden_size", "num_heads", "expansion", "puzzle_emb_len")}),
+    "cnn": CnnConfig(hidden_size=8, widths="4-6", puzzle_emb_ndim=0, puzzle_emb_len=0),
+    "cnn of one convolution": CnnConfig(hidden_size=8, widths="", puzzle_emb_ndim=20, puzzle_emb_len=3, grid_width=9),
+    "cell_mlp": CellMlpConfig(hidden_size=16, L_cycles=3, puzzle_emb_ndim=0, puzzle_emb_len=0),
+    "cell_mlp behind convolutions": CellMlpConfig(hidden_size=16, L_cycles=1, convolutions=2),
+}
+
+
+@pytest.mark.parametrize("check", networks.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_keeps_it(name: str, check: Callable[[AnyNetwork], None]) -> None:
+    if check is networks.check_published_names and name != "direct":
+        with pytest.raises(CheckpointError, match=f"are of published networks, and {name.split()[0]} has no published names"):
+            check(BASELINES[name])
+        return
+    check(BASELINES[name])
 
 
 @pytest.mark.parametrize("check", networks.CHECKS, ids=lambda check: check.__name__)

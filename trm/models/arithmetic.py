@@ -7,6 +7,11 @@ Sizes = Mapping[str, tuple[int, ...]]
 TABLE_KEY = "puzzle_embedding"
 """Name of the puzzle embedding's table beside the network's weights."""
 
+FLOAT_BYTES = {"auto": 4, "float32": 4, "tf32": 4, "bfloat16": 2, "float64": 8}
+"""Bytes of an activation; auto is taken for float32, the larger."""
+BACKWARD_FORWARDS = 2
+"""A backward pass costs two forwards: gradients of inputs and of weights."""
+
 
 @dataclass(frozen=True)
 class TensorSizes:

@@ -6,9 +6,11 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from trm.config.architectures import AnyNetwork, DataShape, ImportedNetwork, RecursiveConfig
+from trm.config.architectures import AnyNetwork, CellMlpConfig, CnnConfig, DataShape, ImportedNetwork, RecursiveConfig
 from trm.config.imports import require_made
 from trm.errors import CheckpointError
+from trm.models.cell_mlp.network import CellRecursion
+from trm.models.cnn.network import ConvolutionalNetwork
 from trm.models.network import Network
 from trm.models.recursive.network import TinyRecursiveModel
 from trm.models.recursive.reference import from_reference, our_name, to_reference
@@ -29,6 +31,10 @@ def build_network(
     match config:
         case RecursiveConfig():
             return TinyRecursiveModel(config, shape, dtype=dtype, generator=generator, is_fused=is_fused)
+        case CnnConfig():
+            return ConvolutionalNetwork(config, shape, dtype=dtype, generator=generator)
+        case CellMlpConfig():
+            return CellRecursion(config, shape, dtype=dtype, generator=generator)
         case ImportedNetwork():
             return require_made(config, "build", config.build(shape, dtype=dtype, generator=generator), Network)
         case _:
@@ -40,7 +46,7 @@ def by_our_names(published: Mapping[str, Tensor], config: AnyNetwork) -> dict[st
     match config:
         case RecursiveConfig():
             return {our_name(key, config.recursion.networks): value for key, value in published.items()}
-        case ImportedNetwork():
+        case CnnConfig() | CellMlpConfig() | ImportedNetwork():
             raise _unpublished(config)
         case _:
             assert_never(config)
@@ -57,7 +63,7 @@ def from_published(
     match config:
         case RecursiveConfig():
             return from_reference(state, config, shape, source=source)
-        case ImportedNetwork():
+        case CnnConfig() | CellMlpConfig() | ImportedNetwork():
             raise _unpublished(config)
         case _:
             assert_never(config)
@@ -74,14 +80,15 @@ def to_published(
     match config:
         case RecursiveConfig():
             return to_reference(state, puzzle_table, config, prefix=prefix)
-        case ImportedNetwork():
+        case CnnConfig() | CellMlpConfig() | ImportedNetwork():
             raise _unpublished(config)
         case _:
             assert_never(config)
 
 
-def _unpublished(config: ImportedNetwork) -> CheckpointError:
+def _unpublished(config: CnnConfig | CellMlpConfig | ImportedNetwork) -> CheckpointError:
+    why = "is your own" if isinstance(config, ImportedNetwork) else "has no published names"
     return CheckpointError(
-        f"published checkpoints are of published networks, and {config.architecture} is your own",
+        f"published checkpoints are of published networks, and {config.architecture} {why}",
         remedy="give a run, a checkpoint or an export of this project",
     )

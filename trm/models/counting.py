@@ -2,9 +2,11 @@
 
 from typing import assert_never
 
-from trm.config.architectures import AnyNetwork, DataShape, ImportedNetwork, RecursiveConfig
+from trm.config.architectures import AnyNetwork, CellMlpConfig, CnnConfig, DataShape, ImportedNetwork, RecursiveConfig
 from trm.config.imports import require_made
 from trm.models.arithmetic import TABLE_KEY, RowCost, TensorSizes
+from trm.models.cell_mlp import arithmetic as cell_mlp
+from trm.models.cnn import arithmetic as cnn
 from trm.models.recursive import cost, sizes
 
 
@@ -13,6 +15,10 @@ def tensor_sizes(config: AnyNetwork, shape: DataShape) -> TensorSizes:
     match config:
         case RecursiveConfig():
             return TensorSizes(sizes.weight_sizes(config, shape), sizes.buffer_sizes(config))
+        case CnnConfig():
+            return cnn.tensor_sizes(config, shape)
+        case CellMlpConfig():
+            return cell_mlp.tensor_sizes(config, shape)
         case ImportedNetwork():
             return require_made(config, "tensor_sizes", config.tensor_sizes(shape), TensorSizes)
         case _:
@@ -31,6 +37,10 @@ def row_cost(config: AnyNetwork, shape: DataShape) -> RowCost:
     match config:
         case RecursiveConfig():
             return cost.row_cost(config, shape)
+        case CnnConfig():
+            return cnn.row_cost(config, shape)
+        case CellMlpConfig():
+            return cell_mlp.row_cost(config, shape)
         case ImportedNetwork():
             return require_made(config, "row_cost", config.row_cost(shape), RowCost)
         case _:

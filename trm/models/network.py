@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trm.config.architectures import DataShape, ModelConfig
 from trm.config.recursion import Recursion
@@ -27,6 +28,12 @@ class Output(NamedTuple):
     """(batch,), float32 or wider."""
     earlier: tuple[Tensor, ...] = ()
     """Logits of earlier cycles of the step, the first first, (batch, S, V) each, of a network that answers after every cycle."""
+
+
+def unhalted(logits: Tensor) -> Output:
+    """What a network without a halting head says: nothing of halting."""
+    silent = torch.zeros(len(logits), dtype=torch.promote_types(logits.dtype, torch.float32), device=logits.device)
+    return Output(logits, silent, silent)
 
 
 class Draws(NamedTuple):
@@ -55,6 +62,12 @@ class Network(nn.Module, ABC):
     """Type of activations, carried latents and logits; weights are float32 (float64 for float64)."""
     is_fused: bool
     """Whether `trm.kernels` do its recursion, which compiled code does not reach."""
+
+    def puzzle_vector(self, puzzle_rows: Float[Tensor, "batch ndim"]) -> Float[Tensor, "batch width"]:
+        """The sum of a puzzle's tokens, for a network that has no places for them."""
+        width, tokens = self.config.hidden_size, self.config.puzzle_len
+        padded = functional.pad(puzzle_rows.to(self.dtype), (0, tokens * width - puzzle_rows.shape[1]))
+        return padded.view(-1, tokens, width).sum(1)
 
     def recurse(self, recursion: Recursion) -> None:
         """Makes it compute `recursion`, which has its latents and networks, from its next supervision step on.

@@ -4,18 +4,12 @@ from collections.abc import Sequence
 
 from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
 from trm.config.recursion import Call
-from trm.models.arithmetic import RowCost
-
-FLOAT_BYTES = {"auto": 4, "float32": 4, "tf32": 4, "bfloat16": 2, "float64": 8}
-"""Bytes of an activation; auto is taken for float32, the larger."""
-
+from trm.models.arithmetic import BACKWARD_FORWARDS, FLOAT_BYTES, RowCost
 
 HANDWRITTEN_SHARE = 0.8
 """What the CPU's hand-written form keeps of the activations at most (`benchmarks/step/memory.py`)."""
 DRAWING_BYTES = 16
 """Of a place while normals are drawn: a quarter of three 64-bit words, an index, a float, and it in the network's type."""
-BACKWARD_FORWARDS = 2
-"""A backward pass costs two forwards: gradients of inputs and of weights."""
 
 
 def row_cost(model: RecursiveConfig, shape: DataShape) -> RowCost:

@@ -1,9 +1,7 @@
 """Sizes of every weight, from the configuration alone (no torch): what loading checks and what cost counts."""
 
-import math
-
 from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
-from trm.errors import ConfigError
+from trm.config.grids import width_of_rows
 
 
 def weight_sizes(config: RecursiveConfig, shape: DataShape) -> dict[str, tuple[int, ...]]:
@@ -40,12 +38,4 @@ def _block_sizes(config: RecursiveConfig, length: int) -> dict[str, tuple[int, .
 
 def grid_width(config: RecursiveConfig, shape: DataShape) -> int:
     """Cells in a row of the puzzle; ConfigError where it has no such rows."""
-    width = config.grid_width or math.isqrt(shape.seq_len)
-    if shape.seq_len % width or (config.grid_width is None and width**2 != shape.seq_len):
-        given = "which has no square root" if config.grid_width is None else f"which does not divide by grid_width {width}"
-        wide = next(side for side in range(math.isqrt(shape.seq_len), 0, -1) if shape.seq_len % side == 0)
-        raise ConfigError(
-            f"pos_encodings rope2d needs rows of cells: the puzzles have {shape.seq_len} cells, {given}",
-            remedy=f"set grid_width to the cells in a row, {shape.seq_len // wide} for instance, or pos_encodings: rope",
-        )
-    return width
+    return width_of_rows(config.grid_width, shape, of="pos_encodings rope2d", instead="pos_encodings: rope")
