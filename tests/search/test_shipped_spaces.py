@@ -79,7 +79,8 @@ def cost_of(shape: DataShape) -> Callable[[RunConfig], RunCost]:
 
 
 def test_what_the_project_promises_is_there() -> None:
-    assert set(SPACES) >= {"sudoku4x4", "sudoku4x4_front", "sudoku9x9", "maze_hard", "arc1"}
+    wanted = {"sudoku4x4", "sudoku4x4_front", "sudoku4x4_families", "sudoku9x9", "sudoku9x9_modern"}
+    assert set(SPACES) >= wanted | {"sudoku_extreme", "maze_hard", "arc1"}
     assert set(RECIPES) >= {"sudoku_attention", "sudoku_mlp", "maze_hard", "arc1", "arc2"}
 
 
@@ -152,6 +153,17 @@ def test_the_demo_is_small_enough_for_two_cores() -> None:
     first, last = seen.rung_amounts
     assert trials * first + trials // 3 * (last - first) <= 15e12
     assert (space.resources.slots, space.resources.threads, space.resources.gpus) == (2, 1, 0)
+
+
+def test_the_families_start_with_each_network_at_about_the_same_cost() -> None:
+    space = load_space(ROOT / "sudoku4x4_families.yaml")
+    networks = space.search["model.architecture"].values_in_order
+    found = [Resolver(space, cost_of(SHAPES["sudoku4x4"])).resolve(space.complete(point)) for point in space.start_points]
+    starts = [one for one in found if isinstance(one, Candidate)]
+    assert [one.params["model.architecture"] for one in starts] == networks
+    flops = [one.step_flops for one in starts]
+    assert max(flops) < 1.2 * min(flops)
+    assert [one.metric for one in space.objective.against] == ["params", "inference_flops"]
 
 
 def recipe_run(name: str) -> RunConfig:
