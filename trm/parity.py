@@ -16,9 +16,16 @@ import torch
 from torch import Tensor
 
 from trm.config.architectures import AnyNetwork, DataShape, HrmConfig, LatentsConfig, SingleZConfig, TransformerConfig, TrmConfig
+from trm.config.data import DataConfig
+from trm.config.losses import AnyLoss, SoftmaxLoss, StablemaxLoss
 from trm.config.optimizers import AdamATan2Config
+from trm.config.run import RunConfig
+from trm.config.training import TrainingConfig
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError
+from trm.evaluation.answers import answers
 from trm.files.json_files import read_json
+from trm.losses.answer import CrossEntropy
+from trm.losses.softmax import softmax_cross_entropy
 from trm.losses.stablemax import stablemax_cross_entropy
 from trm.losses.supervision import Losses, supervision_loss
 from trm.models import halting
@@ -41,14 +48,19 @@ STEP_ZERO_ROWS = ("loss", "grad_norm")
 PUZZLE_TABLE = "final/inner.puzzle_emb.weights"
 GIVEN = ("inputs", "labels", "puzzle_identifiers")
 DIGEST_VALUES = 30
-ARCHITECTURES: dict[str, AnyNetwork] = {
-    "trm": TrmConfig(),
-    "trm_singlez": SingleZConfig(),
-    "trm_hier6": LatentsConfig(num_latents=6),
-    "hrm": HrmConfig(),
-    "transformer": TransformerConfig(),
+ARCHITECTURES: dict[str, tuple[AnyNetwork, tuple[str, ...]]] = {
+    "trm": (TrmConfig(), ()),
+    "trm_singlez": (SingleZConfig(), ()),
+    "trm_hier6": (LatentsConfig(num_latents=6), ()),
+    "hrm": (HrmConfig(), ("puzzle_emb_len",)),
+    "transformer": (TransformerConfig(), ("puzzle_emb_len", "mlp_t")),
 }
-"""Architectures by the names of the published code."""
+"""Architectures by the names of the published code, and fields of ours that it does not read there."""
+LOSSES: dict[str, tuple[AnyLoss, CrossEntropy]] = {
+    "stablemax_cross_entropy": (StablemaxLoss(), stablemax_cross_entropy),
+    "softmax_cross_entropy": (SoftmaxLoss(), softmax_cross_entropy),
+}
+"""Losses by the names of the published code."""
 FORMAT = "see tests/golden/README.md for the format"
 Arrays = dict[str, np.ndarray]
 
@@ -66,6 +78,8 @@ class Case:
     arrays: Arrays
     unused: tuple[str, ...]
     """Model fields of the case that mean nothing here."""
+    loss: tuple[AnyLoss, CrossEntropy]
+    """What answers are judged by."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +120,14 @@ def _case(described: Mapping[str, Any], weights: dict[str, Tensor], arrays: Arra
     shape = DataShape(fields.pop("seq_len"), fields.pop("vocab_size"), fields.pop("num_puzzle_identifiers"))
     if described["arch"] not in ARCHITECTURES:
         raise ConfigError(f"arch must be one of {', '.join(ARCHITECTURES)}, got {described['arch']!r}", remedy=FORMAT)
-    blank = ARCHITECTURES[described["arch"]]
-    known = {name: fields.pop(name) for name in list(fields) if name in type(blank).model_fields}
+    blank, unread = ARCHITECTURES[described["arch"]]
+    known = {name: fields.pop(name) for name in list(fields) if name in type(blank).model_fields and name not in unread}
+    known.setdefault("puzzle_emb_ndim", 0)
     if known.get("mlp_t"):
         known["pos_encodings"] = "none" if known.get("pos_encodings") == "rope" else known.get("pos_encodings", "none")
+    loss = next((str(part["loss_type"]) for part in (described, train, fields) if "loss_type" in part), "stablemax_cross_entropy")
+    if loss not in LOSSES:
+        raise ConfigError(f"loss_type must be one of {', '.join(LOSSES)}, got {loss!r}", remedy=FORMAT)
     optim = AdamATan2Config(
         lr=train["lr"],
         lr_warmup_steps=train["lr_warmup_steps"],
@@ -122,7 +140,8 @@ def _case(described: Mapping[str, Any], weights: dict[str, Tensor], arrays: Arra
         ema_rate=train["ema_rate"],
     )
     model = type(blank).model_validate(blank.model_dump(exclude_unset=True) | known)
-    return Case(model, shape, optim, train["steps"], train["global_batch_size"], weights, arrays, tuple(sorted(fields)))
+    batch, unused = train["global_batch_size"], tuple(sorted(fields))
+    return Case(model, shape, optim, train["steps"], batch, weights, arrays, unused, LOSSES[loss])
 
 
 class Replay:
@@ -163,12 +182,12 @@ class Replay:
         lr = optim.lr * share
         puzzle_rows = self.table.rows(carry.puzzle_identifiers, requires_grad=True) if config.puzzle_ndim else None
         latents, output = self.model(carry.latents, carry.inputs, puzzle_rows)
-        carry = halting.advance(carry, latents, output, config, None, training=True)
+        carry = halting.advance(carry, latents, output, config, None)
         target = None
         if config.halting.learns_continue:
             with torch.no_grad():
                 target = halting.continue_target(self.model(latents, carry.inputs, puzzle_rows)[1], carry.steps, config)
-        losses = _losses(output, carry.labels, target)
+        losses = self._losses(output, carry.labels, target)
         self.adam.zero_grad(set_to_none=True)
         torch.autograd.backward(losses.loss / self.case.global_batch_size)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
@@ -185,20 +204,24 @@ class Replay:
         if losses.continue_loss is not None:
             figures["q_continue_loss"] = losses.continue_loss.item()
         figures |= {"grad_norm": norm.item(), "lr": lr, "halted": carry.halted.numpy()}
-        return carry, output, figures | _metrics(losses, output, carry)
+        return carry, output, figures | _metrics(losses, output, carry.halted, carry.steps)
 
     @torch.no_grad()
     def _evaluate(self, inputs: Tensor, labels: Tensor, identifiers: Tensor) -> Arrays:
-        config = self.case.model
-        carry = halting.initial_carry(self.model, inputs.shape[0], inputs.shape[1], "cpu")
-        carry = halting.refill(carry, inputs, labels, identifiers, self.model)
-        rows = self.table.rows(identifiers) if config.puzzle_ndim else None
-        for _ in range(config.halt_max_steps):
-            latents, output = self.model(carry.latents, carry.inputs, rows)
-            carry = halting.advance(carry, latents, output, config, None, training=False)
-        metrics = _metrics(_losses(output, labels), output, carry)
-        named = {"eval_logits": _numpy(output.logits), "eval_q_halt_logits": _numpy(output.q_halt)}
+        """What an evaluation of the batch answers: after all steps, or at each row's halt where the network stops there."""
+        model = self.case.model
+        rows = self.table.rows(identifiers) if model.puzzle_ndim else None
+        run = RunConfig(data=DataConfig(folder="golden"), model=model, training=TrainingConfig(steps=self.case.steps))
+        found = answers(self.model, inputs, rows, run)
+        assert found.final is not None, "all steps are made"
+        steps = found.halting_step if model.halting.stops_evaluation else torch.full_like(found.halting_step, model.halt_max_steps)
+        metrics = _metrics(self._losses(found.final, labels), found.final, torch.ones_like(steps, dtype=torch.bool), steps)
+        named = {"eval_logits": _numpy(found.final.logits), "eval_q_halt_logits": _numpy(found.final.q_halt)}
         return named | {"eval_metrics": np.array([metrics[name] for name in METRICS])}
+
+    def _losses(self, output: Output, labels: Tensor, target: Tensor | None = None) -> Losses:
+        cross = self.case.loss[1]
+        return supervision_loss(output, labels, cross_entropy=cross, dtype=torch.float64, continue_target=target)
 
     def _digests(self) -> Arrays:
         table = self.table.weight if self.case.model.puzzle_ndim else None
@@ -207,16 +230,12 @@ class Replay:
         return {key: digest(value) for key, value in (final | ema).items()}
 
 
-def _losses(output: Output, labels: Tensor, target: Tensor | None = None) -> Losses:
-    return supervision_loss(output, labels, cross_entropy=stablemax_cross_entropy, dtype=torch.float64, continue_target=target)
-
-
-def _metrics(losses: Losses, output: Output, carry: halting.Carry) -> dict[str, float]:
+def _metrics(losses: Losses, output: Output, halted: Tensor, steps: Tensor) -> dict[str, float]:
     """Sums over the rows that halted at this step and have a label."""
-    counted = carry.halted & (losses.labelled_cells > 0)
+    counted = halted & (losses.labelled_cells > 0)
     share = losses.correct_cells / losses.labelled_cells.clamp(min=1)
     agrees = (output.q_halt >= 0) == losses.is_exact
-    columns = (torch.ones_like(share), share, losses.is_exact, agrees, carry.steps)
+    columns = (torch.ones_like(share), share, losses.is_exact, agrees, steps)
     return {name: column[counted].sum().item() for name, column in zip(METRICS, columns, strict=True)}
 
 

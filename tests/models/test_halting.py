@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.config.architectures import DataShape, TrmConfig
+from trm.config.architectures import DataShape, HrmConfig, ModelConfig, TransformerConfig, TrmConfig
 from trm.models import halting
 from trm.models.network import Output
 from trm.models.recursive.network import TinyRecursiveModel
@@ -59,33 +59,49 @@ def test_at_the_very_start_every_slot_takes_its_row(model: TinyRecursiveModel) -
 
 
 def test_training_halts_above_zero_and_at_the_last_step() -> None:
-    halted = halting.decide_halts(output([1.0, 0.0, -1.0, -1.0]), torch.tensor([1, 1, 3, 4]), CONFIG, training=True)
+    halted = halting.decide_halts(output([1.0, 0.0, -1.0, -1.0]), torch.tensor([1, 1, 3, 4]), CONFIG)
     assert halted.tolist() == [True, False, False, True]
 
 
-def test_evaluation_halts_at_the_last_step_only() -> None:
-    halted = halting.decide_halts(output([9.0, 9.0, -9.0]), torch.tensor([1, 3, 4]), CONFIG, training=False)
+@pytest.mark.parametrize(
+    "config", [TransformerConfig(halt_max_steps=4, act_enabled=False), TrmConfig(halt_max_steps=4, answers_after="every_cycle")]
+)
+def test_a_network_that_stops_nobody_goes_to_the_last_step(config: ModelConfig) -> None:
+    halted = halting.decide_halts(output([9.0, 9.0, -9.0], [0.0, 0.0, 0.0]), torch.tensor([1, 3, 4]), config)
     assert halted.tolist() == [False, False, True]
+    assert halting.exploration_minimum(0, 0, 8, config) is None
+
+
+@pytest.mark.parametrize("config", [HrmConfig(halt_max_steps=4), TransformerConfig(halt_max_steps=4)])
+def test_hrm_and_the_transformer_compare_always(config: ModelConfig) -> None:
+    halted = halting.decide_halts(output([-1.0, 1.0, 1.0, 0.0], [-2.0, 2.0, 1.0, 9.0]), torch.tensor([1, 1, 1, 4]), config)
+    assert halted.tolist() == [True, False, False, True]
+
+
+def test_hrm_learns_to_go_on_where_there_is_a_step_to_go_on_to_and_the_transformer_never() -> None:
+    assert HrmConfig().halting.learns_continue
+    assert not HrmConfig(halt_max_steps=1).halting.learns_continue
+    assert not TransformerConfig().halting.learns_continue
 
 
 def test_with_a_continue_loss_halting_must_beat_continuing() -> None:
     config = CONFIG.model_copy(update={"no_ACT_continue": False})
     steps = torch.tensor([1, 1, 1, 4])
-    halted = halting.decide_halts(output([-1.0, 1.0, 1.0, 0.0], [-2.0, 2.0, 1.0, 9.0]), steps, config, training=True)
+    halted = halting.decide_halts(output([-1.0, 1.0, 1.0, 0.0], [-2.0, 2.0, 1.0, 9.0]), steps, config)
     assert halted.tolist() == [True, False, False, True]
 
 
 def test_exploration_only_delays_and_never_past_the_last_step() -> None:
     wants = output([1.0] * 4)
     minimum = torch.tensor([0, 2, 3, 4], dtype=torch.int32)
-    seen = [halting.decide_halts(wants, torch.full((4,), step), CONFIG, minimum, training=True).tolist() for step in range(1, 5)]
+    seen = [halting.decide_halts(wants, torch.full((4,), step), CONFIG, minimum).tolist() for step in range(1, 5)]
     assert seen == [[True, False, False, False], [True, True, False, False], [True, True, True, False], [True] * 4]
 
 
 def test_advance_counts_the_step_and_keeps_the_puzzle(model: TinyRecursiveModel) -> None:
     carry = halting.refill(halting.initial_carry(model, BATCH, SHAPE.seq_len, "cpu"), *batch(4), model)
     latents, said = model(carry.latents, carry.inputs, torch.zeros(BATCH, 8))
-    after = halting.advance(carry, latents, said, CONFIG, None, training=True)
+    after = halting.advance(carry, latents, said, CONFIG, None)
     assert after.steps.tolist() == [1] * BATCH
     assert after.inputs is carry.inputs
     assert after.latents is latents

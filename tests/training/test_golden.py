@@ -31,7 +31,13 @@ SUMS = {
 
 def state_of(case: Case, kernels: str) -> TrainingState:
     """A run that starts from the case's weights."""
-    training = {"global_batch_size": case.global_batch_size, "steps": case.steps, "loss_dtype": "float64", "kernels": kernels}
+    training = {
+        "global_batch_size": case.global_batch_size,
+        "steps": case.steps,
+        "loss_dtype": "float64",
+        "kernels": kernels,
+        "loss": case.loss[0],
+    }
     values = {"data": {"folder": "golden"}, "model": case.model, "optim": case.optim, "training": training}
     state = TrainingState(RunConfig.model_validate(values), case.shape, max_steps=case.steps)
     weights, table = from_published(case.weights, case.model, case.shape)

@@ -126,7 +126,7 @@ class Supervision:
             choice = self.hypotheses.choose(self.hypotheses.refilled(carry, work.carry, work, draws), work, rows, draws)
             before, draws = choice.latents, choice.draws
         latents, output = work.network(before, carry.inputs, rows, *(() if draws is None else (draws,)))
-        carry = advance(carry, latents, output, model, given.get("minimum_steps"), training=True)
+        carry = advance(carry, latents, output, model, given.get("minimum_steps"))
         losses = supervision_loss(
             output,
             carry.labels,

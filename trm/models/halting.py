@@ -84,12 +84,10 @@ def refill(
     )
 
 
-def advance(
-    carry: Carry, latents: Latents, output: Output, config: ModelConfig, minimum_steps: Tensor | None, *, training: bool
-) -> Carry:
-    """The carry after a supervision step that gave `latents` and `output`."""
+def advance(carry: Carry, latents: Latents, output: Output, config: ModelConfig, minimum_steps: Tensor | None) -> Carry:
+    """The carry after a supervision step of training that gave `latents` and `output`."""
     steps = carry.steps + 1
-    halted = decide_halts(output, steps, config, minimum_steps, training=training)
+    halted = decide_halts(output, steps, config, minimum_steps)
     return replace(carry, latents=latents, steps=steps, halted=halted)
 
 
@@ -99,16 +97,14 @@ def decide_halts(
     steps: Int[Tensor, " batch"],
     config: ModelConfig,
     minimum_steps: Int[Tensor, " batch"] | None = None,
-    *,
-    training: bool,
 ) -> Bool[Tensor, " batch"]:
-    """Which slots halt, `steps` counting the step just made.
+    """Which slots halt in training, `steps` counting the step just made.
 
-    Always at `halt_max_steps`. In training also when the network wants to, unless exploration demands more steps
+    Always at `halt_max_steps`; where its network stops there also when a slot wants to, unless exploration demands more steps
     (`minimum_steps`, this rank's part of `exploration_minimum`); exploration only ever delays.
     """
     halted = steps >= config.halt_max_steps
-    if not (training and config.halting.stops_training):
+    if not config.halting.stops_training:
         return halted
     halted |= wants_to_halt(output, config)
     return halted if minimum_steps is None else halted & (steps >= minimum_steps)
