@@ -45,6 +45,11 @@ TRAININGS = [
     (("{place}/list.yaml",), "must hold a mapping of keys to values, but holds a list"),
     (("--resume", "{place}/nowhere"), "{place}/nowhere' is no run: it holds no config.yaml"),
     (("--resume", "{place}/run/best"), "a run is continued from a checkpoint, and {place}/run/best has none"),
+    ((*RUN, "--set", "start.from={place}/nowhere.pt"), "start.from must name weights, and {place}/nowhere.pt does not exist"),
+    ((*RUN, "--set", "start.from={place}/file"), "{place}/file holds no plain weights"),
+    ((*RUN, "--set", "start.from={place}/run", "--set", "model.hidden_size=16"), "they tell of model.hidden_size 8: give that"),
+    ((*RUN, "--set", "start.weihts=raw"), "did you mean start.weights?"),
+    ((*RUN, "--set", "optim={type: muon, trained: heads}"), "optim.trained heads trains none; set optim.type: adamw"),
     ((*AGAIN, "--out", "{place}/new/out"), "a run goes on in its own folder"),
     ((*AGAIN, "--set", "model.hidden_size=16"), "has model.hidden_size 8, this run 16; set model.hidden_size to 8"),
     ((*AGAIN, "--set", "seed=4"), "has seed 0, this run 4"),
@@ -89,6 +94,11 @@ OTHERS = [
     ("evaluate", ("{place}/run", "--set", "model.hidden_size=16"), "has model.hidden_size 8, 16 is asked for"),
     ("evaluate", ("{place}/run", "--config", "{place}/space.yaml"), "must be a run configuration, but is a search space"),
     ("evaluate", ("{place}/file", "--config", "{place}/config.yaml"), "holds no plain weights"),
+    ("export_weights", ("{place}/nowhere", "--out", "{place}/new.pt"), "{place}/nowhere does not exist"),
+    ("export_weights", ("{place}/data", "--out", "{place}/new.pt"), "weights lie in a checkpoint, an export, a run or a sweep"),
+    ("export_weights", ("{place}/run", "--out", "{place}/file"), "--out must name a new file, and {place}/file exists"),
+    ("export_weights", ("{place}/run", "--out", "{place}/no/w.pt"), "--out must name a file in a folder that exists"),
+    ("export_weights", ("{place}/run/best", "--out", "{place}/new.pt", "--weights", "raw"), "an export holds the averaged weights"),
 ]
 
 

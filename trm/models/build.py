@@ -6,14 +6,22 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from trm.config.architectures import AnyNetwork, CellMlpConfig, CnnConfig, DataShape, ImportedNetwork, RecursiveConfig
+from trm.config.architectures import (
+    AnyNetwork,
+    CellMlpConfig,
+    CnnConfig,
+    DataShape,
+    ImportedNetwork,
+    RecursiveConfig,
+    named_values,
+)
 from trm.config.imports import require_made
 from trm.errors import CheckpointError
 from trm.models.cell_mlp.network import CellRecursion
 from trm.models.cnn.network import ConvolutionalNetwork
 from trm.models.network import Network
 from trm.models.recursive.network import TinyRecursiveModel
-from trm.models.recursive.reference import from_reference, our_name, to_reference
+from trm.models.recursive.reference import from_reference, our_name, to_reference, unpublished
 
 
 def build_network(
@@ -63,6 +71,21 @@ def from_published(
     match config:
         case RecursiveConfig():
             return from_reference(state, config, shape, source=source)
+        case CnnConfig() | CellMlpConfig() | ImportedNetwork():
+            raise _unpublished(config)
+        case _:
+            assert_never(config)
+
+
+def require_published(config: AnyNetwork, source: str) -> None:
+    """CheckpointError unless the published implementation computes what `source` was trained as."""
+    match config:
+        case RecursiveConfig():
+            if found := unpublished(config):
+                raise CheckpointError(
+                    f"the published code has no place for {named_values(found)}, with which {source} was trained",
+                    remedy="keep the export of this project (best/), which evaluate.py and start.from read",
+                )
         case CnnConfig() | CellMlpConfig() | ImportedNetwork():
             raise _unpublished(config)
         case _:

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
-from trm.config.architectures import DataShape, RecursiveConfig
+from trm.config.architectures import DataShape, HrmConfig, LatentsConfig, RecursiveConfig, TransformerConfig
+from trm.config.base import Later
 from trm.config.recursion import BLOCKS, HIGH, LOW
 from trm.errors import CheckpointError
 from trm.models.arithmetic import TABLE_KEY
@@ -141,6 +143,34 @@ def _joined(networks: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
             origin[key] = prefix
         tensors |= found
     return tensors
+
+
+TRAINED_WITH = frozenset({"gradient", "dropout", "path_noise", "path_noise_in", "conv_kernel", "grid_width"})
+"""Options that leave no trace in what a trained network computes, by themselves."""
+PUBLISHED = ("trm", "single_z", "latents", "hrm", "transformer")
+"""Architectures that the published implementation has."""
+PUBLISHED_LATENTS = 6
+"""Of the published `hier6`, which has no call for more of them."""
+
+
+def unpublished(config: RecursiveConfig) -> dict[str, Any]:
+    """What of a network the published implementation does not compute, by the names of its options; empty where it computes all."""
+    values = {name: getattr(config, name) for name in type(config).model_fields}
+    fields = type(config).model_fields.items()
+    later = {name for name, field in fields if Later in field.metadata and values[name] != field.default}
+    found = {name: values[name] for name in sorted(later - TRAINED_WITH)}
+    if config.architecture not in PUBLISHED:
+        found["architecture"] = config.architecture
+    if config.path_noise and config.path_noise_in == "always":
+        found["path_noise_in"] = "always"
+    if config.pos_encodings not in ("rope", "learned", "none"):
+        found["pos_encodings"] = config.pos_encodings
+    if isinstance(config, LatentsConfig):
+        found |= {"num_latents": config.num_latents} if config.num_latents != PUBLISHED_LATENTS else {}
+        found |= {"L_cycles": config.L_cycles} if config.L_cycles > PUBLISHED_LATENTS else {}
+    if isinstance(config, HrmConfig | TransformerConfig) and config.puzzle_len != -(-config.puzzle_ndim // config.hidden_size):
+        found["puzzle_emb_len"] = config.puzzle_emb_len
+    return found
 
 
 def from_reference(
