@@ -95,7 +95,7 @@ class Loss(Protocol):
     def arrays(self, item: Any, step: int, gang: Gang) -> dict[str, np.ndarray]:
         """What the device needs of an item of the feed, by name, this worker's share; the same names and shapes at every step.
 
-        Draws belong here, keyed by (seed, step, slot): nothing on the device draws.
+        Draws belong here, keyed by (seed, step, slot); and the keys of what the device draws (`trm.models.keyed_draws`).
         """
 
     def passes(self, work: Work) -> Generator[Pass, None, Learned]:
