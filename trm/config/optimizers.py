@@ -256,7 +256,8 @@ class ImportedOptimizer(OptimConfig, Imported):
         """The optimizer of the named parameters of the backbone, at the learning rate `lr`.
 
         A step sets the rate of every parameter group to the group's own first one times the schedule. The state of a parameter
-        is tensors: they go to checkpoints by their names.
+        is tensors: they go to checkpoints by their names. Rates of parts (`head_lr` and the like) count where groups follow
+        `rates_of`. What more or fewer than two moments cost is said by `moments_of`.
         """
         raise NotImplementedError
 

@@ -32,6 +32,7 @@ from trm.search.resources.speeds import Speeds
 from trm.search.settings import Resources
 from trm.search.space.candidates import Candidate, Facts, Resolver, SetFacts
 from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.starts import with_starts
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.earlier import check_same_priors, prior_lines, read_earlier
 from trm.sweeps.folder import begun_space, check_resume, sweep_folder
@@ -90,6 +91,7 @@ def dry_run(
         for text in status_of(folder):
             say(f"  {text}")
     else:
+        space = with_starts(space)  # what is none is refused as by the sweep
         say(f"it would be the sweep {folder}")
     print_dry_run(space, root, earlier)
     return EXIT_DONE

@@ -33,8 +33,8 @@ from trm.training.process import training_device
 from trm.training.scoring import SUBSET_SEED
 from trm.training.weights import TrainedModel, Weights, is_export, read_foreign_weights, read_weights, trained_model
 
-MAY_CHANGE = {"data", "evaluation"}
-"""Sections of a checkpoint's configuration that scoring may replace."""
+MAY_CHANGE = {"data", "evaluation", "start"}
+"""Sections of a checkpoint's configuration that scoring may replace, or that mean nothing to it."""
 
 
 @dataclass(frozen=True)
