@@ -13,6 +13,8 @@ from trm.search.journal.events import DriverStarted, Event, SweepStarted
 from trm.search.space.space import MAY_CHANGE
 
 DATA = "the data set"
+CAME_LATER = ("imports", "starts")
+"""Sections that a space of before has not, and that count where something is in them."""
 PARTED = ("base", "search")
 """Sections whose parts have a digest each."""
 
@@ -54,7 +56,7 @@ def check_recorded(source: Path, space: Mapping[str, Any], dataset: Mapping[str,
 
 def _frozen(space: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
     """What may not change, as `SearchSpace.frozen` has it, with the order of the training rows as the sweep resolved it."""
-    frozen = {name: value for name, value in space.items() if name not in MAY_CHANGE and (name != "imports" or value)}
+    frozen = {name: value for name, value in space.items() if name not in MAY_CHANGE and (name not in CAME_LATER or value)}
     if isinstance(data := frozen.get("data"), dict):
         data = without_later(DataConfig.model_validate(data, context=RECORDED), data)
         frozen["data"] = {**data, "mode": dataset.get("mode", "resident")} if "mode" in data else data
