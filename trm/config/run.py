@@ -72,7 +72,7 @@ class RunConfig(Written):
     imports: tuple[str, ...] = ()
     """Your own Python modules that add networks, optimizers, losses, puzzles, metrics (see `trm.config.imports`)."""
     seed: int = Field(0, ge=0, lt=1 << 63)
-    """Seeds weights, data order, augmentation and exploration."""
+    """Seeds weights, data order, augmentation, exploration, and all that is drawn in training and evaluation."""
     tracking: Tracking = Field(Tracking(), exclude=True)
     """Where MLflow writes a run of train.py: no part of what the run is, and in none of the files that it leaves."""
 
@@ -130,8 +130,8 @@ class RunConfig(Written):
         t = self.training
         if t.hypotheses > 1 and not isinstance(self.model, RecursiveConfig):
             raise ValueError(
-                f"training.hypotheses {t.hypotheses} are of the networks trm, single_z, latents, hrm and transformer, not of "
-                f"{self.model.architecture}; set training.hypotheses: 1"
+                f"training.hypotheses {t.hypotheses} are latents that blocks update, and {self.model.architecture} has none; set "
+                f"training.hypotheses: 1, or model.architecture trm, single_z, latents, hrm, transformer or direct"
             )
         for name, value, off in (("hypotheses", t.hypotheses, 1), ("carry_noise", t.carry_noise, 0)):
             if value != off and isinstance(t.loss, ImportedLoss):

@@ -17,8 +17,8 @@ from trm.models.hypotheses import own_latents
 
 STORED_COPIES = 2
 """What a checkpoint holds of each weight besides its moments: itself, its average."""
-HELD_CARRIES = 2
-"""What a step holds of slots' latents: as they were, and as they become."""
+HELD_CARRIES = 3
+"""What a step holds of the latents of hypotheses: as they were, with starts in fresh slots, and as they become."""
 RESIDENT_COPIES = 3
 """What training holds of each weight besides its moments and its update while it is applied: the stored copies, its gradient."""
 
