@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trm.config.architectures import DataShape, LatentsConfig, ModelConfig, SingleZConfig, TrmConfig
+from trm.config.architectures import (
+    DataShape,
+    HrmConfig,
+    LatentsConfig,
+    ModelConfig,
+    RecursiveConfig,
+    SingleZConfig,
+    TransformerConfig,
+    TrmConfig,
+)
 from trm.config.data import DataConfig
 from trm.config.optimizers import AdamATan2Config, MuonConfig
 from trm.config.run import RunConfig
@@ -20,7 +29,7 @@ from trm.config.training import TrainingConfig
 from trm.data.batches.plan import Batch
 from trm.losses.stablemax import stablemax_cross_entropy
 from trm.losses.supervision import supervision_loss
-from trm.models import cost, halting, layers
+from trm.models import cost, counting, halting, layers
 from trm.models.precision import DTYPES
 from trm.models.recursive import cost as arithmetic
 from trm.models.recursive.network import TinyRecursiveModel
@@ -41,6 +50,11 @@ VARIANTS = {
     "conv": TrmConfig(hidden_size=64, num_heads=2, H_cycles=1, L_cycles=2, ffn="conv_swiglu", conv_kernel=3),
     "conv mlp": TrmConfig(hidden_size=48, H_cycles=1, L_cycles=2, mlp_t=True, pos_encodings="none", ffn="conv_swiglu"),
     "relu2": TrmConfig(hidden_size=64, num_heads=2, H_cycles=1, L_cycles=2, activation="relu2"),
+    "hrm": HrmConfig(hidden_size=32, num_heads=2, H_layers=1, L_layers=2),
+    "odd heads": TransformerConfig(hidden_size=32, num_heads=3, H_layers=2),
+    "every cycle": TrmConfig(
+        hidden_size=32, num_heads=2, H_cycles=3, L_cycles=1, puzzle_emb_len=2, answers_after="every_cycle", networks="separate"
+    ),
     "continue": TrmConfig(hidden_size=32, num_heads=2, H_cycles=2, L_cycles=2, no_ACT_continue=False),
 }
 
@@ -113,26 +127,56 @@ def test_flops_of_a_real_step_agree_for_every_architecture(model: dict[str, Any]
     assert cost.run_cost(config, SHAPE).step_flops == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
-def test_the_published_steps_cost_what_the_paper_s_counting_says() -> None:
-    def evaluations(H: int, L: int) -> float:
-        config = TrmConfig(H_cycles=H, L_cycles=L)
-        heads = 3 * arithmetic.head_flops_row(config, SHAPE)
-        return (arithmetic.train_flops_row(config, SHAPE) - heads) / (config.L_layers * arithmetic.block_flops_row(config, SHAPE))
+LAYER_EVALUATIONS = [
+    (TrmConfig(), 70),
+    (TrmConfig(H_cycles=1, L_cycles=2), 18),
+    (SingleZConfig(), 70),
+    (LatentsConfig(), 70),
+    (TrmConfig(networks="separate"), 70),
+    (TrmConfig(gradient="last_call"), 42 + 2 * 2),
+    (TrmConfig(gradient="one_step"), 42 + 4 * 2),
+    (LatentsConfig(gradient="one_step"), 70),
+    (TrmConfig(gradient=2), 42 + 28 * 2),
+    (TrmConfig(gradient="all"), 126),
+    (TrmConfig(answers_after="every_cycle"), 126),
+    (HrmConfig(), 64),
+    (HrmConfig(H_cycles=3, L_cycles=4, H_layers=1, L_layers=2), 11 * 2 + 2 * 1 + 3 * (2 + 1) + 12 * 2 + 3 * 1),
+    (TransformerConfig(), 24),
+]
+"""What an update of a row costs in evaluations of a block, backward counted as two: the specification's formulas by hand."""
 
-    assert evaluations(3, 6) == pytest.approx(35)
-    assert evaluations(1, 2) == pytest.approx(9)
+
+@pytest.mark.parametrize(("config", "evaluations"), LAYER_EVALUATIONS)
+def test_an_update_costs_as_many_evaluations_of_a_block_as_its_formula_says(config: RecursiveConfig, evaluations: int) -> None:
+    row, learns = counting.row_cost(config, SHAPE), config.halting.learns_continue
+    flops = row.train_flops + (row.forward_flops if learns else 0)
+    heads = 3 * arithmetic.head_flops_row(config, SHAPE, answers=config.recursion.answers)
+    heads += arithmetic.head_flops_row(config, SHAPE) if learns else 0
+    assert (flops - heads) / arithmetic.block_flops_row(config, SHAPE) == pytest.approx(evaluations)
 
 
-@pytest.mark.parametrize(
-    ("cells", "tokens", "attention", "mixer"),
-    [(81, 11, 6_828_034, 5_028_866), (900, 6, 6_822_914, 18_795_522), (900, 12, 6_829_058, 18_801_666)],
-)
-def test_published_networks_have_their_published_sizes(cells: int, tokens: int, attention: int, mixer: int) -> None:
+SIZES = {
+    "sudoku": (DataShape(81, 11, 1), (6_828_034, 5_028_866, 27_275_266, 27_144_194)),
+    "maze": (DataShape(900, 6, 1), (6_822_914, 18_795_522, 27_270_146, 27_139_074)),
+    "arc": (DataShape(900, 12, 1), (6_829_058, 18_801_666, 27_276_290, 27_145_218)),
+}
+"""Shape, and parameters at D 512 of attention, mixer, hrm, and the transformer with its published 12 heads."""
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_published_networks_have_their_published_sizes(name: str) -> None:
     """Without the puzzle embedding's table, which the published code keeps as a buffer."""
-    shape, mixes = DataShape(cells, tokens, 1), {"mlp_t": True, "pos_encodings": "none"}
+    (shape, (attention, mixer, hrm, twelve)), mixes = SIZES[name], {"mlp_t": True, "pos_encodings": "none"}
     for kind in (TrmConfig, SingleZConfig, LatentsConfig):
         assert cost.run_cost(run(kind()), shape).params_count == attention + 512
         assert cost.run_cost(run(kind(**mixes)), shape).params_count == mixer + 512
+    assert cost.run_cost(run(HrmConfig()), shape).params_count == hrm + 512
+    assert cost.run_cost(run(TransformerConfig()), shape).params_count == hrm + 512
+    assert cost.run_cost(run(TransformerConfig(num_heads=12)), shape).params_count == twelve + 512
+    once = shape.vocab_size * 512  # of embedding and head, each
+    blocks = attention - 2 * once - 2 * 512 - 2
+    assert cost.run_cost(run(TrmConfig(networks="separate")), shape).params_count == attention + blocks + 512
+    assert cost.run_cost(run(TrmConfig(answers_after="every_cycle")), shape).params_count == attention - 2 * 512 - 2 + 512
 
 
 def test_another_recursion_of_as_many_calls_costs_as_much() -> None:

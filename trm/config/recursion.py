@@ -7,9 +7,7 @@ The tensors (`trm.models.recursive.network`), the CPU's kernels (`trm.kernels.re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 QUESTION = "question"
 """Name of the embedded puzzle among the sources of a call."""
@@ -17,7 +15,7 @@ BLOCKS = "blocks"
 """Name of the one network of a recursion that has only one."""
 LOW, HIGH = "low", "high"
 """Names of the networks of latents and of the answer, where each has its own."""
-Gradient = Literal["last_call", "one_step", "last_cycle", "all"] | Annotated[int, Field(ge=1, le=64)]
+Gradient = Literal["last_call", "one_step", "last_cycle", "all"] | int
 """Which calls are differentiated: the last; the last update of each latent; those of the last cycle, of so many, or all."""
 
 
