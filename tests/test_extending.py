@@ -96,11 +96,13 @@ def test_a_network(made: dict[str, Any]) -> None:
 
 def test_a_loss(made: dict[str, Any]) -> None:
     logits, target = torch.randn(2, 3, 5), torch.tensor([[0, 1, 2], [3, 4, 0]])
-    plain, smoothed = made["smoothed"](0.0)(logits, target), made["smoothed"](0.1)(logits, target)
-    logs = functional.log_softmax(logits, -1)
-    torch.testing.assert_close(plain, -logs.gather(-1, target[..., None])[..., 0])
-    torch.testing.assert_close(smoothed, 0.9 * plain - 0.1 * logs.mean(-1))
-    assert made["SmoothedLoss"](smoothing=0.2).model_dump(mode="json") == {"type": "smoothed", "smoothing": 0.2}
+    plain, focal = made["focal"](0.0)(logits, target), made["focal"](2.0)(logits, target)
+    right = functional.softmax(logits, -1).gather(-1, target[..., None])[..., 0]
+    torch.testing.assert_close(plain, -right.log())
+    torch.testing.assert_close(focal, (1 - right) ** 2 * -right.log())
+    assert made["FocalLoss"]().model_dump(mode="json") == "focal"
+    written = made["FocalLoss"](gamma=0.5, label_smoothing=0.1).model_dump(mode="json")
+    assert (written["gamma"], written["label_smoothing"], written["halt_loss_weight"]) == (0.5, 0.1, 0.5)
 
 
 def test_an_optimizer(made: dict[str, Any]) -> None:

@@ -21,8 +21,22 @@ from trm.training.feed import Feed
 from trm.training.loop import train
 from trm.training.state import TrainingState
 
+ALL_PARTS: dict[str, Any] = {
+    "label_smoothing": 0.2,
+    "halt_loss_weight": 0.05,
+    "answer_target": "difference",
+    "intermediate_weight": 0.3,
+    "step_weights": 0.5,
+}
+LOSSES = {
+    "stablemax": StablemaxLoss(),
+    "softmax": SoftmaxLoss(),
+    "stablemax, all parts": StablemaxLoss(**ALL_PARTS),
+    "softmax, all parts": SoftmaxLoss(**ALL_PARTS),
+}
 
-@pytest.mark.parametrize("config", [StablemaxLoss(), SoftmaxLoss()], ids=lambda config: config.type)
+
+@pytest.mark.parametrize("config", LOSSES.values(), ids=LOSSES)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_every_loss_keeps_the_contract(check: Callable[[AnyLoss], None], config: AnyLoss) -> None:
     check(config)
@@ -116,7 +130,7 @@ def test_episodes_train_through_the_same_loop(monkeypatch: pytest.MonkeyPatch, t
 
 def test_passes_of_one_graph_add_up_and_may_be_read_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answer and halting loss apart, as Jacobian descent needs them: their gradients add up to those of one pass."""
-    from trm.losses.supervision import Supervision
+    from trm.losses.supervision import CrossEntropies, Supervision
 
     read: list[Tensor] = []
 
@@ -137,7 +151,7 @@ def test_passes_of_one_graph_add_up_and_may_be_read_in_between(monkeypatch: pyte
     def build(config: Any, device: torch.device) -> Apart:
         from trm.losses.stablemax import stablemax_cross_entropy
 
-        return Apart(config, stablemax_cross_entropy, device)
+        return Apart(config, StablemaxLoss(), CrossEntropies(stablemax_cross_entropy, stablemax_cross_entropy), device)
 
     config = cases.config_of(training={"kernels": "plain"}, model={"forward_dtype": "float64"})
     plain = cases.begin(config)

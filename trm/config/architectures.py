@@ -211,6 +211,9 @@ class RecursiveConfig(ModelConfig):
     """Base of the rotary angles."""
     rms_norm_eps: float = Field(1e-5, gt=0, lt=1)
     """Added to the mean square in every norm."""
+    halt_bias: Annotated[float, Later] = Field(-5.0, ge=-100, le=100)
+    """What the halting head's two biases start from, its weights from 0: at -5 no puzzle wants to halt at first; -3 starts deep
+    (nano-trm)."""
     ffn: Annotated[Literal["swiglu", "conv_swiglu", "normed_swiglu"], Later] = "swiglu"
     """swiglu: act(gate) * up. conv_swiglu: then a short convolution along the tokens and act again (arXiv 2512.14693, URM).
     normed_swiglu: sigmoid(gate) * norm(gate * up), for Muon (jvdillon/sic), across positions too where `mlp_t`."""
@@ -274,6 +277,15 @@ class RecursiveConfig(ModelConfig):
         if self.path_noise == 0:
             values.pop("path_noise_in")
         return values
+
+    @model_validator(mode="after")
+    def _check_halting(self) -> "RecursiveConfig":
+        if self.halt_bias != type(self).model_fields["halt_bias"].default and not self.halting.learns_halt:
+            raise ValueError(
+                f"halt_bias {self.halt_bias:g} means nothing for answers_after every_cycle, which has no halting head; "
+                f"leave it out, or set answers_after: last_cycle"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_blocks(self) -> "RecursiveConfig":

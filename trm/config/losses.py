@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import model_serializer
+from pydantic import Field, model_serializer
 
-from trm.config.base import Written
+from trm.config.base import Later, Written
 from trm.config.unions import Imported, Tagged
 from trm.console.redaction import stored
 
@@ -29,14 +29,30 @@ class LossConfig(Written):
         return self.type if is_plain else stored(values(self))
 
 
-class StablemaxLoss(LossConfig):
+class SupervisionLoss(LossConfig):
+    """Fields of the losses of deep supervision, whatever their cross entropy."""
+
+    label_smoothing: Annotated[float, Later] = Field(0.0, ge=0, lt=1)
+    """Share of each label that goes to all tokens of the vocabulary alike; what validation calls `loss` has none."""
+    halt_loss_weight: Annotated[float, Later] = Field(0.5, ge=0, le=100)
+    """Weight of the halting loss, and of that of q_continue, against the answer loss (0.5 as published)."""
+    answer_target: Annotated[Literal["plain", "difference"], Later] = "plain"
+    """What the answer loss is of: `plain`, the logits; `difference`, what they add to those read before, which are 0 at first."""
+    intermediate_weight: Annotated[float, Later] = Field(0.0, ge=0, le=100)
+    """Weight of the answer loss of each H cycle but the last, which is read for that; where such a cycle has no gradient the head
+    alone learns from it."""
+    step_weights: Annotated[float, Later] = Field(0.0, ge=-1, le=100)
+    """a: the loss of a slot that has made t supervision steps on its puzzle, this one counted, weighs 1 + a t."""
+
+
+class StablemaxLoss(SupervisionLoss):
     """Deep supervision with the stablemax cross entropy (arXiv 2501.04697, section 4.1), the paper's."""
 
     type: Literal["stablemax"] = "stablemax"
     """Which loss it is."""
 
 
-class SoftmaxLoss(LossConfig):
+class SoftmaxLoss(SupervisionLoss):
     """Deep supervision with the softmax cross entropy."""
 
     type: Literal["softmax"] = "softmax"

@@ -17,7 +17,7 @@ from trm.config.base import Later, Written, without_later
 from trm.config.data import DataConfig
 from trm.config.depth_schedule import DepthPart, depth_parts
 from trm.config.imports import require_asked
-from trm.config.losses import ImportedLoss
+from trm.config.losses import ImportedLoss, SupervisionLoss
 from trm.config.optimizers import AdamATan2Config, AnyOptimizer, MuonConfig
 from trm.config.start import StartConfig
 from trm.config.tracking import Tracking
@@ -94,7 +94,7 @@ class RunConfig(Written):
                 f"training.kernels fused computes in float32 and is not compiled, got model.forward_dtype "
                 f"{self.model.forward_dtype}{compiled}; set training.kernels: auto"
             )
-        if t.kernels == "fused" and (unfused := self.model.unfused):
+        if t.kernels == "fused" and (unfused := self.unfused):
             done = [f"{name}: {values[0]}" for name, values in self.model.FUSED_VALUES.items() if name in unfused and values]
             instead = f"set {' and '.join(f'model.{one}' for one in done)}, or" if len(done) == len(unfused) else "set"
             raise ValueError(
@@ -117,8 +117,49 @@ class RunConfig(Written):
                 f"muon updates matrices of a network's blocks, and those of {self.model.architecture} have none; "
                 f"set optim.type: {self.optim.rest}, or another model.architecture"
             )
+        self._check_loss()
         depth_parts(t.depth_schedule, self.model)  # says what is wrong with a schedule
         return self
+
+    def _check_loss(self) -> None:
+        loss, model = self.training.loss, self.model
+        if not isinstance(loss, SupervisionLoss):
+            return
+        weighs_halting = loss.halt_loss_weight != SupervisionLoss.model_fields["halt_loss_weight"].default
+        if weighs_halting and not model.halting.learns_halt:
+            raise ValueError(
+                f"training.loss.halt_loss_weight {loss.halt_loss_weight:g} means nothing for {_named(model)}, which learns no "
+                f"halting; leave it out, or train a network that halts"
+            )
+        if loss.intermediate_weight and (model.cycles is None or model.recursion.answers > 1):
+            why = "which has no inner cycles" if model.cycles is None else "which counts every cycle's answer in full"
+            raise ValueError(
+                f"training.loss.intermediate_weight {loss.intermediate_weight:g} means nothing for {_named(model)}, {why}; "
+                f"set it to 0, or take trm, single_z, latents or hrm with answers after the last cycle"
+            )
+        if 1 + loss.step_weights * model.halt_max_steps <= 0:
+            raise ValueError(
+                f"training.loss.step_weights a must leave every weight 1 + a t above 0, got {loss.step_weights:g} with "
+                f"model.halt_max_steps {model.halt_max_steps}; set it above {-1 / model.halt_max_steps:.4g}"
+            )
+
+    @property
+    def reads_cycles(self) -> bool:
+        """Whether the answer is read, in training, after each H cycle but the last too (`training.loss.intermediate_weight`)."""
+        loss = self.training.loss
+        return isinstance(loss, SupervisionLoss) and loss.intermediate_weight > 0
+
+    @property
+    def carries_answers(self) -> bool:
+        """Whether a slot carries the answer read last from step to step (`training.loss.answer_target`)."""
+        return isinstance(self.training.loss, SupervisionLoss) and self.training.loss.answer_target == "difference"
+
+    @property
+    def unfused(self) -> dict[str, Any]:
+        """What of the run the CPU's kernels do not do, by name: of the network, and of the loss."""
+        loss = self.training.loss
+        own = {"intermediate_weight": loss.intermediate_weight} if self.reads_cycles and isinstance(loss, SupervisionLoss) else {}
+        return self.model.unfused | own
 
     @property
     def depth_parts(self) -> tuple[DepthPart, ...]:
@@ -133,7 +174,8 @@ class RunConfig(Written):
                 f"training.hypotheses {t.hypotheses} are latents that blocks update, and {self.model.architecture} has none; set "
                 f"training.hypotheses: 1, or model.architecture trm, single_z, latents, hrm, transformer or direct"
             )
-        for name, value, off in (("hypotheses", t.hypotheses, 1), ("carry_noise", t.carry_noise, 0)):
+        ours = (("hypotheses", 1), ("carry_noise", 0), ("passes_per_update", 1), ("micro_batches", 1))
+        for name, value, off in ((name, getattr(t, name), off) for name, off in ours):
             if value != off and isinstance(t.loss, ImportedLoss):
                 raise ValueError(
                     f"training.{name} {value:g} is of the losses that come with this project, and {t.loss.type} is your own, which "
@@ -177,3 +219,8 @@ class RunConfig(Written):
         if (start := self.start.deciding_values()) is not None:
             values["start"] = start
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _named(model: AnyNetwork) -> str:
+    """A network in a message."""
+    return f"{model.architecture} with answers after every cycle" if model.recursion.answers > 1 else model.architecture

@@ -1,5 +1,6 @@
 """The training loop and the scoring of a split."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -20,8 +21,17 @@ VOTES = 32
 """Augmentations of an ARC task that vote in the evaluations of what begins now and does not say how many."""
 
 
-def require_divisible(global_batch_size: int, workers: int) -> None:
-    """ConfigError unless the workers can share the batch evenly."""
+def require_divisible(global_batch_size: int, workers: int, micro_batches: int = 1) -> None:
+    """ConfigError unless the workers can share the batch evenly, and each its own slots among `micro_batches`."""
+    local = global_batch_size // workers
+    if global_batch_size % workers == 0 and local % micro_batches:
+        parts = [parts for parts in range(1, min(local, 2 * micro_batches) + 1) if local % parts == 0]
+        near = min(parts, key=lambda parts: abs(parts - micro_batches))
+        raise ConfigError(
+            f"training.micro_batches must divide a worker's slots, got {micro_batches} for {local} "
+            f"(global batch {global_batch_size} over {workers})",
+            remedy=f"try {near}",
+        )
     below = global_batch_size // workers * workers
     if below != global_batch_size:
         tries = f"{below} or {below + workers}" if below else str(workers)
@@ -49,6 +59,11 @@ class TrainingConfig(Written):
     hypotheses: Annotated[int, Later] = Field(1, ge=1, le=32)
     """Latents that every puzzle has beside its answer, of which only the one with the best answer learns ("winner takes all",
     arXiv 2601.19085: 4). So many forward passes more an update; what is evaluated is the first alone. 1: none compete."""
+    passes_per_update: Annotated[int, Later] = Field(1, ge=1, le=64)
+    """Supervision steps of every slot for one update, which goes by the mean of their gradients. Halted slots are refilled between
+    them from the update's one batch (TinyRecursiveModels PR 41, disputed)."""
+    micro_batches: Annotated[int, Later] = Field(1, ge=1, le=1 << 12)
+    """Parts of a worker's slots that go forward and backward one after the other: less memory, the numbers the same to rounding."""
     loss_dtype: Literal["auto", "float32", "float64"] = "auto"
     """Type of the answer loss; auto: float64 on the CPU, float32 on an accelerator."""
     eval_every_steps: int | None = Field(None, ge=1)
@@ -77,6 +92,11 @@ class TrainingConfig(Written):
         if len(given) > 1:
             shown = " and ".join(f"{name} {value:g}" for name, value in given.items())
             raise ValueError(f"a run has one length, got {shown}; keep one and set the others to null")
+        if self.global_batch_size % self.micro_batches:
+            raise ValueError(
+                f"micro_batches must divide global_batch_size, got {self.micro_batches} for {self.global_batch_size}; "
+                f"set micro_batches: {math.gcd(self.micro_batches, self.global_batch_size)}"
+            )
         return self
 
 

@@ -87,7 +87,7 @@ def run_training(options: TrainOptions) -> int:
     config = _with_start(config, options)
     if options.tracking is not None:
         config = config.model_copy(update={"tracking": options.tracking})
-    require_divisible(config.training.global_batch_size, options.workers)
+    require_divisible(config.training.global_batch_size, options.workers, config.training.micro_batches)
     imported_metrics()  # refuses what is none before anything is made
     task_of_data(config.data, "train")
     data = summary_of(config.data)

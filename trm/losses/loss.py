@@ -33,6 +33,8 @@ class Learned:
     """What the slots hold from here on."""
     sums: Mapping[str, Tensor]
     """() each, by the names in `Loss.metrics`, and the counts that these are means over but for `ROWS`."""
+    passes: int = 1
+    """Supervision steps of every slot that the sums are of."""
 
 
 @runtime_checkable

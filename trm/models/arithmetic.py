@@ -24,6 +24,23 @@ class TensorSizes:
 
 
 @dataclass(frozen=True)
+class InnerAnswers:
+    """Answers of the inner cycles of a supervision step, which training may have read (`Network.reads_cycles`)."""
+
+    plain: int
+    """How many come of calls without gradient."""
+    differentiated: int
+    """How many come of calls with one."""
+    flops: float
+    """Of reading one answer of one row, without gradient."""
+    held_bytes: int
+    """Of one answer of one row, for the backward pass."""
+
+
+NO_INNER_ANSWERS = InnerAnswers(0, 0, 0.0, 0)
+
+
+@dataclass(frozen=True)
 class RowCost:
     """What one row costs in one supervision step. Only matrix products count as FLOPs; a backward pass is two forwards."""
 
@@ -43,3 +60,5 @@ class RowCost:
     """What it takes besides `forward_flops` to train the heads alone: their answers in between, and gradients of their weights."""
     latent_bytes: int = 0
     """What its slot carries more with another latent (`training.hypotheses`)."""
+    inner: InnerAnswers = NO_INNER_ANSWERS
+    """Answers that are not read unless training asks for them."""

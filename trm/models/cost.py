@@ -11,7 +11,7 @@ from typing import Literal, assert_never
 from trm.config.architectures import AnyNetwork, DataShape
 from trm.config.run import RunConfig
 from trm.config.step_costs import Share, StepCosts, length_for, mean_of
-from trm.models.arithmetic import RowCost
+from trm.models.arithmetic import FLOAT_BYTES, RowCost
 from trm.models.counting import row_cost, tensor_sizes
 from trm.models.hypotheses import own_latents
 
@@ -67,8 +67,10 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: L
     rows = [row_cost(part.model, shape) for part in parts]
     row, update = rows[-1], optim.update_flops(trained)
     kept = row.handwritten_share if device == "cpu" and model.forward_dtype != "bfloat16" else 1.0
-    activations = max(one.activation_bytes for one in rows)
     local, rivals = -(-batch // workers), _rivals_row_bytes(config, row)
+    together, carried = -(-local // config.training.micro_batches), _carried_bytes(config, shape)
+    activations = max(one.activation_bytes + _reading_bytes(config, one) for one in rows)
+    waiting = 2 * (local - together) * row.carry_bytes + (2 * local + 4 * together) * carried
     return RunCost(
         stage_flops=tuple(
             Share(part.share, batch * update_flops_row(config, one) + update) for part, one in zip(parts, rows, strict=True)
@@ -76,10 +78,11 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: L
         forward_flops_row=row.forward_flops,
         inference_flops=(config.evaluation.steps or model.halt_max_steps) * row.forward_flops,
         params_count=network + table,
-        checkpoint_bytes=value * (STORED_COPIES * network + moments + table) + batch * (row.carry_bytes + rivals),
+        checkpoint_bytes=value * (STORED_COPIES * network + moments + table) + batch * (row.carry_bytes + rivals + carried),
         memory_bytes=value * (RESIDENT_COPIES * network + moments + scratch + table)
-        + round(kept * local * activations)
-        + HELD_CARRIES * local * rivals,
+        + round(kept * together * activations)
+        + HELD_CARRIES * local * rivals
+        + waiting,
     )
 
 
@@ -104,20 +107,26 @@ class Passes:
     """Supervision steps whose gradient is taken: forward and backward."""
     forwards: int = 0
     """Supervision steps made besides, without a gradient."""
+    reads_cycles: bool = False
+    """Whether those that are learned from read the answers of inner cycles."""
 
 
 def passes_of(config: RunConfig) -> Passes:
     """How often an update of `config` goes through the network: the one place that knows, of every loss."""
+    made = config.training.passes_per_update
     forwards = 1 if config.model.halting.learns_continue else 0  # what going on would have been worth
     if config.training.hypotheses > 1:
         forwards += config.training.hypotheses  # the winner goes once more, with a gradient
-    return Passes(learned=1, forwards=forwards)
+    return Passes(learned=made, forwards=made * forwards, reads_cycles=config.reads_cycles)
 
 
 def update_flops_row(config: RunConfig, row: RowCost) -> float:
     """Training FLOPs of one row in one update, of a network whose supervision step costs `row`."""
     passes = passes_of(config)
-    flops = passes.learned * learned_flops_row(config, row)
+    learned = learned_flops_row(config, row)
+    if passes.reads_cycles:
+        learned += reading_flops_row(config, row)
+    flops = passes.learned * learned
     return flops + passes.forwards * row.forward_flops if passes.forwards else flops
 
 
@@ -132,6 +141,30 @@ def learned_flops_row(config: RunConfig, row: RowCost) -> float:
             return row.forward_flops + row.head_learning_flops
         case _ as never:
             assert_never(never)
+
+
+def reading_flops_row(config: RunConfig, row: RowCost) -> float:
+    """Training FLOPs of reading one row's inner answers in one supervision step: forward, and back to what has a gradient."""
+    plain, differentiated = row.inner.plain, row.inner.differentiated
+    match config.optim.trained:
+        case "all":
+            passes = 2 * plain + 3 * differentiated
+        case "puzzle_embedding":
+            passes = plain + 2 * differentiated
+        case "heads":
+            passes = 2 * (plain + differentiated)
+        case _ as never:
+            assert_never(never)
+    return passes * row.inner.flops
+
+
+def _reading_bytes(config: RunConfig, row: RowCost) -> int:
+    return (row.inner.plain + row.inner.differentiated) * row.inner.held_bytes if passes_of(config).reads_cycles else 0
+
+
+def _carried_bytes(config: RunConfig, shape: DataShape) -> int:
+    """Of one slot, what its loss carries from step to step beside what the network does: the answer read last."""
+    return FLOAT_BYTES[config.model.forward_dtype] * shape.seq_len * shape.vocab_size if config.carries_answers else 0
 
 
 def total_steps(config: RunConfig, cost: RunCost, *, epoch_rows: float) -> int:

@@ -1,7 +1,7 @@
 """Halting and the carry: a slot holds one puzzle until it halts, then takes a fresh one from the next batch."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import assert_never
 
 import numpy as np
@@ -32,23 +32,44 @@ class Carry:
     """(batch, S) integer tokens, -100 where ignored."""
     puzzle_identifiers: Tensor
     """(batch,) integer rows of the puzzle embedding."""
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    """What a loss carries besides, by name, (batch, ...) each; 0 where a slot takes a fresh puzzle."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name: the latents by theirs, the others by their field's."""
-        return {**self.latents, **{name: getattr(self, name) for name in SLOT_FIELDS}}
+        return {**self.latents, **{name: getattr(self, name) for name in SLOT_FIELDS}, **self.extras}
 
     def mapped(self, change: Callable[[str, Tensor], Tensor]) -> "Carry":
         """The carry whose tensors are `change` of each name and tensor."""
         latents = {name: change(name, value) for name, value in self.latents.items()}
-        return Carry(latents, **{name: change(name, getattr(self, name)) for name in SLOT_FIELDS})
+        extras = {name: change(name, value) for name, value in self.extras.items()}
+        return Carry(latents, **{name: change(name, getattr(self, name)) for name in SLOT_FIELDS}, extras=extras)
+
+    def part(self, rows: slice) -> "Carry":
+        """Some of the slots."""
+        return self.mapped(lambda _, tensor: tensor[rows])
+
+    @staticmethod
+    def joined(parts: Sequence["Carry"]) -> "Carry":
+        """The slots of all parts, in order."""
+        held = [part.tensors() for part in parts]
+        return parts[0].mapped(lambda name, _: torch.cat([one[name] for one in held]))
 
 
-SLOT_FIELDS = tuple(field.name for field in fields(Carry) if field.name != "latents")
+SLOT_FIELDS = tuple(one.name for one in fields(Carry) if one.name not in ("latents", "extras"))
 """What the carry of every network holds beside its latents."""
 
 
-def initial_carry(model: Network, batch_size: int, seq_len: int, device: torch.device | str, *, hypotheses: int = 1) -> Carry:
-    """The carry before the first step: all slots count as halted."""
+def initial_carry(
+    model: Network,
+    batch_size: int,
+    seq_len: int,
+    device: torch.device | str,
+    *,
+    hypotheses: int = 1,
+    extras: Mapping[str, Tensor] | None = None,
+) -> Carry:
+    """The carry before the first step: all slots count as halted; `extras` are what the loss carries, zeros."""
     empty = torch.zeros(batch_size, seq_len, dtype=torch.int32, device=device)
     latents = model.initial_latents(batch_size)
     others = [(name, number) for number in range(1, hypotheses) for name in own_latents(list(latents))]
@@ -59,6 +80,7 @@ def initial_carry(model: Network, batch_size: int, seq_len: int, device: torch.d
         inputs=empty,
         labels=empty.clone(),
         puzzle_identifiers=torch.zeros(batch_size, dtype=torch.int32, device=device),
+        extras=extras or {},
     )
 
 
@@ -81,6 +103,7 @@ def refill(
         inputs=torch.where(fresh[:, None], inputs, carry.inputs),
         labels=torch.where(fresh[:, None], labels, carry.labels),
         puzzle_identifiers=torch.where(fresh, puzzle_identifiers, carry.puzzle_identifiers),
+        extras={name: value.masked_fill(fresh.view(-1, *(1,) * (value.ndim - 1)), 0) for name, value in carry.extras.items()},
     )
 
 

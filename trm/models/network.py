@@ -27,7 +27,8 @@ class Output(NamedTuple):
     q_continue: Tensor
     """(batch,), float32 or wider."""
     earlier: tuple[Tensor, ...] = ()
-    """Logits of earlier cycles of the step, the first first, (batch, S, V) each, of a network that answers after every cycle."""
+    """Logits of earlier cycles of the step, the first first, (batch, S, V) each, of a network that answers after every cycle or is
+    asked to (`Network.reads_cycles`)."""
 
 
 def unhalted(logits: Tensor) -> Output:
@@ -68,6 +69,9 @@ class Network(nn.Module, ABC):
         width, tokens = self.config.hidden_size, self.config.puzzle_len
         padded = functional.pad(puzzle_rows.to(self.dtype), (0, tokens * width - puzzle_rows.shape[1]))
         return padded.view(-1, tokens, width).sum(1)
+
+    reads_cycles: bool = False
+    """Whether `Output.earlier` has, in training, the answer of each cycle but the last, of a network that has cycles."""
 
     def recurse(self, recursion: Recursion) -> None:
         """Makes it compute `recursion`, which has its latents and networks, from its next supervision step on.

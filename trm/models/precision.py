@@ -46,7 +46,7 @@ def loss_dtype(config: TrainingConfig, device: torch.device | str) -> torch.dtyp
 def uses_kernels(config: RunConfig, device: torch.device | str, *, is_trained: bool = False) -> bool:
     """Whether the recursion is done by `trm.kernels` on `device`; compiles them where that was never done.
 
-    A network of which they do not do all (`ModelConfig.unfused`) goes plain, which is said once.
+    A network of which they do not do all (`RunConfig.unfused`) goes plain, which is said once.
     Raises ResourceError where the configuration insists on them and they cannot be had; a network that `is_trained` is taken
     to any machine, so there `fused` means `auto`.
     """
@@ -66,7 +66,7 @@ def uses_kernels(config: RunConfig, device: torch.device | str, *, is_trained: b
             )
         library()
         return True
-    if unfused := config.model.unfused:
+    if unfused := config.unfused:
         _say_once(tuple(unfused), f"they do not do {named_values(unfused)}")
         return False
     if why := why_missing():

@@ -42,7 +42,11 @@ MEANS = {
     "halted_share": "rows that halted, of all rows of the steps",
 }
 """Columns that are means over the steps since the point before; no value where no row counted."""
-COLUMNS = ("step", "train_flops", "at", "rows_per_second", "lr", *MEANS)
+OWN_MEANS = {
+    "intermediate_loss": "answer loss of the inner cycles, where training reads them",
+}
+"""Means likewise of parts that few losses have: columns of the curves that have them."""
+COLUMNS = ("step", "train_flops", "at", "rows_per_second", "lr", *MEANS, *OWN_MEANS)
 """`at`: Unix seconds. Clocks (`at`, `rows_per_second`) apart, a column is a function of the run."""
 
 
@@ -82,15 +86,16 @@ class Curve:
         """Adds a point of `COLUMNS`; a mean that is missing becomes no value."""
         for name, column in self._columns.items():
             value = values.get(name, math.nan)
-            column.append(_rounded(value) if name in MEANS else value)
+            column.append(_rounded(value) if name in MEANS or name in OWN_MEANS else value)
         self._is_written = False
         if time.monotonic() >= self._due:
             self.write()
 
     def table(self) -> pa.Table:
-        """The points as a table; `step` is a whole number."""
+        """The points as a table; `step` is a whole number, and of `OWN_MEANS` there is what the loss has."""
         columns = {name: pa.array(column, pa.float64(), from_pandas=True) for name, column in self._columns.items()}
         columns["step"] = columns["step"].cast(pa.int64())
+        columns = {name: column for name, column in columns.items() if name not in OWN_MEANS or column.null_count < len(column)}
         if self._trial is not None:
             columns = {"trial": pa.array([self._trial] * len(self), pa.int64()), **columns}
         return pa.table(columns)

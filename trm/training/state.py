@@ -23,6 +23,7 @@ from trm.files.own_cache import kept_folder
 from trm.files.weight_files import MODEL_FILE
 from trm.kernels.build import COMPILERS
 from trm.losses.choice import build_loss
+from trm.losses.supervision import carried
 from trm.models.arithmetic import TABLE_KEY
 from trm.models.build import build_network
 from trm.models.cost import run_cost
@@ -86,7 +87,7 @@ class TrainingState:
         `max_steps` is what the learning rate decays against and a depth schedule divides; `data_hash`, `names` and `train`, what is
         trained on, are the manifest's.
         """
-        require_divisible(config.training.global_batch_size, gang.world_size)
+        require_divisible(config.training.global_batch_size, gang.world_size, config.training.micro_batches)
         self.config, self.shape, self.data_hash, self.names, self.max_steps = config, shape, data_hash, names, max_steps
         self.device, self.gang = torch.device(device), gang
         dtype = forward_dtype(config.model, self.device)
@@ -94,6 +95,7 @@ class TrainingState:
         generator = torch.Generator().manual_seed(config.seed)
         fused = self._uses_kernels()
         self.model = build_network(config.model, shape, dtype=dtype, generator=generator, is_fused=fused).to(self.device)
+        self.model.reads_cycles = config.reads_cycles
         if config.training.compile is True:
             compile_in_place(self.model, self.device)
         self.parameters = freeze(self.model, config.optim)
@@ -102,8 +104,9 @@ class TrainingState:
         """The model as it is trained: in a gang its backward pass sums the gradients of all workers."""
         self._build_optimizers(weight_dtype(dtype))
         local_batch = config.training.global_batch_size // gang.world_size
+        extras = carried(config, shape, local_batch, dtype, self.device)
         self.carry: Carry = initial_carry(
-            self.model, local_batch, shape.seq_len, self.device, hypotheses=config.training.hypotheses
+            self.model, local_batch, shape.seq_len, self.device, hypotheses=config.training.hypotheses, extras=extras
         )
         self.depths = Depths(config, self.model, max_steps)
         self.flops = run_cost(config, shape).flops(max_steps)

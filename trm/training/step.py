@@ -38,7 +38,8 @@ def device_step(state: TrainingState, given: StepInputs) -> Carry:
         learned = _backward(state.loss.passes(work))
     grad_norm = _clip(state)
     _update(state, given, work)
-    state.metrics.add(state.config.training.global_batch_size // state.gang.world_size, learned.sums, grad_norm)
+    rows = state.config.training.global_batch_size // state.gang.world_size
+    state.metrics.add(rows * learned.passes, learned.sums, grad_norm)
     return learned.carry
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
 from trm.config.recursion import Call
-from trm.models.arithmetic import BACKWARD_FORWARDS, FLOAT_BYTES, RowCost
+from trm.models.arithmetic import BACKWARD_FORWARDS, FLOAT_BYTES, InnerAnswers, RowCost
 
 HANDWRITTEN_SHARE = 0.8
 """What the CPU's hand-written form keeps of the activations at most (`benchmarks/step/memory.py`)."""
@@ -23,6 +23,7 @@ def row_cost(model: RecursiveConfig, shape: DataShape) -> RowCost:
         weight_gradient_flops_row(model, shape),
         2 * head_flops_row(model, shape, answers=model.recursion.answers) - head_flops_row(model, shape),
         latent_bytes(model, shape),
+        inner_answers(model, shape),
     )
 
 
@@ -46,6 +47,20 @@ def weight_gradient_flops_row(model: RecursiveConfig, shape: DataShape) -> float
     blocks = sum(model.layers_of(call.network) for call in trained)
     products = block_flops_row(model, shape) - (0.0 if model.mlp_t else scores_and_values_flops_row(model, shape))
     return blocks * products + head_flops_row(model, shape, answers=model.recursion.answers)
+
+
+def inner_answers(model: RecursiveConfig, shape: DataShape) -> InnerAnswers:
+    """The answers of all cycles but the last, and what reading one of them takes."""
+    recursion = model.recursion
+    made = range(len(recursion.cycle), recursion.depth, len(recursion.cycle)) if recursion.answers == 1 else range(0)
+    plain = sum(calls <= recursion.plain_calls for calls in made)
+    answer = (model.puzzle_len + shape.seq_len) * model.hidden_size * FLOAT_BYTES[model.forward_dtype]
+    return InnerAnswers(
+        plain=plain,
+        differentiated=len(made) - plain,
+        flops=2.0 * model.hidden_size * shape.seq_len * shape.vocab_size,
+        held_bytes=2 * answer + 4 * 8 * shape.seq_len * shape.vocab_size,
+    )
 
 
 def forward_flops_row(model: RecursiveConfig, shape: DataShape) -> float:

@@ -23,9 +23,6 @@ from trm.models.precision import weight_dtype
 from trm.models.recursive.noise import Noise
 from trm.models.recursive.sizes import grid_width
 
-HALTING_BIAS = -5.0
-"""Start of the halting head's bias, with weight 0: at first no puzzle wants to halt."""
-
 
 class Block(nn.Module):
     """Mix positions, then channels, each with a residual and a norm. Holds weights, lends them cast.
@@ -109,7 +106,7 @@ class TinyRecursiveModel(Network):
         self.answer_head = initial.fan_in_weight(shape.vocab_size, width, stored, generator)
         if config.halting.learns_halt:
             self.halting_head = nn.Parameter(torch.zeros(2, width, dtype=stored))
-            self.halting_bias = nn.Parameter(torch.full((2,), HALTING_BIAS, dtype=stored))
+            self.halting_bias = nn.Parameter(torch.full((2,), config.halt_bias, dtype=stored))
         for latent in self.recursion.latents:
             start = initial.truncated_normal_(torch.empty(width, dtype=stored), 1.0, generator)
             self.register_buffer(latent.initial, start)
@@ -158,26 +155,34 @@ class TinyRecursiveModel(Network):
         question = self._question(inputs, puzzle_rows)
         weights = {} if self.fused else {network: self._cast(network) for network in self.part.networks}
         earlier: list[Tensor] = []
+        is_wanted = torch.is_grad_enabled()  # by nobody else
+        inner: list[Tensor] | None = [] if self.reads_cycles and is_wanted else None
         for remaining in reversed(range(self.recursion.answers)):
             drawn = None if draws is None else draws.part(self.recursion.answers - 1 - remaining)
-            new = self._recurse(latents, question, weights, drawn)
+            new = self._recurse(latents, question, weights, drawn, inner)
             latents = {name: value.detach() for name, value in new.items()}
-            if remaining and torch.is_grad_enabled():  # nobody else wants them
+            if remaining and is_wanted:
                 earlier.append(self._logits(new[self.recursion.answer]))
+        earlier += [self._logits(self._turn(answer)) for answer in inner or ()]
         return latents, self._read(new[self.recursion.answer], tuple(earlier))
 
     def _recurse(
-        self, latents: Latents, question: Tensor, weights: Mapping[str, list[tuple[Tensor, ...]]], draws: Draws | None
+        self,
+        latents: Latents,
+        question: Tensor,
+        weights: Mapping[str, list[tuple[Tensor, ...]]],
+        draws: Draws | None,
+        inner: list[Tensor] | None,
     ) -> Latents:
-        """The latents after the calls up to the next answer."""
+        """The latents after the calls up to the next answer; the answers of the cycles before go to `inner`, where it is a list."""
         part = self.part
         if self.fused is not None:
             matrices = [weight for network in part.networks for weight in self.get_submodule(network).parameters()]
             return self.fused(latents, question, matrices, self.rotary)
         values = {name: self._turn(value) for name, value in {QUESTION: question, **latents}.items()}
         with torch.no_grad():
-            self._make(range(part.plain_calls), values, weights, draws)
-        self._make(range(part.plain_calls, part.depth), values, weights, draws)
+            self._make(range(part.plain_calls), values, weights, draws, inner)
+        self._make(range(part.plain_calls, part.depth), values, weights, draws, inner)
         new = {name: self._turn(values[name]) for name in latents}
         if unreached := self._unreached(question):
             new[part.answer] = _Reaching.apply(new[part.answer], *unreached)  # type: ignore[no-untyped-call]
@@ -193,7 +198,12 @@ class TinyRecursiveModel(Network):
         return found
 
     def _make(
-        self, calls: range, values: dict[str, Tensor], weights: Mapping[str, list[tuple[Tensor, ...]]], draws: Draws | None
+        self,
+        calls: range,
+        values: dict[str, Tensor],
+        weights: Mapping[str, list[tuple[Tensor, ...]]],
+        draws: Draws | None,
+        inner: list[Tensor] | None,
     ) -> None:
         """Makes these calls of the part on `values`, the question and the latents by name."""
         left: Tensor | None = None
@@ -209,6 +219,8 @@ class TinyRecursiveModel(Network):
             network, target = step.call.network, step.call.target
             said = self._through(network, last, weights[network], number, draws)
             values[target] = self.noise.moved(values[target], said, number, draws)
+            if inner is not None and number + 1 < self.part.depth and (number + 1) % len(self.part.cycle) == 0:
+                inner.append(values[self.part.answer])
 
     def _turn(self, x: Tensor) -> Tensor:
         """Between (batch, length, D) and the order that the blocks work in; its own inverse."""

@@ -163,6 +163,10 @@ class Resolver:
         batch, workers = draft.training.global_batch_size, self.space.resources.workers
         if batch % workers:
             return Rejected(params, f"training.global_batch_size % resources.workers == 0, with {workers} workers")
+        if batch // workers % (parts := draft.training.micro_batches):
+            return Rejected(
+                params, f"training.global_batch_size / {workers} workers % training.micro_batches == 0, with {parts} parts"
+            )
         names = names_of(draft)
         broken = next((one for one in self._plain if not one.is_kept(names)), None)
         if broken is not None:
