@@ -1,11 +1,13 @@
 """An evaluation counts what it says, the same for every batch size and number of workers."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from evaluation_cases import PreparedAnswers, config_of, manifest_of, score
 
-from trm.config.architectures import DataShape
+from trm.config.architectures import DataShape, TransformerConfig
 from trm.config.run import RunConfig
 from trm.data.batches.plan import EvaluationPlan
 from trm.data.batches.split import Split
@@ -128,6 +130,27 @@ def test_what_a_network_draws_hangs_on_seed_row_and_number_of_the_draw(stops_hal
         assert again == pytest.approx(once, rel=1e-12)
     others = [loss(config, 37, draw=1), loss(config, 37, draw=2), loss(config.model_copy(update={"seed": 9}), 37)]
     assert len({once, *others}) == 4
+
+
+def test_a_network_that_stops_evaluations_is_scored_at_each_row_s_first_halt() -> None:
+    """Every board is right at step 2, where it wants to halt, and wrong before and after; the last one never wants to."""
+    manifest, keys = manifest_of("sudoku", (2, 2), 4, BOARDS), [row.astype(np.uint8).tobytes() for row in QUESTIONS]
+    answers = {key: [BLANK_ANSWER, row, BLANK_ANSWER] for key, row in zip(keys, ANSWERS, strict=True)}
+    wishes: dict[bytes, list[Any]] = {key: [(1.0, 2.0), (-1.0, -2.0), (3.0, 2.0)] for key in keys}
+    wishes[keys[3]] = [(1.0, 2.0)]
+    network = PreparedAnswers(DataShape(4, 4, 1), answers, wishes)
+    found = {}
+    for stops in (True, False):
+        config = config_of(4)
+        model = TransformerConfig(hidden_size=16, num_heads=2, halt_max_steps=4, act_inference=stops)
+        told = config.evaluation.model_copy(update={"reports_halted": True})
+        config = config.model_copy(update={"model": model, "evaluation": told})
+        found[stops] = score(network, BOARDS, manifest, config)[0].metrics
+        assert score(network, BOARDS, manifest, config, stops_halted=True)[0].metrics["exact_accuracy_halted"] == 0.75
+    assert (found[True]["exact_accuracy"], found[False]["exact_accuracy"]) == (0.75, 0)
+    for metrics in found.values():
+        assert (metrics["exact_accuracy_halted"], metrics["exact_accuracy_at_1"]) == (0.75, 0)
+        assert (metrics["mean_halting_step"], metrics["exact_accuracy_at_2"]) == ((2 + 2 + 2 + 4) / 4, 1)
 
 
 def test_fewer_or_more_steps_can_be_asked_for() -> None:

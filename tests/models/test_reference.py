@@ -12,7 +12,7 @@ from trm import parity
 from trm.config.architectures import AnyNetwork, DataShape
 from trm.config.run import RunConfig
 from trm.errors import CheckpointError
-from trm.models.build import from_published, to_published
+from trm.models.build import build_network, from_published, to_published
 from trm.models.recursive.reference import unwrapped
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -104,6 +104,10 @@ WRONG = [
     ("trm_attention", {"architecture": "single_z"}, "--set model.architecture=trm"),
     ("singlez", {"architecture": "trm"}, "--set model.architecture=single_z"),
     ("hier6", {"num_latents": 4}, "--set model.num_latents=6"),
+    ("trm_attention", {"networks": "separate"}, "--set model.networks=shared"),
+    ("hrm", {"H_layers": 3}, "--set model.H_layers=1"),
+    ("hrm", {"L_layers": 3, "hidden_size": 16}, "--set model.L_layers=2 --set model.hidden_size=32"),
+    ("transformer", {"H_layers": 1}, "--set model.H_layers=2"),
 ]
 
 
@@ -119,6 +123,33 @@ def test_the_weights_tell_what_the_configuration_would_have_to_say(name: str, ch
     assert (
         from_published(case.weights, mended, case.shape)[0].keys() == from_published(case.weights, case.model, case.shape)[0].keys()
     )
+
+
+OTHERS = [
+    ("hrm", {}, "--set model.architecture=hrm --set model.H_layers=1 --set model.L_layers=2"),
+    ("transformer", {"architecture": "hrm"}, "--set model.architecture=transformer --set model.H_layers=2"),
+    ("hrm", {"architecture": "transformer"}, "--set model.architecture=hrm --set model.H_layers=1 --set model.L_layers=2"),
+    ("trm_attention", {"architecture": "hrm"}, "--set model.architecture=trm"),
+    ("singlez", {"architecture": "transformer"}, "--set model.architecture=single_z"),
+]
+
+
+@pytest.mark.parametrize(("name", "fields", "remedy"), OTHERS)
+def test_the_weights_tell_of_another_network(name: str, fields: dict[str, Any], remedy: str) -> None:
+    case = parity.read_case(GOLDEN / name)
+    wrong = network_of({"hidden_size": 32, "num_heads": 2, "puzzle_emb_len": 1, **fields})
+    with pytest.raises(CheckpointError) as raised:
+        from_published(case.weights, wrong, case.shape)
+    assert remedy in str(raised.value)
+
+
+def test_heads_that_leave_channels_over_are_told_of() -> None:
+    wrong = network_of({"architecture": "transformer", "hidden_size": 32, "num_heads": 2, "H_layers": 1})
+    odd = network_of({"architecture": "transformer", "hidden_size": 32, "num_heads": 3, "H_layers": 1})
+    shape = DataShape(9, 6, 1)
+    weights = to_published(build_network(odd, shape, dtype=torch.float32).state_dict(), torch.zeros(1, 32), odd)
+    with pytest.raises(CheckpointError, match=r"the width of attention, num_heads \* \(hidden_size // num_heads\), 30 \(not 32\)"):
+        from_published(weights, wrong, shape)
 
 
 def test_a_puzzle_table_of_any_number_of_rows_is_read() -> None:
