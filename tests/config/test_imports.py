@@ -54,7 +54,8 @@ def test_the_file_that_a_person_names_imports(lab: Path) -> None:
     assert isinstance(build_optimizer(config.optim, weights, uses_kernels=False), TorchOptimizer)
     assert set(leaf_names()) == names, "its fields are called as those of the others"
     with pytest.raises(
-        ConfigError, match=r"must be one of adam_atan2, adamw, muon, lion, sgd, mean_sign, got 'mean_sing'; did you mean mean_sign"
+        ConfigError,
+        match=r"adamw, muon, lion, sgd, nadam, radam, mean_sign, got 'mean_sing'; did you mean mean_sign",
     ):
         load_run_config("run.yaml", ["optim.type=mean_sing"])
 

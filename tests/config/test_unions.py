@@ -55,10 +55,10 @@ def test_members_are_different_runs() -> None:
     ("sections", "message"),
     [
         (
-            {"optim": {"type": "adamv"}},
-            r"optim.type must be one of adam_atan2, adamw, muon, lion, sgd, got 'adamv'; did you mean adamw\?",
+            {"optim": {"type": "adammw"}},
+            r"optim.type must be one of adam_atan2, adamw, muon, lion, sgd, nadam, radam, got 'adammw'; did you mean adamw\?",
         ),
-        ({"optim": {"eps": 1e-8}}, r"optim.eps goes with type adamw or muon, not adam_atan2; remove it, or"),
+        ({"optim": {"eps": 1e-8}}, r"optim.eps goes with type adamw or muon or nadam or radam, not adam_atan2; remove it, or"),
         ({"optim": {"type": "adamw", "eps": 2}}, r"optim.eps must be < 1, got 2"),
         (
             {"training": {"loss": "softmx"}},
@@ -74,9 +74,9 @@ def test_what_is_wrong_in_a_member_is_named_by_its_path(sections: dict[str, Any]
 
 def test_leaves_know_where_they_exist() -> None:
     known = leaves()
-    assert known["optim.eps"].where == {"optim.type": ("adamw", "muon")}
+    assert known["optim.eps"].where == {"optim.type": ("adamw", "muon", "nadam", "radam")}
     assert known["optim.lr"].where == known["optim.embedding_lr"].where == {}
-    assert known["optim.beta1"].where == {"optim.type": ("adam_atan2", "adamw", "muon", "lion")}
+    assert known["optim.beta1"].where == {"optim.type": ("adam_atan2", "adamw", "muon", "lion", "nadam", "radam")}
     assert known["model.num_latents"].where == {"model.architecture": ("latents",)}
     assert exists("optim.eps", {"optim.type": "adamw"})
     assert not exists("optim.eps", {"optim.type": "adam_atan2"})

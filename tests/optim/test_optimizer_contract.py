@@ -14,6 +14,8 @@ from trm.config.optimizers import (
     ImportedOptimizer,
     LionConfig,
     MuonConfig,
+    NAdamConfig,
+    RAdamConfig,
     SGDConfig,
 )
 from trm.contracts.optimizers import CHECKS, check_rates, check_state, check_untouched
@@ -29,6 +31,8 @@ EVERY = {
     "sgd": SGDConfig(),
     "sgd without momentum": SGDConfig(momentum=0.0, lr=0.1),
     "nesterov": SGDConfig(nesterov=True),
+    "nadam": NAdamConfig(momentum_decay=0.5),
+    "radam": RAdamConfig(),
     "muon": MuonConfig(),
     "muon with adam_atan2": MuonConfig(rest="adam_atan2", lr_adjustment="match_rms_adamw", nesterov=False),
     "adam_atan2 in groups": AdamATan2Config(**OWN_RATES),

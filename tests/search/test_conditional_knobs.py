@@ -89,15 +89,15 @@ def test_rules_about_a_field_hold_where_it_is() -> None:
     [
         (
             {"search": {"optim.eps": KNOBS["optim.eps"]}},
-            "search.optim.eps is a field of optim.type adamw or muon, and the base has adam_atan2; drop it, or set base.optim.type",
+            "adamw or muon or nadam or radam, and the base has adam_atan2; drop it, or set base.optim.type",
         ),
         (
             {"search": {**KNOBS, "optim.type": {"type": "choice", "values": ["adam_atan2"]}}},
-            "search.optim.eps is a field of optim.type adamw or muon, and search.optim.type has adam_atan2",
+            "search.optim.eps is a field of optim.type adamw or muon or nadam or radam, and search.optim.type has adam_atan2",
         ),
         (
             {"search": {**KNOBS, "optim.eps": {**KNOBS["optim.eps"], "when": {"optim.type": "adam_atan2"}}}},
-            "search.optim.eps is a field of optim.type adamw or muon, and its `when` wants 'adam_atan2'",
+            "search.optim.eps is a field of optim.type adamw or muon or nadam or radam, and its `when` wants 'adam_atan2'",
         ),
         ({"search": {"optim.epps": KNOBS["optim.eps"]}}, r"optim.epps is not in the run configuration; did you mean optim.eps\?"),
         ({"search": {"training.loss.type": KNOBS["optim.type"]}}, "training.loss.type is written training.loss"),

@@ -141,6 +141,34 @@ class AdamWConfig(OptimConfig):
     """Added to the root of the second moment."""
 
 
+class NAdamConfig(OptimConfig):
+    """Adam with Nesterov's momentum, by torch (Dozat, 2016)."""
+
+    type: Literal["nadam"] = "nadam"
+    """Which optimizer updates the backbone."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Decay of the first moment."""
+    beta2: float = Field(0.95, ge=0, lt=1)
+    """Decay of the second moment."""
+    eps: float = Field(1e-8, gt=0, lt=1)
+    """Added to the root of the second moment."""
+    momentum_decay: float = Field(4e-3, ge=0, le=1)
+    """How soon the momentum of the first steps comes up to `beta1`; torch's default."""
+
+
+class RAdamConfig(OptimConfig):
+    """Adam without adaptive steps until its second moment can be trusted, by torch (arXiv 1908.03265)."""
+
+    type: Literal["radam"] = "radam"
+    """Which optimizer updates the backbone."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Decay of the first moment."""
+    beta2: float = Field(0.95, ge=0, lt=1)
+    """Decay of the second moment."""
+    eps: float = Field(1e-8, gt=0, lt=1)
+    """Added to the root of the second moment."""
+
+
 class LionConfig(OptimConfig):
     """Lion: the sign of a moving average of gradients, one moment (arXiv 2302.06675)."""
 
@@ -250,7 +278,7 @@ class ImportedOptimizer(OptimConfig, Imported):
     @classmethod
     def built_in(cls) -> tuple[Any, ...]:
         """The optimizers that need no import."""
-        return AdamATan2Config, AdamWConfig, MuonConfig, LionConfig, SGDConfig
+        return AdamATan2Config, AdamWConfig, MuonConfig, LionConfig, SGDConfig, NAdamConfig, RAdamConfig
 
     def build(self, parameters: "Mapping[str, torch.nn.Parameter]") -> "torch.optim.Optimizer":
         """The optimizer of the named parameters of the backbone, at the learning rate `lr`.
@@ -263,6 +291,7 @@ class ImportedOptimizer(OptimConfig, Imported):
 
 
 AnyOptimizer = Annotated[
-    AdamATan2Config | AdamWConfig | MuonConfig | LionConfig | SGDConfig | ImportedOptimizer, Tagged("type", default="adam_atan2")
+    AdamATan2Config | AdamWConfig | MuonConfig | LionConfig | SGDConfig | NAdamConfig | RAdamConfig | ImportedOptimizer,
+    Tagged("type", default="adam_atan2"),
 ]
 """The optimizer of a run; a file without `type` means adam_atan2."""

@@ -14,10 +14,13 @@ from trm.config.optimizers import (
     ImportedOptimizer,
     LionConfig,
     MuonConfig,
+    NAdamConfig,
+    RAdamConfig,
     SGDConfig,
 )
 from trm.errors import ConfigError
 from trm.optim.adam_atan2 import ByFactors
+from trm.optim.adam_kinds import nadam, radam
 from trm.optim.adamw import adamw
 from trm.optim.groups import grouped
 from trm.optim.joined import Joined
@@ -42,6 +45,10 @@ def build_optimizer(config: AnyOptimizer, parameters: Mapping[str, nn.Parameter]
             return adamw(config, grouped(config, parameters))
         case LionConfig():
             return Lion(config, grouped(config, parameters))
+        case NAdamConfig():
+            return nadam(config, grouped(config, parameters))
+        case RAdamConfig():
+            return radam(config, grouped(config, parameters))
         case SGDConfig():
             return SGD(config, grouped(config, parameters))
         case MuonConfig():

@@ -12,6 +12,8 @@ from trm.errors import ConfigError
 
 Numbers = Mapping[str, float | Tensor]
 """What the update of a step is multiplied by, by name: floats, or on CUDA () tensors that a recorded step reads anew."""
+COUNTERS = ("step", "mu_product")
+"""State that torch's optimizers keep as one number of a parameter: steps, and NAdam's product of momenta."""
 BACKBONE = "backbone"
 """Name of the first group, whose learning rate reports show."""
 
@@ -113,7 +115,7 @@ class TorchOptimizer:
 
     def _placed(self, key: str, value: Tensor, parameter: Tensor) -> Tensor:
         """A value of the state where its optimizer wants it: counters stay on the host, unless the device counts."""
-        if key != "step":
+        if key not in COUNTERS:
             return value.to(parameter, copy=True)
         is_counted_there = any(group.get("capturable") or group.get("fused") for group in self.optimizer.param_groups)
         return value.to(parameter.device, copy=True) if is_counted_there else value.clone()
