@@ -4,38 +4,55 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, cast
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, ValidationError
 
 from trm.config.architectures import AnyNetwork
 
 CGAR_SHARES = (0.3, 0.3, 0.4)
 """Of the schedule that CGAR trained with: (1, 2), then (2, 4), then (3, 6)."""
 MOST_STAGES = 16
+MOST_CYCLES = 64
+"""As of a network's own."""
 SUM_TOLERANCE = 1e-5
 """Shares are typed in with few digits: three times .333333 is a whole."""
-
-
-def _no_truth(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("a stage is [share, H_cycles, L_cycles], three numbers; give a number")
-    return value
-
-
-_Cycles = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=64)]
 
 
 class DepthStage(NamedTuple):
     """A stage of a depth schedule, written [share, H_cycles, L_cycles]."""
 
-    share: Annotated[float, BeforeValidator(_no_truth), Field(gt=0, le=1, allow_inf_nan=False)]
+    share: float
     """Of the run's steps."""
-    H_cycles: _Cycles
+    H_cycles: int
     """Answer updates a supervision step."""
-    L_cycles: _Cycles
+    L_cycles: int
     """Latent updates before each of them."""
 
 
-DepthSchedule: TypeAlias = Literal["cgar"] | Annotated[tuple[DepthStage, ...], Field(min_length=1, max_length=MOST_STAGES)] | None
+def _written(value: Any) -> Any:
+    """What a person wrote, where it is a schedule; ValueError with one message for all that is none."""
+    if value is None or value == "cgar":
+        return value
+    form = "null, cgar or a list of [share of the steps, H_cycles, L_cycles]"
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"it must be {form}, got {value!r}; write it as [[0.3, 1, 2], [0.3, 2, 4], [0.4, 3, 6]]")
+    if not 1 <= len(value) <= MOST_STAGES:
+        raise ValueError(f"it must have 1 to {MOST_STAGES} stages, got {len(value)}; leave it null or write some")
+    for stage in value:
+        if not (isinstance(stage, list | tuple) and len(stage) == 3 and all(type(one) in (int, float) for one in stage)):
+            raise ValueError(
+                f"each stage must be [share of the steps, H_cycles, L_cycles], three numbers, got {stage!r}; write it so"
+            )
+        if not 0 < stage[0] <= 1:
+            raise ValueError(
+                f"the share of a stage must be above 0 and at most 1, got {stage[0]:g}; leave the stage out or mend it"
+            )
+        if not all(type(cycles) is int and 1 <= cycles <= MOST_CYCLES for cycles in stage[1:]):
+            shown = f"[{stage[0]:g}, {stage[1]:g}, {stage[2]:g}]"
+            raise ValueError(f"cycles of a stage must be whole numbers from 1 to {MOST_CYCLES}, got {shown}; mend them")
+    return value
+
+
+DepthSchedule: TypeAlias = Annotated[Literal["cgar"] | tuple[DepthStage, ...] | None, BeforeValidator(_written)]
 """`cgar`: a third and two thirds of the network's own cycles, rounded up, for 30 % of the steps each, then all of them."""
 
 
