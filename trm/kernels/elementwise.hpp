@@ -96,65 +96,77 @@ constexpr int64_t LANES = 16;
 
 inline int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
-// Rows of scores are short and end anywhere, so they are taken by sixteen lanes, the last ones masked.
-typedef float Sixteen __attribute__((vector_size(64), aligned(4), may_alias)); // by `using`, clang takes no alignment
-using SixteenInts = int32_t __attribute__((vector_size(64)));
-constexpr Sixteen LANE = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+// Rows of scores are short and end anywhere, so they are taken by sixteen lanes, the last ones masked: in one register or in two
+// halves, never in more than the processor has, for GCC compares such vectors a number at a time.
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias)); // by `using`, clang takes no alignment
+#ifdef __AVX512F__
+typedef float Lanes __attribute__((vector_size(64), aligned(4), may_alias));
+using LaneInts = int32_t __attribute__((vector_size(64)));
+constexpr Lanes LANE[] = {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}};
+#else
+typedef Eight Lanes;
+using LaneInts = int32_t __attribute__((vector_size(32)));
+constexpr Lanes LANE[] = {{0, 1, 2, 3, 4, 5, 6, 7}, {8, 9, 10, 11, 12, 13, 14, 15}};
+#endif
+constexpr int64_t WIDTH = sizeof(Lanes) / sizeof(float), PARTS = LANES / WIDTH;
 
-inline Sixteen exponential(Sixteen x) {
-    x = x < -87.3f ? Sixteen{} - 87.3f : x;
-    const Sixteen n = (x * 1.44269504f + 12582912.0f) - 12582912.0f; // rounds to the nearest integer
-    const Sixteen r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
-    Sixteen p = r * (1.0f / 5040) + 1.0f / 720;
+INLINED Lanes &part(float *x, int64_t i) { return *(Lanes *)(x + i * WIDTH); }
+INLINED const Lanes &part(const float *x, int64_t i) { return *(const Lanes *)(x + i * WIDTH); }
+
+INLINED Lanes exponential(Lanes x) {
+    x = x < -87.3f ? Lanes{} - 87.3f : x;
+    const Lanes n = (x * 1.44269504f + 12582912.0f) - 12582912.0f; // rounds to the nearest integer
+    const Lanes r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
+    Lanes p = r * (1.0f / 5040) + 1.0f / 720;
     p = p * r + 1.0f / 120;
     p = p * r + 1.0f / 24;
     p = p * r + 1.0f / 6;
     p = p * r + 0.5f;
     p = p * r * r + r + 1.0f;
-    return p * (Sixteen)((__builtin_convertvector(n, SixteenInts) + 127) << 23);
+    return p * (Lanes)((__builtin_convertvector(n, LaneInts) + 127) << 23);
 }
 
-template <typename Join> inline float across(Sixteen x, const Join &join) {
-    x = join(x, SHUFFLED(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-    x = join(x, SHUFFLED(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-    x = join(x, SHUFFLED(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-    x = join(x, SHUFFLED(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
-    return x[0];
+// All sixteen lanes joined, in halves and halves again.
+template <typename Join> INLINED float across(const Lanes *x, const Join &join) {
+    const Eight *halves = (const Eight *)x;
+    Eight y = join(halves[0], halves[1]);
+    y = join(y, SHUFFLED(y, y, 4, 5, 6, 7, 0, 1, 2, 3));
+    y = join(y, SHUFFLED(y, y, 2, 3, 0, 1, 6, 7, 4, 5));
+    y = join(y, SHUFFLED(y, y, 1, 0, 3, 2, 5, 4, 7, 6));
+    return y[0];
 }
 
-inline float sum_across(Sixteen x) {
-    return across(x, [](Sixteen a, Sixteen b) { return a + b; });
+INLINED float sum_across(const Lanes *x) {
+    return across(x, [](Eight a, Eight b) { return a + b; });
 }
 
 // Row of n scores -> exponentials less the greatest, zero in its padding; gives 1 / their sum.
 inline float softmax_row(float *s, int64_t n) {
     const int64_t last = padded(n) - LANES;
-    const auto is_here = LANE < (float)(n - last);
-    Sixteen &end = *(Sixteen *)(s + last);
-    Sixteen most = is_here ? end : Sixteen{} + s[0], sum = {};
-    for (int64_t i = 0; i < last; i += LANES) {
-        const Sixteen x = *(Sixteen *)(s + i);
-        most = x > most ? x : most;
-    }
-    const float greatest = across(most, [](Sixteen a, Sixteen b) { return a > b ? a : b; });
-    for (int64_t i = 0; i < last; i += LANES) {
-        Sixteen &x = *(Sixteen *)(s + i);
-        x = exponential(x - greatest);
-        sum += x;
-    }
-    end = is_here ? exponential(end - greatest) : Sixteen{};
-    return 1.0f / sum_across(sum + end);
+    const float left = n - last;
+    float *end = s + last;
+    Lanes most[PARTS], sum[PARTS] = {};
+    for (int64_t i = 0; i < PARTS; i++) most[i] = LANE[i] < left ? part(end, i) : Lanes{} + s[0];
+    for (float *at = s; at < end; at += LANES)
+        for (int64_t i = 0; i < PARTS; i++) most[i] = part(at, i) > most[i] ? part(at, i) : most[i];
+    const float greatest = across(most, [](Eight a, Eight b) { return a > b ? a : b; });
+    for (float *at = s; at < end; at += LANES)
+        for (int64_t i = 0; i < PARTS; i++) sum[i] += part(at, i) = exponential(part(at, i) - greatest);
+    for (int64_t i = 0; i < PARTS; i++)
+        sum[i] += part(end, i) = LANE[i] < left ? exponential(part(end, i) - greatest) : Lanes{};
+    return 1.0f / sum_across(sum);
 }
 
 // From a row of n probabilities (padding zero) and the gradient of each: that of the scores, in place.
 inline void softmax_row_backward(const float *p, float *d, int64_t n) {
     const int64_t last = padded(n) - LANES;
-    Sixteen &end = *(Sixteen *)(d + last);
-    end = LANE < (float)(n - last) ? end : Sixteen{};
-    Sixteen sum = {};
-    for (int64_t i = 0; i < n; i += LANES) sum += *(const Sixteen *)(p + i) * *(const Sixteen *)(d + i);
+    Lanes sum[PARTS] = {};
+    for (int64_t i = 0; i < PARTS; i++) part(d + last, i) = LANE[i] < (float)(n - last) ? part(d + last, i) : Lanes{};
+    for (int64_t j = 0; j < n; j += LANES)
+        for (int64_t i = 0; i < PARTS; i++) sum[i] += part(p + j, i) * part(d + j, i);
     const float along = sum_across(sum);
-    for (int64_t i = 0; i < n; i += LANES) *(Sixteen *)(d + i) = *(const Sixteen *)(p + i) * (*(const Sixteen *)(d + i) - along);
+    for (int64_t j = 0; j < n; j += LANES)
+        for (int64_t i = 0; i < PARTS; i++) part(d + j, i) = part(p + j, i) * (part(d + j, i) - along);
 }
 
 inline void scale_row(float *x, float factor, int64_t n) {
@@ -169,8 +181,6 @@ inline void rotate_head(float *x, const float *cos, const float *sin, int64_t ha
         x[j + half] = b * c + a * s;
     }
 }
-
-typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 
 // The same for eight rows and columns, in registers.
 inline void transpose_eight(const float *from, int64_t ld_from, float *to, int64_t ld_to) {
