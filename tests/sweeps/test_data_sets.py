@@ -84,6 +84,7 @@ def test_a_pool_that_changes_nothing_is_no_other_set(place: Path) -> None:
     digest = recipe_of_data(data).digest()
     assert recipe_of_data(data.model_copy(update={"train": 60, "train_pool": 40})).digest() == digest
     assert recipe_of_data(data.model_copy(update={"train": 20})).digest() != digest
+    assert recipe_of_data(data.model_copy(update={"train": 20})).model_dump()["train_pool"] == 60, "its file's other puzzles"
 
 
 def test_a_trial_is_its_own_data_set_s_cost_epoch_and_run(place: Path) -> None:

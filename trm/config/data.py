@@ -41,7 +41,7 @@ class DataConfig(Written):
     num_aug: Annotated[int | None, Later] = Field(None, ge=0, le=100_000)
     """Augmentations a puzzle, where the recipe has `num_aug`; null: the recipe's."""
     train: Annotated[int | None, Later] = Field(None, ge=1)
-    """Training puzzles, where the recipe has `train`; null: the recipe's."""
+    """Training puzzles, where the recipe has `train`; null: the recipe's. Fewer of them leave validation and test as they are."""
     train_pool: Annotated[int | None, Later] = Field(None, ge=1)
     """Training puzzles of the largest set with which this one shares validation and test puzzles: a sweep of `train` writes it."""
     difficulty: Annotated[Difficulty, Later] = Difficulty()

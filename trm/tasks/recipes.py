@@ -29,7 +29,8 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] =
 def recipe_of_data(data: DataConfig) -> RecipeBase:
     """The recipe of the configured data set, with what the configuration chooses of it.
 
-    Raises DatasetError, also where the recipe has no such field.
+    With fewer training puzzles it has the validation and test puzzles of the recipe as its file says it. Raises DatasetError, also
+    where the recipe has no such field.
     """
     assert data.recipe is not None, "what is built already has no recipe to read"
     recipe = load_recipe(data.recipe, data.overrides)
@@ -44,8 +45,8 @@ def recipe_of_data(data: DataConfig) -> RecipeBase:
                 remedy=f"drop it, or take a recipe of task {' or '.join(where)}",
             )
     fields = {**data.overrides, **data.chosen_fields}
-    if data.train_pool is not None and "train_pool" in known and (own := getattr(recipe, "train", None)) is not None:
-        fields["train_pool"] = max(data.train_pool, own)
+    if "train_pool" in known and (own := getattr(recipe, "train", None)) is not None:
+        fields["train_pool"] = max(data.train_pool or 0, data.train or 0, own)
     return load_recipe(data.recipe, fields)
 
 
