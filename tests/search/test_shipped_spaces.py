@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from trm.config.architectures import DataShape, HrmConfig
+from trm.config.architectures import DataShape, HrmConfig, TrmConfig
 from trm.config.files import dump_yaml, load_yaml, parse_yaml, validated
+from trm.config.losses import SoftmaxLoss
+from trm.config.optimizers import MuonConfig
 from trm.config.run import RunConfig
 from trm.models.cost import RunCost, run_cost, total_steps
 from trm.models.precision import forward_dtype, loss_dtype
@@ -171,7 +173,7 @@ def recipe_run(name: str) -> RunConfig:
 
 
 def test_every_recipe_is_held_by_a_test() -> None:
-    assert {*RECIPES} == {*PAPER, *LIKE, *HRM}
+    assert {*RECIPES} == {*PAPER, *LIKE, *HRM, "sudoku_sic"}
 
 
 @pytest.mark.parametrize("name", LIKE)
@@ -203,6 +205,22 @@ def test_the_recipes_of_hrm_are_those_of_its_readme(name: str) -> None:
         assert (
             network_parameters(config, shape) == {"sudoku": 27_275_266, "maze": 27_270_146}[recipe.puzzle_task] + 512 * 82 * is_full
         )
+
+
+def test_the_recipe_of_sic_is_that_of_its_paper() -> None:
+    config = recipe_run("sudoku_sic")
+    optim, loss = config.optim, config.training.loss
+    assert isinstance(optim, MuonConfig)
+    assert (config.training.global_batch_size, config.training.steps) == (384, 8000)
+    assert (optim.lr, optim.weight_decay, optim.momentum, optim.rest_lr, optim.rest_weight_decay) == (0.02, 0.005, 0.95, 1e-4, 1.0)
+    assert (optim.schedule, optim.lr_min_ratio, optim.lr_adjustment) == ("cosine", 0.0, "original")
+    assert isinstance(loss, SoftmaxLoss)
+    assert (loss.label_smoothing, loss.halt_loss_weight) == (0.2, 0.05)
+    assert isinstance(config.model, TrmConfig)
+    assert (config.model.ffn, config.model.mlp_t) == ("normed_swiglu", True)
+    paper = recipe_run("sudoku_mlp")
+    rows = total_steps(paper, run_cost(paper, SHAPES["sudoku9x9"]), epoch_rows=1000) * paper.training.global_batch_size
+    assert rows / (384 * 8000) == pytest.approx(16, abs=0.5), "as the paper counts"
 
 
 def test_the_steps_of_the_recipes_follow_from_their_epochs() -> None:

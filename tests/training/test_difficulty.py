@@ -8,7 +8,7 @@ import torch
 import training_cases as cases
 
 from trm.data.batches import difficulty
-from trm.errors import CheckpointError, DatasetError
+from trm.errors import CheckpointError, ConfigError, DatasetError
 from trm.training.start import start_plan
 
 
@@ -59,6 +59,23 @@ def test_what_is_no_puzzle_of_one_set_in_memory_is_refused() -> None:
     mixed = parts.model_copy(update={"parts": (object(), object())})
     with pytest.raises(DatasetError, match="weighs the puzzles of one data set, but tiny mixes 2"):
         start_plan(weighed, cases.SPLITS["train"], mixed)
+
+
+def test_a_loss_that_tells_no_answers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = cases.begin(cases.config_of("weighed"))
+    monkeypatch.setattr("trm.losses.loss.Work.answered", lambda *given: None)
+    with pytest.raises(
+        ConfigError, match=r"weighs puzzles by their answers, which the loss stablemax does not tell; call work\.answered"
+    ):
+        cases.advance(state, 1)
+
+
+def test_several_supervision_steps_an_update_are_counted_each() -> None:
+    state = cases.begin(cases.config_of("weighed", training={"passes_per_update": 2, "micro_batches": 2}))
+    cases.advance(state, 8)
+    assert state.tally is not None
+    seen, right = state.tally.saved()["tally.counts"].numpy()  # type: ignore[union-attr]
+    assert (seen.sum(), right.sum()) == (state.metrics.totals["halted"], state.metrics.totals["exact_accuracy"])
 
 
 def test_strength_zero_is_todays_plan_bit_for_bit() -> None:

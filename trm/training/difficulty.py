@@ -30,6 +30,8 @@ class Tally:
         """Answers and right ones of each group."""
         self._slots = torch.zeros(batch // gang.world_size, dtype=torch.int64, device=device)
         """Group that each slot holds a puzzle of."""
+        self.is_told = False
+        """Whether the loss said anything."""
         self._snapshots: dict[int, _Snapshot] = {}
         """Window -> the answers of all workers that it is planned from."""
 
@@ -42,6 +44,7 @@ class Tally:
         is_right: Bool[Tensor, " batch"],
     ) -> None:
         """Counts a supervision step: slots that took a puzzle of `groups` before it, and those that halted after it."""
+        self.is_told = True
         self._slots.copy_(torch.where(refilled, groups.long(), self._slots))
         answered = torch.stack((halted, halted & is_right)).long()
         self._counts.index_add_(1, self._slots, answered)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from trm.distributed import Gang
+from trm.errors import ConfigError
 from trm.losses.loss import Learned, Pass, Work
 from trm.models.halting import Carry
 from trm.training.feed import Item
@@ -36,6 +37,11 @@ def device_step(state: TrainingState, given: StepInputs) -> Carry:
     )
     with state.depths.at(state.step, state.model):
         learned = _backward(state.loss.passes(work))
+    if state.tally is not None and not state.tally.is_told:
+        raise ConfigError(
+            f"data.difficulty weighs puzzles by their answers, which the loss {state.config.training.loss.type} does not tell",
+            remedy="call work.answered in its passes, or set data.difficulty.strength: 0",
+        )
     grad_norm = _clip(state)
     _update(state, given, work)
     rows = state.config.training.global_batch_size // state.gang.world_size
