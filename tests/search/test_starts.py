@@ -17,7 +17,7 @@ base: {start: {from: one.pt, heads: fresh}}
 search: {optim.lr: {type: float, low: 0.001, high: 0.01}}
 budget: {trials: 2, per_trial: 1e9}
 """
-SEARCHED = "search: {start: {from: {type: choice, values: [null, one.pt, two.pt]}}}\n"
+SEARCHED = "search: {start: {from: {type: choice, values: [null, one.pt, two.pt]}}}\nstart_points: [{start: {from: two.pt}}]\n"
 
 
 @pytest.fixture
@@ -52,6 +52,7 @@ def test_what_to_start_from_may_be_searched(lab: Path) -> None:
     assert start_paths(space) == places
     assert space.search["start.from"].values_in_order == [None, *places]
     assert [start_of(space, {"start.from": path}).digest for path in places] == [weights_digest(path) for path in places]
+    assert list(space.start_points) == [{"start.from": places[1]}]
     plain = start_of(space, {"start.from": None})
     assert (plain.path, plain.digest, plain.weights) == (None, None, "raw")
 

@@ -154,10 +154,10 @@ def _with_start(config: RunConfig, options: TrainOptions) -> RunConfig:
     """The configuration with the digest of the weights that it starts from; of a run that goes on the one that it began with."""
     if config.start.path is None or config.start.digest is not None:
         return config
+    digest = None
     if options.resume is not None:
         digest = validated(RunConfig, load_yaml(Path(options.resume) / CONFIG_FILE), options.resume, RECORDED).start.digest
-    else:
-        digest = digest_of_start(config.start.path)
+    digest = digest or digest_of_start(config.start.path)
     return config.model_copy(update={"start": config.start.model_copy(update={"digest": digest})})
 
 

@@ -323,10 +323,10 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
         searched = flat(mapping["search"], "search", _holds_knobs)
         mapping["search"] = {path: knob for path, knob in searched.items() if knob is not None}
         _find_recipes(mapping["search"], Path(path).parent)
-    mapping = with_starts_beside(mapping, Path(path).parent)
     mapping.setdefault("name", Path(path).stem)
     if isinstance(mapping.get("start_points"), list):
         mapping["start_points"] = [_flat_point(number, point) for number, point in enumerate(mapping["start_points"])]
+    mapping = with_starts_beside(mapping, Path(path).parent)
     points = mapping.get("start_points")
     if not isinstance(points, list) or not names_recipes(points):
         return validated(SearchSpace, mapping, str(path))

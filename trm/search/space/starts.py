@@ -22,6 +22,11 @@ def with_starts_beside(mapping: Mapping[str, Any], folder: Path) -> dict[str, An
     knob = search.get(FROM) if isinstance(search, Mapping) else None
     if isinstance(search, Mapping) and isinstance(knob, Mapping) and isinstance(values := knob.get("values"), list):
         found["search"] = {**search, FROM: {**knob, "values": [absolute_beside(value, folder) for value in values]}}
+    if isinstance(points := mapping.get("start_points"), list):
+        found["start_points"] = [
+            {**point, FROM: absolute_beside(point[FROM], folder)} if isinstance(point, Mapping) and FROM in point else point
+            for point in points
+        ]
     return found
 
 
