@@ -23,7 +23,8 @@ from trm.search.space.resume import check_resumable, diff_frozen
 from trm.search.space.space import load_space
 
 SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
-SHAPES = {"sudoku4x4": DataShape(16, 6, 1), "sudoku9x9": DataShape(81, 11, 1), "maze_hard": DataShape(900, 6, 1)}
+SUDOKU = DataShape(81, 11, 1)
+SHAPES = {"sudoku4x4": DataShape(16, 6, 1), "sudoku9x9": SUDOKU, "sudoku_extreme": SUDOKU, "maze_hard": DataShape(900, 6, 1)}
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)

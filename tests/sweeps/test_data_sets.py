@@ -215,6 +215,19 @@ def test_conditions_leave_out_sets_that_no_trial_has(place: Path) -> None:
     assert made.data_of({"data.recipe": "few.yaml", "data.train": 20}).train_pool == 40
 
 
+def test_recipes_beside_the_space_are_found_wherever_they_are_named(place: Path) -> None:
+    knobs = {
+        "data.recipe": {"type": "choice", "values": ["sudoku.yaml", "few.yaml"]},
+        "data.train": {"type": "choice", "values": [20, 40], "when": {"data": {"recipe": "few.yaml"}}},
+        "optim.lr": SPACE["search"]["optim.lr"],
+    }
+    made = space(place, search=knobs, start_points=[{"data": {"recipe": "few.yaml", "train": 20}, "optim.lr": 2e-3}])
+    few = str(place / "few.yaml")
+    assert made.search["data.recipe"].contains(few)
+    assert made.search["data.train"].when == {"data.recipe": few}
+    assert made.data_of(made.start_points[0]).words == f"{few}, train 20"
+
+
 def _values(*values: int) -> dict[str, Any]:
     return {"type": "choice", "values": list(values)}
 

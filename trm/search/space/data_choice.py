@@ -2,9 +2,11 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from trm.config.data import SET_KNOBS, DataConfig
+from trm.config.paths import beside, flat
 from trm.errors import ConfigError
 from trm.search.knobs.knobs import Knob
 
@@ -74,3 +76,25 @@ def with_first_recipe(values: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(recipes, list) or not recipes or not isinstance(data, Mapping) or data.get("recipe") or data.get("folder"):
         return values
     return {**values, "data": {**data, "recipe": recipes[0]}}
+
+
+def recipes_beside(search: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The knobs, recipes in values and conditions named as `data.recipe` would be."""
+    found = dict(search)
+    for path, knob in search.items():
+        if not isinstance(knob, dict):
+            continue
+        if path == "data.recipe" and isinstance(knob.get("values"), list):
+            found[path] = knob = {**knob, "values": [beside(value, folder) for value in knob["values"]]}
+        if isinstance(knob.get("when"), dict):
+            found[path] = {**knob, "when": recipe_beside(flat(knob["when"], "when"), folder)}
+    return found
+
+
+def recipe_beside(params: Any, folder: Path) -> Any:
+    """Parameters or conditions, a recipe in them named as `data.recipe` would be."""
+    if not isinstance(params, dict) or "data.recipe" not in params:
+        return params
+    named = params["data.recipe"]
+    found = [beside(one, folder) for one in named] if isinstance(named, list) else beside(named, folder)
+    return {**params, "data.recipe": found}

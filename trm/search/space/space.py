@@ -15,7 +15,7 @@ from trm.config.files import apply_overrides, honour_in, load_yaml, merged, requ
 from trm.config.imports import require_asked
 from trm.config.leaves import leaves, put, without_other_members, written_at, written_tags
 from trm.config.messages import nearest, problems_of
-from trm.config.paths import beside, flat, nested, with_data_beside
+from trm.config.paths import flat, nested, with_data_beside
 from trm.config.run import RunConfig
 from trm.config.tracking import Tracking
 from trm.config.training import TrainingConfig, require_divisible
@@ -30,7 +30,7 @@ from trm.search.samplers.tpe import TPE
 from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources
-from trm.search.space.data_choice import STRENGTH, chosen_data, data_choices, with_first_recipe
+from trm.search.space.data_choice import STRENGTH, chosen_data, data_choices, recipe_beside, recipes_beside, with_first_recipe
 from trm.search.space.start_points import names_recipes, read_recipe, start_points
 from trm.search.space.starts import with_digest, with_starts_beside
 from trm.tasks.metrics import bounds
@@ -322,10 +322,11 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
     if isinstance(mapping.get("search"), dict):
         searched = flat(mapping["search"], "search", _holds_knobs)
         mapping["search"] = {path: knob for path, knob in searched.items() if knob is not None}
-        _find_recipes(mapping["search"], Path(path).parent)
+        mapping["search"] = recipes_beside(mapping["search"], Path(path).parent)
     mapping.setdefault("name", Path(path).stem)
     if isinstance(mapping.get("start_points"), list):
-        mapping["start_points"] = [_flat_point(number, point) for number, point in enumerate(mapping["start_points"])]
+        flat_ones = [_flat_point(number, point) for number, point in enumerate(mapping["start_points"])]
+        mapping["start_points"] = [recipe_beside(point, Path(path).parent) for point in flat_ones]
     mapping = with_starts_beside(mapping, Path(path).parent)
     points = mapping.get("start_points")
     if not isinstance(points, list) or not names_recipes(points):
@@ -349,13 +350,6 @@ def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
     elif isinstance(base, dict):
         base = nested(base, "base")
     return mapping if base is None else {**mapping, "base": base}
-
-
-def _find_recipes(search: dict[str, Any], folder: Path) -> None:
-    """Have the recipes that are searched named as `data.recipe` would be."""
-    knob = search.get("data.recipe")
-    if isinstance(knob, dict) and isinstance(knob.get("values"), list):
-        search["data.recipe"] = {**knob, "values": [beside(value, folder) for value in knob["values"]]}
 
 
 def _holds_knobs(path: str, value: Any) -> bool:
