@@ -230,7 +230,7 @@ def test_a_sweep_that_began_keeps_the_mode_of_its_data(tmp_path: Path) -> None:
     )
     split = sudoku_split(4)
     data = DataConfig(folder="x", mode="stream")
-    write_sweep_file(tmp_path, space, DataSets.one(manifest(split, (4, 4)), data), {})
+    write_sweep_file(tmp_path, space, DataSets.one(manifest(split, (4, 4)), data), {}, mode=data.mode)
     assert begun_mode(tmp_path) is None
     (tmp_path / "journal.jsonl").write_text("an event\n")
     assert begun_mode(tmp_path) == "stream"
