@@ -103,10 +103,11 @@ def collapsed(
     space: SearchSpace, found: Sequence[Mapping[str, Any]], digest_of: Callable[[dict[str, Any]], str | None]
 ) -> list[str]:
     """Knobs with values that are one run in every configuration looked at, in words; `digest_of` is null for what cannot be."""
-    chosen = found[:: -(-len(found) // LOOKED_AT)] if found else []
     notes = []
     for path, knob in space.search.items():
-        alike = _alike(path, _values(knob), [params for params in chosen if path in params], digest_of)
+        having = [params for params in found if path in params]
+        chosen = having[:: -(-len(having) // LOOKED_AT)] if having else []
+        alike = _alike(path, _values(knob), chosen, digest_of)
         said = [", ".join(map(_shown, group)) for group in alike if len(group) > 1]
         if said:
             notes.append(f"search.{path}: {' are one run, and '.join(said)} are one run, whatever the other knobs are")
