@@ -115,7 +115,7 @@ class FusedRecursion:
         if rotary is not None:
             half = self.config.hidden_size // self.config.num_heads // 2
             table = rotary[:, :half].permute(2, 0, 1).contiguous()  # cosines, then sines, (length, half) each
-        is_kept = torch.is_grad_enabled()
+        is_kept = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (question, *weights))
         new = _Recursion.apply(self, is_kept, table, question, *values, *weights)  # type: ignore[no-untyped-call]
         return dict(zip(latents, new, strict=True))
 
