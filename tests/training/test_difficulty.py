@@ -61,6 +61,14 @@ def test_what_is_no_puzzle_of_one_set_in_memory_is_refused() -> None:
         start_plan(weighed, cases.SPLITS["train"], mixed)
 
 
+def test_what_a_recording_counts_in_keeps_its_place() -> None:
+    state = cases.begin(cases.config_of("weighed"))
+    assert state.tally is not None
+    places = [state.tally._counts.data_ptr(), state.tally._slots.data_ptr()]
+    cases.advance(state, cases.STEPS)
+    assert [state.tally._counts.data_ptr(), state.tally._slots.data_ptr()] == places
+
+
 def test_a_loss_that_tells_no_answers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     state = cases.begin(cases.config_of("weighed"))
     monkeypatch.setattr("trm.losses.loss.Work.answered", lambda *given: None)
