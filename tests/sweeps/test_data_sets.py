@@ -11,6 +11,7 @@ from trm.config.data import DataConfig
 from trm.config.files import dump_yaml, merged
 from trm.data.batches.split import load_split
 from trm.errors import ConfigError, DatasetError, SweepError
+from trm.jobs.dry_run import print_dry_run
 from trm.search.planning.survey import Survey
 from trm.search.planning.validation_subset import with_subset
 from trm.search.space.candidates import Candidate, Facts, Resolver
@@ -190,6 +191,21 @@ def test_what_a_folder_tells_of_its_sets_is_read_again_and_another_set_is_refuse
 def test_what_means_nothing_is_told(place: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises((ConfigError, DatasetError), match=said):
         built(place, space(place, **changes))
+
+
+def test_null_is_the_recipes_own_number(place: Path) -> None:
+    made = space(place, search={"data.train": {"type": "choice", "values": [None, 20]}})
+    sets = built(place, made)
+    assert [one.manifest.splits["train"].rows for one in sets.sets] == [60, 20]
+    require_shared(sets)
+
+
+def test_a_dry_run_refuses_sets_of_other_cells(place: Path) -> None:
+    dump_yaml(place / "large.yaml", SUDOKU | {"size": 6, "minimal": True})
+    recipes = {"type": "choice", "values": [str(place / "sudoku.yaml"), str(place / "large.yaml")]}
+    made = space(place, search={"data.train": None, "data.recipe": recipes})
+    with pytest.raises(DatasetError, match=r"share validation puzzles: .*has 16 cells of 6 tokens and 20 .*large.yaml 36 cells"):
+        print_dry_run(made, place, [])
 
 
 def test_difficulty_is_a_knob_of_one_data_set(place: Path) -> None:

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from trm.config.files import load_yaml
 from trm.config.run import RunConfig
 from trm.config.step_costs import StepCosts
 from trm.console.streams import say
-from trm.errors import EXIT_DONE, ResourceError, SweepError, TRMError
+from trm.errors import EXIT_DONE, DatasetError, ResourceError, SweepError, TRMError
 from trm.files.yaml_values import RESOLVED
 from trm.jobs.inspect import status_of
 from trm.models.cost import RunCost, run_cost
@@ -37,6 +38,7 @@ from trm.sweeps.data_sets import DataSets
 from trm.sweeps.earlier import check_same_priors, prior_lines, read_earlier
 from trm.sweeps.folder import begun_space, check_resume, sweep_folder
 from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
+from trm.sweeps.shared_puzzles import REMEDY as SHARED_REMEDY
 from trm.tasks.counts import DataCounts, data_counts
 from trm.tasks.ensure import task_to_search
 from trm.terminal.display import params_text
@@ -105,6 +107,7 @@ def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Ear
     for choice in space.data_choices:
         check_objective(space, config, task_to_search(choice))
     every = [(choice, data_counts(choice, str(storage / "data"), say)) for choice in space.data_choices]
+    _require_alike(every)
     counts = max((one for _, one in every), key=lambda one: one.shape.num_puzzle_identifiers)
     device: Literal["cpu", "cuda"] = "cuda" if space.resources.gpus else "cpu"
     shapes = {choice.source: one.shape for choice, one in every}
@@ -125,6 +128,20 @@ def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Ear
     scored = "what is searched" if subset is None else subset.text
     data = [_data_text(choice, one, len(every)) for choice, one in every]
     print_forecast(space, seen, facts, Circumstances(data, slots, device_bytes, origin, scored, carried))
+
+
+def _require_alike(every: Sequence[tuple[DataConfig, DataCounts]]) -> None:
+    """DatasetError for data sets that a sweep would refuse once they are built, as far as their numbers tell."""
+    for (data, one), (other_data, other) in pairwise(every):
+        told = [
+            f"{counts.shape.seq_len} cells of {counts.shape.vocab_size} tokens and {counts.validation_rows} validation examples"
+            for counts in (one, other)
+        ]
+        if told[0] != told[1]:
+            raise DatasetError(
+                f"the data sets of a sweep share validation puzzles: {data.words} has {told[0]}, {other_data.words} {told[1]}",
+                remedy=SHARED_REMEDY,
+            )
 
 
 def _data_text(data: DataConfig, counts: DataCounts, sets: int) -> str:

@@ -28,7 +28,8 @@ def chosen_data(data: DataConfig, search: Mapping[str, Knob], params: Mapping[st
     if not chosen:
         return data
     if (train := search.get("data.train")) is not None:
-        chosen["train_pool"] = max(int(str(value)) for value in train.extremes)
+        counts = [value for value in train.values_in_order if isinstance(value, int)]  # null is the recipe's own
+        chosen["train_pool"] = max(counts, default=None)
     return DataConfig.model_validate({**dict(data), **chosen})
 
 
