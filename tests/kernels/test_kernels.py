@@ -9,7 +9,9 @@ import shutil
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -18,12 +20,13 @@ from torch import Tensor
 from trm.config.architectures import DataShape, ModelConfig, TrmConfig
 from trm.config.recursion import QUESTION, Call, Latent, Recursion
 from trm.config.run import RunConfig
+from trm.data.batches.keyed_random import device_keys
 from trm.distributed import Gang
 from trm.errors import ResourceError
 from trm.files import own_cache
 from trm.kernels import build, recursion
 from trm.models import precision as devices
-from trm.models.network import Latents
+from trm.models.network import Draws, Latents
 from trm.models.precision import uses_kernels
 from trm.models.recursive.network import TinyRecursiveModel
 from trm.optim.adam_atan2 import AdamATan2
@@ -83,6 +86,9 @@ NETWORKS = {
     "conv": (TrmConfig(**SMALL, ffn="conv_swiglu", conv_kernel=3), 9, 5),
     "conv_mlp": (TrmConfig(**SMALL, ffn="conv_swiglu", activation="gelu", mlp_t=True, pos_encodings="none"), 19, 5),
     "conv_long": (TrmConfig(**SMALL, ffn="conv_swiglu", conv_kernel=15), 450, 2),
+    "relaxed": (TrmConfig(**SMALL, relaxation=0.7), 9, 3),
+    "relaxed_mlp": (TrmConfig(**SMALL, relaxation=0.4, mlp_t=True, pos_encodings="none"), 9, 3),
+    "relaxed_crossed": (Written(**SMALL, relaxation=0.6, made_of="all calls, latents that cross"), 9, 3),
     **{name: (Written(**SMALL, made_of=name), 9, 3) for name in RECURSIONS},
 }
 
@@ -111,7 +117,7 @@ def networks(config: ModelConfig, cells: int, seed: int = 1) -> tuple[TinyRecurs
     return made[0], made[1], made[2]
 
 
-def step(model: TinyRecursiveModel, rows: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def step(model: TinyRecursiveModel, rows: int, draws: Draws | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Outputs of a supervision step from some latents, and gradients of a sum over logits and halting, by name."""
     generator = torch.Generator().manual_seed(2)
     size = (rows, model.length, model.config.hidden_size)
@@ -122,12 +128,38 @@ def step(model: TinyRecursiveModel, rows: int) -> tuple[dict[str, Tensor], dict[
     inputs = torch.randint(0, 6, (rows, model.shape.seq_len), generator=generator, dtype=torch.int32)
     table = torch.randn(rows, model.config.puzzle_ndim, generator=generator, dtype=torch.float64)
     table = table.to(model.token_embedding.dtype).requires_grad_()
-    new, output = model(latents, inputs, table)
+    new, output = model(latents, inputs, table, draws)
     logits = output.logits
     weights = torch.randn(logits.shape, generator=generator, dtype=torch.float64).to(logits.dtype)
     ((logits * weights).sum() + output.q_halt.sum()).backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     return {**new, "logits": logits}, {**gradients, "puzzle_rows": table.grad}
+
+
+DRAWING: dict[str, dict[str, Any]] = {
+    "dropout": {"dropout": 0.3},
+    "path noise": {"path_noise": 0.2},
+    "all": {"dropout": 0.1, "path_noise": 0.1, "relaxation": 0.8},
+    "all, mixer": {"dropout": 0.1, "path_noise": 0.1, "relaxation": 0.8, "mlp_t": True, "pos_encodings": "none"},
+    "all, odd width": {"dropout": 0.5, "path_noise": 0.1, "mlp_t": True, "pos_encodings": "none", "hidden_size": 27},
+    "all, every cycle": {"dropout": 0.1, "path_noise": 0.1, "relaxation": 0.8, "answers_after": "every_cycle"},
+    "all, several calls": {"dropout": 0.1, "path_noise": 0.1, "relaxation": 0.8, "gradient": "all", "networks": "separate"},
+}
+
+
+@pytest.mark.parametrize("name", DRAWING)
+@pytest.mark.parametrize("is_training", [True, False])
+def test_kernels_draw_what_tensors_do(name: str, is_training: bool, threads: int) -> None:
+    config = TrmConfig(**{**SMALL, **DRAWING[name]}, path_noise_in="always")
+    draws = Draws(torch.from_numpy(device_keys(1, 2, np.arange(7))), is_training)
+    made = networks(config, 13)
+    assert made[2].is_fused
+    exact, plain, fused = (step(model, 7, draws) for model in made)
+    for true, theirs, ours in zip(exact, plain, fused, strict=True):
+        for key, value in true.items():
+            assert error(ours[key], value) <= 20 * error(theirs[key], value) + 1e-5, key
+    undrawn = step(networks(config, 13)[2], 7)
+    assert is_training is False or error(undrawn[0]["z_H"], exact[0]["z_H"]) > 1e-3
 
 
 def error(found: Tensor, true: Tensor) -> float:

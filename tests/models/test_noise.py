@@ -118,15 +118,6 @@ def run_of(**sections: Any) -> RunConfig:
     return RunConfig(data=DataConfig(folder="x"), **{"training": {"steps": 1}, **sections})
 
 
-@pytest.mark.parametrize("value", [{"dropout": 0.1}, {"path_noise": 0.01}, {"relaxation": 0.95}])
-def test_insisting_on_kernels_for_what_they_do_not_do_is_refused(value: dict[str, float]) -> None:
-    (name,) = value
-    with pytest.raises(ValueError, match=f"kernels fused does not do model.{name} .*; set model.{name}: "):
-        run_of(model=value, training={"steps": 1, "kernels": "fused"})
-    assert not TinyRecursiveModel(TrmConfig(**SMALL, **value), SHAPE, dtype=torch.float32, is_fused=True).is_fused
-    run_of(model={"initial_latents": "random"}, training={"steps": 1, "kernels": "fused", "carry_noise": 0.1})
-
-
 @pytest.mark.parametrize(
     ("section", "value"),
     [

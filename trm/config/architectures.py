@@ -193,11 +193,7 @@ class RecursiveConfig(ModelConfig):
 
     HEADS_DIVIDE: ClassVar[bool] = True
     """Whether `num_heads` must divide `hidden_size`; else attention is `num_heads * (hidden_size // num_heads)` wide."""
-    FUSED_VALUES: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "dropout": (0.0,),
-        "path_noise": (0.0,),
-        "relaxation": (1.0,),
-    }
+    FUSED_VALUES: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     num_heads: int = Field(8, ge=1, le=256)
     """Attention heads; without meaning when `mlp_t`."""

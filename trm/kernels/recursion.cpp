@@ -1,7 +1,7 @@
 // A supervision step's recursion, forward and backward, float32: a program of calls, `trm/config/recursion.py` written out.
 //
 // Puzzles never look at each other, so a thread takes a chunk of them through all calls while they stay in its cache.
-#include "blocks.hpp"
+#include "noise.hpp"
 #include "threads.hpp"
 
 #include <vector>
@@ -12,6 +12,7 @@ struct Call {
     int64_t first, count;   // its sources in Program::sources, added from left to right
     int64_t shares_sum;     // the sum of all sources but the last is there already
     int64_t trained;        // bit s: a gradient flows on to source slot s
+    int64_t was_trained;    // an earlier differentiated call updated the target, which keeps a share of it where it is relaxed
     int64_t layer, layers;  // first block of its network, and how many
 };
 struct Program {
@@ -50,7 +51,7 @@ struct Cursor {
 // A chunk's buffers while no gradient is wanted, its slots, and on the way back what has arrived at each of them.
 struct Working {
     Arrays arrays;
-    float *sum;
+    float *sum, *old, *dropped; // `old`: the target before a call, or its gradient's share; `dropped`: a block's answer, dropped out
     std::vector<float *> slots, d;
 };
 
@@ -78,6 +79,8 @@ int64_t lay_out(const Sizes &s, const Program &p, float *base, Scratch &scratch,
     working.arrays.middle_scale = cursor.take(rows * scale_floats(s));
     working.arrays.out_scale = cursor.take(rows * scale_floats(s));
     working.sum = cursor.take(latent);
+    working.old = cursor.take(latent);
+    working.dropped = cursor.take(latent);
     for (std::vector<float *> *buffers : {&working.slots, &working.d}) {
         buffers->resize(p.latents + 1);
         for (float *&buffer : *buffers) buffer = cursor.take(latent);
@@ -108,31 +111,47 @@ struct Network {
     const Sizes &s;
     const Weights *weights;
     const float *cos, *sin;
+    const Noise &noise;
 
     Block block(int64_t layer, int64_t rows) const { return {s, weights[layer], cos, sin, rows}; }
 
-    // The call's network applied in place.
-    void apply(const Call &call, float *x, int64_t rows, Working &working, const Scratch &scratch) const {
+    // The network of call `number` applied in place, to puzzles `first`...
+    void apply(const Call &call, int64_t number, float *x, int64_t first, int64_t rows, Working &working, const Scratch &scratch) const {
         working.arrays.out = x;
-        for (int64_t i = 0; i < call.layers; i++) block(call.layer + i, rows).forward(x, working.arrays, scratch, false);
+        for (int64_t i = 0; i < call.layers; i++) {
+            block(call.layer + i, rows).forward(x, working.arrays, scratch, false);
+            if (noise.drops()) drop(s, noise, number, i, first, rows, x);
+        }
+    }
+
+    // What a block gave, after its dropout: where it lies, or in `to`.
+    float *after_dropout(float *out, int64_t number, int64_t layer, int64_t first, int64_t rows, float *to) const {
+        if (!noise.drops()) return out;
+        std::memcpy(to, out, rows * latent_floats(s) * sizeof(float));
+        drop(s, noise, number, layer, first, rows, to);
+        return to;
     }
 
     // The call's network applied to the head of `kept`, everything kept behind it; where the answer lies.
-    float *apply_keeping(const Call &call, float *kept, int64_t rows, const Scratch &scratch) const {
+    float *apply_keeping(const Call &call, int64_t number, float *kept, int64_t first, int64_t rows, Working &working,
+                         const Scratch &scratch) const {
         float *x = kept;
         for (int64_t i = 0; i < call.layers; i++) {
             Arrays arrays = kept_block(s, kept + rows * (latent_floats(s) + i * block_floats(s)), rows);
             block(call.layer + i, rows).forward(x, arrays, scratch, true);
-            x = arrays.out;
+            x = after_dropout(arrays.out, number, i, first, rows, working.dropped);
         }
         return x;
     }
 
     // d: gradient of the call's answer, becomes that of what its network was applied to.
-    void backward(const Call &call, float *kept, int64_t rows, float *d, const Scratch &scratch, const Gradients *sums) const {
+    void backward(const Call &call, int64_t number, float *kept, int64_t first, int64_t rows, float *d, Working &working,
+                  const Scratch &scratch, const Gradients *sums) const {
         for (int64_t i = call.layers - 1; i >= 0; i--) {
             float *at = kept + rows * (latent_floats(s) + i * block_floats(s));
-            const float *x = i ? kept_block(s, at - rows * block_floats(s), rows).out : kept;
+            float *x = i ? kept_block(s, at - rows * block_floats(s), rows).out : kept;
+            if (i) x = after_dropout(x, number, i - 1, first, rows, working.dropped);
+            if (noise.drops()) drop(s, noise, number, i, first, rows, d);
             block(call.layer + i, rows).backward(x, kept_block(s, at, rows), d, scratch, sums[call.layer + i]);
         }
     }
@@ -169,6 +188,16 @@ void spread(const Program &p, const Call &call, std::vector<float *> &d, std::ve
     }
     for (int64_t i = call.first; i < call.first + call.count; i++)
         if (p.sources[i] == call.target) arrived[call.target] = call.trained >> call.target & 1;
+}
+
+// The target's gradient besides: the share of it that was kept from before the call.
+void keep_share(const Call &call, std::vector<float *> &d, std::vector<char> &arrived, const float *share, int64_t n) {
+    if (!call.was_trained) return;
+    if (arrived[call.target])
+        add(d[call.target], share, d[call.target], n);
+    else
+        std::memcpy(d[call.target], share, n * sizeof(float));
+    arrived[call.target] = true;
 }
 
 // Puzzles `first`.. of (batch, length, width) in the order that blocks work in, and back.
@@ -276,11 +305,12 @@ int64_t trm_scratch_floats(const Sizes *s, const Program *p) {
 
 // Latents and question (batch, length, width), a pointer a slot -> new latents; `kept` (trm_kept_floats) or null where no gradient
 // is wanted.
-void trm_forward(const Sizes *sizes, const Program *program, const Weights *weights, const float *cos, const float *sin,
-                 const float **slots, float **new_latents, float *kept, float *buffers) {
+void trm_forward(const Sizes *sizes, const Program *program, const Noise *drawn_noise, const Weights *weights, const float *cos,
+                 const float *sin, const float **slots, float **new_latents, float *kept, float *buffers) {
     const Sizes &s = *sizes;
     const Program &p = *program;
-    const Network network{s, weights, cos, sin};
+    const Noise &noise = *drawn_noise;
+    const Network network{s, weights, cos, sin, noise};
     const int64_t stride = trm_scratch_floats(sizes, program) / s.threads, kept_row = row_floats(s, p);
     for_chunks(s, [&](int64_t first, int64_t rows, int64_t thread) {
         Scratch scratch;
@@ -291,14 +321,22 @@ void trm_forward(const Sizes *sizes, const Program *program, const Weights *weig
         for (int64_t i = 0; i < plain; i++) {
             const Call &call = p.call[i];
             float *x = working.slots[call.target];
+            if (noise.relaxes()) std::memcpy(working.old, x, n * sizeof(float));
             add_sources(p, call, working.slots, working.sum, x, n);
-            network.apply(call, x, rows, working, scratch);
+            network.apply(call, i, x, first, rows, working, scratch);
+            if (noise.moves()) move(s, noise, i, first, rows, working.old, x, x);
         }
+        const std::vector<float *> own = working.slots;
         float *at = kept + (kept == nullptr ? 0 : first * kept_row);
         for (int64_t i = plain; i < p.calls; i++) {
             const Call &call = p.call[i];
             add_sources(p, call, working.slots, working.sum, at, n);
-            working.slots[call.target] = network.apply_keeping(call, at, rows, scratch);
+            float *said = network.apply_keeping(call, i, at, first, rows, working, scratch);
+            if (noise.moves() || noise.drops()) {
+                move(s, noise, i, first, rows, working.slots[call.target], said, own[call.target]);
+                said = own[call.target];
+            }
+            working.slots[call.target] = said;
             at += rows * call_floats(s, call);
         }
         for (int64_t i = 0; i < p.latents; i++) store(s, working.slots[i], first, rows, new_latents[i]);
@@ -306,11 +344,13 @@ void trm_forward(const Sizes *sizes, const Program *program, const Weights *weig
 }
 
 // Gradient of the new answer -> that of the question, and of the weights into gradients[layer * weights of one + weight].
-void trm_backward(const Sizes *sizes, const Program *program, const Weights *weights, const float *cos, const float *sin, float *kept,
-                  const float *d_answer, float *d_question, float **gradients, float *sums, float *buffers) {
+void trm_backward(const Sizes *sizes, const Program *program, const Noise *drawn_noise, const Weights *weights, const float *cos,
+                  const float *sin, float *kept, const float *d_answer, float *d_question, float **gradients, float *sums,
+                  float *buffers) {
     const Sizes &s = *sizes;
     const Program &p = *program;
-    const Network network{s, weights, cos, sin};
+    const Noise &noise = *drawn_noise;
+    const Network network{s, weights, cos, sin, noise};
     const int64_t stride = trm_scratch_floats(sizes, program) / s.threads, sums_stride = sums_floats(s), kept_row = row_floats(s, p);
     in_threads(s.threads, [&](int64_t thread) { std::memset(sums + thread * sums_stride, 0, sums_stride * sizeof(float)); });
     for_chunks(s, [&](int64_t first, int64_t rows, int64_t thread) {
@@ -328,8 +368,11 @@ void trm_backward(const Sizes *sizes, const Program *program, const Weights *wei
             const Call &call = p.call[i];
             at -= rows * call_floats(s, call);
             if (!arrived[call.target]) continue; // nothing that was read comes from it
-            network.backward(call, at, rows, working.d[call.target], scratch, own.data());
+            float *d = working.d[call.target];
+            if (noise.relaxes()) split(d, working.old, noise.relaxation, n);
+            network.backward(call, i, at, first, rows, d, working, scratch, own.data());
             spread(p, call, working.d, arrived, n);
+            if (noise.relaxes()) keep_share(call, working.d, arrived, working.old, n);
         }
         store(s, working.d[p.latents], first, rows, d_question);
     });

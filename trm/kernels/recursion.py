@@ -7,11 +7,12 @@ another order than torch does, so the two agree to rounding, not to the bit. Wha
 import ctypes
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -40,10 +41,37 @@ class _Sizes(ctypes.Structure):
     )
 
 
+_CALL_FIELDS = ("target", "first", "count", "shares_sum", "trained", "was_trained", "layer", "layers")
+
+
 class _Call(ctypes.Structure):
     """`Call` of recursion.cpp."""
 
-    _fields_ = tuple((name, ctypes.c_int64) for name in ("target", "first", "count", "shares_sum", "trained", "layer", "layers"))
+    _fields_ = tuple((name, ctypes.c_int64) for name in _CALL_FIELDS)
+
+
+class _Noise(ctypes.Structure):
+    """`Noise` of noise.hpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("keys", "quantiles")),
+        *((name, ctypes.c_int64) for name in ("first_dropout", "most_layers", "first_path", "dropped_below")),
+        *((name, ctypes.c_float) for name in ("kept_scale", "path_noise", "relaxation")),
+    )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a supervision step draws, as the kernels are told: see `trm.models.recursive.noise`."""
+
+    keys: Int64[Tensor, " batch"]
+    """Of each puzzle."""
+    quantiles: Tensor | None
+    """What path noise is looked up in."""
+    dropout: float
+    path_noise: float
+    numbers: tuple[int, int, int]
+    """Of the draw of the first block's dropout, the blocks of a call at most, and of the draw of the first call's path noise."""
 
 
 class _Program(ctypes.Structure):
@@ -64,17 +92,21 @@ def _program(recursion: Recursion, layers: tuple[int, ...]) -> _Program:
     firsts = dict(zip(recursion.networks, accumulate(layers, initial=0), strict=False))
     sources: list[int] = []
     calls: list[_Call] = []
-    for step in recursion.steps:
+    trained: set[str] = set()
+    for number, step in enumerate(recursion.steps):
         made = _Call(
             target=names.index(step.call.target),
             first=len(sources),
             count=len(step.call.sources),
             shares_sum=step.shares_sum,
             trained=sum(1 << names.index(name) for name in step.trained_sources),
+            was_trained=step.call.target in trained,
             layer=firsts[step.call.network],
             layers=counts[step.call.network],
         )
         calls.append(made)
+        if number >= recursion.plain_calls:
+            trained.add(step.call.target)
         sources += map(names.index, step.call.sources)
     return _Program(
         latents=len(recursion.latents),
@@ -100,6 +132,7 @@ class FusedRecursion:
         question: Float[Tensor, "batch length width"],
         weights: Sequence[Tensor],
         rotary: Float[Tensor, "length two_width 2"] | None,
+        drawn: Drawn | None = None,
     ) -> dict[str, Float[Tensor, "batch length width"]]:
         """New latents after all calls; only the answer has a gradient, through the differentiated calls.
 
@@ -116,7 +149,7 @@ class FusedRecursion:
             half = self.config.hidden_size // self.config.num_heads // 2
             table = rotary[:, :half].permute(2, 0, 1).contiguous()  # cosines, then sines, (length, half) each
         is_kept = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (question, *weights))
-        new = _Recursion.apply(self, is_kept, table, question, *values, *weights)  # type: ignore[no-untyped-call]
+        new = _Recursion.apply(self, is_kept, table, drawn, question, *values, *weights)  # type: ignore[no-untyped-call]
         return dict(zip(latents, new, strict=True))
 
     @property
@@ -150,6 +183,16 @@ class FusedRecursion:
             eps=config.rms_norm_eps,
         )
 
+    def noise(self, drawn: Drawn | None) -> _Noise:
+        """What the kernels are told of draws, whose tensors must live on."""
+        told = _Noise(relaxation=self.config.relaxation, dropped_below=-(1 << 31))
+        if drawn is not None:
+            told.keys, told.quantiles = _address(drawn.keys), _address(drawn.quantiles)
+            told.first_dropout, told.most_layers, told.first_path = drawn.numbers
+            told.dropped_below, told.kept_scale = round(drawn.dropout * (1 << 32)) - (1 << 31), 1 / (1 - drawn.dropout)
+            told.path_noise = drawn.path_noise
+        return told
+
     def weight_addresses(self, turned: Sequence[Tensor]) -> "ctypes.Array[ctypes.c_void_p]":
         """Where every layer's weights lie, each as it is and transposed; null for those that its blocks do not have."""
         each = len(turned) // sum(self.layers)
@@ -169,9 +212,15 @@ class FusedRecursion:
 class _Recursion(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, fused: FusedRecursion, is_kept: bool, table: Tensor | None, question: Tensor, *tensors: Tensor
+        ctx: Any,
+        fused: FusedRecursion,
+        is_kept: bool,
+        table: Tensor | None,
+        drawn: Drawn | None,
+        question: Tensor,
+        *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        kernels, sizes, program = library(), fused.sizes(len(question)), fused.program
+        kernels, sizes, program, noise = library(), fused.sizes(len(question)), fused.program, fused.noise(drawn)
         latents, weights = tensors[: program.latents], tensors[program.latents :]
         slots = [slot.contiguous() for slot in (*latents, question)]
         matrices = [weight.flatten(1) if weight.dim() > 1 else weight[:, None] for weight in weights]
@@ -181,9 +230,10 @@ class _Recursion(torch.autograd.Function):
         kept = fused.borrow(kernels.trm_kept_floats(*told)) if is_kept else None
         scratch = torch.empty(kernels.trm_scratch_floats(*told))
         places = _addresses(slots), _addresses(new), _address(kept), _address(scratch)
-        kernels.trm_forward(*told, fused.weight_addresses(turned), *_cosines_and_sines(table), *places)
+        kernels.trm_forward(*told, ctypes.byref(noise), fused.weight_addresses(turned), *_cosines_and_sines(table), *places)
         if is_kept:
             ctx.fused, ctx.sizes, ctx.program, ctx.kept, ctx.table = fused, sizes, program, kept, table
+            ctx.noise, ctx.drawn = noise, drawn
             ctx.weight_sizes = [weight.shape for weight in weights]
             ctx.save_for_backward(*turned)
         ctx.mark_non_differentiable(*new[1:])
@@ -202,6 +252,7 @@ class _Recursion(torch.autograd.Function):
         places = (_address(tensor) for tensor in (ctx.kept, d_answer, d_question))
         kernels.trm_backward(
             *told,
+            ctypes.byref(ctx.noise),
             ctx.fused.weight_addresses(turned),
             *_cosines_and_sines(table),
             *places,
@@ -211,7 +262,7 @@ class _Recursion(torch.autograd.Function):
         )
         ctx.fused.give_back(ctx.kept)
         ctx.kept = None
-        return None, None, None, d_question, *(None for _ in range(ctx.program.latents)), *gradients
+        return None, None, None, None, d_question, *(None for _ in range(ctx.program.latents)), *gradients
 
 
 def _cosines_and_sines(table: Tensor | None) -> tuple[ctypes.c_void_p, ctypes.c_void_p]:

@@ -178,7 +178,7 @@ class TinyRecursiveModel(Network):
         part = self.part
         if self.fused is not None:
             matrices = [weight for network in part.networks for weight in self.get_submodule(network).parameters()]
-            return self.fused(latents, question, matrices, self.rotary)
+            return self.fused(latents, question, matrices, self.rotary, self.noise.for_kernels(draws))
         values = {name: self._turn(value) for name, value in {QUESTION: question, **latents}.items()}
         with torch.no_grad():
             self._make(range(part.plain_calls), values, weights, draws, inner)

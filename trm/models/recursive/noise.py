@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from trm.config.architectures import RecursiveConfig
+from trm.kernels.recursion import Drawn
 from trm.models.keyed_draws import DROPOUT, PATH, START, dropped, normal_quantiles, normals, truncated_quantiles
 from trm.models.network import Draws
 
@@ -30,6 +31,18 @@ class Noise(nn.Module):
         assert self.truncated is not None, "the network draws its initial latents"
         return normals(draws.keys, START + latent, self.size, self.truncated).to(dtype)
 
+    def for_kernels(self, draws: Draws | None) -> Drawn | None:
+        """What the kernels draw of a supervision step; None where nothing is."""
+        config = self.config
+        if draws is None:
+            return None
+        dropout, path = config.dropout * draws.is_training, config.path_noise * self._is_noisy(draws)
+        return Drawn(draws.keys.contiguous(), self.normal, dropout, path, (DROPOUT, MOST_LAYERS, PATH)) if dropout or path else None
+
+    def _is_noisy(self, draws: Draws) -> bool:
+        """Whether there is path noise, if the network has any."""
+        return draws.is_training or self.config.path_noise_in == "always"
+
     def dropped(self, x: Tensor, call: int, layer: int, draws: Draws | None) -> Tensor:
         """What a block gave, (batch, length, D) or as blocks turn it, with its dropout."""
         rate = self.config.dropout
@@ -42,7 +55,7 @@ class Noise(nn.Module):
         """A latent after a call that said `said` (arXiv 2605.21488: z = (1 - b) z + b f(...) + sigma noise)."""
         config = self.config
         new = said if config.relaxation == 1 else torch.lerp(old, said, config.relaxation)
-        if draws is None or not config.path_noise or not (draws.is_training or config.path_noise_in == "always"):
+        if draws is None or not config.path_noise or not self._is_noisy(draws):
             return new
         assert self.normal is not None, "the network draws noise"
         noise = normals(draws.keys, PATH + call, self.size, self.normal, is_turned=config.mlp_t)
