@@ -478,12 +478,6 @@ class TransformerConfig(RecursiveConfig):
     """Whether an evaluation takes each row's answer when q_halt > q_continue."""
 
     @property
-    def unfused(self) -> dict[str, Any]:
-        """What of the network the CPU's kernels do not do: heads that leave channels over, beside what the blocks say."""
-        is_odd = not self.mlp_t and self.attention_width != self.hidden_size
-        return super().unfused | ({"num_heads": self.num_heads} if is_odd else {})
-
-    @property
     def halting(self) -> Halting:
         """By the pair, of which q_halt alone is learned."""
         return Halting("q_halt > q_continue", stops_training=self.act_enabled, stops_evaluation=self.act_inference)

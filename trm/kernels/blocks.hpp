@@ -8,6 +8,7 @@
 // What a network is and how its work is cut. Mirrored field by field in `recursion.py`.
 struct Sizes {
     int64_t batch, length, width, heads, inner, mix_inner;
+    int64_t attended; // channels of all heads together: `width` where they divide it
     int64_t layers;     // blocks of all networks together
     int64_t chunk_rows; // puzzles that a thread takes through the whole recursion at a time
     int64_t slice;      // tokens at a time where a SwiGLU makes them wide
@@ -32,8 +33,8 @@ struct Gradients {
 
 // What a block computes for a chunk. For a backward pass all of it is kept; else `mix`, `wide` hold what is under way.
 struct Arrays {
-    float *mix;    // queries, keys, values (tokens, 3 width), turned and scaled; or gate and up of the mix, by slices
-    float *mixed;  // (tokens, width) attention's answer before the output product
+    float *mix;    // queries, keys, values (tokens, 3 attended), turned and scaled; or gate and up of the mix, by slices
+    float *mixed;  // (tokens, attended) attention's answer before the output product
     float *middle; // (tokens, width) after the first norm
     float *middle_scale;
     float *wide; // gate and up (tokens, 2 inner)
@@ -60,7 +61,7 @@ struct Block {
     int64_t rows;           // puzzles in the chunk
 
     int64_t tokens() const { return rows * sizes.length; }
-    int64_t head_size() const { return sizes.width / sizes.heads; }
+    int64_t head_size() const { return sizes.attended / sizes.heads; }
 
     // arrays.out = norm(middle + swiglu(middle)), middle = norm(x + mix(x)); x and arrays.out may be one.
     void forward(const float *x, const Arrays &arrays, const Scratch &scratch, bool keeps) const {
@@ -77,12 +78,12 @@ struct Block {
 
   private:
     void turn(float *query_key, float sign, float query_factor) const {
-        const int64_t size = head_size(), half = size / 2, width = sizes.width;
+        const int64_t size = head_size(), half = size / 2, attended = sizes.attended;
         for (int64_t t = 0; t < tokens(); t++) {
             const int64_t position = t % sizes.length;
-            float *row = query_key + t * 3 * width;
+            float *row = query_key + t * 3 * attended;
             if (!sizes.is_rotary) {
-                scale_row(row, query_factor, width);
+                scale_row(row, query_factor, attended);
                 continue;
             }
             for (int64_t h = 0; h < 2 * sizes.heads; h++)
@@ -94,34 +95,35 @@ struct Block {
     float query_factor() const { return 1.0f / std::sqrt((float)head_size()); }
 
     void attend(const float *x, const Arrays &arrays, const Scratch &scratch) const {
-        const int64_t width = sizes.width, length = sizes.length, size = head_size(), ld = padded(length), wide = 3 * width;
+        const int64_t width = sizes.width, length = sizes.length, attended = sizes.attended, wide = 3 * attended;
+        const int64_t size = head_size(), ld = padded(length);
         product(tokens(), wide, width, x, width, weights.mix_in_t, wide, arrays.mix, wide);
         turn(arrays.mix, 1.0f, query_factor());
         for (int64_t r = 0; r < rows; r++)
             for (int64_t h = 0; h < sizes.heads; h++) {
-                const float *query = arrays.mix + r * length * wide + h * size, *key = query + width, *value = key + width;
+                const float *query = arrays.mix + r * length * wide + h * size, *key = query + attended, *value = key + attended;
                 transpose(length, size, key, wide, scratch.turned_a, ld);
                 for (int64_t from = 0; from < length; from += QUERIES) {
                     const int64_t count = std::min(QUERIES, length - from);
-                    float *answer = arrays.mixed + (r * length + from) * width + h * size;
+                    float *answer = arrays.mixed + (r * length + from) * attended + h * size;
                     product(count, length, size, query + from * wide, wide, scratch.turned_a, ld, scratch.scores, ld);
                     for (int64_t i = 0; i < count; i++) scratch.columns[i] = softmax_row(scratch.scores + i * ld, length);
-                    product(count, size, length, scratch.scores, ld, value, wide, answer, width);
-                    for (int64_t i = 0; i < count; i++) scale_row(answer + i * width, scratch.columns[i], size);
+                    product(count, size, length, scratch.scores, ld, value, wide, answer, attended);
+                    for (int64_t i = 0; i < count; i++) scale_row(answer + i * attended, scratch.columns[i], size);
                 }
             }
-        product(tokens(), width, width, arrays.mixed, width, weights.mix_out_t, width, arrays.middle, width);
+        product(tokens(), width, attended, arrays.mixed, attended, weights.mix_out_t, width, arrays.middle, width);
         for (int64_t t = 0; t < tokens(); t++)
             arrays.middle_scale[t] = normalise_row(x + t * width, arrays.middle + t * width, width, sizes.eps);
     }
 
     void attend_backward(const float *x, const Arrays &arrays, float *d, const Scratch &scratch, const Gradients &sums) const {
-        const int64_t width = sizes.width, wide = 3 * width, n = tokens();
+        const int64_t width = sizes.width, attended = sizes.attended, wide = 3 * attended, n = tokens();
         for (int64_t t = 0; t < n; t++)
             unnormalise_row(d + t * width, arrays.middle + t * width, arrays.middle_scale[t], width);
         transpose(n, width, d, width, scratch.turned_a, n);
-        product(width, width, n, scratch.turned_a, n, arrays.mixed, width, sums.mix_out, width, true);
-        product(n, width, width, d, width, weights.mix_out, width, scratch.d_mixed, width);
+        product(width, attended, n, scratch.turned_a, n, arrays.mixed, attended, sums.mix_out, attended, true);
+        product(n, attended, width, d, width, weights.mix_out, attended, scratch.d_mixed, attended);
         for (int64_t r = 0; r < rows; r++)
             for (int64_t h = 0; h < sizes.heads; h++) head_backward(r, h, arrays, scratch);
         turn(scratch.d_mix, -1.0f, query_factor());
@@ -132,18 +134,19 @@ struct Block {
 
     // Gradients of one head's queries, keys and values of one puzzle; the scores are computed again.
     void head_backward(int64_t r, int64_t h, const Arrays &arrays, const Scratch &scratch) const {
-        const int64_t width = sizes.width, length = sizes.length, size = head_size(), ld = padded(length), wide = 3 * width;
+        const int64_t attended = sizes.attended, length = sizes.length, wide = 3 * attended;
+        const int64_t size = head_size(), ld = padded(length);
         const int64_t first = r * length * wide + h * size;
-        const float *query = arrays.mix + first, *key = query + width, *value = key + width;
-        float *d_query = scratch.d_mix + first, *d_key = d_query + width, *d_value = d_key + width;
+        const float *query = arrays.mix + first, *key = query + attended, *value = key + attended;
+        float *d_query = scratch.d_mix + first, *d_key = d_query + attended, *d_value = d_key + attended;
         float *key_t = scratch.turned_a, *value_t = key_t + size * ld, *p_t = scratch.turned_b, *d_t = p_t + ld * QUERIES;
         transpose(length, size, key, wide, key_t, ld);
         transpose(length, size, value, wide, value_t, ld);
         for (int64_t from = 0; from < length; from += QUERIES) {
             const int64_t count = std::min(QUERIES, length - from);
-            const float *d_answer = scratch.d_mixed + (r * length + from) * width + h * size;
+            const float *d_answer = scratch.d_mixed + (r * length + from) * attended + h * size;
             product(count, length, size, query + from * wide, wide, key_t, ld, scratch.scores, ld);
-            product(count, length, size, d_answer, width, value_t, ld, scratch.d_scores, ld);
+            product(count, length, size, d_answer, attended, value_t, ld, scratch.d_scores, ld);
             for (int64_t i = 0; i < count; i++) {
                 float *p = scratch.scores + i * ld, *dp = scratch.d_scores + i * ld;
                 scale_row(p, softmax_row(p, length), length);
@@ -153,7 +156,7 @@ struct Block {
             transpose(count, length, scratch.d_scores, ld, d_t, QUERIES);
             product(count, size, length, scratch.d_scores, ld, key, wide, d_query + from * wide, wide);
             product(length, size, count, d_t, QUERIES, query + from * wide, wide, d_key, wide, from > 0);
-            product(length, size, count, p_t, QUERIES, d_answer, width, d_value, wide, from > 0);
+            product(length, size, count, p_t, QUERIES, d_answer, attended, d_value, wide, from > 0);
         }
     }
 

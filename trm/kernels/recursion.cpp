@@ -23,9 +23,9 @@ struct Program {
 
 namespace {
 
-int64_t mix_floats(const Sizes &s) { return s.mixes_by_mlp ? 2 * s.mix_inner * s.width : 3 * s.width * s.length; }
+int64_t mix_floats(const Sizes &s) { return s.mixes_by_mlp ? 2 * s.mix_inner * s.width : 3 * s.attended * s.length; }
 int64_t latent_floats(const Sizes &s) { return s.length * s.width; }
-int64_t mixed_floats(const Sizes &s) { return s.mixes_by_mlp ? 0 : latent_floats(s); }
+int64_t mixed_floats(const Sizes &s) { return s.mixes_by_mlp ? 0 : s.length * s.attended; }
 int64_t scale_floats(const Sizes &s) { return s.mixes_by_mlp ? std::max(s.width, s.length) : s.length; }
 
 // Floats kept for a backward pass, for a puzzle: of a block, and of a call of the network (its input first).
@@ -69,12 +69,12 @@ int64_t lay_out(const Sizes &s, const Program &p, float *base, Scratch &scratch,
     scratch.turned_b = cursor.take(turned);
     scratch.scores = cursor.take(QUERIES * ld);
     scratch.d_scores = cursor.take(QUERIES * ld);
-    scratch.d_mix = cursor.take(3 * latent);
-    scratch.d_mixed = cursor.take(latent);
+    scratch.d_mix = cursor.take(3 * tokens * s.attended);
+    scratch.d_mixed = cursor.take(tokens * s.attended);
     scratch.columns = cursor.take(std::max(QUERIES, s.slice));
     scratch.more_columns = cursor.take(s.slice);
-    working.arrays.mix = cursor.take(3 * latent);
-    working.arrays.mixed = cursor.take(latent);
+    working.arrays.mix = cursor.take(3 * tokens * s.attended);
+    working.arrays.mixed = cursor.take(tokens * s.attended);
     working.arrays.middle = cursor.take(latent);
     working.arrays.middle_scale = cursor.take(rows * scale_floats(s));
     working.arrays.out_scale = cursor.take(rows * scale_floats(s));
@@ -232,7 +232,7 @@ struct WeightSize {
     bool is_turned;        // whether its sums are (inputs, outputs)
 };
 std::vector<WeightSize> weight_sizes(const Sizes &s) {
-    std::vector<WeightSize> sizes = {{3 * s.width, s.width, true}, {s.width, s.width, false}};
+    std::vector<WeightSize> sizes = {{3 * s.attended, s.width, true}, {s.width, s.attended, false}};
     if (s.mixes_by_mlp) sizes = {{2 * s.mix_inner, s.length, false}, {s.length, s.mix_inner, true}};
     sizes.push_back({2 * s.inner, s.width, true});
     sizes.push_back({s.width, s.inner, false});

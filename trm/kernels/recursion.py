@@ -34,7 +34,7 @@ class _Sizes(ctypes.Structure):
     """`Sizes` of blocks.hpp, field by field."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("batch", "length", "width", "heads", "inner", "mix_inner", "layers")),
+        *((name, ctypes.c_int64) for name in ("batch", "length", "width", "heads", "inner", "mix_inner", "attended", "layers")),
         *((name, ctypes.c_int64) for name in ("chunk_rows", "slice", "threads", "mixes_by_mlp", "is_rotary")),
         *((name, ctypes.c_int64) for name in ("activation", "is_normed", "reach")),
         ("eps", ctypes.c_float),
@@ -146,7 +146,7 @@ class FusedRecursion:
             assert is_fit, f"kernels read float32 {shape} on the CPU, got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
         table = None
         if rotary is not None:
-            half = self.config.hidden_size // self.config.num_heads // 2
+            half = self.config.head_size // 2
             table = rotary[:, :half].permute(2, 0, 1).contiguous()  # cosines, then sines, (length, half) each
         is_kept = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (question, *weights))
         new = _Recursion.apply(self, is_kept, table, drawn, question, *values, *weights)  # type: ignore[no-untyped-call]
@@ -171,6 +171,7 @@ class FusedRecursion:
             heads=config.num_heads,
             inner=inner,
             mix_inner=mix_inner,
+            attended=config.attention_width,
             layers=sum(self.layers),
             chunk_rows=-(-batch // (threads * rounds)),
             slice=CHUNK_TOKENS,
