@@ -1,6 +1,7 @@
 """Parts of an objective that are off by default: their formulas, their gradients, their cost; what is off leaves every bit."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,6 +182,15 @@ def test_micro_batches_are_the_same_numbers(variant: str) -> None:
             torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-9)
 
 
+def test_a_run_goes_on_with_other_micro_batches(tmp_path: Path) -> None:
+    """Where memory turned out to be short."""
+    state = cases.begin(cases.config_of())
+    cases.advance(state, 5)
+    state.save(tmp_path / "half")
+    again = cases.resume(tmp_path / "half", cases.config_of(training={"micro_batches": 4}))
+    assert cases.losses_until(again, 10) == pytest.approx(cases.losses_until(state, 10), rel=1e-4)
+
+
 def test_the_answer_before_is_carried_and_zero_in_a_fresh_slot() -> None:
     state = cases.begin(cases.config_of(training=objective(answer_target="difference")))
     assert not state.carry.extras[PREVIOUS].any()
@@ -286,7 +296,8 @@ def test_at_their_defaults_they_are_in_no_file_and_no_digest() -> None:
     same = cases.config_of(model={"halt_bias": -5.0}, training={"loss": explicit, "passes_per_update": 1, "micro_batches": 1})
     assert same == config
     assert same.network_digest() == config.network_digest()
-    for changed in ({"loss": {"label_smoothing": 0.1}}, {"passes_per_update": 2}, {"micro_batches": 2}):
+    assert cases.config_of(training={"micro_batches": 2}).network_digest() == config.network_digest(), "as other operators"
+    for changed in ({"loss": {"label_smoothing": 0.1}}, {"passes_per_update": 2}):
         other = cases.config_of(training=changed)
         assert other.network_digest() != config.network_digest()
         assert RunConfig.model_validate_json(other.model_dump_json()) == other

@@ -205,8 +205,8 @@ class RunConfig(Written):
             values["optim"].pop("type")
         if not self.optim.ema:
             values["optim"]["ema_rate"] = values["optim"]["ema_warmup"] = 0
-        for key in (*WHEN_WRITTEN, "cuda_graph", "kernels"):
-            values["training"].pop(key)
+        for key in (*WHEN_WRITTEN, "cuda_graph", "kernels", "micro_batches"):
+            values["training"].pop(key, None)
         if (parts := self.depth_parts)[1:]:  # by whatever words it was asked for
             values["training"]["depth_schedule"] = [[one.share, *(one.model.cycles or ())] for one in parts]
         else:

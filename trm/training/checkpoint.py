@@ -48,14 +48,15 @@ MAY_DIFFER = (
     "training.compile",
     "training.kernels",
     "training.cuda_graph",
+    "training.micro_batches",
 )
 """Paths of the configuration that a continued run may change.
 
 Where the data lies may change: that it is the same data is told by its content hash; that its rows come in the same order is
 held by `DataConfig.order`. So may the place of the weights that it started from, which have a digest. So may the run's length (with
 `lr_min_ratio` below 1 the learning rate decays towards the new end from there on), when and how it is scored, and what
-its operators are (`compile`, `kernels`: they round differently; `cuda_graph`). Everything else decides what the weights become
-and must be equal.
+its operators are (`compile`, `kernels`, `micro_batches`: they round differently; `cuda_graph`). Everything else decides what the
+weights become and must be equal.
 """
 
 MAY_DIFFER_ADOPTED = (*MAY_DIFFER, *CHANGES_WITHIN_RUN, "seed")
