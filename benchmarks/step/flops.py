@@ -15,8 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.rows import emit, parser
-from trm.config.architectures import DataShape, TrmConfig
-from trm.config.data import DataConfig
+from trm.config.architectures import DataShape
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.data.batches.plan import Batch
@@ -41,6 +40,21 @@ PUZZLES: dict[str, dict[str, Any]] = {
     "off": {"puzzle_emb_ndim": 0, "puzzle_emb_len": 0},
 }
 BASE: dict[str, Any] = {"hidden_size": 64, "num_heads": 4, "H_cycles": 2, "L_cycles": 2}
+WIDE: dict[str, Any] = {"hidden_size": 64, "num_heads": 4}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "single_z": {**BASE, "architecture": "single_z"},
+    "latents 3": {**BASE, "architecture": "latents", "num_latents": 3},
+    "hrm": {**WIDE, "architecture": "hrm", "H_layers": 2},
+    "hrm, mlp_t": {**WIDE, "architecture": "hrm", "mlp_t": True, "pos_encodings": "none"},
+    "transformer": {**WIDE, "architecture": "transformer"},
+    "transformer, heads of 10": {**WIDE, "num_heads": 6, "architecture": "transformer"},
+    "separate networks": {**BASE, "networks": "separate"},
+    "gradient of the last call": {**BASE, "gradient": "last_call"},
+    "gradient of one step": {**BASE, "gradient": "one_step"},
+    "gradient of all": {**BASE, "gradient": "all"},
+    "answers after every cycle": {**BASE, "answers_after": "every_cycle"},
+}
+"""Other networks than trm, and its ablations."""
 
 
 def counted(config: RunConfig) -> tuple[int, int]:
@@ -57,8 +71,8 @@ def counted(config: RunConfig) -> tuple[int, int]:
 
 def compared(model: dict[str, Any], loss: str = "stablemax") -> dict[str, Any]:
     """Both counts of an architecture, and by how much the analytic ones are off."""
-    training = TrainingConfig.model_validate({"global_batch_size": BATCH, "steps": 10, "loss": loss})
-    config = RunConfig(data=DataConfig(folder="unused"), model=TrmConfig(**model), training=training)
+    training = TrainingConfig.model_validate({"global_batch_size": BATCH, "steps": 10, "loss": loss, "kernels": "plain"})
+    config = RunConfig.model_validate({"data": {"folder": "unused"}, "model": model, "training": training})
     step, forward = counted(config)
     cost = run_cost(config, SHAPE)
     return {
@@ -77,6 +91,8 @@ def architectures() -> Iterator[tuple[str, dict[str, Any], str]]:
             continue
         halting = "" if halts else ", q_continue"
         yield f"{mix}; puzzle embedding {puzzle}{halting}; {loss}", {**BASE, **mixing, **fields, "no_ACT_continue": halts}, loss
+    for name, fields in NETWORKS.items():
+        yield name, fields, "stablemax"
 
 
 def drawn(generator: random.Random) -> dict[str, Any]:

@@ -55,6 +55,7 @@ VARIANTS = {
     "every cycle": TrmConfig(
         hidden_size=32, num_heads=2, H_cycles=3, L_cycles=1, puzzle_emb_len=2, answers_after="every_cycle", networks="separate"
     ),
+    "last call": TrmConfig(hidden_size=32, num_heads=2, H_cycles=1, L_cycles=1, L_layers=1, gradient="last_call", expansion=1.0),
     "continue": TrmConfig(hidden_size=32, num_heads=2, H_cycles=2, L_cycles=2, no_ACT_continue=False),
 }
 
@@ -133,7 +134,6 @@ LAYER_EVALUATIONS = [
     (SingleZConfig(), 70),
     (LatentsConfig(), 70),
     (TrmConfig(networks="separate"), 70),
-    (TrmConfig(gradient="last_call"), 42 + 2 * 2),
     (TrmConfig(gradient="one_step"), 42 + 4 * 2),
     (LatentsConfig(gradient="one_step"), 70),
     (TrmConfig(gradient=2), 42 + 28 * 2),

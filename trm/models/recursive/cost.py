@@ -38,7 +38,18 @@ def train_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
     plain = _calls_flops_row(model, shape, recursion.calls[: recursion.plain_calls])
     trained = _calls_flops_row(model, shape, recursion.calls[recursion.plain_calls :])
     trained += head_flops_row(model, shape, answers=recursion.answers)
-    return plain + (1 + BACKWARD_FORWARDS) * trained
+    return plain + (1 + BACKWARD_FORWARDS) * trained - _unwanted_flops_row(model, shape)
+
+
+def _unwanted_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
+    """FLOPs that a backward pass saves: gradients of the input of calls whose sources have none (`gradient: last_call`).
+
+    In the plain form: a mixer's backward pass by hand computes them all the same.
+    """
+    trained = model.recursion.steps[model.recursion.plain_calls :]
+    width, length = model.hidden_size, model.puzzle_len + shape.seq_len
+    across = 2 * swiglu_width(model.expansion, length) if model.mlp_t else 3 * model.attention_width
+    return 2.0 * length * width * across * sum(not step.trained_sources for step in trained)
 
 
 def weight_gradient_flops_row(model: RecursiveConfig, shape: DataShape) -> float:
