@@ -134,6 +134,19 @@ def test_shares_of_wins_add_up_and_a_resumed_run_is_the_same(starts: str) -> Non
         assert not [name for name, value in tensors.items() if not torch.equal(value, resumed[file][name])]
 
 
+def test_several_passes_and_micro_batches_draw_and_choose_as_they_should() -> None:
+    drawn = {"dropout": 0.1, "path_noise": 0.1, "initial_latents": "random", "forward_dtype": "float64"}
+    run, parted = (run_of(3, drawn, carry_noise=0.01, passes_per_update=2, micro_batches=parts) for parts in (1, 2))
+    states = [state_of(one) for one in (run, parted)]
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        take_steps(states[0], SHAPE, 0, 1)
+    assert counter.get_total_flops() == pytest.approx(run_cost(run, SHAPE).step_flops, rel=0.02)
+    take_steps(states[0], SHAPE, 1, 3)
+    take_steps(states[1], SHAPE, 0, 3)
+    for name, value in states[0].carry.tensors().items():
+        torch.testing.assert_close(states[1].carry.tensors()[name], value, rtol=1e-9, atol=1e-9)
+
+
 def test_random_starts_of_hypotheses_differ_by_slot_and_hypothesis() -> None:
     state = state_of(run_of(3, {"initial_latents": "random", "H_cycles": 1}))
     given = fresh(state, random_batch(state, SHAPE, 0)).arrays

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -189,7 +190,10 @@ class Supervision:
         self.config, self.objective, self.cross_entropies = config, objective, cross_entropies
         self.dtype = loss_dtype(config.training, device)
         self.noise = CarryNoise(config.training.carry_noise, device) if config.training.carry_noise else None
-        self.hypotheses = Hypotheses(config, self.of_answers, device) if config.training.hypotheses > 1 else None
+        self.hypotheses: Hypotheses | None = None
+        if config.training.hypotheses > 1:
+            judged = partial(answer_loss, cross_entropy=cross_entropies.trained, dtype=self.dtype)
+            self.hypotheses = Hypotheses(config, judged, device)
         self._tells_inner = config.reads_cycles or config.model.recursion.answers > 1
         self.metrics: Mapping[str, str] = METRICS | ({INTERMEDIATE: ROWS} if self._tells_inner else {})
         if self.hypotheses is not None:
