@@ -122,3 +122,24 @@ def test_speeds_learn_from_legs_of_several_depths() -> None:
     for first, last in ((0, 500), (500, 2500)):
         expected = per_flop * flops.between(first, last) + per_evaluation + 0.1
         assert speeds.leg_seconds(flops, first, last) == pytest.approx(expected, rel=0.02)
+
+
+def test_a_population_shares_a_schedule_and_does_not_search_it(tmp_path: Path) -> None:
+    """All members pass the stages at the same steps, so that one goes on from another's checkpoint where it was."""
+    values = space().model_dump(mode="json") | {
+        "search": {"optim.lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}},
+        "scheduler": {"type": "pbt", "population": 4, "generations": 4},
+        "budget": {"per_trial": PER_TRIAL, "trials": 4},
+    }
+    base = {**values["base"], "training": {**values["base"].get("training", {}), "depth_schedule": "cgar"}}
+    state = Simulator(SearchSpace.model_validate({**values, "base": base}), tmp_path, cost_of=cost_of).run().search.state
+    assert any(trial.adoptions for trial in state.trials)
+    first = state.trials[0].asked
+    for trial in state.trials:
+        assert (trial.asked.flops, trial.asked.max_steps) == (first.flops, first.max_steps)
+        assert [result.train_flops for result in trial.results.values()] == [
+            first.flops.up_to(result.steps) for result in trial.results.values()
+        ]
+    searched = {**values["search"], "training.depth_schedule": {"type": "choice", "values": [None, "cgar"]}}
+    with pytest.raises(ValueError, match=r"training\.depth_schedule cannot change there"):
+        SearchSpace.model_validate({**values, "search": searched})

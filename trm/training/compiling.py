@@ -9,7 +9,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -104,7 +104,9 @@ def _key(state: TrainingState) -> tuple[str, str]:
     """The machine's part and torch's version; and what of the run decides the compiled code."""
     name = torch.cuda.get_device_name(state.device) if state.device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
     config = state.config
-    told = [config.model.model_dump(mode="json"), config.training.global_batch_size, list(vars(state.shape).values())]
+    told: list[Any] = [config.model.model_dump(mode="json"), config.training.global_batch_size, list(vars(state.shape).values())]
+    if config.training.depth_schedule is not None:  # what was timed is as deep as its stage
+        told.append([config.depth_parts[state.depths.stage(state.step - 1)].model.cycles])
     return f"{name}, torch {torch.__version__}", hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
