@@ -56,7 +56,7 @@ from trm.search.planning.survey import check_space
         ),
         (
             {"search": {"optim.type": {"type": "choice", "values": ["adam_atan2", "adamv"]}}},
-            r"search.optim.type reaches 'adamv', but optim.type must be one of adam_atan2, adamw, got 'adamv'; narrow",
+            r"search.optim.type reaches 'adamv', but optim.type must be one of adam_atan2, adamw, .*, got 'adamv'; narrow",
         ),
         (
             {"search": {"training.loss": {"type": "choice", "values": ["stablemax", "softmx"]}}},
@@ -66,8 +66,8 @@ from trm.search.planning.survey import check_space
             {"base": {"training": {"loss": 3}}},
             r"base.training.loss.type must be one of stablemax, softmax, got 3; choose one of them$",
         ),
-        ({"base": {"model": {"architecture": None}}}, r"architecture must be one of trm, single_z, latents, got null; choose"),
-        ({"base": {"optim": {"type": ["adamw"]}}}, r"optim.type must be one of adam_atan2, adamw, got \['adamw'\]; choose"),
+        ({"base": {"model": {"architecture": None}}}, r"architecture must be one of trm, single_z, .*, got null; choose"),
+        ({"base": {"optim": {"type": ["adamw"]}}}, r"optim.type must be one of adam_atan2, adamw, .*, got \['adamw'\]; choose"),
         ({"imports": [1]}, r"imports.0 must be text, got 1; give text$"),
         (
             {"search": {"model.H_cyles": {"type": "int", "low": 1, "high": 2}}},

@@ -1,7 +1,7 @@
 """When a knob is searched because of what it belongs to: a field of one member of a union only where its tag has that value."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from trm.config.leaves import leaves, written_tags
 from trm.errors import ConfigError
@@ -27,6 +27,8 @@ def _conditioned(path: str, knob: Knob, search: Mapping[str, Knob], tags: Mappin
         owners = " or ".join(having)
         if not fitting and at in when:
             raise ConfigError(f"search.{path} is a field of {at} {owners}, and its `when` wants {wanted!r}", remedy="change `when`")
+        if not fitting and not isinstance(chooser, ChoiceKnob) and tags[at] not in get_args(leaves()[at].info.annotation):
+            continue  # the base's tag is none, which its own check says
         if not fitting:
             known = f"search.{at} has" if isinstance(chooser, ChoiceKnob) else "the base has"
             raise ConfigError(
