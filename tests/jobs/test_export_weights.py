@@ -77,5 +77,5 @@ def test_what_the_published_code_does_not_compute_is_refused_by_name(
 
 
 def test_an_option_of_training_alone_is_no_hindrance(tmp_path: Path) -> None:
-    source = begun("trm_mlp", tmp_path, dropout=0.3, gradient="last_call")
+    source = begun("trm_mlp", tmp_path, dropout=0.3, gradient="last_call", halt_bias=-3.0)
     assert run("export_weights", str(source), "--out", str(tmp_path / "out.pt"), "--weights", "raw") == EXIT_DONE

@@ -303,6 +303,18 @@ def test_at_their_defaults_they_are_in_no_file_and_no_digest() -> None:
         assert RunConfig.model_validate_json(other.model_dump_json()) == other
 
 
+def test_without_an_inner_cycle_there_is_nothing_to_weigh_and_no_other_run() -> None:
+    weighed, smoothed = objective(intermediate_weight=0.5), objective(intermediate_weight=0.5, label_smoothing=0.1)
+    for training, plain in ((weighed, objective()), (smoothed, objective(label_smoothing=0.1))):
+        one, other = (cases.config_of(model={"H_cycles": 1}, training=each) for each in (training, plain))
+        assert not one.reads_cycles
+        assert one.network_digest() == other.network_digest()
+        assert cases.config_of(training=training).network_digest() != cases.config_of(training=plain).network_digest()
+    assert cases.config_of(
+        training=weighed | {"depth_schedule": [[0.5, 2, 1], [0.5, 1, 1]]}, model={"H_cycles": 1, "L_cycles": 1}
+    ).reads_cycles
+
+
 def test_validation_is_by_labels_as_they_are() -> None:
     states = [cases.begin(cases.config_of(training=objective(label_smoothing=smoothing))) for smoothing in (0.0, 0.3)]
     logits, labels = torch.randn(3, 4, 5), torch.randint(0, 5, (3, 4))
@@ -325,7 +337,11 @@ def test_validation_is_by_labels_as_they_are() -> None:
             "which counts every cycle's answer in full; set it to 0",
         ),
         ({"answers_after": "every_cycle", "halt_bias": -3.0}, {}, "halt_bias -3 means nothing"),
-        ({}, objective(intermediate_weight=0.1) | {"kernels": "fused"}, "kernels fused does not do .*intermediate_weight"),
+        (
+            {},
+            objective(intermediate_weight=0.1) | {"kernels": "fused"},
+            "fused does not do training.loss.intermediate_weight 0.1; set training.loss.intermediate_weight: 0, or",
+        ),
     ],
 )
 def test_what_means_nothing_is_refused(model: dict[str, Any], training: dict[str, Any], message: str) -> None:

@@ -57,6 +57,20 @@ def test_what_to_start_from_may_be_searched(lab: Path) -> None:
     assert (plain.path, plain.digest, plain.weights) == (None, None, "raw")
 
 
+def test_where_a_knob_is_not_active_the_base_holds_and_is_known_too(lab: Path) -> None:
+    knob = "start.from: {type: choice, values: [two.pt], when: {optim.trained: heads}}"
+    (lab / "both.yaml").write_text(
+        SPACE.replace("search: {", f"search: {{optim.trained: {{type: choice, values: [all, heads]}}, {knob}, ")
+    )
+    space = with_starts(load_space(lab / "both.yaml"))
+    assert start_paths(space) == [str(lab / "two.pt"), str(lab / "one.pt")]
+    found = [
+        start_of(space, params)
+        for params in ({"optim.trained": "all"}, {"optim.trained": "heads", "start.from": str(lab / "two.pt")})
+    ]
+    assert [one.digest for one in found] == [weights_digest(lab / name) for name in ("one.pt", "two.pt")]
+
+
 def test_a_space_without_a_start_is_frozen_as_before(lab: Path) -> None:
     (lab / "plain.yaml").write_text(SPACE.replace("base: {start: {from: one.pt, heads: fresh}}\n", ""))
     space = load_space(lab / "plain.yaml")

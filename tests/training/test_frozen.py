@@ -3,13 +3,16 @@
 import pytest
 import torch
 import training_cases as cases
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from trm.config.optimizers import AdamATan2Config
 from trm.config.parts import part_of
 from trm.config.run import RunConfig
 from trm.models import layers
 from trm.models.cost import run_cost
+from trm.optim.frozen import freeze
 from trm.training.loop import take_step
 from trm.training.start import start_plan
 from trm.training.state import TrainingState
@@ -84,9 +87,23 @@ def test_flops_are_those_of_what_learns(trained: str, variant: str, monkeypatch:
     assert run_cost(config, state.shape).step_flops == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
+def test_what_a_network_made_without_a_gradient_stays_so_and_is_told_among_the_rest() -> None:
+    """A checkpoint holds its average, as before parts could be frozen."""
+    network = nn.Module()
+    network.held = nn.Parameter(torch.ones(2), requires_grad=False)
+    network.answer_head = nn.Parameter(torch.ones(2))
+    assert len(freeze(network, AdamATan2Config())) == 2
+    assert [value.requires_grad for value in network.parameters()] == [False, True]
+    assert freeze(network, AdamATan2Config(trained="heads")) == [network.answer_head]
+
+
 def test_what_would_train_nothing_is_refused() -> None:
     bare = {"puzzle_emb_ndim": 0, "puzzle_emb_len": 0}
     with pytest.raises(ValueError, match=r"trained puzzle_embedding needs a puzzle embedding, .* set optim\.trained: all or heads"):
         cases.config_of(model=bare, optim={"trained": "puzzle_embedding"})
+    with pytest.raises(
+        ValueError, match=r"model\.gradient last_call brings no gradient there; set model\.gradient: one_step or more"
+    ):
+        cases.config_of(model={"gradient": "last_call"}, optim={"trained": "puzzle_embedding"})
     with pytest.raises(ValueError, match=r"optim\.trained heads trains none; set optim\.type: adamw"):
         cases.config_of(optim={"trained": "heads", "type": "muon"})

@@ -82,11 +82,16 @@ class SweepFeed:
 
     def of(self, data: DataConfig) -> DataFeed:
         """The feed of a leg, whose configuration names the folder of its data set."""
-        return next((feed for feed in self.feeds if feed.folder == data.folder), self.feeds[0])
+        return self._chosen([feed.folder == data.folder for feed in self.feeds], f"in {data.folder}")
 
     def of_content(self, content_hash: str) -> DataFeed:
         """The feed of a checkpoint, by what it says of its data."""
-        return next((feed for feed in self.feeds if feed.manifest.content_hash == content_hash), self.feeds[0])
+        return self._chosen([feed.manifest.content_hash == content_hash for feed in self.feeds], f"of content {content_hash[:12]}")
+
+    def _chosen(self, is_it: Sequence[bool], which: str) -> DataFeed:
+        """The only one, wherever it was said to lie; of several the one that was asked for."""
+        assert len(self.feeds) == 1 or any(is_it), f"one of the sweep's data sets lies {which}"
+        return self.feeds[is_it.index(True)] if any(is_it) else self.feeds[0]
 
     @property
     def first(self) -> DataFeed:

@@ -66,8 +66,8 @@ def swiglu_width(expansion: float, width_in: int) -> int:
 
 
 def named_values(fields: Mapping[str, Any]) -> str:
-    """Fields of a network and their values, as a message names them."""
-    return " and ".join(f"model.{name} {value}" for name, value in fields.items())
+    """Fields by their paths, and their values, as a message names them."""
+    return " and ".join(f"{path} {value}" for path, value in fields.items())
 
 
 class ModelConfig(Written):
@@ -97,8 +97,8 @@ class ModelConfig(Written):
 
     @property
     def unfused(self) -> dict[str, Any]:
-        """What of the network the CPU's kernels do not do: fields and their values; empty where they do all of it."""
-        return {name: value for name, done in self.FUSED_VALUES.items() if (value := getattr(self, name)) not in done}
+        """What of the network the CPU's kernels do not do: paths of fields and their values; empty where they do all of it."""
+        return {f"model.{name}": value for name, done in self.FUSED_VALUES.items() if (value := getattr(self, name)) not in done}
 
     @property
     def halting(self) -> Halting:

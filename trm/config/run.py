@@ -19,6 +19,7 @@ from trm.config.depth_schedule import DepthPart, depth_parts
 from trm.config.imports import require_asked
 from trm.config.losses import ImportedLoss, SupervisionLoss
 from trm.config.optimizers import AdamATan2Config, AnyOptimizer, MuonConfig
+from trm.config.recursion import QUESTION
 from trm.config.start import StartConfig
 from trm.config.tracking import Tracking
 from trm.config.training import WHEN_WRITTEN, EvaluationConfig, TrainingConfig
@@ -52,6 +53,8 @@ CHANGES_WITHIN_RUN = (
 )
 """Paths of the configuration that may change from one step to the next: they size no tensor, and neither the kind of the
 optimizer, nor the cost of a step, nor the order of the data hangs on them."""
+
+INTERMEDIATE_WEIGHT = "training.loss.intermediate_weight"
 
 
 class RunConfig(Written):
@@ -95,8 +98,12 @@ class RunConfig(Written):
                 f"{self.model.forward_dtype}{compiled}; set training.kernels: auto"
             )
         if t.kernels == "fused" and (unfused := self.unfused):
-            done = [f"{name}: {values[0]}" for name, values in self.model.FUSED_VALUES.items() if name in unfused and values]
-            instead = f"set {' and '.join(f'model.{one}' for one in done)}, or" if len(done) == len(unfused) else "set"
+            done = {f"model.{name}": values[0] for name, values in self.model.FUSED_VALUES.items() if values} | {
+                INTERMEDIATE_WEIGHT: 0
+            }
+            instead = (
+                f"set {' and '.join(f'{path}: {done[path]}' for path in unfused)}, or" if unfused.keys() <= done.keys() else "set"
+            )
             raise ValueError(
                 f"training.kernels fused does not do {named_values(unfused)}; {instead} training.kernels: auto, which does it by "
                 f"torch's operators"
@@ -105,6 +112,11 @@ class RunConfig(Written):
             raise ValueError(
                 "optim.trained puzzle_embedding needs a puzzle embedding, and model.puzzle_emb_ndim is 0; "
                 "set optim.trained: all or heads"
+            )
+        if self.optim.trained == "puzzle_embedding" and QUESTION in self.model.recursion.without_gradient:
+            raise ValueError(
+                "optim.trained puzzle_embedding trains what comes in with the question, and model.gradient last_call brings no "
+                "gradient there; set model.gradient: one_step or more, or optim.trained: all or heads"
             )
         if isinstance(self.optim, MuonConfig) and self.optim.trained != "all":
             raise ValueError(
@@ -145,9 +157,11 @@ class RunConfig(Written):
 
     @property
     def reads_cycles(self) -> bool:
-        """Whether the answer is read, in training, after each H cycle but the last too (`training.loss.intermediate_weight`)."""
+        """Whether an answer is read, in training, after an H cycle that is not the last (`training.loss.intermediate_weight`)."""
         loss = self.training.loss
-        return isinstance(loss, SupervisionLoss) and loss.intermediate_weight > 0
+        if not isinstance(loss, SupervisionLoss) or not loss.intermediate_weight:
+            return False
+        return any(part.model.cycles is not None and part.model.cycles[0] > 1 for part in self.depth_parts)
 
     @property
     def carries_answers(self) -> bool:
@@ -156,9 +170,9 @@ class RunConfig(Written):
 
     @property
     def unfused(self) -> dict[str, Any]:
-        """What of the run the CPU's kernels do not do, by name: of the network, and of the loss."""
+        """What of the run the CPU's kernels do not do, by path: of the network, and of the loss."""
         loss = self.training.loss
-        own = {"intermediate_weight": loss.intermediate_weight} if self.reads_cycles and isinstance(loss, SupervisionLoss) else {}
+        own = {INTERMEDIATE_WEIGHT: loss.intermediate_weight} if isinstance(loss, SupervisionLoss) and self.reads_cycles else {}
         return self.model.unfused | own
 
     @property
@@ -211,6 +225,8 @@ class RunConfig(Written):
             values["training"]["depth_schedule"] = [[one.share, *(one.model.cycles or ())] for one in parts]
         else:
             values["training"].pop("depth_schedule", None)
+        if isinstance(self.training.loss, SupervisionLoss) and not self.reads_cycles:
+            values["training"]["loss"] = _without_inner_answers(values["training"]["loss"])
         for key in ("reports_halted", "split"):
             values["evaluation"].pop(key)
         if self.evaluation.most_votes is None:  # as before there was a number
@@ -219,6 +235,14 @@ class RunConfig(Written):
         if (start := self.start.deciding_values()) is not None:
             values["start"] = start
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _without_inner_answers(loss: Any) -> Any:
+    """A loss as JSON, of a run that has no inner answers to weigh."""
+    if isinstance(loss, str):
+        return loss
+    kept = {name: value for name, value in loss.items() if name != "intermediate_weight"}
+    return kept["type"] if kept.keys() == {"type"} else kept
 
 
 def _named(model: AnyNetwork) -> str:

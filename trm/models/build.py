@@ -82,8 +82,9 @@ def require_published(config: AnyNetwork, source: str) -> None:
     match config:
         case RecursiveConfig():
             if found := unpublished(config):
+                named = named_values({f"model.{name}": value for name, value in found.items()})
                 raise CheckpointError(
-                    f"the published code has no place for {named_values(found)}, with which {source} was trained",
+                    f"the published code has no place for {named}, with which {source} was trained",
                     remedy="keep the export of this project (best/), which evaluate.py and start.from read",
                 )
         case CnnConfig() | CellMlpConfig() | ImportedNetwork():

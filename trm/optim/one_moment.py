@@ -1,13 +1,15 @@
 """Optimizers that keep one moving average of gradients a parameter: what SGD, Lion and Muon have in common."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trm.optim.groups import ParameterGroup
 from trm.optim.optimizer import Group, Numbers
+
+STATE = "momentum_buffer"
+"""What the average of a parameter is called in a checkpoint, as by torch."""
 
 
 class OneMoment:
@@ -16,7 +18,6 @@ class OneMoment:
     State of a parameter: `momentum_buffer`, as the parameter, made when it has a gradient first.
     """
 
-    KEY: ClassVar[str] = "momentum_buffer"
     is_recordable = True
 
     def __init__(self, groups: Sequence[ParameterGroup]) -> None:
@@ -51,13 +52,13 @@ class OneMoment:
 
     def saved(self) -> dict[str, Tensor]:
         """The averages."""
-        return {f"{name}.{self.KEY}": buffer for name, buffer in self._buffers.items()}
+        return {f"{name}.{STATE}": buffer for name, buffer in self._buffers.items()}
 
     def restore(self, saved: Mapping[str, Tensor]) -> None:
         """Takes over what `saved` gave."""
         for group in self._own.values():
             for name, parameter in group.parameters.items():
-                if (value := saved.get(f"{name}.{self.KEY}")) is not None:
+                if (value := saved.get(f"{name}.{STATE}")) is not None:
                     self._buffers[name] = torch.zeros_like(parameter).copy_(value)
 
     def _buffer(self, name: str) -> Tensor:

@@ -46,10 +46,6 @@ class DataSets:
             return self.first
         return next(one for one in self.sets if one.data.source == data.source)
 
-    def of_content(self, content_hash: str) -> DataSet:
-        """The one that a checkpoint was trained on, by what it says of its data."""
-        return next((one for one in self.sets if one.manifest.content_hash == content_hash), self.first)
-
     @property
     def manifests(self) -> list[Manifest]:
         """Of each its manifest."""

@@ -138,7 +138,7 @@ class TrainingState:
 
     def _build_optimizers(self, dtype: torch.dtype) -> None:
         optim = self.config.optim
-        parameters = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        parameters = {name: value for name, value in self.model.named_parameters() if optim.is_trained(name)}
         self.optimizer = build_optimizer(optim, parameters, uses_kernels=self.model.is_fused)
         self.average: WeightAverage | None = None
         if optim.ema and parameters:

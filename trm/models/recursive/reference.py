@@ -86,8 +86,7 @@ def unwrapped(state: Mapping[str, Tensor], *, is_raw: bool = False) -> Unwrapped
     """A state's tensors whatever its wrappings (`module.`, `_orig_mod.`, `model.inner.`, in any order) put before their keys.
 
     Where one network lies there twice, plain and averaged, the averaged one is taken: it is what is evaluated (`is_raw`: the plain
-    one). Raises
-    CheckpointError where it cannot be told which of several is meant.
+    one). Raises CheckpointError where it cannot be told which of several is meant.
     """
     networks: dict[str, dict[str, Tensor]] = {}
     scratch, others = [], {}
@@ -145,7 +144,7 @@ def _joined(networks: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return tensors
 
 
-TRAINED_WITH = frozenset({"gradient", "dropout", "path_noise", "path_noise_in", "conv_kernel", "grid_width"})
+TRAINED_WITH = frozenset({"gradient", "halt_bias", "dropout", "path_noise", "path_noise_in", "conv_kernel", "grid_width"})
 """Options that leave no trace in what a trained network computes, by themselves."""
 PUBLISHED = ("trm", "single_z", "latents", "hrm", "transformer")
 """Architectures that the published implementation has."""

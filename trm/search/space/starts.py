@@ -40,7 +40,9 @@ def with_digest(values: dict[str, Any], digests: Mapping[str, str]) -> None:
 def start_paths(space: "SearchSpace") -> list[str]:
     """Every place that trials of the space may start from."""
     knob = space.search.get(FROM)
-    values = [(space.base.get("start") or {}).get("from")] if knob is None else list(knob.values_in_order)
+    values = [] if knob is None else list(knob.values_in_order)
+    if knob is None or knob.when:  # where a knob is not active the base holds
+        values.append((space.base.get("start") or {}).get("from"))
     return [str(value) for value in values if value is not None]
 
 
