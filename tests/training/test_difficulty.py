@@ -28,6 +28,20 @@ def test_the_counts_are_those_of_the_slots_that_halted() -> None:
 
 def test_what_is_answered_wrongly_comes_more_often() -> None:
     state = cases.begin(cases.config_of("weighed"))
+    assert state.tally is not None
+    state.tally._counts.copy_(torch.tensor([[99, 99, 99, 99], [99, 99, 99, 0]]))
+    state.tally.turn(0)
+    plan, steps = start_plan(state, cases.SPLITS["train"], cases.manifest()), state.tally.steps
+    shares = []
+    for window in range(2):
+        rows = [groups for step in range(steps * window, steps * (window + 1)) if (groups := plan.batch(step).groups) is not None]
+        shares.append(np.bincount(np.concatenate(rows), minlength=4)[3] / (8 * steps))
+    assert shares[0] == pytest.approx(1 / 4, abs=0.1)
+    assert shares[1] == pytest.approx(1.02 / 1.08, abs=0.1), "weights of 1.02 and of three times 0.02"
+
+
+def test_what_training_answers_is_counted_and_bounds_the_weights() -> None:
+    state = cases.begin(cases.config_of("weighed"))
     cases.advance(state, cases.STEPS)
     tally = state.tally
     assert tally is not None
