@@ -33,7 +33,10 @@ from trm.tasks.recipes import recipe_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 SEEN = {
-    "config": ("trm.config.recursion", "trm.config.architectures", "trm.config.losses", "trm.config.optimizers"),
+    "config": (
+        *("trm.config.recursion", "trm.config.recursive_networks", "trm.config.architectures"),
+        *("trm.config.losses", "trm.config.optimizers"),
+    ),
     "losses": ("trm.losses.choice", "trm.losses.answer"),
     "optim": ("trm.optim.choice", "trm.optim.groups", "trm.optim.optimizer"),
     "schedulers": ("trm.search.schedulers.run_to_end", "trm.search.schedulers.scheduler"),

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trm.config.architectures import AnyNetwork, DataShape, HrmConfig, LatentsConfig, SingleZConfig, TransformerConfig, TrmConfig
+from trm.config.architectures import AnyNetwork
 from trm.config.data import DataConfig
 from trm.config.losses import AnyLoss, SoftmaxLoss, StablemaxLoss
+from trm.config.networks import DataShape
 from trm.config.optimizers import AdamATan2Config
+from trm.config.recursive_networks import HrmConfig, LatentsConfig, SingleZConfig, TransformerConfig, TrmConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputError

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.gpu.packing import mps_pipe
-from trm.config.architectures import DataShape
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.data.batches.plan import Batch
 from trm.models.precision import set_products

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.rows import spread
 from benchmarks.step.train_step import BATCHES, Size, _attention, reference
-from trm.config.architectures import DataShape
+from trm.config.networks import DataShape
 from trm.models.cost import run_cost
 from trm.training.cuda_graph import RECORDED_FLOPS, WARM_UP_STEPS, RecordedStep
 from trm.training.loop import FLUSH_STEPS

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from benchmarks.rows import emit, parser, spread
-from trm.config.architectures import DataShape
+from trm.config.networks import DataShape
 from trm.models.cost import run_cost
 from trm.search.asking.ask import Asker
 from trm.search.journal.events import Asked, LegEnded

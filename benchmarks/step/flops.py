@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.rows import emit, parser
-from trm.config.architectures import DataShape
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.data.batches.plan import Batch

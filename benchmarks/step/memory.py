@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from benchmarks.rows import emit, parser, spread
-from trm.config.architectures import DataShape, TrmConfig
 from trm.config.data import DataConfig
+from trm.config.networks import DataShape
+from trm.config.recursive_networks import TrmConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.data.batches.plan import Batch

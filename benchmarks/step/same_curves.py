@@ -14,9 +14,9 @@ import tempfile
 import torch
 
 from benchmarks.rows import emit, parser, spread
-from trm.config.architectures import TrmConfig
 from trm.config.data import DataConfig
 from trm.config.optimizers import AdamATan2Config
+from trm.config.recursive_networks import TrmConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.data.batches.split import Split, load_split

@@ -30,7 +30,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.rows import emit, parser, spread
 from benchmarks.step.memory import status
-from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
+from trm.config.blocks import RecursiveConfig, swiglu_width
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.data.batches.plan import Batch
 from trm.models.cost import run_cost

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.rows import emit, parser
-from trm.config.architectures import DataShape
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.console.long_work import silent
 from trm.data.batches.plan import Batch, EvaluationPlan, Position

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from benchmarks.rows import emit, parser
-from trm.config.architectures import TrmConfig
 from trm.config.data import DataConfig
 from trm.config.optimizers import AdamATan2Config
+from trm.config.recursive_networks import TrmConfig
 from trm.config.run import RunConfig
 from trm.config.step_costs import StepCosts
 from trm.config.training import EvaluationConfig, TrainingConfig

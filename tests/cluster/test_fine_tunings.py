@@ -9,7 +9,8 @@ from bad_input_cases import run
 from crash_cases import SPACE, check_replay, check_whole, events_of, facts
 from rayless import Kill, Killed, Life, Nursery
 
-from trm.config.architectures import DataShape, TrmConfig
+from trm.config.networks import DataShape
+from trm.config.recursive_networks import TrmConfig
 from trm.models.arithmetic import TABLE_KEY
 from trm.models.build import build_network, to_published
 from trm.models.counting import network_sizes

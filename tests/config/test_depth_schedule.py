@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from trm.config.architectures import DataShape
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.models.cost import run_cost
 

@@ -13,9 +13,9 @@ from torch import nn
 
 from trm import contract
 from trm.config import imports
-from trm.config.architectures import DataShape
 from trm.config.files import dump_yaml, load_run_config, load_yaml, validated
 from trm.config.imports import VARIABLE, honour, source_digest
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.errors import EXIT_DONE, EXIT_INPUT, ConfigError, ContractError
 from trm.models.counting import row_cost

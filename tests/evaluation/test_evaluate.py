@@ -7,7 +7,8 @@ import pytest
 import torch
 from evaluation_cases import PreparedAnswers, config_of, manifest_of, score
 
-from trm.config.architectures import DataShape, TransformerConfig
+from trm.config.networks import DataShape
+from trm.config.recursive_networks import TransformerConfig
 from trm.config.run import RunConfig
 from trm.data.batches.plan import EvaluationPlan
 from trm.data.batches.split import Split

@@ -6,7 +6,7 @@ import torch
 from evaluation_cases import PreparedAnswers, config_of, manifest_of, score
 from torch import Tensor
 
-from trm.config.architectures import DataShape
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.data.batches.split import Split
 from trm.data.format.manifest import Manifest

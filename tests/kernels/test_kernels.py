@@ -17,8 +17,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from trm.config.architectures import DataShape, ModelConfig, TransformerConfig, TrmConfig
+from trm.config.networks import DataShape, ModelConfig
 from trm.config.recursion import QUESTION, Call, Latent, Recursion
+from trm.config.recursive_networks import TransformerConfig, TrmConfig
 from trm.config.run import RunConfig
 from trm.data.batches.keyed_random import device_keys
 from trm.distributed import Gang

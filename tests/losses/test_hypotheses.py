@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trm.config.architectures import DataShape, ImportedNetwork
+from trm.config.architectures import ImportedNetwork
 from trm.config.data import DataConfig
 from trm.config.losses import ImportedLoss
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.config.unions import add_member
 from trm.contracts.runs import random_batch, take_steps, whole_and_resumed

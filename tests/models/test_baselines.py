@@ -9,7 +9,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from trm.config.architectures import AnyNetwork, CellMlpConfig, CnnConfig, DataShape, DirectConfig
+from trm.config.architectures import AnyNetwork
+from trm.config.grid_networks import CellMlpConfig, CnnConfig
+from trm.config.networks import DataShape
+from trm.config.recursive_networks import DirectConfig
 from trm.config.run import RunConfig
 from trm.errors import ConfigError
 from trm.models.build import build_network

@@ -12,18 +12,11 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trm.config.architectures import (
-    DataShape,
-    HrmConfig,
-    LatentsConfig,
-    ModelConfig,
-    RecursiveConfig,
-    SingleZConfig,
-    TransformerConfig,
-    TrmConfig,
-)
+from trm.config.blocks import RecursiveConfig
 from trm.config.data import DataConfig
+from trm.config.networks import DataShape, ModelConfig
 from trm.config.optimizers import AdamATan2Config, MuonConfig
+from trm.config.recursive_networks import HrmConfig, LatentsConfig, SingleZConfig, TransformerConfig, TrmConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.data.batches.plan import Batch

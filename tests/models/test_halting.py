@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.config.architectures import DataShape, HrmConfig, ModelConfig, TransformerConfig, TrmConfig
+from trm.config.networks import DataShape, ModelConfig
+from trm.config.recursive_networks import HrmConfig, TransformerConfig, TrmConfig
 from trm.models import halting
 from trm.models.network import Output
 from trm.models.recursive.network import TinyRecursiveModel

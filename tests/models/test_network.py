@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from trm.config.architectures import DataShape, LatentsConfig, ModelConfig, TrmConfig
+from trm.config.networks import DataShape, ModelConfig
+from trm.config.recursive_networks import LatentsConfig, TrmConfig
 from trm.kernels.build import why_missing
 from trm.models import cpu_layers as handwritten
 from trm.models import layers

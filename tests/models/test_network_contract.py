@@ -9,17 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from trm.config.architectures import (
-    AnyNetwork,
-    CellMlpConfig,
-    CnnConfig,
-    DirectConfig,
-    HrmConfig,
-    LatentsConfig,
-    SingleZConfig,
-    TransformerConfig,
-    TrmConfig,
-)
+from trm.config.architectures import AnyNetwork
+from trm.config.grid_networks import CellMlpConfig, CnnConfig
+from trm.config.recursive_networks import DirectConfig, HrmConfig, LatentsConfig, SingleZConfig, TransformerConfig, TrmConfig
 from trm.contracts import networks
 from trm.errors import CheckpointError, ContractError
 from trm.models.network import Latents, Output

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from trm.config.architectures import DataShape, LatentsConfig, RecursiveConfig, SingleZConfig, TrmConfig
+from trm.config.blocks import RecursiveConfig
 from trm.config.data import DataConfig
+from trm.config.networks import DataShape
+from trm.config.recursive_networks import LatentsConfig, SingleZConfig, TrmConfig
 from trm.config.run import RunConfig
 from trm.data.batches.keyed_random import device_keys
 from trm.models import halting

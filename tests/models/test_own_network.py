@@ -10,7 +10,8 @@ from own_members import forgotten
 from torch import Tensor
 from torch.nn import functional
 
-from trm.config.architectures import DataShape, ImportedNetwork
+from trm.config.architectures import ImportedNetwork
+from trm.config.networks import DataShape
 from trm.config.unions import add_member
 from trm.contracts.networks import CHECKS, check_published_names
 from trm.errors import CheckpointError

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from trm.config.architectures import AnyNetwork, DataShape, HrmConfig, LatentsConfig, SingleZConfig, TransformerConfig, TrmConfig
+from trm.config.architectures import AnyNetwork
+from trm.config.networks import DataShape
+from trm.config.recursive_networks import HrmConfig, LatentsConfig, SingleZConfig, TransformerConfig, TrmConfig
 from trm.models.build import build_network, to_published
 
 SHAPE = DataShape(seq_len=6, vocab_size=5, num_puzzle_identifiers=3)

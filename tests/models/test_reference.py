@@ -9,7 +9,8 @@ import torch
 import yaml
 
 from trm import parity
-from trm.config.architectures import AnyNetwork, DataShape
+from trm.config.architectures import AnyNetwork
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.errors import CheckpointError
 from trm.models.build import build_network, from_published, to_published

@@ -7,8 +7,8 @@ from search_simulator import Simulator
 from space_cases import DEMO
 from sweep_cases import events_of
 
-from trm.config.architectures import DataShape
 from trm.config.files import merged
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.models.cost import RunCost, run_cost
 from trm.search.planning.forecast import forecast

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from search_simulator import cost_of
 from space_cases import DEMO, demo
 
-from trm.config.architectures import DataShape
 from trm.config.files import merged
+from trm.config.networks import DataShape
 from trm.config.step_costs import StepCosts
 from trm.errors import ConfigError
 from trm.models.cost import run_cost

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from trm.config.architectures import DataShape, HrmConfig, TrmConfig
 from trm.config.files import dump_yaml, load_yaml, parse_yaml, validated
 from trm.config.losses import SoftmaxLoss
+from trm.config.networks import DataShape
 from trm.config.optimizers import MuonConfig
+from trm.config.recursive_networks import HrmConfig, TrmConfig
 from trm.config.run import RunConfig
 from trm.models.cost import RunCost, run_cost, total_steps
 from trm.models.precision import forward_dtype, loss_dtype

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from search_simulator import cost_of
 from space_cases import DEMO, demo, load
 
-from trm.config.architectures import DataShape
 from trm.config.files import dump_yaml
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.errors import ConfigError, SweepError
 from trm.models.cost import run_cost

@@ -10,8 +10,8 @@ from search_simulator import FakeCost, Simulator
 from space_cases import demo
 from sweep_cases import events_of
 
-from trm.config.architectures import DataShape
 from trm.config.files import dump_yaml
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.config.training import VOTES
 from trm.models.cost import run_cost

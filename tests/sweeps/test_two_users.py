@@ -13,7 +13,7 @@ from search_simulator import cost_of
 from sweep_cases import events_of, space
 from training_cases import config_of
 
-from trm.config.architectures import DataShape
+from trm.config.networks import DataShape
 from trm.errors import SweepError
 from trm.files.atomic import fsync_folder, locked, write_text_atomic
 from trm.search.journal.events import DriverStarted

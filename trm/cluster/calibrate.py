@@ -12,7 +12,7 @@ from ray.exceptions import RayError
 
 from trm.cluster.connection import Demand
 from trm.cluster.worker_group import worker_group
-from trm.config.architectures import DataShape
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.console.redaction import reason_of
 from trm.errors import ResourceError

@@ -2,7 +2,7 @@
 
 import math
 
-from trm.config.architectures import DataShape
+from trm.config.networks import DataShape
 from trm.errors import ConfigError
 
 

@@ -220,3 +220,8 @@ def _walk(annotation: Any, location: Location) -> tuple[Any, list[str]]:
 
 def _readable(model: Any, location: Location) -> str:
     return ".".join(_walk(model, location)[1])
+
+
+def named_values(fields: Mapping[str, Any]) -> str:
+    """Fields by their paths, and their values, as a message names them."""
+    return " and ".join(f"{path} {value}" for path, value in fields.items())

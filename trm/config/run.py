@@ -12,14 +12,17 @@ from pydantic import (
     model_validator,
 )
 
-from trm.config.architectures import AnyNetwork, RecursiveConfig, TrmConfig, named_values
+from trm.config.architectures import AnyNetwork
 from trm.config.base import Later, Written, without_later
+from trm.config.blocks import RecursiveConfig
 from trm.config.data import DataConfig
 from trm.config.depth_schedule import DepthPart, depth_parts
 from trm.config.imports import require_asked
 from trm.config.losses import ImportedLoss, SupervisionLoss
+from trm.config.messages import named_values
 from trm.config.optimizers import AdamATan2Config, AnyOptimizer, MuonConfig
 from trm.config.recursion import QUESTION
+from trm.config.recursive_networks import TrmConfig
 from trm.config.start import StartConfig
 from trm.config.tracking import Tracking
 from trm.config.training import WHEN_WRITTEN, EvaluationConfig, TrainingConfig

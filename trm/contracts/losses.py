@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import torch
 
-from trm.config.architectures import DataShape, TrmConfig
 from trm.config.data import DataConfig
 from trm.config.losses import AnyLoss
+from trm.config.networks import DataShape
 from trm.config.optimizers import AdamATan2Config
+from trm.config.recursive_networks import TrmConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.contracts.rules import require

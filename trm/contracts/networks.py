@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trm.config.architectures import AnyNetwork, DataShape
+from trm.config.architectures import AnyNetwork
 from trm.config.data import DataConfig
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.contracts.rules import require

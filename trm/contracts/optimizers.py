@@ -6,9 +6,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from trm.config.architectures import DataShape, TrmConfig
 from trm.config.data import DataConfig
+from trm.config.networks import DataShape
 from trm.config.optimizers import AdamATan2Config, AnyOptimizer
+from trm.config.recursive_networks import TrmConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.contracts.rules import require

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
-from trm.config.architectures import ModelConfig
+from trm.config.networks import ModelConfig
 from trm.config.run import RunConfig
 from trm.evaluation.metrics import is_scored_early
 from trm.models.halting import wants_to_halt

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from trm.config.architectures import Activation, RecursiveConfig, swiglu_width
+from trm.config.blocks import Activation, RecursiveConfig, swiglu_width
 from trm.config.recursion import QUESTION, Recursion
 from trm.kernels.build import library
 

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from trm.config.architectures import DataShape
 from trm.config.losses import StablemaxLoss, SupervisionLoss
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.data.batches.keyed_random import device_keys
 from trm.distributed import Gang

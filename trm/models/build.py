@@ -6,16 +6,12 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from trm.config.architectures import (
-    AnyNetwork,
-    CellMlpConfig,
-    CnnConfig,
-    DataShape,
-    ImportedNetwork,
-    RecursiveConfig,
-    named_values,
-)
+from trm.config.architectures import AnyNetwork, ImportedNetwork
+from trm.config.blocks import RecursiveConfig
+from trm.config.grid_networks import CellMlpConfig, CnnConfig
 from trm.config.imports import require_made
+from trm.config.messages import named_values
+from trm.config.networks import DataShape
 from trm.errors import CheckpointError
 from trm.models.cell_mlp.network import CellRecursion
 from trm.models.cnn.network import ConvolutionalNetwork

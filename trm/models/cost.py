@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-from trm.config.architectures import AnyNetwork, DataShape
+from trm.config.architectures import AnyNetwork
+from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.config.step_costs import Share, StepCosts, length_for, mean_of
 from trm.models.arithmetic import FLOAT_BYTES, RowCost

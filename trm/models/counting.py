@@ -2,8 +2,11 @@
 
 from typing import assert_never
 
-from trm.config.architectures import AnyNetwork, CellMlpConfig, CnnConfig, DataShape, ImportedNetwork, RecursiveConfig
+from trm.config.architectures import AnyNetwork, ImportedNetwork
+from trm.config.blocks import RecursiveConfig
+from trm.config.grid_networks import CellMlpConfig, CnnConfig
 from trm.config.imports import require_made
+from trm.config.networks import DataShape
 from trm.models.arithmetic import TABLE_KEY, RowCost, TensorSizes
 from trm.models.cell_mlp import arithmetic as cell_mlp
 from trm.models.cnn import arithmetic as cnn

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from trm.config.architectures import DataShape, ModelConfig, RecursiveConfig, TinyConfig, swiglu_width
+from trm.config.blocks import RecursiveConfig, swiglu_width
+from trm.config.networks import DataShape, ModelConfig
 from trm.config.recursion import BLOCKS, HIGH, LOW
+from trm.config.recursive_networks import TinyConfig
 from trm.errors import CheckpointError
 from trm.models.arithmetic import TABLE_KEY, Sizes
 

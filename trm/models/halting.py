@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from trm.config.architectures import ModelConfig
+from trm.config.networks import ModelConfig
 from trm.models.hypotheses import latent_of, own_latents
 from trm.models.network import Draws, Latents, Network, Output
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trm.config.architectures import DataShape, ModelConfig
+from trm.config.networks import DataShape, ModelConfig
 from trm.config.recursion import Recursion
 from trm.errors import ConfigError
 from trm.models.keyed_draws import derived

@@ -4,7 +4,8 @@ import logging
 
 import torch
 
-from trm.config.architectures import ModelConfig, named_values
+from trm.config.messages import named_values
+from trm.config.networks import ModelConfig
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.errors import ResourceError

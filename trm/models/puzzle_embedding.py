@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from trm.config.architectures import DataShape, ModelConfig
+from trm.config.networks import DataShape, ModelConfig
 
 
 class PuzzleEmbedding(nn.Module):

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trm.config.architectures import DataShape
 from trm.config.data import DataConfig, Difficulty
+from trm.config.networks import DataShape
 from trm.data.batches.row_storage import check_order
 from trm.data.format.manifest import Manifest, read_manifest
 from trm.search.space.candidates import SetFacts

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trm.config.architectures import DataShape
 from trm.config.data import DataConfig
+from trm.config.networks import DataShape
 from trm.console.long_work import silent
 from trm.data.format import shards, storage
 from trm.data.format.built import BuiltDataset

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, Integer, UInt8
 from rich.text import Text
 
-from trm.config.architectures import DataShape
+from trm.config.networks import DataShape
 from trm.config.unions import Added
 from trm.console.long_work import Report
 from trm.data.batches.augmenter import Augmenter, PlainRows

@@ -21,8 +21,8 @@ from pydantic import AfterValidator, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from trm.config.architectures import DataNames, DataShape
 from trm.config.base import Frozen
+from trm.config.networks import DataNames, DataShape
 from trm.config.run import CHANGES_WITHIN_RUN, RunConfig
 from trm.data.batches.plan import Position
 from trm.errors import CheckpointError, TornCheckpoint

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trm.config.architectures import DataNames, DataShape
+from trm.config.networks import DataNames, DataShape
 from trm.config.parts import part_of
 from trm.config.run import RunConfig
 from trm.config.start import StartConfig

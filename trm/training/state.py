@@ -11,8 +11,8 @@ import torch
 import torch._dynamo  # the first optimizer of a process imports it: a second that no leg should pay for
 from torch import Tensor, nn
 
-from trm.config.architectures import DataNames, DataShape
 from trm.config.imports import import_versions
+from trm.config.networks import DataNames, DataShape
 from trm.config.run import RunConfig
 from trm.config.training import require_divisible
 from trm.data.batches.plan import Position

@@ -15,9 +15,9 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from trm.config.architectures import DataNames, DataShape
 from trm.config.base import Frozen
 from trm.config.files import dump_yaml, load_yaml, validated
+from trm.config.networks import DataNames, DataShape
 from trm.config.run import RunConfig
 from trm.errors import CheckpointError
 from trm.files.atomic import make_folders, replacing, usual_mode

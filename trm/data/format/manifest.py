@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from trm.config.architectures import DataNames, DataShape
 from trm.config.base import Frozen
+from trm.config.networks import DataNames, DataShape
 from trm.data.format import storage
 from trm.errors import DatasetError
 from trm.files.contained import file_name

@@ -2,8 +2,9 @@
 
 from itertools import pairwise
 
-from trm.config.architectures import CellMlpConfig, DataShape
+from trm.config.grid_networks import CellMlpConfig
 from trm.config.grids import width_of_rows
+from trm.config.networks import DataShape
 from trm.models.arithmetic import BACKWARD_FORWARDS, FLOAT_BYTES, RowCost, Sizes, TensorSizes
 from trm.models.cnn.arithmetic import REACH, convolution_sizes
 

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trm.config.architectures import CellMlpConfig, DataShape
+from trm.config.grid_networks import CellMlpConfig
+from trm.config.networks import DataShape
 from trm.models import initial
 from trm.models.cell_mlp.arithmetic import grid_width
 from trm.models.cnn.arithmetic import REACH

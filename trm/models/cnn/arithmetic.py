@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from trm.config.architectures import CnnConfig, DataShape
+from trm.config.grid_networks import CnnConfig
 from trm.config.grids import width_of_rows
+from trm.config.networks import DataShape
 from trm.models.arithmetic import BACKWARD_FORWARDS, FLOAT_BYTES, RowCost, TensorSizes
 
 REACH = 3

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trm.config.architectures import CnnConfig, DataShape
+from trm.config.grid_networks import CnnConfig
+from trm.config.networks import DataShape
 from trm.models.cnn.arithmetic import REACH, channels_of, grid_width
 from trm.models.grid_layers import Layer, tokens_as_channels
 from trm.models.network import Draws, Latents, Network, Output, unhalted

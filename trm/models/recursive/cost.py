@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
+from trm.config.blocks import RecursiveConfig, swiglu_width
+from trm.config.networks import DataShape
 from trm.config.recursion import Call
 from trm.models.arithmetic import BACKWARD_FORWARDS, FLOAT_BYTES, InnerAnswers, RowCost
 

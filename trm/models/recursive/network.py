@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
+from trm.config.blocks import RecursiveConfig, swiglu_width
+from trm.config.networks import DataShape
 from trm.config.recursion import QUESTION, Recursion
 from trm.kernels.recursion import FusedRecursion
 from trm.models import initial, layers

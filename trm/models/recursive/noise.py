@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from trm.config.architectures import RecursiveConfig
+from trm.config.blocks import RecursiveConfig
 from trm.kernels.recursion import Drawn
 from trm.models.keyed_draws import DROPOUT, PATH, START, dropped, normal_quantiles, normals, truncated_quantiles
 from trm.models.network import Draws

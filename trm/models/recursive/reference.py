@@ -7,9 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from trm.config.architectures import DataShape, HrmConfig, LatentsConfig, RecursiveConfig, TransformerConfig
 from trm.config.base import Later
+from trm.config.blocks import RecursiveConfig
+from trm.config.networks import DataShape
 from trm.config.recursion import BLOCKS, HIGH, LOW
+from trm.config.recursive_networks import HrmConfig, LatentsConfig, TransformerConfig
 from trm.errors import CheckpointError
 from trm.models.arithmetic import TABLE_KEY
 from trm.models.fitting import require_fit

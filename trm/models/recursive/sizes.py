@@ -1,7 +1,8 @@
 """Sizes of every weight, from the configuration alone (no torch): what loading checks and what cost counts."""
 
-from trm.config.architectures import DataShape, RecursiveConfig, swiglu_width
+from trm.config.blocks import RecursiveConfig, swiglu_width
 from trm.config.grids import width_of_rows
+from trm.config.networks import DataShape
 
 
 def weight_sizes(config: RecursiveConfig, shape: DataShape) -> dict[str, tuple[int, ...]]:

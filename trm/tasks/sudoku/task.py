@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, Integer
 from rich.text import Text
 
-from trm.config.architectures import DataShape
+from trm.config.networks import DataShape
 from trm.console.long_work import Report
 from trm.data.batches.augmenter import Augmenter, PlainRows
 from trm.data.batches.split import Split
