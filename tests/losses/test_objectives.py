@@ -336,7 +336,17 @@ def test_validation_is_by_labels_as_they_are() -> None:
             objective(intermediate_weight=0.1),
             "which counts every cycle's answer in full; set it to 0",
         ),
-        ({"answers_after": "every_cycle", "halt_bias": -3.0}, {}, "halt_bias -3 means nothing"),
+        ({"answers_after": "every_cycle", "halt_bias": -3.0}, {}, "halt_bias -3 means nothing for answers_after every_cycle"),
+        (
+            {"architecture": "direct", "halt_bias": -3.0},
+            {},
+            "means nothing for the architecture direct, .* take a network that halts",
+        ),
+        (
+            {"architecture": "cnn"},
+            {"carry_noise": 0.1},
+            "carry_noise 0.1 is of latents that slots carry, and cnn has none; set",
+        ),
         (
             {},
             objective(intermediate_weight=0.1) | {"kernels": "fused"},

@@ -63,6 +63,10 @@ class RecursiveConfig(ModelConfig):
     """What a puzzle starts from: one vector a latent, the same in every place (arXiv 2510.04871); or a normal cut at 2 sigma in
     every place, drawn for each puzzle anew, in evaluation too (EqR)."""
 
+    def shallowest(self) -> ModelConfig:
+        """The network with as little recursion as it can have: as wide, and soon timed."""
+        return self if self.cycles is None else self.model_copy(update={"H_cycles": 1, "L_cycles": 1})
+
     @property
     def draws_in_training(self) -> bool:
         """Whether the network draws in a training step."""
@@ -109,9 +113,10 @@ class RecursiveConfig(ModelConfig):
     @model_validator(mode="after")
     def _check_halting(self) -> "RecursiveConfig":
         if self.halt_bias != type(self).model_fields["halt_bias"].default and not self.halting.learns_halt:
+            kind = "answers_after every_cycle" if self.recursion.answers_every_cycle else f"the architecture {self.architecture}"
             raise ValueError(
-                f"halt_bias {self.halt_bias:g} means nothing for answers_after every_cycle, which has no halting head; "
-                f"leave it out, or set answers_after: last_cycle"
+                f"halt_bias {self.halt_bias:g} means nothing for {kind}, which has no halting head; leave it out, or take a "
+                f"network that halts"
             )
         return self
 

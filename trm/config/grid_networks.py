@@ -20,10 +20,6 @@ class GridConfig(ModelConfig):
         """Never before `halt_max_steps`."""
         return LOCKSTEP
 
-    def deciding_values(self) -> dict[str, Any]:
-        """Fields as JSON, set alike where they make the same network: nothing is explored."""
-        return super().deciding_values() | {"halt_exploration_prob": 0}
-
 
 def _as_text(value: Any) -> Any:
     """A list, or a number alone, as text: `32-64-64`."""
@@ -40,6 +36,7 @@ class CnnConfig(GridConfig):
     """Convolutions of 3 by 3, once through (a baseline; acharyaanusha's 3-32-64-64-32-2 has 74,850 parameters)."""
 
     HAS_MATRICES: ClassVar[bool] = False
+    CARRIES_LATENTS: ClassVar[bool] = False
 
     architecture: Literal["cnn"] = "cnn"
     """The network family."""
@@ -65,7 +62,7 @@ class CellMlpConfig(GridConfig):
 
     architecture: Literal["cell_mlp"] = "cell_mlp"
     """The network family."""
-    hidden_size: int = Field(64, ge=8, le=16384)
+    hidden_size: int = Field(64, ge=8, le=WIDEST)
     """Channels of a cell's latent (D); its question has half as many, its last answer a quarter, the MLP twice as many."""
     convolutions: Literal[0, 2] = 0
     """Convolutions that make a cell's question; 0: its token alone, so that no cell sees another. With 2 and D 32: 9,922

@@ -11,6 +11,7 @@ from trm.config.halting import Halting, act
 from trm.config.recursion import Recursion, one_call
 
 WIDEST = 16384
+"""Channels, at most."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,12 @@ class ModelConfig(Written):
 
     HAS_MATRICES: ClassVar[bool] = True
     """Whether its blocks have weights of two axes, which Muon updates."""
+    CARRIES_LATENTS: ClassVar[bool] = True
+    """Whether a supervision step goes on from latents of the one before."""
 
     architecture: str
     """The network family."""
-    hidden_size: int = Field(512, ge=8, le=16384)
+    hidden_size: int = Field(512, ge=8, le=WIDEST)
     """Channels of a token (D)."""
     puzzle_emb_ndim: int | None = Field(None, ge=0, le=1 << 20)
     """Values in a puzzle's own embedding row; null: `hidden_size`; 0: no puzzle embedding."""
@@ -124,7 +127,8 @@ class ModelConfig(Written):
     def deciding_values(self) -> dict[str, Any]:
         """Fields as JSON, set alike where they make the same network: defaults resolved, what has no effect left out or zero."""
         resolved = {"puzzle_emb_ndim": self.puzzle_ndim, "puzzle_emb_len": self.puzzle_len}
-        return self.model_dump(mode="json") | resolved
+        unexplored = {} if self.halting.stops_training else {"halt_exploration_prob": 0}
+        return self.model_dump(mode="json") | resolved | unexplored
 
     @model_validator(mode="after")
     def _check_puzzle_tokens(self) -> "ModelConfig":

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from trm.config.base import Later
 from trm.config.blocks import RecursiveConfig
 from trm.config.halting import LOCKSTEP, Halting, act
-from trm.config.networks import MayLearnContinue, ModelConfig
+from trm.config.networks import MayLearnContinue
 from trm.config.recursion import HIGH, LOW, Gradient, Recursion, hrm, one_call, several_latents, single_z, trm
 
 
@@ -53,10 +53,6 @@ class TinyConfig(RecursiveConfig, MayLearnContinue):
         """Blocks in a network that the recursion calls."""
         return self.L_layers
 
-    def shallowest(self) -> "ModelConfig":
-        """The network with as little recursion as it can have: as wide, and soon timed."""
-        return self.model_copy(update={"H_cycles": 1, "L_cycles": 1})
-
     def deciding_values(self) -> dict[str, Any]:
         """Fields as JSON, set alike where they make the same network: several `gradient` differentiate the same calls."""
         values = super().deciding_values()
@@ -64,8 +60,6 @@ class TinyConfig(RecursiveConfig, MayLearnContinue):
             values.pop("gradient")
         else:
             values["gradient"] = self.recursion.differentiated_calls
-        if not self.halting.stops_training:
-            values["halt_exploration_prob"] = 0
         return values
 
     @model_validator(mode="after")
@@ -154,10 +148,6 @@ class HrmConfig(RecursiveConfig):
         """Blocks in a network that the recursion calls."""
         return self.H_layers if network == HIGH else self.L_layers
 
-    def shallowest(self) -> "ModelConfig":
-        """The network with as little recursion as it can have: as wide, and soon timed."""
-        return self.model_copy(update={"H_cycles": 1, "L_cycles": 1})
-
 
 class TransformerConfig(RecursiveConfig):
     """A transformer that is called once a supervision step (the baseline of arXiv 2510.04871's code)."""
@@ -189,13 +179,6 @@ class TransformerConfig(RecursiveConfig):
         """Blocks in a network that the recursion calls."""
         return self.H_layers
 
-    def deciding_values(self) -> dict[str, Any]:
-        """Fields as JSON, set alike where they make the same network: without halts nothing is explored."""
-        values = super().deciding_values()
-        if not self.halting.stops_training:
-            values["halt_exploration_prob"] = 0
-        return values
-
 
 class DirectConfig(RecursiveConfig):
     """A transformer that is called once on a puzzle (a baseline)."""
@@ -220,7 +203,3 @@ class DirectConfig(RecursiveConfig):
     def layers_of(self, network: str) -> int:
         """Blocks in the network."""
         return self.layers
-
-    def deciding_values(self) -> dict[str, Any]:
-        """Fields as JSON, set alike where they make the same network: nothing is explored."""
-        return super().deciding_values() | {"halt_exploration_prob": 0}

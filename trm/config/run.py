@@ -191,6 +191,11 @@ class RunConfig(Written):
                 f"training.hypotheses {t.hypotheses} are latents that blocks update, and {self.model.architecture} has none; set "
                 f"training.hypotheses: 1, or model.architecture trm, single_z, latents, hrm, transformer or direct"
             )
+        if t.carry_noise and not self.model.CARRIES_LATENTS:
+            raise ValueError(
+                f"training.carry_noise {t.carry_noise:g} is of latents that slots carry, and {self.model.architecture} has none; "
+                f"set training.carry_noise: 0, or take a network that recurs"
+            )
         ours = (("hypotheses", 1), ("carry_noise", 0), ("passes_per_update", 1), ("micro_batches", 1))
         for name, value, off in ((name, getattr(t, name), off) for name, off in ours):
             if value != off and isinstance(t.loss, ImportedLoss):
@@ -250,4 +255,4 @@ def _without_inner_answers(loss: Any) -> Any:
 
 def _named(model: AnyNetwork) -> str:
     """A network in a message."""
-    return f"{model.architecture} with answers after every cycle" if model.recursion.answers > 1 else model.architecture
+    return f"{model.architecture} with answers after every cycle" if model.recursion.answers_every_cycle else model.architecture

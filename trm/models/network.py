@@ -31,10 +31,10 @@ class Output(NamedTuple):
     asked to (`Network.reads_cycles`)."""
 
 
-def unhalted(logits: Tensor) -> Output:
+def unhalted(logits: Tensor, earlier: tuple[Tensor, ...] = ()) -> Output:
     """What a network without a halting head says: nothing of halting."""
     silent = torch.zeros(len(logits), dtype=torch.promote_types(logits.dtype, torch.float32), device=logits.device)
-    return Output(logits, silent, silent)
+    return Output(logits, silent, silent, earlier)
 
 
 class Draws(NamedTuple):

@@ -66,12 +66,11 @@ def inner_answers(model: RecursiveConfig, shape: DataShape) -> InnerAnswers:
     recursion = model.recursion
     made = range(len(recursion.cycle), recursion.depth, len(recursion.cycle)) if recursion.answers == 1 else range(0)
     plain = sum(calls <= recursion.plain_calls for calls in made)
-    answer = (model.puzzle_len + shape.seq_len) * model.hidden_size * FLOAT_BYTES[model.forward_dtype]
     return InnerAnswers(
         plain=plain,
         differentiated=len(made) - plain,
         flops=2.0 * model.hidden_size * shape.seq_len * shape.vocab_size,
-        held_bytes=2 * answer + 4 * 8 * shape.seq_len * shape.vocab_size,
+        held_bytes=2 * latent_bytes(model, shape) + 4 * 8 * shape.seq_len * shape.vocab_size,
     )
 
 

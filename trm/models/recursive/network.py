@@ -19,7 +19,7 @@ from trm.config.recursion import QUESTION, Recursion
 from trm.kernels.recursion import FusedRecursion
 from trm.models import initial, layers
 from trm.models.gates import Gate
-from trm.models.network import Draws, Latents, Network, Output
+from trm.models.network import Draws, Latents, Network, Output, unhalted
 from trm.models.precision import weight_dtype
 from trm.models.recursive.noise import Noise
 from trm.models.recursive.sizes import grid_width
@@ -256,11 +256,11 @@ class TinyRecursiveModel(Network):
 
     def _read(self, answer: Tensor, earlier: tuple[Tensor, ...]) -> Output:
         """Logits of the cells, and the halting pair read from the first token."""
-        logits, wide = self._logits(answer), torch.promote_types(self.dtype, torch.float32)
+        logits = self._logits(answer)
         if not self.config.halting.learns_halt:
-            silent = torch.zeros(len(logits), dtype=wide, device=logits.device)
-            return Output(logits, silent, silent, earlier)
-        pair = functional.linear(answer[:, 0], self.halting_head.to(self.dtype), self.halting_bias.to(self.dtype)).to(wide)
+            return unhalted(logits, earlier)
+        pair = functional.linear(answer[:, 0], self.halting_head.to(self.dtype), self.halting_bias.to(self.dtype))
+        pair = pair.to(torch.promote_types(self.dtype, torch.float32))
         return Output(logits, pair[:, 0], pair[:, 1], earlier)
 
 
