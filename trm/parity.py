@@ -27,9 +27,9 @@ from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, ConfigError, InputErr
 from trm.evaluation.answers import answers
 from trm.files.json_files import read_json
 from trm.losses.answer import CrossEntropy
+from trm.losses.objective import Losses, supervision_loss
 from trm.losses.softmax import softmax_cross_entropy
 from trm.losses.stablemax import stablemax_cross_entropy
-from trm.losses.supervision import Losses, supervision_loss
 from trm.models import halting
 from trm.models.build import build_network, from_published, to_published
 from trm.models.network import Output

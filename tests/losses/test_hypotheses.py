@@ -18,8 +18,9 @@ from trm.config.unions import add_member
 from trm.contracts.runs import random_batch, take_steps, whole_and_resumed
 from trm.losses.answer import answer_loss
 from trm.losses.loss import Work
+from trm.losses.objective import supervision_loss
 from trm.losses.stablemax import stablemax_cross_entropy
-from trm.losses.supervision import Supervision, supervision_loss
+from trm.losses.supervision import Supervision
 from trm.models.cost import run_cost
 from trm.models.network import Draws
 from trm.training.state import TrainingState

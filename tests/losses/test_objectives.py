@@ -19,9 +19,11 @@ from trm.config.losses import SoftmaxLoss, StablemaxLoss
 from trm.config.run import RunConfig
 from trm.errors import ConfigError
 from trm.losses.loss import Pass, Work
+from trm.losses.objective import supervision_loss
 from trm.losses.softmax import softmax_cross_entropy
 from trm.losses.stablemax import stablemax_cross_entropy
-from trm.losses.supervision import INTERMEDIATE, PREVIOUS, supervision_loss
+from trm.losses.sums import INTERMEDIATE
+from trm.losses.supervision import PREVIOUS
 from trm.models import layers
 from trm.models.cost import passes_of, run_cost
 from trm.models.network import Output

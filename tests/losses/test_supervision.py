@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trm.losses.answer import IGNORED, CrossEntropy, answer_loss
+from trm.losses.objective import halting_loss, supervision_loss
 from trm.losses.softmax import softmax_cross_entropy
 from trm.losses.stablemax import stablemax_cross_entropy
-from trm.losses.supervision import halting_loss, supervision_loss
 from trm.models.network import Output
 
 floats = st.floats(-40, 40, width=32)

@@ -20,8 +20,8 @@ from trm.config.recursive_networks import HrmConfig, LatentsConfig, SingleZConfi
 from trm.config.run import RunConfig
 from trm.config.training import TrainingConfig
 from trm.data.batches.plan import Batch
+from trm.losses.objective import supervision_loss
 from trm.losses.stablemax import stablemax_cross_entropy
-from trm.losses.supervision import supervision_loss
 from trm.models import cost, counting, halting, layers
 from trm.models.precision import DTYPES
 from trm.models.recursive import cost as arithmetic

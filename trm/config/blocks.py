@@ -10,8 +10,6 @@ from trm.config.base import Later
 from trm.config.networks import ModelConfig
 
 SWIGLU_MULTIPLE = 256
-
-
 Activation = Literal["silu", "gelu", "relu", "relu2"]
 
 
