@@ -67,7 +67,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = TrainingState(config, manifest.shape, data_hash=manifest.content_hash, names=manifest.names, max_steps=5)
     train(state, start_plan(state, load_split(str(folder / "data"), manifest, "train"), manifest), until_steps=2)
     assert state.average is not None
-    state.average.load({name: torch.randn_like(value) for name, value in state.average.average.items()})
+    generator = torch.Generator().manual_seed(2)
+    weights = {name: torch.randn(value.shape, generator=generator) for name, value in state.average.average.items()}
+    state.average.load(weights)
     state.save(folder / "run" / "checkpoints" / "step-00000002")
     export_weights(state, folder / "run" / "best")
     evaluated = {**state.model.state_dict(), **state.average.average}

@@ -234,7 +234,6 @@ def test_what_is_left_to_walk_through_is_the_same_to_a_replay_when_devices_grow(
     def costs(config: RunConfig) -> FakeCost:
         return replace(cost_of(config), memory_bytes=config.model.H_cycles * 10**9)
 
-    monkeypatch.setattr("search_simulator.cost_of", costs)
     values = space({"budget": {"trials": 100}, "sampler": {"type": "brute_force"}}).model_dump(mode="json")
     knobs = {"model.H_cycles": values["search"]["model.H_cycles"], "optim.lr": {"type": "choice", "values": [1e-3, 1e-2]}}
     finite = SearchSpace.model_validate({**values, "search": knobs})
@@ -243,7 +242,7 @@ def test_what_is_left_to_walk_through_is_the_same_to_a_replay_when_devices_grow(
         start = functools.partialmethod(SweepLog.start, device_bytes=device_bytes)
         with monkeypatch.context() as patch:
             patch.setattr(SweepLog, "start", start)
-            counts.append(len(Simulator(finite, tmp_path, slots=1).run().search.state.trials))
+            counts.append(len(Simulator(finite, tmp_path, slots=1, cost_of=costs).run().search.state.trials))
     assert counts == [4, 6]
     assert replay(Search(finite, costs), events_of(tmp_path)).trials == 6
 
