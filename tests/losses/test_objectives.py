@@ -205,6 +205,17 @@ def test_the_answer_before_is_carried_and_zero_in_a_fresh_slot() -> None:
     assert state.metrics.take_report()["lm_loss"] < 100
 
 
+def test_the_answer_before_is_saved_beside_latents_that_are_logits_too(tmp_path: Path) -> None:
+    config = cases.config_of(
+        model={"architecture": "cell_mlp", "grid_width": 3, "halt_max_steps": 4}, training=objective(answer_target="difference")
+    )
+    state = cases.begin(config)
+    cases.advance(state, 2)
+    state.save(tmp_path / "half")
+    again = cases.resume(tmp_path / "half", config)
+    assert cases.losses_until(again, 5) == cases.losses_until(state, 5)
+
+
 def test_inner_answers_are_read_in_training_alone_and_told_by_name() -> None:
     state = cases.begin(
         cases.config_of(model={"H_cycles": 3}, training=objective(intermediate_weight=0.5) | {"log_every_steps": 1})

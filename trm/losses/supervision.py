@@ -173,7 +173,7 @@ class Supervision:
         if self._tells_inner and not output.earlier:  # a stage of a depth schedule that has none
             sums[INTERMEDIATE] = torch.zeros_like(losses.answer_loss)
         if PREVIOUS in carry.extras:
-            carry = replace(carry, extras={PREVIOUS: output.logits.detach()})
+            carry = replace(carry, extras={PREVIOUS: output.logits.detach().clone()})  # a network may carry its logits too
         if self.hypotheses is not None and choice is not None:
             carry, sums = self.hypotheses.carried(carry, choice), {**sums, **self.hypotheses.wins(choice.winner)}
         return _Made(carry, sums, losses.labelled_cells > 0, losses.is_exact)
