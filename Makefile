@@ -1,4 +1,4 @@
-# make sweep: install and run a small search · make test: the tests · make check: format, lint, types, walls · make map: write docs/map.md
+# make sweep: install and run a small search · make test: the tests · make check: format, lint, types, walls · make map: write docs/map.md, docs/knobs.md
 PYTHON ?= python3
 PY := .venv/bin/python
 
@@ -36,9 +36,10 @@ format: .venv
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-# docs/map.md and README's rooms, from what the files say of themselves.
+# docs/map.md, README's rooms and docs/knobs.md, from what the code says of itself.
 map: .venv
 	$(PY) tests/test_map.py
+	$(PY) tests/test_knobs.py
 
 # Keeps runs/ and data/: they are the user's.
 clean:
