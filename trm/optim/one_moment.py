@@ -20,7 +20,9 @@ class OneMoment:
 
     is_recordable = True
 
-    def __init__(self, groups: Sequence[ParameterGroup]) -> None:
+    def __init__(self, groups: Sequence[ParameterGroup], *, keeps_average: bool = True) -> None:
+        """Of these parameters; one that keeps no average is handed none."""
+        self._keeps_average = keeps_average
         self._own = {group.name: group for group in groups}
         self._buffers: dict[str, Tensor] = {}
         self.groups: tuple[Group, ...] = tuple(group.group for group in groups)
@@ -42,7 +44,8 @@ class OneMoment:
                 continue
             params: list[Tensor] = list(moved.values())
             own = numbers[group.name]
-            updates = self.updates([self._buffer(name) for name in moved], [p.grad for p in params if p.grad is not None])
+            buffers = [self._buffer(name) for name in moved] if self._keeps_average else []
+            updates = self.updates(buffers, [p.grad for p in params if p.grad is not None])
             torch._foreach_mul_(params, own["keep"])
             torch._foreach_mul_(updates, own["lr"])
             torch._foreach_sub_(params, updates)
@@ -58,7 +61,7 @@ class OneMoment:
         """Takes over what `saved` gave."""
         for group in self._own.values():
             for name, parameter in group.parameters.items():
-                if (value := saved.get(f"{name}.{STATE}")) is not None:
+                if self._keeps_average and (value := saved.get(f"{name}.{STATE}")) is not None:
                     self._buffers[name] = torch.zeros_like(parameter).copy_(value)
 
     def _buffer(self, name: str) -> Tensor:

@@ -14,7 +14,7 @@ class SGD(OneMoment):
     """v = momentum * v + g; update = g + momentum * v with `nesterov`, else v. Without momentum no velocity is kept."""
 
     def __init__(self, config: SGDConfig, groups: Sequence[ParameterGroup]) -> None:
-        super().__init__(groups)
+        super().__init__(groups, keeps_average=config.momentum > 0)
         self.momentum, self.nesterov = config.momentum, config.nesterov
 
     def updates(self, buffers: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
@@ -26,6 +26,3 @@ class SGD(OneMoment):
         if self.nesterov:
             return list(torch._foreach_add(gradients, buffers, alpha=self.momentum))
         return [buffer.clone() for buffer in buffers]
-
-    def _buffer(self, name: str) -> Tensor:
-        return super()._buffer(name) if self.momentum else torch.empty(0)

@@ -160,13 +160,8 @@ class Resolver:
             draft = self.space.run_config(params, seed=0, averages_plainly=self.rules >= 2)
         except ValidationError as error:
             return Rejected(params, f"run configuration: {problems_of(RunConfig, error)[0].text}")
-        batch, workers = draft.training.global_batch_size, self.space.resources.workers
-        if batch % workers:
-            return Rejected(params, f"training.global_batch_size % resources.workers == 0, with {workers} workers")
-        if batch // workers % (parts := draft.training.micro_batches):
-            return Rejected(
-                params, f"training.global_batch_size / {workers} workers % training.micro_batches == 0, with {parts} parts"
-            )
+        if rule := self._undivided(draft):
+            return Rejected(params, rule)
         names = names_of(draft)
         broken = next((one for one in self._plain if not one.is_kept(names)), None)
         if broken is not None:
@@ -190,11 +185,6 @@ class Resolver:
         if is_limited and (misfit := self._misfit(params, cost.memory_bytes, cost.checkpoint_bytes)) is not None:
             return misfit
         config = with_length(draft, max_steps)
-        alike = identity(config, params, max_steps, self._circumstances, self.rules)
-        if self.facts.sets:
-            alike = alike.model_copy(update={"data": config.data.built(self.facts.sets[config.data.source].content)})
-        if config.optim.lr_warmup_steps < draft.optim.lr_warmup_steps:
-            alike = alike.model_copy(update={"optim": alike.optim.model_copy(update={"lr_warmup_steps": CAPPED})})
         return Candidate(
             params=params,
             config=config,
@@ -206,8 +196,27 @@ class Resolver:
             max_steps=max_steps,
             rung_steps=self.rungs.steps(amounts),
             inference_flops=cost.inference_flops,
-            alike=alike,
+            alike=self._alike(config, params, is_capped=config.optim.lr_warmup_steps < draft.optim.lr_warmup_steps),
         )
+
+    def _undivided(self, draft: RunConfig) -> str | None:
+        """The rule that a batch breaks which workers, or each worker's parts, cannot share; None where they can."""
+        batch, workers, parts = draft.training.global_batch_size, self.space.resources.workers, draft.training.micro_batches
+        if batch % workers:
+            return f"training.global_batch_size % resources.workers == 0, with {workers} workers"
+        if batch // workers % parts:
+            return f"training.global_batch_size / {workers} workers % training.micro_batches == 0, with {parts} parts"
+        return None
+
+    def _alike(self, config: RunConfig, params: dict[str, Any], *, is_capped: bool) -> RunConfig:
+        """The configuration by which a run is known again, however its data set and its warm-up were asked for."""
+        assert config.training.steps is not None, "its length is resolved"
+        alike = identity(config, params, config.training.steps, self._circumstances, self.rules)
+        if self.facts.sets:
+            alike = alike.model_copy(update={"data": config.data.built(self.facts.sets[config.data.source].content)})
+        if is_capped:
+            alike = alike.model_copy(update={"optim": alike.optim.model_copy(update={"lr_warmup_steps": CAPPED})})
+        return alike
 
     def _misfit(self, params: dict[str, Any], memory_bytes: int, checkpoint_bytes: int) -> Rejected | None:
         """Why what is so predicted is turned down, because a device or the disk is too small; None when it fits."""
