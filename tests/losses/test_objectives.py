@@ -351,12 +351,12 @@ def test_validation_is_by_labels_as_they_are() -> None:
         ),
         ({"answers_after": "every_cycle", "halt_bias": -3.0}, {}, "halt_bias -3 means nothing for answers_after every_cycle"),
         (
-            {"architecture": "direct", "halt_bias": -3.0},
+            {"architecture": "direct", "halt_max_steps": 1, "halt_bias": -3.0},
             {},
             "means nothing for the architecture direct, .* take a network that halts",
         ),
         (
-            {"architecture": "cnn"},
+            {"architecture": "cnn", "halt_max_steps": 1},
             {"carry_noise": 0.1},
             "carry_noise 0.1 is of latents that slots carry, and cnn has none; set",
         ),

@@ -89,11 +89,21 @@ def test_convolutions_need_rows_of_cells(model: dict[str, Any]) -> None:
             "widths are numbers from 1 to 16384 with - between them, got '32-wide'; write",
         ),
         ({"architecture": "cnn", "widths": [0]}, "numbers from 1 to 16384 .* got '0'"),
+        ({"architecture": "cnn", "halt_max_steps": 16}, "cnn carries nothing .* got halt_max_steps 16; leave it out or set 1"),
+        ({"architecture": "direct", "halt_max_steps": 2}, "direct carries nothing .* got halt_max_steps 2; leave it out or set 1"),
     ],
 )
 def test_what_a_baseline_has_not_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         run_of(**fields)
+
+
+@pytest.mark.parametrize("architecture", ["cnn", "direct"])
+def test_what_carries_nothing_is_asked_once(architecture: str) -> None:
+    values = run_of(architecture=architecture).model_dump()
+    assert RunConfig.model_validate(values | {"evaluation": {"steps": 1}}).evaluation.steps == 1
+    with pytest.raises(ValidationError, match=f"evaluation.steps 4 would ask {architecture} again"):
+        RunConfig.model_validate(values | {"evaluation": {"steps": 4}})
 
 
 def test_kernels_that_are_insisted_on_are_refused() -> None:

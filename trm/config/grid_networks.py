@@ -45,7 +45,7 @@ class CnnConfig(GridConfig):
     widths: Annotated[str, BeforeValidator(_as_text), AfterValidator(_of_numbers)] = Field("32-64-64", max_length=400)
     """Channels after each convolution before the last, as text, so that a knob may have it: 32-64-64; a list is taken too."""
     halt_max_steps: int = Field(1, ge=1, le=1024)
-    """Supervision steps that a puzzle may stay in its slot; nothing is carried from one to the next."""
+    """Supervision steps of a puzzle: one, since nothing is carried to a next."""
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -39,7 +39,8 @@ class ModelConfig(Written):
     HAS_MATRICES: ClassVar[bool] = True
     """Whether its blocks have weights of two axes, which Muon updates."""
     CARRIES_LATENTS: ClassVar[bool] = True
-    """Whether a supervision step goes on from latents of the one before."""
+    """Whether a supervision step goes on from what the one before left; else a second step would be the first again, and there is
+    only one."""
 
     architecture: str
     """The network family."""
@@ -129,6 +130,16 @@ class ModelConfig(Written):
         resolved = {"puzzle_emb_ndim": self.puzzle_ndim, "puzzle_emb_len": self.puzzle_len}
         unexplored = {} if self.halting.stops_training else {"halt_exploration_prob": 0}
         return self.model_dump(mode="json") | resolved | unexplored
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> "ModelConfig":
+        if not self.CARRIES_LATENTS and self.halt_max_steps > 1:
+            raise ValueError(
+                f"{self.architecture} carries nothing from one supervision step to the next, so that a puzzle has one, got "
+                f"halt_max_steps {self.halt_max_steps}; leave it out or set 1 (in a space whose other networks have more: make it "
+                f"a knob with `when` on model.architecture)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_puzzle_tokens(self) -> "ModelConfig":

@@ -183,12 +183,14 @@ class TransformerConfig(RecursiveConfig):
 class DirectConfig(RecursiveConfig):
     """A transformer that is called once on a puzzle (a baseline)."""
 
+    CARRIES_LATENTS: ClassVar[bool] = False
+
     architecture: Literal["direct"] = "direct"
     """The network family."""
     layers: int = Field(3, ge=1, le=64)
     """Blocks in the network."""
     halt_max_steps: int = Field(1, ge=1, le=1024)
-    """Supervision steps that a puzzle may stay in its slot: with one, nothing is called again."""
+    """Supervision steps of a puzzle: one, since it is called once."""
 
     @property
     def halting(self) -> Halting:

@@ -196,6 +196,11 @@ class RunConfig(Written):
                 f"training.carry_noise {t.carry_noise:g} is of latents that slots carry, and {self.model.architecture} has none; "
                 f"set training.carry_noise: 0, or take a network that recurs"
             )
+        if (self.evaluation.steps or 1) > 1 and not self.model.CARRIES_LATENTS:
+            raise ValueError(
+                f"evaluation.steps {self.evaluation.steps} would ask {self.model.architecture} again, which carries nothing from "
+                f"one step to the next; leave it out or set 1"
+            )
         ours = (("hypotheses", 1), ("carry_noise", 0), ("passes_per_update", 1), ("micro_batches", 1))
         for name, value, off in ((name, getattr(t, name), off) for name, off in ours):
             if value != off and isinstance(t.loss, ImportedLoss):
