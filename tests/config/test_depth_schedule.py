@@ -37,6 +37,12 @@ def test_what_a_file_holds_is_read_back() -> None:
         assert RunConfig.model_validate_json(one.model_dump_json()) == one
 
 
+def test_a_schedule_as_text_is_the_list() -> None:
+    text = config("0.3:1x2  .3:2x4 4e-1:3x6")
+    assert text == config(CGAR)
+    assert text.model_dump(mode="json")["training"]["depth_schedule"] == CGAR
+
+
 def test_a_scheduled_run_s_length_in_flops_is_its_integral() -> None:
     cost = run_cost(config(CGAR), SHAPE)
     assert [round(one.each / cost.stage_flops[-1].each, 2) for one in cost.stage_flops] == [0.26, 0.57, 1]
@@ -62,7 +68,13 @@ def test_a_scheduled_run_s_length_in_flops_is_its_integral() -> None:
         ([[0.5, 65, 2], [0.5, 3, 6]], {}, "whole numbers from 1 to 64"),
         ([], {}, "1 to 16 stages, got 0"),
         ([[1 / 17, 3, 6]] * 17, {}, "1 to 16 stages, got 17"),
-        ("cgra", {}, "null, cgar or a list of .* got 'cgra'"),
+        ("cgra", {}, "null, cgar, or a stage after the other as SHARE:H_CYCLESxL_CYCLES, got 'cgra'; .* 0.3:1x2 0.3:2x4 0.4:3x6"),
+        ("[[0.5, 1, 1], [0.5, 3, 6]]", {}, "SHARE:H_CYCLESxL_CYCLES, got"),
+        ("0.5:1x2, 0.5:3x6", {}, "SHARE:H_CYCLESxL_CYCLES, got"),
+        ("", {}, "SHARE:H_CYCLESxL_CYCLES, got ''"),
+        ("0.5:1x2 0.4:3x6", {}, "must add up to 1, got 0.5, 0.4"),
+        ("0:1x2 1:3x6", {}, "share of a stage must be above 0"),
+        (0.3, {}, "SHARE:H_CYCLESxL_CYCLES, got 0.3"),
     ],
 )
 def test_what_is_no_schedule_is_refused(schedule: Any, model: dict[str, Any], message: str) -> None:

@@ -44,6 +44,19 @@ def candidate(resolver: Resolver, schedule: str | None) -> Candidate:
     return found
 
 
+def test_schedules_of_one_s_own_are_searched_as_text() -> None:
+    own, other = "0.50:1x2 0.50:3x6", "1:3x6"
+    knob = {"training.depth_schedule": {"type": "choice", "values": [own, other, "cgar"]}}
+    base = {**DEMO["base"], "model": {**DEMO["base"]["model"], "L_cycles": 6}, "training": {**DEMO["base"]["training"]}}
+    base["training"]["depth_schedule"] = [[0.5, 1, 2], [0.5, 3, 6]]
+    searched = SearchSpace.model_validate({**DEMO, "search": knob, "constraints": [], "start_points": [{}], "base": base})
+    assert searched.complete({}) == {"training.depth_schedule": own}, "the base's list, as the knob lists it"
+    stages = searched.run_config({"training.depth_schedule": own}, seed=0).training.depth_schedule
+    assert stages == ((0.5, 1, 2), (0.5, 3, 6))
+    with pytest.raises(ValueError, match=r"reaches '0.5:1x2 x', but .* SHARE:H_CYCLESxL_CYCLES"):
+        SearchSpace.model_validate({**DEMO, "search": {"training.depth_schedule": {"type": "choice", "values": ["0.5:1x2 x"]}}})
+
+
 def facts() -> Facts:
     known = Facts(epoch_rows=1000.0)
     for flops in (1e8, 1e9, 1e10):

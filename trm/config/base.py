@@ -42,6 +42,14 @@ class Later:
     """Marks a field that came after values had digests: `Annotated[float, Later] = 0.0` counts in none while it is 0."""
 
 
+class TextForm:
+    """Marks a field whose values may be written as text, so that a knob may have those that are no number, text or null."""
+
+    def __init__(self, write: Callable[[Any], str]) -> None:
+        """`write` makes the text of a value; the field's validator reads it."""
+        self.write = write
+
+
 def without_later(model: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
     """`values`, which `model` gave of itself as JSON, without fields marked `Later` that are at their defaults, at any depth.
 

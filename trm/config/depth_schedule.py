@@ -1,18 +1,21 @@
 """Depth schedules: a run's first steps recur less, so that they cost less (CGAR, arXiv 2511.08653, section 3)."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, cast
 
 from pydantic import BeforeValidator, ValidationError
 
 from trm.config.architectures import AnyNetwork
+from trm.config.base import TextForm
 
 CGAR_SHARES = (0.3, 0.3, 0.4)
 """Of the schedule that CGAR trained with: (1, 2), then (2, 4), then (3, 6)."""
 MOST_STAGES = 16
 MOST_CYCLES = 64
 """As of a network's own."""
+STAGE = re.compile(r"(\d+\.?\d*(?:e-?\d+)?|\.\d+(?:e-?\d+)?):(\d{1,9})x(\d{1,9})", re.ASCII)
 SUM_TOLERANCE = 1e-5
 """Shares are typed in with few digits: three times .333333 is a whole."""
 
@@ -32,9 +35,9 @@ def _written(value: Any) -> Any:
     """What a person wrote, where it is a schedule; ValueError with one message for all that is none."""
     if value is None or value == "cgar":
         return value
-    form = "null, cgar or a list of [share of the steps, H_cycles, L_cycles]"
+    value = _stages_of(value) if isinstance(value, str) else value
     if not isinstance(value, list | tuple):
-        raise ValueError(f"it must be {form}, got {value!r}; write it as [[0.3, 1, 2], [0.3, 2, 4], [0.4, 3, 6]]")
+        raise _no_schedule(value)
     if not 1 <= len(value) <= MOST_STAGES:
         raise ValueError(f"it must have 1 to {MOST_STAGES} stages, got {len(value)}; leave it null or write some")
     for stage in value:
@@ -52,7 +55,26 @@ def _written(value: Any) -> Any:
     return value
 
 
-DepthSchedule: TypeAlias = Annotated[Literal["cgar"] | tuple[DepthStage, ...] | None, BeforeValidator(_written)]
+def _stages_of(text: str) -> list[list[float]]:
+    found = [STAGE.fullmatch(stage) for stage in text.split()]
+    if not found or None in found:
+        raise _no_schedule(text)
+    return [[float(stage[1]), int(stage[2]), int(stage[3])] for stage in found if stage]
+
+
+def _no_schedule(value: Any) -> ValueError:
+    return ValueError(
+        f"it must be null, cgar, or a stage after the other as SHARE:H_CYCLESxL_CYCLES, got {value!r}; "
+        "write for instance 0.3:1x2 0.3:2x4 0.4:3x6, or as a list [[0.3, 1, 2], [0.3, 2, 4], [0.4, 3, 6]]"
+    )
+
+
+def _as_text(stages: Sequence[DepthStage]) -> str:
+    """Stages in the form that a knob may have."""
+    return " ".join(f"{float(share)!r}:{H_cycles}x{L_cycles}" for share, H_cycles, L_cycles in stages)
+
+
+DepthSchedule: TypeAlias = Annotated[Literal["cgar"] | tuple[DepthStage, ...] | None, BeforeValidator(_written), TextForm(_as_text)]
 """`cgar`: a third and two thirds of the network's own cycles, rounded up, for 30 % of the steps each, then all of them."""
 
 

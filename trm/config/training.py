@@ -50,8 +50,9 @@ class TrainingConfig(Written):
     train_flops: float | None = Field(None, gt=0)
     """Length in training FLOPs, analytic, backward counted as two forwards."""
     depth_schedule: Annotated[DepthSchedule, Later] = None
-    """Shallower steps first, [[share of the steps, H_cycles, L_cycles], ...]; the last stage is the network's own, and is what is
-    evaluated. `cgar`: 30 % at a third of the cycles, 30 % at two thirds. null: all steps as deep (arXiv 2511.08653)."""
+    """Shallower steps first, as text, share of the steps:H_cyclesxL_cycles (0.3:1x2 0.7:3x6), or as lists of these three; the last
+    stage is the network's own, which is evaluated. `cgar`: 30 % at a third of the cycles, 30 % at two thirds. null: all as deep
+    (arXiv 2511.08653)."""
     loss: AnyLoss = StablemaxLoss()
     """What is made small: the cross entropy over the vocabulary that the tag names, or a mapping with `type` and its fields."""
     carry_noise: Annotated[float, Later] = Field(0.0, ge=0, le=10)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from trm.config.base import Written
+from trm.config.base import TextForm, Written
 from trm.config.leaves import leaves
 from trm.config.messages import nearest, not_among, problem_at, unknown_key
 from trm.config.paths import flat
@@ -220,10 +220,21 @@ def field_value(path: str, value: Any) -> Any:
         tags = [] if leaf.union is None else get_args(leaf.info.annotation)
         problem = not_among(path, value, tags) if tags else problem_at(RunConfig, path, error)
         raise ConfigError(problem.text, remedy=problem.remedy) from error
+    if not isinstance(got, Scalar):  # a field of its own form, which its validator reads from text too
+        return got
     if isinstance(got, bool) != isinstance(value, bool) or isinstance(got, str) != isinstance(value, str):
         description = leaves()[path].info.description
         raise ConfigError(f"{path} cannot be {value!r}, which is of another kind", remedy=f"{path} is: {description}")
     return got
+
+
+def as_listed(path: str, knob: "IntKnob | FloatKnob | ChoiceKnob", value: Any) -> Any:
+    """A configuration's value at `path` as the knob has it: what is no number, text or null by the text that means it."""
+    form = next((one for one in leaves()[path].info.metadata if isinstance(one, TextForm)), None)
+    if form is None or isinstance(value, Scalar):
+        return value
+    meant = (one for one in knob.values_in_order if isinstance(one, str) and field_value(path, one) == value)
+    return next(meant, form.write(value))
 
 
 def check_knob(path: str, knob: IntKnob | FloatKnob | ChoiceKnob) -> None:

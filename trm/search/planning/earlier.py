@@ -19,7 +19,7 @@ from trm.errors import ConfigError, SweepError
 from trm.search.journal.events import LegEnded
 from trm.search.journal.priors import Prior, PriorScore, PriorTrial
 from trm.search.journal.trial import Trial
-from trm.search.knobs.knobs import ChoiceKnob, Knob
+from trm.search.knobs.knobs import ChoiceKnob, Knob, as_listed
 from trm.search.order import Order, loss_kinds
 from trm.search.settings import Objective, good_direction
 from trm.search.space.candidates import Candidate, Resolver
@@ -130,7 +130,7 @@ def _in_space(there: SweepState, resolver: Resolver, params: Mapping[str, Any]) 
     for path, knob in resolver.space.knobs_in_order():
         if not knob.is_active(point):
             continue
-        value = value_at(run, path)
+        value = as_listed(path, knob, value_at(run, path))
         if not knob.contains(value):
             if path in params:
                 return f"{path} was {value!r}, which is outside this space"

@@ -23,7 +23,7 @@ from trm.errors import ConfigError
 from trm.search.knobs.constraint_names import known_names
 from trm.search.knobs.constraints import Constraint
 from trm.search.knobs.implied import with_implied
-from trm.search.knobs.knobs import Knob, Scalar, check_knob, check_path, field_value
+from trm.search.knobs.knobs import Knob, Scalar, as_listed, check_knob, check_path, field_value
 from trm.search.objective import check_comparable
 from trm.search.samplers.choice import SamplerChoice
 from trm.search.samplers.tpe import TPE
@@ -230,7 +230,7 @@ class SearchSpace(Written):
             default = leaves()[path].variant(tags | params).info.get_default(call_default_factory=True)
             value = point[path] if path in point else written_at(written, path, default)
             try:
-                value = field_value(path, value)
+                value = as_listed(path, knob, field_value(path, value))
             except ConfigError as error:
                 raise ConfigError(f"{source}.{error.problem}", remedy=error.remedy) from error
             if not knob.contains(value):

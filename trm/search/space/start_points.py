@@ -11,7 +11,7 @@ from trm.config.leaves import value_at
 from trm.config.paths import beside, nested, with_data_beside, with_start_beside
 from trm.config.run import RunConfig
 from trm.errors import ConfigError
-from trm.search.knobs.knobs import FloatKnob, IntKnob, Knob, Scalar
+from trm.search.knobs.knobs import FloatKnob, IntKnob, Knob, Scalar, as_listed
 
 Knobs = Sequence[tuple[str, Knob]]
 """Searched path and knob, in the order of their conditions."""
@@ -63,7 +63,7 @@ def recipe_point(knobs: Knobs, recipe: RunConfig, own: Mapping[str, Scalar]) -> 
     for path, knob in knobs:
         if not knob.is_active(point):
             continue
-        value = value_at(recipe, path)
+        value = as_listed(path, knob, value_at(recipe, path))
         point[path] = own[path] if path in own else value if knob.contains(value) else _nearest(knob, value)
         if point[path] != value:
             changed.append(f"{path} {value!r} -> {point[path]!r}")
