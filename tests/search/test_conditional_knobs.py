@@ -11,7 +11,7 @@ from trm.config.optimizers import AdamATan2Config, AdamWConfig
 from trm.errors import ConfigError
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.enumeration import all_params
-from trm.search.space.space import load_space
+from trm.search.space.space import SearchSpace, load_space
 
 KNOBS: dict[str, Any] = {
     "optim.eps": {"type": "choice", "values": [1e-8, 1e-6]},
@@ -43,6 +43,30 @@ def test_a_base_may_hold_the_fields_of_every_member() -> None:
     configs = {tag: made.run_config({"optim.type": tag}, seed=0).optim for tag in ("adam_atan2", "adamw")}
     assert configs["adamw"].model_dump()["eps"] == 1e-7
     assert {config.model_dump()["beta1"] for config in configs.values()} == {0.7}
+
+
+def test_steps_are_searched_beside_networks_that_have_one_alone() -> None:
+    """Trials with steps are all evaluated by the most of them; one whose network carries nothing by its one."""
+    architecture = {"type": "choice", "values": ["trm", "cnn", "direct"]}
+    steps = {"type": "int", "low": 2, "high": 8, "when": {"model.architecture": ["trm"]}}
+    made = SearchSpace.model_validate(
+        {
+            "name": "kinds",
+            "data": {"recipe": "datasets/sudoku4x4.yaml"},
+            "search": {"model.architecture": architecture, "model.halt_max_steps": steps},
+            "budget": {"trials": 4, "per_trial": 1e12},
+        }
+    )
+    resolver = Resolver(made, None)
+    found = [
+        resolver.resolve(params)
+        for params in (
+            {"model.architecture": "trm", "model.halt_max_steps": 4},
+            {"model.architecture": "cnn"},
+            {"model.architecture": "direct"},
+        )
+    ]
+    assert [one.config.evaluation.steps for one in found if isinstance(one, Candidate)] == [8, None, None]
 
 
 def test_several_unions_are_searched_in_one_space(tmp_path: Path) -> None:

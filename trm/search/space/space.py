@@ -15,10 +15,12 @@ from trm.config.files import apply_overrides, honour_in, load_yaml, merged, requ
 from trm.config.imports import require_asked
 from trm.config.leaves import leaves, put, without_other_members, written_at, written_tags
 from trm.config.messages import nearest, problems_of
+from trm.config.networks import ModelConfig
 from trm.config.paths import flat, nested, with_data_beside
 from trm.config.run import RunConfig
 from trm.config.tracking import Tracking
 from trm.config.training import TrainingConfig, require_divisible
+from trm.config.unions import tagged_members
 from trm.errors import ConfigError
 from trm.search.knobs.constraint_names import known_names
 from trm.search.knobs.constraints import Constraint
@@ -269,7 +271,7 @@ class SearchSpace(Written):
         values.setdefault("training", {}).update(epochs=None, steps=None, train_flops=self.budget.per_trial)
         halting = self.search.get("model.halt_max_steps")
         evaluation = values.setdefault("evaluation", {})
-        if halting is not None and evaluation.get("steps") is None:
+        if halting is not None and evaluation.get("steps") is None and _asks_again(values):
             evaluation["steps"] = max(int(value) for value in halting.extremes if value is not None)
         with_digest(values, self.starts)
         draft = RunConfig.model_validate(values)
@@ -404,6 +406,12 @@ def _bases(base: Mapping[str, Any], search: Mapping[str, Knob]) -> Iterator[dict
             values = dict(base)
             put(values, path, tag)
             yield without_other_members(values, tried)
+
+
+def _asks_again(values: Mapping[str, Any]) -> bool:
+    """Whether the network of a sparse run configuration may have several supervision steps."""
+    kind = tagged_members(RunConfig.model_fields["model"])[written_tags(values)["model.architecture"]]
+    return issubclass(kind, ModelConfig) and kind.CARRIES_LATENTS
 
 
 def _tags_tried(search: Mapping[str, Knob]) -> dict[str, tuple[Any, ...]]:
