@@ -16,7 +16,7 @@ from trm.config.data import DataConfig
 from trm.config.files import dump_yaml, merged, parse_yaml
 from trm.config.step_costs import StepCosts
 from trm.data.format.manifest import read_manifest
-from trm.errors import ConfigError, ResourceError, SweepError
+from trm.errors import CheckpointError, ConfigError, ResourceError, SweepError
 from trm.jobs import dry_run as job
 from trm.models.cost import run_cost
 from trm.search.journal.lease import Lease
@@ -30,6 +30,8 @@ from trm.sweeps.folder import write_sweep_file
 from trm.tasks.counts import data_counts
 from trm.tasks.ensure import ensure_dataset
 from trm.terminal.forecast import Circumstances, print_forecast
+from trm.training.state import TrainingState
+from trm.training.weights import export_weights
 
 
 def cost_of(config: Any) -> FakeCost:
@@ -186,6 +188,25 @@ def test_what_a_sweep_would_refuse_is_refused(storage: Path) -> None:
         job.dry_run(path, ["objective.metric=accuracie"], str(storage))
     with pytest.raises(ResourceError, match="none"):
         job.dry_run(path, ["fidelity=seconds", "budget.per_trial=600", "resources.gpus=1"], str(storage))
+
+
+def test_weights_to_start_from_must_fit_every_network_as_for_the_sweep(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, weights = str(storage.parent / "tiny.yaml"), storage.parent / "weights"
+    made = load_space(path, [])
+    config = made.run_config({"model.hidden_size": 16, "model.L_cycles": 1, "optim.lr": 1e-3}, seed=0, folder="x")
+    export_weights(TrainingState(config, data_counts(made.data, str(storage), print).shape, max_steps=1), weights)
+    start = f"base.start.from={weights}"
+    with pytest.raises(CheckpointError, match=r"must fit its network: of .* is \(.*they tell of model.hidden_size 16: give that"):
+        job.dry_run(path, [start], str(storage))
+    fitting = ["search.model.hidden_size.values=[16]", "search.model.L_cycles.high=2"]
+    for table, said in (("keep", "tensors are taken\n"), ("by_name", "rows get their names when the data set is built")):
+        capsys.readouterr()
+        assert job.dry_run(path, [start, f"base.start.puzzle_embedding={table}", *fitting], str(storage)) == 0
+        told = capsys.readouterr().err
+        assert f"starts from {weights}: " in told
+        assert said in told
+        assert "trained in another network than here: model.L_cycles 1 there, 2 here" in told
+    assert not storage.exists()
 
 
 def begun(storage: Path, name: str, trials: int = 2) -> Path:

@@ -142,6 +142,17 @@ def test_what_is_missing_is_refused_or_drawn(trained: tuple[TrainingState, Path]
     assert "blocks.1.down (missing there)" in state.start_lines[-1]
 
 
+def test_fields_that_shapes_do_not_tell_are_named_where_they_differ(trained: tuple[TrainingState, Path]) -> None:
+    same = {"halt_exploration_prob": 0.5, "forward_dtype": "float32"}
+    other = {"H_cycles": 3, "activation": "relu2"}
+    said = "trained in another network than here: model.activation silu there, relu2 here, model.H_cycles 2 there, 3 here"
+    for place in ("checkpoint", "export"):
+        path = str(trained[1] / place)
+        assert len(begun({"from": path}, model=same).start_lines) == 1
+        assert begun({"from": path}, model=other).start_lines[1:] == (said,)
+    assert len(begun({"from": str(trained[1] / "published.pt")}, model=other).start_lines) == 1, "it does not say"
+
+
 def test_what_another_network_has_more_of_is_listed(trained: tuple[TrainingState, Path]) -> None:
     state = begun({"from": str(trained[1] / "published.pt")}, model={"architecture": "single_z"})
     assert "not taken: H_init (16,)" in state.start_lines

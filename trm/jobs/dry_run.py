@@ -18,6 +18,7 @@ from trm.console.streams import say
 from trm.errors import EXIT_DONE, DatasetError, ResourceError, SweepError, TRMError
 from trm.files.yaml_values import RESOLVED
 from trm.jobs.inspect import status_of
+from trm.jobs.sweep_starts import counted_sets, start_lines
 from trm.models.cost import RunCost, run_cost
 from trm.search.journal.events import DriverStarted
 from trm.search.journal.journal import read_events
@@ -95,12 +96,15 @@ def dry_run(
     else:
         space = with_starts(space)  # what is none is refused as by the sweep
         say(f"it would be the sweep {folder}")
-    print_dry_run(space, root, earlier)
+    print_dry_run(space, root, earlier, begins=not place.is_resume)
     return EXIT_DONE
 
 
-def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Earlier, DataSets]]) -> None:
-    """Print what a sweep of `space` that starts from `earlier` ones would do; data sets and speeds are looked for in `storage`."""
+def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Earlier, DataSets]], *, begins: bool = True) -> None:
+    """Print what a sweep of `space` that starts from `earlier` ones would do; data sets and speeds are looked for in `storage`.
+
+    Of one that `begins` it is looked whether the weights that trials start from fit; one that goes on looked already.
+    """
     for note in space.start_notes:
         say(note)
     config = check_space(space).config
@@ -120,6 +124,8 @@ def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Ear
     facts.memory.device(device_bytes)
     survey = with_rungs(Survey(space, cost_of, facts))
     survey, subset = with_subset(survey, examples=counts.validation_rows, forms=[one.forms for _, one in every])
+    for line in start_lines(survey, counted_sets(every)) if begins else ():
+        say(line)
     space, carried = survey.space, _carried(earlier, survey.resolver, counts)
     facts.speeds, origin = _speeds(space, storage, survey.ends, counts)
     if space.fidelity == "seconds":  # what was looked at at an assumed speed

@@ -1,8 +1,51 @@
 """Whether the weights that a sweep's trials start from fit their networks, before a worker starts."""
 
+from collections.abc import Sequence
+
+from trm.config.data import DataConfig
+from trm.config.run import RunConfig
+from trm.data.format.manifest import Manifest
 from trm.search.planning.survey import Survey
 from trm.search.space.starts import start_paths
-from trm.sweeps.data_sets import DataSets
+from trm.sweeps.data_sets import DataSet, DataSets
+from trm.tasks.counts import DataCounts
+
+NAMELESS = "rows get their names when the data set is built; until then the mean stands for each"
+
+
+def counted_sets(every: Sequence[tuple[DataConfig, DataCounts]]) -> DataSets:
+    """Data sets of which some are not built yet, and have no folder: enough to know which weights fit."""
+    return DataSets(tuple(DataSet(data, *_there(one)) for data, one in every))
+
+
+def _there(counts: DataCounts) -> tuple[Manifest, str]:
+    """Its manifest and folder; of one that is not built, a manifest without rows."""
+    if counts.manifest is not None:
+        return counts.manifest, counts.source
+    shape = counts.shape
+    foretold = Manifest(
+        name=counts.source,
+        task="",
+        grid=(1, shape.seq_len),
+        vocabulary=tuple(map(str, range(shape.vocab_size))),
+        seq_len=shape.seq_len,
+        num_puzzle_identifiers=shape.num_puzzle_identifiers,
+        splits={},
+        row_group_rows=1,
+        seed=0,
+        recipe={},
+        recipe_digest=counts.recipe_digest,
+    )
+    return foretold, ""
+
+
+def _on(config: RunConfig, data: DataSet) -> RunConfig:
+    """The configuration on a data set; before it is built its identifiers have no names, and each gets a row that fits as well."""
+    if data.folder:
+        return config.model_copy(update={"data": config.data.built(data.folder)})
+    if config.start.puzzle_embedding != "by_name":
+        return config
+    return config.model_copy(update={"start": config.start.model_copy(update={"puzzle_embedding": "mean"})})
 
 
 def start_lines(survey: Survey, sets: DataSets) -> list[str]:
@@ -24,6 +67,8 @@ def start_lines(survey: Survey, sets: DataSets) -> list[str]:
         read = f"{path} {config.start.weights} {config.model.architecture}"
         if read not in sources:
             sources[read] = read_source(config.start, config)
-        built = config.model_copy(update={"data": config.data.built(data.folder)})
-        lines |= dict.fromkeys(start_of(built, data.manifest, sources[read]).lines)
+        found = start_of(_on(config, data), data.manifest, sources[read])
+        lines |= dict.fromkeys(found.lines)
+        if not data.folder and config.start.puzzle_embedding == "by_name":
+            lines[NAMELESS] = None
     return list(lines)

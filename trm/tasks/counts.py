@@ -33,8 +33,13 @@ class DataCounts:
     """Where the numbers come from."""
     recipe_digest: str
     """Of the complete recipe: equal ones are the same data set."""
-    content_hash: str | None = None
+    manifest: Manifest | None = None
     """Of the built data set; null: not built yet."""
+
+    @property
+    def content_hash(self) -> str | None:
+        """Of the built data set; None: not built yet."""
+        return None if self.manifest is None else self.manifest.content_hash
 
     def is_that_of(self, manifest: Manifest) -> bool:
         """Whether these are the numbers of that data set."""
@@ -71,7 +76,7 @@ def _of_manifest(manifest: Manifest, data: DataConfig, folder: str) -> DataCount
     rows = manifest.splits["train"].epoch_rows(is_streamed=data.is_streamed)
     forms = _forms(manifest.num_puzzle_identifiers, puzzles)
     validation = manifest.splits["validation"].rows if "validation" in manifest.splits else 0
-    return DataCounts(manifest.shape, rows, validation, forms, folder, manifest.recipe_digest, manifest.content_hash)
+    return DataCounts(manifest.shape, rows, validation, forms, folder, manifest.recipe_digest, manifest)
 
 
 def _of_built(built: BuiltDataset, recipe: RecipeBase, data: DataConfig) -> DataCounts:

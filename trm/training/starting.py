@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trm.config.networks import DataNames, DataShape
+from trm.config.networks import DataNames, DataShape, ModelConfig
 from trm.config.parts import part_of
-from trm.config.run import RunConfig
+from trm.config.run import CHANGES_WITHIN_RUN, RunConfig
 from trm.config.start import StartConfig
 from trm.data.format import storage
 from trm.data.format.manifest import Manifest
@@ -40,6 +40,8 @@ class Source:
     """The data set that they were trained on, where it says so."""
     data_hash: str = ""
     notes: tuple[str, ...] = ()
+    model: ModelConfig | None = None
+    """The network that they were trained in; null: a file that does not say it."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def read_source(start: StartConfig, config: RunConfig) -> Source:
 
 def _of_ours(weights: Weights, path: str) -> Source:
     data = data_beside(weights.config.data, Path(weights.source), weights.data_hash)
-    return Source(dict(weights.tensors), path, weights.names, data.folder, weights.data_hash, weights.notes)
+    return Source(dict(weights.tensors), path, weights.names, data.folder, weights.data_hash, weights.notes, weights.config.model)
 
 
 def start_of(config: RunConfig, manifest: Manifest, source: Source | None = None) -> Start:
@@ -102,11 +104,28 @@ def start_of(config: RunConfig, manifest: Manifest, source: Source | None = None
     others = [f"{name} {sizes[name]}" for name in sizes if name not in taken]
     which = f" ({start.weights})" if start.weights == "raw" else ""
     lines = [f"starts from {source.path}{which}: {len(taken)} of {len(wanted)} tensors are taken", *notes]
+    if source.model is not None and (others_there := _other_fields(source.model, config.model)):
+        lines.append(f"trained in another network than here: {', '.join(others_there)}")
     if others:
         lines.append(f"not taken: {', '.join(others)}")
     if drawn:
         lines.append(f"begun afresh: {', '.join(f'{name} ({why})' for name, why in drawn.items())}")
     return Start(taken, tuple(lines))
+
+
+def _other_fields(there: ModelConfig, here: ModelConfig) -> list[str]:
+    """Fields of two networks that differ, in words: what equal shapes do not tell. Not those that change within a run."""
+    values, others = here.model_dump(mode="json"), there.model_dump(mode="json")
+    deciding, deciding_there = here.deciding_values(), there.deciding_values()
+    return [
+        f"model.{name} {others[name]} there, {value} here"
+        for name, value in values.items()
+        if name in others
+        and value != others[name]
+        and deciding.get(name) != deciding_there.get(name)
+        and name != "forward_dtype"
+        and f"model.{name}" not in CHANGES_WITHIN_RUN
+    ]
 
 
 def _refuse(source: Source, wrong: Mapping[str, tuple[int, ...]], missing: list[str], config: RunConfig, shape: DataShape) -> None:
