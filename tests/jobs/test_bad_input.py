@@ -26,7 +26,8 @@ SETTINGS = [
     ("scheduler.et=3", "scheduler.et is not a key; did you mean scheduler.eta?"),
     (
         "scheduler.type=none",
-        "scheduler.eta goes with type asha or successive_halving or hyperband, not none; remove it, or replace the whole scheduler",
+        "scheduler.eta goes with type asha or successive_halving or hyperband, not none; remove it, or "
+        "replace the whole scheduler, as by --set scheduler='{type: none}'",
     ),
     ("sampler.population=3", "sampler.population goes with type nsga2 or nsga3, not tpe"),
     ("search.model.L_cycles.values=[1]", "goes with type choice, not int"),

@@ -9,6 +9,7 @@ from bad_input_cases import run
 from safetensors.torch import load_file
 
 from trm.config.data import DataConfig
+from trm.config.grid_networks import CnnConfig
 from trm.config.run import RunConfig
 from trm.config.start import StartConfig
 from trm.config.training import TrainingConfig
@@ -55,9 +56,10 @@ def test_there_and_back_changes_no_bit(case: str, suffix: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("model", "named"),
     [
-        ({"activation": "gelu"}, "activation gelu"),
-        ({"relaxation": 0.9}, "relaxation 0.9"),
-        ({"answers_after": "every_cycle"}, "answers_after every_cycle"),
+        ({"activation": "gelu"}, "no place for model.activation gelu, with"),
+        ({"relaxation": 0.9}, "no place for model.relaxation 0.9, with"),
+        ({"answers_after": "every_cycle"}, "no place for model.answers_after every_cycle, with"),
+        ({"architecture": "cnn"}, "cnn has no published names"),
     ],
 )
 def test_what_the_published_code_does_not_compute_is_refused_by_name(
@@ -66,13 +68,15 @@ def test_what_the_published_code_does_not_compute_is_refused_by_name(
     golden = read_case(GOLDEN / CASES[-1])
     config = RunConfig(
         data=DataConfig(folder="x"),
-        model=type(golden.model).model_validate({**golden.model.model_dump(), **model}),
+        model=CnnConfig() if "architecture" in model else type(golden.model).model_validate({**golden.model.model_dump(), **model}),
         training=TrainingConfig(global_batch_size=2, steps=1, kernels="plain"),
     )
     TrainingState(config, golden.shape, max_steps=1).save(tmp_path / "checkpoint")
     out = tmp_path / "out.pt"
     assert run("export_weights", str(tmp_path / "checkpoint"), "--out", str(out)) == EXIT_INPUT
-    assert f"the published code has no place for model.{named}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert named in said
+    assert "keep the export of this project (best/)" in said
     assert not out.exists()
 
 

@@ -66,6 +66,9 @@ def test_the_first_of_several_rungs_must_suit_everyone(scheduler: str, fidelity:
     assert found.dearest.rung_steps[0] >= 100
     with pytest.raises(ConfigError, match="first rung must give every configuration 100 steps") as error:
         preflight(Survey(space(fidelity, enough / 50, scheduler={**SCHEDULERS[scheduler], "type": scheduler}), cost_of, facts()))
+    assert "step_gflops" not in error.value.remedy, "none is so cheap"
+    with pytest.raises(ConfigError, match="first rung must give every configuration 100 steps") as error:
+        preflight(Survey(space(fidelity, enough / 5, scheduler={**SCHEDULERS[scheduler], "type": scheduler}), cost_of, facts()))
     assert ("step_gflops" in error.value.remedy) == (fidelity in ("train_flops", "seconds"))
 
 

@@ -12,7 +12,7 @@ from tests.tracking.test_updates import asked, decided, leg, started, state_of, 
 from trm.search.journal.events import Decided, DriverStarted, Event, LegEnded, LegStarted
 from trm.search.state import SweepState
 from trm.terminal import display
-from trm.terminal.display import LeaderRow, SweepDisplay, count_text, duration, event_line, flops
+from trm.terminal.display import LeaderRow, SweepDisplay, count_text, duration, event_line, flops, params_text
 from trm.terminal.progress import Snapshot, SweepProgress
 
 RUNGS = [50 * 2e9, 100 * 2e9]
@@ -242,3 +242,8 @@ def test_a_log_hears_of_the_whole_only_now_and_then(tmp_path: Path, monkeypatch:
 )
 def test_figures_are_short(got: str, wanted: str) -> None:
     assert got == wanted
+
+
+def test_a_knob_is_named_so_that_one_knows_which_and_null_as_it_is_written() -> None:
+    params = {"model.H_cycles": 2, "optim.type": "muon", "start.from": None, "data.train": 200, "training.loss": "softmax"}
+    assert params_text(params) == "H_cycles 2, optim_type muon, start_from null, data_train 200, loss softmax"

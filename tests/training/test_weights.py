@@ -87,7 +87,7 @@ def test_the_reference_checkpoint_is_taken_with_its_configuration(tmp_path: Path
     torch.save(to_published(state.model.state_dict(), None, state.config.model), tmp_path / "step_5.pt")
     found = trained_model(read_foreign_weights(tmp_path / "step_5.pt", state.config, state.shape))
     assert_evaluates_as(found, state)
-    with pytest.raises(CheckpointError, match="do not say what they were trained as; give its configuration too"):
+    with pytest.raises(CheckpointError, match="do not say what they were trained as; give a run, a sweep, a checkpoint"):
         load_for_evaluation(tmp_path / "step_5.pt")
     with pytest.raises(CheckpointError, match=r"puzzle_emb\.weights missing; .*--set model\.pos_encodings=learned"):
         read_foreign_weights(tmp_path / "step_5.pt", cases.config_of(), state.shape)

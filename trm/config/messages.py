@@ -92,7 +92,9 @@ def unknown_key(model: Any, parents: Location, key: str) -> Problem:
     path = f"{prefix}.{key}" if prefix else key
     variant = _other_variant(model, parents, key)
     if variant is not None:
-        return Problem(f"{path} goes with {variant}", f"remove it, or replace the whole {prefix}")
+        name, right = variant
+        whole = f"{prefix}, as by --set {prefix}='{{{name}: {parents[-1]}}}'"
+        return Problem(f"{path} goes with {name} {right}, not {parents[-1]}", f"remove it, or replace the whole {whole}")
     section, dot, rest = key.partition(".")
     if dot and section in siblings:
         return Problem(f"{path} is not a key", f"write {rest} below {section}, or --set {path}=VALUE")
@@ -166,8 +168,8 @@ def _literals(annotation: Any) -> list[Any]:
     return [value for member in members_in(annotation) if get_origin(member) is Literal for value in get_args(member)]
 
 
-def _other_variant(model: Any, parents: Location, key: str) -> str | None:
-    """`type asha, not none`, when `parents` chose a variant of a tagged union and `key` is a field of another one."""
+def _other_variant(model: Any, parents: Location, key: str) -> tuple[str, str] | None:
+    """`type` and `asha`, when `parents` chose a variant of a tagged union and `key` is a field of another one."""
     if not parents:
         return None
     models = models_in(_walk(model, parents[:-1])[0])
@@ -179,7 +181,7 @@ def _other_variant(model: Any, parents: Location, key: str) -> str | None:
         return None
     name = next(iter(tags.values()))
     right = " or ".join(str(_literals(kind.model_fields[name].annotation)[0]) for kind in others)
-    return f"{name} {right}, not {parents[-1]}"
+    return name, right
 
 
 def _wanted(model: Any, location: Location) -> str | None:

@@ -73,6 +73,9 @@ def from_published(
             assert_never(config)
 
 
+KEEP = "keep the export of this project (best/), which evaluate.py and start.from read"
+
+
 def require_published(config: AnyNetwork, source: str) -> None:
     """CheckpointError unless the published implementation computes what `source` was trained as."""
     match config:
@@ -81,10 +84,10 @@ def require_published(config: AnyNetwork, source: str) -> None:
                 named = named_values({f"model.{name}": value for name, value in found.items()})
                 raise CheckpointError(
                     f"the published code has no place for {named}, with which {source} was trained",
-                    remedy="keep the export of this project (best/), which evaluate.py and start.from read",
+                    remedy=KEEP,
                 )
         case CnnConfig() | CellMlpConfig() | ImportedNetwork():
-            raise _unpublished(config)
+            raise _unpublished(config, remedy=KEEP)
         case _:
             assert_never(config)
 
@@ -106,9 +109,11 @@ def to_published(
             assert_never(config)
 
 
-def _unpublished(config: CnnConfig | CellMlpConfig | ImportedNetwork) -> CheckpointError:
+def _unpublished(
+    config: CnnConfig | CellMlpConfig | ImportedNetwork, remedy: str = "give a run, a checkpoint or an export of this project"
+) -> CheckpointError:
     why = "is your own" if isinstance(config, ImportedNetwork) else "has no published names"
     return CheckpointError(
         f"published checkpoints are of published networks, and {config.architecture} {why}",
-        remedy="give a run, a checkpoint or an export of this project",
+        remedy=remedy,
     )

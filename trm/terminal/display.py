@@ -17,6 +17,7 @@ from rich.text import Text
 from trm.console.streams import one_line, printable
 from trm.search.findings.status import Leader
 from trm.search.journal.events import Adopted, Asked, Decided, Event, LegEnded, Reported, SweepEnded
+from trm.search.knobs.constraint_names import short_name
 from trm.terminal.progress import RunningLeg, Snapshot
 
 STATUS_SECONDS = 30.0
@@ -276,12 +277,14 @@ def leg_text(leg: RunningLeg) -> str:
 
 
 def params_text(params: Mapping[str, Any]) -> str:
-    """Parameters by the last word of their paths."""
-    return ", ".join(f"{path.rpartition('.')[2]} {_param_text(value)}" for path, value in params.items())
+    """Parameters by the names that constraints use: their last words, with the section where these alone say too little."""
+    return ", ".join(f"{short_name(path)} {_param_text(value)}" for path, value in params.items())
 
 
 def _param_text(value: Any) -> str:
-    """A float to three digits, or whole where that is short: 0.9999 is not 1."""
+    """A float to three digits, or whole where that is short: 0.9999 is not 1; null as it is written."""
+    if value is None:
+        return "null"
     return f"{value:.3g}" if isinstance(value, float) and len(str(value)) > WHOLE_LENGTH else str(value)
 
 

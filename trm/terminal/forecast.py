@@ -195,7 +195,7 @@ def _values(knob: Knob) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_value(one) for one in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _time(seconds: float | None) -> str:

@@ -157,7 +157,7 @@ def read_weights(path: str | Path, *, is_raw: bool = False) -> Weights:
     if path.is_file() and not (path.parent / META).exists():
         raise CheckpointError(
             f"{path} is a file, and other programs' files do not say what they were trained as",
-            remedy="give its configuration too, or the folder of a run, a sweep or a checkpoint",
+            remedy="give a run, a sweep, a checkpoint or an export",
         )
     found = path.parent if path.is_file() else weights_folder(path)
     _refuse_pipes(found, [entry.name for entry in found.iterdir() if entry.suffix in (".json", ".yaml", ".safetensors")])

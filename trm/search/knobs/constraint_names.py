@@ -62,6 +62,16 @@ def leaf_names() -> dict[str, str]:
     return _names(members_added())
 
 
+def short_name(path: str) -> str:
+    """A knob as constraints call it; one of where things lie, which they do not name, by its path with `_` (`start_from`)."""
+    return _short_names(members_added()).get(path) or (path.replace(".", "_") if path in leaves() else path.split(".")[-1])
+
+
+@cache
+def _short_names(added: int) -> dict[str, str]:
+    return {path: name for name, path in _names(added).items()}
+
+
 @cache
 def _names(added: int) -> dict[str, str]:
     own = {path: leaf for path, leaf in leaves().items() if path not in NOT_NAMED and not path.startswith(UNNAMED_SECTIONS)}

@@ -122,7 +122,9 @@ def _check_first_rung(space: SearchSpace, candidates: list[Candidate]) -> None:
     need = _first_need(worst)
     shown = ", ".join(f"{path}={value}" for path, value in worst.params.items())
     is_by_cost = space.fidelity in ("train_flops", "seconds")
-    cheaper = f", or add the constraint step_gflops <= {worst.step_flops / 1e9 / shortfall(worst):.3g}" if is_by_cost else ""
+    limit = float(f"{worst.step_flops / 1e9 / shortfall(worst):.3g}")
+    is_kept = any(one.step_flops / 1e9 <= limit and shortfall(one) <= 1 for one in candidates)  # else it leaves none
+    cheaper = f", or add the constraint step_gflops <= {limit:g}" if is_by_cost and is_kept else ""
     raise ConfigError(
         f"the first rung must give every configuration {need} steps (100, 2 warm-ups of {warmup}, 4 * halt_max_steps {halting}), "
         f"but {shown} with {worst.step_flops / 1e9:.3g} GFLOP a step makes only {worst.rung_steps[0]} of {worst.max_steps} there",
