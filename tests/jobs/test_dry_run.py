@@ -16,7 +16,7 @@ from trm.config.data import DataConfig
 from trm.config.files import dump_yaml, merged, parse_yaml
 from trm.config.step_costs import StepCosts
 from trm.data.format.manifest import read_manifest
-from trm.errors import CheckpointError, ConfigError, ResourceError, SweepError
+from trm.errors import CheckpointError, ConfigError, DatasetError, ResourceError, SweepError
 from trm.jobs import dry_run as job
 from trm.models.cost import run_cost
 from trm.search.journal.lease import Lease
@@ -29,6 +29,9 @@ from trm.sweeps.data_sets import DataSets
 from trm.sweeps.folder import write_sweep_file
 from trm.tasks.counts import data_counts
 from trm.tasks.ensure import ensure_dataset
+from trm.tasks.sudoku.build import build_sudoku
+from trm.tasks.sudoku.recipe import SudokuRecipe
+from trm.tasks.sudoku.task import Sudoku
 from trm.terminal.forecast import Circumstances, print_forecast
 from trm.training.state import TrainingState
 from trm.training.weights import export_weights
@@ -264,6 +267,20 @@ def test_a_recipe_is_counted_as_its_data_set_is(storage: Path, mode: str) -> Non
     after = data_counts(data, str(storage), said.append)
     assert (before.shape, before.epoch_rows, before.validation_rows) == (after.shape, after.epoch_rows, after.validation_rows)
     assert after.shape == manifest.shape
+
+
+def test_more_4x4_puzzles_than_there_are_are_refused_before_they_are_built(storage: Path) -> None:
+    path = str(storage.parent / "tiny.yaml")
+    with pytest.raises(DatasetError, match=r"there are only 4710 essentially different 4x4 .*: 100000 train \+ .* were asked for"):
+        job.dry_run(path, ["search.data.train={type: choice, values: [250, 100000]}"], str(storage))
+    for limits, existing in (({"train": 4711}, 4710), ({"minimal": True, "train": 4000}, r"\d+"), ({"min_difficulty": 1}, 0)):
+        recipe = SudokuRecipe.model_validate({"name": "case", "size": 4, "validation": 0, "test": 1} | limits)
+        with pytest.raises(DatasetError, match=f"there are only {existing} essentially") as foretold:
+            Sudoku().counted(recipe)
+        with pytest.raises(DatasetError) as built:
+            build_sudoku(recipe)
+        assert str(foretold.value) == str(built.value)
+    assert not storage.exists()
 
 
 def test_arc_is_built_in_memory_and_dropped(storage: Path) -> None:

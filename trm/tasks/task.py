@@ -136,7 +136,10 @@ class Task(Added, ABC, Generic[RecipeT]):
         return None
 
     def counted(self, recipe: RecipeT) -> KnownCounts | None:
-        """What the recipe alone tells of its data set; None: it must be built to be counted."""
+        """What the recipe alone tells of its data set; None: it must be built to be counted.
+
+        DatasetError for one that cannot be built, where the recipe tells that too.
+        """
         return None
 
     def to_hold_out(self, recipe: RecipeT) -> str:

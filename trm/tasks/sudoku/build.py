@@ -101,26 +101,42 @@ class SudokuPieces:
         )
 
 
+def require_enough(recipe: SudokuRecipe) -> None:
+    """DatasetError where a 4x4 recipe asks for more puzzles than there are; what others can bring shows when they are made."""
+    if recipe.path is None and recipe.size == 4:
+        existing = len(_small_columns(recipe)["rating"]) if recipe.min_difficulty else len(_allowed(recipe))
+        _refuse_more(recipe, existing, recipe.wanted())
+
+
 def _small_splits(recipe: SudokuRecipe, report: Report) -> dict[SplitName, BuiltSplit]:
     """Puzzles drawn from the list of all 4x4 ones, each in a random form."""
-    from trm.tasks.sudoku.solver import count_solutions
+    require_enough(recipe)
+    wanted = recipe.wanted()
+    report("puzzles", sum(wanted.values()), sum(wanted.values()))
+    return Generated(_small_columns(recipe)).splits(wanted, recipe.train)
 
+
+def _allowed(recipe: SudokuRecipe) -> np.ndarray:
+    """Numbers of the 4x4 puzzles whose clues are as the recipe wants them."""
     puzzles = essential_puzzles()
     is_allowed = puzzles.is_minimal | (not recipe.minimal)
     if recipe.max_clues is not None:
         is_allowed = is_allowed & (puzzles.is_clue.sum(axis=1) <= recipe.max_clues)
-    allowed = np.flatnonzero(is_allowed)
+    return np.flatnonzero(is_allowed)
+
+
+def _small_columns(recipe: SudokuRecipe) -> Columns:
+    """All 4x4 puzzles that the recipe allows, in its order and forms."""
+    from trm.tasks.sudoku.solver import count_solutions
+
+    puzzles, allowed = essential_puzzles(), _allowed(recipe)
     chosen = allowed[shuffled(len(allowed), recipe.seed, _CHOICE)]
     forms = draw_forms(hashed(recipe.seed, _FORM, chosen), 4)
     answers = apply(puzzles.answers[chosen] + np.uint8(BLANK), forms) - np.uint8(BLANK)
     questions = answers * np.take_along_axis(puzzles.is_clue[chosen], forms.cells, axis=1)
     rating = count_solutions(questions, 4)[1]
     is_hard = rating >= (recipe.min_difficulty or 0)
-    columns = as_columns(questions[is_hard], answers[is_hard], rating[is_hard])
-    wanted = recipe.wanted()
-    _refuse_more(recipe, int(is_hard.sum()), wanted)
-    report("puzzles", sum(wanted.values()), sum(wanted.values()))
-    return Generated(columns).splits(wanted, recipe.train)
+    return as_columns(questions[is_hard], answers[is_hard], rating[is_hard])
 
 
 def _refuse_more(recipe: SudokuRecipe, existing: int, wanted: Mapping[SplitName, int]) -> None:

@@ -44,9 +44,12 @@ class Sudoku(Task[SudokuRecipe]):
         return maker(recipe)
 
     def counted(self, recipe: SudokuRecipe) -> KnownCounts | None:
-        """Known, unless a file is taken whole."""
+        """Known, unless a file is taken whole. DatasetError for more 4x4 boards than there are."""
+        from trm.tasks.sudoku.build import require_enough
+
         if recipe.train is None:
             return None
+        require_enough(recipe)
         return KnownCounts(DataShape(recipe.size**2, recipe.size + 2, 1), recipe.train, recipe.validation)
 
     def augmenter(self, augmentation: Augmentation, split: Split, manifest: Manifest) -> Augmenter:
