@@ -9,7 +9,7 @@ from search_simulator import Simulator, cost_of
 from space_cases import DEMO, demo
 from sweep_cases import events_of
 
-from trm.config.optimizers import AdamATan2Config
+from trm.config.optimizers import CONSTANT_COSINE, AdamATan2Config
 from trm.optim.averaging import WeightAverage
 from trm.search.findings.replay import replay
 from trm.search.findings.tables import leaderboard_rows, write_trials
@@ -19,7 +19,7 @@ from trm.search.planning.survey import Survey
 from trm.search.search import Search
 from trm.search.space import candidates
 from trm.search.space.candidates import Candidate, Resolver
-from trm.search.space.resolution import largest_rate
+from trm.search.space.resolution import largest_rate, overruled
 from trm.search.space.space import SearchSpace
 from trm.tracking.updates import updates_of
 
@@ -105,6 +105,23 @@ def test_what_the_base_says_in_vain_is_told_before_the_start() -> None:
         "base.training.eval_every_steps 7 is not followed",
         "base.optim.ema_warmup is false",
     ]
+
+
+@pytest.mark.parametrize(
+    ("optim", "searched", "is_told"),
+    [
+        ({}, {}, False),
+        ({"schedule": "cosine"}, {}, True),
+        ({"schedule": "cosine", "lr_min_ratio": 0.1}, {}, False),
+        ({"schedule": "linear"}, {}, False),
+        ({}, {"optim.schedule": ["constant", "cosine"]}, True),
+        ({"schedule": "cosine"}, {"optim.schedule": ["constant", "linear"]}, False),
+        ({}, {"optim.schedule": ["constant", "cosine"], "optim.lr_min_ratio": [0.1, 1.0]}, False),
+    ],
+)
+def test_a_cosine_that_is_a_constant_is_told(optim: dict[str, Any], searched: dict[str, list[Any]], is_told: bool) -> None:
+    made = space({path: {"type": "choice", "values": values} for path, values in (searched or {"optim.ema": [True]}).items()})
+    assert (CONSTANT_COSINE in overruled(made.model_copy(update={"base": {**made.base, "optim": optim}}))) == is_told
 
 
 def test_a_sweep_pays_for_a_run_once_and_shows_what_it_used(tmp_path: Path) -> None:

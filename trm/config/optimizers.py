@@ -17,6 +17,11 @@ Size = tuple[int, ...]
 """Shape of a parameter."""
 
 
+CONSTANT_COSINE = (
+    "optim.schedule cosine is a constant rate while optim.lr_min_ratio, its floor, is 1; set that lower, to 0 for a whole cosine"
+)
+
+
 class Rates(NamedTuple):
     """What a parameter is updated with."""
 
@@ -62,14 +67,19 @@ class OptimConfig(Written):
     bias_weight_decay: Annotated[float | None, Field(ge=0), Later] = None
     """Weight decay of what has one axis (biases, gains of norms), before its part's own; null: its part's; 0: none."""
     schedule: Annotated[Literal["cosine", "constant", "linear"], Later] = "cosine"
-    """How learning rates go on after the warm-up: by a cosine to `lr_min_ratio` of their peaks at the run's end, constant, or
-    constant and then linearly to 0 over the last `lr_decay_share` of the run ("warm-up, stable, decay")."""
+    """How learning rates go on after the warm-up: by a cosine to `lr_min_ratio` of their peaks at the run's end (at 1 a constant),
+    constant, or constant and then linearly to 0 over the last `lr_decay_share` of the run ("warm-up, stable, decay")."""
     lr_decay_share: Annotated[float, Field(gt=0, le=1), Later] = 0.2
     """Share of the run in which schedule linear falls to 0; 1: from the end of the warm-up on."""
 
     trained: Annotated[Literal["all", "puzzle_embedding", "heads"], Later] = "all"
     """What learns: all, the puzzle embedding alone, or the answer and halting heads alone. The rest keeps its bits (no gradient,
     no weight decay), and no gradient is computed for it."""
+
+    @property
+    def asks_for_constant_cosine(self) -> bool:
+        """Whether a cosine was written and ends where it begins."""
+        return "schedule" in self.model_fields_set and self.schedule == "cosine" and self.lr_min_ratio == 1
 
     @property
     def trains_rows(self) -> bool:

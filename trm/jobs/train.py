@@ -11,6 +11,7 @@ from typing import Any
 from trm.config.base import RECORDED
 from trm.config.files import load_run_config, load_yaml, validated
 from trm.config.imports import require_unchanged
+from trm.config.optimizers import CONSTANT_COSINE
 from trm.config.run import RunConfig
 from trm.config.tracking import Tracking
 from trm.config.training import VOTES, require_divisible
@@ -125,6 +126,8 @@ def run_training(options: TrainOptions) -> int:
         if begun is None and config.start.path is not None:
             for line in start_of(config, manifest).lines:
                 say(line)
+        if begun is None and config.optim.asks_for_constant_cosine:
+            say(CONSTANT_COSINE)
         say(f"run folder {folder}")
         if protocol.on_the_way != "validation":
             say(_protocol_words(protocol, data.source))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trm.config.optimizers import OptimConfig
+from trm.config.optimizers import CONSTANT_COSINE, OptimConfig
 from trm.config.run import RunConfig
 from trm.search.knobs.knobs import NOT_SEARCHED, ChoiceKnob, Knob, at_share
 from trm.search.space.space import SearchSpace
@@ -96,7 +96,16 @@ def overruled(space: SearchSpace) -> list[str]:
             )
     if space.base.get("optim", {}).get("ema_warmup") is False and "optim.ema_warmup" not in space.search:
         notes.append("base.optim.ema_warmup is false: the average of a trial that is short against 1 / (1 - ema_rate) is its start")
+    if _has_constant_cosine(space):
+        notes.append(CONSTANT_COSINE)
     return notes
+
+
+def _has_constant_cosine(space: SearchSpace) -> bool:
+    """Whether a cosine is asked for, in the base or as a knob's value, whose floor is the peak."""
+    optim, knob = space.base.get("optim", {}), space.search.get("optim.schedule")
+    is_asked = optim.get("schedule") == "cosine" if knob is None else knob.contains("cosine")
+    return is_asked and optim.get("lr_min_ratio", 1) == 1 and "optim.lr_min_ratio" not in space.search
 
 
 def collapsed(
