@@ -75,13 +75,15 @@ def make_folders(path: str | Path) -> list[Path]:
 
 
 def _made(folder: Path) -> bool:
-    """Whether this call made the folder; FileExistsError when something else than a folder has the name."""
+    """Whether this call made the folder; FileExistsError when something else than a folder has the name.
+
+    FileNotFoundError when another process took it, or its parent, back meanwhile.
+    """
     try:
         folder.mkdir()
     except FileExistsError:
-        if not folder.is_dir():
-            if not os.path.lexists(folder):  # it was there a moment ago
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from None
+        mode = folder.lstat().st_mode  # one look: FileNotFoundError where another process took it back since
+        if not (stat.S_ISDIR(mode) or (stat.S_ISLNK(mode) and folder.is_dir())):
             raise
         return False
     fsync_folder(folder.parent)
