@@ -18,13 +18,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import yaml
 
 from benchmarks.rows import emit, parser
-from trm.stats.intervals import mean_of_seeds, t_quantile_975
+from trm.config.files import merged
+from trm.stats.intervals import mean_of_seeds
 
 ROOT = Path(__file__).parents[2]
 FIRST_SEED = 1000
@@ -61,7 +62,7 @@ def main() -> None:
     storage: Path = options.storage
     storage.mkdir(parents=True, exist_ok=True)
     arms = {name: arm for name, arm in plan["arms"].items() if not options.only or name in options.only}
-    winners = {name: _searched(name, merged(plan["shared"], arm or {}), storage) for name, arm in arms.items()}
+    winners = {name: _searched(name, without_nulls(merged(plan["shared"], arm or {})), storage) for name, arm in arms.items()}
     jobs = [(name, FIRST_SEED + seed) for seed in range(options.seeds) for name in winners]
     with ThreadPoolExecutor(options.slots) as pool:
         trained = pool.map(lambda job: _trained(job[0], winners[job[0]], job[1], storage, options.evaluations), jobs)
@@ -93,21 +94,12 @@ def interval_of(shares: Sequence[float | None]) -> list[float] | None:
     logs = [math.log(share) for share in shares if share is not None]
     if len(logs) < max(2, len(shares)):
         return None
-    half = t_quantile_975(len(logs) - 1) * stdev(logs) / math.sqrt(len(logs))
-    return [math.exp(fmean(logs) + by) for by in (0.0, -half, half)]
+    return [math.exp(one) for one in mean_of_seeds(logs, (-math.inf, math.inf)) if one is not None]
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, mapping by mapping; null takes a key away."""
-    found = dict(below)
-    for key, value in above.items():
-        if value is None:
-            found.pop(key, None)
-        elif isinstance(value, Mapping) and isinstance(found.get(key), Mapping) and not {"type", "values"} <= value.keys():
-            found[key] = merged(found[key], value)
-        else:
-            found[key] = value
-    return found
+def without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A space without the keys that a way has set to null, to take them out of what all share."""
+    return {key: without_nulls(one) if isinstance(one, Mapping) else one for key, one in values.items() if one is not None}
 
 
 def _searched(name: str, space: Mapping[str, Any], storage: Path) -> Path:

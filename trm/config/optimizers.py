@@ -127,56 +127,50 @@ class OptimConfig(Written):
         return values
 
 
-class AdamATan2Config(OptimConfig):
+class _TwoMoments(OptimConfig):
+    """Fields of all that keep the moments of Adam."""
+
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Decay of the first moment."""
+    beta2: float = Field(0.95, ge=0, lt=1)
+    """Decay of the second moment."""
+
+
+class _Divided(_TwoMoments):
+    """Fields of those that divide by the root of the second."""
+
+    eps: float = Field(1e-8, gt=0, lt=1)
+    """Added to the root of the second moment."""
+
+
+class AdamATan2Config(_TwoMoments):
     """Adam whose quotient is taken by an arctangent: no epsilon, and no step depends on the loss's scale (arXiv 2407.05872)."""
 
     type: Literal["adam_atan2"] = "adam_atan2"
     """Which optimizer updates the backbone."""
-    beta1: float = Field(0.9, ge=0, lt=1)
-    """Decay of the first moment."""
-    beta2: float = Field(0.95, ge=0, lt=1)
-    """Decay of the second moment."""
 
 
-class AdamWConfig(OptimConfig):
+class AdamWConfig(_Divided):
     """Adam with decoupled weight decay (arXiv 1711.05101), by torch's own kernels."""
 
     type: Literal["adamw"] = "adamw"
     """Which optimizer updates the backbone."""
-    beta1: float = Field(0.9, ge=0, lt=1)
-    """Decay of the first moment."""
-    beta2: float = Field(0.95, ge=0, lt=1)
-    """Decay of the second moment."""
-    eps: float = Field(1e-8, gt=0, lt=1)
-    """Added to the root of the second moment."""
 
 
-class NAdamConfig(OptimConfig):
+class NAdamConfig(_Divided):
     """Adam with Nesterov's momentum, by torch (Dozat, 2016)."""
 
     type: Literal["nadam"] = "nadam"
     """Which optimizer updates the backbone."""
-    beta1: float = Field(0.9, ge=0, lt=1)
-    """Decay of the first moment."""
-    beta2: float = Field(0.95, ge=0, lt=1)
-    """Decay of the second moment."""
-    eps: float = Field(1e-8, gt=0, lt=1)
-    """Added to the root of the second moment."""
     momentum_decay: float = Field(4e-3, ge=0, le=1)
     """How soon the momentum of the first steps comes up to `beta1`; torch's default."""
 
 
-class RAdamConfig(OptimConfig):
+class RAdamConfig(_Divided):
     """Adam without adaptive steps until its second moment can be trusted, by torch (arXiv 1908.03265)."""
 
     type: Literal["radam"] = "radam"
     """Which optimizer updates the backbone."""
-    beta1: float = Field(0.9, ge=0, lt=1)
-    """Decay of the first moment."""
-    beta2: float = Field(0.95, ge=0, lt=1)
-    """Decay of the second moment."""
-    eps: float = Field(1e-8, gt=0, lt=1)
-    """Added to the root of the second moment."""
 
 
 class LionConfig(OptimConfig):

@@ -33,5 +33,6 @@ def mean_answer_loss(
     cross_entropy: CrossEntropy,
     dtype: torch.dtype,
 ) -> Tensor:
+    """`answer_loss` for who knows already which cells are ignored, (batch, cells) bool, and how many of a row are not, (batch,)."""
     target = labels.masked_fill(is_ignored, 0).long()
     return cross_entropy(logits.to(dtype), target).masked_fill(is_ignored, 0).sum(-1) / labelled_cells.clamp(min=1)

@@ -64,14 +64,14 @@ class Network(nn.Module, ABC):
     is_fused: bool
     """Whether `trm.kernels` do its recursion, which compiled code does not reach."""
 
-    def puzzle_vector(self, puzzle_rows: Float[Tensor, "batch ndim"]) -> Float[Tensor, "batch width"]:
-        """The sum of a puzzle's tokens, for a network that has no places for them."""
-        width, tokens = self.config.hidden_size, self.config.puzzle_len
-        padded = functional.pad(puzzle_rows.to(self.dtype), (0, tokens * width - puzzle_rows.shape[1]))
-        return padded.view(-1, tokens, width).sum(1)
-
     reads_cycles: bool = False
     """Whether `Output.earlier` has, in training, the answer of each cycle but the last, of a network that has cycles."""
+
+    def puzzle_tokens(self, puzzle_rows: Float[Tensor, "batch ndim"]) -> Float[Tensor, "batch tokens width"]:
+        """Rows of the puzzle embedding as tokens, zeros behind where they do not fill them."""
+        width, tokens = self.config.hidden_size, self.config.puzzle_len
+        padded = functional.pad(puzzle_rows.to(self.dtype), (0, tokens * width - puzzle_rows.shape[1]))
+        return padded.view(-1, tokens, width)
 
     def recurse(self, recursion: Recursion) -> None:
         """Makes it compute `recursion`, which has its latents and networks, from its next supervision step on.

@@ -44,7 +44,7 @@ class OneMoment:
                 continue
             params: list[Tensor] = list(moved.values())
             own = numbers[group.name]
-            buffers = [self._buffer(name) for name in moved] if self._keeps_average else []
+            buffers = [self._buffer(name, value) for name, value in moved.items()] if self._keeps_average else []
             updates = self.updates(buffers, [p.grad for p in params if p.grad is not None])
             torch._foreach_mul_(params, own["keep"])
             torch._foreach_mul_(updates, own["lr"])
@@ -64,8 +64,7 @@ class OneMoment:
                 if self._keeps_average and (value := saved.get(f"{name}.{STATE}")) is not None:
                     self._buffers[name] = torch.zeros_like(parameter).copy_(value)
 
-    def _buffer(self, name: str) -> Tensor:
+    def _buffer(self, name: str, parameter: Tensor) -> Tensor:
         if name not in self._buffers:
-            parameter = next(group.parameters[name] for group in self._own.values() if name in group.parameters)
             self._buffers[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
         return self._buffers[name]

@@ -71,7 +71,7 @@ class CellRecursion(Network):
         """One supervision step: `L_cycles` updates of the latent, then the answer."""
         question, z = self._question(inputs), latents["z"]
         last = functional.softmax(latents["y"], dim=-1) @ self.answer_embedding.to(self.dtype)
-        puzzle = None if puzzle_rows is None else self.puzzle_vector(puzzle_rows)[:, None]
+        puzzle = None if puzzle_rows is None else self.puzzle_tokens(puzzle_rows).sum(1)[:, None]
         with torch.no_grad():
             for _ in range(self.config.L_cycles - 1):
                 z = self._updated(_added(z, puzzle), question, last)

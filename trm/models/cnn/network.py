@@ -49,6 +49,6 @@ class ConvolutionalNetwork(Network):
         for i, convolution in enumerate(self.convolutions, start=1):
             x = convolution(x)
             if puzzle_rows is not None and i == len(self.convolutions):
-                x = x + self.puzzle_vector(puzzle_rows)[:, :, None, None]
+                x = x + self.puzzle_tokens(puzzle_rows).sum(1)[:, :, None, None]
             x = functional.relu(x)
         return {}, unhalted(self.answer_head(x.flatten(2).transpose(1, 2)))

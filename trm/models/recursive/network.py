@@ -241,15 +241,13 @@ class TinyRecursiveModel(Network):
 
     def _question(self, inputs: Tensor, puzzle_rows: Tensor | None) -> Tensor:
         """The embedded puzzle (batch, P + S, D): puzzle tokens in front, positions added, times sqrt(D)."""
-        width, puzzle_len = self.config.hidden_size, self.config.puzzle_len
         question = functional.embedding(inputs, self.token_embedding.to(self.dtype))
-        if puzzle_len:
+        if self.config.puzzle_len:
             assert puzzle_rows is not None, "this network has a puzzle embedding, so it needs its rows"
-            padded = functional.pad(puzzle_rows.to(self.dtype), (0, puzzle_len * width - puzzle_rows.shape[1]))
-            question = torch.cat((padded.view(-1, puzzle_len, width), question), dim=1)
+            question = torch.cat((self.puzzle_tokens(puzzle_rows), question), dim=1)
         if self.config.pos_encodings == "learned":
             question = math.sqrt(0.5) * (question + self.position_embedding.to(self.dtype))
-        return math.sqrt(width) * question
+        return math.sqrt(self.config.hidden_size) * question
 
     def _logits(self, answer: Tensor) -> Tensor:
         return functional.linear(answer[:, self.config.puzzle_len :], self.answer_head.to(self.dtype))
