@@ -1,5 +1,7 @@
 """Search for the best tiny recursive model of a search space."""
 
+import argparse
+import contextlib
 import sys
 
 from trm.terminal.command_line import job_parser, run_job
@@ -18,7 +20,11 @@ def main() -> int:
     parser.add_argument(
         "--audit", type=float, metavar="SHARE", help="short for --set audit.share=SHARE: controls for early stopping"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the sweep of that name (default: the space's newest)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--resume", action="store_true", help="go on with the sweep of that name (default: the space's newest)")
+    which.add_argument(
+        "--go-on", action="store_true", help="start the sweep --name, or go on with it where it began: one command for every try"
+    )
     parser.add_argument(
         "--warm-start",
         metavar="FOLDER",
@@ -44,23 +50,37 @@ def main() -> int:
     for path, value in short.items():
         if value is not None and path in written:
             parser.error(f"{path} is given twice, by --set {path} and by --{SHORT[path]}")
-    overrides = [*arguments.overrides, *(f"{path}={value}" for path, value in short.items() if value is not None)]
+    arguments.overrides += [f"{path}={value}" for path, value in short.items() if value is not None]
+    if not arguments.go_on:
+        return run(arguments, is_resume=arguments.resume)
+    if arguments.name is None:
+        parser.error("--go-on needs --name: jobs of one space must not take each other's sweep")
 
+    from trm.jobs.retries import folder_of, told_to_the_next
+    from trm.sweeps.folder import is_begun
+
+    folder = folder_of(arguments.name, arguments.storage)
+    with contextlib.nullcontext() if arguments.dry_run else told_to_the_next(folder):
+        return run(arguments, is_resume=is_begun(folder))
+
+
+def run(arguments: argparse.Namespace, *, is_resume: bool) -> int:
     if arguments.dry_run:
         from trm.jobs.dry_run import Place, dry_run
 
-        place = Place(arguments.name, is_resume=arguments.resume, address=arguments.address)
-        return dry_run(arguments.space, overrides, arguments.storage, warm_start=arguments.warm_start, place=place)
+        place = Place(arguments.name, is_resume=is_resume, address=arguments.address)
+        return dry_run(arguments.space, arguments.overrides, arguments.storage, warm_start=arguments.warm_start, place=place)
 
     from trm.jobs.sweep import SweepOptions, run_sweep
 
     return run_sweep(
         SweepOptions(
             space=arguments.space,
-            overrides=tuple(overrides),
+            overrides=tuple(arguments.overrides),
             name=arguments.name,
             storage=arguments.storage,
-            is_resume=arguments.resume,
+            is_resume=is_resume,
+            is_retry=arguments.go_on,
             address=arguments.address,
             warm_start=tuple(arguments.warm_start),
         )

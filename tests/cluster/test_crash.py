@@ -1,13 +1,15 @@
 """A sweep that is killed and resumed is the sweep that never was: real driver, real training, real files; only Ray is left out."""
 
 import itertools
+import json
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from crash_cases import check_replay, check_whole, events_of, facts, write_space
-from rayless import Kill, Killed, Nursery, Point
+from rayless import Kill, Killed, Life, Nursery, Point
 
 from trm.search.journal.events import LegEnded, SweepEnded
 
@@ -78,3 +80,17 @@ def test_killed_at_random_with_two_legs_open_no_trial_is_lost_and_none_is_run_tw
     check_replay(folder)
     done = [event for event in events_of(folder) if isinstance(event, LegEnded)]
     assert {event.status for event in done} == {"completed"}
+
+
+def test_one_command_starts_and_goes_on_and_says_whether_to_try_again(killed: Killed, whole: Path) -> None:
+    storage, told = killed.storage, killed.storage / "again.exit.json"
+    words = (str(killed.space), "--storage", str(storage), "--name", "again", "--trials", str(TRIALS), "--go-on")
+    assert killed.nursery.live(Life(words, Kill("event", 3, "durable"))) == -signal.SIGKILL
+    assert not told.exists(), "what was killed is to be tried again"
+    assert killed.nursery.live(Life((*words, "--set", "optim.lr=1"))) == 2
+    refused = json.loads(told.read_text())
+    assert (refused["code"], refused["try_again"]) == (2, False)
+    assert "optim" in refused["message"]
+    assert killed.nursery.live(Life(words)) == 0
+    assert json.loads(told.read_text())["code"] == 0
+    assert facts(storage / "again") == facts(whole)

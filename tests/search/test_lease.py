@@ -269,3 +269,22 @@ def test_a_folder_is_discarded_only_by_who_holds_it(tmp_path: Path) -> None:
     lease = Lease(tmp_path / "one")
     lease.discard()
     assert not (tmp_path / "one").exists()
+
+
+def test_who_waits_takes_over_from_a_driver_elsewhere_that_died_a_moment_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALE_SECONDS", 1.0)
+    put(tmp_path, Holder("elsewhere", "x", 7, "1", 3), age_seconds=0.2)
+    with pytest.raises(SweepError, match="its heart beat 0 s ago"):
+        Lease(tmp_path)
+    began = time.monotonic()
+    with Lease(tmp_path, waits=True) as lease:
+        assert lease.fence == 4
+    assert time.monotonic() - began >= 0.7, "a heart counts as still only when it is stale"
+
+
+def test_who_waits_for_a_living_driver_is_told_at_its_next_beat(tmp_path: Path) -> None:
+    put(tmp_path, Holder("elsewhere", "x", 7, "1", 3))
+    with pytest.raises(SweepError, match="its heart beats"):
+        Lease(tmp_path, lambda text: os.utime(tmp_path / FILE, (1, 1)), waits=True)

@@ -40,6 +40,8 @@ class SweepOptions:
     name: str | None = None
     storage: str | None = None
     is_resume: bool = False
+    is_retry: bool = False
+    """Whether it may be one of several tries: then a driver that died a moment ago, elsewhere, is waited for."""
     warm_start: tuple[str, ...] = ()
     """Folders of earlier sweeps to start from."""
     address: str | None = None
@@ -67,7 +69,9 @@ def run_sweep(options: SweepOptions) -> int:
         check_same_priors(folder, options.warm_start)
     else:
         space = with_starts(space)
-    with claimed_folder(folder, space, is_resume=options.is_resume, is_named=options.name is not None) as lease:
+    with claimed_folder(
+        folder, space, is_resume=options.is_resume, is_named=options.name is not None, waits=options.is_retry
+    ) as lease:
         folder = lease.folder
         sets = ensured_sets(space, data, str(storage / "data"), say)
         if options.is_resume:

@@ -71,6 +71,8 @@ class TrainOptions:
     resume: str | None
     gpus: float
     address: str | None
+    is_retry: bool = False
+    """Whether it may be one of several tries: then a process that died a moment ago, elsewhere, is waited for."""
     tracking: Tracking | None = None
     """In place of the configuration's, which no run's own file holds; null: as there."""
 
@@ -112,7 +114,7 @@ def run_training(options: TrainOptions) -> int:
         address = ray_address(options.address)
         if address == "local":
             check_fits_here(Demand(options.workers, 1.0, options.gpus))
-    with _claimed(folder, storage, source) as lease:
+    with _claimed(folder, storage, source, waits=options.is_retry) as lease:
         folder = lease.folder
         dataset = ensure_dataset(config.data, str(storage / "data"), say)
         manifest = read_manifest(dataset)
@@ -265,10 +267,10 @@ def _check_resumable(folder: Path, meta: CheckpointMeta, config: RunConfig, mani
         raise CheckpointError(f"the run has {steps} steps and is at step {meta.step} already", remedy="give it more steps")
 
 
-def _claimed(folder: Path | None, storage: Path, source: str) -> AbstractContextManager[Lease]:
+def _claimed(folder: Path | None, storage: Path, source: str, *, waits: bool) -> AbstractContextManager[Lease]:
     """The lease on the run's folder, or on the first that is free of those numbered after the configuration."""
     if folder is not None:
-        return held_folder(folder, _is_begun, say)
+        return held_folder(folder, _is_begun, say, waits=waits)
     return numbered_folder(numbered_after(storage, source, "run"), _is_begun)
 
 

@@ -31,7 +31,7 @@ from trm.search.journal.lease import FILE as LEASE
 from trm.search.journal.lease import Lease
 from trm.stats.intervals import MeanOfSeeds, mean_of_seeds
 from trm.sweeps.commands import job_command
-from trm.sweeps.places import DEFAULT_STORAGE, held_folder, is_taken, numbered_after, numbered_folder, writable_folder
+from trm.sweeps.places import DEFAULT_STORAGE, expanded, held_folder, is_taken, numbered_after, numbered_folder, writable_folder
 from trm.tasks.metrics import bounds, is_count
 from trm.tasks.places import names_data, refuse_remote
 from trm.terminal.command_line import show
@@ -68,6 +68,14 @@ class SeedScore:
 def is_series(folder: str | None) -> bool:
     """Whether a folder holds several seeds of one configuration."""
     return folder is not None and (Path(folder) / SEEDS_FILE).is_file()
+
+
+def run_again(options: TrainOptions) -> TrainOptions:
+    """The options of a try: where a run began in `out`, they resume it; several seeds go on with their own configuration."""
+    options, out = replace(options, is_retry=True), expanded(str(options.out), "--out")
+    if is_series(str(out)):
+        return replace(options, resume=options.out, out=None, config=None, overrides=())
+    return replace(options, resume=options.out, out=None) if (out / CONFIG_FILE).is_file() else options
 
 
 def run_seeds(options: TrainOptions, count: int | None) -> int:
@@ -120,7 +128,7 @@ def _claimed(options: TrainOptions) -> AbstractContextManager[Lease]:
         folder = writable_folder(given, "--resume" if options.resume is not None else "--out")
         if options.resume is None and is_taken(folder, (LEASE,)):
             raise ConfigError(f"{folder} is taken", remedy="go on with it by --resume, or give another --out")
-        return held_folder(folder, _is_begun, say)
+        return held_folder(folder, _is_begun, say, waits=options.is_retry)
     storage = writable_folder(options.storage, "--storage", default=DEFAULT_STORAGE)
     return numbered_folder(numbered_after(storage, str(options.config), "seeds"), _is_begun)
 

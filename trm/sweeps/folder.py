@@ -87,11 +87,14 @@ def is_begun(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool, is_named: bool = True) -> Iterator[Lease]:
+def claimed_folder(
+    folder: Path, space: SearchSpace, *, is_resume: bool, is_named: bool = True, waits: bool = False
+) -> Iterator[Lease]:
     """Hold the lease on the folder; one that was made here and never became a sweep is removed again.
 
     Not `is_named`, it is the first one that is free of those numbered from it on. A resume that is refused has changed nothing:
-    SweepError when the journal is damaged or the sweep is of another space.
+    SweepError when the journal is damaged or the sweep is of another space. Who `waits` does so for a minute where the last driver,
+    on another machine, may be dead.
     """
     if (reason := why_unwritable(folder)) is not None:
         raise SweepError(
@@ -104,7 +107,7 @@ def claimed_folder(folder: Path, space: SearchSpace, *, is_resume: bool, is_name
         with numbered_folder(_numbered_from(folder), is_begun) as lease:
             yield lease
         return
-    with held_folder(folder, is_begun, say) as lease:
+    with held_folder(folder, is_begun, say, waits=waits) as lease:
         if not is_resume and is_begun(folder):  # while we waited for the lease
             raise SweepError(f"the sweep {folder} exists", remedy="go on with it by --resume, or give another --name")
         yield lease

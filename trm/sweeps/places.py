@@ -123,23 +123,25 @@ def _owner(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def held_folder(folder: Path, is_kept: Callable[[Path], bool], say: Callable[[str], None] = lambda text: None) -> Iterator[Lease]:
+def held_folder(
+    folder: Path, is_kept: Callable[[Path], bool], say: Callable[[str], None] = lambda text: None, *, waits: bool = False
+) -> Iterator[Lease]:
     """Hold the lease on `folder`, made where it is missing; what was made here goes again if it is not kept at the end.
 
-    SweepError when a living driver has it.
+    SweepError when a living driver has it; who `waits` looks for a minute whether the last one elsewhere is dead.
     """
     made: list[Path] = []
-    lease = _lease_on(folder, made, say)
+    lease = _lease_on(folder, made, say, waits=waits)
     with _kept_or_discarded(lease, made, is_kept):
         yield lease
 
 
-def _lease_on(folder: Path, made: list[Path], say: Callable[[str], None]) -> Lease:
+def _lease_on(folder: Path, made: list[Path], say: Callable[[str], None], *, waits: bool) -> Lease:
     """The lease on the folder; what had to be made for it goes into `made`."""
     for _ in range(MAKE_TRIES):
         made[:0] = make_folders(folder)
         with contextlib.suppress(FileNotFoundError):  # who had made it took it back before the lease was ours
-            return Lease(folder, say)
+            return Lease(folder, say, waits=waits)
     raise SweepError(f"{folder} vanishes as often as it is made", remedy="look who removes it, or give another folder")
 
 

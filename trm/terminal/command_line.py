@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from trm.console.streams import printable, result_lost, say, steady_output
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, InterruptedRun, TerminatedRun, TRMError
@@ -39,27 +39,40 @@ def run_job(main: Callable[[], int]) -> int:
 def _coded(main: Callable[[], int]) -> int:
     try:
         return main()
-    except InputError as error:
-        say(f"error: {error}")
-        return EXIT_INPUT
-    except (InterruptedRun, KeyboardInterrupt) as error:
-        say(f"interrupted: {error}" if str(error) else "interrupted")
-        return EXIT_INTERRUPTED
-    except TRMError as error:
-        say(f"failed: {error}")
-        return EXIT_FAILED
-    except PermissionError as error:
-        say(f"error: {error.filename} must be there for this user: {error.strerror}; {PERMISSION_REMEDY}")
-        return EXIT_INPUT
-    except Exception as error:  # a full disk has many faces; everything else goes on up
-        if isinstance(error, OSError) and (problem := misplaced(error)) is not None:
-            say(f"error: {problem}")
-            return EXIT_INPUT
-        if not is_disk_full(error):
+    except (Exception, KeyboardInterrupt) as error:
+        if (foreseen := ending(error)) is None:
             raise
-        where = f" of {error.filename}" if isinstance(error, OSError) and error.filename else ""
-        say(f"interrupted: the disk{where} is full ({error}); make room, then give the same command again")
-        return EXIT_INTERRUPTED
+        say(foreseen.message)
+        return foreseen.code
+
+
+class Ending(NamedTuple):
+    """How a job ends that did not come to its end."""
+
+    code: int
+    message: str
+
+
+def ending(error: BaseException) -> Ending | None:
+    """What `error` makes of a job: its exit code and what is said; None where nobody foresaw it, which is an exit code of 1."""
+    match error:
+        case InputError():
+            return Ending(EXIT_INPUT, f"error: {error}")
+        case InterruptedRun() | KeyboardInterrupt():
+            return Ending(EXIT_INTERRUPTED, f"interrupted: {error}" if str(error) else "interrupted")
+        case TRMError():
+            return Ending(EXIT_FAILED, f"failed: {error}")
+        case PermissionError():
+            place = f"{error.filename} must be there for this user: {error.strerror}"
+            return Ending(EXIT_INPUT, f"error: {place}; {PERMISSION_REMEDY}")
+        case OSError() if (problem := misplaced(error)) is not None:
+            return Ending(EXIT_INPUT, f"error: {problem}")
+        case Exception() if is_disk_full(error):  # it has many faces
+            where = f" of {error.filename}" if isinstance(error, OSError) and error.filename else ""
+            again = f"interrupted: the disk{where} is full ({error}); make room, then give the same command again"
+            return Ending(EXIT_INTERRUPTED, again)
+        case _:
+            return None
 
 
 def end_on_signals() -> dict[int, Any]:

@@ -65,23 +65,24 @@ class Lease:
     system's clock, for STALE_SECONDS where that date lies in the future and tells nothing.
     """
 
-    def __init__(self, folder: str | Path, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, folder: str | Path, say: Callable[[str], None] = lambda text: None, *, waits: bool = False) -> None:
         """Takes the lease on `folder`; SweepError that names host and process when a living driver has it.
 
-        `say` is told when that takes a while. FileNotFoundError when the folder is gone.
+        `say` is told when that takes a while. Who `waits` looks at the heart of a driver elsewhere until it is stale, where others
+        are refused because it beat a moment ago. FileNotFoundError when the folder is gone.
         """
         self.path = Path(folder) / FILE
-        self.holder = self._taken(say)
+        self.holder = self._taken(say, waits=waits)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
         self._thread.start()
 
-    def _taken(self, say: Callable[[str], None]) -> Holder:
+    def _taken(self, say: Callable[[str], None], *, waits: bool) -> Holder:
         dead: tuple[Holder, _Heart] | None = None
         while True:
             with _one_at_a_time(self.path):
                 before = read_holder(self.folder)
-                seconds = None if before is None or self._is(dead, before) else _doubt(before, self.path)
+                seconds = None if before is None or self._is(dead, before) else _doubt(before, self.path, waits=waits)
                 if seconds is None or before is None:
                     holder = Holder.this_process((before.fence if before else 0) + 1)
                     write_text_atomic(self.path, json.dumps(asdict(holder)) + "\n")
@@ -177,7 +178,7 @@ _Heart = tuple[int, int]
 """What a beat changes of the lease's file, or a new holder: the time of its last change, and its inode."""
 
 
-def _doubt(holder: Holder, path: Path) -> float | None:
+def _doubt(holder: Holder, path: Path, *, waits: bool) -> float | None:
     """Seconds to look at the heart of a holder of whom nobody knows whether he lives; None: he is dead. SweepError: he lives."""
     if holder.pid == 0:
         return None
@@ -188,9 +189,9 @@ def _doubt(holder: Holder, path: Path) -> float | None:
     age = _age_seconds(path)
     if age < -HEARTBEAT_SECONDS:
         return STALE_SECONDS
-    if age < STALE_SECONDS:
+    if age < STALE_SECONDS and not waits:
         raise _held(holder, f"its heart beat {max(0.0, age):.0f} s ago", path.parent)
-    return BEATS_MISSED * HEARTBEAT_SECONDS
+    return max(BEATS_MISSED * HEARTBEAT_SECONDS, STALE_SECONDS - age)
 
 
 def _held(holder: Holder, why: str, folder: Path) -> SweepError:

@@ -1,0 +1,52 @@
+"""One command for every try: `--go-on` starts what did not begin and goes on with what did; a file tells whether to try again.
+
+What tries a job again often does not see its exit code (`ray job submit` makes a 1 of it), or that it ended at all (a lost head).
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trm.console.redaction import redacted
+from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, SweepError
+from trm.files.atomic import write_text_atomic
+from trm.sweeps.folder import NAME
+from trm.sweeps.places import DEFAULT_STORAGE, expanded
+from trm.terminal.command_line import ending
+
+SUFFIX = ".exit.json"
+
+
+def folder_of(name: str, storage: str | None) -> Path:
+    """The folder of the sweep of this name. SweepError when it is no name."""
+    if NAME.fullmatch(name) is None:
+        raise SweepError(f"--name must be letters, digits, ., _ and -, got {name!r}", remedy="give another")
+    return expanded(storage or DEFAULT_STORAGE, "--storage").absolute() / name
+
+
+@contextlib.contextmanager
+def told_to_the_next(folder: Path) -> Iterator[None]:
+    """While entered there is no `<folder>.exit.json`; afterwards it says how this try ended, and whether to try again.
+
+    So what was killed, and leaves none, is to be tried again. Where no file can be written the exit code alone tells.
+    """
+    file = folder.with_name(f"{folder.name}{SUFFIX}")
+    with contextlib.suppress(OSError):
+        file.unlink(missing_ok=True)
+    try:
+        yield
+    except BaseException as error:
+        foreseen = ending(error)
+        _tell(file, EXIT_FAILED if foreseen is None else foreseen.code, repr(error) if foreseen is None else foreseen.message)
+        raise
+    _tell(file, EXIT_DONE, "done")
+
+
+def _tell(file: Path, code: int, message: str) -> None:
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    told = {"code": code, "try_again": code == EXIT_INTERRUPTED, "message": redacted(message), "at": at}
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(file, json.dumps(told) + "\n")
