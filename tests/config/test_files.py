@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trm.config.files import apply_overrides, dump_yaml, load_yaml, merged, parse_yaml, validated, yaml_text
+from trm.config.files import apply_overrides, dump_yaml, load_run_config, load_yaml, merged, parse_yaml, validated, yaml_text
 from trm.config.run import RunConfig
 from trm.errors import ConfigError
 from trm.files.atomic import replacing, write_text_atomic
@@ -188,3 +188,33 @@ def test_what_a_configuration_is_called_does_not_change_with_new_fields() -> Non
     assert RunConfig.model_validate(mixer).network_digest() == "861aa39e714ea1ce"
     run["training"] |= {"kernels": "plain", "cuda_graph": False}
     assert RunConfig.model_validate(run).network_digest() == "2995b87637cbb7bd"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model.path_noise_in=always"], "path_noise_in always changes nothing with model.path_noise 0.0; leave it out, or set"),
+        (
+            ["optim.schedule=linear", "optim.lr_min_ratio=0.5"],
+            "nothing with optim.schedule linear; leave it out, or set optim.schedule: cosine",
+        ),
+        (
+            ["model={architecture: cnn, halt_exploration_prob: 0.3}"],
+            "architecture cnn; .*: trm or single_z or latents or hrm or transformer",
+        ),
+        (["model.answers_after=every_cycle", "model.halt_exploration_prob=0.3"], "set model.answers_after: last_cycle"),
+        (["optim.schedule=constant", "optim.lr_decay_share=0.2", "model.gradient=9"], None),
+    ],
+)
+def test_a_value_that_changes_nothing_is_refused_in_what_a_person_names(
+    tmp_path: Path, overrides: list[str], words: str | None
+) -> None:
+    """A default changes nothing by itself, and what a run wrote of itself is read as it is."""
+    path = tmp_path / "run.yaml"
+    dump_yaml(path, RUN)
+    load_run_config(path, overrides, is_own=False)
+    if words is None:
+        load_run_config(path, overrides)
+        return
+    with pytest.raises(ConfigError, match=words):
+        load_run_config(path, overrides)

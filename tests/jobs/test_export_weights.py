@@ -40,6 +40,11 @@ def begun(case: str, folder: Path, **model: object) -> Path:
     return folder / "checkpoint"
 
 
+def test_a_file_says_by_its_ending_which_format_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("export_weights", str(tmp_path), "--out", str(tmp_path / "w.bin")) == EXIT_INPUT
+    assert "name it w.pt, as torch saves, or w.safetensors" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
 @pytest.mark.parametrize("case", CASES)
 def test_there_and_back_changes_no_bit(case: str, suffix: str, tmp_path: Path) -> None:

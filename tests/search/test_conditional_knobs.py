@@ -7,7 +7,11 @@ import pytest
 from search_simulator import LegOrder, Simulator, curve
 from sweep_cases import space
 
+from trm.config.base import RECORDED
+from trm.config.leaves import without
+from trm.config.meaning import idle
 from trm.config.optimizers import AdamATan2Config, AdamWConfig
+from trm.config.run import RunConfig
 from trm.errors import ConfigError
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.enumeration import all_params
@@ -43,6 +47,55 @@ def test_a_base_may_hold_the_fields_of_every_member() -> None:
     configs = {tag: made.run_config({"optim.type": tag}, seed=0).optim for tag in ("adam_atan2", "adamw")}
     assert configs["adamw"].model_dump()["eps"] == 1e-7
     assert {config.model_dump()["beta1"] for config in configs.values()} == {0.7}
+
+
+NEEDING: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    ({"optim.schedule": ["constant", "linear"], "optim.lr_decay_share": [0.1, 0.3]}, {}, {"optim.schedule": "linear"}),
+    (
+        {"model.architecture": ["trm", "cnn", "direct"], "training.carry_noise": [0.0, 0.1]},
+        {"model": {"halt_exploration_prob": 0.3}, "training": {"hypotheses": 2}},
+        {"model.architecture": "trm"},
+    ),
+    ({"model.ffn": ["swiglu", "normed_swiglu"], "model.activation": ["silu", "gelu"]}, {}, {"model.ffn": "swiglu"}),
+    # hrm has no answers_after: there the weight counts, and where trm has no halting head the base's value stands
+    (
+        {"model.architecture": ["trm", "hrm"], "model.answers_after": ["last_cycle", "every_cycle"], "model.halt_bias": [-5, -3]},
+        {},
+        {},
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "base", "when"), NEEDING)
+def test_what_needs_a_value_of_another_knob_is_searched_there(
+    values: dict[str, list[Any]], base: dict[str, Any], when: dict[str, Any]
+) -> None:
+    """Every draw is a run, and the base's values stand where they change something."""
+    search = {path: {"type": "choice", "values": them} for path, them in values.items()}
+    made = space({"search": {"optim.lr": KNOBS["optim.lr"], **search}, "base": base})
+    needing = list(values)[-1]
+    assert made.search[needing].when == when
+    resolver = Resolver(made, None)
+    found = [resolver.resolve(params) for params in all_params(made)]
+    assert [one for one in found if not isinstance(one, Candidate)] == []
+    begun = SearchSpace.model_validate({**made.model_dump(), "search": search}, context=RECORDED)
+    assert begun.search[needing].when == {}, "a sweep that began before there were such conditions goes on without"
+
+
+def test_what_changes_nothing_counts_in_no_digest() -> None:
+    """So that a trial is known again whether its configuration still says it or not."""
+    for needless in (
+        {"model": {"conv_kernel": 3, "grid_width": 4, "path_noise_in": "always"}},
+        {"optim": {"schedule": "constant", "lr_decay_share": 0.5, "lr_min_ratio": 0.1}},
+        {"start": {"heads": "fresh", "trained_on": "x"}, "data": {"folder": "x", "difficulty": {"floor": 0.5}}},
+    ):
+        run = {"data": {"folder": "x"}, "training": {"steps": 1}, **needless}
+        said = {one.path for one in idle(run)}
+        bare = run
+        for path in said:
+            bare = without(bare, path)
+        assert len(said) >= 2
+        assert RunConfig.model_validate(run).network_digest() == RunConfig.model_validate(bare).network_digest()
 
 
 def test_steps_are_searched_beside_networks_that_have_one_alone() -> None:
@@ -122,6 +175,18 @@ def test_rules_about_a_field_hold_where_it_is() -> None:
         (
             {"search": {**KNOBS, "optim.eps": {**KNOBS["optim.eps"], "when": {"optim.type": "adam_atan2"}}}},
             "search.optim.eps is a field of optim.type adamw or muon or nadam or radam, and its `when` wants 'adam_atan2'",
+        ),
+        (
+            {"search": {"start.heads": {"type": "choice", "values": ["keep", "fresh"]}}},
+            "changes nothing where the base has start.from null",
+        ),
+        ({"base": {"model": {"conv_kernel": 3}}}, "base.model.conv_kernel 3 changes nothing with model.ffn swiglu; leave it out"),
+        (
+            {
+                "search": {"model.architecture": {"type": "choice", "values": ["trm", "cnn"]}},
+                "base": {"training": {"kernels": "fused"}},
+            },
+            "training.kernels fused does not do model.architecture cnn, which search.model.architecture has",
         ),
         ({"search": {"optim.epps": KNOBS["optim.eps"]}}, r"optim.epps is not in the run configuration; did you mean optim.eps\?"),
         ({"search": {"training.loss.type": KNOBS["optim.type"]}}, "training.loss.type is written training.loss"),

@@ -54,7 +54,7 @@ def test_what_to_start_from_may_be_searched(lab: Path) -> None:
     assert [start_of(space, {"start.from": path}).digest for path in places] == [weights_digest(path) for path in places]
     assert list(space.start_points) == [{"start.from": places[1]}]
     plain = start_of(space, {"start.from": None})
-    assert (plain.path, plain.digest, plain.weights) == (None, None, "raw")
+    assert (plain.path, plain.digest, plain.weights) == (None, None, "average"), "of nothing, nothing is taken"
 
 
 def test_where_a_knob_is_not_active_the_base_holds_and_is_known_too(lab: Path) -> None:

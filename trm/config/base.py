@@ -1,6 +1,7 @@
 """What every configuration model shares: unknown keys are refused, values never change, numbers are numbers."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import (
@@ -40,6 +41,34 @@ def is_recorded(info: Any) -> bool:
 
 class Later:
     """Marks a field that came after values had digests: `Annotated[float, Later] = 0.0` counts in none while it is 0."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Marks a field that changes nothing unless another is so: `Annotated[int, only_with("model.ffn", "conv_swiglu")]`.
+
+    Where a network has no such other field nothing is needed. Who reads it: `trm.config.meaning`.
+    """
+
+    path: str
+    """Dotted path of the other."""
+    values: tuple[bool | float | str | None, ...]
+    """What it must be, or must not be."""
+    is_other: bool
+
+    def is_met(self, value: Any) -> bool:
+        """Whether the field may change something where the other has `value`."""
+        return (value in self.values) != self.is_other
+
+
+def only_with(path: str, *values: bool | float | str | None) -> Needs:
+    """Marks a field that changes something only where the one at `path` has one of `values`."""
+    return Needs(path, values, is_other=False)
+
+
+def unless(path: str, *values: bool | float | str | None) -> Needs:
+    """Marks a field that changes nothing where the one at `path` has one of `values`."""
+    return Needs(path, values, is_other=True)
 
 
 class TextForm:

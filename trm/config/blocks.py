@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trm.config.base import Later
-from trm.config.networks import ModelConfig
+from trm.config.base import Later, only_with, unless
+from trm.config.networks import READ_AT_THE_END, ModelConfig
 
 SWIGLU_MULTIPLE = 256
 Activation = Literal["silu", "gelu", "relu", "relu2"]
@@ -37,23 +37,25 @@ class RecursiveConfig(ModelConfig):
     """Base of the rotary angles."""
     rms_norm_eps: float = Field(1e-5, gt=0, lt=1)
     """Added to the mean square in every norm."""
-    halt_bias: Annotated[float, Later] = Field(-5.0, ge=-100, le=100)
+    halt_bias: Annotated[float, Later, unless("model.architecture", "direct"), only_with(*READ_AT_THE_END)] = Field(
+        -5.0, ge=-100, le=100
+    )
     """What the halting head's two biases start from, its weights from 0: at -5 no puzzle wants to halt at first; -3 starts deep
     (nano-trm)."""
     ffn: Annotated[Literal["swiglu", "conv_swiglu", "normed_swiglu"], Later] = "swiglu"
     """swiglu: act(gate) * up. conv_swiglu: then a short convolution along the tokens and act again (arXiv 2512.14693, URM).
     normed_swiglu: sigmoid(gate) * norm(gate * up), for Muon (jvdillon/sic), across positions too where `mlp_t`."""
-    activation: Annotated[Activation, Later] = "silu"
+    activation: Annotated[Activation, Later, unless("model.ffn", "normed_swiglu")] = "silu"
     """Activation of the gates (act); gelu by a hyperbolic tangent, relu2 the square of relu. A normed SwiGLU has silu's."""
-    conv_kernel: Annotated[int, Field(ge=1, le=15), Later] = 2
+    conv_kernel: Annotated[int, Field(ge=1, le=15), Later, only_with("model.ffn", "conv_swiglu")] = 2
     """Tokens that the convolution of conv_swiglu sees: 2 are a token and the one before, as published."""
-    grid_width: Annotated[int | None, Field(ge=1, le=4096), Later] = None
+    grid_width: Annotated[int | None, Field(ge=1, le=4096), Later, only_with("model.pos_encodings", "rope2d")] = None
     """Cells in a row of the puzzle, for rope2d; null: the puzzle is a square."""
     dropout: Annotated[float, Later] = Field(0.0, ge=0, lt=1)
     """Chance that a channel of a token is zeroed after a block, in every call, the others scaled up; in training only."""
     path_noise: Annotated[float, Later] = Field(0.0, ge=0, le=10)
     """Standard deviation of normal noise that a latent is given after every call that updates it (EqR, arXiv 2605.21488: 0.01)."""
-    path_noise_in: Annotated[Literal["training", "always"], Later] = "training"
+    path_noise_in: Annotated[Literal["training", "always"], Later, unless("model.path_noise", 0)] = "training"
     """Where there is path noise: in training only, or in evaluation too, as in EqR's code."""
     relaxation: Annotated[float, Later] = Field(1.0, gt=0, le=1)
     """Share b of what a call says in the latent that it updates: z = (1 - b) z + b f(...) (EqR: 0.95); 1: z = f(...)."""

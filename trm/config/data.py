@@ -9,7 +9,7 @@ from pydantic import (
     model_validator,
 )
 
-from trm.config.base import Later, Written
+from trm.config.base import Later, Written, unless
 
 RECIPE_FIELDS = ("num_aug", "train")
 """Fields of a recipe that stand in `data` too, where they can be knobs."""
@@ -25,7 +25,7 @@ class Difficulty(Written):
 
     strength: float = Field(0.0, ge=0, le=100)
     """Steepness of the weights; 0: each puzzle is visited once an epoch."""
-    floor: float = Field(0.1, gt=0, le=100)
+    floor: Annotated[float, unless("data.difficulty.strength", 0)] = Field(0.1, gt=0, le=100)
     """Weight of a puzzle that is always answered rightly."""
 
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from trm.config.imports import honour
+from trm.config.meaning import idle
 from trm.config.messages import nearest, problems_of
 from trm.config.paths import nested, with_data_beside, with_start_beside
 from trm.config.run import RunConfig
@@ -140,13 +141,18 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 def load_run_config(path: str | Path, overrides: Sequence[str] = (), *, is_own: bool = True) -> RunConfig:
     """The run configuration of a YAML file with `--set` overrides laid over it; ConfigError for everything wrong with it.
 
-    Its `imports` are imported where a person named the file (`is_own`), or said them by an override.
+    Where a person named the file (`is_own`) its `imports` are imported, and a knob that changes nothing is refused.
     """
     mapping = with_data_beside(load_yaml(path), Path(path).parent)
     require_kind(mapping, "run configuration", path)
     mapping = apply_overrides(mapping, overrides)
     honour_in(mapping, overrides, is_own=is_own)
-    return validated(RunConfig, with_start_beside(nested(mapping), Path(path).parent), str(path))
+    mapping = with_start_beside(nested(mapping), Path(path).parent)
+    config = validated(RunConfig, mapping, str(path))
+    problem = next((one.problem() for one in idle(mapping)), None) if is_own else None
+    if problem is not None:
+        raise ConfigError(f"{path}: {problem.text}", remedy=problem.remedy)
+    return config
 
 
 def honour_in(mapping: Mapping[str, Any], overrides: Sequence[str], *, is_own: bool = True) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from trm.config.base import only_with
 from trm.config.halting import LOCKSTEP, Halting
 from trm.config.networks import WIDEST, ModelConfig
 from trm.config.recursion import QUESTION, Call, Latent, Recursion
@@ -12,7 +13,7 @@ from trm.config.recursion import QUESTION, Call, Latent, Recursion
 class GridConfig(ModelConfig):
     """Fields of the baselines that see a puzzle as a grid: no halting head, puzzle tokens summed and added to every cell."""
 
-    grid_width: int | None = Field(None, ge=1, le=4096)
+    grid_width: Annotated[int | None, only_with("model.convolutions", 2)] = Field(None, ge=1, le=4096)
     """Cells in a row of the puzzle, for convolutions; null: the puzzle is a square."""
 
     @property

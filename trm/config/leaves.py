@@ -191,15 +191,16 @@ def without_other_members(mapping: Mapping[str, Any], searched: Mapping[str, Col
     for path, leaf in leaves().items():
         for at, own in leaf.where.items():
             if tags[at] not in own and any(tag in own for tag in searched.get(at, ())):
-                result = _without(result, path.split("."))
+                result = without(result, path)
     return result
 
 
-def _without(mapping: Mapping[str, Any], parts: list[str]) -> dict[str, Any]:
-    first, *rest = parts
+def without(mapping: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """A sparse run configuration that says nothing of a leaf."""
+    first, _, rest = path.partition(".")
     if first not in mapping:
         return dict(mapping)
     if not rest:
         return {name: value for name, value in mapping.items() if name != first}
     inner = mapping[first]
-    return {**mapping, first: _without(inner, rest)} if isinstance(inner, Mapping) else dict(mapping)
+    return {**mapping, first: without(inner, rest)} if isinstance(inner, Mapping) else dict(mapping)

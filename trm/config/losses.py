@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_serializer
 
-from trm.config.base import Later, Written
+from trm.config.base import Later, Written, only_with, unless
+from trm.config.networks import LOCKSTEPPED, READ_AT_THE_END
 from trm.config.unions import Imported, Tagged
 from trm.console.redaction import stored
 
@@ -34,11 +35,15 @@ class SupervisionLoss(LossConfig):
 
     label_smoothing: Annotated[float, Later] = Field(0.0, ge=0, lt=1)
     """Share of each label that goes to all tokens of the vocabulary alike; what validation calls `loss` has none."""
-    halt_loss_weight: Annotated[float, Later] = Field(0.5, ge=0, le=100)
+    halt_loss_weight: Annotated[float, Later, unless("model.architecture", *LOCKSTEPPED), only_with(*READ_AT_THE_END)] = Field(
+        0.5, ge=0, le=100
+    )
     """Weight of the halting loss, and of that of q_continue, against the answer loss (0.5 as published)."""
     answer_target: Annotated[Literal["plain", "difference"], Later] = "plain"
     """What the answer loss is of: `plain`, the logits; `difference`, what they add to those read before, which are 0 at first."""
-    intermediate_weight: Annotated[float, Later] = Field(0.0, ge=0, le=100)
+    intermediate_weight: Annotated[
+        float, Later, unless("model.architecture", "transformer", *LOCKSTEPPED), only_with(*READ_AT_THE_END)
+    ] = Field(0.0, ge=0, le=100)
     """Weight of the answer loss of each H cycle but the last, which is read for that; where such a cycle has no gradient the head
     alone learns from it."""
     step_weights: Annotated[float, Later] = Field(0.0, ge=-1, le=100)

@@ -6,12 +6,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trm.config.base import Written
+from trm.config.base import Written, only_with, unless
 from trm.config.halting import Halting, act
 from trm.config.recursion import Recursion, one_call
 
 WIDEST = 16384
 """Channels, at most."""
+LOCKSTEPPED = ("direct", "cnn", "cell_mlp")
+"""Networks without a halting head."""
+READ_AT_THE_END = ("model.answers_after", "last_cycle")
+"""What leaves a network that may be read after every cycle its halting head."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ class ModelConfig(Written):
     """Puzzle tokens in front (P); 0: as many as `puzzle_emb_ndim` values need."""
     halt_max_steps: int = Field(16, ge=1, le=1024)
     """Supervision steps that a puzzle may stay in its slot."""
-    halt_exploration_prob: float = Field(0.1, ge=0, le=1)
+    halt_exploration_prob: Annotated[float, unless("model.architecture", *LOCKSTEPPED), only_with(*READ_AT_THE_END)] = Field(
+        0.1, ge=0, le=1
+    )
     """Chance, a slot and step, that a minimum number of steps is demanded before halting."""
     forward_dtype: Literal["auto", "float32", "tf32", "bfloat16", "float64"] = "auto"
     """Type of activations; auto: bfloat16 on CUDA, float32 elsewhere. tf32 is float32 whose products CUDA may round to TF32;

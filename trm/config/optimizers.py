@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from trm.config.base import Later, Written
+from trm.config.base import Later, Written, only_with, unless
 from trm.config.parts import part_of
 from trm.config.unions import Imported, Tagged
 
@@ -38,7 +38,7 @@ class OptimConfig(Written):
     """Which optimizer updates the backbone."""
     lr: float = Field(1e-4, gt=0, le=10)
     """Peak learning rate of the backbone."""
-    lr_min_ratio: float = Field(1.0, ge=0, le=1)
+    lr_min_ratio: Annotated[float, only_with("optim.schedule", "cosine")] = Field(1.0, ge=0, le=1)
     """Floor of the cosine as a share of `lr`; 1 keeps it constant after warm-up."""
     lr_warmup_steps: int = Field(2000, ge=0)
     """Linear warm-up; step i uses lr * i / warm-up, i from 1."""
@@ -56,20 +56,20 @@ class OptimConfig(Written):
     """Rate of the average."""
     ema_warmup: bool = False
     """Use min(ema_rate, (1 + step) / (10 + step)), so that a short run's average is not its start; sweeps set it."""
-    embedding_lr: Annotated[float | None, Field(gt=0, le=10), Later] = None
+    embedding_lr: Annotated[float | None, Field(gt=0, le=10), Later, only_with("optim.trained", "all")] = None
     """Peak learning rate of the embeddings of tokens and positions; null: as of what else is updated by their rule."""
-    head_lr: Annotated[float | None, Field(gt=0, le=10), Later] = None
+    head_lr: Annotated[float | None, Field(gt=0, le=10), Later, unless("optim.trained", "puzzle_embedding")] = None
     """Peak learning rate of the answer and halting heads, bias included; null: as of what else is updated by their rule."""
-    embedding_weight_decay: Annotated[float | None, Field(ge=0), Later] = None
+    embedding_weight_decay: Annotated[float | None, Field(ge=0), Later, only_with("optim.trained", "all")] = None
     """Weight decay of the embeddings; null: as of what else is updated by their rule; 0: none."""
-    head_weight_decay: Annotated[float | None, Field(ge=0), Later] = None
+    head_weight_decay: Annotated[float | None, Field(ge=0), Later, unless("optim.trained", "puzzle_embedding")] = None
     """Weight decay of the heads; null: as of what else is updated by their rule; 0: none."""
-    bias_weight_decay: Annotated[float | None, Field(ge=0), Later] = None
+    bias_weight_decay: Annotated[float | None, Field(ge=0), Later, unless("optim.trained", "puzzle_embedding")] = None
     """Weight decay of what has one axis (biases, gains of norms), before its part's own; null: its part's; 0: none."""
     schedule: Annotated[Literal["cosine", "constant", "linear"], Later] = "cosine"
     """How learning rates go on after the warm-up: by a cosine to `lr_min_ratio` of their peaks at the run's end (at 1 a constant),
     constant, or constant and then linearly to 0 over the last `lr_decay_share` of the run ("warm-up, stable, decay")."""
-    lr_decay_share: Annotated[float, Field(gt=0, le=1), Later] = 0.2
+    lr_decay_share: Annotated[float, Field(gt=0, le=1), Later, only_with("optim.schedule", "linear")] = 0.2
     """Share of the run in which schedule linear falls to 0; 1: from the end of the warm-up on."""
 
     trained: Annotated[Literal["all", "puzzle_embedding", "heads"], Later] = "all"
@@ -195,7 +195,7 @@ class SGDConfig(OptimConfig):
     """Which optimizer updates the backbone."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Decay of the velocity; 0: plain gradient descent, which keeps none."""
-    nesterov: bool = False
+    nesterov: Annotated[bool, unless("optim.momentum", 0)] = False
     """Look ahead by the momentum."""
 
     def moments_of(self, name: str, size: Size) -> int:
@@ -218,7 +218,7 @@ class MuonConfig(OptimConfig):
     """Decoupled weight decay of the blocks' matrices."""
     momentum: float = Field(0.95, ge=0, lt=1)
     """Decay of the average of gradients that is orthogonalized."""
-    nesterov: bool = True
+    nesterov: Annotated[bool, unless("optim.momentum", 0)] = True
     """Look ahead by the momentum."""
     ns_steps: int = Field(5, ge=1, le=30)
     """Newton-Schulz iterations: more come nearer to a matrix whose singular values are all 1, and cost more."""
@@ -235,7 +235,7 @@ class MuonConfig(OptimConfig):
     """Decay of the first moment of all else."""
     beta2: float = Field(0.95, ge=0, lt=1)
     """Decay of the second moment of all else."""
-    eps: float = Field(1e-8, gt=0, lt=1)
+    eps: Annotated[float, only_with("optim.rest", "adamw")] = Field(1e-8, gt=0, lt=1)
     """Added to the root of the second moment of all else; without meaning for adam_atan2."""
 
     @property

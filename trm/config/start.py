@@ -1,10 +1,12 @@
 """What a run's weights start from, where that is not a draw: weights of ours, or of the published implementation."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from trm.config.base import Written
+from trm.config.base import Written, only_with, unless
+
+GIVEN = unless("start.from", None)
 
 if TYPE_CHECKING:
     _From = Written
@@ -28,16 +30,16 @@ else:  # a field that people write as `from`, a word that Python keeps for itsel
 class StartConfig(_From):
     """Weights to begin with, and what of them is taken; everything that was not taken is listed."""
 
-    weights: Literal["average", "raw"] = "average"
+    weights: Annotated[Literal["average", "raw"], GIVEN] = "average"
     """Which of a checkpoint's weights: the average, which is what was evaluated, or those that were trained."""
-    puzzle_embedding: Literal["keep", "mean", "zero", "by_name"] = "keep"
+    puzzle_embedding: Annotated[Literal["keep", "mean", "zero", "by_name"], GIVEN] = "keep"
     """Rows of the puzzle embedding: as they are, all the mean of them, all zero, or each identifier the row of its name
     (`name|||tK|||perm`), the mean where the name is unknown."""
-    heads: Literal["keep", "fresh"] = "keep"
+    heads: Annotated[Literal["keep", "fresh"], GIVEN] = "keep"
     """The answer and halting heads: as they are, or drawn."""
-    missing: Literal["error", "fresh"] = "error"
+    missing: Annotated[Literal["error", "fresh"], GIVEN] = "error"
     """What to do for a tensor that the weights do not have: refuse, or draw it."""
-    trained_on: str | None = None
+    trained_on: Annotated[str | None, GIVEN, only_with("start.puzzle_embedding", "by_name")] = None
     """What the weights were trained on, for `by_name` where they do not say it: the folder of a data set or of published arrays, or
     their identifiers.json."""
     digest: str | None = Field(None, pattern="^[0-9a-f]{64}$")

@@ -8,7 +8,7 @@ from pydantic import (
     model_validator,
 )
 
-from trm.config.base import Later, Written
+from trm.config.base import Later, Written, unless
 from trm.config.depth_schedule import DepthSchedule
 from trm.config.losses import AnyLoss, StablemaxLoss
 from trm.errors import ConfigError
@@ -55,9 +55,9 @@ class TrainingConfig(Written):
     (arXiv 2511.08653)."""
     loss: AnyLoss = StablemaxLoss()
     """What is made small: the cross entropy over the vocabulary that the tag names, or a mapping with `type` and its fields."""
-    carry_noise: Annotated[float, Later] = Field(0.0, ge=0, le=10)
+    carry_noise: Annotated[float, Later, unless("model.architecture", "direct", "cnn")] = Field(0.0, ge=0, le=10)
     """Standard deviation of normal noise that all latents are given between two supervision steps (tried: 0.001 to 0.1)."""
-    hypotheses: Annotated[int, Later] = Field(1, ge=1, le=32)
+    hypotheses: Annotated[int, Later, unless("model.architecture", "cnn", "cell_mlp")] = Field(1, ge=1, le=32)
     """Latents that every puzzle has beside its answer, of which only the one with the best answer learns ("winner takes all",
     arXiv 2601.19085: 4). So many forward passes more an update; what is evaluated is the first alone. 1: none compete."""
     passes_per_update: Annotated[int, Later] = Field(1, ge=1, le=64)

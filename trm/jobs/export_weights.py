@@ -15,6 +15,9 @@ from trm.terminal.command_line import show
 from trm.training.foreign_weights import read_foreign
 from trm.training.weights import Weights, read_weights
 
+SUFFIXES = (".pt", ".pth", ".safetensors")
+"""Endings of the files that may be written."""
+
 
 @dataclass(frozen=True)
 class ExportOptions:
@@ -49,6 +52,11 @@ def run_export(options: ExportOptions) -> int:
 def _check(path: Path, out: Path) -> None:
     if not path.exists():
         raise CheckpointError(f"{path} does not exist", remedy="give the folder of a run, a sweep, a checkpoint or an export")
+    if out.suffix not in SUFFIXES:
+        raise ConfigError(
+            f"--out must say by its ending which format it is, {' or '.join(SUFFIXES)}, got {out}",
+            remedy=f"name it {out.with_suffix('.pt').name}, as torch saves, or {out.with_suffix('.safetensors').name}",
+        )
     if out.exists():
         raise ConfigError(f"--out must name a new file, and {out} exists", remedy="name another, or remove it")
     folder = out.absolute().parent

@@ -14,6 +14,7 @@ from trm.config.networks import DataShape
 from trm.config.run import RunConfig
 from trm.data.batches.keyed_random import device_keys
 from trm.distributed import Gang
+from trm.errors import ConfigError
 from trm.losses.answer import CrossEntropy, answer_loss
 from trm.losses.carry_noise import CarryNoise
 from trm.losses.hypotheses import Hypotheses
@@ -171,6 +172,7 @@ class Supervision:
         yield Pass(losses.loss / (count * self.config.training.passes_per_update))
         sums = sums_of(losses, output.q_halt, carry.halted, carry.steps)
         if self._tells_inner and not output.earlier:  # a stage of a depth schedule that has none
+            _require_inner_answers(self.config)
             sums[INTERMEDIATE] = torch.zeros_like(losses.answer_loss)
         if PREVIOUS in carry.extras:
             carry = replace(carry, extras={PREVIOUS: output.logits.detach().clone()})  # a network may carry its logits too
@@ -196,6 +198,16 @@ class Supervision:
             drawn = {at: exploration_minimum(seed, at, size, model) for at in range(step, step + EXPLORED_STEPS)}
             self._minimum_steps = {at: None if one is None else one[share] for at, one in drawn.items()}
         return self._minimum_steps[step]
+
+
+def _require_inner_answers(config: RunConfig) -> None:
+    """ConfigError where every step of a run has inner answers, which its network does not give."""
+    if config.reads_cycles and all((part.model.cycles or (1, 1))[0] > 1 for part in config.depth_parts):
+        raise ConfigError(
+            f"training.loss.intermediate_weight is of answers after each H cycle, and {config.model.architecture} has them not in "
+            f"Output.earlier",
+            remedy="give them where the network `reads_cycles`, as trm.models.network says, or set the weight to 0",
+        )
 
 
 def carried(config: RunConfig, shape: DataShape, slots: int, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:

@@ -13,7 +13,8 @@ from trm.config.base import Later, Written, is_recorded, without_later
 from trm.config.data import SET_KNOBS, DataConfig
 from trm.config.files import apply_overrides, honour_in, load_yaml, merged, require_kind, validated
 from trm.config.imports import require_asked
-from trm.config.leaves import leaves, put, without_other_members, written_at, written_tags
+from trm.config.leaves import leaves, put, without, without_other_members, written_at, written_tags
+from trm.config.meaning import idle, idle_with
 from trm.config.messages import nearest, problems_of
 from trm.config.networks import ModelConfig
 from trm.config.paths import flat, nested, with_data_beside
@@ -38,6 +39,7 @@ from trm.search.space.starts import with_digest, with_starts_beside
 from trm.tasks.metrics import bounds
 
 WARMUP_SHARE = 0.03
+NETWORK = "model.architecture"
 
 
 class SearchSpace(Written):
@@ -121,7 +123,9 @@ class SearchSpace(Written):
     @field_validator("search")
     @classmethod
     def _with_implied_conditions(cls, search: dict[str, Knob], info: Any) -> dict[str, Knob]:
-        return with_implied(search, info.data.get("base", {}))
+        data = info.data.get("data")
+        base = {**info.data.get("base", {}), "data": {} if data is None else data.model_dump()}
+        return with_implied(search, base, by_meaning=not is_recorded(info))
 
     @field_validator("sampler", "scheduler", mode="before")
     @classmethod
@@ -156,6 +160,9 @@ class SearchSpace(Written):
         self._check_conditions()
         self._check_data()
         _check_base(self.base, self.data, self.search)
+        if not is_recorded(info):
+            self._check_meaning()
+            self._check_fused()
         if "training.global_batch_size" not in self.search:
             default = TrainingConfig.model_fields["global_batch_size"].default
             require_divisible(written_at(self.base, "training.global_batch_size", default), self.resources.workers)
@@ -179,6 +186,31 @@ class SearchSpace(Written):
                 remedy="set data.mode: resident, or drop the knob",
             )
         data_choices(self.data, self.search)
+
+    def _check_meaning(self) -> None:
+        """ConfigError for what the base says that changes nothing in any trial."""
+        kinds = [
+            {one.path: one for one in idle({**values, "data": self.data.model_dump()})} for values in _bases(self.base, self.search)
+        ]
+        for path, found in kinds[0].items():
+            if all(path in kind and kind[path].needs.path not in self.search for kind in kinds):
+                problem = found.problem("" if path.startswith("data.") else "base.")
+                raise ConfigError(problem.text, remedy=problem.remedy)
+
+    def _check_fused(self) -> None:
+        """ConfigError for a value that no trial could have, since kernels are insisted on that do not do it."""
+        knob, written = self.search.get("training.kernels"), written_at(self.base, "training.kernels", "auto")
+        if any(value != "fused" for value in ([written] if knob is None else knob.values_in_order)):
+            return
+        for tag, kind in _networks_tried(self.base, self.search).items():
+            for name, done in kind.FUSED_VALUES.items():
+                path = f"model.{name}"
+                values = [tag] if path == NETWORK else self.search[path].values_in_order if path in self.search else []
+                if path in self.search and (lost := [value for value in values if value not in done]):
+                    raise ConfigError(
+                        f"training.kernels fused does not do {path} {lost[0]}, which search.{path} has and no trial would be",
+                        remedy=f"remove it there, or set training.kernels: auto, which does {lost[0]} by torch's operators",
+                    )
 
     def _check_conditions(self) -> None:
         for path, knob in self.search.items():
@@ -264,6 +296,8 @@ class SearchSpace(Written):
             if not path.startswith("data."):
                 put(values, path, value)
         values = without_other_members(values, _tags_tried(self.search))
+        for path in idle_with(values, self.search):
+            values = without(values, path)
         values["seed"] = seed
         values["imports"] = self.imports
         data = self.data_of(params)
@@ -408,10 +442,16 @@ def _bases(base: Mapping[str, Any], search: Mapping[str, Knob]) -> Iterator[dict
             yield without_other_members(values, tried)
 
 
+def _networks_tried(base: Mapping[str, Any], search: Mapping[str, Knob]) -> dict[str, type[ModelConfig]]:
+    """Tag -> configuration of every network that a trial may have."""
+    members = tagged_members(RunConfig.model_fields["model"])
+    tags = search[NETWORK].values_in_order if NETWORK in search else [written_tags(base)[NETWORK]]
+    return {tag: kind for tag in map(str, tags) if issubclass(kind := members[tag], ModelConfig)}
+
+
 def _asks_again(values: Mapping[str, Any]) -> bool:
     """Whether the network of a sparse run configuration may have several supervision steps."""
-    kind = tagged_members(RunConfig.model_fields["model"])[written_tags(values)["model.architecture"]]
-    return issubclass(kind, ModelConfig) and kind.CARRIES_LATENTS
+    return all(kind.CARRIES_LATENTS for kind in _networks_tried(values, {}).values())
 
 
 def _tags_tried(search: Mapping[str, Knob]) -> dict[str, tuple[Any, ...]]:

@@ -12,21 +12,25 @@ if TYPE_CHECKING:
     from trm.search.space.space import SearchSpace
 
 FROM = "start.from"
+NAMED = (FROM, "start.trained_on")
+"""Knobs whose values are paths."""
 
 
 def with_starts_beside(mapping: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A space whose base and knobs name the weights to start from by absolute paths, as the file in `folder` means them."""
-    found, base, search = dict(mapping), mapping.get("base"), mapping.get("search")
+    found, base = dict(mapping), mapping.get("base")
     if isinstance(base, Mapping):
         found["base"] = with_start_beside(base, folder)
-    knob = search.get(FROM) if isinstance(search, Mapping) else None
-    if isinstance(search, Mapping) and isinstance(knob, Mapping) and isinstance(values := knob.get("values"), list):
-        found["search"] = {**search, FROM: {**knob, "values": [absolute_beside(value, folder) for value in values]}}
-    if isinstance(points := mapping.get("start_points"), list):
-        found["start_points"] = [
-            {**point, FROM: absolute_beside(point[FROM], folder)} if isinstance(point, Mapping) and FROM in point else point
-            for point in points
-        ]
+    for path in NAMED:
+        search = found.get("search")
+        knob = search.get(path) if isinstance(search, Mapping) else None
+        if isinstance(search, Mapping) and isinstance(knob, Mapping) and isinstance(values := knob.get("values"), list):
+            found["search"] = {**search, path: {**knob, "values": [absolute_beside(value, folder) for value in values]}}
+        if isinstance(points := found.get("start_points"), list):
+            found["start_points"] = [
+                {**point, path: absolute_beside(point[path], folder)} if isinstance(point, Mapping) and path in point else point
+                for point in points
+            ]
     return found
 
 
