@@ -38,11 +38,22 @@ def main() -> int:
     parser.add_argument(
         "--replay", metavar="FOLDER", help="derive every decision in a sweep's journal again and compare; then stop"
     )
+    parser.add_argument("--list", metavar="STORAGE", help="say which sweeps lie in a storage, and where each stands; then stop")
+    parser.add_argument("--remove", metavar="NAME", help="remove a sweep of the --storage, its checkpoints included; then stop")
+    parser.add_argument("--with-runs", action="store_true", help="with --remove: its runs go to MLflow's trash too")
     arguments = parser.parse_args()
     if arguments.status is not None or arguments.replay is not None:
         from trm.jobs.inspect import show_replay, show_status
 
         return show_replay(arguments.replay) if arguments.status is None else show_status(arguments.status)
+    if arguments.with_runs and arguments.remove is None:
+        parser.error("--with-runs stands beside --remove NAME")
+    if arguments.list is not None or arguments.remove is not None:
+        from trm.jobs.storage import remove, show_sweeps
+
+        if arguments.list is not None:
+            return show_sweeps(arguments.list)
+        return remove(arguments.remove, arguments.storage, with_runs=arguments.with_runs)
     if arguments.space is None:
         parser.error("the following arguments are required: space")
     short = {path: getattr(arguments, option) for path, option in SHORT.items()}

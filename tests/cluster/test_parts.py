@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from data_cases import manifest, sudoku_split
+from search_simulator import cost_of
 
 from trm.cluster.connection import Demand, Node, concurrent_trials
 from trm.config.data import DataConfig
@@ -14,12 +15,14 @@ from trm.config.files import load_yaml
 from trm.config.run import RunConfig
 from trm.errors import ResourceError, SweepError
 from trm.search.journal.events import LegStarted
+from trm.search.log import SweepLog
+from trm.search.search import Search
 from trm.search.space.space import SearchSpace
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.folder import SWEEP_FILE, begun_mode, claimed_folder, sweep_folder, write_sweep_file
 from trm.sweeps.legs import beginnings, saved_outcome
 from trm.sweeps.places import writable_folder
-from trm.sweeps.versions import changed_versions
+from trm.sweeps.versions import changed_versions, told_versions
 from trm.training.leg import Beginning, LegResult, LegTask, outcome_beside
 
 
@@ -169,6 +172,26 @@ def test_versions_that_changed_since_are_named() -> None:
     before, now = {"torch": "2.1", "ray": "2", "gone": "1"}, {"torch": "2.2", "ray": "2", "new": "3"}
     assert changed_versions(before, now) == ["torch 2.1, and has 2.2 now"]
     assert changed_versions({}, now) == []
+
+
+def test_a_resume_is_told_from_what_the_sweep_began_with_and_what_its_last_driver_had(tmp_path: Path, space: SearchSpace) -> None:
+    search = Search(space, cost_of, folder="data")
+    log = SweepLog(tmp_path, search)
+
+    def driven_by(fence: int, **versions: str) -> None:
+        log.start(float(fence), driver="h:1", fence=fence, slots=1, versions=versions)
+
+    driven_by(1, torch="2.1", ray="2")
+    assert told_versions(search.state, {"torch": "2.1", "ray": "2"}) == []
+    driven_by(2, torch="2.2", ray="2", python="3.12")
+    assert told_versions(search.state, {"torch": "2.2", "ray": "2", "python": "3.12"}) == [
+        "the sweep began with torch 2.1, and has 2.2 now"
+    ]
+    assert told_versions(search.state, {"torch": "2.1", "ray": "2", "python": "3.11"}) == [
+        "the sweep's last driver had torch 2.2, and has 2.1 now",
+        "the sweep's last driver had python 3.12, and has 3.11 now",
+    ]
+    log.journal.close()
 
 
 def test_names_that_are_taken_and_resumes_of_nothing_are_refused(tmp_path: Path, space: SearchSpace) -> None:

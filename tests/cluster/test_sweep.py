@@ -65,6 +65,7 @@ def test_a_sweep_runs_to_its_leaderboard(whole: tuple[Path, str]) -> None:
     config = validated(RunConfig, load_yaml(folder / "best" / "config.yaml"), "best")
     assert config.training.steps is not None
     assert (folder / "best" / "model.safetensors").is_file()
+    assert not (folder / "tune").exists()
     for command in ("mlflow ui --backend-store-uri", "best/config.yaml", "--resume"):
         assert command in output
 

@@ -19,6 +19,7 @@ import pytest
 
 from tests.tracking.test_updates import append, asked, decided, leg, started, whole_sweep
 from trm.errors import ConfigError, SweepError
+from trm.jobs.storage import remove
 from trm.search.journal.events import DriverStarted, Event
 from trm.tracking import handle as tracking_writer
 from trm.tracking import writer as tracking
@@ -193,6 +194,32 @@ def test_what_was_deleted_in_mlflow_goes_out_again(tmp_path: Path, empty_store: 
         "leaderboard.json",
         "sweep.yaml",
     }
+
+
+def test_a_removed_sweep_takes_its_runs_along_when_asked(
+    tmp_path: Path, empty_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    for name, seed in (("s-1", 0), ("s-2", 1)):
+        first, *rest = whole_sweep()
+        folder = sweep_folder(tmp_path, [first.model_copy(update={"name": name, "seed": seed}), *rest], name)
+        assert main([str(folder)]) == 0
+    assert len(_by_name(tmp_path)) == 6
+    assert remove("s-1", str(tmp_path), with_runs=True) == 0
+    assert "3 runs of s-1 are in MLflow's trash" in capsys.readouterr().err
+    assert set(_by_name(tmp_path)) == {"s-2", "s-2-0000", "s-2-0001"}
+    assert remove("s-2", str(tmp_path), with_runs=False) == 0
+    assert set(_by_name(tmp_path)) == {"s-2", "s-2-0000", "s-2-0001"}
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("s-")] == []
+
+
+def _by_name(storage: Path) -> Runs:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
+    experiment = client.get_experiment_by_name("space")
+    assert experiment is not None
+    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
 
 
 def _gone_for_good(database: Path, run: str) -> None:

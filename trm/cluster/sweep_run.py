@@ -26,6 +26,7 @@ from trm.console.long_work import Report, shown
 from trm.console.streams import say
 from trm.data.batches.row_storage import resident_bytes, resolved
 from trm.errors import CheckpointError, DatasetError, InterruptedRun, ResourceError
+from trm.files.atomic import remove_folder
 from trm.files.contained import inside
 from trm.files.disk import is_disk_full
 from trm.search.findings.tables import write_leaderboard
@@ -46,6 +47,9 @@ from trm.sweeps.winner import FullScores, WinnerWork, report_winner
 from trm.terminal.display import SweepDisplay
 from trm.terminal.progress import SweepProgress
 from trm.tracking.outbox import cause_of
+
+SCRATCH = "tune"
+"""Ray Tune's folder of a sweep."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class SweepRun:
                 if search.is_done(steady_now()) is None:
                     self._run_legs(log, placement, feed, Audience(display, SweepProgress(search.state), writer), signals)
             log.close(steady_now())
+            remove_folder(sweep.folder / SCRATCH)  # no driver will want it; one that was interrupted leaves its own
             write_leaderboard(search.state, sweep.folder)
             with _told("the winner's last score", display) as report:
                 unreported = self._report_winner(log, placement, feed, report)
@@ -132,7 +137,7 @@ class SweepRun:
             write_tables=lambda: write_tables(log.search.state, sweep.folder),
             count_slots=self._slots_left,
         )
-        run_legs(driver, self._runner(placement, feed, board), inside(sweep.folder, "tune", f"driver-{sweep.lease.fence}"))
+        run_legs(driver, self._runner(placement, feed, board), inside(sweep.folder, SCRATCH, f"driver-{sweep.lease.fence}"))
         if driver.disk_full is not None:
             driver.leave()
             raise sweep.paused(driver.disk_full)

@@ -125,6 +125,7 @@ class SweepLog:
                 device_bytes=device_bytes,
                 disk_bytes=disk_bytes,
                 space=dict(digests or {}),
+                versions=versions,
                 at=now,
             )
         )

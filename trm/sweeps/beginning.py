@@ -21,7 +21,7 @@ from trm.sweeps.folder import recorded_digests, write_sweep_file
 from trm.sweeps.search import costs_on, sweep_search
 from trm.sweeps.steady_clock import steady_now
 from trm.sweeps.sweep import Sweep
-from trm.sweeps.versions import changed_versions, sweep_versions
+from trm.sweeps.versions import sweep_versions, told_versions
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def begin(
     with shown(f"reading {folder / JOURNAL}", say):
         log = SweepLog(folder, search, guard=sweep.lease.check, say=say)
     priors = state.priors or sweep.priors
-    for change in changed_versions(state.started.versions if state.started is not None else {}, versions):
-        say(f"the sweep began with {change}: numbers may differ from there on")
+    for line in told_versions(state, versions):
+        say(f"{line}: numbers may differ from there on")
     command = sweep.invocation.resume
     write = partial(write_sweep_file, folder, space, sweep.sets, versions, mode=data.mode, command=command, priors=priors)
     if log.is_new:  # a resume's says what its driver's line vouches for

@@ -1,9 +1,11 @@
 """Versions of the packages that a sweep or a run was made with, and digests of what it imported."""
 
+import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from trm.config.imports import import_versions
+from trm.search.state import SweepState
 
 PACKAGES = ("trm-search", "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")
 """What a sweep is made with."""
@@ -21,12 +23,21 @@ def installed_version(name: str) -> str:
 
 def sweep_versions() -> dict[str, str]:
     """What a sweep that runs here is made with."""
-    return {name: installed_version(name) for name in PACKAGES} | import_versions()
+    return {"python": platform.python_version()} | {name: installed_version(name) for name in PACKAGES} | import_versions()
 
 
 def run_versions() -> dict[str, str]:
     """What a run that is no trial is made with."""
     return {name: installed_version(name) for name in PACKAGES if name not in OF_SEARCH} | import_versions()
+
+
+def told_versions(state: SweepState, now: Mapping[str, str]) -> list[str]:
+    """How what a resume runs with differs from what the sweep began with, and from its last driver's, a line each."""
+    began = state.started.versions if state.started is not None else {}
+    before = state.driver.versions if state.driver is not None else {}
+    lines = [f"the sweep began with {change}" for change in changed_versions(began, now)]
+    since = {name: version for name, version in before.items() if began.get(name) == now.get(name) or name not in began}
+    return lines + [f"the sweep's last driver had {change}" for change in changed_versions(since, now)]
 
 
 def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -138,6 +138,20 @@ class MlflowStore:
                 self._client.log_artifact(self._runs[SWEEP], str(copy), folder or None)
                 return copy.stat().st_size
 
+    def trash(self, sweep: SweepStarted) -> int:
+        """Move the sweep's runs to MLflow's trash; how many there were. Nothing is made where there is nothing."""
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(self._target.uri)
+        if (experiment := client.get_experiment_by_name(self._target.experiment)) is None:
+            return 0
+        count = 0
+        while found := client.search_runs([experiment.experiment_id], f"tags.`trm.sweep` = '{key_of(sweep)}'"):
+            for run in found:
+                client.delete_run(run.info.run_id)
+                count += 1
+        return count
+
     @contextlib.contextmanager
     def _looked_at_again_after_failure(self) -> Iterator[None]:
         """A call that failed may have been carried out: look again at what is there."""
@@ -166,7 +180,7 @@ class MlflowStore:
             client = MlflowClient(self._target.uri)
             self._experiment_id = self._experiment(client)
         self._database = file_of(self._target.uri)
-        self._key = sha256(sweep.model_dump_json().encode()).hexdigest()[:16]
+        self._key = key_of(sweep)
         self._runs, self._events, self._curves = {}, {}, {}
         in_trash: dict[int | None, Any] = {}
         token = None
@@ -307,6 +321,11 @@ def only_one(lock: Path, waits: Callable[[], None]) -> Iterator[None]:
                 waits()
                 time.sleep(POLL_SECONDS)
         yield
+
+
+def key_of(sweep: SweepStarted) -> str:
+    """What tells the sweep's runs from all others: a digest of its journal's first line."""
+    return sha256(sweep.model_dump_json().encode()).hexdigest()[:16]
 
 
 def _milliseconds(at: float) -> int:

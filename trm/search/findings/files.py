@@ -41,7 +41,7 @@ SWEEP_FILES = (
     SweepFile("confirmation/", "every confirmed run, puzzle by puzzle", "trm.evaluation.puzzle_scores", "while it runs"),
     SweepFile("study.journal", "the sweep for Optuna's tools", "trm.search.findings.study_export", "end"),
     SweepFile("tracking.json", "how far the tracking store has got", "trm.tracking.outbox", "while it runs"),
-    SweepFile("tune/", "Ray's scratch; may be deleted", "trm.cluster.tune_legs", "while it runs"),
+    SweepFile("tune/", "Ray's scratch; may be deleted, and goes when the sweep ends", "trm.cluster.tune_legs", "while it runs"),
 )
 """What is tracked stands first, in the order in which it goes out: small files before large ones."""
 

@@ -59,6 +59,8 @@ class DriverStarted(Frozen):
     """Bytes that were free where the sweep folder lies; null: unknown."""
     space: dict[str, str] = Field(default_factory=dict)
     """Digests of what may not change on resume, section by section, and of the data set; empty: a journal of before."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Installed versions of the packages that this driver ran with; empty: a journal of before."""
     at: float
 
 
