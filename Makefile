@@ -1,8 +1,8 @@
-# make sweep: install and run a small search · make test: the tests · make check: format, lint, types, walls · make map: write docs/map.md, docs/knobs.md
+# make sweep: install and run a small search · make test: the tests · make check: format, lint, types, walls, images · make wheel: dist/*.whl · make map: write docs/map.md, docs/knobs.md
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: help sweep test check format map clean
+.PHONY: help sweep test check format wheel map clean
 
 help:
 	@sed -n 1p $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ format: .venv
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
+# One file with the shipped spaces and recipes in it; the same bits from the same commit.
+wheel: .venv
+	rm -rf build dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PY) -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@ls -l dist/*.whl
+
 # docs/map.md, README's rooms and docs/knobs.md, from what the code says of itself.
 map: .venv
 	$(PY) tests/test_map.py
@@ -43,4 +49,4 @@ map: .venv
 
 # Keeps runs/ and data/: they are the user's.
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -2,51 +2,8 @@
 
 import sys
 
-from trm.terminal.command_line import job_parser, run_job
-
-
-def main() -> int:
-    parser = job_parser(__doc__)
-    parser.add_argument("path", help="folder of a run, a sweep, a checkpoint or exported weights; or a file by the published names")
-    parser.add_argument(
-        "--split",
-        choices=("train", "validation", "test"),
-        help="which puzzles, all of them (default: test, or validation where there is none)",
-    )
-    parser.add_argument(
-        "--config", help="run configuration of such a file; elsewhere it must be what the checkpoint was trained as"
-    )
-    parser.add_argument(
-        "--trained-on",
-        metavar="DATA",
-        help="what such a file was trained on, to match identifiers by name: a data set, arrays, or their identifiers.json",
-    )
-    parser.add_argument("--votes", type=int, metavar="N", help="ARC: augmentations of a task that vote (default: all)")
-    parser.add_argument(
-        "--stop-halted",
-        action="store_true",
-        help="a puzzle stops when its network first wants to halt: less compute, other figures",
-    )
-    parser.add_argument("--out", metavar="REPORT.json", help="file for the report")
-    parser.add_argument("--storage", default="runs", help="folder of runs and data sets (default: runs)")
-    arguments = parser.parse_args()
-
-    from trm.jobs.evaluate import EvaluateOptions, run_evaluation
-
-    return run_evaluation(
-        EvaluateOptions(
-            path=arguments.path,
-            split=arguments.split,
-            overrides=tuple(arguments.overrides),
-            config=arguments.config,
-            votes=arguments.votes,
-            out=arguments.out,
-            storage=arguments.storage,
-            stops_halted=arguments.stop_halted,
-            trained_on=arguments.trained_on,
-        )
-    )
-
+from trm.jobs.commands.evaluate import main
+from trm.terminal.command_line import run_job
 
 if __name__ == "__main__":
     sys.exit(run_job(main))

@@ -2,23 +2,8 @@
 
 import sys
 
-from trm.terminal.command_line import job_parser, run_job
-
-
-def main() -> int:
-    parser = job_parser(__doc__, has_overrides=False)
-    parser.add_argument("path", help="folder of a run, a sweep, a checkpoint or an export")
-    parser.add_argument("--out", required=True, metavar="FILE", help="new file: .safetensors, or .pt as torch saves")
-    parser.add_argument("--weights", choices=("average", "raw"), default="average", help="of a checkpoint (default: average)")
-    parser.add_argument(
-        "--prefix", default="_orig_mod.model.inner.", help="before every key (default: _orig_mod.model.inner., a compiled model's)"
-    )
-    arguments = parser.parse_args()
-
-    from trm.jobs.export_weights import ExportOptions, run_export
-
-    return run_export(ExportOptions(arguments.path, arguments.out, arguments.weights == "raw", arguments.prefix))
-
+from trm.jobs.commands.export_weights import main
+from trm.terminal.command_line import run_job
 
 if __name__ == "__main__":
     sys.exit(run_job(main))

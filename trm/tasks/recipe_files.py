@@ -8,6 +8,7 @@ from trm.config.files import apply_overrides, honour_in, load_yaml, require_kind
 from trm.config.imports import require_asked
 from trm.config.messages import nearest
 from trm.config.paths import with_data_beside, with_sources_beside
+from trm.config.shipped import named_file
 from trm.errors import ConfigError, DatasetError
 from trm.tasks.making.recipe import RecipeBase
 
@@ -27,10 +28,11 @@ def read_recipe(
     Its `imports` are imported where a person named the file (`is_own`), or said them by a text. Raises DatasetError that names
     file, field, rule, value and remedy.
     """
+    path = named_file(path, "data set recipe")
     try:
-        mapping = with_sources_beside(load_yaml(path), Path(path).parent)
+        mapping = with_sources_beside(load_yaml(path), path.parent)
         if isinstance(parts := mapping.get("parts"), list):
-            mapping["parts"] = [_part_beside(part, Path(path).parent) for part in parts]
+            mapping["parts"] = [_part_beside(part, path.parent) for part in parts]
         said = () if isinstance(overrides, Mapping) else overrides
         mapping = {**mapping, **overrides} if isinstance(overrides, Mapping) else apply_overrides(mapping, overrides)
         honour_in(mapping, said, is_own=is_own)

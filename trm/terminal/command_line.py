@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
+from trm.console.program import PROGRAM, is_program
 from trm.console.streams import printable, result_lost, say, steady_output
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, InterruptedRun, TerminatedRun, TRMError
 from trm.files.contained import misplaced
@@ -98,12 +99,14 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong with an option in the way of all other input."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(message, remedy=f"see python {sys.argv[0]} --help")
+        called = self.prog if is_program() else f"python {sys.argv[0]}"
+        raise InputError(message, remedy=f"see {called} --help")
 
 
-def job_parser(description: str, *, has_overrides: bool = True) -> argparse.ArgumentParser:
-    """A parser with the option that jobs share which take a YAML file: --set."""
-    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def job_parser(description: str | None, command: str, *, has_overrides: bool = True) -> argparse.ArgumentParser:
+    """A parser of the job that is `trm-search COMMAND`, with the option that jobs share which take a YAML file: --set."""
+    called = f"{PROGRAM} {command}" if is_program() else None
+    parser = _Parser(prog=called, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if has_overrides:
         parser.add_argument(
             "--set",

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from trm.config.base import Frozen
 from trm.config.networks import DataNames, DataShape
+from trm.console.program import job
 from trm.data.format import storage
 from trm.errors import DatasetError
 from trm.files.contained import file_name
@@ -221,7 +222,7 @@ def read_manifest(folder: str) -> Manifest:
     Raises DatasetError when there is none, when it cannot be read, or when it was changed after it was written.
     """
     path = storage.join(folder, MANIFEST)
-    text = storage.read_bytes(path, what="manifest", remedy="build it with ray_jobs/build_dataset.py, or correct the path")
+    text = storage.read_bytes(path, what="manifest", remedy=f"build it with {job('build_dataset.py')}, or correct the path")
     rebuild = "delete the folder and build the data set again"
     values = parse_json(text, f"the manifest {path}", dict, error=DatasetError, remedy=rebuild)
     if (version := values.get("format_version")) != FORMAT_VERSION:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trm.console.long_work import Report, silent
+from trm.console.program import job
 from trm.data.format import storage
 from trm.data.format.built import BuiltSplit, IdentifierTable
 from trm.data.format.manifest import MOST_SHARD_ROWS, FileInfo, IdentifiersInfo, Manifest, ShardInfo, SplitInfo
@@ -24,7 +25,7 @@ IDENTIFIERS_FILE = "identifiers.parquet"
 TEXT_COLUMNS = ["name", "subset"]
 """Columns of the identifier table that are texts."""
 Room = Callable[[tuple[int, ...], np.dtype], np.ndarray]
-REBUILD = "run ray_jobs/build_dataset.py with its recipe, which makes the damaged files again, or delete the folder"
+REBUILD = f"run {job('build_dataset.py')} with its recipe, which makes the damaged files again, or delete the folder"
 
 
 def torn(rule: str, path: str, value: str) -> DatasetError:

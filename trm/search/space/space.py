@@ -19,6 +19,7 @@ from trm.config.messages import nearest, problems_of
 from trm.config.networks import ModelConfig
 from trm.config.paths import flat, nested, with_data_beside
 from trm.config.run import RunConfig
+from trm.config.shipped import named_file
 from trm.config.tracking import Tracking
 from trm.config.training import TrainingConfig, require_divisible
 from trm.config.unions import tagged_members
@@ -349,26 +350,27 @@ def with_length(config: RunConfig, max_steps: int) -> RunConfig:
 
 def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
     """The search space of a YAML file with `--set` overrides laid over it; ConfigError for everything that is wrong with it."""
-    mapping = with_data_beside(load_yaml(path), Path(path).parent)
+    path = named_file(path, "search space")
+    mapping = with_data_beside(load_yaml(path), path.parent)
     require_kind(mapping, "search space", path)
     whole = [override for override in overrides if override.partition("=")[0].strip() in ("base", "base.recipe")]
-    mapping = _with_base(apply_overrides(mapping, whole), Path(path).parent)
+    mapping = _with_base(apply_overrides(mapping, whole), path.parent)
     mapping = apply_overrides(mapping, [override for override in overrides if override not in whole])
     honour_in(mapping, overrides)
     if isinstance(mapping.get("search"), dict):
         searched = flat(mapping["search"], "search", _holds_knobs)
         mapping["search"] = {path: knob for path, knob in searched.items() if knob is not None}
-        mapping["search"] = recipes_beside(mapping["search"], Path(path).parent)
-    mapping.setdefault("name", Path(path).stem)
+        mapping["search"] = recipes_beside(mapping["search"], path.parent)
+    mapping.setdefault("name", path.stem)
     if isinstance(mapping.get("start_points"), list):
         flat_ones = [_flat_point(number, point) for number, point in enumerate(mapping["start_points"])]
-        mapping["start_points"] = [recipe_beside(point, Path(path).parent) for point in flat_ones]
-    mapping = with_starts_beside(mapping, Path(path).parent)
+        mapping["start_points"] = [recipe_beside(point, path.parent) for point in flat_ones]
+    mapping = with_starts_beside(mapping, path.parent)
     points = mapping.get("start_points")
     if not isinstance(points, list) or not names_recipes(points):
         return validated(SearchSpace, mapping, str(path))
     knobs = list(validated(SearchSpace, {**mapping, "start_points": []}, str(path)).knobs_in_order())
-    found, notes = start_points(points, knobs, Path(path).parent)
+    found, notes = start_points(points, knobs, path.parent)
     return validated(SearchSpace, {**mapping, "start_points": found, "start_notes": notes}, str(path))
 
 

@@ -10,6 +10,7 @@ from trm.config.files import load_yaml, require_kind, validated
 from trm.config.leaves import value_at
 from trm.config.paths import beside, nested, with_data_beside, with_start_beside
 from trm.config.run import RunConfig
+from trm.config.shipped import named_file
 from trm.errors import ConfigError
 from trm.search.knobs.knobs import FloatKnob, IntKnob, Knob, Scalar, as_listed
 
@@ -21,7 +22,7 @@ def read_recipe(key: str, recipe: Any, folder: Path) -> tuple[dict[str, Any], Pa
     """The run configuration that `key` names, in `folder` or from here, and where it was."""
     if not isinstance(recipe, str):
         raise ConfigError(f"{key} must be the path of a run configuration, got {recipe!r}", remedy="give its path")
-    source = Path(beside(recipe, folder))
+    source = named_file(beside(recipe, folder), "run configuration")
     if not os.path.exists(source) and os.path.isdir((folder / recipe).parent):
         source = folder / recipe
     values = with_data_beside(load_yaml(source), source.parent)

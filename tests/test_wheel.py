@@ -1,0 +1,76 @@
+"""The wheel as somebody has it who has nothing else: its files, its program, and what is shipped, by name from an empty folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from trm import __version__
+
+ROOT = Path(__file__).parents[1]
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-cache-dir", "-q"]
+ALONE = ["--no-deps", "--no-index"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, because a build leaves its own folder beside the sources."""
+    place = tmp_path_factory.mktemp("wheel")
+    for name in ("trm", "search_spaces", "datasets"):
+        shutil.copytree(ROOT / name, place / "source" / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, place / "source")
+    command = [*PIP, "wheel", *ALONE, "--no-build-isolation", "-w", str(place), "."]
+    subprocess.run(command, cwd=place / "source", check=True, timeout=300)
+    return next(place.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`trm-search` of an installation that holds the wheel alone; its dependencies are those of the tests."""
+    place = tmp_path_factory.mktemp("installed")
+    subprocess.run([*PIP, "install", *ALONE, "--target", str(place), str(wheel)], check=True, timeout=300)
+    return place / "bin" / "trm-search"
+
+
+def called(program: Path, folder: Path, *arguments: str) -> tuple[int, str]:
+    run = subprocess.run(
+        [program, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(program.parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    return run.returncode, run.stdout + run.stderr
+
+
+def shipped_files() -> set[str]:
+    found = [path for folder in ("search_spaces", "datasets") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    return {f"trm/{path.relative_to(ROOT).as_posix()}" for path in found}
+
+
+def test_the_wheel_has_every_file_of_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if not name.endswith("/")}
+    about = f"trm_search-{__version__}.dist-info"
+    code = [path for path in (ROOT / "trm").rglob("*") if path.suffix in (".py", ".cpp", ".hpp", ".typed")]
+    own = {path.relative_to(ROOT).as_posix() for path in code if "__pycache__" not in path.parts}
+    told = {f"{about}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "licenses/LICENSE")}
+    assert names == own | shipped_files() | told
+
+
+def test_the_program_works_in_an_empty_folder(program: Path, tmp_path: Path) -> None:
+    assert called(program, tmp_path, "--version") == (0, f"trm-search {__version__}\n")
+    code, said = called(program, tmp_path, "data", "table", "--out", "mine")
+    assert code == 0, said
+    assert (tmp_path / "mine" / "manifest.json").is_file()
+    code, said = called(program, tmp_path, "sweep", "sudoku4x5")
+    assert (code, said) == (2, "error: sudoku4x5 does not exist; did you mean sudoku4x4?\n")
+    code, said = called(program, tmp_path, "sweep")
+    assert (code, said) == (2, "error: the following arguments are required: space; see trm-search sweep --help\n")

@@ -1,0 +1,1 @@
+"""Command lines of the jobs: a script of `ray_jobs/` each, and a word of `trm-search`."""

@@ -1,0 +1,47 @@
+"""Score a run, a sweep's winner, a checkpoint, or another program's file of weights (.pt, safetensors), on a whole split."""
+
+from trm.terminal.command_line import job_parser
+
+
+def main() -> int:
+    """The exit code of the job that the command line asks for."""
+    parser = job_parser(__doc__, "evaluate")
+    parser.add_argument("path", help="folder of a run, a sweep, a checkpoint or exported weights; or a file by the published names")
+    parser.add_argument(
+        "--split",
+        choices=("train", "validation", "test"),
+        help="which puzzles, all of them (default: test, or validation where there is none)",
+    )
+    parser.add_argument(
+        "--config", help="run configuration of such a file; elsewhere it must be what the checkpoint was trained as"
+    )
+    parser.add_argument(
+        "--trained-on",
+        metavar="DATA",
+        help="what such a file was trained on, to match identifiers by name: a data set, arrays, or their identifiers.json",
+    )
+    parser.add_argument("--votes", type=int, metavar="N", help="ARC: augmentations of a task that vote (default: all)")
+    parser.add_argument(
+        "--stop-halted",
+        action="store_true",
+        help="a puzzle stops when its network first wants to halt: less compute, other figures",
+    )
+    parser.add_argument("--out", metavar="REPORT.json", help="file for the report")
+    parser.add_argument("--storage", default="runs", help="folder of runs and data sets (default: runs)")
+    arguments = parser.parse_args()
+
+    from trm.jobs.evaluate import EvaluateOptions, run_evaluation
+
+    return run_evaluation(
+        EvaluateOptions(
+            path=arguments.path,
+            split=arguments.split,
+            overrides=tuple(arguments.overrides),
+            config=arguments.config,
+            votes=arguments.votes,
+            out=arguments.out,
+            storage=arguments.storage,
+            stops_halted=arguments.stop_halted,
+            trained_on=arguments.trained_on,
+        )
+    )
