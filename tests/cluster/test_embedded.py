@@ -15,7 +15,7 @@ from ray.tune.execution import class_cache
 
 from trm.cluster.connection import _no_cluster
 from trm.cluster.embedded import check_locale, not_started, private_session
-from trm.cluster.tune_legs import _no_secrets_are_copied
+from trm.cluster.tune_hooks import no_secrets_are_copied
 from trm.errors import ResourceError, SweepError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ def test_tune_copies_no_secret_into_what_ray_logs(monkeypatch: pytest.MonkeyPatc
         return dict(class_cache._ActorClassCache().get(Trainable)._default_options["runtime_env"]["env_vars"])
 
     assert "secret" in copied().values(), "Tune copies none any more: the patch can go"
-    with _no_secrets_are_copied():
+    with no_secrets_are_copied():
         assert "secret" not in copied().values()
         assert copied()["RAY_TRAIN_V2_ENABLED"] == "1"
 

@@ -15,6 +15,7 @@ import pytest
 from cluster_cases import events_of, run_job, started, wait_until, write_space
 
 from trm.cluster.connection import connected
+from trm.cluster.places import Groups, Places
 from trm.cluster.processes import death_of
 from trm.cluster.tune_legs import LegRunner, run_legs
 from trm.config.run import RunConfig
@@ -28,7 +29,7 @@ class Script:
     """A leg source that hands out legs one after the other and writes down what became of them."""
 
     is_stopping = False
-    slots = 1
+    slots = wants = 1
 
     def __init__(self, legs: list[str]) -> None:
         self.legs = legs
@@ -71,8 +72,8 @@ def leg_function() -> Callable[[dict[str, Any]], None]:
                 raise ValueError("the feed is broken")
             return LegResult(status=act, process=str(os.getpid()))
 
-        legs.do_leg, legs.saved_outcome = played, lambda task: None
-        legs.leg_in_place(config, feed=MagicMock(), board=MagicMock(), slots=1)
+        legs.do_leg, legs.saved_outcome, legs.answered = played, lambda task: None, lambda question: True
+        legs.leg_in_place(config, feed=MagicMock(), board=MagicMock())
 
     return leg
 
@@ -80,7 +81,7 @@ def leg_function() -> Callable[[dict[str, Any]], None]:
 def test_each_way_to_end_has_its_name_and_a_process_without_memory_is_replaced(tmp_path: Path) -> None:
     script = Script(["completed", "completed", "out_of_memory", "completed", "raises", "dies", "completed"])
     with connected(needs_dashboard=False, address="local"):
-        run_legs(script, LegRunner(leg_function(), [{"CPU": 1.0}], 1), tmp_path / "tune")
+        run_legs(script, LegRunner(leg_function(), Places(Groups([{"CPU": 1.0}])), 1), tmp_path / "tune")
         told = [
             (act, outcome.status) if outcome else (act, death_of(error or "", []).status) for act, outcome, error in script.ends
         ]

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 import ray.exceptions
 from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.tune.execution import tune_controller
 from ray.tune.execution.tune_controller import TuneController
 from safetensors import SafetensorError
 
-from trm.cluster import processes, tune_legs
+from trm.cluster import processes, tune_hooks
 from trm.cluster.leg_in_gang import gang_answer, is_usable
 from trm.cluster.leg_in_place import _status_of
 from trm.cluster.leg_watch import whom_to_end
+from trm.cluster.places import Groups, Places, PlacesOfTune, taken_by_legs
 from trm.cluster.processes import Death, WorkerProcess, death_of
 from trm.cluster.progress_board import GangProcesses, ProgressBoard, RunningLegs
 from trm.cluster.worker_group import Told, visible_gpus
@@ -133,9 +135,26 @@ def test_the_board_knows_legs_by_their_attempt() -> None:
     assert board.running() == ({}, {}, {}, [OTHER, PROCESS])
 
 
+def test_processes_of_a_node_that_leaves_save_and_take_no_further_leg() -> None:
+    board, elsewhere = ProgressBoard(), WorkerProcess("other", "host", 14, "36", oom_kills=5)
+    assert board.begin(LEG, PROCESS)
+    assert board.begin_gang((9, 0, 0), elsewhere, [])
+    board.keep_off(["node"], [])
+    assert not board.put(progress(1)), "what runs there runs on"
+    assert not board.begin((4, 0, 0), OTHER)
+    assert not board.begin_gang((5, 0, 0), elsewhere, [OTHER])
+    assert [board.keeps(process) for process in (PROCESS, OTHER, elsewhere)] == [False, False, True]
+    board.keep_off(["node"], ["node"])
+    assert board.put(progress(2)), "what runs there saves and stops"
+    board.keep_off([], [])
+    assert not board.put(progress(3))
+    assert board.keeps(PROCESS)
+
+
 def test_the_board_knows_who_is_idle() -> None:
     board = ProgressBoard()
-    assert [board.warm(process) for process in (PROCESS, PROCESS, OTHER)] == [1, 1, 2]
+    for process in (PROCESS, PROCESS, OTHER):
+        board.warm(process)
     board.begin(LEG, WorkerProcess("node", "host", 12, "34", oom_kills=6))
     assert board.running().idle == [OTHER]
     board.ended(LEG)
@@ -182,7 +201,7 @@ DIED = "Failure # 1 (occurred at x)\nThe actor died unexpectedly before finishin
         (
             "The actor died because its node has died. Node Id: ab",
             6,
-            Death("lost", "the node of the leg's process was lost: The actor died because its node has died. Node Id: ab"),
+            Death("lost", "the node of the leg's process was lost: The actor died because its node has died. Node Id: ab", True),
         ),
         ("\x1b[36mray::ImplicitFunc.train()\x1b[39m (pid=1)\n  File\nValueError: no", 6, Death("failed", "ValueError: no")),
     ],
@@ -190,7 +209,7 @@ DIED = "Failure # 1 (occurred at x)\nThe actor died unexpectedly before finishin
 def test_a_death_is_told_by_what_ray_says_and_the_kernel_counted(
     text: str, now: int | None, death: Death, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "on_node", lambda *question: now)
+    monkeypatch.setattr(processes, "oom_kills_at", lambda asked: [now for _ in asked])
     assert death_of(text, [PROCESS]) == death
 
 
@@ -268,7 +287,7 @@ def test_tune_takes_a_worker_without_memory_for_one_trials_failure(monkeypatch: 
     seen: list[Exception] = []
     monkeypatch.setattr(RayActorManager, "_actor_task_failed", lambda self, task, exception: seen.append(exception))
     known = RayActorManager._actor_task_failed
-    with tune_legs._every_death_is_a_trials():
+    with tune_hooks.every_death_is_a_trials():
         RayActorManager._actor_task_failed(None, None, ray.exceptions.OutOfMemoryError("low on memory"))
         RayActorManager._actor_task_failed(None, None, ray.exceptions.ActorDiedError())
     assert RayActorManager._actor_task_failed is known
@@ -289,7 +308,7 @@ def test_tune_lets_go_of_a_leg_that_is_over() -> None:
             return self.is_over
 
     leg = Over()
-    with tune_legs._finished_legs_are_forgotten():
+    with tune_hooks.finished_legs_are_forgotten():
         TuneController._mark_trial_to_checkpoint(controller, leg)
         assert controller._trials_to_cache == {leg}
         controller._stopped_trials.add(leg)
@@ -298,3 +317,24 @@ def test_tune_lets_go_of_a_leg_that_is_over() -> None:
         controller._trial_metadata["leg"] = "its state"
         TuneController._mark_trial_to_checkpoint(controller, leg)
     assert not any(vars(controller).values())
+
+
+def test_tune_starts_its_processes_in_places_of_the_sweep_and_drops_none_that_starts() -> None:
+    """Names of Ray that this hangs on."""
+    places = Places(Groups([]))
+    reuse = TuneController._maybe_reuse_cached_actor
+    controller = SimpleNamespace(
+        _trial_to_actor={"starting": 1, "waiting": 2},
+        _actor_manager=SimpleNamespace(is_actor_started=lambda actor: actor == 1),
+        _resetting_trials={"waiting"},
+    )
+    source = inspect.getsource(TuneController)
+    assert [name for name in vars(controller) if f"self.{name}" not in source] == []
+    assert RayActorManager.is_actor_started
+    with taken_by_legs(places):
+        assert isinstance(tune_controller.PlacementGroupResourceManager(), PlacesOfTune)
+        assert TuneController._maybe_reuse_cached_actor(controller, "waiting"), "it is given one that is free"
+        assert not TuneController._maybe_reuse_cached_actor(controller, "starting")
+    assert TuneController._maybe_reuse_cached_actor is reuse
+    assert "PlacementGroupResourceManager()" in source
+    assert "_actor_force_cleanup_timeout" in source

@@ -1,5 +1,6 @@
 """Workers that do not fit are named before the start, with the node, the rule, the value and a remedy."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from trm.cluster import worker_check
 from trm.cluster.connection import Demand, Node
-from trm.cluster.worker_check import SAME, NodeFacts, check_workers, own_facts, source_digest
+from trm.cluster.worker_check import SAME, Needs, NodeFacts, check_workers, own_facts, source_digest
 from trm.config.imports import VARIABLE
 from trm.config.imports import source_digest as source_digest_of
 from trm.errors import ResourceError
@@ -21,18 +22,29 @@ def nodes(*gpus: float) -> list[Node]:
     return [Node(str(number), f"10.0.0.{number}", 8, count) for number, count in enumerate(gpus)]
 
 
-def checked(monkeypatch: pytest.MonkeyPatch, folder: Path, facts: list[NodeFacts], demand: Demand, needed: int = 0) -> Any:
+def checked(monkeypatch: pytest.MonkeyPatch, facts: list[NodeFacts], needs: Needs) -> Any:
     gpus = [len(one.device_bytes) for one in facts]
-    monkeypatch.setattr(worker_check, "_ask", lambda nodes, **_: list(zip(nodes, facts, strict=True)))
-    monkeypatch.setattr(worker_check, "check_storage_is_shared", lambda folder, nodes: None)
-    return check_workers(nodes(*gpus), demand, folder, needed)
+    monkeypatch.setattr(worker_check, "_ask", lambda nodes, needs: (dict(zip(nodes, facts, strict=True)), {}))
+    monkeypatch.setattr(worker_check, "unshared_storage", lambda folder, nodes: {})
+    return check_workers(nodes(*gpus), needs)
+
+
+def problem_of_second(monkeypatch: pytest.MonkeyPatch, facts: list[NodeFacts], needs: Needs) -> str:
+    """What is wrong with the second of two nodes, while the first goes on alone."""
+    workers = checked(monkeypatch, facts, needs)
+    assert (workers.nodes, workers.found["0"]) == (1, None)
+    return str(workers.found["1"])
 
 
 @pytest.mark.parametrize("name", SAME)
 def test_a_node_with_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     other = replace(HERE, versions={**HERE.versions, name: "0.0"})
-    with pytest.raises(ResourceError, match=rf"the driver's {name} .*: node 10.0.0.1 has 0\.0; {SAME[name][:20]}"):
-        checked(monkeypatch, tmp_path, [HERE, other], Demand(1, 1, 0))
+    said = rf"the driver's {name} .*: node 10.0.0.\d has 0\.0; {SAME[name][:20]}"
+    assert re.search(said, problem_of_second(monkeypatch, [HERE, other], Needs(Demand(1, 1, 0), tmp_path)))
+    with pytest.raises(ResourceError, match=said):
+        checked(monkeypatch, [other], Needs(Demand(1, 1, 0), tmp_path))
+    with pytest.raises(ResourceError, match=said):  # the first alone is too small
+        checked(monkeypatch, [HERE, other], Needs(Demand(9, 1, 0), tmp_path))
 
 
 @pytest.mark.parametrize(("there", "said"), [("none", "has json not at all"), ("123", "has json of digest 123")])
@@ -41,32 +53,33 @@ def test_a_node_without_an_imported_module_is_named(tmp_path: Path, monkeypatch:
     monkeypatch.setenv(VARIABLE, "json")
     here = own_facts(sees_gpus=False, imports=["json"])
     assert here.imports["json"] == source_digest_of("json")
-    checked(monkeypatch, tmp_path, [here, here], Demand(1, 1, 0))
-    with pytest.raises(ResourceError, match=rf"modules in imports as the driver has them: node 10.0.0.1 {said}, the driver of"):
-        checked(monkeypatch, tmp_path, [here, replace(here, imports={"json": there})], Demand(1, 1, 0))
+    needs = Needs(Demand(1, 1, 0), tmp_path)
+    assert checked(monkeypatch, [here, here], needs).found == {"0": None, "1": None}
+    problem = problem_of_second(monkeypatch, [here, replace(here, imports={"json": there})], needs)
+    assert f"modules in imports as the driver has them: node 10.0.0.1 {said}, the driver of" in problem
 
 
 def test_shared_memory_that_cannot_hold_the_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(HERE, shared_bytes=64 * 10**6)
     with pytest.raises(ResourceError, match=r"/dev/shm must hold the data set, 2 GB: node 10.0.0.0 has 0.064 GB"):
-        checked(monkeypatch, tmp_path, [small], Demand(1, 1, 0), needed=2 * 10**9)
+        checked(monkeypatch, [small], Needs(Demand(1, 1, 0), tmp_path, 2 * 10**9))
 
 
 def test_gpus_that_torch_does_not_see_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_check, "_ask", lambda nodes, **_: [(nodes[0], replace(HERE, device_bytes=(1,)))])
+    monkeypatch.setattr(worker_check, "_ask", lambda nodes, needs: ({nodes[0]: replace(HERE, device_bytes=(1,))}, {}))
     with pytest.raises(ResourceError, match=r"node 10\.0\.0\.0 offers 2, torch sees 1"):
-        check_workers(nodes(2), GPU, tmp_path, 0)
+        check_workers(nodes(2), Needs(GPU, tmp_path))
 
 
 def test_the_smallest_device_counts_and_a_fraction_of_it_is_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     large, small = (replace(HERE, device_bytes=(size, size)) for size in (80 * 10**9, 24 * 10**9))
-    workers = checked(monkeypatch, tmp_path, [large, small], GPU)
+    workers = checked(monkeypatch, [large, small], Needs(GPU, tmp_path))
     assert (workers.nodes, workers.devices, workers.device_bytes) == (2, 4, 12 * 10**9)
     assert workers.disk_bytes > 0
 
 
 def test_without_gpus_a_worker_has_its_share_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    workers = checked(monkeypatch, tmp_path, [replace(HERE, memory_bytes=32 * 10**9)], Demand(1, 2, 0))
+    workers = checked(monkeypatch, [replace(HERE, memory_bytes=32 * 10**9)], Needs(Demand(1, 2, 0), tmp_path))
     assert workers.device_bytes == 8 * 10**9
     assert len(source_digest()) == 12
 
@@ -74,8 +87,8 @@ def test_without_gpus_a_worker_has_its_share_of_the_memory(tmp_path: Path, monke
 def test_a_node_without_the_kernels_that_a_sweep_insists_on_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     bare = own_facts(sees_gpus=False, needs_kernels=True)
-    with pytest.raises(ResourceError, match=r"node 10\.0\.0\.1 has none \(fused kernels need a C\+\+ compiler, and CXX=no-such"):
-        checked(monkeypatch, tmp_path, [HERE, bare], Demand(1, 1, 0))
+    problem = problem_of_second(monkeypatch, [HERE, bare], Needs(Demand(1, 1, 0), tmp_path))
+    assert "node 10.0.0.1 has none (fused kernels need a C++ compiler, and CXX=no-such" in problem
 
 
 def test_a_node_that_cannot_read_what_trials_start_from_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +98,6 @@ def test_a_node_that_cannot_read_what_trials_start_from_is_named(tmp_path: Path,
     digest = here.starts[path]
     for there, said in (("none", "has .*weights.pt not at all"), ("f" * 64, "has .*weights.pt with digest ffffffffffff")):
         other = replace(here, starts={path: there})
-        monkeypatch.setattr(worker_check, "_ask", lambda nodes, other=other, **_: list(zip(nodes, [here, other], strict=True)))
-        monkeypatch.setattr(worker_check, "check_storage_is_shared", lambda folder, nodes: None)
-        with pytest.raises(ResourceError, match=rf"node 10\.0\.0\.1 {said}, the sweep began with {digest[:12]}"):
-            check_workers(nodes(0, 0), Demand(1, 1, 0), tmp_path, 0, starts={path: digest})
+        needs = Needs(Demand(1, 1, 0), tmp_path, starts={path: digest})
+        problem = problem_of_second(monkeypatch, [here, other], needs)
+        assert re.search(rf"node 10\.0\.0\.1 {said}, the sweep began with {digest[:12]}", problem)

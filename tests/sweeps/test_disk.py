@@ -12,6 +12,7 @@ from unittest.mock import MagicMock
 import pytest
 from bad_input_cases import CONFIG, RECIPE, SPACE, run
 from ray.actor import ActorHandle
+from rayless import StillGround
 
 from tests.sweeps.test_checkpoints import Sweep
 from trm.cluster.connection import Demand
@@ -42,7 +43,7 @@ class Driven:
             audience=Audience(MagicMock(spec=SweepDisplay), MagicMock(spec=SweepProgress), None),
             signals=signals,
             write_tables=lambda: None,
-            count_slots=lambda: 1,
+            ground=StillGround(1),
         )
         self.events: list[Event] = []
         told = self.sweep.log.on_event

@@ -45,6 +45,9 @@ class Node:
     cpus: float
     gpus: float
 
+    def __str__(self) -> str:
+        return f"{self.address} ({self.node_id[:8]})"
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -58,6 +61,11 @@ class Demand:
     def bundle(self) -> dict[str, float]:
         """One worker's place in a placement group."""
         return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+
+    @property
+    def bundles(self) -> list[dict[str, float]]:
+        """A trial's placement group: the workers' places, which in a gang follow that of the process which waits for them."""
+        return [self.bundle] if self.workers == 1 else [{"memory": float(HOLDER_MEMORY_BYTES)}] + [self.bundle] * self.workers
 
     def __str__(self) -> str:
         each = f"{self.cpus:g} CPUs" + (f" and {self.gpus:g} GPUs" if self.gpus else "")
@@ -154,11 +162,25 @@ def living_nodes() -> list[Node]:
     ]
 
 
-def concurrent_trials(nodes: list[Node], demand: Demand, wanted: int | None) -> int:
-    """Trials that run side by side: as many as fit the nodes, at most `wanted`.
+def leaving_nodes() -> dict[str, float | None]:
+    """Nodes that are drained, by id, with the unix time at which they go; null: as soon as nothing runs there."""
+    drained = ray._private.state.state.get_draining_nodes()
+    return {node_id: deadline / 1000 if deadline else None for node_id, deadline in drained.items()}
 
-    Tune does not know what its gangs' workers hold, so the number is computed here: workers are packed one after the other,
-    a gang counts when its last worker found a place. Raises ResourceError when not even one trial fits.
+
+def concurrent_trials(nodes: list[Node], demand: Demand, wanted: int | None) -> int:
+    """Trials that run side by side: as many as fit the nodes, at most `wanted`. ResourceError when not even one does."""
+    trials = fitting_trials(nodes, demand, wanted)
+    if trials == 0:
+        have = ", ".join(f"{node.address}: {node.cpus:g} CPUs, {node.gpus:g} GPUs" for node in nodes) or "no node"
+        raise never_fits(demand, f"the cluster has {have}")
+    return trials
+
+
+def fitting_trials(nodes: list[Node], demand: Demand, wanted: int | None) -> int:
+    """As `concurrent_trials`, which may be none.
+
+    Workers are packed one after the other, and a gang counts when its last worker found a place.
     """
     rooms = [[node.cpus, node.gpus] for node in nodes]
     trials = 0
@@ -166,9 +188,6 @@ def concurrent_trials(nodes: list[Node], demand: Demand, wanted: int | None) -> 
         if not all(_place(rooms, demand) for _ in range(demand.workers)):
             break
         trials += 1
-    if trials == 0:
-        have = ", ".join(f"{node.address}: {node.cpus:g} CPUs, {node.gpus:g} GPUs" for node in nodes) or "no node"
-        raise _never_fits(demand, f"the cluster has {have}")
     return trials
 
 
@@ -186,18 +205,20 @@ def check_fits_here(demand: Demand) -> None:
     """ResourceError when a trial needs more CPUs than this machine has: no embedded Ray has to be started to tell."""
     cpus = os.cpu_count() or 1
     if demand.workers * demand.cpus > cpus:
-        raise _never_fits(demand, f"this machine has {cpus} CPUs")
+        raise never_fits(demand, f"this machine has {cpus} CPUs")
 
 
-def _never_fits(demand: Demand, have: str) -> ResourceError:
+def never_fits(demand: Demand, have: str) -> ResourceError:
+    """A trial could never start, because that is all there is."""
     return ResourceError(
         f"a trial asks for {demand}, and {have}, so none could ever start",
         remedy="lower resources.workers, resources.cpus or resources.gpus, or add nodes",
     )
 
 
-def check_storage_is_shared(folder: Path, nodes: list[Node]) -> None:
-    """Raise ResourceError, naming the node, unless every node reads what we write in `folder`, and we what it writes."""
+def unshared_storage(folder: Path, nodes: list[Node]) -> dict[str, ResourceError]:
+    """What is wrong with each node that does not read what we write in `folder`, or writes what we do not read, by its id."""
+    found: dict[str, ResourceError] = {}
     token = os.urandom(8).hex()
     probe = folder / f".probe-{token}"
     probe.mkdir()
@@ -210,12 +231,13 @@ def check_storage_is_shared(folder: Path, nodes: list[Node]) -> None:
             except RayError as error:
                 problem = f"it did not answer: {type(error).__name__}"
             if problem:
-                raise ResourceError(
+                found[node.node_id] = ResourceError(
                     f"every node must see the sweep folder {folder}: node {node.address} does not ({problem})",
                     remedy="give --storage a folder on a file system that all nodes mount at the same path",
                 )
     finally:
         shutil.rmtree(probe, ignore_errors=True)
+    return found
 
 
 def on_node(node: Node, function: Callable[..., Any]) -> Any:

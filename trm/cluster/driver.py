@@ -6,14 +6,15 @@ journaled, acted upon.
 
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ray.actor import ActorHandle
 
 from trm.cluster.connection import Demand
-from trm.cluster.leg_watch import LEGS_SECONDS, LegWatch
+from trm.cluster.ground import LegGround
+from trm.cluster.leg_watch import LEGS_SECONDS, LegWatch, Meant
 from trm.console.streams import say
 from trm.errors import TRMError
 from trm.search.journal.events import Decided, Event, LegEnded, LegStarted
@@ -24,6 +25,7 @@ from trm.sweeps.legs import leg_ended, leg_task
 from trm.sweeps.room import Room
 from trm.sweeps.signals import StopSignals
 from trm.sweeps.steady_clock import steady_now
+from trm.sweeps.wait import Wait
 from trm.terminal.display import SweepDisplay
 from trm.terminal.progress import SweepProgress
 from trm.tracking.handle import MlflowWriter
@@ -33,10 +35,12 @@ TABLES_SECONDS = 3.0
 """`trials.parquet` is rewritten at most so often."""
 TABLES_SHARE = 0.03
 """And at most this share of the driver's time goes into that, however many trials there are."""
-NODES_SECONDS = 5.0
+NODES_SECONDS = 1.0
 """The cluster is asked for its nodes so often."""
+WAIT_SECONDS = 5.0
+"""A sweep that has had no place for any leg for so long says that it waits."""
 IDLE_SECONDS = 120.0
-"""So long without a running leg or a next one, and without an end, is a fault of ours."""
+"""So long without a running leg or a next one, though there is a place for it, and without an end, is a fault of ours."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Placement:
     demand: Demand
     threads: int
     slots: int
+    found: Mapping[str, str | None] = field(default_factory=dict)
+    """What is wrong with each node that was looked at, by its id; null: it takes legs."""
 
 
 @dataclass(frozen=True)
@@ -70,21 +76,24 @@ class SweepDriver:
         audience: Audience,
         signals: StopSignals,
         write_tables: Callable[[], None],
-        count_slots: Callable[[], int],
+        ground: LegGround,
     ) -> None:
         self._extras = Extras(say)
         self._log, self._search, self._folder, self._placement = log, log.search, folder, placement
-        self._legs, self._signals = LegWatch(log.search, board, self._message), signals
+        self._legs, self._signals = LegWatch(log.search, board, self._message, ground.is_gone), signals
         self._display, self._progress, self._writer = audience.display, audience.progress, audience.writer
-        self._write_tables, self._count_slots = write_tables, count_slots
+        self._write_tables, self._ground = write_tables, ground
+        self._wait = Wait(WAIT_SECONDS)
         self._keeper = CheckpointRetention(log.search.state, folder)
         self._room = Room(log.search.state, folder, self._keeper, self._on_full)
         self.slots = placement.slots
         """Legs that may run side by side now."""
         log.on_event = self._tell
         self._again: list[LegStarted] = []
-        """Legs that a full disk ended, to be run once more as if they had never been begun."""
-        self._nodes_at = self._busy_at = time.monotonic()
+        """Legs that a full disk or a leaving node ended, to be run once more as if they had never been begun."""
+        self._nodes_at = time.monotonic()
+        self._busy_at: float | None = None
+        """When a leg ran last, or none could; None: none was asked for yet."""
         self._legs_at = self._tables_due = 0.0
         self._are_tables_old = True
         self._stop_told_at: float | None = None
@@ -102,6 +111,7 @@ class SweepDriver:
 
     def next_leg(self) -> LegTask | None:
         """The next leg, journaled as started; None while none can start."""
+        self._busy_at = self._busy_at or time.monotonic()
         if self._is_told_to_stop or len(self._legs.running) >= self.slots:
             return None
         try:
@@ -123,14 +133,15 @@ class SweepDriver:
         started = self._legs.end(task.leg, result)
         self._busy_at = time.monotonic()
         meant = self._legs.meant(task.leg, result, error, is_told_to_stop=self._is_told_to_stop)
-        for problem in meant.torn:
+        for problem in meant.result.torn:
             self._display.message(f"trial {task.trial} did not go on from a checkpoint: {problem}")
-        if meant.status == "interrupted":
+        if meant.result.status == "interrupted":
+            self._on_interrupted(started)
             return
-        if meant.status == "disk_full":
-            self._on_disk_full(started, meant.error or "")
+        if meant.result.status == "disk_full":
+            self._on_disk_full(started, meant.result.error or "")
             return
-        ended = leg_ended(task, meant, self._search.state.space.objective)
+        ended = self._with_node(leg_ended(task, meant.result, self._search.state.space.objective), meant)
         if self._room.durably(lambda: self._log.record(ended)):
             # Decisions only: a leg starts when a slot asks for it.
             self._room.durably(lambda: self._log.advance(steady_now(), 0))
@@ -160,6 +171,11 @@ class SweepDriver:
             self._extras.make("room by `keep`", self._keeper.prune)
             done = time.monotonic()
             self._tables_due = done + max(TABLES_SECONDS, (done - now) / TABLES_SHARE)
+
+    @property
+    def wants(self) -> int:
+        """Legs that it would run side by side."""
+        return self._ground.wants
 
     @property
     def is_over(self) -> bool:
@@ -193,7 +209,7 @@ class SweepDriver:
 
     def _show_progress(self) -> None:
         if self._display.is_due:
-            self._display.show(self._progress.snapshot(steady_now(), self._legs.progress))
+            self._display.show(self._progress.snapshot(steady_now(), self._legs.progress, self._wait.text))
         if self._writer is not None and not self._signals.is_requested:
             for message in self._writer.messages():
                 self._display.message(message)
@@ -217,17 +233,38 @@ class SweepDriver:
         elif reason is not None and self._legs.running:
             self.reason = reason
             self._stop_legs(f"{reason}: running legs stop")
-        elif self._legs.running or reason is not None:
-            self._busy_at = time.monotonic()
-        elif time.monotonic() - self._busy_at > IDLE_SECONDS:
+        elif self._legs.running or reason is not None or self._wait.since is not None:
+            self._busy_at = self._busy_at and time.monotonic()
+        elif self._busy_at is not None and time.monotonic() - self._busy_at > IDLE_SECONDS:
             raise TRMError(f"no leg runs and none follows for {IDLE_SECONDS:.0f} s, but the sweep has no end; please report this")
 
     def _look_at_nodes(self) -> None:
-        slots = self._count_slots()
+        self._ground.look()
+        slots = self._ground.slots
         if slots != self.slots and not self._is_told_to_stop:
             self.slots = slots
             self._room.durably(lambda: self._log.change_slots(steady_now(), slots))
             self._message(f"nodes joined or left: {slots} legs at a time from here on")
+        is_waiting = not self._legs.running and not self._is_told_to_stop
+        told = self._wait.look(self._ground.missing() if is_waiting else None, time.monotonic())
+        if told is not None:
+            self._room.durably(lambda: self._log.await_place(steady_now(), told.what))
+
+    def _with_node(self, ended: LegEnded, meant: Meant) -> LegEnded:
+        """The event, with what it says of nodes; they are blamed before the trial is."""
+        if ended.status not in ("lost", "stalled"):
+            for node in meant.nodes:
+                self._ground.ended(node)
+            return ended
+        if len(meant.nodes) == 1 and not meant.is_nodes:
+            self._ground.lost(meant.nodes[0], ended.trial)
+        names = ", ".join(map(self._ground.name, meant.nodes)) or None
+        return ended.model_copy(update={"node": names, "with_node": meant.is_nodes and ended.status == "lost"})
+
+    def _on_interrupted(self, leg: LegStarted | None) -> None:
+        """A leg that stopped because its node is to leave goes on elsewhere."""
+        if leg is not None and not self._is_told_to_stop:
+            self._again.append(leg)
 
     def _stop_legs(self, text: str) -> None:
         self._message(text)

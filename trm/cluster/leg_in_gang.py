@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import time
 from dataclasses import asdict
 from typing import Any
@@ -12,17 +13,20 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
 from trm.cluster.connection import Demand
-from trm.cluster.leg_in_place import do_leg, forget, prepare
+from trm.cluster.leg_in_place import NOT_HERE, do_leg, forget, prepare
 from trm.cluster.processes import WorkerProcess
-from trm.cluster.progress_board import MEET_SECONDS, meet
+from trm.cluster.progress_board import answered
 from trm.cluster.shared_data import DataFeed, SweepFeed
 from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.cluster.worker_group import Told, WorkerGroup
 from trm.console.redaction import reason_of
+from trm.errors import EXIT_FAILED
 from trm.sweeps.legs import saved_outcome
 from trm.training.leg import LegResult, LegTask, task_from
 
+WARM_UP_SECONDS = 60.0
+"""A gang's workers may take so long to meet before the first leg."""
 ALIKE = ("completed", "diverged", "interrupted")
 """What all workers of a gang come to at the same step, so that they can go on together with another leg."""
 
@@ -33,21 +37,28 @@ class _KeptGang:
     group: WorkerGroup | None = None
 
 
-def leg_as_gang(config: dict[str, Any], *, feed: SweepFeed, board: ActorHandle, demand: Demand, slots: int) -> None:
+def leg_as_gang(config: dict[str, Any], *, feed: SweepFeed, board: ActorHandle, demand: Demand) -> None:
     """Tune function: have this process's gang do one leg. The workers' bundles follow the process's own in its placement group."""
     if config[LEG] == WARM_UP:
-        _warm_up(feed.first, board, demand, slots)
+        _warm_up(feed.first, demand)
         ray.tune.report({OUTCOME: "{}"})
         return
-    task = task_from(config[LEG])
-    result = saved_outcome(task)
+    task, holder = task_from(config[LEG]), WorkerProcess.current()
+    result, is_kept = saved_outcome(task), True
+    if result is None and not answered(board.begin_gang.remote(task.leg, holder, _crew())):
+        result, is_kept = NOT_HERE, False
     if result is None:
-        board.begin_gang.remote(task.leg, WorkerProcess.current(), _crew())
         own = feed.of(task.config.data)
         with leg_stream(task.config.data, own.folder, workers=demand.workers) as stream:
             result = _do_together(task, own, board, demand, stream)
     board.ended.remote(task.leg)
+    if result.status == "interrupted" and is_kept:
+        is_kept = all(answered(board.keeps.remote(process)) for process in (holder, *_crew()))
+    if not is_kept:
+        board.gone.remote(holder)
     ray.tune.report({OUTCOME: json.dumps(asdict(result))})
+    if not is_kept:  # the report was taken; the workers end with this process
+        os._exit(EXIT_FAILED)
 
 
 def _do_together(task: LegTask, feed: DataFeed, board: ActorHandle, demand: Demand, stream: ActorHandle | None) -> LegResult:
@@ -110,9 +121,8 @@ def _crew() -> list[WorkerProcess]:
     return _KeptGang.group.processes if _KeptGang.group is not None else []
 
 
-def _warm_up(feed: DataFeed, board: ActorHandle, demand: Demand, slots: int) -> None:
+def _warm_up(feed: DataFeed, demand: Demand) -> None:
     if feed.is_streamed:
         held_actor(feed.folder, demand.workers)
     with contextlib.suppress(RayError):  # the first leg tries again, and is watched
-        _kept_gang(feed, demand, MEET_SECONDS)
-    meet(board, slots)
+        _kept_gang(feed, demand, WARM_UP_SECONDS)

@@ -17,7 +17,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
 from trm.cluster.processes import WorkerProcess
-from trm.cluster.progress_board import BoardReporter, meet
+from trm.cluster.progress_board import BoardReporter, answered
 from trm.cluster.shared_data import DataFeed, SweepFeed
 from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
@@ -32,26 +32,34 @@ PEER_SIGN = "gloo/transport"
 """In what gloo raises in a worker whose neighbour is gone or silent; NCCL raises an error class of its own."""
 
 
-def leg_in_place(config: dict[str, Any], *, feed: SweepFeed, board: ActorHandle, slots: int) -> None:
+NOT_HERE = LegResult(status="interrupted", error="its node takes no legs")
+"""A leg that was given to a process which is to take no more: it goes on elsewhere, as if it had never been begun."""
+
+
+def leg_in_place(config: dict[str, Any], *, feed: SweepFeed, board: ActorHandle) -> None:
     """Tune function: do one leg in this process, which the next leg reuses."""
     if config[LEG] == WARM_UP:
         prepare(feed.first)
         if feed.first.is_streamed:
             held_actor(feed.first.folder, 1)
-        meet(board, slots)
+        board.warm.remote(WorkerProcess.current())
         ray.tune.report({OUTCOME: "{}"})
         return
-    task = task_from(config[LEG])
+    task, process = task_from(config[LEG]), WorkerProcess.current()
     result = saved_outcome(task)
+    if result is None and not answered(board.begin.remote(task.leg, process)):
+        result = NOT_HERE
     if result is None:
-        board.begin.remote(task.leg, WorkerProcess.current())
         own = feed.of(task.config.data)
         with leg_stream(task.config.data, own.folder, workers=1) as stream:
             result = do_leg(task, own, board, stream=stream)
     board.ended.remote(task.leg)
+    is_kept = result.status != "interrupted" or answered(board.keeps.remote(process))
+    if is_last := result.status in ("out_of_memory", "failed") or not is_kept:
+        board.gone.remote(process)
     ray.tune.report({OUTCOME: json.dumps(asdict(result))})
-    if result.status in ("out_of_memory", "failed"):
-        # The report was taken. The next leg gets a fresh process: this one's allocator or device may be past use.
+    if is_last:
+        # The report was taken. The next leg gets a fresh process: this one's allocator or device may be past use, or its node goes.
         os._exit(EXIT_FAILED)
     forget()
 

@@ -2,8 +2,9 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 import ray
 from ray.actor import ActorHandle
@@ -21,12 +22,33 @@ LEGS_SECONDS = 0.5
 """The board is asked for the running legs so often."""
 
 
+class Meant(NamedTuple):
+    """What a leg came to."""
+
+    result: LegResult
+    nodes: list[str]
+    """Ids of the nodes of its processes, as far as they had begun it."""
+    is_nodes: bool = False
+    """Whether it was lost together with a node."""
+
+
+def nodes_of(processes: Iterable[WorkerProcess]) -> list[str]:
+    """Ids of their nodes, each once."""
+    return sorted({process.node_id for process in processes})
+
+
 class LegWatch:
     """Knows what runs where; ends the processes of legs that stand still, and of those that do not come back."""
 
-    def __init__(self, search: Search, board: ActorHandle, message: Callable[[str], None]) -> None:
-        """`message` tells a person whose process was ended."""
-        self._search, self._board, self._message = search, board, message
+    def __init__(
+        self,
+        search: Search,
+        board: ActorHandle,
+        message: Callable[[str], None],
+        is_gone: Callable[[str], bool] = lambda node: False,
+    ) -> None:
+        """`message` tells a person whose process was ended; `is_gone`: whether a node of that id was lost."""
+        self._search, self._board, self._message, self._is_gone = search, board, message, is_gone
         self.running: dict[Leg, LegStarted] = {}
         self._says = RunningLegs({}, {}, {}, [])
         self._asked: ray.ObjectRef | None = None
@@ -61,11 +83,11 @@ class LegWatch:
         self._watchdog.came_back(leg)
         self._holders.pop(leg, None)
 
-    def meant(self, leg: Leg, result: LegResult | None, error: str | None, *, is_told_to_stop: bool) -> LegResult:
+    def meant(self, leg: Leg, result: LegResult | None, error: str | None, *, is_told_to_stop: bool) -> Meant:
         """What a leg came to: its own word, or what its end without one means."""
-        stalled = self._stalled.pop(leg, None)
+        stalled, processes = self._stalled.pop(leg, None), self._says.processes.get(leg, [])
         if result is not None and result.status != "lost":
-            return result
+            return Meant(result, nodes_of(processes))
         processes = self._processes_of(leg)
         if result is None:
             self._board.ended.remote(leg)
@@ -79,17 +101,20 @@ class LegWatch:
                 ended_at=steady_now(),
             )
         if stalled is not None:
-            return replace(result, status=stalled.status, error=stalled.error)
+            return Meant(replace(result, status=stalled.status, error=stalled.error), nodes_of(processes))
         if is_told_to_stop:  # it was ended with the sweep
-            return replace(result, status="interrupted")
-        death = death_of(result.error or "", processes)
-        return replace(result, status=death.status, error=death.error)
+            return Meant(replace(result, status="interrupted"), nodes_of(processes))
+        living = [process for process in processes if not self._is_gone(process.node_id)]
+        death = death_of(result.error or "", living)
+        told = replace(result, status=death.status, error=death.error)
+        return Meant(told, nodes_of(processes), is_nodes=death.is_nodes or len(living) < len(processes))
 
     def look(self) -> None:
         """Hear what the board knew when it was last asked, end what stands still, ask again; call it every `LEGS_SECONDS`."""
         if self._asked is not None and ray.wait([self._asked], timeout=0)[0]:
             said: RunningLegs = ray.get(self._asked)
-            self._says, self._asked = said.among(self.running), None
+            living = [process for process in said.idle if not self._is_gone(process.node_id)]
+            self._says, self._asked = said._replace(idle=living).among(self.running), None
             self._end_stalled()
         if self._asked is None:
             self._asked = self._board.running.remote()

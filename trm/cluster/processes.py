@@ -14,8 +14,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trm.console.redaction import reason_of
 
-ANSWER_SECONDS = 20.0
-"""So long may a node take to carry out a small task; a worker process may have to be started for it."""
+ANSWER_SECONDS = 8.0
+"""So long may nodes take to carry out a small task; a worker process may have to be started for it, and the driver waits."""
 MEMORY_SIGNS = ("OutOfMemoryError", "low on memory", "ran out of memory")
 """What Ray says of a process that its memory monitor ended."""
 NODE_SIGNS = ("node has died", "NodeDiedError", "preempt", "placement group")
@@ -52,11 +52,13 @@ class Death:
 
     status: Literal["lost", "out_of_memory", "failed"]
     error: str
+    is_nodes: bool = False
+    """Whether its whole node was lost."""
 
 
-def end_process(process: WorkerProcess) -> bool:
-    """SIGKILL the process, on its node; false when that node did not answer."""
-    return on_node(process.node_id, _kill, process) is not None
+def end_process(process: WorkerProcess) -> None:
+    """Have its node SIGKILL the process; nobody waits for that."""
+    _task_on(process.node_id, _kill).remote(process)
 
 
 def death_of(text: str, processes: list[WorkerProcess]) -> Death:
@@ -66,25 +68,32 @@ def death_of(text: str, processes: list[WorkerProcess]) -> Death:
         held = f" (it held {used[1]})" if used else ""
         return Death("out_of_memory", f"Ray ended the leg's process, because its node ran out of memory{held}")
     if any(sign in text for sign in NODE_SIGNS):
-        return Death("lost", f"the node of the leg's process was lost: {reason_of(text)}")
+        return Death("lost", f"the node of the leg's process was lost: {reason_of(text)}", is_nodes=True)
     if raised := _raised(text):
         return Death("failed", raised)
-    for process in processes:
-        now = on_node(process.node_id, oom_kills)
+    for process, now in zip(processes, oom_kills_at(processes), strict=True):
         if now is not None and now > process.oom_kills:
             return Death("out_of_memory", f"the kernel killed {process} or a neighbour, because {process.host} ran out of memory")
     died = "the leg's process ended without a word (killed, or its node was lost)"
     return Death("lost", died if not text or DIED_SIGN in text else reason_of(text))
 
 
-def on_node(node_id: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the function returns there; None when the node is gone or does not answer."""
+def _task_on(node_id: str, function: Callable[..., Any]) -> Any:
     strategy = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    task = ray.remote(num_cpus=0, max_retries=0)(function).options(scheduling_strategy=strategy)
-    try:
-        return ray.get(task.remote(*arguments), timeout=ANSWER_SECONDS)
-    except RayError:
-        return None
+    return ray.remote(num_cpus=0, max_retries=0)(function).options(scheduling_strategy=strategy)
+
+
+def oom_kills_at(processes: list[WorkerProcess]) -> list[int | None]:
+    """What `oom_kills` says on the node of each; None where that is gone or does not answer."""
+    asked = [_task_on(process.node_id, oom_kills).remote() for process in processes]
+    told = ray.wait(asked, num_returns=len(asked), timeout=ANSWER_SECONDS)[0] if asked else []
+    found: list[int | None] = []
+    for answer in asked:
+        try:
+            found.append(int(ray.get(answer)) if answer in told else None)
+        except RayError:
+            found.append(None)
+    return found
 
 
 def oom_kills() -> int:

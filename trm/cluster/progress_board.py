@@ -1,18 +1,19 @@
 """Where running legs say how far they are, and hear that they should stop: one small actor a sweep."""
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from typing import NamedTuple
 
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trm.cluster.processes import WorkerProcess
 from trm.training.leg import Leg, LegProgress
 
-MEET_SECONDS = 60.0
-"""How long a warm process waits for its neighbours at most."""
+ANSWER_SECONDS = 20.0
+"""So long may the board take to answer; a leg goes on without."""
 
 
 class GangProcesses(NamedTuple):
@@ -60,22 +61,37 @@ class ProgressBoard:
         self._gangs: dict[Leg, GangProcesses] = {}
         self._is_stopping = False
         self._idle: list[WorkerProcess] = []
-        self._warm = 0
+        self._off: set[str] = set()
+        self._leaving: set[str] = set()
 
-    def begin(self, leg: Leg, process: WorkerProcess) -> None:
-        """A process starts to work on the leg."""
-        self._idle = [idle for idle in self._idle if idle != process]
+    def begin(self, leg: Leg, process: WorkerProcess) -> bool:
+        """A process starts to work on the leg; False: not there, its node takes no legs."""
+        self.gone(process)
         self._processes.setdefault(leg, []).append(process)
+        return self.keeps(process)
 
-    def begin_gang(self, leg: Leg, holder: WorkerProcess, crew: list[WorkerProcess]) -> None:
-        """The leg is for the crew of this holder; an empty one is being started."""
-        self._idle = [idle for idle in self._idle if idle != holder]
+    def begin_gang(self, leg: Leg, holder: WorkerProcess, crew: list[WorkerProcess]) -> bool:
+        """The leg is for the crew of this holder, an empty one is being started; False: one of their nodes takes no legs."""
+        self.gone(holder)
         self._gangs[leg] = GangProcesses(holder, crew)
+        return all(self.keeps(process) for process in (holder, *crew))
+
+    def keeps(self, process: WorkerProcess) -> bool:
+        """Whether the process may take another leg."""
+        return process.node_id not in self._off
+
+    def keep_off(self, off: Iterable[str], leaving: Iterable[str]) -> None:
+        """Processes on the nodes `off` take no further leg; those on nodes that are `leaving` save and stop the one they do."""
+        self._off, self._leaving = set(off), set(leaving)
 
     def put(self, progress: LegProgress) -> bool:
         """Keep the leg's newest progress; True asks the leg to stop."""
         self._progress[progress.leg] = progress
-        return self._is_stopping
+        return self._is_stopping or any(process.node_id in self._leaving for process in self._at_work(progress.leg))
+
+    def _at_work(self, leg: Leg) -> list[WorkerProcess]:
+        gang = self._gangs.get(leg)
+        return [*self._processes.get(leg, []), *([gang.holder] if gang is not None else [])]
 
     def running(self) -> RunningLegs:
         """What is known of every leg that has not ended."""
@@ -92,24 +108,22 @@ class ProgressBoard:
         """Ask every leg to stop at its next report."""
         self._is_stopping = True
 
-    def warm(self, process: WorkerProcess) -> int:
-        """Count a process that has everything imported; how many are warm."""
+    def warm(self, process: WorkerProcess) -> None:
+        """A process has everything imported, and waits for its first leg."""
         if process not in self._idle:
             self._idle.append(process)
-            self._warm += 1
-        return self._warm
 
     def gone(self, process: WorkerProcess) -> None:
         """The process was ended."""
         self._idle = [idle for idle in self._idle if idle != process]
 
 
-def meet(board: ActorHandle, slots: int) -> None:
-    """Wait, for a while, until the processes of all slots are warm; this one is."""
-    process = WorkerProcess.current()
-    deadline = time.monotonic() + MEET_SECONDS
-    while ray.get(board.warm.remote(process)) < slots and time.monotonic() < deadline:
-        time.sleep(0.05)
+def answered(reference: ray.ObjectRef) -> bool:
+    """What the board says to a question; a board that does not answer has no objection."""
+    try:
+        return bool(ray.get(reference, timeout=ANSWER_SECONDS))
+    except RayError:
+        return True
 
 
 def start_board() -> ActorHandle:

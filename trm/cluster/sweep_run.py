@@ -1,31 +1,37 @@
 """A sweep that is connected to Ray: from its first journal line over its legs to the winner."""
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 from ray import tune
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
 from trm.cluster.calibrate import measure_speeds
-from trm.cluster.connection import HOLDER_MEMORY_BYTES, Demand, concurrent_trials, living_nodes
+from trm.cluster.connection import Demand, concurrent_trials, living_nodes
 from trm.cluster.driver import Audience, Placement, SweepDriver
 from trm.cluster.full_scores import score_fully
+from trm.cluster.ground import Ground
+from trm.cluster.growth import await_first_place
 from trm.cluster.hearing import heard
 from trm.cluster.leg_in_gang import leg_as_gang
 from trm.cluster.leg_in_place import leg_in_place
+from trm.cluster.places import Groups, Places
 from trm.cluster.progress_board import start_board
 from trm.cluster.ray_watch import what_was_lost
+from trm.cluster.roster import Roster
 from trm.cluster.shared_data import SweepFeed, fed_splits, read_feeds, store_room
 from trm.cluster.tune_legs import LegRunner, run_legs
-from trm.cluster.worker_check import check_workers
+from trm.cluster.worker_check import Needs, Workers, check_workers, problem_of
 from trm.config.data import DataConfig
 from trm.console.long_work import Report, shown
 from trm.console.streams import say
 from trm.data.batches.row_storage import resident_bytes, resolved
-from trm.errors import CheckpointError, DatasetError, InterruptedRun, ResourceError
+from trm.errors import CheckpointError, DatasetError, InterruptedRun
 from trm.files.atomic import remove_folder
 from trm.files.contained import inside
 from trm.files.disk import is_disk_full
@@ -61,12 +67,16 @@ class SweepRun:
 
     def run(self, costs: Preflight | None) -> None:
         """Legs to the end, the winner's report, the summary; `costs`: what the preflight found, where it could be made before."""
-        sweep, placement = self.sweep, self._placement()
-        data = sweep.space.data
+        sweep, data = self.sweep, self.sweep.space.data
+        await_first_place(self.demand, say)
         if (mode := begun_mode(sweep.folder)) is not None:
             data = data.model_copy(update={"mode": mode})
         data = resolved(data, sweep.sets.manifests, store_room(), say, may_weigh=sweep.space.weighs_puzzles)
-        log = self._begun(placement, data, costs)
+        needs = self._needs(data)
+        with shown("checking the workers", say):
+            workers = check_workers(living_nodes(), needs)
+        placement = self._placement(workers)
+        log = self._begun(placement, data, workers, costs)
         search = log.search
         display = SweepDisplay(sweep.folder.name, sweep.space.objective.metric, trials=sweep.space.budget.trials)
         with sweep.left_in_order(log, what_was_lost), sweep.tracked(display) as writer, display:
@@ -86,16 +96,17 @@ class SweepRun:
         sweep.summarize(display, search.state, findings)
         sweep.check_end(search.state, unreported)
 
-    def _begun(self, placement: Placement, data: DataConfig, costs: Preflight | None) -> SweepLog:
+    def _needs(self, data: DataConfig) -> Needs:
+        """What every node must have that takes legs."""
+        space = self.sweep.space
+        held = sum(resident_bytes(data, one) for one in self.sweep.sets.manifests)
+        insists = space.base.get("training", {}).get("kernels") == "fused"
+        return Needs(self.demand, self.sweep.folder, held, needs_kernels=insists, starts=space.starts)
+
+    def _begun(self, placement: Placement, data: DataConfig, workers: Workers, costs: Preflight | None) -> SweepLog:
         """The journal with this driver's first lines, after the last checks that need a cluster."""
-        space, demand = self.sweep.space, self.demand
-        held, insists = (
-            sum(resident_bytes(data, one) for one in self.sweep.sets.manifests),
-            space.base.get("training", {}).get("kernels") == "fused",
-        )
-        with shown("checking the workers", say):
-            workers = check_workers(living_nodes(), demand, self.sweep.folder, held, needs_kernels=insists, starts=space.starts)
-        machines = Machines(placement.slots, demand.workers * demand.gpus, workers.device_bytes, workers.disk_bytes)
+        gpus = self.demand.workers * self.demand.gpus
+        machines = Machines(placement.slots, gpus, workers.device_bytes, workers.disk_bytes)
         return begin(self.sweep, data, machines, lambda search: self._measured_speeds(search, placement), costs)
 
     def _measured_speeds(self, state: SweepState, placement: Placement) -> list[SpeedMeasured]:
@@ -109,35 +120,38 @@ class SweepRun:
         at = steady_now()
         return [SpeedMeasured(step_flops=one.step_flops, steps=one.steps, seconds=one.seconds, at=at) for one in measured]
 
-    def _placement(self) -> Placement:
+    def _placement(self, workers: Workers) -> Placement:
         resources = self.sweep.space.resources
-        return Placement(self.demand, resources.threads or max(1, math.floor(resources.cpus)), self._slots())
+        for node in (nodes := living_nodes()):
+            if (problem := workers.found.get(node.node_id)) is not None:
+                say(f"node {node} takes no legs: {problem}")
+        fit = [node for node in nodes if workers.found.get(node.node_id) is None]
+        threads = resources.threads or max(1, math.floor(resources.cpus))
+        return Placement(self.demand, threads, concurrent_trials(fit, self.demand, self._wanted), workers.found)
 
-    def _slots(self) -> int:
+    @property
+    def _wanted(self) -> int | None:
+        """Legs side by side; None: as many as fit the nodes."""
         limits = (self.sweep.space.resources.slots, self.sweep.space.budget.trials)
-        wanted = min((limit for limit in limits if limit is not None), default=None)
-        return concurrent_trials(living_nodes(), self.demand, wanted)
-
-    def _slots_left(self) -> int:
-        """As `_slots`, once legs run: 0 when no node is left that could run one."""
-        try:
-            return self._slots()
-        except ResourceError:
-            return 0
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def _run_legs(self, log: SweepLog, placement: Placement, feed: SweepFeed, audience: Audience, signals: StopSignals) -> None:
-        sweep, board = self.sweep, start_board()
-        driver = SweepDriver(
-            log,
-            sweep.folder,
-            placement,
-            board,
-            audience=audience,
-            signals=signals,
-            write_tables=lambda: write_tables(log.search.state, sweep.folder),
-            count_slots=self._slots_left,
-        )
-        run_legs(driver, self._runner(placement, feed, board), inside(sweep.folder, SCRATCH, f"driver-{sweep.lease.fence}"))
+        sweep, board, places = self.sweep, start_board(), Places(Groups(placement.demand.bundles))
+        needs = self._needs(log.search.state.space.data)
+        roster = Roster(placement.found, lambda node: problem_of(node, needs), audience.display.message)
+        runner = LegRunner(self._leg_function(placement, feed, board), places, placement.slots)
+        with Ground(placement.demand, self._wanted, roster, places, board) as ground:
+            driver = SweepDriver(
+                log,
+                sweep.folder,
+                placement,
+                board,
+                audience=audience,
+                signals=signals,
+                write_tables=lambda: write_tables(log.search.state, sweep.folder),
+                ground=ground,
+            )
+            run_legs(driver, runner, inside(sweep.folder, SCRATCH, f"driver-{sweep.lease.fence}"))
         if driver.disk_full is not None:
             driver.leave()
             raise sweep.paused(driver.disk_full)
@@ -145,13 +159,12 @@ class SweepRun:
             driver.leave()
             raise InterruptedRun(sweep.whole)
 
-    def _runner(self, placement: Placement, feed: SweepFeed, board: ActorHandle) -> LegRunner:
-        demand = placement.demand
-        if demand.workers == 1:
-            function = tune.with_parameters(leg_in_place, feed=feed, board=board, slots=placement.slots)
-            return LegRunner(function, [demand.bundle], placement.slots)
-        function = tune.with_parameters(leg_as_gang, feed=feed, board=board, demand=demand, slots=placement.slots)
-        return LegRunner(function, [{"memory": float(HOLDER_MEMORY_BYTES)}] + [demand.bundle] * demand.workers, placement.slots)
+    @staticmethod
+    def _leg_function(placement: Placement, feed: SweepFeed, board: ActorHandle) -> Callable[[dict[str, Any]], None]:
+        if placement.demand.workers == 1:
+            return cast("Callable[[dict[str, Any]], None]", tune.with_parameters(leg_in_place, feed=feed, board=board))
+        gang = tune.with_parameters(leg_as_gang, feed=feed, board=board, demand=placement.demand)
+        return cast("Callable[[dict[str, Any]], None]", gang)
 
     def _report_winner(self, log: SweepLog, placement: Placement, feed: SweepFeed, report: Report) -> str | None:
         """Score and export the winner; why that failed, when it did: everything else that the sweep found is kept all the same."""

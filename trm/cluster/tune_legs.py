@@ -4,25 +4,22 @@ A searcher hands out what the leg source says, when a slot is free; results go b
 remembering, logging and retrying are off, because the journal is the truth (DESIGN decision 6).
 """
 
-import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ray import tune
-from ray.air.execution._internal.actor_manager import RayActorManager
-from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune import PlacementGroupFactory, Stopper
-from ray.tune.execution import class_cache
-from ray.tune.execution.tune_controller import TuneController
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
-from trm.console.redaction import is_secret_name
+from trm.cluster.places import Groups, Places, taken_by_legs
+from trm.cluster.tune_hooks import hooked
 from trm.training.leg import LegResult, LegTask
 
 LEG = "leg"
@@ -30,7 +27,13 @@ LEG = "leg"
 OUTCOME = "outcome"
 """Key of the leg's result in its only Tune report: one JSON string."""
 WARM_UP = "warm-up"
-"""The leg that only imports everything and waits for its neighbours, so that every slot has a process of its own."""
+"""The leg that only imports everything."""
+TICK_SECONDS = 0.5
+"""Where Tune's loop stands, the source is ticked so often."""
+IDLE_SECONDS = 10.0
+"""After so long without a leg for them, places that stand empty are given back."""
+MOST_LEGS = 100_000
+"""More than can run side by side."""
 
 TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -61,6 +64,10 @@ class LegSource(Protocol):
         """Called several times a second while legs run."""
 
     @property
+    def wants(self) -> int:
+        """Legs that it would run side by side, if there were places for them."""
+
+    @property
     def slots(self) -> int:
         """Legs that may run side by side now; nodes join and leave."""
 
@@ -78,8 +85,8 @@ class LegRunner:
     """How legs run: the function that Tune calls, what it asks of the cluster, and how many run side by side."""
 
     function: Callable[[dict[str, Any]], None]
-    bundles: list[dict[str, float]]
-    """The first for the process that Tune starts, the others for what that one starts."""
+    places: Places
+    """Each with a bundle for the process that Tune starts, then those of what that one starts."""
     slots: int
     """Of them at the start."""
 
@@ -88,7 +95,7 @@ class _NoSource:
     """What a searcher restored by Tune itself finds: nothing new. The legs that were under way are run, and know their answers."""
 
     is_over = is_stopping = False
-    slots = 0
+    slots = wants = 0
 
     def next_leg(self) -> LegTask | None:
         return None
@@ -122,23 +129,44 @@ class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no typ
         """Tune trial -> its leg; None: it warms a process up."""
         self._answered: set[str] = set()
         """Tune trials whose outcome was taken, and that have not ended yet."""
-        self._warm_ups = runner.slots
+        self._warm_ups, self._places = runner.slots, runner.places
+        self._idle_since: float | None = None
+        """Since when there is a place and no leg for it."""
+        self._ticked_at = 0.0
         self.failure: BaseException | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_places": Places(Groups([]))}
+
+    def tick(self) -> None:
+        """Let the source look at the clock, and ask for as many places as it has use for."""
+        self._ticked_at = time.monotonic()
+        self.guarded(self._source.tick)
+        is_idle = self._idle_since is not None and time.monotonic() - self._idle_since > IDLE_SECONDS
+        self.guarded(lambda: self._places.want(max(1, len(self._legs)) if is_idle else self._source.wants))
+
     def suggest(self, trial_id: str) -> Any:
+        if time.monotonic() - self._ticked_at > TICK_SECONDS:
+            self.tick()  # Tune stands in a loop of its own, and asks for a leg once a second
         if self.failure is not None or self._source.is_stopping:
             return Searcher.FINISHED
-        if len(self._legs) >= self._source.slots:
-            return None
+        self._places.look()
+        if len(self._legs) >= min(self._source.slots, self._places.usable):
+            return Searcher.FINISHED if self._is_over else None
         if self._warm_ups:
             self._warm_ups -= 1
             self._legs[trial_id] = None
             return {LEG: WARM_UP}
         task: LegTask | None = self.guarded(self._source.next_leg)
         if task is None:
-            return Searcher.FINISHED if self._source.is_over and not self._legs else None
-        self._legs[trial_id] = task
+            self._idle_since = self._idle_since or time.monotonic()
+            return Searcher.FINISHED if self._is_over else None
+        self._legs[trial_id], self._idle_since = task, None
         return {LEG: task.as_json()}
+
+    @property
+    def _is_over(self) -> bool:
+        return not self._legs and self._source.is_over
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take the outcome as soon as it is there: a process that has told it may die, or end itself."""
@@ -200,7 +228,7 @@ class _Ticker(_Detached, TrialProgressCallback):  # type: ignore[misc]
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         trials[:] = [trial for trial in trials if not trial.is_finished()]
-        self._searcher.guarded(self._source.tick)
+        self._searcher.tick()
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         """The searcher hears of it."""
@@ -216,80 +244,18 @@ class _Ticker(_Detached, TrialProgressCallback):  # type: ignore[misc]
         self._searcher.died(trial.trial_id, reason)
 
 
-@contextlib.contextmanager
-def _finished_legs_are_forgotten() -> Iterator[None]:
-    """Have Tune let go of legs that are over; the journal has them.
-
-    It looks through its list of all trials at every step, and at the end writes every trial's state and reads it again: at
-    10,000 trials that took 27 ms a trial and most of 950 MB. What has not ended stays, for who calls `Tuner.restore`.
-    """
-    known = TuneController._mark_trial_to_checkpoint
-
-    def forgetful(self: Any, trial: Any) -> None:
-        if not trial.is_finished():
-            known(self, trial)
-            return
-        self._trials_to_cache.discard(trial)
-        self._trial_metadata.pop(trial.trial_id, None)
-        self._stopped_trials.discard(trial)
-        self._failed_trials.discard(trial)
-
-    TuneController._mark_trial_to_checkpoint = forgetful
-    try:
-        yield
-    finally:
-        TuneController._mark_trial_to_checkpoint = known
-
-
-@contextlib.contextmanager
-def _every_death_is_a_trials() -> Iterator[None]:
-    """Have Tune take every way in which an actor can be lost for the failure of one trial.
-
-    It knows two kinds and ends the whole experiment at any other: at a worker that Ray's memory monitor ended, for one.
-    """
-    known = RayActorManager._actor_task_failed
-
-    def tolerant(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
-        if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
-            exception = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
-        known(self, tracked_actor_task, exception)
-
-    RayActorManager._actor_task_failed = tolerant
-    try:
-        yield
-    finally:
-        RayActorManager._actor_task_failed = known
-
-
-@contextlib.contextmanager
-def _no_secrets_are_copied() -> Iterator[None]:
-    """Have Tune leave the driver's AWS keys where they are.
-
-    It copies them into the runtime environment of every trial, which Ray writes into its logs. Workers of an embedded Ray inherit
-    them anyway; on a cluster each node has its own, as Ray Data's readers have always needed.
-    """
-    known = class_cache.ENV_VARS_TO_PROPAGATE
-    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in known if not is_secret_name(name)}
-    try:
-        yield
-    finally:
-        class_cache.ENV_VARS_TO_PROPAGATE = known
-
-
 def run_legs(source: LegSource, runner: LegRunner, scratch: Path) -> None:
     """Run legs until the source is over or stops; `scratch` is Tune's folder, which may be deleted afterwards.
 
     Raises what the source raised, if it did.
     """
     os.environ.update(TUNE_ENVIRONMENT)
-    # As many processes may start at once as legs run side by side: with one at a time Tune would drop a starting process
-    # whenever another is free, and all legs would run in one (FACTS: `TUNE_MAX_PENDING_TRIALS_PG`).
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(runner.slots)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_LEGS)  # who hands out legs knows how many have a place
     for name in ("ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     searcher = _LegSearcher(source, runner)
     tuner = tune.Tuner(
-        tune.with_resources(runner.function, PlacementGroupFactory(runner.bundles)),
+        tune.with_resources(runner.function, PlacementGroupFactory(runner.places.groups.bundles)),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             num_samples=-1,
@@ -305,7 +271,8 @@ def run_legs(source: LegSource, runner: LegRunner, scratch: Path) -> None:
             verbose=0,
         ),
     )
-    with _no_secrets_are_copied(), _every_death_is_a_trials(), _finished_legs_are_forgotten():
+    with taken_by_legs(runner.places), hooked():
+        runner.places.want(source.wants)
         tuner.fit()
     if searcher.failure is not None:
         raise searcher.failure

@@ -16,7 +16,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from trm.cluster.connection import Demand, Node, check_storage_is_shared, on_node
+from trm.cluster.connection import Demand, Node, fitting_trials, on_node, unshared_storage
 from trm.config.imports import asked_for
 from trm.config.imports import source_digest as source_digest_of
 from trm.console.redaction import reason_of
@@ -66,7 +66,7 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class Workers:
-    """Workers that were found fit for a sweep."""
+    """Workers that were found fit for a sweep, added up."""
 
     nodes: int
     devices: int
@@ -75,40 +75,72 @@ class Workers:
     """Memory that one worker of a leg may use, of the smallest device or node."""
     disk_bytes: int
     """Bytes free where the sweep folder lies."""
+    found: Mapping[str, str | None] = field(default_factory=dict)
+    """What is wrong with every node that was looked at, by its id; null: nothing, it takes legs."""
 
 
-def check_workers(
-    nodes: list[Node],
-    demand: Demand,
-    folder: Path,
-    needed_shared_bytes: int,
-    *,
-    needs_kernels: bool = False,
-    starts: Mapping[str, str] | None = None,
-) -> Workers:
-    """The nodes' facts, added up; ResourceError that names node, rule, value and remedy when one of them does not fit.
+@dataclass(frozen=True)
+class Needs:
+    """What a sweep needs of every node that takes its legs."""
 
-    `needed_shared_bytes`: data that every node holds in its object store. `needs_kernels`: the trials insist on the fused ones.
-    `starts`: digests of the weights that trials start from, by path.
+    demand: Demand
+    folder: Path
+    """The sweep's."""
+    shared_bytes: int = 0
+    """Of data that every node holds in its object store."""
+    needs_kernels: bool = False
+    """Whether trials insist on the fused kernels."""
+    starts: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the weights that trials start from, by path."""
+
+
+def check_workers(nodes: list[Node], needs: Needs) -> Workers:
+    """What the nodes have, and what is wrong with those that do not fit; ResourceError where none is left that takes legs.
+
+    It names a node, the rule, the value and a remedy.
     """
-    begun = dict(starts or {})
-    found = _ask(nodes, sees_gpus=demand.gpus > 0, needs_kernels=needs_kernels, starts=tuple(begun))
+    found, problems = _ask(nodes, needs)
     here = own_facts(sees_gpus=False, imports=asked_for())
-    for node, facts in found:
-        _check_same(node, facts, here)
-        _check_imports(node, facts, here)
-        _check_starts(node, facts, begun)
-        _check_room(node, facts, needed_shared_bytes)
-        _check_devices(node, facts, demand)
-        _check_kernels(node, facts)
+    for node, facts in found.items():
+        try:
+            _check(node, facts, here, needs)
+        except ResourceError as error:
+            problems[node.node_id] = error
     if len(nodes) > 1:
-        check_storage_is_shared(folder, nodes)
+        problems = unshared_storage(needs.folder, [node for node in nodes if node.node_id not in problems]) | problems
+    fit = {node: facts for node, facts in found.items() if node.node_id not in problems}
+    shares = [_share(node, facts, needs.demand) for node, facts in fit.items() if _takes_part(node, needs.demand)]
+    if problems and (not shares or fitting_trials(list(fit), needs.demand, 1) == 0):
+        raise next(iter(problems.values()))
     return Workers(
-        nodes=len(nodes),
-        devices=sum(len(facts.device_bytes) for _, facts in found),
-        device_bytes=min(_share(node, facts, demand) for node, facts in found if _takes_part(node, demand)),
-        disk_bytes=shutil.disk_usage(folder).free,
+        nodes=len(fit),
+        devices=sum(len(facts.device_bytes) for facts in fit.values()),
+        device_bytes=min(shares),
+        disk_bytes=shutil.disk_usage(needs.folder).free,
+        found={node.node_id: str(problems[node.node_id]) if node.node_id in problems else None for node in nodes},
     )
+
+
+def problem_of(node: Node, needs: Needs) -> str | None:
+    """Why a node that has joined may take no legs; None: it may."""
+    found, problems = _ask([node], needs)
+    here = own_facts(sees_gpus=False, imports=asked_for())
+    try:
+        for facts in found.values():
+            _check(node, facts, here, needs)
+        problems |= unshared_storage(needs.folder, list(found))
+    except (ResourceError, RayError, OSError) as error:
+        return reason_of(error, 300)
+    return next((str(problem) for problem in problems.values()), None)
+
+
+def _check(node: Node, facts: NodeFacts, here: NodeFacts, needs: Needs) -> None:
+    _check_same(node, facts, here)
+    _check_imports(node, facts, here)
+    _check_starts(node, facts, needs.starts)
+    _check_room(node, facts, needs.shared_bytes)
+    _check_devices(node, facts, needs.demand)
+    _check_kernels(node, facts)
 
 
 def own_facts(
@@ -147,21 +179,28 @@ def source_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-def _ask(nodes: list[Node], *, sees_gpus: bool, needs_kernels: bool, starts: Sequence[str]) -> list[tuple[Node, NodeFacts]]:
-    wanted: dict[str, Any] = {"sees_gpus": sees_gpus, "needs_kernels": needs_kernels, "imports": asked_for(), "starts": starts}
+def _ask(nodes: list[Node], needs: Needs) -> tuple[dict[Node, NodeFacts], dict[str, ResourceError]]:
+    """What the nodes say of themselves, and what is wrong with those that do not answer, by their id."""
+    wanted: dict[str, Any] = {
+        "sees_gpus": needs.demand.gpus > 0,
+        "needs_kernels": needs.needs_kernels,
+        "imports": asked_for(),
+        "starts": tuple(needs.starts),
+    }
     if [node.node_id for node in nodes] == [ray.get_runtime_context().get_node_id()]:
-        return [(nodes[0], own_facts(**wanted))]  # a first task costs a second or two
+        return {nodes[0]: own_facts(**wanted)}, {}  # a first task costs a second or two
     asked = [(node, on_node(node, own_facts).remote(**wanted)) for node in nodes]
-    found: list[tuple[Node, NodeFacts]] = []
+    found: dict[Node, NodeFacts] = {}
+    problems: dict[str, ResourceError] = {}
     for node, answer in asked:
         try:
-            found.append((node, ray.get(answer, timeout=KERNELS_SECONDS if needs_kernels else ANSWER_SECONDS)))
+            found[node] = ray.get(answer, timeout=KERNELS_SECONDS if needs.needs_kernels else ANSWER_SECONDS)
         except RayError as error:
-            raise ResourceError(
+            problems[node.node_id] = ResourceError(
                 f"every node must be able to run a worker: node {node.address} does not ({reason_of(error, 300)})",
                 remedy="install the same trm-search there, or take the node out of the cluster",
-            ) from error
-    return found
+            )
+    return found, problems
 
 
 def _check_same(node: Node, facts: NodeFacts, here: NodeFacts) -> None:

@@ -99,7 +99,8 @@ def _unread_lines(folder: Path, left_out: list[Unread]) -> Iterator[str]:
 
 def status_lines(status: SweepStatus, metric: str, now: float) -> Iterator[str]:
     """The sweep in lines: driver, trials, running legs, best, budget."""
-    yield f"sweep {status.name}: {status.state}"
+    waits = "" if status.waits_since is None else f", {duration(now - status.waits_since)}"
+    yield f"sweep {status.name}: {status.state}{waits}"
     yield f"driver     {status.driver or 'none'}, {status.slots} at a time, {status.events} events"
     counts = [f"{count} {name.replace('_', ' ')}" for name in STATUS_ORDER if (count := status.statuses.get(name))]
     of = f" of {status.budget.trials}" if status.budget.trials else ""

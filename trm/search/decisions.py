@@ -8,7 +8,8 @@
 | diverged, out of memory | ends as that, at once: the same seed would meet the same end |
 | failed by itself | is tried once more, from the same checkpoint; failed again, it has failed |
 | stalled: killed because it made no step | is tried once more; stalled again, it has failed, by that name |
-| lost with its node or process | is tried again without blame; after MAX_LOSSES it is set aside, and a resume tries it again |
+| lost with its process | is tried again without blame; after MAX_LOSSES it is set aside, and a resume tries it again |
+| lost with its whole node | is tried again; after MAX_NODE_LOSSES it is set aside as well |
 
 Each of the last three has a count of its own within a stretch, from one rung to the next.
 """
@@ -28,6 +29,9 @@ MAX_LOSSES = 5
 
 The trial is stopped, not failed: nothing says that its configuration is to blame.
 """
+
+MAX_NODE_LOSSES = 20
+"""As many that may be lost together with their nodes: those say nothing of the trial, unless it is what ends nodes."""
 
 
 def decision(trial: Trial, scored: Decision | None, metric: str, now: float) -> Decided | None:
@@ -54,13 +58,14 @@ def decision(trial: Trial, scored: Decision | None, metric: str, now: float) -> 
     if trouble.status == "stalled" and (count := trial.troubles["stalled"]) >= MAX_STALLS:
         return _decided(trial, target, "failed", f"stalled {count} times: {error}", now)
     if trouble.status == "lost" and is_set_aside(trial):
-        return stopped(trial, f"lost {trial.troubles['lost']} times, set aside until a resume: {error}", now)
+        count = trial.troubles["lost"] + trial.node_losses
+        return stopped(trial, f"lost {count} times, set aside until a resume: {error}", now)
     return _decided(trial, target, "running", f"{trouble.status}, to be tried again: {error}", now)
 
 
 def is_set_aside(trial: Trial) -> bool:
     """Whether a trial was lost so often that it waits for another driver."""
-    return trial.troubles["lost"] >= MAX_LOSSES
+    return trial.troubles["lost"] >= MAX_LOSSES or trial.node_losses >= MAX_NODE_LOSSES
 
 
 def set_aside(trials: Iterable[Trial]) -> list[str]:

@@ -10,6 +10,7 @@ from trm.search.journal.events import (
     Event,
     LegEnded,
     LegStarted,
+    PlaceAwaited,
     Reported,
     SlotsChanged,
     SpaceExhausted,
@@ -137,6 +138,10 @@ class SweepLog:
     def change_slots(self, now: float, slots: int) -> None:
         """Nodes joined or left: so many legs run side by side from here on."""
         self.append(SlotsChanged(slots=slots, at=now))
+
+    def await_place(self, now: float, what: str | None) -> None:
+        """No leg runs, for want of `what`; null: legs can run again."""
+        self.append(PlaceAwaited(what=what, at=now))
 
     def record(self, event: LegEnded) -> bool:
         """Journals the end of a leg; false, and nothing done, when that leg is void or ended before."""

@@ -18,6 +18,7 @@ from trm.search.journal.events import (
     Event,
     LegEnded,
     LegStarted,
+    PlaceAwaited,
     Reported,
     SlotsChanged,
     SpaceExhausted,
@@ -83,6 +84,8 @@ class SweepState:
         """Legs that run side by side."""
         self.first_leg_at: float | None = None
         """Unix seconds at which this driver's first leg started."""
+        self.awaits: PlaceAwaited | None = None
+        """Why no leg runs though some could; null: they run."""
         self.started: SweepStarted | None = None
         self.driver: DriverStarted | None = None
         self.left: DriverStopped | None = None
@@ -138,6 +141,8 @@ class SweepState:
                 self.reports[event.trial] = event
             case SlotsChanged():
                 self.slots = event.slots
+            case PlaceAwaited():
+                self.awaits = None if event.what is None else event
             case DriverStopped():
                 self.left = event
             case SweepEnded():
@@ -158,7 +163,7 @@ class SweepState:
     def _on_driver(self, event: DriverStarted) -> None:
         self.spending.start(event, self.open_legs)
         self.driver, self.left, self.ended, self.exhausted = event, None, None, None
-        self.slots, self.first_leg_at = event.slots, None
+        self.slots, self.first_leg_at, self.awaits = event.slots, None, None
         self.facts.memory.device(event.device_bytes)
         self.facts.disk_bytes = event.disk_bytes
         self.confirm, self.audit = event.confirm, event.audit
@@ -172,6 +177,7 @@ class SweepState:
                 self._enter(self.trials[number], Reopened(target))
         for trial in self._active_trials():
             del trial.troubles["lost"]
+            trial.node_losses = 0
 
     def _enter(self, trial: Trial, phase: Phase) -> None:
         """The only way from one phase to another."""
@@ -218,6 +224,7 @@ class SweepState:
             self._leave_rung(trial)
         if event.attempt == 0:
             trial.troubles.clear()
+            trial.node_losses = 0
         self._enter(trial, Running(event))
         trial.attempts[event.rung] = event.attempt + 1
         self.first_leg_at = event.at if self.first_leg_at is None else self.first_leg_at
@@ -241,7 +248,10 @@ class SweepState:
         else:
             self._enter(trial, Undecided(event.rung))
             trial.trouble = event
-            trial.troubles[event.status] += 1
+            if event.with_node:
+                trial.node_losses += 1
+            else:
+                trial.troubles[event.status] += 1
             if event.status == "out_of_memory":
                 self.facts.memory.ran_out(trial.asked.memory_bytes)
 

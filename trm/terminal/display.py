@@ -16,7 +16,7 @@ from rich.text import Text
 
 from trm.console.streams import one_line, printable
 from trm.search.findings.status import Leader
-from trm.search.journal.events import Adopted, Asked, Decided, Event, LegEnded, Reported, SweepEnded
+from trm.search.journal.events import Adopted, Asked, Decided, Event, LegEnded, PlaceAwaited, Reported, SweepEnded
 from trm.search.knobs.constraint_names import short_name
 from trm.terminal.progress import RunningLeg, Snapshot
 
@@ -138,7 +138,7 @@ class SweepDisplay:
         parts = [self._counts(snapshot), self._spent(snapshot)]
         if snapshot.best is not None:
             parts.append(f"best {best_text(snapshot.best, self._metric)}")
-        parts += [leg_text(leg) for leg in snapshot.legs]
+        parts += [snapshot.waiting] if snapshot.waiting is not None else [leg_text(leg) for leg in snapshot.legs]
         return " | ".join(parts)
 
     def _counts(self, snapshot: Snapshot) -> str:
@@ -166,6 +166,8 @@ class SweepDisplay:
             best = Text(best_text(snapshot.best, self._metric), style="green")
         head.add_row(Text("best"), best)
         parts: list[RenderableType] = [head, bar, Text(), self._rungs(snapshot), Text()]
+        if snapshot.waiting is not None:
+            parts.append(Text(snapshot.waiting, style="yellow"))
         return Group(*parts, *(self._leg(leg) for leg in snapshot.legs))
 
     def _rungs(self, snapshot: Snapshot) -> Table:
@@ -200,7 +202,9 @@ def event_line(event: Event, metric: str) -> str | None:
             seconds = event.train_seconds + event.eval_seconds
             return f"trial {event.trial} reached rung {event.rung}: {metric} {value}{loss}, step {event.steps}, {seconds:.1f} s"
         case LegEnded():
-            return f"trial {event.trial} {event.status.replace('_', ' ')} at step {event.steps}: {event.error or 'no reason known'}"
+            where = "" if event.node is None else f" on {event.node}"
+            became = f"{event.status.replace('_', ' ')} at step {event.steps}{where}"
+            return f"trial {event.trial} {became}: {event.error or 'no reason known'}"
         case Decided(is_early=True, status="running"):
             return f"trial {event.trial} goes on from rung {event.rung} as {event.reason}"
         case Decided(status="stopped"):  # what else is decided, the leg's own line has told
@@ -214,6 +218,8 @@ def event_line(event: Event, metric: str) -> str | None:
                 if metric in getattr(event, split)
             ]
             return f"trial {event.trial}, rank {event.rank}: {metric} {', '.join(scores)}"
+        case PlaceAwaited():
+            return "legs can run again" if event.what is None else event.what
         case SweepEnded():
             return f"the sweep ended: {event.reason}"
         case _:

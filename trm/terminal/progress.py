@@ -87,6 +87,8 @@ class Snapshot:
     left_seconds: float | None
     """Until the expected end, by the speeds learned and the limit reached first; null while that is unknown."""
     legs: Sequence[RunningLeg]
+    waiting: str | None = None
+    """What no leg runs for want of, and for how long; null: legs run."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class SweepProgress:
         self._ahead: tuple[int, Work] | None = None
         """Kept until the next event: that many there were."""
 
-    def snapshot(self, now: float, legs: Sequence[RunningLeg] = ()) -> Snapshot:
+    def snapshot(self, now: float, legs: Sequence[RunningLeg] = (), waiting: str | None = None) -> Snapshot:
         """The sweep as it stands at unix time `now`."""
         state = self._state
         running = [leg for leg in legs if leg.trial < len(state.trials) and state.trials[leg.trial].leg is not None]
@@ -140,6 +142,7 @@ class SweepProgress:
             elapsed_seconds=0.0 if state.first_leg_at is None else max(0.0, now - state.first_leg_at),
             left_seconds=self._seconds_left(work, state.spent(now)),
             legs=sorted(legs, key=lambda leg: leg.trial),
+            waiting=waiting,
         )
 
     def _flops_of(self, leg: RunningLeg) -> float:

@@ -14,6 +14,7 @@ from trm.search.journal.events import (
     Event,
     LegEnded,
     LegStarted,
+    PlaceAwaited,
     Reported,
     SlotsChanged,
     SpaceExhausted,
@@ -113,7 +114,7 @@ def updates_of(state: SweepState, event: Event) -> list[RunUpdate]:
         case SweepEnded():
             tags = {"trm.status": "finished", "trm.reason": event.reason}
             return [RunUpdate(SWEEP, event.at, event.at, tags=tags, status="FINISHED"), *_confirmed(state, event.at)]
-        case DriverStopped() | SlotsChanged() | SpeedMeasured() | SpaceExhausted() | Adopted():
+        case DriverStopped() | SlotsChanged() | PlaceAwaited() | SpeedMeasured() | SpaceExhausted() | Adopted():
             return []
     assert_never(event)
 

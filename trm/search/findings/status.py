@@ -52,8 +52,10 @@ class SweepStatus:
     driver: str | None
     """host:pid of the last driver; null: there was none."""
     state: str
-    """In a few words: running, killed, left in order and why, or ended and why."""
+    """In a few words: running, waiting for what, killed, left in order and why, or ended and why."""
     is_running: bool
+    waits_since: float | None
+    """Unix seconds since which no leg runs for want of a place, which `state` names; null: it does not wait."""
     events: int
     slots: int
     asked: int
@@ -75,6 +77,7 @@ def sweep_status(state: SweepState, now: float, *, is_driven: bool) -> SweepStat
         driver=state.driver.driver if state.driver is not None else None,
         state=_in_words(state, is_driven),
         is_running=is_running,
+        waits_since=state.awaits.at if is_running and state.awaits is not None else None,
         events=state.events,
         slots=state.slots if state.driver is not None else 0,
         asked=len(state.searched),
@@ -107,7 +110,7 @@ def _in_words(state: SweepState, is_driven: bool) -> str:
     if state.ended is not None:
         return f"ended: {state.ended.reason}" + (", and its driver reports on the winner" if is_driven else "")
     if is_driven:
-        return "running"
+        return "running" if state.awaits is None else state.awaits.what or ""
     if state.left is not None:
         return f"left in order: {state.left.reason}"
     return "its driver was killed" if state.driver is not None else "its driver was killed at the start"

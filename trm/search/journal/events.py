@@ -81,6 +81,15 @@ class SlotsChanged(Frozen):
     at: float
 
 
+class PlaceAwaited(Frozen):
+    """No leg runs, because what one takes is not there or not free; or legs can run again."""
+
+    event: Literal["place_awaited"] = "place_awaited"
+    what: str | None
+    """What is waited for, in words; null: nothing any more."""
+    at: float
+
+
 class SpeedMeasured(Frozen):
     """A few steps were timed before the first trial (`fidelity: seconds` needs to know)."""
 
@@ -209,6 +218,10 @@ class LegEnded(Frozen):
     """Unix seconds by the leg's own clock, its checkpoint durable."""
     process: str | None = None
     """host:pid that trained (a gang's leader)."""
+    node: str | None = None
+    """Node or nodes of a leg that was lost or that stalled: address and the beginning of Ray's name for it; null where unknown."""
+    with_node: bool = False
+    """Whether it was lost together with its node, which says nothing of its trial."""
     checkpoint: InSweep | None = None
     """Checkpoint folder relative to the sweep folder."""
     peak_memory_bytes: int | None = None
@@ -294,6 +307,7 @@ Event = Annotated[
     | DriverStarted
     | DriverStopped
     | SlotsChanged
+    | PlaceAwaited
     | SpeedMeasured
     | Asked
     | SpaceExhausted

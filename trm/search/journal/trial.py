@@ -78,7 +78,9 @@ class Trial:
     attempts: dict[int, int] = field(default_factory=dict)
     """Legs started, by rung."""
     troubles: Counter[LegStatus] = field(default_factory=Counter)
-    """Legs that did not complete, by what became of them, since its last score."""
+    """Legs that did not complete, by what became of them, since its last score; without those lost with their whole node."""
+    node_losses: int = 0
+    """Those."""
     adoptions: list[Adopted] = field(default_factory=list)
     """Each time that it took over another trial's checkpoint."""
     origin: str | None = None
