@@ -8,7 +8,7 @@ import pytest
 from search_simulator import LegOrder, Simulator, curve
 from sweep_cases import events_of, of, space, troubled
 
-from trm.search.decisions import MAX_FAILURES, MAX_LOSSES, MAX_STALLS, set_aside
+from trm.search.decisions import MAX_FAILURES, MAX_LOSSES, MAX_NODE_LOSSES, MAX_STALLS, set_aside
 from trm.search.journal.events import Decided
 
 
@@ -55,6 +55,19 @@ def test_a_lost_leg_is_tried_again_without_blame_up_to_a_limit(tmp_path: Path) -
     assert again.state.trials[1].status in ("finished", "stopped")
     assert again.state.trials[1].results
     assert set_aside(again.state.trials) == [f"trial 1 was lost {MAX_LOSSES} times, set aside until a resume: lost at 1"]
+
+
+@pytest.mark.parametrize(("losses", "status"), [(MAX_LOSSES + 2, {"finished", "stopped"}), (MAX_NODE_LOSSES, {"stopped"})])
+def test_legs_lost_with_their_whole_node_do_not_count_against_their_trial(tmp_path: Path, losses: int, status: set[str]) -> None:
+    def outcome(order: LegOrder) -> dict[str, Any]:
+        is_lost = order.trial == 1 and order.attempt < losses
+        return {"status": "lost", "with_node": True, "error": "the node is gone"} if is_lost else curve(order)
+
+    state = Simulator(space(), tmp_path, outcome=outcome).run().search.state
+    assert state.trials[1].status in status
+    assert bool(state.trials[1].results) == (losses < MAX_NODE_LOSSES)
+    assert state.trials[1].attempts[0] == min(losses + 1, MAX_NODE_LOSSES)
+    assert len(set_aside(state.trials)) == (losses == MAX_NODE_LOSSES)
 
 
 @pytest.mark.parametrize(("status", "tries"), [("failed", MAX_FAILURES), ("stalled", MAX_STALLS), ("lost", MAX_LOSSES)])
