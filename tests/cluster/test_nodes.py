@@ -70,7 +70,7 @@ def test_a_sweep_waits_for_nodes_leaves_those_that_go_and_loses_nothing(tmp_path
         "--trials",
         "2",
         "--set",
-        "budget.per_trial=1e11",
+        "budget.per_trial=4e11",
     )
     log: list[str] = []
     with started("sweep", str(space), *options) as process:
