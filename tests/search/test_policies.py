@@ -300,18 +300,3 @@ def test_rungs_that_cannot_grow_so_name_the_nearest_amount(scheduler: SchedulerS
     with pytest.raises(SweepError, match=f"scheduler {scheduler.type} cannot take trials") as refused:
         grown(scheduler, scheduler.rungs_up_to(9.0), per_trial)
     assert remedy in str(refused.value.remedy)
-
-
-@pytest.mark.parametrize(
-    ("scheduler", "expected"),
-    [
-        (Asha(), (40, 13, 4)),
-        (SuccessiveHalving(), (40, 13, 5)),
-        (Hyperband(), (24, 18, 12)),
-        (MedianStopping(rungs=3), (40, 26, 26)),
-        (NoScheduler(), (40,)),
-        (PopulationBasedTraining(generations=2), (40, 40)),
-    ],
-)
-def test_the_reach_of_a_scheduler_is_its_quotas(scheduler: SchedulerSettings, expected: tuple[float, ...]) -> None:
-    assert scheduler.expected_reach(scheduler.rungs_up_to(9.0), 40) == expected

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import tempfile
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ STYLE = {
     "text.parse_math": False,  # a name may hold a $
 }
 
+TITLE_LETTERS = 11
+"""Of a title in an inch; what is longer has lines."""
+
 
 @contextmanager
 def picture(path: Path, *, size: tuple[float, float], title: str) -> Iterator["Figure"]:
@@ -47,7 +51,7 @@ def picture(path: Path, *, size: tuple[float, float], title: str) -> Iterator["F
         with mpl.rc_context({**mpl.rcParamsDefault, **STYLE}):
             figure = Figure(figsize=size, layout="constrained")
             FigureCanvasAgg(figure)
-            figure.suptitle(title)
+            figure.suptitle(textwrap.fill(title, int(TITLE_LETTERS * size[0])))
             yield figure
             with replacing(path) as temporary:
                 figure.savefig(temporary, dpi=110, format="png")

@@ -1,17 +1,22 @@
 """Pictures of what mattered in a sweep: a bar an axis, and objective by recursion at equal compute."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trm.pictures.canvas import GOOD, PLAIN, picture
 from trm.search.findings.importance import DERIVED, LEAST_TRIALS, Importance, RungImportance
 from trm.search.order import Order
 from trm.terminal.display import flops as flops_text
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 MOST_BARS = 16
 UNCLEAR = "#6b7280"
 DARKER_IS_BETTER = {"max": "YlGnBu", "min": "YlGnBu_r"}
 DARK_SHARE = 0.55
 """Of the colour scale, beyond which a cell's text is white."""
+TOO_FEW = f"nothing can be told yet: no rung was reached by {LEAST_TRIALS} trials"
 
 
 def draw_bars(found: Importance, path: Path) -> None:
@@ -30,6 +35,13 @@ def _where(found: Importance) -> str:
     return f"{told.trials} trials at rung {told.rung}, {_amount(found, told)}" if told else f"fewer than {LEAST_TRIALS} trials"
 
 
+def _say(axes: "Axes", why: str) -> None:
+    """A frame in which nothing is drawn, and why."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center")
+
+
 def _amount(found: Importance, told: RungImportance) -> str:
     return flops_text(told.amount) if found.fidelity == "train_flops" else f"{told.amount:g} {found.fidelity}"
 
@@ -39,8 +51,7 @@ def _draw_bars(told: RungImportance | None, path: Path, title: str) -> None:
     with picture(path, size=(8, 1.2 + 0.32 * max(3, len(axes_of_rung))), title=title) as figure:
         axes = figure.add_subplot()
         if not axes_of_rung:
-            axes.set_axis_off()
-            axes.text(0.5, 0.5, "nothing can be told yet", transform=axes.transAxes, ha="center")
+            _say(axes, TOO_FEW if told is None else "trials differ in nothing")
             return
         for place, axis in enumerate(axes_of_rung):
             axes.barh(place, axis.importance, color=GOOD if axis.kind == "knob" else PLAIN)
@@ -63,8 +74,7 @@ def _draw_map(found: Importance, told: RungImportance | None, path: Path, title:
     with picture(path, size=(max(6.5, 1.6 + 1.1 * len(columns)), 1.8 + 0.75 * max(1, len(rows))), title=title) as figure:
         axes = figure.add_subplot()
         if not cells:
-            axes.set_axis_off()
-            axes.text(0.5, 0.5, "nothing can be told yet", transform=axes.transAxes, ha="center")
+            _say(axes, TOO_FEW if told is None else "no trial has both H_cycles and L_cycles")
             return
         means = [[float("nan")] * len(columns) for _ in rows]
         for cell in cells:

@@ -1,20 +1,27 @@
 """How far a sweep is: where it stands by its journal, and what the running legs say of themselves."""
 
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from trm.search.findings.status import Leader, leader
-from trm.search.journal.events import Asked
-from trm.search.journal.trial import Trial
+from trm.search.planning.drawn_scores import EXAMPLES, DrawnScores
+from trm.search.planning.rehearsal import Costs, Rehearsal, Rehearsed, Setting, Standing, Work, rehearsals
 from trm.search.resources.speeds import Speeds
 from trm.search.resources.spending import Spent
-from trm.search.schedulers.rungs import Rungs
 from trm.search.state import SweepState
+from trm.seeds import derived_seed
 
 RECENT = 16
 """Trials that the next are taken to be like."""
+MOST_PLAYED = 48
+"""Trials that are still to be asked for, in a rehearsal of what is left; with more, each stands for several."""
+PLAYED = 32
+"""Trials of all rehearsals: they are played again after every event that is shown."""
+MOST_OFTEN = 8
+"""Rehearsals, where few trials are left."""
 
 
 @runtime_checkable
@@ -92,27 +99,12 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Work:
-    """Training FLOPs, and seconds of legs (0 while no speed is known)."""
+class _Ahead:
+    """What is still to be done."""
 
-    flops: float
-    seconds: float
-
-    def __add__(self, other: "Work") -> "Work":
-        return Work(self.flops + other.flops, self.seconds + other.seconds)
-
-    def __rmul__(self, factor: float) -> "Work":
-        return Work(factor * self.flops, factor * self.seconds)
-
-
-def mean_leg(likely: Sequence[Asked], rungs: Rungs, rung: int, before: int | None, speeds: Speeds) -> Work:
-    """What a leg to `rung`, from the rung `before` or from the start, takes for the mean of `likely` trials."""
-    total = Work(0.0, 0.0)
-    for asked in likely:
-        steps, flops = rungs.steps(asked.amounts), asked.flops
-        first, last = steps[before] if before is not None else 0, steps[rung]
-        total += Work(flops.between(first, last), speeds.leg_seconds(flops, first, last) or 0.0)
-    return (1 / len(likely)) * total
+    work: Work
+    clock: float
+    """Seconds until the last leg ends, the slots being filled as they are; 0 while no speed is known."""
 
 
 class SweepProgress:
@@ -121,15 +113,16 @@ class SweepProgress:
     def __init__(self, state: SweepState) -> None:
         """It may be shown from its first event on; whoever drives the sweep changes the state."""
         self._state = state
-        self._ahead: tuple[int, Work] | None = None
-        """Kept until the next event: that many there were."""
+        self._ahead: tuple[int, float, _Ahead] | None = None
+        """Kept until the next event: that many there were; and the unix time at which it was worked out."""
 
     def snapshot(self, now: float, legs: Sequence[RunningLeg] = (), waiting: str | None = None) -> Snapshot:
         """The sweep as it stands at unix time `now`."""
         state = self._state
         running = [leg for leg in legs if leg.trial < len(state.trials) and state.trials[leg.trial].leg is not None]
         flops = state.spending.train_flops + sum(self._flops_of(leg) for leg in running)
-        work = self._work_left(running)
+        ahead = self._left(now, running)
+        work = None if ahead is None else ahead.work
         return Snapshot(
             asked=len(state.searched),
             statuses=Counter(trial.status for trial in state.searched),
@@ -140,52 +133,73 @@ class SweepProgress:
             flops_spent=flops,
             flops_expected=None if work is None or state.budget.trials is None else flops + work.flops,
             elapsed_seconds=0.0 if state.first_leg_at is None else max(0.0, now - state.first_leg_at),
-            left_seconds=self._seconds_left(work, state.spent(now)),
+            left_seconds=self._seconds_left(ahead, state.spent(now)),
             legs=sorted(legs, key=lambda leg: leg.trial),
             waiting=waiting,
         )
+
+    def _seconds_of(self, leg: RunningLeg, speeds: Speeds) -> float:
+        """What a running leg has trained so far, at such speeds; 0 while none is known."""
+        trial = self._state.trials[leg.trial]
+        counts = trial.asked.flops.counts(trial.steps, leg.step)
+        return sum(count * (speeds.step_seconds(each) or 0.0) for each, count in counts)
 
     def _flops_of(self, leg: RunningLeg) -> float:
         """Training FLOPs of a running leg so far, which are booked when it ends."""
         trial = self._state.trials[leg.trial]
         return trial.asked.flops.between(trial.steps, leg.step)
 
-    def _work_left(self, legs: Sequence[RunningLeg]) -> Work | None:
+    def _left(self, now: float, legs: Sequence[RunningLeg]) -> _Ahead | None:
         """What is still to be done as the scheduler goes; of one trial more where no number is given, null before the first."""
         state, known = self._state, self._state.facts.speeds
         if not state.trials:
             return None
         if known.step_seconds(1.0) is None:
             speeds = self._speeds_of(legs)
-            left = self._work_ahead(speeds)
+            at, ahead = now, self._ahead_of(speeds, legs)
         else:
             speeds = known
             if self._ahead is None or self._ahead[0] != state.events:
-                self._ahead = state.events, self._work_ahead(speeds)
-            left = self._ahead[1]
+                self._ahead = state.events, now, self._ahead_of(speeds, legs)
+            _, at, ahead = self._ahead
+        work = ahead.work
         for leg in legs:
-            trial = state.trials[leg.trial]
-            counts = trial.asked.flops.counts(trial.steps, leg.step)
-            seconds = sum(count * (speeds.step_seconds(each) or 0.0) for each, count in counts)
-            left += -1 * Work(self._flops_of(leg), seconds)
-        return Work(max(0.0, left.flops), max(0.0, left.seconds))
+            work += -1 * Work(self._flops_of(leg), self._seconds_of(leg, speeds))
+        return _Ahead(Work(max(0.0, work.flops), max(0.0, work.seconds)), max(0.0, ahead.clock - (now - at)))
 
-    def _work_ahead(self, speeds: Speeds) -> Work:
-        """All legs that have not ended, those that run as if they began now."""
+    def _ahead_of(self, speeds: Speeds, legs: Sequence[RunningLeg]) -> _Ahead:
+        """All legs that have not ended, those that run as if they began now; but by the clock from where they are."""
         state = self._state
         trials = max(state.budget.trials or len(state.searched) + 1, len(state.searched))
-        scored = state.space.scheduler.expected_reach(state.rungs, trials)
-        starts = state.space.scheduler.expected_starts(state.rungs, trials)
+        coming = 0 if state.exhausted else trials - len(state.searched)
+        played, costs = min(coming, MOST_PLAYED), Costs(state.rungs, speeds)
         likely = [trial.asked for trial in state.trials[-RECENT:]]
-        left = Work(0.0, 0.0)
-        for rung, (reaching, starting) in enumerate(zip(scored, starts, strict=True)):
-            done = sum(rung in trial.results or _ended_before(trial, rung) for trial in state.searched)
-            count = max(reaching - done, self._running_to(rung))
-            share = min(1.0, starting / reaching) if reaching else 0.0
-            for before, part in ((None, share), (rung - 1, 1 - share)):
-                if count > 0 and part > 0:
-                    left += (count * part) * mean_leg(likely, state.rungs, rung, before, speeds)
-        return left + self._confirmations_left() * mean_leg(likely, state.rungs, state.rungs.last, None, speeds)
+        standing = Standing.of(state, {leg.trial: self._seconds_of(leg, speeds) or self._flops_of(leg) for leg in legs})
+        setting = Setting(state.space, state.scheduler, state.order, state.slots, costs)
+        seen = [
+            [trial.scores[rung] for trial in state.searched if rung in trial.scores] for rung in range(len(state.rungs.amounts))
+        ]
+        found = []
+        for number in range(min(MOST_OFTEN, rehearsals(played, PLAYED))):
+            generator = random.Random(derived_seed(state.space.seed, "rehearsal", number))
+            scores = DrawnScores(state.order, seen, EXAMPLES, generator)
+            next_ones = [generator.choice(likely) for _ in range(played)]
+            found.append(Rehearsal(setting, standing.copied(), next_ones, scores).play())
+        under_way = len(standing.targets)
+        mean = Rehearsed.mean(found).scaled((coming + under_way) / max(1, played + under_way))
+        whole = sum((costs.leg(one, state.rungs.last, None) for one in likely), Work())
+        beside = self._controls_left(costs) + self._confirmations_left() / len(likely) * whole
+        beside += (state.audit.share if state.audit is not None else 0.0) * mean.audited
+        clock = mean.clock + beside.seconds / state.slots if speeds.step_seconds(1.0) is not None else 0.0
+        return _Ahead(mean.work + beside, clock)
+
+    def _controls_left(self, costs: Costs) -> Work:
+        """Legs of the trials that run on as controls, to the last rung."""
+        work = Work()
+        for trial in self._state.searched:
+            if trial.is_control and (target := trial.target_rung) is not None:
+                work += costs.leg(trial.asked, self._state.rungs.last, target - 1 if target else None)
+        return work
 
     def _confirmations_left(self) -> int:
         """Confirmations that have not ended, if none gets further seeds."""
@@ -203,13 +217,13 @@ class SweepProgress:
                 speeds.observe(each, leg.step, leg.step / leg.steps_per_second)
         return speeds
 
-    def _seconds_left(self, work: Work | None, spent: Spent) -> float | None:
+    def _seconds_left(self, ahead: _Ahead | None, spent: Spent) -> float | None:
         """Until the first limit of the budget is reached; null while that is unknown."""
         budget, slots, limits = self._state.budget, self._state.slots, list[float]()
         gpus = self._state.driver.gpus if self._state.driver is not None else 0.0
-        if work is not None and work.seconds > 0:
+        if ahead is not None and (work := ahead.work).seconds > 0:
             if budget.trials is not None:
-                limits.append(work.seconds / slots)
+                limits.append(max(ahead.clock, work.seconds / slots))
             if budget.train_flops is not None and work.flops > 0:
                 limits.append((budget.train_flops - spent.train_flops) * work.seconds / work.flops / slots)
         if budget.wall_clock_seconds is not None:
@@ -226,9 +240,3 @@ class SweepProgress:
         scores = [trial.scores[index].objective for trial in state.searched if index in trial.scores]
         best = state.order.best(scores) if scores else None
         return RungProgress(state.rungs.amounts[index], self._running_to(index), len(scores), best)
-
-
-def _ended_before(trial: Trial, rung: int) -> bool:
-    """Whether a trial ended on its way to a rung, for a reason of its own."""
-    decided = trial.decided
-    return decided is not None and decided.rung == rung and decided.status in ("diverged", "out_of_memory", "failed")

@@ -1,23 +1,31 @@
 """What a sweep will take, before it starts: sampled configurations, rungs, compute, time, disk, and what is turned down."""
 
-import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from trm.search.order import Order, loss_kinds
+from trm.search.planning.drawn_scores import EXAMPLES, DrawnScores
 from trm.search.planning.preflight import Preflight, preflight
+from trm.search.planning.rehearsal import Costs, Rehearsal, Rehearsed, Setting, Standing, Work, rehearsals
 from trm.search.planning.survey import Survey
 from trm.search.resources.speeds import Speeds
-from trm.search.schedulers.rungs import Rungs
-from trm.search.space.candidates import Candidate, Rejected, Resolver
+from trm.search.space.candidates import Candidate, Rejected, Resolver, scheduler_of
 from trm.search.space.enumeration import random_params, space_size
+from trm.search.space.resolution import RULES
 from trm.search.space.space import SearchSpace
 from trm.seeds import derived_seed
 
 SHOWN = 20
 DRAWS = 500
 MOST_TRIALS = 1 << 20
+MOST_PLAYED = 256
+"""Trials of a rehearsal; a longer sweep is taken for so many times as long a one."""
+PLAYED = 256
+"""Trials of all rehearsals of a sweep: the mean of its compute is then known to about 3 %."""
+COUNTS = ("budget.trials", "the size of the space")
+"""Limits that say how many trials there are."""
 NO_LIMIT = "no limit whose time is known; the figures are those of one trial"
 
 
@@ -60,9 +68,9 @@ def forecast(survey: Survey, *, slots: int) -> Forecast:
     generator = random.Random(derived_seed(space.seed, "forecast"))
     draws = [resolver.resolve(random_params(space, generator)) for _ in range(DRAWS)]
     accepted = [one for one in draws if isinstance(one, Candidate)]
-    legs = _Legs(resolver, accepted or [found.cheapest, found.dearest])
-    trials, ends_by = _length(space, lambda trials: expect(space, legs, trials, slots=slots))
-    expected = expect(space, legs, trials, slots=slots)
+    plays = _Plays(space, resolver, survey.starts, accepted or [found.cheapest, found.dearest], slots)
+    trials, ends_by = _length(space, plays.expect)
+    expected = plays.expect(trials)
     budget, keep = space.budget, space.keep
     mean_bytes = expected.disk_bytes / trials
     kept = min(keep.best or trials, trials) * mean_bytes
@@ -78,24 +86,50 @@ def forecast(survey: Survey, *, slots: int) -> Forecast:
     )
 
 
-class _Legs:
-    """Mean cost of a leg between two rungs, over configurations that are as likely as each other."""
+class _Plays:
+    """Sweeps of a space, rehearsed: the start points first, then configurations that are as likely as each other."""
 
-    def __init__(self, resolver: Resolver, likely: Sequence[Candidate]) -> None:
-        self._likely, self._speeds = likely, resolver.facts.speeds
-        self.rungs = resolver.rungs
-        self.checkpoint_bytes = sum(one.checkpoint_bytes for one in likely) / len(likely)
-        self.is_timed = self._speeds.step_seconds(1.0) is not None
-        self._means: dict[tuple[int, int | None], tuple[float, float]] = {}
+    def __init__(
+        self, space: SearchSpace, resolver: Resolver, starts: Sequence[Candidate], likely: Sequence[Candidate], slots: int
+    ) -> None:
+        self._space, self._starts, self._likely = space, starts, likely
+        self._checkpoint_bytes = sum(one.checkpoint_bytes for one in likely) / len(likely)
+        self._is_timed = resolver.facts.speeds.step_seconds(1.0) is not None
+        order = Order.of(space.objective.mode, loss_kinds(space.search, space.base), RULES)
+        examples = likely[0].config.evaluation.max_examples or EXAMPLES
+        self._setting = Setting(space, scheduler_of(space), order, slots, Costs(resolver.rungs, resolver.facts.speeds), examples)
+        self._known: dict[int, Rehearsed] = {}
 
-    def mean(self, rung: int, before: int | None) -> tuple[float, float]:
-        """Training FLOPs and seconds (0 when unknown) of a leg to `rung`, from the rung `before` or from the start."""
-        if (rung, before) not in self._means:
-            ends = [(one.flops, one.rung_steps[before] if before is not None else 0, one.rung_steps[rung]) for one in self._likely]
-            flops = sum(own.between(first, last) for own, first, last in ends)
-            seconds = sum(self._speeds.leg_seconds(own, first, last) or 0.0 for own, first, last in ends)
-            self._means[rung, before] = flops / len(ends), seconds / len(ends)
-        return self._means[rung, before]
+    def expect(self, trials: int) -> Expected:
+        """What `trials` trials are expected to take."""
+        space, seen, confirmations = self._space, self._rehearsed(trials), _confirmations(self._space, trials)
+        legs = [self._setting.costs.leg(one, len(seen.scored) - 1, None) for one in self._likely]
+        whole = sum(legs, Work())
+        after = confirmations / len(legs) * whole
+        after += (space.audit.share if space.audit is not None else 0.0) * seen.audited
+        work, gpus = seen.work + after, space.resources.workers * space.resources.gpus
+        slots = max(1, min(self._setting.slots, max(trials, confirmations)))
+        return Expected(
+            trials=trials,
+            scored=seen.scored,
+            train_flops=work.flops,
+            leg_seconds=work.seconds if self._is_timed else None,
+            wall_seconds=seen.clock + after.seconds / slots if self._is_timed else None,
+            gpu_hours=work.seconds * gpus / 3600 if self._is_timed and gpus else None,
+            disk_bytes=(trials + confirmations) * self._checkpoint_bytes,
+        )
+
+    def _rehearsed(self, trials: int) -> Rehearsed:
+        played = min(trials, MOST_PLAYED)
+        if played not in self._known:
+            self._known[played] = Rehearsed.mean([self._play(played, number) for number in range(rehearsals(played, PLAYED))])
+        return self._known[played].scaled(trials / played)
+
+    def _play(self, trials: int, number: int) -> Rehearsed:
+        generator = random.Random(derived_seed(self._space.seed, "rehearsal", number))
+        drawn = [generator.choice(self._likely) for _ in range(trials)]
+        scores = DrawnScores(self._setting.order, [()] * len(self._setting.costs.rungs.amounts), self._setting.examples, generator)
+        return Rehearsal(self._setting, Standing(), [*self._starts, *drawn][:trials], scores).play()
 
 
 def rung_seconds(one: Candidate, speeds: Speeds) -> list[float | None]:
@@ -106,39 +140,6 @@ def rung_seconds(one: Candidate, speeds: Speeds) -> list[float | None]:
         total, before = total + (seconds or 0.0), steps
         found.append(None if seconds is None else total)
     return found
-
-
-def expect(space: SearchSpace, legs: _Legs, trials: int, *, slots: int) -> Expected:
-    """What `trials` trials are expected to take."""
-    scored = space.scheduler.expected_reach(legs.rungs, trials)
-    flops, seconds, longest = 0.0, 0.0, 0.0
-    for rung, before, count in _legs_ahead(space, legs.rungs, scored, trials):
-        if count > 0:
-            cost, taken = legs.mean(rung, before)
-            flops += count * cost
-            seconds += count * taken
-            longest = max(longest, taken)
-    gpus = space.resources.workers * space.resources.gpus
-    return Expected(
-        trials=trials,
-        scored=scored,
-        train_flops=flops,
-        leg_seconds=seconds if legs.is_timed else None,
-        wall_seconds=max(longest, seconds / max(1, min(slots, trials))) if legs.is_timed else None,
-        gpu_hours=seconds * gpus / 3600 if legs.is_timed and gpus else None,
-        disk_bytes=(trials + _confirmations(space, trials)) * legs.checkpoint_bytes,
-    )
-
-
-def _legs_ahead(space: SearchSpace, rungs: Rungs, scored: Sequence[float], trials: int) -> Iterator[tuple[int, int | None, float]]:
-    """(rung, the one before or null, how many legs): the search's own, the controls of an audit, the confirmations."""
-    for rung, (reaching, starting) in enumerate(zip(scored, space.scheduler.expected_starts(rungs, trials), strict=True)):
-        yield rung, None, starting
-        yield rung, rung - 1, reaching - starting
-    if space.audit is not None:
-        for rung, (here, there) in enumerate(itertools.pairwise(scored)):
-            yield rungs.last, rung, space.audit.share * (here - there)
-    yield rungs.last, None, _confirmations(space, trials)
 
 
 def _confirmations(space: SearchSpace, trials: int) -> int:
@@ -162,6 +163,11 @@ def _length(space: SearchSpace, spent: Callable[[int], Expected]) -> tuple[int, 
         broken = [name for name, limit, of in limits if limit is not None and (value := of(one)) is not None and value > limit]
         return broken[0] if broken else None
 
+    counts = [(limit, name) for name, limit, _ in limits if name in COUNTS and limit is not None and limit < MOST_TRIALS]
+    if counts:
+        limit, name = min(counts, key=lambda one: one[0])
+        if first_broken(int(limit)) is None:
+            return int(limit), name
     least, most = 1, 2
     while (ends_by := first_broken(most)) is None:
         if most >= MOST_TRIALS:

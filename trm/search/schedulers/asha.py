@@ -8,7 +8,7 @@ from pydantic import Field
 
 from trm.search.schedulers.complete import is_complete, rank_text, stops_in
 from trm.search.schedulers.run_to_end import RunToEnd
-from trm.search.schedulers.rungs import ETA, RUNGS, Rungs, halved
+from trm.search.schedulers.rungs import ETA, RUNGS, Rungs
 from trm.search.schedulers.scheduler import Decision, Exploit, Scheduler, SchedulerContext, SchedulerSettings, SearchedKnobs
 
 EVERYONE = range(sys.maxsize)
@@ -37,10 +37,6 @@ class Asha(SchedulerSettings):
     def following(self, rungs: Rungs, amount: float, per_trial: float) -> float | None:
         """Eta times as much."""
         return amount * rungs.eta
-
-    def expected_reach(self, rungs: Rungs, trials: int) -> tuple[float, ...]:
-        """The quota of each rung goes on."""
-        return halved(trials, rungs.eta, 0, len(rungs.amounts))
 
 
 class PromotingAsha:

@@ -1,14 +1,14 @@
 """Synchronous successive halving (arXiv 1502.07943) and hyperband (arXiv 1603.06560): a bracket is scored whole, then halved."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 from trm.search.schedulers.complete import is_complete, rank_text, stops_in
-from trm.search.schedulers.rungs import Rungs, halved
+from trm.search.schedulers.rungs import Rungs
 from trm.search.schedulers.scheduler import Decision, Exploit, Scheduler, SchedulerContext, SchedulerSettings, SearchedKnobs
 
 
@@ -46,15 +46,6 @@ class Brackets:
         turn, index = divmod(group, len(self.cycle))
         return turn * self._turn + sum(bracket.size for bracket in self.cycle[:index])
 
-    def filled(self, trials: int) -> Iterator[tuple[int, int]]:
-        """(trials, first rung) of each instance that `trials` fill, the last one in part."""
-        asked = group = 0
-        while asked < trials:
-            size = min(self.start(group + 1), trials) - asked
-            yield size, self.bracket(group).first_rung
-            asked += size
-            group += 1
-
     @property
     def _turn(self) -> int:
         return sum(bracket.size for bracket in self.cycle)
@@ -74,21 +65,6 @@ class _Halving(SchedulerSettings):
     def scheduler(self, searched: SearchedKnobs) -> Scheduler:
         """Halves one bracket after the other."""
         return SynchronousHalving(self.brackets)
-
-    def expected_reach(self, rungs: Rungs, trials: int) -> tuple[float, ...]:
-        """The quota of each rung of each bracket goes on."""
-        total = [0.0] * len(rungs.amounts)
-        for size, first in self.brackets.filled(trials):
-            one = halved(size, self.eta, first, len(total))
-            total = [before + more for before, more in zip(total, one, strict=True)]
-        return tuple(total)
-
-    def expected_starts(self, rungs: Rungs, trials: int) -> tuple[float, ...]:
-        """Trials by the rung where their bracket starts."""
-        starts = [0.0] * len(rungs.amounts)
-        for size, first in self.brackets.filled(trials):
-            starts[first] += size
-        return tuple(starts)
 
 
 class SuccessiveHalving(_Halving):

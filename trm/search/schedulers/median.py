@@ -13,10 +13,6 @@ from trm.search.schedulers.rung import Rung
 from trm.search.schedulers.rungs import Rungs
 from trm.search.schedulers.scheduler import Decision, Scheduler, SchedulerContext, SchedulerSettings, SearchedKnobs
 
-MEDIAN_SHARE = 0.6
-"""Of the trials beyond `min_trials`, those that are kept at the first rung; while curves rise, means lag behind, and hardly anybody
-is stopped later."""
-
 
 class MedianStopping(SchedulerSettings):
     """Median stopping (Golovin et al. 2017, section 3.2.2): trials stop whose best score is below the median of means."""
@@ -39,11 +35,6 @@ class MedianStopping(SchedulerSettings):
     def following(self, rungs: Rungs, amount: float, per_trial: float) -> float | None:
         """At the distance of those before."""
         return amount + rungs.amounts[0]
-
-    def expected_reach(self, rungs: Rungs, trials: int) -> tuple[float, ...]:
-        """`MEDIAN_SHARE` goes on from the first rung."""
-        spared = min(trials, self.min_trials)
-        return (float(trials), *[spared + (trials - spared) * MEDIAN_SHARE] * rungs.last)
 
 
 class Median(RunToEnd):

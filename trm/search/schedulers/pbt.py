@@ -51,10 +51,6 @@ class PopulationBasedTraining(SchedulerSettings):
         """None: a population ends with its last generation."""
         return None
 
-    def expected_reach(self, rungs: Rungs, trials: int) -> tuple[float, ...]:
-        """All members, in each generation."""
-        return (float(trials),) * len(rungs.amounts)
-
     def check(self, paths: Iterable[str], fidelity: Fidelity, *, has_fronts: bool) -> None:
         """ConfigError for knobs that are fixed within a run, lengths that differ, a quantile of nobody, and several objectives."""
         for path in paths:

@@ -26,10 +26,6 @@ class NoScheduler(SchedulerSettings):
         """Any larger amount is one more rung."""
         return amount + (per_trial - rungs.amounts[-1])
 
-    def expected_reach(self, rungs: Rungs, trials: int) -> tuple[float, ...]:
-        """All trials, at each rung."""
-        return (float(trials),) * len(rungs.amounts)
-
 
 class RunToEnd:
     """Every trial goes on to its end."""

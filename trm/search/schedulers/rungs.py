@@ -36,15 +36,6 @@ class Rungs:
         return tuple(amounts.steps_for(amount, slack=SLACK) for amount in self.amounts)
 
 
-def halved(trials: int, eta: int, first: int, count: int) -> tuple[float, ...]:
-    """Of `trials` that start at rung `first`, those scored at each of `count` rungs when the quota of each goes on."""
-    reaching, left = [0.0] * first, float(trials)
-    for _ in range(first, count):
-        reaching.append(left)
-        left = left // eta if left >= eta else left
-    return tuple(reaching)
-
-
 def first_rung_need(warmup_steps: int, halt_max_steps: int) -> int:
     """Steps before a score means something: 100, two warm-ups, four times the longest stay of a puzzle (DESIGN 4)."""
     return max(100, 2 * warmup_steps, 4 * halt_max_steps)

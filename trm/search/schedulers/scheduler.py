@@ -117,13 +117,5 @@ class SchedulerSettings(Written):
     def following(self, rungs: Rungs, amount: float, per_trial: float) -> float | None:
         """The rung that follows one at `amount`, beyond `rungs`, on the way to `per_trial`; None: no rung can follow."""
 
-    @abstractmethod
-    def expected_reach(self, rungs: Rungs, trials: int) -> tuple[float, ...]:
-        """Trials scored at each rung when `trials` are asked and nobody ends early: a forecast, not a promise."""
-
-    def expected_starts(self, rungs: Rungs, trials: int) -> tuple[float, ...]:
-        """Of `trials` asked, those first scored at each rung; the others that are scored there come from the rung before."""
-        return (float(trials), *[0.0] * rungs.last)
-
     def check(self, paths: Iterable[str], fidelity: Fidelity, *, has_fronts: bool) -> None:
         """ConfigError for searched `paths`, a fidelity, or several objectives that the scheduler cannot deal with."""
