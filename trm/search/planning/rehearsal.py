@@ -209,11 +209,11 @@ class Rehearsal:
     def play(self) -> Rehearsed:
         """To the end: nothing runs and nobody goes on."""
         now = 0.0
-        for trial in self._at.undecided:
-            self._decide(trial)
+        for scored in self._at.undecided:
+            self._decide(scored)
         while True:
-            while len(self._running) < self._setting.slots and (trial := self._next()) is not None:
-                self._start(trial, now)
+            while len(self._running) < self._setting.slots and (started := self._next()) is not None:
+                self._start(started, now)
             if not self._running:
                 return Rehearsed(tuple(self._scored), self._work, self._audited, now)
             now, trial = heapq.heappop(self._running)
