@@ -108,7 +108,7 @@ def _rungs(space: SearchSpace, seen: Forecast, facts: Facts) -> RenderableType:
     table = _table(right=("rung", "a trial", "trials", "steps of the cheapest", "its time", "steps of the dearest", "its time"))
     for index, (amount, trials) in enumerate(zip(seen.preflight.rung_amounts, seen.expected.scored, strict=True)):
         columns = [(str(one.rung_steps[index]), _time(seconds[index])) for one, seconds in ends]
-        table.add_row(str(index), amount_text(amount, space.fidelity), f"{trials:.4g}", *columns[0], *columns[1])
+        table.add_row(str(index), amount_text(amount, space.fidelity), f"{round(trials, 1):g}", *columns[0], *columns[1])
     return _titled("Rungs", table)
 
 
