@@ -94,3 +94,8 @@ def test_one_command_starts_and_goes_on_and_says_whether_to_try_again(killed: Ki
     assert killed.nursery.live(Life(words)) == 0
     assert json.loads(told.read_text())["code"] == 0
     assert facts(storage / "again") == facts(whole)
+    log = (storage / "again" / "driver.log").read_text()
+    assert [line[21:].split(", ")[1] for line in log.splitlines() if "  driver " in line] == [
+        f"number {n} of this folder" for n in (1, 2)
+    ]
+    assert log.endswith("  done\n")

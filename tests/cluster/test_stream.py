@@ -20,7 +20,9 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from safetensors.numpy import load_file
 from stream_cases import WINDOW_ROWS, plan_over, stream_over, write_case
 
+from trm.cluster import shared_data
 from trm.cluster.connection import connected
+from trm.cluster.shared_data import read_feed
 from trm.cluster.stream import StreamClient, gang_stream, leg_stream
 from trm.config.data import DataConfig
 from trm.config.run import RunConfig
@@ -28,7 +30,7 @@ from trm.data.batches.plan import Batch
 from trm.data.batches.row_storage import training_rows
 from trm.data.batches.split import Split, load_split
 from trm.data.batches.stream import StreamPlan
-from trm.data.format.manifest import Manifest
+from trm.data.format.manifest import Manifest, SplitName
 from trm.errors import TrialError
 from trm.tasks.augment import augmenter_for
 from trm.training.run import fit
@@ -53,6 +55,20 @@ def cluster() -> Iterator[None]:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
         with connected(needs_dashboard=False, address="local"):
             yield
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data")  # of its own settings
+def test_a_large_set_read_by_ray_data_and_a_small_one_read_here_are_the_same(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, manifest, _ = case
+    splits: tuple[SplitName, ...] = tuple(manifest.splits)
+    here = read_feed(folder, splits)
+    monkeypatch.setattr(shared_data, "READ_HERE_BYTES", 0)
+    there = read_feed(folder, splits)
+    for name in splits:
+        assert here.columns[name].keys() == there.columns[name].keys()
+        for key, column in here.columns[name].items():
+            assert np.array_equal(ray.get(column), ray.get(there.columns[name][key])), (name, key)
 
 
 def in_a_leg(leg: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,5 +1,7 @@
 """What a person sees of a sweep: counts, rungs, best, compute, time, from the journal's events alone."""
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tracking.test_updates import asked, decided, leg, started, state_of, sweep_space, whole_sweep
+from trm.console.lines import _Form
 from trm.search.journal.events import Decided, DriverStarted, Event, LegEnded, LegStarted
 from trm.search.state import SweepState
 from trm.terminal import display
@@ -193,6 +196,7 @@ def test_a_log_has_a_line_an_event_and_no_escapes(tmp_path: Path) -> None:
     text = shown(tmp_path / "log", is_live=False)
     lines = [line.strip().split("  ", 1)[1] for line in text.splitlines()[:9]]
     assert "\x1b" not in text
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 0:0\d  ", line) for line in text.splitlines()[:9])
     assert "trial 0 reached rung 0: exact_accuracy 0.2500 ± 0.0100, loss 1.5, step 50, 3.0 s" in lines
     assert "trial 0 stopped at rung 0: why" in lines
     assert not any("paused" in line for line in lines if line.startswith("trial"))
@@ -203,6 +207,18 @@ def test_a_log_has_a_line_an_event_and_no_escapes(tmp_path: Path) -> None:
     assert "MLflow does not answer" in text
     assert "0.850 to 0.940" in text
     assert text.endswith("Go on:\n  python ray_jobs/sweep.py space.yaml --name s-1 --resume\n")
+
+
+def test_a_machine_reads_objects_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Form, "is_json", True)
+    told = [json.loads(line) for line in shown(tmp_path / "log", is_live=True).splitlines()]
+    assert {"time", "message", "sweep"} <= set.intersection(*map(set, told))
+    reached = next(one for one in told if one.get("event") == "leg_ended")
+    assert (reached["trial"], reached["rung"], reached["objective"]) == (0, 0, 0.25)
+    status = next(one for one in told if one.get("event") == "status")
+    assert (status["trials"], status["best"]["trial"]) == ({"finished": 1, "stopped": 1}, 1)
+    assert told[-1]["leaderboard"][0]["params"] == {"model.H_cycles": 2, "optim.lr": 1e-3}
+    assert told[-1]["next"] == ["python ray_jobs/sweep.py space.yaml --name s-1 --resume"]
 
 
 def test_a_terminal_gets_a_live_picture(tmp_path: Path) -> None:

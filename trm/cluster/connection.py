@@ -7,7 +7,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 from ray.exceptions import AuthenticationError, RayError
+from ray.job_config import JobConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trm.cluster.embedded import check_locale, locale_problem, not_started, private_session, ray_options
@@ -107,17 +108,20 @@ def _no_cluster(address: str, error: BaseException) -> ResourceError:
 
 
 @contextlib.contextmanager
-def connected(*, needs_dashboard: bool, address: str, goes_on: str = "start the job again") -> Iterator[None]:
+def connected(
+    *, needs_dashboard: bool, address: str, goes_on: str = "start the job again", metadata: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """Hold a connection to Ray: the cluster at `address`, or with `local` an embedded one of this process.
 
     Relative paths mean something else afterwards in a Ray job, so make them absolute before. `goes_on` is said where Ray ends
-    first, and the job with it.
+    first, and the job with it; `ray list jobs` shows the `metadata`.
 
     Train's clean-up asks the state API, which lives in the dashboard: without it a gang never frees its placement group.
     """
     # The driver shows what matters; Ray's own log lines go to its session folder.
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address, "configure_logging": False, "log_to_driver": False}
+    options["job_config"] = JobConfig(metadata=dict(metadata or {}))
     with contextlib.ExitStack() as stack:
         if address == "local":
             os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -13,6 +13,7 @@ from pathlib import Path
 from ray.actor import ActorHandle
 
 from trm.cluster.connection import Demand
+from trm.cluster.gauges import SweepGauges
 from trm.cluster.ground import LegGround
 from trm.cluster.leg_watch import LEGS_SECONDS, LegWatch, Meant
 from trm.console.streams import say
@@ -61,6 +62,7 @@ class Audience:
     display: SweepDisplay
     progress: SweepProgress
     writer: MlflowWriter | None
+    gauges: SweepGauges
 
 
 class SweepDriver:
@@ -82,6 +84,7 @@ class SweepDriver:
         self._log, self._search, self._folder, self._placement = log, log.search, folder, placement
         self._legs, self._signals = LegWatch(log.search, board, self._message, ground.is_gone), signals
         self._display, self._progress, self._writer = audience.display, audience.progress, audience.writer
+        self._gauges = audience.gauges
         self._write_tables, self._ground = write_tables, ground
         self._wait = Wait(WAIT_SECONDS)
         self._keeper = CheckpointRetention(log.search.state, folder)
@@ -210,6 +213,8 @@ class SweepDriver:
     def _show_progress(self) -> None:
         if self._display.is_due:
             self._display.show(self._progress.snapshot(steady_now(), self._legs.progress, self._wait.text))
+        if self._gauges.is_due:
+            self._gauges.show(self._progress.snapshot(steady_now(), self._legs.progress), self.slots)
         if self._writer is not None and not self._signals.is_requested:
             for message in self._writer.messages():
                 self._display.message(message)
@@ -219,6 +224,7 @@ class SweepDriver:
 
     def _tell(self, event: Event) -> None:
         self._extras.make("progress", lambda: self._display.event(event))
+        self._gauges.note(event)
         self._are_tables_old = True
         if isinstance(event, LegEnded | Decided):
             self._keeper.note(event.trial)

@@ -16,7 +16,7 @@ import ray.tune
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
-from trm.cluster.processes import WorkerProcess
+from trm.cluster.processes import WorkerProcess, titled
 from trm.cluster.progress_board import BoardReporter, answered
 from trm.cluster.shared_data import DataFeed, SweepFeed
 from trm.cluster.stream import held_actor, leg_stream
@@ -84,10 +84,11 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = Non
     torn: list[str] = []
     reporter = LegReporter(board, task)
     try:
-        task, torn = begun_whole(task, gang, device)
-        rows = feed.training_rows(task.config.data, stream, gang.rank)
-        splits = RunData(train=rows, validation=feed.split("validation"))
-        return run_leg(task, splits, feed.manifest, gang=gang, reporter=reporter, device=device, torn=torn)
+        with titled(task, gang.rank):
+            task, torn = begun_whole(task, gang, device)
+            rows = feed.training_rows(task.config.data, stream, gang.rank)
+            splits = RunData(train=rows, validation=feed.split("validation"))
+            return run_leg(task, splits, feed.manifest, gang=gang, reporter=reporter, device=device, torn=torn)
     except Exception as error:  # the trial's edge: one bad configuration must not end the sweep
         failed = LegResult(status=_status_of(error), error=reason_of(error))
         if (last := reporter.last) is not None:  # what it took counts, whatever became of it

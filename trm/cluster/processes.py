@@ -1,18 +1,21 @@
 """The process that does a leg, as others see it: where it is, how it is ended, and what its death tells."""
 
+import contextlib
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import ray
+from ray._raylet import getproctitle, setproctitle  # type: ignore[attr-defined]  # compiled
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trm.console.redaction import reason_of
+from trm.training.leg import LegTask
 
 ANSWER_SECONDS = 8.0
 """So long may nodes take to carry out a small task; a worker process may have to be started for it, and the driver waits."""
@@ -54,6 +57,18 @@ class Death:
     error: str
     is_nodes: bool = False
     """Whether its whole node was lost."""
+
+
+@contextlib.contextmanager
+def titled(task: LegTask, rank: int) -> Iterator[None]:
+    """While entered, `ps`, `top` and Ray's dashboard show what this process works on: sweep, trial, rung and rank."""
+    before = getproctitle()
+    sweep = Path(task.folder).parents[1].name if task.folder is not None else "leg"
+    setproctitle(f"{before} {sweep} trial {task.trial} rung {task.rung} rank {rank}")
+    try:
+        yield
+    finally:
+        setproctitle(before)
 
 
 def end_process(process: WorkerProcess) -> None:

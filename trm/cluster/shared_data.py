@@ -1,15 +1,14 @@
-"""The data of a sweep, read once: Ray Data reads the shards, and each column becomes one array in the object store.
+"""The data of a sweep, read once: large sets by Ray Data, small ones here; each column becomes one array in the object store.
 
 Trials of a node share those arrays without a copy, so they are read-only. One execution reads all splits, because an
-execution costs a second or two whatever its size, and none may run inside a trial, whose placement group would capture it.
+execution costs a second or two whatever its size, a cluster's first one several, and none may run inside a trial, whose placement
+group would capture it.
 A training split that streams is not among them (see `trm.cluster.stream`).
 """
 
-import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
+from trm.cluster.reading import Piece, blocks_in_order
 from trm.cluster.stream import StreamClient
 from trm.config.data import DataConfig
 from trm.console.redaction import reason_of
@@ -30,6 +30,8 @@ from trm.errors import DatasetError
 from trm.tasks.augment import augmenter_for
 
 WARM_UP_ROWS = 768
+READ_HERE_BYTES = 64 * 2**20
+"""Shards of so many bytes together are read in this process, in a second: Ray Data starts processes for it, which takes longer."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +137,12 @@ def _content_key(manifest: Manifest, name: SplitName) -> str:
 
 
 def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
-    """Read these splits through Ray Data into the object store. Raises DatasetError when rows are missing."""
+    """Read these splits into the object store. Raises DatasetError when rows are missing, or a shard is not what it was."""
     manifest = read_manifest(folder)
-    paths = {path: name for name in splits for path in shards.shard_paths(folder, manifest, name)}
     try:
-        tables = _read_tables(paths) if paths else {}
+        tables = _read_tables(folder, manifest, splits)
+    except DatasetError:
+        raise
     except (RayError, OSError, ValueError) as error:
         raise DatasetError(
             f"every node must be able to read the data set: {folder} ({reason_of(error, 300)})",
@@ -151,7 +154,7 @@ def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
         table = pa.concat_tables(tables[name])
         if table.num_rows != manifest.splits[name].rows:
             raise DatasetError(
-                f"split {name} of {folder} must have {manifest.splits[name].rows} rows, Ray Data read {table.num_rows}",
+                f"split {name} of {folder} must have {manifest.splits[name].rows} rows, and {table.num_rows} were read",
                 remedy="build the data set again",
             )
         whole = shards.in_row_order(shards.decode_table(table), identifiers)
@@ -159,18 +162,23 @@ def read_feed(folder: str, splits: tuple[SplitName, ...]) -> DataFeed:
     return DataFeed(folder, manifest, columns)
 
 
-def _read_tables(paths: dict[str, SplitName]) -> dict[str, list[pa.Table]]:
-    """Arrow tables by split; blocks come in any order, the rows know their number."""
-    context = ray.data.DataContext.get_current()
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs, it raises
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    local = {os.path.abspath(path) if "://" not in path else path: name for path, name in paths.items()}
-    dataset = ray.data.read_parquet(list(local), include_paths=True, override_num_blocks=len(local))
-    tables: dict[str, list[pa.Table]] = {name: [] for name in local.values()}
-    by_file = {os.path.basename(path): name for path, name in local.items()}
-    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-        for path in batch.column("path").unique().to_pylist():
-            rows = batch.filter(pa.compute.equal(batch.column("path"), path)).drop_columns("path")
-            tables[by_file[os.path.basename(path)]].append(rows)
+def _read_tables(folder: str, manifest: Manifest, splits: Sequence[SplitName]) -> dict[SplitName, list[pa.Table]]:
+    """Arrow tables by split, a shard each, in order."""
+    wanted = [(name, shard) for name in splits for shard in shards.split_info(folder, manifest, name).shards]
+    is_small = sum(shard.bytes for _, shard in wanted) <= READ_HERE_BYTES
+    tables: dict[SplitName, list[pa.Table]] = {name: [] for name in splits}
+    sent: list[tuple[SplitName, Piece]] = []
+    for name, shard in wanted:
+        read = partial(shards.read_table, folder, shard, manifest)
+        if is_small or not shard.rows:  # Ray Data makes no block of no rows
+            tables[name].append(read())
+        else:
+            sent.append((name, Piece(read, shard.rows)))
+    blocks = blocks_in_order([piece for _, piece in sent], at_once=_reads_at_once()) if sent else ()
+    for (name, _), block in zip(sent, blocks, strict=True):
+        tables[name].append(ray.get(block))
     return tables
+
+
+def _reads_at_once() -> int:
+    return max(1, int(ray.cluster_resources().get("CPU", 0.0)))

@@ -7,7 +7,6 @@ execution that is held back by Ray Data's own limits turns in circles on a whole
 """
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,13 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-import ray.data
 from ray.actor import ActorHandle
-from ray.data.block import BlockMetadata
-from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from trm.cluster.reading import Piece, blocks_in_order
 from trm.config.data import DataConfig
 from trm.console.redaction import reason_of
 from trm.data.batches.stream import Columns, RowGroup, StreamOrder
@@ -189,8 +186,10 @@ class StreamActor:
         visit = session.first_visit
         try:
             while self._is_open(number):
+                permit = partial(_permit, this, number)
                 visits = [(visit + k, session.order.group(visit + k)) for k in range(TASKS)]
-                for block in _blocks_in_order(_RowGroups(self._folder, partial(_permit, this, number), visits)):
+                pieces = [Piece(partial(_read, self._folder, permit, each, group), group.rows) for each, group in visits]
+                for block in blocks_in_order(pieces, at_once=READS):
                     with self._changed:
                         session.blocks[visit] = block
                         self._changed.notify_all()
@@ -205,43 +204,9 @@ def _permit(actor: ActorHandle, session: int, visit: int) -> None:
     ray.get(actor.permit.remote(session, visit))
 
 
-class _RowGroups(Datasource):  # type: ignore[misc]  # ray has no types
-    """Row groups as Ray Data reads them: a task each, in the order given."""
-
-    def __init__(self, folder: str, permit: Callable[[int], None], visits: list[tuple[int, RowGroup]]) -> None:
-        super().__init__()
-        self._folder, self._permit, self.visits = folder, permit, visits
-
-    def estimate_inmemory_data_size(self) -> int | None:
-        return None
-
-    def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None) -> list[Any]:
-        return [
-            ReadTask(
-                partial(_read, self._folder, self._permit, visit, group),
-                BlockMetadata(num_rows=group.rows, size_bytes=None, input_files=None, exec_stats=None),
-            )
-            for visit, group in self.visits
-        ]
-
-
-def _blocks_in_order(source: _RowGroups) -> Iterator[ray.ObjectRef]:
-    """References to the blocks of one Ray Data execution, one a row group."""
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # an error is told to whoever takes the next block
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False
-    context.execution_options.preserve_order = True
-    context.execution_no_progress_timeout_s = -1  # while nobody takes a block, nothing is to happen
-    context.target_max_block_size = None  # a row group is one block, however large
-    dataset = ray.data.read_datasource(source, override_num_blocks=len(source.visits), num_cpus=0, concurrency=READS)
-    for bundle in dataset.iter_internal_ref_bundles():
-        for entry in bundle.blocks:
-            yield entry.ref
-
-
-def _read(folder: str, permit: Callable[[int], None], visit: int, group: RowGroup) -> list[pa.Table]:
+def _read(folder: str, permit: Callable[[int], None], visit: int, group: RowGroup) -> pa.Table:
     permit(visit)
-    return [_files(folder).table(group)]
+    return _files(folder).table(group)
 
 
 @lru_cache(maxsize=1)

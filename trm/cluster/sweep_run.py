@@ -15,6 +15,7 @@ from trm.cluster.calibrate import measure_speeds
 from trm.cluster.connection import Demand, concurrent_trials, living_nodes
 from trm.cluster.driver import Audience, Placement, SweepDriver
 from trm.cluster.full_scores import score_fully
+from trm.cluster.gauges import SweepGauges
 from trm.cluster.ground import Ground
 from trm.cluster.growth import await_first_place
 from trm.cluster.hearing import heard
@@ -84,7 +85,9 @@ class SweepRun:
                 feed = read_feeds([one.folder for one in sweep.sets.sets], fed_splits(data, "validation", "test"))
             with StopSignals(sweep.abandon, what_was_lost) as signals:
                 if search.is_done(steady_now()) is None:
-                    self._run_legs(log, placement, feed, Audience(display, SweepProgress(search.state), writer), signals)
+                    gauges = SweepGauges(sweep.folder.name, sweep.space.objective.metric)
+                    audience = Audience(display, SweepProgress(search.state), writer, gauges)
+                    self._run_legs(log, placement, feed, audience, signals)
             log.close(steady_now())
             remove_folder(sweep.folder / SCRATCH)  # no driver will want it; one that was interrupted leaves its own
             write_leaderboard(search.state, sweep.folder)

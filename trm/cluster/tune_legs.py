@@ -19,6 +19,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
 from trm.cluster.places import Groups, Places, taken_by_legs
+from trm.cluster.scratch import Detached, NotRestored
 from trm.cluster.tune_hooks import hooked
 from trm.training.leg import LegResult, LegTask
 
@@ -91,40 +92,12 @@ class LegRunner:
     """Of them at the start."""
 
 
-class _NoSource:
-    """What a searcher restored by Tune itself finds: nothing new. The legs that were under way are run, and know their answers."""
-
-    is_over = is_stopping = False
-    slots = wants = 0
-
-    def next_leg(self) -> LegTask | None:
-        return None
-
-    def leg_returned(self, task: LegTask, result: LegResult | None, error: str | None) -> None:
-        pass
-
-    def leg_over(self, task: LegTask) -> None:
-        pass
-
-    def tick(self) -> None:
-        pass
-
-
-class _Detached:
-    """Tune pickles what it is given; the live driver stays here."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        source = _NoSource()
-        source.is_over = True
-        return {**self.__dict__, "_source": source}
-
-
-class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no types
+class _LegSearcher(NotRestored, Searcher):  # type: ignore[misc]  # ray has no types
     """Gives Tune one leg a free slot. A failure of the source ends the run and is raised by `run_legs`."""
 
-    def __init__(self, source: LegSource, runner: LegRunner) -> None:
+    def __init__(self, source: LegSource, runner: LegRunner, scratch: Path) -> None:
         super().__init__()
-        self._source = source
+        self._source, self.scratch = source, scratch
         self._legs: dict[str, LegTask | None] = {}
         """Tune trial -> its leg; None: it warms a process up."""
         self._answered: set[str] = set()
@@ -209,7 +182,7 @@ class _LegSearcher(_Detached, Searcher):  # type: ignore[misc]  # ray has no typ
         """Nothing to restore."""
 
 
-class _SourceStopper(_Detached, Stopper):  # type: ignore[misc]
+class _SourceStopper(Detached, Stopper):  # type: ignore[misc]
     def __init__(self, source: LegSource, searcher: _LegSearcher) -> None:
         self._source, self._searcher = source, searcher
 
@@ -220,7 +193,7 @@ class _SourceStopper(_Detached, Stopper):  # type: ignore[misc]
         return self._source.is_stopping or self._searcher.failure is not None
 
 
-class _Ticker(_Detached, TrialProgressCallback):  # type: ignore[misc]
+class _Ticker(Detached, TrialProgressCallback):  # type: ignore[misc]
     """Tune's hook for us, in the place of its own reporter, which keeps every trial that it was told of."""
 
     def __init__(self, source: LegSource, searcher: _LegSearcher) -> None:
@@ -253,7 +226,7 @@ def run_legs(source: LegSource, runner: LegRunner, scratch: Path) -> None:
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_LEGS)  # who hands out legs knows how many have a place
     for name in ("ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    searcher = _LegSearcher(source, runner)
+    searcher = _LegSearcher(source, runner, scratch)
     tuner = tune.Tuner(
         tune.with_resources(runner.function, PlacementGroupFactory(runner.places.groups.bundles)),
         tune_config=tune.TuneConfig(

@@ -10,6 +10,8 @@ from typing import Protocol, runtime_checkable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from trm.console.lines import is_json
+
 FIRST_SECONDS, FIRST_LINE_SECONDS = 2.0, 5.0
 """Work that takes no longer shows nothing: no bar, no line."""
 BAR_SECONDS = 0.25
@@ -37,7 +39,7 @@ def shown(title: str, say: Callable[[str], None], *, is_live: bool | None = None
     On a terminal (`is_live`; null: whether standard error is one) a bar on standard error, elsewhere lines by `say`, which is
     called from a thread of its own. The bar is no good beside another live picture.
     """
-    is_live = sys.stderr.isatty() if is_live is None else is_live
+    is_live = not is_json() and (sys.stderr.isatty() if is_live is None else is_live)
     work: _Bars | _Lines = _Bars(title) if is_live else _Lines(title, say)
     over = threading.Event()
     thread = threading.Thread(target=_tick, args=(work, over), name="long work", daemon=True)

@@ -12,6 +12,7 @@ import select
 import sys
 from typing import Any
 
+from trm.console.lines import formed, keep
 from trm.console.redaction import redacted
 
 PATIENCE_SECONDS = 2.0
@@ -81,8 +82,10 @@ class _Steady(io.RawIOBase):
 
 
 def say(text: str) -> None:
-    """A line for the person who waits, on standard error."""
-    print(one_message(text), file=sys.stderr, flush=True)
+    """A line for the person who waits, on standard error, and in the records."""
+    text = one_message(text)
+    keep(text)
+    print(formed(text), file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:

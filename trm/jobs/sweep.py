@@ -1,16 +1,21 @@
 """A sweep from a search space file to its leaderboard: everything is checked before a worker starts, and can be resumed."""
 
+import contextlib
+import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from trm.cluster.connection import Demand, check_fits_here, connected, ray_address
 from trm.cluster.sweep_run import SweepRun
 from trm.config.data import DataConfig
+from trm.console.lines import keep, recorded
 from trm.console.redaction import without_secrets
-from trm.console.streams import say
+from trm.console.streams import one_message, printable, say
 from trm.errors import EXIT_DONE, SweepError
 from trm.files.disk import full_text, is_disk_full
 from trm.jobs.sweep_starts import start_lines
+from trm.search.journal.lease import Lease
 from trm.search.planning.preflight import check_objective, preflight
 from trm.search.planning.rung_choice import with_rungs
 from trm.search.planning.survey import Survey, check_space
@@ -21,13 +26,14 @@ from trm.search.space.starts import with_starts
 from trm.sweeps.commands import Invocation
 from trm.sweeps.data_sets import DataSets, ensured_sets
 from trm.sweeps.earlier import check_same_priors, priors_from, read_earlier
-from trm.sweeps.folder import begun_space, check_same_data, claimed_folder, data_of_resume, sweep_folder
+from trm.sweeps.folder import DRIVER_LOG, begun_space, check_same_data, claimed_folder, data_of_resume, sweep_folder
 from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
 from trm.sweeps.search import costs_on
 from trm.sweeps.shared_puzzles import require_shared
 from trm.sweeps.sweep import Sweep
 from trm.tasks.counts import data_counts
 from trm.tasks.ensure import task_to_search
+from trm.terminal.command_line import ending
 from trm.tracking.places import tracking_uri
 
 
@@ -69,9 +75,8 @@ def run_sweep(options: SweepOptions) -> int:
         check_same_priors(folder, options.warm_start)
     else:
         space = with_starts(space)
-    with claimed_folder(
-        folder, space, is_resume=options.is_resume, is_named=options.name is not None, waits=options.is_retry
-    ) as lease:
+    how = {"is_resume": options.is_resume, "is_named": options.name is not None, "waits": options.is_retry}
+    with claimed_folder(folder, space, **how) as lease, _logged(lease):
         folder = lease.folder
         sets = ensured_sets(space, data, str(storage / "data"), say)
         if options.is_resume:
@@ -90,7 +95,8 @@ def run_sweep(options: SweepOptions) -> int:
         priors = priors_from(earlier, space, sets, facts)
         invocation = Invocation(options.space, options.overrides, storage, folder)
         sweep = Sweep(space, invocation, sets, lease, uri, priors)
-        with connected(needs_dashboard=False, address=address, goes_on=sweep.whole):
+        told = {"sweep": folder.name, "folder": str(folder)}
+        with connected(needs_dashboard=False, address=address, goes_on=sweep.whole, metadata=told):
             try:
                 SweepRun(sweep, demand).run(costs)
             except OSError as error:
@@ -98,6 +104,20 @@ def run_sweep(options: SweepOptions) -> int:
                     raise
                 raise sweep.paused(full_text(folder, str(error))) from error
     return EXIT_DONE
+
+
+@contextlib.contextmanager
+def _logged(lease: Lease) -> Iterator[None]:
+    """While entered, what the driver says is written into its log too; at the end, how it ended."""
+    with recorded(lease.folder / DRIVER_LOG):
+        keep(f"driver {lease.holder.name}, number {lease.fence} of this folder")
+        try:
+            yield
+        except BaseException as error:
+            foreseen = ending(error)
+            keep(printable(traceback.format_exc()) if foreseen is None else one_message(foreseen.message))
+            raise
+        keep("done")
 
 
 def _data_now(space: SearchSpace, options: SweepOptions) -> DataConfig:

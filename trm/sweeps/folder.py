@@ -46,7 +46,9 @@ REMAKE = "remove it: the data set has what it says, and --resume writes it again
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 NOT_SWEEPS = ("data", "mlflow.db", "mlartifacts")
 """What else lies in a storage."""
-EARLY_FILES = (SWEEP_FILE, DATASET_FILE, DATASETS_FILE, JOURNAL, LEASE)
+DRIVER_LOG = "driver.log"
+"""What its drivers said."""
+EARLY_FILES = (SWEEP_FILE, DATASET_FILE, DATASETS_FILE, JOURNAL, LEASE, DRIVER_LOG)
 """What a sweep may leave that ends before it begins."""
 
 

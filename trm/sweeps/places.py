@@ -20,6 +20,7 @@ USED_FILES = (
     "dataset.json",
     "driver.json",
     "tracking.json",
+    "driver.log",
     "metrics.jsonl",
     "config.yaml",
     "curves.parquet",

@@ -1,10 +1,11 @@
 """A sweep on a terminal: a live picture where somebody watches, one line an event where a file or a job's log does."""
 
+import io
 import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -14,10 +15,12 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from trm.console.lines import formed, is_json, keep, time_of_day
 from trm.console.streams import one_line, printable
 from trm.search.findings.status import Leader
 from trm.search.journal.events import Adopted, Asked, Decided, Event, LegEnded, PlaceAwaited, Reported, SweepEnded
 from trm.search.knobs.constraint_names import short_name
+from trm.terminal.facts import event_facts, status_facts
 from trm.terminal.progress import RunningLeg, Snapshot
 
 STATUS_SECONDS = 30.0
@@ -76,7 +79,7 @@ class SweepDisplay:
     ) -> None:
         stream = sys.stderr if stream is None else stream
         self._name, self._metric, self._trials = name, metric, trials
-        self._is_live = stream.isatty() if is_live is None else is_live
+        self._is_live = not is_json() and (stream.isatty() if is_live is None else is_live)
         self._console = PlainConsole(file=stream, force_terminal=self._is_live or None)
         if not self._is_live:
             self._console.width = PLAIN_WIDTH
@@ -106,12 +109,12 @@ class SweepDisplay:
         if self._is_live:
             self._live.update(self._picture(snapshot), refresh=True)
         else:
-            self._line(self._status_line(snapshot))
+            self._line(self._status_line(snapshot), status_facts(snapshot))
 
     def event(self, event: Event) -> None:
         """Say what happened, if a person would want to know it."""
         if (text := event_line(event, self._metric)) is not None:
-            self._line(text)
+            self._line(text, event_facts(event))
 
     def message(self, text: str) -> None:
         """Say something, above the live picture."""
@@ -121,18 +124,30 @@ class SweepDisplay:
         """The leaderboard, what else was found, and the commands to type next as (what for, command)."""
         if self._is_live:
             self._live.stop()
-        if rows:
-            self._console.print(leaderboard(rows, self._metric))
-        else:
-            self._console.print("No trial has a result.")
-        for finding in findings:
-            self._console.print(Text(finding), soft_wrap=True)
+        parts: list[RenderableType] = [leaderboard(rows, self._metric) if rows else Text("No trial has a result.")]
+        parts += [Text(finding) for finding in findings]
         for purpose, command in commands:
-            self._console.print(Text(f"{purpose}:"))
-            self._console.print(Text(f"  {command}", style="bold"), soft_wrap=True)
+            parts += [Text(f"{purpose}:"), Text(f"  {command}", style="bold")]
+        with io.StringIO() as paper:
+            _print_all(PlainConsole(file=paper, width=PLAIN_WIDTH), parts)
+            keep(f"what it came to\n{paper.getvalue()}")
+        if not is_json():
+            _print_all(self._console, parts)
+            return
+        facts = {"leaderboard": [asdict(row) for row in rows], "findings": findings, "next": [command for _, command in commands]}
+        self._print(formed("what it came to", {"event": "summary", "sweep": self._name, **facts}))
 
-    def _line(self, text: str) -> None:
-        self._console.print(Text(f"{duration(time.monotonic() - self._started):>8}  {one_line(text)}"), soft_wrap=True)
+    def _line(self, text: str, facts: Mapping[str, Any] | None = None) -> None:
+        text = one_line(text)
+        keep(text)
+        if is_json():
+            self._print(formed(text, {"sweep": self._name, **(facts or {})}))
+            return
+        since = duration(time.monotonic() - self._started)
+        self._print(f"{since:>8}  {text}" if self._is_live else f"{time_of_day()} {since}  {text}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
 
     def _status_line(self, snapshot: Snapshot) -> str:
         parts = [self._counts(snapshot), self._spent(snapshot)]
@@ -187,6 +202,11 @@ class SweepDisplay:
         bar = ProgressBar(total=max(leg.until_steps, 1), completed=leg.step, width=24)
         line.add_row(Text(f"trial {leg.trial:<4} to rung {leg.rung}"), bar, Text(leg_text(leg).split(": ", 1)[1]))
         return line
+
+
+def _print_all(console: Console, parts: Sequence[RenderableType]) -> None:
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, Text))
 
 
 def event_line(event: Event, metric: str) -> str | None:

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 
+from trm.console.lines import say_json
 from trm.terminal.command_line import job_parser
 
 SHORT = {"budget.trials": "trials", "confirm.top": "confirm", "audit.share": "audit"}
@@ -33,6 +34,7 @@ def main() -> int:
         help="folders of earlier sweeps to start from, this storage's or not",
     )
     parser.add_argument("--address", help="Ray cluster to use (default: RAY_ADDRESS, the job's cluster, or an embedded one)")
+    parser.add_argument("--log-json", action="store_true", help="say each line as a JSON object, with its time; draw nothing")
     parser.add_argument("--dry-run", action="store_true", help="print what the command would do and take, and start nothing")
     parser.add_argument("--status", metavar="FOLDER", help="say where the sweep in a folder stands, whoever drives it, and stop")
     parser.add_argument(
@@ -42,6 +44,8 @@ def main() -> int:
     parser.add_argument("--remove", metavar="NAME", help="remove a sweep of the --storage, its checkpoints included; then stop")
     parser.add_argument("--with-runs", action="store_true", help="with --remove: its runs go to MLflow's trash too")
     arguments = parser.parse_args()
+    if arguments.log_json:
+        say_json()
     if arguments.status is not None or arguments.replay is not None:
         from trm.jobs.inspect import show_replay, show_status
 

@@ -35,6 +35,7 @@ SWEEP_FILES = (
     SweepFile("dataset.json", "the data set's manifest", "trm.sweeps.folder", "start"),
     SweepFile("datasets.json", "the manifests of all data sets, where their knobs are searched", "trm.sweeps.folder", "start"),
     SweepFile("driver.json", "the lease: who drives the sweep", "trm.search.journal.lease", "start"),
+    SweepFile("driver.log", "what its drivers said, with the time of day", "trm.jobs.sweep", "while it runs"),
     SweepFile("journal.jsonl.*", "torn and late lines, which count for nothing", "trm.search.journal.journal", "while it runs"),
     SweepFile("curves/", "the training curve of each trial", "trm.training.curve", "while it runs"),
     SweepFile("trials/", "checkpoints, by trial, step and attempt", "trm.training.checkpoint", "while it runs"),
