@@ -17,6 +17,7 @@ from rayless import StillGround
 from tests.sweeps.test_checkpoints import Sweep
 from trm.cluster.connection import Demand
 from trm.cluster.driver import Audience, Placement, SweepDriver
+from trm.cluster.gauges import SweepGauges
 from trm.search.journal.events import Event
 from trm.sweeps import room
 from trm.sweeps.signals import StopSignals
@@ -40,7 +41,7 @@ class Driven:
             folder,
             Placement(Demand(1, 1.0, 0.0), threads=1, slots=1),
             board,
-            audience=Audience(MagicMock(spec=SweepDisplay), MagicMock(spec=SweepProgress), None),
+            audience=Audience(MagicMock(spec=SweepDisplay), MagicMock(spec=SweepProgress), None, MagicMock(spec=SweepGauges)),
             signals=signals,
             write_tables=lambda: None,
             ground=StillGround(1),
