@@ -96,7 +96,8 @@ OTHERS = [
     ("evaluate", ("{place}/file", "--config", "{place}/config.yaml"), "holds no plain weights"),
     ("export_weights", ("{place}/nowhere", "--out", "{place}/new.pt"), "{place}/nowhere does not exist"),
     ("export_weights", ("{place}/data", "--out", "{place}/new.pt"), "weights lie in a checkpoint, an export, a run or a sweep"),
-    ("export_weights", ("{place}/run", "--out", "{place}/file"), "--out must name a new file, and {place}/file exists"),
+    ("export_weights", ("{place}/run", "--out", "{place}/file"), "--out must say by its ending which format it is"),
+    ("export_weights", ("{place}/run", "--out", "{place}/run/best/model.safetensors"), "--out must name a new file, and"),
     ("export_weights", ("{place}/run", "--out", "{place}/no/w.pt"), "--out must name a file in a folder that exists"),
     ("export_weights", ("{place}/run/best", "--out", "{place}/new.pt", "--weights", "raw"), "an export holds the averaged weights"),
 ]
