@@ -196,8 +196,8 @@ class _SourceStopper(Detached, Stopper):  # type: ignore[misc]
 class _Ticker(Detached, TrialProgressCallback):  # type: ignore[misc]
     """Tune's hook for us, in the place of its own reporter, which keeps every trial that it was told of."""
 
-    def __init__(self, source: LegSource, searcher: _LegSearcher) -> None:
-        self._source, self._searcher = source, searcher
+    def __init__(self, searcher: _LegSearcher) -> None:
+        self._searcher = searcher
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         trials[:] = [trial for trial in trials if not trial.is_finished()]
@@ -240,7 +240,7 @@ def run_legs(source: LegSource, runner: LegRunner, scratch: Path) -> None:
             storage_path=str(scratch.parent),
             name=scratch.name,
             stop=_SourceStopper(source, searcher),
-            callbacks=[_Ticker(source, searcher)],
+            callbacks=[_Ticker(searcher)],
             verbose=0,
         ),
     )
