@@ -31,6 +31,10 @@ check: .venv
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
+	.venv/bin/hadolint docker/Dockerfile docker/Dockerfile.cuda
+	$(PY) -m yamllint -s docker k8s
+	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+	.venv/bin/check-jsonschema --schemafile k8s/schemas/manifest.schema.json k8s/*.yaml
 
 format: .venv
 	$(PY) -m ruff format .

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAP, README = ROOT / "docs" / "map.md", ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [README, *(ROOT / name / "README.md" for name in ("docker", "k8s")), *sorted((ROOT / "docs").rglob("*.md"))]
 AGAIN = "type `make map` (or `python tests/test_map.py`) and commit what it writes"
 HEAD = """# Map
 
