@@ -75,6 +75,23 @@ def test_jobs_have_time_to_save_before_their_end() -> None:
         assert int(COMPOSE["services"][name]["stop_grace_period"].removesuffix("s")) > seconds
 
 
+def gibibytes(quantity: str) -> float:
+    return float(quantity.removesuffix("Gi"))
+
+
+def test_shared_memory_holds_the_objects_of_ray() -> None:
+    """Ray takes 30 % of the memory for objects, and with less than that in /dev/shm puts them into files."""
+    pods = [pod for path in MANIFESTS for one in found(yaml.safe_load(path.read_text()), "template") for pod in [one["spec"]]]
+    assert len(pods) == 6
+    for pod in pods:
+        (container,), volumes = pod["containers"], {volume["name"]: volume for volume in pod["volumes"]}
+        assert gibibytes(volumes["shm"]["emptyDir"]["sizeLimit"]) > 0.3 * gibibytes(container["resources"]["limits"]["memory"])
+    for name in ("head", "worker"):
+        service = COMPOSE["services"][name]
+        (asked,) = (int(word.split("=")[1]) for word in service["command"] if word.startswith("--object-store-memory"))
+        assert int(service["shm_size"].removesuffix("gb")) * 10**9 > asked
+
+
 def test_the_manifests_are_for_the_ray_that_is_tested() -> None:
     pinned = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     versions = {one for path in MANIFESTS for one in found(yaml.safe_load(path.read_text()), "rayVersion")}
