@@ -70,6 +70,22 @@ def test_killed_around_the_renames_of_every_checkpoint_and_of_every_file_at_the_
     check_replay(folder)
 
 
+def test_killed_with_checkpoints_as_objects_it_is_the_sweep_in_a_folder(killed: Killed, whole: Path, tmp_path: Path) -> None:
+    options = ("--trials", str(TRIALS), "--set", f"storage.checkpoints=file://{tmp_path}/objects")
+    away = Killed(killed.nursery, killed.space, killed.storage, options)
+    kills = [Kill("event", 4, "durable"), Kill("rename", 30, "before"), Kill("event", 5, "before"), Kill("rename", 41, "durable")]
+    away.run("objects", [*kills, None])
+    folder, objects = killed.storage / "objects", tmp_path / "objects" / "objects"
+    assert facts(folder) == facts(whole)
+    check_whole(folder, TRIALS)
+    check_replay(folder)
+    assert not (folder / "trials").exists()
+    last = {row["checkpoint"] for row in json.loads((folder / "leaderboard.json").read_text())["trials"]}
+    assert {path.parent.relative_to(objects).as_posix() for path in objects.glob("trials/*/*/meta.json")} == last
+    away.run("objects", [None])  # a sweep that has ended, once more
+    assert facts(folder) == facts(whole)
+
+
 def test_killed_at_random_with_two_legs_open_no_trial_is_lost_and_none_is_run_twice(killed: Killed) -> None:
     generator = random.Random(7)
     two = Killed(killed.nursery, killed.space, killed.storage, ("--trials", "5", "--set", "resources.slots=2"))

@@ -16,7 +16,7 @@ from trm.files.atomic import remove_folder, remove_hidden, write_text_atomic
 from trm.files.contained import file_name, inside, misplaced, refuse_links, regular, relative_path, remove
 from trm.files.weight_files import META
 from trm.search.journal.lease import Lease
-from trm.sweeps.checkpoints import clear_unfinished, trial_folder
+from trm.sweeps.trial_files import clear_unfinished, trial_folder
 from trm.sweeps.winner import export_best
 from trm.tasks.making.staging import staging_folder
 from trm.training.checkpoint import _digest, read_meta

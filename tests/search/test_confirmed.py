@@ -18,8 +18,8 @@ from trm.search.findings.confirmed import best_run, confirmation_notes, fresh_ru
 from trm.search.findings.tables import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.search import Search
 from trm.search.state import SweepState
-from trm.sweeps.checkpoints import puzzles_file
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
+from trm.sweeps.trial_files import puzzles_file
 from trm.tracking.updates import SWEEP, RunUpdate, merged, updates_of
 
 

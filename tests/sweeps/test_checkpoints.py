@@ -14,7 +14,8 @@ from trm.search.journal.trial import ENDED
 from trm.search.log import SweepLog
 from trm.search.search import Search
 from trm.search.space.space import SearchSpace
-from trm.sweeps.checkpoints import CheckpointRetention, folder_bytes, trial_folder
+from trm.sweeps.checkpoints import CheckpointRetention
+from trm.sweeps.trial_files import folder_bytes, trial_folder
 
 CHECKPOINT_BYTES = 1000
 

@@ -19,8 +19,8 @@ from trm.files.atomic import fsync_folder, locked, write_text_atomic
 from trm.search.journal.events import DriverStarted
 from trm.search.log import FILE, SweepLog
 from trm.search.search import Search
-from trm.sweeps.checkpoints import clear_unfinished
 from trm.sweeps.places import held_folder, refuse_unwritable
+from trm.sweeps.trial_files import clear_unfinished
 from trm.training.checkpoint import CheckpointMeta, write_checkpoint
 
 FIRST, SECOND, GROUP = 41_001, 41_002, 41_000

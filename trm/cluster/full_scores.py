@@ -1,26 +1,28 @@
 """A checkpoint's scores on whole splits, by a worker with a trial's resources."""
 
 from functools import partial
-from pathlib import Path
 
 import ray
 
 from trm.cluster.hearing import Mouth
 from trm.cluster.shared_data import SweepFeed
 from trm.sweeps.winner import FullScores
+from trm.training.leg_files import brought
 
 
-def score_fully(checkpoint: Path, feed: SweepFeed, mouth: Mouth, *, cpus: float, gpus: float, threads: int) -> FullScores:
+def score_fully(
+    checkpoint: str, feed: SweepFeed, mouth: Mouth, *, cpus: float, gpus: float, threads: int, objects: str | None = None
+) -> FullScores:
     """Score the checkpoint's evaluated weights on all of validation and test, in a worker with these resources.
 
-    `mouth` tells batches done of each split.
+    `checkpoint`: its folder, or its name among the sweep's `objects`. `mouth` tells batches done of each split.
     """
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=2)(_score)
-    scores: FullScores = ray.get(task.remote(str(checkpoint), feed, threads, mouth))
+    scores: FullScores = ray.get(task.remote(checkpoint, feed, threads, mouth, objects))
     return scores
 
 
-def _score(checkpoint: str, feeds: SweepFeed, threads: int, mouth: Mouth) -> FullScores:
+def _score(checkpoint: str, feeds: SweepFeed, threads: int, mouth: Mouth, objects: str | None = None) -> FullScores:
     import torch
 
     from trm.evaluation.evaluate import evaluate
@@ -31,7 +33,8 @@ def _score(checkpoint: str, feeds: SweepFeed, threads: int, mouth: Mouth) -> Ful
 
     torch.set_num_threads(threads)
     device = training_device()
-    trained = load_for_evaluation(checkpoint, device)
+    here = checkpoint if objects is None else str(brought(objects, checkpoint))
+    trained = load_for_evaluation(here, device)
     feed = feeds.of_content(trained.data_hash)
     scores: dict[str, dict[str, float]] = {}
     for name in ("validation", "test"):

@@ -22,7 +22,7 @@ from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.cluster.worker_group import Told, WorkerGroup
 from trm.console.redaction import reason_of
 from trm.errors import EXIT_FAILED
-from trm.sweeps.legs import saved_outcome
+from trm.sweeps.legs import found
 from trm.training.leg import LegResult, LegTask, task_from
 
 WARM_UP_SECONDS = 60.0
@@ -43,8 +43,7 @@ def leg_as_gang(config: dict[str, Any], *, feed: SweepFeed, board: ActorHandle, 
         _warm_up(feed.first, demand)
         ray.tune.report({OUTCOME: "{}"})
         return
-    task, holder = task_from(config[LEG]), WorkerProcess.current()
-    result, is_kept = saved_outcome(task), True
+    (task, result), holder, is_kept = found(task_from(config[LEG])), WorkerProcess.current(), True
     if result is None and not answered(board.begin_gang.remote(task.leg, holder, _crew())):
         result, is_kept = NOT_HERE, False
     if result is None:

@@ -24,8 +24,9 @@ from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.console.redaction import reason_of
 from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, TrialError
 from trm.files.disk import is_disk_full
-from trm.sweeps.legs import saved_outcome
+from trm.sweeps.legs import found
 from trm.training.leg import LegProgress, LegResult, LegTask, task_from
+from trm.training.leg_files import at_work
 from trm.training.reporting import Progress, Reporter
 
 PEER_SIGN = "gloo/transport"
@@ -45,8 +46,7 @@ def leg_in_place(config: dict[str, Any], *, feed: SweepFeed, board: ActorHandle)
         board.warm.remote(WorkerProcess.current())
         ray.tune.report({OUTCOME: "{}"})
         return
-    task, process = task_from(config[LEG]), WorkerProcess.current()
-    result = saved_outcome(task)
+    (task, result), process = found(task_from(config[LEG])), WorkerProcess.current()
     if result is None and not answered(board.begin.remote(task.leg, process)):
         result = NOT_HERE
     if result is None:
@@ -76,7 +76,7 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = Non
     from trm.training.start import RunData
     from trm.training.trainer import begun_whole, run_leg
 
-    started_at = time.time()
+    started_at, task = time.time(), at_work(task)
     torch.set_num_threads(task.threads)
     keep_freed_memory()
     limit_gpu_memory(task.gpus)

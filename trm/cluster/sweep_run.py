@@ -44,6 +44,8 @@ from trm.search.planning.survey import Survey
 from trm.search.resources.speeds import Speeds
 from trm.search.state import SweepState
 from trm.sweeps.beginning import Machines, begin, knows_speeds
+from trm.sweeps.checkpoint_stores import checkpoint_store, objects_url
+from trm.sweeps.extras import Extras
 from trm.sweeps.folder import begun_mode
 from trm.sweeps.results import write_results, write_tables
 from trm.sweeps.search import costs_on
@@ -89,6 +91,7 @@ class SweepRun:
                     audience = Audience(display, SweepProgress(search.state), writer, gauges)
                     self._run_legs(log, placement, feed, audience, signals)
             log.close(steady_now())
+            Extras(say).make("curves", checkpoint_store(sweep.space, sweep.folder, search.state.name).collect)
             remove_folder(sweep.folder / SCRATCH)  # no driver will want it; one that was interrupted leaves its own
             write_leaderboard(search.state, sweep.folder)
             with _told("the winner's last score", display) as report:
@@ -104,7 +107,9 @@ class SweepRun:
         space = self.sweep.space
         held = sum(resident_bytes(data, one) for one in self.sweep.sets.manifests)
         insists = space.base.get("training", {}).get("kernels") == "fused"
-        return Needs(self.demand, self.sweep.folder, held, needs_kernels=insists, starts=space.starts)
+        return Needs(
+            self.demand, self.sweep.folder, held, needs_kernels=insists, starts=space.starts, objects=space.storage.checkpoints
+        )
 
     def _begun(self, placement: Placement, data: DataConfig, workers: Workers, costs: Preflight | None) -> SweepLog:
         """The journal with this driver's first lines, after the last checks that need a cluster."""
@@ -173,9 +178,13 @@ class SweepRun:
         """Score and export the winner; why that failed, when it did: everything else that the sweep found is kept all the same."""
         sweep, demand = self.sweep, placement.demand
 
-        def score(checkpoint: Path) -> FullScores:
+        objects = objects_url(sweep.space, log.search.state.name)
+
+        def score(name: str) -> FullScores:
+            place = name if objects is not None else str(sweep.folder / name)
+            takes = {"cpus": demand.cpus, "gpus": demand.gpus}
             with heard(lambda line: None, report) as mouth:
-                return score_fully(checkpoint, feed, mouth, cpus=demand.cpus, gpus=demand.gpus, threads=placement.threads)
+                return score_fully(place, feed, mouth, threads=placement.threads, objects=objects, **takes)
 
         try:
             report_winner(log, sweep.folder, sweep.sets, WinnerWork(score, _export))

@@ -23,6 +23,7 @@ from trm.console.redaction import reason_of
 from trm.data.batches.row_storage import total_bytes
 from trm.errors import CheckpointError, ResourceError
 from trm.files.weight_files import weights_digest
+from trm.sweeps.checkpoint_stores import try_objects
 from trm.sweeps.versions import installed_version
 
 SAME = {
@@ -92,6 +93,8 @@ class Needs:
     """Whether trials insist on the fused kernels."""
     starts: Mapping[str, str] = field(default_factory=dict)
     """Digests of the weights that trials start from, by path."""
+    objects: str | None = None
+    """URL that checkpoints go below; null: they go into the folder, which all nodes must share."""
 
 
 def check_workers(nodes: list[Node], needs: Needs) -> Workers:
@@ -107,7 +110,8 @@ def check_workers(nodes: list[Node], needs: Needs) -> Workers:
         except ResourceError as error:
             problems[node.node_id] = error
     if len(nodes) > 1:
-        problems = unshared_storage(needs.folder, [node for node in nodes if node.node_id not in problems]) | problems
+        fine = [node for node in nodes if node.node_id not in problems]
+        problems |= _unreached_storage(needs, fine)
     fit = {node: facts for node, facts in found.items() if node.node_id not in problems}
     shares = [_share(node, facts, needs.demand) for node, facts in fit.items() if _takes_part(node, needs.demand)]
     if problems and (not shares or fitting_trials(list(fit), needs.demand, 1) == 0):
@@ -128,7 +132,7 @@ def problem_of(node: Node, needs: Needs) -> str | None:
     try:
         for facts in found.values():
             _check(node, facts, here, needs)
-        problems |= unshared_storage(needs.folder, list(found))
+        problems |= _unreached_storage(needs, list(found))
     except (ResourceError, RayError, OSError) as error:
         return reason_of(error, 300)
     return next((str(problem) for problem in problems.values()), None)
@@ -231,6 +235,22 @@ def _check_starts(node: Node, facts: NodeFacts, begun: Mapping[str, str]) -> Non
                 f"{'not at all' if there == 'none' else f'with digest {there[:12]}'}, the sweep began with {digest[:12]}",
                 remedy="put them where every node finds them by this path",
             )
+
+
+def _unreached_storage(needs: Needs, nodes: list[Node]) -> dict[str, ResourceError]:
+    """What is wrong with the nodes, by their ids, that cannot write and read checkpoints where they go."""
+    if (url := needs.objects) is None:
+        return unshared_storage(needs.folder, nodes)
+    found = dict[str, ResourceError]()
+    for node, answer in [(node, on_node(node, try_objects).remote(url)) for node in nodes]:
+        try:
+            ray.get(answer, timeout=ANSWER_SECONDS)
+        except RayError as error:
+            found[node.node_id] = ResourceError(
+                f"every node must write and read checkpoints at {url}: node {node.address} does not ({reason_of(error, 300)})",
+                remedy="give it the credentials and the way there, in the environment of `ray start` or of the job",
+            )
+    return found
 
 
 def _check_room(node: Node, facts: NodeFacts, needed: int) -> None:

@@ -23,6 +23,7 @@ from trm.search.planning.validation_subset import with_subset
 from trm.search.space.candidates import Facts
 from trm.search.space.space import SearchSpace, load_space
 from trm.search.space.starts import with_starts
+from trm.sweeps.checkpoint_stores import require_objects
 from trm.sweeps.commands import Invocation
 from trm.sweeps.data_sets import DataSets, ensured_sets
 from trm.sweeps.earlier import check_same_priors, priors_from, read_earlier
@@ -78,6 +79,7 @@ def run_sweep(options: SweepOptions) -> int:
     how = {"is_resume": options.is_resume, "is_named": options.name is not None, "waits": options.is_retry}
     with claimed_folder(folder, space, **how) as lease, _logged(lease):
         folder = lease.folder
+        require_objects(space, folder, is_resume=options.is_resume)
         sets = ensured_sets(space, data, str(storage / "data"), say)
         if options.is_resume:
             check_same_data(folder, sets)

@@ -8,6 +8,7 @@ from trm.config.base import Written, is_recorded
 from trm.config.messages import nearest
 from trm.errors import ConfigError
 from trm.evaluation.metrics import Direction
+from trm.files.objects import address_problem
 from trm.tasks.metrics import direction, is_count
 
 COSTS = ("params", "inference_flops", "train_flops", "latency_seconds")
@@ -164,6 +165,21 @@ class Audit(Written):
 
     share: float = Field(0.1, gt=0, le=1)
     """Share of the trials stopped early that become controls."""
+
+
+class Storage(Written):
+    """Where what legs leave lives."""
+
+    checkpoints: str | None = None
+    """URL of any fsspec file system, such as s3://bucket/folder, below which the trials' checkpoints become objects; null: they lie
+    in the sweep's folder, which every node must see. Credentials come from the environment."""
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None and (problem := address_problem(value)) is not None:
+            raise ValueError(f"{problem}; write s3://bucket/folder, or leave it out")
+        return value
 
 
 class Keep(Written):

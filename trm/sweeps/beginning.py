@@ -16,7 +16,7 @@ from trm.search.planning.preflight import Preflight, preflight
 from trm.search.planning.survey import Survey
 from trm.search.space.candidates import Facts
 from trm.search.state import SweepState
-from trm.sweeps.checkpoints import clear_unfinished
+from trm.sweeps.checkpoint_stores import checkpoint_store
 from trm.sweeps.folder import recorded_digests, write_sweep_file
 from trm.sweeps.search import costs_on, sweep_search
 from trm.sweeps.steady_clock import steady_now
@@ -69,7 +69,8 @@ def begin(
     costs = costs or preflight(Survey(space, costs_on(sweep.sets, space.resources), facts))
     for note in costs.notes:
         say(note)
-    clear_unfinished(folder)
+    store = checkpoint_store(space, folder, folder.name if log.is_new else state.name)
+    store.clear_unfinished()
     log.start(
         steady_now(),
         driver=f"{socket.gethostname()}:{os.getpid()}",
@@ -79,7 +80,7 @@ def begin(
         name=folder.name,
         gpus=machines.gpus,
         device_bytes=machines.device_bytes,
-        disk_bytes=machines.disk_bytes,
+        disk_bytes=machines.disk_bytes if store.is_on_disk else None,
         priors=priors,
         digests=recorded_digests(space, sweep.sets, data.mode),
     )

@@ -1,90 +1,100 @@
 """Which checkpoints stay: what a leg may still start from, always; what was superseded, never; the rest as `keep` says."""
 
-import contextlib
-import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from trm.files.atomic import remove_folder, remove_hidden
-from trm.files.contained import inside
 from trm.search.findings.confirmed import best_run
 from trm.search.journal.trial import ENDED, Trial
 from trm.search.state import SweepState
-from trm.training.leg import outcome_beside
-
-CHECKPOINT_MARK = "meta.json"
-"""A folder with this file is a whole checkpoint."""
+from trm.sweeps.checkpoint_stores import Superseded, checkpoint_store
+from trm.sweeps.trial_files import trial_name
 
 
 class CheckpointRetention:
-    """Deletes what is not needed below `folder`/trials. It looks again only at trials of which it was told."""
+    """Deletes what is not needed. It looks again only at trials of which it was told."""
 
-    def __init__(self, state: SweepState, folder: Path) -> None:
-        """All trials are looked at when `prune` is called first."""
-        self._state, self._folder = state, folder
+    def __init__(self, state: SweepState, folder: Path, work: "Immediately | InBackground | None" = None) -> None:
+        """Of the sweep in `folder`; all trials are looked at when `prune` is called first. `work` does it: by
+        default at once on a disk, in the background where an object store answers."""
+        self._state, self._store = state, checkpoint_store(state.space, folder, state.name)
+        self._work = work or (Immediately() if self._store.is_on_disk else InBackground())
         self._changed = set(range(len(state.trials)))
         self._bytes: dict[int, int] = {}
         """Bytes of the checkpoints of trials that have ended."""
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether checkpoints take room where the sweep's folder lies."""
+        return self._store.is_on_disk
 
     def note(self, trial: int) -> None:
         """Something happened to the trial."""
         self._changed.add(trial)
 
     def prune(self) -> int:
-        """Delete what may go; the bytes that this gave back.
+        """Delete what may go; the bytes that this gave back, of work in the background those that are known by now.
 
         A trial that was stopped where it rested may be taken up again by a sweep that goes on with more compute: without its
         checkpoint it trains from its start. One that was cut short on its way has not ended.
         """
-        state = self._state
-        needed = state.needed_checkpoints()
-        freed = 0
-        for number in sorted(self._changed):
-            trial = state.trials[number]
-            if trial.leg is not None:
-                continue  # its own leg writes there, and tidies up
-            freed += self._prune_superseded(trial, needed)
-            self._bytes.pop(number, None)
-            if _has_ended(trial):
-                self._bytes[number] = folder_bytes(trial_folder(self._folder, number))
-            self._changed.discard(number)
-        return freed + self._prune_ended(needed)
-
-    def _prune_superseded(self, trial: Trial, needed: set[str]) -> int:
-        """Older rungs, attempts that a result replaced, what killed writers left; of a trial that is over all but its result."""
-        folder = trial_folder(self._folder, trial.number)
-        reached = trial.result.steps if trial.result is not None else -1
-        is_done = _has_ended(trial) and not trial.is_reopenable
-        remove_hidden(folder)
-        freed = 0
-        for path in folder.glob("step-*-attempt-*[0-9]"):
-            name = path.relative_to(self._folder).as_posix()
-            if (is_done or step_of(path) <= reached) and name != trial.checkpoint and name not in needed:
-                freed += _delete(path)
-        if is_done:
-            for path in folder.glob("step-*.json"):
-                if not path.with_suffix("").exists():
-                    path.unlink()
-            with contextlib.suppress(OSError):  # something is left
-                folder.rmdir()
+        freed, needed = self._take(), self._state.needed_checkpoints()
+        if superseded := [] if self._work.is_busy else self._superseded(needed):
+            self._changed -= {one.trial for one in superseded}
+            self._work.start(lambda: self._tidied(superseded))
+            freed += self._take()
+        if worst := [] if self._work.is_busy else self._too_many(needed):
+            self._bytes |= dict.fromkeys(worst, 0)
+            self._work.start(lambda: Pruned(sum(self._store.forget(number) for number in worst)))
+            freed += self._take()
         return freed
 
-    def _prune_ended(self, needed: set[str]) -> int:
+    def finish(self) -> None:
+        """Wait for what is on its way, and delete the rest of what may go."""
+        self._work.wait()
+        self.prune()
+        self._work.wait()
+        self._take()
+
+    def _take(self) -> int:
+        done = self._work.take()
+        if done is None:
+            return 0
+        for number, size in done.bytes.items():
+            self._bytes.pop(number, None)
+            if _has_ended(self._state.trials[number]):
+                self._bytes[number] = size
+        return done.freed
+
+    def _superseded(self, needed: set[str]) -> list[Superseded]:
+        """Of every trial that changed, but for those with a leg: it writes there, and tidies up."""
+        trials = [self._state.trials[number] for number in sorted(self._changed)]
+        return [_superseded(trial, needed) for trial in trials if trial.leg is None]
+
+    def _tidied(self, superseded: list[Superseded]) -> "Pruned":
+        freed = sum(self._store.tidy(one) for one in superseded)
+        return Pruned(freed, {one.trial: self._store.bytes(one.trial) for one in superseded})
+
+    def _too_many(self, needed: set[str]) -> list[int]:
+        """Ended trials whose checkpoints go by `keep`, worst first."""
         keep = self._state.space.keep
         if keep.best is None and keep.bytes is None:
-            return 0
+            return []
         ranked = [trial.number for trial in self._state.leaderboard()]
         place = {number: index for index, number in enumerate(ranked)}
         worst_first = sorted((number for number, size in self._bytes.items() if size), key=lambda n: -place.get(n, len(ranked)))
         lenders = {Path(name).parent.name for name in needed}
         held = self._held(ranked)
-        free = [n for n in worst_first if trial_folder(self._folder, n).name not in lenders and n not in held]
+        free = [number for number in worst_first if Path(trial_name(number)).name not in lenders and number not in held]
         total = sum(self._bytes.values()) + (self._open_bytes() if keep.bytes is not None else 0)
-        freed = 0
+        going = list[int]()
         for number in free:
-            is_too_much = keep.bytes is not None and total - freed > keep.bytes
+            is_too_much = keep.bytes is not None and total > keep.bytes
             if is_too_much or (keep.best is not None and place.get(number, len(ranked)) >= keep.best):
-                freed += self._forget(number)
-        return freed
+                going.append(number)
+                total -= self._bytes[number]
+        return going
 
     def _held(self, ranked: list[int]) -> set[int]:
         """Trials whose weights may yet be exported: the best; of every confirmed one its best run: more seeds may make it win."""
@@ -92,66 +102,74 @@ class CheckpointRetention:
         return {run.number for run in runs if run is not None} | set(ranked[:1])
 
     def _open_bytes(self) -> int:
-        opened = (trial.number for trial in self._state.trials if not _has_ended(trial))
-        return sum(folder_bytes(trial_folder(self._folder, number)) for number in opened)
+        return sum(self._store.bytes(trial.number) for trial in self._state.trials if not _has_ended(trial))
 
-    def _forget(self, number: int) -> int:
-        folder = trial_folder(self._folder, number)
-        self._bytes[number] = 0
-        freed = folder_bytes(folder)
-        remove_folder(folder)
-        return freed
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a piece of the retention's work came to."""
+
+    freed: int
+    bytes: dict[int, int] = field(default_factory=dict)
+    """Trial -> bytes of its checkpoints."""
+
+
+class Immediately:
+    """Does the work while one waits: on a disk it takes no time."""
+
+    is_busy = False
+
+    def __init__(self) -> None:
+        self._done: Pruned | None = None
+
+    def start(self, job: Callable[[], Pruned]) -> None:
+        """Does it."""
+        self._done = job()
+
+    def wait(self) -> None:
+        """Nothing is on its way."""
+
+    def take(self) -> Pruned | None:
+        """What the last piece came to, once."""
+        done, self._done = self._done, None
+        return done
+
+
+class InBackground:
+    """Does the work in a thread, a piece at a time, so that no leg waits for an object store."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "retention")
+        self._piece: Future[Pruned] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a piece is on its way."""
+        return self._piece is not None
+
+    def start(self, job: Callable[[], Pruned]) -> None:
+        """Begins it."""
+        self._piece = self._thread.submit(job)
+
+    def wait(self) -> None:
+        """Until the piece that is on its way is done."""
+        if self._piece is not None:
+            wait([self._piece])
+
+    def take(self) -> Pruned | None:
+        """What the last piece came to, once it is done; raises what it raised."""
+        if self._piece is None or not self._piece.done():
+            return None
+        piece, self._piece = self._piece, None
+        return piece.result()
+
+
+def _superseded(trial: Trial, needed: set[str]) -> Superseded:
+    """Older rungs, attempts that a result replaced; of a trial that is over all but its result."""
+    reached = trial.result.steps if trial.result is not None else -1
+    kept = needed | ({trial.checkpoint} if trial.checkpoint is not None else set())
+    return Superseded(trial.number, reached, _has_ended(trial) and not trial.is_reopenable, frozenset(kept))
 
 
 def _has_ended(trial: Trial) -> bool:
     return trial.status in ENDED and not trial.is_waiting
-
-
-def trial_folder(folder: Path, trial: int) -> Path:
-    """Where a trial's checkpoints lie in the sweep folder. FolderError when a link leads out of it."""
-    return inside(folder, "trials", f"{trial:04d}")
-
-
-def puzzles_file(folder: Path, trial: int) -> Path:
-    """Where the scores of every single puzzle of a confirmation run lie: apart from its checkpoints, which `keep` may delete."""
-    return inside(folder, "confirmation", f"{trial:04d}.parquet")
-
-
-def curves_folder(folder: Path) -> Path:
-    """Where the training curves of a sweep's trials lie, a Parquet file a trial: together they are one table."""
-    return inside(folder, "curves")
-
-
-def curve_file(folder: Path, trial: int) -> Path:
-    """Where the training curve of a trial lies: apart from its checkpoints, which `keep` may delete."""
-    return inside(folder, "curves", f"{trial:04d}.parquet")
-
-
-def step_of(checkpoint: Path) -> int:
-    """The optimizer step of a checkpoint, from its name."""
-    return int(checkpoint.name.split("-")[1])
-
-
-def clear_unfinished(folder: Path) -> None:
-    """Remove the halves of checkpoints that a killed driver's legs left; call it with the lease held, before the first leg."""
-    trials = inside(folder, "trials")
-    for place in (trials, *trials.glob("[0-9]*"), curves_folder(folder)):
-        remove_hidden(place)
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below the folder, which may vanish meanwhile."""
-    total = 0
-    for path, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(path, name)).st_size
-    return total
-
-
-def _delete(checkpoint: Path) -> int:
-    """Remove the checkpoint first, then its outcome, which counts for nothing alone."""
-    size = folder_bytes(checkpoint)
-    remove_folder(checkpoint)
-    outcome_beside(checkpoint).unlink(missing_ok=True)
-    return size

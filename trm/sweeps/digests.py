@@ -13,7 +13,7 @@ from trm.search.journal.events import DriverStarted, Event, SweepStarted
 from trm.search.space.space import MAY_CHANGE
 
 DATA = "the data set"
-CAME_LATER = ("imports", "starts")
+CAME_LATER = ("imports", "starts", "storage")
 """Sections that a space of before has not, and that count where something is in them."""
 PARTED = ("base", "search")
 """Sections whose parts have a digest each."""
@@ -56,11 +56,16 @@ def check_recorded(source: Path, space: Mapping[str, Any], dataset: Mapping[str,
 
 def _frozen(space: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
     """What may not change, as `SearchSpace.frozen` has it, with the order of the training rows as the sweep resolved it."""
-    frozen = {name: value for name, value in space.items() if name not in MAY_CHANGE and (name not in CAME_LATER or value)}
+    fixed = {name: value for name, value in space.items() if name not in MAY_CHANGE}
+    frozen = {name: value for name, value in fixed.items() if name not in CAME_LATER or _is_said(value)}
     if isinstance(data := frozen.get("data"), dict):
         data = without_later(DataConfig.model_validate(data, context=RECORDED), data)
         frozen["data"] = {**data, "mode": dataset.get("mode", "resident")} if "mode" in data else data
     return frozen
+
+
+def _is_said(value: Any) -> bool:
+    return any(value.values()) if isinstance(value, dict) else bool(value)
 
 
 def _digest(value: Any) -> str:

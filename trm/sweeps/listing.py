@@ -12,9 +12,10 @@ from trm.search.journal.lease import Lease, is_held
 from trm.search.log import FILE as JOURNAL
 from trm.search.space.recorded import recorded_space
 from trm.search.state import SweepState
-from trm.sweeps.checkpoints import folder_bytes
+from trm.sweeps.checkpoint_stores import remove_objects
 from trm.sweeps.folder import NAME, is_begun, sweeps_text
 from trm.sweeps.places import refuse_links_in, refuse_unwritable
+from trm.sweeps.trial_files import folder_bytes
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def remove_sweep(storage: Path, name: str, forget_runs: Callable[[Path, SweepSta
         first = next((entry.event for entry in read_events(folder / JOURNAL)), None)
         if isinstance(first, SweepStarted):
             forget_runs(folder, first)
+            remove_objects(recorded_space(folder), first.name)
         size = folder_bytes(folder)
         lease.discard()
     return size

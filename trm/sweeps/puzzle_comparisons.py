@@ -7,7 +7,7 @@ from trm.evaluation.puzzle_scores import read_puzzles
 from trm.search.findings.confirmed import confirmed_statistics, fresh_runs
 from trm.search.state import SweepState
 from trm.stats.comparison import Comparison, compare
-from trm.sweeps.checkpoints import puzzles_file
+from trm.sweeps.trial_files import puzzles_file
 from trm.tasks.metrics import is_share
 
 

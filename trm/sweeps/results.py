@@ -12,9 +12,10 @@ from trm.search.findings.tables import leaderboard_rows, write_leaderboard, writ
 from trm.search.findings.transfer import transfers, write_transfer
 from trm.search.replicates import replicate_words
 from trm.search.state import SweepState
-from trm.sweeps.checkpoints import CheckpointRetention, curves_folder
+from trm.sweeps.checkpoints import CheckpointRetention, Immediately
 from trm.sweeps.extras import Extras
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
+from trm.sweeps.trial_files import curves_folder
 from trm.terminal.display import LeaderRow
 from trm.training.curve import write_together
 
@@ -52,7 +53,7 @@ def write_results(state: SweepState, folder: Path) -> list[str]:
     for picture in PICTURES:
         if picture.is_due(drawn):
             extras.make(picture.file, lambda picture=picture: picture.draw(drawn, folder / picture.file))  # type: ignore[misc]
-    extras.make("room by `keep`", CheckpointRetention(state, folder).prune)
+    extras.make("room by `keep`", CheckpointRetention(state, folder, Immediately()).prune)
     return [*lines, *extras.lines]
 
 

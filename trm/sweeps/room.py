@@ -59,4 +59,6 @@ class Room:
         return bool(self._keeper.prune()) and free_bytes(self._folder) >= needed
 
     def _needed_bytes(self, trial: int, running: Iterable[int]) -> int:
+        if not self._keeper.is_on_disk:
+            return 0
         return sum(self._state.trials[number].asked.checkpoint_bytes for number in (trial, *running, trial))

@@ -16,6 +16,7 @@ from trm.search.findings.confirmed import Winner, confirmation_notes, confirmed_
 from trm.search.journal.events import Reported
 from trm.search.log import SweepLog
 from trm.search.state import SweepState
+from trm.sweeps.checkpoint_stores import checkpoint_store
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
 from trm.sweeps.steady_clock import steady_now
@@ -33,8 +34,8 @@ class FullScores:
 class WinnerWork:
     """What is done with the winner's checkpoint where there is torch."""
 
-    score: Callable[[Path], FullScores]
-    """Scores its evaluated weights on all of validation and test."""
+    score: Callable[[str], FullScores]
+    """Scores its evaluated weights on all of validation and test, by the checkpoint's name below the sweep."""
     export: Callable[[Path, Path], None]
     """Writes its weights and its configuration into a folder."""
 
@@ -48,9 +49,8 @@ def report_winner(log: SweepLog, folder: Path, sets: DataSets, work: WinnerWork)
     if (found := winner(state)) is None:
         return
     run = found.run
-    checkpoint = folder / str(run.checkpoint)
     if run.number not in state.reports:
-        scores = work.score(checkpoint)
+        scores = work.score(str(run.checkpoint))
         log.report(Reported(trial=run.number, rank=1, validation=scores.validation, test=scores.test, at=steady_now()))
     reported, own = state.reports[run.number], sets.of(state.space.data_of(run.params))
     log.check()
@@ -68,6 +68,7 @@ def report_winner(log: SweepLog, folder: Path, sets: DataSets, work: WinnerWork)
         "test": reported.test,
         **confirmation_report(state, found, folder),
     }
+    checkpoint = checkpoint_store(state.space, folder, state.name).bring(str(run.checkpoint))
     export_best(folder, checkpoint, report, work.export)
 
 

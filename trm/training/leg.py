@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -46,6 +46,10 @@ class LegTask:
     """Where it goes on from: the first that is whole; where none is, the trial's start."""
     folder: str | None = None
     """Absolute: its checkpoints go below it, by step and attempt; null: it leaves none."""
+    objects: str | None = None
+    """URL of the sweep's objects: all paths here are names below it then, and of `begins` only what was given; null: files."""
+    is_of_population: bool = False
+    """Whether its trial may have taken over another's checkpoint; told where `begins` is completed from objects."""
     interim_seconds: float | None = 60.0
     """Seconds of training between two checkpoints on the way, of which the newest is kept until the leg's own is durable.
 
@@ -142,6 +146,35 @@ class LegResult:
         """The result of a leg of this process that ends now."""
         where = f"{os.uname().nodename}:{os.getpid()}"
         return replace(self, started_at=started_at, ended_at=time.time(), process=where, torn=list(torn))
+
+
+def in_order(
+    whole: Iterable[Path], own: Path, given: Path | None, until_steps: int, *, is_of_population: bool, is_there: bool
+) -> list[Beginning]:
+    """Where a leg that ends at `until_steps` may go on from, in the order in which that is tried; its trial's start comes last.
+
+    First what an earlier attempt at it left on the way, beyond the checkpoint that it was given: a member of a population may have
+    been given another's. Then the `given` one, which `keep` may have deleted (not `is_there`); then what the trial itself left
+    before: in a population, with the knobs that it had then. `whole`: checkpoints in the trial's folder, `own`.
+    """
+    ordered = sorted((path for path in whole if step_of(path) <= until_steps), key=lambda path: (step_of(path), path.name))
+    left = [path for path in reversed(ordered) if path != given]
+    if given is None:
+        return [Beginning(str(path)) for path in left]
+    is_own = given.parent == own
+    known_until = step_of(given) - is_own if is_of_population else -1
+    beyond = [path for path in left if step_of(path) > step_of(given)]
+    before = [path for path in left if step_of(path) <= step_of(given)]
+    return [
+        *(Beginning(str(path)) for path in beyond),
+        *([Beginning(str(given), is_adopted=not is_own)] if is_there or not is_own else []),
+        *(Beginning(str(path), is_adopted=step_of(path) <= known_until) for path in before),
+    ]
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step of a leg's checkpoint, from its name."""
+    return int(checkpoint.name.split("-")[1])
 
 
 def in_sweep(checkpoint: Path) -> str:

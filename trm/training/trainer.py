@@ -13,11 +13,11 @@ from trm.data.format.manifest import Manifest
 from trm.distributed import SOLO, Gang
 from trm.errors import CheckpointError, InterruptedRun
 from trm.evaluation.puzzle_scores import write_puzzles
-from trm.files.atomic import remove_folder
 from trm.training.checkpoint import newest_whole
 from trm.training.curve import CurveFile
 from trm.training.failures import memory_failures
 from trm.training.leg import Beginning, LegResult, LegTask, in_sweep, write_outcome
+from trm.training.leg_files import LegFiles, leg_files
 from trm.training.loop import train
 from trm.training.protocol import ScoredSplit
 from trm.training.reporting import SILENT, Progress, Reporter
@@ -152,7 +152,8 @@ def run_leg(
             f"a leg only goes forward: {begins.checkpoint} is at step {state.step}, the leg ends at {task.until_steps}",
             remedy="continue from an earlier checkpoint",
         )
-    saved = _train_saving(trainer, task)
+    files = leg_files(task)
+    saved = _train_saving(trainer, task, files)
     scored = trainer.score("validation")
     training = trainer.take_training()
 
@@ -180,19 +181,24 @@ def run_leg(
         if gang.is_leader:
             write_outcome(task.checkpoint, result())
         state.save(task.checkpoint)
-        _remove(saved, gang)
+        if gang.is_leader:
+            files.publish(task.checkpoint)
+            if saved is not None:
+                files.remove(saved)
     return result()
 
 
-def _train_saving(trainer: Trainer, task: LegTask) -> Path | None:
+def _train_saving(trainer: Trainer, task: LegTask, files: LegFiles) -> Path | None:
     """Train to the leg's end with checkpoints on the way; the newest of those, which is left."""
     state, saved = trainer.state, list[Path]()
 
     def save() -> None:
         saved.append(task.checkpoint_at(state.step))
         state.save(saved[-1])
-        if len(saved) > 1:
-            _remove(saved.pop(0), state.gang)
+        if state.gang.is_leader:
+            files.publish(saved[-1])
+            if len(saved) > 1:
+                files.remove(saved.pop(0))
 
     if task.folder is None or task.interim_seconds is None:
         trainer.train(task.until_steps)
@@ -205,15 +211,22 @@ def _train_saving(trainer: Trainer, task: LegTask) -> Path | None:
 
 def begun_whole(task: LegTask, gang: Gang, device: torch.device | str) -> tuple[LegTask, list[str]]:
     """The task with the first of its beginnings that is whole, the same on all of a gang's workers; its leader hears of damage."""
-    chosen, torn = _first_whole(task.begins) if gang.is_leader else (0, [])
+    files = leg_files(task)
+    chosen, torn = _first_whole(task.begins, files) if gang.is_leader else (0, [])
     chosen = int(gang.all_reduce_sum(torch.tensor(chosen, device=device)).item())
-    return replace(task, begins=task.begins[chosen : chosen + 1]), torn
+    begins = task.begins[chosen : chosen + 1]
+    if gang.is_leader:
+        files.bring_curve()
+    elif begins:
+        files.bring(Path(begins[0].checkpoint))
+    return replace(task, begins=begins), torn
 
 
-def _first_whole(begins: Sequence[Beginning]) -> tuple[int, list[str]]:
+def _first_whole(begins: Sequence[Beginning], files: LegFiles) -> tuple[int, list[str]]:
     """The place of the first that is not damaged, their number when all are; and what is damaged, in words."""
     torn: list[str] = []
     for number, begin in enumerate(begins):
+        files.bring(Path(begin.checkpoint))
         try:
             found, problems = newest_whole([begin.checkpoint])
         except CheckpointError:  # whole, and not to be used: loading it says why
@@ -222,8 +235,3 @@ def _first_whole(begins: Sequence[Beginning]) -> tuple[int, list[str]]:
         if found is not None:
             return number, torn
     return len(begins), torn
-
-
-def _remove(checkpoint: Path | None, gang: Gang) -> None:
-    if checkpoint is not None and gang.is_leader:
-        remove_folder(checkpoint)

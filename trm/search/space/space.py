@@ -33,7 +33,7 @@ from trm.search.samplers.choice import SamplerChoice
 from trm.search.samplers.tpe import TPE
 from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.choice import SchedulerChoice
-from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources
+from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources, Storage
 from trm.search.space.data_choice import STRENGTH, chosen_data, data_choices, recipe_beside, recipes_beside, with_first_recipe
 from trm.search.space.start_points import names_recipes, read_recipe, start_points
 from trm.search.space.starts import with_digest, with_starts_beside
@@ -89,6 +89,8 @@ class SearchSpace(Written):
     """Everything random in the sweep follows from it."""
     starts: Annotated[dict[str, str], Later] = Field(default_factory=dict)
     """Digest of the weights at every path that trials start from; filled in when the sweep begins."""
+    storage: Annotated[Storage, Later] = Storage()
+    """Where checkpoints live."""
 
     @model_validator(mode="before")
     @classmethod
