@@ -17,8 +17,9 @@ from benchmarks.rows import emit, parser, spread
 
 SIZES = {"model.safetensors": 3_000_000, "average.safetensors": 3_000_000, "state.safetensors": 4_000_000, "meta.json": 4_000}
 SERVER = """
-import sys, time
+import logging, sys
 from moto.server import ThreadedMotoServer
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
 server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)

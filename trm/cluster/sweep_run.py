@@ -178,9 +178,8 @@ class SweepRun:
         """Score and export the winner; why that failed, when it did: everything else that the sweep found is kept all the same."""
         sweep, demand = self.sweep, placement.demand
 
-        objects = objects_url(sweep.space, log.search.state.name)
-
         def score(name: str) -> FullScores:
+            objects = objects_url(sweep.space, log.search.state.name)
             place = name if objects is not None else str(sweep.folder / name)
             takes = {"cpus": demand.cpus, "gpus": demand.gpus}
             with heard(lambda line: None, report) as mouth:

@@ -123,7 +123,7 @@ class AsObjects:
         self._bytes: dict[int, int] = {}
 
     def tidy(self, superseded: Superseded) -> int:
-        """By one look at the trial's objects; its curve is collected too."""
+        """By one look at the trial's objects."""
         trial = trial_name(superseded.trial)
         found = self._objects.sizes(trial)
         over = [name for name in checkpoints_among(found) if superseded.has(name)]
