@@ -16,7 +16,7 @@ from trm.cluster import processes, tune_hooks
 from trm.cluster.leg_in_gang import gang_answer, is_usable
 from trm.cluster.leg_in_place import _status_of
 from trm.cluster.leg_watch import whom_to_end
-from trm.cluster.places import Groups, Places, PlacesOfTune, taken_by_legs
+from trm.cluster.places import Groups, Places, PlacesOfTune
 from trm.cluster.processes import Death, WorkerProcess, death_of
 from trm.cluster.progress_board import GangProcesses, ProgressBoard, RunningLegs
 from trm.cluster.worker_group import Told, visible_gpus
@@ -331,7 +331,7 @@ def test_tune_starts_its_processes_in_places_of_the_sweep_and_drops_none_that_st
     source = inspect.getsource(TuneController)
     assert [name for name in vars(controller) if f"self.{name}" not in source] == []
     assert RayActorManager.is_actor_started
-    with taken_by_legs(places):
+    with tune_hooks.taken_by_legs(places):
         assert isinstance(tune_controller.PlacementGroupResourceManager(), PlacesOfTune)
         assert TuneController._maybe_reuse_cached_actor(controller, "waiting"), "it is given one that is free"
         assert not TuneController._maybe_reuse_cached_actor(controller, "starting")

@@ -4,9 +4,8 @@ A place is asked for before there is a leg for it: one that waits is what an aut
 that resources are missing. They are Ray's own: when this process ends, however it ends, they are given back.
 """
 
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +13,6 @@ import ray
 from ray.air.execution.resources import placement_group as tune_places
 from ray.air.execution.resources.request import ResourceRequest
 from ray.air.execution.resources.resource_manager import ResourceManager
-from ray.tune.execution import tune_controller
-from ray.tune.execution.tune_controller import TuneController
 from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 
 Group = Any
@@ -204,27 +201,3 @@ class PlacesOfTune(ResourceManager):  # type: ignore[misc]  # ray has no types
 
     def clear(self) -> None:
         """Nothing: who made the places gives them back."""
-
-
-@contextlib.contextmanager
-def taken_by_legs(places: Places) -> Iterator[None]:
-    """While entered, experiments of Tune run in these places, and no process that is starting is dropped for one that is free.
-
-    Tune lets a trial whose process is still starting have one that became free, and ends the one that starts: where legs are
-    shorter than a start, all of them would run in one process.
-    """
-    known, reuse = tune_controller.PlacementGroupResourceManager, TuneController._maybe_reuse_cached_actor
-
-    def reuse_or_wait(self: Any, trial: Any) -> bool:
-        own = self._trial_to_actor.get(trial)
-        if own is not None and self._actor_manager.is_actor_started(own):
-            return False
-        return bool(reuse(self, trial))
-
-    tune_controller.PlacementGroupResourceManager = lambda: PlacesOfTune(places)
-    TuneController._maybe_reuse_cached_actor = reuse_or_wait
-    try:
-        yield
-    finally:
-        tune_controller.PlacementGroupResourceManager, TuneController._maybe_reuse_cached_actor = known, reuse
-        places.close()

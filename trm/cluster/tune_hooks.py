@@ -6,21 +6,38 @@ from typing import Any
 
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
-from ray.tune.execution import class_cache
+from ray.tune.execution import class_cache, tune_controller
 from ray.tune.execution.tune_controller import TuneController
 
+from trm.cluster.places import Places, PlacesOfTune
 from trm.console.redaction import is_secret_name
 
 
 @contextlib.contextmanager
-def hooked() -> Iterator[None]:
-    """All of it, for experiments of Tune that begin and end while this is entered."""
-    with no_secrets_are_copied(), every_death_is_a_trials(), finished_legs_are_forgotten(), waits_are_short():
+def hooked(places: Places) -> Iterator[None]:
+    """All of it, for experiments of Tune that begin and end while this is entered, in these places."""
+    with (
+        taken_by_legs(places),
+        no_secrets_are_copied(),
+        every_death_is_a_trials(),
+        finished_legs_are_forgotten(),
+        waits_are_short(),
+    ):
         yield
 
 
 @contextlib.contextmanager
-def finished_legs_are_forgotten() -> Iterator[None]:
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """While entered, `owner` has `value` under this name."""
+    known = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, known)
+
+
+def finished_legs_are_forgotten() -> contextlib.AbstractContextManager[None]:
     """Have Tune let go of legs that are over; the journal has them.
 
     It looks through its list of all trials at every step, and at the end writes every trial's state and reads it again: at
@@ -37,15 +54,10 @@ def finished_legs_are_forgotten() -> Iterator[None]:
         self._stopped_trials.discard(trial)
         self._failed_trials.discard(trial)
 
-    TuneController._mark_trial_to_checkpoint = forgetful
-    try:
-        yield
-    finally:
-        TuneController._mark_trial_to_checkpoint = known
+    return replaced(TuneController, "_mark_trial_to_checkpoint", forgetful)
 
 
-@contextlib.contextmanager
-def waits_are_short() -> Iterator[None]:
+def waits_are_short() -> contextlib.AbstractContextManager[None]:
     """Have Tune leave a process that does not end when it was asked to after `TUNE_FORCE_TRIAL_CLEANUP_S`, as that is called.
 
     It goes on to wait for 10 s from then on, in a loop of its own where nothing else happens.
@@ -56,15 +68,10 @@ def waits_are_short() -> Iterator[None]:
         begin(self, *given, **named)
         self._actor_force_cleanup_timeout = self._actor_cleanup_timeout
 
-    TuneController.__init__ = impatient
-    try:
-        yield
-    finally:
-        TuneController.__init__ = begin
+    return replaced(TuneController, "__init__", impatient)
 
 
-@contextlib.contextmanager
-def every_death_is_a_trials() -> Iterator[None]:
+def every_death_is_a_trials() -> contextlib.AbstractContextManager[None]:
     """Have Tune take every way in which an actor can be lost for the failure of one trial.
 
     It knows two kinds and ends the whole experiment at any other: at a worker that Ray's memory monitor ended, for one.
@@ -76,23 +83,39 @@ def every_death_is_a_trials() -> Iterator[None]:
             exception = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
         known(self, tracked_actor_task, exception)
 
-    RayActorManager._actor_task_failed = tolerant
-    try:
-        yield
-    finally:
-        RayActorManager._actor_task_failed = known
+    return replaced(RayActorManager, "_actor_task_failed", tolerant)
 
 
-@contextlib.contextmanager
-def no_secrets_are_copied() -> Iterator[None]:
+def no_secrets_are_copied() -> contextlib.AbstractContextManager[None]:
     """Have Tune leave the driver's AWS keys where they are.
 
     It copies them into the runtime environment of every trial, which Ray writes into its logs. Workers of an embedded Ray inherit
     them anyway; on a cluster each node has its own, as Ray Data's readers have always needed.
     """
-    known = class_cache.ENV_VARS_TO_PROPAGATE
-    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in known if not is_secret_name(name)}
+    harmless = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if not is_secret_name(name)}
+    return replaced(class_cache, "ENV_VARS_TO_PROPAGATE", harmless)
+
+
+@contextlib.contextmanager
+def taken_by_legs(places: Places) -> Iterator[None]:
+    """While entered, experiments of Tune run in these places, and no process that is starting is dropped for one that is free.
+
+    Tune lets a trial whose process is still starting have one that became free, and ends the one that starts: where legs are
+    shorter than a start, all of them would run in one process.
+    """
+    reuse = TuneController._maybe_reuse_cached_actor
+
+    def reuse_or_wait(self: Any, trial: Any) -> bool:
+        own = self._trial_to_actor.get(trial)
+        if own is not None and self._actor_manager.is_actor_started(own):
+            return False
+        return bool(reuse(self, trial))
+
     try:
-        yield
+        with (
+            replaced(tune_controller, "PlacementGroupResourceManager", lambda: PlacesOfTune(places)),
+            replaced(TuneController, "_maybe_reuse_cached_actor", reuse_or_wait),
+        ):
+            yield
     finally:
-        class_cache.ENV_VARS_TO_PROPAGATE = known
+        places.close()

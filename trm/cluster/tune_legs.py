@@ -18,7 +18,7 @@ from ray.tune import PlacementGroupFactory, Stopper
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
-from trm.cluster.places import Groups, Places, taken_by_legs
+from trm.cluster.places import Groups, Places
 from trm.cluster.scratch import Detached, NotRestored
 from trm.cluster.tune_hooks import hooked
 from trm.training.leg import LegResult, LegTask
@@ -244,7 +244,7 @@ def run_legs(source: LegSource, runner: LegRunner, scratch: Path) -> None:
             verbose=0,
         ),
     )
-    with taken_by_legs(runner.places), hooked():
+    with hooked(runner.places):
         runner.places.want(source.wants)
         tuner.fit()
     if searcher.failure is not None:

@@ -102,16 +102,7 @@ def check_workers(nodes: list[Node], needs: Needs) -> Workers:
 
     It names a node, the rule, the value and a remedy.
     """
-    found, problems = _ask(nodes, needs)
-    here = own_facts(sees_gpus=False, imports=asked_for())
-    for node, facts in found.items():
-        try:
-            _check(node, facts, here, needs)
-        except ResourceError as error:
-            problems[node.node_id] = error
-    if len(nodes) > 1:
-        fine = [node for node in nodes if node.node_id not in problems]
-        problems |= _unreached_storage(needs, fine)
+    found, problems = _looked_at(nodes, needs)
     fit = {node: facts for node, facts in found.items() if node.node_id not in problems}
     shares = [_share(node, facts, needs.demand) for node, facts in fit.items() if _takes_part(node, needs.demand)]
     if problems and (not shares or fitting_trials(list(fit), needs.demand, 1) == 0):
@@ -127,15 +118,35 @@ def check_workers(nodes: list[Node], needs: Needs) -> Workers:
 
 def problem_of(node: Node, needs: Needs) -> str | None:
     """Why a node that has joined may take no legs; None: it may."""
-    found, problems = _ask([node], needs)
-    here = own_facts(sees_gpus=False, imports=asked_for())
     try:
+<<<<<<< HEAD
         for facts in found.values():
             _check(node, facts, here, needs)
         problems |= _unreached_storage(needs, list(found))
     except (ResourceError, RayError, OSError) as error:
+=======
+        problems = _looked_at([node], needs)[1]
+    except (RayError, OSError) as error:
+>>>>>>> e630106 (cluster: what is changed of Tune stands in one file, and joined nodes are judged as the first ones are)
         return reason_of(error, 300)
     return next((str(problem) for problem in problems.values()), None)
+
+
+def _looked_at(nodes: list[Node], needs: Needs) -> tuple[dict[Node, NodeFacts], dict[str, ResourceError]]:
+    """What the nodes say of themselves, and what is wrong with those that do not fit, by their id."""
+    found, problems = _ask(nodes, needs)
+    here = own_facts(sees_gpus=False, imports=asked_for())
+    for node, facts in found.items():
+        try:
+            _check(node, facts, here, needs)
+        except ResourceError as error:
+            problems[node.node_id] = error
+    elsewhere = [node for node in found if node.node_id not in problems and node.node_id != _own_node()]
+    return found, _unreached_storage(needs, elsewhere) | problems
+
+
+def _own_node() -> str:
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def _check(node: Node, facts: NodeFacts, here: NodeFacts, needs: Needs) -> None:
@@ -191,7 +202,7 @@ def _ask(nodes: list[Node], needs: Needs) -> tuple[dict[Node, NodeFacts], dict[s
         "imports": asked_for(),
         "starts": tuple(needs.starts),
     }
-    if [node.node_id for node in nodes] == [ray.get_runtime_context().get_node_id()]:
+    if [node.node_id for node in nodes] == [_own_node()]:
         return {nodes[0]: own_facts(**wanted)}, {}  # a first task costs a second or two
     asked = [(node, on_node(node, own_facts).remote(**wanted)) for node in nodes]
     found: dict[Node, NodeFacts] = {}
