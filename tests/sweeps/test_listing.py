@@ -49,6 +49,7 @@ def test_a_storage_without_sweeps_says_so_and_none_is_refused(tmp_path: Path) ->
 
 def test_a_removal_takes_one_sweep_and_nothing_else(storage: Path) -> None:
     before = {path.name for path in storage.iterdir()}
+    (storage / f"{RECORDED[0]}.exit.json").write_text("{}")
     code, said = said_by("sweep", "--remove", RECORDED[0], "--storage", storage)
     assert (code, f"{storage / RECORDED[0]} is removed" in said) == (0, True)
     assert {path.name for path in storage.iterdir()} == before - {RECORDED[0]}

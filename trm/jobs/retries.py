@@ -32,9 +32,8 @@ def told_to_the_next(folder: Path) -> Iterator[None]:
 
     So what was killed, and leaves none, is to be tried again. Where no file can be written the exit code alone tells.
     """
-    file = folder.with_name(f"{folder.name}{SUFFIX}")
-    with contextlib.suppress(OSError):
-        file.unlink(missing_ok=True)
+    forget_told(folder)
+    file = _file_of(folder)
     try:
         yield
     except BaseException as error:
@@ -42,6 +41,16 @@ def told_to_the_next(folder: Path) -> Iterator[None]:
         _tell(file, EXIT_FAILED if foreseen is None else foreseen.code, repr(error) if foreseen is None else foreseen.message)
         raise
     _tell(file, EXIT_DONE, "done")
+
+
+def forget_told(folder: Path) -> None:
+    """Remove what stands beside a sweep's folder about its last try, if it may be removed."""
+    with contextlib.suppress(OSError):
+        _file_of(folder).unlink(missing_ok=True)
+
+
+def _file_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}{SUFFIX}")
 
 
 def _tell(file: Path, code: int, message: str) -> None:

@@ -8,6 +8,7 @@ from trm.console.redaction import redacted
 from trm.console.streams import one_line, say
 from trm.errors import EXIT_DONE, TRMError
 from trm.files.disk import in_units
+from trm.jobs.retries import forget_told
 from trm.search.findings.status import Leader
 from trm.search.journal.events import SweepStarted
 from trm.sweeps.listing import ListedSweep, listed_sweeps, remove_sweep
@@ -40,6 +41,7 @@ def remove(name: str, storage: str | None, *, with_runs: bool) -> int:
             _trash_runs(folder, sweep)
 
     size = remove_sweep(place, name, forget_runs)
+    forget_told(place / name)
     show(f"{place / name} is removed: {in_units(size)}")
     return EXIT_DONE
 
