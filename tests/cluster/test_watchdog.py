@@ -4,9 +4,11 @@ import errno
 import inspect
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import ray.exceptions
+from ray.actor import ActorHandle
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.tune.execution import tune_controller
 from ray.tune.execution.tune_controller import TuneController
@@ -15,13 +17,14 @@ from safetensors import SafetensorError
 from trm.cluster import processes, tune_hooks
 from trm.cluster.leg_in_gang import gang_answer, is_usable
 from trm.cluster.leg_in_place import _status_of
-from trm.cluster.leg_watch import whom_to_end
+from trm.cluster.leg_watch import LegWatch, whom_to_end
 from trm.cluster.places import Groups, Places, PlacesOfTune
 from trm.cluster.processes import Death, WorkerProcess, death_of
 from trm.cluster.progress_board import GangProcesses, ProgressBoard, RunningLegs
 from trm.cluster.worker_group import Told, visible_gpus
 from trm.errors import CheckpointError, DivergedError, InterruptedRun, OutOfMemoryError, TrialError
 from trm.files.disk import is_disk_full
+from trm.search.search import Search
 from trm.sweeps.watchdog import AWAY_SECONDS, Pace, Watchdog
 from trm.training.leg import Leg, LegProgress, LegResult
 
@@ -29,6 +32,7 @@ LEG: Leg = (3, 1, 0)
 QUICK = Pace(0.1, 1.0, 0)
 PROCESS = WorkerProcess("node", "host", 12, "34", oom_kills=5)
 OTHER = WorkerProcess("node", "host", 13, "35", oom_kills=5)
+OTHER_NODE = WorkerProcess("other", "second", 12, "34", oom_kills=5)
 
 
 def progress(step: int, *, evaluated: int = 0, speed: float = 10.0) -> LegProgress:
@@ -255,6 +259,20 @@ def test_a_gangs_answer_is_the_trouble_of_the_worker_that_had_it() -> None:
     assert gang_answer(Told([gone, done], None), 2).error == "Connection closed by peer"
     assert gang_answer(Told([gone, own], "a worker died"), 2) == own
     assert gang_answer(Told([], None), 2).status == "lost"
+
+
+@pytest.mark.parametrize(("failed", "blamed"), [(OTHER_NODE, ["other"]), (PROCESS, ["node"]), (None, ["node", "other"])])
+def test_of_a_gang_the_node_of_the_first_that_died_is_meant(
+    monkeypatch: pytest.MonkeyPatch, failed: WorkerProcess | None, blamed: list[str]
+) -> None:
+    monkeypatch.setattr("trm.cluster.processes.oom_kills_at", lambda processes: [process.oom_kills for process in processes])
+    search = MagicMock(spec=Search, state=MagicMock())
+    search.state.space.resources.stall_seconds = 60.0
+    watch = LegWatch(search, MagicMock(spec=ActorHandle), lambda text: None)
+    watch._says = RunningLegs({}, {LEG: [PROCESS, OTHER_NODE]}, {}, [])
+    answer = gang_answer(Told([LegResult("lost", error="Connection closed by peer")], "a worker died", failed), 2)
+    meant = watch.meant(LEG, answer, None, is_told_to_stop=False)
+    assert (meant.result.status, meant.nodes, meant.is_nodes) == ("lost", blamed, False)
 
 
 @pytest.mark.parametrize(

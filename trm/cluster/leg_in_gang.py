@@ -100,7 +100,8 @@ def gang_answer(told: Told, workers: int) -> LegResult:
         return answers[0]  # the leader's
     # What a leg raises becomes an answer, so a worker without one died with its process or its node.
     met = troubled[0].error if troubled else None
-    return LegResult(status="lost", error=told.failure or met or "the gang ended without an answer", ended_at=time.time())
+    error, who = told.failure or met or "the gang ended without an answer", str(told.failed or "")
+    return LegResult(status="lost", error=error, process=who, ended_at=time.time())
 
 
 def _kept_gang(feed: DataFeed, demand: Demand, limit_seconds: float | None = None) -> WorkerGroup:

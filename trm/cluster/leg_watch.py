@@ -27,7 +27,7 @@ class Meant(NamedTuple):
 
     result: LegResult
     nodes: list[str]
-    """Ids of the nodes of its processes, as far as they had begun it."""
+    """Ids of the nodes of its processes, as far as they had begun it; of a gang that lost one, the node of that one."""
     is_nodes: bool = False
     """Whether it was lost together with a node."""
 
@@ -107,7 +107,8 @@ class LegWatch:
         living = [process for process in processes if not self._is_gone(process.node_id)]
         death = death_of(result.error or "", living)
         told = replace(result, status=death.status, error=death.error)
-        return Meant(told, nodes_of(processes), is_nodes=death.is_nodes or len(living) < len(processes))
+        died = [process for process in processes if str(process) == result.process]
+        return Meant(told, nodes_of(died or processes), is_nodes=death.is_nodes or len(living) < len(processes))
 
     def look(self) -> None:
         """Hear what the board knew when it was last asked, end what stands still, ask again; call it every `LEGS_SECONDS`."""

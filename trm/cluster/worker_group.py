@@ -39,6 +39,8 @@ class Told:
     """By rank; shorter than the group where a worker died, raised or was not waited for."""
     failure: str | None
     """What Ray says of the first that died or raised; null: none did."""
+    failed: WorkerProcess | None = None
+    """The process of that one."""
 
 
 class GroupWorker:
@@ -121,7 +123,7 @@ class WorkerGroup:
         """
         waiting = {worker.do.remote(work, *arguments): rank for rank, worker in enumerate(self._workers)}
         answers: dict[int, Any] = {}
-        failure, deadline = None, float("inf")
+        failure, failed, deadline = None, None, float("inf")
         while waiting and time.monotonic() < deadline:
             for reference in ray.wait(list(waiting), timeout=POLL_SECONDS)[0]:
                 rank, is_troubled = waiting.pop(reference), False
@@ -129,10 +131,12 @@ class WorkerGroup:
                     answers[rank] = ray.get(reference)
                     is_troubled = is_trouble(answers[rank])
                 except RayError as error:
-                    failure, is_troubled = failure or str(error), True
+                    is_troubled = True
+                    if failure is None:
+                        failure, failed = str(error), self.processes[rank]
                 if is_troubled:
                     deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
-        return Told([answers[rank] for rank in sorted(answers)], failure)
+        return Told([answers[rank] for rank in sorted(answers)], failure, failed)
 
     def end(self) -> None:
         """End the workers at once, whatever they do."""

@@ -138,7 +138,7 @@ class LegResult:
     started_at: float = 0.0
     ended_at: float = 0.0
     process: str = ""
-    """host:pid of the process that trained (the gang's leader)."""
+    """host:pid of the process that trained (the gang's leader), or of the gang's first that died."""
     torn: list[str] = field(default_factory=list)
     """Checkpoints that it would have gone on from, had they not been damaged: what is wrong with each."""
 
