@@ -4,6 +4,7 @@ A place is asked for before there is a leg for it: one that waits is what an aut
 that resources are missing. They are Ray's own: when this process ends, however it ends, they are given back.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -28,14 +29,16 @@ LOOK_SECONDS = 0.1
 class Groups:
     """Ray's placement groups, as `Places` uses them."""
 
-    def __init__(self, bundles: list[dict[str, float]]) -> None:
-        self.bundles = bundles
+    def __init__(self, bundles: list[dict[str, float]], name: str = "leg") -> None:
+        """`name`: what they are called in `ray list placement-groups`, with a number."""
+        self.bundles, self._name = bundles, name
+        self._count = itertools.count()
 
     def ask(self, off: Iterable[str]) -> tuple[Group, Future]:
         """A placement group on none of the nodes `off`, and what is ready when it is placed."""
         shunned = ",".join(sorted(off))
         selectors = [{NODE_LABEL: f"!in({shunned})"}] * len(self.bundles) if shunned else None
-        group = placement_group(self.bundles, bundle_label_selector=selectors)
+        group = placement_group(self.bundles, name=f"{self._name} {next(self._count)}", bundle_label_selector=selectors)
         return group, group.ready()
 
     def placed(self, asked: list[Future]) -> set[Future]:

@@ -144,7 +144,8 @@ class SweepRun:
         return min((limit for limit in limits if limit is not None), default=None)
 
     def _run_legs(self, log: SweepLog, placement: Placement, feed: SweepFeed, audience: Audience, signals: StopSignals) -> None:
-        sweep, board, places = self.sweep, start_board(), Places(Groups(placement.demand.bundles))
+        sweep, board = self.sweep, start_board()
+        places = Places(Groups(placement.demand.bundles, f"{sweep.folder.name} leg"))
         needs = self._needs(log.search.state.space.data)
         roster = Roster(placement.found, lambda node: problem_of(node, needs), audience.display.message)
         runner = LegRunner(self._leg_function(placement, feed, board), places, placement.slots)
