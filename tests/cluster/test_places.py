@@ -140,6 +140,15 @@ def test_a_node_that_joins_is_looked_at_first_and_one_that_does_not_fit_is_named
     assert not watched.due, "each is looked at once"
 
 
+def test_a_node_that_cannot_be_looked_at_is_named() -> None:
+    watched = Watched(a=None)
+    watched.roster._check = lambda node: (_ for _ in ()).throw(MemoryError("no room"))
+    watched.look("a", "b")
+    watched.due.pop()()
+    assert watched.look("a", "b") == ["a"]
+    assert watched.said == ["node 10.0.0.b (b) joined and takes no legs: it could not be looked at: MemoryError: no room"]
+
+
 def test_a_node_that_leaves_takes_no_more_legs() -> None:
     watched = Watched(a=None, b=None)
     assert watched.look("a", "b", leaving=("b",)) == ["a"]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from trm.cluster.connection import Node
+from trm.console.redaction import reason_of
 from trm.sweeps.blame import Blame
 
 
@@ -62,7 +63,10 @@ class Roster:
                 self._say(f"node {node} joined" if problem is None else f"node {node} joined and takes no legs: {problem}")
 
     def _look_at(self, node: Node) -> None:
-        self._found[node.node_id] = self._check(node)
+        try:
+            self._found[node.node_id] = self._check(node)
+        except Exception as error:  # in a thread of its own: nobody else would hear of it
+            self._found[node.node_id] = f"it could not be looked at: {reason_of(error, 300)}"
 
     @property
     def usable(self) -> list[Node]:

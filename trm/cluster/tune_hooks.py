@@ -41,7 +41,7 @@ def finished_legs_are_forgotten() -> contextlib.AbstractContextManager[None]:
     """Have Tune let go of legs that are over; the journal has them.
 
     It looks through its list of all trials at every step, and at the end writes every trial's state and reads it again: at
-    10,000 trials that took 27 ms a trial and most of 950 MB. What has not ended stays, for who calls `Tuner.restore`.
+    10,000 trials that took 27 ms a trial and most of 950 MB. What has not ended stays: Tune still works with it.
     """
     known = TuneController._mark_trial_to_checkpoint
 

@@ -18,7 +18,7 @@ from ray.tune import PlacementGroupFactory, Stopper
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
-from trm.cluster.places import Groups, Places
+from trm.cluster.places import Places
 from trm.cluster.scratch import Detached, NotRestored
 from trm.cluster.tune_hooks import hooked
 from trm.training.leg import LegResult, LegTask
@@ -107,9 +107,6 @@ class _LegSearcher(NotRestored, Searcher):  # type: ignore[misc]  # ray has no t
         """Since when there is a place and no leg for it."""
         self._ticked_at = 0.0
         self.failure: BaseException | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_places": Places(Groups([]))}
 
     def tick(self) -> None:
         """Let the source look at the clock, and ask for as many places as it has use for."""

@@ -119,15 +119,8 @@ def check_workers(nodes: list[Node], needs: Needs) -> Workers:
 def problem_of(node: Node, needs: Needs) -> str | None:
     """Why a node that has joined may take no legs; None: it may."""
     try:
-<<<<<<< HEAD
-        for facts in found.values():
-            _check(node, facts, here, needs)
-        problems |= _unreached_storage(needs, list(found))
-    except (ResourceError, RayError, OSError) as error:
-=======
         problems = _looked_at([node], needs)[1]
     except (RayError, OSError) as error:
->>>>>>> e630106 (cluster: what is changed of Tune stands in one file, and joined nodes are judged as the first ones are)
         return reason_of(error, 300)
     return next((str(problem) for problem in problems.values()), None)
 
