@@ -21,10 +21,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import yaml
 
 from benchmarks.rows import emit, parser
 from trm.config.files import merged
+from trm.stats.comparison import compare
 from trm.stats.intervals import mean_of_seeds
 
 ROOT = Path(__file__).parents[2]
@@ -83,10 +85,17 @@ def rows(curves: Mapping[str, Sequence[Curve]], reference: str) -> Iterable[dict
         row: dict[str, Any] = {"arm": name, "seeds": len(seeds), "mean": end.mean, "low": end.low, "high": end.high}
         row["by_seed"] = [round(curve.last, 4) for curve in seeds]
         row["train_flops"] = fmean(curve.points[-1][0] for curve in seeds)
-        if target is not None and budget is not None:
+        if known is not None and target is not None and budget is not None:
+            row["beside"] = beside([curve.last for curve in seeds], [curve.last for curve in known])
             shares = [None if (took := curve.flops_to(target)) is None else took / budget for curve in seeds]
             row |= {"target": target, "share_of_flops": shares, "share": interval_of(shares)}
         yield row
+
+
+def beside(ours: Sequence[float], others: Sequence[float]) -> list[float] | None:
+    """How much better ours are in the mean, with its 95 % interval (Welch's); None of one seed, or of the same."""
+    found = compare(np.array(ours)[:, None], np.array(others)[:, None])
+    return None if found.interval_95 is None or ours == others else [found.difference, *found.interval_95]
 
 
 def interval_of(shares: Sequence[float | None]) -> list[float] | None:
