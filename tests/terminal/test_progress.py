@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.tracking.test_updates import asked, decided, leg, started, state_of, sweep_space, whole_sweep
 from trm.console.lines import _Form
-from trm.search.journal.events import Decided, DriverStarted, Event, LegEnded, LegStarted
+from trm.search.journal.events import Decided, DriverStarted, Event, LegEnded, LegStarted, SlotsChanged
 from trm.search.state import SweepState
 from trm.terminal import display
 from trm.terminal.display import LeaderRow, SweepDisplay, count_text, duration, event_line, flops, params_text
@@ -62,6 +62,16 @@ def test_running_legs_count_from_where_they_are() -> None:
     assert seen.elapsed_seconds == 60.0
     assert 9 * RUNGS[0] + 4 * (RUNGS[1] - RUNGS[0]) <= (seen.flops_expected or 0) < 9 * RUNGS[0] + 8 * (RUNGS[1] - RUNGS[0])
     assert left_in(8 * 50 + 4 * 50 - 25, 8 * 50 + 8 * 50, seen)
+
+
+@pytest.mark.parametrize("budget", [{}, {"train_flops": 1e13}, {"gpu_hours": 3.0}])
+def test_while_no_leg_can_run_only_the_clock_says_what_time_is_left(budget: dict[str, float]) -> None:
+    before = [started(), driver(100.0).model_copy(update={"gpus": 1.0}), asked(0), *leg(0, 0, 0.5), decided(0, 0, "paused")]
+    seen = snapshot(folded(before, **budget), 170.0)
+    gone = snapshot(folded([*before, SlotsChanged(slots=0, at=165.0)], **budget), 170.0)
+    assert (seen.left_seconds or 1e9) < 1e5
+    assert gone.left_seconds == 1e6 - 70, "the clock's own limit is all that is known"
+    assert (gone.flops_expected or 0) >= (seen.flops_expected or 0) > 0
 
 
 def left_in(least: int, most: int, seen: Snapshot, step_seconds: float = STEP_SECONDS, slots: int = 2) -> bool:

@@ -175,7 +175,8 @@ class SweepProgress:
         played, costs = min(coming, MOST_PLAYED), Costs(state.rungs, speeds)
         likely = [trial.asked for trial in state.trials[-RECENT:]]
         standing = Standing.of(state, {leg.trial: self._seconds_of(leg, speeds) or self._flops_of(leg) for leg in legs})
-        setting = Setting(state.space, state.scheduler, state.order, state.slots, costs)
+        slots = max(1, state.slots)  # the work is the same while there are none
+        setting = Setting(state.space, state.scheduler, state.order, slots, costs)
         seen = [
             [trial.scores[rung] for trial in state.searched if rung in trial.scores] for rung in range(len(state.rungs.amounts))
         ]
@@ -190,7 +191,7 @@ class SweepProgress:
         whole = sum((costs.leg(one, state.rungs.last, None) for one in likely), Work())
         beside = self._controls_left(costs) + self._confirmations_left() / len(likely) * whole
         beside += (state.audit.share if state.audit is not None else 0.0) * mean.audited
-        clock = mean.clock + beside.seconds / state.slots if speeds.step_seconds(1.0) is not None else 0.0
+        clock = mean.clock + beside.seconds / slots if speeds.step_seconds(1.0) is not None else 0.0
         return _Ahead(mean.work + beside, clock)
 
     def _controls_left(self, costs: Costs) -> Work:
@@ -218,17 +219,17 @@ class SweepProgress:
         return speeds
 
     def _seconds_left(self, ahead: _Ahead | None, spent: Spent) -> float | None:
-        """Until the first limit of the budget is reached; null while that is unknown."""
+        """Until the first limit of the budget is reached; null while that is unknown, as while no leg can run."""
         budget, slots, limits = self._state.budget, self._state.slots, list[float]()
         gpus = self._state.driver.gpus if self._state.driver is not None else 0.0
-        if ahead is not None and (work := ahead.work).seconds > 0:
+        if slots and ahead is not None and (work := ahead.work).seconds > 0:
             if budget.trials is not None:
                 limits.append(max(ahead.clock, work.seconds / slots))
             if budget.train_flops is not None and work.flops > 0:
                 limits.append((budget.train_flops - spent.train_flops) * work.seconds / work.flops / slots)
         if budget.wall_clock_seconds is not None:
             limits.append(budget.wall_clock_seconds - spent.wall_clock_seconds)
-        if budget.gpu_hours is not None and gpus > 0:
+        if budget.gpu_hours is not None and gpus * slots > 0:
             limits.append((budget.gpu_hours - spent.gpu_hours) * 3600 / (gpus * slots))
         return max(0.0, min(limits)) if limits else None
 
