@@ -84,7 +84,7 @@ SETTINGS = [
     ),
     ("constraints=['hidden_size < 9', 'hidden_size > 9']", "the search space is empty"),
     ("constraints=[step_gflops <= 0.00001]", "broke: step_gflops <= 0.00001; loosen that rule"),
-    ("base.model.pos_encodings=rope", "the search space is empty"),
+    ("base.model.pos_encodings=rope", "no trial can be, whatever the knobs are: model: mlp_t mixes"),
     ("budget.per_trial=1e6", "the first rung must give every configuration 100 steps"),
     ("sampler=brute_force", "use choices in place of floats"),
     ("objective.metric=exact_acuracy", "reports, got 'exact_acuracy'; did you mean exact_accuracy?"),

@@ -56,11 +56,11 @@ from trm.search.planning.survey import check_space
         ),
         (
             {"search": {"optim.type": {"type": "choice", "values": ["adam_atan2", "adamv"]}}},
-            r"search.optim.type reaches 'adamv', but optim.type must be one of adam_atan2, adamw, .*, got 'adamv'; narrow",
+            r"search.optim.type reaches 'adamv', but optim.type must be one of adam_atan2, adamw, .*, got 'adamv'; mend it",
         ),
         (
             {"search": {"training.loss": {"type": "choice", "values": ["stablemax", "softmx"]}}},
-            r"search.training.loss reaches 'softmx', but training.loss must be one of stablemax, softmax, got 'softmx'; narrow",
+            r"search.training.loss reaches 'softmx', but training.loss must be one of stablemax, softmax, got 'softmx'; mend it",
         ),
         (
             {"base": {"training": {"loss": 3}}},

@@ -52,6 +52,7 @@ def _written(value: Any) -> Any:
         if not all(type(cycles) is int and 1 <= cycles <= MOST_CYCLES for cycles in stage[1:]):
             shown = f"[{stage[0]:g}, {stage[1]:g}, {stage[2]:g}]"
             raise ValueError(f"cycles of a stage must be whole numbers from 1 to {MOST_CYCLES}, got {shown}; mend them")
+    _require_whole([stage[0] for stage in value])
     return value
 
 
@@ -90,8 +91,8 @@ class DepthPart(NamedTuple):
 def depth_parts(schedule: DepthSchedule, model: AnyNetwork) -> tuple[DepthPart, ...]:
     """The parts of a run of `model`, in order; one without a schedule.
 
-    ValueError, with the remedy, for shares that do not add up to 1, a network without cycles, a stage that it cannot have, and a
-    last stage that is not the network as it is configured, which is what is evaluated and exported.
+    ValueError, with the remedy, for a network without cycles, a stage that it cannot have, and a last stage that is not the network
+    as it is configured, which is what is evaluated and exported.
     """
     if schedule is None:
         return (DepthPart(1.0, model),)
@@ -101,7 +102,6 @@ def depth_parts(schedule: DepthSchedule, model: AnyNetwork) -> tuple[DepthPart, 
             "set training.depth_schedule: null or take one that has them, such as trm"
         )
     stages = _cgar(*own) if schedule == "cgar" else schedule
-    _require_whole([stage.share for stage in stages])
     last = stages[-1]
     if (last.H_cycles, last.L_cycles) != own:
         raise ValueError(
@@ -128,7 +128,7 @@ def _require_whole(shares: Sequence[float]) -> None:
     if abs(shares[-1] - 1) <= SUM_TOLERANCE and list(shares) == sorted(set(shares)):
         parts = [after - before for before, after in zip((0.0, *shares[:-1]), shares, strict=True)]
         remedy = f"they look like where stages end; write {', '.join(f'{round(part, 9):g}' for part in parts)}"
-    raise ValueError(f"shares of training.depth_schedule must add up to 1, got {shown}, which is {total:g}; {remedy}")
+    raise ValueError(f"shares of its stages must add up to 1, got {shown}, which is {total:g}; {remedy}")
 
 
 def _part(stage: DepthStage, model: AnyNetwork) -> DepthPart:

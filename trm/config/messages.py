@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -47,6 +47,8 @@ class Problem:
 
     text: str
     remedy: str
+    rule: str = field(default="", compare=False)
+    """Which rule it is, whatever the values: equal for all that break one; empty: nobody asked."""
 
 
 def nearest(name: str, names: Sequence[str]) -> str | None:
@@ -59,8 +61,22 @@ def nearest(name: str, names: Sequence[str]) -> str | None:
 def problems_of(model: type[BaseModel], error: ValidationError, *, with_rules: bool = True) -> list[Problem]:
     """Every problem of a ValidationError of `model`, in the order of the file, each once; or only those of a single key."""
     errors = [dict(details) for details in error.errors(include_url=False)]
-    problems = [_problem(model, details) for details in errors if with_rules or details["type"] != "value_error"]
+    problems = [
+        replace(_problem(model, details), rule=_rule(model, details))
+        for details in errors
+        if with_rules or details["type"] != "value_error"
+    ]
     return list(dict.fromkeys(problems))
+
+
+def _rule(model: type[BaseModel], details: Mapping[str, Any]) -> str:
+    """What is one for all values that break one rule: where a validator raises, else the kind of complaint and its path."""
+    trace = getattr(details.get("ctx", {}).get("error"), "__traceback__", None)
+    if trace is None:
+        return f"{details['type']} {_readable(model, details['loc'])}"
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
 def problem_at(model: type[BaseModel], path: str, error: ValidationError) -> Problem:
@@ -80,9 +96,9 @@ def not_among(path: str, value: Any, allowed: Sequence[Any]) -> Problem:
 def paths_of(annotation: Any, prefix: str = "") -> Iterator[str]:
     """Dotted path of every field below a model's fields, sections included (not into lists and mappings)."""
     for kind in models_in(annotation):
-        for name, field in kind.model_fields.items():
+        for name, info in kind.model_fields.items():
             yield f"{prefix}{name}"
-            yield from paths_of(field.annotation, f"{prefix}{name}.")
+            yield from paths_of(info.annotation, f"{prefix}{name}.")
 
 
 def unknown_key(model: Any, parents: Location, key: str) -> Problem:
@@ -112,8 +128,10 @@ def unknown_key(model: Any, parents: Location, key: str) -> Problem:
 
 def _problem(model: type[BaseModel], details: dict[str, Any]) -> Problem:
     location, kind, context = details["loc"], details["type"], details.get("ctx", {})
-    path = _readable(model, location) or "the file"
-    value = _short(details["input"])
+    readable = _readable(model, location)
+    if kind in ("value_error", "assertion_error"):
+        return _own_words(readable, context["error"])
+    path, value = readable or "the file", _short(details["input"])
     if kind == "extra_forbidden":
         return unknown_key(model, location[:-1], str(location[-1]))
     if kind == "missing":
@@ -142,8 +160,6 @@ def _problem(model: type[BaseModel], details: dict[str, Any]) -> Problem:
         return Problem(f"{path}.{key} is required and missing", f"add {path}.{key}")
     if kind == "too_short":
         return Problem(f"{path} must have at least {context['min_length']} entries, got {value}", "add one")
-    if kind in ("value_error", "assertion_error"):
-        return _own_words(_readable(model, location), context["error"])
     return Problem(f"{path}: {details['msg']}, got {value}", "change it so")
 
 
@@ -174,7 +190,7 @@ def _other_variant(model: Any, parents: Location, key: str) -> tuple[str, str] |
         return None
     models = models_in(_walk(model, parents[:-1])[0])
     tags = {
-        kind: name for kind in models for name, field in kind.model_fields.items() if _literals(field.annotation) == [parents[-1]]
+        kind: name for kind in models for name, info in kind.model_fields.items() if _literals(info.annotation) == [parents[-1]]
     }
     others = [kind for kind in models if kind not in tags and key in kind.model_fields]
     if not tags or not others:
@@ -207,9 +223,9 @@ def _walk(annotation: Any, location: Location) -> tuple[Any, list[str]]:
         members = members_in(annotation)
         models = models_in(annotation)
         fields = [kind.model_fields[item].annotation for kind in models if isinstance(item, str) and item in kind.model_fields]
-        tagged = [kind for kind in models if any(_literals(field.annotation) == [item] for field in kind.model_fields.values())]
+        tagged = [] if fields else [kind for kind in models if item in _only_values(kind)]
         generic = [get_args(member)[-1] for member in members if get_origin(member) in (dict, list) and get_args(member)]
-        if not fields and tagged:
+        if tagged:
             annotation = tagged[0]
             continue
         if _is_type_name((item,), members):
@@ -218,6 +234,12 @@ def _walk(annotation: Any, location: Location) -> tuple[Any, list[str]]:
         written.append(str(item))
         annotation = fields[0] if fields else generic[0] if generic else Any
     return annotation, written
+
+
+def _only_values(kind: type[BaseModel]) -> list[Any]:
+    """Values of a model's fields that can have only one: its tag."""
+    choices = [get_args(info.annotation) for info in kind.model_fields.values() if get_origin(info.annotation) is Literal]
+    return [values[0] for values in choices if len(values) == 1]
 
 
 def _readable(model: Any, location: Location) -> str:

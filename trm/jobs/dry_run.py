@@ -107,7 +107,7 @@ def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Ear
     """
     for note in space.start_notes:
         say(note)
-    config = check_space(space).config
+    config = check_space(space, is_begun=not begins).config
     for choice in space.data_choices:
         check_objective(space, config, task_to_search(choice))
     every = [(choice, data_counts(choice, str(storage / "data"), say)) for choice in space.data_choices]

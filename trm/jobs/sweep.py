@@ -57,7 +57,7 @@ class SweepOptions:
 def run_sweep(options: SweepOptions) -> int:
     """Run or resume a sweep to its end; the exit code. Raises InputError before a worker starts, InterruptedRun when stopped."""
     space = load_space(options.space, options.overrides)
-    config = check_space(space).config
+    config = check_space(space, is_begun=options.is_resume).config
     data = _data_now(space, options)
     for choice in (data, *(one for one in space.data_choices if one != space.data)):
         check_objective(space, config, task_to_search(choice))

@@ -247,9 +247,8 @@ def check_knob(path: str, knob: IntKnob | FloatKnob | ChoiceKnob) -> None:
         try:
             field_value(path, value)
         except ConfigError as error:
-            raise ConfigError(
-                f"search.{path} reaches {value!r}, but {error.problem}", remedy="narrow the knob to what it can be"
-            ) from error
+            remedy = f"mend it there: {error.remedy}" if isinstance(knob, ChoiceKnob) else "narrow the knob to what it can be"
+            raise ConfigError(f"search.{path} reaches {value!r}, but {error.problem}", remedy=remedy) from error
 
 
 def check_path(path: str) -> None:

@@ -52,7 +52,7 @@ class Forecast:
     preflight: Preflight
     samples: Sequence[Candidate]
     rejected: Mapping[str, int]
-    """Rule -> draws that break it."""
+    """Rule, in the words of one draw where they have values in them -> draws that break it."""
     accepted: int
     drawn: int
     expected: Expected
@@ -77,13 +77,21 @@ def forecast(survey: Survey, *, slots: int) -> Forecast:
     return Forecast(
         preflight=found,
         samples=[*survey.starts, *accepted][:SHOWN],
-        rejected=Counter(one.rule for one in draws if isinstance(one, Rejected)),
+        rejected=_rules_broken([one for one in draws if isinstance(one, Rejected)]),
         accepted=len(accepted),
         drawn=len(draws),
         expected=expected,
         ends_by=ends_by if budget.target is None else f"{ends_by}, or a trial that reaches the target {budget.target:g}",
         kept_bytes=min(kept, keep.bytes) if keep.bytes is not None else kept,
     )
+
+
+def _rules_broken(rejected: Sequence[Rejected]) -> dict[str, int]:
+    times, texts = Counter(one.kind for one in rejected), dict[str, set[str]]()
+    for one in rejected:
+        texts.setdefault(one.kind, set()).add(one.rule)
+    first = {one.kind: one.rule for one in reversed(rejected)}
+    return {f"{first[kind]}{', for instance' if len(texts[kind]) > 1 else ''}": count for kind, count in times.items()}
 
 
 class _Plays:

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from trm.config.files import merged
 from trm.errors import ConfigError
 from trm.search.knobs.constraint_names import known_names, leaf_names
 from trm.search.knobs.constraints import Constraint
+from trm.search.planning.possible import WALKED, remedy_in, require_possible
 from trm.search.resources.speeds import Speeds
 from trm.search.schedulers.asha import Asha
 from trm.search.space.candidates import Candidate, CostOf, Facts, Rejected, Resolver
@@ -19,7 +20,6 @@ from trm.search.space.space import SearchSpace
 from trm.seeds import derived_seed
 
 DRAWS = 1000
-WALKED = 1500
 MANY_RULES = 500
 """Constraints from which on fewer configurations are drawn, to look at as many rules in all; at least `FEWEST_DRAWS`."""
 FEWEST_DRAWS = 50
@@ -106,22 +106,23 @@ class Survey:
             other._found = _Found(list(map(changed, kept)), list(map(changed, starts)), drawn)
 
 
-def check_space(space: SearchSpace, cost_of: CostOf | None = None, facts: Facts | None = None) -> Candidate:
+def check_space(space: SearchSpace, cost_of: CostOf | None = None, *, is_begun: bool = False) -> Candidate:
     """A configuration that keeps every rule.
 
-    ConfigError when no draw of a thousand does (naming the rule broken most), or a start point breaks one.
-    Without `cost_of`, rules about cost are left out.
+    ConfigError when no draw of a thousand does (naming the rule broken most), a start point breaks one, or a knob has a value that
+    no trial can have; not for the last in a sweep that `is_begun`. Without `cost_of`, rules about cost are left out.
     """
     _check_walked(space)
-    resolver = Resolver(space, cost_of, facts)
-    found = map(resolver.resolve, _draws(space))
-    broken: Counter[str] = Counter()
-    for one in found:
+    resolver = Resolver(space, cost_of)
+    broken: list[Rejected] = []
+    for one in map(resolver.resolve, _draws(space)):
         if isinstance(one, Candidate):
             _starts(space, resolver)
+            if not is_begun:
+                require_possible(space, resolver)
             return one
-        broken[one.rule] += 1
-    raise _empty(broken)
+        broken.append(one)
+    raise _empty(space, broken)
 
 
 def _kept(space: SearchSpace, resolver: Resolver) -> _Found:
@@ -129,7 +130,7 @@ def _kept(space: SearchSpace, resolver: Resolver) -> _Found:
     found = [resolver.resolve(params) for params in _draws(space)]
     kept = [one for one in found if isinstance(one, Candidate)]
     if not kept:
-        raise _empty(Counter(one.rule for one in found if isinstance(one, Rejected)))
+        raise _empty(space, [one for one in found if isinstance(one, Rejected)])
     return _Found(kept, _starts(space, resolver), len(found))
 
 
@@ -141,11 +142,15 @@ def _check_walked(space: SearchSpace) -> None:
         )
 
 
-def _empty(broken: Counter[str]) -> ConfigError:
-    rule, times = broken.most_common(1)[0]
+def _empty(space: SearchSpace, broken: Sequence[Rejected]) -> ConfigError:
+    kind, times = Counter(one.kind for one in broken).most_common(1)[0]
+    said = [one for one in broken if one.kind == kind]
+    problem = said[0].problem
+    if problem is not None and all(one.problem == problem for one in broken):
+        return ConfigError(f"no trial can be, whatever the knobs are: {problem.text}", remedy=remedy_in(space, problem))
     return ConfigError(
-        f"the search space is empty: none of {broken.total()} draws kept every rule, {times} of them broke: {rule}",
-        remedy="loosen that rule or widen the knobs it names",
+        f"the search space is empty: none of {len(broken)} draws kept every rule, {times} of them broke: {said[0].rule}",
+        remedy="loosen that rule or widen the knobs it names" if problem is None else remedy_in(space, problem),
     )
 
 
@@ -155,7 +160,8 @@ def _starts(space: SearchSpace, resolver: Resolver) -> list[Candidate]:
         source = f"start_points.{number}"
         found = resolver.resolve(space.complete(point, source))
         if isinstance(found, Rejected):
-            raise ConfigError(f"{source} breaks {found.rule}", remedy="change the start point or the rule")
+            own = "" if found.problem is None else f": {remedy_in(space, found.problem)}"
+            raise ConfigError(f"{source} breaks {found.rule}", remedy=f"change the start point or the rule{own}")
         starts.append(found)
     return starts
 

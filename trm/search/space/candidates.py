@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from trm.config.data import DataConfig
-from trm.config.messages import problems_of
+from trm.config.messages import Problem, problems_of
 from trm.config.run import RunConfig
 from trm.config.step_costs import SLACK, StepCosts, length_for
 from trm.errors import ConfigError
@@ -96,6 +96,13 @@ class Rejected:
     """What of the machines is too small for it; null: it breaks a rule of the space."""
     disk_bytes: int = field(default=0, compare=False)
     """What its checkpoints need, where the disk is too small."""
+    problem: Problem | None = field(default=None, compare=False)
+    """What a rule that every run keeps says of it; null: it breaks a constraint, or the machines are too small."""
+
+    @property
+    def kind(self) -> str:
+        """The rule without the values that break it: equal for all parameters that break one."""
+        return self.rule if self.problem is None else self.problem.rule
 
 
 @dataclass(frozen=True)
@@ -156,12 +163,9 @@ class Resolver:
     def resolve(self, params: Mapping[str, Any], *, is_limited: bool = True) -> Candidate | Rejected:
         """The candidate that `params` mean, or the first rule that they break; not `is_limited`, device and disk fit anything."""
         params = dict(params)
-        try:
-            draft = self.space.run_config(params, seed=0, averages_plainly=self.rules >= 2)
-        except ValidationError as error:
-            return Rejected(params, f"run configuration: {problems_of(RunConfig, error)[0].text}")
-        if rule := self._undivided(draft):
-            return Rejected(params, rule)
+        draft = self.run_config(params)
+        if isinstance(draft, Rejected):
+            return draft
         names = names_of(draft)
         broken = next((one for one in self._plain if not one.is_kept(names)), None)
         if broken is not None:
@@ -199,13 +203,25 @@ class Resolver:
             alike=self._alike(config, params, is_capped=config.optim.lr_warmup_steps < draft.optim.lr_warmup_steps),
         )
 
-    def _undivided(self, draft: RunConfig) -> str | None:
+    def run_config(self, params: Mapping[str, Any]) -> RunConfig | Rejected:
+        """The complete configuration that `params` mean, its length apart, or the first rule of every run that they break."""
+        try:
+            draft = self.space.run_config(params, seed=0, averages_plainly=self.rules >= 2)
+        except ValidationError as error:
+            problem = problems_of(RunConfig, error)[0]
+            return Rejected(dict(params), f"run configuration: {problem.text}", problem=problem)
+        undivided = self._undivided(draft)
+        return draft if undivided is None else Rejected(dict(params), undivided.text, problem=undivided)
+
+    def _undivided(self, draft: RunConfig) -> Problem | None:
         """The rule that a batch breaks which workers, or each worker's parts, cannot share; None where they can."""
         batch, workers, parts = draft.training.global_batch_size, self.space.resources.workers, draft.training.micro_batches
         if batch % workers:
-            return f"training.global_batch_size % resources.workers == 0, with {workers} workers"
+            rule = f"training.global_batch_size % resources.workers == 0, with {workers} workers"
+            return Problem(rule, f"take multiples of {workers}", "workers share the batch")
         if batch // workers % parts:
-            return f"training.global_batch_size / {workers} workers % training.micro_batches == 0, with {parts} parts"
+            rule = f"training.global_batch_size / {workers} workers % training.micro_batches == 0, with {parts} parts"
+            return Problem(rule, f"take parts that divide {batch // workers}", "parts share a worker's slots")
         return None
 
     def _alike(self, config: RunConfig, params: dict[str, Any], *, is_capped: bool) -> RunConfig:
