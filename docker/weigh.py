@@ -5,14 +5,20 @@ Compressed is what a registry keeps and a node pulls; unpacked is what a node's 
 
 import gzip
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 MEGA = 1_000_000
+ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 def unpacked_bytes(blob: Path) -> int:
     """The size of a layer as it lies on a node's disk, as a tar archive."""
+    with blob.open("rb") as file:
+        if file.read(len(ZSTD)) == ZSTD:
+            counted = subprocess.run(['zstd -dcq < "$0" | wc -c', blob], shell=True, check=True, capture_output=True)
+            return int(counted.stdout)
     with gzip.open(blob) as stream:
         return sum(len(part) for part in iter(lambda: stream.read(MEGA), b""))
 

@@ -150,3 +150,13 @@ def test_every_command_is_one_that_the_program_takes(command: str, monkeypatch: 
         program._main()
     space = getattr(parsed[0], "space", None)
     assert space is None or (ROOT / "search_spaces" / f"{space}.yaml").is_file()
+
+
+def test_both_pages_start_a_cluster_alike() -> None:
+    """It was typed as it stands there: what one page learns, the other has to say too."""
+    first = [
+        re.search(r"```sh\n(.*?ray start.*?)```", (ROOT / page).read_text(), re.S) for page in ("README.md", "docs/cluster.md")
+    ]
+    blocks = [match[1].split("```sh\n")[-1] for match in first if match]
+    assert len(blocks) == 2
+    assert blocks[0] == blocks[1]
