@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,33 @@ def test_killed_with_checkpoints_as_objects_it_is_the_sweep_in_a_folder(killed: 
     assert {path.parent.relative_to(objects).as_posix() for path in objects.glob("trials/*/*/meta.json")} == last
     away.run("objects", [None])  # a sweep that has ended, once more
     assert facts(folder) == facts(whole)
+
+
+def test_killed_and_gone_on_with_on_a_fresh_head_each_time_it_is_the_sweep_in_a_folder(
+    killed: Killed, whole: Path, tmp_path: Path
+) -> None:
+    url = f"file://{tmp_path}/objects"
+    words = (str(killed.space), "--trials", str(TRIALS), "--set", f"storage.checkpoints={url}")
+    kills = [Kill("event", count, point) for count, point in ((4, "durable"), (2, "before"), (3, "torn"), (2, "written"))]
+    for number, kill in enumerate([*kills, None]):
+        storage = tmp_path / f"head-{number}"
+        shutil.copytree(killed.storage / "data", storage / "data")
+        how = ("--name", "away") if number == 0 else ("--resume", f"{url}/away")
+        code = killed.nursery.live(Life((*words, "--storage", str(storage), *how), kill))
+        assert code == (0 if kill is None else -signal.SIGKILL), killed.nursery.output()
+    folder = storage / "away"
+    assert facts(folder) == facts(whole)
+    check_whole(folder, TRIALS)
+    check_replay(folder)
+    mirrored = tmp_path / "objects" / "away"
+    assert (
+        b"".join(path.read_bytes() for path in sorted((mirrored / "journal").iterdir())) == (folder / "journal.jsonl").read_bytes()
+    )
+    for name in ("leaderboard.json", "best/model.safetensors", "sweep.yaml", "trials.parquet"):
+        assert (mirrored / name).read_bytes() == (folder / name).read_bytes()
+    late = Life((*words, "--storage", str(tmp_path / "head-0"), "--name", "away", "--resume"))
+    assert killed.nursery.live(late) == 2  # its folder is not where the sweep went on
+    assert "went on from" in killed.nursery.output()
 
 
 def test_killed_at_random_with_two_legs_open_no_trial_is_lost_and_none_is_run_twice(killed: Killed) -> None:

@@ -5,14 +5,16 @@ What tries a job again often does not see its exit code (`ray job submit` makes 
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from trm.console.redaction import redacted
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, SweepError
 from trm.files.atomic import write_text_atomic
+from trm.search.space.space import load_space
 from trm.sweeps.folder import NAME
+from trm.sweeps.mirror import fetch, is_mirrored, mirror_url
 from trm.sweeps.places import DEFAULT_STORAGE, expanded
 from trm.terminal.command_line import ending
 
@@ -24,6 +26,13 @@ def folder_of(name: str, storage: str | None) -> Path:
     if NAME.fullmatch(name) is None:
         raise SweepError(f"--name must be letters, digits, ., _ and -, got {name!r}", remedy="give another")
     return expanded(storage or DEFAULT_STORAGE, "--storage").absolute() / name
+
+
+def bring(space: str, overrides: Sequence[str], folder: Path) -> None:
+    """Have a sweep that began on another machine, and is mirrored where the space says, in `folder`; nothing where none did."""
+    url = mirror_url(load_space(space, overrides), folder.name)
+    if url is not None and is_mirrored(url):
+        fetch(url, folder)
 
 
 @contextlib.contextmanager

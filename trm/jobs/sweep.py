@@ -28,6 +28,7 @@ from trm.sweeps.commands import Invocation
 from trm.sweeps.data_sets import DataSets, ensured_sets
 from trm.sweeps.earlier import check_same_priors, priors_from, read_earlier
 from trm.sweeps.folder import DRIVER_LOG, begun_space, check_same_data, claimed_folder, data_of_resume, sweep_folder
+from trm.sweeps.mirror import mirrored
 from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
 from trm.sweeps.search import costs_on
 from trm.sweeps.shared_puzzles import require_shared
@@ -77,9 +78,12 @@ def run_sweep(options: SweepOptions) -> int:
     else:
         space = with_starts(space)
     how = {"is_resume": options.is_resume, "is_named": options.name is not None, "waits": options.is_retry}
-    with claimed_folder(folder, space, **how) as lease, _logged(lease):
+    with contextlib.ExitStack() as held:
+        lease = held.enter_context(claimed_folder(folder, space, **how))
+        held.enter_context(_logged(lease))
         folder = lease.folder
         require_objects(space, folder, is_resume=options.is_resume)
+        mirror = held.enter_context(mirrored(space, folder, lease.holder, is_resume=options.is_resume))
         sets = ensured_sets(space, data, str(storage / "data"), say)
         if options.is_resume:
             check_same_data(folder, sets)
@@ -96,7 +100,7 @@ def run_sweep(options: SweepOptions) -> int:
         costs = None if space.fidelity == "seconds" else preflight(survey)
         priors = priors_from(earlier, space, sets, facts)
         invocation = Invocation(options.space, options.overrides, storage, folder)
-        sweep = Sweep(space, invocation, sets, lease, uri, priors)
+        sweep = Sweep(space, invocation, sets, lease, uri, priors, mirror)
         told = {"sweep": folder.name, "folder": str(folder)}
         with connected(needs_dashboard=False, address=address, goes_on=sweep.whole, metadata=told):
             try:

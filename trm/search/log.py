@@ -57,6 +57,8 @@ class SweepLog:
         """Called with every event that was journaled and folded."""
         self.check: Callable[[], None] = guard or (lambda: None)
         """Raises when another driver has the folder by now; call it before anything else is written there."""
+        self.publish: Callable[[], None] = lambda: None
+        """Called when events were journaled, before anything follows from them; what it raises ends this driver."""
         self._begun: list[LegStarted] = []
         """Legs that were journaled as started and not handed out yet."""
         self._full_at = -1
@@ -73,6 +75,7 @@ class SweepLog:
     def append(self, *events: Event) -> None:
         """Journals, then folds, then tells: whatever becomes of the telling, the fold is that of the journal."""
         self.journal.append(*events)
+        self.publish()
         for event in events:
             self.search.state.apply(event)
         self._begun += [event for event in events if isinstance(event, LegStarted)]

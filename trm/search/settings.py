@@ -174,6 +174,10 @@ class Storage(Written):
     """URL of any fsspec file system, such as s3://bucket/folder, below which the trials' checkpoints become objects; null: they lie
     in the sweep's folder, which every node must see. Credentials come from the environment."""
 
+    mirror: bool = True
+    """Whether the journal, tables and best/ are kept below that URL too, so that any machine can go on with the sweep:
+    `--resume s3://bucket/folder/NAME`. Every decision then waits until the store has it."""
+
     @field_validator("checkpoints")
     @classmethod
     def _is_address(cls, value: str | None) -> str | None:

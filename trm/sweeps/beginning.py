@@ -54,7 +54,10 @@ def begin(
     search = sweep_search(space.model_copy(update={"data": data}), sweep.sets, knows_places=True)
     state = search.state
     with shown(f"reading {folder / JOURNAL}", say):
-        log = SweepLog(folder, search, guard=sweep.lease.check, say=say)
+        log = SweepLog(folder, search, guard=sweep.check, say=say)
+    if sweep.mirror is not None:
+        sweep.mirror.go_on()
+        log.publish = sweep.mirror.publish
     priors = state.priors or sweep.priors
     for line in told_versions(state, versions):
         say(f"{line}: numbers may differ from there on")
@@ -70,7 +73,6 @@ def begin(
     for note in costs.notes:
         say(note)
     store = checkpoint_store(space, folder, folder.name if log.is_new else state.name)
-    store.clear_unfinished()
     log.start(
         steady_now(),
         driver=f"{socket.gethostname()}:{os.getpid()}",
@@ -85,6 +87,7 @@ def begin(
         digests=recorded_digests(space, sweep.sets, data.mode),
     )
     write()
+    store.clear_unfinished()  # not before: until its line is there another driver may be the one, and its legs may write
     log.append(*measured)
     low, high = costs.cheapest.step_flops / 1e9, costs.dearest.step_flops / 1e9
     amounts = ", ".join(f"{amount:.3g}" for amount in state.rungs.amounts)

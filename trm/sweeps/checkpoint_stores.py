@@ -223,8 +223,7 @@ def remove_objects(space: SearchSpace, name: str) -> None:
     if (url := objects_url(space, name)) is not None:
         objects = Objects(url)
         remove_checkpoints(objects, checkpoints_among(objects.sizes("trials")))
-        for kind in ("trials", *COLLECTED):
-            objects.remove(objects.sizes(kind))
+        objects.remove(objects.sizes(""))
 
 
 def _delete(checkpoint: Path) -> int:

@@ -10,6 +10,7 @@ from trm.config.base import RECORDED, without_later
 from trm.config.data import DataConfig
 from trm.errors import SweepError
 from trm.search.journal.events import DriverStarted, Event, SweepStarted
+from trm.search.settings import Storage
 from trm.search.space.space import MAY_CHANGE
 
 DATA = "the data set"
@@ -57,15 +58,15 @@ def check_recorded(source: Path, space: Mapping[str, Any], dataset: Mapping[str,
 def _frozen(space: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
     """What may not change, as `SearchSpace.frozen` has it, with the order of the training rows as the sweep resolved it."""
     fixed = {name: value for name, value in space.items() if name not in MAY_CHANGE}
-    frozen = {name: value for name, value in fixed.items() if name not in CAME_LATER or _is_said(value)}
+    frozen = {name: value for name, value in fixed.items() if name not in CAME_LATER or _is_said(name, value)}
     if isinstance(data := frozen.get("data"), dict):
         data = without_later(DataConfig.model_validate(data, context=RECORDED), data)
         frozen["data"] = {**data, "mode": dataset.get("mode", "resident")} if "mode" in data else data
     return frozen
 
 
-def _is_said(value: Any) -> bool:
-    return any(value.values()) if isinstance(value, dict) else bool(value)
+def _is_said(name: str, value: Any) -> bool:
+    return bool(Storage.model_validate(value) != Storage()) if name == "storage" else bool(value)
 
 
 def _digest(value: Any) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trm.errors import InputError, SweepError
+from trm.files.objects import Objects
 from trm.search.findings.status import Leader, sweep_status
 from trm.search.journal.events import SweepStarted
 from trm.search.journal.journal import read_events
@@ -14,6 +15,7 @@ from trm.search.space.recorded import recorded_space
 from trm.search.state import SweepState
 from trm.sweeps.checkpoint_stores import remove_objects
 from trm.sweeps.folder import NAME, is_begun, sweeps_text
+from trm.sweeps.mirror import mirror_url, require_undriven
 from trm.sweeps.places import refuse_links_in, refuse_unwritable
 from trm.sweeps.trial_files import folder_bytes
 
@@ -80,8 +82,11 @@ def remove_sweep(storage: Path, name: str, forget_runs: Callable[[Path, SweepSta
     with Lease(folder) as lease:
         first = next((entry.event for entry in read_events(folder / JOURNAL)), None)
         if isinstance(first, SweepStarted):
+            space = recorded_space(folder)
+            if (url := mirror_url(space, first.name)) is not None:
+                require_undriven(Objects(url))
             forget_runs(folder, first)
-            remove_objects(recorded_space(folder), first.name)
+            remove_objects(space, first.name)
         size = folder_bytes(folder)
         lease.discard()
     return size

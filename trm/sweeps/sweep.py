@@ -19,6 +19,7 @@ from trm.search.state import SweepState
 from trm.sweeps.commands import Invocation
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.extras import Extras
+from trm.sweeps.mirror import Mirror
 from trm.sweeps.results import leader_rows
 from trm.sweeps.steady_clock import steady_now
 from trm.terminal.display import SweepDisplay
@@ -39,11 +40,19 @@ class Sweep:
     """MLflow's tracking store; null: none."""
     priors: Sequence[Prior] = ()
     """Earlier sweeps that it starts from, where it begins now."""
+    mirror: Mirror | None = None
+    """Its journal as objects; null: it lies in its folder alone."""
 
     @property
     def folder(self) -> Path:
         """The sweep's."""
         return self.invocation.folder
+
+    def check(self) -> None:
+        """SweepError when another driver has the sweep."""
+        self.lease.check()
+        if self.mirror is not None:
+            self.mirror.check()
 
     @property
     def whole(self) -> str:

@@ -22,7 +22,13 @@ def main() -> int:
         "--audit", type=float, metavar="SHARE", help="short for --set audit.share=SHARE: controls for early stopping"
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--resume", action="store_true", help="go on with the sweep of that name (default: the space's newest)")
+    which.add_argument(
+        "--resume",
+        metavar="URL",
+        nargs="?",
+        const="",
+        help="go on with the sweep of that name (default: the space's newest), or with the one mirrored at a URL, on any machine",
+    )
     which.add_argument(
         "--go-on", action="store_true", help="start the sweep --name, or go on with it where it began: one command for every try"
     )
@@ -58,8 +64,12 @@ def main() -> int:
         if arguments.list is not None:
             return show_sweeps(arguments.list)
         return remove(arguments.remove, arguments.storage, with_runs=arguments.with_runs)
+    if arguments.resume and "://" not in arguments.resume and arguments.space is None:  # the option stood before the space
+        arguments.space, arguments.resume = arguments.resume, ""
     if arguments.space is None:
         parser.error("the following arguments are required: space")
+    if arguments.resume:
+        fetch_from(arguments, parser)
     short = {path: getattr(arguments, option) for path, option in SHORT.items()}
     written = {override.partition("=")[0].strip() for override in arguments.overrides}
     for path, value in short.items():
@@ -67,16 +77,32 @@ def main() -> int:
             parser.error(f"{path} is given twice, by --set {path} and by --{SHORT[path]}")
     arguments.overrides += [f"{path}={value}" for path, value in short.items() if value is not None]
     if not arguments.go_on:
-        return run(arguments, is_resume=arguments.resume)
+        return run(arguments, is_resume=arguments.resume is not None)
     if arguments.name is None:
         parser.error("--go-on needs --name: jobs of one space must not take each other's sweep")
 
-    from trm.jobs.retries import folder_of, told_to_the_next
+    from trm.jobs.retries import bring, folder_of, told_to_the_next
     from trm.sweeps.folder import is_begun
 
     folder = folder_of(arguments.name, arguments.storage)
     with contextlib.nullcontext() if arguments.dry_run else told_to_the_next(folder):
+        if not arguments.dry_run and not is_begun(folder):
+            bring(arguments.space, arguments.overrides, folder)
         return run(arguments, is_resume=is_begun(folder))
+
+
+def fetch_from(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Have the sweep at `--resume URL` in the storage, under its name."""
+    url = arguments.resume.rstrip("/")
+    name = url.rpartition("/")[2]
+    if "://" not in url or arguments.dry_run or arguments.name not in (None, name):
+        parser.error(f"--resume takes nothing, or the URL of a mirrored sweep, without --dry-run and another --name; got {url}")
+
+    from trm.jobs.retries import folder_of
+    from trm.sweeps.mirror import fetch
+
+    fetch(url, folder_of(name, arguments.storage))
+    arguments.name = name
 
 
 def run(arguments: argparse.Namespace, *, is_resume: bool) -> int:

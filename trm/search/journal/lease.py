@@ -174,6 +174,11 @@ def is_held(folder: str | Path) -> bool:
     return age < STALE_SECONDS
 
 
+def lives_here(holder: Holder) -> bool | None:
+    """Whether the holder's process runs; None where it is, or was, on another machine."""
+    return _runs_here(holder) if _is_here(holder) else None
+
+
 _Heart = tuple[int, int]
 """What a beat changes of the lease's file, or a new holder: the time of its last change, and its inode."""
 

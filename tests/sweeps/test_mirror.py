@@ -1,0 +1,258 @@
+"""A mirrored sweep: any machine goes on with it, one at a time does, and no two drivers ever both decide."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from search_simulator import cost_of
+
+from tests.sweeps.test_checkpoints import space_of
+from trm.errors import CheckpointError, InterruptedRun, SweepError
+from trm.files.objects import Objects
+from trm.search.journal.events import LegEnded, LegStarted
+from trm.search.journal.journal import read_events
+from trm.search.journal.lease import Holder
+from trm.search.log import FILE, SweepLog
+from trm.search.search import Search
+from trm.search.settings import Storage
+from trm.search.space.space import SearchSpace
+from trm.sweeps import mirror as mirrors
+from trm.sweeps.mirror import Mirror, fetch, mirrored, require_undriven
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # of the server and its client
+
+
+@pytest.fixture(autouse=True)
+def _still_hearts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drivers beat once, when they begin; waits take no time."""
+    monkeypatch.setattr(mirrors, "BEAT_SECONDS", 3600.0)
+
+
+@pytest.fixture(params=["s3", "folder"])
+def url(request: pytest.FixtureRequest, server: str, tmp_path: Path) -> str:
+    """A place of the test's own, on the S3 server and in a folder."""
+    return f"{server}/{tmp_path.name}/s" if request.param == "s3" else f"file://{tmp_path}/objects/s"
+
+
+def space_with(url: str) -> SearchSpace:
+    space = space_of({"type": "asha", "eta": 2, "rungs": 2}, {}, None)
+    budget = space.budget.model_copy(update={"trials": 4})
+    return space.model_copy(update={"storage": Storage(checkpoints=url.rpartition("/")[0]), "budget": budget})
+
+
+class Head:
+    """A machine that drives the sweep at `url`, its legs imagined."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.objects = folder, Objects(url)
+        self.search = Search(space_with(url), cost_of, folder="data")
+        self.log = SweepLog(folder, self.search)
+        self.mirror = Mirror(self.objects, folder, replace(Holder.this_process(1), host=folder.parent.name))
+        self.mirror.go_on()
+        self.log.publish = self.mirror.publish
+
+    def start(self) -> "Head":
+        self.log.start(1.0, driver=f"{self.folder.parent.name}:1", fence=1, slots=1, versions={}, name="s")
+        return self
+
+    def leg(self) -> LegStarted:
+        return self.log.advance(2.0, 1)[0]
+
+    def end(self, leg: LegStarted) -> None:
+        values: dict[str, Any] = {"objective": 0.5 + leg.trial / 100, "loss": 1.0, "steps": leg.until_steps}
+        name = f"trials/{leg.trial:04d}/step-{leg.until_steps:08d}-attempt-{leg.attempt}"
+        self.log.record(
+            LegEnded(trial=leg.trial, rung=leg.rung, attempt=leg.attempt, status="completed", checkpoint=name, at=2.0, **values)
+        )
+        self.log.advance(2.0, 0)
+
+    def drive(self) -> None:
+        while self.search.is_done(2.0) is None:
+            self.end(self.leg())
+        self.log.close(2.0)
+
+    def decided(self) -> list[dict[str, Any]]:
+        return [
+            entry.event.model_dump(exclude={"at", "attempt", "checkpoint"})
+            for entry in read_events(self.folder / FILE)
+            if entry.event.event in ("asked", "decided", "leg_ended", "sweep_ended")
+        ]
+
+
+@pytest.fixture
+def head(tmp_path: Path, url: str) -> Iterator[Callable[..., Head]]:
+    """The head of that name, which begins where the objects are."""
+    heads: list[Head] = []
+
+    def make(name: str, url: str = url) -> Head:
+        folder = tmp_path / name / "s"
+        if Objects(url).sizes("journal") and not folder.exists():
+            fetch(url, folder)
+        heads.append(Head(folder, url))
+        return heads[-1]
+
+    yield make
+    for one in heads:
+        one.mirror._stop.set()
+        one.log.journal.close()
+
+
+@pytest.fixture(autouse=True)
+def _dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drivers that began here are taken for dead, as after a kill -9."""
+    monkeypatch.setattr(mirrors, "lives_here", lambda holder: False)
+
+
+def test_of_many_who_create_one_object_at_once_one_does(url: str) -> None:
+    def contend(number: int) -> bool:
+        return Objects(url).create("journal/0000000000.jsonl", b"%d" % number)
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(contend, range(8)))
+    assert sum(won) == 1
+    assert Objects(url).read("journal/0000000000.jsonl") == b"%d" % won.index(True)
+    assert list(Objects(url).sizes("journal")) == ["journal/0000000000.jsonl"]
+
+
+def test_two_drivers_of_one_name_never_both_decide(url: str, head: Callable[..., Head]) -> None:
+    first = head("one").start()
+    first.end(first.leg())
+    second = head("two")
+    assert second.decided() == first.decided()
+    third = head("three")
+    second.start()  # and the first one, silent for a while, does not know
+    for late, act in ((first, first.leg), (third, third.start)):
+        before = len(late.search.state.trials)
+        with pytest.raises(SweepError, match="taken over by another driver"):
+            act()
+        assert len(late.search.state.trials) == before  # nothing was folded, so nothing follows from it
+        with pytest.raises(SweepError, match="taken over by another driver"):
+            late.mirror.publish()  # nor ever after
+    second.drive()
+    assert mirrors._journal_of(second.objects) == (second.folder / FILE).read_bytes()
+    with pytest.raises(SweepError, match=r"went on from .* elsewhere"):
+        head("one")  # what the first one wrote in its folder alone counts for nothing
+    assert head("four").decided() == second.decided()
+
+
+class KilledError(BaseException):
+    """The process ended here."""
+
+
+def kill_at(patch: pytest.MonkeyPatch, count: int, *, is_written: bool) -> None:
+    """Has the process end at its `count`-th segment, before it is there or after."""
+    original, made = Objects.create, list[str]()
+
+    def create(self: Objects, name: str, data: bytes) -> bool:
+        made.append(name)
+        if len(made) == count and not is_written:
+            raise KilledError
+        done = original(self, name, data)
+        if len(made) == count:
+            raise KilledError
+        return done
+
+    patch.setattr(Objects, "create", create)
+
+
+def test_killed_between_any_two_objects_a_fresh_head_decides_the_same(tmp_path: Path, url: str, head: Callable[..., Head]) -> None:
+    alone = head("alone", f"file://{tmp_path}/undisturbed/s").start()
+    alone.drive()
+    lives, stride = 0, 6 if url.startswith("s3") else 1
+    for lives in itertools.count(1):
+        driver = head(f"head-{lives}")
+        with pytest.MonkeyPatch.context() as patch:
+            kill_at(patch, stride * (lives + 1) // 2 + 1, is_written=lives % 2 == 0)
+            try:
+                driver.start().drive()
+                break
+            except KilledError:
+                continue
+    assert lives * stride > 8
+    assert head("last").decided() == alone.decided()
+
+
+def test_a_segment_whose_answer_was_lost_is_ours(url: str, head: Callable[..., Head], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirrors, "PATIENCE_SECONDS", -1.0)
+    driver, original = head("one").start(), Objects.create
+
+    def lost(self: Objects, name: str, data: bytes) -> bool:
+        original(self, name, data)
+        raise CheckpointError("no answer", remedy="look")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Objects, "create", lost)
+        with pytest.raises(InterruptedRun, match=r"no answer.*resume it when the store answers"):
+            driver.leg()
+    assert not driver.mirror._is_taken()
+    driver.log.stop(3.0, "silence")
+    assert mirrors._journal_of(driver.objects) == (driver.folder / FILE).read_bytes()
+
+
+def test_a_driver_that_lives_elsewhere_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = Objects(f"file://{tmp_path}/s")
+    monkeypatch.setattr(mirrors, "lives_here", lambda holder: None)
+    monkeypatch.setattr(mirrors, "BEAT_SECONDS", 0.1)
+    told, stop = asdict(replace(Holder.this_process(1), host="far")), threading.Event()
+
+    def beat() -> None:
+        for number in itertools.count():
+            objects.write("driver.json", json.dumps({**told, "beat": number, "is_over": False}).encode())
+            if stop.wait(0.02):
+                return
+
+    require_undriven(objects)  # nobody ever drove it
+    thread = threading.Thread(target=beat)
+    thread.start()
+    while not objects.sizes(""):
+        pass
+    with pytest.raises(SweepError, match=r"is driven by process .* on far"):
+        require_undriven(objects)
+    stop.set()
+    thread.join()
+    require_undriven(objects)  # its heart stands still
+
+
+def test_mirrored_while_it_is_driven_and_fetched_with_its_tables(tmp_path: Path, url: str) -> None:
+    folder, space = tmp_path / "one" / "s", space_with(url)
+    (folder / "best").mkdir(parents=True)
+    for name in ("sweep.yaml", "best/report.json", "driver.json", ".hidden", "journal.jsonl.torn-1"):
+        (folder / name).write_text(name)
+    log = SweepLog(folder, Search(space, cost_of, folder="data"))
+    with mirrored(space, folder, Holder.this_process(1), is_resume=False) as mirror:
+        assert mirror is not None
+        mirror.go_on()
+        log.publish = mirror.publish
+        log.start(1.0, driver="here:1", fence=1, slots=1, versions={}, name="s")
+        (folder / "leaderboard.json").write_text("{}")
+    log.journal.close()
+    with (
+        pytest.raises(SweepError, match="a sweep of that name is at"),
+        mirrored(space, tmp_path / "two" / "s", Holder.this_process(1), is_resume=False),
+    ):
+        pass
+    fetch(url, tmp_path / "two" / "s")
+    there = {path.relative_to(tmp_path / "two" / "s").as_posix() for path in (tmp_path / "two").rglob("*") if path.is_file()}
+    assert there == {"sweep.yaml", "best/report.json", "leaderboard.json", FILE}
+    assert (tmp_path / "two" / "s" / FILE).read_bytes() == (folder / FILE).read_bytes()
+    with pytest.raises(SweepError, match="is there"):
+        fetch(url, folder)
+    with pytest.raises(SweepError, match="there is no sweep at"):
+        fetch(f"{url}-none", tmp_path / "three" / "s")
+
+
+def test_a_store_that_lets_objects_be_overwritten_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"file://{tmp_path}/objects/s"
+    monkeypatch.setattr(Objects, "create", lambda self, name, data: self.write(name, data) or True)
+    with (
+        pytest.raises(SweepError, match="refuses to write an object twice"),
+        mirrored(space_with(url), tmp_path / "s", Holder.this_process(1), is_resume=False),
+    ):
+        pass

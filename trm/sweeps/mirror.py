@@ -1,0 +1,288 @@
+"""A sweep's journal, tables and `best/` as objects beside its checkpoints: any machine can go on with it, and one at a time does.
+
+The journal becomes segments, `journal/0000000123.jsonl` from its line 123 on, each created and never replaced. Drivers that know
+the same lines contend for one name, and the store lets one of them have it: whose segment is refused has lost the sweep. Nothing
+follows from a line before its segment is there (`SweepLog.publish`), so two drivers never both decide, whatever their clocks and
+leases say. `driver.json`, which a living driver rewrites, only spares people that fight.
+"""
+
+import contextlib
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from trm.console.redaction import reason_of
+from trm.console.streams import say
+from trm.errors import CheckpointError, InterruptedRun, SweepError, TRMError
+from trm.files.atomic import make_folders, write_bytes_atomic
+from trm.files.contained import inside
+from trm.files.objects import Objects
+from trm.search.journal.events import SweepStarted
+from trm.search.journal.journal import read_events
+from trm.search.journal.lease import FILE as LEASE
+from trm.search.journal.lease import Holder, lives_here
+from trm.search.log import FILE as JOURNAL
+from trm.search.space.space import SearchSpace
+from trm.sweeps.checkpoint_stores import objects_url
+from trm.sweeps.places import SCRATCH_FOLDERS
+from trm.sweeps.trial_files import COLLECTED
+
+BEAT_SECONDS = 10.0
+BEATS_MISSED = 3
+"""A driver elsewhere is dead whose `driver.json` stays as it is for so many beats."""
+COPY_SECONDS = 30.0
+"""Tables that changed are copied so often."""
+PATIENCE_SECONDS = 60.0
+"""A store that does not answer is tried again for so long; then the driver leaves, to be resumed."""
+SEGMENT = re.compile(r"journal/(\d{10})\.jsonl")
+OWN_FOLDERS = (*SCRATCH_FOLDERS, "trials", *COLLECTED)
+"""Objects already, or of no use elsewhere."""
+_HOLDER = TypeAdapter(Holder)
+
+
+class Mirror:
+    """Of one driver, whose lease on the folder is `holder`; a thread beats and copies while it is entered."""
+
+    def __init__(self, objects: Objects, folder: Path, holder: Holder) -> None:
+        self._objects, self._folder, self._holder = objects, folder, holder
+        self._count, self._end = 0, 0
+        """Lines and bytes of the journal that are there."""
+        self._is_lost = self._is_begun = False
+        self._copied: dict[str, tuple[int, int]] = {}
+        self._lock, self._stop, self._beats = threading.Lock(), threading.Event(), 0
+        self._thread = threading.Thread(target=self._beat, name="mirror", daemon=True)
+
+    def __enter__(self) -> "Mirror":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        if self._is_begun:
+            self._thread.join()
+            with contextlib.suppress(TRMError, OSError), self._lock:
+                if not self._is_taken():
+                    self._copy()
+                    self._tell(is_over=True)
+
+    def check(self) -> None:
+        """SweepError when another driver was found to have the sweep."""
+        if self._is_lost:
+            raise _lost(self._objects)
+
+    def go_on(self) -> None:
+        """Begin where the objects are; SweepError unless what is there is the beginning of the folder's journal."""
+        there, here = _journal_of(self._objects), (self._folder / JOURNAL).read_bytes()
+        if not here.startswith(there):
+            raise SweepError(
+                f"the sweep went on from {self._objects.url} elsewhere: its journal is not that of {self._folder} any more",
+                remedy=f"go on with `--resume {self._objects.url}` and another --storage",
+            )
+        self._count, self._end = there.count(b"\n"), len(there)
+
+    def publish(self) -> None:
+        """Have all of the journal there. SweepError when another driver took the sweep, InterruptedRun when the store is silent."""
+        with self._lock:
+            self.check()
+            self._patiently(self._push)
+        if not self._is_begun:
+            self._is_begun = True
+            self._thread.start()
+
+    def _push(self) -> None:
+        with (self._folder / JOURNAL).open("rb") as file:
+            file.seek(self._end)
+            data = file.read()
+        while data:
+            name = _segment(self._count)
+            there = data if self._objects.create(name, data) else self._objects.read(name)
+            if not data.startswith(there):
+                self._is_lost = True
+                raise _lost(self._objects)
+            # Else it is ours, of a try whose answer was lost: nobody else has the same clock, process and driver in its lines.
+            self._count, self._end, data = self._count + there.count(b"\n"), self._end + len(there), data[len(there) :]
+
+    def _patiently(self, act: Callable[[], None]) -> None:
+        until, is_told = time.monotonic() + PATIENCE_SECONDS, False
+        while True:
+            try:
+                return act()
+            except (CheckpointError, FileNotFoundError) as error:
+                if time.monotonic() > until:
+                    raise InterruptedRun(f"{reason_of(error)}. The sweep is whole; resume it when the store answers") from error
+                if not is_told:
+                    say(f"waiting for {self._objects.url}: {reason_of(error)}")
+                is_told = True
+            time.sleep(1.0)
+
+    # The thread -------------------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        copy_at = 0.0
+        while not self._is_lost:
+            with contextlib.suppress(TRMError, OSError), self._lock:  # a silent store: `publish` finds a lasting one
+                if self._is_taken():
+                    return
+                self._tell(is_over=False)
+                if time.monotonic() >= copy_at:
+                    self._copy()
+                    copy_at = time.monotonic() + COPY_SECONDS
+            if self._stop.wait(BEAT_SECONDS):
+                return
+
+    def _is_taken(self) -> bool:
+        """Whether another driver wrote the segment that ours would be."""
+        with contextlib.suppress(FileNotFoundError):
+            self._objects.read(_segment(self._count))
+            self._is_lost = not self._is_ours_on_its_way()
+        return self._is_lost
+
+    def _is_ours_on_its_way(self) -> bool:
+        """Whether a try that looked as if it had failed did write our segment; `publish` will find it so too."""
+        there = self._objects.read(_segment(self._count))
+        with (self._folder / JOURNAL).open("rb") as file:
+            file.seek(self._end)
+            return file.read(len(there)) == there
+
+    def _tell(self, *, is_over: bool) -> None:
+        self._beats += 1
+        told = {**asdict(self._holder), "beat": self._beats, "is_over": is_over}
+        self._objects.write(LEASE, json.dumps(told).encode())
+
+    def _copy(self) -> None:
+        for path in sorted(self._folder.rglob("*")):
+            name = path.relative_to(self._folder).as_posix()
+            if _is_apart(name) or path.is_symlink() or not path.is_file():
+                continue
+            with contextlib.suppress(FileNotFoundError, CheckpointError):  # replaced this moment, or the next time
+                about = path.stat()
+                if self._copied.get(name) != (about.st_mtime_ns, about.st_size):
+                    self._objects.put(name, path)
+                    self._copied[name] = (about.st_mtime_ns, about.st_size)
+
+
+def mirror_url(space: SearchSpace, name: str) -> str | None:
+    """Where the sweep called `name` is mirrored; None where it is not."""
+    return objects_url(space, name) if space.storage.mirror else None
+
+
+@contextlib.contextmanager
+def mirrored(space: SearchSpace, folder: Path, holder: Holder, *, is_resume: bool) -> Iterator[Mirror | None]:
+    """The mirror of the sweep in `folder`, while entered; None where it has none.
+
+    SweepError when the store cannot tell two drivers apart, when a living one has the sweep, or when a new one finds it begun.
+    """
+    if (url := mirror_url(space, begun_name(folder) if is_resume else folder.name)) is None:
+        yield None
+        return
+    objects = Objects(url)
+    _require_fence(objects, holder)
+    require_undriven(objects)
+    if not is_resume and is_mirrored(url):
+        raise SweepError(f"a sweep of that name is at {url}", remedy=f"go on with it by `--resume {url}`, or give another --name")
+    with Mirror(objects, folder, holder) as mirror:
+        yield mirror
+
+
+def begun_name(folder: Path) -> str:
+    """The name under which the sweep in `folder` began, whatever the folder is called now."""
+    first = next((entry.event for entry in read_events(folder / JOURNAL)), None)
+    return first.name if isinstance(first, SweepStarted) else folder.name
+
+
+def is_mirrored(url: str) -> bool:
+    """Whether a sweep began there."""
+    return bool(Objects(url).sizes("journal"))
+
+
+def fetch(url: str, folder: Path) -> None:
+    """Have the sweep at `url` in `folder`, as far as it got; SweepError when there is none, and when it is here already."""
+    objects = Objects(url)
+    if (folder / JOURNAL).exists():
+        raise SweepError(
+            f"{folder} is there", remedy=f"go on with it by `--resume --name {folder.name}`, or give another --storage"
+        )
+    require_undriven(objects)
+    journal = _journal_of(objects)
+    if not journal:
+        raise SweepError(f"there is no sweep at {url}", remedy="give the URL that storage.checkpoints and --name come to")
+    make_folders(folder)
+    for name in objects.sizes(""):
+        if not _is_apart(name) and SEGMENT.fullmatch(name) is None:
+            path = inside(folder, *name.split("/"))
+            make_folders(path.parent)
+            with contextlib.suppress(FileNotFoundError):
+                write_bytes_atomic(path, objects.read(name))
+    write_bytes_atomic(folder / JOURNAL, journal)  # last: what has one is a sweep
+
+
+def require_undriven(objects: Objects) -> None:
+    """SweepError when a living driver has the sweep; of one elsewhere that is told by looking for a while whether it beats."""
+    before = _driver_of(objects)
+    if before is None or before[1]:
+        return
+    holder = before[0]
+    lives = lives_here(holder)
+    if lives is None:
+        seconds = BEAT_SECONDS * BEATS_MISSED
+        say(f"{objects.url} was driven by process {holder.pid} on {holder.host}: looking {seconds:.0f} s for its heartbeat")
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not lives:
+            time.sleep(BEAT_SECONDS / 10)
+            lives = (now := _driver_of(objects)) is not None and now != before and not now[1]
+    if lives:
+        raise SweepError(f"{objects.url} is driven by process {holder.pid} on {holder.host}", remedy="wait for it or stop it")
+
+
+def _driver_of(objects: Objects) -> tuple[Holder, bool, int] | None:
+    """Who drove last, whether in order to the end, and its last beat."""
+    try:
+        told = json.loads(objects.read(LEASE))
+        beat, is_over = int(told.pop("beat")), bool(told.pop("is_over"))
+        return _HOLDER.validate_python(told), is_over, beat
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, AttributeError) as error:
+        raise SweepError(f"{objects.url}/{LEASE} is no driver's ({reason_of(error)})", remedy="remove it if none drives") from error
+
+
+def _journal_of(objects: Objects) -> bytes:
+    """The lines of all segments that follow one another."""
+    names = {int(match[1]): name for name in objects.sizes("journal") if (match := SEGMENT.fullmatch(name))}
+    journal, count, segments = bytearray(), 0, objects.read_all(names.values())
+    while count in names:
+        data = segments[names[count]]
+        journal += data
+        count += data.count(b"\n")
+    return bytes(journal)
+
+
+def _require_fence(objects: Objects, holder: Holder) -> None:
+    name = f".fence-{holder.fence}-{time.time_ns()}"
+    is_kept = objects.is_fence and objects.create(name, b"1") and not objects.create(name, b"2")
+    objects.remove([name])
+    if not is_kept:
+        raise SweepError(
+            f"a mirrored sweep needs a store that refuses to write an object twice, as S3 does: {objects.url} does not",
+            remedy="--set storage.mirror=false keeps the journal in the sweep's folder alone",
+        )
+
+
+def _segment(count: int) -> str:
+    return f"journal/{count:010d}.jsonl"
+
+
+def _is_apart(name: str) -> bool:
+    """Whether a file or an object is no copy: hidden, a lease, the journal and what was cut out of it, what is an object itself."""
+    first, _, rest = name.partition("/")
+    is_hidden = any(part.startswith(".") for part in name.split("/"))
+    return is_hidden or (bool(rest) and first in OWN_FOLDERS) or (not rest and (first == LEASE or first.startswith(JOURNAL)))
+
+
+def _lost(objects: Objects) -> SweepError:
+    return SweepError(f"{objects.url} was taken over by another driver", remedy="let that one go on")
