@@ -20,6 +20,7 @@ def server() -> Iterator[str]:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         import s3fs
 
-        s3fs.S3FileSystem().mkdir("sweeps")
+        s3fs.S3FileSystem().makedirs("sweeps", exist_ok=True)  # an earlier server of this process had it too
         yield "s3://sweeps"
+    s3fs.S3FileSystem.clear_instance_cache()  # they know this server's port
     started.stop()

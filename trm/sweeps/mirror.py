@@ -44,6 +44,8 @@ SEGMENT = re.compile(r"journal/(\d{10})\.jsonl")
 OWN_FOLDERS = (*SCRATCH_FOLDERS, "trials", *COLLECTED)
 """Objects already, or of no use elsewhere."""
 _HOLDER = TypeAdapter(Holder)
+_still: set[tuple[Holder, bool, int]] = set()
+"""Drivers, with their last beats, that this process has seen stand still."""
 
 
 class Mirror:
@@ -224,7 +226,7 @@ def fetch(url: str, folder: Path) -> None:
 def require_undriven(objects: Objects) -> None:
     """SweepError when a living driver has the sweep; of one elsewhere that is told by looking for a while whether it beats."""
     before = _driver_of(objects)
-    if before is None or before[1]:
+    if before is None or before[1] or before in _still:
         return
     holder = before[0]
     lives = lives_here(holder)
@@ -237,6 +239,7 @@ def require_undriven(objects: Objects) -> None:
             lives = (now := _driver_of(objects)) is not None and now != before and not now[1]
     if lives:
         raise SweepError(f"{objects.url} is driven by process {holder.pid} on {holder.host}", remedy="wait for it or stop it")
+    _still.add(before)
 
 
 def _driver_of(objects: Objects) -> tuple[Holder, bool, int] | None:
