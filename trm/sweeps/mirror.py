@@ -127,10 +127,11 @@ class Mirror:
     def _beat(self) -> None:
         copy_at = 0.0
         while not self._is_lost:
-            with contextlib.suppress(TRMError, OSError), self._lock:  # a silent store: `publish` finds a lasting one
-                if self._is_taken():
-                    return
-                self._tell(is_over=False)
+            with contextlib.suppress(TRMError, OSError):  # a silent store: `publish` finds a lasting one
+                with self._lock:
+                    if self._is_taken():
+                        return
+                    self._tell(is_over=False)
                 if time.monotonic() >= copy_at:
                     self._copy()
                     copy_at = time.monotonic() + COPY_SECONDS
