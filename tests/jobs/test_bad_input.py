@@ -104,6 +104,9 @@ SETTINGS = [
         "a sweep ranks its trials by validation puzzles, and {place}/recipe.yaml has only train, test; hold "
         "some out: --set data.overrides.validation=N",
     ),
+    ("base.start.from={place}/file", "{place}/file holds no plain weights"),
+    ("base.start={from: '{place}/run/best', weights: raw}", "an export holds the averaged"),
+    ("base.start={from: '{place}/run', missing: fresh}", "hidden_size 8: give that"),
     ("tracking={uri: some/folder}", "tracking.uri must be a database or a server, got 'some/folder'"),
     ("tracking={uri: 'postgres://h/x'}", "did you mean postgresql://?"),
     ("foo", "an override is path=value, got 'foo'"),

@@ -48,6 +48,8 @@ TRAININGS = [
     ((*RUN, "--set", "start.from={place}/nowhere.pt"), "start.from must name weights, and {place}/nowhere.pt does not exist"),
     ((*RUN, "--set", "start.from={place}/file"), "{place}/file holds no plain weights"),
     ((*RUN, "--set", "start.from={place}/run", "--set", "model.hidden_size=16"), "they tell of model.hidden_size 8: give that"),
+    ((*RUN, *UNVALIDATED, "--set", "start.from={place}/run", "--set", "model.hidden_size=16"), "hidden_size 8: give that"),
+    ((*RUN, *UNVALIDATED, "--set", "start.from={place}/run/best", "--set", "start.weights=raw"), "an export holds the averaged"),
     ((*RUN, "--set", "start.weihts=raw"), "did you mean start.weights?"),
     ((*RUN, "--set", "optim={type: muon, trained: heads}"), "optim.trained heads trains none; set optim.type: adamw"),
     ((*AGAIN, "--out", "{place}/new/out"), "a run goes on in its own folder"),

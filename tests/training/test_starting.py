@@ -18,7 +18,7 @@ from trm.files.weight_files import weights_digest
 from trm.models.build import to_published
 from trm.training.run import fit
 from trm.training.start import start_state
-from trm.training.starting import start_of
+from trm.training.starting import read_source, require_beginning, start_of
 from trm.training.state import TrainingState
 from trm.training.weights import export_weights
 
@@ -103,11 +103,74 @@ def test_rows_of_the_puzzle_embedding_are_kept_meant_or_dropped(trained: tuple[T
     torch.testing.assert_close(mean, table.mean(0).expand(mean.shape))
     assert not table_of(begun({"from": path, "puzzle_embedding": "zero"})).any()
     smaller = cases.manifest().model_copy(update={"num_puzzle_identifiers": 4})
-    with pytest.raises(CheckpointError, match=r"puzzle_embedding is \(9, 16\), not \(4, 16\); set start.puzzle_embedding: by_name"):
+    with pytest.raises(
+        CheckpointError, match=r"puzzle_embedding is \(9, 16\), not \(4, 16\); set start.puzzle_embedding: mean or zero"
+    ):
         begun({"from": path}, smaller)
     assert len(table_of(begun({"from": path, "puzzle_embedding": "mean"}, smaller))) == 4
     with pytest.raises(CheckpointError, match=r"rows are matched by the names of identifiers, .* have none"):
         begun({"from": path, "puzzle_embedding": "by_name"}, smaller)
+
+
+@pytest.mark.parametrize("model", [{}, {"puzzle_emb_ndim": 8}])
+@pytest.mark.parametrize("is_named", [True, False])
+def test_every_mode_that_a_message_names_does(
+    trained: tuple[TrainingState, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: dict[str, Any], is_named: bool
+) -> None:
+    start, manifest = {"from": str(trained[1] / "checkpoint")}, cases.manifest().model_copy(update={"num_puzzle_identifiers": 4})
+    if is_named:
+        (tmp_path / "identifiers.json").write_text('["<blank>", "a", "b", "c", "d", "e", "f", "g", "h"]')
+        start |= {"trained_on": str(tmp_path)}
+        monkeypatch.setattr("trm.training.starting.identifier_names", lambda folder, manifest: ["<blank>", "a", "b", "x"])
+    with pytest.raises(CheckpointError, match=r"set start\.puzzle_embedding: ") as error:
+        begun(start, manifest, model=model)
+    modes = error.value.remedy.partition("set start.puzzle_embedding: ")[2].replace(" or ", ", ").split(", ")
+    assert modes == (["zero"] if model else ["by_name", "mean", "zero"] if is_named else ["mean", "zero"])
+    for mode in modes:
+        assert begun({**start, "puzzle_embedding": mode}, manifest, model=model).start_lines
+
+
+def begins(start: dict[str, Any], **sections: Any) -> None:
+    config = RunConfig.model_validate({**cases.config_of(**sections).model_dump(), "start": start})
+    require_beginning(config, read_source(config.start, config))
+
+
+@pytest.mark.parametrize(
+    ("place", "start", "sections", "message"),
+    [
+        ("checkpoint", {}, {"model": {"hidden_size": 32}}, r"hidden_size 16: give that"),
+        ("checkpoint", {"missing": "fresh"}, {"model": {"hidden_size": 32}}, r"hidden_size 16: give that"),
+        ("checkpoint", {}, {"model": {"L_layers": 2}}, r"blocks\.1\.down is missing.*; .*or set start.missing: fresh$"),
+        ("published.pt", {"weights": "raw"}, {}, r"holds one network alone; set start.weights: average"),
+        ("export", {"weights": "raw"}, {}, r"an export holds the averaged weights"),
+        ("nan.pt", {}, {}, r"weights must be finite numbers: token_embedding"),
+    ],
+)
+def test_what_is_wrong_whatever_the_data_are_is_known_before_they_are_built(
+    trained: tuple[TrainingState, Path], place: str, start: dict[str, Any], sections: dict[str, Any], message: str
+) -> None:
+    folder = trained[1]
+    found = torch.load(folder / "published.pt")
+    torch.save({key: value * float("nan") if "embed_tokens" in key else value for key, value in found.items()}, folder / "nan.pt")
+    with pytest.raises(CheckpointError, match=message):
+        begins({"from": str(folder / place), **start}, **sections)
+
+
+def test_a_file_of_both_has_raw_weights(trained: tuple[TrainingState, Path], tmp_path: Path) -> None:
+    plain = torch.load(trained[1] / "published.pt")
+    torch.save({"model": plain, "ema": dict(plain)}, tmp_path / "nested.pt")
+    torch.save({**plain, **{f"ema.{key}": value for key, value in plain.items()}}, tmp_path / "flat.pt")
+    for name in ("nested.pt", "flat.pt"):
+        begins({"from": str(tmp_path / name), "weights": "raw"})
+
+
+def test_a_start_that_takes_nothing_is_none(trained: tuple[TrainingState, Path]) -> None:
+    other = {**cases.config_of().model_dump(), "model": {"architecture": "cnn", "puzzle_emb_ndim": 0, "puzzle_emb_len": 0}}
+    for start in ({"missing": "fresh"}, {}):
+        run = RunConfig.model_validate({**other, "start": {"from": str(trained[1] / "checkpoint"), **start}})
+        with pytest.raises(CheckpointError, match=r"would take none of the 11 tensors of .* leave start.from out$"):
+            require_beginning(run, read_source(run.start, run))
+    begins({"from": str(trained[1] / "checkpoint"), "missing": "fresh"}, model={"L_layers": 2})
 
 
 def test_rows_follow_their_names(trained: tuple[TrainingState, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from trm.console.streams import say
 from trm.errors import EXIT_DONE, DatasetError, ResourceError, SweepError, TRMError
 from trm.files.yaml_values import RESOLVED
 from trm.jobs.inspect import status_of
-from trm.jobs.sweep_starts import counted_sets, start_lines
+from trm.jobs.sweep_starts import counted_sets, require_sources, start_lines
 from trm.models.cost import RunCost, run_cost
 from trm.search.journal.events import DriverStarted
 from trm.search.journal.journal import read_events
@@ -95,6 +95,7 @@ def dry_run(
             say(f"  {text}")
     else:
         space = with_starts(space)  # what is none is refused as by the sweep
+        require_sources(space)
         say(f"it would be the sweep {folder}")
     print_dry_run(space, root, earlier, begins=not place.is_resume)
     return EXIT_DONE

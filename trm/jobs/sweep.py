@@ -14,7 +14,7 @@ from trm.console.redaction import without_secrets
 from trm.console.streams import one_message, printable, say
 from trm.errors import EXIT_DONE, SweepError
 from trm.files.disk import full_text, is_disk_full
-from trm.jobs.sweep_starts import start_lines
+from trm.jobs.sweep_starts import require_sources, start_lines
 from trm.search.journal.lease import Lease
 from trm.search.planning.preflight import check_objective, preflight
 from trm.search.planning.rung_choice import with_rungs
@@ -77,6 +77,7 @@ def run_sweep(options: SweepOptions) -> int:
         check_same_priors(folder, options.warm_start)
     else:
         space = with_starts(space)
+        require_sources(space)
     how = {"is_resume": options.is_resume, "is_named": options.name is not None, "waits": options.is_retry}
     with contextlib.ExitStack() as held:
         lease = held.enter_context(claimed_folder(folder, space, **how))

@@ -1,15 +1,23 @@
 """Whether the weights that a sweep's trials start from fit their networks, before a worker starts."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from trm.config.data import DataConfig
+from trm.config.messages import Problem
 from trm.config.run import RunConfig
 from trm.data.format.manifest import Manifest
-from trm.search.planning.survey import Survey
+from trm.errors import CheckpointError
+from trm.search.planning.possible import remedy_in
+from trm.search.planning.survey import Survey, kept
+from trm.search.space.space import SearchSpace
 from trm.search.space.starts import start_paths
 from trm.sweeps.data_sets import DataSet, DataSets
 from trm.tasks.counts import DataCounts
 
+LOOKED_AT = 200
+"""Configurations that weights are held against before there is a data set."""
 NAMELESS = "rows get their names when the data set is built; until then the mean stands for each"
 
 
@@ -48,11 +56,50 @@ def _on(config: RunConfig, data: DataSet) -> RunConfig:
     return config.model_copy(update={"start": config.start.model_copy(update={"puzzle_embedding": "mean"})})
 
 
+def require_sources(space: SearchSpace) -> None:
+    """CheckpointError for what trials of a sweep that begins start from, if it is no weights or fits none of their networks.
+
+    As far as that needs no data set: what fits some of them only is known by `start_lines`.
+    """
+    if not start_paths(space):
+        return
+    from trm.training.starting import Source, read_source, require_beginning  # brings torch
+
+    sources: dict[str, Source] = {}
+    misfits: dict[str, CheckpointError | None] = {}
+    for config in (one.config for one in islice(kept(space), LOOKED_AT)):
+        which = f"{config.start.path} {config.start.weights}"
+        if config.start.path is None or (which in misfits and misfits[which] is None):
+            continue
+        read = f"{which} {config.model.architecture}"
+        with _said_of(space):
+            source = sources[read] = sources[read] if read in sources else read_source(config.start, config)
+        try:
+            require_beginning(config, source)
+            misfits[which] = None
+        except CheckpointError as error:
+            misfits.setdefault(which, error)
+    for misfit in filter(None, misfits.values()):
+        with _said_of(space):
+            raise misfit
+
+
+@contextlib.contextmanager
+def _said_of(space: SearchSpace) -> Iterator[None]:
+    """Spells what a message of a run tells to do as the space has it."""
+    try:
+        yield
+    except CheckpointError as error:
+        remedy = remedy_in(space, Problem(error.problem, error.remedy))
+        raise CheckpointError(error.problem, remedy=remedy) from error
+
+
 def start_lines(survey: Survey, sets: DataSets) -> list[str]:
     """What the trials start with, in words, each kind once. CheckpointError as `start_of` for the first that does not fit."""
     if not start_paths(survey.space):
         return []
-    from trm.training.starting import Source, read_source, start_of  # brings torch
+    from trm.models.counting import network_sizes
+    from trm.training.starting import Source, read_source, require_taken, start_of  # brings torch
 
     lines: dict[str, None] = {}
     seen: set[str] = set()
@@ -67,7 +114,9 @@ def start_lines(survey: Survey, sets: DataSets) -> list[str]:
         read = f"{path} {config.start.weights} {config.model.architecture}"
         if read not in sources:
             sources[read] = read_source(config.start, config)
-        found = start_of(_on(config, data), data.manifest, sources[read])
+        with _said_of(survey.space):
+            require_taken(config, sources[read], network_sizes(config.model, data.manifest.shape))
+            found = start_of(_on(config, data), data.manifest, sources[read])
         lines |= dict.fromkeys(found.lines)
         if not data.folder and config.start.puzzle_embedding == "by_name":
             lines[NAMELESS] = None

@@ -55,7 +55,7 @@ from trm.training.reporting import Reporter, RunReport
 from trm.training.run import RunOutcome, fit, protocol_in, require_same_protocol, run_steps
 from trm.training.run_folder import REPORT_FILE, RunFolder
 from trm.training.start import RunData
-from trm.training.starting import start_of
+from trm.training.starting import Source, read_source, require_beginning, start_of
 from trm.training.weights import CONFIG_FILE
 
 
@@ -107,6 +107,7 @@ def run_training(options: TrainOptions) -> int:
             say(loss)
         require_same_protocol(RunFolder(folder), protocol)
         begun = _resumed_from(RunFolder(folder), config)
+    weights = None if begun is not None or config.start.path is None else _weights(config)
     address = "local"
     if options.workers > 1:
         from trm.cluster.connection import Demand, check_fits_here, ray_address  # brings Ray
@@ -125,9 +126,8 @@ def run_training(options: TrainOptions) -> int:
             config = config.model_copy(update={"data": config.data.model_copy(update={"mode": mode})})
             _check_resumable(folder, begun, config, manifest)
         config = _with_votes(config, dataset, begun)
-        if begun is None and config.start.path is not None:
-            for line in start_of(config, manifest).lines:
-                say(line)
+        for line in () if weights is None else start_of(config, manifest, weights).lines:
+            say(line)
         if begun is None and config.optim.asks_for_constant_cosine:
             say(CONSTANT_COSINE)
         say(f"run folder {folder}")
@@ -164,6 +164,13 @@ def _with_start(config: RunConfig, options: TrainOptions) -> RunConfig:
         digest = validated(RunConfig, load_yaml(Path(options.resume) / CONFIG_FILE), options.resume, RECORDED).start.digest
     digest = digest or digest_of_start(config.start.path)
     return config.model_copy(update={"start": config.start.model_copy(update={"digest": digest})})
+
+
+def _weights(config: RunConfig) -> Source:
+    """What a run that begins starts from, refused for what is wrong with it whatever its data set is."""
+    source = read_source(config.start, config)
+    require_beginning(config, source)
+    return source
 
 
 def _where_data_lie(config: RunConfig, source: str, options: TrainOptions) -> RunConfig:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from trm.errors import CheckpointError
-from trm.models.recursive.reference import AVERAGED, INITIAL, is_network, unwrapped, with_average
+from trm.models.recursive.reference import AVERAGED, INITIAL, Unwrapped, is_network, unwrapped, with_average
 
 DEPTH = 4
 """Mappings within mappings that a network is looked for in."""
@@ -28,6 +28,8 @@ class ForeignWeights:
 
     tensors: dict[str, Tensor]
     notes: tuple[str, ...]
+    has_both: bool = False
+    """Whether they lay there twice, as they were trained and averaged."""
 
 
 def read_foreign(path: Path, *, is_raw: bool = False) -> ForeignWeights:
@@ -39,11 +41,11 @@ def read_foreign(path: Path, *, is_raw: bool = False) -> ForeignWeights:
     network or several are in it.
     """
     values = _read_safetensors(path) if is_safetensors(path) else _read_torch(path)
-    found, notes = _network_in(values, path, is_raw=is_raw)
-    _require_plain(found, path)
-    bare = unwrapped(found, is_raw=is_raw)
+    found = _network_in(values, path, is_raw=is_raw)
+    _require_plain(found.tensors, path)
+    bare = unwrapped(found.tensors, is_raw=is_raw)
     tensors, converted = _in_full(bare.tensors, path)
-    return ForeignWeights(tensors, (*notes, *bare.notes, *converted))
+    return ForeignWeights(tensors, (*found.notes, *bare.notes, *converted), has_both=found.has_both or bare.has_both)
 
 
 def is_safetensors(path: Path) -> bool:
@@ -115,7 +117,7 @@ class _Nested:
         return any(AVERAGED.search(key) for key in self.place)
 
 
-def _network_in(values: Any, path: Path, *, is_raw: bool) -> tuple[dict[str, Tensor], list[str]]:
+def _network_in(values: Any, path: Path, *, is_raw: bool) -> Unwrapped:
     """The tensors of the one network in what a file holds, averaged ones before plain ones, and what to say of it."""
     everything = list(_nested(values, (), set()))
     networks = [one for one in everything if is_network(one.tensors)]
@@ -129,6 +131,7 @@ def _network_in(values: Any, path: Path, *, is_raw: bool) -> tuple[dict[str, Ten
         )
     plain = [one for one in networks if not one.is_averaged]
     averaged = [one for one in networks if one.is_averaged]
+    has_both = bool(plain and averaged)
     if is_raw and plain:
         networks, averaged = plain, []
     for several in (plain, averaged):
@@ -144,7 +147,7 @@ def _network_in(values: Any, path: Path, *, is_raw: bool) -> tuple[dict[str, Ten
     used = {key for one in networks for key in (*one.place[:1], *(one.tensors if not one.place else ()))}
     if isinstance(values, Mapping) and (rest := [key for key in values if key not in used]):
         notes.append(f"passes over {_listed(rest)}")
-    return found, notes
+    return Unwrapped(found, tuple(notes), has_both)
 
 
 def _nested(values: Any, place: tuple[str, ...], seen: set[int]) -> Iterator[_Nested]:

@@ -1,6 +1,6 @@
 """A run's weights from those of another: what is taken, what is drawn all the same, and what does not fit."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from trm.config.run import CHANGES_WITHIN_RUN, RunConfig
 from trm.config.start import StartConfig
 from trm.data.format import storage
 from trm.data.format.manifest import Manifest
-from trm.errors import CheckpointError, DatasetError
+from trm.errors import CheckpointError, ConfigError, DatasetError
 from trm.files.weight_files import META, weights_digest
-from trm.models.arithmetic import TABLE_KEY
+from trm.models.arithmetic import TABLE_KEY, Sizes
 from trm.models.build import by_our_names
 from trm.models.counting import network_sizes
 from trm.models.fitting import first_not_finite, told_by
@@ -42,6 +42,8 @@ class Source:
     notes: tuple[str, ...] = ()
     model: ModelConfig | None = None
     """The network that they were trained in; null: a file that does not say it."""
+    has_raw: bool = True
+    """Whether those that were trained are told apart from their average there."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def read_source(start: StartConfig, config: RunConfig) -> Source:
     is_raw = start.weights == "raw"
     if path.is_file() and not (path.parent / META).exists() and not is_export(path):
         foreign = read_foreign(path, is_raw=is_raw)
-        source = Source(by_our_names(foreign.tensors, config.model), str(path), notes=foreign.notes)
+        tensors = by_our_names(foreign.tensors, config.model)
+        source = Source(tensors, str(path), notes=foreign.notes, has_raw=foreign.has_both)
     else:
         source = _of_ours(read_weights(path, is_raw=is_raw), str(path))
     if (name := first_not_finite(source.tensors)) is not None:
@@ -77,6 +80,40 @@ def read_source(start: StartConfig, config: RunConfig) -> Source:
 def _of_ours(weights: Weights, path: str) -> Source:
     data = data_beside(weights.config.data, Path(weights.source), weights.data_hash)
     return Source(dict(weights.tensors), path, weights.names, data.folder, weights.data_hash, weights.notes, weights.config.model)
+
+
+def require_beginning(config: RunConfig, source: Source) -> None:
+    """CheckpointError for all that a run which begins can know to be wrong with the weights before there is a data set."""
+    if config.start.weights == "raw" and not source.has_raw:
+        raise CheckpointError(
+            f"start.weights raw is of weights that lie beside their average, and {source.path} holds one network alone",
+            remedy="set start.weights: average, which takes it, or give a checkpoint",
+        )
+    try:
+        sizes, others = (network_sizes(config.model, shape) for shape in _made_up_shapes(config.model))
+    except ConfigError:  # only of its own data does the network say what it is
+        return
+    require_taken(config, source, sizes)
+    drawn = _drawn_by_word(config.start, sizes)
+    wanted = {name: size for name, size in sizes.items() if others.get(name) == size and name not in drawn}
+    _require_fitting(source, wanted, config, _made_up_shapes(config.model)[0])
+
+
+def _made_up_shapes(model: ModelConfig) -> tuple[DataShape, DataShape]:
+    """Square puzzles of two data sets that share no number: a tensor that is as large for both hangs on no data set."""
+    width = getattr(model, "grid_width", None) or 1
+    return DataShape((16 * width) ** 2, 65_537, 257), DataShape((24 * width) ** 2, 65_539, 263)
+
+
+def require_taken(config: RunConfig, source: Source, wanted: Iterable[str]) -> None:
+    """CheckpointError where a run that begins would take no tensor of `source`, `wanted` being those of its network."""
+    drawn = _drawn_by_word(config.start, wanted)
+    if not any(name in source.tensors and name not in drawn for name in wanted):
+        raise CheckpointError(
+            f"a run that starts from weights takes some of them, and would take none of the {len(source.tensors)} tensors of "
+            f"{source.path}",
+            remedy="give weights of this network, or leave start.from out",
+        )
 
 
 def start_of(config: RunConfig, manifest: Manifest, source: Source | None = None) -> Start:
@@ -91,15 +128,11 @@ def start_of(config: RunConfig, manifest: Manifest, source: Source | None = None
     notes = [*source.notes]
     if TABLE_KEY in source.tensors and TABLE_KEY in wanted:
         notes += _with_table(source, config, manifest)
-    drawn = {name: "as start.heads says" for name in wanted if start.heads == "fresh" and part_of(name) == "head"}
-    if start.puzzle_embedding == "zero" and TABLE_KEY in wanted:
-        drawn[TABLE_KEY] = "zero, as start.puzzle_embedding says"
+    drawn = _drawn_by_word(start, wanted)
     sizes = {name: tuple(value.shape) for name, value in source.tensors.items()}
-    missing = [name for name in wanted if name not in sizes and name not in drawn]
-    wrong = [name for name in wanted if name in sizes and name not in drawn and sizes[name] != wanted[name]]
-    if wrong or (missing and start.missing == "error"):
-        _refuse(source, {name: wanted[name] for name in wrong}, missing if start.missing == "error" else [], config, manifest.shape)
-    drawn |= dict.fromkeys(missing, "missing there")
+    kept = {name: size for name, size in wanted.items() if name not in drawn}
+    _require_fitting(source, kept, config, manifest.shape, manifest)
+    drawn |= {name: "missing there" for name in kept if name not in sizes}
     taken = {name: source.tensors[name] for name in wanted if name not in drawn}
     others = [f"{name} {sizes[name]}" for name in sizes if name not in taken]
     which = f" ({start.weights})" if start.weights == "raw" else ""
@@ -128,23 +161,49 @@ def _other_fields(there: ModelConfig, here: ModelConfig) -> list[str]:
     ]
 
 
-def _refuse(source: Source, wrong: Mapping[str, tuple[int, ...]], missing: list[str], config: RunConfig, shape: DataShape) -> None:
+def _drawn_by_word(start: StartConfig, wanted: Iterable[str]) -> dict[str, str]:
+    """Tensors that are not taken because `start` says so, and how."""
+    drawn = {name: "as start.heads says" for name in wanted if start.heads == "fresh" and part_of(name) == "head"}
+    if start.puzzle_embedding == "zero" and TABLE_KEY in wanted:
+        drawn[TABLE_KEY] = "zero, as start.puzzle_embedding says"
+    return drawn
+
+
+def _require_fitting(source: Source, wanted: Sizes, config: RunConfig, shape: DataShape, manifest: Manifest | None = None) -> None:
+    """CheckpointError for tensors of `wanted` that have another shape, and for those that are missing where that is an error."""
     sizes = {name: tuple(value.shape) for name, value in source.tensors.items()}
+    wrong = {name: size for name, size in wanted.items() if name in sizes and sizes[name] != size}
+    missing = [name for name in wanted if name not in sizes] if config.start.missing == "error" else []
+    if not wrong and not missing:
+        return
     faults = [f"{name} is {sizes[name]}, not {size}" for name, size in wrong.items()]
     faults += [f"{name} is missing" for name in missing]
     remedies = []
     if differences := [(path, there) for path, there, _ in told_by(sizes, config.model, shape) if path.startswith("model.")]:
         remedies.append(f"they tell of {', '.join(f'{path} {there}' for path, there in differences)}: give that")
-    if wrong.keys() == {TABLE_KEY}:
-        remedies.append("set start.puzzle_embedding: by_name, mean or zero")
+    if wrong.keys() == {TABLE_KEY} and manifest is not None:
+        remedies.append(f"set start.puzzle_embedding: {_table_modes(source, config, manifest)}")
     elif all(part_of(name) == "head" for name in (*wrong, *missing)):
         remedies.append("set start.heads: fresh")
-    elif not wrong:
+    elif not wrong and len(missing) < len(wanted):
         remedies.append("set start.missing: fresh")
     raise CheckpointError(
         f"what a run starts from must fit its network: of {source.path} {'; '.join(faults)}",
         remedy=", or ".join(remedies) or "give weights of this network",
     )
+
+
+def _table_modes(source: Source, config: RunConfig, manifest: Manifest) -> str:
+    """Modes of the puzzle embedding that do for a table of other rows, or of another width, in words."""
+    table = source.tensors.get(TABLE_KEY)
+    if table is None or table.shape[1] != config.model.puzzle_ndim:
+        return "zero"
+    try:
+        there, folder = _names_there(source, config.start, len(table)), config.data.folder
+        is_named = there is not None and folder is not None and identifier_names(folder, manifest) is not None
+    except DatasetError:
+        is_named = False
+    return "by_name, mean or zero" if is_named and there is not None and len(there) == len(table) else "mean or zero"
 
 
 def _with_table(source: Source, config: RunConfig, manifest: Manifest) -> list[str]:
@@ -162,7 +221,7 @@ def _with_table(source: Source, config: RunConfig, manifest: Manifest) -> list[s
                 raise CheckpointError(
                     f"rows of a puzzle embedding belong to their puzzles: the {count} rows of {source.path} are of others than the "
                     "data set's",
-                    remedy="set start.puzzle_embedding: by_name, mean or zero",
+                    remedy=f"set start.puzzle_embedding: {_table_modes(source, config, manifest)}",
                 )
     return []
 

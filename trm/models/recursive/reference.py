@@ -59,6 +59,8 @@ class Unwrapped:
     """By published key, from below `inner.`; those of no known key by the key they have."""
     notes: tuple[str, ...] = ()
     """What was passed over, for the person who asked."""
+    has_both: bool = False
+    """Whether the network lay there twice, plain and averaged."""
 
 
 def reference_key(name: str, config: RecursiveConfig) -> str:
@@ -112,7 +114,7 @@ def unwrapped(state: Mapping[str, Tensor], *, is_raw: bool = False) -> Unwrapped
         if plain:
             notes.append(f"takes the averaged weights, {' and '.join(averaged)}*, before the plain ones")
         tensors = with_average(tensors, _joined(averaged))
-    return Unwrapped({**tensors, **others}, tuple(notes))
+    return Unwrapped({**tensors, **others}, tuple(notes), has_both=bool(plain and averaged))
 
 
 def with_average(plain: Mapping[str, Tensor], averaged: Mapping[str, Tensor]) -> dict[str, Tensor]:

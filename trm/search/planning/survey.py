@@ -125,6 +125,13 @@ def check_space(space: SearchSpace, cost_of: CostOf | None = None, *, is_begun: 
     raise _empty(space, broken)
 
 
+def kept(space: SearchSpace) -> Iterator[Candidate]:
+    """The start points of a space, then draws, that keep every rule but those about cost."""
+    resolver = Resolver(space, None)
+    yield from _starts(space, resolver)
+    yield from (one for one in map(resolver.resolve, _draws(space)) if isinstance(one, Candidate))
+
+
 def _kept(space: SearchSpace, resolver: Resolver) -> _Found:
     _check_walked(space)
     found = [resolver.resolve(params) for params in _draws(space)]
