@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -160,6 +161,54 @@ def kill_at(patch: pytest.MonkeyPatch, count: int, *, is_written: bool) -> None:
         return done
 
     patch.setattr(Objects, "create", create)
+
+
+def test_of_drivers_that_race_whatever_one_did_is_in_the_one_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four at a time begin, are silent, lose answers and are replaced: no leg is started that the sweep does not know of."""
+    url, original = f"file://{tmp_path}/objects/s", Objects.create
+    monkeypatch.setattr(mirrors.time, "sleep", lambda seconds: None)
+    acted, refused, lost, together = list[LegStarted](), list[int](), list[str](), threading.Barrier(4)
+
+    def unsure(self: Objects, name: str, data: bytes) -> bool:
+        done = original(self, name, data)
+        if int(name[-12:-6]) % 4 == 0 and name not in lost:
+            lost.append(name)
+            raise CheckpointError("no answer", remedy="look")
+        return done
+
+    monkeypatch.setattr(Objects, "create", unsure)
+
+    def live(number: int) -> None:
+        generator = random.Random(number)
+        for life in range(6):
+            driver, folder = None, tmp_path / f"{number}-{life}" / "s"
+            try:
+                if Objects(url).sizes("journal"):
+                    fetch(url, folder)
+                driver = Head(folder, url)
+                if life == 0:
+                    together.wait(60)
+                driver.start()
+                while driver.search.is_done(2.0) is None and generator.random() < 0.9:
+                    leg = driver.leg()
+                    acted.append(leg)
+                    driver.end(leg)
+            except SweepError:
+                refused.append(number)
+            finally:
+                if driver is not None:
+                    driver.mirror._stop.set()
+                    driver.log.journal.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(live, range(4)))
+    journal = tmp_path / "journal.jsonl"
+    journal.write_bytes(mirrors._journal_of(Objects(url)))
+    begun = [entry.event for entry in read_events(journal) if isinstance(entry.event, LegStarted)]
+    assert [leg for leg in acted if leg not in begun] == []
+    assert len(acted) == len({(leg.trial, leg.rung, leg.attempt) for leg in acted}) > 0  # nor is one started twice
+    assert len(refused) >= 3
+    assert lost
 
 
 def test_killed_between_any_two_objects_a_fresh_head_decides_the_same(tmp_path: Path, url: str, head: Callable[..., Head]) -> None:
