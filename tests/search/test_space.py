@@ -109,6 +109,23 @@ def test_a_base_may_be_a_recipe_and_changes_to_it(tmp_path: Path) -> None:
         load_space(tmp_path / "a.yaml", ["base=recipee.yaml"])
 
 
+def test_a_base_may_be_what_a_run_wrote(tmp_path: Path) -> None:
+    run = RunConfig.model_validate({"data": {"folder": "there"}, "training": {"steps": 9}, "seed": 4})
+    dump_yaml(tmp_path / "config.yaml", run.model_dump(mode="json"))
+    values = {
+        **{key: value for key, value in DEMO.items() if key not in ("data", "constraints")},
+        "base": {"recipe": "config.yaml"},
+    }
+    dump_yaml(tmp_path / "space.yaml", {**values, "search": {"optim.lr": DEMO["search"]["optim.lr"]}})
+    space = load_space(tmp_path / "space.yaml")
+    assert space.run_config({"optim.lr": run.optim.lr}, seed=0, folder="there").model == run.model
+    dump_yaml(tmp_path / "config.yaml", run.model_dump(mode="json") | {"imports": ["lab.nets"]})
+    with pytest.raises(ConfigError, match=r"config.yaml has imports lab.nets, .*; set imports: \[lab.nets\] beside `base`$"):
+        load_space(tmp_path / "space.yaml")
+    with pytest.raises(ConfigError, match=r"imports: lab.nets is no module that Python finds here"):  # so it is imported
+        load_space(tmp_path / "space.yaml", ["imports=[lab.nets]"])
+
+
 def test_a_resolved_space_reads_back_equal(tmp_path: Path) -> None:
     space = load(tmp_path, {"start_points": [{"model.mlp_t": True}]})
     dump_yaml(tmp_path / "sweep.yaml", space.model_dump(mode="json"))

@@ -355,7 +355,7 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
     path = named_file(path, "search space")
     mapping = with_data_beside(load_yaml(path), path.parent)
     require_kind(mapping, "search space", path)
-    whole = [override for override in overrides if override.partition("=")[0].strip() in ("base", "base.recipe")]
+    whole = [override for override in overrides if override.partition("=")[0].strip() in ("base", "base.recipe", "imports")]
     mapping = _with_base(apply_overrides(mapping, whole), path.parent)
     mapping = apply_overrides(mapping, [override for override in overrides if override not in whole])
     honour_in(mapping, overrides)
@@ -381,15 +381,27 @@ def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
     base = {"recipe": base} if isinstance(base, str) else base
     if isinstance(base, dict) and "recipe" in base:
         changes = dict(base)
-        values, _ = read_recipe("base.recipe", changes.pop("recipe"), folder)
+        values, source = read_recipe("base.recipe", changes.pop("recipe"), folder)
         if "data" in values:
             mapping = {"data": values.pop("data"), **mapping}
         for own in ("seed", "tracking"):  # a run's; a sweep has its own
             values.pop(own, None)
+        _require_imports(str(source), values.pop("imports", None), mapping)
         base = merged(values, nested(changes, "base"))
     elif isinstance(base, dict):
         base = nested(base, "base")
     return mapping if base is None else {**mapping, "base": base}
+
+
+def _require_imports(source: str, named: Any, mapping: Mapping[str, Any]) -> None:
+    """ConfigError for modules of a recipe that the space does not name itself: what imports them is a person's own file."""
+    said = mapping.get("imports") or []
+    lacking = [name for name in named or () if not isinstance(said, list | tuple) or name not in said]
+    if lacking:
+        raise ConfigError(
+            f"base.recipe {source} has imports {', '.join(map(str, lacking))}, which a space has to name itself",
+            remedy=f"set imports: [{', '.join(map(str, [*said, *lacking]))}] beside `base`",
+        )
 
 
 def _holds_knobs(path: str, value: Any) -> bool:
