@@ -183,6 +183,7 @@ class SweepRun:
             objects = objects_url(sweep.space, log.search.state.name)
             place = name if objects is not None else str(sweep.folder / name)
             takes = {"cpus": demand.cpus, "gpus": demand.gpus}
+            await_first_place(replace(demand, workers=1), say)  # the nodes that legs ran on may be gone
             with heard(lambda line: None, report) as mouth:
                 return score_fully(place, feed, mouth, threads=placement.threads, objects=objects, **takes)
 
