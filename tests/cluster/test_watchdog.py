@@ -195,7 +195,7 @@ DIED = "Failure # 1 (occurred at x)\nThe actor died unexpectedly before finishin
     ("text", "now", "death"),
     [
         (DIED, 5, Death("lost", "the leg's process ended without a word (killed, or its node was lost)")),
-        (DIED, None, Death("lost", "the leg's process ended without a word (killed, or its node was lost)")),
+        (DIED, None, Death("lost", "the node of the leg's process does not answer: host", is_nodes=True)),
         (DIED, 6, Death("out_of_memory", "the kernel killed host:12 or a neighbour, because host ran out of memory")),
         (
             "OutOfMemoryError: Task was killed due to the node running low on memory.\nactual memory used=10.72GB, worker",

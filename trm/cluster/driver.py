@@ -262,7 +262,7 @@ class SweepDriver:
             for node in meant.nodes:
                 self._ground.ended(node)
             return ended
-        if len(meant.nodes) == 1 and not meant.is_nodes:
+        if len(meant.nodes) == 1:
             self._ground.lost(meant.nodes[0], ended.trial)
         names = ", ".join(map(self._ground.name, meant.nodes)) or None
         return ended.model_copy(update={"node": names, "with_node": meant.is_nodes and ended.status == "lost"})

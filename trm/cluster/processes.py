@@ -86,9 +86,12 @@ def death_of(text: str, processes: list[WorkerProcess]) -> Death:
         return Death("lost", f"the node of the leg's process was lost: {reason_of(text)}", is_nodes=True)
     if raised := _raised(text):
         return Death("failed", raised)
-    for process, now in zip(processes, oom_kills_at(processes), strict=True):
+    counted = list(zip(processes, oom_kills_at(processes), strict=True))
+    for process, now in counted:
         if now is not None and now > process.oom_kills:
             return Death("out_of_memory", f"the kernel killed {process} or a neighbour, because {process.host} ran out of memory")
+    if silent := [process.host for process, now in counted if now is None]:  # Ray takes 10 s and more to count it as lost
+        return Death("lost", f"the node of the leg's process does not answer: {', '.join(silent)}", is_nodes=True)
     died = "the leg's process ended without a word (killed, or its node was lost)"
     return Death("lost", died if not text or DIED_SIGN in text else reason_of(text))
 
