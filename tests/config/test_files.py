@@ -218,3 +218,18 @@ def test_a_value_that_changes_nothing_is_refused_in_what_a_person_names(
         return
     with pytest.raises(ConfigError, match=words):
         load_run_config(path, overrides)
+
+
+def test_what_a_run_wrote_is_read_as_it_was_and_what_is_said_beside_it_is_looked_at(tmp_path: Path) -> None:
+    """Machines write complete files; one may hold what changes nothing, of a version that took it."""
+    path, said = tmp_path / "config.yaml", {"optim": {"schedule": "constant", "lr_min_ratio": 0.5}}
+    config = RunConfig.model_validate({**RUN, **said})
+    dump_yaml(path, config.model_dump(mode="json"))
+    assert load_run_config(path) == config
+    assert load_run_config(path, ["optim.schedule=linear"]).optim.lr_min_ratio == 0.5
+    with pytest.raises(ConfigError, match=r"optim.lr_decay_share 0.4 changes nothing with optim.schedule constant"):
+        load_run_config(path, ["optim.lr_decay_share=0.4"])
+    dump_yaml(path, {**RUN, **said})
+    assert load_run_config(path, is_begun=True) == config
+    with pytest.raises(ConfigError, match=r"optim.lr_min_ratio 0.5 changes nothing"):
+        load_run_config(path)

@@ -82,6 +82,20 @@ def test_what_needs_a_value_of_another_knob_is_searched_there(
     assert begun.search[needing].when == {}, "a sweep that began before there were such conditions goes on without"
 
 
+def test_a_trial_says_nothing_that_changes_nothing() -> None:
+    """Also of what the base alone decides: else `train.py` would refuse the winner's configuration."""
+    made = space(
+        {
+            "search": {"optim.type": {"type": "choice", "values": ["adamw", "muon"]}},
+            "base": {"optim": {"eps": 1e-7, "rest": "adam_atan2", "rest_lr": 1e-3}},
+        }
+    )
+    found = {tag: made.run_config({"optim.type": tag}, seed=0).optim.model_dump() for tag in ("adamw", "muon")}
+    assert [found["adamw"]["eps"], found["muon"]["eps"], found["muon"]["rest_lr"]] == [1e-7, 1e-8, 1e-3]
+    before = made.run_config({"optim.type": "muon"}, seed=0, rules=3).optim.model_dump()
+    assert before["eps"] == 1e-7, "a sweep that began by earlier rules goes on with what it has"
+
+
 def test_what_changes_nothing_counts_in_no_digest() -> None:
     """So that a trial is known again whether its configuration still says it or not."""
     for needless in (
@@ -187,6 +201,10 @@ def test_rules_about_a_field_hold_where_it_is() -> None:
                 "base": {"training": {"kernels": "fused"}},
             },
             "training.kernels fused does not do model.architecture cnn, which search.model.architecture has",
+        ),
+        (
+            {"search": {"start.digest": {"type": "choice", "values": ["0" * 64]}}},
+            "start.digest cannot be searched",
         ),
         ({"search": {"optim.epps": KNOBS["optim.eps"]}}, r"optim.epps is not in the run configuration; did you mean optim.eps\?"),
         ({"search": {"training.loss.type": KNOBS["optim.type"]}}, "training.loss.type is written training.loss"),

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from trm.config.imports import honour
-from trm.config.meaning import idle
+from trm.config.meaning import idle, is_complete
 from trm.config.messages import nearest, problems_of
 from trm.config.paths import nested, with_data_beside, with_start_beside
 from trm.config.run import RunConfig
@@ -141,21 +141,25 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def load_run_config(path: str | Path, overrides: Sequence[str] = (), *, is_own: bool = True) -> RunConfig:
+def load_run_config(path: str | Path, overrides: Sequence[str] = (), *, is_own: bool = True, is_begun: bool = False) -> RunConfig:
     """The run configuration of a YAML file with `--set` overrides laid over it; ConfigError for everything wrong with it.
 
-    Where a person named the file (`is_own`) its `imports` are imported, and a knob that changes nothing is refused.
+    Where a person named the file (`is_own`) its `imports` are imported. What people write that changes nothing is refused, but not
+    of a run that has begun (`is_begun`), which goes on as it is, nor what a run or a sweep wrote.
     """
     path = named_file(path, "run configuration")
     mapping = with_data_beside(load_yaml(path), path.parent)
     require_kind(mapping, "run configuration", path)
+    is_written = not is_own or is_begun or is_complete(mapping)
     mapping = apply_overrides(mapping, overrides)
     honour_in(mapping, overrides, is_own=is_own)
     mapping = with_start_beside(nested(mapping), path.parent)
     config = validated(RunConfig, mapping, str(path))
-    problem = next((one.problem() for one in idle(mapping)), None) if is_own else None
-    if problem is not None:
-        raise ConfigError(f"{path}: {problem.text}", remedy=problem.remedy)
+    said = [one.partition("=")[0].strip() for one in overrides] if is_own and not is_begun else []
+    for one in idle(mapping):
+        if not is_written or any(f"{one.path}.".startswith(f"{path}.") for path in said):
+            problem = one.problem()
+            raise ConfigError(f"{path}: {problem.text}", remedy=problem.remedy)
     return config
 
 

@@ -1,12 +1,12 @@
 """Knobs that change nothing where others stand as they do, by what their fields say of it (`trm.config.base.Needs`)."""
 
 import functools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from trm.config.base import Needs
-from trm.config.leaves import Leaf, Variant, exists, leaves, written_at, written_tags
+from trm.config.base import Later, Needs
+from trm.config.leaves import Leaf, Variant, exists, leaves, without, written_at, written_tags
 from trm.config.messages import Problem
 from trm.config.unions import members_added
 
@@ -73,6 +73,23 @@ def idle(values: Mapping[str, Any]) -> Iterator[Idle]:
                 yield Idle(path, value, needs, got)
 
 
-def idle_with(values: Mapping[str, Any], searched: Collection[str]) -> list[str]:
-    """Paths of what changes nothing because of a value that is searched: so one base may hold what some of its trials need."""
-    return [one.path for one in idle(values) if one.needs.path in searched]
+def without_idle(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A sparse run configuration without what changes nothing: so one base may hold what some of its trials need."""
+    kept = dict(values)
+    while paths := {one.path for one in idle(kept)}:
+        for path in paths:
+            kept = without(kept, path)
+    return kept
+
+
+def is_complete(values: Mapping[str, Any]) -> bool:
+    """Whether this project wrote a configuration: people write sparse files, machines all that there is, or was at that time."""
+    tags = written_tags(values)
+    return all(
+        written_at(values, path, UNSAID) is not UNSAID
+        for path, leaf in leaves().items()
+        if path.startswith(("model.", "optim."))
+        and leaf.union is None
+        and exists(path, tags)
+        and Later not in leaf.variant(tags).info.metadata
+    )

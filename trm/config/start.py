@@ -42,7 +42,7 @@ class StartConfig(_From):
     trained_on: Annotated[str | None, GIVEN, only_with("start.puzzle_embedding", "by_name")] = None
     """What the weights were trained on, for `by_name` where they do not say it: the folder of a data set or of published arrays, or
     their identifiers.json."""
-    digest: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    digest: Annotated[str | None, GIVEN] = Field(None, pattern="^[0-9a-f]{64}$")
     """SHA-256 of what `from` holds; filled in when the run begins. Weights of another digest are refused."""
 
     @property

@@ -37,7 +37,7 @@ from trm.search.space.space import SearchSpace, load_space
 from trm.search.space.starts import with_starts
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.earlier import check_same_priors, prior_lines, read_earlier
-from trm.sweeps.folder import begun_space, check_resume, sweep_folder
+from trm.sweeps.folder import begun_space, check_resume, rules_of, sweep_folder
 from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
 from trm.sweeps.shared_puzzles import REMEDY as SHARED_REMEDY
 from trm.tasks.counts import DataCounts, data_counts
@@ -78,7 +78,8 @@ def dry_run(
     InputError for what the sweep would refuse too. Of a cluster it is looked only whether it answers: the figures are of this
     machine.
     """
-    space = load_space(path, overrides)
+    rules = rules_of(path, overrides, storage=storage, name=place.name, is_resume=place.is_resume)
+    space = load_space(path, overrides, rules=rules)
     earlier = [] if place.is_resume else read_earlier(warm_start, space)
     root = writable_folder(storage, "--storage", default=DEFAULT_STORAGE)
     if (address := ray_address(place.address)) != "local":

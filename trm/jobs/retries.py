@@ -12,6 +12,7 @@ from pathlib import Path
 from trm.console.redaction import redacted
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, SweepError
 from trm.files.atomic import write_text_atomic
+from trm.search.space.rules import OLDEST
 from trm.search.space.space import load_space
 from trm.sweeps.folder import NAME
 from trm.sweeps.mirror import fetch, is_mirrored, mirror_url
@@ -30,7 +31,7 @@ def folder_of(name: str, storage: str | None) -> Path:
 
 def bring(space: str, overrides: Sequence[str], folder: Path) -> None:
     """Have a sweep that began on another machine, and is mirrored where the space says, in `folder`; nothing where none did."""
-    url = mirror_url(load_space(space, overrides), folder.name)
+    url = mirror_url(load_space(space, overrides, rules=OLDEST), folder.name)
     if url is not None and is_mirrored(url):
         fetch(url, folder)
 

@@ -27,7 +27,7 @@ from trm.sweeps.checkpoint_stores import require_objects
 from trm.sweeps.commands import Invocation
 from trm.sweeps.data_sets import DataSets, ensured_sets
 from trm.sweeps.earlier import check_same_priors, priors_from, read_earlier
-from trm.sweeps.folder import DRIVER_LOG, begun_space, check_same_data, claimed_folder, data_of_resume, sweep_folder
+from trm.sweeps.folder import DRIVER_LOG, begun_space, check_same_data, claimed_folder, data_of_resume, rules_of, sweep_folder
 from trm.sweeps.mirror import mirrored
 from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
 from trm.sweeps.search import costs_on
@@ -57,7 +57,7 @@ class SweepOptions:
 
 def run_sweep(options: SweepOptions) -> int:
     """Run or resume a sweep to its end; the exit code. Raises InputError before a worker starts, InterruptedRun when stopped."""
-    space = load_space(options.space, options.overrides)
+    space = load_space(options.space, options.overrides, rules=_rules(options))
     config = check_space(space, is_begun=options.is_resume).config
     data = _data_now(space, options)
     for choice in (data, *(one for one in space.data_choices if one != space.data)):
@@ -125,6 +125,12 @@ def _logged(lease: Lease) -> Iterator[None]:
             keep(printable(traceback.format_exc()) if foreseen is None else one_message(foreseen.message))
             raise
         keep("done")
+
+
+def _rules(options: SweepOptions) -> int:
+    return rules_of(
+        options.space, options.overrides, storage=options.storage, name=options.name, is_resume=options.is_resume
+    )
 
 
 def _data_now(space: SearchSpace, options: SweepOptions) -> DataConfig:

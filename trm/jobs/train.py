@@ -86,7 +86,7 @@ def run_training(options: TrainOptions) -> int:
             f"where MLflow writes is the user's word, and {source} has tracking",
             remedy="remove it there, and say --set tracking.uri=URI",
         )
-    config = _where_data_lie(load_run_config(source, options.overrides, is_own=options.config is not None), source, options)
+    config = _where_data_lie(_written(source, options), source, options)
     config = _with_start(config, options)
     if options.tracking is not None:
         config = config.model_copy(update={"tracking": options.tracking})
@@ -153,6 +153,11 @@ def _paused_when_full(folder: Path) -> Iterator[None]:
             raise
         go_on = f"{job_command('train.py')} --resume {shlex.quote(str(folder))}"
         raise InterruptedRun(f"{full_text(folder, str(error))}. Make room, then go on with `{go_on}`") from error
+
+
+def _written(source: str, options: TrainOptions) -> RunConfig:
+    is_own, is_begun = options.config is not None, options.resume is not None
+    return load_run_config(source, options.overrides, is_own=is_own, is_begun=is_begun)
 
 
 def _with_start(config: RunConfig, options: TrainOptions) -> RunConfig:

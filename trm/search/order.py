@@ -7,7 +7,7 @@ where more is better, shows nothing yet: a recursive model's accuracy rises late
 With several objectives scores stand in Pareto fronts. A trial counts with its last score, at whatever rung: what was stopped early
 is a model too, and the rung stands beside it.
 
-Sweeps of the rules before (`resolution.RULES`) go on by them: always the loss (1); of equal last scores at any rungs, the one that
+Sweeps of the rules before (`rules.RULES`) go on by them: always the loss (1); of equal last scores at any rungs, the one that
 took less compute before the digest (1 and 2).
 """
 

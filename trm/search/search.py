@@ -131,13 +131,12 @@ class Search:
         asked = trial.asked
         params, max_steps, config = self._configs.pop(trial.number, (None, None, None))
         if config is None or (params, max_steps) != (trial.params, asked.max_steps):
-            rules = self.state.resolver.rules
             config = self.state.space.run_config(
                 trial.params,
                 seed=asked.seed,
                 folder=self._folder_of(trial.params),
                 max_steps=asked.max_steps,
-                averages_plainly=rules >= 2,
+                rules=self.state.resolver.rules,
             )
         self._hold(trial.number, trial.params, asked.max_steps, config)
         return config

@@ -155,6 +155,7 @@ class SweepState:
 
     def _on_sweep_started(self, event: SweepStarted) -> None:
         self.started, self.resolver.rules, self.order = event, event.rules, self._order_by(event.rules)
+        self.scheduler = scheduler_of(self.space, event.rules)
         self._leaderboard = Leaderboard(self.order, has_fronts=bool(self.space.objective.against))
 
     def _order_by(self, rules: int) -> Order:

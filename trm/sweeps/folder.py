@@ -30,12 +30,13 @@ from trm.search.planning.rung_choice import as_begun
 from trm.search.planning.validation_subset import subset_as_begun
 from trm.search.space.recorded import SWEEP_FILE, recorded_section, recorded_space
 from trm.search.space.resume import check_growth, check_resumable
-from trm.search.space.space import SearchSpace
+from trm.search.space.rules import OLDEST, RULES
+from trm.search.space.space import SearchSpace, load_space
 from trm.search.space.starts import starts_as_begun
 from trm.sweeps.commands import recorded_resume
 from trm.sweeps.data_sets import DataSet, DataSets
 from trm.sweeps.digests import check_recorded, digests_of
-from trm.sweeps.places import held_folder, is_taken, numbered_folder, refuse_links_in, refuse_unwritable
+from trm.sweeps.places import DEFAULT_STORAGE, held_folder, is_taken, numbered_folder, refuse_links_in, refuse_unwritable
 from trm.tasks.places import data_beside, refuse_remote
 
 DATASET_FILE = "dataset.json"
@@ -134,6 +135,25 @@ def check_resume(folder: Path, space: SearchSpace) -> None:
 def _numbered_from(folder: Path) -> Iterator[Path]:
     stem, _, first = folder.name.rpartition("-")
     return (folder.with_name(f"{stem}-{number}") for number in itertools.count(int(first)))
+
+
+def begun_rules(folder: Path) -> int:
+    """Number of the rules by which the sweep of a folder began; SweepError for a damaged journal."""
+    started = next((entry.event for entry in read_events(folder / JOURNAL)), None)
+    return started.rules if isinstance(started, SweepStarted) else OLDEST
+
+
+def rules_of(
+    space: str, overrides: Sequence[str], *, storage: str | None = None, name: str | None = None, is_resume: bool = False
+) -> int:
+    """Number of the rules of a sweep of this file: today's, or of one that goes on those by which it began."""
+    if not is_resume:
+        return RULES
+    place = Path(storage or DEFAULT_STORAGE).expanduser().absolute()
+    try:  # its name tells the folder; the oldest rules refuse least
+        return begun_rules(sweep_folder(place, load_space(space, overrides, rules=OLDEST), name, is_resume=True))
+    except SweepError:  # what follows says what is wrong with the folder
+        return OLDEST
 
 
 def begun_space(folder: Path, space: SearchSpace) -> SearchSpace:

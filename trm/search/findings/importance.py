@@ -268,12 +268,13 @@ class _Recursion(NamedTuple):
 
 def _recursions(state: SweepState, there: Sequence[_Scored]) -> list[_Recursion]:
     """Each trial's, searched or the base's."""
-    model = state.space.run_config(there[0].params, seed=0).model
+    rules = state.resolver.rules
+    model = state.space.run_config(there[0].params, seed=0, rules=rules).model
     found = []
     for one in there:
         searched = {path.removeprefix("model."): value for path, value in one.params.items() if path.startswith("model.")}
         is_alike = searched.get("architecture", model.architecture) == model.architecture
-        own = model.model_copy(update=searched) if is_alike else state.space.run_config(one.params, seed=0).model
+        own = model.model_copy(update=searched) if is_alike else state.space.run_config(one.params, seed=0, rules=rules).model
         found.append(_Recursion(own.recursion.H_cycles, own.recursion.inner_calls, float(own.effective_depth)))
     return found
 

@@ -28,7 +28,7 @@ class SweepStarted(Frozen):
     versions: dict[str, str]
     """Installed versions of python, torch, ray, optuna, ... at the start."""
     rules: int = 1
-    """By which its trials are resolved and ranked, see `resolution.RULES`."""
+    """By which its trials are resolved and ranked, see `trm.search.space.rules`."""
     priors: list[Prior] = Field(default_factory=list)
     """Earlier sweeps that it starts from (`--warm-start`)."""
     at: float

@@ -33,6 +33,7 @@ NOT_SEARCHED = {
     "training.log_every_steps": "how often a curve has a point changes no result; put it into `base`",
     "training.checkpoint_every_steps": "a sweep makes checkpoints at its rungs; remove it",
     "training.keep_checkpoints": "a sweep keeps checkpoints by keep; remove it",
+    "start.digest": "it follows from start.from, which is searched; remove it",
     "evaluation.split": "a sweep ranks its trials by validation; remove it",
 }
 

@@ -123,7 +123,7 @@ class _Found:
 def _in_space(there: SweepState, resolver: Resolver, params: Mapping[str, Any]) -> _Found | str:
     """The configuration as the new space has it, or why it cannot be."""
     try:
-        run = there.space.run_config(params, seed=0, averages_plainly=there.resolver.rules >= 2)
+        run = there.space.run_config(params, seed=0, rules=there.resolver.rules)
     except ValidationError:
         return "their configuration is none that this version knows"
     point: dict[str, Any] = {}
@@ -143,7 +143,7 @@ def _in_space(there: SweepState, resolver: Resolver, params: Mapping[str, Any]) 
     found = resolver.resolve(point, is_limited=False)
     if not isinstance(found, Candidate):
         return f"they break {found.rule}"
-    return _Found(found, _changed(run, resolver.space.run_config(found.params, seed=0)))
+    return _Found(found, _changed(run, resolver.space.run_config(found.params, seed=0, rules=resolver.rules)))
 
 
 def _changed(there: RunConfig, here: RunConfig) -> dict[str, tuple[Any, Any]]:

@@ -13,7 +13,7 @@ from trm.search.planning.survey import Survey
 from trm.search.resources.speeds import Speeds
 from trm.search.space.candidates import Candidate, Rejected, Resolver, scheduler_of
 from trm.search.space.enumeration import random_params, space_size
-from trm.search.space.resolution import RULES
+from trm.search.space.rules import RULES
 from trm.search.space.space import SearchSpace
 from trm.seeds import derived_seed
 

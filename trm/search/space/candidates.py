@@ -19,7 +19,8 @@ from trm.search.knobs.constraints import Constraint
 from trm.search.resources.memory import MemoryLimit, size_text
 from trm.search.resources.speeds import Speeds
 from trm.search.schedulers.scheduler import Scheduler, SearchedKnobs
-from trm.search.space.resolution import CAPPED, RULES, Circumstances, identity, used
+from trm.search.space.resolution import CAPPED, Circumstances, identity, used
+from trm.search.space.rules import RULES
 from trm.search.space.space import SearchSpace, with_length
 
 CostOf = Callable[[RunConfig], Cost]
@@ -206,7 +207,7 @@ class Resolver:
     def run_config(self, params: Mapping[str, Any]) -> RunConfig | Rejected:
         """The complete configuration that `params` mean, its length apart, or the first rule of every run that they break."""
         try:
-            draft = self.space.run_config(params, seed=0, averages_plainly=self.rules >= 2)
+            draft = self.space.run_config(params, seed=0, rules=self.rules)
         except ValidationError as error:
             problem = problems_of(RunConfig, error)[0]
             return Rejected(dict(params), f"run configuration: {problem.text}", problem=problem)
@@ -266,9 +267,10 @@ class Resolver:
         return seconds
 
 
-def scheduler_of(space: SearchSpace) -> Scheduler:
+def scheduler_of(space: SearchSpace, rules: int = RULES) -> Scheduler:
     """The space's scheduler; changed knobs keep its rules where they resolve to a candidate, whatever that costs."""
     resolver = Resolver(space, None)  # what changes within a run changes no cost
+    resolver.rules = rules
     return space.scheduler.scheduler(
         SearchedKnobs(dict(space.knobs_in_order()), space.seed, lambda params: isinstance(resolver.resolve(params), Candidate))
     )

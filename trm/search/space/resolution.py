@@ -7,15 +7,9 @@ from typing import Any, Literal
 from trm.config.optimizers import CONSTANT_COSINE, OptimConfig
 from trm.config.run import RunConfig
 from trm.search.knobs.knobs import NOT_SEARCHED, ChoiceKnob, Knob, at_share
+from trm.search.space.rules import RULES
 from trm.search.space.space import SearchSpace
 
-RULES = 3
-"""Of the sweeps that begin now; a journal says by which its sweep began (`SweepStarted.rules`).
-
-1: the weight average warmed up whatever the base said, and of all capped values only the warm-up's were one run; loss broke ties
-between losses of two kinds. 1 and 2: of trials equal in objective and loss the leaderboard put the one with less compute first,
-while their rung went by the digest.
-"""
 CAPPED = -1
 """Stands for every value that the length of a trial caps: a sweep that goes on may give new trials more compute."""
 LOOKED_AT = 8

@@ -13,8 +13,8 @@ from trm.config.base import Later, Written, is_recorded, without_later
 from trm.config.data import SET_KNOBS, DataConfig
 from trm.config.files import apply_overrides, honour_in, load_yaml, merged, require_kind, validated
 from trm.config.imports import require_asked
-from trm.config.leaves import leaves, put, without, without_other_members, written_at, written_tags
-from trm.config.meaning import idle, idle_with
+from trm.config.leaves import leaves, put, without_other_members, written_at, written_tags
+from trm.config.meaning import idle, is_complete, without_idle
 from trm.config.messages import nearest, problems_of
 from trm.config.networks import ModelConfig
 from trm.config.paths import flat, nested, with_data_beside
@@ -35,6 +35,7 @@ from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources, Storage
 from trm.search.space.data_choice import STRENGTH, chosen_data, data_choices, recipe_beside, recipes_beside, with_first_recipe
+from trm.search.space.rules import RULES, goes_by_meaning, is_average_plain
 from trm.search.space.start_points import names_recipes, read_recipe, start_points
 from trm.search.space.starts import with_digest, with_starts_beside
 from trm.tasks.metrics import bounds
@@ -128,7 +129,7 @@ class SearchSpace(Written):
     def _with_implied_conditions(cls, search: dict[str, Knob], info: Any) -> dict[str, Knob]:
         data = info.data.get("data")
         base = {**info.data.get("base", {}), "data": {} if data is None else data.model_dump()}
-        return with_implied(search, base, by_meaning=not is_recorded(info))
+        return with_implied(search, base, by_meaning=_goes_by_meaning(info))
 
     @field_validator("sampler", "scheduler", mode="before")
     @classmethod
@@ -163,7 +164,7 @@ class SearchSpace(Written):
         self._check_conditions()
         self._check_data()
         _check_base(self.base, self.data, self.search)
-        if not is_recorded(info):
+        if _goes_by_meaning(info):
             self._check_meaning()
             self._check_fused()
         if "training.global_batch_size" not in self.search:
@@ -283,24 +284,25 @@ class SearchSpace(Written):
         seed: int,
         folder: str | None = None,
         max_steps: int | None = None,
-        averages_plainly: bool = True,
+        rules: int = RULES,
     ) -> RunConfig:
         """The complete configuration of a trial; pydantic's ValidationError when the parameters make an impossible one.
 
         `max_steps` is the trial's length (see `with_length`); without it the length is the budget's training FLOPs, which is
         enough to compute the cost of a step. `folder` is the built data set. The weight average warms up (DESIGN 4), unless the
-        base says that it does not; without `averages_plainly` even then, as in sweeps of earlier versions.
+        base says that it does not. What changes nothing is left out, so that `train.py` takes what a trial was. `rules`:
+        those by which the sweep began.
         """
         values = {name: dict(section) if isinstance(section, dict) else section for name, section in self.base.items()}
         optim = values.setdefault("optim", {})
-        if not (averages_plainly and optim.get("ema_warmup") is False):
+        if not (is_average_plain(rules) and optim.get("ema_warmup") is False):
             optim["ema_warmup"] = True
         for path, value in params.items():
             if not path.startswith("data."):
                 put(values, path, value)
         values = without_other_members(values, _tags_tried(self.search))
-        for path in idle_with(values, self.search):
-            values = without(values, path)
+        if goes_by_meaning(rules):
+            values = without_idle(values)
         values["seed"] = seed
         values["imports"] = self.imports
         data = self.data_of(params)
@@ -350,13 +352,16 @@ def with_length(config: RunConfig, max_steps: int) -> RunConfig:
     return config.model_copy(update=changes)
 
 
-def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
-    """The search space of a YAML file with `--set` overrides laid over it; ConfigError for everything that is wrong with it."""
+def load_space(path: str | Path, overrides: Sequence[str] = (), *, rules: int = RULES) -> SearchSpace:
+    """The search space of a YAML file with `--set` overrides laid over it; ConfigError for everything that is wrong with it.
+
+    `rules`: those by which a sweep of it began that is to go on; what they did not know is neither refused nor implied.
+    """
     path = named_file(path, "search space")
     mapping = with_data_beside(load_yaml(path), path.parent)
     require_kind(mapping, "search space", path)
     whole = [override for override in overrides if override.partition("=")[0].strip() in ("base", "base.recipe", "imports")]
-    mapping = _with_base(apply_overrides(mapping, whole), path.parent)
+    mapping = _with_base(apply_overrides(mapping, whole), path.parent, rules)
     mapping = apply_overrides(mapping, [override for override in overrides if override not in whole])
     honour_in(mapping, overrides)
     if isinstance(mapping.get("search"), dict):
@@ -367,16 +372,21 @@ def load_space(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpace:
     if isinstance(mapping.get("start_points"), list):
         flat_ones = [_flat_point(number, point) for number, point in enumerate(mapping["start_points"])]
         mapping["start_points"] = [recipe_beside(point, path.parent) for point in flat_ones]
-    mapping = with_starts_beside(mapping, path.parent)
-    points = mapping.get("start_points")
+    mapping = with_starts_beside(mapping, path.parent, rules)
+    points, context = mapping.get("start_points"), {"rules": rules}
     if not isinstance(points, list) or not names_recipes(points):
-        return validated(SearchSpace, mapping, str(path))
-    knobs = list(validated(SearchSpace, {**mapping, "start_points": []}, str(path)).knobs_in_order())
+        return validated(SearchSpace, mapping, str(path), context)
+    knobs = list(validated(SearchSpace, {**mapping, "start_points": []}, str(path), context).knobs_in_order())
     found, notes = start_points(points, knobs, path.parent)
-    return validated(SearchSpace, {**mapping, "start_points": found, "start_notes": notes}, str(path))
+    return validated(SearchSpace, {**mapping, "start_points": found, "start_notes": notes}, str(path), context)
 
 
-def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _goes_by_meaning(info: Any) -> bool:
+    """Whether what is validated is of a sweep whose rules do, by pydantic's information for validators."""
+    return not is_recorded(info) and goes_by_meaning((info.context or {}).get("rules", RULES))
+
+
+def _with_base(mapping: dict[str, Any], folder: Path, rules: int) -> dict[str, Any]:
     base = mapping.get("base")
     base = {"recipe": base} if isinstance(base, str) else base
     if isinstance(base, dict) and "recipe" in base:
@@ -387,6 +397,8 @@ def _with_base(mapping: dict[str, Any], folder: Path) -> dict[str, Any]:
         for own in ("seed", "tracking"):  # a run's; a sweep has its own
             values.pop(own, None)
         _require_imports(str(source), values.pop("imports", None), mapping)
+        if goes_by_meaning(rules) and is_complete(values):  # as a run or a sweep wrote it
+            values = without_idle(values)
         base = merged(values, nested(changes, "base"))
     elif isinstance(base, dict):
         base = nested(base, "base")

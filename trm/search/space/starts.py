@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trm.config.paths import absolute_beside, with_start_beside
 from trm.errors import CheckpointError, SweepError
 from trm.files.weight_files import digest_of_start, weights_digest
+from trm.search.space.rules import RULES, goes_by_meaning
 
 if TYPE_CHECKING:
     from trm.search.space.space import SearchSpace
@@ -16,12 +17,15 @@ NAMED = (FROM, "start.trained_on")
 """Knobs whose values are paths."""
 
 
-def with_starts_beside(mapping: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A space whose base and knobs name the weights to start from by absolute paths, as the file in `folder` means them."""
+def with_starts_beside(mapping: Mapping[str, Any], folder: Path, rules: int = RULES) -> dict[str, Any]:
+    """A space whose base and knobs name the weights to start from by absolute paths, as the file in `folder` means them.
+
+    Sweeps of earlier `rules` know those of the knob start.trained_on as they are written.
+    """
     found, base = dict(mapping), mapping.get("base")
     if isinstance(base, Mapping):
         found["base"] = with_start_beside(base, folder)
-    for path in NAMED:
+    for path in NAMED if goes_by_meaning(rules) else (FROM,):
         search = found.get("search")
         knob = search.get(path) if isinstance(search, Mapping) else None
         if isinstance(search, Mapping) and isinstance(knob, Mapping) and isinstance(values := knob.get("values"), list):

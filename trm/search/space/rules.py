@@ -1,0 +1,21 @@
+"""The rules by which a sweep is resolved and ranked: those of its beginning, whatever came since."""
+
+RULES = 4
+"""Of the sweeps that begin now; a journal says by which its sweep began (`SweepStarted.rules`).
+
+1: the weight average warmed up whatever the base said, and of all capped values only the warm-up's were one run; loss broke ties
+between losses of two kinds. 1 and 2: of trials equal in objective and loss the leaderboard put the one with less compute first,
+while their rung went by the digest. 1 to 3: what changes nothing with the values of others (`trm.config.meaning`) stayed in a
+trial's configuration and its digest, and no knob had a condition from it.
+"""
+OLDEST = 1
+
+
+def is_average_plain(rules: int) -> bool:
+    """Whether the base may say that the weight average does not warm up."""
+    return rules >= 2
+
+
+def goes_by_meaning(rules: int) -> bool:
+    """Whether what changes nothing with the values of others is refused, left out of trials, and searched only where it does."""
+    return rules >= 4
