@@ -5,9 +5,14 @@ from pathlib import Path
 import pytest
 from journal_cases import JOURNALS, RECORDED, after_each, expected, recorded_folder, recorded_search
 
+from trm.errors import ConfigError
 from trm.search.findings.confirmed import winner
 from trm.search.findings.replay import Replayed, replay
 from trm.search.findings.tables import LEADERBOARD, trial_rows, write_leaderboard
+from trm.search.space.recorded import recorded_space
+from trm.search.space.resume import diff_frozen
+from trm.search.space.space import load_space
+from trm.sweeps.folder import begun_rules, begun_space
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -34,3 +39,18 @@ def test_the_best_trial_and_the_spent_flops_of_a_recorded_sweep_are_known_after_
         found = winner(search.state)
         assert (found.trial.number if found is not None else None) == number
         assert search.state.spending.train_flops == flops
+
+
+def test_a_sweep_from_before_values_were_refused_that_change_nothing_goes_on_by_the_file_that_began_it(tmp_path: Path) -> None:
+    """Its knobs get no conditions, its base is not refused, and its trials keep what they began with."""
+    folder, file = recorded_folder("idle", tmp_path), JOURNALS / "idle" / "space.yaml"
+    assert diff_frozen(recorded_space(folder), begun_space(folder, load_space(file, rules=begun_rules(folder)))) is None
+    with pytest.raises(ConfigError, match=r"base.model.conv_kernel 4 changes nothing"):
+        load_space(file)
+    search, events = recorded_search(folder)
+    for event in events:
+        search.state.apply(event)
+    legs = {event.trial: search.run_config(event) for event in events if event.event == "leg_started"}
+    assert {leg.optim.lr_min_ratio for leg in legs.values()} == {0.5}
+    assert {leg.optim.embedding_lr for leg in legs.values()} == {5e-3}
+    assert {leg.optim.schedule for leg in legs.values()} == {"constant", "linear"}

@@ -128,9 +128,7 @@ def _logged(lease: Lease) -> Iterator[None]:
 
 
 def _rules(options: SweepOptions) -> int:
-    return rules_of(
-        options.space, options.overrides, storage=options.storage, name=options.name, is_resume=options.is_resume
-    )
+    return rules_of(options.space, options.overrides, storage=options.storage, name=options.name, is_resume=options.is_resume)
 
 
 def _data_now(space: SearchSpace, options: SweepOptions) -> DataConfig:
