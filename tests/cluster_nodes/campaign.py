@@ -68,10 +68,7 @@ class Run:
 
     def kill_leg(self) -> None:
         """The leg's process is killed."""
-        machine = self.busy()
-        for pid, title in machine.titles().items():
-            if f"{self.cluster.name} trial" in title:
-                machine.kill(pid)
+        self.busy().send(signal.SIGKILL, self.cluster.leg)
 
     def cut_short(self) -> None:
         """The leg's machine is cut off, and back before it counts as dead."""
