@@ -141,7 +141,7 @@ def test_merged_lays_sections_over_sections() -> None:
         ),
         (
             {"model": {"hidden_size": 60, "num_heads": 8}},
-            r"^x: model: hidden_size must divide by num_heads: 60 by 8; try num_heads 4$",
+            r"^x: model: hidden_size must divide by num_heads: 60 by 8; try model.num_heads 6$",
         ),
         ({"data": {}}, r"^x: data: data needs one of recipe and folder, neither was given; give one of them$"),
         ({"training": {}}, r"^x: a run needs a length; set one of"),

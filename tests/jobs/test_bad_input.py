@@ -19,7 +19,7 @@ SETTINGS = [
     ("tracking.url=x", "did you mean tracking.uri?"),
     ("keep.bst=2", "did you mean keep.best?"),
     ("data.foldr=x", "did you mean data.folder?"),
-    ("base.model.hidden_sze=3", "base.model.hidden_sze is not a key; did you mean model.hidden_size?"),
+    ("base.model.hidden_sze=3", "base.model.hidden_sze is not a key; did you mean base.model.hidden_size?"),
     ("base.modl={}", "base.modl is not a key; did you mean model?"),
     ("search.model.L_cycles.hihg=3", "did you mean search.model.L_cycles.high?"),
     ("sampler.startup=3", "did you mean sampler.startup_trials?"),
@@ -98,6 +98,7 @@ SETTINGS = [
     ("data={recipe: datasets}", "datasets cannot be read: Is a directory"),
     ("data={recipe: '{place}/space.yaml'}", "must be a data set recipe, but is a search space; ray_jobs/sweep.py takes it"),
     ("data={recipe: '{place}/recipe.yaml', overrides: {trian: 3}}", "trian is not a key; did you mean train?"),
+    ("data={recipe: '{place}/recipe.yaml', num_aug: -1}", "num_aug must be >= 1, got -1; use a value >= 1"),
     ("data={recipe: '{place}/recipe.yaml', overrides: {train: 9999}}", "there are only 4710"),
     (
         "data={recipe: '{place}/recipe.yaml', overrides: {validation: 0}}",

@@ -82,15 +82,21 @@ def test_convolutions_need_rows_of_cells(model: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"architecture": "cell_mlp", "hidden_size": 30}, "a hidden_size that divides by 4, got 30; try 28"),
+        ({"architecture": "cell_mlp", "hidden_size": 30}, "a hidden_size that divides by 4, got 30; try hidden_size 28"),
         ({"architecture": "cnn", "num_heads": 2}, "num_heads"),
         (
             {"architecture": "cnn", "widths": "32-wide"},
             "widths are numbers from 1 to 16384 with - between them, got '32-wide'; write",
         ),
         ({"architecture": "cnn", "widths": [0]}, "numbers from 1 to 16384 .* got '0'"),
-        ({"architecture": "cnn", "halt_max_steps": 16}, "cnn carries nothing .* got halt_max_steps 16; leave it out or set 1"),
-        ({"architecture": "direct", "halt_max_steps": 2}, "direct carries nothing .* got halt_max_steps 2; leave it out or set 1"),
+        (
+            {"architecture": "cnn", "halt_max_steps": 16},
+            "cnn carries nothing .* got halt_max_steps 16; leave it out or set halt_max_steps: 1",
+        ),
+        (
+            {"architecture": "direct", "halt_max_steps": 2},
+            "direct carries nothing .* got halt_max_steps 2; leave it out or set halt_max_steps: 1",
+        ),
     ],
 )
 def test_what_a_baseline_has_not_is_refused(fields: dict[str, Any], message: str) -> None:

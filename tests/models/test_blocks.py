@@ -121,7 +121,7 @@ def test_a_grid_is_a_square_or_told_its_width() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"pos_encodings": "rope2d", "num_heads": 8}, "rope2d needs a head size that divides by 4: .* is 2; take fewer heads"),
+        ({"pos_encodings": "rope2d", "num_heads": 8}, "rope2d needs a head size that divides by 4: .* is 2; try num_heads 4"),
         ({"pos_encodings": "rope2d", "mlp_t": True}, "so pos_encodings rope2d has no effect; set pos_encodings: none"),
         ({"ffn": "normed_swiglu", "activation": "gelu"}, "has the gate of silu, got activation gelu; set activation: silu"),
         ({"ffn": "conv_swiglu", "conv_kernel": 0}, "greater than or equal to 1"),

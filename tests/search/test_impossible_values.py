@@ -38,7 +38,7 @@ def space(search: dict[str, Any], base: dict[str, Any], **changes: Any) -> dict[
         (
             {"model.num_heads": {"type": "int", "low": 1, "high": 5}},
             {"model": {"hidden_size": 16, "pos_encodings": "none"}},
-            r"search.model.num_heads reaches 5, .*; narrow search.model.num_heads, or try num_heads 1$",
+            r"search.model.num_heads reaches 5, .*; narrow search.model.num_heads, or try search.model.num_heads 4$",
         ),
         ({"model.halt_max_steps": choice(1, 4)}, CNN, r"search.model.halt_max_steps reaches 4, .*cnn carries nothing"),
         (
@@ -109,7 +109,10 @@ def test_shares_that_do_not_add_up_are_told_where_the_text_is_read(tmp_path: Pat
 @pytest.mark.parametrize(
     ("base", "message"),
     [
-        ({"model": {"gradient": 0}}, r"^no trial can be, whatever the knobs are: model: gradient must be .*, got 0; set 1, or "),
+        (
+            {"model": {"gradient": 0}},
+            r"^no trial can be, whatever the knobs are: model: gradient must be .*, got 0; set base.model.gradient: 1, or ",
+        ),
         ({**CNN, "optim": {"type": "muon"}}, r"^no trial can be, .*; set base.optim.type: adamw, or another base.model.arch"),
     ],
 )
@@ -121,7 +124,9 @@ def test_what_lies_in_the_base_alone_is_said_with_the_rule_s_own_remedy(base: di
 def test_rules_are_counted_whatever_the_values_that_break_them() -> None:
     base = {"model": {"pos_encodings": "none", "mlp_t": False, "hidden_size": 16}}
     made = SearchSpace.model_validate(space({"model.num_heads": choice(3, 5, 6, 7)}, base))
-    with pytest.raises(ConfigError, match=r"none of 8 draws kept every rule, 8 of them broke: .* 16 by 3; try num_heads 1$"):
+    with pytest.raises(
+        ConfigError, match=r"none of 8 draws kept every rule, 8 of them broke: .* 16 by 3; try search.model.num_heads 2$"
+    ):
         check_space(made)
     with pytest.raises(ConfigError, match=r"8 of them broke"):
         _ = Survey(made, lambda config: pytest.fail("it costs nothing")).everyone

@@ -41,7 +41,7 @@ from trm.search.planning.survey import check_space
         ({"search": {"model.H_cycles": {"low": 0}}}, r"search.model.H_cycles reaches 0, but model.H_cycles must be >= 1"),
         (
             {"search": {"model.H_cycles": {"step": 3}}},
-            r"high must be low plus a multiple of step: 1 \+ k \* 3 never gives 3; try high 1$",
+            r"high must be low plus a multiple of step: 1 \+ k \* 3 never gives 3; try search.model.H_cycles.high 1$",
         ),
         ({"search": {"model.hidden_size": {"values": [32, "64"]}}}, r"search.model.hidden_size reaches '64'"),
         ({"search": {"model.mlp_t": {"values": [0, 1]}}}, r"search.model.mlp_t reaches 0, but .*another kind"),
@@ -102,7 +102,7 @@ from trm.search.planning.survey import check_space
             r"constraint .* uses hidden_sise, which is not a name; did you mean hidden_size\?$",
         ),
         ({"constraints": ["import os"]}, r"constraint 'import os' is not an expression"),
-        ({"base": {"model": {"H_cyles": 2}}}, r"base.model.H_cyles is not a key; did you mean model.H_cycles\?$"),
+        ({"base": {"model": {"H_cyles": 2}}}, r"base.model.H_cyles is not a key; did you mean base.model.H_cycles\?$"),
         ({"base": {"model": {"H_cycles": "two"}}}, r"base.model.H_cycles must be a whole number, got 'two'"),
         ({"base": {"data": {}}}, r"base.data does not belong there; put it beside `base`$"),
         ({"start_points": [{"optim.rl": 1e-3}]}, r"start_points.0.optim.rl is not a searched path; did you mean optim.lr\?$"),

@@ -1,11 +1,12 @@
 """The networks of a run: those of this project, and the base of those in a person's own modules."""
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trm.config.grid_networks import CellMlpConfig, CnnConfig
-from trm.config.networks import DataShape, MayLearnContinue
+from trm.config.networks import DataShape, MayLearnContinue, ModelConfig
 from trm.config.recursive_networks import DirectConfig, HrmConfig, LatentsConfig, SingleZConfig, TransformerConfig, TrmConfig
-from trm.config.unions import Imported
+from trm.config.unions import Imported, models_in, tags_of
 
 if TYPE_CHECKING:
     import torch
@@ -50,3 +51,10 @@ AnyNetwork = (
     | ImportedNetwork
 )
 """The network of a run."""
+
+
+def networks_where(holds: Callable[[ModelConfig], bool]) -> str:
+    """The architectures for which something holds as they are by default, as a remedy names them: `trm, hrm or direct`."""
+    kinds: Sequence[Any] = models_in(AnyNetwork)
+    *most, last = [tag for kind in kinds if holds(kind()) for tag in tags_of(kind, "architecture")]
+    return f"{', '.join(most)} or {last}" if most else last

@@ -1,6 +1,5 @@
 """Blocks: the fields of what a recursion calls, attention or a mixer and a SwiGLU."""
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -120,23 +119,33 @@ class RecursiveConfig(ModelConfig):
             )
         return self
 
+    def _other_heads(self) -> str:
+        """As a remedy the next lower number of heads that would do, and encodings that take heads of any size."""
+        multiple = {"rope": 2, "rope2d": 4}.get(self.pos_encodings, 1)
+        fitting = [
+            heads
+            for heads in range(1, min(self.num_heads, self.hidden_size) + 1)
+            if (not self.HEADS_DIVIDE or self.hidden_size % heads == 0) and self.hidden_size // heads % multiple == 0
+        ]
+        tries = [f"try num_heads {fitting[-1]}"] if fitting else []
+        return " or ".join([*tries, *(["set pos_encodings: learned"] if self.hidden_size % self.num_heads == 0 else [])])
+
     @model_validator(mode="after")
     def _check_blocks(self) -> "RecursiveConfig":
         if not self.mlp_t:
             if self.num_heads > self.hidden_size or (self.HEADS_DIVIDE and self.hidden_size % self.num_heads):
                 raise ValueError(
-                    f"hidden_size must divide by num_heads: {self.hidden_size} by {self.num_heads}; "
-                    f"try num_heads {math.gcd(self.hidden_size, self.num_heads)}"
+                    f"hidden_size must divide by num_heads: {self.hidden_size} by {self.num_heads}; {self._other_heads()}"
                 )
             if self.pos_encodings == "rope" and self.head_size % 2:
                 raise ValueError(
                     f"rotary encodings need an even head size: hidden_size {self.hidden_size} / num_heads "
-                    f"{self.num_heads} is {self.head_size}; halve num_heads or use pos_encodings learned"
+                    f"{self.num_heads} is {self.head_size}; {self._other_heads()}"
                 )
             if self.pos_encodings == "rope2d" and self.head_size % 4:
                 raise ValueError(
                     f"pos_encodings rope2d needs a head size that divides by 4: hidden_size {self.hidden_size} / num_heads "
-                    f"{self.num_heads} is {self.head_size}; take fewer heads or pos_encodings rope"
+                    f"{self.num_heads} is {self.head_size}; {self._other_heads()}"
                 )
         elif self.pos_encodings in ("rope", "rope2d"):
             raise ValueError(

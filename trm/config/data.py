@@ -38,7 +38,7 @@ class DataConfig(Written):
     """Folder of a built data set (holds manifest.json)."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Recipe fields to replace, for instance `path`."""
-    num_aug: Annotated[int | None, Later] = Field(None, ge=0, le=100_000)
+    num_aug: Annotated[int | None, Later] = Field(None, le=100_000)
     """Augmentations a puzzle, where the recipe has `num_aug`; null: the recipe's."""
     train: Annotated[int | None, Later] = Field(None, ge=1)
     """Training puzzles, where the recipe has `train`; null: the recipe's. Fewer of them leave validation and test as they are."""

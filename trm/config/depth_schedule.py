@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, cast
 
 from pydantic import BeforeValidator, ValidationError
 
-from trm.config.architectures import AnyNetwork
+from trm.config.architectures import AnyNetwork, networks_where
 from trm.config.base import TextForm
 
 CGAR_SHARES = (0.3, 0.3, 0.4)
@@ -99,7 +99,7 @@ def depth_parts(schedule: DepthSchedule, model: AnyNetwork) -> tuple[DepthPart, 
     if (own := model.cycles) is None:
         raise ValueError(
             f"training.depth_schedule changes H_cycles and L_cycles, which the architecture {model.architecture} does not have; "
-            "set training.depth_schedule: null or take one that has them, such as trm"
+            f"set training.depth_schedule: null, or model.architecture: {networks_where(lambda one: one.cycles is not None)}"
         )
     stages = _cgar(*own) if schedule == "cgar" else schedule
     last = stages[-1]

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from trm.config.imports import honour
+from trm.config.leaves import leaves
 from trm.config.meaning import idle, is_complete
 from trm.config.messages import nearest, problems_of
 from trm.config.paths import nested, with_data_beside, with_start_beside
@@ -111,7 +112,7 @@ def apply_overrides(mapping: Mapping[str, Any], overrides: Sequence[str]) -> dic
     return result
 
 
-def _set(node: Any, parts: list[str], value: Any, override: str) -> None:
+def _set(node: Any, parts: list[str], value: Any, override: str, above: str = "") -> None:
     if isinstance(node, list):
         key: Any = int(parts[0]) if parts[0].isdecimal() else None
         taken = 1
@@ -128,7 +129,11 @@ def _set(node: Any, parts: list[str], value: Any, override: str) -> None:
         return
     if isinstance(node, dict) and node.get(key) is None:
         node[key] = {}
-    _set(node[key], rest, value, override)
+    path = f"{above}{key}"
+    leaf = leaves().get(path.removeprefix("base."))
+    if leaf is not None and leaf.union is not None:  # its tag alone may stand for a member
+        node[key] = leaf.union.spelled_out(node[key])
+    _set(node[key], rest, value, override, f"{path}.")
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,6 @@ class CellMlpConfig(GridConfig):
     @model_validator(mode="after")
     def _check_width(self) -> "CellMlpConfig":
         if self.hidden_size % 4:
-            raise ValueError(
-                f"cell_mlp needs a hidden_size that divides by 4, got {self.hidden_size}; try {self.hidden_size // 4 * 4}"
-            )
+            near = self.hidden_size // 4 * 4
+            raise ValueError(f"cell_mlp needs a hidden_size that divides by 4, got {self.hidden_size}; try hidden_size {near}")
         return self

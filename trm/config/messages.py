@@ -1,6 +1,7 @@
 """pydantic's complaints, said as rule, value and remedy with the whole path of the key."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args, get_origin
@@ -36,6 +37,8 @@ TYPES = {
     "model_attributes_type": "a mapping",
     "finite_number": "a finite number",
 }
+FAR_LIKENESS = 0.8
+"""Of a key of another section, of 1, to be what was meant: beside it any word is like something."""
 SHOWN_LENGTH = 80
 """Characters of a value that a message shows."""
 PLAIN = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
@@ -51,10 +54,10 @@ class Problem:
     """Which rule it is, whatever the values: equal for all that break one; empty: nobody asked."""
 
 
-def nearest(name: str, names: Sequence[str]) -> str | None:
-    """The one of `names` that `name` was probably meant to be, upper and lower case alike; None when none is near."""
+def nearest(name: str, names: Sequence[str], *, likeness: float = 0.6) -> str | None:
+    """The one of `names` that `name` was probably meant to be, upper and lower case alike; None when none is so near."""
     by_lower = {other.lower(): other for other in names}
-    found = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=likeness)
     return by_lower[found[0]] if found else None
 
 
@@ -119,7 +122,7 @@ def unknown_key(model: Any, parents: Location, key: str) -> Problem:
         return Problem(f"{path} is not a key", f"did you mean {prefix}.{near}?" if prefix else f"did you mean {near}?")
     everywhere = sorted(set(paths_of(model)))
     last = key.split(".")[-1].lower()
-    leaf = nearest(last, sorted({other.split(".")[-1] for other in everywhere}))
+    leaf = nearest(last, sorted({other.split(".")[-1] for other in everywhere}), likeness=FAR_LIKENESS)
     far = [other for other in everywhere if other.split(".")[-1] == leaf]
     if far:
         return Problem(f"{path} is not a key", f"did you mean {far[0]}?")
@@ -128,10 +131,9 @@ def unknown_key(model: Any, parents: Location, key: str) -> Problem:
 
 def _problem(model: type[BaseModel], details: dict[str, Any]) -> Problem:
     location, kind, context = details["loc"], details["type"], details.get("ctx", {})
-    readable = _readable(model, location)
     if kind in ("value_error", "assertion_error"):
-        return _own_words(readable, context["error"])
-    path, value = readable or "the file", _short(details["input"])
+        return _own_words(model, location, context["error"])
+    path, value = _readable(model, location) or "the file", _short(details["input"])
     if kind == "extra_forbidden":
         return unknown_key(model, location[:-1], str(location[-1]))
     if kind == "missing":
@@ -163,11 +165,16 @@ def _problem(model: type[BaseModel], details: dict[str, Any]) -> Problem:
     return Problem(f"{path}: {details['msg']}, got {value}", "change it so")
 
 
-def _own_words(path: str, error: Exception) -> Problem:
+def _own_words(model: Any, location: Location, error: Exception) -> Problem:
+    """The words of a validator; fields that it tells to set have their whole path, for it knows those of its own model alone."""
     if isinstance(error, InputError):
         return Problem(error.problem, error.remedy)
-    message = str(error)
+    annotation, written = _walk(model, location)
+    message, path = str(error), ".".join(written)
     text, separator, remedy = message.rpartition("; ")
+    fields = {name for kind in models_in(annotation) for name in kind.model_fields}
+    if path and fields:
+        remedy = re.sub(rf"(?<![\w.])({'|'.join(sorted(fields))})(?=: | \d)", rf"{path}.\1", remedy)
     prefix = f"{path}: " if path else ""
     return Problem(prefix + (text if separator else message), remedy if separator else "change it so")
 

@@ -142,8 +142,8 @@ class ModelConfig(Written):
         if not self.CARRIES_LATENTS and self.halt_max_steps > 1:
             raise ValueError(
                 f"{self.architecture} carries nothing from one supervision step to the next, so that a puzzle has one, got "
-                f"halt_max_steps {self.halt_max_steps}; leave it out or set 1 (in a space whose other networks have more: make it "
-                f"a knob with `when` on model.architecture)"
+                f"halt_max_steps {self.halt_max_steps}; leave it out or set halt_max_steps: 1 (in a space whose other networks "
+                f"have more: make it a knob with `when: {{model.architecture: [...]}}`)"
             )
         return self
 

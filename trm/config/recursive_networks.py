@@ -65,7 +65,10 @@ class TinyConfig(RecursiveConfig, MayLearnContinue):
     @model_validator(mode="after")
     def _check_answers(self) -> "TinyConfig":
         if isinstance(self.gradient, int) and self.gradient < 1:
-            raise ValueError(f"gradient must be at least 1 cycle, got {self.gradient}; set 1, or last_call for less than a cycle")
+            raise ValueError(
+                f"gradient must be at least 1 cycle, got {self.gradient}; set gradient: 1, or gradient: last_call for "
+                "less than a cycle"
+            )
         if self.answers_after == "every_cycle":
             if self.gradient != "last_cycle":
                 raise ValueError(

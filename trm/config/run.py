@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from trm.config.architectures import AnyNetwork
+from trm.config.architectures import AnyNetwork, networks_where
 from trm.config.base import Later, Written, without_later
 from trm.config.blocks import RecursiveConfig
 from trm.config.data import DataConfig
@@ -119,7 +119,7 @@ class RunConfig(Written):
         if self.optim.trained == "puzzle_embedding" and QUESTION in self.model.recursion.without_gradient:
             raise ValueError(
                 "optim.trained puzzle_embedding trains what comes in with the question, and model.gradient last_call brings no "
-                "gradient there; set model.gradient: one_step or more, or optim.trained: all or heads"
+                "gradient there; set model.gradient: one_step, last_cycle or all, or optim.trained: all or heads"
             )
         if isinstance(self.optim, MuonConfig) and self.optim.trained != "all":
             raise ValueError(
@@ -142,9 +142,11 @@ class RunConfig(Written):
             return
         weighs_halting = loss.halt_loss_weight != SupervisionLoss.model_fields["halt_loss_weight"].default
         if weighs_halting and not model.halting.learns_halt:
+            learning = networks_where(lambda one: one.halting.learns_halt)
+            halts = "model.answers_after: last_cycle" if model.recursion.answers_every_cycle else f"model.architecture: {learning}"
             raise ValueError(
                 f"training.loss.halt_loss_weight {loss.halt_loss_weight:g} means nothing for {_named(model)}, which learns no "
-                f"halting; leave it out, or train a network that halts"
+                f"halting; leave it out, or set {halts}"
             )
         if loss.intermediate_weight and (model.cycles is None or model.recursion.answers > 1):
             why = "which has no inner cycles" if model.cycles is None else "which counts every cycle's answer in full"
@@ -194,7 +196,7 @@ class RunConfig(Written):
         if t.carry_noise and not self.model.CARRIES_LATENTS:
             raise ValueError(
                 f"training.carry_noise {t.carry_noise:g} is of latents that slots carry, and {self.model.architecture} has none; "
-                f"set training.carry_noise: 0, or take a network that recurs"
+                f"set training.carry_noise: 0, or model.architecture: {networks_where(lambda one: one.CARRIES_LATENTS)}"
             )
         if (self.evaluation.steps or 1) > 1 and not self.model.CARRIES_LATENTS:
             raise ValueError(

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from trm.config.data import DataConfig
-from trm.config.messages import Problem
 from trm.config.run import RunConfig
 from trm.data.format.manifest import Manifest
 from trm.errors import CheckpointError
-from trm.search.planning.possible import remedy_in
 from trm.search.planning.survey import Survey, kept
 from trm.search.space.space import SearchSpace
+from trm.search.space.spelling import spelled
 from trm.search.space.starts import start_paths
 from trm.sweeps.data_sets import DataSet, DataSets
 from trm.tasks.counts import DataCounts
@@ -90,8 +89,7 @@ def _said_of(space: SearchSpace) -> Iterator[None]:
     try:
         yield
     except CheckpointError as error:
-        remedy = remedy_in(space, Problem(error.problem, error.remedy))
-        raise CheckpointError(error.problem, remedy=remedy) from error
+        raise CheckpointError(error.problem, remedy=spelled(error.remedy, space.search)) from error
 
 
 def start_lines(survey: Survey, sets: DataSets) -> list[str]:

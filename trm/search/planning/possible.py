@@ -1,19 +1,16 @@
 """Values of knobs that no trial can have, whatever the others are: named with the rule that forbids them before a sweep begins."""
 
 import random
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from trm.config.leaves import leaves
 from trm.config.meaning import shown
-from trm.config.messages import Problem
-from trm.config.run import RunConfig
 from trm.errors import ConfigError
-from trm.search.knobs.knobs import ChoiceKnob, Knob, Scalar
+from trm.search.knobs.knobs import ChoiceKnob, Scalar
 from trm.search.space.candidates import Rejected, Resolver
 from trm.search.space.enumeration import Params, all_params, held_at, random_params, space_size
 from trm.search.space.space import SearchSpace
+from trm.search.space.spelling import spelled
 from trm.seeds import derived_seed
 
 WALKED = 1500
@@ -22,7 +19,6 @@ TRIES = 1000
 """Draws with a value that must all fail before it is called impossible."""
 MOST_VALUES = 100
 """Of a choice whose values are looked at one by one; more are a grid."""
-PATH = re.compile(rf"(?<![\w.])((?:{'|'.join(RunConfig.model_fields)})\.[\w.]*\w)(?:: ([\w.+-]*[\w]))?")
 
 
 def require_possible(space: SearchSpace, resolver: Resolver) -> None:
@@ -41,8 +37,8 @@ def require_possible(space: SearchSpace, resolver: Resolver) -> None:
                     broken = None
                     break
                 broken = broken or found
-            if broken is not None and broken.problem is not None:
-                raise _impossible(space, path, value, broken.problem)
+            if broken is not None:
+                raise _impossible(space, path, value, broken)
 
 
 def _key(path: str, value: Any) -> tuple[str, Any, bool]:
@@ -60,25 +56,17 @@ def _draws_with(space: SearchSpace, path: str, value: Scalar) -> Iterator[Params
             yield params
 
 
-def _impossible(space: SearchSpace, path: str, value: Scalar, problem: Problem) -> ConfigError:
-    knob = space.search[path]
+def _impossible(space: SearchSpace, path: str, value: Scalar, broken: Rejected) -> ConfigError:
+    knob, problem = space.search[path], broken.problem
+    assert problem is not None, "a rule of every run"
     own = f"remove {shown(value)} from search.{path}" if isinstance(knob, ChoiceKnob) else f"narrow search.{path}"
     return ConfigError(
         f"search.{path} reaches {shown(value)}, which no trial can have, whatever the other knobs are: {problem.text}",
-        remedy=f"{own}, or {remedy_in(space, problem)}",
+        remedy=f"{own}, or {remedy_in(space, broken)}",
     )
 
 
-def remedy_in(space: SearchSpace, problem: Problem) -> str:
-    """The remedy of a run's rule as the space spells it: paths below `base`, or below `search` where they are searched."""
-
-    def spelled(match: re.Match[str]) -> str:
-        path, value = match[1], match[2]
-        if path not in leaves() and path not in RunConfig.model_fields:
-            return match[0]
-        knob: Knob | None = space.search.get(path)
-        if knob is None:
-            return f"base.{match[0]}"
-        return f"search.{path}.values: [{value}]" if value and isinstance(knob, ChoiceKnob) else f"search.{match[0]}"
-
-    return PATH.sub(spelled, problem.remedy)
+def remedy_in(space: SearchSpace, broken: Rejected) -> str:
+    """The remedy of the rule of every run that parameters break; where they do not have a knob, it is the base that it mends."""
+    assert broken.problem is not None, "a rule of every run"
+    return spelled(broken.problem.remedy, {path: space.search[path] for path in broken.params})

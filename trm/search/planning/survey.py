@@ -154,10 +154,10 @@ def _empty(space: SearchSpace, broken: Sequence[Rejected]) -> ConfigError:
     said = [one for one in broken if one.kind == kind]
     problem = said[0].problem
     if problem is not None and all(one.problem == problem for one in broken):
-        return ConfigError(f"no trial can be, whatever the knobs are: {problem.text}", remedy=remedy_in(space, problem))
+        return ConfigError(f"no trial can be, whatever the knobs are: {problem.text}", remedy=remedy_in(space, said[0]))
     return ConfigError(
         f"the search space is empty: none of {len(broken)} draws kept every rule, {times} of them broke: {said[0].rule}",
-        remedy="loosen that rule or widen the knobs it names" if problem is None else remedy_in(space, problem),
+        remedy="loosen that rule or widen the knobs it names" if problem is None else remedy_in(space, said[0]),
     )
 
 
@@ -167,7 +167,7 @@ def _starts(space: SearchSpace, resolver: Resolver) -> list[Candidate]:
         source = f"start_points.{number}"
         found = resolver.resolve(space.complete(point, source))
         if isinstance(found, Rejected):
-            own = "" if found.problem is None else f": {remedy_in(space, found.problem)}"
+            own = "" if found.problem is None else f": {remedy_in(space, found)}"
             raise ConfigError(f"{source} breaks {found.rule}", remedy=f"change the start point or the rule{own}")
         starts.append(found)
     return starts

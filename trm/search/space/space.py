@@ -36,6 +36,7 @@ from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources, Storage
 from trm.search.space.data_choice import STRENGTH, chosen_data, data_choices, recipe_beside, recipes_beside, with_first_recipe
 from trm.search.space.rules import RULES, goes_by_meaning, is_average_plain
+from trm.search.space.spelling import spelled
 from trm.search.space.start_points import names_recipes, read_recipe, start_points
 from trm.search.space.starts import with_digest, with_starts_beside
 from trm.tasks.metrics import bounds
@@ -456,7 +457,7 @@ def _check_base(base: Mapping[str, Any], data: DataConfig, search: Mapping[str, 
         except ValidationError as error:
             problems = problems_of(RunConfig, error, with_rules=False)  # rules between knobs hold for trials, not for their base
             if problems:
-                raise ConfigError(f"base.{problems[0].text}", remedy=problems[0].remedy) from error
+                raise ConfigError(f"base.{problems[0].text}", remedy=spelled(problems[0].remedy, {})) from error
 
 
 def _bases(base: Mapping[str, Any], search: Mapping[str, Knob]) -> Iterator[dict[str, Any]]:
