@@ -111,3 +111,12 @@ def test_a_key_that_is_like_nothing_is_answered_with_the_keys_there(tmp_path: Pa
     dump_yaml(tmp_path / "run.yaml", RUN)
     with pytest.raises(ConfigError, match=r"training.loss.foo is not a key; the keys here are .*label_smoothing"):
         load_run_config(tmp_path / "run.yaml", ["training.loss.foo=3"])
+
+
+def test_all_that_changes_nothing_is_told_at_once(tmp_path: Path) -> None:
+    dump_yaml(tmp_path / "run.yaml", merged(RUN, {"model": {"grid_width": 4, "conv_kernel": 5}, "start": {"heads": "fresh"}}))
+    with pytest.raises(ConfigError) as error:
+        load_run_config(tmp_path / "run.yaml")
+    assert str(error.value).startswith(f"{tmp_path / 'run.yaml'} has 3 problems:\n")
+    for path in ("model.grid_width 4", "model.conv_kernel 5", "start.heads fresh"):
+        assert f"\n  {path} changes nothing with " in str(error.value)

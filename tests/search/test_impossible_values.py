@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from space_cases import DEMO, load
+from space_cases import DEMO, load, write
 
 from trm.config.base import RECORDED
 from trm.config.files import merged
@@ -12,7 +12,7 @@ from trm.errors import ConfigError
 from trm.search.planning.possible import require_possible
 from trm.search.planning.survey import Survey, check_space
 from trm.search.space.candidates import Rejected, Resolver
-from trm.search.space.space import SearchSpace
+from trm.search.space.space import SearchSpace, load_space
 
 PLAIN: dict[str, Any] = {"optim.lr": {"type": "choice", "values": [1e-3, 2e-3]}}
 CNN: dict[str, Any] = {"model": {"architecture": "cnn"}}
@@ -101,9 +101,9 @@ def test_shares_that_do_not_add_up_are_told_where_the_text_is_read(tmp_path: Pat
     wrong = {"search": {"training.depth_schedule": choice(None, "0.5:1x1 0.4:2x2")}}
     with pytest.raises(ConfigError, match=r"reaches '0.5:1x1 0.4:2x2', but .* which is 0.9; mend it there: make them parts of"):
         load(tmp_path, wrong)
-    begun = SearchSpace.model_validate(merged(DEMO, wrong), context=RECORDED)
-    found = Resolver(begun, None).resolve({"training.depth_schedule": "0.5:1x1 0.4:2x2"})
-    assert isinstance(found, Rejected), "a sweep that began with it turns it down, as ever"
+    recorded = SearchSpace.model_validate(merged(DEMO, wrong), context=RECORDED)
+    for begun in (recorded, load_space(write(tmp_path, wrong), rules=3)):  # a sweep that began with it turns it down, as ever
+        assert isinstance(Resolver(begun, None).resolve({"training.depth_schedule": "0.5:1x1 0.4:2x2"}), Rejected)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from trm.config.imports import honour
 from trm.config.leaves import leaves
 from trm.config.meaning import idle, is_complete
-from trm.config.messages import nearest, problems_of
+from trm.config.messages import Problem, nearest, problems_of
 from trm.config.paths import nested, with_data_beside, with_start_beside
 from trm.config.run import RunConfig
 from trm.config.shipped import Kind, named_file, shipped_names
@@ -161,10 +161,9 @@ def load_run_config(path: str | Path, overrides: Sequence[str] = (), *, is_own: 
     mapping = with_start_beside(nested(mapping), path.parent)
     config = validated(RunConfig, mapping, str(path))
     said = [one.partition("=")[0].strip() for one in overrides] if is_own and not is_begun else []
-    for one in idle(mapping):
-        if not is_written or any(f"{one.path}.".startswith(f"{path}.") for path in said):
-            problem = one.problem()
-            raise ConfigError(f"{path}: {problem.text}", remedy=problem.remedy)
+    found = [one for one in idle(mapping) if not is_written or any(f"{one.path}.".startswith(f"{at}.") for at in said)]
+    if found:
+        raise _refusal([one.problem() for one in found], str(path))
     return config
 
 
@@ -183,10 +182,14 @@ def validated(model: type[Model], mapping: Mapping[str, Any], source: str, conte
     try:
         return model.model_validate(mapping, context=dict(context) if context else None)
     except ValidationError as error:
-        problems = problems_of(model, error)
-        if len(problems) == 1:
-            raise ConfigError(f"{source}: {problems[0].text}", remedy=problems[0].remedy) from error
-        lines = [f"  {problem.text}; {problem.remedy}" for problem in problems[:MAX_PROBLEMS_SHOWN]]
-        lines += [f"  and {len(problems) - MAX_PROBLEMS_SHOWN} more"] if len(problems) > MAX_PROBLEMS_SHOWN else []
-        text = "\n".join([f"{source} has {len(problems)} problems:", *lines])
-        raise ConfigError(text, remedy="mend them and start again") from error
+        raise _refusal(problems_of(model, error), source) from error
+
+
+def _refusal(problems: Sequence[Problem], source: str) -> ConfigError:
+    """All problems of a file in one message."""
+    if len(problems) == 1:
+        return ConfigError(f"{source}: {problems[0].text}", remedy=problems[0].remedy)
+    lines = [f"  {problem.text}; {problem.remedy}" for problem in problems[:MAX_PROBLEMS_SHOWN]]
+    lines += [f"  and {len(problems) - MAX_PROBLEMS_SHOWN} more"] if len(problems) > MAX_PROBLEMS_SHOWN else []
+    text = "\n".join([f"{source} has {len(problems)} problems:", *lines])
+    return ConfigError(text, remedy="mend them and start again")

@@ -144,7 +144,7 @@ class SearchSpace(Written):
                 "search must have at least 1 entries, or replicates be more than 1: else it is one run",
                 remedy="search a knob, set replicates, or take train.py",
             )
-        for path, knob in () if is_recorded(info) else self.search.items():
+        for path, knob in self.search.items() if _goes_by_meaning(info) else ():  # else they were checked when it began
             check_knob(path, knob)
         if self.budget.gpu_hours is not None and self.resources.gpus == 0:
             raise ConfigError(
