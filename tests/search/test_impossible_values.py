@@ -38,7 +38,8 @@ def space(search: dict[str, Any], base: dict[str, Any], **changes: Any) -> dict[
         (
             {"model.num_heads": {"type": "int", "low": 1, "high": 5}},
             {"model": {"hidden_size": 16, "pos_encodings": "none"}},
-            r"search.model.num_heads reaches 5, .*; narrow search.model.num_heads, or try search.model.num_heads 4$",
+            r"search.model.num_heads reaches 5, .*; narrow search.model.num_heads, or try search.model.num_heads: "
+            r"{type: choice, values: \[4\]}$",
         ),
         ({"model.halt_max_steps": choice(1, 4)}, CNN, r"search.model.halt_max_steps reaches 4, .*cnn carries nothing"),
         (
@@ -56,6 +57,12 @@ def space(search: dict[str, Any], base: dict[str, Any], **changes: Any) -> dict[
             {"model.architecture": choice("trm", "cnn")},
             {"optim": {"type": "muon"}},
             r"search.model.architecture reaches cnn, .*; remove cnn .* or set base.optim.type: adamw",
+        ),
+        (
+            {"model.architecture": choice("trm", "cnn"), "model.halt_max_steps": choice(1, 2)},
+            {"optim": {"type": "muon"}},
+            r"reaches cnn, .*: muon updates .*; model: cnn carries nothing .* halt_max_steps 2; remove cnn from .*, or set "
+            r"base.optim.type: adamw, .*; and leave it out or set search.model.halt_max_steps.values: \[1\]",
         ),
         (
             {"training.depth_schedule": choice(None, "0.5:1x1 0.5:2x2")},
@@ -125,7 +132,8 @@ def test_rules_are_counted_whatever_the_values_that_break_them() -> None:
     base = {"model": {"pos_encodings": "none", "mlp_t": False, "hidden_size": 16}}
     made = SearchSpace.model_validate(space({"model.num_heads": choice(3, 5, 6, 7)}, base))
     with pytest.raises(
-        ConfigError, match=r"none of 8 draws kept every rule, 8 of them broke: .* 16 by 3; try search.model.num_heads 2$"
+        ConfigError,
+        match=r"none of 8 draws kept every rule, 8 of them broke: .* 16 by 3; try search.model.num_heads.values: \[2\]$",
     ):
         check_space(made)
     with pytest.raises(ConfigError, match=r"8 of them broke"):

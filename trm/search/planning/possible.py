@@ -1,7 +1,7 @@
 """Values of knobs that no trial can have, whatever the others are: named with the rule that forbids them before a sweep begins."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trm.config.meaning import shown
@@ -29,16 +29,16 @@ def require_possible(space: SearchSpace, resolver: Resolver) -> None:
     possible: set[tuple[str, Scalar, bool]] = set()
     for path, knob in space.knobs_in_order():
         for value in knob.extremes if len(knob.extremes) <= MOST_VALUES else ():
-            broken: Rejected | None = None
+            broken: dict[str, Rejected] = {}
             for params in () if _key(path, value) in possible else _draws_with(space, path, value):
                 found = resolver.run_config(params)
                 if not isinstance(found, Rejected):
                     possible |= {_key(*pair) for pair in params.items()}
-                    broken = None
+                    broken = {}
                     break
-                broken = broken or found
-            if broken is not None:
-                raise _impossible(space, path, value, broken)
+                broken.setdefault(found.kind, found)
+            if broken:
+                raise _impossible(space, path, value, list(broken.values()))
 
 
 def _key(path: str, value: Any) -> tuple[str, Any, bool]:
@@ -56,13 +56,13 @@ def _draws_with(space: SearchSpace, path: str, value: Scalar) -> Iterator[Params
             yield params
 
 
-def _impossible(space: SearchSpace, path: str, value: Scalar, broken: Rejected) -> ConfigError:
-    knob, problem = space.search[path], broken.problem
-    assert problem is not None, "a rule of every run"
-    own = f"remove {shown(value)} from search.{path}" if isinstance(knob, ChoiceKnob) else f"narrow search.{path}"
+def _impossible(space: SearchSpace, path: str, value: Scalar, broken: Sequence[Rejected]) -> ConfigError:
+    own = f"remove {shown(value)} from search.{path}" if isinstance(space.search[path], ChoiceKnob) else f"narrow search.{path}"
+    rules = "; ".join(one.problem.text for one in broken if one.problem is not None)
+    remedies = "; and ".join(remedy_in(space, one) for one in broken)
     return ConfigError(
-        f"search.{path} reaches {shown(value)}, which no trial can have, whatever the other knobs are: {problem.text}",
-        remedy=f"{own}, or {remedy_in(space, broken)}",
+        f"search.{path} reaches {shown(value)}, which no trial can have, whatever the other knobs are: {rules}",
+        remedy=f"{own}, or {remedies}",
     )
 
 

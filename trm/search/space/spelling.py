@@ -8,7 +8,9 @@ from trm.config.run import RunConfig
 from trm.search.knobs.knobs import ChoiceKnob, Knob
 
 _SECTIONS = "|".join(RunConfig.model_fields)
-_PATH = re.compile(rf"(?<![\w./{{])(?P<path>(?:{_SECTIONS})\.[\w.]*\w|(?<=--set )(?:{_SECTIONS})(?==))(?:: (?P<value>[\w.+-]*\w))?")
+_SECTION = rf"(?<=--set )(?:{_SECTIONS})(?==)"
+_PATH = re.compile(rf"(?<![\w./{{])(?P<path>(?:{_SECTIONS})\.[\w.]*\w|{_SECTION})(?:(?:: | (?=\d))(?P<value>[\w.+-]*\w))?")
+ONE = "{{type: choice, values: [{}]}}"
 
 
 def spelled(text: str, search: Mapping[str, Knob]) -> str:
@@ -21,6 +23,8 @@ def spelled(text: str, search: Mapping[str, Knob]) -> str:
         knob = search.get(path)
         if knob is None:
             return match[0] if path.startswith("data") else f"base.{match[0]}"
-        return f"search.{path}.values: [{value}]" if value and isinstance(knob, ChoiceKnob) else f"search.{match[0]}"
+        if not value:
+            return f"search.{path}"
+        return f"search.{path}.values: [{value}]" if isinstance(knob, ChoiceKnob) else f"search.{path}: {ONE.format(value)}"
 
     return _PATH.sub(as_there, text)
