@@ -45,30 +45,57 @@ class Later:
 
 @dataclass(frozen=True)
 class Needs:
-    """Marks a field that changes nothing unless another is so: `Annotated[int, only_with("model.ffn", "conv_swiglu")]`.
+    """Marks a field that changes nothing unless others are so: `Annotated[int, only_with("model.ffn", "conv_swiglu")]`.
 
-    Where a network has no such other field nothing is needed. Who reads it: `trm.config.meaning`.
+    From it follow that a value without effect is refused, that a sweep leaves it out of its trials, so that none is trained twice,
+    and when a knob is searched. Who reads it: `trm.config.meaning`.
     """
 
-    path: str
-    """Dotted path of the other."""
+    fields: tuple[str, ...]
+    """Dotted paths of what it hangs on; a complaint names the first that alone would mend it."""
+
+
+@dataclass(frozen=True)
+class NeedsValue(Needs):
+    """What one field must be, or must not be; where a network has no such field nothing is needed."""
+
     values: tuple[bool | float | str | None, ...]
-    """What it must be, or must not be."""
     is_other: bool
 
-    def is_met(self, value: Any) -> bool:
-        """Whether the field may change something where the other has `value`."""
-        return (value in self.values) != self.is_other
+
+@dataclass(frozen=True)
+class NeedsNetwork(Needs):
+    """A property of the network's configuration that must be true."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class NeedsEither(Needs):
+    """Needs of which one must be met."""
+
+    parts: tuple[Needs, ...]
 
 
 def only_with(path: str, *values: bool | float | str | None) -> Needs:
     """Marks a field that changes something only where the one at `path` has one of `values`."""
-    return Needs(path, values, is_other=False)
+    return NeedsValue((path,), values, is_other=False)
 
 
 def unless(path: str, *values: bool | float | str | None) -> Needs:
     """Marks a field that changes nothing where the one at `path` has one of `values`."""
-    return Needs(path, values, is_other=True)
+    return NeedsValue((path,), values, is_other=True)
+
+
+def only_where(name: str, *fields: str) -> Needs:
+    """Marks a field that changes something only where the network's property `name` is true, which hangs on `fields` of `model`."""
+    named = fields if "architecture" in fields else (*fields, "architecture")
+    return NeedsNetwork(tuple(f"model.{field}" for field in named), name)
+
+
+def either(*needs: Needs) -> Needs:
+    """Marks a field that changes something where one of `needs` is met."""
+    return NeedsEither(tuple(field for one in needs for field in one.fields), needs)
 
 
 class TextForm:

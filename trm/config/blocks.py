@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from trm.config.base import Later, only_with, unless
-from trm.config.networks import READ_AT_THE_END, ModelConfig
+from trm.config.networks import HALTING, ModelConfig
 
 SWIGLU_MULTIPLE = 256
 Activation = Literal["silu", "gelu", "relu", "relu2"]
@@ -22,23 +22,22 @@ class RecursiveConfig(ModelConfig):
 
     HEADS_DIVIDE: ClassVar[bool] = True
     """Whether `num_heads` must divide `hidden_size`; else attention is `num_heads * (hidden_size // num_heads)` wide."""
+    HAS_BLOCKS: ClassVar[bool] = True
     FUSED_VALUES: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
-    num_heads: int = Field(8, ge=1, le=256)
-    """Attention heads; without meaning when `mlp_t`."""
+    num_heads: Annotated[int, unless("model.mlp_t", True)] = Field(8, ge=1, le=256)
+    """Attention heads."""
     expansion: float = Field(4.0, gt=0, le=64)
     """SwiGLU expansion; the width is rounded up to a multiple of 256."""
     mlp_t: bool = False
     """Mix positions with a SwiGLU across them in place of attention."""
     pos_encodings: Literal["rope", "rope2d", "learned", "none"] = "rope"
     """Position encodings; rope2d turns half the channels by a cell's row, half by its column; `none` is the rule with `mlp_t`."""
-    rope_theta: float = Field(10000.0, gt=1)
+    rope_theta: Annotated[float, only_with("model.pos_encodings", "rope", "rope2d")] = Field(10000.0, gt=1)
     """Base of the rotary angles."""
     rms_norm_eps: float = Field(1e-5, gt=0, lt=1)
     """Added to the mean square in every norm."""
-    halt_bias: Annotated[float, Later, unless("model.architecture", "direct"), only_with(*READ_AT_THE_END)] = Field(
-        -5.0, ge=-100, le=100
-    )
+    halt_bias: Annotated[float, Later, HALTING] = Field(-5.0, ge=-100, le=100)
     """What the halting head's two biases start from, its weights from 0: at -5 no puzzle wants to halt at first; -3 starts deep
     (nano-trm)."""
     ffn: Annotated[Literal["swiglu", "conv_swiglu", "normed_swiglu"], Later] = "swiglu"
@@ -80,6 +79,11 @@ class RecursiveConfig(ModelConfig):
     def draws_starts(self) -> bool:
         """Whether the latents that a puzzle starts from are drawn for it."""
         return self.initial_latents == "random"
+
+    @property
+    def has_biases(self) -> bool:
+        """Whether it has weights of one axis: the halting head's, or those of convolutions."""
+        return self.halting.learns_halt or self.ffn == "conv_swiglu"
 
     @property
     def head_size(self) -> int:

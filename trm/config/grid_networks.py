@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from trm.config.base import only_with
 from trm.config.halting import LOCKSTEP, Halting
-from trm.config.networks import WIDEST, ModelConfig
+from trm.config.networks import CARRYING, WIDEST, ModelConfig
 from trm.config.recursion import QUESTION, Call, Latent, Recursion
 
 
@@ -37,6 +37,7 @@ class CnnConfig(GridConfig):
     """Convolutions of 3 by 3, once through (a baseline; acharyaanusha's 3-32-64-64-32-2 has 74,850 parameters)."""
 
     HAS_MATRICES: ClassVar[bool] = False
+    HAS_EMBEDDINGS: ClassVar[bool] = False
     CARRIES_LATENTS: ClassVar[bool] = False
 
     architecture: Literal["cnn"] = "cnn"
@@ -45,7 +46,7 @@ class CnnConfig(GridConfig):
     """Channels after the last convolution, which the answer is read from (D)."""
     widths: Annotated[str, BeforeValidator(_as_text), AfterValidator(_of_numbers)] = Field("32-64-64", max_length=400)
     """Channels after each convolution before the last, as text, so that a knob may have it: 32-64-64; a list is taken too."""
-    halt_max_steps: int = Field(1, ge=1, le=1024)
+    halt_max_steps: Annotated[int, CARRYING] = Field(1, ge=1, le=1024)
     """Supervision steps of a puzzle: one, since nothing is carried to a next."""
 
     @property

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_serializer
 
-from trm.config.base import Later, Written, only_with, unless
-from trm.config.networks import LOCKSTEPPED, READ_AT_THE_END
+from trm.config.base import Later, Written, either, only_where, unless
+from trm.config.networks import HALTING, MANY_STEPS
 from trm.config.unions import Imported, Tagged
 from trm.console.redaction import stored
 
@@ -35,14 +35,14 @@ class SupervisionLoss(LossConfig):
 
     label_smoothing: Annotated[float, Later] = Field(0.0, ge=0, lt=1)
     """Share of each label that goes to all tokens of the vocabulary alike; what validation calls `loss` has none."""
-    halt_loss_weight: Annotated[float, Later, unless("model.architecture", *LOCKSTEPPED), only_with(*READ_AT_THE_END)] = Field(
-        0.5, ge=0, le=100
-    )
+    halt_loss_weight: Annotated[float, Later, HALTING] = Field(0.5, ge=0, le=100)
     """Weight of the halting loss, and of that of q_continue, against the answer loss (0.5 as published)."""
-    answer_target: Annotated[Literal["plain", "difference"], Later] = "plain"
+    answer_target: Annotated[Literal["plain", "difference"], Later, MANY_STEPS] = "plain"
     """What the answer loss is of: `plain`, the logits; `difference`, what they add to those read before, which are 0 at first."""
     intermediate_weight: Annotated[
-        float, Later, unless("model.architecture", "transformer", *LOCKSTEPPED), only_with(*READ_AT_THE_END)
+        float,
+        Later,
+        either(only_where("has_inner_answers", "answers_after", "H_cycles"), unless("training.depth_schedule", None, "cgar")),
     ] = Field(0.0, ge=0, le=100)
     """Weight of the answer loss of each H cycle but the last, which is read for that; where such a cycle has no gradient the head
     alone learns from it."""

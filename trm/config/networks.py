@@ -6,16 +6,18 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trm.config.base import Written, only_with, unless
+from trm.config.base import Written, only_where
 from trm.config.halting import Halting, act
 from trm.config.recursion import Recursion, one_call
 
 WIDEST = 16384
 """Channels, at most."""
-LOCKSTEPPED = ("direct", "cnn", "cell_mlp")
-"""Networks without a halting head."""
-READ_AT_THE_END = ("model.answers_after", "last_cycle")
-"""What leaves a network that may be read after every cycle its halting head."""
+
+
+CARRYING = only_where("CARRIES_LATENTS")
+MANY_STEPS = only_where("has_many_steps", "architecture", "halt_max_steps")
+HALTING = only_where("halting.learns_halt", "answers_after")
+"""Marks what is of a halting head."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class ModelConfig(Written):
 
     HAS_MATRICES: ClassVar[bool] = True
     """Whether its blocks have weights of two axes, which Muon updates."""
+    HAS_EMBEDDINGS: ClassVar[bool] = True
+    """Whether it has a table of tokens that an optimizer of embeddings updates."""
+    HAS_BLOCKS: ClassVar[bool] = False
+    """Whether blocks update its latents, so that several may compete (`training.hypotheses`)."""
     CARRIES_LATENTS: ClassVar[bool] = True
     """Whether a supervision step goes on from what the one before left; else a second step would be the first again, and there is
     only one."""
@@ -54,10 +60,10 @@ class ModelConfig(Written):
     """Values in a puzzle's own embedding row; null: `hidden_size`; 0: no puzzle embedding."""
     puzzle_emb_len: int = Field(16, ge=0, le=1024)
     """Puzzle tokens in front (P); 0: as many as `puzzle_emb_ndim` values need."""
-    halt_max_steps: int = Field(16, ge=1, le=1024)
+    halt_max_steps: Annotated[int, CARRYING] = Field(16, ge=1, le=1024)
     """Supervision steps that a puzzle may stay in its slot."""
-    halt_exploration_prob: Annotated[float, unless("model.architecture", *LOCKSTEPPED), only_with(*READ_AT_THE_END)] = Field(
-        0.1, ge=0, le=1
+    halt_exploration_prob: Annotated[float, only_where("halting.stops_training", "answers_after", "act_enabled"), MANY_STEPS] = (
+        Field(0.1, ge=0, le=1)
     )
     """Chance, a slot and step, that a minimum number of steps is demanded before halting."""
     forward_dtype: Literal["auto", "float32", "tf32", "bfloat16", "float64"] = "auto"
@@ -76,6 +82,26 @@ class ModelConfig(Written):
     def halting(self) -> Halting:
         """When its slots halt, and what of its halting pair is learned; of a network that says nothing else, by q_halt alone."""
         return act(compares=False)
+
+    @property
+    def has_many_steps(self) -> bool:
+        """Whether a puzzle may stay for more than one supervision step."""
+        return self.halt_max_steps > 1
+
+    @property
+    def has_inner_answers(self) -> bool:
+        """Whether an answer can be read after an H cycle that is not the last, beside that after the last."""
+        return self.cycles is not None and self.cycles[0] > 1
+
+    @property
+    def has_biases(self) -> bool:
+        """Whether it has weights of one axis."""
+        return True
+
+    @property
+    def repeats_differ(self) -> bool:
+        """Whether a second step on the same slots, before an update, can bring another gradient than the first."""
+        return self.has_many_steps or self.draws_in_training
 
     @property
     def draws_in_training(self) -> bool:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from trm.config.base import Later, Written, only_with, unless
+from trm.config.base import Later, Written, either, only_where, only_with, unless
 from trm.config.parts import part_of
 from trm.config.unions import Imported, Tagged
 
@@ -22,6 +22,19 @@ CONSTANT_COSINE = (
 )
 
 
+BACKBONE = unless("optim.trained", "puzzle_embedding")
+"""Marks what is of the backbone's update."""
+AVERAGED = only_with("optim.ema", True)
+ROWS = (
+    unless("optim.trained", "heads"),
+    either(unless("model.gradient", "last_call"), unless("start.from", None)),
+    unless("model.puzzle_emb_ndim", 0),
+)
+"""Marks what is of the puzzle embedding's update: its rows, 0 where nothing is started from, move if a gradient comes to them."""
+TABLES = (only_with("optim.trained", "all"), only_where("HAS_EMBEDDINGS"))
+BIASES = only_where("has_biases", "answers_after", "architecture", "ffn")
+
+
 class Rates(NamedTuple):
     """What a parameter is updated with."""
 
@@ -36,35 +49,35 @@ class OptimConfig(Written):
 
     type: str
     """Which optimizer updates the backbone."""
-    lr: float = Field(1e-4, gt=0, le=10)
+    lr: Annotated[float, BACKBONE] = Field(1e-4, gt=0, le=10)
     """Peak learning rate of the backbone."""
     lr_min_ratio: Annotated[float, only_with("optim.schedule", "cosine")] = Field(1.0, ge=0, le=1)
     """Floor of the cosine as a share of `lr`; 1 keeps it constant after warm-up."""
     lr_warmup_steps: int = Field(2000, ge=0)
     """Linear warm-up; step i uses lr * i / warm-up, i from 1."""
-    weight_decay: float = Field(0.1, ge=0)
+    weight_decay: Annotated[float, BACKBONE] = Field(0.1, ge=0)
     """Decoupled weight decay of the backbone, biases and embeddings included."""
-    puzzle_emb_lr: float = Field(1e-2, ge=0, le=10)
+    puzzle_emb_lr: Annotated[float, *ROWS] = Field(1e-2, ge=0, le=10)
     """Peak learning rate of the puzzle embedding (sign SGD)."""
-    puzzle_emb_weight_decay: float = Field(0.1, ge=0)
+    puzzle_emb_weight_decay: Annotated[float, *ROWS] = Field(0.1, ge=0)
     """Weight decay of the rows of the puzzle embedding that a batch touches."""
-    grad_clip: float | None = Field(None, gt=0)
+    grad_clip: Annotated[float | None, BACKBONE] = Field(None, gt=0)
     """Largest L2 norm of the backbone's gradient; null: no clipping."""
     ema: bool = True
     """Evaluate and export the exponential moving average of the weights."""
-    ema_rate: float = Field(0.999, ge=0, lt=1)
+    ema_rate: Annotated[float, BACKBONE, AVERAGED] = Field(0.999, ge=0, lt=1)
     """Rate of the average."""
-    ema_warmup: bool = False
+    ema_warmup: Annotated[bool, BACKBONE, AVERAGED] = False
     """Use min(ema_rate, (1 + step) / (10 + step)), so that a short run's average is not its start; sweeps set it."""
-    embedding_lr: Annotated[float | None, Field(gt=0, le=10), Later, only_with("optim.trained", "all")] = None
+    embedding_lr: Annotated[float | None, Field(gt=0, le=10), Later, *TABLES] = None
     """Peak learning rate of the embeddings of tokens and positions; null: as of what else is updated by their rule."""
-    head_lr: Annotated[float | None, Field(gt=0, le=10), Later, unless("optim.trained", "puzzle_embedding")] = None
+    head_lr: Annotated[float | None, Field(gt=0, le=10), Later, BACKBONE] = None
     """Peak learning rate of the answer and halting heads, bias included; null: as of what else is updated by their rule."""
-    embedding_weight_decay: Annotated[float | None, Field(ge=0), Later, only_with("optim.trained", "all")] = None
+    embedding_weight_decay: Annotated[float | None, Field(ge=0), Later, *TABLES] = None
     """Weight decay of the embeddings; null: as of what else is updated by their rule; 0: none."""
-    head_weight_decay: Annotated[float | None, Field(ge=0), Later, unless("optim.trained", "puzzle_embedding")] = None
+    head_weight_decay: Annotated[float | None, Field(ge=0), Later, BACKBONE] = None
     """Weight decay of the heads; null: as of what else is updated by their rule; 0: none."""
-    bias_weight_decay: Annotated[float | None, Field(ge=0), Later, unless("optim.trained", "puzzle_embedding")] = None
+    bias_weight_decay: Annotated[float | None, Field(ge=0), Later, BACKBONE, BIASES] = None
     """Weight decay of what has one axis (biases, gains of norms), before its part's own; null: its part's; 0: none."""
     schedule: Annotated[Literal["cosine", "constant", "linear"], Later] = "cosine"
     """How learning rates go on after the warm-up: by a cosine to `lr_min_ratio` of their peaks at the run's end (at 1 a constant),
@@ -130,16 +143,16 @@ class OptimConfig(Written):
 class _TwoMoments(OptimConfig):
     """Fields of all that keep the moments of Adam."""
 
-    beta1: float = Field(0.9, ge=0, lt=1)
+    beta1: Annotated[float, BACKBONE] = Field(0.9, ge=0, lt=1)
     """Decay of the first moment."""
-    beta2: float = Field(0.95, ge=0, lt=1)
+    beta2: Annotated[float, BACKBONE] = Field(0.95, ge=0, lt=1)
     """Decay of the second moment."""
 
 
 class _Divided(_TwoMoments):
     """Fields of those that divide by the root of the second."""
 
-    eps: float = Field(1e-8, gt=0, lt=1)
+    eps: Annotated[float, BACKBONE] = Field(1e-8, gt=0, lt=1)
     """Added to the root of the second moment."""
 
 
@@ -162,7 +175,7 @@ class NAdamConfig(_Divided):
 
     type: Literal["nadam"] = "nadam"
     """Which optimizer updates the backbone."""
-    momentum_decay: float = Field(4e-3, ge=0, le=1)
+    momentum_decay: Annotated[float, BACKBONE] = Field(4e-3, ge=0, le=1)
     """How soon the momentum of the first steps comes up to `beta1`; torch's default."""
 
 
@@ -178,9 +191,9 @@ class LionConfig(OptimConfig):
 
     type: Literal["lion"] = "lion"
     """Which optimizer updates the backbone."""
-    beta1: float = Field(0.9, ge=0, lt=1)
+    beta1: Annotated[float, BACKBONE] = Field(0.9, ge=0, lt=1)
     """How much of the average, against the gradient, is in a step."""
-    beta2: float = Field(0.99, ge=0, lt=1)
+    beta2: Annotated[float, BACKBONE] = Field(0.99, ge=0, lt=1)
     """Decay of the average."""
 
     def moments_of(self, name: str, size: Size) -> int:
@@ -193,9 +206,9 @@ class SGDConfig(OptimConfig):
 
     type: Literal["sgd"] = "sgd"
     """Which optimizer updates the backbone."""
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: Annotated[float, BACKBONE] = Field(0.9, ge=0, lt=1)
     """Decay of the velocity; 0: plain gradient descent, which keeps none."""
-    nesterov: Annotated[bool, unless("optim.momentum", 0)] = False
+    nesterov: Annotated[bool, BACKBONE, unless("optim.momentum", 0)] = False
     """Look ahead by the momentum."""
 
     def moments_of(self, name: str, size: Size) -> int:
@@ -212,13 +225,13 @@ class MuonConfig(OptimConfig):
 
     type: Literal["muon"] = "muon"
     """Which optimizer updates the backbone."""
-    lr: float = Field(0.02, gt=0, le=10)
+    lr: Annotated[float, BACKBONE] = Field(0.02, gt=0, le=10)
     """Peak learning rate of the blocks' matrices."""
-    weight_decay: float = Field(0.005, ge=0)
+    weight_decay: Annotated[float, BACKBONE] = Field(0.005, ge=0)
     """Decoupled weight decay of the blocks' matrices."""
-    momentum: float = Field(0.95, ge=0, lt=1)
+    momentum: Annotated[float, BACKBONE] = Field(0.95, ge=0, lt=1)
     """Decay of the average of gradients that is orthogonalized."""
-    nesterov: Annotated[bool, unless("optim.momentum", 0)] = True
+    nesterov: Annotated[bool, BACKBONE, unless("optim.momentum", 0)] = True
     """Look ahead by the momentum."""
     ns_steps: int = Field(5, ge=1, le=30)
     """Newton-Schulz iterations: more come nearer to a matrix whose singular values are all 1, and cost more."""
@@ -231,9 +244,9 @@ class MuonConfig(OptimConfig):
     """Peak learning rate of all else."""
     rest_weight_decay: float = Field(1.0, ge=0)
     """Decoupled weight decay of all else."""
-    beta1: float = Field(0.9, ge=0, lt=1)
+    beta1: Annotated[float, BACKBONE] = Field(0.9, ge=0, lt=1)
     """Decay of the first moment of all else."""
-    beta2: float = Field(0.95, ge=0, lt=1)
+    beta2: Annotated[float, BACKBONE] = Field(0.95, ge=0, lt=1)
     """Decay of the second moment of all else."""
     eps: Annotated[float, only_with("optim.rest", "adamw")] = Field(1e-8, gt=0, lt=1)
     """Added to the root of the second moment of all else; without meaning for adam_atan2."""

@@ -4,10 +4,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trm.config.base import Later
+from trm.config.base import Later, only_with, unless
 from trm.config.blocks import RecursiveConfig
 from trm.config.halting import LOCKSTEP, Halting, act
-from trm.config.networks import MayLearnContinue
+from trm.config.networks import CARRYING, MayLearnContinue
 from trm.config.recursion import HIGH, LOW, Gradient, Recursion, hrm, one_call, several_latents, single_z, trm
 
 
@@ -23,7 +23,9 @@ class TinyConfig(RecursiveConfig, MayLearnContinue):
     networks: Annotated[Literal["shared", "separate"], Later] = "shared"
     """One network for latents and answer, or two, one that updates the answer at the end of a cycle and one for the other
     calls (82.4 against 87.4 %, arXiv 2510.04871, table 1)."""
-    gradient: Annotated[Gradient, Later] = "last_cycle"
+    gradient: Annotated[Gradient, Later, unless("optim.trained", "heads"), only_with("model.answers_after", "last_cycle")] = (
+        "last_cycle"
+    )
     """Calls that are differentiated: `last_call`; `one_step`, the last update of each latent; `last_cycle`; a number, so many
     last cycles (all, where there are fewer); `all`."""
     answers_after: Annotated[Literal["last_cycle", "every_cycle"], Later] = "last_cycle"
@@ -33,6 +35,11 @@ class TinyConfig(RecursiveConfig, MayLearnContinue):
     def halting(self) -> Halting:
         """When its slots halt, and what of its halting pair is learned."""
         return LOCKSTEP if self.answers_after == "every_cycle" else super().halting
+
+    @property
+    def has_inner_answers(self) -> bool:
+        """Whether an answer can be read after an H cycle that is not the last, beside that after the last."""
+        return super().has_inner_answers and self.answers_after == "last_cycle"
 
     @property
     def own_recursion(self) -> Recursion:
@@ -192,7 +199,7 @@ class DirectConfig(RecursiveConfig):
     """The network family."""
     layers: int = Field(3, ge=1, le=64)
     """Blocks in the network."""
-    halt_max_steps: int = Field(1, ge=1, le=1024)
+    halt_max_steps: Annotated[int, CARRYING] = Field(1, ge=1, le=1024)
     """Supervision steps of a puzzle: one, since it is called once."""
 
     @property

@@ -14,7 +14,6 @@ from pydantic import (
 
 from trm.config.architectures import AnyNetwork, networks_where
 from trm.config.base import Later, Written, without_later
-from trm.config.blocks import RecursiveConfig
 from trm.config.data import DataConfig
 from trm.config.depth_schedule import DepthPart, depth_parts
 from trm.config.imports import require_asked
@@ -188,7 +187,7 @@ class RunConfig(Written):
     def _check_slots(self) -> None:
         """What is done to the slots' latents has latents that it knows, and a loss that does it."""
         t = self.training
-        if t.hypotheses > 1 and not isinstance(self.model, RecursiveConfig):
+        if t.hypotheses > 1 and not self.model.HAS_BLOCKS:
             raise ValueError(
                 f"training.hypotheses {t.hypotheses} are latents that blocks update, and {self.model.architecture} has none; set "
                 f"training.hypotheses: 1, or model.architecture trm, single_z, latents, hrm, transformer or direct"

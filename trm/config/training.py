@@ -8,11 +8,19 @@ from pydantic import (
     model_validator,
 )
 
-from trm.config.base import Later, Written, unless
+from trm.config.base import Later, Written, either, only_where, unless
 from trm.config.depth_schedule import DepthSchedule
 from trm.config.losses import AnyLoss, StablemaxLoss
+from trm.config.networks import MANY_STEPS
 from trm.errors import ConfigError
 
+REPEATING = either(
+    only_where("repeats_differ", "architecture", "halt_max_steps", "dropout", "path_noise", "initial_latents"),
+    unless("training.hypotheses", 1),
+    unless("data.difficulty.strength", 0),
+)
+"""Marks what is of a second supervision step before an update: of slots that take the same puzzle again it is the first once more,
+unless something is drawn in between, or answers are counted."""
 WHEN_WRITTEN = ("eval_every_steps", "log_every_steps", "checkpoint_every_steps", "keep_checkpoints")
 """Leaves of `training` that decide what is written down and kept, not what the weights become."""
 
@@ -49,18 +57,18 @@ class TrainingConfig(Written):
     """Length in optimizer steps (one supervision step each)."""
     train_flops: float | None = Field(None, gt=0)
     """Length in training FLOPs, analytic, backward counted as two forwards."""
-    depth_schedule: Annotated[DepthSchedule, Later] = None
+    depth_schedule: Annotated[DepthSchedule, Later, only_where("cycles")] = None
     """Shallower steps first, as text, share of the steps:H_cyclesxL_cycles (0.3:1x2 0.7:3x6), or as lists of these three; the last
     stage is the network's own, which is evaluated. `cgar`: 30 % at a third of the cycles, 30 % at two thirds. null: all as deep
     (arXiv 2511.08653)."""
     loss: AnyLoss = StablemaxLoss()
     """What is made small: the cross entropy over the vocabulary that the tag names, or a mapping with `type` and its fields."""
-    carry_noise: Annotated[float, Later, unless("model.architecture", "direct", "cnn")] = Field(0.0, ge=0, le=10)
+    carry_noise: Annotated[float, Later, MANY_STEPS] = Field(0.0, ge=0, le=10)
     """Standard deviation of normal noise that all latents are given between two supervision steps (tried: 0.001 to 0.1)."""
-    hypotheses: Annotated[int, Later, unless("model.architecture", "cnn", "cell_mlp")] = Field(1, ge=1, le=32)
+    hypotheses: Annotated[int, Later, only_where("HAS_BLOCKS")] = Field(1, ge=1, le=32)
     """Latents that every puzzle has beside its answer, of which only the one with the best answer learns ("winner takes all",
     arXiv 2601.19085: 4). So many forward passes more an update; what is evaluated is the first alone. 1: none compete."""
-    passes_per_update: Annotated[int, Later] = Field(1, ge=1, le=64)
+    passes_per_update: Annotated[int, Later, REPEATING] = Field(1, ge=1, le=64)
     """Supervision steps of every slot for one update, which goes by the mean of their gradients. Halted slots are refilled between
     them from the update's one batch (TinyRecursiveModels PR 41, disputed)."""
     micro_batches: Annotated[int, Later] = Field(1, ge=1, le=1 << 12)

@@ -1,12 +1,11 @@
 """When a knob is searched because of what it belongs to: a field of one member of a union only where its tag has that value, and
 what needs a value of another field (`trm.config.meaning`) only where that has it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, get_args
 
-from trm.config.base import Needs
-from trm.config.leaves import leaves, written_at, written_tags
-from trm.config.meaning import needs_of, shown
+from trm.config.leaves import exists, leaves, put, written_tags
+from trm.config.meaning import blame, deciding, idle, shown, unmet
 from trm.errors import ConfigError
 from trm.search.knobs.knobs import ChoiceKnob, Knob
 
@@ -19,56 +18,93 @@ def with_implied(search: Mapping[str, Knob], base: Mapping[str, Any], *, by_mean
     """
     tags = written_tags(base)
     found = {path: _conditioned(path, knob, search, tags) for path, knob in search.items()}
-    if by_meaning:
+    is_done = not by_meaning
+    while not is_done:  # what one is searched with may be another's condition
+        before = dict(found)
         for path in found:
             found[path] = _needing(path, found, base)
+        is_done = found == before
     return found
 
 
 def _needing(path: str, search: Mapping[str, Knob], base: Mapping[str, Any]) -> Knob:
     """The knob, searched only where it changes something, as far as that hangs on choices."""
-    when, tags = dict(search[path].when), written_tags(base)
-    for needs in _shared_needs(path, search, tags):
-        chooser = search.get(needs.path)
-        default = leaves()[needs.path].variant(tags).info.get_default(call_default_factory=True)
-        possible = [written_at(base, needs.path, default)] if chooser is None else chooser.extremes
-        wanted = when.get(needs.path, possible)
-        wanted = wanted if isinstance(wanted, list) else [wanted]
-        fitting = [value for value in wanted if needs.is_met(value)]
-        if not fitting:
-            has = f"the base has {needs.path}" if chooser is None else f"search.{needs.path} has"
-            raise ConfigError(
-                f"search.{path} changes nothing where {has} {', '.join(map(shown, wanted))}",
-                remedy=f"drop it, or give {needs.path} a value with which it does",
-            )
-        if isinstance(chooser, ChoiceKnob) and len(fitting) < len(wanted) and _follows(chooser, when):
-            when[needs.path] = fitting[0] if len(fitting) == 1 else list(fitting)
-    return search[path] if when == search[path].when else search[path].model_copy(update={"when": when})
+    knob, deciders = search[path], deciding(path)
+    if not deciders:
+        return knob
+    asked = [params for params in assigned({*deciders, *knob.when}, search) if knob.is_active(params)]
+    lost = [(params, needs) for params in asked if (needs := unmet(path, with_params(base, params))) is not None]
+    if not lost:
+        return knob
+    if len(lost) == len(asked):
+        params, needs = lost[0]
+        why = blame(needs, with_params(base, params))
+        has = ", ".join(dict.fromkeys(shown(one[why.field]) for one in asked if why.field in one))
+        there = f"search.{why.field} has {has}" if has else f"the base has {why.field} {shown(why.got)}"
+        raise ConfigError(
+            f"search.{path} changes nothing where {there}",
+            remedy=f"drop it, or give {why.field} a value with which it does",
+        )
+    acting = [params for params in asked if all(params is not one for one, _ in lost)]
+    when = dict(knob.when)
+    for at in sorted(deciders & search.keys()):
+        if isinstance(search[at], ChoiceKnob) and all(at in params for params in acting):
+            had = [value for value in search[at].extremes if any(at in one and one[at] == value for one in asked)]
+            fitting = [value for value in had if any(params[at] == value for params in acting)]
+            if len(fitting) < len(had):
+                when[at] = fitting[0] if len(fitting) == 1 else list(fitting)
+    return knob if when == knob.when else knob.model_copy(update={"when": when})
 
 
-def _follows(chooser: Knob, when: Mapping[str, Any]) -> bool:
-    """Whether a knob is searched wherever these conditions hold: else the base's value decides in its place."""
-    return all(path in when and when[path] == value for path, value in chooser.when.items())
+def assigned(paths: Collection[str], search: Mapping[str, Knob]) -> list[dict[str, Any]]:
+    """Every combination of values that the searched ones of `paths` can have; of ranges their ends.
+
+    A knob is in those alone where it is searched; else the base's value decides in its place.
+    """
+    waiting, needed = [path for path in paths if path in search], dict[str, Knob]()
+    while waiting:
+        at = waiting.pop()
+        if at in search and at not in needed:
+            needed[at] = search[at]
+            waiting.extend(search[at].when)
+    wanted: dict[str, list[Any]] = {}
+    for knob in search.values():
+        for at, values in knob.when.items():
+            wanted.setdefault(at, []).extend(values if isinstance(values, list) else [values])
+    found: list[dict[str, Any]] = [{}]
+    while needed:
+        ready = [path for path, knob in needed.items() if not knob.when.keys() & needed.keys()]
+        if not ready:  # conditions in a circle, which their own check says
+            return []
+        path, knob = ready[0], needed.pop(ready[0])
+        values = [*knob.extremes, *([] if isinstance(knob, ChoiceKnob) else wanted.get(path, []))]
+        found = [more for params in found for more in _with(params, path, knob, values)]
+    return found
 
 
-def _shared_needs(path: str, search: Mapping[str, Knob], tags: Mapping[str, Any]) -> list[Needs]:
-    """What a knob needs of others under every member that the space can have, where every such member has the other."""
+def _with(params: dict[str, Any], path: str, knob: Knob, values: Sequence[Any]) -> list[dict[str, Any]]:
+    return [{**params, path: value} for value in values] if knob.is_active(params) else [params]
 
-    def possible(at: str) -> list[Any]:
-        chooser = search.get(at)
-        wanted = search[path].when.get(at, chooser.values if isinstance(chooser, ChoiceKnob) else [tags[at]])
-        return wanted if isinstance(wanted, list) else [wanted]
 
-    def is_possible(own: Mapping[str, tuple[str, ...]]) -> bool:
-        return all(any(tag in having for tag in possible(at)) for at, having in own.items())
+def with_params(base: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """A sparse run configuration with parameters laid over it."""
+    values = dict(base)
+    for path, value in params.items():
+        put(values, path, value)
+    return values
 
-    first, *others = [needs_of(one) for one in leaves()[path].variants if is_possible(one.tags)] or [()]
-    return [
-        needs
-        for needs in first
-        if all(needs in other for other in others)
-        and all(tag in having for at, having in leaves()[needs.path].where.items() for tag in possible(at))
-    ]
+
+def require_meaning(base: Mapping[str, Any], search: Mapping[str, Knob]) -> None:
+    """ConfigError for what a base, with the space's data, says that changes nothing in any trial."""
+    members = [with_params(base, params) for params in assigned([at for at in search if leaves()[at].union], search)]
+    for path in sorted({one.path for values in members for one in idle(values)}):
+        found = [with_params(base, params) for params in assigned(deciding(path), search)]
+        idle_ones = [next((one for one in idle(values) if one.path == path), None) for values in found]
+        acts = any(one is None and exists(path, written_tags(values)) for one, values in zip(idle_ones, found, strict=True))
+        first = next((one for one in idle_ones if one is not None), None)
+        if first is not None and not acts:
+            problem = first.problem("" if path.startswith("data.") else "base.")
+            raise ConfigError(problem.text, remedy=problem.remedy)
 
 
 def _conditioned(path: str, knob: Knob, search: Mapping[str, Knob], tags: Mapping[str, Any]) -> Knob:

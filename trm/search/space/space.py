@@ -14,7 +14,7 @@ from trm.config.data import SET_KNOBS, DataConfig
 from trm.config.files import apply_overrides, honour_in, load_yaml, merged, require_kind, validated
 from trm.config.imports import require_asked
 from trm.config.leaves import leaves, put, without_other_members, written_at, written_tags
-from trm.config.meaning import idle, is_complete, without_idle
+from trm.config.meaning import is_complete, without_idle
 from trm.config.messages import nearest, problems_of
 from trm.config.networks import ModelConfig
 from trm.config.paths import flat, nested, with_data_beside
@@ -26,7 +26,7 @@ from trm.config.unions import tagged_members
 from trm.errors import ConfigError
 from trm.search.knobs.constraint_names import known_names
 from trm.search.knobs.constraints import Constraint
-from trm.search.knobs.implied import with_implied
+from trm.search.knobs.implied import require_meaning, with_implied
 from trm.search.knobs.knobs import Knob, Scalar, as_listed, check_knob, check_path, field_value
 from trm.search.objective import check_comparable
 from trm.search.samplers.choice import SamplerChoice
@@ -166,7 +166,7 @@ class SearchSpace(Written):
         self._check_data()
         _check_base(self.base, self.data, self.search)
         if _goes_by_meaning(info):
-            self._check_meaning()
+            require_meaning({**self.base, "data": self.data.model_dump()}, self.search)
             self._check_fused()
         if "training.global_batch_size" not in self.search:
             default = TrainingConfig.model_fields["global_batch_size"].default
@@ -191,16 +191,6 @@ class SearchSpace(Written):
                 remedy="set data.mode: resident, or drop the knob",
             )
         data_choices(self.data, self.search)
-
-    def _check_meaning(self) -> None:
-        """ConfigError for what the base says that changes nothing in any trial."""
-        kinds = [
-            {one.path: one for one in idle({**values, "data": self.data.model_dump()})} for values in _bases(self.base, self.search)
-        ]
-        for path, found in kinds[0].items():
-            if all(path in kind and kind[path].needs.path not in self.search for kind in kinds):
-                problem = found.problem("" if path.startswith("data.") else "base.")
-                raise ConfigError(problem.text, remedy=problem.remedy)
 
     def _check_fused(self) -> None:
         """ConfigError for a value that no trial could have, since kernels are insisted on that do not do it."""
@@ -302,11 +292,11 @@ class SearchSpace(Written):
             if not path.startswith("data."):
                 put(values, path, value)
         values = without_other_members(values, _tags_tried(self.search))
+        data = self.data_of(params)
         if goes_by_meaning(rules):
-            values = without_idle(values)
+            values = without_idle({**values, "data": data.model_dump()})
         values["seed"] = seed
         values["imports"] = self.imports
-        data = self.data_of(params)
         values["data"] = data if folder is None else data.built(folder)
         values.setdefault("training", {}).update(epochs=None, steps=None, train_flops=self.budget.per_trial)
         halting = self.search.get("model.halt_max_steps")
