@@ -49,7 +49,7 @@ def alternatives(remedy: str) -> Iterator[list[str]]:
         (["model.architecture=cnn", "model.H_cycles=2"], 1),
         (["optim={type: muon, trained: heads}"], 1),
         (["optim.trained=puzzle_embedding", "model.puzzle_emb_ndim=0", "model.puzzle_emb_len=0"], 2),
-        (["optim.trained=puzzle_embedding", "model.gradient=last_call"], 5),
+        (["optim.trained=puzzle_embedding", "model.gradient=last_call"], 4),
         (["training.kernels=fused", "training.compile=true"], 1),
         (["training.kernels=fused", "training.loss={type: stablemax, intermediate_weight: .1}"], 2),
         (["training.global_batch_size=10", "training.micro_batches=4"], 1),

@@ -41,7 +41,6 @@ def space(search: dict[str, Any], base: dict[str, Any], **changes: Any) -> dict[
             r"search.model.num_heads reaches 5, .*; narrow search.model.num_heads, or try search.model.num_heads: "
             r"{type: choice, values: \[4\]}$",
         ),
-        ({"model.halt_max_steps": choice(1, 4)}, CNN, r"search.model.halt_max_steps reaches 4, .*cnn carries nothing"),
         (
             {"optim.type": choice("adam_atan2", "muon")},
             CNN,

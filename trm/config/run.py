@@ -118,7 +118,7 @@ class RunConfig(Written):
         if self.optim.trained == "puzzle_embedding" and QUESTION in self.model.recursion.without_gradient:
             raise ValueError(
                 "optim.trained puzzle_embedding trains what comes in with the question, and model.gradient last_call brings no "
-                "gradient there; set model.gradient: one_step, last_cycle or all, or optim.trained: all or heads"
+                "gradient there; set model.gradient: one_step, last_cycle or all, or optim.trained: all"
             )
         if isinstance(self.optim, MuonConfig) and self.optim.trained != "all":
             raise ValueError(
