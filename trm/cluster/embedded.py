@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from ray._private import ray_constants
 from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader, Config
 
+from trm.cluster.interfaces import LOOPBACK, interface_of
 from trm.console.redaction import redacted, shortened
 from trm.console.streams import say
 from trm.errors import InputError, InterruptedRun, ResourceError
@@ -57,7 +57,7 @@ def private_session() -> Iterator[Path]:
         "RAY_USAGE_STATS_ENABLED": "0",
         LOOPBACK_ONLY: "0",
         DUMPS: os.environ.get(DUMPS, SELDOM),
-        "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME") or _loopback_interface(),
+        "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME") or interface_of(LOOPBACK),
     }
     is_kept = False
     with _environment(environment), _loopback():
@@ -172,10 +172,6 @@ def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
         yield
     finally:
         put(before)
-
-
-def _loopback_interface() -> str | None:
-    return next((name for _, name in socket.if_nameindex() if name == "lo"), None)
 
 
 @contextlib.contextmanager

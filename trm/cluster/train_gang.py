@@ -5,10 +5,27 @@ from typing import Any
 
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch.config import _TorchBackend
 
 from trm.cluster.connection import Demand
+from trm.cluster.interfaces import meet_at_node
 from trm.cluster.worker_group import COLLECTIVE_SECONDS
 from trm.console.redaction import reason_of
+
+
+class _MeetsAtNode(_TorchBackend):  # type: ignore[misc]  # ray has no types
+    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        worker_group.execute(meet_at_node)
+        super().on_start(worker_group, backend_config)
+
+
+class MeetingConfig(TorchConfig):  # type: ignore[misc]
+    """Torch's process group, whose workers meet on the network that Ray knows their nodes by."""
+
+    @property
+    def backend_cls(self) -> type[_TorchBackend]:
+        """What sets the workers up."""
+        return _MeetsAtNode
 
 
 def run_gang(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], demand: Demand, scratch: str) -> str | None:
@@ -19,7 +36,7 @@ def run_gang(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], d
     trainer = TorchTrainer(
         worker,
         train_loop_config=config,
-        torch_config=TorchConfig(backend="nccl" if demand.gpus else "gloo", timeout_s=COLLECTIVE_SECONDS),
+        torch_config=MeetingConfig(backend="nccl" if demand.gpus else "gloo", timeout_s=COLLECTIVE_SECONDS),
         scaling_config=ScalingConfig(
             num_workers=demand.workers,
             use_gpu=demand.gpus > 0,

@@ -20,10 +20,9 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from trm.cluster.connection import Demand
+from trm.cluster.interfaces import LOOPBACK, meet_at
 from trm.cluster.processes import WorkerProcess
 
-LOOPBACK, LOOPBACK_INTERFACE = "127.0.0.1", "lo"
-"""Where workers of one node meet: nobody else has to reach them."""
 COLLECTIVE_SECONDS = 600
 """A worker that waits so long for another gives up; torch itself would wait for half an hour."""
 GRACE_SECONDS = 5.0
@@ -51,7 +50,10 @@ class GroupWorker:
         return WorkerProcess.current(), [str(gpu) for gpu in ray.get_gpu_ids()]
 
     def open_store(self, workers: int, is_one_node: bool) -> tuple[str, int]:
-        """Be the one at whom the others meet: address and port. Torch itself would listen to all networks of the node."""
+        """Be the one at whom the others meet: address and port. Torch itself would listen to all networks of the node.
+
+        Workers of one node meet on loopback: nobody else has to reach them.
+        """
         import torch.distributed as dist
 
         door = socket.create_server((LOOPBACK if is_one_node else ray.util.get_node_ip_address(), 0))
@@ -64,8 +66,7 @@ class GroupWorker:
 
     def join(self, rank: int, workers: int, store: tuple[str, int], gpus: list[str]) -> None:
         """Become `rank` of the process group; `gpus`: those of all its node's workers."""
-        if store[0] == LOOPBACK and LOOPBACK_INTERFACE in [name for _, name in socket.if_nameindex()]:
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK_INTERFACE)
+        meet_at(LOOPBACK if store[0] == LOOPBACK else ray.util.get_node_ip_address())
         own = [str(gpu) for gpu in ray.get_gpu_ids()]
         if own:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
