@@ -25,7 +25,8 @@ from trm.search.space.candidates import Facts
 from trm.search.space.space import SearchSpace, load_space
 from trm.sweeps.commands import with_option
 
-ONE = {"name": "one", "data": DEMO["data"], "base": {**DEMO["base"], "model": {**DEMO["base"]["model"], "mlp_t": True}}}
+MIXING = {name: value for name, value in DEMO["base"]["model"].items() if name != "num_heads"} | {"mlp_t": True}
+ONE = {"name": "one", "data": DEMO["data"], "base": {**DEMO["base"], "model": MIXING}}
 
 
 def one_configuration(**sections: Any) -> SearchSpace:

@@ -102,7 +102,7 @@ def test_what_would_train_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match=r"trained puzzle_embedding needs a puzzle embedding, .* set optim\.trained: all or heads"):
         cases.config_of(model=bare, optim={"trained": "puzzle_embedding"})
     with pytest.raises(
-        ValueError, match=r"model\.gradient last_call brings no gradient there; set model\.gradient: one_step or more"
+        ValueError, match=r"model\.gradient last_call brings no gradient there; set model\.gradient: one_step, last_cycle or all"
     ):
         cases.config_of(model={"gradient": "last_call"}, optim={"trained": "puzzle_embedding"})
     with pytest.raises(ValueError, match=r"optim\.trained heads trains none; set optim\.type: adamw"):
