@@ -16,7 +16,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from trm.console.redaction import in_addresses, reason_of
-from trm.errors import CheckpointError
+from trm.errors import CheckpointError, InterruptedRun
 from trm.files.atomic import fsync_folder
 
 T = TypeVar("T")
@@ -138,7 +138,7 @@ class Objects:
     def _reached(self, what: str, name: str, call: Callable[[], T]) -> T:
         try:
             return call()
-        except (FileNotFoundError, FileExistsError):
+        except (FileNotFoundError, FileExistsError, InterruptedRun):
             raise
         except Exception as error:  # foreign file systems raise what they like
             raise self._unreached(what, name, error) from error
