@@ -58,10 +58,10 @@ def space(search: dict[str, Any], base: dict[str, Any], **changes: Any) -> dict[
             r"search.model.architecture reaches cnn, .*; remove cnn .* or set base.optim.type: adamw",
         ),
         (
-            {"model.architecture": choice("trm", "cnn"), "model.halt_max_steps": choice(1, 2)},
-            {"optim": {"type": "muon"}},
-            r"reaches cnn, .*: muon updates .*; model: cnn carries nothing .* halt_max_steps 2; remove cnn from .*, or set "
-            r"base.optim.type: adamw, .*; and leave it out or set search.model.halt_max_steps.values: \[1\]",
+            {"optim.trained": choice("all", "puzzle_embedding"), "model.puzzle_emb_ndim": choice(0, 8)},
+            {"model": {"gradient": "last_call", "puzzle_emb_len": 0}},
+            r"reaches puzzle_embedding, .* puzzle_emb_ndim is 0; .* brings no gradient there; remove puzzle_embedding from .*, or "
+            r"set search.optim.trained.values: \[all\] or heads; and set base.model.gradient: one_step",
         ),
         (
             {"training.depth_schedule": choice(None, "0.5:1x1 0.5:2x2")},
