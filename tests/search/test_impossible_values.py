@@ -60,7 +60,7 @@ def space(search: dict[str, Any], base: dict[str, Any], **changes: Any) -> dict[
         (
             {"optim.trained": choice("all", "puzzle_embedding"), "model.puzzle_emb_ndim": choice(0, 8)},
             {"model": {"gradient": "last_call", "puzzle_emb_len": 0}},
-            r"reaches puzzle_embedding, .* puzzle_emb_ndim is 0; .* brings no gradient there; remove puzzle_embedding from .*, or "
+            r"reaches puzzle_embedding, .*puzzle_emb_ndim is 0; .* brings no gradient there; remove puzzle_embedding from .*, or "
             r"set search.optim.trained.values: \[all\] or heads; and set base.model.gradient: one_step",
         ),
         (
