@@ -3,18 +3,22 @@
 import itertools
 import json
 import random
+import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bad_input_cases import said_by
 from search_simulator import cost_of
 
 from tests.sweeps.test_checkpoints import space_of
+from trm.config.files import dump_yaml
 from trm.errors import CheckpointError, InterruptedRun, SweepError
+from trm.files.disk import in_units
 from trm.files.objects import Objects
 from trm.search.journal.events import LegEnded, LegStarted
 from trm.search.journal.journal import read_events
@@ -295,6 +299,69 @@ def test_mirrored_while_it_is_driven_and_fetched_with_its_tables(tmp_path: Path,
         fetch(url, folder)
     with pytest.raises(SweepError, match="there is no sweep at"):
         fetch(f"{url}-none", tmp_path / "three" / "s")
+
+
+def begun(driver: Head) -> Head:
+    """The head's sweep, begun, with its sweep.yaml and an object of a checkpoint."""
+    dump_yaml(driver.folder / "sweep.yaml", {"space": space_with(driver.objects.url).model_dump(mode="json")})
+    driver.objects.write("trials/0000/step-00000004-attempt-0/meta.json", b"{}")
+    return driver.start()
+
+
+def test_a_removal_takes_the_objects_of_its_own_sweep_alone(tmp_path: Path, url: str, head: Callable[..., Head]) -> None:
+    first = begun(head("one"))
+    first.end(first.leg())
+    second = begun(head("two"))
+    before = second.objects.sizes("")
+    code, said = said_by("sweep", "--remove", "s", "--storage", tmp_path / "one")
+    assert (code, f"what lies at {url} stays" in said, first.folder.exists()) == (0, True, False)
+    assert second.objects.sizes("") == before
+    second.end(second.leg())  # its sweep is whole
+    second.log.journal.close()
+    count, size = len(second.objects.sizes("")), sum(second.objects.sizes("").values())
+    stale = tmp_path / "stale" / "s"
+    shutil.copytree(second.folder, stale)
+    code, said = said_by("sweep", "--remove", "s", "--storage", tmp_path / "two")
+    assert (code, f"with it {count} objects at {url}: {in_units(size)}" in said) == (0, True)
+    assert second.objects.sizes("") == {}
+    second.objects.write("trials/0000/step-00000004-attempt-0/meta.json", b"another sweep's of that name")
+    code, said = said_by("sweep", "--remove", "s", "--storage", tmp_path / "stale")
+    assert (code, list(second.objects.sizes(""))) == (0, ["trials/0000/step-00000004-attempt-0/meta.json"])
+
+
+def test_a_killed_removal_is_ended_by_the_next(tmp_path: Path, url: str, head: Callable[..., Head]) -> None:
+    driver = begun(head("one"))
+    driver.end(driver.leg())
+    driver.log.journal.close()
+    original, gone = Objects.remove, list[str]()
+
+    def remove(self: Objects, names: Iterable[str]) -> None:
+        for name in names:
+            if name == "journal/0000000001.jsonl":
+                raise KilledError
+            original(self, [name])
+            gone.append(name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Objects, "remove", remove)
+        with pytest.raises(KilledError):
+            said_by("sweep", "--remove", "s", "--storage", tmp_path / "one")
+    assert len(gone) > 2
+    assert list(driver.objects.sizes("")) == ["journal/0000000000.jsonl", "journal/0000000001.jsonl"]
+    assert said_by("sweep", "--remove", "s", "--storage", tmp_path / "one")[0] == 0
+    assert driver.objects.sizes("") == {}
+
+
+def test_a_sweep_whose_mirror_is_gone_says_so_and_writes_it_anew(
+    url: str, head: Callable[..., Head], capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver = head("one").start()
+    driver.objects.remove(driver.objects.sizes(""))
+    assert "no journal of this sweep" not in capsys.readouterr().err
+    again = head("one")
+    assert f"no journal of this sweep lies at {url}" in capsys.readouterr().err
+    again.start()
+    assert mirrors._journal_of(again.objects) == (again.folder / FILE).read_bytes()
 
 
 def test_a_store_that_lets_objects_be_overwritten_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

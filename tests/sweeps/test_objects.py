@@ -243,7 +243,7 @@ def test_retention_keeps_what_may_be_gone_on_with_and_the_best(tmp_path: Path) -
     assert set(sweep.objects.sizes("trials")) == {
         name for one in sweep.standing for name in (f"{one}/model.safetensors", f"{one}/meta.json", f"{one}.json")
     }
-    remove_objects(sweep.space, tmp_path.name)
+    remove_objects(sweep.objects.url)
     assert sweep.objects.sizes("trials") == {}
     sweep.log.journal.close()
 

@@ -40,9 +40,14 @@ def remove(name: str, storage: str | None, *, with_runs: bool) -> int:
         if with_runs:
             _trash_runs(folder, sweep)
 
-    size = remove_sweep(place, name, forget_runs)
+    removed = remove_sweep(place, name, forget_runs)
     forget_told(place / name)
-    show(f"{place / name} is removed: {in_units(size)}")
+    show(f"{place / name} is removed: {in_units(removed.bytes)}")
+    if removed.is_elsewhere:
+        runs = ", and its runs" if with_runs else ""
+        show(f"what lies at {removed.url} stays{runs}: the journal there is not this folder's, so it went on elsewhere, or is gone")
+    elif removed.url is not None:
+        show(f"with it {removed.objects} objects at {removed.url}: {in_units(removed.object_bytes)}")
     return EXIT_DONE
 
 

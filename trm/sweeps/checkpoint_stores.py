@@ -218,12 +218,19 @@ def try_objects(url: str) -> None:
         objects.remove([name])
 
 
-def remove_objects(space: SearchSpace, name: str) -> None:
-    """Remove all objects of the sweep called `name`, its checkpoints first, each not whole from its first removal on."""
-    if (url := objects_url(space, name)) is not None:
-        objects = Objects(url)
-        remove_checkpoints(objects, checkpoints_among(objects.sizes("trials")))
-        objects.remove(objects.sizes(""))
+def remove_objects(url: str) -> tuple[int, int]:
+    """Remove all objects of the sweep at `url`; how many there were, and their bytes.
+
+    Checkpoints go first, each not whole from its first removal on; the journal goes last and from its end: by what a killed removal
+    leaves of it the sweep is known.
+    """
+    objects = Objects(url)
+    found = objects.sizes("")
+    remove_checkpoints(objects, checkpoints_among(found))
+    names = list(objects.sizes(""))
+    journal = [name for name in names if name.startswith("journal/")]
+    objects.remove([*(name for name in names if name not in journal), *reversed(journal)])
+    return len(found), sum(found.values())
 
 
 def _delete(checkpoint: Path) -> int:

@@ -1,7 +1,7 @@
 """The sweeps of a storage, each from its folder alone; and the end of one that nobody wants any more."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trm.errors import InputError, SweepError
@@ -13,9 +13,9 @@ from trm.search.journal.lease import Lease, is_held
 from trm.search.log import FILE as JOURNAL
 from trm.search.space.recorded import recorded_space
 from trm.search.state import SweepState
-from trm.sweeps.checkpoint_stores import remove_objects
+from trm.sweeps.checkpoint_stores import objects_url, remove_objects
 from trm.sweeps.folder import NAME, is_begun, sweeps_text
-from trm.sweeps.mirror import mirror_url, require_undriven
+from trm.sweeps.mirror import is_owned, require_undriven
 from trm.sweeps.places import refuse_links_in, refuse_unwritable
 from trm.sweeps.trial_files import folder_bytes
 
@@ -67,10 +67,26 @@ def _listed(folder: Path, now: float) -> ListedSweep:
     return ListedSweep(folder.name, status.state, state.space.objective.metric, status.best, size, at)
 
 
-def remove_sweep(storage: Path, name: str, forget_runs: Callable[[Path, SweepStarted], None]) -> int:
-    """Remove a sweep's folder with all that is in it; its bytes. `forget_runs` is called before, with its lease held.
+@dataclass(frozen=True)
+class Removed:
+    """What a removal took away, and what it left."""
 
-    SweepError when there is none of that name, a living driver has it, or this user may not write all of it.
+    bytes: int
+    """Of the sweep's folder."""
+    url: str | None = None
+    """Where its objects lay; null: it had none."""
+    objects: int = 0
+    """How many of them are gone."""
+    object_bytes: int = 0
+    is_elsewhere: bool = False
+    """Whether what lies at `url` is not of this folder's sweep: that stays, and the runs too."""
+
+
+def remove_sweep(storage: Path, name: str, forget_runs: Callable[[Path, SweepStarted], None]) -> Removed:
+    """Remove a sweep's folder with all that is in it, and its objects. `forget_runs` is called before, with its lease held.
+
+    The folder alone goes where the sweep went on from its objects elsewhere. SweepError when there is none of that name, a living
+    driver has it, or this user may not write all of it.
     """
     folder = storage / name
     if not NAME.fullmatch(name) or not is_begun(folder):
@@ -81,12 +97,26 @@ def remove_sweep(storage: Path, name: str, forget_runs: Callable[[Path, SweepSta
     refuse_unwritable(folder, "the removal of a sweep")
     with Lease(folder) as lease:
         first = next((entry.event for entry in read_events(folder / JOURNAL)), None)
+        removed = Removed(0)
         if isinstance(first, SweepStarted):
             space = recorded_space(folder)
-            if (url := mirror_url(space, first.name)) is not None:
-                require_undriven(Objects(url))
-            forget_runs(folder, first)
-            remove_objects(space, first.name)
-        size = folder_bytes(folder)
+            url = objects_url(space, first.name)
+            is_own = url is None or _is_own(url, folder, is_mirror=space.storage.mirror)
+            removed = Removed(0, url, is_elsewhere=not is_own)
+            if is_own:
+                forget_runs(folder, first)
+            if is_own and url is not None:
+                count, size = remove_objects(url)
+                removed = replace(removed, objects=count, object_bytes=size)
+        removed = replace(removed, bytes=folder_bytes(folder))
         lease.discard()
-    return size
+    return removed
+
+
+def _is_own(url: str, folder: Path, *, is_mirror: bool) -> bool:
+    """Whether the objects may go with the folder; SweepError when a living driver has them."""
+    if not is_owned(url, folder, is_mirror=is_mirror):
+        return False
+    if is_mirror:
+        require_undriven(Objects(url))
+    return is_owned(url, folder, is_mirror=is_mirror)  # while we looked another may have had its turn

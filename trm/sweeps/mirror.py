@@ -85,6 +85,10 @@ class Mirror:
                 f"the sweep went on from {self._objects.url} elsewhere: its journal is not that of {self._folder} any more",
                 remedy=f"go on with `--resume {self._objects.url}` and another --storage",
             )
+        if here and not there:
+            say(
+                f"no journal of this sweep lies at {self._objects.url}: that of {self._folder} is written there from its first line"
+            )
         self._count, self._end = there.count(b"\n"), len(there)
 
     def publish(self) -> None:
@@ -201,6 +205,15 @@ def begun_name(folder: Path) -> str:
 def is_mirrored(url: str) -> bool:
     """Whether a sweep began there."""
     return bool(Objects(url).sizes("journal"))
+
+
+def is_owned(url: str, folder: Path, *, is_mirror: bool) -> bool:
+    """Whether the objects at `url` are of the sweep as it stands in `folder`, not of one that went on from them elsewhere.
+
+    Those of a sweep that has no mirror are its own unless a journal lies there.
+    """
+    there = _journal_of(Objects(url))
+    return is_mirror == bool(there) and (folder / JOURNAL).read_bytes().startswith(there)
 
 
 def fetch(url: str, folder: Path) -> None:
