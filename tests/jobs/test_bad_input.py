@@ -107,7 +107,7 @@ SETTINGS = [
     ),
     ("base.start.from={place}/file", "{place}/file holds no plain weights"),
     ("base.start={from: '{place}/run/best', weights: raw}", "an export holds the averaged"),
-    ("base.start={from: '{place}/run', missing: fresh}", "hidden_size 8: give that"),
+    ("base.start={from: '{place}/run', missing: fresh}", "they tell of search.model.hidden_size.values: [8]: give that"),
     ("tracking={uri: some/folder}", "tracking.uri must be a database or a server, got 'some/folder'"),
     ("tracking={uri: 'postgres://h/x'}", "did you mean postgresql://?"),
     ("foo", "an override is path=value, got 'foo'"),

@@ -200,7 +200,9 @@ def test_weights_to_start_from_must_fit_every_network_as_for_the_sweep(storage: 
     config = made.run_config({"model.hidden_size": 16, "model.L_cycles": 1, "optim.lr": 1e-3}, seed=0, folder="x")
     export_weights(TrainingState(config, data_counts(made.data, str(storage), print).shape, max_steps=1), weights)
     start = f"base.start.from={weights}"
-    with pytest.raises(CheckpointError, match=r"must fit its network: of .* is \(.*they tell of search.model.hidden_size 16"):
+    with pytest.raises(
+        CheckpointError, match=r"must fit its network: of .* is \(.*they tell of search.model.hidden_size.values: \[16\]: give that"
+    ):
         job.dry_run(path, [start], str(storage))
     fitting = ["search.model.hidden_size.values=[16]", "search.model.L_cycles.high=2"]
     for table, said in (("keep", "tensors are taken\n"), ("by_name", "rows get their names when the data set is built")):
