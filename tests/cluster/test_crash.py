@@ -91,12 +91,12 @@ def test_killed_and_gone_on_with_on_a_fresh_head_each_time_it_is_the_sweep_in_a_
     killed: Killed, whole: Path, tmp_path: Path
 ) -> None:
     url = f"file://{tmp_path}/objects"
-    words = (str(killed.space), "--trials", str(TRIALS), "--set", f"storage.checkpoints={url}")
+    words, given = (str(killed.space), "--trials", str(TRIALS)), ("--set", f"storage.checkpoints={url}")
     kills = [Kill("event", count, point) for count, point in ((4, "durable"), (2, "before"), (3, "torn"), (2, "written"))]
     for number, kill in enumerate([*kills, None]):
         storage = tmp_path / f"head-{number}"
         shutil.copytree(killed.storage / "data", storage / "data")
-        how = ("--name", "away", "--go-on") if number in (0, 2) else ("--resume", f"{url}/away")
+        how = ("--name", "away", "--go-on", *given) if number in (0, 2) else ("--resume", f"{url}/away")
         code = killed.nursery.live(Life((*words, "--storage", str(storage), *how), kill))
         assert code == (0 if kill is None else -signal.SIGKILL), killed.nursery.output()
     folder = storage / "away"
@@ -109,7 +109,7 @@ def test_killed_and_gone_on_with_on_a_fresh_head_each_time_it_is_the_sweep_in_a_
     )
     for name in ("leaderboard.json", "best/model.safetensors", "sweep.yaml", "trials.parquet"):
         assert (mirrored / name).read_bytes() == (folder / name).read_bytes()
-    late = Life(("--resume", *words, "--storage", str(tmp_path / "head-0"), "--name", "away"))
+    late = Life(("--resume", *words, *given, "--storage", str(tmp_path / "head-0"), "--name", "away"))
     assert killed.nursery.live(late) == 2  # its folder is not where the sweep went on
     assert "went on from" in killed.nursery.output()
 

@@ -14,8 +14,9 @@ from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, SweepError
 from trm.files.atomic import write_text_atomic
 from trm.search.space.rules import OLDEST
 from trm.search.space.space import load_space
-from trm.sweeps.folder import NAME
-from trm.sweeps.mirror import fetch, is_mirrored, mirror_url
+from trm.sweeps.fetched import fetched
+from trm.sweeps.folder import NAME, is_begun
+from trm.sweeps.mirror import is_mirrored, mirror_url
 from trm.sweeps.places import DEFAULT_STORAGE, expanded
 from trm.terminal.command_line import ending
 
@@ -29,11 +30,18 @@ def folder_of(name: str, storage: str | None) -> Path:
     return expanded(storage or DEFAULT_STORAGE, "--storage").absolute() / name
 
 
-def bring(space: str, overrides: Sequence[str], folder: Path) -> None:
-    """Have a sweep that began on another machine, and is mirrored where the space says, in `folder`; nothing where none did."""
-    url = mirror_url(load_space(space, overrides, rules=OLDEST), folder.name)
-    if url is not None and is_mirrored(url):
-        fetch(url, folder)
+@contextlib.contextmanager
+def brought(space: str, overrides: Sequence[str], folder: Path) -> Iterator[None]:
+    """While entered a sweep that began on another machine, and is mirrored where the space says, is in `folder`.
+
+    Nothing is where none did, and what was brought goes again if nothing comes of it, as of `fetched`.
+    """
+    with contextlib.ExitStack() as held:
+        if not is_begun(folder):
+            url = mirror_url(load_space(space, overrides, rules=OLDEST), folder.name)
+            if url is not None and is_mirrored(url):
+                held.enter_context(fetched(url, folder))
+        yield
 
 
 @contextlib.contextmanager

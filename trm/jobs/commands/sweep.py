@@ -1,13 +1,13 @@
 """Search for the best tiny recursive model of a search space."""
 
 import argparse
-import contextlib
 
 from trm.console.lines import say_json
 from trm.terminal.command_line import job_parser
 
 SHORT = {"budget.trials": "trials", "confirm.top": "confirm", "audit.share": "audit"}
 """Path -> the option that is short for it."""
+CHECKPOINTS = "storage.checkpoints"
 
 
 def main() -> int:
@@ -68,41 +68,55 @@ def main() -> int:
         arguments.space, arguments.resume = arguments.resume, ""
     if arguments.space is None:
         parser.error("the following arguments are required: space")
-    if arguments.resume:
-        fetch_from(arguments, parser)
     short = {path: getattr(arguments, option) for path, option in SHORT.items()}
     written = {override.partition("=")[0].strip() for override in arguments.overrides}
     for path, value in short.items():
         if value is not None and path in written:
             parser.error(f"{path} is given twice, by --set {path} and by --{SHORT[path]}")
     arguments.overrides += [f"{path}={value}" for path, value in short.items() if value is not None]
+    if arguments.resume:
+        return run_from(arguments, parser)
     if not arguments.go_on:
         return run(arguments, is_resume=arguments.resume is not None)
     if arguments.name is None:
         parser.error("--go-on needs --name: jobs of one space must not take each other's sweep")
 
-    from trm.jobs.retries import bring, folder_of, told_to_the_next
+    from trm.jobs.retries import brought, folder_of, told_to_the_next
     from trm.sweeps.folder import is_begun
 
     folder = folder_of(arguments.name, arguments.storage)
-    with contextlib.nullcontext() if arguments.dry_run else told_to_the_next(folder):
-        if not arguments.dry_run and not is_begun(folder):
-            bring(arguments.space, arguments.overrides, folder)
+    if arguments.dry_run:
+        return run(arguments, is_resume=is_begun(folder))
+    with told_to_the_next(folder), brought(arguments.space, arguments.overrides, folder):
         return run(arguments, is_resume=is_begun(folder))
 
 
-def fetch_from(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Have the sweep at `--resume URL` in the storage, under its name."""
+def run_from(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """The exit code of the sweep mirrored at `--resume URL`, which the URL alone tells: its name, and its storage.checkpoints."""
+    from trm.console.redaction import in_addresses
+    from trm.files.objects import address_problem
+
     url = arguments.resume.rstrip("/")
-    name = url.rpartition("/")[2]
-    if "://" not in url or arguments.dry_run or arguments.name not in (None, name):
-        parser.error(f"--resume takes nothing, or the URL of a mirrored sweep, without --dry-run and another --name; got {url}")
+    if (problem := address_problem(url)) is not None:
+        parser.error(f"--resume takes nothing, or the URL of a mirrored sweep: {problem}")
+    base, _, name = url.rpartition("/")
+    given = [text for text in arguments.overrides if text.partition("=")[0].strip() == CHECKPOINTS]
+    if other := [text for text in given if text.partition("=")[2].strip().rstrip("/") != base]:
+        parser.error(f"--resume {url} is of {CHECKPOINTS}={base}, got {in_addresses(other[-1])}; leave that out")
+    if arguments.name not in (None, name):
+        parser.error(f"--resume {url} is of the sweep {name}, got --name {arguments.name}; leave that out")
+    if arguments.dry_run:
+        parser.error("--dry-run looks at sweeps of a --storage, got --resume URL; leave one of the two out")
 
     from trm.jobs.retries import folder_of
-    from trm.sweeps.mirror import fetch
+    from trm.sweeps.fetched import fetched
+    from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
 
-    fetch(url, folder_of(name, arguments.storage))
-    arguments.name = name
+    writable_folder(arguments.storage, "--storage", default=DEFAULT_STORAGE)
+    with fetched(url, folder_of(name, arguments.storage)) as checkpoints:
+        arguments.name = name
+        arguments.overrides = [text for text in arguments.overrides if text not in given] + [f"{CHECKPOINTS}={checkpoints}"]
+        return run(arguments, is_resume=True)
 
 
 def run(arguments: argparse.Namespace, *, is_resume: bool) -> int:
