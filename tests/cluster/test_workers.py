@@ -1,18 +1,20 @@
 """Workers that do not fit are named before the start, with the node, the rule, the value and a remedy."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.exceptions import RayTaskError
 
 from trm.cluster import worker_check
 from trm.cluster.connection import Demand, Node
 from trm.cluster.worker_check import SAME, Needs, NodeFacts, check_workers, own_facts, source_digest
 from trm.config.imports import VARIABLE
 from trm.config.imports import source_digest as source_digest_of
-from trm.errors import ResourceError
+from trm.errors import CheckpointError, ResourceError
 
 HERE = own_facts(sees_gpus=False)
 GPU = Demand(1, 2, 0.5)
@@ -101,3 +103,31 @@ def test_a_node_that_cannot_read_what_trials_start_from_is_named(tmp_path: Path,
         needs = Needs(Demand(1, 1, 0), tmp_path, starts={path: digest})
         problem = problem_of_second(monkeypatch, [here, other], needs)
         assert re.search(rf"node 10\.0\.0\.1 {said}, the sweep began with {digest[:12]}", problem)
+
+
+class Elsewhere:
+    """A node whose tasks run here, at once; `url`: where its own store lies."""
+
+    def __init__(self, function: Callable[..., object], url: str | None) -> None:
+        self.function, self.url = function, url
+
+    def remote(self, url: str, *words: str) -> Any:
+        try:
+            return self.function(self.url or url, *words)
+        except CheckpointError as error:
+            return RayTaskError("answer_mark", f"CheckpointError: {error}", error)
+
+
+def test_a_node_that_has_another_store_by_the_same_address_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(told: object, timeout: float) -> None:
+        if isinstance(told, RayTaskError):
+            raise told
+
+    stores = {"0": None, "1": f"file://{tmp_path}/other", "2": None}
+    monkeypatch.setattr(worker_check, "on_node", lambda node, function: Elsewhere(function, stores[node.node_id]))
+    monkeypatch.setattr(worker_check.ray, "get", get)
+    needs = Needs(Demand(1, 1, 0), tmp_path, objects=f"file://{tmp_path}/store")
+    found = worker_check._unreached_storage(needs, nodes(0, 0, 0))
+    assert set(found) == {"1"}
+    assert "node 10.0.0.1 does not (CheckpointError: what another process wrote" in str(found["1"])
+    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()], "marks are removed"

@@ -232,7 +232,7 @@ class Driven:
 
 
 def test_retention_keeps_what_may_be_gone_on_with_and_the_best(tmp_path: Path) -> None:
-    sweep = Driven(tmp_path, "memory://retention", Immediately(), best=2)
+    sweep = Driven(tmp_path, f"file://{tmp_path}/store", Immediately(), best=2)
     while sweep.search.is_done(1.0) is None:
         sweep.end(sweep.start())
         sweep.keeper.prune()
@@ -249,7 +249,7 @@ def test_retention_keeps_what_may_be_gone_on_with_and_the_best(tmp_path: Path) -
 
 
 def test_no_leg_waits_for_retention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep, may_go = Driven(tmp_path, "memory://background"), threading.Event()
+    sweep, may_go = Driven(tmp_path, f"file://{tmp_path}/store"), threading.Event()
     original, waiting = AsObjects.tidy, threading.Event()
 
     def slow(self: AsObjects, superseded: Any) -> int:

@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,8 +24,9 @@ from trm.config.imports import source_digest as source_digest_of
 from trm.console.redaction import reason_of
 from trm.data.batches.row_storage import total_bytes
 from trm.errors import CheckpointError, ResourceError
+from trm.files.objects import Objects
 from trm.files.weight_files import weights_digest
-from trm.sweeps.checkpoint_stores import try_objects
+from trm.sweeps.checkpoint_stores import answer_mark
 from trm.sweeps.versions import installed_version
 
 SAME = {
@@ -134,8 +137,7 @@ def _looked_at(nodes: list[Node], needs: Needs) -> tuple[dict[Node, NodeFacts], 
             _check(node, facts, here, needs)
         except ResourceError as error:
             problems[node.node_id] = error
-    elsewhere = [node for node in found if node.node_id not in problems and node.node_id != _own_node()]
-    return found, _unreached_storage(needs, elsewhere) | problems
+    return found, _unreached_storage(needs, [node for node in found if node.node_id not in problems]) | problems
 
 
 def _own_node() -> str:
@@ -242,18 +244,34 @@ def _check_starts(node: Node, facts: NodeFacts, begun: Mapping[str, str]) -> Non
 
 
 def _unreached_storage(needs: Needs, nodes: list[Node]) -> dict[str, ResourceError]:
-    """What is wrong with the nodes, by their ids, that cannot write and read checkpoints where they go."""
+    """What is wrong with the nodes, by their ids, that cannot write and read checkpoints where they go.
+
+    An object store is asked for by our own node too: its workers have the environment of `ray start`, not the driver's.
+    """
     if (url := needs.objects) is None:
-        return unshared_storage(needs.folder, nodes)
-    found = dict[str, ResourceError]()
-    for node, answer in [(node, on_node(node, try_objects).remote(url)) for node in nodes]:
-        try:
-            ray.get(answer, timeout=ANSWER_SECONDS)
-        except RayError as error:
+        return unshared_storage(needs.folder, [node for node in nodes if node.node_id != _own_node()])
+    found, objects, mark = dict[str, ResourceError](), Objects(url), f".mark-{secrets.token_hex(6)}"
+    objects.write(mark, secrets.token_bytes(16))
+    answers = {node: f"{mark}-{node.node_id}" for node in nodes}
+    try:
+        asked = [(node, on_node(node, answer_mark).remote(url, mark, answer)) for node, answer in answers.items()]
+        deadline = time.monotonic() + ANSWER_SECONDS
+        for node, told in asked:
+            try:
+                ray.get(told, timeout=max(0.0, deadline - time.monotonic()))
+                objects.read(answers[node])
+            except FileNotFoundError:
+                problem = "what it writes is not there"
+            except RayError as error:
+                problem = reason_of(error, 300)
+            else:
+                continue
             found[node.node_id] = ResourceError(
-                f"every node must write and read checkpoints at {url}: node {node.address} does not ({reason_of(error, 300)})",
+                f"every node must write and read checkpoints at {url} as the driver does: node {node.address} does not ({problem})",
                 remedy="give it the credentials and the way there, in the environment of `ray start` or of the job",
             )
+    finally:
+        objects.remove([mark, *answers.values()])
     return found
 
 

@@ -20,7 +20,7 @@ from trm.errors import CheckpointError, InterruptedRun
 from trm.files.atomic import fsync_folder
 
 T = TypeVar("T")
-ONE_ACT = {"s3", "s3a", "gs", "gcs", "file", "local", "memory"}
+ONE_ACT = {"s3", "s3a", "gs", "gcs", "file", "local"}
 """File systems where of two who create one object at once one is refused; fsspec's general way looks first and writes then."""
 
 
@@ -29,6 +29,8 @@ def address_problem(url: str) -> str | None:
     shown = in_addresses(url)
     if "://" not in url:
         return f"it must be the URL of an object store, such as s3://bucket/folder, got {shown!r}"
+    if url.startswith("memory:"):
+        return f"other processes must see it, and memory: is each process's own, got {shown!r}"
     if shown != url:
         return f"its address must hold no secret, which the environment should (AWS_ACCESS_KEY_ID and so on), got {shown!r}"
     return None

@@ -218,6 +218,17 @@ def try_objects(url: str) -> None:
         objects.remove([name])
 
 
+def answer_mark(url: str, mark: str, answer: str) -> None:
+    """Write as the object `answer` what the object `mark` holds; CheckpointError when this process finds no such mark or cannot."""
+    objects = Objects(url)
+    try:
+        objects.write(answer, objects.read(mark))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"what another process wrote at {url} is not there", remedy="give an address that all share"
+        ) from error
+
+
 def remove_objects(url: str) -> tuple[int, int]:
     """Remove all objects of the sweep at `url`; how many there were, and their bytes.
 
