@@ -137,7 +137,30 @@ def test_a_node_that_joins_is_looked_at_first_and_one_that_does_not_fit_is_named
     watched.due.pop()()
     assert watched.look("a", "b", "c") == ["a", "c"]
     assert watched.said[1:] == ["node 10.0.0.c (c) joined"]
-    assert not watched.due, "each is looked at once"
+    assert not watched.due, "each is looked at once, for now"
+
+
+def test_a_node_that_did_not_fit_is_looked_at_again_and_takes_legs_when_it_does() -> None:
+    watched = Watched(a=None, b="the store did not answer")
+    assert watched.look("a", "b") == ["a"]
+    assert not watched.due
+    watched.problem = "the store did not answer"
+    for seconds in (30.0, 60.0):
+        watched.now += seconds
+        watched.look("a", "b")
+        watched.due.pop()()
+        watched.look("a", "b")
+        assert not watched.due
+    assert watched.said == [], "nothing new is known"
+    watched.problem = None
+    watched.now += 119.0
+    watched.look("a", "b")
+    assert not watched.due, "each time it takes twice as long"
+    watched.now += 1.0
+    watched.look("a", "b")
+    watched.due.pop()()
+    assert watched.look("a", "b") == ["a", "b"]
+    assert watched.said == ["node 10.0.0.b (b) takes legs from here on"]
 
 
 def test_a_node_that_cannot_be_looked_at_is_named() -> None:

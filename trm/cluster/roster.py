@@ -8,6 +8,9 @@ from trm.cluster.connection import Node
 from trm.console.redaction import reason_of
 from trm.sweeps.blame import Blame
 
+AGAIN_SECONDS, LONGEST_AGAIN_SECONDS = 30.0, 600.0
+"""A node that does not fit is looked at again after so long, and twice as long after each further time."""
+
 
 def in_thread(work: Callable[[], None]) -> None:
     """Do it in a thread that the process does not wait for."""
@@ -35,7 +38,10 @@ class Roster:
         self._living: dict[str, Node] = {}
         self._gone: set[str] = set()
         self._asked: set[str] = set()
-        self._told: set[str] = set(found)
+        """Those that are looked at."""
+        self._told: dict[str, str | None] = dict(found)
+        self._again = {node_id: (clock() + AGAIN_SECONDS, AGAIN_SECONDS) for node_id in found}
+        """When those that do not fit are looked at once more, and after how long that is."""
         self.leaving: dict[str, float | None] = {}
         """Nodes that are drained, with the unix time at which they go; null: as soon as nothing runs there."""
         self._blame = Blame()
@@ -54,19 +60,34 @@ class Roster:
         self.leaving = {node_id: until for node_id, until in leaving.items() if node_id in self._living}
         for node_id, node in self._living.items():
             self._gone.discard(node_id)
-            if node_id not in self._found and node_id not in self._asked:
+            if self._is_due(node_id):
                 self._asked.add(node_id)
                 self._background(lambda node=node: self._look_at(node))  # type: ignore[misc]
-            elif node_id in self._found and node_id not in self._told:
-                self._told.add(node_id)
-                problem = self._found[node_id]
-                self._say(f"node {node} joined" if problem is None else f"node {node} joined and takes no legs: {problem}")
+            elif node_id in self._found and self._told.get(node_id, "") != self._found[node_id]:
+                self._say(self._news_of(node))
+                self._told[node_id] = self._found[node_id]
+
+    def _is_due(self, node_id: str) -> bool:
+        """Whether to look at the node: nobody did, or it did not fit, for a reason that may have passed."""
+        if node_id in self._asked:
+            return False
+        return node_id not in self._found or (self._found[node_id] is not None and self._clock() >= self._again[node_id][0])
+
+    def _news_of(self, node: Node) -> str:
+        problem, is_new = self._found[node.node_id], node.node_id not in self._told
+        if problem is None:
+            return f"node {node} joined" if is_new else f"node {node} takes legs from here on"
+        return f"node {node} {'joined and ' if is_new else ''}takes no legs: {problem}"
 
     def _look_at(self, node: Node) -> None:
         try:
-            self._found[node.node_id] = self._check(node)
+            problem = self._check(node)
         except Exception as error:  # in a thread of its own: nobody else would hear of it
-            self._found[node.node_id] = f"it could not be looked at: {reason_of(error, 300)}"
+            problem = f"it could not be looked at: {reason_of(error, 300)}"
+        wait = min(LONGEST_AGAIN_SECONDS, 2 * self._again[node.node_id][1]) if node.node_id in self._again else AGAIN_SECONDS
+        self._again[node.node_id] = self._clock() + wait, wait
+        self._found[node.node_id] = problem
+        self._asked.discard(node.node_id)
 
     @property
     def usable(self) -> list[Node]:
