@@ -63,12 +63,17 @@ class Death:
 def titled(task: LegTask, rank: int) -> Iterator[None]:
     """While entered, `ps`, `top` and Ray's dashboard show what this process works on: sweep, trial, rung and rank."""
     before = getproctitle()
-    sweep = Path(task.folder).parents[1].name if task.folder is not None else "leg"
-    setproctitle(f"{before} {sweep} trial {task.trial} rung {task.rung} rank {rank}")
+    setproctitle(f"{before} {_sweep_of(task)} trial {task.trial} rung {task.rung} rank {rank}")
     try:
         yield
     finally:
         setproctitle(before)
+
+
+def _sweep_of(task: LegTask) -> str:
+    if task.objects is not None:
+        return task.objects.rstrip("/").rpartition("/")[2]
+    return Path(task.folder).parents[1].name if task.folder is not None else "leg"
 
 
 def end_process(process: WorkerProcess) -> None:
