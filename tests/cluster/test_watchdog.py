@@ -214,7 +214,22 @@ def test_a_death_is_told_by_what_ray_says_and_the_kernel_counted(
     text: str, now: int | None, death: Death, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "oom_kills_at", lambda asked: [now for _ in asked])
-    assert death_of(text, [PROCESS]) == death
+    assert death_of(text, [PROCESS], set()) == death
+
+
+def test_a_node_that_did_not_answer_is_not_asked_for_its_next_leg(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[WorkerProcess] = []
+
+    def counts(processes: list[WorkerProcess]) -> list[int | None]:
+        asked.extend(processes)
+        return [None if process.node_id == "node" else process.oom_kills for process in processes]
+
+    monkeypatch.setattr(processes, "oom_kills_at", counts)
+    silent: set[str] = set()
+    for process, is_nodes in ((PROCESS, True), (OTHER, True), (OTHER_NODE, False)):
+        assert death_of(DIED, [process], silent).is_nodes is is_nodes
+    assert asked == [PROCESS, OTHER_NODE]
+    assert silent == {"node"}
 
 
 @pytest.mark.parametrize(
@@ -310,7 +325,7 @@ def test_tune_takes_a_worker_without_memory_for_one_trials_failure(monkeypatch: 
         RayActorManager._actor_task_failed(None, None, ray.exceptions.ActorDiedError())
     assert RayActorManager._actor_task_failed is known
     assert [type(error) for error in seen] == [ray.exceptions.RayActorError, ray.exceptions.ActorDiedError]
-    assert death_of(str(seen[0]), []).status == "out_of_memory"
+    assert death_of(str(seen[0]), [], set()).status == "out_of_memory"
 
 
 def test_tune_lets_go_of_a_leg_that_is_over() -> None:

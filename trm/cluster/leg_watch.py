@@ -10,7 +10,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from trm.cluster.processes import WorkerProcess, death_of, end_process
+from trm.cluster.processes import Death, WorkerProcess, death_of, end_process
 from trm.cluster.progress_board import RunningLegs
 from trm.search.journal.events import LegStarted
 from trm.search.search import Search
@@ -20,6 +20,8 @@ from trm.training.leg import Leg, LegProgress, LegResult
 
 LEGS_SECONDS = 0.5
 """The board is asked for the running legs so often."""
+SILENT_SECONDS = 60.0
+"""A node that did not answer is not asked again for so long: each of its legs would hold the driver up."""
 
 
 class Meant(NamedTuple):
@@ -54,6 +56,8 @@ class LegWatch:
         self._asked: ray.ObjectRef | None = None
         self._watchdog = Watchdog(search.state.space.resources.stall_seconds)
         self._stalled: dict[Leg, LegResult] = {}
+        self._silent: set[str] = set()
+        self._silent_since = 0.0
         self._holders: dict[Leg, WorkerProcess | str] = {}
         """Whose coming back frees the slot of a leg that has answered: a gang's process, or the name of one in place."""
 
@@ -105,10 +109,16 @@ class LegWatch:
         if is_told_to_stop:  # it was ended with the sweep
             return Meant(replace(result, status="interrupted"), nodes_of(processes))
         living = [process for process in processes if not self._is_gone(process.node_id)]
-        death = death_of(result.error or "", living)
+        death = self._death_of(result.error or "", living)
         told = replace(result, status=death.status, error=death.error)
         died = [process for process in processes if str(process) == result.process]
         return Meant(told, nodes_of(died or processes), is_nodes=death.is_nodes or len(living) < len(processes))
+
+    def _death_of(self, text: str, processes: list[WorkerProcess]) -> Death:
+        now = time.monotonic()
+        if now - self._silent_since > SILENT_SECONDS:
+            self._silent, self._silent_since = set(), now
+        return death_of(text, processes, self._silent)
 
     def look(self) -> None:
         """Hear what the board knew when it was last asked, end what stands still, ask again; call it every `LEGS_SECONDS`."""

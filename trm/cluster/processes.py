@@ -81,8 +81,11 @@ def end_process(process: WorkerProcess) -> None:
     _task_on(process.node_id, _kill).remote(process)
 
 
-def death_of(text: str, processes: list[WorkerProcess]) -> Death:
-    """What the end of `processes` was, from what Ray said of it and from what their nodes counted."""
+def death_of(text: str, processes: list[WorkerProcess], silent: set[str]) -> Death:
+    """What the end of `processes` was, from what Ray said of it and from what their nodes counted.
+
+    `silent`: ids of nodes that did not answer a moment ago and are not asked again; those that do not answer now are added.
+    """
     if any(sign in text for sign in MEMORY_SIGNS):
         used = re.search(r"actual memory used=([\d.]+GB)", text)
         held = f" (it held {used[1]})" if used else ""
@@ -91,12 +94,14 @@ def death_of(text: str, processes: list[WorkerProcess]) -> Death:
         return Death("lost", f"the node of the leg's process was lost: {reason_of(text)}", is_nodes=True)
     if raised := _raised(text):
         return Death("failed", raised)
-    counted = list(zip(processes, oom_kills_at(processes), strict=True))
+    asked = [process for process in processes if process.node_id not in silent]
+    counted = list(zip(asked, oom_kills_at(asked), strict=True))
     for process, now in counted:
         if now is not None and now > process.oom_kills:
             return Death("out_of_memory", f"the kernel killed {process} or a neighbour, because {process.host} ran out of memory")
-    if silent := [process.host for process, now in counted if now is None]:  # Ray takes 10 s and more to count it as lost
-        return Death("lost", f"the node of the leg's process does not answer: {', '.join(silent)}", is_nodes=True)
+    silent |= {process.node_id for process, now in counted if now is None}
+    if hosts := [process.host for process in processes if process.node_id in silent]:  # Ray takes 10 s and more to count it as lost
+        return Death("lost", f"the node of the leg's process does not answer: {', '.join(hosts)}", is_nodes=True)
     died = "the leg's process ended without a word (killed, or its node was lost)"
     return Death("lost", died if not text or DIED_SIGN in text else reason_of(text))
 
