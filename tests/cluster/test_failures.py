@@ -83,7 +83,8 @@ def test_each_way_to_end_has_its_name_and_a_process_without_memory_is_replaced(t
     with connected(needs_dashboard=False, address="local"):
         run_legs(script, LegRunner(leg_function(), Places(Groups([{"CPU": 1.0}])), 1), tmp_path / "tune")
         told = [
-            (act, outcome.status) if outcome else (act, death_of(error or "", [], set()).status) for act, outcome, error in script.ends
+            (act, outcome.status) if outcome else (act, death_of(error or "", [], set()).status)
+            for act, outcome, error in script.ends
         ]
         reasons = {act: death_of(error or "", [], set()).error for act, outcome, error in script.ends if not outcome}
     assert [act for act, _ in told] == ["completed", "completed", "out_of_memory", "completed", "raises", "dies", "completed"]
