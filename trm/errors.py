@@ -5,9 +5,12 @@ TRMError
 │   ├── ConfigError             a run configuration or a search space
 │   ├── DatasetError            a recipe, a manifest, a shard
 │   ├── CheckpointError         a checkpoint that is foreign, or of another configuration
-│   │   └── TornCheckpoint      a checkpoint that is not whole: an older one will do
+│   │   ├── TornCheckpoint      a checkpoint that is not whole: an older one will do
+│   │   └── StoreSilent         an object store that does not answer now; passes by itself, exit code 130
 │   ├── ContractError           a network, a loss, a task, a metric ... that does not keep its door's contract (trm.contracts)
-│   ├── SweepError              a sweep folder: name taken, nothing to resume, held by a living driver
+│   ├── SweepError              a sweep folder: name taken, nothing to resume
+│   │   └── SweepHeld           held by a living driver
+│   │       └── SweepDriven     by one elsewhere; passes by itself, exit code 130
 │   ├── FolderError             a link or a name in a folder that leads out of it
 │   └── ResourceError           more CPUs, GPUs or disk than there is
 ├── TrialError                  ends one trial with a status of its own; the sweep goes on
@@ -68,12 +71,24 @@ class TornCheckpoint(CheckpointError):  # it is what the checkpoint is
     """A checkpoint is not whole: a file is missing, cut or changed. What goes on from it takes an older one, or begins anew."""
 
 
+class StoreSilent(CheckpointError):  # it is how it is
+    """An object store does not answer, or is too busy to: the same command may do later."""
+
+
 class ContractError(InputError):
     """A member of a door, of this project or a person's own, does not keep what the door's contract asks."""
 
 
 class SweepError(InputError):
     """A sweep folder cannot be started, resumed or shared."""
+
+
+class SweepHeld(SweepError):  # it is how it is
+    """A living driver has the folder: what it says of the last try stays its own."""
+
+
+class SweepDriven(SweepHeld):
+    """A living driver elsewhere has the sweep: the same command may do when that has ended."""
 
 
 class FolderError(InputError):

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from trm.errors import ConfigError, InterruptedRun, SweepError
+from trm.errors import ConfigError, InterruptedRun, StoreSilent, SweepDriven, SweepError, SweepHeld
 from trm.jobs.retries import folder_of, told_to_the_next
 from trm.jobs.train import TrainOptions
 from trm.jobs.train_seeds import SEEDS_FILE, run_again
+from trm.search.journal.lease import Lease
+from trm.terminal.command_line import ending
 from trm.training.weights import CONFIG_FILE
 
 
@@ -18,6 +20,7 @@ from trm.training.weights import CONFIG_FILE
         (InterruptedRun("go on with `this`"), 130, True),
         (KeyboardInterrupt(), 130, True),
         (OSError(28, "No space left on device"), 130, True),
+        (StoreSilent("no answer", remedy="look"), 130, True),
         (ConfigError("a rule, a value", remedy="a remedy"), 2, False),
         (RuntimeError("nobody foresaw it, at mysql://me:secret@host"), 1, False),
     ],
@@ -32,6 +35,24 @@ def test_a_try_leaves_word_for_the_next(tmp_path: Path, error: BaseException, co
     with told_to_the_next(tmp_path / "runs" / "mine"):
         assert not file.exists()
     assert json.loads(file.read_text())["code"] == 0
+
+
+def test_a_try_that_another_driver_refuses_leaves_the_word_to_that_one(tmp_path: Path) -> None:
+    folder, file = tmp_path / "mine", tmp_path / "mine.exit.json"
+    folder.mkdir()
+
+    def refused() -> None:
+        with pytest.raises(SweepHeld), told_to_the_next(folder):
+            Lease(folder).release()
+
+    with Lease(folder):
+        refused()
+        assert not file.exists()
+        file.write_text("of the one that drives")
+        refused()
+    assert file.read_text() == "of the one that drives"
+    assert ending(SweepHeld("held here", remedy="wait")) == (2, "error: held here; wait")
+    assert ending(SweepDriven("held elsewhere", remedy="wait")) == (130, "not now: held elsewhere; wait")
 
 
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:

@@ -17,18 +17,18 @@ from search_simulator import cost_of
 
 from tests.sweeps.test_checkpoints import space_of
 from trm.config.files import dump_yaml
-from trm.errors import CheckpointError, InterruptedRun, SweepError
+from trm.errors import CheckpointError, InterruptedRun, SweepError, SweepHeld
 from trm.files.disk import in_units
 from trm.files.objects import Objects
 from trm.search.journal.events import LegEnded, LegStarted
 from trm.search.journal.journal import read_events
-from trm.search.journal.lease import Holder
+from trm.search.journal.lease import Holder, Lease
 from trm.search.log import FILE, SweepLog
 from trm.search.search import Search
 from trm.search.settings import Storage
 from trm.search.space.space import SearchSpace
 from trm.sweeps import mirror as mirrors
-from trm.sweeps.mirror import Mirror, fetch, mirrored, require_undriven
+from trm.sweeps.mirror import Mirror, catch_up, fetch, mirrored, require_undriven
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # of the server and its client
 
@@ -247,6 +247,60 @@ def test_a_segment_whose_answer_was_lost_is_ours(url: str, head: Callable[..., H
     assert not driver.mirror._is_taken()
     driver.log.stop(3.0, "silence")
     assert mirrors._journal_of(driver.objects) == (driver.folder / FILE).read_bytes()
+
+
+def test_who_waits_for_the_store_may_leave_and_a_late_answer_is_no_second_journal(
+    tmp_path: Path, head: Callable[..., Head], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mirrors, "SHORT_SECONDS", 0.5)
+    monkeypatch.setattr(mirrors, "SLICE_SECONDS", 0.02)
+    driver, original = head("one", f"file://{tmp_path}/objects/s").start(), Objects.create
+    answers, asked, looks = threading.Event(), list[str](), list[int]()
+
+    def silent(self: Objects, name: str, data: bytes) -> bool:
+        asked.append(name)
+        assert answers.wait(60)
+        return original(self, name, data)
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) == 40:
+            raise InterruptedRun("asked to leave")
+
+    driver.mirror.on_wait = look
+    with monkeypatch.context() as patch:
+        patch.setattr(Objects, "create", silent)
+        with pytest.raises(InterruptedRun, match="asked to leave"):
+            driver.leg()
+        with pytest.raises(InterruptedRun, match="no answer yet"):
+            driver.log.stop(3.0, "SIGINT")  # soon: the store was given up
+        assert len(asked) == 1
+        assert f"waiting for {driver.objects.url}" in capsys.readouterr().err
+        assert driver.search.state.trials == []  # nothing follows from what is not there
+        answers.set()
+        driver.mirror.publish()
+    assert mirrors._journal_of(driver.objects) == (driver.folder / FILE).read_bytes()
+
+
+def test_a_folder_that_is_merely_behind_gets_what_is_newer(tmp_path: Path, head: Callable[..., Head]) -> None:
+    url = f"file://{tmp_path}/objects/s"
+    first = head("one", url).start()
+    first.end(first.leg())
+    first.log.journal.close()
+    second = head("two", url).start()
+    second.drive()
+    journal = first.folder / FILE
+    behind, whole = journal.read_bytes(), (second.folder / FILE).read_bytes()
+    for torn, after in ((b"", whole), (b'{"event": "as', whole), (b'{"event": "own"}\n', behind + b'{"event": "own"}\n')):
+        journal.write_bytes(behind + torn)
+        catch_up(url, first.folder)
+        assert journal.read_bytes() == after
+    journal.write_bytes(behind)
+    with Lease(first.folder), pytest.raises(SweepHeld):
+        catch_up(url, first.folder)
+    assert journal.read_bytes() == behind
+    catch_up(url, first.folder)
+    assert head("one", url).decided() == second.decided()
 
 
 def test_a_driver_that_lives_elsewhere_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

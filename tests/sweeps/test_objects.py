@@ -1,19 +1,23 @@
 """Checkpoints as objects behind a real S3 server on this machine: the same bits, killed between any two objects, retention."""
 
+import asyncio
 import hashlib
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import s3fs
 import training_cases as cases
 from search_simulator import cost_of
 from training_cases import SPLITS, manifest
 
 from tests.sweeps.test_checkpoints import space_of
 from trm.distributed import SOLO
-from trm.errors import CheckpointError, SweepError
+from trm.errors import CheckpointError, StoreSilent, SweepError
+from trm.files import objects
 from trm.files.objects import Objects
 from trm.search.journal.events import Decided, LegEnded, LegStarted
 from trm.search.log import SweepLog
@@ -292,6 +296,46 @@ def test_a_place_that_cannot_hold_checkpoints_is_refused_before_work_starts(
     require_objects(sweep_space(place), tmp_path, is_resume=True)
     with pytest.raises(SweepError, match="checkpoints of another sweep"):
         require_objects(sweep_space(place), tmp_path, is_resume=False)
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Address of a server that takes every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        host, port = listening.getsockname()
+        s3fs.S3FileSystem.clear_instance_cache()  # they know another server
+        yield f"http://{host}:{port}"
+        s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_a_store_that_never_answers_is_found_silent_in_bounded_time(
+    silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", silent)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing-key-id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing-secret")
+    for limit in ("CALL_SECONDS", "LIST_SECONDS"):
+        monkeypatch.setattr(objects, limit, 0.3)
+    store, path = Objects("s3://silent/x"), tmp_path / "file"
+    path.write_bytes(b"x")
+    calls: list[Callable[[], object]] = [
+        lambda: store.create("a", b"x"),
+        lambda: store.write("a", b"x"),
+        lambda: store.put("a", path),
+        lambda: store.get("a", path),
+        lambda: store.read("a"),
+        lambda: store.read_all(["a"]),
+        lambda: store.sizes(""),
+        lambda: store.remove(["a"]),
+    ]
+    for call in calls:
+        with pytest.raises(StoreSilent, match="no answer in time"):
+            call()
+    assert asyncio.run_coroutine_threadsafe(_tasks(), store._files.loop).result() == 1  # it alone: the others were cancelled
+
+
+async def _tasks() -> int:
+    return len(asyncio.all_tasks())
 
 
 def test_a_sweep_in_a_folder_has_the_digest_that_it_had_before_there_were_objects() -> None:

@@ -17,7 +17,7 @@ from trm.cluster.gauges import SweepGauges
 from trm.cluster.ground import LegGround
 from trm.cluster.leg_watch import LEGS_SECONDS, LegWatch, Meant
 from trm.console.streams import say
-from trm.errors import TRMError
+from trm.errors import InterruptedRun, TRMError
 from trm.search.journal.events import Decided, Event, LegEnded, LegStarted
 from trm.search.log import NoRoom, SweepLog
 from trm.sweeps.checkpoints import CheckpointRetention
@@ -122,6 +122,8 @@ class SweepDriver:
         except NoRoom as error:
             self._room.give_up(str(error))
             return None
+        if self._is_told_to_stop:  # while a store was waited for: what was journaled is void then
+            return None
         if not legs or not self._room.has_room(legs[0].trial, self._running_trials()):
             return None
         leg: LegStarted = legs[0]
@@ -174,6 +176,15 @@ class SweepDriver:
             self._extras.make("room by `keep`", self._keeper.prune)
             done = time.monotonic()
             self._tables_due = done + max(TABLES_SECONDS, (done - now) / TABLES_SHARE)
+
+    def wait_for_store(self) -> None:
+        """What a tick does that journals nothing, while an event is on its way to the store; InterruptedRun when it is to leave."""
+        if self._signals.is_requested:
+            self._look_at_the_end()
+            if self.is_stopping:
+                self._has_left = True
+                raise InterruptedRun("the store did not answer before its driver was to leave; the sweep is whole")
+        self._extras.make("progress", self._show_progress)
 
     @property
     def wants(self) -> int:

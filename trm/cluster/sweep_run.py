@@ -160,6 +160,8 @@ class SweepRun:
                 write_tables=lambda: write_tables(log.search.state, sweep.folder),
                 ground=ground,
             )
+            if sweep.mirror is not None:
+                sweep.mirror.on_wait = driver.wait_for_store
             run_legs(driver, runner, inside(sweep.folder, SCRATCH, f"driver-{sweep.lease.fence}"))
         if driver.disk_full is not None:
             driver.leave()

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from trm.console.redaction import redacted
-from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, SweepError
+from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, SweepError, SweepHeld
 from trm.files.atomic import write_text_atomic
+from trm.search.journal.lease import is_held
 from trm.search.space.rules import OLDEST
 from trm.search.space.space import load_space
 from trm.sweeps.fetched import fetched
 from trm.sweeps.folder import NAME, is_begun
-from trm.sweeps.mirror import is_mirrored, mirror_url
+from trm.sweeps.mirror import begun_name, catch_up, is_mirrored, mirror_url
 from trm.sweeps.places import DEFAULT_STORAGE, expanded
 from trm.terminal.command_line import ending
 
@@ -34,13 +35,16 @@ def folder_of(name: str, storage: str | None) -> Path:
 def brought(space: str, overrides: Sequence[str], folder: Path) -> Iterator[None]:
     """While entered a sweep that began on another machine, and is mirrored where the space says, is in `folder`.
 
-    Nothing is where none did, and what was brought goes again if nothing comes of it, as of `fetched`.
+    Nothing is where none did, and what was brought goes again if nothing comes of it, as of `fetched`. One that is there, and
+    went on elsewhere meanwhile, gets what is newer.
     """
+    is_here = is_begun(folder)
+    url = mirror_url(load_space(space, overrides, rules=OLDEST), begun_name(folder) if is_here else folder.name)
     with contextlib.ExitStack() as held:
-        if not is_begun(folder):
-            url = mirror_url(load_space(space, overrides, rules=OLDEST), folder.name)
-            if url is not None and is_mirrored(url):
-                held.enter_context(fetched(url, folder))
+        if url is not None and is_here:
+            catch_up(url, folder)
+        elif url is not None and is_mirrored(url):
+            held.enter_context(fetched(url, folder))
         yield
 
 
@@ -48,12 +52,16 @@ def brought(space: str, overrides: Sequence[str], folder: Path) -> Iterator[None
 def told_to_the_next(folder: Path) -> Iterator[None]:
     """While entered there is no `<folder>.exit.json`; afterwards it says how this try ended, and whether to try again.
 
-    So what was killed, and leaves none, is to be tried again. Where no file can be written the exit code alone tells.
+    So what was killed, and leaves none, is to be tried again. Where no file can be written the exit code alone tells. A try
+    that is refused because another one drives leaves the file to that one.
     """
-    forget_told(folder)
     file = _file_of(folder)
     try:
+        if not is_held(folder):
+            forget_told(folder)
         yield
+    except SweepHeld:
+        raise
     except BaseException as error:
         foreseen = ending(error)
         _tell(file, EXIT_FAILED if foreseen is None else foreseen.code, repr(error) if foreseen is None else foreseen.message)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from trm.console.long_work import shown
+from trm.console.streams import say
 from trm.errors import CheckpointError, SweepError
 from trm.files.atomic import make_folders, remove_folder, remove_hidden, replacing
 from trm.files.contained import inside
@@ -187,9 +189,10 @@ def require_objects(space: SearchSpace, folder: Path, *, is_resume: bool) -> Non
     """SweepError when objects are asked for and cannot be written and read, or a new sweep in `folder` would find another's."""
     if (url := objects_url(space, folder.name)) is None:
         return
-    try_objects(str(space.storage.checkpoints))
-    objects = Objects(url)
-    if not is_resume and objects.sizes("trials"):
+    with shown(f"asking {url}", say):
+        try_objects(str(space.storage.checkpoints))
+        is_taken = not is_resume and bool(Objects(url).sizes("trials"))
+    if is_taken:
         raise SweepError(
             f"there are checkpoints of another sweep below {url}",
             remedy="give another --name or storage.checkpoints, or remove what lies there",

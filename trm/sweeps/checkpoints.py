@@ -1,10 +1,11 @@
 """Which checkpoints stay: what a leg may still start from, always; what was superseded, never; the rest as `keep` says."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trm.files.daemon_calls import begun
 from trm.search.findings.confirmed import best_run
 from trm.search.journal.trial import ENDED, Trial
 from trm.search.state import SweepState
@@ -139,7 +140,6 @@ class InBackground:
     """Does the work in a thread, a piece at a time, so that no leg waits for an object store."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "retention")
         self._piece: Future[Pruned] | None = None
 
     @property
@@ -149,7 +149,7 @@ class InBackground:
 
     def start(self, job: Callable[[], Pruned]) -> None:
         """Begins it."""
-        self._piece = self._thread.submit(job)
+        self._piece = begun(job, "retention")
 
     def wait(self) -> None:
         """Until the piece that is on its way is done."""

@@ -12,21 +12,24 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from trm.console.long_work import shown
 from trm.console.redaction import reason_of
 from trm.console.streams import say
-from trm.errors import CheckpointError, InterruptedRun, SweepError, TRMError
-from trm.files.atomic import make_folders, write_bytes_atomic
+from trm.errors import CheckpointError, InterruptedRun, StoreSilent, SweepDriven, SweepError, TRMError
+from trm.files.atomic import make_folders, replacing, write_bytes_atomic
 from trm.files.contained import inside
+from trm.files.daemon_calls import begun
 from trm.files.objects import Objects
 from trm.search.journal.events import SweepStarted
 from trm.search.journal.journal import read_events
 from trm.search.journal.lease import FILE as LEASE
-from trm.search.journal.lease import Holder, lives_here
+from trm.search.journal.lease import Holder, Lease, lives_here
 from trm.search.log import FILE as JOURNAL
 from trm.search.space.space import SearchSpace
 from trm.sweeps.checkpoint_stores import objects_url
@@ -40,6 +43,10 @@ COPY_SECONDS = 30.0
 """Tables that changed are copied so often."""
 PATIENCE_SECONDS = 60.0
 """A store that does not answer is tried again for so long; then the driver leaves, to be resumed."""
+SHORT_SECONDS = 2.0
+"""After so long it is said that the store is waited for; one that was given up is waited for so long at the driver's end."""
+SLICE_SECONDS = 0.25
+"""Who waits for the store looks so often at what else is to be done."""
 SEGMENT = re.compile(r"journal/(\d{10})\.jsonl")
 OWN_FOLDERS = (*SCRATCH_FOLDERS, "trials", *COLLECTED)
 """Objects already, or of no use elsewhere."""
@@ -49,28 +56,32 @@ _still: set[tuple[Holder, bool, int]] = set()
 
 
 class Mirror:
-    """Of one driver, whose lease on the folder is `holder`; a thread beats and copies while it is entered."""
+    """Of one driver, whose lease on the folder is `holder`; threads beat and copy while it is entered."""
 
     def __init__(self, objects: Objects, folder: Path, holder: Holder) -> None:
         self._objects, self._folder, self._holder = objects, folder, holder
-        self._count, self._end = 0, 0
-        """Lines and bytes of the journal that are there."""
-        self._is_lost = self._is_begun = False
+        self._there = (0, 0)
+        """Lines and bytes of the journal that are there; written by one thread at a time, read by others."""
+        self._is_lost = self._is_given_up = False
+        self.on_wait: Callable[[], None] = lambda: None
+        """Called again and again while the store is waited for; what it raises ends the waiting, and this driver."""
+        self._pushing: Future[None] | None = None
+        """The one try that is on its way: also one whose waiter left."""
         self._copied: dict[str, tuple[int, int]] = {}
-        self._lock, self._stop, self._beats = threading.Lock(), threading.Event(), 0
-        self._thread = threading.Thread(target=self._beat, name="mirror", daemon=True)
+        self._stop, self._beats = threading.Event(), 0
+        self._threads: list[Future[None]] = []
 
     def __enter__(self) -> "Mirror":
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stop.set()
-        if self._is_begun:
-            self._thread.join()
-            with contextlib.suppress(TRMError, OSError), self._lock:
-                if not self._is_taken():
-                    self._copy()
-                    self._tell(is_over=True)
+        if not self._threads:
+            return
+        _, late = wait(self._threads, SHORT_SECONDS if self._is_given_up else PATIENCE_SECONDS)
+        if not late and not self._is_given_up:
+            with contextlib.suppress(TRMError, OSError):
+                begun(self._end, "mirror").result()
 
     def check(self) -> None:
         """SweepError when another driver was found to have the sweep."""
@@ -89,72 +100,98 @@ class Mirror:
             say(
                 f"no journal of this sweep lies at {self._objects.url}: that of {self._folder} is written there from its first line"
             )
-        self._count, self._end = there.count(b"\n"), len(there)
+        self._there = there.count(b"\n"), len(there)
 
     def publish(self) -> None:
         """Have all of the journal there. SweepError when another driver took the sweep, InterruptedRun when the store is silent."""
-        with self._lock:
-            self.check()
-            self._patiently(self._push)
-        if not self._is_begun:
-            self._is_begun = True
-            self._thread.start()
+        self.check()
+        began = time.monotonic()
+        patience = SHORT_SECONDS if self._is_given_up else PATIENCE_SECONDS
+        self._is_given_up = True  # unless it comes to its end
+        is_told = False
+        while True:
+            is_fresh = self._pushing is None
+            work = self._pushing = self._pushing or begun(self._push, "journal's mirror")
+            while not wait([work], SLICE_SECONDS).done:
+                is_told = self._waited(began, patience, is_told, "no answer yet")
+            self._pushing = None
+            error = work.exception()
+            if error is None and is_fresh:
+                break
+            if error is None:
+                continue  # one that began before the journal was what it is now
+            if not isinstance(error, CheckpointError | FileNotFoundError):
+                raise error
+            is_told = self._waited(began, patience, is_told, reason_of(error))
+            time.sleep(1.0)
+        if is_told:
+            say(f"{self._objects.url} answers")
+        self._is_given_up = False
+        if not self._threads:
+            self._threads = [begun(self._beat, "mirror's heart"), begun(self._copies, "mirror's copies")]
 
     def _push(self) -> None:
+        count, end = self._there
         with (self._folder / JOURNAL).open("rb") as file:
-            file.seek(self._end)
+            file.seek(end)
             data = file.read()
         while data:
-            name = _segment(self._count)
+            name = _segment(count)
             there = data if self._objects.create(name, data) else self._objects.read(name)
             if not data.startswith(there):
                 self._is_lost = True
                 raise _lost(self._objects)
             # Else it is ours, of a try whose answer was lost: nobody else has the same clock, process and driver in its lines.
-            self._count, self._end, data = self._count + there.count(b"\n"), self._end + len(there), data[len(there) :]
+            count, end, data = count + there.count(b"\n"), end + len(there), data[len(there) :]
+            self._there = count, end
 
-    def _patiently(self, act: Callable[[], None]) -> None:
-        until, is_told = time.monotonic() + PATIENCE_SECONDS, False
-        while True:
-            try:
-                return act()
-            except (CheckpointError, FileNotFoundError) as error:
-                if time.monotonic() > until:
-                    raise InterruptedRun(f"{reason_of(error)}. The sweep is whole; resume it when the store answers") from error
-                if not is_told:
-                    say(f"waiting for {self._objects.url}: {reason_of(error)}")
-                is_told = True
-            time.sleep(1.0)
+    def _waited(self, began: float, patience: float, is_told: bool, why: str) -> bool:
+        """Whether the waiting has been told of. InterruptedRun when it was long enough."""
+        seconds = time.monotonic() - began
+        if seconds > patience:
+            raise InterruptedRun(f"{self._objects.url}: {why}. The sweep is whole; resume it when the store answers")
+        if not is_told and seconds > SHORT_SECONDS:
+            say(f"waiting for {self._objects.url}: {why}")
+            is_told = True
+        self.on_wait()
+        return is_told
 
-    # The thread -------------------------------------------------------------------------------------------------------
+    # The threads ------------------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        copy_at = 0.0
+        """Alone: who is slow to copy is not dead."""
         while not self._is_lost:
             with contextlib.suppress(TRMError, OSError):  # a silent store: `publish` finds a lasting one
-                with self._lock:
-                    if self._is_taken():
-                        return
-                    self._tell(is_over=False)
-                if time.monotonic() >= copy_at:
-                    self._copy()
-                    copy_at = time.monotonic() + COPY_SECONDS
+                if self._is_taken():
+                    return
+                self._tell(is_over=False)
             if self._stop.wait(BEAT_SECONDS):
                 return
 
-    def _is_taken(self) -> bool:
-        """Whether another driver wrote the segment that ours would be."""
-        with contextlib.suppress(FileNotFoundError):
-            self._objects.read(_segment(self._count))
-            self._is_lost = not self._is_ours_on_its_way()
-        return self._is_lost
+    def _copies(self) -> None:
+        while not self._is_lost:
+            with contextlib.suppress(TRMError, OSError):
+                self._copy()
+            if self._stop.wait(COPY_SECONDS):
+                return
 
-    def _is_ours_on_its_way(self) -> bool:
-        """Whether a try that looked as if it had failed did write our segment; `publish` will find it so too."""
-        there = self._objects.read(_segment(self._count))
-        with (self._folder / JOURNAL).open("rb") as file:
-            file.seek(self._end)
-            return file.read(len(there)) == there
+    def _end(self) -> None:
+        if not self._is_taken():
+            self._copy()
+            self._tell(is_over=True)
+
+    def _is_taken(self) -> bool:
+        """Whether another driver wrote the segment that ours would be.
+
+        What a try wrote that looked as if it had failed, or one that is on its way, is ours: `publish` will find it so too.
+        """
+        count, end = self._there
+        with contextlib.suppress(FileNotFoundError):
+            there = self._objects.read(_segment(count))
+            with (self._folder / JOURNAL).open("rb") as file:
+                file.seek(end)
+                self._is_lost = self._is_lost or file.read(len(there)) != there
+        return self._is_lost
 
     def _tell(self, *, is_over: bool) -> None:
         self._beats += 1
@@ -166,11 +203,15 @@ class Mirror:
             name = path.relative_to(self._folder).as_posix()
             if _is_apart(name) or path.is_symlink() or not path.is_file():
                 continue
-            with contextlib.suppress(FileNotFoundError, CheckpointError):  # replaced this moment, or the next time
+            try:
                 about = path.stat()
                 if self._copied.get(name) != (about.st_mtime_ns, about.st_size):
                     self._objects.put(name, path)
                     self._copied[name] = (about.st_mtime_ns, about.st_size)
+            except StoreSilent:  # all of them, the next time
+                raise
+            except (FileNotFoundError, CheckpointError):  # replaced this moment, or the next time
+                continue
 
 
 def mirror_url(space: SearchSpace, name: str) -> str | None:
@@ -188,7 +229,8 @@ def mirrored(space: SearchSpace, folder: Path, holder: Holder, *, is_resume: boo
         yield None
         return
     objects = Objects(url)
-    _require_fence(objects, holder)
+    with shown(f"asking {url}", say):
+        _require_fence(objects, holder)
     require_undriven(objects)
     if not is_resume and is_mirrored(url):
         raise SweepError(f"a sweep of that name is at {url}", remedy=f"go on with it by `--resume {url}`, or give another --name")
@@ -204,7 +246,8 @@ def begun_name(folder: Path) -> str:
 
 def is_mirrored(url: str) -> bool:
     """Whether a sweep began there."""
-    return bool(Objects(url).sizes("journal"))
+    with shown(f"asking {url}", say):
+        return bool(Objects(url).sizes("journal"))
 
 
 def is_owned(url: str, folder: Path, *, is_mirror: bool) -> bool:
@@ -228,12 +271,40 @@ def fetch(url: str, folder: Path) -> None:
     if not journal:
         raise SweepError(f"there is no sweep at {url}", remedy="give the URL that storage.checkpoints and --name come to")
     make_folders(folder)
+    _bring(objects, journal, folder)
+
+
+def catch_up(url: str, folder: Path) -> None:
+    """Have in `folder` what was journaled elsewhere since the sweep at `url` was driven there.
+
+    Nothing happens where the folder's journal is no mere beginning of that one: then it holds lines that nobody else knows.
+    """
+    objects, path = Objects(url), folder / JOURNAL
+    with shown(f"asking {url}", say):
+        there = _journal_of(objects)
+    if not _is_behind(path.read_bytes(), there):
+        return
+    with Lease(folder, say, waits=True):
+        require_undriven(objects)
+        journal = _journal_of(objects)
+        if _is_behind(path.read_bytes(), journal):
+            say(f"the sweep went on from {url} elsewhere: {folder} gets what is newer there")
+            _bring(objects, journal, folder)
+
+
+def _is_behind(here: bytes, there: bytes) -> bool:
+    """Whether a journal, but for a line that was not finished, is the beginning of a longer one."""
+    whole = here[: here.rfind(b"\n") + 1]
+    return there.startswith(whole) and len(there) > len(whole)
+
+
+def _bring(objects: Objects, journal: bytes, folder: Path) -> None:
     for name in objects.sizes(""):
         if not _is_apart(name) and SEGMENT.fullmatch(name) is None:
             path = inside(folder, *name.split("/"))
             make_folders(path.parent)
-            with contextlib.suppress(FileNotFoundError):
-                write_bytes_atomic(path, objects.read(name))
+            with contextlib.suppress(FileNotFoundError), replacing(path) as temporary:
+                objects.get(name, temporary)
     write_bytes_atomic(folder / JOURNAL, journal)  # last: what has one is a sweep
 
 
@@ -252,7 +323,7 @@ def require_undriven(objects: Objects) -> None:
             time.sleep(BEAT_SECONDS / 10)
             lives = (now := _driver_of(objects)) is not None and now != before and not now[1]
     if lives:
-        raise SweepError(f"{objects.url} is driven by process {holder.pid} on {holder.host}", remedy="wait for it or stop it")
+        raise SweepDriven(f"{objects.url} is driven by process {holder.pid} on {holder.host}", remedy="wait for it or stop it")
     _still.add(before)
 
 
@@ -264,6 +335,8 @@ def _driver_of(objects: Objects) -> tuple[Holder, bool, int] | None:
         return _HOLDER.validate_python(told), is_over, beat
     except FileNotFoundError:
         return None
+    except CheckpointError:  # a ValueError too
+        raise
     except (ValueError, KeyError, AttributeError) as error:
         raise SweepError(f"{objects.url}/{LEASE} is no driver's ({reason_of(error)})", remedy="remove it if none drives") from error
 

@@ -9,7 +9,18 @@ from typing import Any, NamedTuple, NoReturn
 
 from trm.console.program import PROGRAM, is_program
 from trm.console.streams import printable, result_lost, say, steady_output
-from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, InterruptedRun, TerminatedRun, TRMError
+from trm.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    InputError,
+    InterruptedRun,
+    StoreSilent,
+    SweepDriven,
+    TerminatedRun,
+    TRMError,
+)
 from trm.files.contained import misplaced
 from trm.files.disk import is_disk_full
 from trm.files.own_cache import give_home
@@ -57,6 +68,8 @@ class Ending(NamedTuple):
 def ending(error: BaseException) -> Ending | None:
     """What `error` makes of a job: its exit code and what is said; None where nobody foresaw it, which is an exit code of 1."""
     match error:
+        case StoreSilent() | SweepDriven():
+            return Ending(EXIT_INTERRUPTED, f"not now: {error}")
         case InputError():
             return Ending(EXIT_INPUT, f"error: {error}")
         case InterruptedRun() | KeyboardInterrupt():

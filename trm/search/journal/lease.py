@@ -16,7 +16,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from trm.errors import SweepError
+from trm.errors import SweepDriven, SweepError, SweepHeld
 from trm.files.atomic import locked, remove_folder, write_text_atomic
 from trm.files.json_files import read_json
 
@@ -189,7 +189,7 @@ def _doubt(holder: Holder, path: Path, *, waits: bool) -> float | None:
         return None
     if _is_here(holder):
         if _runs_here(holder):
-            raise _held(holder, "it runs on this machine", path.parent)
+            raise _held(holder, "it runs on this machine", path.parent, SweepHeld)
         return None
     age = _age_seconds(path)
     if age < -HEARTBEAT_SECONDS:
@@ -199,8 +199,8 @@ def _doubt(holder: Holder, path: Path, *, waits: bool) -> float | None:
     return max(BEATS_MISSED * HEARTBEAT_SECONDS, STALE_SECONDS - age)
 
 
-def _held(holder: Holder, why: str, folder: Path) -> SweepError:
-    return SweepError(
+def _held(holder: Holder, why: str, folder: Path, kind: type[SweepHeld] = SweepDriven) -> SweepHeld:
+    return kind(
         f"{folder} is held by a living driver, process {holder.pid} on {holder.host} ({why})",
         remedy=f"wait for it or stop it; a driver that died elsewhere loses the folder after {STALE_SECONDS:.0f} s",
     )
