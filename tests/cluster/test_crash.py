@@ -92,7 +92,9 @@ def test_killed_and_gone_on_with_on_a_fresh_head_each_time_it_is_the_sweep_in_a_
 ) -> None:
     url = f"file://{tmp_path}/objects"
     words, given = (str(killed.space), "--trials", str(TRIALS)), ("--set", f"storage.checkpoints={url}")
-    kills = [Kill("event", count, point) for count, point in ((4, "durable"), (2, "before"), (3, "torn"), (2, "written"))]
+    kills = [
+        Kill("event", count, point) for count, point in ((2, "before"), (4, "durable"), (2, "before"), (3, "torn"), (2, "written"))
+    ]
     for number, kill in enumerate([*kills, None]):
         storage = tmp_path / f"head-{number}"
         shutil.copytree(killed.storage / "data", storage / "data")

@@ -1,5 +1,6 @@
 """A mirrored sweep: any machine goes on with it, one at a time does, and no two drivers ever both decide."""
 
+import contextlib
 import itertools
 import json
 import random
@@ -230,6 +231,45 @@ def test_killed_between_any_two_objects_a_fresh_head_decides_the_same(tmp_path: 
                 continue
     assert lives * stride > 8
     assert head("last").decided() == alone.decided()
+
+
+def test_killed_before_any_object_of_its_begin_a_sweep_goes_on_elsewhere_or_begins_anew(
+    tmp_path: Path, url: str, head: Callable[..., Head]
+) -> None:
+    """Another who began at the same moment and lost has left files of its own."""
+    files = {"sweep.yaml": "s", "dataset.json": "d"}
+    (tmp_path / "late" / "s").mkdir(parents=True)
+    (tmp_path / "late" / "s" / "sweep.yaml").write_text("another space")
+    late, seen = head("late"), list[bool]()
+    for count in itertools.count():
+        written = list[str]()
+
+        def kill(name: str, count: int = count, written: list[str] = written) -> None:
+            if threading.current_thread().name == "journal's mirror":  # not of those that beat and copy
+                if len(written) == count:
+                    raise KilledError
+                written.append(name)
+
+        (tmp_path / f"{count}" / "s").mkdir(parents=True)
+        for name, text in files.items():
+            (tmp_path / f"{count}" / "s" / name).write_text(text)
+        driver = Head(tmp_path / f"{count}" / "s", url)
+        with pytest.MonkeyPatch.context() as patch:
+            for what in ("put", "create", "write"):
+                original: Any = getattr(Objects, what)
+                patch.setattr(Objects, what, lambda self, name, it, do=original, kill=kill: (kill(name), do(self, name, it))[1])
+            with contextlib.suppress(KilledError):
+                driver.start()
+        driver.mirror._stop.set()
+        driver.log.journal.close()
+        seen.append(mirrors.is_mirrored(url))
+        if seen[-1]:
+            break
+    with pytest.raises(SweepError, match="taken over"):
+        late.log.start(0.5, driver="late:1", fence=1, slots=1, versions={}, name="s")
+    assert seen == [False, False, False, True]
+    fetch(url, tmp_path / "fresh" / "s")
+    assert {name: (tmp_path / "fresh" / "s" / name).read_text() for name in files} == files
 
 
 def test_a_segment_whose_answer_was_lost_is_ours(url: str, head: Callable[..., Head], monkeypatch: pytest.MonkeyPatch) -> None:

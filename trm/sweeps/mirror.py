@@ -7,6 +7,7 @@ leases say. `driver.json`, which a living driver rewrites, only spares people th
 """
 
 import contextlib
+import hashlib
 import json
 import re
 import threading
@@ -31,8 +32,10 @@ from trm.search.journal.journal import read_events
 from trm.search.journal.lease import FILE as LEASE
 from trm.search.journal.lease import Holder, Lease, lives_here
 from trm.search.log import FILE as JOURNAL
+from trm.search.space.recorded import SWEEP_FILE
 from trm.search.space.space import SearchSpace
 from trm.sweeps.checkpoint_stores import objects_url
+from trm.sweeps.folder import DATASET_FILE, DATASETS_FILE
 from trm.sweeps.places import SCRATCH_FOLDERS
 from trm.sweeps.trial_files import COLLECTED
 
@@ -48,7 +51,8 @@ SHORT_SECONDS = 2.0
 SLICE_SECONDS = 0.25
 """Who waits for the store looks so often at what else is to be done."""
 SEGMENT = re.compile(r"journal/(\d{10})\.jsonl")
-OWN_FOLDERS = (*SCRATCH_FOLDERS, "trials", *COLLECTED)
+FIRST_FILES = (SWEEP_FILE, DATASET_FILE, DATASETS_FILE)
+OWN_FOLDERS = (*SCRATCH_FOLDERS, "trials", "begun", *COLLECTED)
 """Objects already, or of no use elsewhere."""
 _HOLDER = TypeAdapter(Holder)
 _still: set[tuple[Holder, bool, int]] = set()
@@ -135,6 +139,8 @@ class Mirror:
         with (self._folder / JOURNAL).open("rb") as file:
             file.seek(end)
             data = file.read()
+        if count == 0 and data:
+            self._put_first_files(data)
         while data:
             name = _segment(count)
             there = data if self._objects.create(name, data) else self._objects.read(name)
@@ -144,6 +150,12 @@ class Mirror:
             # Else it is ours, of a try whose answer was lost: nobody else has the same clock, process and driver in its lines.
             count, end, data = count + there.count(b"\n"), end + len(there), data[len(there) :]
             self._there = count, end
+
+    def _put_first_files(self, journal: bytes) -> None:
+        """What a sweep cannot go on without is there before it has begun, apart from what others who begin it write."""
+        for name in FIRST_FILES:
+            if (self._folder / name).is_file():
+                self._objects.put(_first_file(journal, name), self._folder / name)
 
     def _waited(self, began: float, patience: float, is_told: bool, why: str) -> bool:
         """Whether the waiting has been told of. InterruptedRun when it was long enough."""
@@ -299,12 +311,14 @@ def _is_behind(here: bytes, there: bytes) -> bool:
 
 
 def _bring(objects: Objects, journal: bytes, folder: Path) -> None:
-    for name in objects.sizes(""):
-        if not _is_apart(name) and SEGMENT.fullmatch(name) is None:
-            path = inside(folder, *name.split("/"))
-            make_folders(path.parent)
-            with contextlib.suppress(FileNotFoundError), replacing(path) as temporary:
-                objects.get(name, temporary)
+    names = objects.sizes("")
+    copies = {name: name for name in names if not _is_apart(name) and SEGMENT.fullmatch(name) is None}
+    first = {name: _first_file(journal, name) for name in FIRST_FILES if _first_file(journal, name) in names}
+    for name, there in (first | copies).items():
+        path = inside(folder, *name.split("/"))
+        make_folders(path.parent)
+        with contextlib.suppress(FileNotFoundError), replacing(path) as temporary:
+            objects.get(there, temporary)
     write_bytes_atomic(folder / JOURNAL, journal)  # last: what has one is a sweep
 
 
@@ -365,6 +379,12 @@ def _require_fence(objects: Objects, holder: Holder) -> None:
 
 def _segment(count: int) -> str:
     return f"journal/{count:010d}.jsonl"
+
+
+def _first_file(journal: bytes, name: str) -> str:
+    """The file as it was when the sweep of this journal began: of two who begin at once each has names of its own."""
+    line = journal.partition(b"\n")[0]
+    return f"begun/{hashlib.sha256(line).hexdigest()[:16]}/{name}"
 
 
 def _is_apart(name: str) -> bool:
