@@ -183,7 +183,7 @@ class SweepDriver:
             self._look_at_the_end()
             if self.is_stopping:
                 self._has_left = True
-                raise InterruptedRun("the store did not answer before its driver was to leave; the sweep is whole")
+                raise InterruptedRun("the store did not answer before the driver was to leave")
         self._extras.make("progress", self._show_progress)
 
     @property

@@ -57,7 +57,7 @@ def begin(
         log = SweepLog(folder, search, guard=sweep.check, say=say)
     if sweep.mirror is not None:
         sweep.mirror.go_on()
-        log.publish = sweep.mirror.publish
+        log.publish = sweep.publish
     priors = state.priors or sweep.priors
     for line in told_versions(state, versions):
         say(f"{line}: numbers may differ from there on")

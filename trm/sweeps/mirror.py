@@ -161,7 +161,7 @@ class Mirror:
         """Whether the waiting has been told of. InterruptedRun when it was long enough."""
         seconds = time.monotonic() - began
         if seconds > patience:
-            raise InterruptedRun(f"{self._objects.url}: {why}. The sweep is whole; resume it when the store answers")
+            raise InterruptedRun(f"{self._objects.url}: {why}; resume it when the store answers")
         if not is_told and seconds > SHORT_SECONDS:
             say(f"waiting for {self._objects.url}: {why}")
             is_told = True

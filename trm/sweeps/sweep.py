@@ -54,6 +54,17 @@ class Sweep:
         if self.mirror is not None:
             self.mirror.check()
 
+    def publish(self) -> None:
+        """Have the journal among the objects, where it is mirrored; errors as `Mirror.publish`, with the command that goes on."""
+        if self.mirror is None:
+            return
+        try:
+            self.mirror.publish()
+        except TerminatedRun:  # who leaves in order says so
+            raise
+        except InterruptedRun as error:
+            raise InterruptedRun(f"{error}. {self.whole}") from error
+
     @property
     def whole(self) -> str:
         """What a person who finds the sweep interrupted is told."""
