@@ -24,7 +24,7 @@ from trm.search.log import SweepLog
 from trm.search.search import Search
 from trm.search.settings import Storage
 from trm.search.space.space import SearchSpace
-from trm.sweeps.checkpoint_stores import AsObjects, checkpoint_store, remove_objects, require_objects, whole_among
+from trm.sweeps.checkpoint_stores import AsObjects, Superseded, checkpoint_store, remove_objects, require_objects, whole_among
 from trm.sweeps.checkpoints import CheckpointRetention, Immediately
 from trm.sweeps.legs import found, leg_task
 from trm.training import leg_files
@@ -250,6 +250,25 @@ def test_retention_keeps_what_may_be_gone_on_with_and_the_best(tmp_path: Path) -
     remove_objects(sweep.objects.url)
     assert sweep.objects.sizes("trials") == {}
     sweep.log.journal.close()
+
+
+def test_a_listing_that_ends_too_soon_takes_no_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, objects = AsObjects(tmp_path, f"file://{tmp_path}/o"), Objects(f"file://{tmp_path}/o")
+    name, half = "trials/0000/step-00000004-attempt-0", "trials/0000/step-00000008-attempt-0"
+    whole = [f"{name}.json", f"{name}/meta.json", f"{name}/model.safetensors"]
+    for one in (*whole, f"{half}/model.safetensors"):
+        objects.write(one, b"content")
+    complete = Objects.sizes
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Objects, "sizes", lambda self, below: {one: size for one, size in complete(self, below).items() if "meta" not in one}
+        )
+        store.clear_unfinished()
+    assert list(objects.sizes("trials")) == whole
+    with monkeypatch.context() as patch:
+        patch.setattr(Objects, "sizes", lambda self, below: dict(list(complete(self, below).items())[:1]))
+        store.tidy(Superseded(0, reached=4, is_done=True, kept=frozenset({name})))
+    assert list(objects.sizes("trials")) == whole
 
 
 def test_no_leg_waits_for_retention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,9 +131,9 @@ class AsObjects:
         over = [name for name in checkpoints_among(found) if superseded.has(name)]
         freed = remove_checkpoints(self._objects, over)
         if superseded.is_done:
-            left = set(checkpoints_among(found)) - set(over)
+            kept = superseded.kept
             self._objects.remove(
-                name for name in found if name.endswith(".json") and name.count("/") == 2 and name.removesuffix(".json") not in left
+                name for name in found if name.endswith(".json") and name.count("/") == 2 and name.removesuffix(".json") not in kept
             )
         self._bytes[superseded.trial] = sum(found.values()) - freed
         return freed
@@ -151,11 +151,18 @@ class AsObjects:
         return freed
 
     def clear_unfinished(self) -> None:
-        """Checkpoints without their `meta.json`."""
+        """Checkpoints without their `meta.json`, each asked for it by name: a listing may end too soon, and says nothing of it."""
         remove_hidden(curves_folder(self._folder))
         found = self._objects.sizes("trials")
         whole = set(whole_among(found))
-        remove_checkpoints(self._objects, [name for name in checkpoints_among(found) if name not in whole])
+        unlisted = [name for name in checkpoints_among(found) if name not in whole]
+        remove_checkpoints(self._objects, [name for name in unlisted if not self._is_whole(name)])
+
+    def _is_whole(self, checkpoint: str) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            self._objects.read(f"{checkpoint}/{META}")
+            return True
+        return False
 
     def collect(self) -> None:
         """Those that differ from what lies here in size, or are not here."""
