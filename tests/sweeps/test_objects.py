@@ -5,8 +5,9 @@ import hashlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import s3fs
@@ -25,7 +26,7 @@ from trm.search.search import Search
 from trm.search.settings import Storage
 from trm.search.space.space import SearchSpace
 from trm.sweeps.checkpoint_stores import AsObjects, Superseded, checkpoint_store, remove_objects, require_objects, whole_among
-from trm.sweeps.checkpoints import CheckpointRetention, Immediately
+from trm.sweeps.checkpoints import CheckpointRetention, Immediately, InBackground
 from trm.sweeps.legs import found, leg_task
 from trm.training import leg_files
 from trm.training.curve import CurveFile, read_curve
@@ -271,6 +272,38 @@ def test_a_listing_that_ends_too_soon_takes_no_whole_checkpoint(tmp_path: Path, 
     assert list(objects.sizes("trials")) == whole
 
 
+def finish(keeper: CheckpointRetention) -> None:
+    """Until nothing is left to be done."""
+    while True:
+        keeper.prune()
+        if not keeper._work.is_busy:
+            return
+        wait([cast(InBackground, keeper._work)._piece])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("kind", [Immediately, InBackground])
+@pytest.mark.parametrize("what", ["tidy", "forget"])
+def test_what_a_store_refused_once_is_removed_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, kind: type[Immediately | InBackground]
+) -> None:
+    sweep, original, refused = Driven(tmp_path, f"file://{tmp_path}/store", kind(), best=2), getattr(AsObjects, what), list[bool]()
+
+    def refuse(self: AsObjects, given: Any) -> Any:
+        if not refused:
+            refused.append(True)
+            raise CheckpointError("not now", remedy="look")
+        return original(self, given)
+
+    monkeypatch.setattr(AsObjects, what, refuse)
+    while sweep.search.is_done(1.0) is None:
+        sweep.end(sweep.start())
+    with pytest.raises(CheckpointError, match="not now"):
+        finish(sweep.keeper)
+    finish(sweep.keeper)
+    assert set(sweep.standing) == {trial.checkpoint for trial in sweep.search.state.leaderboard()[:2]}
+    sweep.log.journal.close()
+
+
 def test_no_leg_waits_for_retention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep, may_go = Driven(tmp_path, f"file://{tmp_path}/store"), threading.Event()
     original, waiting = AsObjects.tidy, threading.Event()
@@ -289,7 +322,7 @@ def test_no_leg_waits_for_retention(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert sweep.keeper.prune() == 0
     before = len(sweep.standing)
     may_go.set()
-    sweep.keeper.finish()
+    finish(sweep.keeper)
     last = {trial.checkpoint for trial in sweep.search.state.trials}
     assert before > len(last)
     assert set(sweep.standing) == last

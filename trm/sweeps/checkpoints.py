@@ -1,7 +1,8 @@
 """Which checkpoints stay: what a leg may still start from, always; what was superseded, never; the rest as `keep` says."""
 
-from collections.abc import Callable
-from concurrent.futures import Future, wait
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,8 @@ class CheckpointRetention:
         self._state, self._store = state, checkpoint_store(state.space, folder, state.name)
         self._work = work or (Immediately() if self._store.is_on_disk else InBackground())
         self._changed = set(range(len(state.trials)))
+        self._under_way: set[int] = set()
+        """Trials of the last piece of work, until it is known to be done: of one that failed they are looked at again."""
         self._bytes: dict[int, int] = {}
         """Bytes of the checkpoints of trials that have ended."""
 
@@ -42,24 +45,31 @@ class CheckpointRetention:
         """
         freed, needed = self._take(), self._state.needed_checkpoints()
         if superseded := [] if self._work.is_busy else self._superseded(needed):
-            self._changed -= {one.trial for one in superseded}
-            self._work.start(lambda: self._tidied(superseded))
-            freed += self._take()
+            freed += self._begun({one.trial for one in superseded}, lambda: self._tidied(superseded))
         if worst := [] if self._work.is_busy else self._too_many(needed):
             self._bytes |= dict.fromkeys(worst, 0)
-            self._work.start(lambda: Pruned(sum(self._store.forget(number) for number in worst)))
-            freed += self._take()
+            freed += self._begun(set(worst), lambda: Pruned(sum(self._store.forget(number) for number in worst)))
         return freed
 
-    def finish(self) -> None:
-        """Wait for what is on its way, and delete the rest of what may go."""
-        self._work.wait()
-        self.prune()
-        self._work.wait()
-        self._take()
+    def _begun(self, trials: set[int], job: Callable[[], "Pruned"]) -> int:
+        """What the work on these trials freed, if that is known at once."""
+        self._changed -= trials
+        self._under_way = trials
+        with self._or_again():
+            self._work.start(job)
+        return self._take()
+
+    @contextlib.contextmanager
+    def _or_again(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self._changed |= self._under_way
+            raise
 
     def _take(self) -> int:
-        done = self._work.take()
+        with self._or_again():
+            done = self._work.take()
         if done is None:
             return 0
         for number, size in done.bytes.items():
@@ -127,9 +137,6 @@ class Immediately:
         """Does it."""
         self._done = job()
 
-    def wait(self) -> None:
-        """Nothing is on its way."""
-
     def take(self) -> Pruned | None:
         """What the last piece came to, once."""
         done, self._done = self._done, None
@@ -150,11 +157,6 @@ class InBackground:
     def start(self, job: Callable[[], Pruned]) -> None:
         """Begins it."""
         self._piece = begun(job, "retention")
-
-    def wait(self) -> None:
-        """Until the piece that is on its way is done."""
-        if self._piece is not None:
-            wait([self._piece])
 
     def take(self) -> Pruned | None:
         """What the last piece came to, once it is done; raises what it raised."""
