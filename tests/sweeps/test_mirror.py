@@ -458,11 +458,15 @@ def test_a_sweep_whose_mirror_is_gone_says_so_and_writes_it_anew(
     assert mirrors._journal_of(again.objects) == (again.folder / FILE).read_bytes()
 
 
-def test_a_store_that_lets_objects_be_overwritten_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_lets_objects_be_overwritten_is_refused(
+    tmp_path: Path, head: Callable[..., Head], monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = f"file://{tmp_path}/objects/s"
+    folder = head("one", url).start().folder
     monkeypatch.setattr(Objects, "create", lambda self, name, data: self.write(name, data) or True)
-    with (
-        pytest.raises(SweepError, match="refuses to write an object twice"),
-        mirrored(space_with(url), tmp_path / "s", Holder.this_process(1), is_resume=False),
-    ):
-        pass
+    for is_resume, remedy in ((False, "--set storage.mirror=false keeps the journal"), (True, "it did when this sweep began")):
+        with (
+            pytest.raises(SweepError, match=f"refuses to write an object twice.*; {remedy}"),
+            mirrored(space_with(url), folder, Holder.this_process(1), is_resume=is_resume),
+        ):
+            pass

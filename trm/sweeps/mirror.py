@@ -242,7 +242,7 @@ def mirrored(space: SearchSpace, folder: Path, holder: Holder, *, is_resume: boo
         return
     objects = Objects(url)
     with shown(f"asking {url}", say):
-        _require_fence(objects, holder)
+        _require_fence(objects, holder, is_resume=is_resume)
     require_undriven(objects)
     if not is_resume and is_mirrored(url):
         raise SweepError(f"a sweep of that name is at {url}", remedy=f"go on with it by `--resume {url}`, or give another --name")
@@ -366,14 +366,17 @@ def _journal_of(objects: Objects) -> bytes:
     return bytes(journal)
 
 
-def _require_fence(objects: Objects, holder: Holder) -> None:
+def _require_fence(objects: Objects, holder: Holder, *, is_resume: bool) -> None:
+    """SweepError unless the store is one. A mirrored sweep stays so: a mirror left behind could be gone on with elsewhere."""
     name = f".fence-{holder.fence}-{time.time_ns()}"
     is_kept = objects.is_fence and objects.create(name, b"1") and not objects.create(name, b"2")
     objects.remove([name])
     if not is_kept:
         raise SweepError(
             f"a mirrored sweep needs a store that refuses to write an object twice, as S3 does: {objects.url} does not",
-            remedy="--set storage.mirror=false keeps the journal in the sweep's folder alone",
+            remedy="it did when this sweep began: mend the store, or begin another sweep with --set storage.mirror=false"
+            if is_resume
+            else "--set storage.mirror=false keeps the journal in the sweep's folder alone",
         )
 
 
