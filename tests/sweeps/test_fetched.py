@@ -60,7 +60,7 @@ def test_the_url_alone_says_what_goes_on(kind: str, server: str, place: Path, tm
     words = (place / "space.yaml", "--storage", tmp_path / "new" / "runs", "--trials", "2", "--resume", url)
     code, said = said_by("sweep", *words, *more)
     assert (code, "as far as Ray" in said) == (130, True), said
-    assert not (tmp_path / "new").exists()  # no line of its driver: the next try fetches it again
+    assert (tmp_path / "new" / "runs" / "tiny" / "journal.jsonl").is_file()  # interrupted is not refused
     assert Objects(url).sizes("") == there
 
 
@@ -92,12 +92,13 @@ def test_what_is_refused_leaves_nothing(place: Path, tmp_path: Path) -> None:
     assert contents(storage).keys() - before.keys() == {"tiny.exit.json"}
 
 
-def test_a_folder_that_is_there_goes_on_and_stays(place: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_there_goes_on_with_what_is_newer(place: Path, tmp_path: Path) -> None:
     storage = tmp_path / "runs"
     url = begun_at(f"file://{tmp_path}/oo", place, storage)
-    before = contents(storage)
+    journal = storage / "tiny" / "journal.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[: whole.rstrip().rindex(b"\n") + 1])
     code, said = said_by("sweep", place / "space.yaml", "--storage", storage, "--resume", url)
-    assert (code, "as far as Ray" in said) == (130, True), said
-    assert before.items() <= contents(storage).items()
+    assert (code, "as far as Ray" in said, journal.read_bytes()) == (130, True, whole), said
     code, said = said_by("sweep", place / "space.yaml", "--storage", storage, "--resume", url.replace("/oo/", "/ooo/"))
-    assert (code, f"is at {url}, not at" in said) == (2, True), said
+    assert (code, f"is at {url}, not at" in said, journal.read_bytes()) == (2, True, whole), said

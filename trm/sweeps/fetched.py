@@ -5,14 +5,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from trm.errors import SweepError, TRMError
+from trm.errors import InterruptedRun, SweepError, TRMError
 from trm.files.atomic import fsync_folder, make_folders
 from trm.search.journal.lease import Lease
 from trm.search.log import FILE as JOURNAL
 from trm.search.space.recorded import recorded_space
 from trm.sweeps.checkpoint_stores import objects_url
 from trm.sweeps.folder import EARLY_FILES, is_begun
-from trm.sweeps.mirror import begun_name, fetch
+from trm.sweeps.mirror import begun_name, catch_up, fetch
 from trm.sweeps.places import is_taken, refuse_links_in
 
 
@@ -20,20 +20,25 @@ from trm.sweeps.places import is_taken, refuse_links_in
 def fetched(url: str, folder: Path) -> Iterator[str]:
     """While entered the sweep mirrored at `url` is in `folder`; gives the storage.checkpoints that it began with.
 
-    One that is there already stays as it is, and counts if it is that sweep: whether it is the newer one is told when its driver
-    begins. What was brought goes again if an error comes out before a driver wrote a line. SweepError where another sweep, or
-    something else, lies at `folder`.
+    One that is there already counts if it is that sweep, and gets what was journaled elsewhere since. What was brought goes again
+    if an error comes out before a driver wrote a line, but not when that was interrupted: then the same command goes on here.
+    SweepError where another sweep, or something else, lies at `folder`.
     """
     url = url.rstrip("/")
     refuse_links_in(folder)
     made = list[Path]()
-    if not is_begun(folder):
+    if is_begun(folder):
+        _checkpoints_of(url, folder)
+        catch_up(url, folder)
+    else:
         _require_free(folder)
         made = _brought(url, folder)
     brought = (folder / JOURNAL).read_bytes() if made else b""
     try:
         yield _checkpoints_of(url, folder)
-    except BaseException:
+    except InterruptedRun:
+        raise
+    except Exception:
         if made:
             _take_back(folder, brought, made)
         raise
