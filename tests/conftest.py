@@ -49,7 +49,8 @@ def booting_ray(path: Path) -> frozenset[str]:
     """Names of a file's tests that are marked as booting a Ray: some, or by `pytestmark` all."""
     body = ast.parse(path.read_text()).body
     tests = [node for node in body if isinstance(node, ast.FunctionDef)]
-    if any(ast.unparse(node) == "pytestmark = pytest.mark.ray" for node in body):
+    marks = [ast.unparse(node) for node in body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"]
+    if any("pytest.mark.ray" in mark for mark in marks):
         return frozenset(test.name for test in tests)
     marked = [test for test in tests if "pytest.mark.ray" in map(ast.unparse, test.decorator_list)]
     return frozenset(test.name for test in marked)

@@ -28,6 +28,7 @@ def checked(monkeypatch: pytest.MonkeyPatch, facts: list[NodeFacts], needs: Need
     gpus = [len(one.device_bytes) for one in facts]
     monkeypatch.setattr(worker_check, "_ask", lambda nodes, needs: (dict(zip(nodes, facts, strict=True)), {}))
     monkeypatch.setattr(worker_check, "unshared_storage", lambda folder, nodes: {})
+    monkeypatch.setattr(worker_check, "_own_node", lambda: "here")
     return check_workers(nodes(*gpus), needs)
 
 

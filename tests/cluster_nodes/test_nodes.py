@@ -13,7 +13,7 @@ from rayless import Killed, Nursery
 
 from trm.jobs.inspect import status_of
 
-pytestmark = [pytest.mark.ray, pytest.mark.skipif(not is_possible(), reason="needs root, ip, unshare, and namespaces")]
+pytestmark = pytest.mark.ray
 TRIALS = 3
 OPTIONS = ("--trials", str(TRIALS), "--set", "budget.per_trial=4e10")
 
@@ -29,6 +29,7 @@ def undisturbed(tmp_path: Path) -> Iterator[Path]:
     nursery.close()
 
 
+@pytest.mark.skipif(not is_possible(), reason="needs root, ip, unshare, and namespaces")
 def test_machines_come_go_and_fail_and_the_sweep_is_the_same(tmp_path: Path, undisturbed: Path) -> None:
     with prepared(tmp_path, RAY_health_check_period_ms="1000") as (lab, storage, space):
         cluster = begin_cluster(lab, storage, space, "nodes", 0, OPTIONS)
