@@ -20,7 +20,7 @@ from annotation_checks import check_annotations  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 check_annotations("trm")  # for the whole run: the tests import the modules later
-settings.register_profile("trm", deadline=None, derandomize=True, max_examples=50, print_blob=True)
+settings.register_profile("trm", deadline=None, derandomize=True, max_examples=30, print_blob=True)
 settings.load_profile("trm")
 
 

@@ -117,7 +117,7 @@ def test_a_taken_name_is_refused_and_a_sweep_that_ended_goes_on_with_more_trials
 
 def test_a_killed_driver_and_a_killed_worker_lose_nothing(space: Path, storage: Path) -> None:
     folder = storage / "killed"
-    options = (str(space), "--storage", str(storage), "--name", "killed", "--trials", "6", "--set", "budget.per_trial=6e10")
+    options = (str(space), "--storage", str(storage), "--name", "killed", "--trials", "4")
     options += ("--set", "data.mode=stream", "--set", "data.shuffle_window_rows=4096")
     with started("sweep", *options) as first:
         wait_until(lambda: len(completed(folder)) >= 2, first)
@@ -131,7 +131,7 @@ def test_a_killed_driver_and_a_killed_worker_lose_nothing(space: Path, storage: 
         output, _ = second.communicate(timeout=300)
         assert second.returncode == 0, output
     assert completed(folder)[: len(kept)] == kept
-    assert_is_whole(folder, trials=6)
+    assert_is_whole(folder, trials=4)
     lost = [event for event in events_of(folder) if isinstance(event, LegEnded) and event.status == "lost"]
     assert len(lost) == 1
     assert load_yaml(folder / "sweep.yaml")["dataset"]["mode"] == "stream"
@@ -194,7 +194,7 @@ def test_a_gang_stays_from_leg_to_leg_until_a_worker_dies(space: Path, storage: 
     def leaders() -> list[int]:
         return [int(str(leg.process).rpartition(":")[2]) for leg in completed(folder)]
 
-    with started("sweep", str(space), "--storage", str(storage), "--name", "gangs", "--trials", "8", *options) as process:
+    with started("sweep", str(space), "--storage", str(storage), "--name", "gangs", "--trials", "6", *options) as process:
         wait_until(lambda: len(leaders()) >= 2, process)
         first, (leader,) = crew(process), set(leaders())
         assert len(first) == 2
@@ -203,6 +203,6 @@ def test_a_gang_stays_from_leg_to_leg_until_a_worker_dies(space: Path, storage: 
         assert not crew(process) & first, "the other worker was ended too"
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
-    assert_is_whole(folder, trials=8)
+    assert_is_whole(folder, trials=6)
     troubles = [event.status for event in events_of(folder) if isinstance(event, LegEnded) and event.status != "completed"]
     assert troubles == ["lost"]

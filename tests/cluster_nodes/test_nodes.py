@@ -14,7 +14,7 @@ from rayless import Killed, Nursery
 from trm.jobs.inspect import status_of
 
 pytestmark = pytest.mark.ray
-TRIALS = 3
+TRIALS = 2
 OPTIONS = ("--trials", str(TRIALS), "--set", "budget.per_trial=4e10")
 
 
@@ -53,11 +53,6 @@ def test_machines_come_go_and_fail_and_the_sweep_is_the_same(tmp_path: Path, und
         wait_for("a leg runs", lambda: cluster.frozen_leg() is second, 60)
         cluster.leave(second)
         wait_for("it waits for any node", lambda: "waiting for 1 CPUs" in status_of(cluster.folder)[0], 60)
-        third = cluster.join()
-        wait_for("a leg runs", lambda: cluster.frozen_leg() is third, 60)
-        third.cut()
-        third.mend()
-        third.send(signal.SIGCONT, cluster.leg)
         cluster.replace_head(1, then=lambda: os.utime(cluster.folder / "driver.json", (0, 0)))  # as if a minute had passed
         assert cluster.driver.process.wait(200) == 0, cluster.driver.said()
         switch_off(cluster)
