@@ -46,7 +46,6 @@ class Run:
     cluster: Cluster
     draw: random.Random
     injected: list[Injected] = field(default_factory=list)
-    longest_still: float = 0.0
 
     def busy(self) -> Machine:
         """The worker with the leg; any, between two legs."""

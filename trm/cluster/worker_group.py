@@ -20,7 +20,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from trm.cluster.connection import Demand
-from trm.cluster.interfaces import LOOPBACK, meet_at
+from trm.cluster.interfaces import LOOPBACK, meet_at, meet_at_node
 from trm.cluster.processes import WorkerProcess
 
 COLLECTIVE_SECONDS = 600
@@ -66,7 +66,10 @@ class GroupWorker:
 
     def join(self, rank: int, workers: int, store: tuple[str, int], gpus: list[str]) -> None:
         """Become `rank` of the process group; `gpus`: those of all its node's workers."""
-        meet_at(LOOPBACK if store[0] == LOOPBACK else ray.util.get_node_ip_address())
+        if store[0] == LOOPBACK:
+            meet_at(LOOPBACK)
+        else:
+            meet_at_node()
         own = [str(gpu) for gpu in ray.get_gpu_ids()]
         if own:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
