@@ -14,7 +14,7 @@ from trm.search.settings import Storage
 from trm.search.space.space import MAY_CHANGE
 
 DATA = "the data set"
-CAME_LATER = ("imports", "starts", "storage")
+CAME_LATER = ("imports", "starts", "storage", "base_point")
 """Sections that a space of before has not, and that count where something is in them."""
 PARTED = ("base", "search")
 """Sections whose parts have a digest each."""

@@ -161,6 +161,8 @@ def begun_space(folder: Path, space: SearchSpace) -> SearchSpace:
     begun = recorded_space(folder)
     if begun.data.folder is not None and space.data.folder is not None:  # where it lies may change, its content hash may not
         space = space.model_copy(update={"data": space.data.model_copy(update={"folder": begun.data.folder})})
+    if space.base_point is not None and begun.base_point is not None:  # the base cannot have changed, what is nearest to it may
+        space = space.model_copy(update={"base_point": begun.base_point})
     return starts_as_begun(subset_as_begun(as_begun(space, begun), begun), begun)
 
 

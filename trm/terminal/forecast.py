@@ -99,7 +99,7 @@ def _samples(seen: Forecast, facts: Facts) -> RenderableType:
             _time(rung_seconds(one, facts.speeds)[-1]),
             params_text(one.params | one.used),
         )
-    return _titled(f"{len(seen.samples)} configurations, the start points first", table)
+    return _titled(f"{len(seen.samples)} configurations, those that it begins with first", table)
 
 
 def _rungs(space: SearchSpace, seen: Forecast, facts: Facts) -> RenderableType:

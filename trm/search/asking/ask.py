@@ -1,4 +1,4 @@
-"""Choosing the next trial: start points first, then the sampler, never the same run twice."""
+"""Choosing the next trial: start points and the base first, then the sampler, never the same run twice."""
 
 import itertools
 import random
@@ -14,7 +14,7 @@ from trm.search.space.candidates import Candidate, Rejected, Resolver
 from trm.search.space.enumeration import MAX_WALKED, all_params, space_size
 from trm.seeds import derived_seed
 
-Source = Literal["start_point", "sampler", "replicate", "carried"]
+Source = Literal["start_point", "base", "sampler", "replicate", "carried"]
 SAMPLER_TRIES = 40
 RANDOM_TRIES = 1000
 
@@ -80,11 +80,8 @@ class Asker:
             again = self._resolve(trials[-1].asked.params)
             if isinstance(again, Candidate):
                 return Choice(again, "replicate", trials[-1].asked.sampler_notes)
-        begun = {_key(trial.asked.params) for trial in trials if trial.asked.source == "start_point"}
-        for key, start in self._starts.items():
-            found = None if key in begun else self._resolve(start)
-            if isinstance(found, Candidate) and found.digest not in copies:
-                return Choice(found, "start_point")
+        if (given := self._given(trials, copies)) is not None:
+            return given
         sampler = self._space.sampler
         for place, params in suggestion.configurations if suggestion is not None else ():
             found = self._resolve(params)
@@ -103,6 +100,16 @@ class Asker:
                 if isinstance(found, Candidate) and found.digest not in copies and found.digest not in known:
                     return Choice(found, "sampler", proposal.notes, suggested_by)
         return self._walk(copies, number)
+
+    def _given(self, trials: Sequence[Trial], copies: Container[str]) -> Choice | None:
+        """The first of the start points, and then the base, that was not tried and keeps every rule."""
+        begun = {_key(trial.asked.params) for trial in trials if trial.asked.source == "start_point"}
+        for key, start in self._starts.items():
+            found = None if key in begun else self._resolve(start)
+            if isinstance(found, Candidate) and found.digest not in copies:
+                return Choice(found, "start_point")
+        base = None if any(trial.asked.source == "base" for trial in trials) else self._resolver.base()
+        return Choice(base, "base") if isinstance(base, Candidate) and base.digest not in copies else None
 
     def _resolve(self, params: Mapping[str, Any]) -> Candidate | Rejected:
         found = self._resolver.resolve(params)

@@ -68,7 +68,8 @@ def forecast(survey: Survey, *, slots: int) -> Forecast:
     generator = random.Random(derived_seed(space.seed, "forecast"))
     draws = [resolver.resolve(random_params(space, generator)) for _ in range(DRAWS)]
     accepted = [one for one in draws if isinstance(one, Candidate)]
-    plays = _Plays(space, resolver, survey.starts, accepted or [found.cheapest, found.dearest], slots)
+    starts = [*survey.starts, *([survey.base] if isinstance(survey.base, Candidate) else [])]
+    plays = _Plays(space, resolver, starts, accepted or [found.cheapest, found.dearest], slots)
     trials, ends_by = _length(space, plays.expect)
     expected = plays.expect(trials)
     budget, keep = space.budget, space.keep
@@ -76,7 +77,7 @@ def forecast(survey: Survey, *, slots: int) -> Forecast:
     kept = min(keep.best or trials, trials) * mean_bytes
     return Forecast(
         preflight=found,
-        samples=[*survey.starts, *accepted][:SHOWN],
+        samples=[*starts, *accepted][:SHOWN],
         rejected=_rules_broken([one for one in draws if isinstance(one, Rejected)]),
         accepted=len(accepted),
         drawn=len(draws),

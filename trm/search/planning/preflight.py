@@ -11,7 +11,6 @@ from trm.data.format.manifest import TaskName
 from trm.errors import ConfigError
 from trm.search.objective import check_names
 from trm.search.planning.survey import Survey
-from trm.search.schedulers.rungs import first_rung_need
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.resolution import collapsed, overruled
 from trm.search.space.space import SearchSpace
@@ -94,7 +93,7 @@ def length_in_needs(survey: Survey) -> float:
 
     ConfigError as `check_space`.
     """
-    return min(one.max_steps / _first_need(one) for one in survey.everyone)
+    return min(one.max_steps / one.first_rung_need for one in survey.everyone)
 
 
 def training_per_answer(survey: Survey) -> float:
@@ -107,19 +106,15 @@ def training_per_answer(survey: Survey) -> float:
     return min(ratios, default=0.0)
 
 
-def _first_need(one: Candidate) -> int:
-    return first_rung_need(one.config.optim.lr_warmup_steps, one.config.model.halt_max_steps)
-
-
 def _check_first_rung(space: SearchSpace, candidates: list[Candidate]) -> None:
     def shortfall(one: Candidate) -> float:
-        return _first_need(one) / one.rung_steps[0]
+        return one.first_rung_need / one.rung_steps[0]
 
     worst = max(candidates, key=lambda one: (shortfall(one), one.step_flops))
     if shortfall(worst) <= 1:
         return
     warmup, halting = worst.config.optim.lr_warmup_steps, worst.config.model.halt_max_steps
-    need = _first_need(worst)
+    need = worst.first_rung_need
     shown = ", ".join(f"{path}={value}" for path, value in worst.params.items())
     is_by_cost = space.fidelity in ("train_flops", "seconds")
     limit = float(f"{worst.step_flops / 1e9 / shortfall(worst):.3g}")

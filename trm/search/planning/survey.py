@@ -66,6 +66,11 @@ class Survey:
         """The start points."""
         return self._found.starts
 
+    @cached_property
+    def base(self) -> Candidate | Rejected | None:
+        """The trial that is the base, or the rule that it breaks; None where the space has none."""
+        return self.resolver.base()
+
     @property
     def drawn(self) -> int:
         """How many were looked at, start points apart."""

@@ -18,6 +18,7 @@ from trm.search.knobs.constraint_names import COST_DERIVED, Cost, known_names, n
 from trm.search.knobs.constraints import Constraint
 from trm.search.resources.memory import MemoryLimit, size_text
 from trm.search.resources.speeds import Speeds
+from trm.search.schedulers.rungs import first_rung_need
 from trm.search.schedulers.scheduler import Scheduler, SearchedKnobs
 from trm.search.space.resolution import CAPPED, Circumstances, identity, used
 from trm.search.space.rules import RULES
@@ -85,6 +86,11 @@ class Candidate:
     def step_amount(self) -> float:
         """What one step takes of the sweep's fidelity, in the mean of the whole run."""
         return self.amounts.mean(self.max_steps)
+
+    @property
+    def first_rung_need(self) -> int:
+        """Steps that the first of several rungs must have for it."""
+        return first_rung_need(self.config.optim.lr_warmup_steps, self.config.model.halt_max_steps)
 
 
 @dataclass(frozen=True)
@@ -203,6 +209,18 @@ class Resolver:
             inference_flops=cost.inference_flops,
             alike=self._alike(config, params, is_capped=config.optim.lr_warmup_steps < draft.optim.lr_warmup_steps),
         )
+
+    def base(self) -> Candidate | Rejected | None:
+        """The trial that is the base, or the first rule that it breaks, that of a first rung which is long enough included.
+
+        None where the space has none.
+        """
+        if self.space.base_point is None:
+            return None
+        found = self.resolve(self.space.complete(self.space.base_point, "base_point"))
+        if isinstance(found, Candidate) and self.rungs.last > 0 and found.rung_steps[0] < found.first_rung_need:
+            return Rejected(found.params, f"steps at the first rung >= {found.first_rung_need}, with {found.rung_steps[0]}")
+        return found
 
     def run_config(self, params: Mapping[str, Any]) -> RunConfig | Rejected:
         """The complete configuration that `params` mean, its length apart, or the first rule of every run that they break."""

@@ -1,12 +1,13 @@
 """The rules by which a sweep is resolved and ranked: those of its beginning, whatever came since."""
 
-RULES = 4
+RULES = 5
 """Of the sweeps that begin now; a journal says by which its sweep began (`SweepStarted.rules`).
 
 1: the weight average warmed up whatever the base said, and of all capped values only the warm-up's were one run; loss broke ties
 between losses of two kinds. 1 and 2: of trials equal in objective and loss the leaderboard put the one with less compute first,
 while their rung went by the digest. 1 to 3: what changes nothing with the values of others (`trm.config.meaning`) stayed in a
-trial's configuration and its digest, and no knob had a condition from it.
+trial's configuration and its digest, and no knob had a condition from it. 1 to 4: a sweep whose file named no start points began
+with the sampler's first choice.
 """
 OLDEST = 1
 
@@ -19,3 +20,8 @@ def is_average_plain(rules: int) -> bool:
 def goes_by_meaning(rules: int) -> bool:
     """Whether what changes nothing with the values of others is refused, left out of trials, and searched only where it does."""
     return rules >= 4
+
+
+def begins_with_base(rules: int) -> bool:
+    """Whether the first trial is the base where the space's file names no start points."""
+    return rules >= 5

@@ -35,9 +35,9 @@ from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources, Storage
 from trm.search.space.data_choice import STRENGTH, chosen_data, data_choices, recipe_beside, recipes_beside, with_first_recipe
-from trm.search.space.rules import RULES, goes_by_meaning, is_average_plain
+from trm.search.space.rules import RULES, begins_with_base, goes_by_meaning, is_average_plain
 from trm.search.space.spelling import spelled
-from trm.search.space.start_points import names_recipes, read_recipe, start_points
+from trm.search.space.start_points import base_point, names_recipes, read_recipe, start_points
 from trm.search.space.starts import with_digest, with_starts_beside
 from trm.tasks.metrics import bounds
 
@@ -60,7 +60,10 @@ class SearchSpace(Written):
     """Expressions that every trial keeps, such as `step_gflops <= 5`."""
     start_points: list[dict[str, Scalar]] = Field(default_factory=list)
     """Parameters of the first trials; a knob left out takes the base's value. In YAML also the path of a recipe, or `recipe:`
-    beside changes to it: a knob takes the recipe's value, or the nearest that it can be."""
+    beside changes to it: a knob takes the recipe's value, or the nearest that it can be. Left out: the base (`base_point`)."""
+    base_point: Annotated[dict[str, Scalar] | None, Later] = None
+    """Parameters of a trial after the start points that is the base itself, or the nearest to it that the knobs can be; it is left
+    out where it breaks a rule. Filled in when a file is read that names no `start_points`; null: none."""
     start_notes: list[str] = Field(default_factory=list)
     """What recipes became as start points, in words; written when the file is read."""
     objective: Objective = Objective()
@@ -174,7 +177,9 @@ class SearchSpace(Written):
         for constraint in self.constraints:
             Constraint(constraint, known_names())
         for number, point in enumerate(self.start_points):
-            self._check_start_point(number, point)
+            self._check_start_point(f"start_points.{number}", point)
+        if self.base_point is not None:
+            self._check_start_point("base_point", self.base_point)
         return self
 
     def _check_data(self) -> None:
@@ -224,15 +229,15 @@ class SearchSpace(Written):
                         )
         list(self.knobs_in_order())
 
-    def _check_start_point(self, number: int, point: Mapping[str, Scalar]) -> None:
+    def _check_start_point(self, source: str, point: Mapping[str, Scalar]) -> None:
         for path in point:
             if path not in self.search:
                 near = nearest(path, list(self.search))
                 raise ConfigError(
-                    f"start_points.{number}.{path} is not a searched path",
+                    f"{source}.{path} is not a searched path",
                     remedy=f"did you mean {near}?" if near else f"the paths are {', '.join(self.search)}",
                 )
-        self.complete(point, f"start_points.{number}")
+        self.complete(point, source)
 
     def knobs_in_order(self) -> Iterator[tuple[str, Knob]]:
         """Every knob after those that its `when` names; ConfigError when conditions go in a circle."""
@@ -249,15 +254,13 @@ class SearchSpace(Written):
     def complete(self, point: Mapping[str, Scalar], source: str = "parameters") -> dict[str, Scalar]:
         """Parameters for every active knob, those that `point` leaves out from the base; ConfigError for what a knob cannot be."""
         params: dict[str, Scalar] = {}
-        tags, written = written_tags(self.base), {**self.base, "data": dict(self.data)}
         for path, knob in self.knobs_in_order():
             if not knob.is_active(params):
                 if path in point:
                     conditions = ", ".join(f"{other} = {wanted!r}" for other, wanted in knob.when.items())
                     raise ConfigError(f"{source}.{path} is searched only when {conditions}", remedy=f"leave {path} out there")
                 continue
-            default = leaves()[path].variant(tags | params).info.get_default(call_default_factory=True)
-            value = point[path] if path in point else written_at(written, path, default)
+            value = point[path] if path in point else self.base_value(path, params)
             try:
                 value = as_listed(path, knob, field_value(path, value))
             except ConfigError as error:
@@ -267,6 +270,11 @@ class SearchSpace(Written):
                 raise ConfigError(f"{source}.{path} {origin} {value!r}, outside {_domain(knob)}", remedy="give a value of the knob")
             params[path] = value
         return params
+
+    def base_value(self, path: str, params: Mapping[str, Any]) -> Any:
+        """The base's value at a searched path, written or by default, of a trial with these parameters before it."""
+        default = leaves()[path].variant(written_tags(self.base) | dict(params)).info.get_default(call_default_factory=True)
+        return written_at({**self.base, "data": dict(self.data)}, path, default)
 
     def run_config(
         self,
@@ -366,10 +374,19 @@ def load_space(path: str | Path, overrides: Sequence[str] = (), *, rules: int = 
     mapping = with_starts_beside(mapping, path.parent, rules)
     points, context = mapping.get("start_points"), {"rules": rules}
     if not isinstance(points, list) or not names_recipes(points):
-        return validated(SearchSpace, mapping, str(path), context)
+        return _with_defaults(validated(SearchSpace, mapping, str(path), context), mapping, rules)
     knobs = list(validated(SearchSpace, {**mapping, "start_points": []}, str(path), context).knobs_in_order())
     found, notes = start_points(points, knobs, path.parent)
-    return validated(SearchSpace, {**mapping, "start_points": found, "start_notes": notes}, str(path), context)
+    mapping = {**mapping, "start_points": found, "start_notes": notes}
+    return _with_defaults(validated(SearchSpace, mapping, str(path), context), mapping, rules)
+
+
+def _with_defaults(space: SearchSpace, mapping: Mapping[str, Any], rules: int) -> SearchSpace:
+    """The space of a file that holds `mapping`, with what it leaves open as sweeps of `rules` have it."""
+    is_base_first = begins_with_base(rules) and not {"start_points", "base_point"} & mapping.keys()
+    if is_base_first and space.search and space.sampler.tries != "earlier":
+        space = space.model_copy(update={"base_point": base_point(space)[0]})
+    return space
 
 
 def _goes_by_meaning(info: Any) -> bool:

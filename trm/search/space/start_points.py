@@ -1,21 +1,27 @@
-"""Recipes, published settings as complete run configurations, in search spaces: as their base and as start points."""
+"""Where a sweep begins: recipes, published settings as complete run configurations, as base and as start points; and the base."""
 
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trm.config.data import RECIPE_FIELDS
 from trm.config.files import load_yaml, require_kind, validated
 from trm.config.leaves import value_at
 from trm.config.paths import beside, nested, with_data_beside, with_start_beside
 from trm.config.run import RunConfig
 from trm.config.shipped import named_file
 from trm.errors import ConfigError
-from trm.search.knobs.knobs import FloatKnob, IntKnob, Knob, Scalar, as_listed
+from trm.search.knobs.knobs import FloatKnob, IntKnob, Knob, Scalar, as_listed, field_value
+from trm.tasks.recipes import recipe_of_data
+
+if TYPE_CHECKING:
+    from trm.search.space.space import SearchSpace
 
 Knobs = Sequence[tuple[str, Knob]]
 """Searched path and knob, in the order of their conditions."""
+_OF_RECIPE = tuple(f"data.{name}" for name in RECIPE_FIELDS)
 
 
 def read_recipe(key: str, recipe: Any, folder: Path) -> tuple[dict[str, Any], Path]:
@@ -69,6 +75,25 @@ def recipe_point(knobs: Knobs, recipe: RunConfig, own: Mapping[str, Scalar]) -> 
         if point[path] != value:
             changed.append(f"{path} {value!r} -> {point[path]!r}")
     point |= {path: value for path, value in own.items() if path not in point}  # the space says what is wrong with them
+    return point, changed
+
+
+def base_point(space: "SearchSpace") -> tuple[dict[str, Scalar], list[str]]:
+    """The start point that the base of `space` is for its knobs, and in words what differs from the base.
+
+    A value that a knob cannot be becomes the nearest that it can. Of a data set it is the recipe's own.
+    """
+    point: dict[str, Scalar] = {}
+    changed: list[str] = []
+    for path, knob in space.knobs_in_order():
+        if not knob.is_active(point):
+            continue
+        value = as_listed(path, knob, field_value(path, space.base_value(path, point)))
+        if value is None and path in _OF_RECIPE and not knob.contains(None):
+            value = getattr(recipe_of_data(space.data_of(point)), path.removeprefix("data."), None)
+        point[path] = value if knob.contains(value) else _nearest(knob, value)
+        if point[path] != value:
+            changed.append(f"{path} {value!r} -> {point[path]!r}")
     return point, changed
 
 

@@ -1,0 +1,18 @@
+"""What a sweep that begins does though its file does not ask for it, in words."""
+
+from trm.search.planning.survey import Survey
+from trm.search.space.candidates import Candidate
+from trm.search.space.start_points import base_point
+
+
+def unasked_lines(survey: Survey) -> list[str]:
+    """The trial that is the base, or why there is none."""
+    match survey.base:
+        case None:
+            return []
+        case Candidate():
+            changed = ", ".join(base_point(survey.space)[1])
+            nearest = f", as near as the knobs come to it: {changed}" if changed else ""
+            return [f"the base is a trial, before what the sampler draws (start_points: [] for none){nearest}"]
+        case broken:
+            return [f"the base is no trial: it breaks {broken.rule} (start_points say where else to begin)"]
