@@ -11,19 +11,20 @@ run of a configuration, a confirmation too, is another recorded seed while there
 without=history.runs.taken[config])` is what seeds say that the search never saw. Nothing is written to disk.
 """
 
-import heapq
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.search.course import Course, Trained
 from benchmarks.search.tables import Runs, Table
-from trm.search.journal.events import DriverStarted, Event, LegEnded, LegStarted, SweepStarted
+from trm.search.journal.events import Event, LegEnded, LegStarted
 from trm.search.journal.priors import Prior
+from trm.search.journal.trial import Trial
 from trm.search.planning.rung_choice import with_rungs
 from trm.search.planning.survey import Survey
 from trm.search.search import Search
-from trm.search.space.candidates import Candidate, Facts, Rejected
+from trm.search.space.candidates import Candidate, CostOf, Facts, Rejected
 from trm.search.space.space import SearchSpace
 
 
@@ -91,106 +92,69 @@ def replay(
     `priors`: earlier sweeps that it starts from; `until`: or to the first incumbent that is one of these configurations.
     """
     started = time.perf_counter()
-    space = _with_ladder(space, table).model_copy(update={"seed": seed})
-    course = _Course(Search(space, table.cost_of), table, Runs(table, seed), slots)
-    course.run(priors, until or frozenset())
-    history = course.history
-    history.search, history.runs = course.search, course.runs
-    history.seconds = time.perf_counter() - started
-    return history
+    space = with_ladder(space, table.cost_of, table.remembered).model_copy(update={"seed": seed})
+    search, runs = Search(space, table.cost_of), Runs(table, seed)
+    resolved_once(search, table.remembered, table.key)
+    trainer = _Recorded(search, table, runs, until or frozenset())
+    course = Course(search, trainer, slots=slots)
+    course.run(priors)
+    return History(
+        moments=trainer.moments,
+        runs=runs,
+        search=search,
+        events=course.events,
+        seconds=time.perf_counter() - started,
+        trained_seconds=sum(event.train_seconds for event in course.events if isinstance(event, LegEnded)),
+    )
 
 
-class _Course:
-    """One sweep on its way."""
+class _Recorded:
+    """Trains on recorded curves, and notes where the sweep stands."""
 
-    def __init__(self, search: Search, table: Table, runs: Runs, slots: int) -> None:
-        self.search, self.runs, self.history = search, runs, History()
-        self._table, self._slots, self._now = table, slots, 1000.0
-        self._running: list[tuple[float, int, LegStarted]] = []
-        search.state.resolver.resolve = _remembered(search, table)  # type: ignore[method-assign]
+    def __init__(self, search: Search, table: Table, runs: Runs, until: frozenset[int]) -> None:
+        self.moments: list[Moment] = []
+        self._search, self._table, self._runs, self._until = search, table, runs, until
 
-    def run(self, priors: Sequence[Prior], until: frozenset[int]) -> None:
-        space, now = self.search.state.space, self._now
-        digest, read = space.frozen_digest(), list(priors)
-        self._take(SweepStarted(name=space.name, seed=space.seed, space_digest=digest, versions={}, priors=read, at=now))
-        driver = DriverStarted(driver="replay:1", fence=1, slots=self._slots, budget=space.budget, at=now)
-        self._take(driver.model_copy(update={"confirm": space.confirm, "audit": space.audit}))
-        while self.search.is_done(self._now) is None:
-            self._advance()
-            if self._running:
-                self._now, _, leg = heapq.heappop(self._running)
-                self._end(leg)
-                if self.history.moments[-1].incumbent in until:
-                    return
-            else:
-                assert self.search.is_done(self._now), "nothing runs and nothing is left to do, but the sweep is not done"
-        for event in self.search.closing_events(self._now):
-            self._take(event)
-
-    def _take(self, event: Event) -> None:
-        self.search.state.apply(event)
-        self.history.events.append(event)
-
-    def _advance(self) -> None:
-        while events := self.search.next_events(self._now, self._slots - len(self._running)):
-            for event in events:
-                self._take(event)
-                if isinstance(event, LegStarted):
-                    seconds = self._score(event).train_seconds
-                    heapq.heappush(self._running, (self._now + seconds, event.trial, event))
-
-    def _end(self, leg: LegStarted) -> None:
-        ended = self._score(leg)
-        self.history.trained_seconds += ended.train_seconds
-        self._take(ended)
-        for event in self.search.due_decisions(self._now):
-            self._take(event)
-        best = self.search.state.leaderboard()[0]
-        assert best.result is not None
-        assert best.result.objective is not None
-        spent, config = self.search.state.spending.train_flops, self._table.config(best.params)
-        self.history.moments.append(Moment(len(self.search.state.trials), spent, config, best.result.objective))
-
-    def _score(self, leg: LegStarted) -> LegEnded:
-        trial = self.search.state.trials[leg.trial]
-        curve = self.runs.curve(leg.trial, self._table.config(trial.params))
+    def train(self, trial: Trial, leg: LegStarted) -> Trained:
+        """As the recorded run was scored there; only the difference to its last rung is paid."""
+        curve = self._runs.curve(leg.trial, self._table.config(trial.params))
         point = curve.at(leg.until_steps, self._table.examples)
         before = curve.at(trial.steps, self._table.examples).seconds if trial.steps else 0.0
-        return LegEnded(
-            trial=leg.trial,
-            rung=leg.rung,
-            attempt=leg.attempt,
-            status="completed",
-            objective=point.accuracy,
-            standard_error=point.standard_error,
-            loss=point.loss,
-            steps=leg.until_steps,
-            train_flops=leg.until_steps * trial.asked.step_flops,
-            train_seconds=point.seconds - before,
-            checkpoint=f"trials/{leg.trial:04d}/{leg.until_steps}-{leg.attempt}",
-            at=self._now,
-        )
+        return Trained(point.accuracy, point.loss, point.standard_error, point.seconds - before)
+
+    def ended(self, trial: Trial, leg: LegStarted) -> bool:
+        """Whether who is best now is one of those that end the sweep."""
+        best = self._search.state.leaderboard()[0]
+        assert best.result is not None
+        assert best.result.objective is not None
+        spent, config = self._search.state.spending.train_flops, self._table.config(best.params)
+        self.moments.append(Moment(len(self._search.state.trials), spent, config, best.result.objective))
+        return config in self._until
 
 
-def _with_ladder(space: SearchSpace, table: Table) -> SearchSpace:
+Remembered = dict[str, dict[Any, Any]]
+"""What parameters mean under the rules of a space: the same in every replay, and dear to find out."""
+
+
+def with_ladder(space: SearchSpace, cost_of: CostOf, remembered: Remembered) -> SearchSpace:
     """The space as a driver would start it; looked up once for all repetitions."""
     rules = "ladder " + space.model_dump_json(include={"base", "search", "constraints", "scheduler", "budget"})
-    known = table.remembered.setdefault(rules, {})
+    known = remembered.setdefault(rules, {})
     if () not in known:
-        known[()] = with_rungs(Survey(space, table.cost_of, Facts())).space.scheduler
+        known[()] = with_rungs(Survey(space, cost_of, Facts())).space.scheduler
     return space.model_copy(update={"scheduler": known[()]})
 
 
-def _remembered(search: Search, table: Table) -> Any:
-    """`search.resolver.resolve`, each configuration looked at once in all repetitions: no device and no disk is too small."""
+def resolved_once(search: Search, remembered: Remembered, key_of: Callable[[Mapping[str, Any]], Hashable]) -> None:
+    """Lets a search look at each configuration once in all repetitions: no device and no disk is too small."""
     rules = search.state.space.model_dump_json(include={"base", "search", "constraints", "fidelity", "resources"})
-    known = table.remembered.setdefault(rules, {})
+    known = remembered.setdefault(rules, {})
     resolve = search.state.resolver.resolve
 
     def remembering(params: Mapping[str, Any], *, is_limited: bool = True) -> Candidate | Rejected:
-        key = (*table.key(params), search.state.rungs)
+        key = key_of(params), search.state.rungs
         if key not in known:
             known[key] = resolve(params, is_limited=is_limited)
         return known[key]
 
-    return remembering
+    search.state.resolver.resolve = remembering  # type: ignore[method-assign]

@@ -39,6 +39,26 @@ class Knob:
     when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     """The knob is active where each of these knobs, all of them before it, is active and has one of these values."""
 
+    def place(self, value: Value) -> float:
+        """Where a value lies on the knob's own scale, 0 to 1; of a choice by the order of its values."""
+        if self.kind == "choice":
+            return self.values.index(value) / max(1, len(self.values) - 1)
+        assert not isinstance(value, str), "a number"
+        if self.low == self.high:
+            return 0.0
+        if self.is_log:
+            return float(np.log(value / self.low) / np.log(self.high / self.low))
+        return float((value - self.low) / (self.high - self.low))
+
+    def at(self, place: float) -> Value:
+        """The value nearest to a place, 0 to 1, on the knob's own scale."""
+        place = min(1.0, max(0.0, place))
+        if self.kind == "choice":
+            return self.values[round(place * (len(self.values) - 1))]
+        value = self.low * (self.high / self.low) ** place if self.is_log else self.low + place * (self.high - self.low)
+        value = min(self.high, max(self.low, value))
+        return round(value) if self.kind == "int" else float(value)
+
     def is_active(self, params: Params) -> bool:
         """Whether it means something beside these values."""
         return all(params.get(name) in values for name, values in self.when.items())
@@ -54,6 +74,24 @@ class Knob:
         if self.is_log:
             return float(np.clip(np.exp(generator.uniform(np.log(self.low), np.log(self.high))), self.low, self.high))
         return float(generator.uniform(self.low, self.high))
+
+
+def drawn(knobs: Sequence[Knob], generator: np.random.Generator) -> dict[str, Value]:
+    """A configuration, each active knob drawn on its own scale."""
+    params: dict[str, Value] = {}
+    for knob in knobs:
+        if knob.is_active(params):
+            params[knob.name] = knob.draw(generator)
+    return params
+
+
+def require_inside(knobs: Sequence[Knob], params: Params) -> None:
+    """AssertionError unless the knobs that are given are those that are active, each at a value of its own."""
+    active = [knob for knob in knobs if knob.is_active(params)]
+    assert {knob.name for knob in active} == set(params), f"active are {[knob.name for knob in active]}, given {list(params)}"
+    for knob in active:
+        value = params[knob.name]
+        assert value in knob.values if knob.kind == "choice" else knob.low <= value <= knob.high, f"{knob.name} is {value!r}"
 
 
 @dataclass(frozen=True)
@@ -111,11 +149,13 @@ class Moment:
     """Where a sweep stands after a run was trained further."""
 
     trials: int
-    """Begun so far."""
+    """Begun so far, confirmations apart."""
     compute: float
-    """Spent so far, in full lengths."""
+    """Spent so far, in full lengths; confirmations are paid too."""
     regret: float
     """Points of true score lost by what would be reported now; all of the best score while nothing would be."""
+    confirmations: int = 0
+    """Begun so far."""
 
 
 @dataclass
@@ -127,6 +167,8 @@ class Run:
     params: Params
     seed: int
     epoch: int = 0
+    is_confirmation: bool = False
+    """Whether it trains again, with another seed, what a trial trained: paid, but no trial."""
 
     def train_to(self, epoch: int) -> Score:
         """Trains on to that epoch, which is paid, and scores it there; an earlier epoch is looked up and costs nothing."""
@@ -152,20 +194,31 @@ class Sweep:
     @property
     def is_over(self) -> bool:
         """Whether nothing more may be begun; a tool also ends by itself when it has nothing left to do."""
-        return len(self.runs) >= self.limits.trials or self.compute >= self.limits.compute
+        return self.trials >= self.limits.trials or self.compute >= self.limits.compute
 
-    def begin(self, params: Params) -> Run:
-        """A trial begins."""
+    @property
+    def trials(self) -> int:
+        """Begun so far, confirmations apart."""
+        return len(self.runs) - self.confirmations
+
+    @property
+    def confirmations(self) -> int:
+        """Begun so far."""
+        return sum(run.is_confirmation for run in self.runs)
+
+    def begin(self, params: Params, *, is_confirmation: bool = False) -> Run:
+        """A trial begins, or a run that trains again what one trained, with another seed."""
+        require_inside(self.judge.knobs, params)
         number = len(self.runs)
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
-        self.runs.append(Run(self, number, dict(params), seed))
+        self.runs.append(Run(self, number, dict(params), seed, is_confirmation=is_confirmation))
         return self.runs[-1]
 
     def report(self, run: Run | None) -> None:
         """What the tool would report as its best now; to be called after every `train_to`."""
         best = self.judge.best
         lost = best if run is None else best - self.judge.truth(run.params)
-        self.moments.append(Moment(len(self.runs), self.compute, float(lost)))
+        self.moments.append(Moment(self.trials, self.compute, float(lost), self.confirmations))
 
     def after(self, compute: float) -> float:
         """Regret of what was reported once so much compute was spent."""

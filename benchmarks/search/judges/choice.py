@@ -1,0 +1,21 @@
+"""Every judge by its name: a family and an instance, `lcbench_7593`, `late_0`. Imports what a judge needs when it is asked for."""
+
+from functools import cache
+
+from benchmarks.search.judges.families import FAMILIES
+from benchmarks.search.judges.judge import Judge
+
+
+@cache
+def judge_of(name: str) -> Judge:
+    """The judge; ValueError for a name that is none."""
+    family, _, instance = name.rpartition("_")
+    if family in FAMILIES and instance.isdecimal():
+        return FAMILIES[family](int(instance))
+    match family:
+        case "lcbench":
+            from benchmarks.search.judges.lcbench import lcbench
+
+            return lcbench(instance)
+        case _:
+            raise ValueError(f"{name} is no judge; split.yaml lists those that there are")

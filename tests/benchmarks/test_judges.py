@@ -1,0 +1,160 @@
+"""Judges: the optimum that is known is one, every tool pays what it trained, and what is kept is not looked at by accident."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from own_members import forgotten
+
+from benchmarks.search.judges.choice import judge_of
+from benchmarks.search.judges.data import MissingDataError, data_file
+from benchmarks.search.judges.families import FAMILIES, INSTANCES
+from benchmarks.search.judges.judge import Judge, Knob, Limits, Sweep, drawn
+from benchmarks.search.judges.ours import run
+from benchmarks.search.judges.run import names_of
+from benchmarks.search.judges.split import drawn_split, judges_in
+from benchmarks.search.judges.tools import grid_of, random
+from benchmarks.search.judges.traces import limits_of, read, trace_of, write
+from trm.config.imports import VARIABLE
+
+UNUSED = 1000
+"""Numbers from here on are in no part of the split."""
+
+
+@pytest.fixture(scope="module")
+def costly() -> Judge:
+    return judge_of(f"costly_{UNUSED}")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_random_configuration_is_better_than_the_optimum_that_is_known(family: str) -> None:
+    for number in (UNUSED, UNUSED + 1):
+        judge, draw = FAMILIES[family](number), np.random.default_rng(number)
+        truths = [judge.truth(drawn(judge.knobs, draw)) for _ in range(700)]
+        assert max(truths) < judge.best == judge.truth(judge.landscape.optimum) <= 100
+        assert max(truths) < judge.truth(judge.default) + 40
+        assert np.median(truths) < judge.truth(judge.default) < judge.best
+        assert judge.default != judge.landscape.optimum
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_truth_is_what_seeds_come_to_at_the_end(family: str) -> None:
+    judge = FAMILIES[family](UNUSED)
+    finals = np.array([judge.score(judge.default, seed, judge.epochs).score for seed in range(500)])
+    assert finals.mean() == pytest.approx(judge.truth(judge.default), abs=4 * finals.std() / np.sqrt(500))
+    first, again = (judge.score(judge.default, 3, 2) for _ in range(2))
+    assert first == again, "the same whenever it is asked"
+
+
+def test_the_families_are_what_they_are_called() -> None:
+    late, crossing, failing, costly = (make(UNUSED) for make in FAMILIES.values())
+    optimum = late.landscape.optimum
+    early, middle, end = (late.score(optimum, 0, epoch) for epoch in (1, late.epochs // 10, late.epochs))
+    assert early.score == 0.0 < middle.score < 10 < 60 < end.score
+    assert end.loss < middle.loss < early.loss - 0.02, "the loss falls before"
+    draw = np.random.default_rng(0)
+    random_ones = [drawn(crossing.knobs, draw) for _ in range(200)]
+    finals, starts = ([crossing.score(one, 0, epoch).score for one in random_ones] for epoch in (crossing.epochs, 1))
+    ahead = np.sign(np.subtract.outer(starts, starts)) * np.sign(np.subtract.outer(finals, finals))
+    assert (ahead < 0).mean() > 0.05, "pairs that change places"
+    ends = [failing.score(failing.landscape.optimum, seed, failing.epochs).score for seed in range(400)]
+    assert 0.01 < np.mean([one <= failing.chance for one in ends]) < 0.15
+    costs = [costly.cost(drawn(costly.knobs, draw)) for _ in range(400)]
+    assert max(costs) / min(costs) > 50
+    assert np.mean(costs) == pytest.approx(1, abs=0.15)
+    assert min(costs) < costly.cost(costly.landscape.optimum) < max(costs)
+
+
+def test_a_value_lies_where_its_place_is() -> None:
+    for knob in (Knob("a", "float", 1e-4, 1e-1, is_log=True), Knob("b", "int", 2, 9), Knob("c", "choice", values=(8, 16, 64))):
+        assert [knob.place(knob.at(place)) for place in (0.0, 1.0)] == [0.0, 1.0]
+        assert knob.at(knob.place(knob.at(0.4))) == knob.at(0.4)
+
+
+def test_differences_are_paid_and_confirmations_are_no_trials(costly: Judge) -> None:
+    sweep = Sweep(costly, 0, Limits(trials=2))
+    one, again = sweep.begin(costly.default), sweep.begin(costly.default, is_confirmation=True)
+    for epoch in (4, 8, 2):
+        one.train_to(epoch)
+    assert sweep.compute == pytest.approx(costly.cost(costly.default) * 8 / costly.epochs)
+    again.train_to(costly.epochs)
+    sweep.report(one)
+    assert sweep.compute == pytest.approx(costly.cost(costly.default) * (1 + 8 / costly.epochs))
+    assert (sweep.moments[0].trials, sweep.moments[0].confirmations, sweep.is_over) == (1, 1, False)
+    assert sweep.moments[0].regret == costly.best - costly.truth(costly.default)
+    assert one.seed != again.seed
+    with pytest.raises(AssertionError, match="active are"):
+        sweep.begin({"width": 64})
+
+
+@pytest.fixture
+def no_imports_stay(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(VARIABLE, "")
+    with forgotten():
+        yield
+
+
+@pytest.mark.usefixtures("no_imports_stay")
+def test_a_sweep_of_ours_pays_what_it_trained_and_ends_in_time(costly: Judge) -> None:
+    small, rungs = Limits(trials=6), {"type": "asha", "eta": 2, "rungs": 3}
+    sweep, again = (Sweep(costly, 5, small) for _ in range(2))
+    for one in (sweep, again):
+        run(one, scheduler=rungs, confirm={"top": 1, "seeds": 2})
+    assert sweep.moments == again.moments
+    assert (sweep.trials, sweep.confirmations) == (6, 2)
+    assert sweep.compute == pytest.approx(sum(costly.cost(one.params) * one.epoch / costly.epochs for one in sweep.runs))
+    assert min(one.epoch for one in sweep.runs) < costly.epochs, "not all are trained to the end"
+    by_compute = Sweep(costly, 5, Limits(compute=2))
+    run(by_compute, scheduler=rungs)
+    assert by_compute.compute <= 2
+
+
+def test_a_trace_is_read_as_it_was_written(costly: Judge, tmp_path: Path) -> None:
+    sweep, path = Sweep(costly, 2, limits_of("compute:3")), tmp_path / "traces.jsonl"
+    random(sweep)
+    trace = trace_of("random", "compute:3", sweep, 0.1)
+    write(trace, path)
+    write(replace(trace, seed=3), path)
+    path.write_text(path.read_text() + '{"tool": "cut sh')
+    first, second = read(path)
+    assert first == trace
+    assert second.key == ("random", costly.name, "compute:3", 3)
+    assert first.after(1e-3) == pytest.approx(costly.best, abs=1e-3)
+    assert first.after(1e3) == first.regret == pytest.approx(sweep.moments[-1].regret, abs=1e-3)
+    assert first.reach(1e3) == first.changes[0][0]
+    assert first.reach(-1.0) is None
+    with pytest.raises(ValueError, match="trials:25 or compute:16"):
+        limits_of("hours:3")
+
+
+def test_a_grid_stands_in_the_order_of_a_file_the_cheapest_first(costly: Judge) -> None:
+    costs = [costly.cost(params) for params in grid_of(costly)]
+    assert costs == sorted(costs)
+    first, second = (dict(one) for _, one in zip(range(2), grid_of(judge_of(f"crossing_{UNUSED}")), strict=False))
+    assert [name for name in first if first[name] != second[name]] == ["dropout"], "the last knob changes first"
+
+
+def test_a_third_is_for_tuning_and_the_rest_is_kept() -> None:
+    tuning, kept = judges_in("tuning"), judges_in("kept")
+    assert not set(tuning) & set(kept)
+    for family in FAMILIES:
+        names = [f"{family}_{number}" for number in range(INSTANCES)]
+        drawn_now = drawn_split(names)
+        assert {name for name in tuning if name in names} == set(drawn_now["tuning"]), "as it was drawn"
+        assert {name for name in kept if name in names} == set(drawn_now["kept"])
+    assert names_of(["tuning"], may_be_kept=False) == tuning
+    with pytest.raises(ValueError, match="looked at once"):
+        names_of([kept[0]], may_be_kept=False)
+    assert names_of(["kept"], may_be_kept=True) == kept
+
+
+def test_missing_data_say_where_they_are_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JUDGES_DATA", raising=False)
+    with pytest.raises(MissingDataError, match="JUDGES_DATA is not set; get it from the moon"):
+        data_file("a.csv", "0", "the moon")
+    monkeypatch.setenv("JUDGES_DATA", str(tmp_path))
+    (tmp_path / "a.csv").write_text("other")
+    with pytest.raises(MissingDataError, match="must have SHA-256 0"):
+        data_file("a.csv", "0", "the moon")
