@@ -1,0 +1,62 @@
+"""NePS: PriorBand, asked and told, without a prior and with one at the default.
+
+The fidelity is epochs: shares of a trial's own compute; the factor is its default, 3. Its classic spaces know no conditions: a knob
+that is not active is drawn and ignored. The prior has its manual's medium confidence and is tried first. It names the best at the
+highest fidelity. Its ifBO is not here: the weights of its surrogate are no package, they are downloaded when it is first used.
+"""
+
+import logging
+import math
+import random
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from neps.optimizers.algorithms import priorband
+from neps.optimizers.ask_and_tell import AskAndTell
+from neps.space import HPOCategorical, HPOFloat, HPOInteger, SearchSpace
+
+from benchmarks.search.judges.judge import Judge, Knob, Sweep
+from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, active, all_codes, epoch_of, is_number
+
+FIDELITY = "epochs"
+CONFIDENCE = "medium"
+
+
+def _space(judge: Judge, first: float, *, has_prior: bool) -> SearchSpace:
+    priors = all_codes(judge.knobs, judge.default) if has_prior else {}
+    least = max(1, math.floor(judge.epochs * first + 1e-6))  # it counts levels by this ratio, so that no rounding up loses one
+    dimensions = {knob.name: _dimension(knob, priors.get(knob.name)) for knob in judge.knobs}
+    return SearchSpace({**dimensions, FIDELITY: HPOInteger(least, judge.epochs, is_fidelity=True)})
+
+
+def _dimension(knob: Knob, prior: Any) -> HPOCategorical | HPOFloat | HPOInteger:
+    if not is_number(knob):
+        return HPOCategorical(list(range(len(knob.values))), prior=prior, prior_confidence=CONFIDENCE)
+    if knob.kind == "choice":
+        return HPOInteger(0, len(knob.values) - 1, prior=prior, prior_confidence=CONFIDENCE)
+    if knob.kind == "int":
+        return HPOInteger(int(knob.low), int(knob.high), log=knob.is_log, prior=prior, prior_confidence=CONFIDENCE)
+    return HPOFloat(knob.low, knob.high, log=knob.is_log, prior=prior, prior_confidence=CONFIDENCE)
+
+
+def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, eta: int = 3) -> None:
+    logging.getLogger("neps").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="neps")
+    random.seed(sweep.seed)
+    np.random.seed(sweep.seed % 2**32)  # noqa: NPY002 it draws from the global generators
+    torch.manual_seed(sweep.seed)
+    judge, runs = sweep.judge, Configurations(sweep)
+    tool = AskAndTell(priorband(_space(judge, first, has_prior=tries_default), eta=eta, sample_prior_first=tries_default))
+    while True:
+        trial = tool.ask()
+        params = active(judge.knobs, trial.config)
+        value = runs.train(params, epoch_of(judge, trial.config[FIDELITY]))
+        if value is None:
+            return
+        tool.tell(trial, -value)
+
+
+TOOLS: Mapping[str, Callable[..., None]] = {"neps-priorband": _sweep}

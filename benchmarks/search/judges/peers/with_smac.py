@@ -1,0 +1,72 @@
+"""SMAC: random forests under Hyperband, its MultiFidelityFacade asked and told.
+
+The budget is epochs: shares of a trial's own compute; the factor is its default, 3. It is told how many evaluations the sweep has
+room for, as its users do: a quarter of them is its random start. A default configuration is added to that start. It names its
+incumbent, which is chosen at the highest budget.
+"""
+
+import logging
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+
+from ConfigSpace import Configuration
+from smac import MultiFidelityFacade, Scenario
+from smac.runhistory.dataclasses import TrialValue
+
+from benchmarks.search.judges.judge import Limits, Sweep
+from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, epoch_of, least_budget, levels
+from benchmarks.search.judges.peers.spaces import default_codes, params_of, space_of
+
+
+def evaluations(limits: Limits, most: int, eta: int) -> int:
+    """That a sweep has room for, as many as rounds of Hyperband's brackets make of its trials or its compute."""
+    begun = scored = lengths = 0.0
+    for last in range(most):
+        counts = [math.ceil(eta**last * most / (last + 1)) // eta**at for at in range(last + 1)]
+        begun += counts[0]
+        scored += sum(counts)
+        lengths += counts[0] / eta**last + sum(count * (1 - 1 / eta) / eta ** (last - at) for at, count in enumerate(counts) if at)
+    room = min(limits.trials / begun, limits.compute / lengths) * scored
+    assert math.isfinite(room), "a sweep that ends"
+    return round(room)
+
+
+def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, eta: int = 3) -> None:
+    judge = sweep.judge
+    space = space_of(judge, sweep.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        scenario = Scenario(
+            space,
+            output_directory=folder,
+            deterministic=True,
+            n_trials=evaluations(sweep.limits, levels(first, eta), eta),
+            min_budget=least_budget(judge, first),
+            max_budget=judge.epochs,
+            seed=sweep.seed,
+        )
+        start = [Configuration(space, values=default_codes(judge))] if tries_default else []
+        tool = MultiFidelityFacade(
+            scenario,
+            lambda config, seed, budget: 0.0,
+            initial_design=MultiFidelityFacade.get_initial_design(scenario, additional_configs=start),
+            intensifier=MultiFidelityFacade.get_intensifier(scenario, eta=eta),
+            logging_level=logging.ERROR,
+        )
+        _drive(tool, Configurations(sweep))
+
+
+def _drive(tool: MultiFidelityFacade, runs: Configurations) -> None:
+    judge = runs.sweep.judge
+    while True:
+        try:
+            asked = tool.ask()
+        except StopIteration:  # it found no configuration that is new
+            return
+        value = runs.train(params_of(judge, asked.config), epoch_of(judge, asked.budget))
+        if value is None:
+            return
+        tool.optimizer.tell(asked, TrialValue(cost=-value), save=False)
+
+
+TOOLS: Mapping[str, Callable[..., None]] = {"smac": _sweep}
