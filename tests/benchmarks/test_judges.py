@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 from own_members import forgotten
 
+from benchmarks.search.judges.boards import ranks
 from benchmarks.search.judges.choice import judge_of
 from benchmarks.search.judges.data import MissingDataError, data_file
 from benchmarks.search.judges.families import FAMILIES, INSTANCES
+from benchmarks.search.judges.figures import by_judge, figures, markdown
+from benchmarks.search.judges.hartmann import OPTIMA
 from benchmarks.search.judges.judge import Judge, Knob, Limits, Sweep, drawn
 from benchmarks.search.judges.ours import run
 from benchmarks.search.judges.run import names_of
 from benchmarks.search.judges.split import drawn_split, judges_in
 from benchmarks.search.judges.tools import grid_of, random
-from benchmarks.search.judges.traces import limits_of, read, trace_of, write
+from benchmarks.search.judges.traces import Trace, limits_of, read, trace_of, write
 from trm.config.imports import VARIABLE
 
 UNUSED = 1000
@@ -148,6 +151,59 @@ def test_a_third_is_for_tuning_and_the_rest_is_kept() -> None:
     with pytest.raises(ValueError, match="looked at once"):
         names_of([kept[0]], may_be_kept=False)
     assert names_of(["kept"], may_be_kept=True) == kept
+
+
+def test_hartmann_is_highest_where_it_is_published_to_be_and_its_early_fidelities_say_less() -> None:
+    draw = np.random.default_rng(0)
+    for count in (3, 6):
+        good, terrible = judge_of(f"hartmann_{count}_good"), judge_of(f"hartmann_{count}_terrible")
+        optimum = {knob.name: at for knob, at in zip(good.knobs, OPTIMA[count], strict=True)}
+        assert good.truth(optimum) == pytest.approx(100, abs=1e-3)
+        random_ones = [drawn(good.knobs, draw) for _ in range(500)]
+        truths = np.array([good.truth(params) for params in random_ones])
+        assert truths.max() < 100
+        assert good.score(random_ones[0], 0, good.epochs).score == pytest.approx(truths[0])
+        early = [[-judge.score(params, seed, 25).loss for seed, params in enumerate(random_ones)] for judge in (good, terrible)]
+        assert np.corrcoef(early[0], truths)[0, 1] > np.corrcoef(early[1], truths)[0, 1] + 0.1
+
+
+def _trace(tool: str, judge: str, seed: int, lost: float, *, limit: str = "trials:25", reached_at: float = 1.0) -> Trace:
+    changes = [(0.5, 50.0), (reached_at, lost)]
+    return Trace(tool, judge, judge[0], limit, seed, 25, 0, 16.0, lost, 1.0, 90.0, 0.1, changes)
+
+
+def test_figures_are_means_over_families_and_paired_by_seed() -> None:
+    hardness = {"a1": 10.0, "a2": 20.0, "b1": 30.0}
+    traces = [
+        _trace(tool, judge, seed, factor * lost + seed)
+        for judge, lost in hardness.items()
+        for seed in range(8)
+        for tool, factor in (("ours", 1.0), ("ours_slow", 1.5), ("peer", 2.0))
+    ]
+    traces.append(_trace("peer", "b2", 0, 1.0))
+    found = figures(traces, "ours")
+    assert {tool: value[0] for tool, value in found["rank 25 trials"].items()} == {"ours": 1.0, "ours_slow": 2.0, "peer": 3.0}
+    assert found["points 25 trials"]["ours"][0] == pytest.approx((15 + 30) / 2 + 3.5), "b2 was not run by all"
+    value, low, high = found["ours_less 25 trials"]["peer"]
+    assert value == pytest.approx(-(15 + 30) / 2)
+    assert -25.1 <= low < high <= -19.9, "seeds cancel out; judges of a family do not"
+    assert found["ours_less 25 trials"]["ours"] == (0.0, 0.0, 0.0)
+    assert 0.5 < found["to_best 25 trials"]["ours"][0] < 0.6, "of the peer's, not of the variant's"
+    assert {row["judge"]: row["best_other"] for row in by_judge(traces, "ours")} == dict.fromkeys(hardness, "peer")
+    assert "| peer | 3 (3 to 3) |" in markdown(found, ["rank 25 trials"])
+
+
+def test_compute_is_shared_with_random_s() -> None:
+    kinds = {"random": (9.0, 8.0), "ours": (0.5, 4.0), "lost": (60.0, 8.0)}
+    traces = [
+        _trace(tool, "a1", seed, lost, limit="compute:16", reached_at=at) for tool, (lost, at) in kinds.items() for seed in range(3)
+    ]
+    found = figures(traces, "ours")
+    assert {tool: value[0] for tool, value in found["to_random of 16"].items()} == {"random": 0.5, "ours": 0.25, "lost": 1.0}
+    assert found["reach of 16"]["ours"] == (4.0, 4.0, 4.0)
+    assert found["reach of 16, to random's"]["ours"] == (0.25, 0.25, 0.25)
+    assert found["points 2 of 16"]["ours"][0] == 50.0
+    assert ranks(np.array([[1.0], [2.0], [1.0]])).tolist() == [1.5, 3.0, 1.5]
 
 
 def test_missing_data_say_where_they_are_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,14 @@
 from functools import cache
 
 from benchmarks.search.judges.families import FAMILIES
+from benchmarks.search.judges.hartmann import hartmann
 from benchmarks.search.judges.judge import Judge
 
 
 @cache
 def judge_of(name: str) -> Judge:
     """The judge; ValueError for a name that is none."""
-    family, _, instance = name.rpartition("_")
+    family, _, instance = name.partition("_")
     if family in FAMILIES and instance.isdecimal():
         return FAMILIES[family](int(instance))
     match family:
@@ -17,5 +18,8 @@ def judge_of(name: str) -> Judge:
             from benchmarks.search.judges.lcbench import lcbench
 
             return lcbench(instance)
+        case "hartmann":
+            count, _, level = instance.partition("_")
+            return hartmann(int(count), level)
         case _:
             raise ValueError(f"{name} is no judge; split.yaml lists those that there are")

@@ -28,7 +28,7 @@ def is_kept(name: str) -> bool:
 
 def drawn_split(names: Sequence[str], looked_at: Sequence[str] = ()) -> dict[Part, list[str]]:
     """A third for tuning, rounded up, those first that somebody has looked at before; the others are kept."""
-    family = names[0].rpartition("_")[0]
+    family = names[0].partition("_")[0]
     order = np.random.default_rng([SEED, *family.encode()]).permutation(len(names))
     fresh = [names[at] for at in order if names[at] not in looked_at]
     mixed = [*looked_at, *fresh]
