@@ -70,7 +70,7 @@ def first_sentence(leaf: Leaf) -> str:
     """Of the field's docstring; of members that say it otherwise theirs too."""
     by_text: dict[str, list[str]] = {}
     for variant in own(leaf):
-        said = SENTENCE.match(variant.info.description or "")
+        said = SENTENCE.match(variant.description)
         assert said, "a field's docstring is a sentence with a full stop"
         by_text.setdefault(said[1], []).extend(f"`{tag}`" for tags in variant.tags.values() for tag in tags)
     first, *rest = by_text

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,27 +16,29 @@ from ray.tune.execution import class_cache
 
 from trm.cluster.connection import _no_cluster
 from trm.cluster.embedded import check_locale, not_started, private_session
-from trm.cluster.tune_hooks import no_secrets_are_copied
+from trm.cluster.tune_hooks import inherited_variables, legs_take_any_process
 from trm.errors import ResourceError, SweepError
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_tune_copies_no_secret_into_what_ray_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_legs_take_processes_of_the_job_and_no_secret_is_copied_into_what_ray_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("RAY_TRAIN_V2_ENABLED", "1")
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"runtime_env": {"env_vars": {"RAY_TRAIN_V2_ENABLED": "1"}}}')
 
-    def copied() -> dict[str, str]:
+    def environment() -> Any:
         class Trainable:
             pass
 
-        return dict(class_cache._ActorClassCache().get(Trainable)._default_options["runtime_env"]["env_vars"])
+        return class_cache._ActorClassCache().get(Trainable)._default_options.get("runtime_env")
 
-    assert "secret" in copied().values(), "Tune copies none any more: the patch can go"
-    with no_secrets_are_copied():
-        assert "secret" not in copied().values()
-        assert copied()["RAY_TRAIN_V2_ENABLED"] == "1"
+    assert "secret" in environment()["env_vars"].values(), "Tune copies none any more: the patch can go"
+    with legs_take_any_process():
+        assert not environment()
+    assert inherited_variables() == {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600"}  # the other the job gives itself
 
 
 def test_the_session_is_this_users_and_the_environment_comes_back(

@@ -19,7 +19,8 @@ from trm.cluster.progress_board import BoardReporter
 from trm.cluster.shared_data import DataFeed
 from trm.search.journal.events import LegStarted
 from trm.search.settings import Objective
-from trm.sweeps.legs import beginnings, leg_ended, saved_outcome
+from trm.sweeps.legs import beginnings, leg_ended
+from trm.sweeps.legs_done import saved_outcome
 from trm.training.leg import Beginning, LegResult, LegTask, step_of
 from trm.training.state import TrainingState
 

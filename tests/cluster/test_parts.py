@@ -20,7 +20,8 @@ from trm.search.search import Search
 from trm.search.space.space import SearchSpace
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.folder import SWEEP_FILE, begun_mode, claimed_folder, sweep_folder, write_sweep_file
-from trm.sweeps.legs import beginnings, saved_outcome
+from trm.sweeps.legs import beginnings
+from trm.sweeps.legs_done import saved_outcome
 from trm.sweeps.places import writable_folder
 from trm.sweeps.versions import changed_versions, told_versions
 from trm.training.leg import Beginning, LegResult, LegTask, outcome_beside

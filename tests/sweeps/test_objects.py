@@ -27,7 +27,8 @@ from trm.search.settings import Storage
 from trm.search.space.space import SearchSpace
 from trm.sweeps.checkpoint_stores import AsObjects, Superseded, checkpoint_store, remove_objects, require_objects, whole_among
 from trm.sweeps.checkpoints import CheckpointRetention, Immediately, InBackground
-from trm.sweeps.legs import found, leg_task
+from trm.sweeps.legs import leg_task
+from trm.sweeps.legs_done import found
 from trm.training import leg_files
 from trm.training.curve import CurveFile, read_curve
 from trm.training.leg import Beginning, LegResult, LegTask, in_sweep

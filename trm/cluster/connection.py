@@ -18,7 +18,7 @@ from ray.exceptions import AuthenticationError, RayError
 from ray.job_config import JobConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from trm.cluster.embedded import check_locale, locale_problem, not_started, private_session, ray_options
+from trm.cluster.embedded import check_locale, locale_problem, not_started, private_session, ray_options, without_idle_services
 from trm.cluster.ray_watch import end_ray, watched
 from trm.config.imports import VARIABLE
 from trm.console.long_work import shown
@@ -127,8 +127,12 @@ def connected(
             os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
             folder = stack.enter_context(private_session())
             options |= ray_options(folder, needs_dashboard=needs_dashboard)
-        elif os.environ.get(VARIABLE):  # an embedded one's workers have it from this process
-            options["runtime_env"] = {"env_vars": {VARIABLE: os.environ[VARIABLE]}}
+            stack.enter_context(without_idle_services(needs_dashboard=needs_dashboard))
+        else:  # an embedded one's workers have their environment from this process
+            from trm.cluster.tune_hooks import inherited_variables  # brings Tune
+
+            told = {VARIABLE: os.environ[VARIABLE]} if os.environ.get(VARIABLE) else {}
+            options["runtime_env"] = {"env_vars": inherited_variables() | told}
         try:
             with shown("starting Ray" if address == "local" else f"connecting to Ray at {address}", say), _hangups_are_ours():
                 ray.init(**options)

@@ -22,7 +22,7 @@ from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.cluster.worker_group import Told, WorkerGroup
 from trm.console.redaction import reason_of
 from trm.errors import EXIT_FAILED
-from trm.sweeps.legs import found
+from trm.sweeps.legs_done import found
 from trm.training.leg import LegResult, LegTask, task_from
 
 WARM_UP_SECONDS = 60.0

@@ -24,7 +24,7 @@ from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.console.redaction import reason_of
 from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, TrialError
 from trm.files.disk import is_disk_full
-from trm.sweeps.legs import found
+from trm.sweeps.legs_done import found
 from trm.training.leg import LegProgress, LegResult, LegTask, task_from
 from trm.training.leg_files import at_work
 from trm.training.reporting import Progress, Reporter

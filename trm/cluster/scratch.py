@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from trm.errors import SweepError, TRMError
-from trm.sweeps.folder import read_sweep
 
 ELSE = "python ray_jobs/sweep.py SPACE.yaml --storage STORAGE --name NAME --resume"
 
@@ -37,6 +36,8 @@ class NotRestored:
 def _command(folder: str | None) -> str:
     if folder is None:  # of an earlier version
         return ELSE
+    from trm.sweeps.folder import read_sweep  # brings the search, and every process of a leg imports this file
+
     try:
         return read_sweep(Path(folder))[2] or ELSE
     except (TRMError, OSError):  # it was moved, or is damaged: a driver says how

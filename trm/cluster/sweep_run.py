@@ -55,6 +55,7 @@ from trm.sweeps.sweep import Sweep
 from trm.sweeps.winner import FullScores, WinnerWork, report_winner
 from trm.terminal.display import SweepDisplay
 from trm.terminal.progress import SweepProgress
+from trm.tracking.handle import MlflowWriter
 from trm.tracking.outbox import cause_of
 
 SCRATCH = "tune"
@@ -67,6 +68,8 @@ class SweepRun:
 
     sweep: Sweep
     demand: Demand
+    writer: MlflowWriter | None = None
+    """Of MLflow; None: the sweep is not tracked."""
 
     def run(self, costs: Preflight | None) -> None:
         """Legs to the end, the winner's report, the summary; `costs`: what the preflight found, where it could be made before."""
@@ -82,13 +85,13 @@ class SweepRun:
         log = self._begun(placement, data, workers, costs)
         search = log.search
         display = SweepDisplay(sweep.folder.name, sweep.space.objective.metric, trials=sweep.space.budget.trials)
-        with sweep.left_in_order(log, what_was_lost), sweep.tracked(display) as writer, display:
+        with sweep.left_in_order(log, what_was_lost), sweep.tracked(self.writer, display), display:
             with _told("reading the data", display):
                 feed = read_feeds([one.folder for one in sweep.sets.sets], fed_splits(data, "validation", "test"))
             with StopSignals(sweep.abandon, what_was_lost) as signals:
                 if search.is_done(steady_now()) is None:
                     gauges = SweepGauges(sweep.folder.name, sweep.space.objective.metric)
-                    audience = Audience(display, SweepProgress(search.state), writer, gauges)
+                    audience = Audience(display, SweepProgress(search.state), self.writer, gauges)
                     self._run_legs(log, placement, feed, audience, signals)
             log.close(steady_now())
             Extras(say).make("curves", checkpoint_store(sweep.space, sweep.folder, search.state.name).collect)

@@ -1,14 +1,19 @@
 """What is changed of Ray Tune while legs run: private names of Ray 2.60, each with a test that fails when the name goes."""
 
 import contextlib
+import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
+import ray
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.execution import class_cache, tune_controller
 from ray.tune.execution.tune_controller import TuneController
 
+from trm.cluster.patches import replaced
 from trm.cluster.places import Places, PlacesOfTune
 from trm.console.redaction import is_secret_name
 
@@ -18,23 +23,12 @@ def hooked(places: Places) -> Iterator[None]:
     """All of it, for experiments of Tune that begin and end while this is entered, in these places."""
     with (
         taken_by_legs(places),
-        no_secrets_are_copied(),
+        legs_take_any_process(),
         every_death_is_a_trials(),
         finished_legs_are_forgotten(),
         waits_are_short(),
     ):
         yield
-
-
-@contextlib.contextmanager
-def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """While entered, `owner` has `value` under this name."""
-    known = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, known)
 
 
 def finished_legs_are_forgotten() -> contextlib.AbstractContextManager[None]:
@@ -86,14 +80,26 @@ def every_death_is_a_trials() -> contextlib.AbstractContextManager[None]:
     return replaced(RayActorManager, "_actor_task_failed", tolerant)
 
 
-def no_secrets_are_copied() -> contextlib.AbstractContextManager[None]:
-    """Have Tune leave the driver's AWS keys where they are.
+def legs_take_any_process() -> contextlib.AbstractContextManager[None]:
+    """Have Tune's trials run in the environment of the job, in processes that Ray has started for it already.
 
-    It copies them into the runtime environment of every trial, which Ray writes into its logs. Workers of an embedded Ray inherit
-    them anyway; on a cluster each node has its own, as Ray Data's readers have always needed.
+    It gives them one of their own, for which Ray starts other processes, a second of a core each; in it are the driver's AWS keys,
+    which Ray writes into its logs. Workers of an embedded Ray inherit those anyway; on a cluster each node has its own, as Ray
+    Data's readers have always needed. What a leg's process is to have of the driver's variables `connected` gives to the job.
     """
-    harmless = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if not is_secret_name(name)}
-    return replaced(class_cache, "ENV_VARS_TO_PROPAGATE", harmless)
+
+    def get(self: Any, trainable: type) -> Any:
+        return self._cache.setdefault(trainable, ray.remote(trainable))
+
+    return replaced(class_cache._ActorClassCache, "get", get)
+
+
+def inherited_variables() -> dict[str, str]:
+    """The driver's variables that Tune and Train would give to the processes of trials, without secrets and what the job gives."""
+    given = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}"))
+    known = (given.get("runtime_env") or {}).get("env_vars") or {}
+    wanted = sorted(name for name in class_cache.ENV_VARS_TO_PROPAGATE if not is_secret_name(name))
+    return {name: os.environ[name] for name in wanted if name in os.environ and name not in known}
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ MOST_WHOLE = (1 << 63) - 1
 class Frozen(BaseModel):
     """Base of all configuration: unknown keys are refused, values never change, and as JSON it holds no secret of an address."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_serializer(mode="wrap", when_used="json")
     def _without_secrets(self, values: Callable[[Any], Any]) -> Any:

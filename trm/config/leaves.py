@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from trm.config.base import Written
+from trm.config.descriptions import described
 from trm.config.run import RunConfig
 from trm.config.unions import Imported, Tagged, members_added, tagged_members, union_of
 
@@ -21,8 +22,16 @@ class Variant:
     info: FieldInfo
     tags: Mapping[str, tuple[str, ...]]
     """Path of a union's tag -> the tags of the member."""
+    owner: type[BaseModel]
+    name: str
+    """Whose field it is, by which name."""
     is_imported: bool = False
     """Whether the member comes from an imported module."""
+
+    @property
+    def description(self) -> str:
+        """What its field says of itself."""
+        return described(self.owner, self.name)
 
 
 @dataclass(frozen=True)
@@ -83,26 +92,21 @@ def _walked(
     for name, info in model.model_fields.items():
         path, union = f"{prefix}{name}", union_of(info)
         if union is not None:
-            yield from _of_union(path, info, union, tags)
+            yield from _of_union(path, (model, name), union, tags)
         elif isinstance(info.annotation, type) and issubclass(info.annotation, Written):
             yield from _walked(info.annotation, f"{path}.", tags)
         else:
-            yield path, Variant(info, tags, is_imported=issubclass(model, Imported)), None
+            yield path, Variant(info, tags, model, name, is_imported=issubclass(model, Imported)), None
 
 
 def _of_union(
-    path: str, info: FieldInfo, union: Tagged, tags: Mapping[str, tuple[str, ...]]
+    path: str, field: tuple[type[BaseModel], str], union: Tagged, tags: Mapping[str, tuple[str, ...]]
 ) -> Iterator[tuple[str, Variant, tuple[Tagged, frozenset[str]] | None]]:
-    members = tagged_members(info)
+    members = tagged_members(field[0].model_fields[field[1]])
     at = tag_path(path, union)
-    first = next(iter(members.values())).model_fields[union.tag]
-    description = info.description if union.is_short else first.description
+    says = field if union.is_short else (next(iter(members.values())), union.tag)
     choice: Any = Literal[tuple(members)]
-    yield (
-        at,
-        Variant(FieldInfo(annotation=choice, default=union.default, description=description), tags),
-        (union, frozenset(members)),
-    )
+    yield at, Variant(FieldInfo(annotation=choice, default=union.default), tags, *says), (union, frozenset(members))
     for member in dict.fromkeys(members.values()):
         own = tuple(tag for tag, one in members.items() if one is member)
         for found, variant, inner in _walked(member, f"{path}.", {**tags, at: own}):
@@ -156,15 +160,19 @@ def written_at(mapping: Mapping[str, Any], path: str, default: Any) -> Any:
         if not isinstance(node, Mapping) or part not in node:
             return default
         node = node[part]
-    union = leaves()[path].union if path in leaves() else None
-    if union is not None and isinstance(node, Mapping):
-        return node.get(union.tag, union.default)
-    return node
+    leaf = leaves().get(path) if isinstance(node, Mapping) else None
+    return node if leaf is None or leaf.union is None else node.get(leaf.union.tag, leaf.union.default)
 
 
 def written_tags(mapping: Mapping[str, Any]) -> dict[str, Any]:
     """Path of every union's tag -> the tag that a sparse run configuration means."""
-    return {path: written_at(mapping, path, leaf.info.default) for path, leaf in leaves().items() if leaf.union is not None}
+    return {path: written_at(mapping, path, default) for path, default in _tags(members_added())}
+
+
+@functools.cache
+def _tags(added: int) -> tuple[tuple[str, Any], ...]:
+    """Path and default of every union's tag."""
+    return tuple((path, leaf.info.default) for path, leaf in leaves().items() if leaf.union is not None)
 
 
 def put(mapping: dict[str, Any], path: str, value: Any) -> None:

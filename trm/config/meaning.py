@@ -66,7 +66,10 @@ def deciding(path: str) -> frozenset[str]:
 
 def unmet(path: str, values: Written) -> Needs | None:
     """The first of the needs of a leaf that a sparse run configuration does not meet; None: it may change something."""
-    tags = written_tags(values)
+    return _unmet(path, values, written_tags(values))
+
+
+def _unmet(path: str, values: Written, tags: Mapping[str, Any]) -> Needs | None:
     return next((one for one in needs_of(leaves()[path].variant(tags)) if not _is_met(one, values, tags)), None)
 
 
@@ -136,7 +139,7 @@ def idle(values: Written) -> Iterator[Idle]:
         default = needy[path].variant(tags).info.get_default(call_default_factory=True)
         if value == default or not exists(path, tags):
             continue
-        if (needs := unmet(path, values)) is not None:
+        if (needs := _unmet(path, values, tags)) is not None:
             yield Idle(path, value, blame(needs, values))
 
 

@@ -1,5 +1,6 @@
 """Networks that call blocks: the tiny recursive models and their ablations, HRM, transformers."""
 
+import functools
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -49,12 +50,7 @@ class TinyConfig(RecursiveConfig, MayLearnContinue):
     @property
     def recursion(self) -> Recursion:
         """What one supervision step computes."""
-        recursion = self.own_recursion
-        if self.networks == "separate":
-            recursion = recursion.with_networks(LOW, HIGH)
-        if self.answers_after == "every_cycle":
-            return recursion.answering_every_cycle()
-        return recursion.differentiating(self.gradient)
+        return _recursion(self)
 
     def layers_of(self, network: str) -> int:
         """Blocks in a network that the recursion calls."""
@@ -88,6 +84,17 @@ class TinyConfig(RecursiveConfig, MayLearnContinue):
                     "no_ACT_continue: true or answers_after: last_cycle"
                 )
         return self
+
+
+@functools.lru_cache(maxsize=32)
+def _recursion(model: TinyConfig) -> Recursion:
+    """Asked for a dozen times where a configuration's cost is worked out, as a search does with every candidate."""
+    recursion = model.own_recursion
+    if model.networks == "separate":
+        recursion = recursion.with_networks(LOW, HIGH)
+    if model.answers_after == "every_cycle":
+        return recursion.answering_every_cycle()
+    return recursion.differentiating(model.gradient)
 
 
 class TrmConfig(TinyConfig):

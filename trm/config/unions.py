@@ -3,7 +3,7 @@
 import functools
 import operator
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
@@ -94,7 +94,13 @@ def tagged_members(field: FieldInfo) -> dict[str, type[BaseModel]]:
     """Tag -> member of a field that `union_of` knows, imported ones last."""
     union = union_of(field)
     assert union is not None, "the field holds a tagged union"
-    return {tag: member for member in models_in(field.annotation) for tag in tags_of(member, union.tag)}
+    annotation: Any = field.annotation
+    return dict(_tagged(annotation, union.tag, members_added()))
+
+
+@functools.cache
+def _tagged(annotation: Any, tag: str, added: int) -> tuple[tuple[str, type[BaseModel]], ...]:
+    return tuple((one, member) for member in models_in(annotation) for one in tags_of(member, tag))
 
 
 def tags_of(member: type[BaseModel], tag: str) -> tuple[str, ...]:
@@ -105,7 +111,7 @@ def tags_of(member: type[BaseModel], tag: str) -> tuple[str, ...]:
 
 def models_in(annotation: Any) -> tuple[type[BaseModel], ...]:
     """The models that a value of this annotation may be, unions taken apart and what was imported among them."""
-    return tuple(dict.fromkeys(_models(annotation)))
+    return _models(annotation, members_added())
 
 
 def members_in(annotation: Any) -> list[Any]:
@@ -117,10 +123,10 @@ def members_in(annotation: Any) -> list[Any]:
     return list(added_to(annotation)) if is_base(annotation) else [annotation]
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    for member in members_in(annotation):
-        if isinstance(member, type) and issubclass(member, BaseModel):
-            yield member
+@functools.cache
+def _models(annotation: Any, added: int) -> tuple[type[BaseModel], ...]:
+    kinds = (one for one in members_in(annotation) if isinstance(one, type) and issubclass(one, BaseModel))
+    return tuple(dict.fromkeys(kinds))
 
 
 def is_base(kind: Any) -> bool:

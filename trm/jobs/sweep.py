@@ -104,9 +104,10 @@ def run_sweep(options: SweepOptions) -> int:
         invocation = Invocation(options.space, options.overrides, storage, folder)
         sweep = Sweep(space, invocation, sets, lease, uri, priors, mirror)
         told = {"sweep": folder.name, "folder": str(folder)}
+        writer = held.enter_context(sweep.writer_started())
         with connected(needs_dashboard=False, address=address, goes_on=sweep.whole, metadata=told):
             try:
-                SweepRun(sweep, demand).run(costs)
+                SweepRun(sweep, demand, writer).run(costs)
             except OSError as error:
                 if not is_disk_full(error):
                     raise

@@ -49,6 +49,9 @@ class AdamATan2(torch.optim.Optimizer):
         self.is_fused = is_fused
         self._arithmetic = update_
 
+    # Torch's own has its compiler kept from looking inside, and imports it for that: a second of every process.
+    add_param_group = torch.optim.Optimizer.add_param_group.__wrapped__  # type: ignore[attr-defined]
+
     def compile(self, **options: Any) -> None:
         """Has the arithmetic compiled by torch at its next call, into one kernel or two; for factors that are tensors."""
         self._arithmetic = torch.compile(update_, dynamic=False, **options)

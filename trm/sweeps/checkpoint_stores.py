@@ -1,10 +1,8 @@
 """Where the checkpoints of a sweep's trials live, as its driver sees them: in its folder, or as objects below a URL."""
 
 import contextlib
-import re
 import secrets
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -17,11 +15,18 @@ from trm.files.contained import inside
 from trm.files.objects import Objects
 from trm.files.weight_files import META
 from trm.search.space.space import SearchSpace
-from trm.sweeps.trial_files import COLLECTED, clear_unfinished, curves_folder, folder_bytes, trial_folder, trial_name
+from trm.sweeps.trial_files import (
+    COLLECTED,
+    checkpoints_among,
+    clear_unfinished,
+    curves_folder,
+    folder_bytes,
+    trial_folder,
+    trial_name,
+    whole_among,
+)
 from trm.training.leg import outcome_beside, step_of
 from trm.training.leg_files import brought, remove_checkpoints
-
-CHECKPOINT = re.compile(r"(trials/\d+/step-\d+-attempt-\d+)/[^/]+")
 
 
 @dataclass(frozen=True)
@@ -204,16 +209,6 @@ def require_objects(space: SearchSpace, folder: Path, *, is_resume: bool) -> Non
             f"there are checkpoints of another sweep below {url}",
             remedy="give another --name or storage.checkpoints, or remove what lies there",
         )
-
-
-def checkpoints_among(names: Iterable[str]) -> list[str]:
-    """Checkpoints, whole or not, of which these objects are, in order."""
-    return sorted({match[1] for name in names if (match := CHECKPOINT.fullmatch(name))})
-
-
-def whole_among(names: Iterable[str]) -> list[str]:
-    """Checkpoints that are whole, by their `meta.json`, of which these objects are, in order."""
-    return [name.removesuffix(f"/{META}") for name in sorted(names) if CHECKPOINT.fullmatch(name) and name.endswith(f"/{META}")]
 
 
 def try_objects(url: str) -> None:

@@ -1,24 +1,17 @@
-"""The legs of a sweep: what each is told, where it goes on from, and what its result means for the journal."""
+"""The legs of a sweep, for its driver: what each is told, where it goes on from, and what its result means for the journal."""
 
-import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
-from trm.console.redaction import reason_of
-from trm.errors import CheckpointError, SweepError
-from trm.files.contained import relative_path
-from trm.files.json_files import read_json
-from trm.files.objects import Objects
 from trm.search.journal.events import LegEnded, LegStarted
 from trm.search.objective import reported
 from trm.search.search import Search
 from trm.search.settings import Objective
-from trm.sweeps.checkpoint_stores import objects_url, whole_among
+from trm.sweeps.checkpoint_stores import objects_url
 from trm.sweeps.steady_clock import steady_now
 from trm.sweeps.trial_files import CHECKPOINT_MARK, curve_file, puzzles_file, trial_folder
 from trm.training.curve import CurveFile
-from trm.training.leg import Beginning, LegResult, LegTask, in_order, outcome_beside, step_of
-from trm.training.leg_files import bring_outcome
+from trm.training.leg import Beginning, LegResult, LegTask, in_order
 
 SAME = (
     *("metrics", "steps", "train_flops", "train_seconds", "eval_seconds", "overhead_seconds"),
@@ -60,48 +53,6 @@ def beginnings(sweep_folder: Path, leg: LegStarted, *, is_of_population: bool = 
     whole = [path.parent for path in own.glob(f"step-*-attempt-*/{CHECKPOINT_MARK}")]
     is_there = given is not None and (given / CHECKPOINT_MARK).is_file()
     return in_order(whole, own, given, leg.until_steps, is_of_population=is_of_population, is_there=is_there)
-
-
-def found(task: LegTask) -> tuple[LegTask, LegResult | None]:
-    """The task with all that it may go on from, as objects are now, and what the leg came to if it was completed before.
-
-    Where they cannot be looked at the leg is lost: that is not its configuration's fault.
-    """
-    try:
-        return _with_beginnings(task), saved_outcome(task)
-    except CheckpointError as error:
-        return task, LegResult(status="lost", error=reason_of(error)).ended_here(time.time(), [])
-
-
-def _with_beginnings(task: LegTask) -> LegTask:
-    if task.objects is None or task.folder is None:
-        return task
-    whole = [Path(name) for name in whole_among(Objects(task.objects).sizes(task.folder))]
-    given = Path(task.begins[0].checkpoint) if task.begins else None
-    own, until, of_population = Path(task.folder), task.until_steps, task.is_of_population
-    return replace(task, begins=in_order(whole, own, given, until, is_of_population=of_population, is_there=given in whole))
-
-
-def saved_outcome(task: LegTask) -> LegResult | None:
-    """What the leg came to if it was completed before, by any attempt."""
-    for checkpoint in _at_its_end(task):
-        try:
-            result = LegResult(**read_json(outcome_beside(checkpoint), dict, error=SweepError, remedy="run the leg again"))
-            relative_path(result.checkpoint or "")
-            return result
-        except (OSError, ValueError, TypeError):
-            continue
-    return None
-
-
-def _at_its_end(task: LegTask) -> list[Path]:
-    """Whole checkpoints of the leg's last step, as paths here, by any attempt."""
-    if task.objects is None:
-        marks = Path(str(task.folder)).glob(f"step-{task.until_steps:08d}-attempt-*/{CHECKPOINT_MARK}")
-        return [mark.parent for mark in sorted(marks)]
-    objects, own = Objects(task.objects), str(task.folder)
-    whole = [name for name in whole_among(objects.sizes(own)) if step_of(Path(name)) == task.until_steps]
-    return [bring_outcome(objects, name) for name in whole]
 
 
 def leg_ended(task: LegTask, result: LegResult, objective: Objective) -> LegEnded:

@@ -90,16 +90,28 @@ class Sweep:
             raise InterruptedRun(self.whole) from error
 
     @contextlib.contextmanager
-    def tracked(self, display: SweepDisplay) -> Iterator[MlflowWriter | None]:
-        """While entered, MLflow's writer follows the journal; at the end, within bounds, it sends the rest. None: it sends none."""
-        extras = Extras(say)
+    def writer_started(self) -> Iterator[MlflowWriter | None]:
+        """MLflow's writer, as its process imports what it needs: beside the start of Ray. None: the sweep is not tracked."""
         target = self._target()
-        writer = None if target is None else extras.make("MLflow's writer", lambda: MlflowWriter(target))
-        if writer is None:
-            yield None
-            return
+        writer = None
+        if target is not None:
+            writer = Extras(say).make("MLflow's writer", lambda: MlflowWriter(target, is_early=True))
         try:
             yield writer
+        finally:
+            if writer is not None:
+                writer.give_up()
+
+    @contextlib.contextmanager
+    def tracked(self, writer: MlflowWriter | None, display: SweepDisplay) -> Iterator[None]:
+        """While entered, MLflow's writer follows the journal; at the end, within bounds, it sends the rest."""
+        if writer is None:
+            yield
+            return
+        extras = Extras(say)
+        writer.begin()
+        try:
+            yield
         except BaseException:
             writer.close(timeout_seconds=1.0)
             raise

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from trm.files.atomic import remove_hidden
@@ -10,6 +12,8 @@ from trm.files.weight_files import META
 
 CHECKPOINT_MARK = META
 """A folder with this file is a whole checkpoint."""
+CHECKPOINT = re.compile(r"(trials/\d+/step-\d+-attempt-\d+)/[^/]+")
+"""An object of a checkpoint, and the checkpoint's name."""
 COLLECTED = ("curves", "confirmation")
 """Folders of what legs leave besides checkpoints, and a driver reads."""
 
@@ -54,3 +58,13 @@ def folder_bytes(folder: Path) -> int:
             with contextlib.suppress(OSError):
                 total += os.lstat(os.path.join(path, name)).st_size
     return total
+
+
+def checkpoints_among(names: Iterable[str]) -> list[str]:
+    """Checkpoints, whole or not, of which these objects are, in order."""
+    return sorted({match[1] for name in names if (match := CHECKPOINT.fullmatch(name))})
+
+
+def whole_among(names: Iterable[str]) -> list[str]:
+    """Checkpoints that are whole, by their `meta.json`, of which these objects are, in order."""
+    return [name.removesuffix(f"/{META}") for name in sorted(names) if CHECKPOINT.fullmatch(name) and name.endswith(f"/{META}")]

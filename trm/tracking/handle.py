@@ -35,8 +35,9 @@ TOLD_SECONDS = 2.0, 10.0
 class MlflowWriter:
     """The one writer of a sweep; nothing here waits for MLflow but `close`, which is bounded."""
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    def __init__(self, target: Target, *, is_early: bool = False) -> None:
+        """`is_early`: its process only imports MLflow, which takes seconds, until `begin`."""
+        self._target, self._has_begun = target, not is_early
         self._said: deque[str] = deque()
         self._is_reported = self._has_refused = self._is_closed = False
         self._left: str | None = None
@@ -45,6 +46,22 @@ class MlflowWriter:
         self._again_at: float | None = None
         """When it is started next; None while it runs, and when it is left alone."""
         self._start()
+
+    def begin(self) -> None:
+        """The folder is there: send what it holds."""
+        if not self._has_begun:
+            self._has_begun, self._heard_at = True, time.monotonic()
+            self._tell(asdict(self._target))
+
+    def give_up(self) -> None:
+        """End a process that was started early, and never told of a folder."""
+        if not self._has_begun:
+            self._is_closed = True
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()  # type: ignore[union-attr]
+            self._process.kill()
+            self._process.wait()
+            self._reader.join(1.0)
 
     def messages(self) -> list[str]:
         """What a person should hear since the last call; looks after the process, costs nothing, never waits."""
@@ -89,7 +106,8 @@ class MlflowWriter:
             start_new_session=True,  # Ctrl-C is for the driver; the writer hears of its end by the closed pipe
         )
         self._started_at = self._heard_at = time.monotonic()
-        self._tell(asdict(self._target))
+        if self._has_begun:
+            self._tell(asdict(self._target))
         self._reader = threading.Thread(target=self._listen, args=[self._process], daemon=True)
         self._reader.start()
 

@@ -52,12 +52,23 @@ LOCK = ".tracking.lock"
 TEXT_SUFFIXES = {".yaml", ".json", ".jsonl", ".txt", ".md"}
 
 
+def import_mlflow() -> None:
+    """Import what every store needs, which takes seconds; how patient it is it reads at that moment."""
+    for name, value in IMPATIENCE.items():
+        os.environ.setdefault(name, value)
+    import mlflow.entities
+    import mlflow.exceptions
+    import mlflow.protos.databricks_pb2
+    import mlflow.tracking
+
+    assert mlflow.tracking is not None
+
+
 class MlflowStore:
     """Runs in MLflow: one parent a sweep, one child a trial, found again by their tags, so that every call may be repeated."""
 
     def __init__(self, target: Target, say: Say) -> None:
-        for name, value in IMPATIENCE.items():
-            os.environ.setdefault(name, value)
+        import_mlflow()
         import mlflow.entities
         import mlflow.exceptions
         import mlflow.protos.databricks_pb2 as codes

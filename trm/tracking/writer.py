@@ -23,7 +23,7 @@ from trm.search.journal.lease import is_held
 from trm.tracking.outbox import OutboxState
 from trm.tracking.places import Target, check_own_store, state_by_sweep_file, storage_for, store_for
 from trm.tracking.run_outbox import outbox_of
-from trm.tracking.store import LOCK, POLL_SECONDS, MlflowStore, only_one
+from trm.tracking.store import LOCK, POLL_SECONDS, MlflowStore, import_mlflow, only_one
 from trm.training.run_record import read_record
 
 FOLLOWED = ("journal.jsonl", "sweep.yaml", "tracking.json", "metrics.jsonl", "run.json", "config.yaml", "curves")
@@ -44,7 +44,10 @@ def _follow_driver() -> int:
             driver.write(json.dumps([kind, text]) + "\n")
             driver.flush()
 
-    target = Target(**json.loads(sys.stdin.readline()))
+    import_mlflow()  # the target may come seconds later
+    if not (told := sys.stdin.readline()):
+        return EXIT_DONE
+    target = Target(**json.loads(told))
     folder = Path(target.folder)
     with only_one(folder / LOCK, lambda: say("sent", "")):  # the writer of a killed driver may still be sending
         state = OutboxState.load(folder, target.uri, target.experiment)

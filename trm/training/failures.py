@@ -2,12 +2,12 @@
 
 import os
 import shutil
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch._dynamo.exc
 
 from trm.console.redaction import reason_of
 from trm.errors import OutOfMemoryError, TrialError
@@ -48,7 +48,9 @@ def compiler_failures() -> Iterator[None]:
     """
     try:
         yield
-    except torch._dynamo.exc.TorchDynamoException as error:
+    except Exception as error:
+        if not _is_compilers(error):
+            raise
         folder = kept_folder(COMPILED_FOLDER)
         if folder is not None and os.environ.get(COMPILED_VARIABLE) == str(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -56,3 +58,9 @@ def compiler_failures() -> Iterator[None]:
             f"torch could not compile the network, or not load what it had compiled: {reason_of(error)}; its cache was emptied, "
             "so another try compiles anew"
         ) from error
+
+
+def _is_compilers(error: Exception) -> bool:
+    """Whether torch's compiler raised it, which no process imports that compiles nothing: that takes a second."""
+    known = sys.modules.get("torch._dynamo.exc")
+    return known is not None and isinstance(error, known.TorchDynamoException)

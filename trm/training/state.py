@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
-import torch._dynamo  # the first optimizer of a process imports it: a second that no leg should pay for
 from torch import Tensor, nn
 
 from trm.config.imports import import_versions
@@ -323,5 +322,5 @@ def compile_in_place(model: nn.Module, device: torch.device) -> None:
     # Torch's own choice has a name that anybody can take in /tmp, and needs a user with a name.
     if COMPILED_VARIABLE not in os.environ:
         os.environ[COMPILED_VARIABLE] = str(kept_folder(COMPILED_FOLDER) or tempfile.mkdtemp(prefix="trm-inductor-"))
-    torch._dynamo.reset()
+    torch.compiler.reset()
     model.compile(dynamic=False)

@@ -224,7 +224,7 @@ def field_value(path: str, value: Any) -> Any:
     if not isinstance(got, Scalar):  # a field of its own form, which its validator reads from text too
         return got
     if isinstance(got, bool) != isinstance(value, bool) or isinstance(got, str) != isinstance(value, str):
-        description = leaves()[path].info.description
+        description = leaves()[path].variants[0].description
         raise ConfigError(f"{path} cannot be {value!r}, which is of another kind", remedy=f"{path} is: {description}")
     return got
 
