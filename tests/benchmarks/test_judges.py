@@ -1,5 +1,6 @@
 """Judges: the optimum that is known is one, every tool pays what it trained, and what is kept is not looked at by accident."""
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from own_members import forgotten
 
+from benchmarks.search.judges import grids
 from benchmarks.search.judges.boards import ranks
 from benchmarks.search.judges.choice import judge_of
 from benchmarks.search.judges.data import MissingDataError, data_file
@@ -16,6 +18,7 @@ from benchmarks.search.judges.figures import by_judge, figures, markdown
 from benchmarks.search.judges.hartmann import OPTIMA
 from benchmarks.search.judges.judge import Judge, Knob, Limits, Sweep, drawn
 from benchmarks.search.judges.ours import run
+from benchmarks.search.judges.plain import read_plain
 from benchmarks.search.judges.run import names_of
 from benchmarks.search.judges.split import drawn_split, judges_in
 from benchmarks.search.judges.tools import grid_of, random
@@ -167,6 +170,29 @@ def test_hartmann_is_highest_where_it_is_published_to_be_and_its_early_fidelitie
         assert np.corrcoef(early[0], truths)[0, 1] > np.corrcoef(early[1], truths)[0, 1] + 0.1
 
 
+def test_plain_values_are_read_and_nothing_else_is(tmp_path: Path) -> None:
+    whole = {"a": {"x": [1.5, -2.0], "y": [3, 700, 70000]}, "b": {"x": [], "y": ["text"]}}
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(whole, protocol=4))
+    assert read_plain(path) == whole
+    path.write_bytes(pickle.dumps(Path("a"), protocol=4))
+    with pytest.raises(ValueError, match="more than plain values: STACK_GLOBAL"):
+        read_plain(path)
+
+
+def test_a_grid_s_runs_are_its_recorded_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    knobs = (Knob("a", "choice", values=("x", "y")), Knob("b", "choice", values=(1, 2, 3), is_ordered=True))
+    monkeypatch.setattr(grids, "SPACES", {"nasbench201": knobs})
+    monkeypatch.setattr(grids, "GUESSES", {"nasbench201": {"a": "x", "b": 1}})
+    monkeypatch.setattr(grids, "GOOD", 0.5)
+    found = {
+        f"{one}{other}": {"val_acc": [50.0 + 10 * one + other, 52.0 + 10 * one + other]} for one in (0, 1) for other in range(3)
+    }
+    judge = grids._recorded("grids_small", "nasbench201", found)
+    assert (judge.best, judge.truth({"a": "y", "b": 2}), judge.noise) == (63.0, 62.0, pytest.approx(2**0.5))
+    assert {judge.score({"a": "y", "b": 2}, seed, 1).score for seed in range(20)} == {61.0, 63.0}
+
+
 def _trace(tool: str, judge: str, seed: int, lost: float, *, limit: str = "trials:25", reached_at: float = 1.0) -> Trace:
     changes = [(0.5, 50.0), (reached_at, lost)]
     return Trace(tool, judge, judge[0], limit, seed, 25, 0, 16.0, lost, 1.0, 90.0, 0.1, changes)
@@ -211,6 +237,8 @@ def test_missing_data_say_where_they_are_had(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(MissingDataError, match="JUDGES_DATA is not set; get it from the moon"):
         data_file("a.csv", "0", "the moon")
     monkeypatch.setenv("JUDGES_DATA", str(tmp_path))
+    with pytest.raises(MissingDataError, match="which has none"):
+        data_file("a.csv", "0", "the moon")
     (tmp_path / "a.csv").write_text("other")
     with pytest.raises(MissingDataError, match="must have SHA-256 0"):
         data_file("a.csv", "0", "the moon")

@@ -3,6 +3,7 @@
 from functools import cache
 
 from benchmarks.search.judges.families import FAMILIES
+from benchmarks.search.judges.grids import recorded
 from benchmarks.search.judges.hartmann import hartmann
 from benchmarks.search.judges.judge import Judge
 
@@ -21,5 +22,7 @@ def judge_of(name: str) -> Judge:
         case "hartmann":
             count, _, level = instance.partition("_")
             return hartmann(int(count), level)
+        case "grids":
+            return recorded(instance)
         case _:
             raise ValueError(f"{name} is no judge; split.yaml lists those that there are")

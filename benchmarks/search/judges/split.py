@@ -5,6 +5,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,13 @@ Part = Literal["tuning", "kept"]
 
 def judges_in(part: Part) -> list[str]:
     """Names of the judges of a part."""
-    return [name for family in yaml.safe_load(SPLIT.read_text())[part].values() for name in family]
+    return [name for family in _split()[part].values() for name in family]
+
+
+@cache
+def _split() -> dict[Part, dict[str, list[str]]]:
+    found: dict[Part, dict[str, list[str]]] = yaml.safe_load(SPLIT.read_text())
+    return found
 
 
 def is_kept(name: str) -> bool:
