@@ -9,7 +9,7 @@ import pytest
 from benchmarks.search.judges.choice import judge_of
 from benchmarks.search.judges.judge import Judge, Limits, Score, Sweep
 from benchmarks.search.judges.peers.choice import MODULES, PEERS, peer_of
-from benchmarks.search.judges.peers.drive import Configurations, active, all_codes, levels, objective
+from benchmarks.search.judges.peers.drive import Configurations, active, all_codes, error, levels, objective
 
 HERE = ("optuna-tpe-halving", "optuna-tpe-hyperband", "optuna-gp-halving", "ray-asha")
 """Those whose packages the product has; the others are driven in environments of their own."""
@@ -74,6 +74,7 @@ def test_codes_stand_for_values_and_leave_out_what_is_not_active(costly: Judge) 
 
 def test_what_peers_maximize_is_the_score_and_of_equal_ones_the_smaller_loss() -> None:
     assert objective(Score(50.0, 1.0)) > objective(Score(50.0, 2.0)) > objective(Score(50.0, np.inf)) > objective(Score(48.9, 0.0))
+    assert error(objective(Score(100.0, 0.5))) > 0, "SMAC takes its logarithm"
     assert [levels(1 / 9, 3), levels(1 / 8, 3), levels(1 / 27, 3), levels(1 / 8, 2), levels(1, 3)] == [3, 2, 4, 4, 1]
 
 

@@ -30,6 +30,11 @@ def objective(score: Score) -> float:
     return (score.score if np.isfinite(score.score) else 0.0) - LOSS_WEIGHT * loss
 
 
+def error(value: float) -> float:
+    """What a tool minimizes where it cannot maximize: what the objective lacks to 100, positive, for some take its logarithm."""
+    return 100.0 - value
+
+
 def is_spent(sweep: Sweep) -> bool:
     """Whether nothing more may be paid; a sweep may have begun all its trials and still train them on."""
     return sweep.compute >= sweep.limits.compute

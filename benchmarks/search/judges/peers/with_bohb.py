@@ -14,7 +14,7 @@ from hpbandster.optimizers.config_generators.bohb import BOHB
 from hpbandster.optimizers.iterations import SuccessiveHalving
 
 from benchmarks.search.judges.judge import Sweep
-from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, epoch_of, levels
+from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, epoch_of, error, levels
 from benchmarks.search.judges.peers.spaces import params_of, space_of
 
 
@@ -49,7 +49,7 @@ def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, et
             value = runs.train(params_of(judge, config), epoch_of(judge, budget))
             if value is None:
                 return
-            job = Job(name, {"config": config, "budget": budget}, {"loss": -value})
+            job = Job(name, {"config": config, "budget": budget}, {"loss": error(value)})
             halving.register_result(job)
             model.new_result(job)
         number += 1

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dehb import DEHB
 
 from benchmarks.search.judges.judge import Sweep
-from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, epoch_of, least_budget
+from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, epoch_of, error, least_budget
 from benchmarks.search.judges.peers.spaces import params_of, space_of
 
 
@@ -36,7 +36,7 @@ def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, et
             value = runs.train(params_of(judge, job["config"]), epoch)
             if value is None:
                 return
-            tool.tell(job, {"fitness": -value, "cost": epoch})
+            tool.tell(job, {"fitness": error(value), "cost": epoch})
 
 
 TOOLS: Mapping[str, Callable[..., None]] = {"dehb": _sweep}

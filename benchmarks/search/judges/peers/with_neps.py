@@ -19,7 +19,7 @@ from neps.optimizers.ask_and_tell import AskAndTell
 from neps.space import HPOCategorical, HPOFloat, HPOInteger, SearchSpace
 
 from benchmarks.search.judges.judge import Judge, Knob, Sweep
-from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, active, all_codes, epoch_of, is_number
+from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, active, all_codes, epoch_of, error, is_number
 
 FIDELITY = "epochs"
 CONFIDENCE = "medium"
@@ -56,7 +56,7 @@ def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, et
         value = runs.train(params, epoch_of(judge, trial.config[FIDELITY]))
         if value is None:
             return
-        tool.tell(trial, -value)
+        tool.tell(trial, error(value))
 
 
 TOOLS: Mapping[str, Callable[..., None]] = {"neps-priorband": _sweep}

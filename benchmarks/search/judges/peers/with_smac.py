@@ -7,6 +7,7 @@ incumbent, which is chosen at the highest budget.
 
 import logging
 import math
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 
@@ -15,8 +16,10 @@ from smac import MultiFidelityFacade, Scenario
 from smac.runhistory.dataclasses import TrialValue
 
 from benchmarks.search.judges.judge import Limits, Sweep
-from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, epoch_of, least_budget, levels
+from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, epoch_of, error, least_budget, levels
 from benchmarks.search.judges.peers.spaces import default_codes, params_of, space_of
+
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")  # its forest adds up in the order in which threads end
 
 
 def evaluations(limits: Limits, most: int, eta: int) -> int:
@@ -66,7 +69,7 @@ def _drive(tool: MultiFidelityFacade, runs: Configurations) -> None:
         value = runs.train(params_of(judge, asked.config), epoch_of(judge, asked.budget))
         if value is None:
             return
-        tool.optimizer.tell(asked, TrialValue(cost=-value), save=False)
+        tool.optimizer.tell(asked, TrialValue(cost=error(value)), save=False)
 
 
 TOOLS: Mapping[str, Callable[..., None]] = {"smac": _sweep}
