@@ -118,7 +118,13 @@ def without_later(model: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
             kept.pop(name, None)
         elif isinstance(value, BaseModel) and isinstance(kept.get(name), dict):
             kept[name] = without_later(value, kept[name])
+        elif isinstance(value, dict) and isinstance(kept.get(name), dict):
+            kept[name] = {key: _without_later(value.get(key), one) for key, one in kept[name].items()}
     return kept
+
+
+def _without_later(value: Any, dumped: Any) -> Any:
+    return without_later(value, dumped) if isinstance(value, BaseModel) and isinstance(dumped, dict) else dumped
 
 
 class Written(Frozen):

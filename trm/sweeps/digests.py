@@ -62,7 +62,14 @@ def _frozen(space: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, A
     if isinstance(data := frozen.get("data"), dict):
         data = without_later(DataConfig.model_validate(data, context=RECORDED), data)
         frozen["data"] = {**data, "mode": dataset.get("mode", "resident")} if "mode" in data else data
+    if isinstance(search := frozen.get("search"), dict):
+        frozen["search"] = {path: _without_prior(knob) if isinstance(knob, dict) else knob for path, knob in search.items()}
     return frozen
+
+
+def _without_prior(knob: Mapping[str, Any]) -> dict[str, Any]:
+    """A knob as before any had a prior, where it has none."""
+    return {name: value for name, value in knob.items() if name != "prior" or value is not None}
 
 
 def _is_said(name: str, value: Any) -> bool:

@@ -76,12 +76,17 @@ def _parts(space: SearchSpace, seen: Forecast, facts: Facts, circumstances: Circ
 
 
 def _knobs(space: SearchSpace) -> RenderableType:
-    table = _table(left=("knob", "values", "only when"))
+    table = _table(left=("knob", "values", *(["prior"] if space.believed else []), "only when"))
     for path, knob in space.search.items():
-        table.add_row(path, _values(knob), ", ".join(f"{other} = {_value(wanted)}" for other, wanted in knob.when.items()))
+        conditions = ", ".join(f"{other} = {_value(wanted)}" for other, wanted in knob.when.items())
+        table.add_row(path, _values(knob), *([_prior(knob)] if space.believed else []), conditions)
     for rule in space.constraints:
-        table.add_row("constraint", rule, "")
+        table.add_row("constraint", rule)
     return _titled("Space", table)
+
+
+def _prior(knob: Knob) -> str:
+    return "" if knob.prior is None else f"{_value(knob.prior.at)}, {knob.prior.confidence} confidence"
 
 
 def _samples(seen: Forecast, facts: Facts) -> RenderableType:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.search.course import Course, Trained
-from benchmarks.search.judges.judge import Judge, Knob, Run, Sweep, Value, drawn
+from benchmarks.search.judges.judge import Judge, Knob, Params, Run, Sweep, Value, drawn
 from benchmarks.search.replay import Remembered, resolved_once, with_ladder
 from benchmarks.search.tables import TableCost
 from trm.config.imports import honour
@@ -49,6 +49,21 @@ def run(sweep: Sweep, **sections: Any) -> None:
     Course(search, _Trainer(search, problem, sweep)).run()
 
 
+def begins_with(judge: Judge, point: Params) -> dict[str, Any]:
+    """Sections of a space whose first trial has these values, of the knobs that the point has; those of a judge's own names."""
+    problem = _problem(judge)
+    return {"base_point": {problem.paths[name]: value for name, value in point.items()}}
+
+
+def believes(judge: Judge, point: Params) -> dict[str, Any]:
+    """Sections of a space that has these values as the priors of their knobs, and begins with them."""
+    problem = _problem(judge)
+    search = problem.search()
+    for name, value in point.items():
+        search[problem.paths[name]]["prior"] = {"at": value}
+    return {"search": search, **begins_with(judge, point)}
+
+
 @dataclass
 class _Problem:
     """A judge as the product sees it."""
@@ -74,12 +89,16 @@ class _Problem:
             "imports": [MEMBER],
             "data": {"recipe": "datasets/sudoku4x4.yaml"},
             "base": {**BASE, "optim": {"type": "judged", "lr_warmup_steps": 0, **optim}},
-            "search": {self.paths[knob.name]: self._knob(knob) for knob in self.judge.knobs},
+            "search": self.search(),
             "fidelity": "train_flops" if self.is_even else "steps",
             "budget": budget,
             "tracking": {"enabled": False},
         }
         return SearchSpace.model_validate({**values, **sections})
+
+    def search(self) -> dict[str, Any]:
+        """The judge's knobs, as a search space has them."""
+        return {self.paths[knob.name]: self._knob(knob) for knob in self.judge.knobs}
 
     def _knob(self, knob: Knob) -> dict[str, Any]:
         when = {self.paths[name]: list(values) for name, values in knob.when.items()}

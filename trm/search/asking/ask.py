@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from trm.search.asking.beliefs import MixedProposer
 from trm.search.asking.proposals import Advice, Proposal, Proposer, random_proposals
 from trm.search.asking.trust import Suggestion
 from trm.search.journal.trial import Trial
@@ -14,7 +15,7 @@ from trm.search.space.candidates import Candidate, Rejected, Resolver
 from trm.search.space.enumeration import MAX_WALKED, all_params, space_size
 from trm.seeds import derived_seed
 
-Source = Literal["start_point", "base", "sampler", "replicate", "carried"]
+Source = Literal["start_point", "base", "sampler", "belief", "near_best", "replicate", "carried"]
 SAMPLER_TRIES = 40
 RANDOM_TRIES = 1000
 
@@ -41,7 +42,7 @@ class Asker:
         """For the resolver's space."""
         self._resolver = resolver
         self._space = resolver.space
-        self._proposer = Proposer(resolver.space)
+        self._proposer = MixedProposer(resolver.space) if resolver.space.believed else Proposer(resolver.space)
         starts = [self._space.complete(point) for point in self._space.start_points]
         self._starts = {_key(start): start for start in starts}
         self._is_walkable = space_size(self._space) <= MAX_WALKED
@@ -98,7 +99,7 @@ class Asker:
             for proposal in self._tries(trials, number, advice):
                 found = self._resolve(proposal.params)
                 if isinstance(found, Candidate) and found.digest not in copies and found.digest not in known:
-                    return Choice(found, "sampler", proposal.notes, suggested_by)
+                    return Choice(found, proposal.source, proposal.notes, suggested_by)
         return self._walk(copies, number)
 
     def _given(self, trials: Sequence[Trial], copies: Container[str]) -> Choice | None:

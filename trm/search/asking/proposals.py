@@ -4,7 +4,7 @@ import random
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from optuna.exceptions import ExperimentalWarning
 
@@ -28,6 +28,8 @@ class Proposal:
     params: dict[str, Any]
     notes: dict[str, Any]
     """What the sampler wants to see again with this trial."""
+    source: Literal["sampler", "belief", "near_best"] = "sampler"
+    """Who proposes them."""
 
 
 @dataclass(frozen=True)

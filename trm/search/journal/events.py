@@ -121,7 +121,7 @@ class Asked(Frozen):
     """Searched path -> value; conditional ones that are not active are absent."""
     used: dict[str, Any] = Field(default_factory=dict)
     """Searched path -> what the run uses in place of its parameter, where its length caps that."""
-    source: Literal["start_point", "base", "sampler", "replicate", "carried", "confirmation"]
+    source: Literal["start_point", "base", "sampler", "belief", "near_best", "replicate", "carried", "confirmation"]
     confirms: int | None = None
     """Trial whose configuration this one trains again, from scratch to the last rung; null: it belongs to the search."""
     prior: int | None = None

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from trm.config.base import TextForm, Written
+from trm.config.base import Later, TextForm, Written
 from trm.config.leaves import leaves
 from trm.config.messages import nearest, not_among, problem_at, unknown_key
 from trm.config.paths import flat
 from trm.config.run import RunConfig
 from trm.config.unions import members_added
 from trm.errors import ConfigError
+from trm.search.knobs.belief import Belief
 
 Scalar = bool | int | float | str | None
 
@@ -43,11 +44,18 @@ class _Knob(Written):
 
     when: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
     """Other searched paths and the value, or the values, at which this knob is searched; else the base's value holds."""
+    prior: Annotated[Belief | None, Later] = None
+    """Where you believe that good values lie; null: nowhere in particular. In YAML the value alone does."""
 
     @field_validator("when", mode="before")
     @classmethod
     def _each_path_once(cls, value: Any) -> Any:
         return flat(value, "when") if isinstance(value, dict) else value
+
+    @field_validator("prior", mode="before")
+    @classmethod
+    def _value_alone(cls, value: Any) -> Any:
+        return value if value is None or isinstance(value, dict | Belief) else {"at": value}
 
     def is_active(self, params: Mapping[str, Any]) -> bool:
         """Whether the conditions hold for the parameters chosen so far."""
@@ -78,6 +86,8 @@ class IntKnob(_Knob):
                 f"high must be low plus a multiple of step: {self.low} + k * {self.step} never gives {self.high}; "
                 f"try high {self.high - (self.high - self.low) % self.step}"
             )
+        step = f" in steps of {self.step}" if self.step > 1 else ""
+        _check_prior(self, f"{self.low} .. {self.high}{step}")
         return self
 
     def contains(self, value: Any) -> bool:
@@ -116,6 +126,7 @@ class FloatKnob(_Knob):
     @model_validator(mode="after")
     def _check(self) -> "FloatKnob":
         _check_range(self.low, self.high, self.log)
+        _check_prior(self, f"{self.low} .. {self.high}")
         return self
 
     def contains(self, value: Any) -> bool:
@@ -153,6 +164,7 @@ class ChoiceKnob(_Knob):
             if value in seen:
                 raise ValueError(f"values must differ, {value!r} stands there twice; remove one")
             seen.add(value)
+        _check_prior(self, ", ".join(map(repr, self.values)))
         return self
 
     @cached_property
@@ -184,6 +196,11 @@ Knob = Annotated[IntKnob | FloatKnob | ChoiceKnob, Field(discriminator="type")]
 
 def _is_among(value: Any, wanted: Any) -> bool:
     return any(value == one for one in (wanted if isinstance(wanted, list) else [wanted]))
+
+
+def _check_prior(knob: "IntKnob | FloatKnob | ChoiceKnob", domain: str) -> None:
+    if knob.prior is not None and not knob.contains(knob.prior.at):
+        raise ValueError(f"prior must be a value of the knob, of {domain}, got {knob.prior.at!r}; give one of them")
 
 
 def _check_range(low: float, high: float, log: bool) -> None:

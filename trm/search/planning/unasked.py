@@ -7,12 +7,13 @@ from trm.search.space.start_points import base_point
 
 def unasked_lines(survey: Survey) -> list[str]:
     """The trial that is the base, or why there is none."""
+    base = "the base with the value of every prior" if survey.space.believed else "the base"
     match survey.base:
         case None:
             return []
         case Candidate():
             changed = ", ".join(base_point(survey.space)[1])
             nearest = f", as near as the knobs come to it: {changed}" if changed else ""
-            return [f"the base is a trial, before what the sampler draws (start_points: [] for none){nearest}"]
+            return [f"{base} is a trial, before what the sampler draws (start_points: [] for none){nearest}"]
         case broken:
-            return [f"the base is no trial: it breaks {broken.rule} (start_points say where else to begin)"]
+            return [f"{base} is no trial: it breaks {broken.rule} (start_points say where else to begin)"]

@@ -15,6 +15,7 @@ class GaussianProcess(SamplerSettings):
     """An ask grows with the cube of their number."""
     reads_ranks: ClassVar[bool] = False
     learns_from_earlier: ClassVar[bool] = True
+    mixes_with_beliefs: ClassVar[bool] = True
 
     type: Literal["gp"] = "gp"
     """Names the sampler."""

@@ -4,13 +4,14 @@ A sampler is one file: a `SamplerSettings` with a `type`. `choice.py` names it.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from optuna.samplers import BaseSampler
 
 from trm.config.base import Written
+from trm.errors import ConfigError
 from trm.search.journal.priors import Prior, PriorTrial
 from trm.search.knobs.knobs import Knob
 from trm.search.settings import Objective
@@ -41,6 +42,8 @@ class SamplerSettings(Written):
     """With several objectives, whether it is shown places among the trials, of stopped ones too; else finished trials' figures."""
     learns_from_earlier: ClassVar[bool] = False
     """Whether trials of an earlier sweep may be shown to it as if they were of this one."""
+    mixes_with_beliefs: ClassVar[bool] = False
+    """Whether trials that a knob's `prior` chose may come between its own."""
 
     type: str
     """Names the sampler."""
@@ -51,6 +54,14 @@ class SamplerSettings(Written):
 
     def check(self, objective: Objective) -> None:
         """ConfigError for an objective that the sampler cannot deal with."""
+
+    def check_beliefs(self, believed: Sequence[str]) -> None:
+        """ConfigError for a sampler that beliefs would not reach, which searches `believed` with a `prior`."""
+        if believed and not self.mixes_with_beliefs:
+            raise ConfigError(
+                f"search.{believed[0]}.prior says where good values lie, and sampler {self.type} asks for trials wherever they lie",
+                remedy="drop it, or take sampler tpe, random or gp",
+            )
 
     def from_earlier(self, earlier: Prior) -> list[PriorTrial]:
         """The configurations that are tried of an earlier sweep, where they alone are."""

@@ -18,6 +18,7 @@ class TPE(SamplerSettings):
     most_shown: ClassVar[int | None] = 2000
     """An ask grows with their number."""
     learns_from_earlier: ClassVar[bool] = True
+    mixes_with_beliefs: ClassVar[bool] = True
 
     type: Literal["tpe"] = "tpe"
     """Names the sampler."""

@@ -165,6 +165,7 @@ class SearchSpace(Written):
             check_comparable(self.objective, self.search)
         self.scheduler.check(self.search, self.fidelity, has_fronts=bool(self.objective.against))
         self.sampler.check(self.objective)
+        self.sampler.check_beliefs(self.believed)
         self._check_conditions()
         self._check_data()
         _check_base(self.base, self.data, self.search)
@@ -318,6 +319,11 @@ class SearchSpace(Written):
     def data_of(self, params: Mapping[str, Any]) -> DataConfig:
         """The data set of a trial with these parameters, as a recipe or a folder."""
         return chosen_data(self.data, self.search, params)
+
+    @property
+    def believed(self) -> list[str]:
+        """Searched paths that have a `prior`."""
+        return [path for path, knob in self.search.items() if knob.prior is not None]
 
     @property
     def weighs_puzzles(self) -> bool:

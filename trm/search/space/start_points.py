@@ -81,12 +81,16 @@ def recipe_point(knobs: Knobs, recipe: RunConfig, own: Mapping[str, Scalar]) -> 
 def base_point(space: "SearchSpace") -> tuple[dict[str, Scalar], list[str]]:
     """The start point that the base of `space` is for its knobs, and in words what differs from the base.
 
-    A value that a knob cannot be becomes the nearest that it can. Of a data set it is the recipe's own.
+    A knob with a `prior` has the value that is believed in. A value that a knob cannot be becomes the nearest that it can. Of a
+    data set it is the recipe's own.
     """
     point: dict[str, Scalar] = {}
     changed: list[str] = []
     for path, knob in space.knobs_in_order():
         if not knob.is_active(point):
+            continue
+        if knob.prior is not None:
+            point[path] = knob.prior.at
             continue
         value = as_listed(path, knob, field_value(path, space.base_value(path, point)))
         if value is None and path in _OF_RECIPE and not knob.contains(None):

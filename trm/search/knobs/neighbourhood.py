@@ -1,0 +1,100 @@
+"""Values of a knob near one of them: how they are drawn, and how likely each is."""
+
+import math
+from collections.abc import Mapping
+from statistics import NormalDist
+from typing import Any, Protocol, runtime_checkable
+
+from trm.search.knobs.knobs import ChoiceKnob, IntKnob, Knob, Scalar, at_share
+
+_NORMAL = NormalDist()
+_LEAST, _MOST = 1e-12, 1 - 1e-12
+"""Shares within which a normal distribution is looked up."""
+
+
+@runtime_checkable
+class Neighbourhood(Protocol):
+    """A distribution over a knob's values, around one of them."""
+
+    def value(self, share: float) -> Scalar:
+        """The value below which `share` (0 included, 1 not) of the distribution lies."""
+        ...
+
+    def density(self, value: Scalar) -> float:
+        """How many times as likely a value is as where the knob's values are drawn evenly."""
+        ...
+
+
+def neighbourhood(knob: Knob, around: Scalar, width: float) -> Neighbourhood:
+    """Values near `around`: normal with a standard deviation of `width` of the knob's range, cut off at its ends.
+
+    The range is logarithmic where the knob is drawn so. Of a choice that is not among numbers `around` is 1 / `width` times as
+    likely as each other value.
+    """
+    if isinstance(knob, ChoiceKnob) and not all(map(_is_number, knob.values)):
+        return _Named(knob, around, 1 / width)
+    return _Scaled(knob, around, width)
+
+
+class _Named:
+    def __init__(self, knob: ChoiceKnob, around: Scalar, times: float) -> None:
+        self._values, total = knob.values, times + len(knob.values) - 1
+        at = self._values.index(around)
+        self._shares = [(times if index == at else 1.0) / total for index in range(len(self._values))]
+
+    def value(self, share: float) -> Scalar:
+        for value, own in zip(self._values, self._shares, strict=True):
+            share -= own
+            if share < 0:
+                return value
+        return self._values[-1]
+
+    def density(self, value: Scalar) -> float:
+        return len(self._values) * self._shares[self._values.index(value)]
+
+
+class _Scaled:
+    def __init__(self, knob: Knob, around: Scalar, width: float) -> None:
+        self._knob, self._width = knob, width
+        self._values = sorted(knob.values) if isinstance(knob, ChoiceKnob) else []  # type: ignore[type-var]
+        low, high = self._cell(around)
+        self._middle = (low + high) / 2
+        self._first, self._last = self._below(0.0), self._below(1.0)
+
+    def value(self, share: float) -> Scalar:
+        below = self._first + share * (self._last - self._first)
+        place = self._middle + self._width * _NORMAL.inv_cdf(min(_MOST, max(_LEAST, below)))
+        place = min(_MOST, max(0.0, place))
+        return self._values[int(place * len(self._values))] if self._values else at_share(self._knob, place)
+
+    def density(self, value: Scalar) -> float:
+        low, high = self._cell(value)
+        if low == high:
+            return _NORMAL.pdf((low - self._middle) / self._width) / self._width / (self._last - self._first)
+        return (self._below(high) - self._below(low)) / (high - low) / (self._last - self._first)
+
+    def _below(self, place: float) -> float:
+        return _NORMAL.cdf((place - self._middle) / self._width)
+
+    def _cell(self, value: Any) -> tuple[float, float]:
+        """Where on the way through the knob's range, from 0 to 1, a value begins and ends when it is drawn evenly."""
+        knob = self._knob
+        if isinstance(knob, ChoiceKnob):
+            index, count = self._values.index(value), len(self._values)
+            return index / count, (index + 1) / count
+        if isinstance(knob, IntKnob) and not knob.log:
+            index = (value - knob.low) // knob.step
+            return index / knob.count, (index + 1) / knob.count
+        half = 0.5 if isinstance(knob, IntKnob) else 0.0
+        scale = math.log if knob.log else float
+        low, width = scale(knob.low - half), scale(knob.high + half) - scale(knob.low - half)
+        return ((scale(value - half) - low) / width, (scale(value + half) - low) / width) if width else (0.0, 1.0)
+
+
+def log_density(near: Mapping[str, Neighbourhood], params: Mapping[str, Any]) -> float:
+    """Logarithm of how many times as likely parameters are near those values as drawn evenly."""
+    return sum(math.log(max(_LEAST, one.density(params[path]))) for path, one in near.items() if path in params)
+
+
+def _is_number(value: Scalar) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
