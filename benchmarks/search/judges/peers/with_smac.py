@@ -1,8 +1,8 @@
 """SMAC: random forests under Hyperband, its MultiFidelityFacade asked and told.
 
 The budget is epochs: shares of a trial's own compute; the factor is its default, 3. It is told how many evaluations the sweep has
-room for, as its users do: a quarter of them is its random start. A default configuration is added to that start. It names its
-incumbent, which is chosen at the highest budget.
+room for, as its users do: a quarter of them is its random start. A default configuration comes after that start, which is therefore
+one configuration shorter than the first bracket then. It names its incumbent, which is chosen at the highest budget.
 """
 
 import logging
@@ -37,22 +37,22 @@ def evaluations(limits: Limits, most: int, eta: int) -> int:
 
 def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, eta: int = 3) -> None:
     judge = sweep.judge
-    space = space_of(judge, sweep.seed)
+    space, most = space_of(judge, sweep.seed), levels(first, eta)
     with tempfile.TemporaryDirectory() as folder:
         scenario = Scenario(
             space,
             output_directory=folder,
             deterministic=True,
-            n_trials=evaluations(sweep.limits, levels(first, eta), eta),
+            n_trials=evaluations(sweep.limits, most, eta),
             min_budget=least_budget(judge, first),
             max_budget=judge.epochs,
             seed=sweep.seed,
         )
-        start = [Configuration(space, values=default_codes(judge))] if tries_default else []
+        start = {"additional_configs": [Configuration(space, values=default_codes(judge))], "n_configs": eta ** (most - 1) - 1}
         tool = MultiFidelityFacade(
             scenario,
             lambda config, seed, budget: 0.0,
-            initial_design=MultiFidelityFacade.get_initial_design(scenario, additional_configs=start),
+            initial_design=MultiFidelityFacade.get_initial_design(scenario, **(start if tries_default else {})),
             intensifier=MultiFidelityFacade.get_intensifier(scenario, eta=eta),
             logging_level=logging.ERROR,
         )
