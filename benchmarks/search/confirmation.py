@@ -1,8 +1,10 @@
 """Is the reported winner the best of the confirmed ones, when the report says so with P(best) >= 0.95?
 
 `python -m benchmarks.search.confirmation` confirms three candidates over and over, by the code that sweeps use, with seeds that
-scatter as named; their true means are known. `--table TASK` draws the candidates from the ten best configurations of a recorded
-table instead, and their seeds from their recorded ones, with replacement; `--replay TASK` confirms whole sweeps replayed on it.
+scatter as named; their true means are known. `--selected` takes the best of 25 by one score each, as a search does, and lets that
+score count. `--table TASK` draws the candidates from the ten best configurations of a recorded table instead, and their seeds from
+their recorded ones, with replacement; `--replay TASK` confirms whole sweeps replayed on it, and `gained` is then what the search's
+own winner lacks of the confirmed one. `--top`, `--seeds`, `--most-seeds` say how, else as `--confirm 3` does.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rows import emit, parser
+from benchmarks.search.figures import interval
 from benchmarks.search.replay import History, replay, space_of
 from benchmarks.search.tables import TABLES, Table
 from trm.search.confirmation import candidates, next_to_confirm
@@ -22,6 +25,8 @@ from trm.search.settings import Confirm
 from trm.stats.best_of import confirmation_statistics
 from trm.stats.intervals import wilson
 
+SEARCHED = 25
+"""Configurations of which the best are `--selected`."""
 BEST = 10
 """Configurations of a table that candidates are drawn from."""
 Draw = Callable[[int], float]
@@ -29,21 +34,26 @@ Candidates = tuple[np.ndarray, Draw]
 """True means, and a score on a fresh seed of candidate number n."""
 
 
-def normal(spread: float, noise: float, uneven: float = 0.0) -> Callable[[np.random.Generator], Candidates]:
+Scatter = Callable[[np.random.Generator, int], Candidates]
+"""Draws so many candidates."""
+
+
+def normal(spread: float, noise: float, uneven: float = 0.0) -> Scatter:
     """Means that scatter by `spread` about 0.6, seeds by `noise`, times e to the power of `uneven` standard normals."""
 
-    def draw(rng: np.random.Generator) -> Candidates:
-        means, scatter = 0.6 + spread * rng.standard_normal(3), noise * np.exp(uneven * rng.standard_normal(3))
+    def draw(rng: np.random.Generator, count: int) -> Candidates:
+        means, scatter = 0.6 + spread * rng.standard_normal(count), noise * np.exp(uneven * rng.standard_normal(count))
         return means, lambda number: float(means[number] + scatter[number] * rng.standard_normal())
 
     return draw
 
 
-def rising_late(succeed: float, fail: float) -> Callable[[np.random.Generator], Candidates]:
+def rising_late(succeed: float, fail: float) -> Scatter:
     """A seed rises to about 0.9 or stays at about 0.2; how often it rises is beta distributed over candidates."""
 
-    def draw(rng: np.random.Generator) -> Candidates:
-        share, high, low = rng.beta(succeed, fail, 3), 0.9 + 0.03 * rng.standard_normal(3), 0.2 + 0.1 * rng.random(3)
+    def draw(rng: np.random.Generator, count: int) -> Candidates:
+        share, high = rng.beta(succeed, fail, count), 0.9 + 0.03 * rng.standard_normal(count)
+        low = 0.2 + 0.1 * rng.random(count)
 
         def score(number: int) -> float:
             is_high = rng.random() < share[number]
@@ -54,19 +64,19 @@ def rising_late(succeed: float, fail: float) -> Callable[[np.random.Generator], 
     return draw
 
 
-def recorded(table: Table) -> Callable[[np.random.Generator], Candidates]:
-    """Three of the table's best configurations and their recorded seeds."""
+def recorded(table: Table) -> Scatter:
+    """Some of the table's best configurations and their recorded seeds."""
     best = [int(config) for config in np.argsort(-table.truths)[:BEST]]
 
-    def draw(rng: np.random.Generator) -> Candidates:
-        chosen = rng.choice(best, 3, replace=False)
+    def draw(rng: np.random.Generator, count: int) -> Candidates:
+        chosen = rng.choice(best, count, replace=False)
         means = np.array([table.truth(int(config)) for config in chosen])
         return means, lambda number: table.final(int(chosen[number]), int(rng.choice(table.seeds(int(chosen[number])))))
 
     return draw
 
 
-SCATTERS: dict[str, Callable[[np.random.Generator], Candidates]] = {
+SCATTERS: dict[str, Scatter] = {
     "no difference": normal(0.0, 0.1),
     "means by a third of a seed": normal(0.03, 0.1),
     "means as seeds": normal(0.1, 0.1),
@@ -89,16 +99,22 @@ class Outcome:
     runs: int
     unseen: bool | None = None
     """Whether it is the best by the recorded seeds alone that neither search nor confirmation took; null: some have none left."""
+    gained: float = 0.0
+    """True mean of the winner less that of the one that the search would have reported."""
 
 
-def confirmed(means: np.ndarray, draw: Draw, confirm: Confirm, seed: int) -> Outcome:
-    """Confirms candidates to the end, one run after the other."""
-    scores: dict[int, list[float]] = {number: [] for number in range(len(means))}
-    while (number := next_to_confirm(scores, {}, confirm, "max", seed)) is not None:
+def confirmed(scatter: Scatter, confirm: Confirm, seed: int, *, is_selected: bool = False) -> Outcome:
+    """Confirms candidates to the end, one run after the other; of `is_selected` ones the search's score counts too."""
+    means, draw = scatter(np.random.default_rng([seed, 11]), SEARCHED if is_selected else confirm.top)
+    own: dict[int, list[float]] = {number: [draw(number)] for number in range(len(means))} if is_selected else {}
+    chosen = sorted(own, key=lambda number: -own[number][0])[: confirm.top] if is_selected else range(confirm.top)
+    scores: dict[int, list[float]] = {number: [] for number in chosen}
+    while (number := next_to_confirm(scores, {}, confirm, "max", seed, own=own)) is not None:
         scores[number].append(draw(number))
-    first = confirmation_statistics(scores, "max", seed).rows[0]
-    lost = float(means.max() - means[first.trial])
-    return Outcome(first.p_best, lost < 1e-9, lost, sum(map(len, scores.values())))
+    first = confirmation_statistics(scores, "max", seed, own=own).rows[0]
+    lost = float(max(means[number] for number in chosen) - means[first.trial])
+    gained = float(means[first.trial] - means[chosen[0]]) if is_selected else 0.0
+    return Outcome(first.p_best, lost < 1e-9, lost, sum(map(len, scores.values())), gained=gained)
 
 
 def replayed(table: Table, confirm: Confirm, seed: int) -> Outcome:
@@ -111,7 +127,10 @@ def replayed(table: Table, confirm: Confirm, seed: int) -> Outcome:
     truths = {trial.number: table.truth(table.config(trial.params)) for trial in candidates(history.search.state)}
     lost = max(truths.values()) - truths[found.trial.number]
     runs = sum(map(len, history.search.state.confirmations.values()))
-    return Outcome(found.confirmed.p_best, lost < 1e-9, lost, runs, _best_by_unseen(table, history, found.trial.number))
+    assert history.search.state.leader is not None
+    gained = truths[found.trial.number] - table.truth(table.config(history.search.state.leader.params))
+    unseen = _best_by_unseen(table, history, found.trial.number)
+    return Outcome(found.confirmed.p_best, lost < 1e-9, lost, runs, unseen, gained)
 
 
 def _best_by_unseen(table: Table, history: History, winner: int) -> bool | None:
@@ -143,6 +162,7 @@ def row_of(name: str, outcomes: list[Outcome], confirm: Confirm) -> dict[str, ob
         "lost_when_sure": round(float(np.mean([one.lost for one in sure])), 4) if sure else None,
         "right": round(float(np.mean([one.is_right for one in outcomes])), 3),
         "lost": round(float(np.mean([one.lost for one in outcomes])), 4),
+        "gained": [round(value, 4) for value in interval([one.gained for one in outcomes])],
         "runs": round(float(np.mean([one.runs for one in outcomes])), 1),
         "confirm": confirm.model_dump(),
     }
@@ -159,7 +179,7 @@ def cases(options: argparse.Namespace, confirm: Confirm) -> Iterable[tuple[str, 
     for task in options.table:
         scatters[f"{task}, recorded"] = recorded(Table.load(options.tables / task))
     for name, scatter in scatters.items():
-        yield name, lambda seed, scatter=scatter: confirmed(*scatter(np.random.default_rng([seed, 11])), confirm, seed)
+        yield name, lambda seed, scatter=scatter: confirmed(scatter, confirm, seed, is_selected=options.selected)
     for task in options.replay:
         table = Table.load(options.tables / task)
         yield f"{task}, replayed", lambda seed, table=table: replayed(table, confirm, seed)
@@ -169,12 +189,15 @@ def main(arguments: list[str]) -> None:
     """One row a kind of seeds."""
     options_parser = parser(__doc__)
     options_parser.add_argument("--repetitions", type=int, default=200)
+    options_parser.add_argument("--top", type=int, default=3)
+    options_parser.add_argument("--seeds", type=int, default=3)
     options_parser.add_argument("--most-seeds", type=int, default=6)
+    options_parser.add_argument("--selected", action="store_true", help="candidates are the best of 25 by a score that counts")
     options_parser.add_argument("--table", action="append", default=[], help="a recorded task (repeat for more)")
     options_parser.add_argument("--replay", action="append", default=[], help="a recorded task (repeat for more)")
     options_parser.add_argument("--tables", type=Path, default=TABLES)
     options = options_parser.parse_args(arguments)
-    confirm = Confirm(most_seeds=options.most_seeds)
+    confirm = Confirm(top=options.top, seeds=options.seeds, most_seeds=options.most_seeds)
     for name, repeat in cases(options, confirm):
         emit(row_of(name, [repeat(seed) for seed in range(options.repetitions)], confirm), options.out)
 

@@ -72,7 +72,7 @@ class History:
 def space_of(table: Table, *, trials: int, **sections: Any) -> SearchSpace:
     """The table's space with `budget.trials`, everything else as a user gets it who sets nothing, but for `sections`."""
     values = table.space.model_dump(mode="json", exclude_unset=True)
-    for section in ("sampler", "scheduler", "start_points", "base_point"):
+    for section in ("sampler", "scheduler", "start_points", "base_point", "confirm"):
         values.pop(section, None)
     values["budget"] = {"per_trial": table.space.budget.per_trial, "trials": trials}
     return SearchSpace.model_validate({**values, "tracking": {"enabled": False}, **sections})

@@ -30,7 +30,7 @@ def confirmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Path]:
     return Simulator(space, folder, outcome=curve, slots=1).run().search, folder
 
 
-def test_confirmed_trials_come_first_by_their_mean_over_fresh_seeds_alone(confirmed: tuple[Search, Path]) -> None:
+def test_confirmed_trials_come_first_by_their_mean_over_fresh_seeds_and_their_own(confirmed: tuple[Search, Path]) -> None:
     search, _ = confirmed
     rows = leaderboard_rows(search.state)
     assert [row["confirmed"] is not None for row in rows] == [True] * 3 + [False] * (len(search.state.leaderboard()) - 3)
@@ -39,8 +39,10 @@ def test_confirmed_trials_come_first_by_their_mean_over_fresh_seeds_alone(confir
     for row in rows[:3]:
         values, runs = row["confirmed"], [search.state.trials[number] for number in row["confirmed"]["runs"]]
         assert values["scores"] == [run.result.objective for run in runs if run.result]
-        assert values["mean"] == pytest.approx(np.mean(values["scores"]))
-        assert values["seeds"] == len(runs) >= 2
+        own = [row["objective"]] if row["status"] == "finished" else []
+        assert values.get("own_scores", []) == own
+        assert values["mean"] == pytest.approx(np.mean([*values["scores"], *own]))
+        assert values["seeds"] - len(own) == len(runs) >= 2
         assert values["interval_95"][0] < values["mean"] < values["interval_95"][1]
         assert {run.asked.confirms for run in runs} == {row["trial"]}
         assert row["objective"] == search.state.trials[row["trial"]].result.objective  # type: ignore[union-attr]

@@ -52,10 +52,13 @@ def draw_confirmation(rows: Sequence[Confirmed], path: Path, *, metric: str, tit
             if row.low is not None and row.high is not None:
                 axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2, alpha=0.5, solid_capstyle="butt")
             axes.plot(row.scores, [place] * len(row.scores), "o", color=colour, markersize=5, alpha=0.6, markeredgewidth=0)
+            if row.own:
+                axes.plot(row.own, [place] * len(row.own), "o", color=colour, markersize=5, alpha=0.6, fillstyle="none")
             axes.plot([row.mean], [place], "|", color=colour, markersize=16, markeredgewidth=2)
         axes.set_yticks(range(len(rows)), [f"trial {row.trial}, P(best) {row.p_best:.2f}" for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel(f"{metric}: a dot a seed, a bar the mean, a line its 95 % interval")
+        ring = ", a ring the search's own" if any(row.own for row in rows) else ""
+        axes.set_xlabel(f"{metric}: a dot a fresh seed{ring}, a bar the mean, a line its 95 % interval")
 
 
 def _worth_plotting(params: Sequence[dict[str, Any]]) -> list[str]:

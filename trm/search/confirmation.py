@@ -1,8 +1,9 @@
 """Which of the best trials is really the best: seeds that the search never saw, and what they prove.
 
-A search's own score of its winner was selected for being high, so it says too much of it (the winner's curse); only scores of
-fresh seeds count here. `scores` are those, by candidate: the trial whose configuration they repeat. A run that came to no score
-counts as the worst one (`math.nan`).
+A search's own score of its winner was selected for being high, so it says too much of it (the winner's curse). Yet among a few
+candidates, all of them selected so, it tells which is better as a fresh one does: it counts beside those of fresh seeds (sweeps of
+the rules before go by fresh ones alone). `scores` are those of fresh seeds, by candidate: the trial whose configuration they
+repeat. A run that came to no score counts as the worst one (`math.nan`).
 """
 
 import math
@@ -10,28 +11,36 @@ from collections.abc import Mapping, Sequence
 
 from trm.search.journal.trial import Trial
 from trm.search.settings import Confirm
+from trm.search.space.rules import counts_own_scores
 from trm.search.state import SweepState
-from trm.stats.best_of import Mode, p_best
+from trm.stats.best_of import Mode, p_best, together
 
 NO_CANDIDATE = ("diverged", "out_of_memory", "failed")
 """Statuses of trials that are not confirmed, whatever they scored before."""
 
 
 def next_to_confirm(
-    scores: Mapping[int, Sequence[float]], running: Mapping[int, int], confirm: Confirm, mode: Mode, seed: int
+    scores: Mapping[int, Sequence[float]],
+    running: Mapping[int, int],
+    confirm: Confirm,
+    mode: Mode,
+    seed: int,
+    *,
+    own: Mapping[int, Sequence[float]] | None = None,
 ) -> int | None:
     """The candidate that gets the next fresh seed; None: none for now, and when nothing runs, none any more.
 
     Every candidate gets `confirm.seeds` first, the one with the fewest before the others. Then the likeliest winner and those
     that could still win, one run of each at a time, the one with the fewest seeds first, until one is the best with
     `confirm.certainty` or all of them have `confirm.most_seeds`. All candidates are keys of `scores`, with no scores at first.
+    `own`: the search's scores, where they count.
     """
     given = {trial: len(found) + running.get(trial, 0) for trial, found in scores.items()}
     if short := [trial for trial, count in given.items() if count < confirm.seeds]:
         return min(short, key=lambda trial: given[trial])
     if len(scores) < 2 or any(len(found) < confirm.seeds for found in scores.values()):
         return None
-    likely = p_best(scores, mode, seed)
+    likely = p_best(together(own or {}, scores), mode, seed)
     if max(likely.values()) >= confirm.certainty:
         return None
     could_win = [trial for trial, p in likely.items() if p >= (1 - confirm.certainty) / len(likely)]
@@ -62,7 +71,8 @@ def next_candidate(state: SweepState) -> int | None:
         return None
     scores = {trial.number: fresh_scores(state, trial.number) for trial in candidates(state)}
     running = {number: _running(state, number) for number in scores}
-    return next_to_confirm(scores, running, state.confirm, state.order.mode, state.space.seed)
+    own = {number: own_scores(state, number) for number in scores}
+    return next_to_confirm(scores, running, state.confirm, state.order.mode, state.space.seed, own=own)
 
 
 def given_seeds(state: SweepState) -> dict[int, int]:
@@ -79,6 +89,15 @@ def fresh_scores(state: SweepState, number: int) -> list[float]:
     ended = [trial for trial in state.confirmations.get(number, []) if _has_come_out(trial)]
     there = [trial for trial in ended if _rung_of(trial) == state.rungs.last]
     return [trial.score.objective if trial.score is not None else math.nan for trial in there]
+
+
+def own_scores(state: SweepState, number: int) -> list[float]:
+    """The search's objectives of a candidate's configuration at the last rung, where they count; of all its replicates."""
+    if not counts_own_scores(state.resolver.rules):
+        return []
+    digest, last = state.trials[number].asked.digest, state.rungs.last
+    alike = [trial for trial in state.searched if trial.asked.digest == digest]
+    return [trial.scores[last].objective for trial in alike if last in trial.scores]
 
 
 def _running(state: SweepState, number: int) -> int:

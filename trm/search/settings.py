@@ -142,13 +142,16 @@ class Resources(Written):
 
 
 class Confirm(Written):
-    """Winners are confirmed: their configurations are trained again on fresh seeds and scored on the whole validation split."""
+    """Winners are confirmed: their configurations are trained again on fresh seeds and scored on the whole validation split.
+
+    The winner is then who has the best mean of all its scores.
+    """
 
     top: int = Field(3, ge=1, le=50)
     """Candidates: so many of the best trials, each another configuration."""
-    seeds: int = Field(3, ge=2, le=100)
+    seeds: int = Field(3, ge=1, le=100)
     """Fresh seeds that each candidate gets."""
-    most_seeds: int = Field(6, ge=2, le=1000)
+    most_seeds: int = Field(6, ge=1, le=1000)
     """A candidate that could still win gets up to so many."""
     certainty: float = Field(0.95, gt=0.5, lt=1)
     """No further seeds once a candidate is the best with this probability."""

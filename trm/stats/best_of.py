@@ -41,7 +41,7 @@ class Confirmed:
 
     trial: int
     scores: tuple[float, ...]
-    """One a seed, in the order given; what came to no score stands as the worst."""
+    """One a fresh seed, in the order given; what came to no score stands as the worst."""
     failed: int
     """Of them, runs that came to no score."""
     mean: float
@@ -50,6 +50,13 @@ class Confirmed:
     high: float | None
     p_best: float
     """Probability that its mean over all seeds there are is the best of the candidates'."""
+    own: tuple[float, ...] = ()
+    """Scores of before, which made it a candidate, where they count: with `scores` what it is judged by."""
+
+    @property
+    def seeds(self) -> int:
+        """How many scores the mean is of."""
+        return len(self.own) + len(self.scores)
 
 
 @dataclass(frozen=True)
@@ -64,26 +71,41 @@ class ConfirmationStatistics:
 
 
 def confirmation_statistics(
-    scores: Mapping[int, Sequence[float]], mode: Mode, seed: int, *, certainty: float = 0.95
+    scores: Mapping[int, Sequence[float]],
+    mode: Mode,
+    seed: int,
+    *,
+    certainty: float = 0.95,
+    own: Mapping[int, Sequence[float]] | None = None,
 ) -> ConfirmationStatistics:
     """What the fresh seeds prove so far; candidates without any are left out.
 
-    Scores that are to be large and lie between 0 and 1 are taken for shares: no interval of theirs goes beyond.
+    `own`: scores of before that count beside those. Scores that are to be large and lie between 0 and 1 are taken for shares: no
+    interval of theirs goes beyond.
     """
-    found = _finite(scores, mode)
-    likely = p_best(scores, mode, seed)
+    own = own or {}
+    judged = together(own, scores)
+    found = _finite(judged, mode)
+    likely = p_best(judged, mode, seed)
     sign = 1.0 if mode == "max" else -1.0
-    values = [value for _, own in found for value in own]
+    values = [value for _, every in found for value in every]
     is_share = mode == "max" and min(values, default=-1) >= 0 and max(values, default=2) <= 1
     least, most = (0.0, 1.0) if is_share else (-math.inf, math.inf)
     rows = []
-    for (trial, own), (mean, half) in zip(found, _intervals(found), strict=True):
+    for (trial, every), (mean, half) in zip(found, _intervals(found), strict=True):
         failed = sum(not math.isfinite(value) for value in scores[trial])
         low, high = (None, None) if half is None else (max(sign * mean - half, least), min(sign * mean + half, most))
-        rows.append(Confirmed(trial, tuple(sign * value for value in own), failed, sign * mean, low, high, likely[trial]))
+        before, fresh = every[: len(own.get(trial, ()))], every[len(own.get(trial, ())) :]
+        told = (tuple(sign * value for value in part) for part in (fresh, before))
+        rows.append(Confirmed(trial, next(told), failed, sign * mean, low, high, likely[trial], next(told)))
     rows.sort(key=lambda row: (-sign * row.mean, -row.p_best, row.trial))
     is_supported = len(rows) > 1 and rows[0].p_best >= certainty
     return ConfirmationStatistics(tuple(rows), is_supported, _sentence(rows, is_supported))
+
+
+def together(own: Mapping[int, Sequence[float]], scores: Mapping[int, Sequence[float]]) -> dict[int, list[float]]:
+    """Scores of before and those of fresh seeds, of each candidate that has a fresh one."""
+    return {trial: [*own.get(trial, ()), *found] for trial, found in scores.items() if found}
 
 
 def p_best(scores: Mapping[int, Sequence[float]], mode: Mode, seed: int) -> dict[int, float]:
@@ -98,13 +120,14 @@ def _sentence(rows: Sequence[Confirmed], is_supported: bool) -> str:
     first = rows[0]
     if len(rows) == 1:
         return f"trial {first.trial} alone has scores on fresh seeds: it is compared with none"
+    own = " and the search's own" if any(row.own for row in rows) else ""
     if is_supported:
         counts = ", ".join(str(len(row.scores)) for row in rows)
-        return f"trial {first.trial} is the best of {len(rows)} with probability {first.p_best:.2f}, by {counts} fresh seeds"
+        return f"trial {first.trial} is the best of {len(rows)} with probability {first.p_best:.2f}, by {counts} fresh seeds{own}"
     rival = max(rows[1:], key=lambda row: row.p_best)
     return (
         f"no difference between trials {first.trial} and {rival.trial} is supported by {len(first.scores)} and {len(rival.scores)} "
-        f"fresh seeds: the probabilities of being the best of {len(rows)} are {first.p_best:.2f} and {rival.p_best:.2f}"
+        f"fresh seeds{own}: the probabilities of being the best of {len(rows)} are {first.p_best:.2f} and {rival.p_best:.2f}"
     )
 
 

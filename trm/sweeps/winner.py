@@ -1,6 +1,6 @@
 """The end of a sweep: the winner is scored on all of validation and, once, on test, and exported as `best/`.
 
-The winner is the confirmed trial with the best mean over fresh seeds; what is exported is the best of its runs on those, so the
+The winner is the confirmed trial with the best mean over its seeds; what is exported is the best of its runs, so the
 validation score of just that run is a selected one: what another seed will give is told by the mean and its interval.
 """
 
@@ -77,7 +77,8 @@ def confirmation_report(state: SweepState, found: Winner, folder: Path) -> dict[
     notes = confirmation_notes(state)
     if found.confirmed is None:
         return notes
-    weights = f"of its {len(found.confirmed.scores)} runs on fresh seeds, trial {found.run.number} has the best validation score"
+    runs = f"{found.confirmed.seeds} runs{'' if found.confirmed.own else ' on fresh seeds'}"
+    weights = f"of its {runs}, trial {found.run.number} has the best validation score"
     return {
         **notes,
         "weights": f"{weights}: a selected one; the mean over seeds says what another seed will give",

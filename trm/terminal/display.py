@@ -54,7 +54,7 @@ class LeaderRow:
     front: int | None = None
     """Pareto front that the trial stands in, from 1; null: there is one objective."""
     seeds: int | None = None
-    """Fresh seeds that `objective` is the mean of, with its interval; null: it is the search's own score, of one seed."""
+    """Seeds that `objective` is the mean of, with its interval; null: it is the search's own score, of one seed."""
     p_best: float | None = None
     """Probability of being the best of those that were confirmed."""
 
@@ -291,7 +291,7 @@ def best_text(best: Leader, metric: str) -> str:
 
 def seeds_text(best: Leader) -> str:
     """What its score is the mean of, where it is confirmed."""
-    return "" if best.seeds is None else f", mean of {best.seeds} fresh seed{'' if best.seeds == 1 else 's'}"
+    return "" if best.seeds is None else f", mean of {best.seeds}{' fresh' * best.is_fresh} seed{'' if best.seeds == 1 else 's'}"
 
 
 def leg_text(leg: RunningLeg) -> str:

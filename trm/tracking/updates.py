@@ -191,7 +191,7 @@ def _confirmed(state: SweepState, at: float) -> list[RunUpdate]:
     found = confirmed_statistics(state)
     updates = []
     for row in found.rows:
-        values = {"mean": row.mean, "low": row.low, "high": row.high, "seeds": float(len(row.scores)), "p_best": row.p_best}
+        values = {"mean": row.mean, "low": row.low, "high": row.high, "seeds": float(row.seeds), "p_best": row.p_best}
         points = _points({f"confirmed.{name}": value for name, value in values.items()}, 0, at)
         updates.append(RunUpdate(row.trial, at, at, points=points, tags={"trm.confirmed": "true"}))
     tags = {"trm.supported": str(found.is_supported).lower(), "trm.confirmation": found.sentence}

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from trm.search.confirmation import candidates_of, fresh_scores
+from trm.search.confirmation import candidates_of, fresh_scores, own_scores
 from trm.search.journal.trial import Trial
 from trm.search.state import SweepState
 from trm.stats.best_of import ConfirmationStatistics, Confirmed, confirmation_statistics
@@ -17,7 +17,7 @@ class Winner:
     trial: Trial
     """Its trial in the search."""
     run: Trial
-    """Of its confirmations the one with the best score; without any, the trial itself."""
+    """Of its confirmations, and itself where its own score counts, the one with the best score; without any, the trial itself."""
     confirmed: Confirmed | None
     """What fresh seeds say; null: it is not confirmed."""
 
@@ -26,11 +26,12 @@ def confirmed_statistics(state: SweepState) -> ConfirmationStatistics:
     """Trials with scores on fresh seeds, best mean first."""
     scores = {number: fresh_scores(state, number) for number in state.confirmations}
     certainty = state.confirm.certainty if state.confirm is not None else 0.95
-    return confirmation_statistics(scores, state.space.objective.mode, state.space.seed, certainty=certainty)
+    own = {number: own_scores(state, number) for number in scores}
+    return confirmation_statistics(scores, state.space.objective.mode, state.space.seed, certainty=certainty, own=own)
 
 
 def ranked(state: SweepState) -> list[tuple[Trial, Confirmed | None]]:
-    """The search's trials that were scored, best first: confirmed ones by their mean over fresh seeds, then the others.
+    """The search's trials that were scored, best first: confirmed ones by their mean over seeds, then the others.
 
     Those by the rank at which this driver reported on them, then by their last score. Where no fresh seed came to a score, there
     are no weights to give, and what is confirmed stands last.
@@ -62,8 +63,10 @@ def _reported_ranks(state: SweepState) -> dict[int, int]:
 
 
 def best_run(state: SweepState, number: int) -> Trial | None:
-    """Of a trial's confirmations the one with the best score so far."""
-    scores = [run.score for run in fresh_runs(state, number) if run.score is not None]
+    """Of a trial's confirmations, and itself where its own score counts beside them, the one with the best score so far."""
+    fresh, trial = fresh_runs(state, number), state.trials[number]
+    is_one = fresh and trial.rung == state.rungs.last and own_scores(state, number)
+    scores = [run.score for run in ([*fresh, trial] if is_one else fresh) if run.score is not None]
     best = min(scores, key=lambda score: (state.order.cost(score.objective), score.trial), default=None)
     return state.trials[best.trial] if best is not None else None
 
@@ -93,8 +96,9 @@ def confirmed_values(state: SweepState, row: Confirmed) -> dict[str, Any]:
     return {
         "mean": row.mean,
         "interval_95": None if row.low is None or row.high is None else [row.low, row.high],
-        "seeds": len(row.scores),
+        "seeds": row.seeds,
         "scores": list(row.scores),
+        **({"own_scores": list(row.own)} if row.own else {}),
         "failed": row.failed,
         "p_best": row.p_best,
         "runs": [run.number for run in fresh_runs(state, row.trial)],

@@ -35,13 +35,15 @@ class Leader:
     trial: int
     rung: int | None
     objective: float
-    """Its score; where it is confirmed, the mean over fresh seeds."""
+    """Its score; where it is confirmed, the mean over seeds."""
     standard_error: float | None
     """Of its own score."""
     interval_95: tuple[float, float] | None
     seeds: int | None
-    """Fresh seeds that confirm it; null: it is not confirmed."""
+    """Seeds that the mean is over; null: it is not confirmed."""
     params: Mapping[str, Any]
+    is_fresh: bool = True
+    """Whether all of them are fresh ones; else one is the search's own."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def leader(state: SweepState) -> Leader | None:
         return Leader(trial.number, trial.rung, result.objective, result.standard_error, interval, None, trial.shown_params)
     low, high = confirmed.low, confirmed.high
     interval = None if low is None or high is None else (low, high)
-    return Leader(trial.number, trial.rung, confirmed.mean, None, interval, len(confirmed.scores), trial.shown_params)
+    is_fresh = not confirmed.own
+    return Leader(trial.number, trial.rung, confirmed.mean, None, interval, confirmed.seeds, trial.shown_params, is_fresh)
 
 
 def _in_words(state: SweepState, is_driven: bool) -> str:

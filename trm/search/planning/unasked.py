@@ -2,11 +2,26 @@
 
 from trm.search.planning.survey import Survey
 from trm.search.space.candidates import Candidate
+from trm.search.space.defaults import CONFIRMED
 from trm.search.space.start_points import base_point
 
 
 def unasked_lines(survey: Survey) -> list[str]:
-    """The trial that is the base, or why there is none."""
+    """The trial that is the base, or why there is none; and how the winner is confirmed."""
+    return [*_base(survey), *_confirmation(survey)]
+
+
+def _confirmation(survey: Survey) -> list[str]:
+    confirm = survey.space.confirm
+    if confirm != CONFIRMED:
+        return []
+    return [
+        f"when the search is over, the best {confirm.top} are trained again, on {confirm.seeds} fresh seeds each "
+        f"({confirm.top * confirm.seeds} runs of full length; confirm: null for none)"
+    ]
+
+
+def _base(survey: Survey) -> list[str]:
     base = "the base with the value of every prior" if survey.space.believed else "the base"
     match survey.base:
         case None:

@@ -7,7 +7,8 @@ RULES = 5
 between losses of two kinds. 1 and 2: of trials equal in objective and loss the leaderboard put the one with less compute first,
 while their rung went by the digest. 1 to 3: what changes nothing with the values of others (`trm.config.meaning`) stayed in a
 trial's configuration and its digest, and no knob had a condition from it. 1 to 4: a sweep whose file named no start points began
-with the sampler's first choice.
+with the sampler's first choice, none was confirmed whose file did not ask for it, and of what was confirmed fresh seeds alone told
+the winner.
 """
 OLDEST = 1
 
@@ -24,4 +25,14 @@ def goes_by_meaning(rules: int) -> bool:
 
 def begins_with_base(rules: int) -> bool:
     """Whether the first trial is the base where the space's file names no start points."""
+    return rules >= 5
+
+
+def confirms_unasked(rules: int) -> bool:
+    """Whether the best trials are confirmed where the space's file does not say whether."""
+    return rules >= 5
+
+
+def counts_own_scores(rules: int) -> bool:
+    """Whether the search's own scores count beside those of fresh seeds."""
     return rules >= 5

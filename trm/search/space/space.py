@@ -35,9 +35,10 @@ from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources, Storage
 from trm.search.space.data_choice import STRENGTH, chosen_data, data_choices, recipe_beside, recipes_beside, with_first_recipe
-from trm.search.space.rules import RULES, begins_with_base, goes_by_meaning, is_average_plain
+from trm.search.space.defaults import with_defaults
+from trm.search.space.rules import RULES, goes_by_meaning, is_average_plain
 from trm.search.space.spelling import spelled
-from trm.search.space.start_points import base_point, names_recipes, read_recipe, start_points
+from trm.search.space.start_points import names_recipes, read_recipe, start_points
 from trm.search.space.starts import with_digest, with_starts_beside
 from trm.tasks.metrics import bounds
 
@@ -85,7 +86,8 @@ class SearchSpace(Written):
     keep: Keep = Keep()
     """Which checkpoints stay."""
     confirm: Confirm | None = None
-    """How the best trials are confirmed on fresh seeds when the search is over; null: they are not."""
+    """How the best trials are confirmed on fresh seeds when the search is over; null: they are not. Left out in YAML: the
+    best two on two seeds, where that is a small part of the sweep (`defaults.py`)."""
     audit: Audit | None = None
     """Which of the trials that early stopping ends run on as controls; null: none."""
     imports: tuple[str, ...] = ()
@@ -380,19 +382,11 @@ def load_space(path: str | Path, overrides: Sequence[str] = (), *, rules: int = 
     mapping = with_starts_beside(mapping, path.parent, rules)
     points, context = mapping.get("start_points"), {"rules": rules}
     if not isinstance(points, list) or not names_recipes(points):
-        return _with_defaults(validated(SearchSpace, mapping, str(path), context), mapping, rules)
+        return with_defaults(validated(SearchSpace, mapping, str(path), context), mapping, rules)
     knobs = list(validated(SearchSpace, {**mapping, "start_points": []}, str(path), context).knobs_in_order())
     found, notes = start_points(points, knobs, path.parent)
     mapping = {**mapping, "start_points": found, "start_notes": notes}
-    return _with_defaults(validated(SearchSpace, mapping, str(path), context), mapping, rules)
-
-
-def _with_defaults(space: SearchSpace, mapping: Mapping[str, Any], rules: int) -> SearchSpace:
-    """The space of a file that holds `mapping`, with what it leaves open as sweeps of `rules` have it."""
-    is_base_first = begins_with_base(rules) and not {"start_points", "base_point"} & mapping.keys()
-    if is_base_first and space.search and space.sampler.tries != "earlier":
-        space = space.model_copy(update={"base_point": base_point(space)[0]})
-    return space
+    return with_defaults(validated(SearchSpace, mapping, str(path), context), mapping, rules)
 
 
 def _goes_by_meaning(info: Any) -> bool:
