@@ -87,7 +87,7 @@ def test_the_knob_that_moves_the_objective_comes_first(seed: int) -> None:
     assert found.told is not None
     lr = found.told.axes[0]
     assert lr.importance > 0.6
-    assert lr.chance <= 0.01
+    assert lr.probability >= 0.99
     assert lr.trials == 40
     assert all(0 <= axis.importance <= lr.importance for axis in found.told.axes)
 
@@ -98,8 +98,8 @@ def test_depth_comes_before_the_knobs_that_make_it_where_it_alone_counts(seed: i
 
 
 def test_what_chance_shows_is_seldom_called_clear() -> None:
-    every = [axis for seed in range(12) for axis in _axes(importance(scored(lambda params, noise: noise, 15, seed=seed).state))]
-    assert sum(axis.is_clear for axis in every) <= 0.12 * len(every)
+    every = [axis for seed in range(6) for axis in _axes(importance(scored(lambda params, noise: noise, 15, seed=seed).state))]
+    assert sum(axis.is_clear for axis in every) <= 0.05 * len(every)
 
 
 def _axes(found: Importance) -> Any:
@@ -129,13 +129,13 @@ def test_the_names_and_the_shares_come_from_one_test(trials: int) -> None:
         found = importance(search.state)
         axes = [axis for axis in _axes(found) if axis.kind == "knob"]
         assert axes[0].name == "model.mlp_t"
-        assert axes[0].importance > 0.5
-        assert axes[0].chance <= 0.005
+        assert axes[0].importance > 0.4
+        assert axes[0].probability > 0.8
         assert [axis.importance for axis in axes] == sorted((axis.importance for axis in axes), reverse=True)
-        assert all((axis.importance > 0) == (axis.chance <= 0.05) for axis in axes)
+        assert all((axis.importance > 0) == (axis.probability > 0.5) for axis in axes)
         assert (sentence(found) or "").startswith(f"what mattered among {trials} trials at rung 0: model.mlp_t (")
         named += sum(axis.is_clear for axis in axes[1:])
-    assert named <= 5  # of 20, at 5 % each
+    assert named <= 1  # of 20
 
 
 def test_a_knob_of_some_trials_is_compared_among_these() -> None:
@@ -155,15 +155,20 @@ def test_a_knob_of_some_trials_is_compared_among_these() -> None:
 
 
 def test_a_value_that_a_sampler_came_to_prefer_has_no_merit_by_that() -> None:
-    """Trials get better with time, and one of two values without merit gets more common: as under any sampler that learns."""
+    """A rate gets better with time, and one of two values without merit more common: as under any sampler that learns."""
     named = 0
-    for seed in range(20):
+    for seed in range(8):
         search, draw = scored(lambda params, noise: 0.0, 48, seed=seed), random.Random(seed)
         for trial in search.state.trials:
-            trial.scores[0] = replace(trial.scores[0], objective=0.02 * trial.number + 0.1 * draw.gauss(0, 1))
+            exponent = -4.0 + min(1.0, trial.number / 40) + 0.3 * draw.gauss(0, 1)
+            trial.asked.params["optim.lr"] = min(1e-2, max(1e-4, 10**exponent))
+            value = about_lr(trial.asked.params, draw.gauss(0, 1))
+            trial.scores[0] = replace(trial.scores[0], objective=value)
             trial.asked.params["model.hidden_size"] = 64 if draw.random() < trial.number / 48 else 32
-        named += any(axis.is_clear for axis in _axes(importance(search.state)) if axis.name == "model.hidden_size")
-    assert named <= 5  # with ranks exchanged among all trials: 20
+        axes = {axis.name: axis for axis in _axes(importance(search.state))}
+        assert axes["optim.lr"].is_clear
+        named += axes["model.hidden_size"].is_clear
+    assert named <= 1  # with the groups of one axis compared alone: 6
 
 
 def test_loss_tells_where_every_trial_scores_zero() -> None:

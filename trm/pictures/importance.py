@@ -55,9 +55,7 @@ def _draw_bars(told: RungImportance | None, path: Path, title: str) -> None:
             return
         for place, axis in enumerate(axes_of_rung):
             axes.barh(place, axis.importance, color=GOOD if axis.kind == "knob" else PLAIN)
-            text = (
-                f" {axis.importance:.0%}" if axis.is_clear else f" no more than chance ({axis.chance:.0%} of shuffles show as much)"
-            )
+            text = f" {axis.importance:.0%}" if axis.is_clear else f" not clear ({axis.probability:.0%} likely to matter)"
             axes.text(axis.importance, place, text, va="center", fontsize=8, color="black" if axis.is_clear else UNCLEAR)
         axes.set_yticks(range(len(axes_of_rung)), [DERIVED.get(axis.name, axis.name) for axis in axes_of_rung])
         axes.invert_yaxis()

@@ -4,15 +4,15 @@ Trials are compared at one rung at a time, each by what it had reached there, th
 better for having been let go on, and nobody worse for having been stopped. The rung that most trials reached tells most; those
 of a later one were chosen by their scores, and what chose them hardly differs among them any more.
 
-One statistic says both how much an axis matters and whether that is more than chance: of the squared differences of the trials'
-ranks, what lies between the axis's groups (Kruskal and Wallis 1952). It is compared with the same of random rankings. A sampler
-follows what has been good, so that a value without merit comes often among late and good trials; ranks are therefore exchanged
-among neighbouring trials only, which the sampler chose knowing about the same. A knob that is there in some trials is compared
-among these. Each axis is looked at alone, so that what knobs imply (depth, FLOPs, parameters) may stand beside them.
+One model says both whether an axis matters and how much (`stats/effects.py`): trials' ranks, as normal scores, are what sets of
+axes do, alone and two together, and noise. Each axis is judged beside the others, for a sampler that follows what was good brings
+values without merit beside good ones. Shares are about draws from the whole space, however seldom a sampler went back to what is
+bad. What knobs imply (depth, FLOPs, parameters) is judged in place of the knobs that can imply it.
 """
 
 import json
 import math
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,21 +22,26 @@ import numpy as np
 
 from trm.files.atomic import write_text_atomic
 from trm.search.journal.trial import Trial
+from trm.search.knobs.knobs import ChoiceKnob, Knob
 from trm.search.order import Order, Score
+from trm.search.space.enumeration import random_params
 from trm.search.state import SweepState
+from trm.stats.effects import Columns, Effect, curves, effects, levels, normal_scores
 
 FILE = "importance.json"
 LEAST_TRIALS = 10
 """Trials at a rung, below which nothing is said of it."""
 MOST_TRIALS = 1000
 """Of a rung with more, so many evenly spread ones are looked at: the answer is as good, and takes half a second."""
-CLEAR_CHANCE = 0.05
-"""An axis is said to have mattered when no more of the random rankings show as much."""
-RANKINGS = 999
-NEIGHBOURS = 8
-"""Trials, one asked for after the other, among which a random ranking exchanges ranks; about so many."""
-GROUPS = 4
-"""Of about equal size, into which an axis with more values is cut."""
+CLEAR = 0.5
+"""An axis is said to have mattered where that is likelier than not; in at most 8 % of simulated sweeps one is said to that does not
+(`benchmarks/search/importance.py`)."""
+DRAWS = 256
+"""Draws from the space that shares are about."""
+FEW_LEVELS = 4
+"""Numbers to choose from, above which they are places on a line."""
+IMPLYING = ("model.", "data.", "training.global_batch_size")
+"""Paths of knobs that can imply depth, FLOPs or parameters."""
 SHOWN_AXES = 3
 DERIVED: Mapping[str, str] = {
     "effective_depth": "effective depth",
@@ -54,19 +59,20 @@ class Axis:
     """The knob's path, or a key of `DERIVED`."""
     kind: Literal["knob", "derived"]
     importance: float
-    """Share of the trials' differences that the axis accounts for, beyond what chance shows; 0 where that is not clear.
+    """Share of the differences between draws from the space, a seed's noise included, that would be gone were the axis fixed; 0
+    where it is not clear that it matters.
 
     Several axes may account for the same, so they need not sum to 1.
     """
-    chance: float
-    """Share of random rankings of the same trials in which the axis's groups differ as much."""
+    probability: float
+    """That the axis matters."""
     trials: int
     """In which it had a value."""
 
     @property
     def is_clear(self) -> bool:
-        """Whether more is to be seen than chance shows."""
-        return self.importance > 0
+        """Whether it is likelier than not that the axis matters."""
+        return self.probability > CLEAR
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class RungImportance:
     """Of the sweep's fidelity, the same for all its trials."""
     trials: int
     axes: tuple[Axis, ...]
-    """The most important first; those that show no more than chance last."""
+    """The most important first; those of which it is not clear last."""
     map: tuple[Cell, ...]
     """By H_cycles, then L_cycles; recursions that no trial had are left out."""
 
@@ -146,7 +152,7 @@ def sentence(found: Importance) -> str | None:
     knobs = [f"{axis.name} ({axis.importance:.0%})" for axis in clear if axis.kind == "knob"][:SHOWN_AXES]
     implied = [f"{DERIVED[axis.name]} ({axis.importance:.0%})" for axis in clear if axis.kind == "derived"]
     if not knobs and not implied:
-        return f"what mattered cannot be told {where}: no knob shows more than chance would"
+        return f"what mattered cannot be told {where}: none is likelier than not to matter"
     said = f"what mattered {where}: {', '.join(knobs) or 'no single knob'}"
     return said + (f"; of what they imply, {', '.join(implied)}" if implied else "")
 
@@ -191,70 +197,77 @@ def _places(there: Sequence[_Scored], order: Order) -> np.ndarray:
 
 
 def _axes(state: SweepState, there: Sequence[_Scored], places: np.ndarray) -> tuple[Axis, ...]:
-    recursion = _recursions(state, there)
+    if len(np.unique(places)) == 1:
+        return ()
+    scores = normal_scores(places)
+    draws = random.Random(state.space.seed)
+    drawn = [random_params(state.space, draws) for _ in range(DRAWS)]
+    knobs = {
+        path: _of_knob(knob, [one.params.get(path, _NONE) for one in there], [one.get(path, _NONE) for one in drawn])
+        for path, knob in state.space.search.items()
+        if len({repr(one.params[path]) for one in there if path in one.params}) > 1
+    }
     derived: dict[str, list[float]] = {
-        "effective_depth": [one.effective_depth for one in recursion],
+        "effective_depth": [one.effective_depth for one in _recursions(state, there)],
         "step_flops": [one.trial.asked.step_flops for one in there],
         "params_count": [float(one.trial.asked.params_count) for one in there],
     }
-    values = [dict(one.params) | {name: column[index] for name, column in derived.items()} for index, one in enumerate(there)]
-    names = (*state.space.search, *derived)
-    differing = [name for name in names if len({repr(one[name]) for one in values if name in one}) > 1]
-    if len(np.unique(places)) == 1:
-        return ()
-    found = [(name, _effect(name, values, places)) for name in differing]
-    axes = [
-        Axis(
-            name=name,
-            kind="derived" if name in derived else "knob",
-            importance=effect.share if effect.chance <= CLEAR_CHANCE else 0.0,
-            chance=effect.chance,
-            trials=sum(name in one for one in values),
-        )
-        for name, effect in found
-    ]
-    return tuple(sorted(axes, key=lambda axis: (-axis.importance, axis.chance, axis.name)))
+    beside = {path: columns for path, columns in knobs.items() if not path.startswith(IMPLYING)}
+    found = effects(knobs, scores) if knobs else {}
+    axes = [_axis(path, "knob", found[path], trials=sum(path in one.params for one in there)) for path in knobs]
+    for name, values in derived.items():
+        if len(set(values)) > 1:
+            effect = effects({**beside, name: _of_derived(values)}, scores, among=len(knobs))[name]
+            axes.append(_axis(name, "derived", effect, trials=len(there)))
+    return tuple(sorted(axes, key=lambda axis: (-axis.importance, -axis.probability, axis.name)))
 
 
-class _Effect(NamedTuple):
-    share: float
-    chance: float
+def _axis(name: str, kind: Literal["knob", "derived"], effect: Effect, *, trials: int) -> Axis:
+    return Axis(name, kind, effect.share if effect.probability > CLEAR else 0.0, effect.probability, trials)
 
 
-def _effect(name: str, values: Sequence[Mapping[str, Any]], places: np.ndarray) -> _Effect:
-    """How much of the trials' differences the axis's groups account for, and how often random rankings show as much.
-
-    Random rankings show a part too: the share is of what they leave to be accounted for.
-    """
-    having = [index for index, one in enumerate(values) if name in one]
-    rankings = _rankings(places[having])
-    groups = _groups([values[index][name] for index in having])
-    members = np.stack([groups == group for group in np.unique(groups)]).astype(np.float64)
-    between = ((members @ rankings) ** 2 / members.sum(1)[:, None]).sum(0)
-    whole, by_chance = float((rankings[:, 0] ** 2).sum()), float(between[1:].mean())
-    chance = float((between >= between[0] * (1 - 1e-9)).mean())
-    if whole <= by_chance * (1 + 1e-9):
-        return _Effect(0.0, 1.0)
-    part = whole / float(((places - places.mean()) ** 2).sum())
-    return _Effect(part * max(0.0, float(between[0]) - by_chance) / (whole - by_chance), chance)
+_NONE = object()
+"""Stands for the value of a knob that a trial does not have."""
 
 
-def _rankings(places: np.ndarray) -> np.ndarray:
-    """The trials' places around their mean, and as many random exchanges of them among neighbours, a column each."""
-    generator, centred = np.random.default_rng(0), places - places.mean()
-    parts = np.array_split(centred, max(1, len(centred) // NEIGHBOURS))
-    exchanged = (np.concatenate([generator.permutation(part) for part in parts]) for _ in range(RANKINGS))
-    return np.stack([centred, *exchanged], axis=1)
+def _of_knob(knob: Knob, tried: Sequence[Any], drawn: Sequence[Any]) -> Columns:
+    """A knob's values as columns: numbers are places on a line, anything else levels; zero where it is not there."""
+
+    def columns(values: Sequence[Any]) -> np.ndarray:
+        having = [index for index, value in enumerate(values) if value is not _NONE]
+        there = _values_as_columns(knob, [values[index] for index in having])
+        found = np.zeros((len(values), there.shape[1]))
+        found[having] = there
+        return found
+
+    return Columns(columns(tried), columns(drawn))
 
 
-def _groups(values: Sequence[Any]) -> np.ndarray:
-    """Number of the group that each trial is in: its value, or the part of the range where numbers have many."""
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(numbers) == len(values) and len(set(numbers)) > GROUPS:
-        cuts = np.quantile(numbers, [part / GROUPS for part in range(1, GROUPS)])
-        return np.searchsorted(cuts, numbers)
-    names = sorted({repr(value) for value in values})
-    return np.array([names.index(repr(value)) for value in values])
+def _values_as_columns(knob: Knob, values: Sequence[Any]) -> np.ndarray:
+    if isinstance(knob, ChoiceKnob):
+        levels_of = [_level(value) for value in knob.values]
+        is_line = len(levels_of) > FEW_LEVELS and all(isinstance(value, int | float) for value in knob.values)
+        ordered = sorted(levels_of) if is_line else levels_of
+        at = [ordered.index(_level(value)) for value in values]
+        return curves(np.arange(len(ordered)), np.array(at)) if is_line else levels(len(ordered), at)
+    scale = math.log if knob.log else float
+    low, high = scale(knob.low), scale(knob.high)
+
+    def places(several: Sequence[Any]) -> np.ndarray:
+        return np.clip([(scale(value) - low) / (high - low) for value in several], 0.0, 1.0)
+
+    grid = places(knob.values_in_order) if knob.count <= DRAWS else np.linspace(0.0, 1.0, DRAWS)
+    return curves(grid, places(values))
+
+
+def _level(value: Any) -> tuple[bool, Any]:
+    return isinstance(value, bool), value  # 1 is not true
+
+
+def _of_derived(values: Sequence[float]) -> Columns:
+    """A figure's logarithms as places on a line; what might have been tried is each of its values alike."""
+    distinct = np.unique(np.log(values))
+    return Columns(curves(distinct, np.log(values)), curves(distinct, np.random.default_rng(0).choice(distinct, DRAWS)))
 
 
 # Recursion --------------------------------------------------------------------------------------------------------------
