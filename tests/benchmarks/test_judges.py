@@ -20,6 +20,7 @@ from benchmarks.search.judges.judge import Judge, Knob, Limits, Sweep, drawn
 from benchmarks.search.judges.ours import run
 from benchmarks.search.judges.plain import read_plain
 from benchmarks.search.judges.run import names_of
+from benchmarks.search.judges.scan import LANGUAGE, Scan, process_of
 from benchmarks.search.judges.split import drawn_split, judges_in
 from benchmarks.search.judges.tools import grid_of, random
 from benchmarks.search.judges.traces import Trace, limits_of, read, trace_of, write
@@ -191,6 +192,23 @@ def test_a_grid_s_runs_are_its_recorded_seeds(monkeypatch: pytest.MonkeyPatch) -
     judge = grids._recorded("grids_small", "nasbench201", found)
     assert (judge.best, judge.truth({"a": "y", "b": 2}), judge.noise) == (63.0, 62.0, pytest.approx(2**0.5))
     assert {judge.score({"a": "y", "b": 2}, seed, 1).score for seed in range(20)} == {61.0, 63.0}
+
+
+def test_a_surrogate_of_runs_goes_through_them_and_prices_flops() -> None:
+    draw = np.random.default_rng(0)
+    random_ones = [drawn(LANGUAGE.knobs, draw) for _ in range(40)]
+    rates = np.array([LANGUAGE.knobs[0].place(params["lr"]) for params in random_ones])
+    rows = [
+        (f"{run} {horizon}", LANGUAGE.inputs(params, horizon, share), 2 + rates[run] - share / 2)
+        for run, params in enumerate(random_ones)
+        for horizon in (1e9, 2e9)
+        for share in (0.3, 0.6, 1.0)
+    ]
+    judge = Scan("scan_toy", LANGUAGE, process_of(replace(LANGUAGE, rows=lambda: rows)), 1e9, 1.0, 3.0, 1e9)
+    assert judge.losses(random_ones, 1.0) == pytest.approx(1.5 + rates, abs=0.1)
+    assert judge.score(random_ones[0], 0, 3).score < judge.score(random_ones[0], 1, 10).score == judge.truth(random_ones[0])
+    recorded = {"d_model": 320, "n_layers": 12}
+    assert LANGUAGE.flops(recorded) == pytest.approx(280990337434583040 / 965026304, rel=1e-3), "as its first run says"
 
 
 def _trace(tool: str, judge: str, seed: int, lost: float, *, limit: str = "trials:25", reached_at: float = 1.0) -> Trace:

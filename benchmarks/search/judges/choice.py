@@ -6,6 +6,7 @@ from benchmarks.search.judges.families import FAMILIES
 from benchmarks.search.judges.grids import recorded
 from benchmarks.search.judges.hartmann import hartmann
 from benchmarks.search.judges.judge import Judge
+from benchmarks.search.judges.scan import scan
 
 
 @cache
@@ -24,5 +25,7 @@ def judge_of(name: str) -> Judge:
             return hartmann(int(count), level)
         case "grids":
             return recorded(instance)
+        case "scan":
+            return scan(instance)
         case _:
             raise ValueError(f"{name} is no judge; split.yaml lists those that there are")

