@@ -14,10 +14,12 @@ from sweep_cases import events_of, of, outline
 from tests.search.test_schedulers import demo, resumed, searched, swept
 from trm.search.findings.audit import audit_report, write_audit
 from trm.search.findings.replay import replay
+from trm.search.findings.tables import write_leaderboard
 from trm.search.journal.events import Decided
 from trm.search.search import Search
 from trm.search.space.space import SearchSpace
-from trm.stats.rank_correlation import weighted_spearman
+from trm.stats.intervals import wilson
+from trm.stats.rank_correlation import spearman_interval, weighted_spearman
 
 STOPPING = ("asha", "asha-stopping", "successive_halving", "hyperband", "median")
 each = pytest.mark.parametrize("name", STOPPING)
@@ -87,20 +89,46 @@ def test_the_report_finds_the_stop_that_was_wrong(tmp_path: Path) -> None:
     assert (report.controls, report.false_stops) == (9 - len(finished), 1)
     assert report.false_stop_rate == pytest.approx(1 / report.controls)
     assert report.lost == pytest.approx(0.7 - 0.01 * (max(finished) + 1))
+    assert report.lost_interval_95 == pytest.approx((0.0, report.lost)), "trial 4 is not among a third of the draws"
     assert report.above_median >= 1
+    assert report.above_median_interval_95 == wilson(report.above_median / report.controls, report.controls)
     scores = [[float(trial.results[rung].objective or 0.0) for trial in search.state.trials] for rung in (0, 1, 2)]
     for agreement, here in zip(report.rungs, scores, strict=False):
         assert agreement.trials == 9
         assert agreement.spearman == pytest.approx(spearman(here, scores[2]))
+        assert agreement.interval_95 == pytest.approx(spearman_interval(agreement.spearman or 0.0, 9))
     assert report.longer_start is not None
     first = [trial for trial in search.state.trials if trial.control_from == 0]
     assert report.longer_start.controls == len(first)
     assert report.longer_start.kept == 1, "trial 4 is the best at the second rung"
+    assert report.longer_start.interval_95 == wilson(1 / len(first), len(first))
     extra = sum((trial.results[1].steps - trial.results[0].steps) * trial.asked.step_flops for trial in first)
     assert report.longer_start.extra_train_flops == pytest.approx(extra)
     assert "1 of" in report.sentence
+    assert f"the best of them by {report.lost:.4f} (95 % interval 0.0000 to {report.lost:.4f})" in report.sentence
     write_audit(search.state, tmp_path)
+    write_leaderboard(search.state, tmp_path)
+    told = json.loads((tmp_path / "leaderboard.json").read_text())["audit"]
+    assert (told["sentence"], told["lost_interval_95"]) == (report.sentence, [0.0, report.lost])
     assert json.loads((tmp_path / "audit.json").read_text())["false_stops"] == 1
+
+
+def noisy(order: LegOrder) -> dict[str, Any]:
+    """Nobody who was stopped is better, and every score may be wrong by 0.05."""
+    return {"status": "completed", "objective": 0.5 + 0.01 * order.trial, "standard_error": 0.05, "loss": 1.0}
+
+
+def test_where_no_stop_was_wrong_the_scores_own_errors_say_what_may_be_lost(tmp_path: Path) -> None:
+    space = audited("asha", 1.0, trials=9)
+    swept(space, tmp_path, outcome=noisy, slots=1)
+    report = audit_report(searched(space, tmp_path).state)
+    assert report is not None
+    assert (report.false_stops, report.lost) == (0, 0.0)
+    assert report.lost_interval_95 is not None
+    low, high = report.lost_interval_95
+    assert low == 0.0
+    assert 0.05 < high < 0.25
+    assert audit_report(searched(space, tmp_path).state) == report, "a replay says the same"
 
 
 def test_no_audit_no_report_and_no_control_yet_no_rate(tmp_path: Path) -> None:

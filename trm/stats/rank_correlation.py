@@ -51,7 +51,7 @@ def agreement(first: Sequence[float], second: Sequence[float]) -> Agreement:
     rho = _pearson(one, other)
     if rho is None:
         return Agreement(count, None, None, None, None)
-    interval = _interval(rho, count) if count >= FEWEST else None
+    interval = spearman_interval(rho, count) if count >= FEWEST else None
     return Agreement(count, rho, _kendall(one, other), interval, _chance(one, other, rho))
 
 
@@ -82,8 +82,11 @@ def _sign(value: float) -> int:
     return (value > 0) - (value < 0)
 
 
-def _interval(rho: float, count: int) -> tuple[float, float]:
-    """By Fisher's transformation; a perfect coefficient counts as half a step from one, so that few pairs stay uncertain."""
+def spearman_interval(rho: float, count: float) -> tuple[float, float]:
+    """95 % interval of Spearman's coefficient of more than three pairs (Bonett and Wright 2000).
+
+    By Fisher's transformation; a perfect coefficient counts as half a step from one, so that few pairs stay uncertain.
+    """
     step = 6 / (count * (count**2 - 1))
     centre = math.atanh(max(-1 + step, min(1 - step, rho)))
     width = Z95 * math.sqrt((1 + rho**2 / 2) / (count - 3))

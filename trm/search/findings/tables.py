@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trm.files.atomic import replacing, write_text_atomic
+from trm.search.findings.audit import audit_notes
 from trm.search.findings.confirmed import confirmation_notes, confirmed_values, fresh_runs, ranked
 from trm.search.journal.events import LegEnded
 from trm.search.journal.priors import prior_summary
@@ -92,6 +93,8 @@ def write_leaderboard(state: SweepState, folder: str | Path, *, count: int = 10)
         board["replicates"] = replicate_rows(state)
     if state.space.objective.against:
         board["front"] = front_rows(state)
+    if (audited := audit_notes(state)) is not None:
+        board["audit"] = audited
     if state.priors:
         board["warm_start"] = [prior_summary(prior) for prior in state.priors]
     write_text_atomic(Path(folder) / LEADERBOARD, json.dumps(board, indent=1, allow_nan=False) + "\n")
