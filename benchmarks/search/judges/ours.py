@@ -4,8 +4,9 @@
     run(sweep, sampler="random", scheduler={"type": "asha", "eta": 3})     # sections of a search space, as in YAML
 
 A judge's knobs are knobs of the product's own kinds, fields of an optimizer that is imported as a person's own would be. The base
-of the space is the judge's default. Where all configurations cost alike the fidelity is training FLOPs, else steps; a step is a
-hundredth of an epoch. Confirmations are paid, and counted apart from trials. What is reported is what a sweep would export.
+of the space is the judge's default, with which a sweep begins (`base_point=None`: it does not). Where all configurations cost alike
+the fidelity is training FLOPs, else steps; a step is a hundredth of an epoch. Confirmations are paid, and counted apart from
+trials (`confirm=None`: there are none). What is reported is what a sweep would export.
 """
 
 import math
@@ -25,6 +26,8 @@ from trm.search.findings.confirmed import winner
 from trm.search.journal.events import LegStarted
 from trm.search.journal.trial import Trial
 from trm.search.search import Search
+from trm.search.space.defaults import with_defaults
+from trm.search.space.rules import RULES
 from trm.search.space.space import SearchSpace
 
 MEMBER = "benchmarks.search.judges.member"
@@ -43,7 +46,8 @@ def run(sweep: Sweep, **sections: Any) -> None:
     """The whole sweep, within its limits; `sections` of the search space are set, the others as they are when nothing is set."""
     problem = _problem(sweep.judge)
     space = problem.space(sweep, sections)
-    space = with_ladder(space, problem.cost_of, problem.remembered).model_copy(update={"seed": sweep.seed})
+    begun = with_ladder(space.model_copy(update={"search": {}}), problem.cost_of, problem.remembered)  # all make as many steps
+    space = space.model_copy(update={"seed": sweep.seed, "scheduler": begun.scheduler})
     search = Search(space, problem.cost_of)
     resolved_once(search, problem.remembered, problem.key)
     Course(search, _Trainer(search, problem, sweep)).run()
@@ -94,7 +98,8 @@ class _Problem:
             "budget": budget,
             "tracking": {"enabled": False},
         }
-        return SearchSpace.model_validate({**values, **sections})
+        mapping = {**values, **sections}
+        return with_defaults(SearchSpace.model_validate(mapping), mapping, RULES)
 
     def search(self) -> dict[str, Any]:
         """The judge's knobs, as a search space has them."""
