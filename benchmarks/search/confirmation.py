@@ -3,8 +3,9 @@
 `python -m benchmarks.search.confirmation` confirms three candidates over and over, by the code that sweeps use, with seeds that
 scatter as named; their true means are known. `--selected` takes the best of 25 by one score each, as a search does, and lets that
 score count. `--table TASK` draws the candidates from the ten best configurations of a recorded table instead, and their seeds from
-their recorded ones, with replacement; `--replay TASK` confirms whole sweeps replayed on it, and `gained` is then what the search's
-own winner lacks of the confirmed one. `--top`, `--seeds`, `--most-seeds` say how, else as `--confirm 3` does.
+their recorded ones, with replacement; `--judge NAME` takes the best of a hundred random ones of a judge. `--replay TASK` confirms
+whole sweeps replayed on it, and `gained` is then what the search's own winner lacks of the confirmed one. `--top`, `--seeds`,
+`--most-seeds` say how, else as `--confirm 3` does.
 """
 
 import argparse
@@ -17,6 +18,9 @@ import numpy as np
 
 from benchmarks.rows import emit, parser
 from benchmarks.search.figures import interval
+from benchmarks.search.judges.choice import judge_of
+from benchmarks.search.judges.judge import Judge, drawn
+from benchmarks.search.judges.run import names_of
 from benchmarks.search.replay import History, replay, space_of
 from benchmarks.search.tables import TABLES, Table
 from trm.search.confirmation import candidates, next_to_confirm
@@ -27,6 +31,8 @@ from trm.stats.intervals import wilson
 
 SEARCHED = 25
 """Configurations of which the best are `--selected`."""
+DRAWN = 100
+"""Random configurations of a judge, of which the best are confirmed."""
 BEST = 10
 """Configurations of a table that candidates are drawn from."""
 Draw = Callable[[int], float]
@@ -72,6 +78,22 @@ def recorded(table: Table) -> Scatter:
         chosen = rng.choice(best, count, replace=False)
         means = np.array([table.truth(int(config)) for config in chosen])
         return means, lambda number: table.final(int(chosen[number]), int(rng.choice(table.seeds(int(chosen[number])))))
+
+    return draw
+
+
+def of_judge(judge: Judge) -> Scatter:
+    """The best of a hundred random configurations, and what seeds make of them at the end; as shares."""
+
+    def draw(rng: np.random.Generator, count: int) -> Candidates:
+        found = [drawn(judge.knobs, rng) for _ in range(DRAWN)]
+        truths = np.array([judge.truth(params) / 100 for params in found])
+        best = rng.permutation(np.argsort(-truths)[:count])
+
+        def score(number: int) -> float:
+            return judge.score(found[best[number]], int(rng.integers(2**32)), judge.epochs).score / 100
+
+        return truths[best], score
 
     return draw
 
@@ -175,9 +197,11 @@ def _share(right: list[bool]) -> list[float] | None:
 
 def cases(options: argparse.Namespace, confirm: Confirm) -> Iterable[tuple[str, Callable[[int], Outcome]]]:
     """Name and repetition of every kind of seeds that was asked for."""
-    scatters = {} if options.table or options.replay else SCATTERS
+    scatters = {} if options.table or options.replay or options.judge else SCATTERS
     for task in options.table:
         scatters[f"{task}, recorded"] = recorded(Table.load(options.tables / task))
+    for name in names_of(options.judge, may_be_kept=options.kept):
+        scatters[name] = of_judge(judge_of(name))
     for name, scatter in scatters.items():
         yield name, lambda seed, scatter=scatter: confirmed(scatter, confirm, seed, is_selected=options.selected)
     for task in options.replay:
@@ -195,6 +219,8 @@ def main(arguments: list[str]) -> None:
     options_parser.add_argument("--selected", action="store_true", help="candidates are the best of 25 by a score that counts")
     options_parser.add_argument("--table", action="append", default=[], help="a recorded task (repeat for more)")
     options_parser.add_argument("--replay", action="append", default=[], help="a recorded task (repeat for more)")
+    options_parser.add_argument("--judge", action="append", default=[], help="a judge, or tuning or kept (repeat for more)")
+    options_parser.add_argument("--kept", action="store_true", help="judges that are kept for the end may be looked at")
     options_parser.add_argument("--tables", type=Path, default=TABLES)
     options = options_parser.parse_args(arguments)
     confirm = Confirm(top=options.top, seeds=options.seeds, most_seeds=options.most_seeds)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from own_members import forgotten
 
+from benchmarks.search.confirmation import of_judge
 from benchmarks.search.judges import grids
 from benchmarks.search.judges.boards import ranks
 from benchmarks.search.judges.choice import judge_of
@@ -248,6 +249,14 @@ def test_compute_is_shared_with_random_s() -> None:
     assert found["reach of 16, to random's"]["ours"] == (0.25, 0.25, 0.25)
     assert found["points 2 of 16"]["ours"][0] == 50.0
     assert ranks(np.array([[1.0], [2.0], [1.0]])).tolist() == [1.5, 3.0, 1.5]
+
+
+def test_candidates_of_a_judge_are_good_and_scored_by_fresh_seeds() -> None:
+    judge = judge_of(f"failing_{UNUSED}")
+    means, score = of_judge(judge)(np.random.default_rng(1), 3)
+    assert 0.4 < means.min() < means.max() < judge.best / 100
+    scores = [score(0) for _ in range(300)]
+    assert np.mean(scores) == pytest.approx(means[0], abs=4 * np.std(scores) / 300**0.5)
 
 
 def test_missing_data_say_where_they_are_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
