@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import optuna
 import pytest
+from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 from search_simulator import LegOrder, Simulator, cost_of, curve
 
@@ -349,3 +350,27 @@ def test_a_member_of_a_population_teaches_what_it_was_asked_with() -> None:
     assert shown(member, Order("max")) == Shown("pruned", ((0, 0.1), (1, 0.2)))
     [found] = StudyView(space().search, Order("max")).study([member], optuna.samplers.RandomSampler()).get_trials(deepcopy=False)
     assert found.params["optim.lr"] == 1e-3
+
+
+@pytest.mark.parametrize(
+    "sampler", [{"type": "gp", "startup_trials": 4}, {"type": "nsga2", "population": 8}], ids=lambda one: one["type"]
+)
+def test_who_looks_at_finished_trials_alone_learns_from_those_that_were_stopped(sampler: dict[str, Any]) -> None:
+    """The better half is above 1e-2.5: promoted, scored higher; two diverge at the end that is bad."""
+    trials = [trial(number, 10 ** (-4 + number / 4), "stopped", [number / 20]) for number in range(8)]
+    trials += [trial(number, 10 ** (-2 + (number - 8) / 4), "running", [0.5, 0.5 + number / 100]) for number in range(8, 12)]
+    trials += [trial(number, 10 ** (-4 + number / 100), "diverged", []) for number in (12, 13)]
+    shown = list(Proposer(space({"sampler": sampler}))._view.study(trials, RandomSampler()).get_trials(deepcopy=False))
+    assert {one.state.name for one in shown} == {"COMPLETE"}
+    order = sorted(shown, key=lambda one: -one.values[0])
+    assert [one.number for one in order[:12]] == [11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0], "by rung, then by score"
+    assert order[12].values == order[13].values
+    assert sum(one.values[0] for one in shown) == pytest.approx(0.0, abs=0.2)
+    before = Proposer(space({"sampler": sampler}), rules=4)._view.study(trials, RandomSampler())
+    assert not before.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), "as sweeps that began before go on"
+
+
+def test_a_gaussian_process_learns_under_early_stopping() -> None:
+    proposer = Proposer(space({"sampler": {"type": "gp", "startup_trials": 8}}))
+    trials = [trial(number, 10 ** (-4 + 3 * number / 9), "stopped", [number / 20]) for number in range(10)]
+    assert next(proposer.proposals(trials, 10)).params["optim.lr"] > 10**-1.5

@@ -4,6 +4,7 @@ import itertools
 import random
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from trm.search.asking.beliefs import MixedProposer
@@ -42,7 +43,6 @@ class Asker:
         """For the resolver's space."""
         self._resolver = resolver
         self._space = resolver.space
-        self._proposer = MixedProposer(resolver.space) if resolver.space.believed else Proposer(resolver.space)
         starts = [self._space.complete(point) for point in self._space.start_points]
         self._starts = {_key(start): start for start in starts}
         self._is_walkable = space_size(self._space) <= MAX_WALKED
@@ -50,6 +50,12 @@ class Asker:
         """What the last `choose` found and turned down because the machines are too small for it."""
         self._walked: tuple[Rungs, dict[str, dict[str, Any]]] | None = None
         """Digest -> parameters of all that the space offers, memory and disk apart, for trials of those rungs."""
+
+    @cached_property
+    def _proposer(self) -> Proposer:
+        """Made when the first trial is chosen: by then it is known by which rules the sweep began."""
+        kind = MixedProposer if self._space.believed else Proposer
+        return kind(self._space, self._resolver.rules)
 
     @property
     def why_none(self) -> str:

@@ -19,6 +19,7 @@ from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import at_share
 from trm.search.knobs.neighbourhood import Neighbourhood, log_density, neighbourhood
 from trm.search.order import Order, Score
+from trm.search.space.rules import RULES
 from trm.search.space.space import SearchSpace
 from trm.seeds import derived_seed
 
@@ -47,9 +48,9 @@ class Shares(NamedTuple):
 class MixedProposer(Proposer):
     """Proposes from what is believed of the knobs, from what is near the best trial, and what the sampler does."""
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, rules: int = RULES) -> None:
         """Of a space of which some knobs have a `prior`."""
-        super().__init__(space)
+        super().__init__(space, rules)
         self._knobs, self._order, self._has_fronts = space.search, Order(space.objective.mode), bool(space.objective.against)
         self._believed = {
             path: neighbourhood(knob, knob.prior.at, knob.prior.width)

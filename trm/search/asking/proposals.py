@@ -17,6 +17,7 @@ from trm.search.samplers.study import StudyView, notes_of
 from trm.search.samplers.study_fronts import FrontView
 from trm.search.schedulers.rungs import Rungs
 from trm.search.space.enumeration import random_params
+from trm.search.space.rules import RULES, shows_scored_as_finished
 from trm.search.space.space import SearchSpace
 from trm.seeds import derived_seed
 
@@ -45,10 +46,10 @@ class Advice:
 class Proposer:
     """Proposes parameters from what is known of the trials so far."""
 
-    def __init__(self, space: SearchSpace) -> None:
-        """For the space's sampler."""
+    def __init__(self, space: SearchSpace, rules: int = RULES) -> None:
+        """For the sampler of a space, in a sweep that began by `rules`."""
         self._space = space
-        self._view = _view(space)
+        self._view = _view(space, rules)
 
     def proposals(self, trials: Sequence[Trial], number: int, advice: Advice | None = None) -> Iterator[Proposal]:
         """Endless proposals for trial `number`, the sampler's first choice first; the same for the same trials and seed.
@@ -86,8 +87,9 @@ def random_proposals(space: SearchSpace, number: int) -> Iterator[Proposal]:
         yield Proposal(random_params(space, generator), {})
 
 
-def _view(space: SearchSpace) -> StudyView | FrontView:
+def _view(space: SearchSpace, rules: int) -> StudyView | FrontView:
     sampler = space.sampler
     if space.objective.against:
         return FrontView(space.search, space.objective, has_places=sampler.reads_ranks, most=sampler.most_shown)
-    return StudyView(space.search, Order(space.objective.mode), most=sampler.most_shown)
+    as_finished = sampler.reads_finished_alone and shows_scored_as_finished(rules)
+    return StudyView(space.search, Order(space.objective.mode), most=sampler.most_shown, as_finished=as_finished)

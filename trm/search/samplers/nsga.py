@@ -1,6 +1,6 @@
 """NSGA-II and NSGA-III."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from optuna.samplers import NSGAIIISampler, NSGAIISampler
 from pydantic import Field
@@ -11,7 +11,9 @@ from trm.search.settings import Objective
 
 
 class NSGA2(SamplerSettings):
-    """Optuna's NSGA-II; it learns from finished trials only, with `objective.against` from all scored ones."""
+    """Optuna's NSGA-II; it learns from all scored trials."""
+
+    reads_finished_alone: ClassVar[bool] = True
 
     type: Literal["nsga2"] = "nsga2"
     """Names the sampler."""

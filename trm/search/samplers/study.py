@@ -12,6 +12,10 @@
 | a member that adopted weights | PRUNED, as asked and scored before that | later scores are not the merit of what was asked |
 | rejected before it was asked | not at all | no slot was taken, and the next draw keeps the rule |
 
+The Gaussian process and NSGA-II look at COMPLETE alone, and early stopping leaves few of those: to them every scored trial is
+COMPLETE, its value the normal score of its place among all, which are ordered as above; what diverged comes last. Where none was
+stopped early they are shown what was scored. Sweeps of rules 1 to 4 show them finished trials alone.
+
 With several objectives `study_fronts.py` has the study and the table.
 
 A value is the objective, ties broken by validation loss: where all score zero, the loss teaches.
@@ -23,8 +27,10 @@ of each row.
 
 import heapq
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Literal
 
 import optuna
@@ -43,6 +49,7 @@ from trm.search.schedulers.rungs import Rungs
 MOST_ADVISED = 200
 """Trials of an earlier sweep that a sampler is shown, evenly spread over its ranking."""
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+SCORED = (TrialState.COMPLETE, TrialState.PRUNED)
 LOSS_WEIGHT = 1e-7
 """Below one example in a million, above the rounding of a float."""
 
@@ -75,8 +82,12 @@ def shown(trial: Trial, order: Order, *, with_loss: bool = True) -> Shown:
 class StudyView:
     """Builds studies; keeps what it built of a trial for as long as what is shown of it stays the same."""
 
-    def __init__(self, knobs: Mapping[str, Knob], order: Order, *, most: int | None = None) -> None:
-        """A view for trials whose parameters come from `knobs`; a study holds at most the best and latest `most` of them."""
+    def __init__(self, knobs: Mapping[str, Knob], order: Order, *, most: int | None = None, as_finished: bool = False) -> None:
+        """A view for trials whose parameters come from `knobs`; a study holds at most the best and latest `most` of them.
+
+        `as_finished`: to a sampler that looks at finished trials alone, all scored ones are shown so, by their places.
+        """
+        self._as_finished = as_finished
         self._distributions = {path: distribution(knob) for path, knob in knobs.items()}
         self._order = order
         self._most = most
@@ -94,9 +105,30 @@ class StudyView:
             best = heapq.nsmallest(count, earlier, key=lambda one: one.place)
             built = [*sorted(best, key=lambda one: one.number), *latest]
         frozen = [*before, *(one.trial for one in built)]
+        if self._as_finished:
+            frozen = self._finished(frozen)
         for index, one_trial in enumerate(frozen):
             one_trial.number = one_trial._trial_id = index
         return optuna.Study(NAME, HistoryStorage([direction], frozen), sampler=sampler)
+
+    def _finished(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """The trials as a sampler is shown them that looks at finished ones alone."""
+        if not any(one.state == TrialState.PRUNED for one in trials):
+            return list(trials)
+        places = {index: self._place_of(one) for index, one in enumerate(trials) if one.state in SCORED}
+        ordered = sorted(places.values())
+        found = list(trials)
+        for index, place in places.items():
+            among = bisect_left(ordered, place) + bisect_right(ordered, place)  # equals share a place
+            found[index] = _finished_trial(trials[index], self._order.objective(NormalDist().inv_cdf(among / (2 * len(ordered)))))
+        return found
+
+    def _place_of(self, trial: FrozenTrial) -> tuple[int, int, float]:
+        """Smaller for what a sampler ranks higher: finished, then by rung, then by score; last what came to none."""
+        if not trial.intermediate_values:
+            return (2, 0, 0.0)
+        rung = max(trial.intermediate_values)
+        return (trial.state != TrialState.COMPLETE, -rung, self._order.cost(trial.intermediate_values[rung]))
 
     def earlier(self, trials: Sequence[PriorTrial], rungs: Rungs) -> list[FrozenTrial]:
         """What an earlier sweep about the same question tried: whole trials complete, others pruned at the rung they came to."""
@@ -163,6 +195,17 @@ def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistr
     built.number = trial.number
     built._trial_id = trial.number
     return built
+
+
+def _finished_trial(trial: FrozenTrial, value: float) -> FrozenTrial:
+    """`trial` as one that finished with `value`."""
+    return create_trial(
+        state=TrialState.COMPLETE,
+        value=value,
+        params=trial.params,
+        distributions=trial.distributions,
+        system_attrs=trial.system_attrs,  # its constraint among them
+    )
 
 
 def _value(objective: float, loss: float | None, order: Order) -> float:

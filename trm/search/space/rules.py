@@ -8,7 +8,7 @@ between losses of two kinds. 1 and 2: of trials equal in objective and loss the 
 while their rung went by the digest. 1 to 3: what changes nothing with the values of others (`trm.config.meaning`) stayed in a
 trial's configuration and its digest, and no knob had a condition from it. 1 to 4: a sweep whose file named no start points began
 with the sampler's first choice, none was confirmed whose file did not ask for it, and of what was confirmed fresh seeds alone told
-the winner.
+the winner; samplers that look at finished trials alone (gp, nsga2) were shown no others.
 """
 OLDEST = 1
 
@@ -35,4 +35,9 @@ def confirms_unasked(rules: int) -> bool:
 
 def counts_own_scores(rules: int) -> bool:
     """Whether the search's own scores count beside those of fresh seeds."""
+    return rules >= 5
+
+
+def shows_scored_as_finished(rules: int) -> bool:
+    """Whether samplers that look at finished trials alone are shown all scored ones as such."""
     return rules >= 5
