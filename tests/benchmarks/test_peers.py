@@ -72,10 +72,17 @@ def test_codes_stand_for_values_and_leave_out_what_is_not_active(costly: Judge) 
     assert set(all_codes(costly.knobs, costly.default)) == {knob.name for knob in costly.knobs}
 
 
-def test_what_peers_maximize_is_the_score_and_of_equal_ones_the_smaller_loss() -> None:
+def test_what_peers_maximize_is_the_score_and_of_equal_ones_the_smaller_loss(costly: Judge) -> None:
     assert objective(Score(50.0, 1.0)) > objective(Score(50.0, 2.0)) > objective(Score(50.0, np.inf)) > objective(Score(48.9, 0.0))
     assert error(objective(Score(100.0, 0.5))) > 0, "SMAC takes its logarithm"
-    assert [levels(1 / 9, 3), levels(1 / 8, 3), levels(1 / 27, 3), levels(1 / 8, 2), levels(1, 3)] == [3, 2, 4, 4, 1]
+    assert [levels(costly, *one) for one in ((1 / 9, 3), (1 / 8, 3), (1 / 27, 3), (1 / 8, 2), (1, 3), (1 / 999, 3))] == [
+        3,
+        2,
+        4,
+        4,
+        1,
+        4,
+    ]
 
 
 def test_each_peer_has_a_module_and_its_environment_a_file() -> None:

@@ -46,13 +46,13 @@ def share(judge: Judge, of_full: float) -> int:
 
 
 def least_budget(judge: Judge, first: float) -> float:
-    """The lowest budget under Hyperband, in epochs; rounded so that no logarithm loses a level."""
-    return judge.epochs * first * (1 - 1e-6)
+    """The lowest budget under Hyperband, in epochs, at least one; rounded so that no logarithm loses a level."""
+    return max(1.0, judge.epochs * first) * (1 - 1e-6)
 
 
-def levels(first: float, eta: int) -> int:
-    """Budgets under Hyperband, from the whole length down to a share of it."""
-    return math.floor(math.log(1 / first) / math.log(eta) + 1e-6) + 1
+def levels(judge: Judge, first: float, eta: int) -> int:
+    """Budgets under Hyperband, from the whole length down to a share of it; 1: the judge has no curves."""
+    return math.floor(math.log(judge.epochs / least_budget(judge, first)) / math.log(eta)) + 1
 
 
 def epoch_of(judge: Judge, budget: float) -> int:

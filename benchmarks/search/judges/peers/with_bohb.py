@@ -42,7 +42,7 @@ def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, et
     judge, runs, number = sweep.judge, Configurations(sweep), 0
     model = BOHB(configspace=space_of(judge, sweep.seed))
     while True:
-        counts, budgets = bracket(number, judge.epochs, levels(first, eta), eta)
+        counts, budgets = bracket(number, judge.epochs, levels(judge, first, eta), eta)
         halving = SuccessiveHalving(HPB_iter=number, num_configs=counts, budgets=budgets, config_sampler=model.get_config)
         while (asked := halving.get_next_run()) is not None:
             name, config, budget = asked

@@ -1,13 +1,16 @@
 """DEHB: differential evolution under Hyperband, its class asked and told, one worker.
 
 The fidelity is epochs: shares of a trial's own compute; the factor is its default, 3. A vector's knobs that are not active are
-kept and ignored, as it does. It names the best at the largest fidelity. It has no way to be told a default.
+kept and ignored, as it does. It names the best at the largest fidelity. It has no way to be told a default. Where a judge has no
+curves it is the differential evolution that it wraps.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from dehb import DEHB
+from dehb import DE, DEHB
 
 from benchmarks.search.judges.judge import Sweep
 from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, epoch_of, error, least_budget
@@ -17,6 +20,9 @@ from benchmarks.search.judges.peers.spaces import params_of, space_of
 def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, eta: int = 3) -> None:
     assert not tries_default, "it has no way to be told a default"
     judge = sweep.judge
+    if judge.epochs == 1:
+        _without_fidelity(sweep)
+        return
     with tempfile.TemporaryDirectory() as folder:
         tool = DEHB(
             cs=space_of(judge, sweep.seed),
@@ -37,6 +43,33 @@ def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, et
             if value is None:
                 return
             tool.tell(job, {"fitness": error(value), "cost": epoch})
+
+
+class _OverError(Exception):
+    """Nothing more may be begun."""
+
+
+def _without_fidelity(sweep: Sweep) -> None:
+    runs = Configurations(sweep)
+
+    def train(configuration: Any) -> dict[str, float]:
+        value = runs.train(params_of(sweep.judge, configuration), sweep.judge.epochs)
+        if value is None:
+            raise _OverError
+        return {"fitness": error(value), "cost": 1.0}
+
+    space = space_of(sweep.judge, sweep.seed)
+    tool = DE(
+        cs=space,
+        f=train,
+        dimensions=len(sweep.judge.knobs),
+        mutation_factor=0.5,
+        crossover_prob=0.5,
+        seed=sweep.seed,
+        configspace=True,
+    )
+    with contextlib.suppress(_OverError):
+        tool.run(generations=10**6)
 
 
 TOOLS: Mapping[str, Callable[..., None]] = {"dehb": _sweep}

@@ -2,7 +2,8 @@
 
 The fidelity is epochs: shares of a trial's own compute; the factor is its default, 3. Its classic spaces know no conditions: a knob
 that is not active is drawn and ignored. The prior has its manual's medium confidence and is tried first. It names the best at the
-highest fidelity. Its ifBO is not here: the weights of its surrogate are no package, they are downloaded when it is first used.
+highest fidelity. Where a judge has no curves it is its Bayesian optimization, with a prior PiBO. Its ifBO is not here: the weights
+of its surrogate are no package, they are downloaded when it is first used.
 """
 
 import logging
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from neps.optimizers.algorithms import priorband
+from neps.optimizers.algorithms import bayesian_optimization, pibo, priorband
 from neps.optimizers.ask_and_tell import AskAndTell
 from neps.space import HPOCategorical, HPOFloat, HPOInteger, SearchSpace
 
@@ -27,9 +28,17 @@ CONFIDENCE = "medium"
 
 def _space(judge: Judge, first: float, *, has_prior: bool) -> SearchSpace:
     priors = all_codes(judge.knobs, judge.default) if has_prior else {}
-    least = max(1, math.floor(judge.epochs * first + 1e-6))  # it counts levels by this ratio, so that no rounding up loses one
     dimensions = {knob.name: _dimension(knob, priors.get(knob.name)) for knob in judge.knobs}
+    if judge.epochs == 1:
+        return SearchSpace(dimensions)
+    least = max(1, math.floor(judge.epochs * first + 1e-6))  # it counts levels by this ratio, so that no rounding up loses one
     return SearchSpace({**dimensions, FIDELITY: HPOInteger(least, judge.epochs, is_fidelity=True)})
+
+
+def _optimizer(space: SearchSpace, eta: int, *, has_prior: bool) -> Any:
+    if space.fidelity is not None:
+        return priorband(space, eta=eta, sample_prior_first=has_prior)
+    return pibo(space, sample_prior_first=True) if has_prior else bayesian_optimization(space)
 
 
 def _dimension(knob: Knob, prior: Any) -> HPOCategorical | HPOFloat | HPOInteger:
@@ -49,11 +58,11 @@ def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, et
     np.random.seed(sweep.seed % 2**32)  # noqa: NPY002 it draws from the global generators
     torch.manual_seed(sweep.seed)
     judge, runs = sweep.judge, Configurations(sweep)
-    tool = AskAndTell(priorband(_space(judge, first, has_prior=tries_default), eta=eta, sample_prior_first=tries_default))
+    tool = AskAndTell(_optimizer(_space(judge, first, has_prior=tries_default), eta, has_prior=tries_default))
     while True:
         trial = tool.ask()
         params = active(judge.knobs, trial.config)
-        value = runs.train(params, epoch_of(judge, trial.config[FIDELITY]))
+        value = runs.train(params, epoch_of(judge, trial.config.get(FIDELITY, judge.epochs)))
         if value is None:
             return
         tool.tell(trial, error(value))

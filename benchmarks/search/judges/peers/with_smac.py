@@ -2,7 +2,8 @@
 
 The budget is epochs: shares of a trial's own compute; the factor is its default, 3. It is told how many evaluations the sweep has
 room for, as its users do: a quarter of them is its random start. A default configuration comes after that start, which is therefore
-one configuration shorter than the first bracket then. It names its incumbent, which is chosen at the highest budget.
+one configuration shorter than the first bracket then. It names its incumbent, which is chosen at the highest budget. Where a judge
+has no curves it is the HyperparameterOptimizationFacade.
 """
 
 import logging
@@ -12,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 
 from ConfigSpace import Configuration
-from smac import MultiFidelityFacade, Scenario
+from smac import HyperparameterOptimizationFacade, MultiFidelityFacade, Scenario
 from smac.runhistory.dataclasses import TrialValue
 
 from benchmarks.search.judges.judge import Limits, Sweep
@@ -37,36 +38,43 @@ def evaluations(limits: Limits, most: int, eta: int) -> int:
 
 def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, eta: int = 3) -> None:
     judge = sweep.judge
-    space, most = space_of(judge, sweep.seed), levels(first, eta)
+    space, most = space_of(judge, sweep.seed), levels(judge, first, eta)
+    defaults = [Configuration(space, values=default_codes(judge))] if tries_default else []
+    room = evaluations(sweep.limits, most, eta)
     with tempfile.TemporaryDirectory() as folder:
-        scenario = Scenario(
-            space,
-            output_directory=folder,
-            deterministic=True,
-            n_trials=evaluations(sweep.limits, most, eta),
-            min_budget=least_budget(judge, first),
-            max_budget=judge.epochs,
-            seed=sweep.seed,
-        )
-        start = {"additional_configs": [Configuration(space, values=default_codes(judge))], "n_configs": eta ** (most - 1) - 1}
-        tool = MultiFidelityFacade(
-            scenario,
-            lambda config, seed, budget: 0.0,
-            initial_design=MultiFidelityFacade.get_initial_design(scenario, **(start if tries_default else {})),
-            intensifier=MultiFidelityFacade.get_intensifier(scenario, eta=eta),
-            logging_level=logging.ERROR,
-        )
+        shared = {"output_directory": folder, "n_trials": room, "seed": sweep.seed}
+        if most > 1:
+            scenario = Scenario(space, deterministic=True, min_budget=least_budget(judge, first), max_budget=judge.epochs, **shared)
+            tool = _hyperband(scenario, defaults, eta, eta ** (most - 1))
+        else:
+            tool = _whole(Scenario(space, **shared), defaults)
         _drive(tool, Configurations(sweep))
 
 
-def _drive(tool: MultiFidelityFacade, runs: Configurations) -> None:
+def _hyperband(scenario: Scenario, defaults: list[Configuration], eta: int, in_first_bracket: int) -> MultiFidelityFacade:
+    start = {"additional_configs": defaults, "n_configs": in_first_bracket - 1} if defaults else {}
+    return MultiFidelityFacade(
+        scenario,
+        lambda config, seed, budget: 0.0,
+        initial_design=MultiFidelityFacade.get_initial_design(scenario, **start),
+        intensifier=MultiFidelityFacade.get_intensifier(scenario, eta=eta),
+        logging_level=logging.ERROR,
+    )
+
+
+def _whole(scenario: Scenario, defaults: list[Configuration]) -> HyperparameterOptimizationFacade:
+    design = HyperparameterOptimizationFacade.get_initial_design(scenario, additional_configs=defaults)
+    return HyperparameterOptimizationFacade(scenario, lambda config, seed: 0.0, initial_design=design, logging_level=logging.ERROR)
+
+
+def _drive(tool: HyperparameterOptimizationFacade, runs: Configurations) -> None:
     judge = runs.sweep.judge
     while True:
         try:
             asked = tool.ask()
         except StopIteration:  # it found no configuration that is new
             return
-        value = runs.train(params_of(judge, asked.config), epoch_of(judge, asked.budget))
+        value = runs.train(params_of(judge, asked.config), epoch_of(judge, asked.budget or judge.epochs))
         if value is None:
             return
         tool.optimizer.tell(asked, TrialValue(cost=error(value)), save=False)

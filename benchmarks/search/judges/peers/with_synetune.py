@@ -3,7 +3,8 @@
 The resource is epochs: shares of a trial's own compute. They pause and promote (`type="promotion"`, as their authors' papers do
 where checkpoints exist), look first at an eighth of the length, and have their default factor, 3. Their spaces know no conditions:
 a knob that is not active is drawn and ignored. Unless told a default they begin with the middle of the space, as their manual
-says. They name what `ExperimentResult.best_config` does, the best score of all. The release is 0.13, the last with MOBSTER.
+says. They name what `ExperimentResult.best_config` does, the best score of all. The release is 0.13, the last with MOBSTER. Where
+a judge has no curves it is its RandomSearch or BayesianOptimization.
 """
 
 import datetime
@@ -13,7 +14,7 @@ from typing import Any
 
 from syne_tune.backend.trial_status import Trial
 from syne_tune.config_space import choice, lograndint, loguniform, randint, uniform
-from syne_tune.optimizer.baselines import ASHA, MOBSTER, HyperTune
+from syne_tune.optimizer.baselines import ASHA, MOBSTER, BayesianOptimization, HyperTune, RandomSearch
 from syne_tune.optimizer.scheduler import SchedulerDecision, TrialScheduler
 
 from benchmarks.search.judges.judge import Knob, Run, Sweep
@@ -34,22 +35,20 @@ def _dimension(knob: Knob) -> Any:
     return (loguniform if knob.is_log else uniform)(knob.low, knob.high)
 
 
-def _with(scheduler: Callable[..., TrialScheduler], **options: Any) -> Callable[..., None]:
+def _with(scheduler: Callable[..., TrialScheduler], whole: Callable[..., TrialScheduler], **options: Any) -> Callable[..., None]:
     def sweep(sweep: Sweep, *, tries_default: bool, first: float = FIRST_RUNG, eta: int = 3) -> None:
         logging.getLogger().setLevel(logging.ERROR)
         judge = sweep.judge
-        tool = scheduler(
-            {**{knob.name: _dimension(knob) for knob in judge.knobs}, MOST: judge.epochs},
-            metric=METRIC,
-            mode="max",
-            resource_attr=RESOURCE,
-            max_resource_attr=MOST,
-            grace_period=share(judge, first),
-            reduction_factor=eta,
-            random_seed=sweep.seed % 2**31,
-            points_to_evaluate=[all_codes(judge.knobs, judge.default)] if tries_default else None,
-            **options,
-        )
+        space = {knob.name: _dimension(knob) for knob in judge.knobs}
+        shared = {
+            "metric": METRIC,
+            "mode": "max",
+            "random_seed": sweep.seed % 2**31,
+            "points_to_evaluate": [all_codes(judge.knobs, judge.default)] if tries_default else None,
+        }
+        rungs = {"resource_attr": RESOURCE, "max_resource_attr": MOST, "grace_period": share(judge, first), "reduction_factor": eta}
+        has_curves = judge.epochs > 1
+        tool = scheduler({**space, MOST: judge.epochs}, **shared, **rungs, **options) if has_curves else whole(space, **shared)
         _Course(tool, sweep).run()
 
     return sweep
@@ -95,8 +94,8 @@ class _Course:
 
 
 TOOLS: Mapping[str, Callable[..., None]] = {
-    "synetune-asha": _with(ASHA, type="promotion"),
-    "synetune-asha-stopping": _with(ASHA, type="stopping"),
-    "synetune-mobster": _with(MOBSTER, type="promotion"),
-    "synetune-hypertune": _with(HyperTune, type="promotion", brackets=2),
+    "synetune-asha": _with(ASHA, RandomSearch, type="promotion"),
+    "synetune-asha-stopping": _with(ASHA, RandomSearch, type="stopping"),
+    "synetune-mobster": _with(MOBSTER, BayesianOptimization, type="promotion"),
+    "synetune-hypertune": _with(HyperTune, BayesianOptimization, type="promotion", brackets=2),
 }
