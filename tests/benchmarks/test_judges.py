@@ -15,7 +15,7 @@ from benchmarks.search.judges.boards import ranks
 from benchmarks.search.judges.choice import judge_of
 from benchmarks.search.judges.data import MissingDataError, data_file
 from benchmarks.search.judges.families import FAMILIES, INSTANCES
-from benchmarks.search.judges.figures import by_judge, figures, markdown
+from benchmarks.search.judges.figures import by_judge, figures, lacking, markdown
 from benchmarks.search.judges.hartmann import OPTIMA
 from benchmarks.search.judges.judge import Judge, Knob, Limits, Sweep, drawn
 from benchmarks.search.judges.ours import run
@@ -229,6 +229,7 @@ def test_figures_are_means_over_families_and_paired_by_seed() -> None:
     found = figures(traces, "ours")
     assert {tool: value[0] for tool, value in found["rank 25 trials"].items()} == {"ours": 1.0, "ours_slow": 2.0, "peer": 3.0}
     assert found["points 25 trials"]["ours"][0] == pytest.approx((15 + 30) / 2 + 3.5), "b2 was not run by all"
+    assert lacking(traces) == {"ours trials:25": ["b2"], "ours_slow trials:25": ["b2"]}
     value, low, high = found["ours_less 25 trials"]["peer"]
     assert value == pytest.approx(-(15 + 30) / 2)
     assert -25.1 <= low < high <= -19.9, "seeds cancel out; judges of a family do not"

@@ -131,7 +131,20 @@ def main() -> int:
     return 0
 
 
+def lacking(traces: Sequence[Trace]) -> dict[str, list[str]]:
+    """Tool and limit -> judges that others ran and it did not; those with none are not named."""
+    ran: dict[str, set[str]] = {}
+    everyone: dict[str, set[str]] = {}
+    for trace in traces:
+        ran.setdefault(f"{trace.tool} {trace.limit}", set()).add(trace.judge)
+        everyone.setdefault(trace.limit, set()).add(trace.judge)
+    missing = {name: sorted(everyone[name.rpartition(" ")[2]] - judges) for name, judges in ran.items()}
+    return {name: judges for name, judges in missing.items() if judges}
+
+
 def _report(traces: Sequence[Trace], ours: str, out: Path | None) -> None:
+    for name, judges in lacking(traces).items():
+        print(f"left out of what all are compared on, for {name} did not run them: {', '.join(judges)}", file=sys.stderr)
     found = figures(traces, ours)
     for tool in dict.fromkeys(trace.tool for trace in traces):
         sweeps = [trace for trace in traces if trace.tool == tool]
