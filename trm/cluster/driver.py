@@ -225,7 +225,7 @@ class SweepDriver:
         if self._display.is_due:
             self._display.show(self._progress.snapshot(steady_now(), self._legs.progress, self._wait.text))
         if self._gauges.is_due:
-            self._gauges.show(self._progress.snapshot(steady_now(), self._legs.progress), self.slots)
+            self._gauges.show(self._progress.snapshot(steady_now(), self._legs.progress, foresees=False), self.slots)
         if self._writer is not None and not self._signals.is_requested:
             for message in self._writer.messages():
                 self._display.message(message)

@@ -233,6 +233,8 @@ class Search:
     def _too_much(self, flops: float, reserve: float = 0.0) -> str | None:
         """Why a leg of so many training FLOPs may not start, with `reserve` kept for later; None when it may."""
         state = self.state
+        if state.budget.train_flops is None:
+            return None
         legs = [(state.trials[leg.trial], leg) for leg in state.open_legs]
         promised = sum(trial.asked.flops.between(trial.steps, leg.until_steps) for trial, leg in legs)
         why = state.spending.why_too_much(state.budget, promised + reserve, flops)

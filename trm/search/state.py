@@ -96,6 +96,8 @@ class SweepState:
         """Digest of a configuration -> trials of the search that have it."""
         self._in: dict[type[Phase], set[int]] = {kind: set() for kind in get_args(Phase)}
         """Phase -> numbers of the trials that are in it."""
+        self._context: SchedulerContext | None = None
+        """As of the last event."""
         self.exhausted: str | None = None
         """Why the space has nothing new to offer; null: it has."""
         self.best_ever: tuple[int, float] | None = None
@@ -118,6 +120,7 @@ class SweepState:
 
     def apply(self, event: Event) -> None:
         """Takes an event in; SweepError when it cannot follow what came before."""
+        self._context = None
         if not isinstance(event, DriverStarted):
             self.spending.read(event)
         match event:
@@ -152,6 +155,7 @@ class SweepState:
                 pass
         self.facts.speeds.apply(event)
         self.events += 1
+        self._context = None
 
     def _on_sweep_started(self, event: SweepStarted) -> None:
         self.started, self.resolver.rules, self.order = event, event.rules, self._order_by(event.rules)
@@ -311,7 +315,8 @@ class SweepState:
     @property
     def waiting(self) -> list[Trial]:
         """Trials whose next leg waits for a slot."""
-        return [trial for trial in self._active_trials() if trial.is_waiting]
+        resting = set[int]().union(*(self._in[kind] for kind in ACTIVE if kind is not Running))
+        return [trial for number in sorted(resting) if (trial := self.trials[number]).is_waiting]
 
     @property
     def undecided(self) -> list[Trial]:
@@ -326,7 +331,12 @@ class SweepState:
 
     @property
     def context(self) -> SchedulerContext:
-        """What a scheduler may know."""
+        """What a scheduler may know; asked for several times between two events."""
+        if self._context is None:
+            self._context = self._new_context()
+        return self._context
+
+    def _new_context(self) -> SchedulerContext:
         ranked = [trial for trial in self._active_trials() if trial.is_ranked]
         return SchedulerContext(
             rungs=self.rung_results,

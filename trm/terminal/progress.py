@@ -1,10 +1,11 @@
 """How far a sweep is: where it stands by its journal, and what the running legs say of themselves."""
 
 import random
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from trm.search.findings.status import Leader, leader
 from trm.search.planning.drawn_scores import EXAMPLES, DrawnScores
@@ -22,6 +23,8 @@ PLAYED = 32
 """Trials of all rehearsals: they are played again after every event that is shown."""
 MOST_OFTEN = 8
 """Rehearsals, where few trials are left."""
+SHARE, QUICK_SECONDS = 0.02, 0.1
+"""Of the driver's time that all rehearsals take at most, where one takes longer than so many seconds of a core."""
 
 
 @runtime_checkable
@@ -98,13 +101,24 @@ class Snapshot:
     """What no leg runs for want of, and for how long; null: legs run."""
 
 
-@dataclass(frozen=True)
-class _Ahead:
+class _Ahead(NamedTuple):
     """What is still to be done."""
 
     work: Work
     clock: float
     """Seconds until the last leg ends, the slots being filled as they are; 0 while no speed is known."""
+
+
+class _Rehearsed(NamedTuple):
+    """What was still to be done at one moment."""
+
+    events: int
+    """So many there were."""
+    at: float
+    """Unix time."""
+    flops_spent: float
+    """By legs that had ended."""
+    ahead: _Ahead
 
 
 class SweepProgress:
@@ -113,15 +127,18 @@ class SweepProgress:
     def __init__(self, state: SweepState) -> None:
         """It may be shown from its first event on; whoever drives the sweep changes the state."""
         self._state = state
-        self._ahead: tuple[int, float, _Ahead] | None = None
-        """Kept until the next event: that many there were; and the unix time at which it was worked out."""
+        self._ahead: _Rehearsed | None = None
+        self._rehearse_from = 0.0
+        """When, by this process's monotonic clock, an event is reason enough to rehearse again."""
 
-    def snapshot(self, now: float, legs: Sequence[RunningLeg] = (), waiting: str | None = None) -> Snapshot:
-        """The sweep as it stands at unix time `now`."""
+    def snapshot(
+        self, now: float, legs: Sequence[RunningLeg] = (), waiting: str | None = None, *, foresees: bool = True
+    ) -> Snapshot:
+        """The sweep as it stands at unix time `now`; not `foresees`, what is expected of it stays null."""
         state = self._state
         running = [leg for leg in legs if leg.trial < len(state.trials) and state.trials[leg.trial].leg is not None]
         flops = state.spending.train_flops + sum(self._flops_of(leg) for leg in running)
-        ahead = self._left(now, running)
+        ahead = self._left(now, running) if foresees else None
         work = None if ahead is None else ahead.work
         return Snapshot(
             asked=len(state.searched),
@@ -156,16 +173,28 @@ class SweepProgress:
             return None
         if known.step_seconds(1.0) is None:
             speeds = self._speeds_of(legs)
-            at, ahead = now, self._ahead_of(speeds, legs)
+            at, work, clock = now, *self._ahead_of(speeds, legs)
         else:
             speeds = known
-            if self._ahead is None or self._ahead[0] != state.events:
-                self._ahead = state.events, now, self._ahead_of(speeds, legs)
-            _, at, ahead = self._ahead
-        work = ahead.work
+            at, work, clock = self._rehearsed(now, legs)
         for leg in legs:
             work += -1 * Work(self._flops_of(leg), self._seconds_of(leg, speeds))
-        return _Ahead(Work(max(0.0, work.flops), max(0.0, work.seconds)), max(0.0, ahead.clock - (now - at)))
+        return _Ahead(Work(max(0.0, work.flops), max(0.0, work.seconds)), max(0.0, clock - (now - at)))
+
+    def _rehearsed(self, now: float, legs: Sequence[RunningLeg]) -> tuple[float, Work, float]:
+        """When (unix time) the sweep was rehearsed last, the work that was left then less what was done since, and the clock then.
+
+        It is rehearsed after an event; where that takes long, at most so often that it takes `SHARE` of the driver's time.
+        """
+        state, kept, spent = self._state, self._ahead, self._state.spending.train_flops
+        if kept is None or (kept.events != state.events and time.monotonic() >= self._rehearse_from):
+            begun = time.process_time()
+            kept = self._ahead = _Rehearsed(state.events, now, spent, self._ahead_of(state.facts.speeds, legs))
+            took = time.process_time() - begun
+            self._rehearse_from = time.monotonic() + (took / SHARE if took > QUICK_SECONDS else 0.0)
+        work, clock = kept.ahead
+        left = 1.0 - (spent - kept.flops_spent) / work.flops if work.flops > 0 else 1.0
+        return kept.at, max(0.0, left) * work if kept.events != state.events else work, clock
 
     def _ahead_of(self, speeds: Speeds, legs: Sequence[RunningLeg]) -> _Ahead:
         """All legs that have not ended, those that run as if they began now; but by the clock from where they are."""

@@ -5,7 +5,6 @@ overtake later, fronts change with every trial at an end of them, and standard e
 So the sweep is rehearsed some times and the mean is told. A rehearsal decides nothing, and nothing of it is journaled.
 """
 
-import copy
 import heapq
 import math
 import random
@@ -182,7 +181,7 @@ class Standing:
     def copied(self) -> "Standing":
         """One that may be played."""
         return Standing(
-            copy.deepcopy(self.boards),
+            {group: [rung.copied() for rung in board] for group, board in self.boards.items()},
             dict(self.cast),
             dict(self.rung_of),
             dict(self.targets),

@@ -9,6 +9,7 @@
   if its own objective were better by one standard error; who stands in that front is.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 
 from trm.search.order import Order, Score
@@ -32,6 +33,14 @@ class ParetoRung(Rung):
         self._promotable: tuple[int | None] | None = None
         self._ahead: list[Point] | None = None
         """Who goes on of the cut's front."""
+
+    def copied(self) -> "ParetoRung":
+        """One that changes without this one."""
+        made = super().copied()
+        assert isinstance(made, ParetoRung)
+        made._groups = copy.deepcopy(self._groups, {id(self.order): self.order})
+        made._rests = {*self._rests}
+        return made
 
     def leave(self, trial: int) -> None:
         """A paused trial goes on, or ends for good."""

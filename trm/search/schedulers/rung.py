@@ -10,6 +10,7 @@
 """
 
 import bisect
+import copy
 import math
 
 from trm.search.order import Key, Order, Score
@@ -36,6 +37,12 @@ class Rung:
 
     def __len__(self) -> int:
         return len(self._scores)
+
+    def copied(self) -> "Rung":
+        """One that changes without this one; the scores themselves never change."""
+        made = copy.copy(self)
+        made._ranked, made._resting, made._scores = [*self._ranked], [*self._resting], {**self._scores}
+        return made
 
     def add(self, score: Score) -> None:
         """A trial reached the rung and rests."""
