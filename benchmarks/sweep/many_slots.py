@@ -53,9 +53,9 @@ class Slots:
                 self._begin(task)
             if not self.since and len(due) == runner.slots:
                 self.since, self.legs_before, begun = time.monotonic(), len(self.legs), time.process_time()
-            if not due:
+            if not due and source.is_over:
                 break
-            time.sleep(max(0.0, min(POLL_SECONDS, due[0][0] - time.monotonic())))
+            time.sleep(max(0.0, min(POLL_SECONDS, due[0][0] - time.monotonic())) if due else POLL_SECONDS)
             while due and due[0][0] <= time.monotonic():
                 self._end(source, heappop(due)[2])
         self.processor_seconds = time.process_time() - begun

@@ -39,6 +39,7 @@ search:
   optim.weight_decay: {type: float, low: 1e-3, high: 1.0, log: true}
 budget: {trials: 10, per_trial: 1.0e13}
 sampler: random
+confirm: null
 resources: {slots: 2}
 tracking: {enabled: false}
 """
