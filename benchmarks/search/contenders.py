@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.search.peers import Limits, optuna_hyperband, ray_tune
+from benchmarks.search.peers import Limits, grid, optuna_hyperband, ray_tune
 from benchmarks.search.replay import History, replay, space_of
 from benchmarks.search.tables import Table
 
@@ -30,6 +30,7 @@ def ours(slots: int = 1, **sections: Any) -> Contender:
 
 PEERS: Mapping[str, Contender] = {
     "random": ours(sampler="random", scheduler="none"),  # never a configuration twice: on a grid that favours it
+    "grid": Contender(grid),
     "ray_tune": Contender(ray_tune),
     "optuna_hyperband": Contender(optuna_hyperband),
 }

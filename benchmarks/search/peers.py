@@ -1,4 +1,4 @@
-"""What others would do on a recorded table: Ray Tune's and Optuna's own classes, driven as they drive themselves.
+"""What others would do on a recorded table: a grid, and Ray Tune's and Optuna's own classes, driven as they drive themselves.
 
 A trial of theirs is as long as ours, `budget.per_trial` training FLOPs, reports after every epoch, and is stopped by epochs, as
 their users do. What a stopped trial ran is paid. They choose from the same lists of values; they may choose a configuration
@@ -113,6 +113,17 @@ def optuna_hyperband(table: Table, seed: int, limits: Limits) -> History:
                 break
         study.tell(one, None if is_pruned else accuracy, state=optuna.trial.TrialState.PRUNED if is_pruned else None)
         book.end(config, epoch, accuracy, flops, is_eligible=not is_pruned)  # `best_trial` is one that was not pruned
+
+    return _sweep(table, seed, limits, trial)
+
+
+def grid(table: Table, seed: int, limits: Limits) -> History:
+    """Every configuration in the order of the table, at full length; then all of them again, with other recorded seeds."""
+
+    def trial(number: int, book: "_Book") -> None:
+        config, curve = book.begin(table.params[number % len(table.params)])
+        *_, (epoch, accuracy, flops) = reports(table, config, curve)
+        book.end(config, epoch, accuracy, flops)
 
     return _sweep(table, seed, limits, trial)
 

@@ -11,11 +11,12 @@ from benchmarks.search.tables import Table
 
 NAMES = {
     "random": "random search, full length",
+    "grid": "grid in file order, full length",
     "ray_tune": "Ray Tune: ASHA in epochs, OptunaSearch",
     "optuna_hyperband": "Optuna: TPE, Hyperband in epochs",
     "ours": "TRM Search, defaults",
 }
-COLOURS = {"random": "#888888", "ray_tune": "#1f77b4", "optuna_hyperband": "#2ca02c", "ours": "#d62728"}
+COLOURS = {"random": "#888888", "grid": "#bbbbbb", "ray_tune": "#1f77b4", "optuna_hyperband": "#2ca02c", "ours": "#d62728"}
 RESAMPLES = 500
 
 

@@ -80,6 +80,13 @@ def test_peers_pay_what_their_trials_ran_and_report_no_more_than_they_saw(table:
     assert 0 < len(short) < 30
 
 
+def test_a_grid_is_walked_through_in_its_order_at_full_length(table: Table) -> None:
+    history = PEERS["grid"].sweep(table, 0, Limits(62))
+    assert [config for config, _, _ in history.ends] == [*range(60), 0, 1]
+    assert history.moments[59].train_flops == pytest.approx(60 * table.space.budget.per_trial, rel=0.01)
+    assert [len(seeds) for seeds in history.runs.taken.values()][:3] == [2, 2, 1]  # type: ignore[union-attr]
+
+
 def test_figures_count_who_never_arrives_with_the_whole_table(table: Table) -> None:
     two = (Moment(1, 3e10, 7, 0.1), Moment(2, 9e10, next(iter(table.good)), 0.2))
     stuck = outcome(Contender(lambda *_: History(moments=[two[0]])), table, 0)
