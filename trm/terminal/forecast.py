@@ -151,7 +151,7 @@ def _expected(space: SearchSpace, seen: Forecast, facts: Facts, circumstances: C
         time += f" ({_time(spent.leg_seconds)} of trials)"
     rows = [
         ("trials", f"{spent.trials}, ended by {seen.ends_by}"),
-        ("compute", f"{flops(spent.train_flops)} of training"),
+        ("compute", f"{flops(spent.train_flops)} of training ({' to '.join(map(flops, spent.train_flops_range))})"),
         ("time", time),
         ("disk", f"{size_text(spent.disk_bytes)} of checkpoints at most, {size_text(seen.kept_bytes)} at the end{free}"),
     ]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from trm.search.findings.status import Leader, leader
-from trm.search.planning.drawn_scores import EXAMPLES, DrawnScores
-from trm.search.planning.rehearsal import Costs, Rehearsal, Rehearsed, Setting, Standing, Work, rehearsals
+from trm.search.planning.drawn_scores import EXAMPLES, DrawnScores, climb_of
+from trm.search.planning.rehearsal import Costs, Rehearsal, Rehearsed, Setting, Standing, Work, climb_before, rehearsals
 from trm.search.resources.speeds import Speeds
 from trm.search.resources.spending import Spent
 from trm.search.state import SweepState
@@ -209,10 +209,10 @@ class SweepProgress:
         seen = [
             [trial.scores[rung] for trial in state.searched if rung in trial.scores] for rung in range(len(state.rungs.amounts))
         ]
-        found = []
+        climb, found = climb_of(state.order, seen[0], climb_before(state.space)), []
         for number in range(min(MOST_OFTEN, rehearsals(played, PLAYED))):
             generator = random.Random(derived_seed(state.space.seed, "rehearsal", number))
-            scores = DrawnScores(state.order, seen, EXAMPLES, generator)
+            scores = DrawnScores(state.order, seen, EXAMPLES, generator, climb=climb)
             next_ones = [generator.choice(likely) for _ in range(played)]
             found.append(Rehearsal(setting, standing.copied(), next_ones, scores).play())
         under_way = len(standing.targets)

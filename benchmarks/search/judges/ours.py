@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.search.course import Course, Trained
+from benchmarks.search.course import Course, Trained, Trainer
 from benchmarks.search.judges.judge import Judge, Knob, Params, Run, Sweep, Value, drawn
 from benchmarks.search.replay import Remembered, resolved_once, with_ladder
 from benchmarks.search.tables import TableCost
@@ -26,6 +26,7 @@ from trm.search.findings.confirmed import winner
 from trm.search.journal.events import LegStarted
 from trm.search.journal.trial import Trial
 from trm.search.search import Search
+from trm.search.space.candidates import CostOf
 from trm.search.space.defaults import with_defaults
 from trm.search.space.rules import RULES
 from trm.search.space.space import SearchSpace
@@ -44,13 +45,24 @@ BASE = {
 
 def run(sweep: Sweep, **sections: Any) -> None:
     """The whole sweep, within its limits; `sections` of the search space are set, the others as they are when nothing is set."""
+    search, trainer = sweep_of(sweep, sections)
+    Course(search, trainer).run()
+
+
+def sweep_of(sweep: Sweep, sections: Mapping[str, Any]) -> tuple[Search, Trainer]:
+    """The search of a sweep before its first event, and who trains its legs."""
     problem = _problem(sweep.judge)
     space = problem.space(sweep, sections)
     begun = with_ladder(space.model_copy(update={"search": {}}), problem.cost_of, problem.remembered)  # all make as many steps
     space = space.model_copy(update={"seed": sweep.seed, "scheduler": begun.scheduler})
     search = Search(space, problem.cost_of)
     resolved_once(search, problem.remembered, problem.key)
-    Course(search, _Trainer(search, problem, sweep)).run()
+    return search, _Trainer(search, problem, sweep)
+
+
+def cost_of(judge: Judge) -> CostOf:
+    """What a step of a judge's configurations takes."""
+    return _problem(judge).cost_of
 
 
 def begins_with(judge: Judge, point: Params) -> dict[str, Any]:

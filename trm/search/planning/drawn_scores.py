@@ -2,21 +2,33 @@
 
 Recursive models' curves do: accuracy is a logistic function of the logarithm of compute, up to a ceiling; below a hundredth it is
 zero. When a trial rises, how steeply and how high is drawn much as `benchmarks/search/synthetic.py` draws landscapes.
+
+A sampler that learns asks for better and better trials, so that more of them go on than of as many equals: who comes late pushes
+out whom the rung had let go on before. So a new trial takes its place among those at a rung as the best of `climb` equals would. A
+climb of 1 makes it as good as they; TPE's is a little above 2 at every rung of every judge that was looked at
+(`benchmarks/search/reach.py`), and what a sweep's own trials show corrects it.
 """
 
+import bisect
 import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trm.search.order import Order, Score
+from trm.search.order import Order, Place, Score
 
 EXAMPLES = 500
 """Validation examples where nobody says how many."""
-PRIOR = 3.0
-"""Drawn curves count as so many trials, against those that were scored at a rung."""
+FEW = 3
+"""Scores at a rung, from which on further ones are like them."""
 RISE, DISTANCE, SEED = 0.35, 0.8, 0.2
 """Share of a trial at which the best rise; how much later the mean of the others does, and what a seed moves, in logarithms."""
+FIRST = 6
+"""Trials before a sampler that learns has something to learn from, about."""
+CLIMB_PRIOR = 30.0
+"""Trials that what is known of a sampler counts as, against a sweep's own."""
+UNLIKE = 0.25
+"""Standard deviation of the logarithm of climbs, from one sweep of a sampler to the next."""
 SUDDENNESS = 0.4
 CEILING, LOWER = 0.95, 0.1
 
@@ -57,28 +69,78 @@ class Curve:
         return Result(accuracy, error, loss)
 
 
-class DrawnScores:
-    """Scores of trials that are played: like those that were seen at a rung, and like drawn curves while few were."""
+def climb_of(order: Order, scores: Sequence[Score], sampler: float) -> float:
+    """How a sweep's trials climb, of their scores at one rung in the order of the trials and of what its sampler does elsewhere."""
+    if sampler == 1.0:
+        return 1.0
+    before, count, total = list[Place](), CLIMB_PRIOR, CLIMB_PRIOR / sampler
+    for score in scores:
+        place = order.place(score)
+        rank = bisect.bisect_left(before, place)
+        if len(before) >= FIRST:
+            count, total = count + 1, total - math.log(1 - (rank + 0.5) / (len(before) + 1))
+        before.insert(rank, place)
+    return max(1.0, count / total)
 
-    def __init__(self, order: Order, seen: Sequence[Sequence[Score]], examples: int, generator: random.Random) -> None:
-        """`seen`: real scores, rung by rung."""
-        self._order, self._seen, self._examples, self._generator = order, seen, examples, generator
+
+def unlike(climb: float, generator: random.Random) -> float:
+    """The climb of one sweep of many that climb so in the mean."""
+    return 1.0 if climb == 1.0 else max(1.0, climb * math.exp(UNLIKE * generator.gauss(0.0, 1.0)))
+
+
+class DrawnScores:
+    """Scores of trials that are played: like those that are at a rung, and drawn curves while few are."""
+
+    def __init__(
+        self, order: Order, seen: Sequence[Sequence[Score]], examples: int, generator: random.Random, *, climb: float = 1.0
+    ) -> None:
+        """`seen`: real scores, rung by rung; `climb`: how new trials stand among those before them."""
+        self._order, self._examples, self._generator, self._climb = order, examples, generator, climb
+        self._there = [sorted((_Standing(*order.place(one), one.standard_error) for one in scores), key=_place) for scores in seen]
         self._curves: dict[int, Curve] = {}
 
     def result(self, trial: int, rung: int, share: float) -> Result:
         """Of a trial at a rung, which is at a share of its length."""
-        seen, generator = self._seen[rung], self._generator
-        if generator.random() * (len(seen) + PRIOR) < len(seen):
-            return self._like(generator.choice(seen))
-        curve = self._curves.setdefault(trial, Curve.drawn(generator))
-        found = curve.at(share, self._examples, generator)
-        return found if self._order.mode == "max" else Result(found.loss, 0.0, found.loss)
+        there, generator = self._there[rung], self._generator
+        if len(there) >= FEW:
+            found = self._beside(there)
+        else:
+            curve = self._curves.setdefault(trial, Curve.drawn(generator))
+            drawn = curve.at(share, self._examples, generator)
+            objective, error = (drawn.objective, drawn.standard_error) if self._order.mode == "max" else (drawn.loss, 0.0)
+            found = _Standing(self._order.cost(objective), drawn.loss, error)
+        bisect.insort(there, found, key=_place)
+        return Result(self._order.objective(found.cost), found.standard_error, found.loss)
 
-    def _like(self, score: Score) -> Result:
-        """A score such as one that was seen: another draw of the same puzzles, so that no two are copies."""
-        near = self._generator.gauss(0.0, 1.0)
-        moved = score.objective if self._order.is_scoreless(score.objective) else score.objective + near * score.standard_error
-        return Result(moved, score.standard_error, score.loss * (1 + 0.01 * self._generator.gauss(0.0, 1.0)))
+    def _beside(self, there: "Sequence[_Standing]") -> "_Standing":
+        """A score at the place that a new trial takes: between its neighbours, or beyond the last by as much as they differ."""
+        generator = self._generator
+        rank = int((1 - generator.random() ** (1 / self._climb)) * (len(there) + 1))
+        if 0 < rank < len(there):
+            return there[rank - 1].towards(there[rank], generator.random())
+        end, next_one = (there[0], there[min(1, len(there) - 1)]) if rank == 0 else (there[-1], there[max(0, len(there) - 2)])
+        beyond = end.towards(next_one, -generator.random())
+        if self._order.is_scoreless(self._order.objective(end.cost)):
+            return _Standing(end.cost, beyond.loss, end.standard_error)
+        return beyond
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """A score at a rung, less being better."""
+
+    cost: float
+    loss: float
+    standard_error: float
+
+    def towards(self, other: "_Standing", way: float) -> "_Standing":
+        """As far as that on the way to another, or away from it; with a loss that is not known, this one's."""
+        loss = self.loss + way * (other.loss - self.loss) if math.isfinite(self.loss) and math.isfinite(other.loss) else self.loss
+        return _Standing(self.cost + way * (other.cost - self.cost), loss, self.standard_error)
+
+
+def _place(one: _Standing) -> Place:
+    return one.cost, one.loss
 
 
 def _logistic(value: float) -> float:

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trm.search.order import Order, loss_kinds
-from trm.search.planning.drawn_scores import EXAMPLES, DrawnScores
+from trm.search.order import Order, Score, loss_kinds
+from trm.search.planning.drawn_scores import EXAMPLES, DrawnScores, unlike
 from trm.search.planning.preflight import Preflight, preflight
-from trm.search.planning.rehearsal import Costs, Rehearsal, Rehearsed, Setting, Standing, Work, rehearsals
+from trm.search.planning.rehearsal import Costs, Rehearsal, Rehearsed, Setting, Standing, Work, climb_before, rehearsals
 from trm.search.planning.survey import Survey
 from trm.search.resources.speeds import Speeds
 from trm.search.space.candidates import Candidate, Rejected, Resolver, scheduler_of
@@ -24,6 +24,8 @@ MOST_PLAYED = 256
 """Trials of a rehearsal; a longer sweep is taken for so many times as long a one."""
 PLAYED = 256
 """Trials of all rehearsals of a sweep: the mean of its compute is then known to about 3 %."""
+RANGED, MOST_RANGED = 20, 64
+"""Rehearsals from which a range is told, and trials of each."""
 COUNTS = ("budget.trials", "the size of the space")
 """Limits that say how many trials there are."""
 NO_LIMIT = "no limit whose time is known; the figures are those of one trial"
@@ -37,6 +39,8 @@ class Expected:
     scored: tuple[float, ...]
     """Trials scored at each rung."""
     train_flops: float
+    train_flops_range: tuple[float, float]
+    """In which it lies in eight of ten rehearsals."""
     leg_seconds: float | None
     """Of all legs, side by side or not; null: no speed is known."""
     wall_seconds: float | None
@@ -108,6 +112,7 @@ class _Plays:
         examples = likely[0].config.evaluation.max_examples or EXAMPLES
         self._setting = Setting(space, scheduler_of(space), order, slots, Costs(resolver.rungs, resolver.facts.speeds), examples)
         self._known: dict[int, Rehearsed] = {}
+        self._ranges: dict[int, tuple[float, float]] = {}
 
     def expect(self, trials: int) -> Expected:
         """What `trials` trials are expected to take."""
@@ -122,11 +127,22 @@ class _Plays:
             trials=trials,
             scored=seen.scored,
             train_flops=work.flops,
+            train_flops_range=self._range(trials, work.flops),
             leg_seconds=work.seconds if self._is_timed else None,
             wall_seconds=seen.clock + after.seconds / slots if self._is_timed else None,
             gpu_hours=work.seconds * gpus / 3600 if self._is_timed and gpus else None,
             disk_bytes=(trials + confirmations) * self._checkpoint_bytes,
         )
+
+    def _range(self, trials: int, flops: float) -> tuple[float, float]:
+        """Where what is expected lies in most rehearsals, as far as short ones tell."""
+        played = min(trials, MOST_RANGED)
+        if played not in self._ranges:
+            plays = sorted(self._play(played, number).work.flops for number in range(RANGED))
+            mean, outside = sum(plays) / RANGED, RANGED // 10
+            self._ranges[played] = plays[outside] / mean, plays[-1 - outside] / mean
+        low, high = self._ranges[played]
+        return min(1.0, low) * flops, max(1.0, high) * flops
 
     def _rehearsed(self, trials: int) -> Rehearsed:
         played = min(trials, MOST_PLAYED)
@@ -137,7 +153,9 @@ class _Plays:
     def _play(self, trials: int, number: int) -> Rehearsed:
         generator = random.Random(derived_seed(self._space.seed, "rehearsal", number))
         drawn = [generator.choice(self._likely) for _ in range(trials)]
-        scores = DrawnScores(self._setting.order, [()] * len(self._setting.costs.rungs.amounts), self._setting.examples, generator)
+        nobody: list[tuple[Score, ...]] = [()] * len(self._setting.costs.rungs.amounts)
+        climb = unlike(climb_before(self._space), generator)
+        scores = DrawnScores(self._setting.order, nobody, self._setting.examples, generator, climb=climb)
         return Rehearsal(self._setting, Standing(), [*self._starts, *drawn][:trials], scores).play()
 
 

@@ -283,6 +283,11 @@ class Rehearsal:
         self._at.boards[self._setting.scheduler.group(trial)][self._at.rung_of[trial]].leave(trial)
 
 
+def climb_before(space: SearchSpace) -> float:
+    """How new trials of a space are taken to stand among those before them, before any was scored; fronts do not climb as one."""
+    return 1.0 if space.objective.against else space.sampler.climb
+
+
 def rehearsals(trials: int, enough: int) -> int:
     """How often so many trials are played, so that about `enough` are in all."""
     return max(1, math.ceil(enough / max(1, trials)))

@@ -47,6 +47,9 @@ class SamplerSettings(Written):
     mixes_with_beliefs: ClassVar[bool] = False
     """Whether trials that a knob's `prior` chose may come between its own."""
 
+    climb: ClassVar[float] = 1.0
+    """Of so many trials as good as those before it a new one is the best, about (`planning/drawn_scores.py`)."""
+
     type: str
     """Names the sampler."""
 

@@ -20,6 +20,8 @@ class TPE(SamplerSettings):
     learns_from_earlier: ClassVar[bool] = True
     mixes_with_beliefs: ClassVar[bool] = True
 
+    climb: ClassVar[float] = 2.25
+
     type: Literal["tpe"] = "tpe"
     """Names the sampler."""
     startup_trials: int = Field(5, ge=0)
