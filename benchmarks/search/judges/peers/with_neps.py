@@ -1,9 +1,9 @@
 """NePS: PriorBand, asked and told, without a prior and with one at the default.
 
 The fidelity is epochs: shares of a trial's own compute; the factor is its default, 3. Its classic spaces know no conditions: a knob
-that is not active is drawn and ignored. The prior has its manual's medium confidence and is tried first. It names the best at the
-highest fidelity. Where a judge has no curves it is its Bayesian optimization, with a prior PiBO. Its ifBO is not here: the weights
-of its surrogate are no package, they are downloaded when it is first used.
+that is not active is drawn and ignored. The prior has medium confidence and is tried first at full length, as in its authors' own
+PriorBand. It names the best at the highest fidelity. Where a judge has no curves it is Bayesian optimization, with a prior PiBO.
+Its ifBO is not here: the weights of its surrogate are no package, they are downloaded when it is first used.
 """
 
 import logging
@@ -37,7 +37,7 @@ def _space(judge: Judge, first: float, *, has_prior: bool) -> SearchSpace:
 
 def _optimizer(space: SearchSpace, eta: int, *, has_prior: bool) -> Any:
     if space.fidelity is not None:
-        return priorband(space, eta=eta, sample_prior_first=has_prior)
+        return priorband(space, eta=eta, sample_prior_first="highest_fidelity" if has_prior else False)
     return pibo(space, sample_prior_first=True) if has_prior else bayesian_optimization(space)
 
 
