@@ -32,7 +32,7 @@ def choice(name: str, *values: Any, ordered: bool = False, when: Mapping[str, tu
 
 
 def late(number: int) -> Late:
-    """Ten knobs, three of them conditional, on an optimizer and a schedule."""
+    """Ten knobs, two of them conditional, on an optimizer and a schedule."""
     draw = np.random.default_rng([number, 1])
     terms = [
         unordered(choice("optimizer", "adam", "muon", "lion"), draw, weight=0.35),
