@@ -7,6 +7,7 @@ from trm.pictures.choice import PICTURES, Drawn
 from trm.search.findings.audit import write_audit
 from trm.search.findings.confirmed import confirmation_notes
 from trm.search.findings.importance import Importance, importance, sentence, write_importance
+from trm.search.findings.more_search import MoreSearch, more_search
 from trm.search.findings.study_export import write_study
 from trm.search.findings.tables import leaderboard_rows, write_leaderboard, write_trials
 from trm.search.findings.transfer import transfers, write_transfer
@@ -39,11 +40,13 @@ def write_results(state: SweepState, folder: Path) -> list[str]:
     extras.make("study.journal", lambda: write_study(state, folder))
     extras.make("transfer.json", lambda: write_transfer(state, folder))
     extras.make("curves.parquet", lambda: write_together(curves_folder(folder), folder / "curves.parquet"))
+    more = extras.make("what more search would bring", lambda: _what_more_brings(state, folder))
     audit = extras.make("audit.json", lambda: write_audit(state, folder))
     mattered = extras.make("importance.json", lambda: _what_mattered(state, folder))
     findings: list[tuple[str, Callable[[], list[str]]]] = [
         ("replicates in words", lambda: replicate_words(state)),
         ("confirmation in words", lambda: _confirmed_words(state, folder)),
+        ("more search in words", lambda: [more.sentence] if more is not None else []),
         ("audit in words", lambda: [audit.sentence] if audit is not None else []),
         ("importance in words", lambda: [said] if mattered is not None and (said := sentence(mattered)) is not None else []),
         ("transfer in words", lambda: [transfer.text for transfer in transfers(state)]),
@@ -61,6 +64,13 @@ def _what_mattered(state: SweepState, folder: Path) -> Importance:
     """Write importance.json and return what stands in it."""
     found = importance(state)
     write_importance(found, folder)
+    return found
+
+
+def _what_more_brings(state: SweepState, folder: Path) -> MoreSearch | None:
+    """Tell leaderboard.json what more search would bring, and return it."""
+    if (found := more_search(state)) is not None:
+        write_leaderboard(state, folder, more=found.values)
     return found
 
 

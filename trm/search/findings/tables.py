@@ -1,7 +1,7 @@
 """What a sweep found, as files that people and tools read: trials.parquet, leaderboard.json, study.journal."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +80,14 @@ def front_rows(state: SweepState) -> list[dict[str, Any]]:
     ]
 
 
-def write_leaderboard(state: SweepState, folder: str | Path, *, count: int = 10) -> None:
-    """Rewrites `folder`/leaderboard.json with the best `count` trials, atomically."""
+def write_leaderboard(state: SweepState, folder: str | Path, *, count: int = 10, more: Mapping[str, Any] | None = None) -> None:
+    """Rewrites `folder`/leaderboard.json with the best `count` trials, atomically; `more`: what more search would bring."""
     board = {
         "name": state.name,
         "objective": state.space.objective.model_dump(),
         "ended": state.ended.reason if state.ended is not None else None,
         **confirmation_notes(state),
+        **({} if more is None else {"more_search": more}),
         "trials": leaderboard_rows(state, count),
     }
     if state.space.replicates > 1:

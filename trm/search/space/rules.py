@@ -41,3 +41,8 @@ def counts_own_scores(rules: int) -> bool:
 def shows_scored_as_finished(rules: int) -> bool:
     """Whether samplers that look at finished trials alone are shown all scored ones as such."""
     return rules >= 5
+
+
+def foretells_gain(rules: int) -> bool:
+    """Whether it is said at the end what more search would bring."""
+    return rules >= 5
