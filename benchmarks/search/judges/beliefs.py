@@ -9,6 +9,7 @@ the judge's default: of a landscape 15 % of the scale off the optimum on every n
 one is drawn at random, a wrong one lies as far from the default as a knob goes. Every difference is paired by judge and seed.
 """
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,10 +26,10 @@ from benchmarks.search.judges.run import LIMITS, names_of
 from benchmarks.search.judges.traces import Trace, limits_of, read, trace_of, write
 
 Belief = Literal["right", "useless", "wrong"]
-LENGTHS = (2, 4, 8, 16)
-"""Full lengths after which regrets are looked at."""
-SCHEDULER = {"type": "asha", "eta": 2, "rungs": 4}
-"""What a sweep of these lengths chooses itself, without a look at every space anew."""
+LENGTHS = (2.0, 4.0, 8.0, math.inf)
+"""Full lengths after which regrets are looked at; of a sweep that was over before, its end."""
+ALIKE = {"base_point": None, "confirm": None}
+"""Sections of every space, but for what a way says: nothing is tried first, and nothing confirmed."""
 RESAMPLES = 2000
 
 
@@ -71,34 +72,33 @@ def sweep_all(names: Sequence[str], seeds: range, path: Path) -> None:
                     if (way, name, limit, seed) in known:
                         continue
                     sweep, started = Sweep(judge_of(name), seed, limits_of(limit)), time.perf_counter()
-                    run(sweep, scheduler=SCHEDULER, **sections)
+                    run(sweep, **{**ALIKE, **sections})
                     write(trace_of(way, limit, sweep, time.perf_counter() - started), path)
         print(f"seed {seed}", file=sys.stderr, flush=True)
 
 
 def rows(traces: Sequence[Trace]) -> Iterator[dict[str, object]]:
     """Points lost by each way, less those of the same point tried first and of none, over all judges and seeds."""
-    by_way: dict[str, dict[tuple[str, str, int], Trace]] = {}
-    for trace in traces:
-        by_way.setdefault(trace.tool, {})[trace.judge, trace.limit, trace.seed] = trace
-    for way, own in by_way.items():
-        first = by_way.get(way.replace("prior", "first"), {})
-        for name, limit, regret in FIGURES:
-            lost = {key: regret(trace) for key, trace in own.items() if key[1] == limit}
-            row: dict[str, object] = {"figure": "belief", "way": way, "at": name, "sweeps": len(lost)}
-            row["points"] = _interval(list(lost.values()))
-            for label, others in (("less_none", by_way["none"]), ("less_first", first)):
-                paired = [value - regret(others[key]) for key, value in lost.items() if key in others]
-                if others is not own and paired:
-                    row[label] = _interval(paired)
-            yield row
+    for limit in dict.fromkeys(trace.limit for trace in traces):
+        by_way: dict[str, dict[tuple[str, int], Trace]] = {}
+        for trace in traces:
+            if trace.limit == limit:
+                by_way.setdefault(trace.tool, {})[trace.judge, trace.seed] = trace
+        for way, own in by_way.items():
+            first = by_way.get(way.replace("prior", "first"), {})
+            for length in LENGTHS:
+                lost = {key: trace.after(length) for key, trace in own.items()}
+                row: dict[str, object] = {"figure": "belief", "way": way, "limit": limit, "full_lengths": _shown(length)}
+                row |= {"sweeps": len(lost), "points": _interval(list(lost.values()))}
+                for label, others in (("less_none", by_way.get("none", {})), ("less_first", first)):
+                    paired = [value - others[key].after(length) for key, value in lost.items() if key in others]
+                    if others is not own and paired:
+                        row[label] = _interval(paired)
+                yield row
 
 
-FIGURES = (
-    *((f"{length} full lengths", LIMITS[1], lambda trace, length=length: trace.after(length)) for length in LENGTHS),
-    (LIMITS[0].replace("trials:", "trials "), LIMITS[0], lambda trace: trace.regret),
-)
-"""Name, limit of the sweeps, and what is looked at."""
+def _shown(length: float) -> float | str:
+    return length if math.isfinite(length) else "end"
 
 
 def _interval(values: Sequence[float]) -> list[float]:
