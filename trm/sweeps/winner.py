@@ -77,7 +77,8 @@ def confirmation_report(state: SweepState, found: Winner, folder: Path) -> dict[
     notes = confirmation_notes(state)
     if found.confirmed is None:
         return notes
-    runs = f"{found.confirmed.seeds} runs{'' if found.confirmed.own else ' on fresh seeds'}"
+    own = " and that of the search" if found.confirmed.own and found.trial is state.leader else ""
+    runs = f"{len(found.confirmed.scores)} runs on fresh seeds{own}"
     weights = f"of its {runs}, trial {found.run.number} has the best validation score"
     return {
         **notes,

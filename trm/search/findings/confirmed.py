@@ -17,7 +17,7 @@ class Winner:
     trial: Trial
     """Its trial in the search."""
     run: Trial
-    """Of its confirmations, and itself where its own score counts, the one with the best score; without any, the trial itself."""
+    """See `best_run`; without confirmations, the trial itself."""
     confirmed: Confirmed | None
     """What fresh seeds say; null: it is not confirmed."""
 
@@ -63,9 +63,12 @@ def _reported_ranks(state: SweepState) -> dict[int, int]:
 
 
 def best_run(state: SweepState, number: int) -> Trial | None:
-    """Of a trial's confirmations, and itself where its own score counts beside them, the one with the best score so far."""
+    """Of a trial's confirmations the one with the best score so far; of the search's own winner, whose score counts, also itself.
+
+    Of other trials `keep` may have deleted the checkpoint before anybody thought of confirming them.
+    """
     fresh, trial = fresh_runs(state, number), state.trials[number]
-    is_one = fresh and trial.rung == state.rungs.last and own_scores(state, number)
+    is_one = fresh and trial is state.leader and trial.rung == state.rungs.last and own_scores(state, number)
     scores = [run.score for run in ([*fresh, trial] if is_one else fresh) if run.score is not None]
     best = min(scores, key=lambda score: (state.order.cost(score.objective), score.trial), default=None)
     return state.trials[best.trial] if best is not None else None
