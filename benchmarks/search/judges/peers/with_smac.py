@@ -1,9 +1,9 @@
 """SMAC: random forests under Hyperband, its MultiFidelityFacade asked and told.
 
 The budget is epochs: shares of a trial's own compute; the factor is its default, 3. It is told how many evaluations the sweep has
-room for, as its users do: a quarter of them is its random start. A default configuration comes after that start, which is therefore
-one configuration shorter than the first bracket then. It names its incumbent, which is chosen at the highest budget. Where a judge
-has no curves it is the HyperparameterOptimizationFacade.
+room for, as its users do: a quarter of them, and at least the first bracket, is its random start. A default configuration comes
+after that start, which is therefore one configuration shorter than the first bracket then. It names its incumbent, which is chosen
+at the highest budget. Where a judge has no curves it is the HyperparameterOptimizationFacade.
 """
 
 import logging
@@ -40,7 +40,7 @@ def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, et
     judge = sweep.judge
     space, most = space_of(judge, sweep.seed), levels(judge, first, eta)
     defaults = [Configuration(space, values=default_codes(judge))] if tries_default else []
-    room = evaluations(sweep.limits, most, eta)
+    room = max(evaluations(sweep.limits, most, eta), eta ** (most - 1))
     with tempfile.TemporaryDirectory() as folder:
         shared = {"output_directory": folder, "n_trials": room, "seed": sweep.seed}
         if most > 1:
@@ -52,11 +52,14 @@ def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, et
 
 
 def _hyperband(scenario: Scenario, defaults: list[Configuration], eta: int, in_first_bracket: int) -> MultiFidelityFacade:
-    start = {"additional_configs": defaults, "n_configs": in_first_bracket - 1} if defaults else {}
+    # A start shorter than the bracket would be filled up from a generator in the state that drew the start: the same ones again.
+    random = in_first_bracket - len(defaults) if defaults else max(in_first_bracket, scenario.n_trials // 4)
     return MultiFidelityFacade(
         scenario,
         lambda config, seed, budget: 0.0,
-        initial_design=MultiFidelityFacade.get_initial_design(scenario, **start),
+        initial_design=MultiFidelityFacade.get_initial_design(
+            scenario, additional_configs=defaults, n_configs=random, max_ratio=1.0
+        ),
         intensifier=MultiFidelityFacade.get_intensifier(scenario, eta=eta),
         logging_level=logging.ERROR,
     )
