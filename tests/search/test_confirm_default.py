@@ -35,7 +35,7 @@ def test_a_sweep_of_twenty_trials_confirms_its_best_two_unless_its_file_says_not
     [
         {"budget": {"trials": 19}},
         {"budget": {"target": 0.9}},
-        {"budget": {"train_flops": 11e13}},
+        {"budget": {"train_flops": 23e13}},
         {"budget": {"trials": None, "wall_clock_seconds": 60.0}},
         {"fidelity": "steps", "budget": {"per_trial": 3e4, "trials": None, "train_flops": 1e18}},
         {"objective": {"against": ["params"]}},
@@ -54,7 +54,7 @@ def test_members_of_a_population_are_not_confirmed(tmp_path: Path) -> None:
 
 
 def test_compute_alone_may_be_enough(tmp_path: Path) -> None:
-    assert load(tmp_path, {"budget": {"trials": None, "train_flops": 12e13}}).confirm == CONFIRMED
+    assert load(tmp_path, {"budget": {"trials": None, "train_flops": 24e13}}).confirm == CONFIRMED
 
 
 def test_the_searchs_own_scores_count_beside_those_of_fresh_seeds(tmp_path: Path) -> None:

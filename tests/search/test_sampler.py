@@ -150,6 +150,7 @@ def test_a_trial_that_was_promoted_does_not_count_as_bad() -> None:
 
 RECORDED: list[tuple[dict[str, Any], tuple[float, ...]]] = [
     ({"type": "tpe", "startup_trials": 4}, (0.0743568579250991, 0.09817289418525493)),
+    ({"type": "surrogate"}, (0.0493838310093825, 0.0005285448476806581)),
     ({"type": "random"}, (0.015120355290581013, 0.052035450205626554)),
     ({"type": "brute_force"}, (0.015120355290581013, 0.052035450205626554)),
     ({"type": "qmc"}, (0.0015849694045474893, 0.09903685588041067)),
@@ -171,7 +172,7 @@ def test_a_sampler_proposes_what_it_always_did(sampler: dict[str, Any], rates: t
     for one in trials if against else ():
         one.scores[0] = replace(one.scores[0], others=(float(one.number % 3),))
     found = [next(proposer.proposals(trials, number)).params["optim.lr"] for number in (6, 7)]
-    assert found == pytest.approx(rates, rel=1e-3 if sampler["type"] == "gp" else 1e-9)
+    assert found == pytest.approx(rates, rel=1e-3 if sampler["type"] in ("gp", "surrogate") else 1e-9)
 
 
 def test_every_sampler_there_is_has_recorded_proposals() -> None:
@@ -186,6 +187,7 @@ def test_every_sampler_there_is_has_recorded_proposals() -> None:
 SAMPLERS: list[dict[str, Any]] = [
     {"type": "tpe", "startup_trials": 4},
     {"type": "random"},
+    {"type": "surrogate"},
     {"type": "qmc"},
     {"type": "qmc", "sequence": "halton"},
     {"type": "nsga2", "population": 4},
@@ -241,7 +243,7 @@ def test_start_points_come_first_once_each(tmp_path: Path) -> None:
     assert all(one.params["model.H_cycles"] == 3 for one in trials[:2])
 
 
-@pytest.mark.parametrize("kind", ["tpe", "random", "brute_force"])
+@pytest.mark.parametrize("kind", ["tpe", "surrogate", "random", "brute_force"])
 def test_a_small_space_is_asked_to_its_last_configuration_and_no_further(tmp_path: Path, kind: str) -> None:
     demo = space({"search": FINITE, "sampler": {"type": kind}, "budget": {"trials": 99}})
     search = Simulator(demo, tmp_path).run().search

@@ -64,7 +64,7 @@ def test_a_paused_trial_goes_on_before_a_new_one_is_asked(tmp_path: Path) -> Non
     again = Search(space({"budget": {"trials": 40}}), cost_of)
     for event in events:
         if isinstance(event, Asked):
-            assert all(board.promotable() is None for board in again.state.rung_results.get(0, [])[:-1])
+            assert again.state.scheduler.promotion(again.state.context) is None
         again.state.apply(event)
     assert len(again.state.rung_results[0][1]) >= len(again.state.rung_results[0][0]) // 3
     assert again.state.leaderboard()[0].number == search.state.leaderboard()[0].number

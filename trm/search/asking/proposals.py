@@ -61,7 +61,12 @@ class Proposer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # of the samplers' interfaces: the version is pinned
             sampler = space.sampler.sampler(
-                Ask(number, derived_seed(space.seed, role, number, bits=32), sweep_seed=space.seed, knobs=space.search)
+                Ask(
+                    number,
+                    derived_seed(space.seed, role, number, bits=32),
+                    sweep_seed=space.seed,
+                    knobs=dict(space.knobs_in_order()),
+                )
             )
         if sampler is None:
             yield from random_proposals(space, number)

@@ -9,9 +9,12 @@ from trm.search.samplers.gaussian_process import GaussianProcess
 from trm.search.samplers.nsga import NSGA2, NSGA3
 from trm.search.samplers.quasi_monte_carlo import QuasiMonteCarlo
 from trm.search.samplers.random_search import RandomSearch
+from trm.search.samplers.surrogate import Surrogate
 from trm.search.samplers.tpe import TPE
 from trm.search.samplers.transfer import Transfer
 
 SamplerChoice = Annotated[
-    TPE | RandomSearch | GaussianProcess | QuasiMonteCarlo | NSGA2 | NSGA3 | BruteForce | Transfer, Field(discriminator="type")
+    Surrogate | TPE | RandomSearch | GaussianProcess | QuasiMonteCarlo | NSGA2 | NSGA3 | BruteForce | Transfer,
+    Field(discriminator="type"),
 ]
+"""How a search space says its sampler."""

@@ -28,7 +28,7 @@ class Ask:
     sweep_seed: int
     """What a seed that all asks of a sweep share is derived from."""
     knobs: Mapping[str, Knob]
-    """Searched, by path."""
+    """Searched, by path, in the order of their conditions."""
 
 
 class SamplerSettings(Written):

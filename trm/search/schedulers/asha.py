@@ -10,6 +10,7 @@ from trm.search.schedulers.complete import is_complete, rank_text, stops_in
 from trm.search.schedulers.run_to_end import RunToEnd
 from trm.search.schedulers.rungs import ETA, RUNGS, Rungs
 from trm.search.schedulers.scheduler import Decision, Exploit, Scheduler, SchedulerContext, SchedulerSettings, SearchedKnobs
+from trm.search.space.rules import promotes_sparingly
 
 EVERYONE = range(sys.maxsize)
 
@@ -28,7 +29,7 @@ class Asha(SchedulerSettings):
 
     def scheduler(self, searched: SearchedKnobs) -> Scheduler:
         """Promotes, or only stops."""
-        return PromotingAsha() if self.promotes else StoppingAsha()
+        return PromotingAsha(is_sparing=promotes_sparingly(searched.rules)) if self.promotes else StoppingAsha()
 
     def rungs_up_to(self, per_trial: float) -> Rungs:
         """Geometric rungs."""
@@ -40,7 +41,16 @@ class Asha(SchedulerSettings):
 
 
 class PromotingAsha:
-    """While trials still arrive, the best 1/eta of a rung go on; when none can arrive, its survivors do (see `rung.py`)."""
+    """While trials still arrive, the best 1/eta of a rung go on; when none can arrive, its survivors do (see `rung.py`).
+
+    Algorithm 2 promotes whoever is among the best when he comes, however many went on before him. A sampler that learns brings
+    trials that are better than most before them: nearly all of them would go on, and the compute with them. So once a rung's
+    share has gone on, only its new best does.
+    """
+
+    def __init__(self, *, is_sparing: bool = True) -> None:
+        """`is_sparing`: whether those who went on before count against a rung's share."""
+        self._is_sparing = is_sparing
 
     def group(self, trial: int) -> int:
         """All trials are one group."""
@@ -67,6 +77,13 @@ class PromotingAsha:
         rungs = context.rungs.get(0, [])
         for rung in range(len(rungs) - 2, -1, -1):
             best = rungs[rung].promotable()
+            if (
+                best is not None
+                and self._is_sparing
+                and rungs[rung].rank(best)
+                and self._gone_on(context, rung) >= rungs[rung].quota
+            ):
+                best = None
             if best is None and is_complete(context, 0, rung, EVERYONE):
                 best = rungs[rung].resting_survivor()
             if best is not None:
@@ -76,6 +93,10 @@ class PromotingAsha:
     def may_ask(self, context: SchedulerContext) -> bool:
         """Always."""
         return True
+
+    def _gone_on(self, context: SchedulerContext, rung: int) -> int:
+        """Trials that were scored at the next rung, or are on their way there."""
+        return len(context.rungs[0][rung + 1]) + sum(target == rung + 1 for target in context.targets.values())
 
 
 class StoppingAsha(RunToEnd):

@@ -14,6 +14,7 @@ from trm.search.knobs.knobs import Knob
 from trm.search.schedulers.rung import Rung
 from trm.search.schedulers.rungs import Rungs
 from trm.search.settings import Fidelity
+from trm.search.space.rules import RULES
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ class SearchedKnobs:
     """Of the sweep."""
     keeps_rules: Callable[[Mapping[str, Any]], bool]
     """Whether such values mean a trial that may run."""
+    rules: int = RULES
+    """By which the sweep began (`rules.py`)."""
 
 
 class SchedulerSettings(Written):

@@ -290,5 +290,10 @@ def scheduler_of(space: SearchSpace, rules: int = RULES) -> Scheduler:
     resolver = Resolver(space, None)  # what changes within a run changes no cost
     resolver.rules = rules
     return space.scheduler.scheduler(
-        SearchedKnobs(dict(space.knobs_in_order()), space.seed, lambda params: isinstance(resolver.resolve(params), Candidate))
+        SearchedKnobs(
+            dict(space.knobs_in_order()),
+            space.seed,
+            lambda params: isinstance(resolver.resolve(params), Candidate),
+            rules,
+        )
     )

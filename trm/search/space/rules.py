@@ -7,8 +7,9 @@ RULES = 5
 between losses of two kinds. 1 and 2: of trials equal in objective and loss the leaderboard put the one with less compute first,
 while their rung went by the digest. 1 to 3: what changes nothing with the values of others (`trm.config.meaning`) stayed in a
 trial's configuration and its digest, and no knob had a condition from it. 1 to 4: a sweep whose file named no start points began
-with the sampler's first choice, none was confirmed whose file did not ask for it, and of what was confirmed fresh seeds alone told
-the winner; samplers that look at finished trials alone (gp, nsga2) were shown no others.
+with the sampler's first choice, none was confirmed whose file did not ask for it, of what was confirmed fresh seeds alone told the
+winner, samplers that look at finished trials alone (gp, nsga2) were shown no others, and asha promoted whoever came among a rung's
+best, however many had gone on.
 """
 OLDEST = 1
 
@@ -45,4 +46,9 @@ def shows_scored_as_finished(rules: int) -> bool:
 
 def foretells_gain(rules: int) -> bool:
     """Whether it is said at the end what more search would bring."""
+    return rules >= 5
+
+
+def promotes_sparingly(rules: int) -> bool:
+    """Whether asha, once a rung's share has gone on, promotes nobody but a new best."""
     return rules >= 5

@@ -1,0 +1,87 @@
+"""Knobs as coordinates of a cube, one each from 0 to 1: where parameters lie, random points, and moves from one point."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, Knob, at_share
+
+Point = NDArray[np.float64]
+INACTIVE = 0.5
+"""Where a knob stands that is not searched beside the other values."""
+
+
+class Coordinates:
+    """The cube of a space's knobs."""
+
+    def __init__(self, knobs: Mapping[str, Knob]) -> None:
+        """`knobs` in the order of their conditions."""
+        self.knobs = dict(knobs)
+        self.is_name = np.array([_is_name(knob) for knob in knobs.values()], dtype=bool)
+        """By coordinate, whether its values have no order, so that any two of them are as far apart."""
+
+    def __len__(self) -> int:
+        return len(self.knobs)
+
+    def point(self, params: Mapping[str, Any]) -> Point:
+        """Where parameters lie."""
+        return np.array([_share(knob, params[path]) if path in params else INACTIVE for path, knob in self.knobs.items()])
+
+    def params(self, point: Point) -> dict[str, Any]:
+        """A value of every knob, those too that are not searched beside the other values."""
+        return {
+            path: at_share(knob, min(float(share), 1 - 1e-9)) for (path, knob), share in zip(self.knobs.items(), point, strict=True)
+        }
+
+    def searched(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Of parameters those alone that are searched beside the others."""
+        found: dict[str, Any] = {}
+        for path, knob in self.knobs.items():
+            if knob.is_active(found):
+                found[path] = params[path]
+        return found
+
+    def drawn(self, draw: np.random.Generator) -> Point:
+        """A point anywhere."""
+        return draw.random(len(self))
+
+    def moved(self, point: Point, draw: np.random.Generator, *, scale: float, share: float) -> Point:
+        """A point near another: each knob moves with probability `share`, at least one.
+
+        A number moves by a normal of `scale`, reflected at the ends; a choice is drawn anew.
+        """
+        moves = draw.random(len(self)) < share
+        moves[draw.integers(len(self))] = True
+        away = np.abs(point + draw.normal(0.0, scale, len(self)))
+        near = np.where(away > 1, np.clip(2 - away, 0, 1), away)
+        target = np.where(self.is_name, draw.random(len(self)), near)
+        return np.where(moves, target, point)
+
+
+def _is_name(knob: Knob) -> bool:
+    return isinstance(knob, ChoiceKnob) and not _are_numbers(knob)
+
+
+def _are_numbers(knob: ChoiceKnob) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in knob.values)
+
+
+def _share(knob: Knob, value: Any) -> float:
+    """The middle of what `at_share` makes that value of."""
+    if isinstance(knob, ChoiceKnob):
+        return (next(at for at, one in enumerate(knob.values) if one == value and type(one) is type(value)) + 0.5) / len(
+            knob.values
+        )
+    if isinstance(knob, FloatKnob):
+        if knob.low == knob.high:
+            return INACTIVE
+        if not knob.log:
+            return float((value - knob.low) / (knob.high - knob.low))
+        return (math.log(value) - math.log(knob.low)) / (math.log(knob.high) - math.log(knob.low))
+    if knob.log:
+        low, high = math.log(knob.low - 0.5), math.log(knob.high + 0.5)
+        return (math.log(value) - low) / (high - low)
+    return float(((value - knob.low) // knob.step + 0.5) / knob.count)
