@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: help sweep test check format wheel map clean
+.PHONY: help sweep test check types style format wheel map clean
 
 help:
 	@sed -n 1p $(MAKEFILE_LIST)
@@ -22,14 +22,18 @@ help:
 sweep: .venv
 	$(PY) ray_jobs/sweep.py search_spaces/sudoku4x4.yaml
 
-# A process a core; tests/conftest.py says what goes together.
+# tests/conftest.py says how many processes there are, and what goes together.
 test: .venv
 	$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-check: .venv
+check: types style
+
+types: .venv
+	$(PY) -m mypy
+
+style: .venv
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m mypy
 	.venv/bin/lint-imports
 	.venv/bin/hadolint docker/Dockerfile docker/Dockerfile.cuda
 	$(PY) -m yamllint -s docker k8s

@@ -29,6 +29,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """A process more than cores: the one that boots Rays waits for them half of its time."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """A process of the tests takes a file at a time, and one of them all tests that boot a Ray: each Ray thinks it has every core.
 

@@ -10,7 +10,7 @@ from bad_input_cases import said_by
 from cluster_cases import run_job, started, wait_until
 
 CONFIG = """
-data: {recipe: datasets/sudoku4x4.yaml}
+data: {recipe: datasets/sudoku4x4.yaml, overrides: {validation: 50, test: 50}}
 model: {mlp_t: true, pos_encodings: none, puzzle_emb_len: 1, H_cycles: 1, L_cycles: 1, hidden_size: 16, halt_max_steps: 2}
 optim: {lr: 2e-3, lr_warmup_steps: 0, ema_warmup: true, puzzle_emb_lr: 1e-3}
 training: {global_batch_size: 16, steps: 40, eval_every_steps: 20}

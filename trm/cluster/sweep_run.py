@@ -97,8 +97,7 @@ class SweepRun:
             Extras(say).make("curves", checkpoint_store(sweep.space, sweep.folder, search.state.name).collect)
             remove_folder(sweep.folder / SCRATCH)  # no driver will want it; one that was interrupted leaves its own
             write_leaderboard(search.state, sweep.folder)
-            with _told("the winner's last score", display) as report:
-                unreported = self._report_winner(log, placement, feed, report)
+            unreported = self._report_winner(log, placement, feed, display)
             log.check()
             with _told("tables and pictures", display):
                 findings = write_results(search.state, sweep.folder)
@@ -180,7 +179,7 @@ class SweepRun:
         gang = tune.with_parameters(leg_as_gang, feed=feed, board=board, demand=placement.demand)
         return cast("Callable[[dict[str, Any]], None]", gang)
 
-    def _report_winner(self, log: SweepLog, placement: Placement, feed: SweepFeed, report: Report) -> str | None:
+    def _report_winner(self, log: SweepLog, placement: Placement, feed: SweepFeed, display: SweepDisplay) -> str | None:
         """Score and export the winner; why that failed, when it did: everything else that the sweep found is kept all the same."""
         sweep, demand = self.sweep, placement.demand
 
@@ -189,11 +188,15 @@ class SweepRun:
             place = name if objects is not None else str(sweep.folder / name)
             takes = {"cpus": demand.cpus, "gpus": demand.gpus}
             await_first_place(replace(demand, workers=1), say)  # the nodes that legs ran on may be gone
-            with heard(lambda line: None, report) as mouth:
+            with _told("the winner's last score", display) as report, heard(lambda line: None, report) as mouth:
                 return score_fully(place, feed, mouth, threads=placement.threads, objects=objects, **takes)
 
+        def export(checkpoint: Path, folder: Path) -> None:
+            with _told("the winner's weights", display):
+                _export(checkpoint, folder)
+
         try:
-            report_winner(log, sweep.folder, sweep.sets, WinnerWork(score, _export))
+            report_winner(log, sweep.folder, sweep.sets, WinnerWork(score, export))
         except (RayError, CheckpointError, DatasetError, OSError) as error:
             if is_disk_full(error):
                 raise
