@@ -97,9 +97,12 @@ def how_it_was_made(grid: Grid, runs: Sequence[Run], best: int) -> dict[str, Any
 
 
 def table_of(runs: Sequence[Run]) -> pa.Table:
-    """A row a point: config, one column a knob, seed, step, train_flops, metrics, seconds."""
+    """A row a point: config, one column a knob (null where it is not active), seed, step, train_flops, metrics, seconds."""
+    knobs = dict.fromkeys(path for run in runs for path in run.params)
     rows = [
-        {"config": run.config, **run.params, "seed": run.seed, **row, "step": int(row["step"])} for run in runs for row in run.rows
+        {"config": run.config, **{path: run.params.get(path) for path in knobs}, "seed": run.seed, **row, "step": int(row["step"])}
+        for run in runs
+        for row in run.rows
     ]
     table = pa.Table.from_pylist(rows)
     exact = {"train_flops": pa.float64(), "seconds": pa.float32(), "loss": pa.float32(), "cell_accuracy": pa.float32()}

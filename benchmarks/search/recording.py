@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from trm.data.batches.split import load_split
 from trm.data.format.manifest import Manifest, read_manifest
@@ -68,7 +68,7 @@ class Grid:
     """Training and validation puzzles in memory."""
 
     @classmethod
-    def of(cls, space: SearchSpace, root: str) -> "Grid":
+    def of(cls, space: SearchSpace, root: str) -> Self:
         """The grid on the space's data set, which is built below `root` when it is missing."""
         folder = ensure_dataset(space.data, root, lambda line: None)
         manifest = read_manifest(folder)
@@ -88,6 +88,10 @@ class Grid:
         """Optimizer steps of an epoch: the configuration that makes the most steps makes `EPOCHS_OF_CHEAPEST`."""
         return math.ceil(max(one.max_steps for one in self.candidates) / EPOCHS_OF_CHEAPEST)
 
+    def points(self, candidate: Candidate) -> list[int]:
+        """Steps at which a run of the candidate is scored, growing."""
+        return points(candidate, self.space.budget.per_trial, self.epoch_steps)
+
 
 def points(candidate: Candidate, per_trial: float, steps_an_epoch: int) -> list[int]:
     """Steps at which the candidate is scored, growing; a fraction's are those of a rung there, at least its FLOPs."""
@@ -102,7 +106,7 @@ def record(grid: Grid, config: int, seed: int, commit: str) -> Run:
     candidate = grid.candidates[config]
     found, rows = _scored(grid, candidate, seed), list[dict[str, float]]()
     is_diverged, eval_seconds = False, 0.0
-    steps = points(candidate, grid.space.budget.per_trial, grid.epoch_steps)
+    steps = grid.points(candidate)
     try:
         for row, seconds in found:
             rows.append(row)
@@ -130,7 +134,7 @@ def _scored(grid: Grid, candidate: Candidate, seed: int) -> Iterator[tuple[dict[
     config = grid.space.run_config(candidate.params, seed=seed, folder=grid.folder, max_steps=candidate.max_steps)
     state = start_state(config, grid.manifest, None, max_steps=candidate.max_steps, device="cpu", gang=SOLO)
     plan, seconds = start_plan(state, grid.splits["train"], grid.manifest), 0.0
-    for step in points(candidate, grid.space.budget.per_trial, grid.epoch_steps):
+    for step in grid.points(candidate):
         seconds += train(state, plan, until_steps=step).seconds
         scored = score(state, grid.splits["validation"], grid.manifest)
         metrics = {name: scored.evaluation.metrics[name] for name in METRICS}

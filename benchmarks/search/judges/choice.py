@@ -7,6 +7,7 @@ from benchmarks.search.judges.grids import recorded
 from benchmarks.search.judges.hartmann import hartmann
 from benchmarks.search.judges.judge import Judge
 from benchmarks.search.judges.scan import scan
+from benchmarks.search.judges.trained import trained
 
 
 @cache
@@ -27,5 +28,7 @@ def judge_of(name: str) -> Judge:
             return recorded(instance)
         case "scan":
             return scan(instance)
+        case "trm":
+            return trained(instance)
         case _:
             raise ValueError(f"{name} is no judge; split.yaml lists those that there are")
