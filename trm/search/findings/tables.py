@@ -16,6 +16,7 @@ from trm.search.journal.priors import prior_summary
 from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
 from trm.search.replicates import replicate_rows
+from trm.search.space.rules import tells_audit_with_best
 from trm.search.state import SweepState
 from trm.stats.best_of import Confirmed
 from trm.stats.intervals import Z95
@@ -94,7 +95,7 @@ def write_leaderboard(state: SweepState, folder: str | Path, *, count: int = 10,
         board["replicates"] = replicate_rows(state)
     if state.space.objective.against:
         board["front"] = front_rows(state)
-    if (audited := audit_notes(state)) is not None:
+    if tells_audit_with_best(state.resolver.rules) and (audited := audit_notes(state)) is not None:
         board["audit"] = audited
     if state.priors:
         board["warm_start"] = [prior_summary(prior) for prior in state.priors]

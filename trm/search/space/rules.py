@@ -52,3 +52,8 @@ def foretells_gain(rules: int) -> bool:
 def promotes_sparingly(rules: int) -> bool:
     """Whether asha, once a rung's share has gone on, promotes nobody but a new best."""
     return rules >= 5
+
+
+def tells_audit_with_best(rules: int) -> bool:
+    """Whether the leaderboard's file tells of the audit too."""
+    return rules >= 5
