@@ -85,7 +85,7 @@ def test_a_prior_is_a_value_or_a_value_with_a_confidence(tmp_path: Path) -> None
         ("search.optim.lr.prior={confidence: low}", r"search.optim.lr.prior.at is required and missing"),
         (
             "sampler=qmc",
-            r"search.model.hidden_size.prior says where .* and sampler qmc asks .*; drop it, or take sampler tpe, random or",
+            r"search.model.hidden_size.prior says where .* and sampler qmc asks .*; drop it, or take sampler tpe, surr",
         ),
         ("sampler=nsga2", r"and sampler nsga2 asks"),
     ],
@@ -108,7 +108,7 @@ def test_the_first_trial_has_what_is_believed_in(tmp_path: Path) -> None:
     assert unasked_lines(Survey(space, cost_of))[0].startswith("the base with the value of every prior is a trial")
 
 
-@pytest.mark.parametrize("changes", [{}, {"objective": {"against": ["params"]}}, {"sampler": {"type": "random"}}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"objective": {"against": ["params"]}}, {"sampler": {"type": "surrogate"}}], ids=str)
 def test_a_sweep_with_beliefs_replays_and_draws_near_them(changes: dict[str, Any], tmp_path: Path) -> None:
     space = load(tmp_path, {**BELIEFS, **changes})
     (tmp_path / "sweep").mkdir()

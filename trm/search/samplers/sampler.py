@@ -65,7 +65,7 @@ class SamplerSettings(Written):
         if believed and not self.mixes_with_beliefs:
             raise ConfigError(
                 f"search.{believed[0]}.prior says where good values lie, and sampler {self.type} asks for trials wherever they lie",
-                remedy="drop it, or take sampler tpe, random or gp",
+                remedy="drop it, or take sampler tpe, surrogate, random or gp",
             )
 
     def from_earlier(self, earlier: Prior) -> list[PriorTrial]:

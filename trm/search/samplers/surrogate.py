@@ -34,6 +34,7 @@ class Surrogate(SamplerSettings):
     most_shown: ClassVar[int | None] = 80
     """An ask grows with the cube of their number."""
     learns_from_earlier: ClassVar[bool] = True
+    mixes_with_beliefs: ClassVar[bool] = True
 
     type: Literal["surrogate"] = "surrogate"
     """Names the sampler."""
