@@ -105,7 +105,7 @@ def test_the_report_finds_the_stop_that_was_wrong(tmp_path: Path) -> None:
     extra = sum((trial.results[1].steps - trial.results[0].steps) * trial.asked.step_flops for trial in first)
     assert report.longer_start.extra_train_flops == pytest.approx(extra)
     assert "1 of" in report.sentence
-    assert f"the best of them by {report.lost:.4f} (95 % interval 0.0000 to {report.lost:.4f})" in report.sentence
+    assert f"which cost {report.lost:.4f} (95 % interval 0.0000 to {report.lost:.4f})" in report.sentence
     write_audit(search.state, tmp_path)
     write_leaderboard(search.state, tmp_path)
     told = json.loads((tmp_path / "leaderboard.json").read_text())["audit"]

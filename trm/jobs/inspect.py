@@ -21,7 +21,7 @@ from trm.sweeps.commands import with_option
 from trm.sweeps.folder import read_sweep
 from trm.sweeps.search import sweep_search
 from trm.terminal.command_line import show
-from trm.terminal.display import STATUS_ORDER, duration, event_line, flops, params_text, seeds_text
+from trm.terminal.display import STATUS_ORDER, breaks_text, duration, event_line, flops, params_text, seeds_text
 
 LAST_EVENTS = 6
 
@@ -123,7 +123,7 @@ def _leg_text(leg: OpenLeg, now: float) -> str:
 
 def _best_text(best: Leader, metric: str) -> str:
     interval = "" if best.interval_95 is None else f" (95 %: {best.interval_95[0]:.4f} to {best.interval_95[1]:.4f})"
-    score = f"{metric} {best.objective:.4f}{interval}{seeds_text(best)}"
+    score = f"{metric} {best.objective:.4f}{interval}{seeds_text(best)}{breaks_text(best)}"
     return f"{score}, trial {best.trial} at rung {best.rung}: {params_text(best.params)}"
 
 

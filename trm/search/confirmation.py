@@ -7,7 +7,7 @@ repeat. A run that came to no score counts as the worst one (`math.nan`).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from trm.search.journal.trial import Trial
 from trm.search.settings import Confirm
@@ -60,16 +60,34 @@ def candidates_of(state: SweepState, count: int) -> list[Trial]:
     """
     if state.space.scheduler.changes_knobs:
         return []
-    best = state.best_of_each(count, lambda trial: trial.status not in NO_CANDIDATE)
+    some_keep = state.leader is not None and keeps_outcomes(state.leader)
+
+    def is_wanted(trial: Trial) -> bool:
+        return trial.status not in NO_CANDIDATE and (keeps_outcomes(trial) or not some_keep)
+
+    best = state.best_of_each(count, is_wanted)
     known = {state.trials[number].asked.digest: state.trials[number] for number in state.confirmations}
     return [known.get(trial.asked.digest, trial) for trial in best]
+
+
+def keeps_outcomes(trial: Trial) -> bool:
+    """Whether its last score breaks no outcome constraint."""
+    return trial.score is None or trial.score.violation == 0
+
+
+def keeping(state: SweepState, numbers: Iterable[int]) -> list[int]:
+    """Of some candidates those all of whose runs keep the outcome constraints; all candidates where none is so."""
+    candidates = list(numbers)
+    runs = {number: [state.trials[number], *state.confirmations.get(number, [])] for number in candidates}
+    kept = [number for number in candidates if all(map(keeps_outcomes, runs[number]))]
+    return kept or candidates
 
 
 def next_candidate(state: SweepState) -> int | None:
     """The candidate that gets the next fresh seed; None when enough is known."""
     if state.confirm is None:
         return None
-    scores = {trial.number: fresh_scores(state, trial.number) for trial in candidates(state)}
+    scores = {number: fresh_scores(state, number) for number in keeping(state, [trial.number for trial in candidates(state)])}
     running = {number: _running(state, number) for number in scores}
     own = {number: own_scores(state, number) for number in scores}
     return next_to_confirm(scores, running, state.confirm, state.order.mode, state.space.seed, own=own)

@@ -2,7 +2,7 @@
 
 import bisect
 
-from trm.search.order import Key, Order, Score
+from trm.search.order import Group, Key, Order, Score
 from trm.stats.pareto import Point, dominates
 
 
@@ -15,8 +15,8 @@ class Leaderboard:
         self._keys: list[Key] = []
         self._scores: dict[int, Score] = {}
         self._rungs: dict[int, int] = {}
-        self._points: dict[int, tuple[bool, Point]] = {}
-        """Whether a score shows nothing, and where it stands among several objectives."""
+        self._points: dict[int, tuple[Group, Point]] = {}
+        """With whom a score is compared, and where it stands among several objectives."""
         self._first: int | None = None
         self._fronts: list[list[int]] | None = None
         self._by_rung: list[int] | None = None
@@ -28,7 +28,7 @@ class Leaderboard:
             del self._keys[bisect.bisect_left(self._keys, self._order.last_key(before))]
         bisect.insort(self._keys, self._order.last_key(score))
         self._scores[score.trial], self._rungs[score.trial] = score, rung
-        self._points[score.trial] = self._order.is_scoreless(score.objective), self._order.point(score)
+        self._points[score.trial] = self._order.group(score), self._order.point(score)
         self._first = self._fronts = self._by_rung = None
 
     @property
@@ -52,14 +52,17 @@ class Leaderboard:
 
     @property
     def by_rung(self) -> list[int]:
-        """Scored trials, those of the highest rungs first: kept until the next score, since a budget asks at every step."""
+        """Scored trials, those of the highest rungs first: kept until the next score, since a budget asks at every step.
+
+        Those that break outcome constraints stand behind all others.
+        """
         if self._by_rung is None:
-            self._by_rung = sorted(self.ranked, key=self._rungs.__getitem__, reverse=True)
+            self._by_rung = sorted(self.ranked, key=lambda trial: (self._scores[trial].violation > 0, -self._rungs[trial]))
         return self._by_rung
 
     def _by_order(self) -> list[int]:
         return [key[-1] for key in self._keys]
 
     def _is_dominated(self, trial: int) -> bool:
-        is_scoreless, point = self._points[trial]
-        return any(dominates(rival, point) for is_rival, rival in self._points.values() if is_rival == is_scoreless)
+        group, point = self._points[trial]
+        return any(dominates(rival, point) for of_rival, rival in self._points.values() if of_rival == group)

@@ -26,14 +26,16 @@ Figures = Mapping[str, float | None]
 """Name -> value; null: not known, or no finite number."""
 
 
-def check_names(against: Sequence[Tradeoff], metrics: Sequence[str]) -> None:
-    """ConfigError for a figure that is neither a cost nor one of `metrics`."""
+def check_names(objective: Objective, metrics: Sequence[str]) -> None:
+    """ConfigError for a figure beside the metric that is neither a cost nor one of `metrics`."""
     known = [*COSTS, *metrics]
-    for place, one in enumerate(against):
-        if one.metric not in known:
-            near = nearest(one.metric, known)
+    named = [(f"objective.against.{place}", one.metric) for place, one in enumerate(objective.against)]
+    named += [(f"objective.outcome_constraints.{place}", one.metric) for place, one in enumerate(objective.wanted)]
+    for path, metric in named:
+        if metric not in known:
+            near = nearest(metric, known)
             raise ConfigError(
-                f"objective.against.{place} must be a cost or what the evaluation reports, got {one.metric!r}",
+                f"{path} must be a cost or what the evaluation reports, got {metric!r}",
                 remedy=f"did you mean {near}?" if near else f"choose one of {', '.join(known)}",
             )
 
@@ -41,7 +43,7 @@ def check_names(against: Sequence[Tradeoff], metrics: Sequence[str]) -> None:
 def check_comparable(objective: Objective, search: Mapping[str, Knob]) -> None:
     """ConfigError where scores of trials would be of two scales, or of other puzzles."""
     knob = search.get("training.loss")
-    for metric in [objective.metric, *(one.metric for one in objective.against)]:
+    for metric in [objective.metric, *(one.metric for one in objective.against), *(one.metric for one in objective.wanted)]:
         if knob is not None and knob.count > 1 and metric in ("loss", "loss_halted"):
             raise ConfigError(
                 f"the objective compares {metric} of trials that have losses of several kinds (search.training.loss)",
@@ -56,17 +58,35 @@ def check_comparable(objective: Objective, search: Mapping[str, Knob]) -> None:
 
 def reported(objective: Objective) -> list[str]:
     """What is weighed that a leg must report: everything but what follows from its configuration and length."""
-    return [one.metric for one in objective.against if one.metric not in ("params", "inference_flops", "train_flops")]
+    named = dict.fromkeys([*(one.metric for one in objective.against), *(one.metric for one in objective.wanted)])
+    return [metric for metric in named if metric not in ("params", "inference_flops", "train_flops")]
 
 
 def figures(objective: Objective, asked: Asked, result: LegEnded, amount: float | None) -> dict[str, float | None]:
     """What a trial's score is weighed against; `amount`: training FLOPs of the rung, where those are the sweep's fidelity."""
-    costs: Figures = {
-        "params": float(asked.params_count),
-        "inference_flops": asked.inference_flops,
-        "train_flops": result.train_flops if amount is None else amount,
-    }
-    return {one.metric: costs[one.metric] if one.metric in costs else result.metrics.get(one.metric) for one in objective.against}
+    return {one.metric: _figure(one.metric, asked, result, amount) for one in objective.against}
+
+
+def outcomes(objective: Objective, asked: Asked, result: LegEnded, amount: float | None) -> dict[str, float | None]:
+    """What a trial came to of the figures that outcome constraints are about."""
+    return {one.metric: _figure(one.metric, asked, result, amount) for one in objective.wanted}
+
+
+def violation(objective: Objective, found: Figures) -> float:
+    """By how much outcomes break the constraints, in sum over them, each in units of its bound; 0: they keep them all."""
+    return sum(one.violation(found[one.metric]) for one in objective.wanted)
+
+
+def _figure(metric: str, asked: Asked, result: LegEnded, amount: float | None) -> float | None:
+    match metric:
+        case "params":
+            return float(asked.params_count)
+        case "inference_flops":
+            return asked.inference_flops
+        case "train_flops":
+            return result.train_flops if amount is None else amount
+        case _:
+            return result.metrics.get(metric)
 
 
 def measures(objective: Objective, found: Figures) -> tuple[float, ...]:

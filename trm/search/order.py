@@ -4,6 +4,8 @@ Scores are compared by their objective; where that is equal, by the validation l
 by the share of wrong cells, which all of them share; at last by a digest of the configuration, never by arrival. A score of zero,
 where more is better, shows nothing yet: a recursive model's accuracy rises late and suddenly, and until then the loss tells.
 
+Whoever breaks an outcome constraint ranks behind all that keep them, by how far it is off (`Score.violation`).
+
 With several objectives scores stand in Pareto fronts. A trial counts with its last score, at whatever rung: what was stopped early
 is a model too, and the rung stands beside it.
 
@@ -23,7 +25,9 @@ from trm.stats.pareto import Fronts, Point
 
 Place = tuple[float, float]
 """A score's cost and what breaks ties, less being better; trials of the same place are equally good."""
-Key = tuple[float, float, float, str, int]
+Group = tuple[float, bool]
+"""Scores of a later one rank behind all of an earlier one, whatever else they have."""
+Key = tuple[float, float, float, float, str, int]
 """Sorts trials best first, whatever their order was; a trial's number is its last part."""
 
 
@@ -42,6 +46,8 @@ class Score:
     """What the objective is weighed against (`objective.measures`): less is better, infinite when unknown."""
     train_flops: float = 0.0
     """Spent until then."""
+    violation: float = 0.0
+    """By how much it breaks the outcome constraints; 0: it keeps them, or there are none."""
 
     @property
     def tie(self) -> float | None:
@@ -86,7 +92,7 @@ class Order:
         """Whether an objective shows nothing yet: it is not above zero, where more is better."""
         return self.mode == "max" and not objective > 0
 
-    def score(self, result: LegEnded, digest: str, others: tuple[float, ...] = ()) -> Score:
+    def score(self, result: LegEnded, digest: str, others: tuple[float, ...] = (), violation: float = 0.0) -> Score:
         """The score of a leg that completed with an objective."""
         assert result.objective is not None, "a completed leg has an objective"
         tie = self.tie(result)
@@ -98,6 +104,7 @@ class Order:
             digest,
             others,
             result.train_flops,
+            violation,
         )
 
     def tie(self, result: LegEnded) -> float | None:
@@ -105,16 +112,21 @@ class Order:
         return wrong_cells(result) if self.breaks_by_cells else result.loss
 
     def place(self, score: Score) -> Place:
-        """Where a score stands, before anything that says nothing of how good it is."""
+        """Where a score stands among those that break outcome constraints alike, before what says nothing of how good it is."""
         return self.cost(score.objective), score.loss
 
     def key(self, score: Score) -> Key:
         """Sorts scores of one rung."""
-        return (*self.place(score), 0.0, score.digest, score.trial)
+        return (score.violation, *self.place(score), 0.0, score.digest, score.trial)
 
     def last_key(self, score: Score) -> Key:
         """Sorts last scores of trials, at whatever rung: those of one rung as `key` does, but for the rules before."""
-        return (*self.place(score), score.train_flops if self.breaks_by_compute else 0.0, score.digest, score.trial)
+        compute = score.train_flops if self.breaks_by_compute else 0.0
+        return (score.violation, *self.place(score), compute, score.digest, score.trial)
+
+    def group(self, score: Score) -> Group:
+        """Which scores are compared by Pareto dominance at all: by how far they break outcome constraints, and show nothing."""
+        return score.violation, self.is_scoreless(score.objective)
 
     def point(self, score: Score, *, better_by: float = 0.0) -> Point:
         """A score among several objectives, less being better, its objective better by so much.
@@ -125,11 +137,11 @@ class Order:
         return tuple(math.inf if math.isnan(value) else value for value in (first, *score.others))
 
     def fronts(self, scores: Sequence[Score]) -> list[list[int]]:
-        """Trials of some scores, front by front, those of scoreless ones last; in each in the order in which they are given."""
-        groups: tuple[list[tuple[Point, int]], list[tuple[Point, int]]] = ([], [])
+        """Trials of some scores, front by front, group by group; in each in the order in which they are given."""
+        groups: dict[Group, list[tuple[Point, int]]] = {}
         for index, score in enumerate(scores):
-            groups[self.is_scoreless(score.objective)].append((self.point(score), index))
-        return [[scores[index].trial for index in front] for group in groups for front in sorted_fronts(group)]
+            groups.setdefault(self.group(score), []).append((self.point(score), index))
+        return [[scores[index].trial for index in front] for _, group in sorted(groups.items()) for front in sorted_fronts(group)]
 
 
 def sorted_fronts(points: Sequence[tuple[Point, int]]) -> list[list[int]]:

@@ -187,11 +187,12 @@ class Search:
     @property
     def _target_reached(self) -> str | None:
         state = self.state
-        if state.best_ever is None or state.budget.target is None:
+        best = state.best_ever
+        if best is None or state.budget.target is None or best.violation > 0:
             return None
-        trial, objective = state.best_ever
-        if state.order.is_better(state.budget.target, objective):
+        if state.order.is_better(state.budget.target, best.objective):
             return None
+        trial, objective = best.trial, best.objective
         return f"trial {trial} reached the target {state.budget.target:g} with {objective:g}"
 
     def _why_no_trial(self) -> str | None:

@@ -1,10 +1,13 @@
 """What a search space says besides its knobs: objective, budget, sampler, scheduler, resources, tracking, keep."""
 
-from typing import Any, Literal
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
-from trm.config.base import Written, is_recorded
+from trm.config.base import Later, Written, is_recorded
 from trm.config.messages import nearest
 from trm.errors import ConfigError
 from trm.evaluation.metrics import Direction
@@ -13,6 +16,9 @@ from trm.tasks.metrics import direction, is_count
 
 COSTS = ("params", "inference_flops", "train_flops", "latency_seconds")
 """What a trial costs, as `objective.against` names it (`objective.py`); less of each is better."""
+
+
+OUTCOME = re.compile(r"\s*(?P<metric>[A-Za-z_]\w*)\s*(?P<sign><=|>=)\s*(?P<bound>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)\s*")
 
 
 class _Directed(Written):
@@ -38,6 +44,32 @@ class Tradeoff(_Directed):
     """Whether more is better; left out: as it is of that figure."""
 
 
+@dataclass(frozen=True)
+class OutcomeConstraint:
+    """What a trial's figure is to come to."""
+
+    metric: str
+    is_least: bool
+    """Whether `bound` is the least that the figure may be; else the most."""
+    bound: float
+
+    @staticmethod
+    def of(text: str) -> "OutcomeConstraint":
+        """The constraint that is written so; ValueError where it is none."""
+        found = OUTCOME.fullmatch(text)
+        bound = math.nan if found is None else float(found["bound"])
+        if found is None or not math.isfinite(bound):
+            raise ValueError(f"an outcome constraint compares a figure with a number, got {text!r}; write cell_accuracy >= 0.9")
+        return OutcomeConstraint(found["metric"], found["sign"] == ">=", bound)
+
+    def violation(self, value: float | None) -> float:
+        """By how much of the bound a value breaks it, 0 where it keeps it; infinite where none is known."""
+        if value is None or not math.isfinite(value):
+            return math.inf
+        missing = self.bound - value if self.is_least else value - self.bound
+        return max(0.0, missing) / (abs(self.bound) or 1.0)
+
+
 class Objective(_Directed):
     """What the search makes large or small."""
 
@@ -47,6 +79,9 @@ class Objective(_Directed):
     """Whether more is better; left out: as it is of that metric."""
     against: list[Tradeoff] = Field(default_factory=list)
     """Figures that it is weighed against: trials then rank by Pareto dominance; empty: by the metric alone. In YAML a name does."""
+    outcome_constraints: Annotated[list[str], Later] = Field(default_factory=list)
+    """What a trial is to come to, such as `cell_accuracy >= 0.9` or `latency_seconds <= 0.01`: whoever breaks one ranks behind all
+    that keep them, by how far it is off; empty: nothing is asked (outcome constraints, Gardner et al. 2014)."""
 
     @field_validator("against", mode="before")
     @classmethod
@@ -55,6 +90,10 @@ class Objective(_Directed):
 
     @model_validator(mode="after")
     def _check(self, info: Any) -> "Objective":
+        for text in self.outcome_constraints:
+            OutcomeConstraint.of(text)
+        if twice := [one for one in self.outcome_constraints if self.outcome_constraints.count(one) > 1]:
+            raise ValueError(f"an outcome constraint is said once, got {twice[0]!r} twice; drop one of them")
         names = [self.metric, *(one.metric for one in self.against)]
         if not is_recorded(info):
             _check_direction("objective", self)
@@ -68,6 +107,11 @@ class Objective(_Directed):
                 remedy = f"did you mean {near}?" if near else f"the costs are {', '.join(COSTS)}"
                 raise ValueError(f"against names a cost or what the evaluation reports, got {one.metric!r}; {remedy}")
         return self
+
+    @property
+    def wanted(self) -> list[OutcomeConstraint]:
+        """The outcome constraints."""
+        return [OutcomeConstraint.of(text) for text in self.outcome_constraints]
 
     @property
     def contrary(self) -> list[str]:

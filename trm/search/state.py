@@ -28,8 +28,8 @@ from trm.search.journal.events import (
 from trm.search.journal.priors import Prior
 from trm.search.journal.trial import ACTIVE, ENDED, Ended, Paused, Phase, Reopened, Running, Stopped, Trial, Undecided, Waiting
 from trm.search.leaderboard import Leaderboard
-from trm.search.objective import figures, measures
-from trm.search.order import Order, loss_kinds
+from trm.search.objective import figures, measures, outcomes, violation
+from trm.search.order import Order, Score, loss_kinds
 from trm.search.resources.speeds import own_steps
 from trm.search.resources.spending import Spending, Spent
 from trm.search.schedulers.growth import grown
@@ -100,8 +100,8 @@ class SweepState:
         """As of the last event."""
         self.exhausted: str | None = None
         """Why the space has nothing new to offer; null: it has."""
-        self.best_ever: tuple[int, float] | None = None
-        """Trial and objective of the best score that any rung saw, which a target is compared with."""
+        self.best_ever: Score | None = None
+        """The best score that any rung saw, which a target is compared with."""
 
     @property
     def name(self) -> str:
@@ -263,7 +263,8 @@ class SweepState:
     def _take_result(self, trial: Trial, event: LegEnded) -> None:
         assert event.objective is not None
         others = measures(self.space.objective, self.figures(trial, event))
-        score = self.order.score(event, trial.asked.digest, others)
+        broken = violation(self.space.objective, self.outcomes(trial, event))
+        score = self.order.score(event, trial.asked.digest, others, broken)
         trial.results[event.rung], trial.scores[event.rung] = event, score
         trial.origin = event.checkpoint
         self.reports.pop(event.trial, None)  # it was on weights that are not its last any more
@@ -271,8 +272,8 @@ class SweepState:
             self._rung_results_of(trial)[event.rung].add(score)
         if not trial.is_confirmation:
             self._leaderboard.place(score, event.rung)
-            if self.best_ever is None or self.order.is_better(event.objective, self.best_ever[1]):
-                self.best_ever = event.trial, event.objective
+            if self.best_ever is None or self._stands_before(score, self.best_ever):
+                self.best_ever = score
 
     def _on_decided(self, event: Decided) -> None:
         trial = self._trial(event.trial, event)
@@ -416,6 +417,14 @@ class SweepState:
         """What a score of the trial is weighed against, by name."""
         amount = self.rungs.amounts[result.rung] if self.space.fidelity == "train_flops" else None
         return figures(self.space.objective, trial.asked, result, amount)
+
+    def outcomes(self, trial: Trial, result: LegEnded) -> dict[str, float | None]:
+        """What a score of the trial came to of the figures that outcome constraints are about."""
+        amount = self.rungs.amounts[result.rung] if self.space.fidelity == "train_flops" else None
+        return outcomes(self.space.objective, trial.asked, result, amount)
+
+    def _stands_before(self, one: Score, other: Score) -> bool:
+        return (one.violation, self.order.cost(one.objective)) < (other.violation, self.order.cost(other.objective))
 
     def _trial(self, number: int, event: Event) -> Trial:
         _require(0 <= number < len(self.trials), event)

@@ -64,7 +64,7 @@ def leg_ended(task: LegTask, result: LegResult, objective: Objective) -> LegEnde
     missing = next((name for name in (metric, *reported(objective)) if name not in result.metrics), None)
     if status == "completed" and missing is not None:
         known = ", ".join(sorted(name for name in result.metrics if not name.startswith("train/")))
-        what = "objective.metric" if missing == metric else "objective.against"
+        what = "objective.metric" if missing == metric else "the objective's"
         status, problem = "failed", f"{what} {missing!r} is not reported; the evaluation reports {known}"
     same = {name: value for name, value in asdict(result).items() if name in SAME}
     return LegEnded(

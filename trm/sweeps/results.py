@@ -9,7 +9,7 @@ from trm.search.findings.confirmed import confirmation_notes
 from trm.search.findings.importance import Importance, importance, sentence, write_importance
 from trm.search.findings.more_search import MoreSearch, more_search
 from trm.search.findings.study_export import write_study
-from trm.search.findings.tables import leaderboard_rows, write_leaderboard, write_trials
+from trm.search.findings.tables import leaderboard_rows, outcome_words, write_leaderboard, write_trials
 from trm.search.findings.transfer import transfers, write_transfer
 from trm.search.replicates import replicate_words
 from trm.search.state import SweepState
@@ -47,6 +47,7 @@ def write_results(state: SweepState, folder: Path) -> list[str]:
         ("replicates in words", lambda: replicate_words(state)),
         ("confirmation in words", lambda: _confirmed_words(state, folder)),
         ("more search in words", lambda: [more.sentence] if more is not None else []),
+        ("outcomes in words", lambda: outcome_words(state)),
         ("audit in words", lambda: [audit.sentence] if audit is not None else []),
         ("importance in words", lambda: [said] if mattered is not None and (said := sentence(mattered)) is not None else []),
         ("transfer in words", lambda: [transfer.text for transfer in transfers(state)]),
@@ -91,7 +92,7 @@ def leader_rows(state: SweepState) -> list[LeaderRow]:
             params=row["parameters"],
             train_flops=row["train_flops"],
             params_count=row["params"],
-            against=row.get("against", {}),
+            against={**row.get("against", {}), **row.get("outcomes", {})},
             front=row.get("front"),
         )
         for row in leaderboard_rows(state, SHOWN_ROWS)

@@ -285,13 +285,18 @@ def _confirmed_cells(row: LeaderRow, count: int) -> list[str]:
 
 def best_text(best: Leader, metric: str) -> str:
     """The best trial on one line."""
-    value = interval(best.objective, best.standard_error) + seeds_text(best)
+    value = interval(best.objective, best.standard_error) + seeds_text(best) + breaks_text(best)
     return f"{metric} {value} (trial {best.trial}, rung {best.rung}: {params_text(best.params)})"
 
 
 def seeds_text(best: Leader) -> str:
     """What its score is the mean of, where it is confirmed."""
     return "" if best.seeds is None else f", mean of {best.seeds}{' fresh' * best.is_fresh} seed{'' if best.seeds == 1 else 's'}"
+
+
+def breaks_text(best: Leader) -> str:
+    """The outcome constraints that it breaks, if any."""
+    return f", breaks {' and '.join(best.breaks)}" if best.breaks else ""
 
 
 def leg_text(leg: RunningLeg) -> str:

@@ -51,7 +51,8 @@ def print_forecast(space: SearchSpace, seen: Forecast, facts: Facts, circumstanc
 
 def _objective(objective: Objective) -> str:
     against = ", ".join(f"{one.metric} ({one.mode})" for one in objective.against)
-    return f"{objective.metric}, {objective.mode}" + (f"; weighed against {against}" if against else "")
+    wanted = f"; where {' and '.join(objective.outcome_constraints)}" if objective.outcome_constraints else ""
+    return f"{objective.metric}, {objective.mode}" + (f"; weighed against {against}" if against else "") + wanted
 
 
 def _parts(space: SearchSpace, seen: Forecast, facts: Facts, circumstances: Circumstances) -> Iterable[RenderableType]:

@@ -1,5 +1,6 @@
 """What a journal event means for a tracking store, as plain values: a function of the sweep's state, no store and no clock."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, assert_never
@@ -162,6 +163,9 @@ def _leg_ended(state: SweepState, event: LegEnded) -> list[RunUpdate]:
         "eval_seconds": event.eval_seconds,
         "overhead_seconds": event.overhead_seconds,
     }
+    scored = state.trials[event.trial].scores.get(event.rung) if event.status == "completed" else None
+    if scored is not None and state.space.objective.wanted and math.isfinite(scored.violation):
+        own["violation"] = scored.violation
     tags = {"trm.attempt": str(event.attempt), "trm.checkpoint": event.checkpoint or "", "trm.error": event.error or ""}
     points = _points({**event.metrics, **own}, event.steps, event.at)
     trial = RunUpdate(event.trial, event.at, event.at, points=points, tags={key: value for key, value in tags.items() if value})

@@ -96,7 +96,7 @@ class AuditReport:
         if self.lost_interval_95 is None:
             return ""
         low, high = self.lost_interval_95
-        return f", the best of them by {self.lost:.4f} (95 % interval {low:.4f} to {high:.4f})"
+        return f", which cost {self.lost:.4f} (95 % interval {low:.4f} to {high:.4f})"
 
     @property
     def _foretold(self) -> str:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from trm.search.confirmation import candidates_of, fresh_scores, own_scores
+from trm.search.confirmation import candidates_of, fresh_scores, keeping, own_scores
 from trm.search.journal.trial import Trial
 from trm.search.state import SweepState
 from trm.stats.best_of import ConfirmationStatistics, Confirmed, confirmation_statistics
@@ -24,7 +24,7 @@ class Winner:
 
 def confirmed_statistics(state: SweepState) -> ConfirmationStatistics:
     """Trials with scores on fresh seeds, best mean first."""
-    scores = {number: fresh_scores(state, number) for number in state.confirmations}
+    scores = {number: fresh_scores(state, number) for number in keeping(state, state.confirmations)}
     certainty = state.confirm.certainty if state.confirm is not None else 0.95
     own = {number: own_scores(state, number) for number in scores}
     return confirmation_statistics(scores, state.space.objective.mode, state.space.seed, certainty=certainty, own=own)
@@ -70,7 +70,7 @@ def best_run(state: SweepState, number: int) -> Trial | None:
     fresh, trial = fresh_runs(state, number), state.trials[number]
     is_one = fresh and trial is state.leader and trial.rung == state.rungs.last and own_scores(state, number)
     scores = [run.score for run in ([*fresh, trial] if is_one else fresh) if run.score is not None]
-    best = min(scores, key=lambda score: (state.order.cost(score.objective), score.trial), default=None)
+    best = min(scores, key=lambda score: (score.violation, state.order.cost(score.objective), score.trial), default=None)
     return state.trials[best.trial] if best is not None else None
 
 

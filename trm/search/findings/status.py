@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trm.search.findings.confirmed import winner
-from trm.search.findings.tables import interval_95
+from trm.search.findings.tables import broken, interval_95
 from trm.search.journal.trial import Trial
 from trm.search.resources.spending import Spent
 from trm.search.settings import Budget
@@ -44,6 +44,8 @@ class Leader:
     params: Mapping[str, Any]
     is_fresh: bool = True
     """Whether all of them are fresh ones; else one is the search's own."""
+    breaks: tuple[str, ...] = ()
+    """Outcome constraints that it breaks."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,15 @@ def leader(state: SweepState) -> Leader | None:
     trial, confirmed, result = found.trial, found.confirmed, found.trial.result
     assert result is not None
     assert result.objective is not None
+    breaks = broken(state, trial)
     if confirmed is None:
         interval = interval_95(state.space.objective.metric, result)
-        return Leader(trial.number, trial.rung, result.objective, result.standard_error, interval, None, trial.shown_params)
+        own = Leader(trial.number, trial.rung, result.objective, result.standard_error, interval, None, trial.shown_params)
+        return replace(own, breaks=breaks)
     low, high = confirmed.low, confirmed.high
     interval = None if low is None or high is None else (low, high)
     is_fresh = not confirmed.own
-    return Leader(trial.number, trial.rung, confirmed.mean, None, interval, confirmed.seeds, trial.shown_params, is_fresh)
+    return Leader(trial.number, trial.rung, confirmed.mean, None, interval, confirmed.seeds, trial.shown_params, is_fresh, breaks)
 
 
 def _in_words(state: SweepState, is_driven: bool) -> str:

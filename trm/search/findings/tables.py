@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trm.config.base import without_later
 from trm.files.atomic import replacing, write_text_atomic
 from trm.search.findings.audit import audit_notes
 from trm.search.findings.confirmed import confirmation_notes, confirmed_values, fresh_runs, ranked
@@ -41,6 +42,9 @@ def write_trials(state: SweepState, folder: str | Path) -> None:
     fields += [pa.field(name, pa.string()) for name in ("source", "reason")]
     known = {field.name for field in fields}
     fields += [pa.field(one.metric, pa.float64()) for one in state.space.objective.against if one.metric not in known]
+    known |= {field.name for field in fields}
+    fields += [pa.field(metric, pa.float64()) for metric in _outcome_names(state) if metric not in known]
+    fields += [pa.field("violation", pa.float64())] if state.space.objective.wanted else []
     fields += [pa.field("confirms", pa.int64())]
     texts = {path for path, knob in state.space.search.items() if _column_type(knob) == pa.string()}
     rows = [{key: _text(value) if key in texts else value for key, value in row.items()} for row in trial_rows(state)]
@@ -60,7 +64,39 @@ def leaderboard_rows(state: SweepState, count: int | None = None) -> list[dict[s
         for row, (trial, _) in zip(rows, leaders, strict=False):
             assert trial.result is not None
             row |= {"front": of_trial[trial.number], "against": state.figures(trial, trial.result)}
+    if state.space.objective.wanted:
+        for row, (trial, _) in zip(rows, leaders, strict=False):
+            row |= outcome_values(state, trial)
     return rows
+
+
+def outcome_values(state: SweepState, trial: Trial) -> dict[str, Any]:
+    """What a scored trial came to of what outcome constraints are about, and those that it breaks; JSON."""
+    assert trial.result is not None
+    return {"outcomes": state.outcomes(trial, trial.result), "breaks": list(broken(state, trial))}
+
+
+def broken(state: SweepState, trial: Trial) -> tuple[str, ...]:
+    """The outcome constraints that a scored trial breaks, as they are written."""
+    assert trial.result is not None
+    found, objective = state.outcomes(trial, trial.result), state.space.objective
+    wanted = zip(objective.outcome_constraints, objective.wanted, strict=True)
+    return tuple(text for text, one in wanted if one.violation(found[one.metric]) > 0)
+
+
+def outcome_words(state: SweepState) -> list[str]:
+    """How many trials keep the outcome constraints, on a line; nothing where there are none."""
+    scores = [trial.score for trial in state.searched if trial.score is not None]
+    texts = " and ".join(state.space.objective.outcome_constraints)
+    if not texts or not scores:
+        return []
+    kept = sum(score.violation == 0 for score in scores)
+    nobody = "" if kept else "; the best of what breaks them is the one that is least off"
+    return [f"{kept} of {len(scores)} scored trials keep {texts}{nobody}"]
+
+
+def _outcome_names(state: SweepState) -> list[str]:
+    return list(dict.fromkeys(one.metric for one in state.space.objective.wanted))
 
 
 def front_rows(state: SweepState) -> list[dict[str, Any]]:
@@ -85,7 +121,7 @@ def write_leaderboard(state: SweepState, folder: str | Path, *, count: int = 10,
     """Rewrites `folder`/leaderboard.json with the best `count` trials, atomically; `more`: what more search would bring."""
     board = {
         "name": state.name,
-        "objective": state.space.objective.model_dump(),
+        "objective": without_later(state.space.objective, state.space.objective.model_dump()),
         "ended": state.ended.reason if state.ended is not None else None,
         **confirmation_notes(state),
         **({} if more is None else {"more_search": more}),
@@ -116,6 +152,8 @@ def _row(state: SweepState, trial: Trial) -> dict[str, Any]:
     is_troubled = trial.status in ("diverged", "out_of_memory", "failed")
     return {
         **(state.figures(trial, result) if result is not None else {}),
+        **(state.outcomes(trial, result) if result is not None else {}),
+        **({"violation": trial.score.violation} if trial.score is not None and state.space.objective.wanted else {}),
         "trial": trial.number,
         "status": trial.status,
         "rung": trial.rung,

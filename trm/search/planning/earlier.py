@@ -216,7 +216,8 @@ def _differences(there: SweepState, space: SearchSpace, metric: str | None) -> l
     found = []
     before, now = there.space.objective, space.objective
     if before != now:
-        said = f"objective: {before.metric} ({before.mode}) there, {now.metric} ({now.mode}) here"
+        there_is, here_is = (" and ".join([f"{one.metric} ({one.mode})", *one.outcome_constraints]) for one in (before, now))
+        said = f"objective: {there_is} there, {here_is} here"
         found.append(said if metric is None else f"{said}; its trials are ranked by their {metric}")
     if there.space.fidelity != space.fidelity:
         found.append(f"fidelity: {there.space.fidelity} there, {space.fidelity} here")

@@ -51,7 +51,7 @@ def check_objective(space: SearchSpace, config: RunConfig, task: TaskName) -> No
             f"objective.metric must be what an evaluation of {task} reports, got {space.objective.metric!r}",
             remedy="set base.evaluation.reports_halted: true" if space.objective.metric in halted else remedy,
         )
-    check_names(space.objective.against, names)
+    check_names(space.objective, names)
 
 
 def preflight(survey: Survey) -> Preflight:

@@ -159,7 +159,7 @@ class StudyView:
         built = self._built.get(trial.number)
         if built is None or built.stage != stage:
             now = shown(trial, self._order)
-            built = _Built(trial.number, stage, _place(now, self._order), frozen_trial(trial, now, self._distributions))
+            built = _Built(trial.number, stage, _place(now, self._order, trial), frozen_trial(trial, now, self._distributions))
             self._built[trial.number] = built
         return built
 
@@ -168,16 +168,17 @@ class StudyView:
 class _Built:
     number: int
     stage: tuple[str, int, int]
-    place: tuple[int, int, float]
+    place: tuple[int, float, int, float]
     """Smaller for what a sampler ranks higher."""
     trial: FrozenTrial
 
 
-def _place(now: Shown, order: Order) -> tuple[int, int, float]:
-    if not now.values:
-        return (2, 0, 0.0)
+def _place(now: Shown, order: Order, trial: Trial) -> tuple[int, float, int, float]:
+    if not now.values or trial.score is None:
+        return (3, 0.0, 0, 0.0)
     rung, value = now.values[-1]
-    return (0 if now.state == "complete" else 1, -rung, order.cost(value))
+    broken = trial.score.violation
+    return (2 if broken else 0 if now.state == "complete" else 1, broken, -rung, order.cost(value))
 
 
 def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
@@ -190,11 +191,19 @@ def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistr
         distributions={path: distributions[path] for path in trial.asked.params},
         system_attrs=dict(trial.asked.sampler_notes),
         intermediate_values=dict(now.values),
-        constraints={"possible": 1.0 if now.state == "impossible" else 0.0},
+        constraints=constraints_shown(trial, is_impossible=now.state == "impossible"),
     )
     built.number = trial.number
     built._trial_id = trial.number
     return built
+
+
+def constraints_shown(trial: Trial, *, is_impossible: bool) -> dict[str, float]:
+    """Optuna's constraints, which hold up to 0: who could not be scored breaks more than who broke outcome constraints."""
+    if is_impossible:
+        return {"possible": 1.0}
+    broken = trial.score.violation if trial.score is not None else 0.0
+    return {"possible": broken / (1 + broken) if math.isfinite(broken) else 0.99}
 
 
 def _finished_trial(trial: FrozenTrial, value: float) -> FrozenTrial:

@@ -30,13 +30,14 @@ from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import Knob
 from trm.search.order import Order, sorted_fronts
 from trm.search.samplers.distributions import distribution
+from trm.search.samplers.study import constraints_shown
 from trm.search.samplers.study_storage import NAME, HistoryStorage
 from trm.search.settings import Objective
 from trm.stats.pareto import Point
 
 TROUBLE = ("diverged", "out_of_memory", "failed")
-Group = tuple[int, bool]
-"""Less the rung, and whether a trial shows nothing there: groups in their order."""
+Group = tuple[float, int, bool]
+"""By how far outcome constraints are broken, less the rung, and whether a trial shows nothing there: groups in their order."""
 
 
 class FrontView:
@@ -53,7 +54,7 @@ class FrontView:
         self._order = Order(objective.mode)
         self._count = 1 + len(objective.against)
         self._has_places, self._most = has_places, most
-        self._built: dict[int, tuple[TrialState, FrozenTrial]] = {}
+        self._built: dict[int, tuple[tuple[TrialState, int | None], FrozenTrial]] = {}
 
     def study(self, trials: Sequence[Trial], sampler: optuna.samplers.BaseSampler) -> optuna.Study:
         """A study in memory that holds `trials`."""
@@ -76,8 +77,8 @@ class FrontView:
             rung, score = trial.rung, trial.score
             if rung is None or score is None or trial.status in TROUBLE:
                 continue
-            is_scoreless = self._order.is_scoreless(score.objective)
-            groups.setdefault((-rung, is_scoreless), {})[trial.number] = self._order.point(score)
+            broken, is_scoreless = self._order.group(score)
+            groups.setdefault((broken, -rung, is_scoreless), {})[trial.number] = self._order.point(score)
         return dict(sorted(groups.items()))
 
     def _places(self, groups: Mapping[Group, Mapping[int, Point]]) -> dict[int, list[float]]:
@@ -111,7 +112,7 @@ class FrontView:
     def _frozen(self, trial: Trial, values: list[float] | None) -> FrozenTrial:
         state = _state(trial, values)
         known = self._built.get(trial.number)
-        if known is not None and known[0] == state:
+        if known is not None and known[0] == (state, trial.rung):
             known[1].values = values
             return known[1]
         built = create_trial(
@@ -120,9 +121,9 @@ class FrontView:
             params=trial.asked.params,
             distributions={path: self._distributions[path] for path in trial.asked.params},
             system_attrs=dict(trial.asked.sampler_notes),
-            constraints={"possible": 1.0 if trial.status in TROUBLE else 0.0},
+            constraints=constraints_shown(trial, is_impossible=trial.status in TROUBLE),
         )
-        self._built[trial.number] = state, built
+        self._built[trial.number] = (state, trial.rung), built
         return built
 
 

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,8 @@ from trm.search.schedulers.scheduler import Decision, Scheduler, SchedulerContex
 
 class MedianStopping(SchedulerSettings):
     """Median stopping (Golovin et al. 2017, section 3.2.2): trials stop whose best score is below the median of means."""
+
+    knows_outcomes: ClassVar[bool] = False
 
     type: Literal["median"] = "median"
     """Names the scheduler."""

@@ -12,7 +12,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 
-from trm.search.order import Order, Score
+from trm.search.order import Group, Order, Score
 from trm.search.schedulers.rung import Rung
 from trm.stats.pareto import Fronts, Point, crowding, dominates
 
@@ -25,8 +25,8 @@ class ParetoRung(Rung):
     def __init__(self, eta: int, order: Order) -> None:
         """An empty rung; `order` is that of the objective alone."""
         super().__init__(eta, order)
-        self._groups = (_OrderedFronts(order), _OrderedFronts(order))
-        """Of trials that show something, and of those that do not."""
+        self._groups: dict[Group, _OrderedFronts] = {}
+        """Of trials that are compared with each other."""
         self._rests: set[int] = set()
         self._order: list[int] | None = None
         self._places: dict[int, int] = {}
@@ -81,21 +81,22 @@ class ParetoRung(Rung):
 
     def fronts(self) -> list[list[int]]:
         """Trials, front by front, best first."""
-        return [front for group in self._groups for front in group.ordered(self._scores)]
+        return [front for _, group in sorted(self._groups.items()) for front in group.ordered(self._scores)]
 
     def _insert(self, score: Score) -> None:
-        self._groups[self.order.is_scoreless(score.objective)].add(score.trial, self.order.point(score))
+        group = self._groups.setdefault(self.order.group(score), _OrderedFronts(self.order))
+        group.add(score.trial, self.order.point(score))
         self._rests.add(score.trial)
         self._order = self._promotable = self._ahead = None
 
     def _is_near_cut(self, place: int) -> bool:
         score = self._scores[self.ranked[place]]
-        if self.order.is_scoreless(score.objective):
+        cut = self.ranked[self.quota - 1]
+        if self.order.is_scoreless(score.objective) or self.order.group(score) > self.order.group(self._scores[cut]):
             return False
         if self._ahead is None:
-            cut = self.ranked[self.quota - 1]
             front = next(front for front in self.fronts() if cut in front)
-            self._ahead = [self._groups[0].point(trial) for trial in front if self._places[trial] < self.quota]
+            self._ahead = [self.order.point(self._scores[trial]) for trial in front if self._places[trial] < self.quota]
         better = self.order.point(score, better_by=score.standard_error)
         return not any(dominates(point, better) for point in self._ahead)
 
@@ -121,6 +122,6 @@ class _OrderedFronts(Fronts[int]):
         return [self._ordered[level] for level in range(len(self))]
 
     def _sorted(self, front: Sequence[int], scores: Mapping[int, Score]) -> list[int]:
-        trials = sorted(front, key=lambda trial: self._order.key(scores[trial])[1:])  # the objective is one of the coordinates
+        trials = sorted(front, key=lambda trial: self._order.key(scores[trial])[2:])  # the objective is one of the coordinates
         distances = dict(zip(trials, crowding([self.point(trial) for trial in trials]), strict=True))
         return sorted(trials, key=lambda trial: -distances[trial])

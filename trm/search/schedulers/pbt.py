@@ -27,6 +27,7 @@ class PopulationBasedTraining(SchedulerSettings):
     """Population based training (arXiv 1711.09846), a generation at a time, of knobs that may change within a run."""
 
     changes_knobs: ClassVar[bool] = True
+    knows_outcomes: ClassVar[bool] = False
 
     type: Literal["pbt"] = "pbt"
     """Names the scheduler."""

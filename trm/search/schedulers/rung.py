@@ -137,4 +137,4 @@ class Rung:
 
     def _is_near_cut(self, place: int) -> bool:
         cut, score = (self._scores[self._ranked[index][-1]] for index in (self.quota - 1, place))
-        return self.is_near(score, cut.objective)
+        return score.violation <= cut.violation and self.is_near(score, cut.objective)

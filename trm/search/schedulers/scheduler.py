@@ -105,6 +105,9 @@ class SchedulerSettings(Written):
     changes_knobs: ClassVar[bool] = False
     """Whether a trial's knobs change on its way, so that no one configuration stands behind its score."""
 
+    knows_outcomes: ClassVar[bool] = True
+    """Whether it ranks those behind that break outcome constraints."""
+
     type: str
     """Names the scheduler."""
 

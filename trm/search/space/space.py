@@ -162,6 +162,11 @@ class SearchSpace(Written):
                 f"(scheduler: {self.scheduler.type})",
                 remedy="drop confirm, or take another scheduler",
             )
+        if self.objective.outcome_constraints and not self.scheduler.knows_outcomes:
+            raise ConfigError(
+                f"scheduler {self.scheduler.type} stops by scores alone, and objective.outcome_constraints asks for more",
+                remedy="take asha, successive_halving, hyperband or none, or drop the outcome constraints",
+            )
         if not is_recorded(info):
             _check_target(self.objective, self.budget)
             check_comparable(self.objective, self.search)
