@@ -1,6 +1,5 @@
 """Sweeps of an earlier version replay here and say what that version said, finished, killed, confirmed, with fronts, in a gang."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -26,10 +25,7 @@ def test_a_recorded_sweep_replays_to_the_tables_it_had(tmp_path: Path, name: str
     assert found is not None
     assert [found.trial.number, found.run.number] == then["winner"]
     write_leaderboard(search.state, tmp_path)
-    said = json.loads((tmp_path / LEADERBOARD).read_text())
-    assert ("audit" in said) == (search.state.audit is not None), "said since; beside it nothing changed"
-    said.pop("audit", None)
-    assert said == json.loads((JOURNALS / name / LEADERBOARD).read_text())
+    assert (tmp_path / LEADERBOARD).read_text() == (JOURNALS / name / LEADERBOARD).read_text()
 
 
 @pytest.mark.parametrize("name", RECORDED)
