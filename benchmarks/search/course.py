@@ -38,9 +38,9 @@ class Trainer(Protocol):
 class Course:
     """One sweep on its way."""
 
-    def __init__(self, search: Search, trainer: Trainer, *, slots: int = 1) -> None:
-        """Before its first event; `slots` legs run side by side."""
-        self.search, self.events = search, list[Event]()
+    def __init__(self, search: Search, trainer: Trainer, *, slots: int = 1, rules: int = RULES) -> None:
+        """Before its first event; `slots` legs run side by side, and it decides by `rules`."""
+        self.search, self.events, self._rules = search, list[Event](), rules
         self._trainer, self._slots, self._now = trainer, slots, 1000.0
         self._running: list[tuple[float, int, LegStarted, Trained]] = []
 
@@ -49,7 +49,7 @@ class Course:
         space, now = self.search.state.space, self._now
         digest, read = space.frozen_digest(), list(priors)
         named = {"name": space.name, "seed": space.seed, "space_digest": digest, "versions": {}}
-        self._take(SweepStarted(**named, rules=RULES, priors=read, at=now))
+        self._take(SweepStarted(**named, rules=self._rules, priors=read, at=now))
         driver = DriverStarted(driver="replay:1", fence=1, slots=self._slots, budget=space.budget, at=now)
         self._take(driver.model_copy(update={"confirm": space.confirm, "audit": space.audit}))
         while self.search.is_done(self._now) is None:

@@ -47,7 +47,7 @@ def milliseconds(make: Callable[[], Rung], arriving: list[Score]) -> tuple[float
 def main() -> int:
     arguments = parser(__doc__).parse_args()
     for kind, objectives, count in CASES:
-        make = (lambda: Rung(3, Order("max"))) if objectives == 1 else (lambda: ParetoRung(3, Order("max")))
+        make = (lambda: Rung(3, Order("max"), 0.5)) if objectives == 1 else (lambda: ParetoRung(3, Order("max"), 0.5))
         mean, last = milliseconds(make, scores(kind, objectives, count))
         row = {"figure": "arrival_milliseconds", "scores": kind, "objectives": objectives, "trials": count}
         emit(row | {"mean": round(mean, 3), "last_tenth": round(last, 3)}, arguments.out)

@@ -25,6 +25,7 @@ from trm.search.planning.rung_choice import with_rungs
 from trm.search.planning.survey import Survey
 from trm.search.search import Search
 from trm.search.space.candidates import Candidate, CostOf, Facts, Rejected
+from trm.search.space.rules import RULES
 from trm.search.space.space import SearchSpace
 
 
@@ -86,17 +87,19 @@ def replay(
     slots: int = 1,
     priors: Sequence[Prior] = (),
     until: frozenset[int] | None = None,
+    rules: int = RULES,
 ) -> History:
     """The sweep of `space` with that sweep seed, `slots` legs side by side, to its end.
 
-    `priors`: earlier sweeps that it starts from; `until`: or to the first incumbent that is one of these configurations.
+    `priors`: earlier sweeps that it starts from; `until`: or to the first incumbent that is one of these configurations; `rules`:
+    by which it decides.
     """
     started = time.perf_counter()
     space = with_ladder(space, table.cost_of, table.remembered).model_copy(update={"seed": seed})
     search, runs = Search(space, table.cost_of), Runs(table, seed)
     resolved_once(search, table.remembered, table.key)
     trainer = _Recorded(search, table, runs, until or frozenset())
-    course = Course(search, trainer, slots=slots)
+    course = Course(search, trainer, slots=slots, rules=rules)
     course.run(priors)
     return History(
         moments=trainer.moments,

@@ -16,7 +16,7 @@ def score(trial: int, objective: float, loss: float = 1.0, error: float = 0.0) -
 
 
 def rung(*scores: Score, eta: int = 3, mode: Literal["max", "min"] = "max") -> Rung:
-    board = Rung(eta, Order(mode))
+    board = Rung(eta, Order(mode), 0.5)
     for one in scores:
         board.add(one)
     return board
@@ -75,7 +75,7 @@ def test_the_best_of_eta_goes_on_once() -> None:
 @given(drawn_rows)
 def test_never_more_than_the_quota_goes_on_while_trials_arrive_in_any_prefix(drawn: Rows) -> None:
     rows = scored(drawn)
-    board = Rung(3, Order("max"))
+    board = Rung(3, Order("max"), 0.5)
     gone: list[int] = []
     for one in rows:
         board.add(one)

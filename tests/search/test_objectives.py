@@ -116,7 +116,7 @@ def test_a_mode_left_out_is_that_of_the_metric(given: dict[str, Any], modes: lis
 
 
 def test_the_least_loss_wins() -> None:
-    rung = Rung(2, Order(Objective.model_validate({"metric": "loss"}).mode))
+    rung = Rung(2, Order(Objective.model_validate({"metric": "loss"}).mode), 0.5)
     for number, loss in enumerate((1.6, 0.2, 0.9)):
         rung.add(Score(number, loss, 0.0, loss, str(number)))
     assert rung.ranked == [1, 2, 0]

@@ -133,7 +133,7 @@ def test_samplers_are_shown_by_how_much_they_are_broken(swept: tuple[Path, Searc
 
 def test_no_standard_error_saves_who_breaks_more(tmp_path: Path) -> None:
     order = Order("max")
-    for board in (Rung(2, order), ParetoRung(2, order)):
+    for board in (Rung(2, order, 0.25), ParetoRung(2, order, 0.25)):
         for trial in range(4):
             board.add(Score(trial, 0.5 + 0.01 * trial, 0.5, 1.0, str(trial), violation=float(trial >= 2)))
         assert board.ranked == [1, 0, 3, 2]

@@ -50,7 +50,7 @@ class Table:
     def score(self, trial: int, rung: int, objective: float, *, error: float = 0.0, loss: float = 1.0) -> None:
         """The trial arrives at a rung and rests there."""
         group = self.scheduler.group(trial)
-        rung_results = self.rung_results.setdefault(group, [Rung(self.eta, Order("max")) for _ in range(self.rungs)])
+        rung_results = self.rung_results.setdefault(group, [Rung(self.eta, Order("max"), 0.5) for _ in range(self.rungs)])
         rung_results[rung].add(Score(trial, objective, error, loss, f"{trial:03d}"))
         self.targets.pop(trial, None)
         self.asked = max(self.asked, trial + 1)
@@ -205,7 +205,7 @@ def test_median_stopping_compares_the_best_so_far_with_the_means_so_far() -> Non
     assert table.scheduler.decision(table.context, 4, 0).status == "stopped", "it is 0.225 now"
     table.score(3, 1, 0.39)
     assert table.scheduler.decision(table.context, 3, 1).status == "stopped", "means 0.3, 0.4, 0.5"
-    table.rung_results[0][1] = Rung(2, Order("max"))
+    table.rung_results[0][1] = Rung(2, Order("max"), 0.5)
     for trial, second in enumerate([0.5, 0.6, 0.7]):
         table.score(trial, 1, second)
     table.score(3, 1, 0.39, error=0.02)
@@ -221,7 +221,7 @@ def test_median_stopping_of_a_flat_rung_stops_the_half_with_the_larger_losses() 
 
 def test_median_stopping_counts_down_where_less_is_better() -> None:
     table = Table(scheduler_of(scheduled(type="median", rungs=2, min_trials=2)), rungs=2, eta=2)
-    table.rung_results[0] = [Rung(2, Order("min")), Rung(2, Order("min"))]
+    table.rung_results[0] = [Rung(2, Order("min"), 0.5), Rung(2, Order("min"), 0.5)]
     for trial, objective in enumerate([1.0, 2.0, 3.0]):
         table.score(trial, 0, objective)
     assert [table.scheduler.decision(table.context, trial, 0).status for trial in range(3)] == ["running", "running", "stopped"]

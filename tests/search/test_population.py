@@ -42,7 +42,7 @@ def test_the_worst_go_on_from_the_best_when_the_generation_is_complete() -> None
 
 def test_a_member_within_a_standard_error_of_the_best_keeps_its_own() -> None:
     table = generation([0.9, 0.88, 0.87, 0.0])
-    table.rung_results[0][0] = Rung(2, Order("max"))
+    table.rung_results[0][0] = Rung(2, Order("max"), 0.5)
     for trial, (objective, error) in enumerate([(0.9, 0.01), (0.88, 0.01), (0.89, 0.01), (0.86, 0.05)]):
         table.score(trial, 0, objective, error=error)
     assert table.scheduler.exploits(table.context) == []

@@ -68,7 +68,7 @@ def score(trial: int, objective: float, *others: float, loss: float = 1.0, error
 
 
 def rung(*scores: Score, eta: int = 3) -> ParetoRung:
-    board = ParetoRung(eta, Order("max"))
+    board = ParetoRung(eta, Order("max"), 0.5)
     for one in scores:
         board.add(one)
     return board
@@ -111,7 +111,7 @@ def test_who_is_dominated_never_ranks_before_who_dominates_it(drawn: list[tuple[
 def test_with_nothing_to_weigh_it_ranks_as_one_objective_does(drawn: list[tuple[float, float, float]]) -> None:
     """The two classes have one set of rules: a figure that all trials share changes no decision."""
     found = scored(drawn)
-    plain, weighed = Rung(3, Order("max")), ParetoRung(3, Order("max"))
+    plain, weighed = Rung(3, Order("max"), 0.5), ParetoRung(3, Order("max"), 0.5)
     for index, one in enumerate(found):
         plain.add(Score(one.trial, one.objective, one.standard_error, one.loss, one.digest))
         weighed.add(Score(one.trial, one.objective, one.standard_error, one.loss, one.digest, (7.0,)))
@@ -134,7 +134,7 @@ def test_with_nothing_to_weigh_it_ranks_as_one_objective_does(drawn: list[tuple[
 @given(rows)
 def test_never_more_than_the_quota_goes_on_while_trials_arrive(drawn: list[tuple[float, float, float]]) -> None:
     found = scored(drawn)
-    board = ParetoRung(3, Order("max"))
+    board = ParetoRung(3, Order("max"), 0.5)
     gone: list[int] = []
     for one in found:
         board.add(one)

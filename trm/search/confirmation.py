@@ -9,9 +9,9 @@ repeat. A run that came to no score counts as the worst one (`math.nan`).
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from trm.search.journal.trial import Trial
+from trm.search.journal.trial import Ended, Trial
 from trm.search.settings import Confirm
-from trm.search.space.rules import counts_own_scores
+from trm.search.space.rules import confirms_ahead, counts_own_scores
 from trm.search.state import SweepState
 from trm.stats.best_of import Mode, p_best, together
 
@@ -93,6 +93,34 @@ def next_candidate(state: SweepState) -> int | None:
     return next_to_confirm(scores, running, state.confirm, state.order.mode, state.space.seed, own=own)
 
 
+def next_ahead(state: SweepState) -> int | None:
+    """The candidate that gets a fresh seed while the search's last trials still run; None: none of them needs one.
+
+    Candidates come from the last rung and the one before it, for the search is not over. None where compute is limited: what a
+    trial takes that does not stay a candidate would be missed elsewhere.
+    """
+    confirm, last, budget = state.confirm, state.rungs.last, state.budget
+    is_limited = budget.train_flops is not None or budget.gpu_hours is not None
+    if confirm is None or is_limited or not state.has_asked_all or not confirms_ahead(state.resolver.rules):
+        return None
+    count = confirm.ahead
+    if count is None:
+        count = confirm.top if state.slots > confirm.top * confirm.seeds else 0
+    found = [trial for trial in candidates_of(state, count) if trial.rung is not None and trial.rung >= last - 1] if count else []
+    given = {trial.number: len(fresh_scores(state, trial.number)) + _running(state, trial.number) for trial in found}
+    short = [number for number, seeds in given.items() if seeds < confirm.seeds]
+    return min(short, key=lambda number: given[number], default=None)
+
+
+def unneeded(state: SweepState) -> frozenset[int]:
+    """Confirmations that run though another trial has taken their candidate's place; empty while the search's trials run."""
+    running = [*(state.trials[leg.trial] for leg in state.open_legs), *state.waiting]
+    if not confirms_ahead(state.resolver.rules) or not all(trial.is_confirmation for trial in running):
+        return frozenset()
+    wanted = {trial.number for trial in candidates(state)}
+    return frozenset(trial.number for trial in running if trial.asked.confirms not in wanted)
+
+
 def given_seeds(state: SweepState) -> dict[int, int]:
     """Candidate -> fresh seeds that it has got, those of runs that have not come out included."""
     numbers = [trial.number for trial in candidates(state)]
@@ -119,7 +147,8 @@ def own_scores(state: SweepState, number: int) -> list[float]:
 
 
 def _running(state: SweepState, number: int) -> int:
-    return sum(not _has_come_out(trial) for trial in state.confirmations.get(number, []))
+    over = Ended("stopped")  # nobody needed it any more
+    return sum(not _has_come_out(trial) and trial.phase != over for trial in state.confirmations.get(number, []))
 
 
 def _rung_of(confirmation: Trial) -> int | None:

@@ -74,10 +74,10 @@ def set_aside(trials: Iterable[Trial]) -> list[str]:
     return [f"trial {trial.number} was {trial.decided.reason}" for trial in found if trial.decided is not None]
 
 
-def stopped(trial: Trial, reason: str, now: float, *, is_early: bool = False) -> Decided:
-    """The decision to stop a trial that a sweep with a larger budget may take up again."""
+def stopped(trial: Trial, reason: str, now: float, *, is_early: bool = False, reopens: bool = True) -> Decided:
+    """The decision to stop a trial, which a sweep with a larger budget may take up again if it `reopens`."""
     rung = trial.target_rung if trial.rung is None else trial.rung
-    return Decided(trial=trial.number, rung=rung or 0, status="stopped", reason=reason, reopens=True, is_early=is_early, at=now)
+    return Decided(trial=trial.number, rung=rung or 0, status="stopped", reason=reason, reopens=reopens, is_early=is_early, at=now)
 
 
 def _decided(trial: Trial, rung: int, status: TrialStatus, reason: str, now: float) -> Decided:

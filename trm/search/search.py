@@ -10,7 +10,7 @@ from typing import Any
 from trm.config.run import RunConfig
 from trm.search.asking.ask import Asker
 from trm.search.asking.trust import Past, Suggestion, Trust
-from trm.search.confirmation import given_seeds, next_candidate
+from trm.search.confirmation import given_seeds, next_ahead, next_candidate, unneeded
 from trm.search.controls import audited
 from trm.search.decisions import decision, stopped
 from trm.search.journal.events import Adopted, Asked, Event, LegStarted, SpaceExhausted, SweepEnded
@@ -89,12 +89,15 @@ class Search:
         ]
 
     def is_done(self, now: float) -> str | None:
-        """Why nothing is left to do, or null. A spent clock ends a sweep while legs run: interrupt them, then `closing_events`."""
+        """Why nothing is left to do, or null.
+
+        A spent clock ends a sweep while legs run, and so does what nobody needs any more: interrupt them, then `closing_events`.
+        """
         state = self.state
         if state.ended is not None:
             return state.ended.reason
         must = self._must_stop(now)
-        if must is not None or state.undecided or state.open_legs or self.due_decisions(now):
+        if must is not None or state.undecided or self._awaits_legs or self.due_decisions(now):
             return must
         leg = self._next_leg(now)
         if isinstance(leg, LegStarted):
@@ -106,7 +109,8 @@ class Search:
         """Ends the sweep: what runs or rests is stopped (a sweep that goes on takes it up again), and why."""
         reason = self.is_done(now) or "stopped"
         open_ones = [trial for trial in self.state.trials if trial.status in ("running", "paused")]
-        stops: list[Event] = [stopped(trial, f"the sweep ended: {reason}", now) for trial in open_ones]
+        why, over = f"the sweep ended: {reason}", unneeded(self.state)
+        stops: list[Event] = [stopped(trial, why, now, reopens=trial.number not in over) for trial in open_ones]
         return [*stops, SweepEnded(reason=reason, at=now)]
 
     def run_config(self, leg: LegStarted) -> RunConfig:
@@ -177,6 +181,12 @@ class Search:
         if (failed := state.has_only_failed) is not None and failed >= HOPELESS:
             return f"all of the first {failed} trials failed: {state.first_failure}"
         return None
+
+    @property
+    def _awaits_legs(self) -> bool:
+        """Whether a leg runs whose end is waited for."""
+        legs = self.state.open_legs
+        return bool(legs) and not {leg.trial for leg in legs} <= unneeded(self.state)
 
     @property
     def _replicates(self) -> int:
@@ -250,12 +260,13 @@ class Search:
         return max(0, state.confirm.top * state.confirm.seeds - given) * self._flops_to(state.rungs.last)
 
     def _next_confirmation(self, now: float) -> Asked | None:
-        """The next trial that confirms a candidate; None while the search goes on, and when enough is known."""
+        """The next trial that confirms a candidate; None where none is due, and when enough is known."""
         state = self.state
-        if state.confirm is None or any(not state.trials[leg.trial].is_confirmation for leg in state.open_legs):
+        if state.confirm is None or any(trial.is_confirmation for trial in state.waiting):
             return None
-        number = next_candidate(state)
-        if number is None or any(trial.is_confirmation for trial in state.waiting):
+        is_ahead = any(not state.trials[leg.trial].is_confirmation for leg in state.open_legs)
+        number = next_ahead(state) if is_ahead else next_candidate(state)
+        if number is None:
             return None
         asked = state.trials[number].asked
         if self._too_much(asked.flops.up_to(self._steps_at(state.trials[number], state.rungs.last))):

@@ -167,6 +167,12 @@ class Budget(Written):
             )
         return self
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether the number of its trials alone ends a sweep, so that every one of them will come."""
+        others = (self.train_flops, self.gpu_hours, self.wall_clock_seconds, self.target)
+        return self.trials is not None and all(limit is None for limit in others)
+
 
 class Resources(Written):
     """What one trial takes, and how many run side by side."""
@@ -199,6 +205,10 @@ class Confirm(Written):
     """A candidate that could still win gets up to so many."""
     certainty: float = Field(0.95, gt=0.5, lt=1)
     """No further seeds once a candidate is the best with this probability."""
+    ahead: Annotated[int | None, Later] = Field(None, ge=0, le=1000)
+    """Candidates that get their fresh seeds while the search's last trials still run, on slots that would idle, where neither
+    `budget.train_flops` nor `gpu_hours` limits compute; what proves unneeded is stopped at the end. Null: `top`, where slots are
+    more than `top` times `seeds`; else 0."""
 
     @model_validator(mode="after")
     def _check(self) -> "Confirm":

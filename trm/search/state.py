@@ -39,6 +39,7 @@ from trm.search.schedulers.rungs import Rungs
 from trm.search.schedulers.scheduler import SchedulerContext
 from trm.search.settings import Budget
 from trm.search.space.candidates import CostOf, Facts, Resolver, SetFacts, scheduler_of
+from trm.search.space.rules import asks_first, near_share
 from trm.search.space.space import SearchSpace
 
 
@@ -220,7 +221,7 @@ class SweepState:
 
     def _new_rung_results(self, first: int) -> list[Rung]:
         kind = ParetoRung if self.space.objective.against else Rung
-        return [kind(max(2, self.rungs.eta), self.order) for _ in self.rungs.amounts[first:]]
+        return [kind(max(2, self.rungs.eta), self.order, near_share(self.resolver.rules)) for _ in self.rungs.amounts[first:]]
 
     def _on_leg_started(self, event: LegStarted) -> None:
         trial = self._trial(event.trial, event)
@@ -346,7 +347,13 @@ class SweepState:
             targets={trial.number: target for trial in ranked if (target := trial.target_rung) is not None},
             paused=self._in[Paused],
             params_of=lambda number: self.trials[number].params,
+            asks_first=self._asks_first,
         )
+
+    @property
+    def _asks_first(self) -> bool:
+        trials = self.budget.trials if self.budget.is_counted else None
+        return trials is not None and asks_first(self.resolver.rules) and self.rungs.begin_soon(trials, self.slots)
 
     @property
     def is_hopeless(self) -> bool:

@@ -205,7 +205,7 @@ class SweepProgress:
         likely = [trial.asked for trial in state.trials[-RECENT:]]
         standing = Standing.of(state, {leg.trial: self._seconds_of(leg, speeds) or self._flops_of(leg) for leg in legs})
         slots = max(1, state.slots)  # the work is the same while there are none
-        setting = Setting(state.space, state.scheduler, state.order, slots, costs)
+        setting = Setting(state.space, state.scheduler, state.order, slots, costs, rules=state.resolver.rules)
         seen = [
             [trial.scores[rung] for trial in state.searched if rung in trial.scores] for rung in range(len(state.rungs.amounts))
         ]

@@ -22,6 +22,7 @@ from trm.search.schedulers.pareto_rung import ParetoRung
 from trm.search.schedulers.rung import Rung
 from trm.search.schedulers.rungs import Rungs
 from trm.search.schedulers.scheduler import Scheduler, SchedulerContext
+from trm.search.space.rules import RULES, asks_first, near_share
 from trm.search.space.space import SearchSpace
 from trm.search.state import SweepState
 
@@ -124,12 +125,19 @@ class Setting:
     costs: Costs
     examples: int = EXAMPLES
     """Of an evaluation."""
+    rules: int = RULES
+    """By which the sweep began."""
 
     def board(self) -> list[Rung]:
         """Rungs at which nobody was scored."""
         rungs = self.costs.rungs
         kind = ParetoRung if self.space.objective.against else Rung
-        return [kind(max(2, rungs.eta), self.order) for _ in rungs.amounts]
+        return [kind(max(2, rungs.eta), self.order, near_share(self.rules)) for _ in rungs.amounts]
+
+    def asks_first(self, trials: int) -> bool:
+        """Whether all of so many trials begin before one is promoted."""
+        is_counted = self.space.budget.is_counted and asks_first(self.rules)
+        return is_counted and self.costs.rungs.begin_soon(trials, self.slots)
 
     def others(self, one: Played, rung: int, generator: random.Random) -> tuple[float, ...]:
         """What a score is weighed against; of a metric nothing is known, so that one trial's is as likely as another's."""
@@ -221,7 +229,8 @@ class Rehearsal:
     @property
     def _context(self) -> SchedulerContext:
         at = self._at
-        return SchedulerContext(at.boards, at.asked, not self._coming, at.targets, at.paused, lambda trial: {})
+        asks_first = self._setting.asks_first(at.asked + len(self._coming))
+        return SchedulerContext(at.boards, at.asked, not self._coming, at.targets, at.paused, lambda trial: {}, asks_first)
 
     def _next(self) -> int | None:
         """The trial whose leg starts next, as `Search` chooses it."""

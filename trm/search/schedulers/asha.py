@@ -46,6 +46,8 @@ class PromotingAsha:
     Algorithm 2 promotes whoever is among the best when he comes, however many went on before him. A sampler that learns brings
     trials that are better than most before them: nearly all of them would go on, and the compute with them. So once a rung's
     share has gone on, only its new best does.
+
+    Where slots are so many that all trials could begin before any has come far, they do: who is promoted is then chosen among all.
     """
 
     def __init__(self, *, is_sparing: bool = True) -> None:
@@ -73,7 +75,9 @@ class PromotingAsha:
         return ()
 
     def promotion(self, context: SchedulerContext) -> int | None:
-        """The best that may go on, from the highest rung that has one."""
+        """The best that may go on, from the highest rung that has one; none before all have begun, where slots are many."""
+        if context.asks_first and not context.is_asking_over:
+            return None
         rungs = context.rungs.get(0, [])
         for rung in range(len(rungs) - 2, -1, -1):
             best = rungs[rung].promotable()

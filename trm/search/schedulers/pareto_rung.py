@@ -22,9 +22,9 @@ class ParetoRung(Rung):
 
     has_fronts = True
 
-    def __init__(self, eta: int, order: Order) -> None:
+    def __init__(self, eta: int, order: Order, near_share: float) -> None:
         """An empty rung; `order` is that of the objective alone."""
-        super().__init__(eta, order)
+        super().__init__(eta, order, near_share)
         self._groups: dict[Group, _OrderedFronts] = {}
         """Of trials that are compared with each other."""
         self._rests: set[int] = set()

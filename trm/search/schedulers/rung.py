@@ -6,7 +6,8 @@
   - stand in a rung that fewer than eta trials reached,
   - stand before the last floor(n / eta) of a flat rung, one where fewer than 1 / eta of the trials score above zero
     (a recursive model's accuracy rises late and suddenly; there the loss, which breaks the ties at zero, ranks), or
-  - score above zero and within one standard error of the cut, on one of the places that follow the quota, half as many as it has.
+  - score above zero and within one standard error of the cut, on one of the places that follow the quota, a quarter as many as it
+    has (sweeps of earlier rules: half).
 """
 
 import bisect
@@ -15,9 +16,6 @@ import math
 
 from trm.search.order import Key, Order, Score
 
-NEAR_SHARE = 0.5
-"""Places after the quota on which a standard error saves a trial, as a share of the quota."""
-
 
 class Rung:
     """The scores at one rung, best first, and who of them is still paused there."""
@@ -25,9 +23,9 @@ class Rung:
     has_fronts = False
     """Whether trials rank by Pareto fronts, so that no single number tells the better of two."""
 
-    def __init__(self, eta: int, order: Order) -> None:
-        """An empty rung of trials that rank by `order`."""
-        self.eta, self.order = eta, order
+    def __init__(self, eta: int, order: Order, near_share: float) -> None:
+        """An empty rung of trials that rank by `order`; a standard error saves a trial on `near_share` times the quota's places."""
+        self.eta, self.order, self.near_share = eta, order, near_share
         self._ranked: list[Key] = []
         self._resting: list[Key] = []
         self._scores: dict[int, Score] = {}
@@ -131,7 +129,7 @@ class Rung:
             return True
         if self.is_flat:
             return place < count - quota
-        if place >= quota + math.ceil(quota * NEAR_SHARE):
+        if place >= quota + math.ceil(quota * self.near_share):
             return False
         return self._is_near_cut(place)
 

@@ -31,6 +31,13 @@ class Rungs:
         """Index of the last rung."""
         return len(self.amounts) - 1
 
+    def begin_soon(self, trials: int, slots: int) -> bool:
+        """Whether so many trials come to the first rung side by side within half the time that one takes to the last.
+
+        Nothing that a finished trial tells would then be known before the last of them begins.
+        """
+        return 2 * trials * self.amounts[0] <= slots * self.amounts[-1] * (1 + 1e-9)
+
     def steps(self, amounts: StepCosts) -> tuple[int, ...]:
         """Optimizer steps at each rung for a configuration whose steps take `amounts`: at least the rung's amount."""
         return tuple(amounts.steps_for(amount, slack=SLACK) for amount in self.amounts)

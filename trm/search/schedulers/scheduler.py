@@ -33,6 +33,8 @@ class SchedulerContext:
     """Trials that rest at a rung and were not stopped."""
     params_of: Callable[[int], Mapping[str, Any]]
     """A trial's searched knobs as they are now, by its number."""
+    asks_first: bool = False
+    """Whether so many slots are there that all trials begin before one is promoted."""
 
 
 @dataclass(frozen=True)

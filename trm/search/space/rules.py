@@ -8,8 +8,9 @@ between losses of two kinds. 1 and 2: of trials equal in objective and loss the 
 while their rung went by the digest. 1 to 3: what changes nothing with the values of others (`trm.config.meaning`) stayed in a
 trial's configuration and its digest, and no knob had a condition from it. 1 to 4: a sweep whose file named no start points began
 with the sampler's first choice, none was confirmed whose file did not ask for it, of what was confirmed fresh seeds alone told the
-winner, samplers that look at finished trials alone (gp, nsga2) were shown no others, and asha promoted whoever came among a rung's
-best, however many had gone on.
+winner, samplers that look at finished trials alone (gp, nsga2) were shown no others, asha promoted whoever came among a rung's
+best, however many had gone on, and always before it asked for a new trial, a standard error kept trials on half as many places as
+the quota has, and confirmations came after the last trial of the search.
 """
 OLDEST = 1
 
@@ -56,4 +57,19 @@ def promotes_sparingly(rules: int) -> bool:
 
 def tells_audit_with_best(rules: int) -> bool:
     """Whether the leaderboard's file tells of the audit too."""
+    return rules >= 5
+
+
+def near_share(rules: int) -> float:
+    """Places after a rung's quota on which a standard error keeps a trial, as a share of the quota."""
+    return 0.25 if rules >= 5 else 0.5
+
+
+def asks_first(rules: int) -> bool:
+    """Whether many slots begin all trials before the first is promoted."""
+    return rules >= 5
+
+
+def confirms_ahead(rules: int) -> bool:
+    """Whether slots that would idle confirm the best while the search's last trials run."""
     return rules >= 5
