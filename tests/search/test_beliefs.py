@@ -115,7 +115,9 @@ def test_a_sweep_with_beliefs_replays_and_draws_near_them(changes: dict[str, Any
     trials = Simulator(space, tmp_path / "sweep").run().search.state.trials
     events = [entry.event for entry in read_events(tmp_path / "sweep" / "journal.jsonl")]
     assert replay(Search(space, cost_of, folder="data"), events).trials == len(trials)
-    assert {"base", "belief", "sampler"} <= {trial.asked.source for trial in trials}
+    sources = {trial.asked.source for trial in trials}
+    assert {"base", "belief", "sampler"} <= sources
+    assert not (space.sampler.moves_from_best and "near_best" in sources)
     near = {path: neighbourhood(one, one.prior.at, one.prior.width) for path, one in space.search.items() if one.prior}
     even = random.Random(0)
     draws = [log_density(near, random_params(space, even)) for _ in range(500)]

@@ -71,7 +71,7 @@ class MixedProposer(Proposer):
             turn = generator.random()
             if turn < shares.belief:
                 yield Proposal(self._drawn(generator, self._believed, next(sampled).params), {}, "belief")
-            elif turn < shares.belief + shares.best:
+            elif turn < shares.belief + shares.best and not self._space.sampler.moves_from_best:
                 changed = {path: near for path, near in self._near(best[0]).items() if generator.random() < CHANGED_SHARE}
                 yield Proposal(self._drawn(generator, changed, best[0]), {}, "near_best")
             else:

@@ -46,6 +46,8 @@ class SamplerSettings(Written):
     """Whether trials of an earlier sweep may be shown to it as if they were of this one."""
     mixes_with_beliefs: ClassVar[bool] = False
     """Whether trials that a knob's `prior` chose may come between its own."""
+    moves_from_best: ClassVar[bool] = False
+    """Whether it draws near the best trials itself, so that beside beliefs nobody else has to."""
 
     climb: ClassVar[float] = 1.0
     """Of so many trials as good as those before it a new one is the best, about (`planning/drawn_scores.py`)."""

@@ -35,6 +35,7 @@ class Surrogate(SamplerSettings):
     """An ask grows with the cube of their number."""
     learns_from_earlier: ClassVar[bool] = True
     mixes_with_beliefs: ClassVar[bool] = True
+    moves_from_best: ClassVar[bool] = True
 
     type: Literal["surrogate"] = "surrogate"
     """Names the sampler."""
