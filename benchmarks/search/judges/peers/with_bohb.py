@@ -14,7 +14,7 @@ from hpbandster.optimizers.config_generators.bohb import BOHB
 from hpbandster.optimizers.iterations import SuccessiveHalving
 
 from benchmarks.search.judges.judge import Sweep
-from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, epoch_of, error, levels
+from benchmarks.search.judges.peers.drive import Configurations, epoch_of, error, first_share, levels
 from benchmarks.search.judges.peers.spaces import params_of, space_of
 
 
@@ -36,10 +36,11 @@ def bracket(number: int, epochs: int, most: int, eta: int) -> tuple[list[int], n
     return [max(begun // eta**at, 1) for at in range(stages)], epochs / eta ** np.arange(stages - 1.0, -1.0, -1.0)
 
 
-def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, eta: int = 3) -> None:
+def _sweep(sweep: Sweep, *, tries_default: bool, first: float | None = None, eta: int = 3) -> None:
     assert not tries_default, "it has no way to be told a default"
     np.random.seed(sweep.seed % 2**32)  # noqa: NPY002 it draws from the global generator
     judge, runs, number = sweep.judge, Configurations(sweep), 0
+    first = first or first_share(sweep, eta, eta**-2)
     model = BOHB(configspace=space_of(judge, sweep.seed))
     while True:
         counts, budgets = bracket(number, judge.epochs, levels(judge, first, eta), eta)

@@ -13,13 +13,14 @@ from typing import Any
 from dehb import DE, DEHB
 
 from benchmarks.search.judges.judge import Sweep
-from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, epoch_of, error, least_budget
+from benchmarks.search.judges.peers.drive import Configurations, epoch_of, error, first_share, least_budget
 from benchmarks.search.judges.peers.spaces import params_of, space_of
 
 
-def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, eta: int = 3) -> None:
+def _sweep(sweep: Sweep, *, tries_default: bool, first: float | None = None, eta: int = 3) -> None:
     assert not tries_default, "it has no way to be told a default"
     judge = sweep.judge
+    first = first or first_share(sweep, eta, eta**-2)
     if judge.epochs == 1:
         _without_fidelity(sweep)
         return

@@ -20,7 +20,7 @@ from neps.optimizers.ask_and_tell import AskAndTell
 from neps.space import HPOCategorical, HPOFloat, HPOInteger, SearchSpace
 
 from benchmarks.search.judges.judge import Judge, Knob, Sweep
-from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, active, all_codes, epoch_of, error, is_number
+from benchmarks.search.judges.peers.drive import Configurations, active, all_codes, epoch_of, error, first_share, is_number
 
 FIDELITY = "epochs"
 CONFIDENCE = "medium"
@@ -51,13 +51,14 @@ def _dimension(knob: Knob, prior: Any) -> HPOCategorical | HPOFloat | HPOInteger
     return HPOFloat(knob.low, knob.high, log=knob.is_log, prior=prior, prior_confidence=CONFIDENCE)
 
 
-def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, eta: int = 3) -> None:
+def _sweep(sweep: Sweep, *, tries_default: bool, first: float | None = None, eta: int = 3) -> None:
     logging.getLogger("neps").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="neps")
     random.seed(sweep.seed)
     np.random.seed(sweep.seed % 2**32)  # noqa: NPY002 it draws from the global generators
     torch.manual_seed(sweep.seed)
     judge, runs = sweep.judge, Configurations(sweep)
+    first = first or first_share(sweep, eta, eta**-2)
     tool = AskAndTell(_optimizer(_space(judge, first, has_prior=tries_default), eta, has_prior=tries_default))
     while True:
         trial = tool.ask()

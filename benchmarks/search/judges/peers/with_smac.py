@@ -17,7 +17,7 @@ from smac import HyperparameterOptimizationFacade, MultiFidelityFacade, Scenario
 from smac.runhistory.dataclasses import TrialValue
 
 from benchmarks.search.judges.judge import Limits, Sweep
-from benchmarks.search.judges.peers.drive import LEAST_BUDGET, Configurations, epoch_of, error, least_budget, levels
+from benchmarks.search.judges.peers.drive import Configurations, epoch_of, error, first_share, least_budget, levels
 from benchmarks.search.judges.peers.spaces import default_codes, params_of, space_of
 
 os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")  # its forest adds up in the order in which threads end
@@ -36,8 +36,9 @@ def evaluations(limits: Limits, most: int, eta: int) -> int:
     return round(room)
 
 
-def _sweep(sweep: Sweep, *, tries_default: bool, first: float = LEAST_BUDGET, eta: int = 3) -> None:
+def _sweep(sweep: Sweep, *, tries_default: bool, first: float | None = None, eta: int = 3) -> None:
     judge = sweep.judge
+    first = first or first_share(sweep, eta, eta**-2)
     space, most = space_of(judge, sweep.seed), levels(judge, first, eta)
     defaults = [Configuration(space, values=default_codes(judge))] if tries_default else []
     room = max(evaluations(sweep.limits, most, eta), eta ** (most - 1))

@@ -1,10 +1,10 @@
 """Syne Tune's asynchronous schedulers, asked and told as its simulator does, one worker: ASHA, MOBSTER and HyperTune.
 
-The resource is epochs: shares of a trial's own compute. They pause and promote (`type="promotion"`, as their authors' papers do
-where checkpoints exist), look first at an eighth of the length, and have their default factor, 3. Their spaces know no conditions:
-a knob that is not active is drawn and ignored. Unless told a default they begin with the middle of the space, as their manual
-says. They name what `ExperimentResult.best_config` does, the best score of all. The release is 0.13, the last with MOBSTER. Where
-a judge has no curves it is its RandomSearch or BayesianOptimization.
+The resource is epochs: shares of a trial's own compute. They pause and promote (`type="promotion"`, as in their authors' papers
+where checkpoints exist), look first at 1/27 of the length (1/8 where a sweep has fewer than 27 trials), and have their default
+factor, 3. Their spaces know no conditions: a knob that is not active is drawn and ignored. Unless told a default they begin with
+the middle of the space, as their manual says. They name what `ExperimentResult.best_config` does, the best score of all. The
+release is 0.13, the last with MOBSTER. Where a judge has no curves it is its RandomSearch or BayesianOptimization.
 """
 
 import datetime
@@ -18,7 +18,7 @@ from syne_tune.optimizer.baselines import ASHA, MOBSTER, BayesianOptimization, H
 from syne_tune.optimizer.scheduler import SchedulerDecision, TrialScheduler
 
 from benchmarks.search.judges.judge import Knob, Run, Sweep
-from benchmarks.search.judges.peers.drive import FIRST_RUNG, active, all_codes, is_number, is_spent, objective, share
+from benchmarks.search.judges.peers.drive import FIRST_RUNG, active, all_codes, first_share, is_number, is_spent, objective, share
 
 METRIC, RESOURCE, MOST = "objective", "epoch", "epochs"
 AT = datetime.datetime(2000, 1, 1)
@@ -36,7 +36,7 @@ def _dimension(knob: Knob) -> Any:
 
 
 def _with(scheduler: Callable[..., TrialScheduler], whole: Callable[..., TrialScheduler], **options: Any) -> Callable[..., None]:
-    def sweep(sweep: Sweep, *, tries_default: bool, first: float = FIRST_RUNG, eta: int = 3) -> None:
+    def sweep(sweep: Sweep, *, tries_default: bool, first: float | None = None, eta: int = 3) -> None:
         logging.getLogger().setLevel(logging.ERROR)
         judge = sweep.judge
         space = {knob.name: _dimension(knob) for knob in judge.knobs}
@@ -46,7 +46,12 @@ def _with(scheduler: Callable[..., TrialScheduler], whole: Callable[..., TrialSc
             "random_seed": sweep.seed % 2**31,
             "points_to_evaluate": [all_codes(judge.knobs, judge.default)] if tries_default else None,
         }
-        rungs = {"resource_attr": RESOURCE, "max_resource_attr": MOST, "grace_period": share(judge, first), "reduction_factor": eta}
+        rungs = {
+            "resource_attr": RESOURCE,
+            "max_resource_attr": MOST,
+            "grace_period": share(judge, first or first_share(sweep, eta, FIRST_RUNG)),
+            "reduction_factor": eta,
+        }
         has_curves = judge.epochs > 1
         tool = scheduler({**space, MOST: judge.epochs}, **shared, **rungs, **options) if has_curves else whole(space, **shared)
         _Course(tool, sweep).run()
