@@ -117,3 +117,24 @@ def test_a_sweep_of_before_confirms_after_its_search(tmp_path: Path) -> None:
     assert isinstance(events[0], SweepStarted)
     before = replayed(space, cost_of, [events[0].model_copy(update={"rules": 4}), *events[1:]], folder="data")
     assert before.next_events(events[-1].at, 1) == []
+
+
+def test_a_confirmation_that_stalls_is_not_tried_again_once_nobody_needs_it(tmp_path: Path) -> None:
+    space = confirming(confirm=CONFIRM | {"ahead": 6})
+    swept(space, tmp_path / "even", slots=SLOTS)
+    wanted = frozenset(trial.number for trial in candidates(searched(space, tmp_path / "even").state))
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    Slow(space, folder, outcome=sharp, slots=SLOTS, wanted=wanted).run()
+    events = events_of(folder)
+    cut = next(event for event in of(events, Decided) if event.reopens is False and event.status == "stopped")
+    search = replayed(space, cost_of, events[: events.index(cut)], folder="data")
+    leg = search.state.trials[cut.trial].leg
+    assert leg is not None
+    stalled = LegEnded(trial=leg.trial, rung=leg.rung, attempt=leg.attempt, status="stalled", error="no step", at=cut.at)
+    search.state.apply(stalled)
+    for decided in search.due_decisions(cut.at):
+        search.state.apply(decided)
+    assert search.state.trials[cut.trial].is_waiting
+    assert search.is_done(cut.at) == f"all {TRIALS} trials have ended"
+    assert search.next_events(cut.at, SLOTS) == []

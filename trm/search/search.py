@@ -189,6 +189,13 @@ class Search:
         return bool(legs) and not {leg.trial for leg in legs} <= unneeded(self.state)
 
     @property
+    def _waiting(self) -> list[Trial]:
+        """Trials whose next leg waits for a slot, and is wanted."""
+        waiting = self.state.waiting
+        over = unneeded(self.state) if any(trial.is_confirmation for trial in waiting) else frozenset[int]()
+        return [trial for trial in waiting if trial.number not in over]
+
+    @property
     def _replicates(self) -> int:
         """Trials of each configuration: of a space without knobs as many as the budget has."""
         state = self.state
@@ -216,7 +223,7 @@ class Search:
     def _next_leg(self, now: float) -> LegStarted | str | None:
         """The next leg of a trial that exists, or why the budget forbids it; None when none waits and none is promoted."""
         state = self.state
-        waiting = state.waiting
+        waiting = self._waiting
         trial = next((trial for trial in waiting if trial.is_confirmation), None)
         if trial is None:
             number = waiting[0].number if waiting else state.scheduler.promotion(state.context)
@@ -262,7 +269,7 @@ class Search:
     def _next_confirmation(self, now: float) -> Asked | None:
         """The next trial that confirms a candidate; None where none is due, and when enough is known."""
         state = self.state
-        if state.confirm is None or any(trial.is_confirmation for trial in state.waiting):
+        if state.confirm is None or any(trial.is_confirmation for trial in self._waiting):
             return None
         is_ahead = any(not state.trials[leg.trial].is_confirmation for leg in state.open_legs)
         number = next_ahead(state) if is_ahead else next_candidate(state)
