@@ -34,8 +34,8 @@ LEAST_TRIALS = 10
 MOST_TRIALS = 1000
 """Of a rung with more, so many evenly spread ones are looked at: the answer is as good, and takes half a second."""
 CLEAR = 0.5
-"""An axis is said to have mattered where that is likelier than not; in at most 8 % of simulated sweeps one is said to that does not
-(`benchmarks/search/importance.py`)."""
+"""An axis is said to have mattered where that is likelier than not; in 3 to 6 % of simulated sweeps, where nothing matters in up to
+12 %, one is said to that does not (`benchmarks/search/importance.py`)."""
 DRAWS = 256
 """Draws from the space that shares are about."""
 FEW_LEVELS = 4

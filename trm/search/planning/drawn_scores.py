@@ -19,8 +19,8 @@ from trm.search.order import Order, Place, Score
 
 EXAMPLES = 500
 """Validation examples where nobody says how many."""
-FEW = 3
-"""Scores at a rung, from which on further ones are like them."""
+FEW, FEW_DRAWN = 3, 16
+"""Scores at a rung, from which on further ones are like them: real ones, and where nobody was scored yet drawn ones."""
 RISE, DISTANCE, SEED = 0.35, 0.8, 0.2
 """Share of a trial at which the best rise; how much later the mean of the others does, and what a seed moves, in logarithms."""
 FIRST = 6
@@ -97,12 +97,13 @@ class DrawnScores:
         """`seen`: real scores, rung by rung; `climb`: how new trials stand among those before them."""
         self._order, self._examples, self._generator, self._climb = order, examples, generator, climb
         self._there = [sorted((_Standing(*order.place(one), one.standard_error) for one in scores), key=_place) for scores in seen]
+        self._few = FEW if any(seen) else FEW_DRAWN
         self._curves: dict[int, Curve] = {}
 
     def result(self, trial: int, rung: int, share: float) -> Result:
         """Of a trial at a rung, which is at a share of its length."""
         there, generator = self._there[rung], self._generator
-        if len(there) >= FEW:
+        if len(there) >= self._few:
             found = self._beside(there)
         else:
             curve = self._curves.setdefault(trial, Curve.drawn(generator))
