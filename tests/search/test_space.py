@@ -146,7 +146,7 @@ def test_a_resolved_space_reads_back_equal(tmp_path: Path) -> None:
         ("base.model.H_cycles=1", "base.model.H_cycles: None -> 1"),
         ("constraints=[]", "constraints: ['hidden_size % num_heads == 0'] -> []"),
         ("seed=1", "seed: 0 -> 1"),
-        ("sampler=random", "sampler.type: 'tpe' -> 'random'"),
+        ("sampler=random", "sampler.type: 'surrogate' -> 'random'"),
     ],
 )
 def test_what_may_change_on_resume_and_what_may_not(tmp_path: Path, override: str, difference: str | None) -> None:

@@ -1,5 +1,6 @@
-"""Moves from the best trials, chosen among by a Gaussian process, with random draws between."""
+"""Moves from the best trials, chosen among by a Gaussian process, as long as there are few; then TPE; random draws between."""
 
+import math
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,44 +15,82 @@ from trm.search.samplers.distributions import distribution
 from trm.search.samplers.rung_process import RungProcess
 from trm.search.samplers.sampler import Ask, SamplerSettings
 from trm.search.samplers.standing import standings
+from trm.search.samplers.tpe import TPE
 
+MOST_FITTED = 80
+"""Latest trials that a process is fitted to, which takes the cube of their number."""
 FEWEST = 4
 """Trials with a score before a process is fitted; until then the first move is taken."""
 STEPS = (0.04, 0.35)
 """Least and greatest standard deviation of a move, as a share of a knob's range; drawn evenly in the logarithm."""
 MOVED = 0.5
 """Share of the knobs that move."""
+EARLY_RANDOM, LATE_RANDOM = 0.25, 0.1
+"""Share of the trials that are drawn at random, whatever is known, before TPE takes over and after that."""
+BEHIND = 1e12
+"""No score is as bad."""
 ELITE = 0.8
 """Mean of the exponential by which a move's trial is drawn among the best: the first with 71 %, the second with 21 %."""
 
 
 class Surrogate(SamplerSettings):
-    """Moves from the best trials, of several the one that a Gaussian process over all rungs expects most of; random draws between.
+    """Moves from the best trials that a Gaussian process over all rungs chooses among, then Optuna's TPE; random draws between.
 
-    A tournament of a few moves trusts the process a little: its mistakes choose among good moves, not the place to search.
+    A tournament of a few moves trusts the process a little: its mistakes choose among good moves, not the place to search. Once
+    there are enough trials for TPE's densities, those know better.
     """
 
-    most_shown: ClassVar[int | None] = 80
-    """An ask grows with the cube of their number."""
+    most_shown: ClassVar[int | None] = TPE.most_shown
     learns_from_earlier: ClassVar[bool] = True
     mixes_with_beliefs: ClassVar[bool] = True
     moves_from_best: ClassVar[bool] = True
 
     type: Literal["surrogate"] = "surrogate"
     """Names the sampler."""
-    random_share: float = Field(0.25, ge=0, le=1)
-    """Share of the trials that are drawn at random, whatever is known."""
     moves: int = Field(8, ge=1, le=1000)
     """Moves of which the process chooses one."""
+    tpe_after: int | None = Field(16, ge=1)
+    """Scored trials from which on TPE proposes; null: it never does."""
 
     def sampler(self, ask: Ask) -> BaseSampler:
-        """Draws all knobs together."""
-        return _Moves(Coordinates(ask.knobs), np.random.default_rng(ask.seed), self)
+        """The phase follows from the trials that it is shown."""
+        draw = np.random.default_rng(ask.seed)
+        after = math.inf if self.tpe_after is None else self.tpe_after
+        moves = _Moves(Coordinates(ask.knobs), draw, self.moves)
+        return _Phases(draw, after, moves, tpe=TPE().sampler(ask), drawn=RandomSampler(ask.seed))
+
+
+class _Phases(BaseSampler):  # type: ignore[misc]
+    """Who proposes this time is chosen when the space is asked for, before everything else of a proposal."""
+
+    def __init__(
+        self, draw: np.random.Generator, tpe_after: float, moves: BaseSampler, *, tpe: BaseSampler, drawn: BaseSampler
+    ) -> None:
+        self._draw, self._tpe_after = draw, tpe_after
+        self._moves, self._tpe, self._drawn = moves, tpe, drawn
+        self._now = drawn
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        scored = sum(_is_scored(one) for one in study.get_trials(deepcopy=False))
+        is_late = scored >= self._tpe_after
+        if not scored or self._draw.random() < (LATE_RANDOM if is_late else EARLY_RANDOM):
+            self._now = self._drawn
+        else:
+            self._now = self._tpe if is_late else self._moves
+        return dict(self._now.infer_relative_search_space(study, trial))
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        return dict(self._now.sample_relative(study, trial, search_space))
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+        return self._now.sample_independent(study, trial, param_name, param_distribution)
 
 
 class _Moves(BaseSampler):  # type: ignore[misc]
-    def __init__(self, coordinates: Coordinates, draw: np.random.Generator, settings: Surrogate) -> None:
-        self._coordinates, self._draw, self._settings = coordinates, draw, settings
+    """Draws all knobs together, those too that turn out not to be active."""
+
+    def __init__(self, coordinates: Coordinates, draw: np.random.Generator, moves: int) -> None:
+        self._coordinates, self._draw, self._count = coordinates, draw, moves
         self._known: _Known | None = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -60,17 +99,15 @@ class _Moves(BaseSampler):  # type: ignore[misc]
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         if self._known is None:  # the study shows the same trials for as long as this sampler lives
             self._known = _Known(study, self._coordinates, self._draw)
-        known = self._known
-        if not known.ranked or self._draw.random() < self._settings.random_share:
-            return self._coordinates.params(self._coordinates.drawn(self._draw))
-        moves = [self._move(known.ranked) for _ in range(self._settings.moves if known.process is not None else 1)]
-        if known.process is None:
+        process = self._known.process
+        moves = [self._move(self._known.ranked) for _ in range(1 if process is None else self._count)]
+        if process is None:
             return moves[0]
         points = np.array([self._coordinates.point(self._coordinates.searched(params)) for params in moves])
-        return moves[int(known.process.improvement(points).argmax())]
+        return moves[int(process.improvement(points).argmax())]
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
-        return RandomSampler(int(self._draw.integers(2**32))).sample_independent(study, trial, param_name, param_distribution)
+        raise AssertionError("every knob is drawn together with the others")
 
     def _move(self, ranked: list[Point]) -> dict[str, Any]:
         start = ranked[min(int(self._draw.exponential(ELITE)), len(ranked) - 1)]
@@ -82,7 +119,7 @@ class _Known:
     """What the study's trials say."""
 
     def __init__(self, study: Study, coordinates: Coordinates, draw: np.random.Generator) -> None:
-        trials = [one for one in study.get_trials(deepcopy=False) if _is_told(one)]
+        trials = [one for one in study.get_trials(deepcopy=False) if _is_told(one)][-MOST_FITTED:]
         scores = _weighed(trials, draw) if len(study.directions) > 1 else [_scores(study, one) for one in trials]
         points = [coordinates.point(one.params) for one in trials]
         rows = standings(scores) if any(scores) else []
@@ -99,17 +136,20 @@ class _Known:
             )
 
 
+def _is_scored(trial: FrozenTrial) -> bool:
+    return bool(trial.intermediate_values) or trial.state == TrialState.COMPLETE
+
+
 def _is_told(trial: FrozenTrial) -> bool:
     """Whether a trial is scored, or ended without a score by its own fault."""
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def _scores(study: Study, trial: FrozenTrial) -> dict[int, float]:
-    """Scores by rung, less is better; none where a constraint is broken."""
+    """Scores by rung, less is better; behind all others, by how far, where a constraint is broken."""
     sign = 1.0 if study.direction.name == "MINIMIZE" else -1.0
-    if any(value > 0 for value in trial.constraints.values()):
-        return {}
-    return {rung: sign * value for rung, value in trial.intermediate_values.items()}
+    broken = sum(max(0.0, value) for value in trial.constraints.values())
+    return {rung: BEHIND * (1 + broken) if broken else sign * value for rung, value in trial.intermediate_values.items()}
 
 
 def _weighed(trials: list[FrozenTrial], draw: np.random.Generator) -> list[dict[int, float]]:

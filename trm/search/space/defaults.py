@@ -1,4 +1,5 @@
-"""What a space's file leaves open, as sweeps that begin now have it: where they begin, and whether their winner is confirmed.
+"""What a space's file leaves open, as sweeps that begin now have it: where they begin, who samples, and whether their winner is
+confirmed.
 
 It is filled in when the file is read, so that `sweep.yaml` says it, and a later default changes no sweep.
 """
@@ -6,8 +7,9 @@ It is filled in when the file is read, so that `sweep.yaml` says it, and a later
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from trm.search.samplers.surrogate import Surrogate
 from trm.search.settings import Confirm
-from trm.search.space.rules import begins_with_base, confirms_unasked
+from trm.search.space.rules import begins_with_base, confirms_unasked, moves_by_default
 from trm.search.space.start_points import base_point
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ def with_defaults(space: "SearchSpace", mapping: Mapping[str, Any], rules: int) 
     is_open = begins_with_base(rules) and not {"start_points", "base_point"} & mapping.keys()
     if is_open and space.search and space.sampler.tries != "earlier":
         space = space.model_copy(update={"base_point": base_point(space)[0]})
+    if moves_by_default(rules) and "sampler" not in mapping and not space.objective.against and not space.scheduler.changes_knobs:
+        space = space.model_copy(update={"sampler": Surrogate()})
     if confirms_unasked(rules) and "confirm" not in mapping and _wants_one_best(space) and _has_compute(space):
         space = space.model_copy(update={"confirm": CONFIRMED})
     return space

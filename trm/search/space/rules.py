@@ -10,7 +10,7 @@ trial's configuration and its digest, and no knob had a condition from it. 1 to 
 with the sampler's first choice, none was confirmed whose file did not ask for it, of what was confirmed fresh seeds alone told the
 winner, samplers that look at finished trials alone (gp, nsga2) were shown no others, asha promoted whoever came among a rung's
 best, however many had gone on, and always before it asked for a new trial, a standard error kept trials on half as many places as
-the quota has, and confirmations came after the last trial of the search.
+the quota has, confirmations came after the last trial of the search, and TPE sampled where the file named nothing.
 """
 OLDEST = 1
 
@@ -72,4 +72,9 @@ def asks_first(rules: int) -> bool:
 
 def confirms_ahead(rules: int) -> bool:
     """Whether slots that would idle confirm the best while the search's last trials run."""
+    return rules >= 5
+
+
+def moves_by_default(rules: int) -> bool:
+    """Whether the sampler is `surrogate` where the space's file names none."""
     return rules >= 5
