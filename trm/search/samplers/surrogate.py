@@ -42,6 +42,7 @@ class Surrogate(SamplerSettings):
 
     most_shown: ClassVar[int | None] = TPE.most_shown
     learns_from_earlier: ClassVar[bool] = True
+    climb: ClassVar[float] = 1.35
     mixes_with_beliefs: ClassVar[bool] = True
     moves_from_best: ClassVar[bool] = True
 
