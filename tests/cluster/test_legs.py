@@ -98,7 +98,7 @@ def test_a_leg_that_ends_badly_leaves_nothing_in_memory_either(
     [
         ([], None),
         (["params", "train_flops", "inference_flops"], None),
-        (["latency_seconds"], "objective.against 'latency_seconds' is not reported; the evaluation reports exact_accuracy"),
+        (["latency_seconds"], "the objective's 'latency_seconds' is not reported; the evaluation reports exact_accuracy"),
     ],
 )
 def test_a_leg_that_does_not_report_what_is_weighed_has_failed(tmp_path: Path, against: list[str], problem: str | None) -> None:

@@ -65,6 +65,12 @@ def test_a_point_is_its_parameters(shares: list[float]) -> None:
     assert (coordinates.point(searched)[-1] == INACTIVE) or params["kind"] == "b"
 
 
+def test_a_whole_number_of_a_list_is_the_fraction_that_a_field_makes_of_it() -> None:
+    coordinates = Coordinates({"decay": ChoiceKnob(type="choice", values=[3, 1, 0.5, 8])})
+    assert coordinates.point({"decay": 1.0}) == coordinates.point({"decay": 1}) == pytest.approx(3 / 8), "by size"
+    assert coordinates.params(np.array([3 / 8])) == {"decay": 1}
+
+
 def test_a_move_stays_near_and_in_the_cube() -> None:
     coordinates, draw = Coordinates(KNOBS), np.random.default_rng(0)
     start = coordinates.point(coordinates.params(np.full(len(KNOBS), 0.02)))

@@ -18,7 +18,6 @@ from trm.cluster.connection import Demand
 from trm.cluster.driver import Placement
 from trm.cluster.shared_data import SweepFeed
 from trm.cluster.sweep_run import SweepRun
-from trm.console.long_work import silent
 from trm.errors import CheckpointError, TerminatedRun
 from trm.pictures import choice
 from trm.search.findings.confirmed import Winner, winner
@@ -28,6 +27,7 @@ from trm.sweeps import results as sweep_results
 from trm.sweeps.extras import Extras
 from trm.sweeps.results import write_results
 from trm.sweeps.sweep import Sweep
+from trm.terminal.display import SweepDisplay
 
 EVERYTHING = {
     *("journal.jsonl", "trials.parquet", "leaderboard.json", "study.journal", "importance.json"),
@@ -146,7 +146,7 @@ def test_a_winner_that_cannot_be_scored_is_told_after_everything_else(
         Placement(Demand(1, 1.0, 0.0), threads=1, slots=1),
         MagicMock(spec=SweepFeed),
     )
-    given = MagicMock(spec=SweepLog), placement, feed, silent
+    given = MagicMock(spec=SweepLog), placement, feed, MagicMock(spec=SweepDisplay)
     told = SweepRun._report_winner(run, *given)
     assert told is not None
     assert why in told

@@ -29,7 +29,7 @@ from trm.search.planning.forecast import forecast
 from trm.search.planning.preflight import check_objective
 from trm.search.planning.rung_choice import with_rungs
 from trm.search.planning.survey import Survey, check_space
-from trm.search.planning.unasked import unasked_lines
+from trm.search.planning.unasked import confirmation_lines, unasked_lines
 from trm.search.planning.validation_subset import with_subset
 from trm.search.resources.speeds import Speeds
 from trm.search.settings import Resources
@@ -127,7 +127,7 @@ def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Ear
     facts.memory.device(device_bytes)
     survey = with_rungs(Survey(space, cost_of, facts))
     survey, subset = with_subset(survey, examples=counts.validation_rows, forms=[one.forms for _, one in every])
-    for line in [*unasked_lines(survey), *start_lines(survey, counted_sets(every))] if begins else ():
+    for line in [*unasked_lines(survey), *start_lines(survey, counted_sets(every))] if begins else confirmation_lines(survey):
         say(line)
     space, carried = survey.space, _carried(earlier, survey.resolver, counts)
     facts.speeds, origin = _speeds(space, storage, survey.ends, counts)

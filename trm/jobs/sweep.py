@@ -19,7 +19,7 @@ from trm.search.journal.lease import Lease
 from trm.search.planning.preflight import check_objective, preflight
 from trm.search.planning.rung_choice import with_rungs
 from trm.search.planning.survey import Survey, check_space
-from trm.search.planning.unasked import unasked_lines
+from trm.search.planning.unasked import confirmation_lines, unasked_lines
 from trm.search.planning.validation_subset import with_subset
 from trm.search.space.candidates import Facts
 from trm.search.space.space import SearchSpace, load_space
@@ -95,8 +95,8 @@ def run_sweep(options: SweepOptions) -> int:
         survey = with_rungs(Survey(space, costs_on(sets, space.resources), facts))
         if not options.is_resume:
             survey = _with_subset(survey, sets)
-            for line in [*unasked_lines(survey), *start_lines(survey, sets)]:
-                say(line)
+        for line in confirmation_lines(survey) if options.is_resume else [*unasked_lines(survey), *start_lines(survey, sets)]:
+            say(line)
         space = survey.space
         # Trials that are so many seconds long wait for speeds to be measured.
         costs = None if space.fidelity == "seconds" else preflight(survey)

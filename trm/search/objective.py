@@ -43,7 +43,7 @@ def check_names(objective: Objective, metrics: Sequence[str]) -> None:
 def check_comparable(objective: Objective, search: Mapping[str, Knob]) -> None:
     """ConfigError where scores of trials would be of two scales, or of other puzzles."""
     knob = search.get("training.loss")
-    for metric in [objective.metric, *(one.metric for one in objective.against), *(one.metric for one in objective.wanted)]:
+    for metric in [objective.metric, *objective.others]:
         if knob is not None and knob.count > 1 and metric in ("loss", "loss_halted"):
             raise ConfigError(
                 f"the objective compares {metric} of trials that have losses of several kinds (search.training.loss)",
@@ -58,8 +58,7 @@ def check_comparable(objective: Objective, search: Mapping[str, Knob]) -> None:
 
 def reported(objective: Objective) -> list[str]:
     """What is weighed that a leg must report: everything but what follows from its configuration and length."""
-    named = dict.fromkeys([*(one.metric for one in objective.against), *(one.metric for one in objective.wanted)])
-    return [metric for metric in named if metric not in ("params", "inference_flops", "train_flops")]
+    return [metric for metric in objective.others if metric not in ("params", "inference_flops", "train_flops")]
 
 
 def figures(objective: Objective, asked: Asked, result: LegEnded, amount: float | None) -> dict[str, float | None]:

@@ -326,7 +326,7 @@ class Search:
             max_steps=one.max_steps,
             step_flops=one.step_flops,
             params_count=one.params_count,
-            inference_flops=one.inference_flops if state.space.objective.against else None,
+            inference_flops=one.inference_flops if state.space.objective.others else None,
             step_amount=one.step_amount,
             stages=one.stages,
             memory_bytes=one.memory_bytes,

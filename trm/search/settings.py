@@ -114,6 +114,11 @@ class Objective(_Directed):
         return [OutcomeConstraint.of(text) for text in self.outcome_constraints]
 
     @property
+    def others(self) -> list[str]:
+        """Names of the figures beside the metric that decide: what it is weighed against, and what is wanted."""
+        return list(dict.fromkeys([*(one.metric for one in self.against), *(one.metric for one in self.wanted)]))
+
+    @property
     def contrary(self) -> list[str]:
         """What a sweep of an earlier version makes worse, in words; such an objective is refused since."""
         figures: list[_Scored] = [self, *self.against]

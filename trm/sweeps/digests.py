@@ -10,7 +10,7 @@ from trm.config.base import RECORDED, without_later
 from trm.config.data import DataConfig
 from trm.errors import SweepError
 from trm.search.journal.events import DriverStarted, Event, SweepStarted
-from trm.search.settings import Storage
+from trm.search.settings import Objective, Storage
 from trm.search.space.space import MAY_CHANGE
 
 DATA = "the data set"
@@ -62,6 +62,8 @@ def _frozen(space: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, A
     if isinstance(data := frozen.get("data"), dict):
         data = without_later(DataConfig.model_validate(data, context=RECORDED), data)
         frozen["data"] = {**data, "mode": dataset.get("mode", "resident")} if "mode" in data else data
+    if isinstance(objective := frozen.get("objective"), dict):
+        frozen["objective"] = without_later(Objective.model_validate(objective, context=RECORDED), objective)
     if isinstance(search := frozen.get("search"), dict):
         frozen["search"] = {path: _without_prior(knob) if isinstance(knob, dict) else knob for path, knob in search.items()}
     return frozen

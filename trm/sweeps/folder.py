@@ -140,20 +140,24 @@ def _numbered_from(folder: Path) -> Iterator[Path]:
 def begun_rules(folder: Path) -> int:
     """Number of the rules by which the sweep of a folder began; SweepError for a damaged journal."""
     started = next((entry.event for entry in read_events(folder / JOURNAL)), None)
-    return started.rules if isinstance(started, SweepStarted) else OLDEST
+    return started.rules if isinstance(started, SweepStarted) else RULES  # what follows says what is wrong with the journal
 
 
 def rules_of(
     space: str, overrides: Sequence[str], *, storage: str | None = None, name: str | None = None, is_resume: bool = False
 ) -> int:
-    """Number of the rules of a sweep of this file: today's, or of one that goes on those by which it began."""
+    """Number of the rules of a sweep of this file: today's, or of one that goes on those by which it began.
+
+    SweepError for a damaged journal.
+    """
     if not is_resume:
         return RULES
     place = Path(storage or DEFAULT_STORAGE).expanduser().absolute()
     try:  # its name tells the folder; the oldest rules refuse least
-        return begun_rules(sweep_folder(place, load_space(space, overrides, rules=OLDEST), name, is_resume=True))
-    except SweepError:  # what follows says what is wrong with the folder
+        folder = sweep_folder(place, load_space(space, overrides, rules=OLDEST), name, is_resume=True)
+    except SweepError:  # what follows says what is wrong with the name
         return OLDEST
+    return begun_rules(folder)
 
 
 def begun_space(folder: Path, space: SearchSpace) -> SearchSpace:

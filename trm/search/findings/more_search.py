@@ -30,6 +30,8 @@ from trm.tasks.metrics import bounds
 
 FEWEST_SCORED = 20
 """Trials with a score, below which nothing is said."""
+ROUNDING = 1e-9
+"""Less is nothing."""
 MOST_SHOWN = 250
 """Trials that the process is fitted to, the latest: it grows with the cube of their number."""
 
@@ -82,6 +84,7 @@ def more_search(state: SweepState) -> MoreSearch | None:
     shown = [_shown(trial, knobs, state) for trial in scored[-MOST_SHOWN:]]
     most = _regret_bound(shown, derived_seed(state.space.seed, "more search", bits=32))
     limit = bounds(state.space.objective.metric)[1 if state.order.mode == "max" else 0]
+    most = most if most > ROUNDING else 0.0
     return MoreSearch(state.space.objective.metric, min(most, abs(limit - reached)), seed_deviation(state))
 
 

@@ -8,10 +8,11 @@ from trm.search.space.start_points import base_point
 
 def unasked_lines(survey: Survey) -> list[str]:
     """The trial that is the base, or why there is none; and how the winner is confirmed."""
-    return [*_base(survey), *_confirmation(survey)]
+    return [*_base(survey), *confirmation_lines(survey)]
 
 
-def _confirmation(survey: Survey) -> list[str]:
+def confirmation_lines(survey: Survey) -> list[str]:
+    """How the winner is confirmed, where nobody asked for that: a resume with a larger budget may bring it."""
     confirm = survey.space.confirm
     if confirm != CONFIRMED:
         return []

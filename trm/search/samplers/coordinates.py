@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, Knob, at_share
+from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, Knob, Scalar, at_share
 
 Point = NDArray[np.float64]
 INACTIVE = 0.5
@@ -33,7 +33,7 @@ class Coordinates:
     def params(self, point: Point) -> dict[str, Any]:
         """A value of every knob, those too that are not searched beside the other values."""
         return {
-            path: at_share(knob, min(float(share), 1 - 1e-9)) for (path, knob), share in zip(self.knobs.items(), point, strict=True)
+            path: _value(knob, min(float(share), 1 - 1e-9)) for (path, knob), share in zip(self.knobs.items(), point, strict=True)
         }
 
     def searched(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,10 +43,6 @@ class Coordinates:
             if knob.is_active(found):
                 found[path] = params[path]
         return found
-
-    def drawn(self, draw: np.random.Generator) -> Point:
-        """A point anywhere."""
-        return draw.random(len(self))
 
     def moved(self, point: Point, draw: np.random.Generator, *, scale: float, share: float) -> Point:
         """A point near another: each knob moves with probability `share`, at least one.
@@ -69,12 +65,25 @@ def _are_numbers(knob: ChoiceKnob) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in knob.values)
 
 
-def _share(knob: Knob, value: Any) -> float:
-    """The middle of what `at_share` makes that value of."""
+def _in_order(knob: ChoiceKnob) -> list[Scalar]:
+    """Numbers by size, however they are listed; names as listed."""
+    return sorted(knob.values, key=lambda value: float(str(value))) if _are_numbers(knob) else knob.values
+
+
+def _value(knob: Knob, share: float) -> Scalar:
+    """The knob's value at a share of its range."""
     if isinstance(knob, ChoiceKnob):
-        return (next(at for at, one in enumerate(knob.values) if one == value and type(one) is type(value)) + 0.5) / len(
-            knob.values
-        )
+        return _in_order(knob)[int(share * len(knob.values))]
+    value: Scalar = at_share(knob, share)
+    return value
+
+
+def _share(knob: Knob, value: Any) -> float:
+    """The middle of what `_value` makes that value of."""
+    if isinstance(knob, ChoiceKnob):
+        values = _in_order(knob)
+        is_same = [one == value and isinstance(one, bool) == isinstance(value, bool) for one in values]  # 1 is 1.0
+        return (is_same.index(True) + 0.5) / len(values)
     if isinstance(knob, FloatKnob):
         if knob.low == knob.high:
             return INACTIVE

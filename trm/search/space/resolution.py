@@ -29,8 +29,8 @@ class Circumstances:
     @classmethod
     def of(cls, space: SearchSpace) -> "Circumstances":
         """Circumstances of a sweep's trials."""
-        names = [one.metric for one in space.objective.against]
-        return cls("cuda" if space.resources.gpus else "cpu", space.fidelity == "seconds" or "latency_seconds" in names)
+        is_timed = space.fidelity == "seconds" or "latency_seconds" in space.objective.others
+        return cls("cuda" if space.resources.gpus else "cpu", is_timed)
 
 
 def largest_rate(optim: OptimConfig, max_steps: int) -> float:
