@@ -11,6 +11,7 @@ from sweep_cases import events_of, of
 from tests.search.test_confirming import confirming, plain
 from tests.search.test_schedulers import TRIALS, searched, sharp, swept
 from trm.search.confirmation import candidates, fresh_scores
+from trm.search.findings.confirmed import confirmed_statistics
 from trm.search.findings.replay import replay
 from trm.search.journal.events import Asked, Decided, DriverStarted, Event, LegEnded, LegStarted, SweepStarted
 from trm.search.schedulers.rungs import Rungs
@@ -83,6 +84,10 @@ def test_slots_that_would_idle_confirm_the_best_and_what_proves_unneeded_is_stop
     assert any(isinstance(event, Asked) and event.confirms is not None for event in events[: max(ends)]), "while the search ran"
     assert {trial.number for trial in candidates(search.state)} == wanted
     assert all(len(fresh_scores(search.state, number)) == 2 for number in wanted)
+    rows = confirmed_statistics(search.state).rows
+    assert all(len(fresh_scores(search.state, row.trial)) == 2 for row in rows), (
+        "one lucky seed of an overtaken candidate wins nothing"
+    )
     cut = [event for event in of(events, Decided) if confirms[event.trial] is not None and event.status == "stopped"]
     assert cut
     assert all(not event.reopens and confirms[event.trial] not in wanted for event in cut)

@@ -6,6 +6,7 @@ from typing import Any
 
 from trm.search.confirmation import candidates_of, fresh_scores, keeping, own_scores
 from trm.search.journal.trial import Trial
+from trm.search.space.rules import confirms_ahead
 from trm.search.state import SweepState
 from trm.stats.best_of import ConfirmationStatistics, Confirmed, confirmation_statistics
 
@@ -23,8 +24,15 @@ class Winner:
 
 
 def confirmed_statistics(state: SweepState) -> ConfirmationStatistics:
-    """Trials with scores on fresh seeds, best mean first."""
+    """Trials with scores on fresh seeds, best mean first.
+
+    Where slots that would idle confirm ahead, a candidate that was overtaken keeps the few seeds that it got: a lucky one would win
+    by them. So only those count that have as many as every candidate gets first, or as the one with most has by now.
+    """
     scores = {number: fresh_scores(state, number) for number in keeping(state, state.confirmations)}
+    if state.confirm is not None and confirms_ahead(state.resolver.rules):
+        least = min(state.confirm.seeds, max(map(len, scores.values()), default=0))
+        scores = {number: found for number, found in scores.items() if len(found) >= least}
     certainty = state.confirm.certainty if state.confirm is not None else 0.95
     own = {number: own_scores(state, number) for number in scores}
     return confirmation_statistics(scores, state.space.objective.mode, state.space.seed, certainty=certainty, own=own)
