@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from benchmarks.search import synthetic
 from benchmarks.search.tables import Key, Point, TableCost
 from trm.config.run import RunConfig
 from trm.search.space.space import SearchSpace
@@ -21,12 +22,8 @@ FLOPS_PER_SECOND = 1.5e10
 SEEDS = tuple(range(8))
 SPACE = {
     "name": "landscape",
-    "data": {"recipe": "datasets/sudoku4x4.yaml"},
-    "base": {
-        "model": {"mlp_t": True, "pos_encodings": "none", "puzzle_emb_len": 1, "halt_max_steps": 4},
-        "optim": {"lr_warmup_steps": 100},
-        "training": {"global_batch_size": 8},
-    },
+    "data": synthetic.SPACE["data"],
+    "base": synthetic.SPACE["base"],
     "search": {
         "model.H_cycles": {"type": "int", "low": 1, "high": 3},
         "model.L_cycles": {"type": "int", "low": 1, "high": 3},

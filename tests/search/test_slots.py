@@ -71,13 +71,19 @@ class Slow(Simulator):
         self.flops_per_second = speed
 
 
-def test_slots_that_would_idle_confirm_the_best_and_what_proves_unneeded_is_stopped_for_good(tmp_path: Path) -> None:
+def confirmed_slowly(tmp_path: Path) -> tuple[SearchSpace, Path, frozenset[int]]:
+    """A sweep in which unneeded confirmations outlast the search: its space, its folder, and the candidates at its end."""
     space = confirming(confirm=CONFIRM | {"ahead": 6})
     swept(space, tmp_path / "even", slots=SLOTS)
     wanted = frozenset(trial.number for trial in candidates(searched(space, tmp_path / "even").state))
     folder = tmp_path / "slow"
     folder.mkdir()
     Slow(space, folder, outcome=sharp, slots=SLOTS, wanted=wanted).run()
+    return space, folder, wanted
+
+
+def test_slots_that_would_idle_confirm_the_best_and_what_proves_unneeded_is_stopped_for_good(tmp_path: Path) -> None:
+    space, folder, wanted = confirmed_slowly(tmp_path)
     events, search = events_of(folder), searched(space, folder)
     confirms = {event.trial: event.confirms for event in of(events, Asked)}
     ends = [index for index, event in enumerate(events) if isinstance(event, LegEnded) and confirms[event.trial] is None]
@@ -125,12 +131,7 @@ def test_a_sweep_of_before_confirms_after_its_search(tmp_path: Path) -> None:
 
 
 def test_a_confirmation_that_stalls_is_not_tried_again_once_nobody_needs_it(tmp_path: Path) -> None:
-    space = confirming(confirm=CONFIRM | {"ahead": 6})
-    swept(space, tmp_path / "even", slots=SLOTS)
-    wanted = frozenset(trial.number for trial in candidates(searched(space, tmp_path / "even").state))
-    folder = tmp_path / "slow"
-    folder.mkdir()
-    Slow(space, folder, outcome=sharp, slots=SLOTS, wanted=wanted).run()
+    space, folder, _ = confirmed_slowly(tmp_path)
     events = events_of(folder)
     cut = next(event for event in of(events, Decided) if event.reopens is False and event.status == "stopped")
     search = replayed(space, cost_of, events[: events.index(cut)], folder="data")

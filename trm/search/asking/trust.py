@@ -168,8 +168,7 @@ def _stand_well(trials: Sequence[Trial], past: Past) -> bool:
 def _position(knob: Knob, value: Any) -> float | str:
     """Share of a number's way through its knob; a choice that is none keeps its name."""
     if isinstance(knob, ChoiceKnob):
-        numbers = sorted(one for one in knob.values if isinstance(one, int | float) and not isinstance(one, bool))
-        return numbers.index(value) / max(1, len(numbers) - 1) if len(numbers) == len(knob.values) else repr(value)
+        return repr(value) if knob.numbers is None else knob.numbers.index(value) / max(1, len(knob.numbers) - 1)
     if knob.low == knob.high:
         return 0.0
     scale = math.log if knob.log else float

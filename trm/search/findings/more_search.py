@@ -105,17 +105,17 @@ def _joint(search: dict[str, Knob]) -> dict[str, BaseDistribution]:
     for path, knob in search.items():
         if knob.when or knob.count < 2:
             continue
-        is_ordered = isinstance(knob, ChoiceKnob) and all(type(value) in (int, float) for value in knob.values)
+        is_ordered = isinstance(knob, ChoiceKnob) and knob.numbers is not None
         found[path] = IntDistribution(0, len(knob.values_in_order) - 1) if is_ordered else distribution(knob)
     return found
 
 
 def _shown(trial: Trial, knobs: dict[str, BaseDistribution], state: SweepState) -> FrozenTrial:
     params = {}
-    for path, kind in knobs.items():
+    for path in knobs:
         value, knob = trial.asked.params[path], state.space.search[path]
-        is_place = isinstance(kind, IntDistribution) and isinstance(knob, ChoiceKnob)
-        params[path] = sorted(knob.values_in_order, key=float).index(value) if is_place else value  # type: ignore[arg-type]
+        numbers = knob.numbers if isinstance(knob, ChoiceKnob) else None
+        params[path] = value if numbers is None else numbers.index(value)
     assert trial.score is not None, "only scored trials are shown"
     cost = state.order.cost(trial.score.objective)
     shown = create_trial(state=TrialState.COMPLETE, value=cost, params=params, distributions=knobs)

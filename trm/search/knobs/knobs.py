@@ -175,6 +175,12 @@ class ChoiceKnob(_Knob):
         """Whether `value` is one of the knob's."""
         return isinstance(value, bool | int | float | str | None) and (isinstance(value, bool), value) in self._members
 
+    @cached_property
+    def numbers(self) -> list[int | float] | None:
+        """The values by size, where all of them are numbers, however they are listed; None: they have no order."""
+        found = [value for value in self.values if isinstance(value, int | float) and not isinstance(value, bool)]
+        return sorted(found) if len(found) == len(self.values) else None
+
     @property
     def extremes(self) -> list[Scalar]:
         """Every value: a choice has no order."""

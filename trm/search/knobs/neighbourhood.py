@@ -31,7 +31,7 @@ def neighbourhood(knob: Knob, around: Scalar, width: float) -> Neighbourhood:
     The range is logarithmic where the knob is drawn so. Of a choice that is not among numbers `around` is 1 / `width` times as
     likely as each other value.
     """
-    if isinstance(knob, ChoiceKnob) and not all(map(_is_number, knob.values)):
+    if isinstance(knob, ChoiceKnob) and knob.numbers is None:
         return _Named(knob, around, 1 / width)
     return _Scaled(knob, around, width)
 
@@ -56,7 +56,7 @@ class _Named:
 class _Scaled:
     def __init__(self, knob: Knob, around: Scalar, width: float) -> None:
         self._knob, self._width = knob, width
-        self._values = sorted(knob.values) if isinstance(knob, ChoiceKnob) else []  # type: ignore[type-var]
+        self._values = (knob.numbers or []) if isinstance(knob, ChoiceKnob) else []
         low, high = self._cell(around)
         self._middle = (low + high) / 2
         self._first, self._last = self._below(0.0), self._below(1.0)
@@ -94,7 +94,3 @@ class _Scaled:
 def log_density(near: Mapping[str, Neighbourhood], params: Mapping[str, Any]) -> float:
     """Logarithm of how many times as likely parameters are near those values as drawn evenly."""
     return sum(math.log(max(_LEAST, one.density(params[path]))) for path, one in near.items() if path in params)
-
-
-def _is_number(value: Scalar) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -20,7 +20,7 @@ class Coordinates:
     def __init__(self, knobs: Mapping[str, Knob]) -> None:
         """`knobs` in the order of their conditions."""
         self.knobs = dict(knobs)
-        self.is_name = np.array([_is_name(knob) for knob in knobs.values()], dtype=bool)
+        self.is_name = np.array([isinstance(knob, ChoiceKnob) and knob.numbers is None for knob in knobs.values()], dtype=bool)
         """By coordinate, whether its values have no order, so that any two of them are as far apart."""
 
     def __len__(self) -> int:
@@ -57,23 +57,10 @@ class Coordinates:
         return np.where(moves, target, point)
 
 
-def _is_name(knob: Knob) -> bool:
-    return isinstance(knob, ChoiceKnob) and not _are_numbers(knob)
-
-
-def _are_numbers(knob: ChoiceKnob) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in knob.values)
-
-
-def _in_order(knob: ChoiceKnob) -> list[Scalar]:
-    """Numbers by size, however they are listed; names as listed."""
-    return sorted(knob.values, key=lambda value: float(str(value))) if _are_numbers(knob) else knob.values
-
-
 def _value(knob: Knob, share: float) -> Scalar:
     """The knob's value at a share of its range."""
     if isinstance(knob, ChoiceKnob):
-        return _in_order(knob)[int(share * len(knob.values))]
+        return (knob.numbers or knob.values)[int(share * len(knob.values))]
     value: Scalar = at_share(knob, share)
     return value
 
@@ -81,7 +68,7 @@ def _value(knob: Knob, share: float) -> Scalar:
 def _share(knob: Knob, value: Any) -> float:
     """The middle of what `_value` makes that value of."""
     if isinstance(knob, ChoiceKnob):
-        values = _in_order(knob)
+        values = knob.numbers or knob.values
         is_same = [one == value and isinstance(one, bool) == isinstance(value, bool) for one in values]  # 1 is 1.0
         return (is_same.index(True) + 0.5) / len(values)
     if isinstance(knob, FloatKnob):
