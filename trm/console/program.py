@@ -10,6 +10,7 @@ COMMANDS = {
     "evaluate": "evaluate.py",
     "data": "build_dataset.py",
     "status": "sweep.py",
+    "compare": "compare.py",
     "export-data": "export_dataset.py",
     "export-weights": "export_weights.py",
 }

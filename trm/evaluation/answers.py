@@ -1,12 +1,12 @@
 """What a network answers: the supervision steps of a batch, to the end or to each row's halt."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
-from trm.config.networks import ModelConfig
 from trm.config.run import RunConfig
 from trm.evaluation.metrics import is_scored_early
 from trm.models.halting import wants_to_halt
@@ -29,6 +29,12 @@ class Answers:
     """Each row's at `halting_step`; None where nobody asked."""
     early: dict[int, Int[Tensor, "batch cells"]] = field(default_factory=dict)
     """Step -> predicted cells, after those steps before the last that are scored."""
+    has_halted: Bool[Tensor, " batch"] | None = None
+    """Which rows have wanted to halt by now; None where rows left."""
+
+
+Look = Callable[[int, Output], None]
+"""What is told a supervision step and what the rows answer after it, as an evaluation of so many steps would."""
 
 
 def steps_of(config: RunConfig) -> int:
@@ -42,17 +48,22 @@ def answers(
     puzzle_rows: Float[Tensor, "batch ndim"] | None,
     config: RunConfig,
     keys: Int64[Tensor, " batch"] | None = None,
+    look: Look | None = None,
 ) -> Answers:
     """After all supervision steps, or at each row's halt where its network stops there (`Halting.stops_evaluation`).
 
-    With `evaluation.reports_halted` at each row's halt too. `keys` are the rows', of a network that draws in evaluation.
+    With `evaluation.reports_halted` at each row's halt too. `keys` are the rows', of a network that draws in evaluation. `look`
+    is called after every step.
     """
     steps, stops = steps_of(config), config.model.halting.stops_evaluation
     latents = model.starts(len(inputs), _draws(keys, 0))
     found = Answers(torch.full((len(inputs),), steps, device=inputs.device))
+    has_halted = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
     for step in range(1, steps + 1):
         latents, output = _step(model, latents, inputs, puzzle_rows, _draws(keys, step))
-        found.halting_step = _halting_step(found.halting_step, output, step, config.model)
+        wants = wants_to_halt(output, config.model)
+        found.halting_step = _halting_step(found.halting_step, wants, step)
+        found.has_halted = has_halted = has_halted | wants
         if stops or config.evaluation.reports_halted:
             is_open = found.halting_step >= step  # it has not halted before
             halted = _chosen(is_open, output, (found.final if stops else found.halted) or output)
@@ -61,6 +72,8 @@ def answers(
         if is_scored_early(step, steps):
             found.early[step] = output.logits.argmax(-1)
         found.final = output
+        if look is not None:
+            look(step, output)
     return found
 
 
@@ -81,7 +94,7 @@ def halted_answers(
     places = torch.arange(len(inputs), device=inputs.device)
     for step in range(1, steps + 1):
         latents, output = _step(model, latents, inputs, puzzle_rows, _draws(keys, step))
-        halting_step = _halting_step(found.halting_step[places], output, step, config.model)
+        halting_step = _halting_step(found.halting_step[places], wants_to_halt(output, config.model), step)
         found.halting_step[places] = halting_step
         if found.halted is None:
             found.halted = output
@@ -116,9 +129,9 @@ def _is_leaving_time(step: int, device: torch.device) -> bool:
     return device.type == "cpu" or step % LEAVE_STEPS == 0
 
 
-def _halting_step(known: Tensor, output: Output, step: int, config: ModelConfig) -> Tensor:
+def _halting_step(known: Tensor, wants: Tensor, step: int) -> Tensor:
     """`known`, or `step` where a row that has not halted wants to now, exploration apart."""
-    return torch.where(wants_to_halt(output, config), known.clamp(max=step), known)
+    return torch.where(wants, known.clamp(max=step), known)
 
 
 def _tensors(output: Output) -> tuple[Tensor, ...]:

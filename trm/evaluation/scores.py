@@ -24,6 +24,10 @@ class Evaluation:
     standard_errors: dict[str, float] = field(default_factory=dict)
     puzzles: Columns = field(default_factory=dict, compare=False)
     """One value a puzzle (a cluster of rows, in order) of the metrics that are means over puzzles; `puzzle` is its number."""
+    puzzle_rows: Integer[np.ndarray, " puzzles"] | None = field(default=None, compare=False)
+    """How many scored rows each of those puzzles has, of an evaluation as a whole."""
+    curve: tuple["CurvePoint", ...] = field(default=(), compare=False)
+    """What an evaluation of fewer steps gives, for each number of them; empty where nobody asked."""
 
     def __or__(self, other: "Evaluation") -> "Evaluation":
         return Evaluation(self.metrics | other.metrics, self.standard_errors | other.standard_errors, self.puzzles | other.puzzles)
@@ -33,6 +37,17 @@ class Evaluation:
         metrics = {rename(name): value for name, value in self.metrics.items()}
         errors = {rename(name): value for name, value in self.standard_errors.items()}
         return Evaluation(metrics, errors, {rename(name): column for name, column in self.puzzles.items()})
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What so many supervision steps come to."""
+
+    step: int
+    evaluation: Evaluation
+    """As of an evaluation of so many steps, and at each row's halt."""
+    halted_share: float
+    """Share of the predictions whose network has wanted to halt by then."""
 
 
 def means(columns: Columns, names: Iterable[str], clusters: np.ndarray) -> Evaluation:

@@ -1,9 +1,8 @@
 """Trained weights from wherever they lie, scored on a whole split, shown and reported. No Ray is needed for it."""
 
 import json
-import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,22 @@ from trm.data.batches.split import load_split
 from trm.data.format.manifest import SplitName, read_manifest
 from trm.errors import CheckpointError, ConfigError
 from trm.evaluation.answers import steps_of
-from trm.evaluation.evaluate import evaluate
+from trm.evaluation.evaluate import Evaluation, evaluate
 from trm.files.atomic import why_unwritable, write_text_atomic
 from trm.files.weight_files import META
 from trm.jobs.evaluate_data import DataAsked, on_data
+from trm.jobs.evaluate_folder import Done, check_folder, curve_report, environment, finite, puzzle_names, write_evaluation
+from trm.jobs.evaluate_table import table
+from trm.models.cost import run_cost
 from trm.tasks.augment import augmenter_for
 from trm.tasks.choice import task_named
 from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of_data
-from trm.tasks.metrics import is_count, is_share
 from trm.tasks.places import data_beside, names_data, refuse_remote
-from trm.terminal.command_line import duration, show
+from trm.terminal.command_line import show
 from trm.training.failures import memory_failures
 from trm.training.process import training_device
 from trm.training.scoring import SUBSET_SEED
-from trm.training.weights import TrainedModel, Weights, is_export, read_foreign_weights, read_weights, trained_model
+from trm.training.weights import TrainedModel, Weights, is_export, read_foreign_weights, read_weights, tensors_digest, trained_model
 
 MAY_CHANGE = {"data", "evaluation", "start"}
 """Sections of a checkpoint's configuration that scoring may replace, or that mean nothing to it."""
@@ -53,15 +54,22 @@ class EvaluateOptions:
     """Whether puzzles stop at their first halt."""
     trained_on: str | None = None
     """What the weights were trained on, where they do not say it: a data set, arrays, or names of identifiers."""
+    has_curve: bool = False
+    """Whether every supervision step is reported."""
+    folder: str | None = None
+    """Where the files of the evaluation go."""
 
 
 def run_evaluation(options: EvaluateOptions) -> int:
     """Score, show a table, write the report; the exit code. Raises InputError for what a person can mend."""
     _check(options)
     started = time.monotonic()
-    report = _report(options)
-    report["seconds"] = time.monotonic() - started
-    show(_table(report))
+    done = _done(options)
+    report = done.report | {"seconds": time.monotonic() - started, "environment": environment()}
+    show(table(report))
+    if options.folder is not None:
+        write_evaluation(Path(options.folder), replace(done, report=report))
+        say(f"{options.folder} has {', '.join(sorted(path.name for path in Path(options.folder).iterdir()))}")
     if options.out is not None:
         write_text_atomic(options.out, json.dumps(stored(report), indent=1, allow_nan=False) + "\n")
     return 0
@@ -82,6 +90,13 @@ def _check(options: EvaluateOptions) -> None:
         raise ConfigError(f"--votes must be >= 1, got {options.votes}", remedy="use 1 to score without augmentation")
     if options.out is not None:
         _check_report(Path(options.out))
+    if options.folder is not None:
+        check_folder(Path(options.folder))
+    if options.has_curve and options.stops_halted:
+        raise ConfigError(
+            "--curve needs every supervision step of every puzzle, and --stop-halted leaves them out",
+            remedy="leave out --stop-halted: a curve tells what stopping at each row's halt scores and saves",
+        )
     apply_overrides({}, options.overrides)
 
 
@@ -98,28 +113,38 @@ def _is_foreign(path: Path) -> bool:
     return path.is_file() and not (path.parent / META).exists() and not is_export(path)
 
 
-def _report(options: EvaluateOptions) -> dict[str, Any]:
+def _done(options: EvaluateOptions) -> Done:
     device = training_device()
     with memory_failures():
         weights, config, folder, split = _opened(options)
         for note in weights.notes:
             say(f"{options.path}: {note}")
         trained = trained_model(weights, device)
-        metrics, errors = _score(options, trained, config, folder, split)
+        evaluation = _score(options, trained, config, folder, split)
     manifest = read_manifest(folder)
-    return {
+    report = {
         "path": str(Path(options.path).absolute()),
+        "weights_digest": tensors_digest(weights.tensors),
         "step": trained.step,
         "train_flops": trained.train_flops,
         "split": split,
-        "data": {"name": manifest.name, "folder": folder, "content_hash": manifest.content_hash},
+        "data": {
+            "name": manifest.name,
+            "folder": folder,
+            "content_hash": manifest.content_hash,
+            "split_sha256": manifest.splits[split].content_sha256,
+        },
         "supervision_steps": steps_of(config),
         "stops_halted": options.stops_halted,
         "notes": list(weights.notes),
-        "metrics": metrics,
-        "standard_errors": errors,
+        "counts": {"puzzles": len(evaluation.puzzles["puzzle"])} if evaluation.puzzles else {},
+        "metrics": finite(evaluation.metrics),
+        "standard_errors": evaluation.standard_errors,
         "config": config.model_dump(mode="json"),
     }
+    if evaluation.curve:
+        report["curve"] = curve_report(evaluation, run_cost(config, trained.shape).forward_flops_row)
+    return Done(report, evaluation, puzzle_names(folder, manifest))
 
 
 def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitName]:
@@ -168,10 +193,7 @@ def _require_same_network(path: Path, there: RunConfig, asked: RunConfig) -> Non
             )
 
 
-def _score(
-    options: EvaluateOptions, trained: TrainedModel, config: RunConfig, folder: str, split: SplitName
-) -> tuple[dict[str, float | None], dict[str, float]]:
-    """Metrics (null where they are no finite number) and standard errors."""
+def _score(options: EvaluateOptions, trained: TrainedModel, config: RunConfig, folder: str, split: SplitName) -> Evaluation:
     manifest = read_manifest(folder)
     asked = {override.partition("=")[0].strip() for override in options.overrides}
     votes = config.evaluation.most_votes if "evaluation.votes" in asked else None
@@ -186,7 +208,7 @@ def _score(
     )
     device = next(trained.model.parameters()).device
     with shown(f"scoring {split}", say) as report:
-        evaluation = evaluate(
+        return evaluate(
             trained.model,
             trained.table,
             plan,
@@ -196,41 +218,8 @@ def _score(
             device=device,
             progress=partial(report, "batches"),
             stops_halted=options.stops_halted,
+            has_curve=options.has_curve,
         )
-    metrics = {name: value if math.isfinite(value) else None for name, value in evaluation.metrics.items()}
-    return metrics, evaluation.standard_errors
-
-
-def _table(report: dict[str, Any]) -> str:
-    """The report as a person reads it: a line a metric, with its 95 % interval or its standard error."""
-    metrics, errors = report["metrics"], report["standard_errors"]
-    origin = (
-        f"step {report['step']}, {report['train_flops']:.3g} training FLOPs" if report["step"] else "weights of another program"
-    )
-    lines = [
-        f"{report['path']} ({origin})",
-        f"{report['split']} split of {report['data']['name']}: {metrics['examples']:.0f} examples, "
-        f"{'at most ' if report['stops_halted'] else ''}{report['supervision_steps']} supervision steps, "
-        f"{duration(report['seconds'])}",
-    ]
-    for name, value in metrics.items():
-        if name.endswith(("_low", "_high")) and name.rpartition("_")[0] in metrics:
-            continue
-        line = f"  {name:<24}{_shown(name, value):>10}"
-        if f"{name}_low" in metrics:
-            line += f"   95 % interval {_shown(name, metrics[f'{name}_low'])} to {_shown(name, metrics[f'{name}_high'])}"
-        elif name in errors:
-            line += f"   standard error {_shown(name, errors[name])}"
-        lines.append(line)
-    return "\n".join(lines)
-
-
-def _shown(name: str, value: float | None) -> str:
-    if value is None:
-        return "no number"
-    if is_count(name):
-        return f"{value:.0f}"
-    return f"{100 * value:.2f} %" if is_share(name.partition("/")[0]) else f"{value:.4g}"
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

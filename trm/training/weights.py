@@ -126,7 +126,7 @@ def export_weights(source: TrainingState | str | Path, folder: str | Path) -> No
         model=weights.config.model.model_dump(mode="json"),
         step=weights.step,
         train_flops=weights.train_flops,
-        digest=_digest(tensors),
+        digest=tensors_digest(tensors),
     )
     folder = Path(folder)
     make_folders(folder)
@@ -268,7 +268,7 @@ def _of_export(path: Path, *, is_raw: bool = False) -> Weights:
             tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"exported weights must be whole: {path}: {error}", remedy="export them again") from None
-    if about.digest != _digest(tensors):
+    if about.digest != tensors_digest(tensors):
         raise CheckpointError(f"exported weights must be whole: {path} does not have its digest", remedy="export them again")
     return replace(weights, tensors=tensors)
 
@@ -303,7 +303,8 @@ def _about(metadata: Mapping[str, str], path: Path) -> _About:
         ) from None
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """What weights are known again by: SHA-256 of names, types, shapes and values."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name].cpu().contiguous()

@@ -26,6 +26,10 @@ def main() -> int:
         action="store_true",
         help="a puzzle stops when its network first wants to halt: less compute, other figures",
     )
+    parser.add_argument("--curve", action="store_true", help="report every supervision step, from one pass")
+    parser.add_argument(
+        "--folder", metavar="DIR", help="folder for the files of the evaluation: report, scores a puzzle, curve; compare reads it"
+    )
     parser.add_argument("--out", metavar="REPORT.json", help="file for the report")
     parser.add_argument("--storage", default="runs", help="folder of runs and data sets (default: runs)")
     arguments = parser.parse_args()
@@ -43,5 +47,7 @@ def main() -> int:
             storage=arguments.storage,
             stops_halted=arguments.stop_halted,
             trained_on=arguments.trained_on,
+            has_curve=arguments.curve,
+            folder=arguments.folder,
         )
     )

@@ -1,0 +1,149 @@
+"""The folder of an evaluation, and two of them compared: what is in it, what it says, and what is refused."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from arrays_cases import write_arc_set
+
+from trm.config.run import RunConfig
+from trm.data.format.manifest import read_manifest
+from trm.data.format.shards import read_identifiers
+from trm.jobs.compare import run_comparison
+from trm.jobs.evaluate import EvaluateOptions, run_evaluation
+from trm.stats.bootstrap import bands
+from trm.terminal.command_line import run_job
+from trm.training.state import TrainingState
+
+MODEL = {"H_cycles": 1, "L_cycles": 1, "L_layers": 1, "hidden_size": 16, "num_heads": 2, "puzzle_emb_len": 1, "halt_max_steps": 3}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ARC sets `own` and `more`, a run, and the evaluation of its curve in `three`, of two of its steps in `two`."""
+    folder = tmp_path_factory.mktemp("folders")
+    write_arc_set(folder / "own")
+    write_arc_set(folder / "more", count=7)
+    manifest = read_manifest(str(folder / "own"))
+    config = RunConfig.model_validate(
+        {"data": {"folder": str(folder / "own")}, "model": MODEL, "training": {"steps": 5, "global_batch_size": 16}}
+    )
+    state = TrainingState(config, manifest.shape, data_hash=manifest.content_hash, names=manifest.names, max_steps=5)
+    assert state.average is not None
+    generator = torch.Generator().manual_seed(2)
+    state.average.load({name: torch.randn(value.shape, generator=generator) for name, value in state.average.average.items()})
+    state.save(folder / "run" / "checkpoints" / "step-00000001")
+    assert run_evaluation(options_of(folder, "three", has_curve=True)) == 0
+    assert run_evaluation(options_of(folder, "two", overrides=("evaluation.steps=2",))) == 0
+    return folder
+
+
+def options_of(place: Path, folder: str, **changes: Any) -> EvaluateOptions:
+    options = EvaluateOptions(
+        path=str(place / "run"),
+        split="test",
+        overrides=(),
+        config=None,
+        votes=None,
+        out=None,
+        storage=str(place / "runs"),
+        folder=str(place / folder),
+    )
+    return replace(options, **changes)
+
+
+def report_of(place: Path, folder: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((place / folder / "report.json").read_text())
+    return found
+
+
+def test_a_folder_has_what_every_puzzle_scored_by_its_name(place: Path) -> None:
+    assert sorted(path.name for path in (place / "two").iterdir()) == ["puzzles.parquet", "report.json"]
+    report, puzzles = report_of(place, "two"), pq.read_table(place / "two" / "puzzles.parquet").to_pydict()
+    manifest = read_manifest(str(place / "own"))
+    assert report["data"]["split_sha256"] == manifest.splits["test"].content_sha256
+    assert report["counts"]["puzzles"] == len(puzzles["name"]) == report["metrics"]["tasks"]
+    names = read_identifiers(str(place / "own"), manifest).names
+    assert puzzles["name"] == [names[number] for number in puzzles["puzzle"]]
+    assert sum(puzzles["rows"]) == report["metrics"]["predictions"]
+    weighed = np.average(puzzles["cell_accuracy"], weights=puzzles["rows"])
+    assert weighed == pytest.approx(report["metrics"]["cell_accuracy"])
+    assert report["environment"]["torch"] == torch.__version__
+    assert report["environment"]["peak_memory_bytes"] > 1 << 20
+    assert len(report["weights_digest"]) == 64
+
+
+def test_a_curve_has_a_row_a_step_whose_figures_are_those_of_separate_calls(place: Path) -> None:
+    curve, two = report_of(place, "three")["curve"], report_of(place, "two")
+    assert [point["step"] for point in curve] == [1, 2, 3]
+    assert curve[-1]["metrics"].items() >= report_of(place, "three")["metrics"].items()
+    assert curve[1]["metrics"].items() >= two["metrics"].items()
+    with (place / "three" / "curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["loss"]) for row in rows] == [point["metrics"]["loss"] for point in curve]
+    assert [float(row["inference_flops"]) for row in rows] == [curve[0]["inference_flops"] * step for step in (1, 2, 3)]
+    for point in curve:
+        low, high = point["bands"]["pass_at_2"]
+        assert low <= point["metrics"]["pass_at_2"] <= high
+        assert point["halted_inference_flops"] <= point["inference_flops"]
+    assert (place / "three" / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_comparison_pairs_puzzles(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = place / "comparison.json"
+    assert run_comparison(str(place / "three"), str(place / "two"), str(out)) == 0
+    found, told = json.loads(out.read_text()), capsys.readouterr().out
+    sides = [pq.read_table(place / name / "puzzles.parquet").to_pydict() for name in ("three", "two")]
+    differences = np.array(sides[0]["loss"]) - np.array(sides[1]["loss"])
+    loss = found["metrics"]["loss"]
+    assert loss["difference"] == pytest.approx(differences.mean(), rel=1e-12)
+    assert (loss["higher"], loss["lower"]) == ((differences > 0).sum(), (differences < 0).sum())
+    (low,), (high,) = bands(differences[None])
+    assert loss["interval_95"] == [low, high]
+    assert "one training each" in told
+    assert f"test split of {report_of(place, 'two')['data']['name']}, {found['puzzles']} puzzles" in told
+    same = run_comparison(str(place / "two"), str(place / "two"), str(out))
+    assert (same, json.loads(out.read_text())["metrics"]["loss"]["interval_95"]) == (0, [0, 0])
+
+
+def _other_data(place: Path) -> int:
+    options = options_of(place, "others", overrides=(f"data.folder={place / 'more'}",))
+    run_evaluation(options)
+    return run_comparison(str(place / "two"), str(place / "others"), None)
+
+
+def _subset(place: Path) -> int:
+    run_evaluation(options_of(place, "few", overrides=("evaluation.max_examples=2",)))
+    return run_comparison(str(place / "two"), str(place / "few"), None)
+
+
+BAD: dict[str, tuple[Callable[[Path], int], str]] = {
+    "other data": (_other_data, "a comparison is of the same puzzles"),
+    "other puzzles": (_subset, "give both the same evaluation.max_examples"),
+    "no evaluation": (lambda place: run_comparison(str(place / "run"), str(place / "two"), None), "evaluate again with --folder"),
+    "folder of something else": (
+        lambda place: run_evaluation(options_of(place, "own")),
+        "--folder must be new or of an evaluation",
+    ),
+    "a file": (lambda place: run_evaluation(options_of(place, "two/report.json")), "--folder must name a folder"),
+    "curve of what stops": (
+        lambda place: run_evaluation(options_of(place, "x", has_curve=True, stops_halted=True)),
+        "leave out --stop-halted",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_message_and_exit_code_2(place: Path, case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    make, message = BAD[case]
+    assert run_job(lambda: make(place)) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last

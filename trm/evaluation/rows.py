@@ -1,0 +1,141 @@
+"""Batches become columns: what a network answers to each row, and what that is worth, a value a row."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trm.config.run import RunConfig
+from trm.data.batches.keyed_random import device_keys
+from trm.data.batches.plan import EvaluationBatch
+from trm.evaluation.answers import Answers, answers, halted_answers
+from trm.evaluation.scores import Columns, TaskScorer
+from trm.losses.answer import IGNORED
+from trm.losses.choice import build_loss
+from trm.models.network import Network, Output
+from trm.models.puzzle_embedding import PuzzleEmbedding
+
+DRAWS_STREAM = 0x6576616C
+"""Keeps what a network draws in evaluation apart from every other use of the seed."""
+EXACT_AT = "is_exact_at_"
+HALTED = "halted."
+"""Before the names of columns about the answer at a row's first halt."""
+HAS_HALTED = "has_halted"
+
+
+AT = "at."
+"""Before the names of columns about the answer after a supervision step."""
+
+
+def _at(step: int) -> str:
+    return f"{AT}{step}."
+
+
+@dataclass(frozen=True, eq=False)
+class RowJudge:
+    """What makes columns of batches: a network, and by what its answers are judged."""
+
+    model: Network
+    table: PuzzleEmbedding | None
+    config: RunConfig
+    device: torch.device
+    scorers: Sequence[TaskScorer]
+    stops_halted: bool = False
+    """Whether rows leave at their first halt."""
+    draw: int = 0
+    """Which draw of every row, of a network that draws."""
+    has_curve: bool = False
+    """Whether the answer after each supervision step is judged."""
+
+    def columns(self, batch: EvaluationBatch) -> Columns:
+        """What is known of each row of a batch; of its answer at its halt under `HALTED` names."""
+        inputs, labels, identifiers = (
+            torch.from_numpy(array).to(self.device)
+            for array in (batch.batch.inputs, batch.batch.labels, batch.batch.puzzle_identifiers)
+        )
+        judged_at: dict[int, Columns] = {}
+
+        def look(step: int, output: Output) -> None:
+            judged_at[step] = self._judged(output, labels, batch)
+
+        rows = None if self.table is None else self.table.rows(identifiers)
+        keys = self._keys(batch)
+        if self.stops_halted:
+            found = halted_answers(self.model, inputs, rows, self.config, keys)
+        else:
+            found = answers(self.model, inputs, rows, self.config, keys, look if self.has_curve else None)
+        columns = {"mean_halting_step": found.halting_step.cpu().numpy()}
+        columns |= {f"{EXACT_AT}{step}": is_exact(cells, labels).cpu().numpy() for step, cells in found.early.items()}
+        columns |= self._curve_columns(judged_at, found)
+        for prefix, output in (("", found.final), (HALTED, found.halted)):
+            if output is not None:
+                is_known = not prefix and judged_at
+                judged = judged_at[max(judged_at)] if is_known else self._judged(output, labels, batch)
+                columns |= {f"{prefix}{name}": column for name, column in judged.items()}
+        return columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
+
+    def _curve_columns(self, judged_at: dict[int, Columns], found: Answers) -> Columns:
+        if found.has_halted is None or not judged_at:
+            return {}
+        named = {f"{_at(step)}{name}": column for step, judged in judged_at.items() for name, column in judged.items()}
+        return {**named, HAS_HALTED: found.has_halted.cpu().numpy()}
+
+    def _keys(self, batch: EvaluationBatch) -> Tensor | None:
+        """Keys of a batch's rows, whatever batch they are in; None for a network that draws nothing where it is evaluated."""
+        if not self.config.model.draws_in_evaluation:
+            return None
+        keys = device_keys(self.config.seed, DRAWS_STREAM, self.draw, batch.rows, batch.batch.puzzle_identifiers)
+        return torch.from_numpy(keys).to(self.device)
+
+    def _judged(self, output: Output, labels: Tensor, batch: EvaluationBatch) -> Columns:
+        """What an answer is worth, a value a row."""
+        predictions = output.logits.argmax(-1)
+        is_labelled = labels != IGNORED
+        correct = (is_labelled & (predictions == labels)).sum(-1)
+        is_right = is_exact(predictions, labels)
+        found = {
+            "is_exact": is_right,
+            "cell_accuracy": correct.double() / is_labelled.sum(-1).clamp(min=1),
+            "loss": build_loss(self.config, labels.device).of_answers(output.logits, labels),
+            "q_halt_accuracy": (output.q_halt >= 0) == is_right,
+            "halting_probability": torch.sigmoid(output.q_halt.double()),
+        }
+        columns = {name: column.cpu().numpy() for name, column in found.items()}
+        cells = predictions.to(torch.uint8).cpu().numpy()
+        for scorer in self.scorers:
+            columns |= scorer.columns(cells, batch)
+        return columns
+
+
+def is_exact(predictions: Tensor, labels: Tensor) -> Tensor:
+    """Which rows are right in every labelled cell."""
+    return ((predictions == labels) | (labels == IGNORED)).all(-1)
+
+
+def columns_by_step(columns: Columns, steps: int) -> Iterator[tuple[int, Columns]]:
+    """For each step up to `steps` the columns of an evaluation of so many steps that reports halted answers too.
+
+    They are made of those of one pass with a curve: what a row answers after a step does not hang on how many follow.
+    """
+    halting_step, names = columns["mean_halting_step"], [name for name in columns if name.startswith(_at(1))]
+    halted: Columns = {}
+    for step in range(1, steps + 1):
+        own = {name.removeprefix(_at(1)): columns[name.replace(_at(1), _at(step), 1)] for name in names}
+        is_open = halting_step >= step
+        halted = {name: np.where(is_open, column, halted.get(name, column)) for name, column in own.items()}
+        early = {name: columns[name] for name in columns if name.startswith(EXACT_AT) and int(name.removeprefix(EXACT_AT)) < step}
+        shared = {"row": columns["row"], "identifier": columns["identifier"], "mean_halting_step": np.minimum(halting_step, step)}
+        yield step, {**own, **early, **shared, **{f"{HALTED}{name}": column for name, column in halted.items()}}
+
+
+def without_curve(columns: Columns) -> Columns:
+    """The columns of the same pass without a curve."""
+    return {name: column for name, column in columns.items() if not name.startswith(AT)}
+
+
+def halted_by(columns: Columns, step: int, steps: int) -> np.ndarray:
+    """Which rows have wanted to halt by a step of the `steps` that were made."""
+    known: np.ndarray = columns[HAS_HALTED] if step == steps else columns["mean_halting_step"] <= step
+    return known

@@ -1,0 +1,123 @@
+"""Two evaluations compared puzzle by puzzle, from their folders alone."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trm.console.redaction import stored
+from trm.errors import ConfigError
+from trm.files.atomic import write_text_atomic
+from trm.files.json_files import parse_json
+from trm.files.small_parquet import is_small
+from trm.jobs.evaluate_folder import NOT_A_METRIC, PUZZLES, REPORT
+from trm.jobs.evaluate_table import shown
+from trm.stats.paired import Paired, paired
+from trm.tasks.metrics import direction
+from trm.terminal.command_line import show
+
+AGAIN = "evaluate again with --folder DIR"
+ONE_TRAINING = "one training each: this says what other puzzles would give, nothing of what another seed of the training would"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two."""
+
+    folder: str
+    report: dict[str, Any]
+    puzzles: dict[str, np.ndarray]
+
+    @property
+    def keys(self) -> tuple[Any, ...]:
+        """What tells its puzzles from others: the digest of the split, and names or numbers."""
+        data, puzzles = self.report["data"], self.puzzles
+        return data["split_sha256"], self.report["split"], tuple(puzzles.get("name", puzzles["puzzle"]).tolist())
+
+
+def run_comparison(first: str, second: str, out: str | None) -> int:
+    """Compare, show a table, write the figures; the exit code. Raises ConfigError for what a person can mend."""
+    sides = _read(first), _read(second)
+    _require_same_puzzles(*sides)
+    names = [name for name in sides[0].puzzles if name in sides[1].puzzles and name not in NOT_A_METRIC]
+    if not names:
+        raise ConfigError(
+            f"a comparison needs a metric that both have, {first} and {second} have none",
+            remedy="evaluate both with --stop-halted or both without",
+        )
+    found = {name: paired(*(side.puzzles[name].astype(np.float64) for side in sides)) for name in names}
+    show("\n".join(_lines(sides, found)))
+    if out is not None:
+        values = {name: asdict(one) | {"is_supported": one.is_supported} for name, one in found.items()}
+        report = {
+            "first": first,
+            "second": second,
+            "puzzles": len(sides[0].puzzles["puzzle"]),
+            "metrics": values,
+            "note": ONE_TRAINING,
+        }
+        write_text_atomic(out, json.dumps(stored(report), indent=1) + "\n")
+    return 0
+
+
+def _read(folder: str) -> Side:
+    """The evaluation in a folder."""
+    path = Path(folder)
+    if not (path / REPORT).is_file() or not (path / PUZZLES).is_file():
+        raise ConfigError(f"{folder} must be a folder of an evaluation, with {REPORT} and {PUZZLES}", remedy=AGAIN)
+    report: dict[str, Any] = parse_json((path / REPORT).read_bytes(), str(path / REPORT), dict, error=ConfigError, remedy=AGAIN)
+    try:
+        file = pq.ParquetFile(path / PUZZLES)
+        if not is_small(file):
+            raise ConfigError(f"{path / PUZZLES} must be a small table, it has {file.metadata.num_rows} rows", remedy=AGAIN)
+        columns = file.read().to_pydict()
+        report["data"]["split_sha256"], report["split"], columns["puzzle"]
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
+        raise ConfigError(f"{folder} must be an evaluation as it was written, got {error!r}", remedy=AGAIN) from None
+    return Side(folder, report, {name: np.array(column) for name, column in columns.items()})
+
+
+def _require_same_puzzles(first: Side, second: Side) -> None:
+    """ConfigError for other data, another split, or another choice of its puzzles."""
+    if first.keys[:2] != second.keys[:2]:
+        reports = first.report, second.report
+        told = [f"{one['split']} of {one['data']['name']} ({one['data']['split_sha256'][:12]})" for one in reports]
+        raise ConfigError(
+            f"a comparison is of the same puzzles: {first.folder} is of {told[0]}, {second.folder} of {told[1]}",
+            remedy="evaluate both on one split of one data set",
+        )
+    if first.keys != second.keys:
+        raise ConfigError(
+            f"a comparison is of the same puzzles: {first.folder} has {len(first.keys[2])} of the split, {second.folder} "
+            f"{len(second.keys[2])}, and not the same ones",
+            remedy="give both the same evaluation.max_examples, or neither",
+        )
+
+
+def _lines(sides: tuple[Side, Side], found: dict[str, Paired]) -> list[str]:
+    first, second = sides
+    count = len(first.puzzles["puzzle"])
+    lines = [
+        f"{first.folder} against {second.folder}: {first.report['split']} split of {first.report['data']['name']}, {count} puzzles",
+        f"  {'metric':<24}{'first':>10}{'second':>10}  difference, 95 % over puzzles          higher  lower  sign test",
+    ]
+    for name, one in found.items():
+        values = [shown(name, float(side.puzzles[name].mean())) for side in sides]
+        low, high = (shown(name, bound) for bound in one.interval_95)
+        told = f"{shown(name, one.difference)} ({low} to {high})"
+        lines.append(
+            f"  {name:<24}{values[0]:>10}{values[1]:>10}  {told:<38}{one.higher:>7}{one.lower:>7}  p {one.sign_test_p:.2g}"
+            f"{_better(name, one)}"
+        )
+    return [*lines, ONE_TRAINING]
+
+
+def _better(name: str, one: Paired) -> str:
+    if not one.is_supported:
+        return ""
+    is_better = (one.difference > 0) == (direction(name.removesuffix("_halted")) != "min")
+    return f"  {'first' if is_better else 'second'} is better"

@@ -1,0 +1,133 @@
+"""The folder of an evaluation: its report, what every puzzle scored, and its curve. `compare` reads two of them."""
+
+import csv
+import io
+import json
+import math
+import platform
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trm import __version__
+from trm.console.redaction import stored
+from trm.data.format import shards
+from trm.data.format.manifest import Manifest
+from trm.errors import ConfigError
+from trm.evaluation.puzzle_scores import write_puzzles
+from trm.evaluation.scores import Evaluation
+from trm.files.atomic import make_folders, why_unwritable, write_text_atomic
+from trm.pictures.steps import draw_steps
+from trm.stats.bootstrap import bands
+
+REPORT, PUZZLES = "report.json", "puzzles.parquet"
+CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
+NOT_A_METRIC = ("puzzle", "name", "rows")
+"""Columns of `puzzles.parquet` besides the metrics."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """An evaluation that is over."""
+
+    report: dict[str, Any]
+    evaluation: Evaluation
+    names: Sequence[str] | None = None
+    """What the data set's puzzles are called, by their numbers; None: nothing."""
+
+
+def check_folder(folder: Path) -> None:
+    """ConfigError where no files could be written to `folder`, or what lies there is no evaluation."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--folder must name a folder, {folder} is a file", remedy="name another")
+    is_own = (folder / REPORT).exists() and (folder / PUZZLES).exists()
+    if folder.is_dir() and any(folder.iterdir()) and not is_own:
+        raise ConfigError(f"--folder must be new or of an evaluation, {folder} holds something else", remedy="name a new folder")
+    parent = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+    if (reason := why_unwritable(parent)) is not None:
+        raise ConfigError(f"--folder must be one that can be written, got {folder} ({reason})", remedy="name another")
+
+
+def write_evaluation(folder: Path, done: Done) -> None:
+    """Writes the files, each whole or not at all; the report last."""
+    make_folders(folder)
+    evaluation, report = done.evaluation, done.report
+    if evaluation.puzzles:
+        numbers = evaluation.puzzles["puzzle"]
+        named = {} if done.names is None else {"name": np.array([done.names[number] for number in numbers])}
+        write_puzzles(folder / PUZZLES, {**evaluation.puzzles, **named, "rows": np.asarray(evaluation.puzzle_rows)})
+    if "curve" in report:
+        write_text_atomic(folder / CURVE_TABLE, _curve_text(report["curve"]))
+        title = f"{report['split']} split of {report['data']['name']}: {report['counts']['puzzles']} puzzles, step {report['step']}"
+        draw_steps(report["curve"], folder / CURVE_PICTURE, title=title)
+    write_text_atomic(folder / REPORT, json.dumps(stored(report), indent=1, allow_nan=False) + "\n")
+
+
+def curve_report(evaluation: Evaluation, step_flops: float) -> list[dict[str, Any]]:
+    """A curve over supervision steps as JSON, `step_flops` being FLOPs of a step of one row.
+
+    Shares of puzzles have a bootstrap band over puzzles, drawn alike for all steps.
+    """
+    curve, rows = evaluation.curve, evaluation.puzzle_rows
+    shares = [name for name in evaluation.puzzles if f"{name}_low" in evaluation.metrics]
+    drawn = {}
+    for name in shares:
+        weights = None if rows is None or name != "exact_accuracy" else rows.astype(np.float64)
+        drawn[name] = bands(np.array([point.evaluation.puzzles[name] for point in curve], dtype=np.float64), weights)
+    return [
+        {
+            "step": point.step,
+            "inference_flops": point.step * step_flops,
+            "halted_share": point.halted_share,
+            "halted_inference_flops": point.evaluation.metrics["mean_halting_step"] * step_flops,
+            "metrics": finite(point.evaluation.metrics),
+            "standard_errors": point.evaluation.standard_errors,
+            "bands": {name: (float(low[number]), float(high[number])) for name, (low, high) in drawn.items()},
+        }
+        for number, point in enumerate(curve)
+    ]
+
+
+def _curve_text(curve: Sequence[Mapping[str, Any]]) -> str:
+    """A row a step, for a spreadsheet."""
+    costs = ["step", "inference_flops", "halted_share", "halted_inference_flops"]
+    metrics, shares = list(curve[0]["metrics"]), list(curve[0]["bands"])
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow([*costs, *metrics, *(f"{name}_band_{end}" for name in shares for end in ("low", "high"))])
+    for point in curve:
+        figures = [point["metrics"].get(name) for name in metrics]
+        rows.writerow([*(point[name] for name in costs), *figures, *(bound for name in shares for bound in point["bands"][name])])
+    return text.getvalue()
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """The metrics, null where they are no finite number."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def puzzle_names(folder: str, manifest: Manifest) -> Sequence[str] | None:
+    """What the puzzles of a data set are called, by their numbers; None where nobody named them."""
+    identifiers = shards.read_identifiers(folder, manifest)
+    return None if identifiers is None else identifiers.names
+
+
+def environment() -> dict[str, Any]:
+    """Where this process runs, and the most memory that it took."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "trm": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "gpu": device,
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+    }

@@ -1,0 +1,63 @@
+"""The report of an evaluation as a person reads it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trm.tasks.metrics import is_count, is_share
+from trm.terminal.command_line import duration
+
+MOST_POINTS = 24
+"""Steps of a curve in the table; the folder has all."""
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """A line a metric, with its 95 % interval or its standard error, and a line a step of a curve."""
+    metrics, errors = report["metrics"], report["standard_errors"]
+    origin = (
+        f"step {report['step']}, {report['train_flops']:.3g} training FLOPs" if report["step"] else "weights of another program"
+    )
+    lines = [
+        f"{report['path']} ({origin})",
+        f"{report['split']} split of {report['data']['name']}: {metrics['examples']:.0f} examples, "
+        f"{'at most ' if report['stops_halted'] else ''}{report['supervision_steps']} supervision steps, "
+        f"{duration(report['seconds'])}",
+    ]
+    if "puzzles" in report["counts"]:
+        lines.append(f"intervals and standard errors count {report['counts']['puzzles']} puzzles, not rows")
+    for name, value in metrics.items():
+        if name.endswith(("_low", "_high")) and name.rpartition("_")[0] in metrics:
+            continue
+        line = f"  {name:<24}{shown(name, value):>10}"
+        if f"{name}_low" in metrics:
+            line += f"   95 % interval {shown(name, metrics[f'{name}_low'])} to {shown(name, metrics[f'{name}_high'])}"
+        elif name in errors:
+            line += f"   standard error {shown(name, errors[name])}"
+        lines.append(line)
+    return "\n".join([*lines, *_curve_lines(report.get("curve", []))])
+
+
+def _curve_lines(curve: list[dict[str, Any]]) -> list[str]:
+    """A line a step: FLOPs a puzzle, each share with its interval, and what stopping at the halt scores and takes."""
+    if not curve:
+        return []
+    names = list(curve[0]["bands"])
+    thinned = curve[:: -(-len(curve) // MOST_POINTS)]
+    lines = ["", f"  {'step':>4} {'FLOPs':>9}  " + "".join(f"{name:<34}" for name in names) + "halted   at the halt (FLOPs)"]
+    for point in thinned if thinned[-1] is curve[-1] else [*thinned, curve[-1]]:
+        metrics = point["metrics"]
+        line = f"  {point['step']:>4} {point['inference_flops']:>9.3g}  "
+        for name in names:
+            low, high = (shown(name, metrics[f"{name}_{end}"]) for end in ("low", "high"))
+            line += f"{shown(name, metrics[name]) + f' ({low} to {high})':<34}"
+        halted = shown("exact_accuracy", metrics["exact_accuracy_halted"])
+        lines.append(f"{line}{100 * point['halted_share']:5.1f} %   {halted} ({point['halted_inference_flops']:.3g})")
+    return lines
+
+
+def shown(name: str, value: float | None) -> str:
+    """A metric's value with its unit."""
+    if value is None:
+        return "no number"
+    if is_count(name):
+        return f"{value:.0f}"
+    return f"{100 * value:.2f} %" if is_share(name.partition("/")[0]) else f"{value:.4g}"

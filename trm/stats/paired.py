@@ -1,0 +1,61 @@
+"""Two evaluations of the same puzzles: how much better one is, over puzzles, and whether that is more than chance.
+
+Both are of one training each: other puzzles are accounted for, other seeds of the training are not (`trm.stats.comparison` does).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from trm.stats.bootstrap import bands
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The first of two evaluations against the second; plain values, so `dataclasses.asdict` is JSON."""
+
+    difference: float
+    """Mean of the first's scores minus the second's, over puzzles."""
+    interval_95: tuple[float, float]
+    """Of `difference`, for other puzzles: percentiles of the paired bootstrap."""
+    sign_test_p: float
+    """Two-sided probability of counts as unequal as these, were higher and lower as likely (exact; McNemar's for 0 and 1)."""
+    puzzles: int
+    higher: int
+    """Puzzles of which the first's score is the higher."""
+    lower: int
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.interval_95[0] > 0 or self.interval_95[1] < 0
+
+
+def paired(first: Float64[np.ndarray, " puzzles"], second: Float64[np.ndarray, " puzzles"]) -> Paired:
+    """The comparison of two scores of each puzzle."""
+    differences = first - second
+    low, high = bands(differences[None])
+    higher, lower = int((differences > 0).sum()), int((differences < 0).sum())
+    return Paired(
+        difference=math.fsum(differences) / len(differences),
+        interval_95=(float(low[0]), float(high[0])),
+        sign_test_p=sign_test(higher, lower),
+        puzzles=len(differences),
+        higher=higher,
+        lower=lower,
+    )
+
+
+def sign_test(higher: int, lower: int) -> float:
+    """Exact two-sided p of a fair coin that fell `higher` and `lower` times; ties are left out (McNemar 1947, exact form)."""
+    count, least = higher + lower, min(higher, lower)
+    if count == 0:
+        return 1.0
+    logs = [_log_choose(count, k) - count * math.log(2) for k in range(least + 1)]
+    return min(1.0, 2 * math.fsum(map(math.exp, logs)))
+
+
+def _log_choose(count: int, k: int) -> float:
+    return math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
