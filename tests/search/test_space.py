@@ -3,6 +3,7 @@
 import itertools
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,11 +17,18 @@ from trm.config.run import RunConfig
 from trm.errors import ConfigError, SweepError
 from trm.models.cost import run_cost
 from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob
-from trm.search.schedulers.rungs import first_rung_need
+from trm.search.samplers.gaussian_process import GaussianProcess
+from trm.search.samplers.sampler import SamplerSettings
+from trm.search.samplers.surrogate import Surrogate
+from trm.search.samplers.tpe import TPE
+from trm.search.schedulers.asha import Asha
+from trm.search.schedulers.halving import Hyperband
+from trm.search.schedulers.scheduler import SchedulerSettings
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.enumeration import all_params, corner_params, random_params, space_size
 from trm.search.space.resume import check_resumable, diff_frozen
 from trm.search.space.space import load_space
+from trm.sweeps.folder import SWEEP_FILE, begun_space
 
 SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 SUDOKU = DataShape(81, 11, 1)
@@ -44,7 +52,6 @@ def test_every_sample_of_every_shipped_space_is_a_valid_run(path: Path) -> None:
         assert one.config.training.steps == one.max_steps
         assert one.config.optim.lr_warmup_steps <= 0.03 * one.max_steps
         assert one.config.optim.ema_warmup
-        assert one.rung_steps[0] >= first_rung_need(one.config.optim.lr_warmup_steps, one.config.model.halt_max_steps)
 
 
 def test_a_trial_is_a_complete_configuration_with_the_sweeps_rules(tmp_path: Path) -> None:
@@ -69,6 +76,12 @@ def test_evaluation_steps_are_fixed_when_halting_is_searched() -> None:
     assert given_steps.run_config({"model.halt_max_steps": 8}, seed=0, max_steps=500).evaluation.steps == 6
 
 
+def open_space(folder: Path, sections: dict[str, Any] | None = None) -> Path:
+    """File of a space that leaves open whatever is not named."""
+    dump_yaml(folder / "open.yaml", {key: value for key, value in DEMO.items() if key != "scheduler"} | (sections or {}))
+    return folder / "open.yaml"
+
+
 def test_overrides_reach_knobs_with_dotted_names(tmp_path: Path) -> None:
     space = load(
         tmp_path, None, "search.optim.lr.low=1e-3", "budget.trials=40", "search.model.H_cycles=null", "sampler=random", "seed=5"
@@ -78,6 +91,43 @@ def test_overrides_reach_knobs_with_dotted_names(tmp_path: Path) -> None:
     assert lr.low == 1e-3
     assert "model.H_cycles" not in space.search
     assert (space.budget.trials, space.sampler.type, space.seed) == (40, "random", 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "overrides", "sampler", "scheduler"),
+    [
+        ({}, ("sampler.moves=16",), Surrogate(moves=16), Asha()),
+        ({"objective": {"against": ["params"]}}, ("sampler.candidates=3",), TPE(candidates=3), Asha()),
+        ({"start_points": [{"model.mlp_t": True}]}, ("scheduler.eta=3",), Surrogate(), Asha(eta=3)),
+        ({"sampler": "gp"}, ("sampler.startup_trials=4",), GaussianProcess(startup_trials=4), Asha()),
+        ({}, ("scheduler=hyperband", "scheduler.eta=4"), Surrogate(), Hyperband(eta=4)),
+    ],
+)
+def test_settings_of_which_no_kind_is_named_are_of_the_default(
+    tmp_path: Path, changes: dict[str, Any], overrides: tuple[str, ...], sampler: SamplerSettings, scheduler: SchedulerSettings
+) -> None:
+    space = load_space(open_space(tmp_path, changes), overrides)
+    assert (space.sampler, space.scheduler) == (sampler, scheduler)
+    assert (space.base_point is None) == ("start_points" in changes)
+
+
+def test_settings_that_the_default_lacks_are_told_its_own(tmp_path: Path) -> None:
+    path = open_space(tmp_path)
+    with pytest.raises(ConfigError, match=r"sampler.moevs is not a key; did you mean sampler.moves\?"):
+        load_space(path, ["sampler.moevs=3"])
+    with pytest.raises(ConfigError, match=r"sampler.candidates goes with type tpe, not surrogate"):
+        load_space(path, ["sampler.candidates=3"])
+    assert load_space(path, ["sampler.candidates=3"], rules=4).sampler == TPE(candidates=3), "the default of then"
+
+
+def test_who_samples_and_stops_is_as_it_began_where_the_file_leaves_it_open(tmp_path: Path) -> None:
+    begun = load_space(open_space(tmp_path, {"sampler": {"type": "tpe", "startup_trials": 8}, "scheduler": {"eta": 3, "rungs": 2}}))
+    dump_yaml(tmp_path / SWEEP_FILE, {"space": begun.model_dump(mode="json")})
+    path = open_space(tmp_path)
+    resumed = begun_space(tmp_path, load_space(path))
+    check_resumable(begun, resumed)
+    assert resumed.sampler == begun.sampler
+    assert diff_frozen(begun, begun_space(tmp_path, load_space(path, ["sampler.moves=8"]))) is not None
 
 
 def test_nested_knobs_are_the_dotted_ones(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import yaml
@@ -16,6 +17,7 @@ from trm.config.messages import Problem, nearest, problems_of
 from trm.config.paths import nested, with_data_beside, with_start_beside
 from trm.config.run import RunConfig
 from trm.config.shipped import Kind, named_file, shipped_names
+from trm.config.unions import Tagged
 from trm.console.program import job
 from trm.console.redaction import stored
 from trm.errors import ConfigError
@@ -97,10 +99,13 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def apply_overrides(mapping: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def apply_overrides(
+    mapping: Mapping[str, Any], overrides: Sequence[str], unions: Mapping[str, Tagged] = MappingProxyType({})
+) -> dict[str, Any]:
     """A copy of `mapping` with every `path=value` set: the path is dotted, the value is YAML (`null`, `[1, 2]`, `1e-4`).
 
     A key that itself contains dots (`search: {optim.lr: ...}`) is found by its longest match; list entries go by index.
+    `unions`: key -> a tagged union that stands there, besides those of a run configuration.
     """
     result = copy.deepcopy(dict(mapping))
     for override in overrides:
@@ -108,6 +113,9 @@ def apply_overrides(mapping: Mapping[str, Any], overrides: Sequence[str]) -> dic
         path = path.strip()
         if not equals or not path or "" in path.split("."):
             raise ConfigError(f"an override is path=value, got {override!r}", remedy="write for instance model.H_cycles=2")
+        key = path.split(".")[0]
+        if key in unions and "." in path and result.get(key) is not None:  # its tag alone may stand for a member
+            result[key] = unions[key].named(result[key])
         _set(result, path.split("."), parse_yaml(text, f"--set {path}"), override)
     return result
 

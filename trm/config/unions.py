@@ -80,9 +80,12 @@ class Tagged:
 
     def spelled_out(self, value: Any) -> Any:
         """A member's fields with its tag among them; what is no mapping is taken for the tag where that may stand alone."""
-        if self.is_short and not isinstance(value, Mapping | BaseModel):
-            return {self.tag: value}
-        return {self.tag: self.default, **value} if isinstance(value, Mapping) else value
+        named = self.named(value)
+        return {self.tag: self.default, **named} if isinstance(named, Mapping) else named
+
+    def named(self, value: Any) -> Any:
+        """A member as a mapping where its tag alone stands for it; any other value as it is."""
+        return {self.tag: value} if self.is_short and not isinstance(value, Mapping | BaseModel) else value
 
 
 def union_of(field: FieldInfo) -> Tagged | None:

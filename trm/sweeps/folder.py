@@ -167,6 +167,8 @@ def begun_space(folder: Path, space: SearchSpace) -> SearchSpace:
         space = space.model_copy(update={"data": space.data.model_copy(update={"folder": begun.data.folder})})
     if space.base_point is not None and begun.base_point is not None:  # the base cannot have changed, what is nearest to it may
         space = space.model_copy(update={"base_point": begun.base_point})
+    unsaid = {name: getattr(begun, name) for name in ("sampler", "scheduler") if name not in space.model_fields_set}
+    space = space.model_copy(update=unsaid)
     return starts_as_begun(subset_as_begun(as_begun(space, begun), begun), begun)
 
 

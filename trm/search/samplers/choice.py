@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
+from trm.config.unions import Tagged
 from trm.search.samplers.brute_force import BruteForce
 from trm.search.samplers.gaussian_process import GaussianProcess
 from trm.search.samplers.nsga import NSGA2, NSGA3
@@ -15,6 +14,6 @@ from trm.search.samplers.transfer import Transfer
 
 SamplerChoice = Annotated[
     Surrogate | TPE | RandomSearch | GaussianProcess | QuasiMonteCarlo | NSGA2 | NSGA3 | BruteForce | Transfer,
-    Field(discriminator="type"),
+    Tagged("type", default="tpe", is_short=True),
 ]
-"""How a search space says its sampler."""
+"""How a search space says its sampler; a file may leave the type to `trm.search.space.defaults`."""

@@ -27,12 +27,17 @@ def with_defaults(space: "SearchSpace", mapping: Mapping[str, Any], rules: int) 
     """The space of a file that holds `mapping`, with what it leaves open as sweeps of `rules` have it."""
     is_open = begins_with_base(rules) and not {"start_points", "base_point"} & mapping.keys()
     if is_open and space.search and space.sampler.tries != "earlier":
-        space = space.model_copy(update={"base_point": base_point(space)[0]})
+        space = _filled(space, base_point=base_point(space)[0])
     if moves_by_default(rules) and "sampler" not in mapping and not space.objective.against and not space.scheduler.changes_knobs:
-        space = space.model_copy(update={"sampler": Surrogate()})
+        space = _filled(space, sampler=Surrogate())
     if confirms_unasked(rules) and "confirm" not in mapping and _wants_one_best(space) and _has_compute(space):
-        space = space.model_copy(update={"confirm": CONFIRMED})
+        space = _filled(space, confirm=CONFIRMED)
     return space
+
+
+def _filled(space: "SearchSpace", **values: Any) -> "SearchSpace":
+    """`space` with values of which `model_fields_set` says on that its file left them open."""
+    return type(space).model_construct(_fields_set=space.model_fields_set, **{**dict(space), **values})
 
 
 def _wants_one_best(space: "SearchSpace") -> bool:

@@ -22,7 +22,7 @@ from trm.config.run import RunConfig
 from trm.config.shipped import named_file
 from trm.config.tracking import Tracking
 from trm.config.training import TrainingConfig, require_divisible
-from trm.config.unions import tagged_members
+from trm.config.unions import Tagged, tagged_members, union_of
 from trm.errors import ConfigError
 from trm.search.knobs.constraint_names import known_names
 from trm.search.knobs.constraints import Constraint
@@ -136,11 +136,6 @@ class SearchSpace(Written):
         data = info.data.get("data")
         base = {**info.data.get("base", {}), "data": {} if data is None else data.model_dump()}
         return with_implied(search, base, by_meaning=_goes_by_meaning(info))
-
-    @field_validator("sampler", "scheduler", mode="before")
-    @classmethod
-    def _type_alone(cls, value: Any) -> Any:
-        return {"type": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check(self, info: Any) -> "SearchSpace":
@@ -374,7 +369,7 @@ def load_space(path: str | Path, overrides: Sequence[str] = (), *, rules: int = 
     require_kind(mapping, "search space", path)
     whole = [override for override in overrides if override.partition("=")[0].strip() in ("base", "base.recipe", "imports")]
     mapping = _with_base(apply_overrides(mapping, whole), path.parent, rules)
-    mapping = apply_overrides(mapping, [override for override in overrides if override not in whole])
+    mapping = apply_overrides(mapping, [override for override in overrides if override not in whole], _unions())
     honour_in(mapping, overrides)
     if isinstance(mapping.get("search"), dict):
         searched = flat(mapping["search"], "search", _holds_knobs)
@@ -385,6 +380,7 @@ def load_space(path: str | Path, overrides: Sequence[str] = (), *, rules: int = 
         flat_ones = [_flat_point(number, point) for number, point in enumerate(mapping["start_points"])]
         mapping["start_points"] = [recipe_beside(point, path.parent) for point in flat_ones]
     mapping = with_starts_beside(mapping, path.parent, rules)
+    mapping = _with_types(mapping, str(path), rules)
     points, context = mapping.get("start_points"), {"rules": rules}
     if not isinstance(points, list) or not names_recipes(points):
         return with_defaults(validated(SearchSpace, mapping, str(path), context), mapping, rules)
@@ -392,6 +388,27 @@ def load_space(path: str | Path, overrides: Sequence[str] = (), *, rules: int = 
     found, notes = start_points(points, knobs, path.parent)
     mapping = {**mapping, "start_points": found, "start_notes": notes}
     return with_defaults(validated(SearchSpace, mapping, str(path), context), mapping, rules)
+
+
+def _unions() -> dict[str, Tagged]:
+    """Sections of a space that are one of several kinds."""
+    return {name: union for name, info in SearchSpace.model_fields.items() if (union := union_of(info)) is not None}
+
+
+def _with_types(mapping: dict[str, Any], source: str, rules: int) -> dict[str, Any]:
+    """`mapping` where settings of which no kind is named are of the kind that there is when the section is left out."""
+    unnamed = [
+        (name, union.tag)
+        for name, union in _unions().items()
+        if isinstance(section := mapping.get(name), dict) and union.tag not in section
+    ]
+    if not unnamed:
+        return mapping
+    rest = {**mapping, "start_points": []}
+    for name, _ in unnamed:
+        del rest[name]
+    plain = with_defaults(validated(SearchSpace, rest, source, {"rules": rules}), rest, rules)
+    return {**mapping, **{name: {tag: getattr(getattr(plain, name), tag), **mapping[name]} for name, tag in unnamed}}
 
 
 def _goes_by_meaning(info: Any) -> bool:
