@@ -196,6 +196,10 @@ BAD: dict[str, tuple[Callable[[Path], EvaluateOptions], str]] = {
     "no override": (lambda place: options_of(place, "run", overrides=("evaluation",)), "path=value"),
     "no votes": (lambda place: options_of(place, "run", votes=0), "--votes must be >= 1, got 0"),
     "nowhere to report": (lambda place: options_of(place, "run", out=str(place / "no" / "r.json")), "--out must name a file"),
+    "no submission": (
+        lambda place: options_of(place, "run", has_submission=True, folder=str(place / "evaluation")),
+        "a submission is of ARC tasks",
+    ),
     "no data": (lambda place: options_of(place, "run", overrides=(f"data.folder={place / 'no'}",)), "manifest must exist"),
     "changed data": (_changed_data, "the data must be what"),
     "other tokens": (

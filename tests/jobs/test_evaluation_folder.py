@@ -19,6 +19,8 @@ from trm.data.format.shards import read_identifiers
 from trm.jobs.compare import run_comparison
 from trm.jobs.evaluate import EvaluateOptions, run_evaluation
 from trm.stats.bootstrap import bands
+from trm.tasks.arc.augment import crop, invert
+from trm.tasks.arc.ballot import grids_of
 from trm.terminal.command_line import run_job
 from trm.training.state import TrainingState
 
@@ -41,7 +43,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state.average.load({name: torch.randn(value.shape, generator=generator) for name, value in state.average.average.items()})
     state.save(folder / "run" / "checkpoints" / "step-00000001")
     assert run_evaluation(options_of(folder, "three", has_curve=True)) == 0
-    assert run_evaluation(options_of(folder, "two", overrides=("evaluation.steps=2",))) == 0
+    assert run_evaluation(options_of(folder, "two", overrides=("evaluation.steps=2",), has_submission=True)) == 0
     return folder
 
 
@@ -65,7 +67,8 @@ def report_of(place: Path, folder: str) -> dict[str, Any]:
 
 
 def test_a_folder_has_what_every_puzzle_scored_by_its_name(place: Path) -> None:
-    assert sorted(path.name for path in (place / "two").iterdir()) == ["puzzles.parquet", "report.json"]
+    files = ["answers.parquet", "pairs.parquet", "puzzles.parquet", "report.json", "submission.json"]
+    assert sorted(path.name for path in (place / "two").iterdir()) == files
     report, puzzles = report_of(place, "two"), pq.read_table(place / "two" / "puzzles.parquet").to_pydict()
     manifest = read_manifest(str(place / "own"))
     assert report["data"]["split_sha256"] == manifest.splits["test"].content_sha256
@@ -94,6 +97,30 @@ def test_a_curve_has_a_row_a_step_whose_figures_are_those_of_separate_calls(plac
         assert low <= point["metrics"]["pass_at_2"] <= high
         assert point["halted_inference_flops"] <= point["inference_flops"]
     assert (place / "three" / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_answers_say_what_scores_and_submission_say(place: Path) -> None:
+    rows, report = pq.read_table(place / "two" / "answers.parquet").to_pylist(), report_of(place, "two")
+    assert len(rows) == report["metrics"]["predictions"] == report["votes"]["votes"]
+    assert np.mean([row["loss"] for row in rows]) == pytest.approx(report["metrics"]["loss"])
+    assert {row["step"] for row in rows} == {2}
+    for k in (1, 2):
+        by_task = report["votes"]["pass"][str(k)]["by_task"]
+        told = by_task["share"], by_task["low"], by_task["high"]
+        assert told == tuple(report["metrics"][f"pass_at_{k}{end}"] for end in ("", "_low", "_high"))
+    cast: dict[int, dict[str, int]] = {}
+    for row in rows:
+        undone = invert(crop(np.frombuffer(row["cells"], dtype=np.uint8)[None]), np.array([row["augmentation"]]))
+        votes = cast.setdefault(row["row"], {})
+        votes[json.dumps(grids_of(undone)[0])] = votes.get(json.dumps(grids_of(undone)[0]), 0) + 1
+    submission = json.loads((place / "two" / "submission.json").read_text())
+    attempts = [pair for task in submission.values() for pair in task]
+    assert [json.dumps(pair["attempt_1"]) in votes for pair, votes in zip(attempts, cast.values(), strict=True)] == [True] * 3
+    for pair, votes in zip(attempts, cast.values(), strict=True):
+        assert votes[json.dumps(pair["attempt_1"])] == max(votes.values())
+    pairs = pq.read_table(place / "two" / "pairs.parquet").to_pydict()
+    assert pairs["name"] == list(submission)
+    assert sum(pairs["votes"]) == len(rows)
 
 
 def test_a_comparison_pairs_puzzles(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +158,10 @@ BAD: dict[str, tuple[Callable[[Path], int], str]] = {
     "folder of something else": (
         lambda place: run_evaluation(options_of(place, "own")),
         "--folder must be new or of an evaluation",
+    ),
+    "a submission nowhere": (
+        lambda place: run_evaluation(replace(options_of(place, "x", has_submission=True), folder=None)),
+        "give --folder DIR",
     ),
     "a file": (lambda place: run_evaluation(options_of(place, "two/report.json")), "--folder must name a folder"),
     "curve of what stops": (

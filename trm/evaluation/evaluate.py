@@ -17,6 +17,7 @@ from trm.data.batches.split import Split
 from trm.data.format.manifest import Manifest
 from trm.errors import DatasetError
 from trm.evaluation.answers import steps_of
+from trm.evaluation.answers_file import AnsweredBatch
 from trm.evaluation.metrics import HALTED_FLOPS_SAVED, METRICS, Metrics, named
 from trm.evaluation.rows import EXACT_AT, HALTED, RowJudge, columns_by_step, halted_by, without_curve
 from trm.evaluation.scores import (
@@ -64,6 +65,7 @@ def evaluate(
     stops_halted: bool = False,
     draw: int = 0,
     has_curve: bool = False,
+    record: Callable[[AnsweredBatch], None] | None = None,
 ) -> Evaluation:
     """Scores the split behind `plan` with the weights as they stand; every worker of a gang calls it and gets the same.
 
@@ -78,6 +80,7 @@ def evaluate(
     `has_curve` gives all metrics after each step and at each row's halt until then, from the one pass (`Evaluation.curve`), as
     separate evaluations of so many steps would.
     A network that draws does so by the run's seed, the row, and `draw`: another number is another draw of every row.
+    `record` is handed the answers of every batch, and then the evaluation has its rows (`Evaluation.rows`).
     `progress` is told batches done and in all. Raises DatasetError for a split without rows.
     """
     workers, scorer = 1 if gang is None else gang.world_size, with_imported(scorer, manifest.grid)
@@ -88,7 +91,17 @@ def evaluate(
             remedy="score another split, or more examples",
         )
     scorers = (ColumnScorer([metric for metric in METRICS if metric.column is not None], manifest.grid), scorer)
-    judge = RowJudge(model, table, config, torch.device(device), scorers, stops_halted=stops_halted, draw=draw, has_curve=has_curve)
+    judge = RowJudge(
+        model,
+        table,
+        config,
+        torch.device(device),
+        scorers,
+        stops_halted=stops_halted,
+        draw=draw,
+        has_curve=has_curve,
+        record=record,
+    )
     parts: list[Columns] = []
     for number, batch in enumerate(plan):
         parts.append(judge.columns(batch))
@@ -102,7 +115,8 @@ def evaluate(
     scoring = _Scoring(plan.split, manifest, scorers)
     curve = scoring.curve(columns, steps_of(config)) if has_curve else ()
     found = scoring.of(without_curve(columns), steps_of(config))
-    return replace(found, curve=curve, puzzle_rows=scoring.puzzle_rows(columns))
+    rows = None if record is None else without_curve(columns)
+    return replace(found, curve=curve, puzzle_rows=scoring.puzzle_rows(columns), rows=rows)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Batches become columns: what a network answers to each row, and what that is worth, a value a row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,8 @@ from torch import Tensor
 from trm.config.run import RunConfig
 from trm.data.batches.keyed_random import device_keys
 from trm.data.batches.plan import EvaluationBatch
-from trm.evaluation.answers import Answers, answers, halted_answers
+from trm.evaluation.answers import Answers, answers, halted_answers, steps_of
+from trm.evaluation.answers_file import AnsweredBatch
 from trm.evaluation.scores import Columns, TaskScorer
 from trm.losses.answer import IGNORED
 from trm.losses.choice import build_loss
@@ -34,6 +35,15 @@ def _at(step: int) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class _Judged:
+    """A batch's answers, and what they are worth, a value a row."""
+
+    columns: Columns
+    cells: np.ndarray
+    halting_logits: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class RowJudge:
     """What makes columns of batches: a network, and by what its answers are judged."""
 
@@ -48,6 +58,8 @@ class RowJudge:
     """Which draw of every row, of a network that draws."""
     has_curve: bool = False
     """Whether the answer after each supervision step is judged."""
+    record: Callable[[AnsweredBatch], None] | None = None
+    """What is handed the answers themselves, a batch at a time."""
 
     def columns(self, batch: EvaluationBatch) -> Columns:
         """What is known of each row of a batch; of its answer at its halt under `HALTED` names."""
@@ -55,7 +67,7 @@ class RowJudge:
             torch.from_numpy(array).to(self.device)
             for array in (batch.batch.inputs, batch.batch.labels, batch.batch.puzzle_identifiers)
         )
-        judged_at: dict[int, Columns] = {}
+        judged_at: dict[int, _Judged] = {}
 
         def look(step: int, output: Output) -> None:
             judged_at[step] = self._judged(output, labels, batch)
@@ -69,17 +81,26 @@ class RowJudge:
         columns = {"mean_halting_step": found.halting_step.cpu().numpy()}
         columns |= {f"{EXACT_AT}{step}": is_exact(cells, labels).cpu().numpy() for step, cells in found.early.items()}
         columns |= self._curve_columns(judged_at, found)
+        judged: dict[str, _Judged] = {}
         for prefix, output in (("", found.final), (HALTED, found.halted)):
             if output is not None:
                 is_known = not prefix and judged_at
-                judged = judged_at[max(judged_at)] if is_known else self._judged(output, labels, batch)
-                columns |= {f"{prefix}{name}": column for name, column in judged.items()}
+                judged[prefix] = judged_at[max(judged_at)] if is_known else self._judged(output, labels, batch)
+                columns |= {f"{prefix}{name}": column for name, column in judged[prefix].columns.items()}
+        if self.record is not None:
+            self.record(self._answered(batch, judged[HALTED if self.stops_halted else ""], found))
         return columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
 
-    def _curve_columns(self, judged_at: dict[int, Columns], found: Answers) -> Columns:
+    def _answered(self, batch: EvaluationBatch, judged: _Judged, found: Answers) -> AnsweredBatch:
+        halting_step = found.halting_step.cpu().numpy()
+        is_at_halt = self.stops_halted or self.config.model.halting.stops_evaluation
+        steps = halting_step if is_at_halt else np.full_like(halting_step, steps_of(self.config))
+        return AnsweredBatch(batch, judged.cells, judged.halting_logits, steps, judged.columns)
+
+    def _curve_columns(self, judged_at: dict[int, _Judged], found: Answers) -> Columns:
         if found.has_halted is None or not judged_at:
             return {}
-        named = {f"{_at(step)}{name}": column for step, judged in judged_at.items() for name, column in judged.items()}
+        named = {f"{_at(step)}{name}": column for step, judged in judged_at.items() for name, column in judged.columns.items()}
         return {**named, HAS_HALTED: found.has_halted.cpu().numpy()}
 
     def _keys(self, batch: EvaluationBatch) -> Tensor | None:
@@ -89,8 +110,8 @@ class RowJudge:
         keys = device_keys(self.config.seed, DRAWS_STREAM, self.draw, batch.rows, batch.batch.puzzle_identifiers)
         return torch.from_numpy(keys).to(self.device)
 
-    def _judged(self, output: Output, labels: Tensor, batch: EvaluationBatch) -> Columns:
-        """What an answer is worth, a value a row."""
+    def _judged(self, output: Output, labels: Tensor, batch: EvaluationBatch) -> _Judged:
+        """An answer, and what it is worth."""
         predictions = output.logits.argmax(-1)
         is_labelled = labels != IGNORED
         correct = (is_labelled & (predictions == labels)).sum(-1)
@@ -106,7 +127,7 @@ class RowJudge:
         cells = predictions.to(torch.uint8).cpu().numpy()
         for scorer in self.scorers:
             columns |= scorer.columns(cells, batch)
-        return columns
+        return _Judged(columns, cells, output.q_halt.double().cpu().numpy())
 
 
 def is_exact(predictions: Tensor, labels: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ class Evaluation:
     """One value a puzzle (a cluster of rows, in order) of the metrics that are means over puzzles; `puzzle` is its number."""
     puzzle_rows: Integer[np.ndarray, " puzzles"] | None = field(default=None, compare=False)
     """How many scored rows each of those puzzles has, of an evaluation as a whole."""
+    rows: Columns | None = field(default=None, compare=False)
+    """What is known of each scored row, in the order of the split, where its answers were recorded."""
     curve: tuple["CurvePoint", ...] = field(default=(), compare=False)
     """What an evaluation of fewer steps gives, for each number of them; empty where nobody asked."""
 

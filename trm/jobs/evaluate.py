@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,11 +19,21 @@ from trm.data.batches.split import load_split
 from trm.data.format.manifest import SplitName, read_manifest
 from trm.errors import CheckpointError, ConfigError
 from trm.evaluation.answers import steps_of
+from trm.evaluation.answers_file import AnswersWriter, writing_answers
 from trm.evaluation.evaluate import Evaluation, evaluate
 from trm.files.atomic import why_unwritable, write_text_atomic
 from trm.files.weight_files import META
 from trm.jobs.evaluate_data import DataAsked, on_data
-from trm.jobs.evaluate_folder import Done, check_folder, curve_report, environment, finite, puzzle_names, write_evaluation
+from trm.jobs.evaluate_folder import (
+    ANSWERS,
+    Done,
+    check_folder,
+    curve_report,
+    environment,
+    finite,
+    puzzle_names,
+    write_evaluation,
+)
 from trm.jobs.evaluate_table import table
 from trm.models.cost import run_cost
 from trm.tasks.augment import augmenter_for
@@ -58,6 +70,8 @@ class EvaluateOptions:
     """Whether every supervision step is reported."""
     folder: str | None = None
     """Where the files of the evaluation go."""
+    has_submission: bool = False
+    """Whether the answers that would be handed in are among them."""
 
 
 def run_evaluation(options: EvaluateOptions) -> int:
@@ -92,6 +106,10 @@ def _check(options: EvaluateOptions) -> None:
         _check_report(Path(options.out))
     if options.folder is not None:
         check_folder(Path(options.folder))
+    elif options.has_submission:
+        raise ConfigError("--submission writes submission.json into the folder of the evaluation", remedy="give --folder DIR")
+    if options.has_submission and options.stops_halted:
+        raise ConfigError("a submission is of answers after all steps, --stop-halted leaves them out", remedy="leave one out")
     if options.has_curve and options.stops_halted:
         raise ConfigError(
             "--curve needs every supervision step of every puzzle, and --stop-halted leaves them out",
@@ -120,7 +138,7 @@ def _done(options: EvaluateOptions) -> Done:
         for note in weights.notes:
             say(f"{options.path}: {note}")
         trained = trained_model(weights, device)
-        evaluation = _score(options, trained, config, folder, split)
+        plan, evaluation = _score(options, trained, config, folder, split)
     manifest = read_manifest(folder)
     report = {
         "path": str(Path(options.path).absolute()),
@@ -144,7 +162,12 @@ def _done(options: EvaluateOptions) -> Done:
     }
     if evaluation.curve:
         report["curve"] = curve_report(evaluation, run_cost(config, trained.shape).forward_flops_row)
-    return Done(report, evaluation, puzzle_names(folder, manifest))
+    ballot = None
+    if evaluation.rows is not None and not options.stops_halted:
+        ballot = task_named(manifest.task).ballot(plan.split, evaluation.rows, plan.examples)
+    if ballot is not None:
+        report["votes"] = ballot.figures()
+    return Done(report, evaluation, puzzle_names(folder, manifest), ballot, options.has_submission)
 
 
 def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitName]:
@@ -159,7 +182,12 @@ def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitNam
         refuse_remote(config.data, path)
         config = config.model_copy(update={"data": data_beside(config.data, path, own.data_hash, say=say)})
     split = options.split or _first_there(summary_of(config.data))
-    task_of_data(config.data, split)
+    task = task_of_data(config.data, split)
+    if options.has_submission and not task_named(task).has_votes:
+        raise ConfigError(
+            f"a submission is of ARC tasks, {config.data.folder or config.data.recipe} holds {task} puzzles",
+            remedy="leave out --submission",
+        )
     folder = ensure_dataset(config.data, root, say)
     manifest = read_manifest(folder)
     weights = read_foreign_weights(path, config, manifest.shape) if own is None else own
@@ -193,7 +221,9 @@ def _require_same_network(path: Path, there: RunConfig, asked: RunConfig) -> Non
             )
 
 
-def _score(options: EvaluateOptions, trained: TrainedModel, config: RunConfig, folder: str, split: SplitName) -> Evaluation:
+def _score(
+    options: EvaluateOptions, trained: TrainedModel, config: RunConfig, folder: str, split: SplitName
+) -> tuple[EvaluationPlan, Evaluation]:
     manifest = read_manifest(folder)
     asked = {override.partition("=")[0].strip() for override in options.overrides}
     votes = config.evaluation.most_votes if "evaluation.votes" in asked else None
@@ -207,8 +237,10 @@ def _score(options: EvaluateOptions, trained: TrainedModel, config: RunConfig, f
         max_augmentations=options.votes or votes,
     )
     device = next(trained.model.parameters()).device
-    with shown(f"scoring {split}", say) as report:
-        return evaluate(
+    answers = None if options.folder is None else Path(options.folder) / ANSWERS
+    names = puzzle_names(folder, manifest)
+    with shown(f"scoring {split}", say) as report, _recording(answers, plan, names) as record:
+        evaluation = evaluate(
             trained.model,
             trained.table,
             plan,
@@ -219,7 +251,16 @@ def _score(options: EvaluateOptions, trained: TrainedModel, config: RunConfig, f
             progress=partial(report, "batches"),
             stops_halted=options.stops_halted,
             has_curve=options.has_curve,
+            record=record,
         )
+    return plan, evaluation
+
+
+def _recording(
+    path: Path | None, plan: EvaluationPlan, names: Sequence[str] | None
+) -> AbstractContextManager[AnswersWriter | None]:
+    """What is handed every batch's answers, where they are kept."""
+    return nullcontext() if path is None else writing_answers(path, plan.split, names)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

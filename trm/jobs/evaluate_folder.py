@@ -9,6 +9,7 @@ import resource
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,19 @@ from trm import __version__
 from trm.console.redaction import stored
 from trm.data.format import shards
 from trm.data.format.manifest import Manifest
-from trm.errors import ConfigError
+from trm.errors import ConfigError, DatasetError
+from trm.evaluation.answers_file import cells_of
 from trm.evaluation.puzzle_scores import write_puzzles
-from trm.evaluation.scores import Evaluation
+from trm.evaluation.scores import Columns, Evaluation
 from trm.files.atomic import make_folders, why_unwritable, write_text_atomic
 from trm.pictures.steps import draw_steps
 from trm.stats.bootstrap import bands
+from trm.tasks.task import Ballot
 
-REPORT, PUZZLES = "report.json", "puzzles.parquet"
+REPORT, PUZZLES, ANSWERS = "report.json", "puzzles.parquet", "answers.parquet"
 CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
+PAIRS, SUBMISSION = "pairs.parquet", "submission.json"
+FILES = {REPORT, PUZZLES, ANSWERS, CURVE_TABLE, CURVE_PICTURE, PAIRS, SUBMISSION}
 NOT_A_METRIC = ("puzzle", "name", "rows")
 """Columns of `puzzles.parquet` besides the metrics."""
 
@@ -40,15 +45,19 @@ class Done:
     evaluation: Evaluation
     names: Sequence[str] | None = None
     """What the data set's puzzles are called, by their numbers; None: nothing."""
+    ballot: Ballot | None = None
+    """The votes, where rows vote."""
+    has_submission: bool = False
+    """Whether what would be handed in is written."""
 
 
 def check_folder(folder: Path) -> None:
     """ConfigError where no files could be written to `folder`, or what lies there is no evaluation."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--folder must name a folder, {folder} is a file", remedy="name another")
-    is_own = (folder / REPORT).exists() and (folder / PUZZLES).exists()
-    if folder.is_dir() and any(folder.iterdir()) and not is_own:
-        raise ConfigError(f"--folder must be new or of an evaluation, {folder} holds something else", remedy="name a new folder")
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in FILES) if folder.is_dir() else []
+    if strange:
+        raise ConfigError(f"--folder must be new or of an evaluation, {folder} holds {strange[0]}", remedy="name a new folder")
     parent = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
     if (reason := why_unwritable(parent)) is not None:
         raise ConfigError(f"--folder must be one that can be written, got {folder} ({reason})", remedy="name another")
@@ -59,14 +68,27 @@ def write_evaluation(folder: Path, done: Done) -> None:
     make_folders(folder)
     evaluation, report = done.evaluation, done.report
     if evaluation.puzzles:
-        numbers = evaluation.puzzles["puzzle"]
-        named = {} if done.names is None else {"name": np.array([done.names[number] for number in numbers])}
+        named = _named(evaluation.puzzles["puzzle"], done.names)
         write_puzzles(folder / PUZZLES, {**evaluation.puzzles, **named, "rows": np.asarray(evaluation.puzzle_rows)})
+    if done.ballot is not None:
+        pairs = done.ballot.by_pair()
+        write_puzzles(folder / PAIRS, _named(pairs["puzzle"], done.names) | pairs)
+        if done.has_submission:
+            if done.names is None:
+                raise DatasetError(
+                    "a submission names its tasks, and those of this data set have no names", remedy="build it from ARC's files"
+                )
+            made = done.ballot.submission(done.names, partial(cells_of, folder / ANSWERS))
+            write_text_atomic(folder / SUBMISSION, json.dumps(made) + "\n")
     if "curve" in report:
         write_text_atomic(folder / CURVE_TABLE, _curve_text(report["curve"]))
         title = f"{report['split']} split of {report['data']['name']}: {report['counts']['puzzles']} puzzles, step {report['step']}"
         draw_steps(report["curve"], folder / CURVE_PICTURE, title=title)
     write_text_atomic(folder / REPORT, json.dumps(stored(report), indent=1, allow_nan=False) + "\n")
+
+
+def _named(numbers: np.ndarray, names: Sequence[str] | None) -> Columns:
+    return {} if names is None else {"name": np.array([names[number] for number in numbers])}
 
 
 def curve_report(evaluation: Evaluation, step_flops: float) -> list[dict[str, Any]]:

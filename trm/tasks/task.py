@@ -1,7 +1,7 @@
 """What a puzzle is to the rest: one file `NAME/task.py`, named in `choice.py`. Everything but recipe and building has a default."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -18,7 +18,7 @@ from trm.data.batches.split import Split
 from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import Augmentation, Manifest, TaskName
 from trm.evaluation.metrics import Metric
-from trm.evaluation.scores import ColumnScorer, TaskScorer
+from trm.evaluation.scores import Columns, ColumnScorer, TaskScorer
 from trm.tasks.grid_text import Grid, tokens_text
 from trm.tasks.making.chunks import ChunkMaker, ChunkStore
 from trm.tasks.making.recipe import RecipeBase
@@ -68,6 +68,24 @@ class Episodes(Protocol):
         """Makes what comes from `position` on cheap to reach."""
 
 
+CellsOf = Callable[[Sequence[tuple[int, int]]], Mapping[tuple[int, int], np.ndarray]]
+"""Predicted cells of rows of an evaluation, told by row and identifier."""
+
+
+@runtime_checkable
+class Ballot(Protocol):
+    """The votes of an evaluation: several rows for one question, and what they come to together."""
+
+    def figures(self) -> dict[str, Any]:
+        """JSON: what was counted, and shares with their intervals, each by its own number."""
+
+    def by_pair(self) -> Columns:
+        """A row a question: who voted for what."""
+
+    def submission(self, names: Sequence[str], cells_of: CellsOf) -> dict[str, Any]:
+        """JSON: the answers that would be handed in; `names` are the puzzles' by their numbers."""
+
+
 class ArrayFormat:
     """How a puzzle stands in the published code's arrays; by default any tokens on any canvas, each question with one answer."""
 
@@ -113,6 +131,8 @@ class Task(Added, ABC, Generic[RecipeT]):
     """What it is scored by besides what every puzzle is."""
     has_symmetries: ClassVar[bool] = False
     """Whether the stored forms of a group are one puzzle, so that the first stands for all."""
+    has_votes: ClassVar[bool] = False
+    """Whether several rows answer one question, so that they vote (`ballot`)."""
     arrays: ArrayFormat = ArrayFormat()
     """How it stands in the published code's arrays."""
 
@@ -153,6 +173,10 @@ class Task(Added, ABC, Generic[RecipeT]):
     def scorer(self, manifest: Manifest, split: Split) -> TaskScorer:
         """Scores answers to the split by `metrics`."""
         return ColumnScorer(self.metrics, manifest.grid)
+
+    def ballot(self, split: Split, rows: Columns, examples: Int64[np.ndarray, "examples"]) -> Ballot | None:
+        """The votes of scored `rows` (`Evaluation.rows`) for the `examples` that were asked; None unless the puzzle `has_votes`."""
+        return None
 
     def text(self, grid: Grid, vocabulary: tuple[str, ...]) -> Text:
         """A question or an answer as people write it."""

@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument(
         "--folder", metavar="DIR", help="folder for the files of the evaluation: report, scores a puzzle, curve; compare reads it"
     )
+    parser.add_argument("--submission", action="store_true", help="ARC: two attempts a test pair in the folder's submission.json")
     parser.add_argument("--out", metavar="REPORT.json", help="file for the report")
     parser.add_argument("--storage", default="runs", help="folder of runs and data sets (default: runs)")
     arguments = parser.parse_args()
@@ -49,5 +50,6 @@ def main() -> int:
             trained_on=arguments.trained_on,
             has_curve=arguments.curve,
             folder=arguments.folder,
+            has_submission=arguments.submission,
         )
     )

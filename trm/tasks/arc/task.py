@@ -9,15 +9,16 @@ from trm.data.batches.augmenter import Augmenter, PlainRows
 from trm.data.batches.split import Split
 from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import ArcAugmentation, Augmentation, Manifest
-from trm.evaluation.scores import TaskScorer
+from trm.evaluation.scores import Columns, TaskScorer
 from trm.tasks.arc.arrays import ArcArrays
 from trm.tasks.arc.augment import ArcRows
+from trm.tasks.arc.ballot import ArcBallot
 from trm.tasks.arc.draw import arc_text
 from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.arc.score import METRICS, ArcScorer
 from trm.tasks.grid_text import Grid
 from trm.tasks.making.chunks import ChunkStore
-from trm.tasks.task import Cells, OtherPairs, Pairs, Task
+from trm.tasks.task import Ballot, Cells, OtherPairs, Pairs, Task
 
 
 class Arc(Task[ArcRecipe]):
@@ -26,6 +27,7 @@ class Arc(Task[ArcRecipe]):
     name = "arc"
     recipe = ArcRecipe
     metrics = METRICS
+    has_votes = True
     arrays = ArcArrays()
 
     def build(self, recipe: ArcRecipe, report: Report, store: ChunkStore) -> BuiltDataset:
@@ -49,6 +51,10 @@ class Arc(Task[ArcRecipe]):
     def scorer(self, manifest: Manifest, split: Split) -> TaskScorer:
         """The augmentations of a task vote."""
         return ArcScorer(split)
+
+    def ballot(self, split: Split, rows: Columns, examples: Int64[np.ndarray, "examples"]) -> Ballot:
+        """Every augmentation of a task votes."""
+        return ArcBallot(split, rows, examples)
 
     def text(self, grid: Grid, vocabulary: tuple[str, ...]) -> Text:
         """Colours on their own ground."""

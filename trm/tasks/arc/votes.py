@@ -1,5 +1,7 @@
 """ARC's score: every augmentation of a task votes for a grid, and the true one must be among the first K (pass@K)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float64, Int64, Integer, UInt8
 
@@ -28,29 +30,62 @@ def voted_grids(predictions: UInt8[np.ndarray, "batch 900"], codes: Integer[np.n
     return grid_hashes(invert(crop(predictions), codes))
 
 
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The distinct grids that were voted for, those of a test pair together and the best first."""
+
+    pairs: Int64[np.ndarray, " candidates"]
+    grids: Int64[np.ndarray, " candidates"]
+    """Hashes."""
+    votes: Int64[np.ndarray, " candidates"]
+    probabilities: Float64[np.ndarray, " candidates"]
+    """Mean halting probability of the votes."""
+    firsts: Int64[np.ndarray, " candidates"]
+    """Place of the first vote among all votes."""
+
+    @property
+    def ranks(self) -> Int64[np.ndarray, " candidates"]:
+        """Of a candidate within its pair, from 0."""
+        _, first, counts = np.unique(self.pairs, return_index=True, return_counts=True)
+        ranks: np.ndarray = np.arange(len(self.pairs)) - np.repeat(first, counts)
+        return ranks
+
+
+def tally(
+    pairs: Int64[np.ndarray, " votes"], grids: Int64[np.ndarray, " votes"], probabilities: Float64[np.ndarray, " votes"]
+) -> Candidates:
+    """Counts votes, of which each says its test pair, the grid it is for and its halting probability.
+
+    Equal grids of a pair are one candidate; candidates rank by (votes, mean halting probability), those equal in both by who was
+    voted for first. So does the published scorer, whose means are of sums in the order of the votes, as here.
+    """
+    order = np.lexsort((grids, pairs))  # stable: votes for one candidate stay in order
+    is_new = np.concatenate([[True], (np.diff(pairs[order]) != 0) | (np.diff(grids[order]) != 0)])[: len(order)]
+    starts = np.flatnonzero(is_new)
+    candidate = np.empty(len(order), dtype=np.int64)
+    candidate[order] = np.cumsum(is_new) - 1
+    firsts, votes = order[starts], np.diff(np.append(starts, len(order)))
+    means = np.bincount(candidate, weights=probabilities, minlength=len(starts)) / votes
+    best_first = np.lexsort((firsts, -means, -votes, pairs[firsts]))
+    firsts = firsts[best_first]
+    return Candidates(pairs[firsts], grids[firsts], votes[best_first], means[best_first], firsts)
+
+
 def rank_of_truth(
     pairs: Int64[np.ndarray, " votes"],
     grids: Int64[np.ndarray, " votes"],
     truths: Int64[np.ndarray, " votes"],
     probabilities: Float64[np.ndarray, " votes"],
 ) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
-    """The distinct `pairs` in order, and for each the rank of its true grid (from 0) or `ABSENT`.
+    """The distinct `pairs` in order, and for each the rank of its true grid (from 0) or `ABSENT`, as `tally` ranks them.
 
-    Every vote says its test pair, the grid it is for, the pair's true grid and its halting probability. Equal grids of a pair
-    are one candidate; candidates rank by (votes, mean halting probability), those equal in both by hash.
+    Every vote says its test pair, the grid it is for, the pair's true grid and its halting probability.
     """
-    order = np.lexsort((grids, pairs))
-    pairs, grids, truths, probabilities = pairs[order], grids[order], truths[order], probabilities[order]
-    starts = np.flatnonzero(np.concatenate([[True], (np.diff(pairs) != 0) | (np.diff(grids) != 0)]))
-    votes = np.diff(np.append(starts, len(pairs)))
-    means = np.add.reduceat(probabilities, starts) / votes
-    best_first = np.lexsort((grids[starts], -means, -votes, pairs[starts]))
-    candidates = starts[best_first]
-    distinct, first, counts = np.unique(pairs[candidates], return_index=True, return_counts=True)
-    rank = np.arange(len(candidates)) - np.repeat(first, counts)
-    is_true = grids[candidates] == truths[candidates]
+    found = tally(pairs, grids, probabilities)
+    distinct = np.unique(found.pairs)
+    is_true = found.grids == truths[found.firsts]
     ranks = np.full(len(distinct), ABSENT)
-    ranks[np.searchsorted(distinct, pairs[candidates[is_true]])] = rank[is_true]
+    ranks[np.searchsorted(distinct, found.pairs[is_true])] = found.ranks[is_true]
     return distinct, ranks
 
 

@@ -1,0 +1,118 @@
+"""What a network answered, row by row, as a Parquet file that is written batch by batch: memory stays flat."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float64, Int64, UInt8
+
+from trm.data.batches.plan import EvaluationBatch
+from trm.data.batches.split import Split
+from trm.evaluation.scores import Columns
+from trm.files.atomic import make_folders, replacing
+
+GROUP_CELLS = 1 << 22
+"""Cells of a row group at least, but for the last."""
+
+
+@dataclass(frozen=True, eq=False)
+class AnsweredBatch:
+    """A batch of rows and what was answered in the end."""
+
+    batch: EvaluationBatch
+    cells: UInt8[np.ndarray, "batch cells"]
+    halting_logits: Float64[np.ndarray, " batch"]
+    steps: Int64[np.ndarray, " batch"]
+    """Supervision steps after which each row's answer is."""
+    columns: Columns
+    """What the answers are worth."""
+
+
+class AnswersWriter:
+    """Takes batches as they are answered; a callable, so that an evaluation need not know of files."""
+
+    def __init__(self, writer: pq.ParquetWriter, split: Split, names: Sequence[str] | None) -> None:
+        self._writer, self._split, self._names = writer, split, names
+        self._waiting: list[pa.RecordBatch] = []
+        self._cells = 0
+
+    def __call__(self, answered: AnsweredBatch) -> None:
+        """Writes a row group when there is enough for one."""
+        self._waiting.append(self._table(answered))
+        self._cells += answered.cells.size
+        if self._cells >= GROUP_CELLS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what waits."""
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_batches(self._waiting))
+        self._waiting, self._cells = [], 0
+
+    def _table(self, answered: AnsweredBatch) -> pa.RecordBatch:
+        batch, cells = answered.batch, np.ascontiguousarray(answered.cells)
+        puzzles = self._split.groups[batch.rows]
+        names = [None] * len(puzzles) if self._names is None else [self._names[number] for number in puzzles]
+        columns = {
+            "row": pa.array(batch.rows),
+            "puzzle": pa.array(puzzles),
+            "name": pa.array(names, type=pa.string()),
+            "identifier": pa.array(batch.batch.puzzle_identifiers),
+            "augmentation": pa.array(batch.augmentations),
+            "step": pa.array(answered.steps),
+            "cells": pa.FixedSizeBinaryArray.from_buffers(_cells_type(cells.shape[1]), len(cells), [None, pa.py_buffer(cells)]),
+            "halting_logit": pa.array(answered.halting_logits),
+            "is_exact": pa.array(answered.columns["is_exact"]),
+            "loss": pa.array(answered.columns["loss"]),
+        }
+        return pa.RecordBatch.from_arrays(list(columns.values()), schema=schema_of(cells.shape[1]))
+
+
+@contextmanager
+def writing_answers(path: Path, split: Split, names: Sequence[str] | None) -> Iterator[AnswersWriter]:
+    """What batches of `split` are handed to; the file is there, whole, when the block ends well."""
+    make_folders(path.parent)
+    schema = schema_of(split.inputs.shape[1])
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        answers = AnswersWriter(writer, split, names)
+        yield answers
+        answers.flush()
+
+
+def schema_of(cells: int) -> pa.Schema:
+    """The columns of a file of answers of so many cells; `cells` holds a token a byte."""
+    kinds = {
+        "row": pa.int64(),
+        "puzzle": pa.int32(),
+        "name": pa.string(),
+        "identifier": pa.int32(),
+        "augmentation": pa.int32(),
+        "step": pa.int64(),
+        "cells": _cells_type(cells),
+        "halting_logit": pa.float64(),
+        "is_exact": pa.bool_(),
+        "loss": pa.float64(),
+    }
+    return pa.schema(list(kinds.items()))
+
+
+def cells_of(path: Path, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], np.ndarray]:
+    """The predicted cells of some rows, each told by row and identifier, from a file of answers; a row group at a time."""
+    keys = set(wanted)
+    found: dict[tuple[int, int], np.ndarray] = {}
+    file = pq.ParquetFile(path)
+    for number in range(file.num_row_groups):
+        group = file.read_row_group(number, columns=["row", "identifier", "cells"])
+        places = zip(group["row"].to_pylist(), group["identifier"].to_pylist(), strict=True)
+        here = [(place, key) for place, key in enumerate(places) if key in keys]
+        cells = group["cells"].take(pa.array([place for place, _ in here], type=pa.int64())).to_pylist()
+        found |= {key: np.frombuffer(one, dtype=np.uint8) for (_, key), one in zip(here, cells, strict=True)}
+    return found
+
+
+def _cells_type(cells: int) -> pa.DataType:
+    return pa.binary(cells)
