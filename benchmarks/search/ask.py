@@ -23,8 +23,14 @@ from trm.search.space.space import SearchSpace
 
 SHAPE = DataShape(seq_len=81, vocab_size=11, num_puzzle_identifiers=1)
 ASKS = 25
-COUNTS = {"random": (1000, 10_000), "tpe": (100, 1000, 3000, 10_000), "gp": (100, 1000), "nsga2": (1000, 10_000)}
-WEIGHED_COUNTS = {"tpe": (100, 1000, 3000, 10_000), "nsga2": (1000, 10_000), "nsga3": (1000, 10_000)}
+COUNTS = {
+    "random": (1000, 10_000),
+    "surrogate": (10, 1000, 10_000),
+    "tpe": (100, 1000, 2300, 10_000),
+    "gp": (100, 1000),
+    "nsga2": (1000, 10_000),
+}
+WEIGHED_COUNTS = {"tpe": (100, 1000, 2300, 10_000), "nsga2": (1000, 10_000), "nsga3": (1000, 10_000)}
 """With two objectives."""
 
 

@@ -5,12 +5,13 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import optuna
 import pytest
-from optuna.samplers import RandomSampler
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import TrialState
 from search_simulator import LegOrder, Simulator, cost_of, curve
 
@@ -21,8 +22,10 @@ from trm.search.journal.events import Adopted, Asked, LegEnded, TrialStatus
 from trm.search.journal.trial import Ended, Paused, Phase, Trial, Waiting
 from trm.search.order import Order
 from trm.search.samplers.choice import SamplerChoice
-from trm.search.samplers.sampler import SamplerSettings
+from trm.search.samplers.distributions import suggested
+from trm.search.samplers.sampler import Ask, SamplerSettings
 from trm.search.samplers.study import LOSS_WEIGHT, Shown, StudyView, shown
+from trm.search.samplers.study_fronts import FrontView
 from trm.search.search import Search
 from trm.search.space.candidates import Resolver
 from trm.search.space.space import SearchSpace
@@ -311,6 +314,46 @@ def test_a_study_shows_the_best_and_the_latest_of_many_trials() -> None:
         kept = sorted(finished[:2], key=values.index) + values[42:]
         assert seen == pytest.approx([value / 1000 for value in kept], abs=1e-6)
         assert [found.number for found in study.get_trials(deepcopy=False)] == list(range(20))
+
+
+@pytest.mark.parametrize("against", [[], ["params"]], ids=["one objective", "two"])
+def test_tpe_on_rows_draws_what_optunas_own_draws(against: list[str]) -> None:
+    """While trials are asked for, go on, end in every way and are left out of a study of at most 40."""
+    asking = space({"sampler": {"type": "tpe"}, "objective": {"against": against}})
+    view: StudyView | FrontView = StudyView(asking.search, Order("max"), most=40)
+    if against:
+        view = FrontView(asking.search, asking.objective, most=40)
+    draw, trials = random.Random(0), list[Trial]()
+    for number in range(90):
+        trials.append(trial(number, 10 ** draw.uniform(-4, -1), "running", [], heads=draw.choice([None, 2, 4])))
+        for other in draw.sample(range(number + 1), min(number + 1, 3)):
+            status, objectives, _, _ = draw.choice(ROWS)
+            made, changed = trial(other, 1e-3, status, [one and draw.random() for one in objectives]), trials[other]
+            others = tuple(float(other * 37 % 11) for _ in against)
+            changed.phase, changed.results = made.phase, made.results
+            changed.scores = {rung: replace(score, others=others) for rung, score in made.scores.items()}
+        if number % 3 == 0:
+            assert three_draws(asking, view, trials) == three_draws(asking, view, trials, sample=TPESampler._sample)
+
+
+def three_draws(
+    asking: SearchSpace, view: StudyView | FrontView, trials: list[Trial], *, sample: Callable[..., Any] | None = None
+) -> list[dict[str, Any]]:
+    """Of the space's TPE, or of the one whose `_sample` that is; the first two are turned down."""
+    number, knobs = len(trials), dict(asking.knobs_in_order())
+    sampler = asking.sampler.sampler(Ask(number, seed=number, sweep_seed=0, knobs=knobs))
+    assert isinstance(sampler, TPESampler)
+    if sample is not None:
+        sampler._sample = partial(sample, sampler)
+    study = view.study(trials, sampler)
+    drawn = []
+    for _ in range(3):
+        asked, params = study.ask(), dict[str, Any]()
+        for path, knob in knobs.items():
+            if knob.is_active(params):
+                params[path] = suggested(asked, path, knob)
+        drawn.append(params)
+    return drawn
 
 
 def test_what_is_tried_again_after_a_lost_node_is_not_the_configurations_fault() -> None:

@@ -110,12 +110,14 @@ class Asker:
 
     def _given(self, trials: Sequence[Trial], copies: Container[str]) -> Choice | None:
         """The first of the start points, and then the base, that was not tried and keeps every rule."""
-        begun = {_key(trial.asked.params) for trial in trials if trial.asked.source == "start_point"}
+        begun = {_key(trial.asked.params) for trial in trials if trial.asked.source == "start_point"} if self._starts else ()
         for key, start in self._starts.items():
             found = None if key in begun else self._resolve(start)
             if isinstance(found, Candidate) and found.digest not in copies:
                 return Choice(found, "start_point")
-        base = None if any(trial.asked.source == "base" for trial in trials) else self._resolver.base()
+        if self._space.base_point is None or any(trial.asked.source == "base" for trial in trials):
+            return None
+        base = self._resolver.base()
         return Choice(base, "base") if isinstance(base, Candidate) and base.digest not in copies else None
 
     def _resolve(self, params: Mapping[str, Any]) -> Candidate | Rejected:

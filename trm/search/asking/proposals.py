@@ -48,7 +48,7 @@ class Proposer:
 
     def __init__(self, space: SearchSpace, rules: int = RULES) -> None:
         """For the sampler of a space, in a sweep that began by `rules`."""
-        self._space = space
+        self._space, self._rules = space, rules
         self._view = _view(space, rules)
 
     def proposals(self, trials: Sequence[Trial], number: int, advice: Advice | None = None) -> Iterator[Proposal]:
@@ -66,6 +66,7 @@ class Proposer:
                     derived_seed(space.seed, role, number, bits=32),
                     sweep_seed=space.seed,
                     knobs=dict(space.knobs_in_order()),
+                    rules=self._rules,
                 )
             )
         if sampler is None:

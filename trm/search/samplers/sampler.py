@@ -15,6 +15,7 @@ from trm.errors import ConfigError
 from trm.search.journal.priors import Prior, PriorTrial
 from trm.search.knobs.knobs import Knob
 from trm.search.settings import Objective
+from trm.search.space.rules import RULES
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Ask:
     """What a seed that all asks of a sweep share is derived from."""
     knobs: Mapping[str, Knob]
     """Searched, by path, in the order of their conditions."""
+    rules: int = RULES
+    """By which the sweep began (`space/rules.py`)."""
 
 
 class SamplerSettings(Written):

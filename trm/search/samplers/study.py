@@ -1,4 +1,4 @@
-"""Optuna's study as a view of the journal, rebuilt at every ask.
+"""Optuna's study as a view of the journal, followed from ask to ask.
 
 | a trial that is | is shown as | because |
 | --- | --- | --- |
@@ -25,9 +25,9 @@ TPE and the Gaussian process look at every trial at every ask, so that an ask wo
 of each row.
 """
 
-import heapq
+import itertools
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -43,6 +43,8 @@ from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import Knob
 from trm.search.order import Order
 from trm.search.samplers.distributions import distribution
+from trm.search.samplers.study_changes import Changes
+from trm.search.samplers.study_rows import StudyRows
 from trm.search.samplers.study_storage import NAME, HistoryStorage
 from trm.search.schedulers.rungs import Rungs
 
@@ -91,25 +93,58 @@ class StudyView:
         self._distributions = {path: distribution(knob) for path, knob in knobs.items()}
         self._order = order
         self._most = most
-        self._built: dict[int, _Built] = {}
+        self._direction = DIRECTIONS[order.mode]
+        self._changes = Changes()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._built: list[_Built] = []
+        self._places: list[_Place] = []
+        """Of all trials, sorted."""
+        self._rows = StudyRows(self._distributions, [self._direction])
 
     def study(
         self, trials: Sequence[Trial], sampler: optuna.samplers.BaseSampler, before: Sequence[FrozenTrial] = ()
     ) -> optuna.Study:
         """A study in memory that holds `trials`, those of earlier sweeps before them."""
-        direction = DIRECTIONS[self._order.mode]
-        built = [self._of(trial) for trial in trials]
-        if self._most is not None and len(built) > self._most:
-            count = self._most // 10
-            earlier, latest = built[: count - self._most], built[count - self._most :]
-            best = heapq.nsmallest(count, earlier, key=lambda one: one.place)
-            built = [*sorted(best, key=lambda one: one.number), *latest]
-        frozen = [*before, *(one.trial for one in built)]
+        self._follow(trials)
+        shown_ones = self._chosen(len(trials))
+        frozen = [*before, *(self._built[index].trial for index in shown_ones)]
+        told = None if self._as_finished else self._rows.told(shown_ones, before)
         if self._as_finished:
             frozen = self._finished(frozen)
         for index, one_trial in enumerate(frozen):
             one_trial.number = one_trial._trial_id = index
-        return optuna.Study(NAME, HistoryStorage([direction], frozen), sampler=sampler)
+        return optuna.Study(NAME, HistoryStorage([self._direction], frozen, told), sampler=sampler)
+
+    def _follow(self, trials: Sequence[Trial]) -> None:
+        """Builds what is shown of trials of which something else is shown than before."""
+        is_other, changed = self._changes.since(trials)
+        if is_other:
+            self._forget()
+        for index in changed:
+            self._build(index, trials[index])
+
+    def _build(self, index: int, trial: Trial) -> None:
+        stage = (trial.status, len(trial.results), len(trial.adoptions))  # what is shown follows from these and what stays
+        known = self._built[index] if index < len(self._built) else None
+        if known is not None:
+            if known.stage == stage:
+                return
+            del self._places[bisect_left(self._places, known.place)]
+        now = shown(trial, self._order)
+        made = _Built(stage, _place(now, self._order, trial, index), frozen_trial(trial, now, self._distributions))
+        self._built[index : index + 1] = [made]
+        insort(self._places, made.place)
+        self._rows.put(index, made.trial)
+
+    def _chosen(self, count: int) -> Sequence[int]:
+        """The latest of so many trials, and of the earlier ones the best, a tenth of all that are shown."""
+        if self._most is None or count <= self._most:
+            return range(count)
+        best, latest = self._most // 10, count - self._most + self._most // 10
+        places = itertools.islice((place[-1] for place in self._places if place[-1] < latest), best)
+        return [*sorted(places), *range(latest, count)]
 
     def _finished(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """The trials as a sampler is shown them that looks at finished ones alone."""
@@ -154,31 +189,24 @@ class StudyView:
                 )
         return built
 
-    def _of(self, trial: Trial) -> "_Built":
-        stage = (trial.status, len(trial.results), len(trial.adoptions))  # what is shown follows from these and what stays
-        built = self._built.get(trial.number)
-        if built is None or built.stage != stage:
-            now = shown(trial, self._order)
-            built = _Built(trial.number, stage, _place(now, self._order, trial), frozen_trial(trial, now, self._distributions))
-            self._built[trial.number] = built
-        return built
+
+_Place = tuple[int, float, int, float, int]
+"""Smaller for what a sampler ranks higher; last the place among the sweep's trials."""
 
 
 @dataclass(frozen=True)
 class _Built:
-    number: int
     stage: tuple[str, int, int]
-    place: tuple[int, float, int, float]
-    """Smaller for what a sampler ranks higher."""
+    place: _Place
     trial: FrozenTrial
 
 
-def _place(now: Shown, order: Order, trial: Trial) -> tuple[int, float, int, float]:
+def _place(now: Shown, order: Order, trial: Trial, index: int) -> _Place:
     if not now.values or trial.score is None:
-        return (3, 0.0, 0, 0.0)
+        return (3, 0.0, 0, 0.0, index)
     rung, value = now.values[-1]
     broken = trial.score.violation
-    return (2 if broken else 0 if now.state == "complete" else 1, broken, -rung, order.cost(value))
+    return (2 if broken else 0 if now.state == "complete" else 1, broken, -rung, order.cost(value), index)
 
 
 def frozen_trial(trial: Trial, now: Shown, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:

@@ -9,6 +9,8 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from trm.search.samplers.study_rows import Told
+
 STUDY = 0
 NAME = "sweep"
 
@@ -16,12 +18,18 @@ NAME = "sweep"
 class HistoryStorage(BaseStorage):  # type: ignore[misc]
     """One study: trials that are given and never change, and behind them those that are being asked for."""
 
-    def __init__(self, directions: Sequence[StudyDirection], history: Sequence[FrozenTrial]) -> None:
-        """`history` must be numbered from 0, numbers and ids alike."""
+    def __init__(self, directions: Sequence[StudyDirection], history: Sequence[FrozenTrial], told: Told | None = None) -> None:
+        """`history` must be numbered from 0, numbers and ids alike; `told`: its rows, for samplers that read them."""
         self._directions = list(directions)
+        self.told = told
         self._trials = list(history)
         self._given = len(history)
         self._attributes: dict[str, Any] = {}
+
+    @property
+    def asked(self) -> Sequence[FrozenTrial]:
+        """The trials that were asked for, in order."""
+        return self._trials[self._given :]
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         """The one study."""

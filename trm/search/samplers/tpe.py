@@ -1,15 +1,24 @@
 """Tree-structured Parzen estimator."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+from optuna.samplers._tpe.sampler import _split_complete_trials, default_gamma, default_gamma_multiobjective
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 from pydantic import Field
 
 from trm.search.samplers.distributions import distribution
 from trm.search.samplers.sampler import Ask, SamplerSettings
+from trm.search.samplers.study_rows import FEASIBLE, INFEASIBLE, ORDER_COLUMNS, RUNNING, UNKNOWN
+from trm.search.samplers.study_storage import HistoryStorage
+
+Array = NDArray[Any]
 
 
 class TPE(SamplerSettings):
@@ -36,11 +45,65 @@ class TPE(SamplerSettings):
 
 
 class _JointTPE(TPESampler):  # type: ignore[misc]
-    """Knobs without conditions are drawn together, the others one by one, which the space tells without a look at the history."""
+    """Knobs without conditions are drawn together, the others one by one, which the space tells without a look at the history.
+
+    What the study's trials are is read from its rows (`study_rows.py`), and they are split once for all draws of an ask; what is
+    drawn is what Optuna's sampler draws.
+    """
 
     def __init__(self, joint: dict[str, BaseDistribution], **options: Any) -> None:
         super().__init__(**options)
         self._joint = {path: one for path, one in joint.items() if not one.single()}
+        self._split: tuple[Array, Array] | None = None
+        """Rows of the good and the bad trials, for as long as this sampler lives: one ask."""
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._joint
+
+    def _sample(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        """Of as many draws from the density of the good trials as there are candidates, the one that is likeliest by comparison."""
+        storage = study._storage
+        assert isinstance(storage, HistoryStorage)
+        assert storage.told is not None, "it is shown what TPE reads"
+        if self._split is None:
+            self._split = split_rows(storage.told.rows, study)
+        columns = [storage.told.columns[path] for path in search_space]
+        asked = [one for one in storage.asked if one.number != trial.number]  # turned down: drawn away from
+        turned_down = self._get_internal_repr(asked, search_space, study)
+        good, bad = (_observed(rows, columns, search_space) for rows in self._split)
+        bad = {path: np.concatenate([bad[path], turned_down[path]]) for path in search_space}
+        weights = np.ones(len(next(iter(good.values())))) if study._is_multi_objective() else None
+        below = _ParzenEstimator(good, search_space, self._parzen_estimator_parameters, weights)
+        above = _ParzenEstimator(bad, search_space, self._parzen_estimator_parameters)
+        drawn = below.sample(self._rng.rng, self._n_ei_candidates)
+        best = self._compare(drawn, self._compute_acquisition_func(drawn, below, above))
+        return {path: one.to_external_repr(best[path]) for path, one in search_space.items()}
+
+
+def _observed(rows: Array, columns: Sequence[int], paths: Iterable[str]) -> dict[str, Array]:
+    """Values of the rows in which all of some knobs are active."""
+    values = rows[:, columns]
+    values = values[~np.isnan(values).any(axis=1)]
+    return {path: values[:, place] for place, path in enumerate(paths)}
+
+
+def split_rows(rows: Array, study: Study) -> tuple[Array, Array]:
+    """The rows of a study's good trials, as many as Optuna's TPE takes, and of the others; both in the order of the trials."""
+    kind, first, second = rows[:, :ORDER_COLUMNS].T
+    ended = int(((kind != RUNNING) & (kind != UNKNOWN)).sum())
+    if study._is_multi_objective():
+        good = _best_of_fronts(kind, first, study, default_gamma_multiobjective(ended))
+    else:
+        good = np.lexsort((second, first, kind))[: default_gamma(ended)]
+    is_good = np.zeros(len(rows), dtype=bool)
+    is_good[good] = True
+    return rows[is_good], rows[~is_good & (kind != UNKNOWN)]
+
+
+def _best_of_fronts(kind: Array, broken: Array, study: Study, count: int) -> Array:
+    """Who stands in the first fronts, the last of them by hypervolume; where those are too few, who breaks a constraint least."""
+    trials = study.get_trials(deepcopy=False)
+    chosen, _ = _split_complete_trials([trials[index] for index in np.flatnonzero(kind == FEASIBLE)], study, count)
+    impossible = np.flatnonzero(kind == INFEASIBLE)
+    rest = impossible[np.argsort(broken[impossible], kind="stable")][: count - len(chosen)]
+    return np.concatenate([np.array([one.number for one in chosen], dtype=np.intp), rest])

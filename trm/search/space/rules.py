@@ -10,7 +10,8 @@ trial's configuration and its digest, and no knob had a condition from it. 1 to 
 with the sampler's first choice, none was confirmed whose file did not ask for it, of what was confirmed fresh seeds alone told the
 winner, samplers that look at finished trials alone (gp, nsga2) were shown no others, asha promoted whoever came among a rung's
 best, however many had gone on, and always before it asked for a new trial, a standard error kept trials on half as many places as
-the quota has, confirmations came after the last trial of the search, and TPE sampled where the file named nothing.
+the quota has, confirmations came after the last trial of the search, TPE sampled where the file named nothing, and gp fitted a
+second process to constraints that all trials kept.
 """
 OLDEST = 1
 
@@ -77,4 +78,9 @@ def confirms_ahead(rules: int) -> bool:
 
 def moves_by_default(rules: int) -> bool:
     """Whether the sampler is `surrogate` where the space's file names none."""
+    return rules >= 5
+
+
+def leaves_kept_constraints_out(rules: int) -> bool:
+    """Whether the sampler gp hears of no constraints where all trials keep them."""
     return rules >= 5
