@@ -147,6 +147,15 @@ def test_more_supervision_steps_can_be_asked_for(place: Path) -> None:
     assert "exact_accuracy_at_8" in report["metrics"]
 
 
+def test_rollouts_can_be_asked_for(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("evaluation.rollouts=5", "evaluation.noise=0.3", "evaluation.starts=random")
+    report, plain = report_of(place, "run", overrides=asked), report_of(place, "run")
+    assert report["metrics"]["oracle_accuracy"] >= report["metrics"]["exact_accuracy"]
+    assert report["inference_flops"] == 5 * plain["inference_flops"]
+    assert "5 rollouts a puzzle (noise 0.3, random starts), chosen by vote" in capsys.readouterr().out
+    assert report_of(place, "run", overrides=asked, has_curve=True)["metrics"] == report["metrics"]
+
+
 def test_puzzles_that_stop_have_figures_of_their_own(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     beside = report_of(place, "run", overrides=("evaluation.reports_halted=true",))["metrics"]
     stopped = report_of(place, "run", stops_halted=True)
@@ -199,6 +208,14 @@ BAD: dict[str, tuple[Callable[[Path], EvaluateOptions], str]] = {
     "no submission": (
         lambda place: options_of(place, "run", has_submission=True, folder=str(place / "evaluation")),
         "a submission is of ARC tasks",
+    ),
+    "rollouts alike": (
+        lambda place: options_of(place, "run", overrides=("evaluation.rollouts=4",)),
+        "set evaluation.noise=0.3",
+    ),
+    "rollouts that stop": (
+        lambda place: options_of(place, "run", overrides=("evaluation.rollouts=4", "evaluation.noise=0.1"), stops_halted=True),
+        "got 4 rollouts",
     ),
     "no data": (lambda place: options_of(place, "run", overrides=(f"data.folder={place / 'no'}",)), "manifest must exist"),
     "changed data": (_changed_data, "the data must be what"),

@@ -11,7 +11,7 @@ from pydantic import (
 from trm.config.base import Later, Written, either, only_where, unless
 from trm.config.depth_schedule import DepthSchedule
 from trm.config.losses import AnyLoss, StablemaxLoss
-from trm.config.networks import MANY_STEPS
+from trm.config.networks import CARRYING, MANY_STEPS
 from trm.errors import ConfigError
 
 REPEATING = either(
@@ -126,6 +126,25 @@ class EvaluationConfig(Written):
     weights are scored, once, on test. A run that looks at test on its way says so in every report; sweeps never do."""
     reports_halted: bool = False
     """Report beside it what the answers score that rows have when they first want to halt (`NAME_halted`); no row stops there."""
+
+    rollouts: Annotated[int, Later, CARRYING] = Field(1, ge=1, le=1 << 12)
+    """Answers to a puzzle that differ by what is drawn, of which one is chosen; so many times the FLOPs (arXiv 2605.19943: 100)."""
+    noise: Annotated[float, Later, CARRYING] = Field(0.0, ge=0, le=10)
+    """Standard deviation of normal noise that all latents are given between two supervision steps, in evaluations alone, whatever
+    the network was trained with (arXiv 2605.19943: 0.3)."""
+    starts: Annotated[Literal["own", "random"], Later, CARRYING] = "own"
+    """What a puzzle starts from in evaluations: what its network has, or a draw in every place (`model.initial_latents`)."""
+    select: Annotated[Literal["vote", "q", "residual", "first_halt"], Later, unless("evaluation.rollouts", 1)] = "vote"
+    """Which rollout's answer counts: that with most votes (of equal ones, with the highest mean halting probability); the highest
+    halting probability; latents that moved least in the last step; or who wanted to halt first."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "EvaluationConfig":
+        if self.reports_halted and self.rollouts > 1:
+            raise ValueError(
+                f"reports_halted is of one answer a puzzle, got rollouts {self.rollouts}; set reports_halted: false or rollouts: 1"
+            )
+        return self
 
     @property
     def most_votes(self) -> int | None:

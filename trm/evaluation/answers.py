@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from trm.config.run import RunConfig
+from trm.evaluation.draws import EvaluationDraws
 from trm.evaluation.metrics import is_scored_early
 from trm.models.halting import wants_to_halt
-from trm.models.keyed_draws import derived
 from trm.models.network import Draws, Latents, Network, Output
 
 LEAVE_STEPS = 4
@@ -33,8 +33,9 @@ class Answers:
     """Which rows have wanted to halt by now; None where rows left."""
 
 
-Look = Callable[[int, Output], None]
-"""What is told a supervision step and what the rows answer after it, as an evaluation of so many steps would."""
+Look = Callable[[int, Output, Latents, Latents], None]
+"""What is told a supervision step, what the rows answer after it (as an evaluation of so many steps would), and the latents that
+the step was given and made."""
 
 
 def steps_of(config: RunConfig) -> int:
@@ -52,15 +53,17 @@ def answers(
 ) -> Answers:
     """After all supervision steps, or at each row's halt where its network stops there (`Halting.stops_evaluation`).
 
-    With `evaluation.reports_halted` at each row's halt too. `keys` are the rows', of a network that draws in evaluation. `look`
+    With `evaluation.reports_halted` at each row's halt too. `keys` are the rows', of an evaluation that draws. `look`
     is called after every step.
     """
     steps, stops = steps_of(config), config.model.halting.stops_evaluation
-    latents = model.starts(len(inputs), _draws(keys, 0))
+    draws = EvaluationDraws(config, keys)
+    latents = draws.starts(model, len(inputs))
     found = Answers(torch.full((len(inputs),), steps, device=inputs.device))
     has_halted = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
     for step in range(1, steps + 1):
-        latents, output = _step(model, latents, inputs, puzzle_rows, _draws(keys, step))
+        given = draws.carried(latents, step)
+        latents, output = _step(model, given, inputs, puzzle_rows, draws.of_network(step))
         wants = wants_to_halt(output, config.model)
         found.halting_step = _halting_step(found.halting_step, wants, step)
         found.has_halted = has_halted = has_halted | wants
@@ -73,7 +76,7 @@ def answers(
             found.early[step] = output.logits.argmax(-1)
         found.final = output
         if look is not None:
-            look(step, output)
+            look(step, output, given, latents)
     return found
 
 
@@ -86,14 +89,15 @@ def halted_answers(
 ) -> Answers:
     """Each row's answer at its first halt (adaptive computation time), or at the last step; rows that halted leave the batch.
 
-    `keys` are the rows', of a network that draws in evaluation.
+    `keys` are the rows', of an evaluation that draws.
     """
     steps = steps_of(config)
-    latents = model.starts(len(inputs), _draws(keys, 0))
+    draws = EvaluationDraws(config, keys)
+    latents = draws.starts(model, len(inputs))
     found = Answers(torch.full((len(inputs),), steps, device=inputs.device))
     places = torch.arange(len(inputs), device=inputs.device)
     for step in range(1, steps + 1):
-        latents, output = _step(model, latents, inputs, puzzle_rows, _draws(keys, step))
+        latents, output = _step(model, draws.carried(latents, step), inputs, puzzle_rows, draws.of_network(step))
         halting_step = _halting_step(found.halting_step[places], wants_to_halt(output, config.model), step)
         found.halting_step[places] = halting_step
         if found.halted is None:
@@ -109,13 +113,8 @@ def halted_answers(
             places, inputs = places[stays], inputs[stays]
             latents = {name: value[stays] for name, value in latents.items()}
             puzzle_rows = None if puzzle_rows is None else puzzle_rows[stays]
-            keys = None if keys is None else keys[stays]
+            draws = draws.kept(stays)
     return found
-
-
-def _draws(keys: Tensor | None, step: int) -> Draws | None:
-    """What is drawn from at a supervision step; the starts are those of step 0."""
-    return None if keys is None else Draws(derived(keys, step), is_training=False)
 
 
 def _step(

@@ -18,7 +18,7 @@ from trm.data.format.manifest import Manifest
 from trm.errors import DatasetError
 from trm.evaluation.answers import steps_of
 from trm.evaluation.answers_file import AnsweredBatch
-from trm.evaluation.metrics import HALTED_FLOPS_SAVED, METRICS, Metrics, named
+from trm.evaluation.metrics import HALTED_FLOPS_SAVED, METRICS, ORACLE, Metrics, named
 from trm.evaluation.rows import EXACT_AT, HALTED, RowJudge, columns_by_step, halted_by, without_curve
 from trm.evaluation.scores import (
     Columns,
@@ -184,6 +184,8 @@ def _general_scores(columns: Columns, clusters: np.ndarray) -> Evaluation:
         for name, column in columns.items()
         if name.startswith(EXACT_AT)
     }
+    if ORACLE.name in columns:
+        exact |= proportion(ORACLE.name, mean_of(columns[ORACLE.name].astype(np.float64)), len(puzzles))
     counts = {"examples": float(len(np.unique(columns["row"]))), "predictions": float(len(columns["row"]))}
     own = named([metric for metric in METRICS if metric.column is None], "mean")
     by_puzzle = {"puzzle": puzzles, "exact_accuracy": of_puzzles(is_exact, clusters)}

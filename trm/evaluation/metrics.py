@@ -77,6 +77,8 @@ METRICS: list[Metric] = [
 """Those of every puzzle, in the order of a report."""
 HALTED_FLOPS_SAVED = "halted_flops_saved"
 """Share of an evaluation's FLOPs that are saved by rows that stop at their first halt."""
+ORACLE = Metric("oracle_accuracy", "share", is_of_answer=False)
+"""Share of puzzles that some rollout solves, whichever is chosen: the most that a selector could reach."""
 RESERVED = frozenset(
     (
         *("row", "identifier", "puzzle", "is_exact", "halting_probability", "vote"),  # columns of an evaluation
@@ -139,7 +141,7 @@ class Metrics:
                 f"a metric of a puzzle must not be one of all puzzles, {', '.join(sorted(taken))} is both",
                 remedy="leave in METRICS of the imported module what is for all puzzles",
             )
-        self._by_name = {metric.name: metric for metric in (*self._all, Metric(HALTED_FLOPS_SAVED, is_of_answer=False))}
+        self._by_name = {metric.name: metric for metric in (*self._all, Metric(HALTED_FLOPS_SAVED, is_of_answer=False), ORACLE)}
 
     def find(self, name: str) -> Metric | None:
         """The metric whose figure, bound, or figure at each row's halt this is; None of a name that no evaluation reports."""
@@ -177,9 +179,13 @@ class Metrics:
             return name
         return f"{base}_halted{end}"
 
-    def names(self, steps: int, *, has_halted: bool = False) -> list[str]:
-        """Every metric of an evaluation with `steps` supervision steps; `has_halted`: with those of answers at each row's halt."""
-        shares = [f"{name}{end}" for name in named(self._all, "share") for end in ("", "_low", "_high")]
+    def names(self, steps: int, *, has_halted: bool = False, has_rollouts: bool = False) -> list[str]:
+        """Every metric of an evaluation with `steps` supervision steps.
+
+        `has_halted`: with those of answers at each row's halt; `has_rollouts`: with those of several rollouts.
+        """
+        metrics = [*self._all, *([ORACLE] if has_rollouts else [])]
+        shares = [f"{name}{end}" for name in named(metrics, "share") for end in ("", "_low", "_high")]
         early = [f"exact_accuracy_at_{step}" for step in range(1, steps) if is_scored_early(step, steps)]
         means = [*named(self._all, "mean"), *named(self._all, "count")]
         halted = [self.halted_name(name) for name in (*shares, *means) if self.halted_name(name) != name]

@@ -12,10 +12,14 @@ from trm.data.batches.keyed_random import device_keys
 from trm.data.batches.plan import EvaluationBatch
 from trm.evaluation.answers import Answers, answers, halted_answers, steps_of
 from trm.evaluation.answers_file import AnsweredBatch
+from trm.evaluation.draws import ROLLOUTS, draws_in_evaluation
+from trm.evaluation.metrics import is_scored_early
+from trm.evaluation.rollouts import ANSWER, ORACLE, RESIDUAL, answer_numbers, chosen, joined, residual_of, tiled
 from trm.evaluation.scores import Columns, TaskScorer
 from trm.losses.answer import IGNORED
 from trm.losses.choice import build_loss
-from trm.models.network import Network, Output
+from trm.models.keyed_draws import derived
+from trm.models.network import Latents, Network, Output
 from trm.models.puzzle_embedding import PuzzleEmbedding
 
 DRAWS_STREAM = 0x6576616C
@@ -44,6 +48,16 @@ class _Judged:
 
 
 @dataclass(frozen=True, eq=False)
+class _Passed:
+    """A batch that went through the network."""
+
+    columns: Columns
+    cells: np.ndarray
+    halting_logits: np.ndarray
+    steps: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class RowJudge:
     """What makes columns of batches: a network, and by what its answers are judged."""
 
@@ -63,21 +77,31 @@ class RowJudge:
 
     def columns(self, batch: EvaluationBatch) -> Columns:
         """What is known of each row of a batch; of its answer at its halt under `HALTED` names."""
+        own = self.config.evaluation
+        passed = self._pass(batch, self._keys(batch)) if own.rollouts == 1 else self._rolled(batch)
+        if self.record is not None:
+            self.record(AnsweredBatch(batch, passed.cells, passed.halting_logits, passed.steps, passed.columns))
+        return passed.columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
+
+    def _pass(self, batch: EvaluationBatch, keys: Tensor | None) -> _Passed:
+        """The batch through the network, once."""
         inputs, labels, identifiers = (
             torch.from_numpy(array).to(self.device)
             for array in (batch.batch.inputs, batch.batch.labels, batch.batch.puzzle_identifiers)
         )
         judged_at: dict[int, _Judged] = {}
 
-        def look(step: int, output: Output) -> None:
-            judged_at[step] = self._judged(output, labels, batch)
+        def look(step: int, output: Output, given: Latents, made: Latents) -> None:
+            if self._is_looked_at(step):
+                judged_at[step] = self._judged(output, labels, batch)
+                if self.config.evaluation.select == "residual":
+                    judged_at[step].columns[RESIDUAL] = residual_of(given, made).cpu().numpy()
 
         rows = None if self.table is None else self.table.rows(identifiers)
-        keys = self._keys(batch)
         if self.stops_halted:
             found = halted_answers(self.model, inputs, rows, self.config, keys)
         else:
-            found = answers(self.model, inputs, rows, self.config, keys, look if self.has_curve else None)
+            found = answers(self.model, inputs, rows, self.config, keys, look)
         columns = {"mean_halting_step": found.halting_step.cpu().numpy()}
         columns |= {f"{EXACT_AT}{step}": is_exact(cells, labels).cpu().numpy() for step, cells in found.early.items()}
         columns |= self._curve_columns(judged_at, found)
@@ -87,15 +111,53 @@ class RowJudge:
                 is_known = not prefix and judged_at
                 judged[prefix] = judged_at[max(judged_at)] if is_known else self._judged(output, labels, batch)
                 columns |= {f"{prefix}{name}": column for name, column in judged[prefix].columns.items()}
-        if self.record is not None:
-            self.record(self._answered(batch, judged[HALTED if self.stops_halted else ""], found))
-        return columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
+        last = judged[HALTED if self.stops_halted else ""]
+        return _Passed(columns, last.cells, last.halting_logits, self._steps(found))
 
-    def _answered(self, batch: EvaluationBatch, judged: _Judged, found: Answers) -> AnsweredBatch:
+    def _is_looked_at(self, step: int) -> bool:
+        """Whether the answer after a step is judged: of a curve each, of rollouts where one is chosen to be scored."""
+        steps = steps_of(self.config)
+        is_chosen = self.config.evaluation.rollouts > 1 and (step == steps or is_scored_early(step, steps))
+        return self.has_curve or is_chosen
+
+    def _rolled(self, batch: EvaluationBatch) -> _Passed:
+        """The batch through the network once a rollout, several together where there is room, and of each row one answer."""
+        config, rows = self.config, len(batch.rows)
+        together = max(1, (config.evaluation.batch_size or config.training.global_batch_size) // rows)
+        keys, passes = self._keys(batch), []
+        for start in range(0, count := config.evaluation.rollouts, together):
+            numbers = range(start, min(start + together, count))
+            drawn = None if keys is None else torch.cat([derived(keys, ROLLOUTS + n) if n else keys for n in numbers])
+            passes.append(self._pass(tiled(batch, len(numbers)), drawn))
+        whole = joined([one.columns for one in passes], rows)
+        answered = joined([{"cells": one.cells, "logits": one.halting_logits, "steps": one.steps} for one in passes], rows)
+        columns, index = self._selected(whole)
+        cells, logits, steps = (answered[name][index, np.arange(rows)] for name in ("cells", "logits", "steps"))
+        return _Passed(columns, cells, logits, steps)
+
+    def _selected(self, whole: Columns) -> tuple[Columns, np.ndarray]:
+        """Columns of the rollout that counts, after every step that was looked at, and which it is in the end."""
+        halting_step, steps = whole["mean_halting_step"], steps_of(self.config)
+        columns: Columns = {}
+        places, index = np.arange(halting_step.shape[1]), np.zeros(0, dtype=np.int64)
+        for step in filter(self._is_looked_at, range(1, steps + 1)):
+            prefix = _at(step)
+            own = {name.removeprefix(prefix): column for name, column in whole.items() if name.startswith(prefix)}
+            own["mean_halting_step"] = np.minimum(halting_step, step)
+            own[HAS_HALTED] = whole[HAS_HALTED] if step == steps else halting_step <= step
+            index = chosen(self.config.evaluation.select, own, own["mean_halting_step"], own[HAS_HALTED])
+            kept = {name: column[index, places] for name, column in own.items() if name not in (ANSWER, RESIDUAL)}
+            kept[ORACLE] = np.asarray(own["is_exact"].any(0))
+            columns |= {f"{prefix}{name}": column for name, column in kept.items()} if self.has_curve else {}
+            columns |= {f"{EXACT_AT}{step}": kept["is_exact"]} if is_scored_early(step, steps) else {}
+            columns |= kept if step == steps else {}
+        return columns, index
+
+    def _steps(self, found: Answers) -> np.ndarray:
+        """After how many supervision steps each row's answer is."""
         halting_step = found.halting_step.cpu().numpy()
         is_at_halt = self.stops_halted or self.config.model.halting.stops_evaluation
-        steps = halting_step if is_at_halt else np.full_like(halting_step, steps_of(self.config))
-        return AnsweredBatch(batch, judged.cells, judged.halting_logits, steps, judged.columns)
+        return halting_step if is_at_halt else np.full_like(halting_step, steps_of(self.config))
 
     def _curve_columns(self, judged_at: dict[int, _Judged], found: Answers) -> Columns:
         if found.has_halted is None or not judged_at:
@@ -104,8 +166,8 @@ class RowJudge:
         return {**named, HAS_HALTED: found.has_halted.cpu().numpy()}
 
     def _keys(self, batch: EvaluationBatch) -> Tensor | None:
-        """Keys of a batch's rows, whatever batch they are in; None for a network that draws nothing where it is evaluated."""
-        if not self.config.model.draws_in_evaluation:
+        """Keys of a batch's rows, whatever batch they are in; None where nothing is drawn."""
+        if not draws_in_evaluation(self.config):
             return None
         keys = device_keys(self.config.seed, DRAWS_STREAM, self.draw, batch.rows, batch.batch.puzzle_identifiers)
         return torch.from_numpy(keys).to(self.device)
@@ -127,6 +189,8 @@ class RowJudge:
         cells = predictions.to(torch.uint8).cpu().numpy()
         for scorer in self.scorers:
             columns |= scorer.columns(cells, batch)
+        if self.config.evaluation.rollouts > 1:
+            columns[ANSWER] = answer_numbers(cells)
         return _Judged(columns, cells, output.q_halt.double().cpu().numpy())
 
 
@@ -145,10 +209,18 @@ def columns_by_step(columns: Columns, steps: int) -> Iterator[tuple[int, Columns
     for step in range(1, steps + 1):
         own = {name.removeprefix(_at(1)): columns[name.replace(_at(1), _at(step), 1)] for name in names}
         is_open = halting_step >= step
+        if "mean_halting_step" in own:  # a rollout was chosen after every step
+            yield step, {**own, **_early(columns, step), "row": columns["row"], "identifier": columns["identifier"]}
+            continue
         halted = {name: np.where(is_open, column, halted.get(name, column)) for name, column in own.items()}
-        early = {name: columns[name] for name in columns if name.startswith(EXACT_AT) and int(name.removeprefix(EXACT_AT)) < step}
         shared = {"row": columns["row"], "identifier": columns["identifier"], "mean_halting_step": np.minimum(halting_step, step)}
-        yield step, {**own, **early, **shared, **{f"{HALTED}{name}": column for name, column in halted.items()}}
+        yield step, {**own, **_early(columns, step), **shared, **{f"{HALTED}{name}": column for name, column in halted.items()}}
+
+
+def _early(columns: Columns, step: int) -> Columns:
+    """Exactness after the steps before one."""
+    names = [name for name in columns if name.startswith(EXACT_AT)]
+    return {name: columns[name] for name in names if int(name.removeprefix(EXACT_AT)) < step}
 
 
 def without_curve(columns: Columns) -> Columns:
@@ -158,5 +230,7 @@ def without_curve(columns: Columns) -> Columns:
 
 def halted_by(columns: Columns, step: int, steps: int) -> np.ndarray:
     """Which rows have wanted to halt by a step of the `steps` that were made."""
+    if (name := f"{_at(step)}{HAS_HALTED}") in columns:
+        return columns[name]
     known: np.ndarray = columns[HAS_HALTED] if step == steps else columns["mean_halting_step"] <= step
     return known

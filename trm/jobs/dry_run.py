@@ -295,4 +295,4 @@ def _timeable(config: RunConfig, workers: int, cost_of: Callable[[RunConfig], Ru
 def _evaluation_flops(config: RunConfig, cost: RunCost, counts: DataCounts) -> float:
     examples = min(config.evaluation.max_examples or counts.validation_rows, counts.validation_rows)
     votes = min(counts.forms, config.evaluation.most_votes or counts.forms)
-    return examples * votes * (config.evaluation.steps or config.model.halt_max_steps) * cost.forward_flops_row
+    return examples * votes * cost.inference_flops

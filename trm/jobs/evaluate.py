@@ -20,6 +20,7 @@ from trm.data.format.manifest import SplitName, read_manifest
 from trm.errors import CheckpointError, ConfigError
 from trm.evaluation.answers import steps_of
 from trm.evaluation.answers_file import AnswersWriter, writing_answers
+from trm.evaluation.draws import draws_in_evaluation
 from trm.evaluation.evaluate import Evaluation, evaluate
 from trm.files.atomic import why_unwritable, write_text_atomic
 from trm.files.weight_files import META
@@ -153,6 +154,7 @@ def _done(options: EvaluateOptions) -> Done:
             "split_sha256": manifest.splits[split].content_sha256,
         },
         "supervision_steps": steps_of(config),
+        "inference_flops": run_cost(config, trained.shape).inference_flops,
         "stops_halted": options.stops_halted,
         "notes": list(weights.notes),
         "counts": {"puzzles": len(evaluation.puzzles["puzzle"])} if evaluation.puzzles else {},
@@ -161,7 +163,7 @@ def _done(options: EvaluateOptions) -> Done:
         "config": config.model_dump(mode="json"),
     }
     if evaluation.curve:
-        report["curve"] = curve_report(evaluation, run_cost(config, trained.shape).forward_flops_row)
+        report["curve"] = curve_report(evaluation, run_cost(config, trained.shape).inference_flops / steps_of(config))
     ballot = None
     if evaluation.rows is not None and not options.stops_halted:
         ballot = task_named(manifest.task).ballot(plan.split, evaluation.rows, plan.examples)
@@ -177,6 +179,7 @@ def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitNam
     config = _asked(options, {} if own is None else own.config.model_dump(mode="json"))
     if own is not None:
         _require_same_network(path, own.config, config)
+    _require_rollouts(options, config)
     is_chosen = own is None or config.data != own.config.data
     if own is not None and options.config is None and not names_data(options.overrides):
         refuse_remote(config.data, path)
@@ -192,6 +195,21 @@ def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitNam
     manifest = read_manifest(folder)
     weights = read_foreign_weights(path, config, manifest.shape) if own is None else own
     return on_data(weights, DataAsked(folder, manifest, is_chosen, options.trained_on)), config, folder, split
+
+
+def _require_rollouts(options: EvaluateOptions, config: RunConfig) -> None:
+    """ConfigError for rollouts that would all be alike, or that would have to stop."""
+    count = config.evaluation.rollouts
+    if count > 1 and not draws_in_evaluation(config):
+        raise ConfigError(
+            f"rollouts must differ by what is drawn, and {count} of this network would be alike",
+            remedy="set evaluation.noise=0.3 (of latents between steps) or evaluation.starts=random",
+        )
+    if count > 1 and options.stops_halted:
+        raise ConfigError(
+            f"--stop-halted is of one answer a puzzle, got {count} rollouts",
+            remedy="leave it out; evaluation.select=first_halt chooses who wants to halt first",
+        )
 
 
 def _first_there(data: DataSummary) -> SplitName:

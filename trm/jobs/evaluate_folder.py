@@ -22,6 +22,7 @@ from trm.data.format import shards
 from trm.data.format.manifest import Manifest
 from trm.errors import ConfigError, DatasetError
 from trm.evaluation.answers_file import cells_of
+from trm.evaluation.metrics import ORACLE
 from trm.evaluation.puzzle_scores import write_puzzles
 from trm.evaluation.scores import Columns, Evaluation
 from trm.files.atomic import make_folders, why_unwritable, write_text_atomic
@@ -92,12 +93,13 @@ def _named(numbers: np.ndarray, names: Sequence[str] | None) -> Columns:
 
 
 def curve_report(evaluation: Evaluation, step_flops: float) -> list[dict[str, Any]]:
-    """A curve over supervision steps as JSON, `step_flops` being FLOPs of a step of one row.
+    """A curve over supervision steps as JSON, `step_flops` being FLOPs of a step of one row, in all its rollouts.
 
     Shares of puzzles have a bootstrap band over puzzles, drawn alike for all steps.
     """
     curve, rows = evaluation.curve, evaluation.puzzle_rows
     shares = [name for name in evaluation.puzzles if f"{name}_low" in evaluation.metrics]
+    is_chosen = ORACLE.name in evaluation.metrics  # of rollouts; these do not stop at their halts
     drawn = {}
     for name in shares:
         weights = None if rows is None or name != "exact_accuracy" else rows.astype(np.float64)
@@ -107,7 +109,7 @@ def curve_report(evaluation: Evaluation, step_flops: float) -> list[dict[str, An
             "step": point.step,
             "inference_flops": point.step * step_flops,
             "halted_share": point.halted_share,
-            "halted_inference_flops": point.evaluation.metrics["mean_halting_step"] * step_flops,
+            "halted_inference_flops": None if is_chosen else point.evaluation.metrics["mean_halting_step"] * step_flops,
             "metrics": finite(point.evaluation.metrics),
             "standard_errors": point.evaluation.standard_errors,
             "bands": {name: (float(low[number]), float(high[number])) for name, (low, high) in drawn.items()},

@@ -22,6 +22,12 @@ def table(report: Mapping[str, Any]) -> str:
         f"{'at most ' if report['stops_halted'] else ''}{report['supervision_steps']} supervision steps, "
         f"{duration(report['seconds'])}",
     ]
+    own = report["config"]["evaluation"]
+    if own["rollouts"] > 1:
+        drawn = f"noise {own['noise']:g}, {own['starts']} starts"
+        lines.append(
+            f"{own['rollouts']} rollouts a puzzle ({drawn}), chosen by {own['select']}: {report['inference_flops']:.3g} FLOPs"
+        )
     if "puzzles" in report["counts"]:
         lines.append(f"intervals and standard errors count {report['counts']['puzzles']} puzzles, not rows")
     for name, value in metrics.items():
@@ -58,15 +64,19 @@ def _curve_lines(curve: list[dict[str, Any]]) -> list[str]:
         return []
     names = list(curve[0]["bands"])
     thinned = curve[:: -(-len(curve) // MOST_POINTS)]
-    lines = ["", f"  {'step':>4} {'FLOPs':>9}  " + "".join(f"{name:<34}" for name in names) + "halted   at the halt (FLOPs)"]
+    has_halts = curve[0]["halted_inference_flops"] is not None
+    ends = "halted   at the halt (FLOPs)" if has_halts else "halted"
+    lines = ["", f"  {'step':>4} {'FLOPs':>9}  " + "".join(f"{name:<34}" for name in names) + ends]
     for point in thinned if thinned[-1] is curve[-1] else [*thinned, curve[-1]]:
         metrics = point["metrics"]
         line = f"  {point['step']:>4} {point['inference_flops']:>9.3g}  "
         for name in names:
             low, high = (shown(name, metrics[f"{name}_{end}"]) for end in ("low", "high"))
             line += f"{shown(name, metrics[name]) + f' ({low} to {high})':<34}"
-        halted = shown("exact_accuracy", metrics["exact_accuracy_halted"])
-        lines.append(f"{line}{100 * point['halted_share']:5.1f} %   {halted} ({point['halted_inference_flops']:.3g})")
+        line += f"{100 * point['halted_share']:5.1f} %"
+        if has_halts:
+            line += f"   {shown('exact_accuracy', metrics['exact_accuracy_halted'])} ({point['halted_inference_flops']:.3g})"
+        lines.append(line)
     return lines
 
 

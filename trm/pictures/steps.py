@@ -29,8 +29,9 @@ def draw_steps(curve: Sequence[Mapping[str, Any]], path: Path, *, title: str) ->
             ("all steps", "inference_flops", "exact_accuracy", PLAIN),
             ("stopped at the halt", "halted_inference_flops", "exact_accuracy_halted", BEST),
         ):
-            points = [(point[key], point["metrics"][metric]) for point in curve]
-            price.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, linewidth=1.2, label=label)
+            points = [(point[key], point["metrics"][metric]) for point in curve if point[key] is not None]
+            if points:
+                price.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, linewidth=1.2, label=label)
         price.set_xlabel("inference FLOPs a puzzle")
         price.set_ylabel("exact_accuracy")
         for axes in (shares, price):

@@ -28,6 +28,9 @@ def bounds(metric: str) -> tuple[float, float]:
     return _every().bounds(metric)
 
 
-def metric_names(task: str, steps: int, *, has_halted: bool = False) -> list[str]:
-    """Every metric of an evaluation of a task's puzzles with `steps` supervision steps; `has_halted`: and at each row's halt."""
-    return Metrics(task_named(task).metrics).names(steps, has_halted=has_halted)
+def metric_names(task: str, steps: int, *, has_halted: bool = False, has_rollouts: bool = False) -> list[str]:
+    """Every metric of an evaluation of a task's puzzles with `steps` supervision steps.
+
+    `has_halted`: with those of answers at each row's halt; `has_rollouts`: with those of several rollouts.
+    """
+    return Metrics(task_named(task).metrics).names(steps, has_halted=has_halted, has_rollouts=has_rollouts)

@@ -41,7 +41,8 @@ def check_objective(space: SearchSpace, config: RunConfig, task: TaskName) -> No
     searched = space.search.get("evaluation.steps")
     steps = searched.extremes if searched is not None else [config.evaluation.steps]
     steps_made = min(int(count or config.model.halt_max_steps) for count in steps)
-    names = metric_names(task, steps_made, has_halted=config.evaluation.reports_halted)
+    own = config.evaluation
+    names = metric_names(task, steps_made, has_halted=own.reports_halted, has_rollouts=own.rollouts > 1)
     if space.objective.metric not in names:
         halted = [name for name in metric_names(task, steps_made, has_halted=True) if name not in names]
         offered = [name for name in names if not is_count(name)]

@@ -1,0 +1,76 @@
+"""Several rollouts of every row, which differ by what is drawn, and which of them counts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, assert_never
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64, Int64, UInt8
+from torch import Tensor
+
+from trm.data.batches.plan import Batch, EvaluationBatch
+from trm.models.network import Latents
+
+Select = Literal["vote", "q", "residual", "first_halt"]
+ANSWER, RESIDUAL, ORACLE = "answer", "residual", "oracle_accuracy"
+"""Columns of a rollout that tell its answer from others', and how much its latents still moved; whether any rollout is exact."""
+
+
+def tiled(batch: EvaluationBatch, times: int) -> EvaluationBatch:
+    """The batch so many times, one after the other."""
+    rows = batch.batch
+    cells = [np.tile(part, (times, 1)) for part in (rows.inputs, rows.labels)]
+    own = Batch(cells[0], cells[1], np.tile(rows.puzzle_identifiers, times))
+    return EvaluationBatch(own, np.tile(batch.rows, times), np.tile(batch.augmentations, times))
+
+
+def answer_numbers(cells: UInt8[np.ndarray, "rows cells"]) -> Int64[np.ndarray, " rows"]:
+    """A number for each answer; two different ones share one with a chance of about 2**-61."""
+    generator = np.random.Generator(np.random.Philox(key=0x726F6C6C))
+    odd = generator.integers(0, 1 << 63, size=cells.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    numbers: np.ndarray = cells.astype(np.uint64) @ odd
+    return numbers.view(np.int64)
+
+
+def residual_of(given: Latents, made: Latents) -> Tensor:
+    """How far each row's latents moved in a step, as a share of their length."""
+    moved = sum((made[name].double() - given[name].double()).square().sum((1, 2)) for name in made)
+    whole = sum(made[name].double().square().sum((1, 2)) for name in made)
+    share: Tensor = torch.sqrt(torch.as_tensor(moved) / torch.as_tensor(whole).clamp(min=1e-300))
+    return share
+
+
+def chosen(
+    select: Select,
+    rollouts: Mapping[str, np.ndarray],
+    halting_step: Int64[np.ndarray, "rollouts rows"],
+    has_halted: Bool[np.ndarray, "rollouts rows"],
+) -> Int64[np.ndarray, " rows"]:
+    """Which rollout of each row counts; `rollouts` are columns (rollouts, rows) after the same step. Of equal ones the first."""
+    probabilities: Float64[np.ndarray, "rollouts rows"] = rollouts["halting_probability"]
+    match select:
+        case "vote":
+            return _voted(rollouts[ANSWER], probabilities)
+        case "q":
+            return np.asarray(probabilities.argmax(0))
+        case "residual":
+            return np.asarray(rollouts[RESIDUAL].argmin(0))
+        case "first_halt":
+            first = np.where(has_halted, halting_step, np.iinfo(np.int64).max)
+            is_first = first == first.min(0)
+            return np.asarray(np.where(is_first, probabilities, -1.0).argmax(0))
+        case _ as never:
+            assert_never(never)
+
+
+def _voted(answers: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The first rollout with the answer of most votes; of equally many, with the highest mean halting probability."""
+    is_same = answers[:, None] == answers[None]  # (rollouts, rollouts, rows)
+    votes = is_same.sum(1)
+    means = np.einsum("ijr,jr->ir", is_same, probabilities) / votes
+    return np.asarray(np.where(votes == votes.max(0), means, -1.0).argmax(0))
+
+
+def joined(parts: Sequence[Mapping[str, np.ndarray]], rows: int) -> dict[str, np.ndarray]:
+    """Columns as (rollouts, rows), of parts that hold several rollouts of the same `rows` one after the other."""
+    return {name: np.concatenate([part[name].reshape(-1, rows, *part[name].shape[1:]) for part in parts]) for name in parts[0]}
