@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trm.stats.effects import Columns, curves, effects, levels, normal_scores
+from trm.stats.effects import WIDTHS, Columns, curves, effects, levels, normal_scores
 
 GRID = np.linspace(0.0, 1.0, 256)
 
@@ -62,3 +62,34 @@ def test_of_noise_nothing_is_believed() -> None:
     for _ in range(5):
         found = effects({name: line(draw.random(40), 1) for name in "abcdef"}, ranked(draw.random(40)))
         assert max(one.probability for one in found.values()) < 0.5
+
+
+@pytest.mark.parametrize("trials", [20, 90])
+def test_more_columns_than_trials_or_fewer_the_likelihood_is_the_one_of_normal_effects(trials: int) -> None:
+    draw = np.random.default_rng(7)
+    one, other = (levels(8, draw.integers(0, 8, trials).tolist()) for _ in range(2))
+    scores = ranked(one[:, 0] + 0.5 * one[:, 1] * other[:, 0] + draw.standard_normal(trials))
+    scores -= scores.mean()
+    together = (one[:, :, None] * other[:, None, :]).reshape(trials, -1) * 0.5**0.5
+
+    def likelihood(*parts: np.ndarray) -> float:
+        columns = np.hstack([np.zeros((trials, 0)), *parts])
+        columns = columns - columns.mean(0)
+        found = []
+        for width in WIDTHS:
+            spread = np.eye(trials) + width * columns @ columns.T
+            left = scores @ np.linalg.solve(spread, scores)
+            found.append(np.exp(-np.linalg.slogdet(spread)[1] / 2 - (trials - 1) / 2 * np.log(left / (scores @ scores))))
+        return float(np.mean(found))
+
+    # of two axes: nothing 1/2, one of them 1/6 each, both 1/6
+    sets = [
+        3 * likelihood(),
+        likelihood(one),
+        likelihood(other),
+        (likelihood(one, other) + likelihood(one, other, together)) / 2,
+    ]
+    axes = {"one": Columns(one, levels(8, range(8))), "other": Columns(other, levels(8, range(8)))}
+    found = effects(axes, scores)
+    assert found["one"].probability == pytest.approx((sets[1] + sets[3]) / sum(sets), rel=1e-6)
+    assert found["other"].probability == pytest.approx((sets[2] + sets[3]) / sum(sets), rel=1e-6)

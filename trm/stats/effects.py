@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.linalg import cho_factor, cho_solve
 
 WIDTHS = (0.5, 2.0, 8.0)
 """Variances that effects may have, in units of the noise's."""
@@ -27,6 +28,8 @@ TOGETHER = 0.5
 """Variance of what two axes do together, in units of what each does."""
 MOST_AXES, GROWN = 6, 8
 """Axes that a set may have; sets of each size from which larger ones grow."""
+HOPELESS = 14.0
+"""Logarithm of how many times less likely the best set of a size is than the best of all, where it is not grown for long."""
 NEGLIGIBLE = 1e-3
 """Probability of a set, below which it adds nothing to shares."""
 
@@ -87,27 +90,64 @@ def levels(count: int, at: Sequence[int]) -> Float64[np.ndarray, "rows columns"]
 
 
 class _Model:
-    """What some axes do, alone and maybe together, with effects of every width."""
+    """What some axes do, alone or two together as well, with effects of every width.
 
-    def __init__(self, blocks: Sequence[Axes], parts: Sequence[np.ndarray], scores: np.ndarray) -> None:
-        """`parts`: columns of each block; `scores`: about their mean."""
-        columns = np.hstack([np.zeros((len(scores), 0)), *parts])
-        columns = columns - columns.mean(0)
-        self._blocks, self._ends = blocks, np.cumsum([part.shape[1] for part in parts])[:-1]
-        sizes, self._directions = np.linalg.eigh(columns.T @ columns)
-        sizes = np.maximum(sizes, 0.0)
-        towards = self._directions.T @ (columns.T @ scores)
-        self._moved = np.stack([width * towards / (1 + width * sizes) for width in WIDTHS])
-        freedom, left = len(scores) - 1, float(scores @ scores) - self._moved @ towards
-        spread = np.stack([np.log1p(width * sizes).sum() for width in WIDTHS])
-        self.evidences = -spread / 2 - freedom / 2 * np.log(left)
+    The equations of ridge regression, for the columns or, where these are more than the trials, for the trials.
+    """
+
+    def __init__(self, held: Axes, columns: Mapping[str, np.ndarray], scores: np.ndarray, *, are_together: bool) -> None:
+        """`columns` of each axis; `scores` about their mean."""
+        self._held, self._columns = held, columns
+        self._blocks: list[Axes] = [(name,) for name in held]
+        self._blocks += combinations(held, 2) if are_together else ()
+        sizes = [math.prod(columns[name].shape[1] for name in block) for block in self._blocks]
+        self._is_wide, self._ends = sum(sizes) > len(scores), np.cumsum(sizes)[:-1]
+        gram, towards = self._likeness(are_together), scores
+        if not self._is_wide:
+            whole = self._whole()
+            gram, towards = whole.T @ whole, whole.T @ scores
+        solved, spread = zip(*(_solved(width * gram, towards) for width in WIDTHS), strict=True)
+        self._solved = np.stack(solved)
+        """Of columns, or of trials, by width."""
+        freedom, left = len(scores) - 1, self._solved @ towards
+        if not self._is_wide:
+            left = float(scores @ scores) - np.array(WIDTHS) * left
+        self.evidences = -np.array(spread) / 2 - freedom / 2 * np.log(left)
         """Logarithms of the scores' likelihood, by width, up to what all models share."""
         self.noises = left / freedom
         """Variances of what is left, by width."""
 
     def coefficients(self, weights: np.ndarray) -> dict[Axes, np.ndarray]:
         """Of each block's columns, in the mean over widths that weigh so much."""
-        return dict(zip(self._blocks, np.split(self._directions @ (weights @ self._moved), self._ends), strict=True))
+        mean = (weights * np.array(WIDTHS)) @ self._solved
+        if self._is_wide:
+            return {block: _block(block, self._columns).T @ mean for block in self._blocks}
+        return dict(zip(self._blocks, np.split(mean, self._ends), strict=True))
+
+    def _whole(self) -> np.ndarray:
+        """All columns, about their means."""
+        rows = len(next(iter(self._columns.values())))
+        columns = np.hstack([np.zeros((rows, 0)), *(_block(block, self._columns) for block in self._blocks)])
+        return np.asarray(columns - columns.mean(0))
+
+    def _likeness(self, are_together: bool) -> np.ndarray:
+        """Products of the trials' columns, about their means: those of two axes together are products of each one's."""
+        if not self._is_wide:
+            return np.zeros((0, 0))
+        alone = [self._columns[name] @ self._columns[name].T for name in self._held]
+        found = np.sum(alone, axis=0)
+        if are_together:
+            found = found + TOGETHER / 2 * (found**2 - sum(one**2 for one in alone))
+        middles = found.mean(0)
+        return np.asarray(found - middles - middles[:, None] + middles.mean())
+
+
+def _solved(gram: np.ndarray, towards: np.ndarray) -> tuple[np.ndarray, float]:
+    """Solution of (identity + gram) x = towards, and the logarithm of the matrix's determinant."""
+    if not len(gram):
+        return towards, 0.0
+    factor, is_lower = cho_factor(gram + np.eye(len(gram)), lower=True, check_finite=False)
+    return cho_solve((factor, is_lower), towards, check_finite=False), 2 * float(np.log(np.diagonal(factor)).sum())
 
 
 class _Sets:
@@ -115,17 +155,20 @@ class _Sets:
 
     def __init__(self, axes: Mapping[str, Columns], scores: np.ndarray, among: int) -> None:
         self._axes, self._scores, self._among = axes, scores, among
-        self._parts: dict[Axes, np.ndarray] = {}
+        self._columns = {name: axis.trials for name, axis in axes.items()}
         assert float(scores @ scores) > 0, "scores differ"
 
     def weights(self) -> dict[Axes, float]:
         """Set -> logarithm of its probability, up to what all share."""
         found: dict[Axes, float] = {(): self._weight(())}
-        grown: list[Axes] = [()]
+        grown, hopeless = list[Axes]([()]), 0
         for _ in range(min(MOST_AXES, len(self._axes))):
+            if hopeless == 2:  # two axes may do together what neither does alone
+                break
             larger = {tuple(sorted({*held, name})) for held in grown for name in self._axes if name not in held}
             found |= {held: self._weight(held) for held in sorted(larger)}
             grown = sorted(larger, key=lambda held: (-found[held], held))[:GROWN]
+            hopeless = hopeless + 1 if found[grown[0]] < max(found.values()) - HOPELESS else 0
         return found
 
     def shares(self, chances: Mapping[Axes, float]) -> dict[str, float]:
@@ -163,14 +206,8 @@ class _Sets:
 
     def _models(self, held: Axes) -> list[_Model]:
         """Of the axes alone, and where there are several with what two of them do together."""
-        alone: list[Axes] = [(name,) for name in held]
-        kinds = [alone, [*alone, *combinations(held, 2)]] if len(held) > 1 else [alone]
-        return [_Model(blocks, [self._part(block) for block in blocks], self._scores) for blocks in kinds]
-
-    def _part(self, block: Axes) -> np.ndarray:
-        if block not in self._parts:
-            self._parts[block] = _block(block, {name: self._axes[name].trials for name in block})
-        return self._parts[block]
+        kinds = (False, True) if len(held) > 1 else (False,)
+        return [_Model(held, self._columns, self._scores, are_together=kind) for kind in kinds]
 
 
 def _block(block: Axes, columns: Mapping[str, np.ndarray]) -> np.ndarray:
