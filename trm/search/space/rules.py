@@ -1,5 +1,7 @@
 """The rules by which a sweep is resolved and ranked: those of its beginning, whatever came since."""
 
+from collections.abc import Callable
+
 RULES = 5
 """Of the sweeps that begin now; a journal says by which its sweep began (`SweepStarted.rules`).
 
@@ -16,71 +18,39 @@ second process to constraints that all trials kept.
 OLDEST = 1
 
 
-def is_average_plain(rules: int) -> bool:
-    """Whether the base may say that the weight average does not warm up."""
-    return rules >= 2
+def _since(first: int) -> Callable[[int], bool]:
+    """Whether a sweep that began by some rules does what those from `first` on do."""
+    return lambda rules: rules >= first
 
 
-def goes_by_meaning(rules: int) -> bool:
-    """Whether what changes nothing with the values of others is refused, left out of trials, and searched only where it does."""
-    return rules >= 4
-
-
-def begins_with_base(rules: int) -> bool:
-    """Whether the first trial is the base where the space's file names no start points."""
-    return rules >= 5
-
-
-def confirms_unasked(rules: int) -> bool:
-    """Whether the best trials are confirmed where the space's file does not say whether."""
-    return rules >= 5
-
-
-def counts_own_scores(rules: int) -> bool:
-    """Whether the search's own scores count beside those of fresh seeds."""
-    return rules >= 5
-
-
-def shows_scored_as_finished(rules: int) -> bool:
-    """Whether samplers that look at finished trials alone are shown all scored ones as such."""
-    return rules >= 5
-
-
-def foretells_gain(rules: int) -> bool:
-    """Whether it is said at the end what more search would bring."""
-    return rules >= 5
-
-
-def promotes_sparingly(rules: int) -> bool:
-    """Whether asha, once a rung's share has gone on, promotes nobody but a new best."""
-    return rules >= 5
-
-
-def tells_audit_with_best(rules: int) -> bool:
-    """Whether the leaderboard's file tells of the audit too."""
-    return rules >= 5
+is_average_plain = _since(2)
+"""Whether the base may say that the weight average does not warm up."""
+goes_by_meaning = _since(4)
+"""Whether what changes nothing with the values of others is refused, left out of trials, and searched only where it does."""
+begins_with_base = _since(5)
+"""Whether the first trial is the base where the space's file names no start points."""
+confirms_unasked = _since(5)
+"""Whether the best trials are confirmed where the space's file does not say whether."""
+counts_own_scores = _since(5)
+"""Whether the search's own scores count beside those of fresh seeds."""
+shows_scored_as_finished = _since(5)
+"""Whether samplers that look at finished trials alone are shown all scored ones as such."""
+foretells_gain = _since(5)
+"""Whether it is said at the end what more search would bring."""
+promotes_sparingly = _since(5)
+"""Whether asha, once a rung's share has gone on, promotes nobody but a new best."""
+tells_audit_with_best = _since(5)
+"""Whether the leaderboard's file tells of the audit too."""
+asks_first = _since(5)
+"""Whether many slots begin all trials before the first is promoted."""
+confirms_ahead = _since(5)
+"""Whether slots that would idle confirm the best while the search's last trials run."""
+moves_by_default = _since(5)
+"""Whether the sampler is `surrogate` where the space's file names none."""
+leaves_kept_constraints_out = _since(5)
+"""Whether the sampler gp hears of no constraints where all trials keep them."""
 
 
 def near_share(rules: int) -> float:
     """Places after a rung's quota on which a standard error keeps a trial, as a share of the quota."""
     return 0.25 if rules >= 5 else 0.5
-
-
-def asks_first(rules: int) -> bool:
-    """Whether many slots begin all trials before the first is promoted."""
-    return rules >= 5
-
-
-def confirms_ahead(rules: int) -> bool:
-    """Whether slots that would idle confirm the best while the search's last trials run."""
-    return rules >= 5
-
-
-def moves_by_default(rules: int) -> bool:
-    """Whether the sampler is `surrogate` where the space's file names none."""
-    return rules >= 5
-
-
-def leaves_kept_constraints_out(rules: int) -> bool:
-    """Whether the sampler gp hears of no constraints where all trials keep them."""
-    return rules >= 5
