@@ -24,6 +24,7 @@ from typing import Any
 from trm.search.journal.priors import Prior, PriorTrial
 from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import ChoiceKnob, Knob
+from trm.search.knobs.places import along
 from trm.search.order import Order
 from trm.search.schedulers.rung import Rung
 from trm.search.space.space import SearchSpace
@@ -148,7 +149,11 @@ class RankPrediction:
         return self._known[key]
 
     def _point(self, params: Mapping[str, Any]) -> list[float | str | None]:
-        return [_position(knob, params[path]) if path in params else None for path, knob in self._knobs.items()]
+        """Numbers by how far they are along their knob; a choice that is none keeps its name."""
+        return [
+            None if path not in params else repr(params[path]) if _is_name(knob) else along(knob, params[path])
+            for path, knob in self._knobs.items()
+        ]
 
 
 def _stand_well(trials: Sequence[Trial], past: Past) -> bool:
@@ -165,14 +170,8 @@ def _stand_well(trials: Sequence[Trial], past: Past) -> bool:
     return 2 * ahead <= rivals
 
 
-def _position(knob: Knob, value: Any) -> float | str:
-    """Share of a number's way through its knob; a choice that is none keeps its name."""
-    if isinstance(knob, ChoiceKnob):
-        return repr(value) if knob.numbers is None else knob.numbers.index(value) / max(1, len(knob.numbers) - 1)
-    if knob.low == knob.high:
-        return 0.0
-    scale = math.log if knob.log else float
-    return (scale(value) - scale(knob.low)) / (scale(knob.high) - scale(knob.low))
+def _is_name(knob: Knob) -> bool:
+    return isinstance(knob, ChoiceKnob) and knob.numbers is None
 
 
 def _distance(one: Sequence[float | str | None], other: Sequence[float | str | None]) -> float:

@@ -23,6 +23,7 @@ import numpy as np
 from trm.files.atomic import write_text_atomic
 from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import ChoiceKnob, Knob
+from trm.search.knobs.places import along
 from trm.search.order import Order, Score
 from trm.search.space.enumeration import random_params
 from trm.search.state import SweepState
@@ -250,11 +251,9 @@ def _values_as_columns(knob: Knob, values: Sequence[Any]) -> np.ndarray:
         ordered = sorted(levels_of) if is_line else levels_of
         at = [ordered.index(_level(value)) for value in values]
         return curves(np.arange(len(ordered)), np.array(at)) if is_line else levels(len(ordered), at)
-    scale = math.log if knob.log else float
-    low, high = scale(knob.low), scale(knob.high)
 
     def places(several: Sequence[Any]) -> np.ndarray:
-        return np.clip([(scale(value) - low) / (high - low) for value in several], 0.0, 1.0)
+        return np.clip([along(knob, value) for value in several], 0.0, 1.0)
 
     grid = places(knob.values_in_order) if knob.count <= DRAWS else np.linspace(0.0, 1.0, DRAWS)
     return curves(grid, places(values))

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Any, Protocol, runtime_checkable
 
-from trm.search.knobs.knobs import ChoiceKnob, IntKnob, Knob, Scalar, at_share
+from trm.search.knobs.knobs import ChoiceKnob, Knob, Scalar
+from trm.search.knobs.places import cell, place, value_at
 
 _NORMAL = NormalDist()
 _LEAST, _MOST = 1e-12, 1 - 1e-12
@@ -56,39 +57,22 @@ class _Named:
 class _Scaled:
     def __init__(self, knob: Knob, around: Scalar, width: float) -> None:
         self._knob, self._width = knob, width
-        self._values = (knob.numbers or []) if isinstance(knob, ChoiceKnob) else []
-        low, high = self._cell(around)
-        self._middle = (low + high) / 2
+        self._middle = place(knob, around)
         self._first, self._last = self._below(0.0), self._below(1.0)
 
     def value(self, share: float) -> Scalar:
         below = self._first + share * (self._last - self._first)
-        place = self._middle + self._width * _NORMAL.inv_cdf(min(_MOST, max(_LEAST, below)))
-        place = min(_MOST, max(0.0, place))
-        return self._values[int(place * len(self._values))] if self._values else at_share(self._knob, place)
+        at = self._middle + self._width * _NORMAL.inv_cdf(min(_MOST, max(_LEAST, below)))
+        return value_at(self._knob, min(_MOST, max(0.0, at)))
 
     def density(self, value: Scalar) -> float:
-        low, high = self._cell(value)
+        low, high = cell(self._knob, value)
         if low == high:
             return _NORMAL.pdf((low - self._middle) / self._width) / self._width / (self._last - self._first)
         return (self._below(high) - self._below(low)) / (high - low) / (self._last - self._first)
 
     def _below(self, place: float) -> float:
         return _NORMAL.cdf((place - self._middle) / self._width)
-
-    def _cell(self, value: Any) -> tuple[float, float]:
-        """Where on the way through the knob's range, from 0 to 1, a value begins and ends when it is drawn evenly."""
-        knob = self._knob
-        if isinstance(knob, ChoiceKnob):
-            index, count = self._values.index(value), len(self._values)
-            return index / count, (index + 1) / count
-        if isinstance(knob, IntKnob) and not knob.log:
-            index = (value - knob.low) // knob.step
-            return index / knob.count, (index + 1) / knob.count
-        half = 0.5 if isinstance(knob, IntKnob) else 0.0
-        scale = math.log if knob.log else float
-        low, width = scale(knob.low - half), scale(knob.high + half) - scale(knob.low - half)
-        return ((scale(value - half) - low) / width, (scale(value + half) - low) / width) if width else (0.0, 1.0)
 
 
 def log_density(near: Mapping[str, Neighbourhood], params: Mapping[str, Any]) -> float:

@@ -1,13 +1,13 @@
 """Knobs as coordinates of a cube, one each from 0 to 1: where parameters lie, random points, and moves from one point."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, Knob, Scalar, at_share
+from trm.search.knobs.knobs import ChoiceKnob, Knob
+from trm.search.knobs.places import place, value_at
 
 Point = NDArray[np.float64]
 INACTIVE = 0.5
@@ -28,12 +28,12 @@ class Coordinates:
 
     def point(self, params: Mapping[str, Any]) -> Point:
         """Where parameters lie."""
-        return np.array([_share(knob, params[path]) if path in params else INACTIVE for path, knob in self.knobs.items()])
+        return np.array([place(knob, params[path]) if path in params else INACTIVE for path, knob in self.knobs.items()])
 
     def params(self, point: Point) -> dict[str, Any]:
         """A value of every knob, those too that are not searched beside the other values."""
         return {
-            path: _value(knob, min(float(share), 1 - 1e-9)) for (path, knob), share in zip(self.knobs.items(), point, strict=True)
+            path: value_at(knob, min(float(share), 1 - 1e-9)) for (path, knob), share in zip(self.knobs.items(), point, strict=True)
         }
 
     def searched(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,29 +55,3 @@ class Coordinates:
         near = np.where(away > 1, np.clip(2 - away, 0, 1), away)
         target = np.where(self.is_name, draw.random(len(self)), near)
         return np.where(moves, target, point)
-
-
-def _value(knob: Knob, share: float) -> Scalar:
-    """The knob's value at a share of its range."""
-    if isinstance(knob, ChoiceKnob):
-        return (knob.numbers or knob.values)[int(share * len(knob.values))]
-    value: Scalar = at_share(knob, share)
-    return value
-
-
-def _share(knob: Knob, value: Any) -> float:
-    """The middle of what `_value` makes that value of."""
-    if isinstance(knob, ChoiceKnob):
-        values = knob.numbers or knob.values
-        is_same = [one == value and isinstance(one, bool) == isinstance(value, bool) for one in values]  # 1 is 1.0
-        return (is_same.index(True) + 0.5) / len(values)
-    if isinstance(knob, FloatKnob):
-        if knob.low == knob.high:
-            return INACTIVE
-        if not knob.log:
-            return float((value - knob.low) / (knob.high - knob.low))
-        return (math.log(value) - math.log(knob.low)) / (math.log(knob.high) - math.log(knob.low))
-    if knob.log:
-        low, high = math.log(knob.low - 0.5), math.log(knob.high + 0.5)
-        return (math.log(value) - low) / (high - low)
-    return float(((value - knob.low) // knob.step + 0.5) / knob.count)
