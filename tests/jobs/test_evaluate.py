@@ -217,6 +217,10 @@ BAD: dict[str, tuple[Callable[[Path], EvaluateOptions], str]] = {
         lambda place: options_of(place, "run", overrides=("evaluation.rollouts=4", "evaluation.noise=0.1"), stops_halted=True),
         "got 4 rollouts",
     ),
+    "no identifiers": (
+        lambda place: options_of(place, "run", identifiers=("blank",)),
+        "--identifiers needs a data set with identifiers",
+    ),
     "no data": (lambda place: options_of(place, "run", overrides=(f"data.folder={place / 'no'}",)), "manifest must exist"),
     "changed data": (_changed_data, "the data must be what"),
     "other tokens": (

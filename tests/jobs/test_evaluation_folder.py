@@ -41,6 +41,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert state.average is not None
     generator = torch.Generator().manual_seed(2)
     state.average.load({name: torch.randn(value.shape, generator=generator) for name, value in state.average.average.items()})
+    assert state.table is not None
+    state.table.weight.copy_(torch.randn(state.table.weight.shape, generator=generator))
     state.save(folder / "run" / "checkpoints" / "step-00000001")
     assert run_evaluation(options_of(folder, "three", has_curve=True)) == 0
     assert run_evaluation(options_of(folder, "two", overrides=("evaluation.steps=2",), has_submission=True)) == 0
@@ -138,6 +140,31 @@ def test_a_comparison_pairs_puzzles(place: Path, capsys: pytest.CaptureFixture[s
     assert f"test split of {report_of(place, 'two')['data']['name']}, {found['puzzles']} puzzles" in told
     same = run_comparison(str(place / "two"), str(place / "two"), str(out))
     assert (same, json.loads(out.read_text())["metrics"]["loss"]["interval_95"]) == (0, [0, 0])
+
+
+def test_other_identifiers_are_told_to_the_network_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ways = ("blank", "random", "other_form", "mean")
+    assert run_evaluation(options_of(place, "told", overrides=("evaluation.steps=2",), identifiers=ways)) == 0
+    report, two = report_of(place, "told"), report_of(place, "two")
+    assert report["metrics"] == two["metrics"]
+    scores = pq.read_table(place / "told" / "identifiers.parquet").to_pydict()
+    own = pq.read_table(place / "told" / "puzzles.parquet").to_pydict()
+    shown = capsys.readouterr().out
+    for number, (way, arm) in enumerate(zip(ways, report["identifiers"], strict=True)):
+        assert arm["identifiers"] == way
+        assert arm["metrics"]["predictions"] == report["metrics"]["predictions"]  # scoring keeps the rows' own
+        at = slice(number * len(own["name"]), (number + 1) * len(own["name"]))
+        assert (scores["identifiers"][at], scores["name"][at]) == ([way] * len(own["name"]), own["name"])
+        lost = np.array(scores["loss"][at]) - np.array(own["loss"])
+        assert arm["against_own"]["loss"]["difference"] == pytest.approx(lost.mean())
+        assert arm["against_own"]["loss"]["interval_95"] == pytest.approx([bound.item() for bound in bands(lost[None])])
+        assert abs(lost).min() > 0
+        assert f"told {way} identifiers" in shown
+    assert report["identifiers"][-1]["as_published"] is None
+    for arm in report["identifiers"][:3]:
+        told = arm["as_published"]
+        assert (told["pairs_without_votes"], told["pairs"], told["votes"]) == (3, 3, 0)
+    assert "as published, scored by what it was told: pass@1 0.00 %, 3 of 3 pairs lose all votes" in shown
 
 
 def _other_data(place: Path) -> int:

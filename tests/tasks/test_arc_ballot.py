@@ -6,9 +6,11 @@ from operator import add
 import numpy as np
 import pytest
 
+from trm.data.batches.plan import Batch, EvaluationBatch
 from trm.data.batches.split import Split
+from trm.evaluation.answers_file import AnsweredBatch
 from trm.tasks.arc.augment import CANVAS, apply, canvas, encode
-from trm.tasks.arc.ballot import PASSES, ArcBallot
+from trm.tasks.arc.ballot import PASSES, ArcBallot, claimed_votes
 from trm.tasks.arc.votes import grid_hashes
 
 TASKS = (3, 3, 5, 6, 6, 6, 8, 9)
@@ -116,3 +118,27 @@ def test_a_submission_undoes_augmentations_and_pads() -> None:
         "task4": [{"attempt_1": [[0]], "attempt_2": [[0]]}] * 2,
     }
     assert sorted(asked) == [(0, 5), (0, 6), (1, 3), (2, 4)]
+
+
+def test_scored_by_what_it_was_told_a_perfect_network_is_nothing() -> None:
+    """The published ablation hands the told identifiers to its scorer too, which finds no pair by them, whatever was answered."""
+    rng = np.random.default_rng(3)
+    grids = [rng.integers(0, 10, (3, 4)) for _ in range(3)]
+    turned = encode(np.array([0, 1, 0, 2]), np.tile(np.arange(10), (4, 1)))
+    codes, starts = np.concatenate([turned[:1], turned]), np.array([1, 3, 5])
+    split = Split("test", canvas(grids), canvas(grids[::-1]), np.array([0, 0, 1], dtype=np.int32), starts, codes)
+    rows, own = np.array([0, 0, 1, 1, 2, 2]), np.array([1, 2, 1, 2, 3, 4], dtype=np.int32)
+    inputs, answers = (apply(cells[rows], codes[own]) for cells in (split.inputs, split.labels))
+    batch = EvaluationBatch(Batch(inputs.astype(np.int32), answers.astype(np.int32), own), rows, codes[own])
+    columns = {"halting_probability": np.full(6, 0.5)}
+    answered = AnsweredBatch(batch, answers, np.zeros(6), np.ones(6, dtype=np.int64), columns)
+    passes = {}
+    for name, claimed in {
+        "own": own,
+        "blank": np.zeros_like(own),
+        "random": np.array([3, 4, 4, 3, 1, 2]),
+        "other": own[[1, 0, 3, 2, 5, 4]],
+    }.items():
+        figures = ArcBallot(split, claimed_votes(split, answered, claimed), np.arange(3)).figures()
+        passes[name] = figures["pass"]["1"]["by_task"]["share"], figures["votes"]
+    assert passes == {"own": (1, 6), "blank": (0, 0), "random": (0, 0), "other": (0, 0)}

@@ -18,6 +18,7 @@ from trm.data.format.manifest import Manifest
 from trm.errors import DatasetError
 from trm.evaluation.answers import steps_of
 from trm.evaluation.answers_file import AnsweredBatch
+from trm.evaluation.identifiers import IdentifierRows
 from trm.evaluation.metrics import HALTED_FLOPS_SAVED, METRICS, ORACLE, Metrics, named
 from trm.evaluation.rows import EXACT_AT, HALTED, RowJudge, columns_by_step, halted_by, without_curve
 from trm.evaluation.scores import (
@@ -32,7 +33,6 @@ from trm.evaluation.scores import (
     with_imported,
 )
 from trm.models.network import Network
-from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.stats.intervals import mean_of
 
 __all__ = ["Evaluation", "Gang", "evaluate"]
@@ -53,7 +53,7 @@ class Gang(Protocol):
 @torch.no_grad()
 def evaluate(
     model: Network,
-    table: PuzzleEmbedding | None,
+    table: IdentifierRows | None,
     plan: EvaluationPlan,
     *,
     manifest: Manifest,

@@ -13,6 +13,7 @@ from trm.data.batches.plan import EvaluationBatch
 from trm.evaluation.answers import Answers, answers, halted_answers, steps_of
 from trm.evaluation.answers_file import AnsweredBatch
 from trm.evaluation.draws import ROLLOUTS, draws_in_evaluation
+from trm.evaluation.identifiers import IdentifierRows
 from trm.evaluation.metrics import is_scored_early
 from trm.evaluation.rollouts import ANSWER, ORACLE, RESIDUAL, answer_numbers, chosen, joined, residual_of, tiled
 from trm.evaluation.scores import Columns, TaskScorer
@@ -20,7 +21,6 @@ from trm.losses.answer import IGNORED
 from trm.losses.choice import build_loss
 from trm.models.keyed_draws import derived
 from trm.models.network import Latents, Network, Output
-from trm.models.puzzle_embedding import PuzzleEmbedding
 
 DRAWS_STREAM = 0x6576616C
 """Keeps what a network draws in evaluation apart from every other use of the seed."""
@@ -62,7 +62,7 @@ class RowJudge:
     """What makes columns of batches: a network, and by what its answers are judged."""
 
     model: Network
-    table: PuzzleEmbedding | None
+    table: IdentifierRows | None
     config: RunConfig
     device: torch.device
     scorers: Sequence[TaskScorer]

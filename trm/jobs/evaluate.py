@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,17 +9,14 @@ from typing import Any
 
 from trm.config.files import apply_overrides, load_run_config, validated
 from trm.config.run import RunConfig
-from trm.console.long_work import shown
 from trm.console.redaction import stored
 from trm.console.streams import say
-from trm.data.batches.plan import EvaluationPlan
-from trm.data.batches.split import load_split
 from trm.data.format.manifest import SplitName, read_manifest
 from trm.errors import CheckpointError, ConfigError
 from trm.evaluation.answers import steps_of
-from trm.evaluation.answers_file import AnswersWriter, writing_answers
 from trm.evaluation.draws import draws_in_evaluation
-from trm.evaluation.evaluate import Evaluation, evaluate
+from trm.evaluation.evaluate import Evaluation
+from trm.evaluation.identifiers import Way, require_identifiers
 from trm.files.atomic import why_unwritable, write_text_atomic
 from trm.files.weight_files import META
 from trm.jobs.evaluate_data import DataAsked, on_data
@@ -31,21 +26,20 @@ from trm.jobs.evaluate_folder import (
     check_folder,
     curve_report,
     environment,
-    finite,
     puzzle_names,
     write_evaluation,
 )
-from trm.jobs.evaluate_table import table
+from trm.jobs.evaluate_identifiers import Ablated, ablation_lines, ablations
+from trm.jobs.evaluate_pass import SplitPass, plan_of, recording
+from trm.jobs.evaluate_table import finite, table
 from trm.models.cost import run_cost
-from trm.tasks.augment import augmenter_for
 from trm.tasks.choice import task_named
 from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of_data
 from trm.tasks.places import data_beside, names_data, refuse_remote
 from trm.terminal.command_line import show
 from trm.training.failures import memory_failures
 from trm.training.process import training_device
-from trm.training.scoring import SUBSET_SEED
-from trm.training.weights import TrainedModel, Weights, is_export, read_foreign_weights, read_weights, tensors_digest, trained_model
+from trm.training.weights import Weights, is_export, read_foreign_weights, read_weights, tensors_digest, trained_model
 
 MAY_CHANGE = {"data", "evaluation", "start"}
 """Sections of a checkpoint's configuration that scoring may replace, or that mean nothing to it."""
@@ -73,6 +67,8 @@ class EvaluateOptions:
     """Where the files of the evaluation go."""
     has_submission: bool = False
     """Whether the answers that would be handed in are among them."""
+    identifiers: tuple[Way, ...] = ()
+    """Which other identifiers the network is told, a pass each."""
 
 
 def run_evaluation(options: EvaluateOptions) -> int:
@@ -81,7 +77,7 @@ def run_evaluation(options: EvaluateOptions) -> int:
     started = time.monotonic()
     done = _done(options)
     report = done.report | {"seconds": time.monotonic() - started, "environment": environment()}
-    show(table(report))
+    show("\n".join([table(report), *ablation_lines(report.get("identifiers", []))]))
     if options.folder is not None:
         write_evaluation(Path(options.folder), replace(done, report=report))
         say(f"{options.folder} has {', '.join(sorted(path.name for path in Path(options.folder).iterdir()))}")
@@ -139,8 +135,15 @@ def _done(options: EvaluateOptions) -> Done:
         for note in weights.notes:
             say(f"{options.path}: {note}")
         trained = trained_model(weights, device)
-        plan, evaluation = _score(options, trained, config, folder, split)
-    manifest = read_manifest(folder)
+        manifest = read_manifest(folder)
+        plan = plan_of(folder, manifest, split, config, options.overrides, options.votes)
+        names = puzzle_names(folder, manifest)
+        run = SplitPass(trained, config, manifest, plan, options.stops_halted)
+        if options.identifiers:
+            require_identifiers(trained.table, manifest)
+        with recording(None if options.folder is None else Path(options.folder) / ANSWERS, plan, names) as record:
+            evaluation = run(trained.table, record, has_curve=options.has_curve)
+        ablated = _ablated(options, run, evaluation)
     report = {
         "path": str(Path(options.path).absolute()),
         "weights_digest": tensors_digest(weights.tensors),
@@ -169,7 +172,16 @@ def _done(options: EvaluateOptions) -> Done:
         ballot = task_named(manifest.task).ballot(plan.split, evaluation.rows, plan.examples)
     if ballot is not None:
         report["votes"] = ballot.figures()
-    return Done(report, evaluation, puzzle_names(folder, manifest), ballot, options.has_submission)
+    if ablated:
+        report["identifiers"] = [arm.report() for arm in ablated]
+    return Done(report, evaluation, names, ballot, options.has_submission, ablated)
+
+
+def _ablated(options: EvaluateOptions, run: SplitPass, own: Evaluation) -> list[Ablated]:
+    """The same puzzles under other identifiers, as asked for."""
+    if not options.identifiers:
+        return []
+    return ablations(options.identifiers, own, run.trained.table, run.plan, run.manifest, partial(run, told=", other identifiers"))
 
 
 def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitName]:
@@ -237,48 +249,6 @@ def _require_same_network(path: Path, there: RunConfig, asked: RunConfig) -> Non
                 f"a checkpoint is scored as what it was trained as: {path} has {key} {value!r}, {other[key]!r} is asked for",
                 remedy="change evaluation.* and data.* only; evaluation.steps gives it more or fewer supervision steps",
             )
-
-
-def _score(
-    options: EvaluateOptions, trained: TrainedModel, config: RunConfig, folder: str, split: SplitName
-) -> tuple[EvaluationPlan, Evaluation]:
-    manifest = read_manifest(folder)
-    asked = {override.partition("=")[0].strip() for override in options.overrides}
-    votes = config.evaluation.most_votes if "evaluation.votes" in asked else None
-    plan = EvaluationPlan(
-        load_split(folder, manifest, split),
-        manifest,
-        augmenter_for,
-        batch_size=config.evaluation.batch_size or config.training.global_batch_size,
-        max_examples=config.evaluation.max_examples if "evaluation.max_examples" in asked else None,
-        seed=SUBSET_SEED,
-        max_augmentations=options.votes or votes,
-    )
-    device = next(trained.model.parameters()).device
-    answers = None if options.folder is None else Path(options.folder) / ANSWERS
-    names = puzzle_names(folder, manifest)
-    with shown(f"scoring {split}", say) as report, _recording(answers, plan, names) as record:
-        evaluation = evaluate(
-            trained.model,
-            trained.table,
-            plan,
-            manifest=manifest,
-            scorer=task_named(manifest.task).scorer(manifest, plan.split),
-            config=config,
-            device=device,
-            progress=partial(report, "batches"),
-            stops_halted=options.stops_halted,
-            has_curve=options.has_curve,
-            record=record,
-        )
-    return plan, evaluation
-
-
-def _recording(
-    path: Path | None, plan: EvaluationPlan, names: Sequence[str] | None
-) -> AbstractContextManager[AnswersWriter | None]:
-    """What is handed every batch's answers, where they are kept."""
-    return nullcontext() if path is None else writing_answers(path, plan.split, names)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

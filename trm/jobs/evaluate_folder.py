@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 import platform
 import resource
 import sys
@@ -26,14 +25,16 @@ from trm.evaluation.metrics import ORACLE
 from trm.evaluation.puzzle_scores import write_puzzles
 from trm.evaluation.scores import Columns, Evaluation
 from trm.files.atomic import make_folders, why_unwritable, write_text_atomic
+from trm.jobs.evaluate_identifiers import Ablated
+from trm.jobs.evaluate_table import finite
 from trm.pictures.steps import draw_steps
 from trm.stats.bootstrap import bands
 from trm.tasks.task import Ballot
 
 REPORT, PUZZLES, ANSWERS = "report.json", "puzzles.parquet", "answers.parquet"
 CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
-PAIRS, SUBMISSION = "pairs.parquet", "submission.json"
-FILES = {REPORT, PUZZLES, ANSWERS, CURVE_TABLE, CURVE_PICTURE, PAIRS, SUBMISSION}
+PAIRS, SUBMISSION, IDENTIFIERS = "pairs.parquet", "submission.json", "identifiers.parquet"
+FILES = {REPORT, PUZZLES, ANSWERS, CURVE_TABLE, CURVE_PICTURE, PAIRS, SUBMISSION, IDENTIFIERS}
 NOT_A_METRIC = ("puzzle", "name", "rows")
 """Columns of `puzzles.parquet` besides the metrics."""
 
@@ -50,6 +51,8 @@ class Done:
     """The votes, where rows vote."""
     has_submission: bool = False
     """Whether what would be handed in is written."""
+    ablated: Sequence[Ablated] = ()
+    """The same puzzles under other identifiers."""
 
 
 def check_folder(folder: Path) -> None:
@@ -68,8 +71,9 @@ def write_evaluation(folder: Path, done: Done) -> None:
     """Writes the files, each whole or not at all; the report last."""
     make_folders(folder)
     evaluation, report = done.evaluation, done.report
+    numbers = evaluation.puzzles.get("puzzle", np.zeros(0, dtype=np.int64))
     if evaluation.puzzles:
-        named = _named(evaluation.puzzles["puzzle"], done.names)
+        named = _named(numbers, done.names)
         write_puzzles(folder / PUZZLES, {**evaluation.puzzles, **named, "rows": np.asarray(evaluation.puzzle_rows)})
     if done.ballot is not None:
         pairs = done.ballot.by_pair()
@@ -81,6 +85,10 @@ def write_evaluation(folder: Path, done: Done) -> None:
                 )
             made = done.ballot.submission(done.names, partial(cells_of, folder / ANSWERS))
             write_text_atomic(folder / SUBMISSION, json.dumps(made) + "\n")
+    if done.ablated:
+        arms = [{**arm.evaluation.puzzles, "identifiers": np.full(len(numbers), arm.way)} for arm in done.ablated]
+        joined = {name: np.concatenate([arm[name] for arm in arms]) for name in arms[0]}
+        write_puzzles(folder / IDENTIFIERS, _named(joined["puzzle"], done.names) | joined)
     if "curve" in report:
         write_text_atomic(folder / CURVE_TABLE, _curve_text(report["curve"]))
         title = f"{report['split']} split of {report['data']['name']}: {report['counts']['puzzles']} puzzles, step {report['step']}"
@@ -129,11 +137,6 @@ def _curve_text(curve: Sequence[Mapping[str, Any]]) -> str:
         figures = [point["metrics"].get(name) for name in metrics]
         rows.writerow([*(point[name] for name in costs), *figures, *(bound for name in shares for bound in point["bands"][name])])
     return text.getvalue()
-
-
-def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """The metrics, null where they are no finite number."""
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def puzzle_names(folder: str, manifest: Manifest) -> Sequence[str] | None:

@@ -1,5 +1,6 @@
 """The report of an evaluation as a person reads it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,3 +88,8 @@ def shown(name: str, value: float | None) -> str:
     if is_count(name):
         return f"{value:.0f}"
     return f"{100 * value:.2f} %" if is_share(name.partition("/")[0]) else f"{value:.4g}"
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """The metrics, null where they are no finite number."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}

@@ -17,6 +17,7 @@ from trm.data.batches.plan import Position
 from trm.data.batches.split import Split
 from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import Augmentation, Manifest, TaskName
+from trm.evaluation.answers_file import AnsweredBatch
 from trm.evaluation.metrics import Metric
 from trm.evaluation.scores import Columns, ColumnScorer, TaskScorer
 from trm.tasks.grid_text import Grid, tokens_text
@@ -176,6 +177,13 @@ class Task(Added, ABC, Generic[RecipeT]):
 
     def ballot(self, split: Split, rows: Columns, examples: Int64[np.ndarray, "examples"]) -> Ballot | None:
         """The votes of scored `rows` (`Evaluation.rows`) for the `examples` that were asked; None unless the puzzle `has_votes`."""
+        return None
+
+    def claimed_votes(self, split: Split, answered: AnsweredBatch, claimed: Integer[np.ndarray, "batch"]) -> Columns | None:
+        """The votes of a batch if its rows were of the `claimed` identifiers, as `ballot` takes them: those that name a question.
+
+        None unless the puzzle `has_votes`.
+        """
         return None
 
     def text(self, grid: Grid, vocabulary: tuple[str, ...]) -> Text:

@@ -31,6 +31,13 @@ def main() -> int:
         "--folder", metavar="DIR", help="folder for the files of the evaluation: report, scores a puzzle, curve; compare reads it"
     )
     parser.add_argument("--submission", action="store_true", help="ARC: two attempts a test pair in the folder's submission.json")
+    parser.add_argument(
+        "--identifiers",
+        nargs="+",
+        default=[],
+        choices=("blank", "random", "other_form", "mean"),
+        help="what is lost when the network is told other identifiers than the rows', a pass each",
+    )
     parser.add_argument("--out", metavar="REPORT.json", help="file for the report")
     parser.add_argument("--storage", default="runs", help="folder of runs and data sets (default: runs)")
     arguments = parser.parse_args()
@@ -51,5 +58,6 @@ def main() -> int:
             has_curve=arguments.curve,
             folder=arguments.folder,
             has_submission=arguments.submission,
+            identifiers=tuple(dict.fromkeys(arguments.identifiers)),
         )
     )

@@ -6,13 +6,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, Integer
 
 from trm.data.batches.split import Split
+from trm.evaluation.answers_file import AnsweredBatch
 from trm.evaluation.scores import Columns
 from trm.stats.intervals import mean_of, wilson
 from trm.tasks.arc.augment import CANVAS, FIRST_COLOUR, crop, invert, sizes
-from trm.tasks.arc.votes import ABSENT, Candidates, grid_hashes, pass_at, tally
+from trm.tasks.arc.votes import ABSENT, Candidates, grid_hashes, pass_at, tally, voted_grids
 from trm.tasks.task import Cells, CellsOf
 
 PASSES = (1, 2, 5, 10, 100, 1000)
@@ -105,6 +106,27 @@ class ArcBallot:
         codes = self.split.identifier_codes
         code = np.zeros(1, dtype=np.int32) if codes is None else codes[[identifier]]
         return grids_of(invert(crop(cells[None]), code))[0]
+
+
+def claimed_votes(split: Split, answered: AnsweredBatch, claimed: Integer[np.ndarray, " batch"]) -> Columns:
+    """The votes that count if the rows were of the `claimed` identifiers, undone as these say.
+
+    The published scorer finds the pair of a vote by the identifier's task and by the question, undone like the answer. A vote
+    counts for its row's pair where both are right; the blank identifier names no task.
+    """
+    assert split.identifier_codes is not None
+    assert split.identifier_starts is not None
+    batch, codes = answered.batch, split.identifier_codes[claimed]
+    owners = np.searchsorted(split.identifier_starts, claimed, side="right") - 1
+    asked = voted_grids(batch.batch.inputs.astype(np.uint8), codes)
+    is_counted = (owners == split.groups[batch.rows]) & (asked == grid_hashes(split.inputs[batch.rows])) & (claimed > 0)
+    columns = {
+        "row": batch.rows,
+        "identifier": batch.batch.puzzle_identifiers,
+        "vote": voted_grids(answered.cells, codes),
+        "halting_probability": answered.columns["halting_probability"],
+    }
+    return {name: column[is_counted] for name, column in columns.items()}
 
 
 def grids_of(canvases: Cells) -> list[list[list[int]]]:

@@ -9,10 +9,11 @@ from trm.data.batches.augmenter import Augmenter, PlainRows
 from trm.data.batches.split import Split
 from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import ArcAugmentation, Augmentation, Manifest
+from trm.evaluation.answers_file import AnsweredBatch
 from trm.evaluation.scores import Columns, TaskScorer
 from trm.tasks.arc.arrays import ArcArrays
 from trm.tasks.arc.augment import ArcRows
-from trm.tasks.arc.ballot import ArcBallot
+from trm.tasks.arc.ballot import ArcBallot, claimed_votes
 from trm.tasks.arc.draw import arc_text
 from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.arc.score import METRICS, ArcScorer
@@ -55,6 +56,10 @@ class Arc(Task[ArcRecipe]):
     def ballot(self, split: Split, rows: Columns, examples: Int64[np.ndarray, "examples"]) -> Ballot:
         """Every augmentation of a task votes."""
         return ArcBallot(split, rows, examples)
+
+    def claimed_votes(self, split: Split, answered: AnsweredBatch, claimed: Integer[np.ndarray, "batch"]) -> Columns:
+        """As the published scorer reads votes: by the name of the claimed identifier, and by the question that it undoes."""
+        return claimed_votes(split, answered, claimed)
 
     def text(self, grid: Grid, vocabulary: tuple[str, ...]) -> Text:
         """Colours on their own ground."""

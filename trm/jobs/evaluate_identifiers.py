@@ -1,0 +1,109 @@
+"""`evaluate.py --identifiers`: what a network knows by the identifier alone, as a loss puzzle by puzzle against the row's own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from trm.data.batches.plan import EvaluationPlan
+from trm.data.format.manifest import Manifest
+from trm.evaluation.answers_file import AnsweredBatch
+from trm.evaluation.identifiers import IdentifierRows, OtherIdentifiers, Way, other_identifiers, require_identifiers
+from trm.evaluation.scores import Columns, Evaluation
+from trm.jobs.evaluate_table import finite, shown
+from trm.models.puzzle_embedding import PuzzleEmbedding
+from trm.stats.paired import Paired, paired
+from trm.tasks.choice import task_named
+from trm.tasks.task import Task
+
+SEED = 0
+"""Chooses the identifiers that are told: the same for every network."""
+
+Evaluate = Callable[[IdentifierRows | None, Callable[[AnsweredBatch], None] | None], Evaluation]
+"""Scores the split, the network being handed these rows; whoever is given sees every batch's answers."""
+
+
+@dataclass(frozen=True)
+class Ablated:
+    """One way to be told other identifiers."""
+
+    way: Way
+    evaluation: Evaluation
+    against_own: dict[str, Paired]
+    """Metric -> what is lost or won a puzzle."""
+    as_published: dict[str, Any] | None
+    """What the published ablation prints, which scores by the identifiers that the network was told; None: it has none of this."""
+
+    def report(self) -> dict[str, Any]:
+        """JSON."""
+        return {
+            "identifiers": self.way,
+            "metrics": finite(self.evaluation.metrics),
+            "standard_errors": self.evaluation.standard_errors,
+            "against_own": {name: asdict(one) | {"is_supported": one.is_supported} for name, one in self.against_own.items()},
+            "as_published": self.as_published,
+        }
+
+
+@dataclass(eq=False)
+class _Claims:
+    """Sees the answers, and counts them as the published ablation does: for whom the told identifier names."""
+
+    task: Task[Any]
+    plan: EvaluationPlan
+    told: np.ndarray
+    parts: list[Columns] = field(default_factory=list)
+
+    def __call__(self, answered: AnsweredBatch) -> None:
+        found = self.task.claimed_votes(self.plan.split, answered, self.told[answered.batch.batch.puzzle_identifiers])
+        if found is not None:
+            self.parts.append(found)
+
+    def figures(self) -> dict[str, Any] | None:
+        """What the claimed votes come to."""
+        if not self.parts:
+            return None
+        rows = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
+        ballot = self.task.ballot(self.plan.split, rows, self.plan.examples)
+        return None if ballot is None else ballot.figures()
+
+
+def ablations(
+    ways: Sequence[Way],
+    own: Evaluation,
+    table: PuzzleEmbedding | None,
+    plan: EvaluationPlan,
+    manifest: Manifest,
+    evaluate: Evaluate,
+) -> list[Ablated]:
+    """Each way's evaluation against `own`, that by the rows' own identifiers. ConfigError for what cannot be told."""
+    known = require_identifiers(table, manifest)
+    told = {way: other_identifiers(way, plan.split, manifest, seed=SEED) for way in ways}
+    found = []
+    for way, identifiers in told.items():
+        claims = None if identifiers is None else _Claims(task_named(manifest.task), plan, identifiers)
+        evaluation = evaluate(OtherIdentifiers(known, identifiers), claims)
+        names = [name for name in own.puzzles if name != "puzzle"]
+        against = {name: paired(evaluation.puzzles[name].astype(float), own.puzzles[name].astype(float)) for name in names}
+        found.append(Ablated(way, evaluation, against, None if claims is None else claims.figures()))
+    return found
+
+
+def ablation_lines(arms: Sequence[dict[str, Any]]) -> list[str]:
+    """A line a way and metric, as a person reads it."""
+    lines: list[str] = []
+    for arm in arms:
+        lines += ["", f"  told {arm['identifiers']} identifiers, scored by their own; difference a puzzle, 95 % over puzzles"]
+        for name, one in arm["against_own"].items():
+            low, high = (shown(name, bound) for bound in one["interval_95"])
+            told = f"{shown(name, one['difference'])} ({low} to {high})"
+            value = shown(name, arm["metrics"][name])
+            lines.append(f"  {name:<24}{value:>10}  {told:<38} higher {one['higher']}, lower {one['lower']}")
+        if arm["as_published"] is not None:
+            first = arm["as_published"]["pass"]["1"]["by_task"]["share"]
+            lost, pairs = arm["as_published"]["pairs_without_votes"], arm["as_published"]["pairs"]
+            lines.append(
+                f"  as published, scored by what it was told: pass@1 {100 * first:.2f} %, {lost} of {pairs} pairs lose all votes"
+            )
+    return lines
