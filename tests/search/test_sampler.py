@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import optuna
 import pytest
 from optuna.samplers import RandomSampler, TPESampler
@@ -26,6 +27,7 @@ from trm.search.samplers.distributions import suggested
 from trm.search.samplers.sampler import Ask, SamplerSettings
 from trm.search.samplers.study import LOSS_WEIGHT, Shown, StudyView, shown
 from trm.search.samplers.study_fronts import FrontView
+from trm.search.samplers.study_storage import HistoryStorage
 from trm.search.search import Search
 from trm.search.space.candidates import Resolver
 from trm.search.space.space import SearchSpace
@@ -149,6 +151,26 @@ def test_a_trial_that_was_promoted_does_not_count_as_bad() -> None:
         return trial(number, lr, "running" if is_good else "stopped", [0.9 if is_good else 0.1])
 
     assert learned(make) > -2.0
+
+
+def test_tpe_reads_what_trials_are_worth_across_rungs_where_its_sampler_compares_them() -> None:
+    known = [
+        trial(0, 1e-3, "finished", [0.2, 0.3]),  # the first that came, promoted among few
+        trial(1, 1e-3, "stopped", [0.1]),
+        trial(2, 1e-2, "paused", [0.6]),
+        trial(3, 1e-2, "finished", [0.5, 0.7]),
+        trial(4, 1e-2, "diverged", []),
+        trial(5, 1e-2, "running", []),
+    ]
+
+    def order(**shows: bool) -> list[int]:
+        study = StudyView(space().search, Order("max"), **shows).study(known, RandomSampler())
+        assert isinstance(study._storage, HistoryStorage)
+        assert study._storage.told is not None
+        return [int(index) for index in np.lexsort(study._storage.told.rows[:, 2::-1].T)]
+
+    assert order() == [3, 0, 2, 1, 4, 5], "whoever finished comes first"
+    assert order(by_standing=True) == [2, 3, 0, 1, 4, 5], "the finished ones by the places that they share at the first rung"
 
 
 RECORDED: list[tuple[dict[str, Any], tuple[float, ...]]] = [

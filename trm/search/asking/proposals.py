@@ -98,4 +98,10 @@ def _view(space: SearchSpace, rules: int) -> StudyView | FrontView:
     if space.objective.against:
         return FrontView(space.search, space.objective, has_places=sampler.reads_ranks, most=sampler.most_shown)
     as_finished = sampler.reads_finished_alone and shows_scored_as_finished(rules)
-    return StudyView(space.search, Order(space.objective.mode), most=sampler.most_shown, as_finished=as_finished)
+    return StudyView(
+        space.search,
+        Order(space.objective.mode),
+        most=sampler.most_shown,
+        as_finished=as_finished,
+        by_standing=sampler.compares_rungs,
+    )

@@ -45,6 +45,8 @@ class SamplerSettings(Written):
     """With several objectives, whether it is shown places among the trials, of stopped ones too; else finished trials' figures."""
     reads_finished_alone: ClassVar[bool] = False
     """Whether it looks at finished trials alone: with one objective those stopped early are then shown as finished, by places."""
+    compares_rungs: ClassVar[bool] = False
+    """With one objective, whether stopped trials stand among finished ones by what they are worth across rungs (`standing.py`)."""
     learns_from_earlier: ClassVar[bool] = False
     """Whether trials of an earlier sweep may be shown to it as if they were of this one."""
     mixes_with_beliefs: ClassVar[bool] = False

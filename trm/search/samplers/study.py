@@ -16,6 +16,9 @@ The Gaussian process and NSGA-II look at COMPLETE alone, and early stopping leav
 COMPLETE, its value the normal score of its place among all, which are ordered as above; what diverged comes last. Where none was
 stopped early they are shown what was scored. Sweeps of rules 1 to 4 show them finished trials alone.
 
+TPE ranks by the rung first, so that the first few that finished are its best, whatever they scored. To the sampler `surrogate` its
+rows say of every scored trial what that is worth across rungs (`standing.py`).
+
 With several objectives `study_fronts.py` has the study and the table.
 
 A value is the objective, ties broken by validation loss: where all score zero, the loss teaches.
@@ -84,12 +87,21 @@ def shown(trial: Trial, order: Order, *, with_loss: bool = True) -> Shown:
 class StudyView:
     """Builds studies; keeps what it built of a trial for as long as what is shown of it stays the same."""
 
-    def __init__(self, knobs: Mapping[str, Knob], order: Order, *, most: int | None = None, as_finished: bool = False) -> None:
+    def __init__(
+        self,
+        knobs: Mapping[str, Knob],
+        order: Order,
+        *,
+        most: int | None = None,
+        as_finished: bool = False,
+        by_standing: bool = False,
+    ) -> None:
         """A view for trials whose parameters come from `knobs`; a study holds at most the best and latest `most` of them.
 
         `as_finished`: to a sampler that looks at finished trials alone, all scored ones are shown so, by their places.
+        `by_standing`: what TPE reads of a scored trial is what that is worth across rungs.
         """
-        self._as_finished = as_finished
+        self._as_finished, self._by_standing = as_finished, by_standing
         self._distributions = {path: distribution(knob) for path, knob in knobs.items()}
         self._order = order
         self._most = most
@@ -111,6 +123,8 @@ class StudyView:
         shown_ones = self._chosen(len(trials))
         frozen = [*before, *(self._built[index].trial for index in shown_ones)]
         told = None if self._as_finished else self._rows.told(shown_ones, before)
+        if told is not None and self._by_standing:
+            told = told.by_standing(frozen, self._order.cost)
         if self._as_finished:
             frozen = self._finished(frozen)
         for index, one_trial in enumerate(frozen):

@@ -5,7 +5,7 @@ knob. A row is made once for what is shown of a trial.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+
+from trm.search.samplers.standing import standings
 
 Array = NDArray[np.float64]
 FEASIBLE, PRUNED, INFEASIBLE, RUNNING, UNKNOWN = map(float, range(5))
@@ -28,6 +30,18 @@ class Told:
     rows: Array
     columns: Mapping[str, int]
     """Where a knob's values stand in a row."""
+
+    def by_standing(self, trials: Sequence[FrozenTrial], cost: Callable[[float], float]) -> "Told":
+        """The rows of those trials with what each scored one is worth across rungs (`standing.py`) as its order.
+
+        `cost`: of a score, less is better. Who breaks a constraint stays where it is.
+        """
+        scored = [index for index, kind in enumerate(self.rows[:, 0]) if kind in (FEASIBLE, PRUNED)]
+        scores = [{rung: cost(value) for rung, value in trials[index].intermediate_values.items()} for index in scored]
+        rows = self.rows.copy()
+        for place, _, worth in standings(scores):  # the last of a trial is what it is worth
+            rows[scored[place], :ORDER_COLUMNS] = FEASIBLE, -worth, 0.0
+        return Told(rows, self.columns)
 
 
 class StudyRows:

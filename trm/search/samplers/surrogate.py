@@ -1,4 +1,4 @@
-"""Moves from the best trials, chosen among by a Gaussian process, as long as there are few; then TPE; random draws between."""
+"""Moves from the best trials, chosen among by a Gaussian process, and random draws, as long as there are few; then TPE."""
 
 import math
 from typing import Any, ClassVar, Literal
@@ -25,8 +25,8 @@ STEPS = (0.04, 0.35)
 """Least and greatest standard deviation of a move, as a share of a knob's range; drawn evenly in the logarithm."""
 MOVED = 0.5
 """Share of the knobs that move."""
-EARLY_RANDOM, LATE_RANDOM = 0.25, 0.1
-"""Share of the trials that are drawn at random, whatever is known, before TPE takes over and after that."""
+RANDOM = 0.25
+"""Share of the trials that are drawn at random, whatever is known, before TPE takes over."""
 BEHIND = 1e12
 """No score is as bad."""
 ELITE = 0.8
@@ -34,13 +34,15 @@ ELITE = 0.8
 
 
 class Surrogate(SamplerSettings):
-    """Moves from the best trials that a Gaussian process over all rungs chooses among, then Optuna's TPE; random draws between.
+    """Moves from the best trials that a Gaussian process over all rungs chooses among, random draws between; then Optuna's TPE.
 
     A tournament of a few moves trusts the process a little: its mistakes choose among good moves, not the place to search. Once
-    there are enough trials for TPE's densities, those know better.
+    there are enough trials for TPE's densities, those know better: over what trials are worth across rungs (`standing.py`), where
+    Optuna would rank the few that finished before all others.
     """
 
     most_shown: ClassVar[int | None] = TPE.most_shown
+    compares_rungs: ClassVar[bool] = True
     learns_from_earlier: ClassVar[bool] = True
     climb: ClassVar[float] = 1.35
     mixes_with_beliefs: ClassVar[bool] = True
@@ -74,10 +76,10 @@ class _Phases(BaseSampler):  # type: ignore[misc]
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         scored = sum(_is_scored(one) for one in study.get_trials(deepcopy=False))
         is_late = scored >= self._tpe_after
-        if not scored or self._draw.random() < (LATE_RANDOM if is_late else EARLY_RANDOM):
-            self._now = self._drawn
+        if is_late:
+            self._now = self._tpe
         else:
-            self._now = self._tpe if is_late else self._moves
+            self._now = self._drawn if not scored or self._draw.random() < RANDOM else self._moves
         return dict(self._now.infer_relative_search_space(study, trial))
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
