@@ -113,6 +113,16 @@ def test_a_curve_of_rollouts_is_separate_evaluations(select: str) -> None:
     assert 0 < found.curve[0].halted_share <= found.curve[-1].halted_share
 
 
+def test_every_breadth_is_a_separate_evaluation() -> None:
+    config = with_evaluation(CONFIG, rollouts=5, noise=0.5, starts="random")
+    found = scores(config, has_breadth=True).breadth
+    assert len(found) == STEPS * (1 + 3 * 4)
+    for point in found[::4]:
+        own = {"select": point.select} if point.select else {}
+        alone = scores(with_evaluation(config, steps=point.steps, rollouts=point.rollouts, **own))
+        assert point.puzzles.tolist() == alone.puzzles["exact_accuracy"].tolist()
+
+
 def test_halted_answers_have_noise_too() -> None:
     config = with_evaluation(CONFIG, noise=0.5)
     beside = scores(with_evaluation(config, reports_halted=True)).metrics

@@ -156,6 +156,34 @@ def test_rollouts_can_be_asked_for(place: Path, capsys: pytest.CaptureFixture[st
     assert report_of(place, "run", overrides=asked, has_curve=True)["metrics"] == report["metrics"]
 
 
+def test_a_front_is_of_all_settings_and_each_is_what_it_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("evaluation.rollouts=5", "evaluation.steps=4")
+    folder = place / "front"
+    report = report_of(place, "run", split=None, overrides=asked, front=(0.3, 1.0), folder=str(folder))
+    front, shown = report["front"], capsys.readouterr().out
+    assert report["split"] == "validation"
+    assert len(front["points"]) == 4 + 2 * 4 * (1 + 3 * 4)
+    assert {(one["rollouts"], one["select"]) for one in front["points"] if one["noise"]} == {
+        (1, ""),
+        *((rollouts, select) for rollouts in (2, 4, 5) for select in ("vote", "q", "residual", "first_halt")),
+    }
+    assert front["plain"]["steps"] == 3
+    best = front["best"]
+    assert best["exact_accuracy"] == max(one["exact_accuracy"] for one in front["points"])
+    given = tuple(best["overrides"].replace("--set ", "").split())
+    again = report_of(place, "run", split="validation", overrides=given)
+    assert again["metrics"]["exact_accuracy"] == best["exact_accuracy"]
+    assert again["inference_flops"] == best["inference_flops"]
+    members = [one for one in front["points"] if one["is_on_front"]]
+    assert all("against_plain" in one for one in members)
+    for one in members:
+        beaten = [other for other in front["points"] if other["inference_flops"] <= one["inference_flops"]]
+        assert one["exact_accuracy"] == max(other["exact_accuracy"] for other in beaten)
+    assert best["overrides"] in shown
+    assert len((folder / "front.csv").read_text().splitlines()) == len(front["points"]) + 1
+    assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_puzzles_that_stop_have_figures_of_their_own(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     beside = report_of(place, "run", overrides=("evaluation.reports_halted=true",))["metrics"]
     stopped = report_of(place, "run", stops_halted=True)
@@ -216,6 +244,11 @@ BAD: dict[str, tuple[Callable[[Path], EvaluateOptions], str]] = {
     "rollouts that stop": (
         lambda place: options_of(place, "run", overrides=("evaluation.rollouts=4", "evaluation.noise=0.1"), stops_halted=True),
         "got 4 rollouts",
+    ),
+    "a front of one": (lambda place: options_of(place, "run", front=(0.1,)), "got 0.1 and evaluation.rollouts 1"),
+    "a front without noise": (
+        lambda place: options_of(place, "run", front=(0.0, 0.1), overrides=("evaluation.rollouts=4",)),
+        "--front is of noises above 0",
     ),
     "no identifiers": (
         lambda place: options_of(place, "run", identifiers=("blank",)),

@@ -20,8 +20,10 @@ from trm.evaluation.answers import steps_of
 from trm.evaluation.answers_file import AnsweredBatch
 from trm.evaluation.identifiers import IdentifierRows
 from trm.evaluation.metrics import HALTED_FLOPS_SAVED, METRICS, ORACLE, Metrics, named
+from trm.evaluation.rollouts import BREADTH
 from trm.evaluation.rows import EXACT_AT, HALTED, RowJudge, columns_by_step, halted_by, without_curve
 from trm.evaluation.scores import (
+    BreadthPoint,
     Columns,
     ColumnScorer,
     CurvePoint,
@@ -65,6 +67,7 @@ def evaluate(
     stops_halted: bool = False,
     draw: int = 0,
     has_curve: bool = False,
+    has_breadth: bool = False,
     record: Callable[[AnsweredBatch], None] | None = None,
 ) -> Evaluation:
     """Scores the split behind `plan` with the weights as they stand; every worker of a gang calls it and gets the same.
@@ -80,6 +83,7 @@ def evaluate(
     `has_curve` gives all metrics after each step and at each row's halt until then, from the one pass (`Evaluation.curve`), as
     separate evaluations of so many steps would.
     A network that draws does so by the run's seed, the row, and `draw`: another number is another draw of every row.
+    `has_breadth` gives exactness of every depth, breadth (powers of two) and selector, from the one pass (`Evaluation.breadth`).
     `record` is handed the answers of every batch, and then the evaluation has its rows (`Evaluation.rows`).
     `progress` is told batches done and in all. Raises DatasetError for a split without rows.
     """
@@ -99,7 +103,8 @@ def evaluate(
         scorers,
         stops_halted=stops_halted,
         draw=draw,
-        has_curve=has_curve,
+        has_curve=has_curve or has_breadth,
+        has_breadth=has_breadth,
         record=record,
     )
     parts: list[Columns] = []
@@ -114,9 +119,10 @@ def evaluate(
     columns = {name: column[order] for name, column in columns.items()}
     scoring = _Scoring(plan.split, manifest, scorers)
     curve = scoring.curve(columns, steps_of(config)) if has_curve else ()
+    breadth = scoring.breadth(columns) if has_breadth else ()
     found = scoring.of(without_curve(columns), steps_of(config))
     rows = None if record is None else without_curve(columns)
-    return replace(found, curve=curve, puzzle_rows=scoring.puzzle_rows(columns), rows=rows)
+    return replace(found, curve=curve, breadth=breadth, puzzle_rows=scoring.puzzle_rows(columns), rows=rows)
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,16 @@ class _Scoring:
         """How many scored rows each puzzle has, in the order of puzzles."""
         groups, clusters = self.split.groups[columns["row"]], self.split.clusters[columns["row"]]
         return np.unique(clusters[_is_first(groups, clusters)], return_counts=True)[1]
+
+    def breadth(self, columns: Columns) -> tuple[BreadthPoint, ...]:
+        """Exactness of every depth, breadth and selector of a pass that has them."""
+        groups, clusters = self.split.groups[columns["row"]], self.split.clusters[columns["row"]]
+        is_first, found = _is_first(groups, clusters), []
+        for name in (name for name in columns if name.startswith(BREADTH)):
+            steps, rollouts, select = name.removeprefix(BREADTH).split(".")
+            puzzles = of_puzzles(columns[name][is_first].astype(np.float64), clusters[is_first])
+            found.append(BreadthPoint(int(steps), int(rollouts), select, puzzles))
+        return tuple(found)
 
     def curve(self, columns: Columns, steps: int) -> tuple[CurvePoint, ...]:
         """The metrics after each step of a pass with a curve."""

@@ -1,7 +1,7 @@
 """Several rollouts of every row, which differ by what is drawn, and which of them counts."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, assert_never
+from typing import Literal, assert_never, get_args
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 from trm.data.batches.plan import Batch, EvaluationBatch
 from trm.models.network import Latents
 
+BREADTH = "breadth."
+"""Before the names of columns about depths, breadths and selectors."""
 Select = Literal["vote", "q", "residual", "first_halt"]
 ANSWER, RESIDUAL, ORACLE = "answer", "residual", "oracle_accuracy"
 """Columns of a rollout that tell its answer from others', and how much its latents still moved; whether any rollout is exact."""
@@ -61,6 +63,32 @@ def chosen(
             return np.asarray(np.where(is_first, probabilities, -1.0).argmax(0))
         case _ as never:
             assert_never(never)
+
+
+def widths(rollouts: int) -> list[int]:
+    """How many of so many rollouts are looked at: powers of two, and all."""
+    return sorted({1 << power for power in range(rollouts.bit_length()) if 1 << power <= rollouts} | {rollouts})
+
+
+def breadth_columns(
+    step: int,
+    own: Mapping[str, np.ndarray],
+    halting_step: Int64[np.ndarray, "rollouts rows"],
+    has_halted: Bool[np.ndarray, "rollouts rows"],
+) -> dict[str, np.ndarray]:
+    """Which rows are exact after a step, of the first so many rollouts and by each selector, by name (`breadth_name`)."""
+    found, places = {}, np.arange(halting_step.shape[1])
+    for width in widths(len(halting_step)):
+        part = {name: column[:width] for name, column in own.items()}
+        for select in get_args(Select) if width > 1 else ("",):
+            index = chosen(select, part, halting_step[:width], has_halted[:width]) if select else np.zeros_like(places)
+            found[breadth_name(step, width, select)] = part["is_exact"][index, places]
+    return found
+
+
+def breadth_name(step: int, width: int, select: str) -> str:
+    """The column of a depth, a breadth and a selector; the selector is empty for one rollout."""
+    return f"{BREADTH}{step}.{width}.{select}"
 
 
 def _voted(answers: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -15,7 +15,18 @@ from trm.evaluation.answers_file import AnsweredBatch
 from trm.evaluation.draws import ROLLOUTS, draws_in_evaluation
 from trm.evaluation.identifiers import IdentifierRows
 from trm.evaluation.metrics import is_scored_early
-from trm.evaluation.rollouts import ANSWER, ORACLE, RESIDUAL, answer_numbers, chosen, joined, residual_of, tiled
+from trm.evaluation.rollouts import (
+    ANSWER,
+    BREADTH,
+    ORACLE,
+    RESIDUAL,
+    answer_numbers,
+    breadth_columns,
+    chosen,
+    joined,
+    residual_of,
+    tiled,
+)
 from trm.evaluation.scores import Columns, TaskScorer
 from trm.losses.answer import IGNORED
 from trm.losses.choice import build_loss
@@ -72,6 +83,8 @@ class RowJudge:
     """Which draw of every row, of a network that draws."""
     has_curve: bool = False
     """Whether the answer after each supervision step is judged."""
+    has_breadth: bool = False
+    """Whether every depth, breadth and selector is judged; the curve is, then."""
     record: Callable[[AnsweredBatch], None] | None = None
     """What is handed the answers themselves, a batch at a time."""
 
@@ -94,7 +107,7 @@ class RowJudge:
         def look(step: int, output: Output, given: Latents, made: Latents) -> None:
             if self._is_looked_at(step):
                 judged_at[step] = self._judged(output, labels, batch)
-                if self.config.evaluation.select == "residual":
+                if self.has_breadth or self.config.evaluation.select == "residual":
                     judged_at[step].columns[RESIDUAL] = residual_of(given, made).cpu().numpy()
 
         rows = None if self.table is None else self.table.rows(identifiers)
@@ -149,6 +162,7 @@ class RowJudge:
             kept = {name: column[index, places] for name, column in own.items() if name not in (ANSWER, RESIDUAL)}
             kept[ORACLE] = np.asarray(own["is_exact"].any(0))
             columns |= {f"{prefix}{name}": column for name, column in kept.items()} if self.has_curve else {}
+            columns |= breadth_columns(step, own, own["mean_halting_step"], own[HAS_HALTED]) if self.has_breadth else {}
             columns |= {f"{EXACT_AT}{step}": kept["is_exact"]} if is_scored_early(step, steps) else {}
             columns |= kept if step == steps else {}
         return columns, index
@@ -225,7 +239,7 @@ def _early(columns: Columns, step: int) -> Columns:
 
 def without_curve(columns: Columns) -> Columns:
     """The columns of the same pass without a curve."""
-    return {name: column for name, column in columns.items() if not name.startswith(AT)}
+    return {name: column for name, column in columns.items() if not name.startswith((AT, BREADTH))}
 
 
 def halted_by(columns: Columns, step: int, steps: int) -> np.ndarray:

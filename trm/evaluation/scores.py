@@ -28,6 +28,8 @@ class Evaluation:
     """How many scored rows each of those puzzles has, of an evaluation as a whole."""
     rows: Columns | None = field(default=None, compare=False)
     """What is known of each scored row, in the order of the split, where its answers were recorded."""
+    breadth: tuple["BreadthPoint", ...] = field(default=(), compare=False)
+    """Every depth, breadth and selector; empty where nobody asked."""
     curve: tuple["CurvePoint", ...] = field(default=(), compare=False)
     """What an evaluation of fewer steps gives, for each number of them; empty where nobody asked."""
 
@@ -50,6 +52,18 @@ class CurvePoint:
     """As of an evaluation of so many steps, and at each row's halt."""
     halted_share: float
     """Share of the predictions whose network has wanted to halt by then."""
+
+
+@dataclass(frozen=True, eq=False)
+class BreadthPoint:
+    """What so many rollouts of so many supervision steps come to, of which one counts."""
+
+    steps: int
+    rollouts: int
+    select: str
+    """By whom one is chosen; empty: there is one."""
+    puzzles: Float64[np.ndarray, " puzzles"]
+    """Share of each puzzle's rows that are exact."""
 
 
 def means(columns: Columns, names: Iterable[str], clusters: np.ndarray) -> Evaluation:

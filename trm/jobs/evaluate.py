@@ -29,8 +29,9 @@ from trm.jobs.evaluate_folder import (
     puzzle_names,
     write_evaluation,
 )
+from trm.jobs.evaluate_front import Setting, front_lines, front_report, plain_settings, rolled_settings
 from trm.jobs.evaluate_identifiers import Ablated, ablation_lines, ablations
-from trm.jobs.evaluate_pass import SplitPass, plan_of, recording
+from trm.jobs.evaluate_pass import SplitPass, plan_of, recording, with_evaluation
 from trm.jobs.evaluate_table import finite, table
 from trm.models.cost import run_cost
 from trm.tasks.choice import task_named
@@ -69,6 +70,8 @@ class EvaluateOptions:
     """Whether the answers that would be handed in are among them."""
     identifiers: tuple[Way, ...] = ()
     """Which other identifiers the network is told, a pass each."""
+    front: tuple[float, ...] = ()
+    """Noises with which depth, breadth and selector are tried, a pass each."""
 
 
 def run_evaluation(options: EvaluateOptions) -> int:
@@ -77,7 +80,8 @@ def run_evaluation(options: EvaluateOptions) -> int:
     started = time.monotonic()
     done = _done(options)
     report = done.report | {"seconds": time.monotonic() - started, "environment": environment()}
-    show("\n".join([table(report), *ablation_lines(report.get("identifiers", []))]))
+    front = front_lines(report["front"]) if "front" in report else []
+    show("\n".join([table(report), *ablation_lines(report.get("identifiers", [])), *front]))
     if options.folder is not None:
         write_evaluation(Path(options.folder), replace(done, report=report))
         say(f"{options.folder} has {', '.join(sorted(path.name for path in Path(options.folder).iterdir()))}")
@@ -107,9 +111,9 @@ def _check(options: EvaluateOptions) -> None:
         raise ConfigError("--submission writes submission.json into the folder of the evaluation", remedy="give --folder DIR")
     if options.has_submission and options.stops_halted:
         raise ConfigError("a submission is of answers after all steps, --stop-halted leaves them out", remedy="leave one out")
-    if options.has_curve and options.stops_halted:
+    if (options.has_curve or options.front) and options.stops_halted:
         raise ConfigError(
-            "--curve needs every supervision step of every puzzle, and --stop-halted leaves them out",
+            "--curve and --front need every supervision step of every puzzle, and --stop-halted leaves them out",
             remedy="leave out --stop-halted: a curve tells what stopping at each row's halt scores and saves",
         )
     apply_overrides({}, options.overrides)
@@ -138,12 +142,16 @@ def _done(options: EvaluateOptions) -> Done:
         manifest = read_manifest(folder)
         plan = plan_of(folder, manifest, split, config, options.overrides, options.votes)
         names = puzzle_names(folder, manifest)
+        widest = config
+        if options.front:  # what is compared with is one answer without noise
+            config = with_evaluation(config, rollouts=1, noise=0.0, starts="own")
         run = SplitPass(trained, config, manifest, plan, options.stops_halted)
         if options.identifiers:
             require_identifiers(trained.table, manifest)
         with recording(None if options.folder is None else Path(options.folder) / ANSWERS, plan, names) as record:
-            evaluation = run(trained.table, record, has_curve=options.has_curve)
+            evaluation = run(trained.table, record, has_curve=options.has_curve or bool(options.front))
         ablated = _ablated(options, run, evaluation)
+        settings = _settings(options, replace(run, config=widest), evaluation)
     report = {
         "path": str(Path(options.path).absolute()),
         "weights_digest": tensors_digest(weights.tensors),
@@ -172,6 +180,8 @@ def _done(options: EvaluateOptions) -> Done:
         ballot = task_named(manifest.task).ballot(plan.split, evaluation.rows, plan.examples)
     if ballot is not None:
         report["votes"] = ballot.figures()
+    if settings:
+        report["front"] = front_report(settings, trained.config.model.halt_max_steps, split)
     if ablated:
         report["identifiers"] = [arm.report() for arm in ablated]
     return Done(report, evaluation, names, ballot, options.has_submission, ablated)
@@ -182,6 +192,19 @@ def _ablated(options: EvaluateOptions, run: SplitPass, own: Evaluation) -> list[
     if not options.identifiers:
         return []
     return ablations(options.identifiers, own, run.trained.table, run.plan, run.manifest, partial(run, told=", other identifiers"))
+
+
+def _settings(options: EvaluateOptions, run: SplitPass, plain: Evaluation) -> list[Setting]:
+    """Every depth, breadth and selector with the noises that were asked for, and without."""
+    if not options.front:
+        return []
+    starts, flops = run.config.evaluation.starts, run_cost(run.config, run.trained.shape).forward_flops_row
+    found = plain_settings(plain, flops)
+    for noise in options.front:
+        noisy = replace(run, config=with_evaluation(run.config, noise=noise))
+        rolled = noisy(run.trained.table, None, has_breadth=True, told=f", noise {noise:g}")
+        found += rolled_settings(rolled, noise, starts, flops)
+    return found
 
 
 def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitName]:
@@ -196,7 +219,7 @@ def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitNam
     if own is not None and options.config is None and not names_data(options.overrides):
         refuse_remote(config.data, path)
         config = config.model_copy(update={"data": data_beside(config.data, path, own.data_hash, say=say)})
-    split = options.split or _first_there(summary_of(config.data))
+    split = options.split or _first_there(summary_of(config.data), chooses=bool(options.front))
     task = task_of_data(config.data, split)
     if options.has_submission and not task_named(task).has_votes:
         raise ConfigError(
@@ -212,7 +235,13 @@ def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitNam
 def _require_rollouts(options: EvaluateOptions, config: RunConfig) -> None:
     """ConfigError for rollouts that would all be alike, or that would have to stop."""
     count = config.evaluation.rollouts
-    if count > 1 and not draws_in_evaluation(config):
+    if options.front and (count < 2 or min(options.front) <= 0):
+        raise ConfigError(
+            f"--front is of noises above 0 and of several rollouts, got {', '.join(f'{one:g}' for one in options.front)} and "
+            f"evaluation.rollouts {count}",
+            remedy="for instance --front 0.1 0.3 1 --set evaluation.rollouts=16 --set evaluation.steps=16",
+        )
+    if count > 1 and not options.front and not draws_in_evaluation(config):
         raise ConfigError(
             f"rollouts must differ by what is drawn, and {count} of this network would be alike",
             remedy="set evaluation.noise=0.3 (of latents between steps) or evaluation.starts=random",
@@ -224,12 +253,12 @@ def _require_rollouts(options: EvaluateOptions, config: RunConfig) -> None:
         )
 
 
-def _first_there(data: DataSummary) -> SplitName:
-    """The split that is scored where none is asked for; says so when it is not test."""
-    wanted: tuple[SplitName, ...] = ("test", "validation", "train")
+def _first_there(data: DataSummary, *, chooses: bool = False) -> SplitName:
+    """The split that is scored where none is asked for; says so when it is not test. What chooses looks at validation first."""
+    wanted: tuple[SplitName, ...] = ("validation", "test", "train") if chooses else ("test", "validation", "train")
     split = next(name for name in wanted if name in data.splits)
-    if split != "test":
-        say(f"{data.source} has no test puzzles: {split} is scored{', which was trained on' if split == 'train' else ''}")
+    if split != wanted[0]:
+        say(f"{data.source} has no {wanted[0]} puzzles: {split} is scored{', which was trained on' if split == 'train' else ''}")
     return split
 
 

@@ -25,16 +25,19 @@ from trm.evaluation.metrics import ORACLE
 from trm.evaluation.puzzle_scores import write_puzzles
 from trm.evaluation.scores import Columns, Evaluation
 from trm.files.atomic import make_folders, why_unwritable, write_text_atomic
+from trm.jobs.evaluate_front import front_text
 from trm.jobs.evaluate_identifiers import Ablated
 from trm.jobs.evaluate_table import finite
 from trm.pictures.steps import draw_steps
+from trm.pictures.test_time import draw_test_time
 from trm.stats.bootstrap import bands
 from trm.tasks.task import Ballot
 
 REPORT, PUZZLES, ANSWERS = "report.json", "puzzles.parquet", "answers.parquet"
 CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
 PAIRS, SUBMISSION, IDENTIFIERS = "pairs.parquet", "submission.json", "identifiers.parquet"
-FILES = {REPORT, PUZZLES, ANSWERS, CURVE_TABLE, CURVE_PICTURE, PAIRS, SUBMISSION, IDENTIFIERS}
+FRONT_TABLE, FRONT_PICTURE = "front.csv", "front.png"
+FILES = {*(REPORT, PUZZLES, ANSWERS, CURVE_TABLE, CURVE_PICTURE, PAIRS, SUBMISSION, IDENTIFIERS, FRONT_TABLE, FRONT_PICTURE)}
 NOT_A_METRIC = ("puzzle", "name", "rows")
 """Columns of `puzzles.parquet` besides the metrics."""
 
@@ -89,6 +92,11 @@ def write_evaluation(folder: Path, done: Done) -> None:
         arms = [{**arm.evaluation.puzzles, "identifiers": np.full(len(numbers), arm.way)} for arm in done.ablated]
         joined = {name: np.concatenate([arm[name] for arm in arms]) for name in arms[0]}
         write_puzzles(folder / IDENTIFIERS, _named(joined["puzzle"], done.names) | joined)
+    if "front" in report:
+        front = report["front"]
+        write_text_atomic(folder / FRONT_TABLE, front_text(front))
+        title = f"{report['split']} split of {report['data']['name']}: {len(numbers)} puzzles, without training again"
+        draw_test_time(front["points"], front["plain"], folder / FRONT_PICTURE, title=title)
     if "curve" in report:
         write_text_atomic(folder / CURVE_TABLE, _curve_text(report["curve"]))
         title = f"{report['split']} split of {report['data']['name']}: {report['counts']['puzzles']} puzzles, step {report['step']}"

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from trm.config.run import RunConfig
 from trm.console.long_work import shown
@@ -34,7 +35,13 @@ class SplitPass:
     stops_halted: bool = False
 
     def __call__(
-        self, table: IdentifierRows | None, record: Record | None, *, has_curve: bool = False, told: str = ""
+        self,
+        table: IdentifierRows | None,
+        record: Record | None,
+        *,
+        has_curve: bool = False,
+        has_breadth: bool = False,
+        told: str = "",
     ) -> Evaluation:
         """The evaluation with these rows of the puzzle embedding; `told` says in what it differs, while it runs."""
         with shown(f"scoring {self.plan.split.name}{told}", say) as report:
@@ -49,8 +56,14 @@ class SplitPass:
                 progress=partial(report, "batches"),
                 stops_halted=self.stops_halted,
                 has_curve=has_curve,
+                has_breadth=has_breadth,
                 record=record,
             )
+
+
+def with_evaluation(config: RunConfig, **changes: Any) -> RunConfig:
+    """The configuration with other values of `evaluation`."""
+    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update=changes)})
 
 
 def plan_of(

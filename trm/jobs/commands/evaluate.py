@@ -38,6 +38,14 @@ def main() -> int:
         choices=("blank", "random", "other_form", "mean"),
         help="what is lost when the network is told other identifiers than the rows', a pass each",
     )
+    parser.add_argument(
+        "--front",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="NOISE",
+        help="accuracy against FLOPs of depths and breadths up to evaluation.steps and .rollouts, by each selector, a pass a noise",
+    )
     parser.add_argument("--out", metavar="REPORT.json", help="file for the report")
     parser.add_argument("--storage", default="runs", help="folder of runs and data sets (default: runs)")
     arguments = parser.parse_args()
@@ -58,6 +66,7 @@ def main() -> int:
             has_curve=arguments.curve,
             folder=arguments.folder,
             has_submission=arguments.submission,
+            front=tuple(arguments.front),
             identifiers=tuple(dict.fromkeys(arguments.identifiers)),
         )
     )

@@ -1,0 +1,37 @@
+"""A picture of what can be had at test time of the same weights: accuracy against the FLOPs of an answer."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trm.pictures.canvas import BEST, FADED, PLAIN, picture
+
+
+def draw_test_time(points: Sequence[Mapping[str, Any]], plain: Mapping[str, Any], path: Path, *, title: str) -> None:
+    """Write `path` (PNG), whole or not at all: every setting, the front with its intervals, and the plain answer.
+
+    A point has inference_flops, exact_accuracy, low, high, is_on_front, rollouts, steps and noise.
+    """
+    with picture(path, size=(7.5, 4.8), title=title) as figure:
+        axes = figure.subplots()
+        behind = [point for point in points if not point["is_on_front"]]
+        front = sorted((point for point in points if point["is_on_front"]), key=lambda point: point["inference_flops"])
+        axes.plot(*_places(behind), "o", color=FADED, markersize=2.5, alpha=0.6, label="settings")
+        axes.plot(*_places(front), "o-", color=PLAIN, markersize=4, linewidth=1.2, label="the front")
+        flops, accuracies = _places(front)
+        ends = [[abs(point["exact_accuracy"] - point[end]) for point in front] for end in ("low", "high")]
+        axes.errorbar(flops, accuracies, yerr=ends, fmt="none", ecolor=PLAIN, alpha=0.4, linewidth=1)
+        axes.plot(*_places([plain]), "*", color=BEST, markersize=11, label="as it was trained")
+        for point in front[:: max(1, len(front) // 8)]:
+            told = f"{point['steps']} x {point['rollouts']}" + (f", noise {point['noise']:g}" if point["noise"] else "")
+            place = (point["inference_flops"], point["exact_accuracy"])
+            axes.annotate(told, place, textcoords="offset points", xytext=(4, -11), fontsize=7)
+        axes.set_xscale("log")
+        axes.set_xlabel("inference FLOPs a puzzle (steps x rollouts told)")
+        axes.set_ylabel("exact_accuracy, 95 % over puzzles")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
+
+
+def _places(points: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
+    return [point["inference_flops"] for point in points], [point["exact_accuracy"] for point in points]
