@@ -45,7 +45,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state.table.weight.copy_(torch.randn(state.table.weight.shape, generator=generator))
     state.save(folder / "run" / "checkpoints" / "step-00000001")
     assert run_evaluation(options_of(folder, "three", has_curve=True)) == 0
-    assert run_evaluation(options_of(folder, "two", overrides=("evaluation.steps=2",), has_submission=True)) == 0
+    two = options_of(folder, "two", overrides=("evaluation.steps=2",), has_submission=True, resamples=3)
+    assert run_evaluation(two) == 0
     return folder
 
 
@@ -69,7 +70,7 @@ def report_of(place: Path, folder: str) -> dict[str, Any]:
 
 
 def test_a_folder_has_what_every_puzzle_scored_by_its_name(place: Path) -> None:
-    files = ["answers.parquet", "pairs.parquet", "puzzles.parquet", "report.json", "submission.json"]
+    files = ["answers.parquet", "pairs.parquet", "puzzles.parquet", "report.json", "submission.json", "votes.png"]
     assert sorted(path.name for path in (place / "two").iterdir()) == files
     report, puzzles = report_of(place, "two"), pq.read_table(place / "two" / "puzzles.parquet").to_pydict()
     manifest = read_manifest(str(place / "own"))
@@ -123,6 +124,17 @@ def test_answers_say_what_scores_and_submission_say(place: Path) -> None:
     pairs = pq.read_table(place / "two" / "pairs.parquet").to_pydict()
     assert pairs["name"] == list(submission)
     assert sum(pairs["votes"]) == len(rows)
+
+
+def test_fewer_votes_of_one_pass_are_those_of_a_separate_one(place: Path) -> None:
+    curve = report_of(place, "two")["votes"]["curve"]
+    assert [(point["augmentations"], point["votes"]) for point in curve] == [(0, 3), (1, 6), (3, 12)]
+    for point in curve:
+        own = options_of(place, "fewer", overrides=("evaluation.steps=2",), votes=point["augmentations"] + 1)
+        assert run_evaluation(own) == 0
+        passes = report_of(place, "fewer")["votes"]["pass"]
+        assert point["pass"] == {k: passes[k] for k in ("1", "2")}
+    assert [len(point["other_choices"]["1"]) for point in curve] == [0, 3, 0]
 
 
 def test_a_comparison_pairs_puzzles(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,6 +202,7 @@ BAD: dict[str, tuple[Callable[[Path], int], str]] = {
         lambda place: run_evaluation(replace(options_of(place, "x", has_submission=True), folder=None)),
         "give --folder DIR",
     ),
+    "resampled too often": (lambda place: run_evaluation(options_of(place, "x", resamples=1001)), "--resample must be 0 to 1000"),
     "a file": (lambda place: run_evaluation(options_of(place, "two/report.json")), "--folder must name a folder"),
     "curve of what stops": (
         lambda place: run_evaluation(options_of(place, "x", has_curve=True, stops_halted=True)),

@@ -33,6 +33,7 @@ from trm.jobs.evaluate_front import Setting, front_lines, front_report, plain_se
 from trm.jobs.evaluate_identifiers import Ablated, ablation_lines, ablations
 from trm.jobs.evaluate_pass import SplitPass, plan_of, recording, with_evaluation
 from trm.jobs.evaluate_table import finite, table
+from trm.jobs.evaluate_votes import vote_curve
 from trm.models.cost import run_cost
 from trm.tasks.choice import task_named
 from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of_data
@@ -44,6 +45,7 @@ from trm.training.weights import Weights, is_export, read_foreign_weights, read_
 
 MAY_CHANGE = {"data", "evaluation", "start"}
 """Sections of a checkpoint's configuration that scoring may replace, or that mean nothing to it."""
+MOST_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class EvaluateOptions:
     """Whether the answers that would be handed in are among them."""
     identifiers: tuple[Way, ...] = ()
     """Which other identifiers the network is told, a pass each."""
+    resamples: int = 0
+    """Other choices of augmentations that are tried for each number of them."""
     front: tuple[float, ...] = ()
     """Noises with which depth, breadth and selector are tried, a pass each."""
 
@@ -103,6 +107,8 @@ def _check(options: EvaluateOptions) -> None:
         )
     if options.votes is not None and options.votes < 1:
         raise ConfigError(f"--votes must be >= 1, got {options.votes}", remedy="use 1 to score without augmentation")
+    if not 0 <= options.resamples <= MOST_RESAMPLES:
+        raise ConfigError(f"--resample must be 0 to {MOST_RESAMPLES}, got {options.resamples}", remedy="use 20")
     if options.out is not None:
         _check_report(Path(options.out))
     if options.folder is not None:
@@ -179,7 +185,8 @@ def _done(options: EvaluateOptions) -> Done:
     if evaluation.rows is not None and not options.stops_halted:
         ballot = task_named(manifest.task).ballot(plan.split, evaluation.rows, plan.examples)
     if ballot is not None:
-        report["votes"] = ballot.figures()
+        curve = vote_curve(task_named(manifest.task), plan, evaluation.rows or {}, options.resamples)
+        report["votes"] = ballot.figures() | {"curve": curve}
     if settings:
         report["front"] = front_report(settings, trained.config.model.halt_max_steps, split)
     if ablated:

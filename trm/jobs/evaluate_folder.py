@@ -30,14 +30,16 @@ from trm.jobs.evaluate_identifiers import Ablated
 from trm.jobs.evaluate_table import finite
 from trm.pictures.steps import draw_steps
 from trm.pictures.test_time import draw_test_time
+from trm.pictures.votes import draw_votes
 from trm.stats.bootstrap import bands
 from trm.tasks.task import Ballot
 
 REPORT, PUZZLES, ANSWERS = "report.json", "puzzles.parquet", "answers.parquet"
 CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
 PAIRS, SUBMISSION, IDENTIFIERS = "pairs.parquet", "submission.json", "identifiers.parquet"
-FRONT_TABLE, FRONT_PICTURE = "front.csv", "front.png"
-FILES = {*(REPORT, PUZZLES, ANSWERS, CURVE_TABLE, CURVE_PICTURE, PAIRS, SUBMISSION, IDENTIFIERS, FRONT_TABLE, FRONT_PICTURE)}
+FRONT_TABLE, FRONT_PICTURE, VOTES_PICTURE = "front.csv", "front.png", "votes.png"
+FILES = {REPORT, PUZZLES, ANSWERS, CURVE_TABLE, CURVE_PICTURE, PAIRS, SUBMISSION, IDENTIFIERS, FRONT_TABLE, FRONT_PICTURE}
+FILES |= {VOTES_PICTURE}
 NOT_A_METRIC = ("puzzle", "name", "rows")
 """Columns of `puzzles.parquet` besides the metrics."""
 
@@ -79,6 +81,10 @@ def write_evaluation(folder: Path, done: Done) -> None:
         named = _named(numbers, done.names)
         write_puzzles(folder / PUZZLES, {**evaluation.puzzles, **named, "rows": np.asarray(evaluation.puzzle_rows)})
     if done.ballot is not None:
+        curve = report["votes"]["curve"]
+        if len(curve) > 1:
+            title = f"{report['split']} split of {report['data']['name']}: {report['votes']['tasks']} tasks"
+            draw_votes(curve, folder / VOTES_PICTURE, title=title)
         pairs = done.ballot.by_pair()
         write_puzzles(folder / PAIRS, _named(pairs["puzzle"], done.names) | pairs)
         if done.has_submission:

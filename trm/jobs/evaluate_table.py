@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from trm.jobs.evaluate_votes import vote_lines
 from trm.tasks.metrics import is_count, is_share
 from trm.terminal.command_line import duration
 
@@ -40,23 +41,7 @@ def table(report: Mapping[str, Any]) -> str:
         elif name in errors:
             line += f"   standard error {shown(name, errors[name])}"
         lines.append(line)
-    return "\n".join([*lines, *_vote_lines(report.get("votes")), *_curve_lines(report.get("curve", []))])
-
-
-def _vote_lines(votes: Mapping[str, Any] | None) -> list[str]:
-    """A line a K: pass@K by task and by pair."""
-    if votes is None:
-        return []
-    without = votes["pairs_without_votes"]
-    lines = [
-        "",
-        f"  {votes['votes']} votes for {votes['pairs']} test pairs of {votes['tasks']} tasks"
-        + (f", {without} pairs without any" if without else ""),
-    ]
-    for k, each in votes["pass"].items():
-        told = [f"{100 * one['share']:.2f} % ({100 * one['low']:.2f} to {100 * one['high']:.2f})" for one in each.values()]
-        lines.append(f"  pass@{k:<5} by task {told[0]:<28} by pair {told[1]}")
-    return lines
+    return "\n".join([*lines, *vote_lines(report.get("votes")), *_curve_lines(report.get("curve", []))])
 
 
 def _curve_lines(curve: list[dict[str, Any]]) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trm.pictures.canvas import BEST, FADED, PLAIN, picture
+from trm.terminal.display import figure_text
 
 
 def draw_test_time(points: Sequence[Mapping[str, Any]], plain: Mapping[str, Any], path: Path, *, title: str) -> None:
@@ -26,7 +27,11 @@ def draw_test_time(points: Sequence[Mapping[str, Any]], plain: Mapping[str, Any]
             told = f"{point['steps']} x {point['rollouts']}" + (f", noise {point['noise']:g}" if point["noise"] else "")
             place = (point["inference_flops"], point["exact_accuracy"])
             axes.annotate(told, place, textcoords="offset points", xytext=(4, -11), fontsize=7)
+        prices = [point["inference_flops"] for point in points]
+        ticks = [min(prices), (min(prices) * max(prices)) ** 0.5, max(prices)]
         axes.set_xscale("log")
+        axes.minorticks_off()
+        axes.set_xticks(ticks, [figure_text("inference_flops", tick) for tick in ticks])
         axes.set_xlabel("inference FLOPs a puzzle (steps x rollouts told)")
         axes.set_ylabel("exact_accuracy, 95 % over puzzles")
         axes.grid(alpha=0.25)

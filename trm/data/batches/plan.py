@@ -190,7 +190,7 @@ class EvaluationPlan:
         self.examples = self._subset(max_examples, seed)
         rows, identifiers = self._passes()
         if max_augmentations is not None:
-            kept = self._first_votes(rows, identifiers, max_augmentations, seed)
+            kept = self.first_votes(rows, identifiers, max_augmentations, seed)
             rows, identifiers = rows[kept], identifiers[kept]
         self._rows, self._identifiers = rows[rank::world_size], identifiers[rank::world_size]
 
@@ -227,8 +227,9 @@ class EvaluationPlan:
         chosen: np.ndarray = examples[np.sort(shuffled(len(examples), seed, _SUBSET)[:max_examples])]
         return chosen
 
-    def _first_votes(self, rows: np.ndarray, identifiers: np.ndarray, most: int, seed: int) -> np.ndarray:
-        """Which passes are among the first `most` of their example: the unaugmented one, then the others in the seed's order."""
+    def first_votes(self, rows: np.ndarray, identifiers: np.ndarray, most: int, seed: int) -> np.ndarray:
+        """Which of these passes are among the first `most` of their example: the unaugmented one, then the others in the seed's
+        order."""
         examples = rows if self._example_of is None else self._example_of[rows]
         keys = hashed(seed, _VOTES, identifiers) >> np.uint64(1)
         codes = self._split.identifier_codes

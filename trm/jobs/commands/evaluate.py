@@ -22,6 +22,13 @@ def main() -> int:
     )
     parser.add_argument("--votes", type=int, metavar="N", help="ARC: augmentations of a task that vote (default: all)")
     parser.add_argument(
+        "--resample",
+        type=int,
+        default=0,
+        metavar="N",
+        help="ARC: for each number of votes, so many other choices of them",
+    )
+    parser.add_argument(
         "--stop-halted",
         action="store_true",
         help="a puzzle stops when its network first wants to halt: less compute, other figures",
@@ -67,6 +74,7 @@ def main() -> int:
             folder=arguments.folder,
             has_submission=arguments.submission,
             front=tuple(arguments.front),
+            resamples=arguments.resample,
             identifiers=tuple(dict.fromkeys(arguments.identifiers)),
         )
     )
