@@ -11,7 +11,8 @@ from ray.exceptions import RayTaskError
 
 from trm.cluster import worker_check
 from trm.cluster.connection import Demand, Node
-from trm.cluster.worker_check import SAME, Needs, NodeFacts, check_workers, own_facts, source_digest
+from trm.cluster.node_facts import NodeFacts, own_facts, source_digest
+from trm.cluster.worker_check import SAME, Needs, check_workers
 from trm.config.imports import VARIABLE
 from trm.config.imports import source_digest as source_digest_of
 from trm.errors import CheckpointError, ResourceError

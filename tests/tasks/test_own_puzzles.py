@@ -11,7 +11,7 @@ import pytest
 from own_members import forgotten
 
 from trm import contract
-from trm.cluster.worker_check import own_facts
+from trm.cluster.node_facts import own_facts
 from trm.config.data import DataConfig
 from trm.config.files import dump_yaml
 from trm.config.imports import VARIABLE, asked_for, honour, source_digest

@@ -1,17 +1,10 @@
 """Workers looked at before the start: what runs there, what devices they see, whether the data fits their shared memory."""
 
-import hashlib
-import json
-import os
-import platform
 import secrets
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +12,12 @@ import ray
 from ray.exceptions import RayError
 
 from trm.cluster.connection import Demand, Node, fitting_trials, on_node, unshared_storage
+from trm.cluster.node_facts import KERNELS_SECONDS, SHARED_MEMORY, NodeFacts, digest_there, own_facts
 from trm.config.imports import asked_for
-from trm.config.imports import source_digest as source_digest_of
 from trm.console.redaction import reason_of
-from trm.data.batches.row_storage import total_bytes
-from trm.errors import CheckpointError, ResourceError
+from trm.errors import ResourceError
 from trm.files.objects import Objects
-from trm.files.weight_files import weights_digest
 from trm.sweeps.checkpoint_stores import answer_mark
-from trm.sweeps.versions import installed_version
 
 SAME = {
     "python": "use the same minor version of Python everywhere",
@@ -38,34 +28,6 @@ SAME = {
 }
 """What must be equal on every node -> the remedy."""
 ANSWER_SECONDS = 120.0
-KERNELS_SECONDS = 400.0
-"""For importing torch and, at first, compiling."""
-SHARED_MEMORY = "/dev/shm"
-_KERNELS = "from trm.kernels.build import why_missing; print(why_missing() or '')"
-_DEVICES = (
-    "import json, torch; "
-    "print(json.dumps([torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]))"
-)
-
-
-@dataclass(frozen=True)
-class NodeFacts:
-    """What a node says of itself."""
-
-    versions: dict[str, str]
-    """Keys as in SAME."""
-    shared_bytes: int
-    """Size of /dev/shm."""
-    memory_bytes: int
-    """Memory of the machine, or of the container."""
-    device_bytes: tuple[int, ...]
-    """Memory of every GPU; empty where none was asked for."""
-    imports: dict[str, str] = field(default_factory=dict)
-    """Digest of the sources of every module that the driver imported for the sweep; `none` where it is not found."""
-    starts: dict[str, str] = field(default_factory=dict)
-    """Digest of the weights at every path that trials start from, as the node reads them; `none` where it cannot."""
-    missing_kernels: str = ""
-    """Why the fused kernels cannot be had there; empty when they can, or where nobody insists on them."""
 
 
 @dataclass(frozen=True)
@@ -153,42 +115,6 @@ def _check(node: Node, facts: NodeFacts, here: NodeFacts, needs: Needs) -> None:
     _check_kernels(node, facts)
 
 
-def own_facts(
-    *, sees_gpus: bool, needs_kernels: bool = False, imports: Sequence[str] = (), starts: Sequence[str] = ()
-) -> NodeFacts:
-    """The facts of the node that this process runs on."""
-    return NodeFacts(
-        versions={
-            "python": ".".join(platform.python_version_tuple()[:2]),
-            **{name: installed_version(name) for name in ("ray", "torch", "trm-search")},
-            "trm source": source_digest(),
-        },
-        shared_bytes=shutil.disk_usage(SHARED_MEMORY).total if os.path.isdir(SHARED_MEMORY) else 0,
-        memory_bytes=int(total_bytes()),
-        device_bytes=_device_bytes() if sees_gpus else (),
-        imports={name: source_digest_of(name) or "none" for name in imports},
-        starts={path: _digest_there(path) for path in starts},
-        missing_kernels=_missing_kernels() if needs_kernels else "",
-    )
-
-
-def _digest_there(path: str) -> str:
-    try:
-        return weights_digest(path)
-    except CheckpointError:
-        return "none"
-
-
-@lru_cache(maxsize=1)
-def source_digest() -> str:
-    """Digest of every source file of the package, so that an old copy of it is told from the driver's."""
-    root = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(path for path in root.rglob("*") if path.suffix in (".py", ".cpp", ".hpp")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
 def _ask(nodes: list[Node], needs: Needs) -> tuple[dict[Node, NodeFacts], dict[str, ResourceError]]:
     """What the nodes say of themselves, and what is wrong with those that do not answer, by their id."""
     wanted: dict[str, Any] = {
@@ -235,7 +161,7 @@ def _check_imports(node: Node, facts: NodeFacts, here: NodeFacts) -> None:
 def _check_starts(node: Node, facts: NodeFacts, begun: Mapping[str, str]) -> None:
     """On one node alone the driver has looked already, and knows whether what is gone is still needed."""
     for path, digest in begun.items():
-        if (there := facts.starts.get(path, "none")) not in (digest, _digest_there(path)):
+        if (there := facts.starts.get(path, "none")) not in (digest, digest_there(path)):
             raise ResourceError(
                 f"every node must read the weights that trials start from: node {node.address} has {path} "
                 f"{'not at all' if there == 'none' else f'with digest {there[:12]}'}, the sweep began with {digest[:12]}",
@@ -310,16 +236,3 @@ def _share(node: Node, facts: NodeFacts, demand: Demand) -> int:
     if demand.gpus > 0:
         return int(min(facts.device_bytes) * min(1.0, demand.gpus))
     return int(facts.memory_bytes * min(1.0, demand.cpus / node.cpus))
-
-
-def _missing_kernels() -> str:
-    """Asked in a process of its own, for this one may go without torch."""
-    done = subprocess.run([sys.executable, "-c", _KERNELS], capture_output=True, text=True, timeout=KERNELS_SECONDS)
-    return done.stdout.strip() if done.returncode == 0 else reason_of(done.stderr, 300)
-
-
-def _device_bytes() -> tuple[int, ...]:
-    """Asked in a process of its own: this one holds no GPU, and would keep what it opened."""
-    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
-    done = subprocess.run([sys.executable, "-c", _DEVICES], capture_output=True, text=True, env=environment, timeout=100)
-    return tuple(json.loads(done.stdout)) if done.returncode == 0 else ()

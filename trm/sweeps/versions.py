@@ -3,10 +3,13 @@
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from trm import __version__
 from trm.config.imports import import_versions
-from trm.search.state import SweepState
+
+if TYPE_CHECKING:
+    from trm.search.state import SweepState
 
 OURS = "trm-search"
 PACKAGES = (OURS, "torch", "ray", "optuna", "mlflow", "numpy", "pyarrow", "pydantic")
@@ -35,7 +38,7 @@ def run_versions() -> dict[str, str]:
     return {name: installed_version(name) for name in PACKAGES if name not in OF_SEARCH} | import_versions()
 
 
-def told_versions(state: SweepState, now: Mapping[str, str]) -> list[str]:
+def told_versions(state: "SweepState", now: Mapping[str, str]) -> list[str]:
     """How what a resume runs with differs from what the sweep began with, and from its last driver's, a line each."""
     began = state.started.versions if state.started is not None else {}
     before = state.driver.versions if state.driver is not None else {}

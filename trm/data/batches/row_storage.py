@@ -1,9 +1,7 @@
 """Where training rows wait: in memory, or on storage until they are needed."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
 from trm.config.data import DataConfig
 from trm.data.batches.split import Split, load_split
@@ -12,6 +10,7 @@ from trm.data.batches.stream_files import FileReader
 from trm.data.format import shards
 from trm.data.format.manifest import Manifest
 from trm.errors import DatasetError
+from trm.files.machine_memory import available_bytes
 
 STORE_SHARE = 0.5
 """Share of the smallest node's object store that a resident training split may take: the other splits lie there too."""
@@ -19,7 +18,6 @@ MEMORY_SHARE = 0.5
 """Share of the available memory that it may take in one process: the network and the other splits need the rest."""
 ROW_BYTES = 16
 """Bytes of a row besides its grids."""
-CGROUPS = Path("/sys/fs/cgroup")
 
 
 def training_bytes(manifest: Manifest) -> int:
@@ -84,36 +82,7 @@ def resolved(
 
 def memory_room() -> tuple[float, str]:
     """Bytes that a resident training split may take in this process, and what that is."""
-    return MEMORY_SHARE * _within_limits("MemAvailable"), f"{MEMORY_SHARE:.0%} of the available memory"
-
-
-def total_bytes() -> float:
-    """Memory of this machine, at most what the control group may have: the same at every start."""
-    return _within_limits("MemTotal")
-
-
-def _within_limits(entry: str) -> float:
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        found = float(lines[entry].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        found = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for limit in _memory_limits():
-        with suppress(OSError, ValueError):  # no such file, or "max"
-            found = min(found, float(limit.read_text()))
-    return found
-
-
-def _memory_limits() -> Iterator[Path]:
-    """Where control groups of version 2 and 1 may say how much memory this process may have, inside a container and outside."""
-    yield from (CGROUPS / "memory.max", CGROUPS / "memory/memory.limit_in_bytes")
-    with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, controllers, group = line.split(":", 2)
-            if not controllers:
-                yield CGROUPS / group.strip("/") / "memory.max"
-            elif "memory" in controllers.split(","):
-                yield CGROUPS / "memory" / group.strip("/") / "memory.limit_in_bytes"
+    return MEMORY_SHARE * available_bytes(), f"{MEMORY_SHARE:.0%} of the available memory"
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 Array = NDArray[np.float64]
 
@@ -19,6 +18,8 @@ def standings(scores: Sequence[Mapping[int, float]]) -> list[tuple[int, int, flo
 
     `scores`: by trial its scores by rung, less is better; a trial without any stands behind all at the lowest rung.
     """
+    from scipy.special import ndtri  # slow to import, and a sweep's first trials need none
+
     rungs = sorted({rung for one in scores for rung in one})
     held: dict[int, float] = {}
     rows: list[tuple[int, int, float]] = []

@@ -1,7 +1,7 @@
 """Moves from the best trials, chosen among by a Gaussian process, and random draws, as long as there are few; then TPE."""
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -12,10 +12,12 @@ from pydantic import Field
 
 from trm.search.samplers.coordinates import Coordinates, Point
 from trm.search.samplers.distributions import distribution
-from trm.search.samplers.rung_process import RungProcess
 from trm.search.samplers.sampler import Ask, SamplerSettings
 from trm.search.samplers.standing import standings
 from trm.search.samplers.tpe import TPE
+
+if TYPE_CHECKING:
+    from trm.search.samplers.rung_process import RungProcess
 
 MOST_FITTED = 80
 """Latest trials that a process is fitted to, which takes the cube of their number."""
@@ -128,8 +130,10 @@ class _Known:
         rows = standings(scores) if any(scores) else []
         worth = {trial: value for trial, _, value in rows}
         self.ranked = [points[trial] for trial in sorted(worth, key=lambda trial: -worth[trial]) if scores[trial]]
-        self.process: RungProcess | None = None
+        self.process: "RungProcess | None" = None
         if len(self.ranked) >= FEWEST:
+            from trm.search.samplers.rung_process import RungProcess  # brings scipy, slow to import
+
             last = max(1, *(rung for _, rung, _ in rows))
             self.process = RungProcess(
                 np.array([points[trial] for trial, _, _ in rows]),
