@@ -1,7 +1,9 @@
 """Does one driver keep a thousand slots busy? Real driver, search and journal; legs only take their time, and Tune is left out.
 
-Row: share of the slots' time in which legs ran, from the moment all were filled until the last leg was asked for, and the driver's
-processor time a leg: what it hands out, hears, watches, journals and shows.
+Row: share of the slots' time in which legs ran, from the moment all were filled until the first at which a slot was free and the
+search had no leg to give: what is missing is the driver's doing, while later slots are free because nobody is left to be tried or
+promoted. And the driver's processor time a leg, from the same moment to the end: what it hands out, hears, watches, journals and
+shows. The board is in the driver's process here, so that its time counts too.
 """
 
 import random
@@ -37,6 +39,9 @@ class Slots:
     legs: list[tuple[float, float]] = field(default_factory=list)
     """Beginning and end of each."""
     since: float = 0.0
+    """When all slots were filled; 0: they were not yet."""
+    until: float = 0.0
+    """When there was no leg for a free slot, first after that."""
     processor_seconds: float = 0.0
     legs_before: int = 0
 
@@ -53,6 +58,8 @@ class Slots:
                 self._begin(task)
             if not self.since and len(due) == runner.slots:
                 self.since, self.legs_before, begun = time.monotonic(), len(self.legs), time.process_time()
+            if self.since and not self.until and len(due) < runner.slots:
+                self.until = time.monotonic()
             if not due and source.is_over:
                 break
             time.sleep(max(0.0, min(POLL_SECONDS, due[0][0] - time.monotonic())) if due else POLL_SECONDS)
@@ -74,10 +81,9 @@ class Slots:
         source.leg_over(task)
 
     def busy(self, slots: int) -> float:
-        """Share of the slots' time in which legs ran, from when all were filled until the last leg began."""
-        until = self.legs[-1][0]
-        ran = sum(max(0.0, min(end, until) - max(begin, self.since)) for begin, end in self.legs)
-        return ran / (slots * (until - self.since))
+        """Share of the slots' time in which legs ran, from when all were filled until there was none for a free one."""
+        ran = sum(max(0.0, min(end, self.until) - max(begin, self.since)) for begin, end in self.legs)
+        return ran / (slots * (self.until - self.since))
 
 
 def main() -> int:

@@ -85,6 +85,9 @@ def test_a_driver_elsewhere_is_judged_by_its_heart(tmp_path: Path, change: dict[
 
 def test_a_driver_that_was_replaced_may_write_no_more(tmp_path: Path) -> None:
     lease = Lease(tmp_path)
+    lease.check()
+    lease.path.write_text(json.dumps(asdict(lease.holder), indent=1))  # in whatever words, it is ours
+    lease.check()
     put(tmp_path, Holder("elsewhere", "x", 7, "1", lease.fence + 1))
     with pytest.raises(SweepError, match="taken over by process 7 on elsewhere"):
         lease.check()

@@ -8,7 +8,7 @@ from sweep_cases import events_of, space, troubled
 from tests.search.test_schedulers import demo
 from tests.search.test_schedulers import each as each_scheduler
 from trm.search.journal.events import Decided, DriverStarted, LegEnded, LegStarted
-from trm.search.journal.trial import ENDED, Ended, Paused, Reopened, Running, Stopped, Undecided, Waiting
+from trm.search.journal.trial import ACTIVE, ENDED, Ended, Paused, Reopened, Running, Stopped, Undecided, Waiting
 from trm.search.space.space import SearchSpace
 from trm.search.state import SweepState
 
@@ -36,6 +36,10 @@ def followed(made: SearchSpace, folder: Path) -> set[type]:
                 pass
         assert isinstance(event, DriverStarted) or set(changed) <= {getattr(event, "trial", None)}
         assert [trial.number for trial in state.trials if trial.leg is not None] == [leg.trial for leg in state.open_legs]
+        on_their_way = [trial for trial in state.trials if isinstance(trial.phase, ACTIVE) and trial.is_ranked]
+        targets = {trial.number: trial.target_rung for trial in on_their_way if trial.target_rung is not None}
+        assert state.context.targets == targets
+        assert state.running == {leg.trial for leg in state.open_legs}
         assert state.context.paused == {number for number, phase in enumerate(phases) if phase == Paused()}
         assert all((trial.status in ENDED) == isinstance(trial.phase, Ended | Stopped | Reopened) for trial in state.trials)
         assert all(trial.is_waiting for trial in state.waiting)

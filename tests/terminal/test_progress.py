@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import ConsoleDimensions
 
 from tests.tracking.test_updates import asked, decided, leg, started, state_of, sweep_space, whole_sweep
 from trm.console.lines import _Form
 from trm.search.journal.events import Decided, DriverStarted, Event, LegEnded, LegStarted, SlotsChanged
+from trm.search.resources.speeds import Speeds
 from trm.search.state import SweepState
-from trm.terminal import display
+from trm.terminal import display, progress
 from trm.terminal.display import LeaderRow, SweepDisplay, count_text, duration, event_line, flops, params_text
-from trm.terminal.progress import Snapshot, SweepProgress
+from trm.terminal.progress import RunningLeg, Snapshot, SweepProgress
 
 RUNGS = [50 * 2e9, 100 * 2e9]
 STEP_SECONDS = 3.0 / 50
@@ -252,6 +254,39 @@ def test_a_log_hears_of_the_whole_only_now_and_then(tmp_path: Path, monkeypatch:
             clock[0] = float(second)
             terminal.show(snapshot(folded(whole_sweep(), trials=None), 1.0))
     assert len((tmp_path / "log").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_of_many_legs_some_are_shown_and_the_others_counted(tmp_path: Path, *, is_live: bool) -> None:
+    events = [started(), driver(100.0), *(one for trial in range(30) for one in (asked(trial), leg(trial, 0, 0.5)[0]))]
+    seen = snapshot(folded(events, trials=30), 170.0, [Leg(trial, 0, 5, 100) for trial in range(30)])
+    with (tmp_path / "log").open("w") as stream, SweepDisplay("s", "loss", trials=30, stream=stream, is_live=is_live) as terminal:
+        terminal._console.size = ConsoleDimensions(160, 99)
+        terminal.show(seen)
+        said = (tmp_path / "log").read_text()
+    assert "trial 23" in said
+    assert "trial 24" not in said
+    assert "6 legs more" in said
+
+
+def test_what_takes_long_to_foresee_is_foreseen_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether speeds are known or running legs tell them: work is done on a core's clock that the sweep's own does not wait for."""
+    core, wall, played = [0.0], [0.0], list[float]()
+    monkeypatch.setattr(progress.time, "process_time", lambda: core[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: wall[0])
+    plays = SweepProgress._ahead_of
+
+    def slow(self: SweepProgress, speeds: Speeds, legs: Sequence[RunningLeg]) -> progress._Ahead:
+        core[0] += 2.0
+        played.append(wall[0])
+        return plays(self, speeds, legs)
+
+    monkeypatch.setattr(SweepProgress, "_ahead_of", slow)
+    shown = SweepProgress(folded([started(), driver(100.0), asked(0), leg(0, 0, 0.5)[0]]))
+    for second in range(0, 401, 10):
+        wall[0] = float(second)
+        shown.snapshot(170.0 + second, [Leg(0, 0, 5, 100)])
+    assert played == [0.0, 2.0 / progress.SHARE, 4.0 / progress.SHARE]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from trm.training.leg import LegResult, LegTask
 
 TABLES_SECONDS = 3.0
 """`trials.parquet` is rewritten at most so often."""
-TABLES_SHARE = 0.03
+TABLES_SHARE = 0.01
 """And at most this share of the driver's time goes into that, however many trials there are."""
 NODES_SECONDS = 1.0
 """The cluster is asked for its nodes so often."""

@@ -60,7 +60,7 @@ class ProgressBoard:
         self._processes: dict[Leg, list[WorkerProcess]] = {}
         self._gangs: dict[Leg, GangProcesses] = {}
         self._is_stopping = False
-        self._idle: list[WorkerProcess] = []
+        self._idle: dict[WorkerProcess, None] = {}
         self._off: set[str] = set()
         self._leaving: set[str] = set()
 
@@ -95,14 +95,14 @@ class ProgressBoard:
 
     def running(self) -> RunningLegs:
         """What is known of every leg that has not ended."""
-        return RunningLegs(self._progress, self._processes, self._gangs, self._idle)
+        return RunningLegs(self._progress, self._processes, self._gangs, list(self._idle))
 
     def ended(self, leg: Leg) -> None:
         """Forget a leg that returned, or whose process is gone."""
         self._progress.pop(leg, None)
         processes = self._processes.pop(leg, [])
         gang = self._gangs.pop(leg, None)
-        self._idle += processes if gang is None else [gang.holder]
+        self._idle |= dict.fromkeys(processes if gang is None else [gang.holder])
 
     def stop_all(self) -> None:
         """Ask every leg to stop at its next report."""
@@ -110,12 +110,11 @@ class ProgressBoard:
 
     def warm(self, process: WorkerProcess) -> None:
         """A process has everything imported, and waits for its first leg."""
-        if process not in self._idle:
-            self._idle.append(process)
+        self._idle[process] = None
 
     def gone(self, process: WorkerProcess) -> None:
         """The process was ended."""
-        self._idle = [idle for idle in self._idle if idle != process]
+        self._idle.pop(process, None)
 
 
 def answered(reference: ray.ObjectRef) -> bool:

@@ -40,6 +40,7 @@ _RAISED = re.compile(
 """Where the line of a traceback begins that names what was raised."""
 _OURS = re.compile(r"^(?:trm\.errors\.\w+: )+")
 """Names of our own errors, whose words stand by themselves."""
+_NO_TEXT = frozenset({int, float, bool, type(None)})
 LEAST_SECRET_CHARACTERS = 8
 """Shorter values of the environment are words like `true` and `none`, which stand in every text."""
 
@@ -47,7 +48,7 @@ LEAST_SECRET_CHARACTERS = 8
 def redacted(text: str) -> str:
     """`text` without the user, password or secret argument of any address in it, and without the environment's secrets."""
     text = in_addresses(text)
-    secrets = _of_environment(tuple((name, value) for name, value in os.environ.items() if is_secret_name(name)))
+    secrets = _of_environment(tuple((name, os.environ.get(name, "")) for name in os.environ if is_secret_name(name)))
     return secrets.sub(MASK, text) if secrets is not None else text
 
 
@@ -67,6 +68,7 @@ def _without_user_info(word: re.Match[str]) -> str:
     return _USER_INFO.sub(f"{MASK}@", head + at) + rest if at and "://" in head else word[0]
 
 
+@functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Whether an environment variable of this name holds a secret, or where one lies."""
     return name not in _NOT_SECRET and _SECRET_NAME.search(name) is not None
@@ -76,8 +78,8 @@ def stored(value: Any) -> Any:
     """`value`, plain, with `in_addresses` of every text in it: fit for a file."""
     if isinstance(value, str):
         return in_addresses(value) if "://" in value else value
-    if isinstance(value, Mapping):
-        return {key: stored(inner) for key, inner in value.items()}
+    if isinstance(value, Mapping):  # most of what is stored is numbers, and each model has those below it stored once more
+        return {key: inner if type(inner) in _NO_TEXT else stored(inner) for key, inner in value.items()}
     return [stored(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 

@@ -114,8 +114,10 @@ def next_ahead(state: SweepState) -> int | None:
 
 def unneeded(state: SweepState) -> frozenset[int]:
     """Confirmations that run though another trial has taken their candidate's place; empty while the search's trials run."""
+    if not confirms_ahead(state.resolver.rules) or not all(state.trials[number].is_confirmation for number in state.running):
+        return frozenset()
     running = [*(state.trials[leg.trial] for leg in state.open_legs), *state.waiting]
-    if not confirms_ahead(state.resolver.rules) or not all(trial.is_confirmation for trial in running):
+    if not all(trial.is_confirmation for trial in running):
         return frozenset()
     wanted = {trial.number for trial in candidates(state)}
     return frozenset(trial.number for trial in running if trial.asked.confirms not in wanted)

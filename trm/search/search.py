@@ -173,7 +173,7 @@ class Search:
     def _must_stop(self, now: float) -> str | None:
         """Why even running legs are to stop."""
         state = self.state
-        over = state.spending.why_over(state.budget, now, state.open_legs)
+        over = state.spending.why_over(state.budget, now, lambda: state.open_legs)
         if over is not None:
             return over
         if state.confirm is None and (reached := self._target_reached) is not None:
@@ -185,8 +185,8 @@ class Search:
     @property
     def _awaits_legs(self) -> bool:
         """Whether a leg runs whose end is waited for."""
-        legs = self.state.open_legs
-        return bool(legs) and not {leg.trial for leg in legs} <= unneeded(self.state)
+        over = unneeded(self.state)
+        return any(number not in over for number in self.state.running)
 
     @property
     def _waiting(self) -> list[Trial]:
@@ -271,7 +271,7 @@ class Search:
         state = self.state
         if state.confirm is None or any(trial.is_confirmation for trial in self._waiting):
             return None
-        is_ahead = any(not state.trials[leg.trial].is_confirmation for leg in state.open_legs)
+        is_ahead = any(not state.trials[number].is_confirmation for number in state.running)
         number = next_ahead(state) if is_ahead else next_candidate(state)
         if number is None:
             return None

@@ -5,6 +5,7 @@ state, so that all of it names the same best trial and the same compute at every
 """
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import get_args
 
 from trm.errors import SweepError
@@ -97,6 +98,8 @@ class SweepState:
         """Digest of a configuration -> trials of the search that have it."""
         self._in: dict[type[Phase], set[int]] = {kind: set() for kind in get_args(Phase)}
         """Phase -> numbers of the trials that are in it."""
+        self._targets: dict[int, int] = {}
+        """Ranked trials on their way -> the rung that they are on the way to."""
         self._context: SchedulerContext | None = None
         """As of the last event."""
         self.exhausted: str | None = None
@@ -190,6 +193,11 @@ class SweepState:
         self._in[type(trial.phase)].discard(trial.number)
         self._in[type(phase)].add(trial.number)
         trial.phase = phase
+        target = trial.target_rung if isinstance(phase, ACTIVE) and trial.is_ranked else None
+        if target is None:
+            self._targets.pop(trial.number, None)
+        else:
+            self._targets[trial.number] = target
 
     def _active_trials(self) -> list[Trial]:
         return [self.trials[number] for number in sorted(set().union(*(self._in[kind] for kind in ACTIVE)))]
@@ -310,6 +318,11 @@ class SweepState:
         return leg is not None and (leg.rung, leg.attempt) == (event.rung, event.attempt)
 
     @property
+    def running(self) -> AbstractSet[int]:
+        """Trials that a leg runs of."""
+        return self._in[Running]
+
+    @property
     def open_legs(self) -> list[LegStarted]:
         """Legs that run, by trial."""
         return [leg for number in sorted(self._in[Running]) if (leg := self.trials[number].leg) is not None]
@@ -339,12 +352,11 @@ class SweepState:
         return self._context
 
     def _new_context(self) -> SchedulerContext:
-        ranked = [trial for trial in self._active_trials() if trial.is_ranked]
         return SchedulerContext(
             rungs=self.rung_results,
             asked=len(self.trials),
             is_asking_over=self.has_asked_all,
-            targets={trial.number: target for trial in ranked if (target := trial.target_rung) is not None},
+            targets=self._targets,
             paused=self._in[Paused],
             params_of=lambda number: self.trials[number].params,
             asks_first=self._asks_first,
@@ -363,8 +375,9 @@ class SweepState:
     @property
     def has_only_failed(self) -> int | None:
         """How many trials failed, where all that exist have failed or wait and none ever completed a leg; null otherwise."""
-        failed = len(self._failed) if self.is_hopeless else 0
-        return failed if failed and failed + len(self._active_trials()) == len(self.trials) else None
+        failed = len(self._failed) if self.best_ever is None else 0
+        active = sum(len(self._in[kind]) for kind in ACTIVE)
+        return failed if failed and failed + active == len(self.trials) else None
 
     @property
     def first_failure(self) -> str | None:
@@ -374,7 +387,8 @@ class SweepState:
 
     @property
     def _failed(self) -> list[Trial]:
-        return [trial for trial in self.trials if _has_failed(trial)]
+        ended = sorted(self._in[Ended] | self._in[Stopped])
+        return [self.trials[number] for number in ended if _has_failed(self.trials[number])]
 
     def spent(self, now: float) -> Spent:
         """What the sweep has spent at unix time `now`, over all its drivers."""

@@ -30,6 +30,8 @@ STATUS_ORDER = ("running", "paused", "finished", "stopped", "diverged", "out_of_
 WHOLE_LENGTH = 6
 """Characters of a number that is shown with all its digits."""
 PLAIN_WIDTH = 160
+SHOWN_LEGS = 24
+"""Running legs that are shown one by one; of a thousand nobody reads each."""
 
 
 @dataclass(frozen=True)
@@ -147,14 +149,18 @@ class SweepDisplay:
         self._print(f"{since:>8}  {text}" if self._is_live else f"{time_of_day()} {since}  {text}")
 
     def _print(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        if self._is_live:
+            self._console.print(Text(text), soft_wrap=True)
+        else:  # rich would think a while about a text without a style
+            self._console.file.write(f"{printable(text)}\n")
+            self._console.file.flush()
 
     def _status_line(self, snapshot: Snapshot) -> str:
         parts = [self._counts(snapshot), self._spent(snapshot)]
         if snapshot.best is not None:
             parts.append(f"best {best_text(snapshot.best, self._metric)}")
-        parts += [snapshot.waiting] if snapshot.waiting is not None else [leg_text(leg) for leg in snapshot.legs]
-        return " | ".join(parts)
+        parts += [snapshot.waiting] if snapshot.waiting is not None else [leg_text(leg) for leg in snapshot.legs[:SHOWN_LEGS]]
+        return " | ".join([*parts, *_not_shown(snapshot)])
 
     def _counts(self, snapshot: Snapshot) -> str:
         of = f" of {self._trials}" if self._trials else ""
@@ -183,7 +189,8 @@ class SweepDisplay:
         parts: list[RenderableType] = [head, bar, Text(), self._rungs(snapshot), Text()]
         if snapshot.waiting is not None:
             parts.append(Text(snapshot.waiting, style="yellow"))
-        return Group(*parts, *(self._leg(leg) for leg in snapshot.legs))
+        legs = [self._leg(leg) for leg in snapshot.legs[:SHOWN_LEGS]]
+        return Group(*parts, *legs, *map(Text, _not_shown(snapshot)))
 
     def _rungs(self, snapshot: Snapshot) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim")
@@ -207,6 +214,12 @@ class SweepDisplay:
 def _print_all(console: Console, parts: Sequence[RenderableType]) -> None:
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, Text))
+
+
+def _not_shown(snapshot: Snapshot) -> list[str]:
+    """What is said of running legs beyond those that are shown."""
+    more = len(snapshot.legs) - SHOWN_LEGS
+    return [f"{more} legs more"] if more > 0 and snapshot.waiting is None else []
 
 
 def event_line(event: Event, metric: str) -> str | None:

@@ -23,7 +23,7 @@ PLAYED = 32
 """Trials of all rehearsals: they are played again after every event that is shown."""
 MOST_OFTEN = 8
 """Rehearsals, where few trials are left."""
-SHARE, QUICK_SECONDS = 0.02, 0.1
+SHARE, QUICK_SECONDS = 0.01, 0.1
 """Of the driver's time that all rehearsals take at most, where one takes longer than so many seconds of a core."""
 
 
@@ -171,25 +171,23 @@ class SweepProgress:
         state, known = self._state, self._state.facts.speeds
         if not state.trials:
             return None
-        if known.step_seconds(1.0) is None:
-            speeds = self._speeds_of(legs)
-            at, work, clock = now, *self._ahead_of(speeds, legs)
-        else:
-            speeds = known
-            at, work, clock = self._rehearsed(now, legs)
+        speeds = self._speeds_of(legs) if known.step_seconds(1.0) is None else known
+        at, work, clock = self._rehearsed(now, legs, speeds, is_news=speeds is not known)
         for leg in legs:
             work += -1 * Work(self._flops_of(leg), self._seconds_of(leg, speeds))
         return _Ahead(Work(max(0.0, work.flops), max(0.0, work.seconds)), max(0.0, clock - (now - at)))
 
-    def _rehearsed(self, now: float, legs: Sequence[RunningLeg]) -> tuple[float, Work, float]:
+    def _rehearsed(self, now: float, legs: Sequence[RunningLeg], speeds: Speeds, *, is_news: bool) -> tuple[float, Work, float]:
         """When (unix time) the sweep was rehearsed last, the work that was left then less what was done since, and the clock then.
 
-        It is rehearsed after an event; where that takes long, at most so often that it takes `SHARE` of the driver's time.
+        It is rehearsed after an event, or where `is_news`: what the running legs say of their `speeds` is. Where that takes long,
+        at most so often that it takes `SHARE` of the driver's time.
         """
         state, kept, spent = self._state, self._ahead, self._state.spending.train_flops
-        if kept is None or (kept.events != state.events and time.monotonic() >= self._rehearse_from):
+        is_new = is_news or kept is None or kept.events != state.events
+        if kept is None or (is_new and time.monotonic() >= self._rehearse_from):
             begun = time.process_time()
-            kept = self._ahead = _Rehearsed(state.events, now, spent, self._ahead_of(state.facts.speeds, legs))
+            kept = self._ahead = _Rehearsed(state.events, now, spent, self._ahead_of(speeds, legs))
             took = time.process_time() - begun
             self._rehearse_from = time.monotonic() + (took / SHARE if took > QUICK_SECONDS else 0.0)
         work, clock = kept.ahead
@@ -210,7 +208,7 @@ class SweepProgress:
             [trial.scores[rung] for trial in state.searched if rung in trial.scores] for rung in range(len(state.rungs.amounts))
         ]
         climb, found = climb_of(state.order, seen[0], climb_before(state.space)), []
-        for number in range(min(MOST_OFTEN, rehearsals(played, PLAYED))):
+        for number in range(min(MOST_OFTEN, rehearsals(max(played, len(standing.targets)), PLAYED))):
             generator = random.Random(derived_seed(state.space.seed, "rehearsal", number))
             scores = DrawnScores(state.order, seen, EXAMPLES, generator, climb=climb)
             next_ones = [generator.choice(likely) for _ in range(played)]

@@ -1,6 +1,7 @@
 """The lease on a sweep folder: one driver at a time, told apart by host, process and a number that only grows."""
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -9,15 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from trm.errors import SweepDriven, SweepError, SweepHeld
-from trm.files.atomic import locked, remove_folder, write_text_atomic
+from trm.errors import FolderError, SweepDriven, SweepError, SweepHeld
+from trm.files.atomic import locked, remove_folder, write_bytes_atomic
+from trm.files.contained import regular
 from trm.files.json_files import read_json
 
 HEARTBEAT_SECONDS = 5.0
@@ -85,7 +87,7 @@ class Lease:
                 seconds = None if before is None or self._is(dead, before) else _doubt(before, self.path, waits=waits)
                 if seconds is None or before is None:
                     holder = Holder.this_process((before.fence if before else 0) + 1)
-                    write_text_atomic(self.path, json.dumps(asdict(holder)) + "\n")
+                    write_bytes_atomic(self.path, _line(holder))
                     return holder
                 heart = _heart(self.path)
             say(f"{self.folder} was driven by process {before.pid} on {before.host}: looking {seconds:.0f} s for its heartbeat")
@@ -109,6 +111,8 @@ class Lease:
 
     def check(self) -> None:
         """SweepError when another driver has taken the folder since; call before every write."""
+        if self._is_as_written():
+            return
         now = read_holder(self.path.parent)
         if now != self.holder:
             other = "nobody" if now is None else f"process {now.pid} on {now.host}"
@@ -116,13 +120,27 @@ class Lease:
                 f"{self.path.parent} was taken over by {other} while this driver was silent", remedy="let that one go on"
             )
 
+    def _is_as_written(self) -> bool:
+        """Whether its file holds what we wrote there, to the byte: every event asks twice, and need not have it understood."""
+        try:
+            handle = regular(str(self.path), os.O_RDONLY)
+        except (OSError, FolderError):
+            return False
+        try:
+            line = _line(self.holder)
+            return os.read(handle, len(line) + 1) == line
+        except OSError:
+            return False
+        finally:
+            os.close(handle)
+
     def release(self) -> None:
         """Gives the folder back, if it is still ours."""
         self._stop.set()
         self._thread.join()
         with contextlib.suppress(OSError, SweepError), _one_at_a_time(self.path):  # a full disk: our end gives it back
             if read_holder(self.folder) == self.holder:
-                write_text_atomic(self.path, json.dumps({**asdict(self.holder), "pid": 0}) + "\n")
+                write_bytes_atomic(self.path, _line(replace(self.holder, pid=0)))
 
     def discard(self) -> None:
         """Removes the folder, with all that is in it, if it is still ours: nobody else can take it while it goes."""
@@ -177,6 +195,12 @@ def is_held(folder: str | Path) -> bool:
 def lives_here(holder: Holder) -> bool | None:
     """Whether the holder's process runs; None where it is, or was, on another machine."""
     return _runs_here(holder) if _is_here(holder) else None
+
+
+@functools.lru_cache(maxsize=4)
+def _line(holder: Holder) -> bytes:
+    """What the file of a lease holds."""
+    return json.dumps(asdict(holder)).encode() + b"\n"
 
 
 _Heart = tuple[int, int]

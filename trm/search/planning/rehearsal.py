@@ -179,7 +179,7 @@ class Standing:
             boards=dict(state.rung_results),
             cast={trial.number: trial.asked for trial in state.searched},
             rung_of={trial.number: trial.rung for trial in state.searched if trial.rung is not None},
-            targets={trial: context.targets[trial] for trial in dict.fromkeys([*running, *context.targets])},
+            targets={trial: context.targets[trial] for trial in dict.fromkeys([*running, *sorted(context.targets)])},
             paused=set(context.paused),
             undecided=[trial.number for trial in state.undecided if trial.is_ranked and trial.target_rung is None],
             asked=len(state.trials),

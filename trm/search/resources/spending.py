@@ -1,6 +1,6 @@
 """What a sweep has spent, over all its drivers, against what its budget allows; a fold over the journal like the search."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trm.search.journal.events import DriverStarted, Event, LegStarted
@@ -50,12 +50,11 @@ class Spending:
         held = sum(self._gpus * max(0.0, now - leg.at) for leg in running)
         return Spent(self.train_flops, (self._gpu_seconds + held) / HOUR, self.clock.elapsed(now))
 
-    def why_over(self, budget: Budget, now: float, running: Sequence[LegStarted]) -> str | None:
-        """Which clock has run out, so that even running legs must stop; None when none has."""
-        spent = self.spent(now, running)
-        if budget.wall_clock_seconds is not None and spent.wall_clock_seconds >= budget.wall_clock_seconds:
+    def why_over(self, budget: Budget, now: float, running: Callable[[], Sequence[LegStarted]]) -> str | None:
+        """Which clock has run out, so that even running legs must stop; None when none has. `running` tells the legs that run."""
+        if budget.wall_clock_seconds is not None and self.clock.elapsed(now) >= budget.wall_clock_seconds:
             return f"budget.wall_clock_seconds {budget.wall_clock_seconds:g} is spent"
-        if budget.gpu_hours is not None and spent.gpu_hours >= budget.gpu_hours:
+        if budget.gpu_hours is not None and self.spent(now, running()).gpu_hours >= budget.gpu_hours:
             return f"budget.gpu_hours {budget.gpu_hours:g} is spent"
         return None
 

@@ -100,7 +100,7 @@ class PromotingAsha:
 
     def _gone_on(self, context: SchedulerContext, rung: int) -> int:
         """Trials that were scored at the next rung, or are on their way there."""
-        return len(context.rungs[0][rung + 1]) + sum(target == rung + 1 for target in context.targets.values())
+        return len(context.rungs[0][rung + 1]) + list(context.targets.values()).count(rung + 1)
 
 
 class StoppingAsha(RunToEnd):

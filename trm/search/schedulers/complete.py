@@ -7,7 +7,10 @@ def is_complete(context: SchedulerContext, group: int, rung: int, members: range
     """Whether no further trial of `members`, the numbers of the group, can reach `rung`."""
     if context.asked < members.stop and not context.is_asking_over:
         return False
-    if any(target <= rung and trial in members for trial, target in context.targets.items()):
+    targets = context.targets
+    if not (members.start == 0 and context.asked <= members.stop):
+        targets = {trial: target for trial, target in targets.items() if trial in members}
+    if targets and min(targets.values()) <= rung:  # asked after every event, of a thousand running trials too
         return False
     return all(below.resting_survivor() is None for below in context.rungs.get(group, ())[:rung])
 
