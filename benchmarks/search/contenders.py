@@ -29,7 +29,9 @@ def ours(slots: int = 1, **sections: Any) -> Contender:
 
 
 PEERS: Mapping[str, Contender] = {
-    "random": ours(sampler="random", scheduler="none"),  # never a configuration twice: on a grid that favours it
+    "random": ours(
+        sampler="random", scheduler="none", base_point=None, confirm=None
+    ),  # never a configuration twice: on a grid that favours it
     "grid": Contender(grid),
     "ray_tune": Contender(ray_tune),
     "optuna_hyperband": Contender(optuna_hyperband),

@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.search.course import Course, Trained
 from benchmarks.search.tables import Runs, Table
+from trm.search.findings.confirmed import winner
 from trm.search.journal.events import Event, LegEnded, LegStarted
 from trm.search.journal.priors import Prior
 from trm.search.journal.trial import Trial
@@ -25,6 +26,7 @@ from trm.search.planning.rung_choice import with_rungs
 from trm.search.planning.survey import Survey
 from trm.search.search import Search
 from trm.search.space.candidates import Candidate, CostOf, Facts, Rejected
+from trm.search.space.defaults import with_defaults
 from trm.search.space.rules import RULES
 from trm.search.space.space import SearchSpace
 
@@ -76,7 +78,8 @@ def space_of(table: Table, *, trials: int, **sections: Any) -> SearchSpace:
     for section in ("sampler", "scheduler", "start_points", "base_point", "confirm"):
         values.pop(section, None)
     values["budget"] = {"per_trial": table.space.budget.per_trial, "trials": trials}
-    return SearchSpace.model_validate({**values, "tracking": {"enabled": False}, **sections})
+    mapping = {**values, "tracking": {"enabled": False}, **sections}
+    return with_defaults(SearchSpace.model_validate(mapping), mapping, RULES)
 
 
 def replay(
@@ -127,11 +130,12 @@ class _Recorded:
 
     def ended(self, trial: Trial, leg: LegStarted) -> bool:
         """Whether who is best now is one of those that end the sweep."""
-        best = self._search.state.leaderboard()[0]
-        assert best.result is not None
-        assert best.result.objective is not None
-        spent, config = self._search.state.spending.train_flops, self._table.config(best.params)
-        self.moments.append(Moment(len(self._search.state.trials), spent, config, best.result.objective))
+        best = winner(self._search.state)
+        assert best is not None
+        assert best.trial.result is not None
+        assert best.trial.result.objective is not None
+        spent, config = self._search.state.spending.train_flops, self._table.config(best.trial.params)
+        self.moments.append(Moment(len(self._search.state.trials), spent, config, best.trial.result.objective))
         return config in self._until
 
 
