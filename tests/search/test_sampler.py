@@ -363,7 +363,7 @@ def three_draws(
 ) -> list[dict[str, Any]]:
     """Of the space's TPE, or of the one whose `_sample` that is; the first two are turned down."""
     number, knobs = len(trials), dict(asking.knobs_in_order())
-    sampler = asking.sampler.sampler(Ask(number, seed=number, sweep_seed=0, knobs=knobs))
+    sampler = asking.sampler.sampler(Ask(number, seed=number, sweep_seed=0, knobs=knobs, rules=4))
     assert isinstance(sampler, TPESampler)
     if sample is not None:
         sampler._sample = partial(sample, sampler)
@@ -376,6 +376,27 @@ def three_draws(
                 params[path] = suggested(asked, path, knob)
         drawn.append(params)
     return drawn
+
+
+def test_tpe_offers_what_was_not_tried_first_and_then_the_next_best() -> None:
+    cycles = {"model.H_cycles": {"type": "int", "low": 1, "high": 10}, "model.L_cycles": {"type": "int", "low": 1, "high": 3}}
+    asking = SearchSpace.model_validate({**SPACE, "search": cycles, "sampler": {"type": "tpe"}})
+
+    def tried(number: int) -> Trial:
+        one = trial(number, 1e-3, "stopped", [0.9 - number / 30])
+        params = {"model.H_cycles": 1 + number % 10, "model.L_cycles": 1 + number // 10}
+        one.asked = one.asked.model_copy(update={"params": params})
+        return one
+
+    trials = [tried(number) for number in range(20)]
+    known, wasted = [one.asked.params for one in trials], {4: 0, 5: 0}
+    for number in range(20, 30):
+        for rules in wasted:
+            proposals = Proposer(asking, rules).proposals(trials, number)
+            drawn = [next(proposals).params for _ in range(3)]
+            wasted[rules] += sum(one in known or one in drawn[:place] for place, one in enumerate(drawn))
+    assert wasted[4] > 5, "of 30"
+    assert wasted[5] == 0
 
 
 def test_what_is_tried_again_after_a_lost_node_is_not_the_configurations_fault() -> None:

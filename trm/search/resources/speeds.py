@@ -54,6 +54,8 @@ class Speeds:
         """Evaluations, in steps of the trial's own that would have taken as long: both grow with the network."""
         self._overheads: deque[float] = deque(maxlen=WINDOW)
         self._line: _Line | None = None
+        self._legs: dict[tuple[StepCosts, int, int], float] = {}
+        """What was said of legs since something was seen last: a leg is asked about before it starts, and when it does."""
         self._host: str | None = None
         self._flops: dict[int, StepCosts] = {}
         self._steps: dict[int, int] = {}
@@ -92,6 +94,7 @@ class Speeds:
             return
         self._seen.append(_Seen(step_flops, seconds / steps, min(1.0, steps / ENOUGH_STEPS)))
         self._line = None
+        self._legs.clear()
 
     def observe_leg(
         self, flops: StepCosts, first: int, last: int, *, train_seconds: float, eval_seconds: float, overhead_seconds: float
@@ -106,6 +109,7 @@ class Speeds:
             share = each / flops.last if flops.last > 0 else 1.0  # an evaluation is as deep as the last step
             self._eval_steps.append(eval_seconds * steps / train_seconds * share)
             self._overheads.append(overhead_seconds)
+            self._legs.clear()
 
     def forget(self) -> None:
         """Other machines do the work from here on."""
@@ -113,6 +117,7 @@ class Speeds:
         self._eval_steps.clear()
         self._overheads.clear()
         self._line = None
+        self._legs.clear()
 
     def step_seconds(self, step_flops: float) -> float | None:
         """Expected seconds of a step that costs so much; None until something was seen.
@@ -138,6 +143,12 @@ class Speeds:
         """
         if not self._seen:
             return None
+        key = flops, first, last
+        if key not in self._legs:
+            self._legs[key] = self._leg_seconds(flops, first, last)
+        return self._legs[key]
+
+    def _leg_seconds(self, flops: StepCosts, first: int, last: int) -> float:
         counts: dict[float, float] = {flops.last: median(self._eval_steps) if self._eval_steps else 0.0}
         for each, count in flops.counts(first, last):
             counts[each] = count + counts.get(each, 0.0)
@@ -168,19 +179,21 @@ def _fitted(seen: list[_Seen]) -> _Line:
     start, slope = 0.0, 0.0
     for _ in range(ROUNDS):
         start, slope = _solved(rows, weights)
-        shares = [start * x + slope * y for x, y in rows]  # predicted over seen
-        errors = [max(0.02, abs(share - 1) / math.sqrt(share)) for share in shares]  # twice as fast is as wrong as half as fast
-        weights = [trust / share / error for trust, share, error in zip(trusts, shares, errors, strict=True)]
+        weights = []
+        for trust, (x, y) in zip(trusts, rows, strict=True):
+            share = start * x + slope * y  # predicted over seen
+            error = abs(share - 1) / math.sqrt(share)  # twice as fast is as wrong as half as fast
+            weights.append(trust / share / (error if error > 0.02 else 0.02))
     return _Line(start, slope / largest)
 
 
 def _solved(rows: list[tuple[float, float]], weights: list[float]) -> tuple[float, float]:
     """Non-negative least squares of start * x + slope * y = 1; through the origin where the rows do not tell both."""
-    xx = sum(w * x * x for w, (x, _) in zip(weights, rows, strict=True))
-    xy = sum(w * x * y for w, (x, y) in zip(weights, rows, strict=True))
-    yy = sum(w * y * y for w, (_, y) in zip(weights, rows, strict=True))
-    x1 = sum(w * x for w, (x, _) in zip(weights, rows, strict=True))
-    y1 = sum(w * y for w, (_, y) in zip(weights, rows, strict=True))
+    xx = xy = yy = x1 = y1 = 0.0
+    for w, (x, y) in zip(weights, rows, strict=True):
+        wx, wy = w * x, w * y
+        xx, xy, yy = xx + wx * x, xy + wx * y, yy + wy * y
+        x1, y1 = x1 + wx, y1 + wy
     determinant = xx * yy - xy * xy
     if determinant > 1e-6 * xx * yy:
         start, slope = (yy * x1 - xy * y1) / determinant, (xx * y1 - xy * x1) / determinant

@@ -1,6 +1,6 @@
 """Tree-structured Parzen estimator."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from trm.search.samplers.distributions import distribution
 from trm.search.samplers.sampler import Ask, SamplerSettings
 from trm.search.samplers.study_rows import FEASIBLE, INFEASIBLE, ORDER_COLUMNS, RUNNING, UNKNOWN
 from trm.search.samplers.study_storage import HistoryStorage
+from trm.search.space.rules import offers_next_best
 
 Array = NDArray[Any]
 
@@ -41,7 +42,9 @@ class TPE(SamplerSettings):
     def sampler(self, ask: Ask) -> TPESampler:
         """Knobs without conditions are drawn together."""
         joint = {path: distribution(knob) for path, knob in sorted(ask.knobs.items()) if not knob.when}
-        return _JointTPE(joint, seed=ask.seed, n_startup_trials=self.startup_trials, n_ei_candidates=self.candidates)
+        options = {"seed": ask.seed, "n_startup_trials": self.startup_trials, "n_ei_candidates": self.candidates}
+        is_whole = not any(knob.when for knob in ask.knobs.values())
+        return _JointTPE(joint, is_whole=is_whole, offers_next=offers_next_best(ask.rules), **options)
 
 
 class _JointTPE(TPESampler):  # type: ignore[misc]
@@ -51,14 +54,24 @@ class _JointTPE(TPESampler):  # type: ignore[misc]
     drawn is what Optuna's sampler draws.
     """
 
-    def __init__(self, joint: dict[str, BaseDistribution], **options: Any) -> None:
+    def __init__(self, joint: dict[str, BaseDistribution], *, is_whole: bool, offers_next: bool, **options: Any) -> None:
+        """`offers_next`: whether the best draw that is not tried yet comes first, and who is asked again offers the next best.
+
+        `is_whole`: whether knobs that are drawn together are all there are.
+        """
         super().__init__(**options)
         self._joint = {path: one for path, one in joint.items() if not one.single()}
+        self._is_joint_whole, self._offers_next = is_whole, offers_next
+        self._next: list[dict[str, Any]] = []
+        """Joint draws that were not the best, the best of them last."""
         self._split: tuple[Array, Array] | None = None
         """Rows of the good and the bad trials, for as long as this sampler lives: one ask."""
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._joint
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        return self._next.pop() if self._next else dict(super().sample_relative(study, trial, search_space))
 
     def _sample(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         """Of as many draws from the density of the good trials as there are candidates, the one that is likeliest by comparison."""
@@ -76,8 +89,27 @@ class _JointTPE(TPESampler):  # type: ignore[misc]
         below = _ParzenEstimator(good, search_space, self._parzen_estimator_parameters, weights)
         above = _ParzenEstimator(bad, search_space, self._parzen_estimator_parameters)
         drawn = below.sample(self._rng.rng, self._n_ei_candidates)
-        best = self._compare(drawn, self._compute_acquisition_func(drawn, below, above))
-        return {path: one.to_external_repr(best[path]) for path, one in search_space.items()}
+        gain = self._compute_acquisition_func(drawn, below, above)
+        if self._offers_next and search_space == self._joint:
+            ranked = _ranked(drawn, gain)
+            if self._is_joint_whole:  # then what was tried is turned down
+                tried = set(map(tuple, storage.told.rows[:, columns].tolist()))
+                ranked.sort(key=lambda values: values in tried)
+            best, *self._next = [_params(values, search_space) for values in ranked]
+            self._next.reverse()
+            return best
+        best = self._compare(drawn, gain)
+        return _params([best[path] for path in search_space], search_space)
+
+
+def _ranked(drawn: Mapping[str, Array], gain: Array) -> list[tuple[float, ...]]:
+    """Draws that differ, the best first."""
+    order = np.argsort(-gain, kind="stable")
+    return list(dict.fromkeys(zip(*(values[order].tolist() for values in drawn.values()), strict=True)))
+
+
+def _params(values: Iterable[float], search_space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    return {path: one.to_external_repr(value) for (path, one), value in zip(search_space.items(), values, strict=True)}
 
 
 def _observed(rows: Array, columns: Sequence[int], paths: Iterable[str]) -> dict[str, Array]:

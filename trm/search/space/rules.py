@@ -12,8 +12,8 @@ trial's configuration and its digest, and no knob had a condition from it. 1 to 
 with the sampler's first choice, none was confirmed whose file did not ask for it, of what was confirmed fresh seeds alone told the
 winner, samplers that look at finished trials alone (gp, nsga2) were shown no others, asha promoted whoever came among a rung's
 best, however many had gone on, and always before it asked for a new trial, a standard error kept trials on half as many places as
-the quota has, confirmations came after the last trial of the search, TPE sampled where the file named nothing, and gp fitted a
-second process to constraints that all trials kept.
+the quota has, confirmations came after the last trial of the search, TPE sampled where the file named nothing, TPE drew anew
+whenever what it proposed had been tried, and gp fitted a second process to constraints that all trials kept.
 """
 OLDEST = 1
 
@@ -49,6 +49,8 @@ moves_by_default = _since(5)
 """Whether the sampler is `surrogate` where the space's file names none."""
 leaves_kept_constraints_out = _since(5)
 """Whether the sampler gp hears of no constraints where all trials keep them."""
+offers_next_best = _since(5)
+"""Whether TPE, of which a draw is turned down, offers the next best of the same draws before it draws anew."""
 
 
 def near_share(rules: int) -> float:
