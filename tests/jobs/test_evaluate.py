@@ -108,6 +108,13 @@ def test_the_score_is_that_of_the_evaluated_weights_wherever_they_lie(place: Pat
         assert report_of(place, path)["metrics"] == expected, path
 
 
+def test_a_checkpoint_has_weights_as_they_were_trained_too(place: Path) -> None:
+    raw, average = report_of(place, "run/checkpoints/step-00000002", is_raw=True), report_of(place, "run")
+    assert (raw["weights"], average["weights"]) == ("raw", "average")
+    assert raw["metrics"]["loss"] != average["metrics"]["loss"]
+    assert raw["weights_digest"] != average["weights_digest"]
+
+
 def test_all_of_the_split_is_scored_unless_a_subset_is_asked_for(place: Path) -> None:
     assert report_of(place, "run")["metrics"]["examples"] == 10
     assert report_of(place, "run", split="train")["metrics"]["examples"] == 12
@@ -250,6 +257,11 @@ BAD: dict[str, tuple[Callable[[Path], EvaluateOptions], str]] = {
         lambda place: options_of(place, "run", front=(0.0, 0.1), overrides=("evaluation.rollouts=4",)),
         "--front is of noises above 0",
     ),
+    "raw of one kind": (
+        lambda place: options_of(place, "weights.pt", config=str(place / "config.yaml"), is_raw=True),
+        "--weights raw is of a checkpoint",
+    ),
+    "raw of an export": (lambda place: options_of(place, "run/best", is_raw=True), "an export holds the averaged weights"),
     "no identifiers": (
         lambda place: options_of(place, "run", identifiers=("blank",)),
         "--identifiers needs a data set with identifiers",

@@ -16,7 +16,7 @@ from trm.errors import CheckpointError, ConfigError
 from trm.evaluation.answers import steps_of
 from trm.evaluation.draws import draws_in_evaluation
 from trm.evaluation.evaluate import Evaluation
-from trm.evaluation.identifiers import Way, require_identifiers
+from trm.evaluation.identifiers import Way
 from trm.files.atomic import why_unwritable, write_text_atomic
 from trm.files.weight_files import META
 from trm.jobs.evaluate_data import DataAsked, on_data
@@ -30,7 +30,7 @@ from trm.jobs.evaluate_folder import (
     write_evaluation,
 )
 from trm.jobs.evaluate_front import Setting, front_lines, front_report, plain_settings, rolled_settings
-from trm.jobs.evaluate_identifiers import Ablated, ablation_lines, ablations
+from trm.jobs.evaluate_identifiers import ablation_lines, ablations, told_identifiers
 from trm.jobs.evaluate_pass import SplitPass, plan_of, recording, with_evaluation
 from trm.jobs.evaluate_table import finite, table
 from trm.jobs.evaluate_votes import vote_curve
@@ -72,6 +72,8 @@ class EvaluateOptions:
     """Whether the answers that would be handed in are among them."""
     identifiers: tuple[Way, ...] = ()
     """Which other identifiers the network is told, a pass each."""
+    is_raw: bool = False
+    """Whether a checkpoint's weights are scored as they were trained, in place of their average."""
     resamples: int = 0
     """Other choices of augmentations that are tried for each number of them."""
     front: tuple[float, ...] = ()
@@ -105,6 +107,8 @@ def _check(options: EvaluateOptions) -> None:
         raise CheckpointError(
             f"{path} is a file, and other programs' files do not say what they were trained as", remedy="give --config CONFIG.yaml"
         )
+    if _is_foreign(path) and options.is_raw:
+        raise ConfigError(f"--weights raw is of a checkpoint, which has both, and {path} has one kind", remedy="leave it out")
     if options.votes is not None and options.votes < 1:
         raise ConfigError(f"--votes must be >= 1, got {options.votes}", remedy="use 1 to score without augmentation")
     if not 0 <= options.resamples <= MOST_RESAMPLES:
@@ -144,43 +148,18 @@ def _done(options: EvaluateOptions) -> Done:
         weights, config, folder, split = _opened(options)
         for note in weights.notes:
             say(f"{options.path}: {note}")
-        trained = trained_model(weights, device)
-        manifest = read_manifest(folder)
+        trained, manifest = trained_model(weights, device), read_manifest(folder)
         plan = plan_of(folder, manifest, split, config, options.overrides, options.votes)
         names = puzzle_names(folder, manifest)
-        widest = config
-        if options.front:  # what is compared with is one answer without noise
-            config = with_evaluation(config, rollouts=1, noise=0.0, starts="own")
         run = SplitPass(trained, config, manifest, plan, options.stops_halted)
-        if options.identifiers:
-            require_identifiers(trained.table, manifest)
+        told = told_identifiers(options.identifiers, trained.table, plan.split, manifest)
+        # what a front is compared with is one answer without noise
+        plain = replace(run, config=with_evaluation(config, rollouts=1, noise=0.0, starts="own")) if options.front else run
         with recording(None if options.folder is None else Path(options.folder) / ANSWERS, plan, names) as record:
-            evaluation = run(trained.table, record, has_curve=options.has_curve or bool(options.front))
-        ablated = _ablated(options, run, evaluation)
-        settings = _settings(options, replace(run, config=widest), evaluation)
-    report = {
-        "path": str(Path(options.path).absolute()),
-        "weights_digest": tensors_digest(weights.tensors),
-        "step": trained.step,
-        "train_flops": trained.train_flops,
-        "split": split,
-        "data": {
-            "name": manifest.name,
-            "folder": folder,
-            "content_hash": manifest.content_hash,
-            "split_sha256": manifest.splits[split].content_sha256,
-        },
-        "supervision_steps": steps_of(config),
-        "inference_flops": run_cost(config, trained.shape).inference_flops,
-        "stops_halted": options.stops_halted,
-        "notes": list(weights.notes),
-        "counts": {"puzzles": len(evaluation.puzzles["puzzle"])} if evaluation.puzzles else {},
-        "metrics": finite(evaluation.metrics),
-        "standard_errors": evaluation.standard_errors,
-        "config": config.model_dump(mode="json"),
-    }
-    if evaluation.curve:
-        report["curve"] = curve_report(evaluation, run_cost(config, trained.shape).inference_flops / steps_of(config))
+            evaluation = plain(trained.table, record, has_curve=options.has_curve or bool(options.front))
+        ablated = ablations(told, evaluation, trained.table, plan, partial(plain, told=", other identifiers"))
+        settings = _settings(options, run, evaluation)
+    report = {"weights": "raw" if options.is_raw else "average", **_report(options, weights, plain, folder, evaluation)}
     ballot = None
     if evaluation.rows is not None and not options.stops_halted:
         ballot = task_named(manifest.task).ballot(plan.split, evaluation.rows, plan.examples)
@@ -194,11 +173,34 @@ def _done(options: EvaluateOptions) -> Done:
     return Done(report, evaluation, names, ballot, options.has_submission, ablated)
 
 
-def _ablated(options: EvaluateOptions, run: SplitPass, own: Evaluation) -> list[Ablated]:
-    """The same puzzles under other identifiers, as asked for."""
-    if not options.identifiers:
-        return []
-    return ablations(options.identifiers, own, run.trained.table, run.plan, run.manifest, partial(run, told=", other identifiers"))
+def _report(options: EvaluateOptions, weights: Weights, run: SplitPass, folder: str, evaluation: Evaluation) -> dict[str, Any]:
+    """What every evaluation says, as JSON."""
+    config, manifest, split = run.config, run.manifest, run.plan.split.name
+    flops = run_cost(config, run.trained.shape).inference_flops
+    report: dict[str, Any] = {
+        "path": str(Path(options.path).absolute()),
+        "weights_digest": tensors_digest(weights.tensors),
+        "step": run.trained.step,
+        "train_flops": run.trained.train_flops,
+        "split": split,
+        "data": {
+            "name": manifest.name,
+            "folder": folder,
+            "content_hash": manifest.content_hash,
+            "split_sha256": next(info for name, info in manifest.splits.items() if name == split).content_sha256,
+        },
+        "supervision_steps": steps_of(config),
+        "inference_flops": flops,
+        "stops_halted": options.stops_halted,
+        "notes": list(weights.notes),
+        "counts": {"puzzles": len(evaluation.puzzles["puzzle"])} if evaluation.puzzles else {},
+        "metrics": finite(evaluation.metrics),
+        "standard_errors": evaluation.standard_errors,
+        "config": config.model_dump(mode="json"),
+    }
+    if evaluation.curve:
+        report["curve"] = curve_report(evaluation, flops / steps_of(config))
+    return report
 
 
 def _settings(options: EvaluateOptions, run: SplitPass, plain: Evaluation) -> list[Setting]:
@@ -217,7 +219,7 @@ def _settings(options: EvaluateOptions, run: SplitPass, plain: Evaluation) -> li
 def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitName]:
     """The weights for the data set's identifiers, what to score them as, the data set's folder, and which of its splits."""
     path, root = Path(options.path), str(Path(options.storage) / "data")
-    own = None if _is_foreign(path) else read_weights(path)
+    own = None if _is_foreign(path) else read_weights(path, is_raw=options.is_raw)
     config = _asked(options, {} if own is None else own.config.model_dump(mode="json"))
     if own is not None:
         _require_same_network(path, own.config, config)

@@ -1,12 +1,13 @@
 """`evaluate.py --identifiers`: what a network knows by the identifier alone, as a loss puzzle by puzzle against the row's own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from trm.data.batches.plan import EvaluationPlan
+from trm.data.batches.split import Split
 from trm.data.format.manifest import Manifest
 from trm.evaluation.answers_file import AnsweredBatch
 from trm.evaluation.identifiers import IdentifierRows, OtherIdentifiers, Way, other_identifiers, require_identifiers
@@ -22,6 +23,15 @@ SEED = 0
 
 Evaluate = Callable[[IdentifierRows | None, Callable[[AnsweredBatch], None] | None], Evaluation]
 """Scores the split, the network being handed these rows; whoever is given sees every batch's answers."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the network is told in place of identifiers."""
+
+    manifest: Manifest
+    by_way: Mapping[Way, np.ndarray | None]
+    """Identifier in place of each; None: the mean of all."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +79,22 @@ class _Claims:
         return None if ballot is None else ballot.figures()
 
 
+def told_identifiers(ways: Sequence[Way], table: PuzzleEmbedding | None, split: Split, manifest: Manifest) -> Told:
+    """Which identifiers the network is told, by the way. ConfigError for what cannot be told."""
+    if ways:
+        require_identifiers(table, manifest)
+    return Told(manifest, {way: other_identifiers(way, split, manifest, seed=SEED) for way in ways})
+
+
 def ablations(
-    ways: Sequence[Way],
-    own: Evaluation,
-    table: PuzzleEmbedding | None,
-    plan: EvaluationPlan,
-    manifest: Manifest,
-    evaluate: Evaluate,
+    told: Told, own: Evaluation, table: PuzzleEmbedding | None, plan: EvaluationPlan, evaluate: Evaluate
 ) -> list[Ablated]:
-    """Each way's evaluation against `own`, that by the rows' own identifiers. ConfigError for what cannot be told."""
-    known = require_identifiers(table, manifest)
-    told = {way: other_identifiers(way, plan.split, manifest, seed=SEED) for way in ways}
+    """Each way's evaluation against `own`, that by the rows' own identifiers."""
     found = []
-    for way, identifiers in told.items():
-        claims = None if identifiers is None else _Claims(task_named(manifest.task), plan, identifiers)
-        evaluation = evaluate(OtherIdentifiers(known, identifiers), claims)
+    for way, identifiers in told.by_way.items():
+        claims = None if identifiers is None else _Claims(task_named(told.manifest.task), plan, identifiers)
+        assert table is not None, "identifiers are told of a puzzle embedding"
+        evaluation = evaluate(OtherIdentifiers(table, identifiers), claims)
         names = [name for name in own.puzzles if name != "puzzle"]
         against = {name: paired(evaluation.puzzles[name].astype(float), own.puzzles[name].astype(float)) for name in names}
         found.append(Ablated(way, evaluation, against, None if claims is None else claims.figures()))

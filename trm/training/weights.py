@@ -256,7 +256,7 @@ def _of_export(path: Path, *, is_raw: bool = False) -> Weights:
     if is_raw and config.optim.ema:
         raise CheckpointError(
             f"an export holds the averaged weights, and {path} none as they were trained",
-            remedy="set start.weights: average, or give a checkpoint",
+            remedy="take the average (start.weights, --weights), or give a checkpoint",
         )
     try:
         with safe_open(path, framework="pt") as file:

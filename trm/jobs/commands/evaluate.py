@@ -20,6 +20,12 @@ def main() -> int:
         metavar="DATA",
         help="what such a file was trained on, to match identifiers by name: a data set, arrays, or their identifiers.json",
     )
+    parser.add_argument(
+        "--weights",
+        choices=("average", "raw"),
+        default="average",
+        help="of a checkpoint: the average (default), or the weights as they were trained",
+    )
     parser.add_argument("--votes", type=int, metavar="N", help="ARC: augmentations of a task that vote (default: all)")
     parser.add_argument(
         "--resample",
@@ -75,6 +81,7 @@ def main() -> int:
             has_submission=arguments.submission,
             front=tuple(arguments.front),
             resamples=arguments.resample,
+            is_raw=arguments.weights == "raw",
             identifiers=tuple(dict.fromkeys(arguments.identifiers)),
         )
     )
