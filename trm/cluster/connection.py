@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ray.job_config import JobConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trm.cluster.embedded import check_locale, locale_problem, not_started, private_session, ray_options, without_idle_services
+from trm.cluster.node_facts import answer_probe, unanswered
 from trm.cluster.ray_watch import end_ray, watched
 from trm.config.imports import VARIABLE
 from trm.console.long_work import shown
@@ -30,8 +30,6 @@ from trm.terminal.command_line import end_on_signals
 
 HOLDER_MEMORY_BYTES = 64 * 2**20
 """Asked for by a Tune trial that only waits for its gang: Tune refuses an empty request, and a CPU would starve the gang."""
-
-PROBE_TRIES, PROBE_SECONDS = 10, 0.5
 
 ANSWER_SECONDS = 5.0
 """So long may a cluster take to answer."""
@@ -232,10 +230,10 @@ def unshared_storage(folder: Path, nodes: list[Node]) -> dict[str, ResourceError
     probe.mkdir()
     try:
         (probe / "driver").write_text(token)
-        tasks = [(node, on_node(node, _answer_probe).remote(str(probe), node.node_id, token)) for node in nodes]
+        tasks = [(node, on_node(node, answer_probe).remote(str(probe), node.node_id, token)) for node in nodes]
         for node, task in tasks:
             try:
-                problem = ray.get(task, timeout=120) or _unanswered(probe / node.node_id, token)
+                problem = ray.get(task, timeout=120) or unanswered(probe / node.node_id, token)
             except RayError as error:
                 problem = f"it did not answer: {type(error).__name__}"
             if problem:
@@ -252,27 +250,3 @@ def on_node(node: Node, function: Callable[..., Any]) -> Any:
     """`function` as a Ray task that holds nothing and runs on that node."""
     strategy = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
     return ray.remote(num_cpus=0, max_retries=0)(function).options(scheduling_strategy=strategy)
-
-
-def _answer_probe(probe: str, node_id: str, token: str) -> str:
-    problem = _unanswered(Path(probe) / "driver", token)
-    if not problem:
-        try:
-            (Path(probe) / node_id).write_text(token)
-        except OSError as error:
-            return f"writing: {error}"
-    return problem
-
-
-def _unanswered(path: Path, token: str) -> str:
-    """Why the file does not hold the token, empty when it does; network file systems show new files some seconds late."""
-    problem = ""
-    for _ in range(PROBE_TRIES):
-        try:
-            if path.read_text() == token:
-                return ""
-            problem = f"{path.name} holds something else"
-        except OSError as error:
-            problem = f"reading: {error}"
-        time.sleep(PROBE_SECONDS)
-    return problem

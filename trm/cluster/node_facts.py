@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +23,7 @@ from trm.sweeps.versions import installed_version
 KERNELS_SECONDS = 400.0
 """For importing torch and, at first, compiling."""
 SHARED_MEMORY = "/dev/shm"
+PROBE_TRIES, PROBE_SECONDS = 10, 0.5
 _KERNELS = "from trm.kernels.build import why_missing; print(why_missing() or '')"
 _DEVICES = (
     "import json, torch; "
@@ -96,3 +98,28 @@ def _device_bytes() -> tuple[int, ...]:
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     done = subprocess.run([sys.executable, "-c", _DEVICES], capture_output=True, text=True, env=environment, timeout=100)
     return tuple(json.loads(done.stdout)) if done.returncode == 0 else ()
+
+
+def answer_probe(probe: str, node_id: str, token: str) -> str:
+    """Why this node does not read what the driver wrote into the folder `probe`, or cannot answer there; empty where it does."""
+    problem = unanswered(Path(probe) / "driver", token)
+    if not problem:
+        try:
+            (Path(probe) / node_id).write_text(token)
+        except OSError as error:
+            return f"writing: {error}"
+    return problem
+
+
+def unanswered(path: Path, token: str) -> str:
+    """Why the file does not hold the token, empty when it does; network file systems show new files some seconds late."""
+    problem = ""
+    for _ in range(PROBE_TRIES):
+        try:
+            if path.read_text() == token:
+                return ""
+            problem = f"{path.name} holds something else"
+        except OSError as error:
+            problem = f"reading: {error}"
+        time.sleep(PROBE_SECONDS)
+    return problem
