@@ -29,7 +29,9 @@ from trm.search.search import Search
 from trm.search.settings import Storage
 from trm.search.space.space import SearchSpace
 from trm.sweeps import mirror as mirrors
-from trm.sweeps.mirror import Mirror, catch_up, fetch, mirrored, require_undriven
+from trm.sweeps import mirror_objects
+from trm.sweeps.mirror import Mirror, mirrored
+from trm.sweeps.mirror_objects import catch_up, fetch, journal_of, require_undriven
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # of the server and its client
 
@@ -37,7 +39,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 @pytest.fixture(autouse=True)
 def _still_hearts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drivers beat once, when they begin; waits take no time."""
-    monkeypatch.setattr(mirrors, "BEAT_SECONDS", 3600.0)
+    for module in (mirrors, mirror_objects):
+        monkeypatch.setattr(module, "BEAT_SECONDS", 3600.0)
 
 
 @pytest.fixture(params=["s3", "folder"])
@@ -113,7 +116,7 @@ def head(tmp_path: Path, url: str) -> Iterator[Callable[..., Head]]:
 @pytest.fixture(autouse=True)
 def _dead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drivers that began here are taken for dead, as after a kill -9."""
-    monkeypatch.setattr(mirrors, "lives_here", lambda holder: False)
+    monkeypatch.setattr(mirror_objects, "lives_here", lambda holder: False)
 
 
 def test_of_many_who_create_one_object_at_once_one_does(url: str) -> None:
@@ -142,7 +145,7 @@ def test_two_drivers_of_one_name_never_both_decide(url: str, head: Callable[...,
         with pytest.raises(SweepError, match="taken over by another driver"):
             late.mirror.publish()  # nor ever after
     second.drive()
-    assert mirrors._journal_of(second.objects) == (second.folder / FILE).read_bytes()
+    assert journal_of(second.objects) == (second.folder / FILE).read_bytes()
     with pytest.raises(SweepError, match=r"went on from .* elsewhere"):
         head("one")  # what the first one wrote in its folder alone counts for nothing
     assert head("four").decided() == second.decided()
@@ -208,7 +211,7 @@ def test_of_drivers_that_race_whatever_one_did_is_in_the_one_journal(tmp_path: P
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(live, range(4)))
     journal = tmp_path / "journal.jsonl"
-    journal.write_bytes(mirrors._journal_of(Objects(url)))
+    journal.write_bytes(journal_of(Objects(url)))
     begun = [entry.event for entry in read_events(journal) if isinstance(entry.event, LegStarted)]
     assert [leg for leg in acted if leg not in begun] == []
     assert len(acted) == len({(leg.trial, leg.rung, leg.attempt) for leg in acted}) > 0  # nor is one started twice
@@ -262,7 +265,7 @@ def test_killed_before_any_object_of_its_begin_a_sweep_goes_on_elsewhere_or_begi
                 driver.start()
         driver.mirror._stop.set()
         driver.log.journal.close()
-        seen.append(mirrors.is_mirrored(url))
+        seen.append(mirror_objects.is_mirrored(url))
         if seen[-1]:
             break
     with pytest.raises(SweepError, match="taken over"):
@@ -286,7 +289,7 @@ def test_a_segment_whose_answer_was_lost_is_ours(url: str, head: Callable[..., H
             driver.leg()
     assert not driver.mirror._is_taken()
     driver.log.stop(3.0, "silence")
-    assert mirrors._journal_of(driver.objects) == (driver.folder / FILE).read_bytes()
+    assert journal_of(driver.objects) == (driver.folder / FILE).read_bytes()
 
 
 def test_who_waits_for_the_store_may_leave_and_a_late_answer_is_no_second_journal(
@@ -319,7 +322,7 @@ def test_who_waits_for_the_store_may_leave_and_a_late_answer_is_no_second_journa
         assert driver.search.state.trials == []  # nothing follows from what is not there
         answers.set()
         driver.mirror.publish()
-    assert mirrors._journal_of(driver.objects) == (driver.folder / FILE).read_bytes()
+    assert journal_of(driver.objects) == (driver.folder / FILE).read_bytes()
 
 
 def test_a_folder_that_is_merely_behind_gets_what_is_newer(tmp_path: Path, head: Callable[..., Head]) -> None:
@@ -345,8 +348,8 @@ def test_a_folder_that_is_merely_behind_gets_what_is_newer(tmp_path: Path, head:
 
 def test_a_driver_that_lives_elsewhere_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     objects = Objects(f"file://{tmp_path}/s")
-    monkeypatch.setattr(mirrors, "lives_here", lambda holder: None)
-    monkeypatch.setattr(mirrors, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(mirror_objects, "lives_here", lambda holder: None)
+    monkeypatch.setattr(mirror_objects, "BEAT_SECONDS", 0.1)
     told, stop = asdict(replace(Holder.this_process(1), host="far")), threading.Event()
 
     def beat() -> None:
@@ -455,7 +458,7 @@ def test_a_sweep_whose_mirror_is_gone_says_so_and_writes_it_anew(
     again = head("one")
     assert f"no journal of this sweep lies at {url}" in capsys.readouterr().err
     again.start()
-    assert mirrors._journal_of(again.objects) == (again.folder / FILE).read_bytes()
+    assert journal_of(again.objects) == (again.folder / FILE).read_bytes()
 
 
 def test_a_store_that_lets_objects_be_overwritten_is_refused(

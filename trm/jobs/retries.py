@@ -17,7 +17,8 @@ from trm.search.space.rules import OLDEST
 from trm.search.space.space import load_space
 from trm.sweeps.fetched import fetched
 from trm.sweeps.folder import NAME, is_begun
-from trm.sweeps.mirror import begun_name, catch_up, is_mirrored, mirror_url
+from trm.sweeps.mirror import begun_name, mirror_url
+from trm.sweeps.mirror_objects import catch_up, is_mirrored
 from trm.sweeps.places import DEFAULT_STORAGE, expanded
 from trm.terminal.command_line import ending
 

@@ -12,7 +12,8 @@ from trm.search.log import FILE as JOURNAL
 from trm.search.space.recorded import recorded_space
 from trm.sweeps.checkpoint_stores import objects_url
 from trm.sweeps.folder import EARLY_FILES, is_begun
-from trm.sweeps.mirror import begun_name, catch_up, fetch
+from trm.sweeps.mirror import begun_name
+from trm.sweeps.mirror_objects import catch_up, fetch
 from trm.sweeps.places import is_taken, refuse_links_in
 
 

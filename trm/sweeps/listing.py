@@ -15,7 +15,7 @@ from trm.search.space.recorded import recorded_space
 from trm.search.state import SweepState
 from trm.sweeps.checkpoint_stores import objects_url, remove_objects
 from trm.sweeps.folder import NAME, is_begun, sweeps_text
-from trm.sweeps.mirror import is_owned, require_undriven
+from trm.sweeps.mirror_objects import is_owned, require_undriven
 from trm.sweeps.places import refuse_links_in, refuse_unwritable
 from trm.sweeps.trial_files import folder_bytes
 

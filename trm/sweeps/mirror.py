@@ -7,9 +7,7 @@ leases say. `driver.json`, which a living driver rewrites, only spares people th
 """
 
 import contextlib
-import hashlib
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,31 +15,30 @@ from concurrent.futures import Future, wait
 from dataclasses import asdict
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from trm.console.long_work import shown
 from trm.console.redaction import reason_of
 from trm.console.streams import say
-from trm.errors import CheckpointError, InterruptedRun, StoreSilent, SweepDriven, SweepError, TRMError
-from trm.files.atomic import make_folders, replacing, write_bytes_atomic
-from trm.files.contained import inside
+from trm.errors import CheckpointError, InterruptedRun, StoreSilent, SweepError, TRMError
 from trm.files.daemon_calls import begun
 from trm.files.objects import Objects
 from trm.search.journal.events import SweepStarted
 from trm.search.journal.journal import read_events
 from trm.search.journal.lease import FILE as LEASE
-from trm.search.journal.lease import Holder, Lease, lives_here
+from trm.search.journal.lease import Holder
 from trm.search.log import FILE as JOURNAL
-from trm.search.space.recorded import SWEEP_FILE
 from trm.search.space.space import SearchSpace
 from trm.sweeps.checkpoint_stores import objects_url
-from trm.sweeps.folder import DATASET_FILE, DATASETS_FILE
-from trm.sweeps.places import SCRATCH_FOLDERS
-from trm.sweeps.trial_files import COLLECTED
+from trm.sweeps.mirror_objects import (
+    BEAT_SECONDS,
+    FIRST_FILES,
+    first_file,
+    is_apart,
+    is_mirrored,
+    journal_of,
+    require_undriven,
+    segment_name,
+)
 
-BEAT_SECONDS = 10.0
-BEATS_MISSED = 3
-"""A driver elsewhere is dead whose `driver.json` stays as it is for so many beats."""
 COPY_SECONDS = 30.0
 """Tables that changed are copied so often."""
 PATIENCE_SECONDS = 60.0
@@ -50,13 +47,6 @@ SHORT_SECONDS = 2.0
 """After so long it is said that the store is waited for; one that was given up is waited for so long at the driver's end."""
 SLICE_SECONDS = 0.25
 """Who waits for the store looks so often at what else is to be done."""
-SEGMENT = re.compile(r"journal/(\d{10})\.jsonl")
-FIRST_FILES = (SWEEP_FILE, DATASET_FILE, DATASETS_FILE)
-OWN_FOLDERS = (*SCRATCH_FOLDERS, "trials", "begun", *COLLECTED)
-"""Objects already, or of no use elsewhere."""
-_HOLDER = TypeAdapter(Holder)
-_still: set[tuple[Holder, bool, int]] = set()
-"""Drivers, with their last beats, that this process has seen stand still."""
 
 
 class Mirror:
@@ -94,7 +84,7 @@ class Mirror:
 
     def go_on(self) -> None:
         """Begin where the objects are; SweepError unless what is there is the beginning of the folder's journal."""
-        there, here = _journal_of(self._objects), (self._folder / JOURNAL).read_bytes()
+        there, here = journal_of(self._objects), (self._folder / JOURNAL).read_bytes()
         if not here.startswith(there):
             raise SweepError(
                 f"the sweep went on from {self._objects.url} elsewhere: its journal is not that of {self._folder} any more",
@@ -142,7 +132,7 @@ class Mirror:
         if count == 0 and data:
             self._put_first_files(data)
         while data:
-            name = _segment(count)
+            name = segment_name(count)
             there = data if self._objects.create(name, data) else self._objects.read(name)
             if not data.startswith(there):
                 self._is_lost = True
@@ -155,7 +145,7 @@ class Mirror:
         """What a sweep cannot go on without is there before it has begun, apart from what others who begin it write."""
         for name in FIRST_FILES:
             if (self._folder / name).is_file():
-                self._objects.put(_first_file(journal, name), self._folder / name)
+                self._objects.put(first_file(journal, name), self._folder / name)
 
     def _waited(self, began: float, patience: float, is_told: bool, why: str) -> bool:
         """Whether the waiting has been told of. InterruptedRun when it was long enough."""
@@ -199,7 +189,7 @@ class Mirror:
         """
         count, end = self._there
         with contextlib.suppress(FileNotFoundError):
-            there = self._objects.read(_segment(count))
+            there = self._objects.read(segment_name(count))
             with (self._folder / JOURNAL).open("rb") as file:
                 file.seek(end)
                 self._is_lost = self._is_lost or file.read(len(there)) != there
@@ -213,7 +203,7 @@ class Mirror:
     def _copy(self) -> None:
         for path in sorted(self._folder.rglob("*")):
             name = path.relative_to(self._folder).as_posix()
-            if _is_apart(name) or path.is_symlink() or not path.is_file():
+            if is_apart(name) or path.is_symlink() or not path.is_file():
                 continue
             try:
                 about = path.stat()
@@ -256,116 +246,6 @@ def begun_name(folder: Path) -> str:
     return first.name if isinstance(first, SweepStarted) else folder.name
 
 
-def is_mirrored(url: str) -> bool:
-    """Whether a sweep began there."""
-    with shown(f"asking {url}", say):
-        return bool(Objects(url).sizes("journal"))
-
-
-def is_owned(url: str, folder: Path, *, is_mirror: bool) -> bool:
-    """Whether the objects at `url` are of the sweep as it stands in `folder`, not of one that went on from them elsewhere.
-
-    Those of a sweep that has no mirror are its own unless a journal lies there.
-    """
-    there = _journal_of(Objects(url))
-    return is_mirror == bool(there) and (folder / JOURNAL).read_bytes().startswith(there)
-
-
-def fetch(url: str, folder: Path) -> None:
-    """Have the sweep at `url` in `folder`, as far as it got; SweepError when there is none, and when it is here already."""
-    objects = Objects(url)
-    if (folder / JOURNAL).exists():
-        raise SweepError(
-            f"{folder} is there", remedy=f"go on with it by `--resume --name {folder.name}`, or give another --storage"
-        )
-    require_undriven(objects)
-    journal = _journal_of(objects)
-    if not journal:
-        raise SweepError(f"there is no sweep at {url}", remedy="give the URL that storage.checkpoints and --name come to")
-    make_folders(folder)
-    _bring(objects, journal, folder)
-
-
-def catch_up(url: str, folder: Path) -> None:
-    """Have in `folder` what was journaled elsewhere since the sweep at `url` was driven there.
-
-    Nothing happens where the folder's journal is no mere beginning of that one: then it holds lines that nobody else knows.
-    """
-    objects, path = Objects(url), folder / JOURNAL
-    with shown(f"asking {url}", say):
-        there = _journal_of(objects)
-    if not _is_behind(path.read_bytes(), there):
-        return
-    with Lease(folder, say, waits=True):
-        require_undriven(objects)
-        journal = _journal_of(objects)
-        if _is_behind(path.read_bytes(), journal):
-            say(f"the sweep went on from {url} elsewhere: {folder} gets what is newer there")
-            _bring(objects, journal, folder)
-
-
-def _is_behind(here: bytes, there: bytes) -> bool:
-    """Whether a journal, but for a line that was not finished, is the beginning of a longer one."""
-    whole = here[: here.rfind(b"\n") + 1]
-    return there.startswith(whole) and len(there) > len(whole)
-
-
-def _bring(objects: Objects, journal: bytes, folder: Path) -> None:
-    names = objects.sizes("")
-    copies = {name: name for name in names if not _is_apart(name) and SEGMENT.fullmatch(name) is None}
-    first = {name: _first_file(journal, name) for name in FIRST_FILES if _first_file(journal, name) in names}
-    for name, there in (first | copies).items():
-        path = inside(folder, *name.split("/"))
-        make_folders(path.parent)
-        with contextlib.suppress(FileNotFoundError), replacing(path) as temporary:
-            objects.get(there, temporary)
-    write_bytes_atomic(folder / JOURNAL, journal)  # last: what has one is a sweep
-
-
-def require_undriven(objects: Objects) -> None:
-    """SweepError when a living driver has the sweep; of one elsewhere that is told by looking for a while whether it beats."""
-    before = _driver_of(objects)
-    if before is None or before[1] or before in _still:
-        return
-    holder = before[0]
-    lives = lives_here(holder)
-    if lives is None:
-        seconds = BEAT_SECONDS * BEATS_MISSED
-        say(f"{objects.url} was driven by process {holder.pid} on {holder.host}: looking {seconds:.0f} s for its heartbeat")
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not lives:
-            time.sleep(BEAT_SECONDS / 10)
-            lives = (now := _driver_of(objects)) is not None and now != before and not now[1]
-    if lives:
-        raise SweepDriven(f"{objects.url} is driven by process {holder.pid} on {holder.host}", remedy="wait for it or stop it")
-    _still.add(before)
-
-
-def _driver_of(objects: Objects) -> tuple[Holder, bool, int] | None:
-    """Who drove last, whether in order to the end, and its last beat."""
-    try:
-        told = json.loads(objects.read(LEASE))
-        beat, is_over = int(told.pop("beat")), bool(told.pop("is_over"))
-        return _HOLDER.validate_python(told), is_over, beat
-    except FileNotFoundError:
-        return None
-    except CheckpointError:  # a ValueError too
-        raise
-    except (ValueError, KeyError, AttributeError) as error:
-        raise SweepError(f"{objects.url}/{LEASE} is no driver's ({reason_of(error)})", remedy="remove it if none drives") from error
-
-
-def _journal_of(objects: Objects) -> bytes:
-    """The lines of all segments that follow one another."""
-    names = {int(match[1]): name for name in objects.sizes("journal") if (match := SEGMENT.fullmatch(name))}
-    journal, count, segments = bytearray(), 0, objects.read_all(names.values())
-    while count in names:
-        data = segments[names[count]]
-        journal += data
-        count += data.count(b"\n")
-    return bytes(journal)
-
-
 def _require_fence(objects: Objects, holder: Holder, *, is_resume: bool) -> None:
     """SweepError unless the store is one. A mirrored sweep stays so: a mirror left behind could be gone on with elsewhere."""
     name = f".fence-{holder.fence}-{time.time_ns()}"
@@ -378,23 +258,6 @@ def _require_fence(objects: Objects, holder: Holder, *, is_resume: bool) -> None
             if is_resume
             else "--set storage.mirror=false keeps the journal in the sweep's folder alone",
         )
-
-
-def _segment(count: int) -> str:
-    return f"journal/{count:010d}.jsonl"
-
-
-def _first_file(journal: bytes, name: str) -> str:
-    """The file as it was when the sweep of this journal began: of two who begin at once each has names of its own."""
-    line = journal.partition(b"\n")[0]
-    return f"begun/{hashlib.sha256(line).hexdigest()[:16]}/{name}"
-
-
-def _is_apart(name: str) -> bool:
-    """Whether a file or an object is no copy: hidden, a lease, the journal and what was cut out of it, what is an object itself."""
-    first, _, rest = name.partition("/")
-    is_hidden = any(part.startswith(".") for part in name.split("/"))
-    return is_hidden or (bool(rest) and first in OWN_FOLDERS) or (not rest and (first == LEASE or first.startswith(JOURNAL)))
 
 
 def _lost(objects: Objects) -> SweepError:
