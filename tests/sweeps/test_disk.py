@@ -18,8 +18,11 @@ from tests.sweeps.test_checkpoints import Sweep
 from trm.cluster.connection import Demand
 from trm.cluster.driver import Audience, Placement, SweepDriver
 from trm.cluster.gauges import SweepGauges
+from trm.cluster.processes import WorkerProcess
+from trm.cluster.progress_board import RunningLegs
 from trm.search.journal.events import Event
 from trm.sweeps import room
+from trm.sweeps.checkpoints import CheckpointRetention
 from trm.sweeps.signals import StopSignals
 from trm.terminal.display import SweepDisplay
 from trm.terminal.progress import SweepProgress
@@ -98,6 +101,15 @@ def test_a_leg_that_met_a_full_disk_counts_for_nothing_and_the_sweep_pauses(driv
     assert driven.driver.next_leg() is None
     trial = driven.sweep.search.state.trials[0]
     assert (trial.troubles.total(), trial.status) == (0, "running")
+
+
+def test_a_full_disk_of_a_worker_that_copies_objects_is_told_as_its_own(driven: Driven, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CheckpointRetention, "is_on_disk", False)
+    leg = driven.start()
+    driven.driver._legs._says = RunningLegs({}, {leg.leg: [WorkerProcess("node7", "there", 1, "", oom_kills=0)]}, {}, [])
+    driven.driver.leg_returned(leg, LegResult("disk_full", error="OSError: No space left on device"), None)
+    assert driven.driver.disk_full == "the disk of a worker on node7 is full: OSError: No space left on device"
+    assert not driven.events
 
 
 def test_pruning_first_may_make_the_room_and_then_the_same_leg_runs_again(driven: Driven) -> None:

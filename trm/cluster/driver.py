@@ -144,7 +144,7 @@ class SweepDriver:
             self._on_interrupted(started)
             return
         if meant.result.status == "disk_full":
-            self._on_disk_full(started, meant.result.error or "")
+            self._on_disk_full(started, meant)
             return
         ended = self._with_node(leg_ended(task, meant.result, self._search.state.space.objective), meant)
         if self._room.durably(lambda: self._log.record(ended)):
@@ -292,10 +292,11 @@ class SweepDriver:
         told_at = self._stop_told_at
         return not self._signals.is_requested and told_at is not None and time.monotonic() - told_at > 30.0
 
-    def _on_disk_full(self, leg: LegStarted | None, error: str) -> None:
+    def _on_disk_full(self, leg: LegStarted | None, meant: Meant) -> None:
         if leg is None or self._is_told_to_stop:
             return
-        if self._room.makes_room(leg.trial, self._running_trials(), error):
+        where = ", ".join(map(self._ground.name, meant.nodes))
+        if self._room.makes_room(leg.trial, self._running_trials(), meant.result.error or "", where):
             self._again.append(leg)
 
     def _on_full(self, full: str) -> None:

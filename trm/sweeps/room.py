@@ -41,8 +41,14 @@ class Room:
         self.give_up(f"the next checkpoints need {in_units(needed)}")
         return False
 
-    def makes_room(self, trial: int, running: Iterable[int], error: str) -> bool:
-        """Whether a leg of `trial` that met a full disk, with `error`, finds room after pruning; gives up when not."""
+    def makes_room(self, trial: int, running: Iterable[int], error: str, where: str) -> bool:
+        """Whether a leg of `trial` that met a full disk, with `error`, finds room after pruning; gives up when not.
+
+        Where checkpoints are objects it was no disk of ours, but that of a worker on the nodes `where`, which has copies of some.
+        """
+        if not self._keeper.is_on_disk:
+            self._give_up_with(f"the disk of a worker on {where or 'an unknown node'} is full: {error}")
+            return False
         needed = self._needed_bytes(trial, running)
         if self._is_made(needed):
             return True
@@ -51,9 +57,12 @@ class Room:
 
     def give_up(self, why: str) -> None:
         """The disk is too full to go on, for that reason."""
+        self._give_up_with(full_text(self._folder, why))
+
+    def _give_up_with(self, full: str) -> None:
         if self.full is None:
-            self.full = full_text(self._folder, why)
-            self._on_full(self.full)
+            self.full = full
+            self._on_full(full)
 
     def _is_made(self, needed: int) -> bool:
         return bool(self._keeper.prune()) and free_bytes(self._folder) >= needed
