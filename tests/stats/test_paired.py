@@ -66,7 +66,7 @@ def test_bands_of_rows_weigh_puzzles_by_their_rows() -> None:
 
 
 def test_scores_that_all_differ_are_drawn_one_by_one() -> None:
-    values = np.random.default_rng(2).normal(size=(2, 1500))
+    values = np.random.default_rng(2).normal(size=(2, 500))
     low, high = bands(values)
-    half = 1.96 * values.std(1) / np.sqrt(1500)
+    half = 1.96 * values.std(1) / np.sqrt(500)
     assert (high - low) / 2 == pytest.approx(half, rel=0.06)
