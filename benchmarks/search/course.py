@@ -54,8 +54,8 @@ class Course:
         self._take(driver.model_copy(update={"confirm": space.confirm, "audit": space.audit}))
         while self.search.is_done(self._now) is None:
             self._advance()
-            if self._running:
-                self._now, _, leg, trained = heapq.heappop(self._running)
+            if self.runs:
+                leg, trained = self._next_end()
                 self._end(leg, trained)
                 if self._trainer.ended(self.search.state.trials[leg.trial], leg):
                     return
@@ -64,17 +64,29 @@ class Course:
         for event in self.search.closing_events(self._now):
             self._take(event)
 
+    @property
+    def runs(self) -> int:
+        """Legs that run."""
+        return len(self._running)
+
+    def _start(self, leg: LegStarted, trained: Trained) -> None:
+        heapq.heappush(self._running, (self._now + trained.seconds, leg.trial, leg, trained))
+
+    def _next_end(self) -> tuple[LegStarted, Trained]:
+        """The leg that ends next; the time is that of its end."""
+        self._now, _, leg, trained = heapq.heappop(self._running)
+        return leg, trained
+
     def _take(self, event: Event) -> None:
         self.search.state.apply(event)
         self.events.append(event)
 
     def _advance(self) -> None:
-        while events := self.search.next_events(self._now, self._slots - len(self._running)):
+        while events := self.search.next_events(self._now, self._slots - self.runs):
             for event in events:
                 self._take(event)
                 if isinstance(event, LegStarted):
-                    trained = self._trainer.train(self.search.state.trials[event.trial], event)
-                    heapq.heappush(self._running, (self._now + trained.seconds, event.trial, event, trained))
+                    self._start(event, self._trainer.train(self.search.state.trials[event.trial], event))
 
     def _end(self, leg: LegStarted, trained: Trained) -> None:
         self._take(

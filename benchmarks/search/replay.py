@@ -1,4 +1,4 @@
-"""Whole sweeps on a recorded table, through the search that real sweeps use, at thousands of times real time.
+"""Whole sweeps on a recorded table, through the search that real sweeps use, at about a thousand times real time.
 
     table = Table.load(TABLES / "sudoku4x4")
     history = replay(space_of(table, trials=25), table, seed=3)
@@ -53,6 +53,8 @@ class History:
     runs: Runs | None = None
     search: Search | None = None
     """Ours only: where the search stands at the end."""
+    course: Course | None = None
+    """Ours only: how it came there."""
     ends: list[tuple[int, int, float]] = field(default_factory=list)
     """Peers only: configuration, last epoch and last accuracy of each trial, in order."""
     events: list[Event] = field(default_factory=list)
@@ -91,23 +93,25 @@ def replay(
     priors: Sequence[Prior] = (),
     until: frozenset[int] | None = None,
     rules: int = RULES,
+    kind: type[Course] = Course,
 ) -> History:
     """The sweep of `space` with that sweep seed, `slots` legs side by side, to its end.
 
     `priors`: earlier sweeps that it starts from; `until`: or to the first incumbent that is one of these configurations; `rules`:
-    by which it decides.
+    by which it decides; `kind`: how its time goes.
     """
     started = time.perf_counter()
     space = with_ladder(space, table.cost_of, table.remembered).model_copy(update={"seed": seed})
     search, runs = Search(space, table.cost_of), Runs(table, seed)
     resolved_once(search, table.remembered, table.key)
     trainer = _Recorded(search, table, runs, until or frozenset())
-    course = Course(search, trainer, slots=slots, rules=rules)
+    course = kind(search, trainer, slots=slots, rules=rules)
     course.run(priors)
     return History(
         moments=trainer.moments,
         runs=runs,
         search=search,
+        course=course,
         events=course.events,
         seconds=time.perf_counter() - started,
         trained_seconds=sum(event.train_seconds for event in course.events if isinstance(event, LegEnded)),

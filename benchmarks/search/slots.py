@@ -9,7 +9,8 @@ say how. A row a kind, rules and slots, means over seeds with 95 % bootstrap int
 - `busy`: share of the slots' time in which a leg runs, from the first leg to the sweep's end, confirmations included;
 - `makespan`: that time, in the time that one trial of full length takes at speed 1; `search`: until the search's last leg ended;
 - `spent`: training compute in trials of full length, what is cut at the end counted in part;
-- `points`: expected accuracy lost by the winner; `less_one_slot`: that less the same sweep's on one slot.
+- `points`: expected accuracy lost by the winner; `less_one_slot`, where one slot is asked for too: that less
+  the same sweep's on one slot.
 """
 
 import sys
@@ -17,9 +18,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.rows import emit, parser
+from benchmarks.search.course import Course
 from benchmarks.search.figures import interval
 from benchmarks.search.landscapes import FLOPS_PER_SECOND, Landscape
 from benchmarks.search.replay import Remembered, replay
+from benchmarks.search.widening import WIDEST, WideningCourse
 from trm.search.findings.confirmed import winner
 from trm.search.journal.events import LegEnded, LegStarted
 from trm.search.space.defaults import CONFIRMED
@@ -38,14 +41,18 @@ def space_of(landscape: Landscape, trials: int, sampler: str, confirm: dict[str,
     return SearchSpace.model_validate({**values, "budget": budget, "sampler": {"type": sampler}, "confirm": confirm})
 
 
-def figures(landscape: Landscape, space: SearchSpace, seed: int, slots: int, rules: int) -> dict[str, float]:
+def figures(
+    landscape: Landscape, space: SearchSpace, seed: int, slots: int, rules: int, kind: type[Course] = Course
+) -> dict[str, float]:
     """One sweep."""
-    history = replay(space, landscape, seed, slots=slots, rules=rules)  # type: ignore[arg-type]
+    history = replay(space, landscape, seed, slots=slots, rules=rules, kind=kind)  # type: ignore[arg-type]
     assert history.search is not None
     state, over = history.search.state, history.events[-1].at
     ends = {(event.trial, event.rung): event.at for event in history.events if isinstance(event, LegEnded)}
     legs = [event for event in history.events if isinstance(event, LegStarted)]
     used = sum(ends.get((leg.trial, leg.rung), over) - leg.at for leg in legs)
+    if isinstance(history.course, WideningCourse):
+        used = history.course.used_seconds
     whole = landscape.space.budget.per_trial
     cut = sum((over - leg.at) * FLOPS_PER_SECOND for leg in legs if (leg.trial, leg.rung) not in ends)
     unit, begun, best = whole / FLOPS_PER_SECOND, legs[0].at, winner(state)
@@ -73,8 +80,11 @@ def main() -> int:
     made.add_argument("--slowness", type=float, default=0.3)
     made.add_argument("--sampler", default="random", help="random proposals show the scheduler alone (default: %(default)s)")
     made.add_argument("--ahead", type=int, help="confirm.ahead of the rules of now (default: as it is)")
+    made.add_argument("--rules", type=int, nargs="+", default=[BEFORE, RULES])
+    made.add_argument("--widening", action="store_true", help="as if legs could take and give slots while they run (widening.py)")
     arguments = made.parse_args()
-    cases = [(rules, slots) for slots in arguments.slots for rules in (BEFORE, RULES)]
+    cases = [(rules, slots) for slots in arguments.slots for rules in arguments.rules]
+    course = WideningCourse if arguments.widening else Course
     remembered: Remembered = {}
     for kind in arguments.kinds:
         found: dict[tuple[int, int], list[dict[str, float]]] = {case: [] for case in cases}
@@ -83,17 +93,17 @@ def main() -> int:
                 landscape = Landscape(seed % 20, kind, arguments.slowness, remembered=remembered)
                 confirm = CONFIRM if rules == BEFORE or arguments.ahead is None else {**CONFIRM, "ahead": arguments.ahead}
                 space = space_of(landscape, arguments.trials, arguments.sampler, confirm)
-                found[rules, slots].append(figures(landscape, space, seed, slots, rules))
+                found[rules, slots].append(figures(landscape, space, seed, slots, rules, course))
             print(f"{kind}: seed {seed}", file=sys.stderr, flush=True)
         about = {"trials": arguments.trials, "sampler": arguments.sampler, "slowness": arguments.slowness, "seeds": arguments.seeds}
         for (rules, slots), sweeps in found.items():
             row = {name: rounded([one[name] for one in sweeps]) for name in FIGURES}
-            alone = found.get((rules, 1), sweeps)
-            less = rounded([one["points"] - other["points"] for one, other in zip(sweeps, alone, strict=True)])
+            if (alone := found.get((rules, 1))) is not None:
+                row["less_one_slot"] = rounded([one["points"] - other["points"] for one, other in zip(sweeps, alone, strict=True)])
             ahead = {} if arguments.ahead is None or rules == BEFORE else {"ahead": arguments.ahead}
-            emit(
-                {"landscapes": kind, "rules": rules, "slots": slots, **ahead, **row, "less_one_slot": less, **about}, arguments.out
-            )
+            wide = {"widest": WIDEST} if arguments.widening else {}
+            case = {"landscapes": kind, "rules": rules, "slots": slots, **ahead, **wide}
+            emit({**case, **row, **about}, arguments.out)
     return 0
 
 
