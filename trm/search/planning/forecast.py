@@ -5,12 +5,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from trm.search.order import Order, Score, loss_kinds
 from trm.search.planning.drawn_scores import EXAMPLES, DrawnScores, unlike
 from trm.search.planning.preflight import Preflight, preflight
 from trm.search.planning.rehearsal import Costs, Rehearsal, Rehearsed, Setting, Standing, Work, climb_before, rehearsals
 from trm.search.planning.survey import Survey
 from trm.search.resources.speeds import Speeds
+from trm.search.samplers.coordinates import Coordinates
 from trm.search.space.candidates import Candidate, Rejected, Resolver, scheduler_of
 from trm.search.space.enumeration import random_params, space_size
 from trm.search.space.rules import RULES
@@ -28,6 +31,10 @@ RANGED, MOST_RANGED = 20, 64
 """Rehearsals from which a range is told, and trials of each."""
 COUNTS = ("budget.trials", "the size of the space")
 """Limits that say how many trials there are."""
+NEAR, NEAR_DRAWS = 0.5, 100
+"""Of a sampler that learns, share of the trials that are near the first one, and draws that stand for them."""
+STEP, MOVED = 0.15, 0.5
+"""Standard deviation of their distance from it, as a share of a knob's range, and the share of knobs that differ."""
 NO_LIMIT = "no limit whose time is known; the figures are those of one trial"
 
 
@@ -73,7 +80,8 @@ def forecast(survey: Survey, *, slots: int) -> Forecast:
     draws = [resolver.resolve(random_params(space, generator)) for _ in range(DRAWS)]
     accepted = [one for one in draws if isinstance(one, Candidate)]
     starts = [*survey.starts, *([survey.base] if isinstance(survey.base, Candidate) else [])]
-    plays = _Plays(space, resolver, starts, accepted or [found.cheapest, found.dearest], slots)
+    near = _near(starts[0], space, resolver) if starts and climb_before(space) > 1 else []
+    plays = _Plays(space, resolver, starts, accepted or [found.cheapest, found.dearest], near, slots=slots)
     trials, ends_by = _length(space, plays.expect)
     expected = plays.expect(trials)
     budget, keep = space.budget, space.keep
@@ -91,6 +99,15 @@ def forecast(survey: Survey, *, slots: int) -> Forecast:
     )
 
 
+def _near(start: Candidate, space: SearchSpace, resolver: Resolver) -> list[Candidate]:
+    """Configurations near the first: their costs are more like those that a learning sampler asks for than the whole space's."""
+    cube, draw = Coordinates(dict(space.knobs_in_order())), np.random.default_rng(derived_seed(space.seed, "forecast near"))
+    point = cube.point(start.params)
+    moves = [cube.params(cube.moved(point, draw, scale=STEP, share=MOVED)) for _ in range(NEAR_DRAWS)]
+    found = [resolver.resolve(cube.searched(params)) for params in moves]
+    return [one for one in found if isinstance(one, Candidate)]
+
+
 def _rules_broken(rejected: Sequence[Rejected]) -> dict[str, int]:
     times, texts = Counter(one.kind for one in rejected), dict[str, set[str]]()
     for one in rejected:
@@ -100,12 +117,19 @@ def _rules_broken(rejected: Sequence[Rejected]) -> dict[str, int]:
 
 
 class _Plays:
-    """Sweeps of a space, rehearsed: the start points first, then configurations that are as likely as each other."""
+    """Sweeps of a space, rehearsed: the start points first, then configurations as likely as each other, or near the first."""
 
     def __init__(
-        self, space: SearchSpace, resolver: Resolver, starts: Sequence[Candidate], likely: Sequence[Candidate], slots: int
+        self,
+        space: SearchSpace,
+        resolver: Resolver,
+        starts: Sequence[Candidate],
+        likely: Sequence[Candidate],
+        near: Sequence[Candidate],
+        *,
+        slots: int,
     ) -> None:
-        self._space, self._starts, self._likely = space, starts, likely
+        self._space, self._starts, self._likely, self._near = space, starts, likely, near
         self._checkpoint_bytes = sum(one.checkpoint_bytes for one in likely) / len(likely)
         self._is_timed = resolver.facts.speeds.step_seconds(1.0) is not None
         order = Order.of(space.objective.mode, loss_kinds(space.search, space.base), RULES)
@@ -152,7 +176,7 @@ class _Plays:
 
     def _play(self, trials: int, number: int) -> Rehearsed:
         generator = random.Random(derived_seed(self._space.seed, "rehearsal", number))
-        drawn = [generator.choice(self._likely) for _ in range(trials)]
+        drawn = [generator.choice(self._near if self._near and generator.random() < NEAR else self._likely) for _ in range(trials)]
         nobody: list[tuple[Score, ...]] = [()] * len(self._setting.costs.rungs.amounts)
         climb = unlike(climb_before(self._space), generator)
         scores = DrawnScores(self._setting.order, nobody, self._setting.examples, generator, climb=climb)
