@@ -1,28 +1,22 @@
 """Whether more search would pay: how much better the best of the space may be than the best that was found.
 
-A Gaussian process is fitted to the last scores of the better half of the trials, at whatever rung: the most that it thinks possible
-anywhere (its mean and a few of its standard deviations) less the least that the best of them is (Makarova et al. 2022, Automatic
-termination for hyperparameter optimization; Optuna's evaluator). Replayed, it held in 82 to 100 % of the sweeps of a problem
-(docs/how/findings.md). Where it is below what another seed moves a score by, what more search finds is hardly told from luck. It
-ends no sweep.
+A Gaussian process is fitted to all scores, with the rung beside the knobs: the most that it thinks possible at the last rung (its
+mean and some of its standard deviations) less the least that the best trial is there (Makarova et al. 2022, Automatic termination
+for hyperparameter optimization). How often that held is told in docs/how/findings.md. Where it is below what another seed moves a
+score by, what more search finds is hardly told from luck. It ends no sweep.
 """
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution, IntDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from trm.search.findings.confirmed import winner
 from trm.search.journal.trial import Trial
-from trm.search.knobs.knobs import ChoiceKnob, Knob
-from trm.search.samplers.distributions import distribution
+from trm.search.samplers.coordinates import Coordinates
+from trm.search.samplers.rung_process import RungProcess
 from trm.search.space.rules import foretells_gain
 from trm.search.state import SweepState
 from trm.seeds import derived_seed
@@ -32,8 +26,14 @@ FEWEST_SCORED = 20
 """Trials with a score, below which nothing is said."""
 ROUNDING = 1e-9
 """Less is nothing."""
-MOST_SHOWN = 250
+MOST_SHOWN = 100
 """Trials that the process is fitted to, the latest: it grows with the cube of their number."""
+SURE = 3.0
+"""Standard deviations that are granted to what is possible, and denied to what was found; so it held in nine of ten sweeps."""
+LOOKED_AT, BEST = 1000, 5
+"""Points anywhere in the space, and as many near the best scores."""
+STEPS, MOVED = (0.04, 0.35), 0.5
+"""Least and greatest standard deviation of their distance, as a share of a knob's range, and the share of knobs that differ."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,25 @@ class MoreSearch:
 def more_search(state: SweepState) -> MoreSearch | None:
     """What more search of the space would bring; None where few trials were scored, or the question is another.
 
-    Other questions: a front, a population, whose scores are those of several configurations, and a space without knobs that every
-    trial has. Sweeps of earlier rules are told nothing, as ever.
+    Other questions: a front, a population, whose scores are those of several configurations, and a space without knobs. Sweeps of
+    earlier rules are told nothing, as ever.
     """
     scored = [trial for trial in state.searched if trial.score is not None]
-    leader, knobs = state.leader, _joint(state.space.search)
+    leader = state.leader
     is_plain = not state.space.objective.against and not state.space.scheduler.changes_knobs
-    if not foretells_gain(state.resolver.rules) or not is_plain or not knobs or len(scored) < FEWEST_SCORED or leader is None:
+    if (
+        not foretells_gain(state.resolver.rules)
+        or not is_plain
+        or not state.space.search
+        or len(scored) < FEWEST_SCORED
+        or leader is None
+    ):
         return None
     assert leader.score is not None, "the leader was scored"
     if (best := winner(state)) is None or state.order.is_scoreless(leader.score.objective):
         return None
     reached = leader.score.objective if best.confirmed is None else best.confirmed.mean
-    shown = [_shown(trial, knobs, state) for trial in scored[-MOST_SHOWN:]]
-    most = _regret_bound(shown, derived_seed(state.space.seed, "more search", bits=32))
+    most = _possible(state, scored)
     limit = bounds(state.space.objective.metric)[1 if state.order.mode == "max" else 0]
     most = most if most > ROUNDING else 0.0
     return MoreSearch(state.space.objective.metric, min(most, abs(limit - reached)), seed_deviation(state))
@@ -99,33 +104,29 @@ def seed_deviation(state: SweepState) -> float | None:
     return math.sqrt(sum(float(((one - one.mean()) ** 2).sum()) for one in several) / freedom) if freedom else None
 
 
-def _joint(search: dict[str, Knob]) -> dict[str, BaseDistribution]:
-    """What every trial has of the knobs, choices of numbers in their order."""
-    found = {}
-    for path, knob in search.items():
-        if knob.when or knob.count < 2:
-            continue
-        is_ordered = isinstance(knob, ChoiceKnob) and knob.numbers is not None
-        found[path] = IntDistribution(0, len(knob.values_in_order) - 1) if is_ordered else distribution(knob)
-    return found
+def _possible(state: SweepState, scored: Sequence[Trial]) -> float:
+    """By how much the best of the space may be better than the best of these trials, 0 where nothing tells them apart."""
+    cube = Coordinates(dict(state.space.knobs_in_order()))
+    rows = [
+        (cube.point(trial.asked.params), rung / max(1, state.rungs.last), -state.order.cost(score.objective))
+        for trial in scored[-MOST_SHOWN:]
+        for rung, score in trial.scores.items()
+        if math.isfinite(score.objective)
+    ]
+    points, rungs, values = (np.array(column) for column in zip(*rows, strict=True))
+    spread = float(values.std())
+    if spread <= ROUNDING:
+        return 0.0
+    process = RungProcess(points, rungs, (values - values.mean()) / spread, cube.is_name)
+    best = points[np.argsort(-values, kind="stable")[:BEST]]
+    mean, deviation = process.at(_anywhere(cube, best, derived_seed(state.space.seed, "more search", bits=32)))
+    reached, doubt = process.at(points)
+    return spread * float((mean + SURE * deviation).max() - (reached - SURE * doubt).max())
 
 
-def _shown(trial: Trial, knobs: dict[str, BaseDistribution], state: SweepState) -> FrozenTrial:
-    params = {}
-    for path in knobs:
-        value, knob = trial.asked.params[path], state.space.search[path]
-        numbers = knob.numbers if isinstance(knob, ChoiceKnob) else None
-        params[path] = value if numbers is None else numbers.index(value)
-    assert trial.score is not None, "only scored trials are shown"
-    cost = state.order.cost(trial.score.objective)
-    shown = create_trial(state=TrialState.COMPLETE, value=cost, params=params, distributions=knobs)
-    shown.number = shown._trial_id = trial.number
-    return shown
-
-
-def _regret_bound(shown: Sequence[FrozenTrial], seed: int) -> float:
-    from optuna.terminator import RegretBoundEvaluator  # brings torch
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return float(RegretBoundEvaluator(seed=seed).evaluate(list(shown), StudyDirection.MINIMIZE))
+def _anywhere(cube: Coordinates, best: np.ndarray, seed: int) -> np.ndarray:
+    """Points of the space, half of them near the best."""
+    draw = np.random.default_rng(seed)
+    scales = np.exp(draw.uniform(math.log(STEPS[0]), math.log(STEPS[1]), LOOKED_AT))
+    near = [cube.moved(best[at % len(best)], draw, scale=float(scale), share=MOVED) for at, scale in enumerate(scales)]
+    return np.array([cube.point(cube.searched(cube.params(point))) for point in [*draw.random((LOOKED_AT, len(cube))), *near]])

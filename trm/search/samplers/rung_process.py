@@ -46,16 +46,16 @@ class RungProcess:
         covariance = _matern(apart, self._weights) * (self._signal + self._rise * shared)
         self._factor = np.linalg.cholesky(covariance + (noise + JITTER) * np.eye(len(values)))
         self._solved = cho_solve((self._factor, True), values - self._mean)
-        self._best = float(self._at(points)[0].max())
+        self._best = float(self.at(points)[0].max())
 
     def improvement(self, points: Array) -> Array:
         """Expected improvement (Jones et al. 1998, eq. 15) of each point over the best expectation among the rows."""
-        mean, deviation = self._at(points)
+        mean, deviation = self.at(points)
         ahead = (mean - self._best) / deviation
         density = np.exp(-(ahead**2) / 2) / math.sqrt(2 * math.pi)
         return np.asarray(deviation * (ahead * ndtr(ahead) + density))
 
-    def _at(self, points: Array) -> tuple[Array, Array]:
+    def at(self, points: Array) -> tuple[Array, Array]:
         """Mean and standard deviation at the last rung."""
         across = _matern(_apart(points, self._points, self._is_name), self._weights) * (self._signal + self._rise * self._rungs)
         told = solve_triangular(self._factor, across.T, lower=True)
