@@ -46,12 +46,12 @@ def _save(panels: Sequence[tuple[str, Curves, float | None]], tools: Sequence[st
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(6.4 if columns == 1 else 4.2 * columns, 4.0 if rows == 1 else 3.0 * rows), layout="constrained")
-    all_axes = figure.subplots(rows, columns, squeeze=False).flat
+    all_axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     colours = dict(zip((tool for tool in tools if tool not in COLOURS), PEERS * 3, strict=False)) | COLOURS
     for axes, (title, curves, noise) in zip(all_axes, panels, strict=False):
         _panel(axes, curves, colours, noise)
         axes.set_title(title, fontsize=10)
-    for axes in list(all_axes)[len(panels) :]:
+    for axes in all_axes[len(panels) :]:
         axes.set_axis_off()
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, frameon=False, loc="outside right upper")
