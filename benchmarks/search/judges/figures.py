@@ -112,6 +112,18 @@ def markdown(found: Figures, names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def families_table(traces: Sequence[Trace], limit: str, compute: float) -> str:
+    """Markdown: points lost by each tool once so much is spent, averaged over each family's judges; those that all of them ran."""
+    one = board([trace for trace in traces if trace.limit == limit], lambda trace: [trace.after(compute)])
+    names = [f"{family}: {len(judges)}" for family, judges in one.families.items()]
+    each = np.array([np.mean([one.means(judge)[:, 0] for judge in judges], axis=0) for judges in one.families.values()])
+    lines = [f"| tool | mean | {' | '.join(names)} |", "| --- " * (len(names) + 2) + "|"]
+    for at in np.argsort(each.mean(axis=0)):
+        cells = [f"{value:.1f}" for value in (each[:, at].mean(), *each[:, at])]
+        lines.append(f"| {one.tools[at]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     made = parser(__doc__)
     made.add_argument("traces", nargs="+", type=Path, help="files that run.py wrote")
@@ -157,6 +169,8 @@ def _report(traces: Sequence[Trace], ours: str, out: Path | None) -> None:
     for kind in ("rank", "points", "ours_less", "to_best", "reach", "to_random"):
         if names := [name for name in found if name.startswith(kind)]:
             print(f"\n{markdown(found, names)}")
+    for limit in dict.fromkeys(trace.limit for trace in traces):
+        print(f"\npoints by family, {limit}\n{families_table(traces, limit, np.inf)}")
 
 
 if __name__ == "__main__":
