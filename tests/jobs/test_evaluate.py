@@ -257,6 +257,14 @@ BAD: dict[str, tuple[Callable[[Path], EvaluateOptions], str]] = {
         lambda place: options_of(place, "run", front=(0.0, 0.1), overrides=("evaluation.rollouts=4",)),
         "--front is of noises above 0",
     ),
+    "a front of no number": (
+        lambda place: options_of(place, "run", front=(float("nan"),), overrides=("evaluation.rollouts=4",)),
+        "of which each is an evaluation.noise",
+    ),
+    "a front too far": (
+        lambda place: options_of(place, "run", front=(11.0,), overrides=("evaluation.rollouts=4",)),
+        "of which each is an evaluation.noise",
+    ),
     "raw of one kind": (
         lambda place: options_of(place, "weights.pt", config=str(place / "config.yaml"), is_raw=True),
         "--weights raw is of a checkpoint",

@@ -44,7 +44,8 @@ def test_the_best_trial_and_the_spent_flops_of_a_recorded_sweep_are_known_after_
 def test_a_sweep_from_before_values_were_refused_that_change_nothing_goes_on_by_the_file_that_began_it(tmp_path: Path) -> None:
     """Its knobs get no conditions, its base is not refused, and its trials keep what they began with."""
     folder, file = recorded_folder("idle", tmp_path), JOURNALS / "idle" / "space.yaml"
-    assert diff_frozen(recorded_space(folder), begun_space(folder, load_space(file, rules=begun_rules(folder)))) is None
+    rules = begun_rules(folder)
+    assert diff_frozen(recorded_space(folder), begun_space(folder, load_space(file, rules=rules), rules)) is None
     with pytest.raises(ConfigError, match=r"base.model.conv_kernel 4 changes nothing"):
         load_space(file)
     search, events = recorded_search(folder)

@@ -130,6 +130,22 @@ def test_who_samples_and_stops_is_as_it_began_where_the_file_leaves_it_open(tmp_
     assert diff_frozen(begun, begun_space(tmp_path, load_space(path, ["sampler.moves=8"]))) is not None
 
 
+@pytest.mark.parametrize(("overrides", "confirms"), [(("scheduler=pbt",), False), (("sampler=carried", "scheduler=none"), True)])
+def test_what_follows_from_who_samples_and_stops_follows_on_a_resume(
+    tmp_path: Path, overrides: tuple[str, ...], confirms: bool
+) -> None:
+    lr = {"optim.lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}}
+    path = open_space(tmp_path, {"search": lr, "budget": {"trials": 30, "per_trial": 1e13}})
+    begun = load_space(path, overrides)
+    dump_yaml(tmp_path / SWEEP_FILE, {"space": begun.model_dump(mode="json")})
+    resumed = begun_space(tmp_path, load_space(path))
+    check_resumable(begun, resumed)
+    assert (resumed.confirm is not None, begun.confirm) == (confirms, resumed.confirm)
+    if not confirms:
+        with pytest.raises(ConfigError, match="confirm trains a configuration anew"):
+            begun_space(tmp_path, load_space(path, ["confirm.top=2"]))
+
+
 def test_nested_knobs_are_the_dotted_ones(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     dump_yaml(

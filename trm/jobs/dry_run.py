@@ -38,7 +38,7 @@ from trm.search.space.space import SearchSpace, load_space
 from trm.search.space.starts import with_starts
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.earlier import check_same_priors, prior_lines, read_earlier
-from trm.sweeps.folder import begun_space, check_resume, rules_of, sweep_folder
+from trm.sweeps.folder import begun_rules, begun_space, check_resume, rules_of, sweep_folder
 from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
 from trm.sweeps.shared_puzzles import REMEDY as SHARED_REMEDY
 from trm.tasks.counts import DataCounts, data_counts
@@ -89,7 +89,7 @@ def dry_run(
     if is_held(folder):
         raise SweepError(f"a living driver holds {folder}", remedy="wait for its end, or look how far it is by --status")
     if place.is_resume:
-        space = begun_space(folder, space)
+        space = begun_space(folder, space, begun_rules(folder))
         check_same_priors(folder, warm_start)
         check_resume(folder, space)
         say(f"it would go on with the sweep {folder}; below, what the whole sweep is")

@@ -9,6 +9,7 @@ from typing import Any
 
 from trm.config.files import apply_overrides, load_run_config, validated
 from trm.config.run import RunConfig
+from trm.config.training import EvaluationConfig
 from trm.console.redaction import stored
 from trm.console.streams import say
 from trm.data.format.manifest import SplitName, read_manifest
@@ -244,6 +245,8 @@ def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitNam
 def _require_rollouts(options: EvaluateOptions, config: RunConfig) -> None:
     """ConfigError for rollouts that would all be alike, or that would have to stop."""
     count = config.evaluation.rollouts
+    for noise in options.front:
+        validated(EvaluationConfig, {"noise": noise}, "--front, of which each is an evaluation.noise")
     if options.front and (count < 2 or min(options.front) <= 0):
         raise ConfigError(
             f"--front is of noises above 0 and of several rollouts, got {', '.join(f'{one:g}' for one in options.front)} and "

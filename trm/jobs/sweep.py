@@ -28,7 +28,16 @@ from trm.sweeps.checkpoint_stores import require_objects
 from trm.sweeps.commands import Invocation
 from trm.sweeps.data_sets import DataSets, ensured_sets
 from trm.sweeps.earlier import check_same_priors, priors_from, read_earlier
-from trm.sweeps.folder import DRIVER_LOG, begun_space, check_same_data, claimed_folder, data_of_resume, rules_of, sweep_folder
+from trm.sweeps.folder import (
+    DRIVER_LOG,
+    begun_rules,
+    begun_space,
+    check_same_data,
+    claimed_folder,
+    data_of_resume,
+    rules_of,
+    sweep_folder,
+)
 from trm.sweeps.mirror import mirrored
 from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
 from trm.sweeps.search import costs_on
@@ -74,7 +83,7 @@ def run_sweep(options: SweepOptions) -> int:
     uri = _store(space, storage)
     folder = sweep_folder(storage, space, options.name, is_resume=options.is_resume)
     if options.is_resume:
-        space = begun_space(folder, space)
+        space = begun_space(folder, space, begun_rules(folder))
         check_same_priors(folder, options.warm_start)
     else:
         space = with_starts(space)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trm.config.data import DataConfig
-from trm.config.files import dump_yaml, load_yaml
+from trm.config.files import dump_yaml, load_yaml, validated
 from trm.config.imports import require_unchanged
 from trm.console.long_work import shown
 from trm.console.streams import say
@@ -28,6 +28,7 @@ from trm.search.journal.priors import Prior, prior_summary
 from trm.search.log import FILE as JOURNAL
 from trm.search.planning.rung_choice import as_begun
 from trm.search.planning.validation_subset import subset_as_begun
+from trm.search.space.defaults import unasked_confirm
 from trm.search.space.recorded import SWEEP_FILE, recorded_section, recorded_space
 from trm.search.space.resume import check_growth, check_resumable
 from trm.search.space.rules import OLDEST, RULES
@@ -160,16 +161,30 @@ def rules_of(
     return begun_rules(folder)
 
 
-def begun_space(folder: Path, space: SearchSpace) -> SearchSpace:
-    """`space` for the resume of a folder's sweep: what it leaves open is as it was chosen when the sweep began."""
+def begun_space(folder: Path, space: SearchSpace, rules: int = RULES) -> SearchSpace:
+    """`space` for the resume of a folder's sweep, begun by `rules`: what it leaves open is as it was chosen when that began."""
     begun = recorded_space(folder)
     if begun.data.folder is not None and space.data.folder is not None:  # where it lies may change, its content hash may not
         space = space.model_copy(update={"data": space.data.model_copy(update={"folder": begun.data.folder})})
     if space.base_point is not None and begun.base_point is not None:  # the base cannot have changed, what is nearest to it may
         space = space.model_copy(update={"base_point": begun.base_point})
-    unsaid = {name: getattr(begun, name) for name in ("sampler", "scheduler") if name not in space.model_fields_set}
-    space = space.model_copy(update=unsaid)
+    space = _as_begun_where_open(space, begun, rules)
     return starts_as_begun(subset_as_begun(as_begun(space, begun), begun), begun)
+
+
+def _as_begun_where_open(space: SearchSpace, begun: SearchSpace, rules: int) -> SearchSpace:
+    """`space` with the sections that its file leaves open, and those that follow from them; ConfigError where that is no space."""
+    said = space.model_fields_set
+    taken = {name: getattr(begun, name) for name in ("sampler", "scheduler") if name not in said}
+    if not {"base_point", "start_points"} & said:
+        taken["base_point"] = begun.base_point
+    if all(getattr(space, name) == value for name, value in taken.items()):
+        return space
+    space = space.model_copy(update=taken)
+    if "confirm" not in said:
+        space = space.model_copy(update={"confirm": unasked_confirm(space, rules)})
+    validated(SearchSpace, space.model_dump(mode="json"), "the space with what it leaves open as the sweep began", {"rules": rules})
+    return space
 
 
 def data_of_resume(folder: Path, data: DataConfig, say: Callable[[str], None]) -> DataConfig:

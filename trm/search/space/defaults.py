@@ -30,9 +30,14 @@ def with_defaults(space: "SearchSpace", mapping: Mapping[str, Any], rules: int) 
         space = _filled(space, base_point=base_point(space)[0])
     if moves_by_default(rules) and "sampler" not in mapping and not space.objective.against and not space.scheduler.changes_knobs:
         space = _filled(space, sampler=Surrogate())
-    if confirms_unasked(rules) and "confirm" not in mapping and _wants_one_best(space) and _has_compute(space):
-        space = _filled(space, confirm=CONFIRMED)
+    if "confirm" not in mapping and (confirm := unasked_confirm(space, rules)) is not None:
+        space = _filled(space, confirm=confirm)
     return space
+
+
+def unasked_confirm(space: "SearchSpace", rules: int) -> Confirm | None:
+    """What a sweep of `rules` confirms whose file does not say whether; None: nothing."""
+    return CONFIRMED if confirms_unasked(rules) and _wants_one_best(space) and _has_compute(space) else None
 
 
 def _filled(space: "SearchSpace", **values: Any) -> "SearchSpace":
