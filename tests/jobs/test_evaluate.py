@@ -246,13 +246,16 @@ BAD: dict[str, tuple[Callable[[Path], EvaluateOptions], str]] = {
     ),
     "rollouts alike": (
         lambda place: options_of(place, "run", overrides=("evaluation.rollouts=4",)),
-        "set evaluation.noise=0.3",
+        "set evaluation.noise: 0.3 or evaluation.starts: random",
     ),
     "rollouts that stop": (
         lambda place: options_of(place, "run", overrides=("evaluation.rollouts=4", "evaluation.noise=0.1"), stops_halted=True),
         "got 4 rollouts",
     ),
-    "a front of one": (lambda place: options_of(place, "run", front=(0.1,)), "got 0.1 and evaluation.rollouts 1"),
+    "a front of one": (
+        lambda place: options_of(place, "run", front=(0.1,)),
+        "--front is of several rollouts, got evaluation.rollouts 1",
+    ),
     "a front without noise": (
         lambda place: options_of(place, "run", front=(0.0, 0.1), overrides=("evaluation.rollouts=4",)),
         "--front is of noises above 0",

@@ -194,6 +194,11 @@ def test_rules_about_a_field_hold_where_it_is() -> None:
             {"search": {"start.heads": {"type": "choice", "values": ["keep", "fresh"]}}},
             "changes nothing where the base has start.from null",
         ),
+        ({"base": {"evaluation": {"rollouts": 4}}}, "base.evaluation.rollouts 4 changes nothing with evaluation.noise 0.0"),
+        (
+            {"search": {"evaluation.rollouts": {"type": "int", "low": 1, "high": 4}}},
+            "give evaluation.noise a value with which it does",
+        ),
         ({"base": {"model": {"conv_kernel": 3}}}, "base.model.conv_kernel 3 changes nothing with model.ffn swiglu; leave it out"),
         (
             {

@@ -105,9 +105,15 @@ def blame(needs: Needs, values: Written) -> Blame:
     for field in there:
         words = _words(field, tags)
         fitting = tuple(word for word in words if _is_met_with(needs, values, field, word))
-        if fitting or (not words and _is_met_with(needs, values, field, UNSAID)):
+        if fitting or (not words and (_is_excluded(needs, field) or _is_met_with(needs, values, field, UNSAID))):
             return Blame(field, _value(field, values, tags), fitting)
     return Blame(there[0], _value(there[0], values, tags), ())
+
+
+def _is_excluded(needs: Needs, field: str) -> bool:
+    """Whether any other value of the field than what is there would do."""
+    parts = needs.parts if isinstance(needs, NeedsEither) else (needs,)
+    return any(isinstance(one, NeedsValue) and one.is_other and one.fields == (field,) for one in parts)
 
 
 def _words(field: str, tags: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -132,6 +132,7 @@ class RunConfig(Written):
                 f"set optim.type: {self.optim.rest}, or another model.architecture"
             )
         self._check_loss()
+        self._check_rollouts()
         depth_parts(t.depth_schedule, self.model)  # says what is wrong with a schedule
         return self
 
@@ -209,6 +210,24 @@ class RunConfig(Written):
                     f"training.{name} {value:g} is of the losses that come with this project, and {t.loss.type} is your own, which "
                     f"does to the slots what it likes; set training.{name}: {off}"
                 )
+
+    def _check_rollouts(self) -> None:
+        """Several answers to a puzzle cost as often, so they must differ."""
+        count, steps = self.evaluation.rollouts, self.evaluation.steps or self.model.halt_max_steps
+        if count > 1 and not self.draws_in_evaluation:
+            noisy = "evaluation.noise: 0.3" if steps > 1 else "evaluation.steps: 2 or more, for noise between steps,"
+            others = f"{noisy} or evaluation.starts: random" if self.model.CARRIES_LATENTS else "another model.architecture"
+            raise ValueError(
+                f"evaluation.rollouts must differ by what is drawn, and {count} of this {self.model.architecture} would be alike; "
+                f"set {others}, or evaluation.rollouts: 1"
+            )
+
+    @property
+    def draws_in_evaluation(self) -> bool:
+        """Whether an evaluation draws anything: what its network does, other starts, or noise between two supervision steps."""
+        own, model = self.evaluation, self.model
+        is_noisy = own.noise > 0 and (own.steps or model.halt_max_steps) > 1
+        return model.draws_in_evaluation or (model.CARRIES_LATENTS and (is_noisy or own.starts == "random"))
 
     def _deciding_values(self) -> dict[str, Any]:
         return {"model": self.model.deciding_values(), "optim": self.optim.deciding_values()}

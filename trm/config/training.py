@@ -8,7 +8,7 @@ from pydantic import (
     model_validator,
 )
 
-from trm.config.base import Later, Written, either, only_where, unless
+from trm.config.base import Later, Written, either, only_where, only_with, unless
 from trm.config.depth_schedule import DepthSchedule
 from trm.config.losses import AnyLoss, StablemaxLoss
 from trm.config.networks import CARRYING, MANY_STEPS
@@ -21,6 +21,12 @@ REPEATING = either(
 )
 """Marks what is of a second supervision step before an update: of slots that take the same puzzle again it is the first once more,
 unless something is drawn in between, or answers are counted."""
+DRAWING = either(
+    unless("evaluation.noise", 0),
+    only_with("evaluation.starts", "random"),
+    only_where("draws_in_evaluation", "initial_latents", "path_noise", "path_noise_in"),
+)
+"""Marks what is of answers to a puzzle that differ by what is drawn."""
 WHEN_WRITTEN = ("eval_every_steps", "log_every_steps", "checkpoint_every_steps", "keep_checkpoints")
 """Leaves of `training` that decide what is written down and kept, not what the weights become."""
 
@@ -127,7 +133,7 @@ class EvaluationConfig(Written):
     reports_halted: bool = False
     """Report beside it what the answers score that rows have when they first want to halt (`NAME_halted`); no row stops there."""
 
-    rollouts: Annotated[int, Later, CARRYING] = Field(1, ge=1, le=1 << 12)
+    rollouts: Annotated[int, Later, CARRYING, DRAWING] = Field(1, ge=1, le=1 << 12)
     """Answers to a puzzle that differ by what is drawn, of which one is chosen; so many times the FLOPs (arXiv 2605.19943: 100)."""
     noise: Annotated[float, Later, CARRYING] = Field(0.0, ge=0, le=10)
     """Standard deviation of normal noise that all latents are given between two supervision steps, in evaluations alone, whatever

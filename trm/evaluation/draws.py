@@ -49,11 +49,5 @@ class EvaluationDraws:
         }
 
 
-def draws_in_evaluation(config: RunConfig) -> bool:
-    """Whether an evaluation draws anything, the network's own draws or others."""
-    own = config.evaluation
-    return config.model.draws_in_evaluation or own.noise > 0 or own.starts == "random"
-
-
 def _drawn(keys: Tensor, draw: int, like: Tensor, quantiles: Tensor) -> Tensor:
     return normals(keys, draw, (like.shape[1], like.shape[2]), quantiles).to(like.dtype)

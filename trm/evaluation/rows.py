@@ -12,7 +12,7 @@ from trm.data.batches.keyed_random import device_keys
 from trm.data.batches.plan import EvaluationBatch
 from trm.evaluation.answers import Answers, answers, halted_answers, steps_of
 from trm.evaluation.answers_file import AnsweredBatch
-from trm.evaluation.draws import ROLLOUTS, draws_in_evaluation
+from trm.evaluation.draws import ROLLOUTS
 from trm.evaluation.identifiers import IdentifierRows
 from trm.evaluation.metrics import is_scored_early
 from trm.evaluation.rollouts import (
@@ -181,7 +181,7 @@ class RowJudge:
 
     def _keys(self, batch: EvaluationBatch) -> Tensor | None:
         """Keys of a batch's rows, whatever batch they are in; None where nothing is drawn."""
-        if not draws_in_evaluation(self.config):
+        if not self.config.draws_in_evaluation:
             return None
         keys = device_keys(self.config.seed, DRAWS_STREAM, self.draw, batch.rows, batch.batch.puzzle_identifiers)
         return torch.from_numpy(keys).to(self.device)

@@ -15,7 +15,6 @@ from trm.console.streams import say
 from trm.data.format.manifest import SplitName, read_manifest
 from trm.errors import CheckpointError, ConfigError
 from trm.evaluation.answers import steps_of
-from trm.evaluation.draws import draws_in_evaluation
 from trm.evaluation.evaluate import Evaluation
 from trm.evaluation.identifiers import Way
 from trm.files.atomic import why_unwritable, write_text_atomic
@@ -47,6 +46,7 @@ from trm.training.weights import Weights, is_export, read_foreign_weights, read_
 MAY_CHANGE = {"data", "evaluation", "start"}
 """Sections of a checkpoint's configuration that scoring may replace, or that mean nothing to it."""
 MOST_RESAMPLES = 1000
+A_FRONT = "--front 0.1 0.3 1 --set evaluation.rollouts=16 --set evaluation.steps=16"
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,18 @@ def _check(options: EvaluateOptions) -> None:
             remedy="leave out --stop-halted: a curve tells what stopping at each row's halt scores and saves",
         )
     apply_overrides({}, options.overrides)
+    _check_front(options.front)
+
+
+def _check_front(noises: tuple[float, ...]) -> None:
+    """Each is an `evaluation.noise`, and none is no noise."""
+    for noise in noises:
+        validated(EvaluationConfig, {"noise": noise}, "--front, of which each is an evaluation.noise")
+    if noises and min(noises) <= 0:
+        told = ", ".join(f"{one:g}" for one in noises)
+        raise ConfigError(
+            f"--front is of noises above 0, got {told}", remedy=f"leave 0 out, it is scored beside them; for instance {A_FRONT}"
+        )
 
 
 def _check_report(path: Path) -> None:
@@ -243,20 +255,12 @@ def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitNam
 
 
 def _require_rollouts(options: EvaluateOptions, config: RunConfig) -> None:
-    """ConfigError for rollouts that would all be alike, or that would have to stop."""
+    """ConfigError for a front of one rollout, or for several that would have to stop."""
     count = config.evaluation.rollouts
-    for noise in options.front:
-        validated(EvaluationConfig, {"noise": noise}, "--front, of which each is an evaluation.noise")
-    if options.front and (count < 2 or min(options.front) <= 0):
+    if options.front and count < 2:
         raise ConfigError(
-            f"--front is of noises above 0 and of several rollouts, got {', '.join(f'{one:g}' for one in options.front)} and "
-            f"evaluation.rollouts {count}",
-            remedy="for instance --front 0.1 0.3 1 --set evaluation.rollouts=16 --set evaluation.steps=16",
-        )
-    if count > 1 and not options.front and not draws_in_evaluation(config):
-        raise ConfigError(
-            f"rollouts must differ by what is drawn, and {count} of this network would be alike",
-            remedy="set evaluation.noise=0.3 (of latents between steps) or evaluation.starts=random",
+            f"--front is of several rollouts, got evaluation.rollouts {count}",
+            remedy=f"add --set evaluation.rollouts=16, for instance {A_FRONT}",
         )
     if count > 1 and options.stops_halted:
         raise ConfigError(
@@ -275,10 +279,14 @@ def _first_there(data: DataSummary, *, chooses: bool = False) -> SplitName:
 
 
 def _asked(options: EvaluateOptions, values: dict[str, Any]) -> RunConfig:
-    """The configuration to score by: that of `--config`, or else `values`, with what `--set` replaces."""
+    """The configuration to score by: that of `--config`, or else `values`, with what `--set` replaces.
+
+    Of a front it has the first noise, with which its rollouts differ.
+    """
+    overrides = (*options.overrides, *(f"evaluation.noise={noise}" for noise in options.front[:1]))
     if options.config is not None:
-        return load_run_config(options.config, options.overrides)
-    return validated(RunConfig, apply_overrides(values, options.overrides), f"the configuration of {options.path}")
+        return load_run_config(options.config, overrides)
+    return validated(RunConfig, apply_overrides(values, overrides), f"the configuration of {options.path}")
 
 
 def _require_same_network(path: Path, there: RunConfig, asked: RunConfig) -> None:
