@@ -1,11 +1,14 @@
 """Several rollouts of each row: who is chosen, what is drawn, and that nothing hangs on how rows and rollouts lie in batches."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from evaluation_cases import config_of, manifest_of, score
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trm.config.run import RunConfig
 from trm.data.batches.split import Split
@@ -71,6 +74,42 @@ def test_each_selector_chooses_by_its_rule() -> None:
         "residual": [2, 3, 0],
         "first_halt": [1, 0, 1],  # of those that halted first the most sure; nobody halted: the most sure
     }
+
+
+def _plainly_voted(answers: np.ndarray, probabilities: np.ndarray) -> list[int]:
+    """By the rule as it is written, a row at a time."""
+    found = []
+    for row in range(answers.shape[1]):
+        own = answers[:, row]
+        votes = [int((own == one).sum()) for one in own]
+        means = [
+            probabilities[own == one, row].mean() if count == max(votes) else -1 for one, count in zip(own, votes, strict=True)
+        ]
+        found.append(int(np.argmax(means)))
+    return found
+
+
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(1, 5), st.integers(0, 1 << 32))
+def test_a_vote_is_the_plain_rule(rollouts: int, rows: int, answers: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    given_answers = rng.choice(rng.integers(-(1 << 62), 1 << 62, answers), (rollouts, rows))
+    probabilities = rng.integers(0, 4, (rollouts, rows)) / 4  # exact, so that means tie where they do
+    columns_of = {ANSWER: given_answers, "halting_probability": probabilities}
+    steps = np.ones((rollouts, rows), dtype=np.int64)
+    assert chosen("vote", columns_of, steps, steps == 1).tolist() == _plainly_voted(given_answers, probabilities)
+
+
+def test_votes_of_many_rollouts_hold_a_few_numbers_of_each() -> None:
+    rollouts, rows = 4096, 8
+    rng = np.random.default_rng(0)
+    columns_of = {ANSWER: rng.integers(0, 1 << 62, (rollouts, rows)), "halting_probability": rng.random((rollouts, rows))}
+    steps = np.ones((rollouts, rows), dtype=np.int64)
+    tracemalloc.start()
+    found = chosen("vote", columns_of, steps, steps == 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.tolist() == columns_of["halting_probability"].argmax(0).tolist()
+    assert peak < 16 * 8 * rollouts * rows  # one bit a pair of rollouts would be 32 times as much a row
 
 
 def test_answers_have_numbers_that_tell_them_apart() -> None:

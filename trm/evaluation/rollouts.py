@@ -91,11 +91,20 @@ def breadth_name(step: int, width: int, select: str) -> str:
     return f"{BREADTH}{step}.{width}.{select}"
 
 
-def _voted(answers: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The first rollout with the answer of most votes; of equally many, with the highest mean halting probability."""
-    is_same = answers[:, None] == answers[None]  # (rollouts, rollouts, rows)
-    votes = is_same.sum(1)
-    means = np.einsum("ijr,jr->ir", is_same, probabilities) / votes
+def _voted(
+    answers: Int64[np.ndarray, "rollouts rows"], probabilities: Float64[np.ndarray, "rollouts rows"]
+) -> Int64[np.ndarray, " rows"]:
+    """The first rollout with the answer of most votes; of equally many, with the highest mean halting probability.
+
+    Rollouts of a row are sorted by their answers, and means are of sums in the order of rollouts.
+    """
+    order = answers.argsort(0, kind="stable")
+    ranked = np.take_along_axis(answers, order, 0)
+    is_other = np.concatenate([np.zeros_like(ranked[:1], dtype=bool), ranked[1:] != ranked[:-1]])
+    groups = np.empty_like(order)
+    np.put_along_axis(groups, order, is_other.cumsum(0) * answers.shape[1] + np.arange(answers.shape[1]), 0)
+    votes = np.bincount(groups.ravel())[groups]
+    means = np.bincount(groups.ravel(), weights=probabilities.ravel())[groups] / votes
     return np.asarray(np.where(votes == votes.max(0), means, -1.0).argmax(0))
 
 
