@@ -24,7 +24,7 @@ class QuasiMonteCarlo(SamplerSettings):
 
 
 class _Sequence(QMCSampler):  # type: ignore[misc]
-    """Optuna counts a sequence's points in the study, which is rebuilt at every ask: here the trial's number is the count."""
+    """Optuna counts a sequence's points in the study's attributes, which no journal holds: here the trial's number is the count."""
 
     def __init__(self, kind: str, sequence_seed: int, trial_seed: int, number: int) -> None:
         super().__init__(
