@@ -242,7 +242,11 @@ BAD: dict[str, tuple[Callable[[Path], EvaluateOptions], str]] = {
     "nowhere to report": (lambda place: options_of(place, "run", out=str(place / "no" / "r.json")), "--out must name a file"),
     "no submission": (
         lambda place: options_of(place, "run", has_submission=True, folder=str(place / "evaluation")),
-        "a submission is of ARC tasks",
+        "--submission is of ARC tasks",
+    ),
+    "votes of boards": (
+        lambda place: options_of(place, "run", votes=2, resamples=5),
+        "leave out --resample and --votes",
     ),
     "rollouts alike": (
         lambda place: options_of(place, "run", overrides=("evaluation.rollouts=4",)),

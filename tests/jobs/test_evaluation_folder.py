@@ -2,12 +2,15 @@
 
 import csv
 import json
+import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -154,6 +157,82 @@ def test_a_comparison_pairs_puzzles(place: Path, capsys: pytest.CaptureFixture[s
     assert (same, json.loads(out.read_text())["metrics"]["loss"]["interval_95"]) == (0, [0, 0])
 
 
+def test_what_stops_at_its_halt_has_a_folder_that_says_it(place: Path) -> None:
+    beside = ("evaluation.reports_halted=true",)
+    for name, how in (("stopped", {"stops_halted": True}), ("beside", {"overrides": beside})):
+        assert run_evaluation(options_of(place, name, **how)) == 0
+    stopped, told = pq.read_table(place / "stopped" / "answers.parquet").to_pydict(), report_of(place, "stopped")["metrics"]
+    assert np.mean(stopped["loss"]) == pytest.approx(told["loss_halted"])
+    assert np.mean(stopped["step"]) == pytest.approx(told["mean_halting_step"])
+    assert run_comparison(str(place / "stopped"), str(place / "beside"), str(place / "halts.json")) == 0
+    assert json.loads((place / "halts.json").read_text())["metrics"]["loss_halted"]["difference"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_folder_holds_what_its_report_says(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = place / "again"
+    shutil.copytree(place / "two", folder)
+    shutil.copy(place / "three" / "curve.png", folder)
+    (folder / ".answers.parquet.2098-1f2e0046.tmp").write_bytes(b"of one that was killed")
+
+    def killed(*_: Any, **__: Any) -> None:
+        assert list(folder.iterdir()) == []  # neither the report of before nor anything that it spoke of
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("trm.jobs.evaluate.recording", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_evaluation(options_of(place, "again"))
+    assert run_evaluation(options_of(place, "again", overrides=("evaluation.steps=2",))) == 0
+    files = ["answers.parquet", "pairs.parquet", "puzzles.parquet", "report.json", "votes.png"]
+    assert sorted(path.name for path in folder.iterdir()) == files
+
+
+def test_a_submission_without_names_is_refused_before_anything_goes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(place / "two", place / "nameless")
+    monkeypatch.setattr("trm.jobs.evaluate.puzzle_names", lambda *_: None)
+    assert run_job(lambda: run_evaluation(options_of(place, "nameless", has_submission=True))) == 2
+    assert len(list((place / "nameless").iterdir())) == 6
+
+
+def _changed(place: Path, name: str, change: Callable[[dict[str, Any], dict[str, list[Any]]], None]) -> str:
+    """An evaluation with its report or its scores changed."""
+    folder = place / f"changed-{name}"
+    shutil.copytree(place / "two", folder)
+    report, columns = report_of(place, "two"), pq.read_table(folder / "puzzles.parquet").to_pydict()
+    change(report, columns)
+    (folder / "report.json").write_text(json.dumps(report))
+    pq.write_table(pa.table(columns), folder / "puzzles.parquet")
+    return str(folder)
+
+
+def test_a_comparison_with_scores_that_are_no_numbers_is_json(place: Path) -> None:
+    diverged = _changed(place, "nan", lambda _, columns: columns["loss"].__setitem__(0, math.nan))
+    out = place / "nan.json"
+    assert run_comparison(diverged, str(place / "two"), str(out)) == 0
+    found = json.loads(out.read_text(), parse_constant=pytest.fail)["metrics"]["loss"]
+    assert (found["difference"], found["interval_95"]) == (None, [None, None])
+
+
+DAMAGE: dict[str, Callable[[dict[str, Any], dict[str, list[Any]]], None]] = {
+    "no name": lambda report, _: report["data"].pop("name"),
+    "a number": lambda report, _: report.update(split=3),
+    "no data": lambda report, _: report.update(data=None),
+    "a null": lambda _, columns: columns["loss"].__setitem__(0, None),
+    "a text": lambda _, columns: columns.update(loss=["low"] * len(columns["loss"])),
+    "no puzzle": lambda _, columns: columns.update({name: column[:0] for name, column in columns.items()}),
+    "no column": lambda _, columns: columns.pop("puzzle"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_evaluation_is_refused_with_one_message(place: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = _changed(place, damage.replace(" ", "-"), DAMAGE[damage])
+    assert run_job(lambda: run_comparison(str(place / "two"), folder, None)) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert "evaluate again with --folder DIR" in shown.err
+
+
 def test_other_identifiers_are_told_to_the_network_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ways = ("blank", "random", "other_form", "mean")
     assert run_evaluation(options_of(place, "told", overrides=("evaluation.steps=2",), identifiers=ways)) == 0
@@ -203,6 +282,18 @@ BAD: dict[str, tuple[Callable[[Path], int], str]] = {
         "give --folder DIR",
     ),
     "resampled too often": (lambda place: run_evaluation(options_of(place, "x", resamples=1001)), "--resample must be 0 to 1000"),
+    "a comparison nowhere": (
+        lambda place: run_comparison(str(place / "run"), str(place / "two"), str(place / "no" / "c.json")),
+        "--out must name a file in a folder that exists",
+    ),
+    "a comparison onto a folder": (
+        lambda place: run_comparison(str(place / "three"), str(place / "two"), str(place)),
+        "--out must name a file in a folder that exists",
+    ),
+    "resampled where nobody votes": (
+        lambda place: run_evaluation(options_of(place, "x", resamples=2, stops_halted=True)),
+        "--resample is of votes after all steps",
+    ),
     "a file": (lambda place: run_evaluation(options_of(place, "two/report.json")), "--folder must name a folder"),
     "curve of what stops": (
         lambda place: run_evaluation(options_of(place, "x", has_curve=True, stops_halted=True)),

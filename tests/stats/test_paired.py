@@ -1,5 +1,6 @@
 """Paired comparisons and bootstraps against what is known of them."""
 
+import math
 from math import comb
 
 import numpy as np
@@ -70,3 +71,10 @@ def test_scores_that_all_differ_are_drawn_one_by_one() -> None:
     low, high = bands(values)
     half = 1.96 * values.std(1) / np.sqrt(500)
     assert (high - low) / 2 == pytest.approx(half, rel=0.06)
+
+
+def test_scores_that_are_no_numbers_give_none_in_json() -> None:
+    for bad in (math.nan, math.inf):
+        figures = paired(np.array([1.0, bad, 3.0]), np.array([0.0, bad, 1.0])).figures()
+        assert (figures["difference"], figures["interval_95"], figures["is_supported"]) == (None, (None, None), False)
+        assert (figures["higher"], figures["lower"]) == (2, 0)

@@ -93,7 +93,8 @@ class RowJudge:
         own = self.config.evaluation
         passed = self._pass(batch, self._keys(batch)) if own.rollouts == 1 else self._rolled(batch)
         if self.record is not None:
-            self.record(AnsweredBatch(batch, passed.cells, passed.halting_logits, passed.steps, passed.columns))
+            worth = _at_halt(passed.columns) if self.stops_halted else passed.columns
+            self.record(AnsweredBatch(batch, passed.cells, passed.halting_logits, passed.steps, worth))
         return passed.columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
 
     def _pass(self, batch: EvaluationBatch, keys: Tensor | None) -> _Passed:
@@ -206,6 +207,11 @@ class RowJudge:
         if self.config.evaluation.rollouts > 1:
             columns[ANSWER] = answer_numbers(cells)
         return _Judged(columns, cells, output.q_halt.double().cpu().numpy())
+
+
+def _at_halt(columns: Columns) -> Columns:
+    """What the answers at rows' halts are worth."""
+    return {name.removeprefix(HALTED): column for name, column in columns.items() if name.startswith(HALTED)}
 
 
 def is_exact(predictions: Tensor, labels: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Two evaluations compared puzzle by puzzle, from their folders alone."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from trm.console.redaction import stored
 from trm.errors import ConfigError
 from trm.files.atomic import write_text_atomic
-from trm.files.json_files import parse_json
+from trm.files.json_files import read_json
 from trm.files.small_parquet import is_small
-from trm.jobs.evaluate_folder import NOT_A_METRIC, PUZZLES, REPORT
+from trm.jobs.evaluate_folder import NOT_A_METRIC, PUZZLES, REPORT, check_report
 from trm.jobs.evaluate_table import shown
 from trm.stats.paired import Paired, paired
 from trm.tasks.metrics import direction
@@ -41,6 +41,8 @@ class Side:
 
 def run_comparison(first: str, second: str, out: str | None) -> int:
     """Compare, show a table, write the figures; the exit code. Raises ConfigError for what a person can mend."""
+    if out is not None:
+        check_report(Path(out))
     sides = _read(first), _read(second)
     _require_same_puzzles(*sides)
     names = [name for name in sides[0].puzzles if name in sides[1].puzzles and name not in NOT_A_METRIC]
@@ -52,7 +54,7 @@ def run_comparison(first: str, second: str, out: str | None) -> int:
     found = {name: paired(*(side.puzzles[name].astype(np.float64) for side in sides)) for name in names}
     show("\n".join(_lines(sides, found)))
     if out is not None:
-        values = {name: asdict(one) | {"is_supported": one.is_supported} for name, one in found.items()}
+        values = {name: one.figures() for name, one in found.items()}
         report = {
             "first": first,
             "second": second,
@@ -60,7 +62,7 @@ def run_comparison(first: str, second: str, out: str | None) -> int:
             "metrics": values,
             "note": ONE_TRAINING,
         }
-        write_text_atomic(out, json.dumps(stored(report), indent=1) + "\n")
+        write_text_atomic(out, json.dumps(stored(report), indent=1, allow_nan=False) + "\n")
     return 0
 
 
@@ -69,16 +71,30 @@ def _read(folder: str) -> Side:
     path = Path(folder)
     if not (path / REPORT).is_file() or not (path / PUZZLES).is_file():
         raise ConfigError(f"{folder} must be a folder of an evaluation, with {REPORT} and {PUZZLES}", remedy=AGAIN)
-    report: dict[str, Any] = parse_json((path / REPORT).read_bytes(), str(path / REPORT), dict, error=ConfigError, remedy=AGAIN)
+    report: dict[str, Any] = read_json(path / REPORT, dict, error=ConfigError, remedy=AGAIN)
     try:
+        data = report["data"]
+        texts = [data["split_sha256"], data["name"], report["split"]]
         file = pq.ParquetFile(path / PUZZLES)
         if not is_small(file):
             raise ConfigError(f"{path / PUZZLES} must be a small table, it has {file.metadata.num_rows} rows", remedy=AGAIN)
-        columns = file.read().to_pydict()
-        report["data"]["split_sha256"], report["split"], columns["puzzle"]
-    except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
+        table = file.read()
+        table.column("puzzle")
+    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
         raise ConfigError(f"{folder} must be an evaluation as it was written, got {error!r}", remedy=AGAIN) from None
-    return Side(folder, report, {name: np.array(column) for name, column in columns.items()})
+    if not all(isinstance(text, str) for text in texts):
+        raise ConfigError(f"{path / REPORT} must name data and split, got {texts}", remedy=AGAIN)
+    if strange := [name for name in table.column_names if not _is_whole(name, table.column(name))]:
+        raise ConfigError(f"{path / PUZZLES} must have a value a puzzle, column {strange[0]} has others", remedy=AGAIN)
+    return Side(folder, report, {name: np.array(column) for name, column in table.to_pydict().items()})
+
+
+def _is_whole(name: str, column: pa.ChunkedArray) -> bool:
+    """Whether a column has what an evaluation writes: a text a name, else a number a puzzle, of one puzzle at least."""
+    kind = column.type
+    is_number = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    is_kind = pa.types.is_string(kind) or pa.types.is_large_string(kind) if name == "name" else is_number
+    return is_kind and column.null_count == 0 and len(column) > 0
 
 
 def _require_same_puzzles(first: Side, second: Side) -> None:

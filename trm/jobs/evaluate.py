@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,18 +13,20 @@ from trm.config.run import RunConfig
 from trm.config.training import EvaluationConfig
 from trm.console.redaction import stored
 from trm.console.streams import say
-from trm.data.format.manifest import SplitName, read_manifest
-from trm.errors import CheckpointError, ConfigError
+from trm.data.format.manifest import Manifest, SplitName, read_manifest
+from trm.errors import CheckpointError, ConfigError, DatasetError
 from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import Evaluation
 from trm.evaluation.identifiers import Way
-from trm.files.atomic import why_unwritable, write_text_atomic
+from trm.files.atomic import write_text_atomic
 from trm.files.weight_files import META
 from trm.jobs.evaluate_data import DataAsked, on_data
 from trm.jobs.evaluate_folder import (
     ANSWERS,
     Done,
     check_folder,
+    check_report,
+    clear_folder,
     curve_report,
     environment,
     puzzle_names,
@@ -115,13 +118,15 @@ def _check(options: EvaluateOptions) -> None:
     if not 0 <= options.resamples <= MOST_RESAMPLES:
         raise ConfigError(f"--resample must be 0 to {MOST_RESAMPLES}, got {options.resamples}", remedy="use 20")
     if options.out is not None:
-        _check_report(Path(options.out))
+        check_report(Path(options.out))
     if options.folder is not None:
         check_folder(Path(options.folder))
     elif options.has_submission:
         raise ConfigError("--submission writes submission.json into the folder of the evaluation", remedy="give --folder DIR")
     if options.has_submission and options.stops_halted:
         raise ConfigError("a submission is of answers after all steps, --stop-halted leaves them out", remedy="leave one out")
+    if options.resamples and options.stops_halted:
+        raise ConfigError("--resample is of votes after all steps, --stop-halted leaves them out", remedy="leave one out")
     if (options.has_curve or options.front) and options.stops_halted:
         raise ConfigError(
             "--curve and --front need every supervision step of every puzzle, and --stop-halted leaves them out",
@@ -142,14 +147,6 @@ def _check_front(noises: tuple[float, ...]) -> None:
         )
 
 
-def _check_report(path: Path) -> None:
-    folder = path.absolute().parent
-    if path.is_dir() or not folder.is_dir():
-        raise ConfigError(f"--out must name a file in a folder that exists, got {path}", remedy="make its folder")
-    if (reason := why_unwritable(folder)) is not None:
-        raise ConfigError(f"--out must name a file that can be written, got {path} ({reason})", remedy="name another")
-
-
 def _is_foreign(path: Path) -> bool:
     """Whether it is a file of another program; those of ours say what they are."""
     return path.is_file() and not (path.parent / META).exists() and not is_export(path)
@@ -163,11 +160,13 @@ def _done(options: EvaluateOptions) -> Done:
             say(f"{options.path}: {note}")
         trained, manifest = trained_model(weights, device), read_manifest(folder)
         plan = plan_of(folder, manifest, split, config, options.overrides, options.votes)
-        names = puzzle_names(folder, manifest)
+        names = _names(options, folder, manifest)
         run = SplitPass(trained, config, manifest, plan, options.stops_halted)
         told = told_identifiers(options.identifiers, trained.table, plan.split, manifest)
         # what a front is compared with is one answer without noise
         plain = replace(run, config=with_evaluation(config, rollouts=1, noise=0.0, starts="own")) if options.front else run
+        if options.folder is not None:
+            clear_folder(Path(options.folder))
         with recording(None if options.folder is None else Path(options.folder) / ANSWERS, plan, names) as record:
             evaluation = plain(trained.table, record, has_curve=options.has_curve or bool(options.front))
         ablated = ablations(told, evaluation, trained.table, plan, partial(plain, told=", other identifiers"))
@@ -184,6 +183,16 @@ def _done(options: EvaluateOptions) -> Done:
     if ablated:
         report["identifiers"] = [arm.report() for arm in ablated]
     return Done(report, evaluation, names, ballot, options.has_submission, ablated)
+
+
+def _names(options: EvaluateOptions, folder: str, manifest: Manifest) -> Sequence[str] | None:
+    """What the puzzles are called; DatasetError where a submission would have no names."""
+    names = puzzle_names(folder, manifest)
+    if options.has_submission and names is None:
+        raise DatasetError(
+            "a submission names its tasks, and those of this data set have no names", remedy="build it from ARC's files"
+        )
+    return names
 
 
 def _report(options: EvaluateOptions, weights: Weights, run: SplitPass, folder: str, evaluation: Evaluation) -> dict[str, Any]:
@@ -243,15 +252,22 @@ def _opened(options: EvaluateOptions) -> tuple[Weights, RunConfig, str, SplitNam
         config = config.model_copy(update={"data": data_beside(config.data, path, own.data_hash, say=say)})
     split = options.split or _first_there(summary_of(config.data), chooses=bool(options.front))
     task = task_of_data(config.data, split)
-    if options.has_submission and not task_named(task).has_votes:
-        raise ConfigError(
-            f"a submission is of ARC tasks, {config.data.folder or config.data.recipe} holds {task} puzzles",
-            remedy="leave out --submission",
-        )
+    _require_votes(options, task, config)
     folder = ensure_dataset(config.data, root, say)
     manifest = read_manifest(folder)
     weights = read_foreign_weights(path, config, manifest.shape) if own is None else own
     return on_data(weights, DataAsked(folder, manifest, is_chosen, options.trained_on)), config, folder, split
+
+
+def _require_votes(options: EvaluateOptions, task: str, config: RunConfig) -> None:
+    """ConfigError where votes, or what is made of them, are asked of puzzles that have none."""
+    wanted = {"--submission": options.has_submission, "--resample": options.resamples, "--votes": options.votes is not None}
+    asked = [name for name, is_asked in wanted.items() if is_asked]
+    if asked and not task_named(task).has_votes:
+        raise ConfigError(
+            f"{asked[0]} is of ARC tasks, of which answers vote, {config.data.folder or config.data.recipe} holds {task} puzzles",
+            remedy=f"leave out {' and '.join(asked)}",
+        )
 
 
 def _require_rollouts(options: EvaluateOptions, config: RunConfig) -> None:

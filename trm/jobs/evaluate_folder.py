@@ -19,12 +19,12 @@ from trm import __version__
 from trm.console.redaction import stored
 from trm.data.format import shards
 from trm.data.format.manifest import Manifest
-from trm.errors import ConfigError, DatasetError
+from trm.errors import ConfigError
 from trm.evaluation.answers_file import cells_of
 from trm.evaluation.metrics import ORACLE
 from trm.evaluation.puzzle_scores import write_puzzles
 from trm.evaluation.scores import Columns, Evaluation
-from trm.files.atomic import make_folders, why_unwritable, write_text_atomic
+from trm.files.atomic import fsync_folder, make_folders, why_unwritable, write_text_atomic
 from trm.jobs.evaluate_front import front_text
 from trm.jobs.evaluate_identifiers import Ablated
 from trm.jobs.evaluate_table import finite
@@ -64,12 +64,35 @@ def check_folder(folder: Path) -> None:
     """ConfigError where no files could be written to `folder`, or what lies there is no evaluation."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--folder must name a folder, {folder} is a file", remedy="name another")
-    strange = sorted(path.name for path in folder.iterdir() if path.name not in FILES) if folder.is_dir() else []
+    strange = sorted(path.name for path in folder.iterdir() if not _is_ours(path.name)) if folder.is_dir() else []
     if strange:
         raise ConfigError(f"--folder must be new or of an evaluation, {folder} holds {strange[0]}", remedy="name a new folder")
     parent = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
     if (reason := why_unwritable(parent)) is not None:
         raise ConfigError(f"--folder must be one that can be written, got {folder} ({reason})", remedy="name another")
+
+
+def check_report(path: Path) -> None:
+    """ConfigError where `--out` could not be written."""
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir():
+        raise ConfigError(f"--out must name a file in a folder that exists, got {path}", remedy="make its folder")
+    if (reason := why_unwritable(folder)) is not None:
+        raise ConfigError(f"--out must name a file that can be written, got {path} ({reason})", remedy="name another")
+
+
+def clear_folder(folder: Path) -> None:
+    """Removes the evaluation before, its report first, and what a killed one left: a folder holds what its report says."""
+    if folder.is_dir():
+        for path in sorted(filter(lambda path: _is_ours(path.name), folder.iterdir()), key=lambda path: path.name != REPORT):
+            path.unlink(missing_ok=True)
+            fsync_folder(folder)
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file of the name is of an evaluation, or of one that was killed while it wrote it."""
+    is_unfinished = name.endswith(".tmp") and any(name.startswith(f".{file}.") for file in FILES)
+    return name in FILES or is_unfinished
 
 
 def write_evaluation(folder: Path, done: Done) -> None:
@@ -88,10 +111,7 @@ def write_evaluation(folder: Path, done: Done) -> None:
         pairs = done.ballot.by_pair()
         write_puzzles(folder / PAIRS, _named(pairs["puzzle"], done.names) | pairs)
         if done.has_submission:
-            if done.names is None:
-                raise DatasetError(
-                    "a submission names its tasks, and those of this data set have no names", remedy="build it from ARC's files"
-                )
+            assert done.names is not None, "a submission names its tasks"
             made = done.ballot.submission(done.names, partial(cells_of, folder / ANSWERS))
             write_text_atomic(folder / SUBMISSION, json.dumps(made) + "\n")
     if done.ablated:

@@ -1,7 +1,7 @@
 """`evaluate.py --identifiers`: what a network knows by the identifier alone, as a loss puzzle by puzzle against the row's own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ class Ablated:
             "identifiers": self.way,
             "metrics": finite(self.evaluation.metrics),
             "standard_errors": self.evaluation.standard_errors,
-            "against_own": {name: asdict(one) | {"is_supported": one.is_supported} for name, one in self.against_own.items()},
+            "against_own": {name: one.figures() for name, one in self.against_own.items()},
             "as_published": self.as_published,
         }
 

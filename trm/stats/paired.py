@@ -4,7 +4,8 @@ Both are of one training each: other puzzles are accounted for, other seeds of t
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -14,7 +15,7 @@ from trm.stats.bootstrap import bands
 
 @dataclass(frozen=True)
 class Paired:
-    """The first of two evaluations against the second; plain values, so `dataclasses.asdict` is JSON."""
+    """The first of two evaluations against the second; NaN where scores are not finite."""
 
     difference: float
     """Mean of the first's scores minus the second's, over puzzles."""
@@ -32,14 +33,20 @@ class Paired:
         """Whether the interval leaves out 0."""
         return self.interval_95[0] > 0 or self.interval_95[1] < 0
 
+    def figures(self) -> dict[str, Any]:
+        """JSON, null where there is no number."""
+        found = [value if math.isfinite(value) else None for value in (self.difference, *self.interval_95)]
+        return asdict(self) | {"difference": found[0], "interval_95": tuple(found[1:]), "is_supported": self.is_supported}
+
 
 def paired(first: Float64[np.ndarray, " puzzles"], second: Float64[np.ndarray, " puzzles"]) -> Paired:
     """The comparison of two scores of each puzzle."""
-    differences = first - second
+    with np.errstate(invalid="ignore"):
+        differences = first - second
     low, high = bands(differences[None])
     higher, lower = int((differences > 0).sum()), int((differences < 0).sum())
     return Paired(
-        difference=math.fsum(differences) / len(differences),
+        difference=math.fsum(differences) / len(differences) if np.isfinite(differences).all() else math.nan,
         interval_95=(float(low[0]), float(high[0])),
         sign_test_p=sign_test(higher, lower),
         puzzles=len(differences),
