@@ -361,12 +361,14 @@ def test_a_driver_that_lives_elsewhere_is_heard(tmp_path: Path, monkeypatch: pyt
     require_undriven(objects)  # nobody ever drove it
     thread = threading.Thread(target=beat)
     thread.start()
-    while not objects.sizes(""):
-        pass
-    with pytest.raises(SweepError, match=r"is driven by process .* on far"):
-        require_undriven(objects)
-    stop.set()
-    thread.join()
+    try:
+        while not objects.sizes(""):
+            pass
+        with pytest.raises(SweepError, match=r"is driven by process .* on far"):
+            require_undriven(objects)
+    finally:
+        stop.set()
+        thread.join()
     require_undriven(objects)  # its heart stands still
 
 

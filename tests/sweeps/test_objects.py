@@ -263,12 +263,14 @@ def test_a_listing_that_ends_too_soon_takes_no_whole_checkpoint(tmp_path: Path, 
     complete = Objects.sizes
     with monkeypatch.context() as patch:
         patch.setattr(
-            Objects, "sizes", lambda self, below: {one: size for one, size in complete(self, below).items() if "meta" not in one}
+            Objects,
+            "sizes",
+            lambda self, below, **how: {one: size for one, size in complete(self, below, **how).items() if "meta" not in one},
         )
         store.clear_unfinished()
     assert list(objects.sizes("trials")) == whole
     with monkeypatch.context() as patch:
-        patch.setattr(Objects, "sizes", lambda self, below: dict(list(complete(self, below).items())[:1]))
+        patch.setattr(Objects, "sizes", lambda self, below, **how: dict(list(complete(self, below, **how).items())[:1]))
         store.tidy(Superseded(0, reached=4, is_done=True, kept=frozenset({name})))
     assert list(objects.sizes("trials")) == whole
 
@@ -396,3 +398,14 @@ def test_a_sweep_in_a_folder_has_the_digest_that_it_had_before_there_were_object
     assert "storage" not in space.frozen()
     assert space.model_copy(update={"storage": Storage(checkpoints="s3://a/b")}).frozen_digest() != space.frozen_digest()
     assert checkpoint_store(space, Path("x"), "x").is_on_disk
+
+
+def test_what_a_write_has_not_finished_is_no_object_and_goes_with_the_rest(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/s"
+    place = Objects(url)
+    place.write("trials/0000/000001/meta.json", b"{}")
+    left = tmp_path / "s" / "trials" / "0000" / "000001" / ".weights.9-0a.tmp"
+    left.write_bytes(b"killed")
+    assert list(place.sizes("")) == ["trials/0000/000001/meta.json"]
+    remove_objects(url)
+    assert not left.exists()

@@ -104,6 +104,12 @@ def _beside(path: Path, ending: str) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.{ending}")
 
 
+def is_unfinished(name: str) -> bool:
+    """Whether a file of that name, or path, is one that a write has not finished, or never will."""
+    last = name.rpartition("/")[2]
+    return last.startswith(".") and last.endswith(".tmp")
+
+
 def remove_folder(path: str | Path) -> None:
     """Removes a folder, or a link to one, if it is there: for others it is there whole or not at all, killed at any moment.
 

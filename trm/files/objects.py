@@ -21,7 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from trm.console.redaction import in_addresses, reason_of
 from trm.errors import CheckpointError, InterruptedRun, StoreSilent
-from trm.files.atomic import fsync_folder, make_folders, replacing, write_bytes_atomic
+from trm.files.atomic import fsync_folder, is_unfinished, make_folders, replacing, write_bytes_atomic
 from trm.files.daemon_calls import begun
 
 T = TypeVar("T")
@@ -127,8 +127,11 @@ class Objects:
 
         return await asyncio.gather(*map(cat, names))  # fsspec's own `cat` leaves some behind when it is cancelled
 
-    def sizes(self, below: str) -> dict[str, int]:
-        """Names of all objects that begin with `below/` (empty: all), in order, with their bytes; CheckpointError likewise."""
+    def sizes(self, below: str, *, unfinished: bool = False) -> dict[str, int]:
+        """Names of all objects that begin with `below/` (empty: all), in order, with their bytes; CheckpointError likewise.
+
+        `unfinished`: on a disk also what a write has not finished, or never will: for who removes all.
+        """
         try:
             found = self._reached(
                 "listed", below, lambda: self._call("find", self._place(below), seconds=LIST_SECONDS, detail=True)
@@ -136,7 +139,7 @@ class Objects:
         except FileNotFoundError:
             return {}
         sizes = {str(path).removeprefix(self._root).strip("/"): int(about["size"] or 0) for path, about in found.items()}
-        return dict(sorted(sizes.items()))
+        return {name: size for name, size in sorted(sizes.items()) if unfinished or not is_unfinished(name)}
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove objects, one after another in this order; one that is not there is none. CheckpointError likewise."""

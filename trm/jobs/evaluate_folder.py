@@ -24,7 +24,7 @@ from trm.evaluation.answers_file import cells_of
 from trm.evaluation.metrics import ORACLE
 from trm.evaluation.puzzle_scores import write_puzzles
 from trm.evaluation.scores import Columns, Evaluation
-from trm.files.atomic import fsync_folder, make_folders, why_unwritable, write_text_atomic
+from trm.files.atomic import fsync_folder, is_unfinished, make_folders, why_unwritable, write_text_atomic
 from trm.jobs.evaluate_front import front_text
 from trm.jobs.evaluate_identifiers import Ablated
 from trm.jobs.evaluate_table import finite
@@ -91,8 +91,7 @@ def clear_folder(folder: Path) -> None:
 
 def _is_ours(name: str) -> bool:
     """Whether a file of the name is of an evaluation, or of one that was killed while it wrote it."""
-    is_unfinished = name.endswith(".tmp") and any(name.startswith(f".{file}.") for file in FILES)
-    return name in FILES or is_unfinished
+    return name in FILES or (is_unfinished(name) and any(name.startswith(f".{file}.") for file in FILES))
 
 
 def write_evaluation(folder: Path, done: Done) -> None:

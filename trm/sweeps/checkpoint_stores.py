@@ -151,14 +151,14 @@ class AsObjects:
         """Checkpoints first, each not whole from its first removal on."""
         found = self._objects.sizes(trial_name(trial))
         freed = remove_checkpoints(self._objects, checkpoints_among(found))
-        self._objects.remove(self._objects.sizes(trial_name(trial)))
+        self._objects.remove(self._objects.sizes(trial_name(trial), unfinished=True))
         self._bytes[trial] = 0
         return freed
 
     def clear_unfinished(self) -> None:
         """Checkpoints without their `meta.json`, each asked for it by name: a listing may end too soon, and says nothing of it."""
         remove_hidden(curves_folder(self._folder))
-        found = self._objects.sizes("trials")
+        found = self._objects.sizes("trials", unfinished=True)
         whole = set(whole_among(found))
         unlisted = [name for name in checkpoints_among(found) if name not in whole]
         remove_checkpoints(self._objects, [name for name in unlisted if not self._is_whole(name)])
@@ -243,7 +243,7 @@ def remove_objects(url: str) -> tuple[int, int]:
     objects = Objects(url)
     found = objects.sizes("")
     remove_checkpoints(objects, checkpoints_among(found))
-    names = list(objects.sizes(""))
+    names = list(objects.sizes("", unfinished=True))
     journal = [name for name in names if name.startswith("journal/")]
     objects.remove([*(name for name in names if name not in journal), *reversed(journal)])
     return len(found), sum(found.values())

@@ -184,7 +184,7 @@ def remove_checkpoints(objects: Objects, names: list[str]) -> int:
     """Remove checkpoints, each `meta.json` first and its outcome last; the bytes that were there."""
     freed = 0
     for name in names:
-        found = objects.sizes(name)
+        found = objects.sizes(name, unfinished=True)
         objects.remove(sorted(found, key=lambda path: (not path.endswith(f"/{META}"), path)))
         objects.remove([f"{name}.json"])
         freed += sum(found.values())
