@@ -71,6 +71,7 @@ def own_facts(
 
 
 def digest_there(path: str) -> str:
+    """Digest of the weights at a path as this machine reads them; `none` where it cannot."""
     try:
         return weights_digest(path)
     except CheckpointError:

@@ -69,7 +69,7 @@ class AnswersWriter:
             "is_exact": pa.array(answered.columns["is_exact"]),
             "loss": pa.array(answered.columns["loss"]),
         }
-        return pa.RecordBatch.from_arrays(list(columns.values()), schema=schema_of(cells.shape[1]))
+        return pa.RecordBatch.from_pydict(columns, schema=schema_of(cells.shape[1]))
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Score a run, a sweep's winner, a checkpoint, or another program's file of weights (.pt, safetensors), on a whole split."""
 
+import argparse
+
 from trm.terminal.command_line import job_parser
 
 
@@ -39,28 +41,7 @@ def main() -> int:
         action="store_true",
         help="a puzzle stops when its network first wants to halt: less compute, other figures",
     )
-    parser.add_argument("--curve", action="store_true", help="report every supervision step, from one pass")
-    parser.add_argument(
-        "--folder", metavar="DIR", help="folder for the files of the evaluation: report, scores a puzzle, curve; compare reads it"
-    )
-    parser.add_argument("--submission", action="store_true", help="ARC: two attempts a test pair in the folder's submission.json")
-    parser.add_argument(
-        "--identifiers",
-        nargs="+",
-        default=[],
-        choices=("blank", "random", "other_form", "mean"),
-        help="what is lost when the network is told other identifiers than the rows', a pass each",
-    )
-    parser.add_argument(
-        "--front",
-        nargs="+",
-        type=float,
-        default=[],
-        metavar="NOISE",
-        help="accuracy against FLOPs of depths and breadths up to evaluation.steps and .rollouts, by each selector, a pass a noise",
-    )
-    parser.add_argument("--out", metavar="REPORT.json", help="file for the report")
-    parser.add_argument("--storage", default="runs", help="folder of runs and data sets (default: runs)")
+    _add_reports(parser)
     arguments = parser.parse_args()
 
     from trm.jobs.evaluate import EvaluateOptions, run_evaluation
@@ -85,3 +66,29 @@ def main() -> int:
             identifiers=tuple(dict.fromkeys(arguments.identifiers)),
         )
     )
+
+
+def _add_reports(parser: argparse.ArgumentParser) -> None:
+    """What is reported beside the figures of the split, and where to."""
+    parser.add_argument("--curve", action="store_true", help="report every supervision step, from one pass")
+    parser.add_argument(
+        "--folder", metavar="DIR", help="folder for the files of the evaluation: report, scores a puzzle, curve; compare reads it"
+    )
+    parser.add_argument("--submission", action="store_true", help="ARC: two attempts a test pair in the folder's submission.json")
+    parser.add_argument(
+        "--identifiers",
+        nargs="+",
+        default=[],
+        choices=("blank", "random", "other_form", "mean"),
+        help="what is lost when the network is told other identifiers than the rows', a pass each",
+    )
+    parser.add_argument(
+        "--front",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="NOISE",
+        help="accuracy against FLOPs of depths and breadths up to evaluation.steps and .rollouts, by each selector, a pass a noise",
+    )
+    parser.add_argument("--out", metavar="REPORT.json", help="file for the report")
+    parser.add_argument("--storage", default="runs", help="folder of runs and data sets (default: runs)")
