@@ -18,7 +18,9 @@ from trm.config.run import RunConfig
 from trm.data.batches.split import load_split
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import Manifest, SplitName
-from trm.jobs.evaluate import EvaluateOptions, _first_there, run_evaluation
+from trm.jobs.evaluate import run_evaluation
+from trm.jobs.evaluate_opened import first_there
+from trm.jobs.evaluate_options import EvaluateOptions
 from trm.models.build import to_published
 from trm.tasks.ensure import DataSummary
 from trm.tasks.making.writing import write_dataset
@@ -125,7 +127,7 @@ def test_without_a_word_test_is_scored_or_what_there_is(place: Path, capsys: pyt
     assert report_of(place, "run", split=None)["split"] == "test"
     capsys.readouterr()
     for splits, expected in ((("train", "validation"), "validation"), (("train",), "train")):
-        assert _first_there(DataSummary("set.yaml", "sudoku", splits, "")) == expected
+        assert first_there(DataSummary("set.yaml", "sudoku", splits, "")) == expected
         assert f"set.yaml has no test puzzles: {expected} is scored" in capsys.readouterr().err
 
 

@@ -20,7 +20,8 @@ from trm.config.run import RunConfig
 from trm.data.format.manifest import read_manifest
 from trm.data.format.shards import read_identifiers
 from trm.jobs.compare import run_comparison
-from trm.jobs.evaluate import EvaluateOptions, run_evaluation
+from trm.jobs.evaluate import run_evaluation
+from trm.jobs.evaluate_options import EvaluateOptions
 from trm.stats.bootstrap import bands
 from trm.tasks.arc.augment import crop, invert
 from trm.tasks.arc.ballot import grids_of

@@ -44,7 +44,8 @@ def main() -> int:
     _add_reports(parser)
     arguments = parser.parse_args()
 
-    from trm.jobs.evaluate import EvaluateOptions, run_evaluation
+    from trm.jobs.evaluate import run_evaluation
+    from trm.jobs.evaluate_options import EvaluateOptions
 
     return run_evaluation(
         EvaluateOptions(
