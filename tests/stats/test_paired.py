@@ -6,7 +6,8 @@ from math import comb
 import numpy as np
 import pytest
 
-from trm.stats.bootstrap import bands
+from trm.stats import bootstrap
+from trm.stats.bootstrap import bands, resampled_means
 from trm.stats.intervals import wilson
 from trm.stats.paired import paired, sign_test
 
@@ -71,6 +72,35 @@ def test_scores_that_all_differ_are_drawn_one_by_one() -> None:
     low, high = bands(values)
     half = 1.96 * values.std(1) / np.sqrt(500)
     assert (high - low) / 2 == pytest.approx(half, rel=0.06)
+
+
+def test_many_different_puzzles_have_as_many_resamples_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(3).normal(size=900)
+    weights = np.random.default_rng(4).integers(1, 4, 900).astype(float)
+    found = resampled_means(values[None], weights)
+    assert found.shape == (bootstrap.RESAMPLES, 1)
+    mean = np.average(values, weights=weights)
+    spread = np.sqrt((weights**2 * (values - mean) ** 2).sum()) / weights.sum()
+    assert found.mean() == pytest.approx(mean, abs=4 * spread / 100)
+    assert found.std() == pytest.approx(spread, rel=0.05)
+    monkeypatch.setattr(bootstrap, "CHUNK_DRAWS", 900 * 7)
+    assert resampled_means(values[None], weights) == pytest.approx(found, rel=1e-9, abs=1e-12)  # nothing hangs on the blocks
+
+
+def test_a_difference_weighs_puzzles_as_the_metric_does() -> None:
+    rng = np.random.default_rng(5)
+    rows = rng.integers(1, 9, 300).astype(float)
+    first, second = rng.random(300), rng.random(300)
+    found = paired(first, second, (rows, rows))
+    assert found.difference == pytest.approx(np.average(first, weights=rows) - np.average(second, weights=rows), rel=1e-12)
+    assert found.interval_95[0] < found.difference < found.interval_95[1]
+    once = paired(first, second, (np.ones(300), np.ones(300)))
+    assert once == paired(first, second)
+    other = rows[::-1].copy()  # as where one evaluation had fewer votes
+    apart = paired(first, second, (rows, other))
+    assert apart.difference == pytest.approx(np.average(first, weights=rows) - np.average(second, weights=other), rel=1e-12)
+    assert apart.interval_95[0] < apart.difference < apart.interval_95[1]
+    assert (apart.higher, apart.lower, apart.sign_test_p) == (found.higher, found.lower, found.sign_test_p)
 
 
 def test_scores_that_are_no_numbers_give_none_in_json() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from trm.stats.bootstrap import bands
+from trm.stats.bootstrap import bands, resampled_means
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Paired:
     """The first of two evaluations against the second; NaN where scores are not finite."""
 
     difference: float
-    """Mean of the first's scores minus the second's, over puzzles."""
+    """Mean of the first's scores minus the second's, over puzzles, each weighing as in the metric."""
     interval_95: tuple[float, float]
     """Of `difference`, for other puzzles: percentiles of the paired bootstrap."""
     sign_test_p: float
@@ -39,20 +39,44 @@ class Paired:
         return asdict(self) | {"difference": found[0], "interval_95": tuple(found[1:]), "is_supported": self.is_supported}
 
 
-def paired(first: Float64[np.ndarray, " puzzles"], second: Float64[np.ndarray, " puzzles"]) -> Paired:
-    """The comparison of two scores of each puzzle."""
+def paired(
+    first: Float64[np.ndarray, " puzzles"],
+    second: Float64[np.ndarray, " puzzles"],
+    weights: tuple[Float64[np.ndarray, " puzzles"], Float64[np.ndarray, " puzzles"]] | None = None,
+) -> Paired:
+    """The comparison of two scores of each puzzle.
+
+    `weights`: rows of each puzzle in the first and in the second, of a metric that is a mean over rows; None: a puzzle counts once.
+    The sign test counts puzzles, whatever they weigh.
+    """
     with np.errstate(invalid="ignore"):
         differences = first - second
-    low, high = bands(differences[None])
+    if weights is None or np.array_equal(*weights):
+        ends = bands(differences[None], None if weights is None else weights[0])
+        low, high = float(ends[0][0]), float(ends[1][0])
+    else:
+        means = resampled_means(np.stack([first, second]), np.stack(weights))
+        low, high = (float(end) for end in np.percentile(means[:, 0] - means[:, 1], [2.5, 97.5]))
     higher, lower = int((differences > 0).sum()), int((differences < 0).sum())
     return Paired(
-        difference=math.fsum(differences) / len(differences) if np.isfinite(differences).all() else math.nan,
-        interval_95=(float(low[0]), float(high[0])),
+        difference=_difference(first, second, weights),
+        interval_95=(low, high),
         sign_test_p=sign_test(higher, lower),
         puzzles=len(differences),
         higher=higher,
         lower=lower,
     )
+
+
+def _difference(first: np.ndarray, second: np.ndarray, weights: tuple[np.ndarray, np.ndarray] | None) -> float:
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        return math.nan
+    if weights is None or np.array_equal(*weights):
+        differences = first - second
+        weight = np.ones(len(first)) if weights is None else weights[0]
+        return math.fsum(differences * weight) / math.fsum(weight)
+    means = (math.fsum(scores * weight) / math.fsum(weight) for scores, weight in zip((first, second), weights, strict=True))
+    return next(means) - next(means)
 
 
 def sign_test(higher: int, lower: int) -> float:
