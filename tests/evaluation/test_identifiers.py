@@ -8,11 +8,19 @@ import torch
 from evaluation_cases import config_of, manifest_of
 
 from trm.config.networks import DataShape
+from trm.data.batches.plan import EvaluationPlan
 from trm.data.batches.split import Split
 from trm.errors import ConfigError
-from trm.evaluation.identifiers import WAYS, OtherIdentifiers, other_identifiers, require_identifiers
+from trm.evaluation.identifiers import (
+    WAYS,
+    OtherIdentifiers,
+    other_identifiers,
+    puzzles_told_their_own,
+    require_identifiers,
+)
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.tasks.arc.augment import canvas
+from trm.tasks.augment import augmenter_for
 
 
 def split_of(starts: list[int]) -> Split:
@@ -41,6 +49,12 @@ def test_each_way_tells_what_it_says() -> None:
     assert form[4] == 4  # the one form of its puzzle
     assert (np.delete(form, [0, 4]) != np.delete(np.arange(12), [0, 4])).all()
     assert other_identifiers("random", SPLIT, MANIFEST, seed=1).tolist() != random.tolist()  # type: ignore[union-attr]
+
+
+def test_puzzles_that_have_no_other_form_are_counted() -> None:
+    plan = EvaluationPlan(SPLIT, MANIFEST, augmenter_for, batch_size=4, max_examples=None, seed=0)
+    counts = {way: puzzles_told_their_own(other_identifiers(way, SPLIT, MANIFEST, seed=0), plan) for way in WAYS}
+    assert counts == {"blank": 0, "random": 0, "other_form": 1, "mean": 0}
 
 
 def test_random_ones_are_of_all_puzzles_alike() -> None:

@@ -147,10 +147,12 @@ def test_a_comparison_pairs_puzzles(place: Path, capsys: pytest.CaptureFixture[s
     found, told = json.loads(out.read_text()), capsys.readouterr().out
     sides = [pq.read_table(place / name / "puzzles.parquet").to_pydict() for name in ("three", "two")]
     differences = np.array(sides[0]["loss"]) - np.array(sides[1]["loss"])
+    rows = np.array(sides[0]["rows"], dtype=np.float64)
     loss = found["metrics"]["loss"]
-    assert loss["difference"] == pytest.approx(differences.mean(), rel=1e-12)
+    reported = [report_of(place, name)["metrics"]["loss"] for name in ("three", "two")]
+    assert loss["difference"] == pytest.approx(reported[0] - reported[1])
     assert (loss["higher"], loss["lower"]) == ((differences > 0).sum(), (differences < 0).sum())
-    (low,), (high,) = bands(differences[None])
+    (low,), (high,) = bands(differences[None], rows)
     assert loss["interval_95"] == [low, high]
     assert "one training each" in told
     assert f"test split of {report_of(place, 'two')['data']['name']}, {found['puzzles']} puzzles" in told
@@ -248,8 +250,10 @@ def test_other_identifiers_are_told_to_the_network_alone(place: Path, capsys: py
         at = slice(number * len(own["name"]), (number + 1) * len(own["name"]))
         assert (scores["identifiers"][at], scores["name"][at]) == ([way] * len(own["name"]), own["name"])
         lost = np.array(scores["loss"][at]) - np.array(own["loss"])
-        assert arm["against_own"]["loss"]["difference"] == pytest.approx(lost.mean())
-        assert arm["against_own"]["loss"]["interval_95"] == pytest.approx([bound.item() for bound in bands(lost[None])])
+        rows = np.array(own["rows"], dtype=np.float64)
+        assert arm["against_own"]["loss"]["difference"] == pytest.approx(arm["metrics"]["loss"] - report["metrics"]["loss"])
+        assert arm["against_own"]["loss"]["interval_95"] == pytest.approx([bound.item() for bound in bands(lost[None], rows)])
+        assert arm["puzzles_told_their_own"] == 0
         assert abs(lost).min() > 0
         assert f"told {way} identifiers" in shown
     assert report["identifiers"][-1]["as_published"] is None

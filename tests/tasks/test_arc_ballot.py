@@ -1,5 +1,6 @@
 """pass@K by task and by pair, against the published rule written plainly with dictionaries: ties and missing predictions too."""
 
+from dataclasses import replace
 from functools import reduce
 from operator import add
 
@@ -36,19 +37,21 @@ def ballot_of(split: Split, rng: np.random.Generator, votes: int, silent: tuple[
 
 
 def published(ballot: ArcBallot) -> dict[int, tuple[float, float]]:
-    """K -> pass@K by task and by pair, counted vote by vote."""
-    truths = grid_hashes(ballot.split.labels).tolist()
-    ballots: dict[int, dict[int, list[float]]] = {pair: {} for pair in range(len(truths))}
+    """K -> pass@K by task and by pair, counted vote by vote; pairs of a task with equal questions have their votes in common."""
+    truths, tasks_of = grid_hashes(ballot.split.labels).tolist(), ballot.split.groups.tolist()
+    asked = list(zip(tasks_of, grid_hashes(ballot.split.inputs).tolist(), strict=True))
+    ballots: dict[tuple[int, int], dict[int, list[float]]] = {question: {} for question in asked}
     for pair, grid, probability in zip(
         *(ballot.rows[name].tolist() for name in ("row", "vote", "halting_probability")), strict=True
     ):
-        ballots[pair].setdefault(grid, []).append(probability)
+        ballots[asked[pair]].setdefault(grid, []).append(probability)
     found = {}
     for k in PASSES:
         by_task: dict[int, list[bool]] = {}
-        for pair, cast in ballots.items():
+        for pair, question in enumerate(asked):
+            cast = ballots[question]
             best_first = sorted(cast, key=lambda grid: (len(cast[grid]), reduce(add, cast[grid]) / len(cast[grid])), reverse=True)
-            by_task.setdefault(int(ballot.split.groups[pair]), []).append(truths[pair] in best_first[:k])
+            by_task.setdefault(tasks_of[pair], []).append(truths[pair] in best_first[:k])
         tasks = [sum(right) / len(right) for right in by_task.values()]
         found[k] = sum(tasks) / len(tasks), sum(map(sum, by_task.values())) / len(truths)
     return found
@@ -65,6 +68,25 @@ def test_every_k_equals_the_published_rule(seed: int) -> None:
         assert (found["by_task"]["count"], found["by_pair"]["count"]) == (5, 8)
     assert (figures["tasks"], figures["pairs"]) == (5, 8)
     assert figures["pairs_without_votes"] == len(set(range(8)) - set(ballot.rows["row"].tolist()))
+
+
+def test_pairs_of_a_task_with_equal_questions_come_to_what_common_votes_do() -> None:
+    """A network answers both alike, so their votes in common are each vote twice: ranks stay, whatever their answers are."""
+    rng = np.random.default_rng(7)
+    split = split_of(rng)
+    inputs = split.inputs.copy()
+    inputs[1], inputs[4] = inputs[0], inputs[3]
+    split = replace(split, inputs=inputs)
+    for _ in range(20):
+        cast = ballot_of(split, rng, votes=60, silent=(1, 4)).rows
+        cast["halting_probability"] = rng.choice([0.25, 0.5, 0.75], 60)  # whose sums are exact
+        again = {name: column[np.isin(cast["row"], (0, 3))] for name, column in cast.items()}
+        again["row"] = again["row"] + 1
+        ballot = ArcBallot(split, {name: np.concatenate([cast[name], again[name]]) for name in cast}, np.arange(len(split)))
+        passes = ballot.figures()["pass"]
+        for k, shares in published(ballot).items():
+            found = tuple(passes[str(k)][by]["share"] for by in ("by_task", "by_pair"))
+            assert found == pytest.approx(shares, rel=1e-12)
 
 
 def test_a_row_a_pair_says_who_voted() -> None:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from trm.data.batches.keyed_random import below, hashed
+from trm.data.batches.plan import EvaluationPlan
 from trm.data.batches.split import Split
 from trm.data.format.manifest import Manifest
 from trm.errors import ConfigError
@@ -78,6 +79,14 @@ def other_identifiers(way: Way, split: Split, manifest: Manifest, *, seed: int) 
         shift = 1 + below(hashed(seed, _OTHER_FORM, numbers), np.maximum(counts[own] - 1, 1))
         told = order[starts[own] + (within + shift) % counts[own]]
     return np.where(owners < 0, numbers, told)
+
+
+def puzzles_told_their_own(told: Int64[np.ndarray, " identifiers"] | None, plan: EvaluationPlan) -> int:
+    """How many of the scored puzzles have rows of which the network is told the row's own identifier; 0 of the mean (None)."""
+    if told is None:
+        return 0
+    rows, own = plan.passes
+    return len(np.unique(plan.split.clusters[rows[told[own] == own]]))
 
 
 def require_identifiers(table: PuzzleEmbedding | None, manifest: Manifest) -> PuzzleEmbedding:

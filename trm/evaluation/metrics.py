@@ -49,6 +49,8 @@ class Metric(Added):
     """What a row is worth; None: whoever scores says."""
     is_of_answer: bool = True
     """Whether the answers at each row's first halt have a figure of their own, `NAME_halted`."""
+    counts_puzzles: bool = False
+    """Whether every puzzle counts once, however many of its rows are scored; else every row does."""
 
     @classmethod
     def require_usable(cls, member: Any, where: str) -> None:

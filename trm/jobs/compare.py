@@ -17,7 +17,7 @@ from trm.files.small_parquet import is_small
 from trm.jobs.evaluate_folder import NOT_A_METRIC, PUZZLES, REPORT, check_report
 from trm.jobs.evaluate_table import shown
 from trm.stats.paired import Paired, paired
-from trm.tasks.metrics import direction
+from trm.tasks.metrics import direction, weights_of
 from trm.terminal.command_line import show
 
 AGAIN = "evaluate again with --folder DIR"
@@ -38,6 +38,10 @@ class Side:
         data, puzzles = self.report["data"], self.puzzles
         return data["split_sha256"], self.report["split"], tuple(puzzles.get("name", puzzles["puzzle"]).tolist())
 
+    def weights(self, metric: str) -> np.ndarray:
+        """What each puzzle weighs in a metric."""
+        return weights_of(metric, self.puzzles.get("rows", np.ones(len(self.puzzles["puzzle"]))))
+
 
 def run_comparison(first: str, second: str, out: str | None) -> int:
     """Compare, show a table, write the figures; the exit code. Raises ConfigError for what a person can mend."""
@@ -51,7 +55,7 @@ def run_comparison(first: str, second: str, out: str | None) -> int:
             f"a comparison needs a metric that both have, {first} and {second} have none",
             remedy="evaluate both with --stop-halted or both without",
         )
-    found = {name: paired(*(side.puzzles[name].astype(np.float64) for side in sides)) for name in names}
+    found = {name: _compared(name, *sides) for name in names}
     show("\n".join(_lines(sides, found)))
     if out is not None:
         values = {name: one.figures() for name, one in found.items()}
@@ -64,6 +68,12 @@ def run_comparison(first: str, second: str, out: str | None) -> int:
         }
         write_text_atomic(out, json.dumps(stored(report), indent=1, allow_nan=False) + "\n")
     return 0
+
+
+def _compared(name: str, first: Side, second: Side) -> Paired:
+    """The comparison of a metric, whose puzzles weigh as it says."""
+    scores = first.puzzles[name].astype(np.float64), second.puzzles[name].astype(np.float64)
+    return paired(*scores, (first.weights(name), second.weights(name)))
 
 
 def _read(folder: str) -> Side:
@@ -122,7 +132,7 @@ def _lines(sides: tuple[Side, Side], found: dict[str, Paired]) -> list[str]:
         f"  {'metric':<24}{'first':>10}{'second':>10}  difference, 95 % over puzzles          higher  lower  sign test",
     ]
     for name, one in found.items():
-        values = [shown(name, float(side.puzzles[name].mean())) for side in sides]
+        values = [shown(name, float(np.average(side.puzzles[name], weights=side.weights(name)))) for side in sides]
         low, high = (shown(name, bound) for bound in one.interval_95)
         told = f"{shown(name, one.difference)} ({low} to {high})"
         lines.append(

@@ -32,6 +32,7 @@ from trm.pictures.steps import draw_steps
 from trm.pictures.test_time import draw_test_time
 from trm.pictures.votes import draw_votes
 from trm.stats.bootstrap import bands
+from trm.tasks.metrics import weights_of
 from trm.tasks.task import Ballot
 
 REPORT, PUZZLES, ANSWERS = "report.json", "puzzles.parquet", "answers.parquet"
@@ -143,7 +144,7 @@ def curve_report(evaluation: Evaluation, step_flops: float) -> list[dict[str, An
     is_chosen = ORACLE.name in evaluation.metrics  # of rollouts; these do not stop at their halts
     drawn = {}
     for name in shares:
-        weights = None if rows is None or name != "exact_accuracy" else rows.astype(np.float64)
+        weights = None if rows is None else weights_of(name, rows)
         drawn[name] = bands(np.array([point.evaluation.puzzles[name] for point in curve], dtype=np.float64), weights)
     return [
         {

@@ -102,7 +102,9 @@ def front_report(settings: Sequence[Setting], trained_steps: int, split: str) ->
     on_front = set(firsts.values())  # of equal ones the first, which draws the least
     points = [one.report() | {"is_on_front": number in on_front} for number, one in enumerate(settings)]
     for number in on_front:
-        points[number]["against_plain"] = asdict(paired(settings[number].puzzles, plain.puzzles))
+        one = settings[number]
+        weights = one.rows.astype(np.float64), plain.rows.astype(np.float64)
+        points[number]["against_plain"] = asdict(paired(one.puzzles, plain.puzzles, weights))
     best = max(on_front, key=lambda number: (settings[number].accuracy, -settings[number].inference_flops))
     return {
         "plain": plain.report(),

@@ -10,12 +10,20 @@ from trm.data.batches.plan import EvaluationPlan
 from trm.data.batches.split import Split
 from trm.data.format.manifest import Manifest
 from trm.evaluation.answers_file import AnsweredBatch
-from trm.evaluation.identifiers import IdentifierRows, OtherIdentifiers, Way, other_identifiers, require_identifiers
+from trm.evaluation.identifiers import (
+    IdentifierRows,
+    OtherIdentifiers,
+    Way,
+    other_identifiers,
+    puzzles_told_their_own,
+    require_identifiers,
+)
 from trm.evaluation.scores import Columns, Evaluation
 from trm.jobs.evaluate_table import finite, shown
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.stats.paired import Paired, paired
 from trm.tasks.choice import task_named
+from trm.tasks.metrics import weights_of
 from trm.tasks.task import Task
 
 SEED = 0
@@ -42,6 +50,8 @@ class Ablated:
     evaluation: Evaluation
     against_own: dict[str, Paired]
     """Metric -> what is lost or won a puzzle."""
+    told_own: int
+    """Puzzles with rows of which the network is told their own identifier, for want of another form: these lose nothing."""
     as_published: dict[str, Any] | None
     """What the published ablation prints, which scores by the identifiers that the network was told; None: it has none of this."""
 
@@ -52,6 +62,7 @@ class Ablated:
             "metrics": finite(self.evaluation.metrics),
             "standard_errors": self.evaluation.standard_errors,
             "against_own": {name: one.figures() for name, one in self.against_own.items()},
+            "puzzles_told_their_own": self.told_own,
             "as_published": self.as_published,
         }
 
@@ -95,9 +106,19 @@ def ablations(
         claims = None if identifiers is None else _Claims(task_named(told.manifest.task), plan, identifiers)
         assert table is not None, "identifiers are told of a puzzle embedding"
         evaluation = evaluate(OtherIdentifiers(table, identifiers), claims)
-        names = [name for name in own.puzzles if name != "puzzle"]
-        against = {name: paired(evaluation.puzzles[name].astype(float), own.puzzles[name].astype(float)) for name in names}
-        found.append(Ablated(way, evaluation, against, None if claims is None else claims.figures()))
+        published = None if claims is None else claims.figures()
+        found.append(Ablated(way, evaluation, _against(evaluation, own), puzzles_told_their_own(identifiers, plan), published))
+    return found
+
+
+def _against(evaluation: Evaluation, own: Evaluation) -> dict[str, Paired]:
+    """What every metric loses or wins, puzzles weighing as in the metric."""
+    assert own.puzzle_rows is not None, "the evaluation is a whole one"
+    found = {}
+    for name in (name for name in own.puzzles if name != "puzzle"):
+        weights = weights_of(name, own.puzzle_rows)
+        scores = evaluation.puzzles[name].astype(np.float64), own.puzzles[name].astype(np.float64)
+        found[name] = paired(*scores, (weights, weights))
     return found
 
 
@@ -111,6 +132,8 @@ def ablation_lines(arms: Sequence[dict[str, Any]]) -> list[str]:
             told = f"{shown(name, one['difference'])} ({low} to {high})"
             value = shown(name, arm["metrics"][name])
             lines.append(f"  {name:<24}{value:>10}  {told:<38} higher {one['higher']}, lower {one['lower']}")
+        if arm["puzzles_told_their_own"]:
+            lines.append(f"  {arm['puzzles_told_their_own']} puzzles have one identifier, which was told: they lose nothing here")
         if arm["as_published"] is not None:
             first = arm["as_published"]["pass"]["1"]["by_task"]["share"]
             lost, pairs = arm["as_published"]["pairs_without_votes"], arm["as_published"]["pairs"]

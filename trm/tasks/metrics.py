@@ -1,5 +1,8 @@
 """The metrics of all puzzles, for who must know a figure by its name alone."""
 
+import numpy as np
+from jaxtyping import Float64, Integer
+
 from trm.evaluation.metrics import Direction, Metrics
 from trm.tasks.choice import every_task, task_named
 
@@ -21,6 +24,13 @@ def is_count(metric: str) -> bool:
 def direction(metric: str) -> Direction | None:
     """Whether the metric is good when it is large or small; None of a name that no evaluation reports, and of a count."""
     return _every().direction(metric)
+
+
+def weights_of(metric: str, rows: Integer[np.ndarray, " puzzles"]) -> Float64[np.ndarray, " puzzles"]:
+    """What each puzzle weighs in the metric: its scored rows, or 1 where every puzzle counts once."""
+    found = _every().find(metric)
+    is_once = found is not None and found.counts_puzzles
+    return np.ones(len(rows)) if is_once else rows.astype(np.float64)
 
 
 def bounds(metric: str) -> tuple[float, float]:

@@ -200,6 +200,11 @@ class EvaluationPlan:
         return self._split
 
     @property
+    def passes(self) -> tuple[Int64[np.ndarray, " passes"], Int32[np.ndarray, " passes"]]:
+        """The rows that this rank scores, and the identifier of each."""
+        return self._rows, self._identifiers
+
+    @property
     def num_rows(self) -> int:
         """Rows that this rank scores."""
         return len(self._rows)

@@ -14,7 +14,7 @@ from trm.tasks.arc.votes import grid_hashes, pass_at, rank_of_truth, voted_grids
 
 PASSES = (1, 2)
 """K of ARC's pass@K; the published score is pass@2."""
-METRICS = (*(Metric(f"pass_at_{k}", "share") for k in PASSES), count("tasks"), count("test_pairs"))
+METRICS = (*(Metric(f"pass_at_{k}", "share", counts_puzzles=True) for k in PASSES), count("tasks"), count("test_pairs"))
 
 
 class ArcScorer:
