@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tracking.test_updates import MemoryStore, append, whole_sweep
+from trm.config.run import RunConfig
 from trm.config.tracking import Tracking
 from trm.errors import DivergedError, InterruptedRun
 from trm.jobs.train_tracking import Tracked, tracked_run
@@ -124,11 +125,21 @@ def test_a_curve_that_is_no_curve_keeps_nothing_back(tmp_path: Path) -> None:
 # Runs of train.py --------------------------------------------------------------------------------------------------
 
 
-def tracked(folder: Path, *, is_resumed: bool = False, tracking: Tracking = QUIET, **options: object) -> None:
+def config_of() -> RunConfig:
+    return cases.config_of(training={"eval_every_steps": 4, "log_every_steps": 2})
+
+
+def tracked(
+    folder: Path,
+    *,
+    is_resumed: bool = False,
+    tracking: Tracking = QUIET,
+    costs: dict[str, float] | None = None,
+    **options: object,
+) -> None:
     folder.mkdir(exist_ok=True)
-    with tracked_run(folder, Tracked(tracking, folder.parent, "tiny"), is_resumed=is_resumed):
-        config = cases.config_of(training={"eval_every_steps": 4, "log_every_steps": 2})
-        fit(config, cases.SPLITS, cases.manifest(), folder=folder, is_resumed=is_resumed, **options)  # type: ignore[arg-type]
+    with tracked_run(folder, Tracked(tracking, folder.parent, "tiny", costs or {}), is_resumed=is_resumed):
+        fit(config_of(), cases.SPLITS, cases.manifest(), folder=folder, is_resumed=is_resumed, **options)  # type: ignore[arg-type]
 
 
 def record_of(folder: Path) -> RunRecord:
@@ -149,6 +160,33 @@ def test_a_run_is_one_run_with_its_configuration_evaluations_curve_and_files(tmp
     assert store.values[SWEEP, "optim.lr"] == "0.003"
     assert (store.values[SWEEP, "status"], store.values[SWEEP, "trm.status"]) == ("FINISHED", "finished")
     assert {"config.yaml", "curves.parquet", "curves.png", "evaluations.parquet", "best/model.safetensors"} <= set(store.uploads)
+    assert {"examples.json", "examples.txt", "examples.png"} <= set(store.uploads)
+
+
+def test_a_run_is_told_by_the_names_that_trials_have(tmp_path: Path) -> None:
+    folder, store = tmp_path / "run", MemoryStore()
+    costs = {"max_steps": 20.0, "step_flops": 3e6, "inference_flops": 1e5, "params_count": 9e3}
+    for is_resumed in (False, True):  # what it took as it began stays
+        tracked(folder, costs=costs if not is_resumed else {"max_steps": 90.0}, is_resumed=is_resumed)
+    assert make(folder, store).finish(FAR)
+    assert store.values[SWEEP, "max_steps"] == "20"
+    assert {(key, step, value) for _, key, value, step, _ in store.points if step == 0} == {
+        ("step_flops", 0, 3e6),
+        ("inference_flops", 0, 1e5),
+        ("params_count", 0, 9e3),
+    }
+    for name in ("exact_accuracy", "loss", "train_flops", "train_seconds", "eval_seconds", "overhead_seconds"):
+        assert steps_sent(store, SWEEP, name) == [4, 8, 12, 16, 20]
+
+
+def test_a_run_that_diverged_has_its_pictures_one_that_goes_on_has_not(tmp_path: Path) -> None:
+    diverges, goes_on = tmp_path / "diverges", tmp_path / "goes_on"
+    for folder, error in ((diverges, DivergedError("the loss is nan")), (goes_on, InterruptedRun("stopped"))):
+        fit(config_of(), cases.SPLITS, cases.manifest(), folder=folder)
+        with pytest.raises(type(error)), tracked_run(folder, Tracked(QUIET, tmp_path, "tiny"), is_resumed=False):
+            raise error
+    assert {"curves.png", "examples.png"} <= {path.name for path in diverges.iterdir()}
+    assert not list(goes_on.glob("*.png"))
 
 
 def test_a_run_goes_out_while_it_runs_and_after_a_resume_no_point_is_doubled(tmp_path: Path) -> None:

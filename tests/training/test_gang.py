@@ -100,6 +100,7 @@ def test_a_whole_run_of_two_workers_reports_what_one_does(runs: Runs, tmp_path: 
         for name in ("loss", "cell_accuracy", "grad_norm", "mean_halting_step"):
             assert ours["training"][name] == pytest.approx(theirs["training"][name], rel=1e-6)
         assert ours["is_best"] == theirs["is_best"]
+    assert RunFolder(folder / "run").examples.read_bytes() == RunFolder(tmp_path / "run").examples.read_bytes()
 
 
 def test_two_workers_score_a_run_without_validation_once_at_its_end(runs: Runs, tmp_path: Path) -> None:

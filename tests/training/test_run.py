@@ -79,6 +79,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert [name for name in left if not torch.equal(left[name], right[name])] == []
     rows = [[_without_clocks(row) for row in RunFolder(folder).rows()] for folder in (one, other)]
     assert rows[0] == rows[1]
+    assert RunFolder(one).examples.read_bytes() == RunFolder(other).examples.read_bytes()
 
 
 def _without_clocks(row: dict[str, Any]) -> dict[str, Any]:

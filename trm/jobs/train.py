@@ -28,6 +28,7 @@ from trm.files.json_files import read_json
 from trm.files.weight_files import digest_of_start
 from trm.jobs.train_console import ConsoleReporter, run_summary
 from trm.jobs.train_tracking import Tracked, tracked_run
+from trm.models.cost import run_cost
 from trm.search.journal.lease import FILE as LEASE
 from trm.search.journal.lease import Lease
 from trm.search.settings import Resources
@@ -133,7 +134,8 @@ def run_training(options: TrainOptions) -> int:
         say(f"run folder {folder}")
         if protocol.on_the_way != "validation":
             say(_protocol_words(protocol, data.source))
-        tracked = Tracked(config.tracking, storage if options.storage is not None else folder.parent, manifest.name)
+        place = storage if options.storage is not None else folder.parent
+        tracked = Tracked(config.tracking, place, manifest.name, _costs(config, manifest))
         with tracked_run(folder, tracked, is_resumed=options.resume is not None), _paused_when_full(folder):
             if options.workers == 1:
                 outcome = _in_place(config, manifest, dataset, folder, is_resumed=options.resume is not None)
@@ -153,6 +155,17 @@ def _paused_when_full(folder: Path) -> Iterator[None]:
             raise
         go_on = f"{job_command('train.py')} --resume {shlex.quote(str(folder))}"
         raise InterruptedRun(f"{full_text(folder, str(error))}. Make room, then go on with `{go_on}`") from error
+
+
+def _costs(config: RunConfig, manifest: Manifest) -> dict[str, float]:
+    """What the run takes, by the names that a sweep's trials have in MLflow."""
+    cost = run_cost(config, manifest.shape)
+    return {
+        "max_steps": float(run_steps(config, manifest)),
+        "step_flops": cost.step_flops,
+        "inference_flops": cost.inference_flops,
+        "params_count": float(cost.params_count),
+    }
 
 
 def _written(source: str, options: TrainOptions) -> RunConfig:

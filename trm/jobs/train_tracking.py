@@ -2,16 +2,19 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trm.config.tracking import Tracking
 from trm.console.streams import say
 from trm.errors import InterruptedRun, TrialError
+from trm.files.atomic import write_text_atomic
+from trm.pictures.examples import draw_examples
 from trm.pictures.training import draw_run
 from trm.sweeps.extras import Extras
 from trm.sweeps.versions import run_versions
+from trm.tasks.examples import EXAMPLES_FILE, EXAMPLES_PICTURE, EXAMPLES_TEXT, examples_text, read_examples
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.outbox import cause_of
 from trm.tracking.places import Target, tracking_uri
@@ -33,14 +36,20 @@ class Tracked:
     """Holds the database where no other store is named."""
     dataset: str
     """Name of the run's data set: that of the experiment where nothing else is said."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """What the run takes (`RunRecord.costs`)."""
 
 
 @contextlib.contextmanager
 def tracked_run(folder: Path, tracked: Tracked, *, is_resumed: bool) -> Iterator[None]:
-    """While entered, `run.json` says that the run runs, and MLflow's writer follows it; then how it ended, and its picture."""
+    """While entered, `run.json` says that the run runs, and MLflow's writer follows it; then how it ended, and its pictures."""
     before = read_record(folder) if is_resumed else None
     experiment = tracked.tracking.experiment or tracked.dataset
-    record = (before or new_record(folder.name, experiment, run_versions())).as_told(tracked.tracking).now("running")
+    record = (
+        (before or new_record(folder.name, experiment, run_versions(), dict(tracked.costs)))
+        .as_told(tracked.tracking)
+        .now("running")
+    )
     write_record(folder, record)
     extras = Extras(say)
     try:
@@ -53,8 +62,10 @@ def tracked_run(folder: Path, tracked: Tracked, *, is_resumed: bool) -> Iterator
             except Exception as error:
                 status = error.status if isinstance(error, TrialError) else "failed"
                 write_record(folder, record.now(status, cause_of(error)))  # type: ignore[arg-type]  # errors name their own
+                if isinstance(error, TrialError):
+                    _draw(folder, extras)
                 raise
-            extras.make("curves.png", lambda: _draw(folder))
+            _draw(folder, extras)
             write_record(folder, record.now("finished"))
     finally:
         if not (folder / CONFIG_FILE).exists():  # it never began
@@ -90,8 +101,20 @@ def _written(folder: Path, tracked: Tracked, record: RunRecord, extras: Extras) 
         say(left)
 
 
-def _draw(folder: Path) -> None:
+def _draw(folder: Path, extras: Extras) -> None:
+    """What a person looks at of a run that is over."""
+    extras.make("curves.png", lambda: _draw_curves(folder))
+    extras.make(EXAMPLES_PICTURE, lambda: _draw_examples(folder))
+
+
+def _draw_curves(folder: Path) -> None:
     curve, reports = read_curve(folder / CURVE_FILE), [RunReport(**row) for row in RunFolder(folder).rows()]
     if curve is not None:
         rows = [{"step": report.step, "split": report.split, **report.scores} for report in reports if report.split is not None]
         draw_run(curve, rows, folder / "curves.png", title=folder.name)
+
+
+def _draw_examples(folder: Path) -> None:
+    if (drawn := read_examples(folder / EXAMPLES_FILE)) is not None and drawn.examples:
+        write_text_atomic(folder / EXAMPLES_TEXT, examples_text(drawn))
+        draw_examples(drawn, folder / EXAMPLES_PICTURE, title=folder.name)

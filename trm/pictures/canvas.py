@@ -31,6 +31,7 @@ STYLE = {
     "text.parse_math": False,  # a name may hold a $
 }
 
+DPI = 110
 TITLE_LETTERS = 11
 """Of a title in an inch; what is longer has lines."""
 
@@ -54,7 +55,7 @@ def picture(path: Path, *, size: tuple[float, float], title: str) -> Iterator["F
             figure.suptitle(textwrap.fill(title, int(TITLE_LETTERS * size[0])))
             yield figure
             with replacing(path) as temporary:
-                figure.savefig(temporary, dpi=110, format="png")
+                figure.savefig(temporary, dpi=DPI, format="png")
 
 
 def _matplotlib() -> "ModuleType":

@@ -10,7 +10,10 @@ from trm.tracking.train_updates import TrainTranslator, evaluations
 from trm.tracking.updates import RunUpdate
 from trm.training.run_record import read_record
 
-RUN_FILES = ("config.yaml", "run.json", "evaluations.parquet", "curves.parquet", "curves.png", "metrics.jsonl", "best/*")
+RUN_FILES = (
+    *("config.yaml", "run.json", "start.txt", "evaluations.parquet", "curves.parquet", "metrics.jsonl"),
+    *("curves.png", "examples.json", "examples.txt", "examples.png", "best/*"),
+)
 """What a run gets as artifacts."""
 
 

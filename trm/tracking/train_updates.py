@@ -19,6 +19,8 @@ STATUSES: dict[str, RunStatus] = {
     "out_of_memory": "FAILED",
     "failed": "FAILED",
 }
+SECONDS = {"training": "train_seconds", "evaluation": "eval_seconds", "other": "overhead_seconds"}
+"""Where time goes, by the names that a sweep's trials have."""
 
 
 class TrainTranslator:
@@ -29,18 +31,26 @@ class TrainTranslator:
         self.record: RunRecord | None = None
 
     def begun(self, record: RunRecord) -> RunUpdate:
-        """What the run is: its configuration as parameters."""
+        """What the run is: its configuration as parameters, and what it takes."""
+        costs = dict(record.costs)
         params = dict(_flat(_configuration(self._folder)))
+        if (steps := costs.pop("max_steps", None)) is not None:
+            params["max_steps"] = f"{steps:.0f}"
+        points = [Point(name, value, 0, record.started_at) for name, value in costs.items()]
         tags = {f"trm.version.{name}": version for name, version in record.versions.items()}
         tags |= {"trm.kind": "train", "trm.status": "running"}
-        return RunUpdate(SWEEP, record.started_at, record.started_at, params=params, tags=tags, status="RUNNING")
+        return RunUpdate(SWEEP, record.started_at, record.started_at, params, points, tags, status="RUNNING")
 
     def evaluated(self, row: Mapping[str, Any]) -> RunUpdate:
-        """An evaluation: scores by split, means of the training before it, where its time went."""
+        """An evaluation: scores by split, means of the training before it, where its time went.
+
+        Those of validation by the names that a sweep's trials have too, so that one page shows both.
+        """
         at, step = float(row["at"]), int(row["step"])
         values = {f"{split}/{name}": value for split in ("validation", "test") for name, value in row[split].items()}
         values |= {f"train/{name}": value for name, value in row["training"].items()}
-        values |= {f"{name}_seconds": value for name, value in row["seconds"].items()}
+        values |= row["validation"]
+        values |= {SECONDS.get(name, f"{name}_seconds"): value for name, value in row["seconds"].items()}
         values["train_flops"] = row["train_flops"]
         points = [Point(name, float(value), step, at) for name, value in values.items()]
         tags = {"trm.label": str(row["label"])}

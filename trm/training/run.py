@@ -1,5 +1,6 @@
 """One whole run, in place or as a worker of a gang: legs in a row, from evaluation to evaluation and save to save, in a folder."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from trm.config.run import RunConfig
 from trm.data.format.manifest import Manifest
 from trm.distributed import SOLO, Gang
 from trm.errors import CheckpointError, InterruptedRun
+from trm.evaluation.examples import ExampleKeeper
 from trm.models.cost import run_cost, total_steps
+from trm.tasks.examples import write_examples
 from trm.training.curve import CurveFile
 from trm.training.evaluations import write_evaluations
 from trm.training.leg import Beginning
@@ -146,15 +149,18 @@ class _Run:
 
     def _evaluate(self) -> bool:
         """Scores the state and writes it down; True when the reporter stopped that."""
-        split, scored = self.protocol.split, None
+        split, scored, keeper = self.protocol.split, None, None
         if split is not None:
+            keeper = ExampleKeeper(self.trainer.splits[split])
             try:
-                scored = self.trainer.score(split, is_whole=self.protocol.on_the_way is None)
+                scored = self.trainer.score(split, is_whole=self.protocol.on_the_way is None, record=keeper)
             except InterruptedRun:
                 return True
         report = self._report({} if scored is None else dict(scored.evaluation.metrics), 0.0 if scored is None else scored.seconds)
         self.reports.append(report)
         self.saved_at = -1  # the report took the sums of the training metrics: the next checkpoint begins new ones
+        if report.is_best and keeper is not None:
+            self._write_examples(keeper, report)
         if self.state.gang.is_leader:
             if report.is_best:
                 export_weights(self.state, self.folder.best)
@@ -164,6 +170,14 @@ class _Run:
             self.state.curve.write()
             self.trainer.reporter.on_report(report)
         return False
+
+    def _write_examples(self, keeper: ExampleKeeper, report: RunReport) -> None:
+        """A few puzzles of the best evaluation; a disk that takes none costs the run no more."""
+        gang, device = self.state.gang, self.state.device
+        found = keeper.kept(lambda column: gang.all_gather_rows(torch.from_numpy(column).to(device)).cpu().numpy())
+        if gang.is_leader and report.split is not None:
+            with contextlib.suppress(OSError):
+                write_examples(self.folder.examples, found, self.trainer.manifest, split=report.split, step=report.step)
 
     def _report(self, scores: dict[str, float], seconds: float) -> RunReport:
         trainer, state, split = self.trainer, self.state, self.protocol.split

@@ -5,6 +5,7 @@ start.txt                   what it began with and what of that was not taken, w
 metrics.jsonl               a line an evaluation, in order of steps
 evaluations.parquet         the same as a table, a row an evaluation
 curves.parquet              the training curve, a row a point (`trm.training.curve`)
+examples.json               a few puzzles that the best evaluation solved and a few that it did not (`trm.tasks.examples`)
 checkpoints/step-00001234/  the last `KEPT` checkpoints, and that of the best evaluation, or all (`training.keep_checkpoints`)
 best/                       config.yaml, model.safetensors, report.json: the best evaluation's weights
 """
@@ -24,6 +25,7 @@ from trm.errors import CheckpointError
 from trm.files.atomic import fsync_folder, make_folders, write_bytes_atomic, write_text_atomic
 from trm.files.contained import inside, regular, remove
 from trm.files.weight_files import checkpoints_in
+from trm.tasks.examples import EXAMPLES_FILE
 from trm.training.checkpoint import newest_whole
 from trm.training.reporting import RunReport
 from trm.training.weights import CONFIG_FILE
@@ -45,6 +47,7 @@ class RunFolder:
         self.best = self.path / "best"
         self.curve = self.path / CURVE_FILE
         self.evaluations = self.path / EVALUATIONS_FILE
+        self.examples = self.path / EXAMPLES_FILE
         self._metrics = self.path / METRICS_FILE
 
     def checkpoint(self, step: int) -> Path:

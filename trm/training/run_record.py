@@ -5,7 +5,7 @@ import json
 import socket
 import time
 import uuid
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +42,8 @@ class RunRecord:
     """Since when it has its status."""
     process: str = ""
     """host that drives it, or drove it last."""
+    costs: dict[str, float] = field(default_factory=dict)
+    """What it took as it began, by the names that a sweep's trials have: max_steps, step_flops, inference_flops, params_count."""
 
     def now(self, status: RunStatus, reason: str = "") -> "RunRecord":
         """The run with another status from now on."""
@@ -53,9 +55,9 @@ class RunRecord:
         return replace(self, experiment=tracking.experiment or self.experiment, is_tracked=is_tracked)
 
 
-def new_record(name: str, experiment: str, versions: dict[str, str]) -> RunRecord:
+def new_record(name: str, experiment: str, versions: dict[str, str], costs: dict[str, float] | None = None) -> RunRecord:
     """A run that begins now."""
-    started = RunRecord(uuid.uuid4().hex, name, time.time(), experiment, versions)
+    started = RunRecord(uuid.uuid4().hex, name, time.time(), experiment, versions, costs=costs or {})
     return started.now("running")
 
 

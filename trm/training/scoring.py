@@ -3,6 +3,7 @@
 import itertools
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from trm.config.run import RunConfig
@@ -11,6 +12,7 @@ from trm.data.batches.split import Split
 from trm.data.format.manifest import Manifest
 from trm.distributed import SOLO, Gang
 from trm.errors import DivergedError, InterruptedRun
+from trm.evaluation.answers_file import AnsweredBatch
 from trm.evaluation.evaluate import Evaluation, evaluate
 from trm.tasks.augment import augmenter_for
 from trm.tasks.choice import task_named
@@ -47,9 +49,18 @@ def evaluation_plan(config: RunConfig, split: Split, manifest: Manifest, *, is_w
     )
 
 
-def score(state: TrainingState, split: Split, manifest: Manifest, reporter: Reporter = SILENT, *, is_whole: bool = False) -> Scored:
+def score(
+    state: TrainingState,
+    split: Split,
+    manifest: Manifest,
+    reporter: Reporter = SILENT,
+    *,
+    is_whole: bool = False,
+    record: Callable[[AnsweredBatch], None] | None = None,
+) -> Scored:
     """The evaluation of `state` on its subset of `split`, or the whole, with the average swapped in; every worker calls it.
 
+    `record` is handed the answers of this worker's batches.
     Raises DivergedError when the loss is not finite, OutOfMemoryError, and InterruptedRun when the reporter stops it.
     """
     start, config = time.perf_counter(), state.config
@@ -74,6 +85,7 @@ def score(state: TrainingState, split: Split, manifest: Manifest, reporter: Repo
             device=state.device,
             gang=state.gang,
             progress=on_batch,
+            record=record,
         )
     loss = evaluation.metrics["loss"]
     if not abs(loss) < float("inf"):

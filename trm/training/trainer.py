@@ -12,6 +12,7 @@ from trm.config.run import RunConfig
 from trm.data.format.manifest import Manifest
 from trm.distributed import SOLO, Gang
 from trm.errors import CheckpointError, InterruptedRun
+from trm.evaluation.answers_file import AnsweredBatch
 from trm.evaluation.puzzle_scores import write_puzzles
 from trm.training.checkpoint import newest_whole
 from trm.training.curve import CurveFile
@@ -91,9 +92,9 @@ class Trainer:
             if is_stopped:
                 return True
 
-    def score(self, split: ScoredSplit, *, is_whole: bool = False) -> Scored:
+    def score(self, split: ScoredSplit, *, is_whole: bool = False, record: Callable[[AnsweredBatch], None] | None = None) -> Scored:
         """Its evaluation on a split that it was given, see `scoring.score`."""
-        scored = score(self.state, self.splits[split], self.manifest, self.reporter, is_whole=is_whole)
+        scored = score(self.state, self.splits[split], self.manifest, self.reporter, is_whole=is_whole, record=record)
         self.eval_seconds += scored.seconds
         return scored
 

@@ -10,10 +10,14 @@ ARC_COLOURS = ("#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00", "#aaaaaa",
 
 
 def arc_text(grid: Grid) -> Text:
-    """The grid without its canvas, wherever it lies on it, each colour on its own ground."""
+    """The grid without its canvas, wherever it lies on it, each colour on its own ground; a point where an answer has none."""
     is_colour = grid >= FIRST_COLOUR
-    colours = (grid[is_colour.any(1)][:, is_colour.any(0)] - FIRST_COLOUR).tolist()
-    return lines_of([[(f"{colour} ", f"{_ink(colour)} on {ARC_COLOURS[colour]}") for colour in row] for row in colours])
+    cells = grid[is_colour.any(1)][:, is_colour.any(0)].tolist()
+    return lines_of([[_piece(cell - FIRST_COLOUR) for cell in row] for row in cells])
+
+
+def _piece(colour: int) -> tuple[str, str]:
+    return (f"{colour} ", f"{_ink(colour)} on {ARC_COLOURS[colour]}") if 0 <= colour < len(ARC_COLOURS) else (". ", "")
 
 
 def _ink(colour: int) -> str:
