@@ -1,5 +1,6 @@
 """pass@K by task and by pair, against the published rule written plainly with dictionaries: ties and missing predictions too."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -9,7 +10,7 @@ import pytest
 
 from trm.data.batches.plan import Batch, EvaluationBatch
 from trm.data.batches.split import Split
-from trm.evaluation.answers_file import AnsweredBatch
+from trm.evaluation.answers_file import AnsweredBatch, AnswerKey
 from trm.tasks.arc.augment import CANVAS, apply, canvas, encode
 from trm.tasks.arc.ballot import PASSES, ArcBallot, claimed_votes
 from trm.tasks.arc.votes import grid_hashes
@@ -114,20 +115,21 @@ def test_a_submission_undoes_augmentations_and_pads() -> None:
     rng = np.random.default_rng(2)
     split = split_of(rng, (2, 2, 4, 4))
     grids = [rng.integers(0, 10, size) for size in ((2, 3), (4, 1), (1, 1))]
-    told = {(0, 5): grids[0], (0, 6): grids[1], (0, 7): grids[0], (1, 3): grids[2]}
+    told = {(0, 5, 0): grids[0], (0, 5, 1): grids[1], (0, 7, 0): grids[0], (1, 3, 0): grids[2]}
     assert split.identifier_codes is not None
     cells = {key: apply(canvas([grid]), split.identifier_codes[[key[1]]])[0] for key, grid in told.items()}
-    cells[2, 4] = np.zeros(CANVAS**2, dtype=np.uint8)
+    cells[2, 4, 0] = np.zeros(CANVAS**2, dtype=np.uint8)
     empty = grid_hashes(np.zeros((1, CANVAS**2), dtype=np.uint8))
     rows = {
         "row": np.array([key[0] for key in cells]),
         "identifier": np.array([key[1] for key in cells]),
+        "number": np.array([key[2] for key in cells]),
         "vote": np.concatenate([grid_hashes(canvas(list(told.values()))), empty]),
         "halting_probability": np.full(5, 0.5),
     }
-    asked: list[tuple[int, int]] = []
+    asked: list[AnswerKey] = []
 
-    def cells_of(keys: list[tuple[int, int]]) -> dict[tuple[int, int], np.ndarray]:
+    def cells_of(keys: Sequence[AnswerKey]) -> dict[AnswerKey, np.ndarray]:
         asked.extend(keys)
         return cells
 
@@ -139,7 +141,7 @@ def test_a_submission_undoes_augmentations_and_pads() -> None:
         ],
         "task4": [{"attempt_1": [[0]], "attempt_2": [[0]]}] * 2,
     }
-    assert sorted(asked) == [(0, 5), (0, 6), (1, 3), (2, 4)]
+    assert sorted(asked) == [(0, 5, 0), (0, 5, 1), (1, 3, 0), (2, 4, 0)]
 
 
 def test_scored_by_what_it_was_told_a_perfect_network_is_nothing() -> None:
@@ -153,7 +155,7 @@ def test_scored_by_what_it_was_told_a_perfect_network_is_nothing() -> None:
     inputs, answers = (apply(cells[rows], codes[own]) for cells in (split.inputs, split.labels))
     batch = EvaluationBatch(Batch(inputs.astype(np.int32), answers.astype(np.int32), own), rows, codes[own])
     columns = {"halting_probability": np.full(6, 0.5)}
-    answered = AnsweredBatch(batch, answers, np.zeros(6), np.ones(6, dtype=np.int64), columns)
+    answered = AnsweredBatch(batch, answers, np.zeros(6), np.ones(6, dtype=np.int64), columns, np.zeros(6, dtype=np.int64))
     passes = {}
     for name, claimed in {
         "own": own,

@@ -30,6 +30,8 @@ class AnsweredBatch:
     """Supervision steps after which each row's answer is."""
     columns: Columns
     """What the answers are worth."""
+    numbers: Int64[np.ndarray, " batch"]
+    """Which of a row's several answers each is; 0 where it has one."""
 
 
 class AnswersWriter:
@@ -63,6 +65,7 @@ class AnswersWriter:
             "name": pa.array(names, type=pa.string()),
             "identifier": pa.array(batch.batch.puzzle_identifiers),
             "augmentation": pa.array(batch.augmentations),
+            "answer": pa.array(answered.numbers.astype(np.int32)),
             "step": pa.array(answered.steps),
             "cells": pa.FixedSizeBinaryArray.from_buffers(_cells_type(cells.shape[1]), len(cells), [None, pa.py_buffer(cells)]),
             "halting_logit": pa.array(answered.halting_logits),
@@ -91,6 +94,7 @@ def schema_of(cells: int) -> pa.Schema:
         "name": pa.string(),
         "identifier": pa.int32(),
         "augmentation": pa.int32(),
+        "answer": pa.int32(),
         "step": pa.int64(),
         "cells": _cells_type(cells),
         "halting_logit": pa.float64(),
@@ -100,18 +104,32 @@ def schema_of(cells: int) -> pa.Schema:
     return pa.schema(list(kinds.items()))
 
 
-def cells_of(path: Path, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], np.ndarray]:
-    """The predicted cells of some rows, each told by row and identifier, from a file of answers; a row group at a time."""
+AnswerKey = tuple[int, int, int]
+"""Row, identifier, and which of several answers to these."""
+
+
+def cells_of(path: Path, wanted: Sequence[AnswerKey]) -> dict[AnswerKey, np.ndarray]:
+    """The predicted cells of some answers, from a file of answers; a row group at a time."""
     keys = set(wanted)
-    found: dict[tuple[int, int], np.ndarray] = {}
-    file = pq.ParquetFile(path)
-    for number in range(file.num_row_groups):
-        group = file.read_row_group(number, columns=["row", "identifier", "cells"])
-        places = zip(group["row"].to_pylist(), group["identifier"].to_pylist(), strict=True)
-        here = [(place, key) for place, key in enumerate(places) if key in keys]
-        cells = group["cells"].take(pa.array([place for place, _ in here], type=pa.int64())).to_pylist()
-        found |= {key: np.frombuffer(one, dtype=np.uint8) for (_, key), one in zip(here, cells, strict=True)}
+    found: dict[AnswerKey, np.ndarray] = {}
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            group = file.read_row_group(number, columns=["row", "identifier", "answer", "cells"])
+            places = zip(*(group[name].to_pylist() for name in ("row", "identifier", "answer")), strict=True)
+            here = [(place, key) for place, key in enumerate(places) if key in keys]
+            cells = cells_in(group)
+            found |= {key: cells[place].copy() for place, key in here}
     return found
+
+
+def cells_in(group: pa.Table) -> UInt8[np.ndarray, "rows cells"]:
+    """The predicted cells of some rows of a file of answers."""
+    width = group.schema.field("cells").type.byte_width
+    parts = [
+        np.frombuffer(chunk.buffers()[1], dtype=np.uint8, count=len(chunk) * width, offset=chunk.offset * width)
+        for chunk in group["cells"].chunks
+    ]
+    return np.concatenate([np.zeros(0, dtype=np.uint8), *parts]).reshape(-1, width)
 
 
 def _cells_type(cells: int) -> pa.DataType:

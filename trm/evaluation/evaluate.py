@@ -37,7 +37,7 @@ from trm.evaluation.scores import (
 from trm.models.network import Network
 from trm.stats.intervals import mean_of
 
-__all__ = ["Evaluation", "Gang", "evaluate"]
+__all__ = ["Evaluation", "Gang", "Scoring", "evaluate"]
 
 
 @runtime_checkable
@@ -117,7 +117,7 @@ def evaluate(
         columns = _gathered(columns, gang, torch.device(device))
     order = np.lexsort((columns["identifier"], columns["row"]))
     columns = {name: column[order] for name, column in columns.items()}
-    scoring = _Scoring(plan.split, manifest, scorers)
+    scoring = Scoring(plan.split, manifest, scorers)
     curve = scoring.curve(columns, steps_of(config)) if has_curve else ()
     breadth = scoring.breadth(columns) if has_breadth else ()
     found = scoring.of(without_curve(columns), steps_of(config))
@@ -126,8 +126,8 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class _Scoring:
-    """Makes metrics of columns."""
+class Scoring:
+    """Makes metrics of columns; of those that are not there, none."""
 
     split: Split
     manifest: Manifest
@@ -142,7 +142,7 @@ class _Scoring:
         own_metrics = [metric for scorer in self.scorers for metric in scorer.metrics]
         for own, rename in ((plain, str), (halted, Metrics(own_metrics).halted_name)):
             if "is_exact" in own:
-                shared = {name: plain[name] for name in ("row", "mean_halting_step")}
+                shared = {name: plain[name] for name in ("row", "mean_halting_step") if name in plain}
                 own = own | shared
                 parts = _part_scores(own, groups, clusters, self.manifest)
                 each = {name: column[is_first] for name, column in own.items()}
@@ -203,7 +203,7 @@ def _general_scores(columns: Columns, clusters: np.ndarray) -> Evaluation:
     if ORACLE.name in columns:
         exact |= proportion(ORACLE.name, mean_of(columns[ORACLE.name].astype(np.float64)), len(puzzles))
     counts = {"examples": float(len(np.unique(columns["row"]))), "predictions": float(len(columns["row"]))}
-    own = named([metric for metric in METRICS if metric.column is None], "mean")
+    own = [name for name in named([metric for metric in METRICS if metric.column is None], "mean") if name in columns]
     by_puzzle = {"puzzle": puzzles, "exact_accuracy": of_puzzles(is_exact, clusters)}
     return exact | means(columns, own, clusters) | Evaluation(earlier | counts, puzzles=by_puzzle)
 

@@ -66,6 +66,8 @@ class _Passed:
     cells: np.ndarray
     halting_logits: np.ndarray
     steps: np.ndarray
+    numbers: np.ndarray
+    """Which of a row's several answers each is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ class RowJudge:
         passed = self._pass(batch, self._keys(batch)) if own.rollouts == 1 else self._rolled(batch)
         if self.record is not None:
             worth = _at_halt(passed.columns) if self.stops_halted else passed.columns
-            self.record(AnsweredBatch(batch, passed.cells, passed.halting_logits, passed.steps, worth))
+            self.record(AnsweredBatch(batch, passed.cells, passed.halting_logits, passed.steps, worth, passed.numbers))
         return passed.columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
 
     def _pass(self, batch: EvaluationBatch, keys: Tensor | None) -> _Passed:
@@ -126,7 +128,7 @@ class RowJudge:
                 judged[prefix] = judged_at[max(judged_at)] if is_known else self._judged(output, labels, batch)
                 columns |= {f"{prefix}{name}": column for name, column in judged[prefix].columns.items()}
         last = judged[HALTED if self.stops_halted else ""]
-        return _Passed(columns, last.cells, last.halting_logits, self._steps(found))
+        return _Passed(columns, last.cells, last.halting_logits, self._steps(found), np.zeros(len(batch.rows), dtype=np.int64))
 
     def _is_looked_at(self, step: int) -> bool:
         """Whether the answer after a step is judged: of a curve each, of rollouts where one is chosen to be scored."""
@@ -147,7 +149,7 @@ class RowJudge:
         answered = joined([{"cells": one.cells, "logits": one.halting_logits, "steps": one.steps} for one in passes], rows)
         columns, index = self._selected(whole)
         cells, logits, steps = (answered[name][index, np.arange(rows)] for name in ("cells", "logits", "steps"))
-        return _Passed(columns, cells, logits, steps)
+        return _Passed(columns, cells, logits, steps, index)
 
     def _selected(self, whole: Columns) -> tuple[Columns, np.ndarray]:
         """Columns of the rollout that counts, after every step that was looked at, and which it is in the end."""

@@ -26,7 +26,7 @@ ONE_TRAINING = "one training each: this says what other puzzles would give, noth
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two."""
+    """An evaluation in its folder."""
 
     folder: str
     report: dict[str, Any]
@@ -47,15 +47,15 @@ def run_comparison(first: str, second: str, out: str | None) -> int:
     """Compare, show a table, write the figures; the exit code. Raises ConfigError for what a person can mend."""
     if out is not None:
         check_report(Path(out))
-    sides = _read(first), _read(second)
-    _require_same_puzzles(*sides)
+    sides = read_side(first), read_side(second)
+    require_same_puzzles(*sides, what="a comparison")
     names = [name for name in sides[0].puzzles if name in sides[1].puzzles and name not in NOT_A_METRIC]
     if not names:
         raise ConfigError(
             f"a comparison needs a metric that both have, {first} and {second} have none",
             remedy="evaluate both with --stop-halted or both without",
         )
-    found = {name: _compared(name, *sides) for name in names}
+    found = {name: compared(name, *sides) for name in names}
     show("\n".join(_lines(sides, found)))
     if out is not None:
         values = {name: one.figures() for name, one in found.items()}
@@ -70,13 +70,13 @@ def run_comparison(first: str, second: str, out: str | None) -> int:
     return 0
 
 
-def _compared(name: str, first: Side, second: Side) -> Paired:
+def compared(name: str, first: Side, second: Side) -> Paired:
     """The comparison of a metric, whose puzzles weigh as it says."""
     scores = first.puzzles[name].astype(np.float64), second.puzzles[name].astype(np.float64)
     return paired(*scores, (first.weights(name), second.weights(name)))
 
 
-def _read(folder: str) -> Side:
+def read_side(folder: str) -> Side:
     """The evaluation in a folder."""
     path = Path(folder)
     if not (path / REPORT).is_file() or not (path / PUZZLES).is_file():
@@ -107,18 +107,18 @@ def _is_whole(name: str, column: pa.ChunkedArray) -> bool:
     return is_kind and column.null_count == 0 and len(column) > 0
 
 
-def _require_same_puzzles(first: Side, second: Side) -> None:
+def require_same_puzzles(first: Side, second: Side, *, what: str) -> None:
     """ConfigError for other data, another split, or another choice of its puzzles."""
     if first.keys[:2] != second.keys[:2]:
         reports = first.report, second.report
         told = [f"{one['split']} of {one['data']['name']} ({one['data']['split_sha256'][:12]})" for one in reports]
         raise ConfigError(
-            f"a comparison is of the same puzzles: {first.folder} is of {told[0]}, {second.folder} of {told[1]}",
+            f"{what} is of the same puzzles: {first.folder} is of {told[0]}, {second.folder} of {told[1]}",
             remedy="evaluate both on one split of one data set",
         )
     if first.keys != second.keys:
         raise ConfigError(
-            f"a comparison is of the same puzzles: {first.folder} has {len(first.keys[2])} of the split, {second.folder} "
+            f"{what} is of the same puzzles: {first.folder} has {len(first.keys[2])} of the split, {second.folder} "
             f"{len(second.keys[2])}, and not the same ones",
             remedy="give both the same evaluation.max_examples, or neither",
         )

@@ -41,6 +41,10 @@ from trm.training.weights import Weights, tensors_digest, trained_model
 
 def run_evaluation(options: EvaluateOptions) -> int:
     """Score, show a table, write the report; the exit code. Raises InputError for what a person can mend."""
+    if options.across:
+        from trm.jobs.evaluate_across import run_across
+
+        return run_across(options)
     check_options(options)
     started = time.monotonic()
     done = _done(options)

@@ -33,7 +33,7 @@ from trm.pictures.test_time import draw_test_time
 from trm.pictures.votes import draw_votes
 from trm.stats.bootstrap import bands
 from trm.tasks.metrics import weights_of
-from trm.tasks.task import Ballot
+from trm.tasks.task import Ballot, CellsOf
 
 REPORT, PUZZLES, ANSWERS = "report.json", "puzzles.parquet", "answers.parquet"
 CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
@@ -59,6 +59,8 @@ class Done:
     """Whether what would be handed in is written."""
     ablated: Sequence[Ablated] = ()
     """The same puzzles under other identifiers."""
+    cells_of: CellsOf | None = None
+    """Where predicted cells are found; None: in the folder's answers."""
 
 
 def check_folder(folder: Path) -> None:
@@ -112,7 +114,7 @@ def write_evaluation(folder: Path, done: Done) -> None:
         write_puzzles(folder / PAIRS, _named(pairs["puzzle"], done.names) | pairs)
         if done.has_submission:
             assert done.names is not None, "a submission names its tasks"
-            made = done.ballot.submission(done.names, partial(cells_of, folder / ANSWERS))
+            made = done.ballot.submission(done.names, done.cells_of or partial(cells_of, folder / ANSWERS))
             write_text_atomic(folder / SUBMISSION, json.dumps(made) + "\n")
     if done.ablated:
         arms = [{**arm.evaluation.puzzles, "identifiers": np.full(len(numbers), arm.way)} for arm in done.ablated]

@@ -44,6 +44,8 @@ class EvaluateOptions:
     """Whether a checkpoint's weights are scored as they were trained, in place of their average."""
     resamples: int = 0
     """Other choices of augmentations that are tried for each number of them."""
+    across: tuple[str, ...] = ()
+    """Whose answers vote together: evaluations, or runs; the one in `path` is the first."""
     front: tuple[float, ...] = ()
     """Noises with which depth, breadth and selector are tried, a pass each."""
 

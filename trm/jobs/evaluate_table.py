@@ -32,6 +32,13 @@ def table(report: Mapping[str, Any]) -> str:
         )
     if "puzzles" in report["counts"]:
         lines.append(f"intervals and standard errors count {report['counts']['puzzles']} puzzles, not rows")
+    lines += metric_lines(metrics, errors)
+    return "\n".join([*lines, *vote_lines(report.get("votes")), *_curve_lines(report.get("curve", []))])
+
+
+def metric_lines(metrics: Mapping[str, float], errors: Mapping[str, float]) -> list[str]:
+    """A line a metric, with its 95 % interval or its standard error."""
+    lines = []
     for name, value in metrics.items():
         if name.endswith(("_low", "_high")) and name.rpartition("_")[0] in metrics:
             continue
@@ -41,7 +48,7 @@ def table(report: Mapping[str, Any]) -> str:
         elif name in errors:
             line += f"   standard error {shown(name, errors[name])}"
         lines.append(line)
-    return "\n".join([*lines, *vote_lines(report.get("votes")), *_curve_lines(report.get("curve", []))])
+    return lines
 
 
 def _curve_lines(curve: list[dict[str, Any]]) -> list[str]:

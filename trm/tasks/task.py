@@ -17,7 +17,7 @@ from trm.data.batches.plan import Position
 from trm.data.batches.split import Split
 from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import Augmentation, Manifest, TaskName
-from trm.evaluation.answers_file import AnsweredBatch
+from trm.evaluation.answers_file import AnsweredBatch, AnswerKey
 from trm.evaluation.metrics import Metric
 from trm.evaluation.scores import Columns, ColumnScorer, TaskScorer
 from trm.tasks.grid_text import Grid, tokens_text
@@ -69,8 +69,8 @@ class Episodes(Protocol):
         """Makes what comes from `position` on cheap to reach."""
 
 
-CellsOf = Callable[[Sequence[tuple[int, int]]], Mapping[tuple[int, int], np.ndarray]]
-"""Predicted cells of rows of an evaluation, told by row and identifier."""
+CellsOf = Callable[[Sequence[AnswerKey]], Mapping[AnswerKey, np.ndarray]]
+"""Predicted cells of answers of an evaluation."""
 
 
 @runtime_checkable

@@ -8,7 +8,9 @@ from trm.terminal.command_line import job_parser
 def main() -> int:
     """The exit code of the job that the command line asks for."""
     parser = job_parser(__doc__, "evaluate")
-    parser.add_argument("path", help="folder of a run, a sweep, a checkpoint or exported weights; or a file by the published names")
+    parser.add_argument(
+        "path", nargs="?", help="folder of a run, a sweep, a checkpoint or exported weights; or a file by the published names"
+    )
     parser.add_argument(
         "--split",
         choices=("train", "validation", "test"),
@@ -43,13 +45,17 @@ def main() -> int:
     )
     _add_reports(parser)
     arguments = parser.parse_args()
+    if arguments.path is None and not arguments.across:
+        parser.error("evaluate.py needs the path of weights, or --across FOLDER ...")
+    across = tuple(filter(None, (arguments.path, *arguments.across))) if arguments.across else ()
 
     from trm.jobs.evaluate import run_evaluation
     from trm.jobs.evaluate_options import EvaluateOptions
 
     return run_evaluation(
         EvaluateOptions(
-            path=arguments.path,
+            path=arguments.path or across[0],
+            across=across,
             split=arguments.split,
             overrides=tuple(arguments.overrides),
             config=arguments.config,
@@ -90,6 +96,13 @@ def _add_reports(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NOISE",
         help="accuracy against FLOPs of depths and breadths up to evaluation.steps and .rollouts, by each selector, a pass a noise",
+    )
+    parser.add_argument(
+        "--across",
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="votes of several networks, an ensemble: folders of evaluations, or runs, which are evaluated first",
     )
     parser.add_argument("--out", metavar="REPORT.json", help="file for the report")
     parser.add_argument("--storage", default="runs", help="folder of runs and data sets (default: runs)")

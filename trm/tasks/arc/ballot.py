@@ -26,7 +26,9 @@ NOTHING = [[0]]
 
 @dataclass(frozen=True, eq=False)
 class ArcBallot:
-    """The votes of an evaluation: every scored row is one, `row`, `identifier`, `vote` and `halting_probability`.
+    """The votes of an evaluation: every answer is one, `row`, `identifier`, `vote` and `halting_probability`.
+
+    Where a row has several answers under an identifier, `number` says which.
 
     `pairs` are the test pairs that were to be answered, rows of `split`: one without a vote is not solved.
     """
@@ -82,15 +84,16 @@ class ArcBallot:
         """{task: [{attempt_1, attempt_2} a test pair]}: with one candidate it stands twice, with none, or an empty one, [[0]]."""
         found = self.candidates
         firsts = found.firsts[found.ranks < ATTEMPTS]
-        keys = list(zip(self.rows["row"][firsts].tolist(), self.rows["identifier"][firsts].tolist(), strict=True))
+        own = self.rows | {"number": self.rows.get("number", np.zeros_like(self.rows["row"]))}
+        keys = list(zip(*(own[name][firsts].tolist() for name in ("row", "identifier", "number")), strict=True))
         cells = cells_of(keys)
         attempts: dict[int, list[list[list[int]]]] = {}
         for key in keys:  # best first within a pair
             attempts.setdefault(key[0], []).append(self._grid(cells[key], key[1]))
         made: dict[str, list[dict[str, Any]]] = {}
         for pair in self.pairs.tolist():
-            own = attempts.get(pair) or [NOTHING]
-            padded = [*own, *[own[0]] * (ATTEMPTS - len(own))]
+            grids = attempts.get(pair) or [NOTHING]
+            padded = [*grids, *[grids[0]] * (ATTEMPTS - len(grids))]
             made.setdefault(names[self.split.groups[pair]], []).append(
                 {f"attempt_{number}": grid for number, grid in enumerate(padded, 1)}
             )
