@@ -11,6 +11,7 @@ COMMANDS = {
     "data": "build_dataset.py",
     "status": "sweep.py",
     "compare": "compare.py",
+    "claims": "claims.py",
     "export-data": "export_dataset.py",
     "export-weights": "export_weights.py",
 }

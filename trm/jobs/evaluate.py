@@ -115,6 +115,7 @@ def _report(options: EvaluateOptions, weights: Weights, run: SplitPass, folder: 
         "split": split,
         "data": {
             "name": manifest.name,
+            "task": manifest.task,
             "folder": folder,
             "content_hash": manifest.content_hash,
             "split_sha256": next(info for name, info in manifest.splits.items() if name == split).content_sha256,
