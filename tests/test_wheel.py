@@ -59,7 +59,7 @@ def test_the_wheel_has_every_file_of_the_package_and_nothing_else(wheel: Path) -
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not name.endswith("/")}
     about = f"trm_search-{__version__}.dist-info"
-    code = [path for path in (ROOT / "trm").rglob("*") if path.suffix in (".py", ".cpp", ".hpp", ".typed")]
+    code = [path for path in (ROOT / "trm").rglob("*") if path.suffix in (".py", ".cpp", ".hpp", ".typed", ".yaml")]
     own = {path.relative_to(ROOT).as_posix() for path in code if "__pycache__" not in path.parts}
     told = {f"{about}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "licenses/LICENSE")}
     assert names == own | shipped_files() | told
