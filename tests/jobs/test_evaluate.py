@@ -1,5 +1,6 @@
 """ray_jobs/evaluate.py: the same score from wherever the weights lie, a report, and exit code 2 for bad input."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from trm.config.run import RunConfig
 from trm.data.batches.split import load_split
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import Manifest, SplitName
+from trm.errors import CheckpointError
 from trm.jobs.evaluate import run_evaluation
 from trm.jobs.evaluate_opened import first_there
 from trm.jobs.evaluate_options import EvaluateOptions
@@ -82,8 +84,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options_of(place: Path, path: str, **changes: object) -> EvaluateOptions:
+    where = path if "://" in path else str(place / path)
     options = EvaluateOptions(
-        path=str(place / path), split="test", overrides=(), config=None, votes=None, out=None, storage=str(place / "runs")
+        path=where, split="test", overrides=(), config=None, votes=None, out=None, storage=str(place / "runs")
     )
     return replace(options, **changes)
 
@@ -92,6 +95,38 @@ def report_of(place: Path, path: str, **changes: object) -> dict:
     out = place / "report.json"
     assert run_evaluation(options_of(place, path, out=str(out), **changes)) == 0
     return json.loads(out.read_text())
+
+
+def test_weights_behind_a_url_are_fetched_and_score_alike(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = fsspec.filesystem("memory")
+    for path in ("weights.pt", "run"):
+        files.put(str(place / path), f"/hub/{path}", recursive=True)
+    here = report_of(place, "weights.pt", config=str(place / "config.yaml"))
+    digest = hashlib.sha256((place / "weights.pt").read_bytes()).hexdigest()
+    there = report_of(place, "memory://hub/weights.pt", config=str(place / "config.yaml"))
+    assert f"fetched weights.pt of memory://hub/weights.pt (SHA-256 {digest})" in capsys.readouterr().err
+    assert (there["path"], there["files_digest"]) == ("memory://hub/weights.pt", digest)
+    assert (there["metrics"], there["weights_digest"]) == (here["metrics"], here["weights_digest"])
+    for path in ("run", "run/best", "run/best/model.safetensors", "run/checkpoints/step-00000002"):
+        assert report_of(place, f"memory://hub/{path}")["metrics"] == here["metrics"], path
+    assert not list((place / "runs").glob(".fetched*"))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (
+            "memory://hub/nowhere",
+            "memory://hub/nowhere is not: .*no meta.json, no model.safetensors and no best/ is there; give a file",
+        ),
+        ("strange://hub/x", "Protocol not known: strange"),
+        ("https://me:word@127.0.0.1:9/x.pt", r"https://\*\*\*@127"),
+    ],
+)
+def test_a_url_without_weights_is_refused(place: Path, url: str, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message) as error:
+        run_evaluation(options_of(place, url))
+    assert "word" not in str(error.value)
 
 
 def test_help_is_instant_and_loads_neither_torch_nor_ray() -> None:

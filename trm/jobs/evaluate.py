@@ -15,6 +15,8 @@ from trm.errors import DatasetError
 from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import Evaluation
 from trm.files.atomic import write_text_atomic
+from trm.files.fetched_weights import fetched_weights, is_url
+from trm.files.weight_files import weights_digest
 from trm.jobs.evaluate_folder import (
     ANSWERS,
     Done,
@@ -45,6 +47,11 @@ def run_evaluation(options: EvaluateOptions) -> int:
         from trm.jobs.evaluate_across import run_across
 
         return run_across(options)
+    if is_url(options.path):
+        with fetched_weights(options.path, Path(options.storage)) as fetched:
+            for name, digest in fetched.digests.items():
+                say(f"fetched {name} of {fetched.url} (SHA-256 {digest})")
+            return run_evaluation(replace(options, path=str(fetched.path), fetched=fetched))
     check_options(options)
     started = time.monotonic()
     done = _done(options)
@@ -108,7 +115,8 @@ def _report(options: EvaluateOptions, weights: Weights, run: SplitPass, folder: 
     config, manifest, split = run.config, run.manifest, run.plan.split.name
     flops = run_cost(config, run.trained.shape).inference_flops
     report: dict[str, Any] = {
-        "path": str(Path(options.path).absolute()),
+        "path": options.origin,
+        "files_digest": weights_digest(options.path),
         "weights_digest": tensors_digest(weights.tensors),
         "step": run.trained.step,
         "train_flops": run.trained.train_flops,

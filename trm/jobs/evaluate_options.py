@@ -8,6 +8,7 @@ from trm.config.training import EvaluationConfig
 from trm.data.format.manifest import SplitName
 from trm.errors import CheckpointError, ConfigError
 from trm.evaluation.identifiers import Way
+from trm.files.fetched_weights import Fetched
 from trm.files.weight_files import META
 from trm.jobs.evaluate_folder import check_folder, check_report
 from trm.training.weights import is_export
@@ -48,6 +49,13 @@ class EvaluateOptions:
     """Whose answers vote together: evaluations, or runs; the one in `path` is the first."""
     front: tuple[float, ...] = ()
     """Noises with which depth, breadth and selector are tried, a pass each."""
+    fetched: Fetched | None = None
+    """Where what lies in `path` was fetched from; null: it lay there."""
+
+    @property
+    def origin(self) -> str:
+        """Where the weights are from, for a report."""
+        return str(Path(self.path).absolute()) if self.fetched is None else self.fetched.url
 
 
 def check_options(options: EvaluateOptions) -> None:

@@ -9,7 +9,9 @@ def main() -> int:
     """The exit code of the job that the command line asks for."""
     parser = job_parser(__doc__, "evaluate")
     parser.add_argument(
-        "path", nargs="?", help="folder of a run, a sweep, a checkpoint or exported weights; or a file by the published names"
+        "path",
+        nargs="?",
+        help="folder of a run, a sweep, a checkpoint or exported weights, or a file by the published names; or the URL of one (hf://)",
     )
     parser.add_argument(
         "--split",
