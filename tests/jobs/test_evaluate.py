@@ -16,6 +16,7 @@ import torch
 
 from trm.config.files import dump_yaml
 from trm.config.run import RunConfig
+from trm.console.streams import say
 from trm.data.batches.split import load_split
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import Manifest, SplitName
@@ -162,7 +163,7 @@ def test_without_a_word_test_is_scored_or_what_there_is(place: Path, capsys: pyt
     assert report_of(place, "run", split=None)["split"] == "test"
     capsys.readouterr()
     for splits, expected in ((("train", "validation"), "validation"), (("train",), "train")):
-        assert first_there(DataSummary("set.yaml", "sudoku", splits, "")) == expected
+        assert first_there(DataSummary("set.yaml", "sudoku", splits, ""), say) == expected
         assert f"set.yaml has no test puzzles: {expected} is scored" in capsys.readouterr().err
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import multiprocessing
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,9 +20,11 @@ from arrays_cases import write_arc_set
 from trm.config.run import RunConfig
 from trm.data.format.manifest import read_manifest
 from trm.data.format.shards import read_identifiers
+from trm.errors import TrialError
 from trm.jobs.compare import run_comparison
 from trm.jobs.evaluate import run_evaluation
 from trm.jobs.evaluate_options import EvaluateOptions
+from trm.jobs.process_gang import run_processes
 from trm.stats.bootstrap import bands
 from trm.tasks.arc.augment import crop, invert
 from trm.tasks.arc.ballot import grids_of
@@ -88,6 +91,37 @@ def test_a_folder_has_what_every_puzzle_scored_by_its_name(place: Path) -> None:
     assert report["environment"]["torch"] == torch.__version__
     assert report["environment"]["peak_memory_bytes"] > 1 << 20
     assert len(report["weights_digest"]) == 64
+
+
+def test_several_workers_leave_the_very_files_of_one(place: Path) -> None:
+    asked = options_of(place, "alone", has_curve=True, has_submission=True, resamples=2, identifiers=("blank",))
+    asked = replace(asked, overrides=("evaluation.batch_size=5",))
+    assert run_evaluation(asked) == 0
+    assert run_evaluation(replace(asked, folder=str(place / "gang"), workers=2)) == 0
+    names = sorted(path.name for path in (place / "alone").iterdir())
+    assert sorted(path.name for path in (place / "gang").iterdir()) == names
+    assert {"answers.parquet", "curve.csv", "identifiers.parquet", "pairs.parquet", "submission.json"} < set(names)
+    for name in set(names) - {"report.json"}:
+        assert (place / "gang" / name).read_bytes() == (place / "alone" / name).read_bytes(), name
+    alone, gang = report_of(place, "alone"), report_of(place, "gang")
+    assert gang["environment"]["workers"] == 2
+    assert gang["identifiers"][0]["as_published"] is not None
+    for report in (alone, gang):
+        del report["environment"], report["seconds"]
+    assert gang == alone
+
+
+def test_every_worker_has_a_batch(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_job(lambda: run_evaluation(options_of(place, "too_many", workers=2))) == 2
+    assert "has 1 of 16 rows; use --workers 1, or smaller batches: --set evaluation.batch_size=6" in capsys.readouterr().err
+    assert not (place / "too_many").exists()
+
+
+def test_a_worker_that_dies_ends_the_others() -> None:
+    dies = "import os, torch.distributed as dist\nif dist.get_rank(): os.kill(os.getpid(), 9)\ndist.barrier()"
+    with pytest.raises(TrialError, match="worker 1 of the evaluation ended by signal SIGKILL"):
+        run_processes(exec, dies, 2)
+    assert not multiprocessing.active_children()
 
 
 def test_a_curve_has_a_row_a_step_whose_figures_are_those_of_separate_calls(place: Path) -> None:
@@ -182,7 +216,7 @@ def test_a_folder_holds_what_its_report_says(place: Path, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("trm.jobs.evaluate.recording", killed)
+        patched.setattr("trm.jobs.evaluate_work.recording", killed)
         with pytest.raises(KeyboardInterrupt):
             run_evaluation(options_of(place, "again"))
     assert run_evaluation(options_of(place, "again", overrides=("evaluation.steps=2",))) == 0
@@ -192,7 +226,7 @@ def test_a_folder_holds_what_its_report_says(place: Path, monkeypatch: pytest.Mo
 
 def test_a_submission_without_names_is_refused_before_anything_goes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(place / "two", place / "nameless")
-    monkeypatch.setattr("trm.jobs.evaluate.puzzle_names", lambda *_: None)
+    monkeypatch.setattr("trm.jobs.evaluate_work.puzzle_names", lambda *_: None)
     assert run_job(lambda: run_evaluation(options_of(place, "nameless", has_submission=True))) == 2
     assert len(list((place / "nameless").iterdir())) == 6
 

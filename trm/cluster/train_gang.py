@@ -28,15 +28,23 @@ class MeetingConfig(TorchConfig):  # type: ignore[misc]
         return _MeetsAtNode
 
 
-def run_gang(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], demand: Demand, scratch: str) -> str | None:
+def run_gang(
+    worker: Callable[[dict[str, Any]], None],
+    config: dict[str, Any],
+    demand: Demand,
+    scratch: str,
+    *,
+    silent_seconds: float = COLLECTIVE_SECONDS,
+) -> str | None:
     """Run `worker(config)` in every worker and wait; None, or one line that says why a worker failed.
 
     The caller's process must not hold the CPUs or GPUs that the workers need. `scratch` is Train's folder.
+    A worker may wait `silent_seconds` for what another one sends.
     """
     trainer = TorchTrainer(
         worker,
         train_loop_config=config,
-        torch_config=MeetingConfig(backend="nccl" if demand.gpus else "gloo", timeout_s=COLLECTIVE_SECONDS),
+        torch_config=MeetingConfig(backend="nccl" if demand.gpus else "gloo", timeout_s=silent_seconds),
         scaling_config=ScalingConfig(
             num_workers=demand.workers,
             use_gpu=demand.gpus > 0,

@@ -16,7 +16,7 @@ from trm.evaluation.scores import Columns
 from trm.files.atomic import make_folders, replacing
 
 GROUP_CELLS = 1 << 22
-"""Cells of a row group at least, but for the last."""
+"""Cells of a row group, but for the last: as many whole rows as have so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,26 +34,46 @@ class AnsweredBatch:
     """Which of a row's several answers each is; 0 where it has one."""
 
 
+class _Groups:
+    """Rows as row groups of one number of rows, wherever the batches that bring them end."""
+
+    def __init__(self, writer: pq.ParquetWriter, cells: int) -> None:
+        self._writer, self._rows = writer, -(-GROUP_CELLS // cells)
+        self._waiting: list[pa.RecordBatch] = []
+        self._count = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Writes the row groups that are full."""
+        self._waiting.append(batch)
+        self._count += len(batch)
+        if self._count >= self._rows:
+            self.flush(self._rows)
+
+    def flush(self, least: int = 1) -> None:
+        """Writes what waits, but for a rest of fewer than `least` rows."""
+        if not self._waiting:
+            return
+        table, start = pa.Table.from_batches(self._waiting).combine_chunks(), 0
+        while len(table) - start >= least:
+            self._writer.write_table(table.slice(start, self._rows), row_group_size=self._rows)
+            start = min(start + self._rows, len(table))
+        self._waiting = table.slice(start).to_batches() if start < len(table) else []
+        self._count = len(table) - start
+
+
 class AnswersWriter:
     """Takes batches as they are answered; a callable, so that an evaluation need not know of files."""
 
     def __init__(self, writer: pq.ParquetWriter, split: Split, names: Sequence[str] | None) -> None:
-        self._writer, self._split, self._names = writer, split, names
-        self._waiting: list[pa.RecordBatch] = []
-        self._cells = 0
+        self._groups, self._split, self._names = _Groups(writer, split.inputs.shape[1]), split, names
 
     def __call__(self, answered: AnsweredBatch) -> None:
-        """Writes a row group when there is enough for one."""
-        self._waiting.append(self._table(answered))
-        self._cells += answered.cells.size
-        if self._cells >= GROUP_CELLS:
-            self.flush()
+        """Writes row groups when there is enough for one."""
+        self._groups.add(self._table(answered))
 
     def flush(self) -> None:
         """Writes what waits."""
-        if self._waiting:
-            self._writer.write_table(pa.Table.from_batches(self._waiting))
-        self._waiting, self._cells = [], 0
+        self._groups.flush()
 
     def _table(self, answered: AnsweredBatch) -> pa.RecordBatch:
         batch, cells = answered.batch, np.ascontiguousarray(answered.cells)
@@ -79,11 +99,42 @@ class AnswersWriter:
 def writing_answers(path: Path, split: Split, names: Sequence[str] | None) -> Iterator[AnswersWriter]:
     """What batches of `split` are handed to; the file is there, whole, when the block ends well."""
     make_folders(path.parent)
-    schema = schema_of(split.inputs.shape[1])
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with replacing(path) as temporary, writing_part(temporary, split, names) as answers:
+        yield answers
+
+
+def part_of(path: Path, rank: int) -> Path:
+    """Where one of several workers writes its part of the file."""
+    return path.with_name(f".{path.name}.part-{rank}.tmp")
+
+
+@contextmanager
+def writing_part(path: Path, split: Split, names: Sequence[str] | None) -> Iterator[AnswersWriter]:
+    """As `writing_answers`, for a name that says that the file is unfinished."""
+    make_folders(path.parent)
+    cells = split.inputs.shape[1]
+    with _parquet(path, cells) as writer:
         answers = AnswersWriter(writer, split, names)
         yield answers
         answers.flush()
+
+
+def put_together(path: Path, parts: Sequence[Path], cells: int) -> None:
+    """Makes one file of parts, in order, which go: to the byte what one writer makes that is handed all batches in order."""
+    with replacing(path) as temporary, _parquet(temporary, cells) as writer:
+        groups = _Groups(writer, cells)
+        for part in parts:
+            with pq.ParquetFile(part, pre_buffer=False) as file:
+                for number in range(file.num_row_groups):
+                    for batch in file.read_row_group(number, use_threads=False).to_batches():
+                        groups.add(batch)
+        groups.flush()
+    for part in parts:
+        part.unlink()
+
+
+def _parquet(path: Path, cells: int) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema_of(cells), compression="zstd")
 
 
 def schema_of(cells: int) -> pa.Schema:

@@ -37,7 +37,7 @@ from trm.evaluation.scores import (
 from trm.models.network import Network
 from trm.stats.intervals import mean_of
 
-__all__ = ["Evaluation", "Gang", "Scoring", "evaluate"]
+__all__ = ["Evaluation", "Gang", "Scoring", "evaluate", "gathered"]
 
 
 @runtime_checkable
@@ -114,7 +114,7 @@ def evaluate(
             progress(number + 1, len(plan))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if gang is not None and workers > 1:
-        columns = _gathered(columns, gang, torch.device(device))
+        columns = gathered(columns, gang, torch.device(device))
     order = np.lexsort((columns["identifier"], columns["row"]))
     columns = {name: column[order] for name, column in columns.items()}
     scoring = Scoring(plan.split, manifest, scorers)
@@ -187,8 +187,8 @@ def _is_first(groups: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     return np.asarray(groups == least[places])
 
 
-def _gathered(columns: Columns, gang: Gang, device: torch.device) -> Columns:
-    """The columns of all workers."""
+def gathered(columns: Columns, gang: Gang, device: torch.device) -> Columns:
+    """The columns of all workers, in the order of their ranks."""
     return {name: gang.all_gather_rows(torch.from_numpy(column).to(device)).cpu().numpy() for name, column in columns.items()}
 
 

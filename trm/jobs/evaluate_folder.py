@@ -19,6 +19,7 @@ from trm import __version__
 from trm.console.redaction import stored
 from trm.data.format import shards
 from trm.data.format.manifest import Manifest
+from trm.distributed import SOLO, Gang
 from trm.errors import ConfigError
 from trm.evaluation.answers_file import cells_of
 from trm.evaluation.metrics import ORACLE
@@ -182,16 +183,18 @@ def puzzle_names(folder: str, manifest: Manifest) -> Sequence[str] | None:
     return None if identifiers is None else identifiers.names
 
 
-def environment() -> dict[str, Any]:
-    """Where this process runs, and the most memory that it took."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+def environment(gang: Gang = SOLO, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Where the workers run, and the most memory that one of them took; every worker asks, and meets the others on `device`."""
+    own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peaks = gang.all_gather(torch.tensor([own_peak], device=device)).tolist()
     return {
         "trm": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "processor": platform.processor() or platform.machine(),
+        "workers": gang.world_size,
         "threads": torch.get_num_threads(),
-        "gpu": device,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "peak_memory_bytes": max(peaks),
     }

@@ -1,17 +1,19 @@
 """`evaluate.py --identifiers`: what a network knows by the identifier alone, as a loss puzzle by puzzle against the row's own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from trm.data.batches.plan import EvaluationPlan
 from trm.data.batches.split import Split
 from trm.data.format.manifest import Manifest
+from trm.distributed import Gang
 from trm.evaluation.answers_file import AnsweredBatch
+from trm.evaluation.evaluate import gathered
 from trm.evaluation.identifiers import (
-    IdentifierRows,
     OtherIdentifiers,
     Way,
     other_identifiers,
@@ -19,6 +21,7 @@ from trm.evaluation.identifiers import (
     require_identifiers,
 )
 from trm.evaluation.scores import Columns, Evaluation
+from trm.jobs.evaluate_pass import SplitPass
 from trm.jobs.evaluate_table import finite, shown
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.stats.paired import Paired, paired
@@ -28,9 +31,6 @@ from trm.tasks.task import Task
 
 SEED = 0
 """Chooses the identifiers that are told: the same for every network."""
-
-Evaluate = Callable[[IdentifierRows | None, Callable[[AnsweredBatch], None] | None], Evaluation]
-"""Scores the split, the network being handed these rows; whoever is given sees every batch's answers."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,9 @@ class _Claims:
     task: Task[Any]
     plan: EvaluationPlan
     told: np.ndarray
+    gang: Gang
+    device: torch.device
+    """Where workers meet."""
     parts: list[Columns] = field(default_factory=list)
 
     def __call__(self, answered: AnsweredBatch) -> None:
@@ -82,11 +85,11 @@ class _Claims:
             self.parts.append(found)
 
     def figures(self) -> dict[str, Any] | None:
-        """What the claimed votes come to."""
+        """What the claimed votes of all workers come to; every worker asks."""
         if not self.parts:
             return None
         rows = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
-        ballot = self.task.ballot(self.plan.split, rows, self.plan.examples)
+        ballot = self.task.ballot(self.plan.split, gathered(rows, self.gang, self.device), self.plan.examples)
         return None if ballot is None else ballot.figures()
 
 
@@ -97,17 +100,17 @@ def told_identifiers(ways: Sequence[Way], table: PuzzleEmbedding | None, split: 
     return Told(manifest, {way: other_identifiers(way, split, manifest, seed=SEED) for way in ways})
 
 
-def ablations(
-    told: Told, own: Evaluation, table: PuzzleEmbedding | None, plan: EvaluationPlan, evaluate: Evaluate
-) -> list[Ablated]:
+def ablations(told: Told, own: Evaluation, run: SplitPass) -> list[Ablated]:
     """Each way's evaluation against `own`, that by the rows' own identifiers."""
-    found = []
+    found, table = [], run.trained.table
     for way, identifiers in told.by_way.items():
-        claims = None if identifiers is None else _Claims(task_named(told.manifest.task), plan, identifiers)
+        claims = (
+            None if identifiers is None else _Claims(task_named(told.manifest.task), run.plan, identifiers, run.gang, run.device)
+        )
         assert table is not None, "identifiers are told of a puzzle embedding"
-        evaluation = evaluate(OtherIdentifiers(table, identifiers), claims)
+        evaluation = run(OtherIdentifiers(table, identifiers), claims, told=", other identifiers")
         published = None if claims is None else claims.figures()
-        found.append(Ablated(way, evaluation, _against(evaluation, own), puzzles_told_their_own(identifiers, plan), published))
+        found.append(Ablated(way, evaluation, _against(evaluation, own), puzzles_told_their_own(identifiers, run.plan), published))
     return found
 
 

@@ -1,12 +1,12 @@
 """What an evaluation opens: the weights, as what they are scored, the data set, and which of its splits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trm.config.files import apply_overrides, load_run_config, validated
 from trm.config.run import RunConfig
-from trm.console.streams import say
 from trm.data.format.manifest import Manifest, SplitName, read_manifest
 from trm.errors import CheckpointError, ConfigError
 from trm.jobs.evaluate_data import DataAsked, on_data
@@ -15,6 +15,8 @@ from trm.tasks.choice import task_named
 from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of_data
 from trm.tasks.places import data_beside, names_data, refuse_remote
 from trm.training.weights import Weights, read_foreign_weights, read_weights
+
+Say = Callable[[str], None]
 
 MAY_CHANGE = {"data", "evaluation", "start"}
 """Sections of a checkpoint's configuration that scoring may replace, or that mean nothing to it."""
@@ -34,7 +36,7 @@ class Opened:
     split: SplitName
 
 
-def opened(options: EvaluateOptions) -> Opened:
+def opened(options: EvaluateOptions, say: Say) -> Opened:
     """The weights and the data that are asked for. Raises InputError for what a person can mend."""
     path, root = Path(options.path), str(Path(options.storage) / "data")
     own = None if is_foreign(path) else read_weights(path, is_raw=options.is_raw)
@@ -46,7 +48,7 @@ def opened(options: EvaluateOptions) -> Opened:
     if own is not None and options.config is None and not names_data(options.overrides):
         refuse_remote(config.data, path)
         config = config.model_copy(update={"data": data_beside(config.data, path, own.data_hash, say=say)})
-    split = options.split or first_there(summary_of(config.data), chooses=bool(options.front))
+    split = options.split or first_there(summary_of(config.data), say, chooses=bool(options.front))
     task = task_of_data(config.data, split)
     _require_votes(options, task, config)
     folder = ensure_dataset(config.data, root, say)
@@ -81,7 +83,7 @@ def _require_rollouts(options: EvaluateOptions, config: RunConfig) -> None:
         )
 
 
-def first_there(data: DataSummary, *, chooses: bool = False) -> SplitName:
+def first_there(data: DataSummary, say: Say, *, chooses: bool = False) -> SplitName:
     """The split that is scored where none is asked for; says so when it is not test. What chooses looks at validation first."""
     wanted: tuple[SplitName, ...] = ("validation", "test", "train") if chooses else ("test", "validation", "train")
     split = next(name for name in wanted if name in data.splits)

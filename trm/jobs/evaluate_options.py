@@ -11,6 +11,7 @@ from trm.evaluation.identifiers import Way
 from trm.files.fetched_weights import Fetched
 from trm.files.weight_files import META
 from trm.jobs.evaluate_folder import check_folder, check_report
+from trm.search.settings import Resources
 from trm.training.weights import is_export
 
 MOST_RESAMPLES = 1000
@@ -51,6 +52,12 @@ class EvaluateOptions:
     """Noises with which depth, breadth and selector are tried, a pass each."""
     fetched: Fetched | None = None
     """Where what lies in `path` was fetched from; null: it lay there."""
+    workers: int = 1
+    """Workers that share the batches."""
+    address: str | None = None
+    """Of the Ray cluster that they are in; null: as the environment says, or processes of this machine."""
+    gpus: float = 0.0
+    """GPUs of each, in a cluster."""
 
     @property
     def origin(self) -> str:
@@ -71,6 +78,9 @@ def check_options(options: EvaluateOptions) -> None:
         )
     if is_foreign(path) and options.is_raw:
         raise ConfigError(f"--weights raw is of a checkpoint, which has both, and {path} has one kind", remedy="leave it out")
+    validated(Resources, {"workers": options.workers, "gpus": options.gpus}, "command line")
+    if options.workers == 1 and (options.gpus or options.address):
+        raise ConfigError("--gpus and --address are for several workers, got one", remedy="drop them, or raise --workers")
     if options.votes is not None and options.votes < 1:
         raise ConfigError(f"--votes must be >= 1, got {options.votes}", remedy="use 1 to score without augmentation")
     if not 0 <= options.resamples <= MOST_RESAMPLES:

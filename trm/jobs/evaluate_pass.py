@@ -1,11 +1,13 @@
 """A pass over a split: what `evaluate.py` does once, and once more for each way to be told other identifiers."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from trm.config.run import RunConfig
 from trm.console.long_work import shown
@@ -13,7 +15,9 @@ from trm.console.streams import say
 from trm.data.batches.plan import EvaluationPlan
 from trm.data.batches.split import load_split
 from trm.data.format.manifest import Manifest, SplitName
-from trm.evaluation.answers_file import AnsweredBatch, AnswersWriter, writing_answers
+from trm.distributed import SOLO, Gang
+from trm.errors import ConfigError
+from trm.evaluation.answers_file import AnsweredBatch, AnswersWriter, part_of, put_together, writing_answers, writing_part
 from trm.evaluation.evaluate import Evaluation, evaluate
 from trm.evaluation.identifiers import IdentifierRows
 from trm.tasks.augment import augmenter_for
@@ -32,7 +36,21 @@ class SplitPass:
     config: RunConfig
     manifest: Manifest
     plan: EvaluationPlan
+    """All of them; each worker scores a part."""
     stops_halted: bool = False
+    gang: Gang = SOLO
+    say: Callable[[str], None] = say
+    """Told how far it is, now and then."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.trained.model.parameters()).device
+
+    @property
+    def part(self) -> EvaluationPlan:
+        """This worker's batches."""
+        return self.plan.part(self.gang.rank, self.gang.world_size)
 
     def __call__(
         self,
@@ -44,15 +62,17 @@ class SplitPass:
         told: str = "",
     ) -> Evaluation:
         """The evaluation with these rows of the puzzle embedding; `told` says in what it differs, while it runs."""
-        with shown(f"scoring {self.plan.split.name}{told}", say) as report:
+        is_live = None if self.gang.is_leader else False
+        with shown(f"scoring {self.plan.split.name}{told}", self.say, is_live=is_live) as report:
             return evaluate(
                 self.trained.model,
                 table,
-                self.plan,
+                self.part,
                 manifest=self.manifest,
                 scorer=task_named(self.manifest.task).scorer(self.manifest, self.plan.split),
                 config=self.config,
-                device=next(self.trained.model.parameters()).device,
+                device=self.device,
+                gang=self.gang,
                 progress=partial(report, "batches"),
                 stops_halted=self.stops_halted,
                 has_curve=has_curve,
@@ -82,6 +102,29 @@ def plan_of(
     )
 
 
-def recording(path: Path | None, plan: EvaluationPlan, names: Sequence[str] | None) -> AbstractContextManager[AnswersWriter | None]:
-    """What is handed every batch's answers, where they are kept."""
-    return nullcontext() if path is None else writing_answers(path, plan.split, names)
+def require_batches(plan: EvaluationPlan, name: str, workers: int) -> None:
+    """ConfigError where not every worker has a batch of its own."""
+    if len(plan) < workers:
+        raise ConfigError(
+            f"--workers {workers} needs as many batches, and the {plan.split.name} split of {name} has {len(plan)} of "
+            f"{plan.batch_size} rows",
+            remedy=f"use --workers {len(plan)}, or smaller batches: --set evaluation.batch_size={max(1, plan.num_rows // workers)}",
+        )
+
+
+@contextmanager
+def recording(path: Path | None, plan: EvaluationPlan, names: Sequence[str] | None, gang: Gang) -> Iterator[AnswersWriter | None]:
+    """What is handed every batch's answers, where they are kept: each worker writes a part, the first puts them together."""
+    if path is None:
+        yield None
+        return
+    if gang.world_size == 1:
+        with writing_answers(path, plan.split, names) as record:
+            yield record
+        return
+    parts = [part_of(path, rank) for rank in range(gang.world_size)]
+    with writing_part(parts[gang.rank], plan.split, names) as record:
+        yield record
+    gang.barrier()
+    if gang.is_leader:
+        put_together(path, parts, plan.split.inputs.shape[1])

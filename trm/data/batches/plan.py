@@ -1,5 +1,6 @@
 """The batch plan: which rows a batch takes, as a function of seed and step, the same on one worker or eight."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
@@ -194,6 +195,13 @@ class EvaluationPlan:
             rows, identifiers = rows[kept], identifiers[kept]
         self._rows, self._identifiers = rows[rank::world_size], identifiers[rank::world_size]
 
+    def part(self, number: int, count: int) -> "EvaluationPlan":
+        """One of `count` runs of whole batches that make up this plan, in order: each batch is the very one that it is here."""
+        part, batches, size = copy.copy(self), len(self), self._batch_size
+        rows = slice(batches * number // count * size, batches * (number + 1) // count * size)
+        part._rows, part._identifiers = self._rows[rows], self._identifiers[rows]
+        return part
+
     @property
     def split(self) -> Split:
         """The split that is scored."""
@@ -203,6 +211,11 @@ class EvaluationPlan:
     def passes(self) -> tuple[Int64[np.ndarray, " passes"], Int32[np.ndarray, " passes"]]:
         """The rows that this rank scores, and the identifier of each."""
         return self._rows, self._identifiers
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of every batch but the last."""
+        return self._batch_size
 
     @property
     def num_rows(self) -> int:

@@ -45,6 +45,7 @@ def main() -> int:
         action="store_true",
         help="a puzzle stops when its network first wants to halt: less compute, other figures",
     )
+    _add_workers(parser)
     _add_reports(parser)
     arguments = parser.parse_args()
     if arguments.path is None and not arguments.across:
@@ -71,10 +72,22 @@ def main() -> int:
             has_submission=arguments.submission,
             front=tuple(arguments.front),
             resamples=arguments.resample,
+            workers=arguments.workers,
+            address=arguments.address,
+            gpus=arguments.gpus,
             is_raw=arguments.weights == "raw",
             identifiers=tuple(dict.fromkeys(arguments.identifiers)),
         )
     )
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    """Who scores."""
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that share the batches: the same figures (default: 1)"
+    )
+    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs a worker in a Ray cluster (default: 0)")
+    parser.add_argument("--address", help="Ray cluster for the workers (default: RAY_ADDRESS, the job's cluster, or this machine)")
 
 
 def _add_reports(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,157 @@
+"""What every worker of an evaluation does: it gets ready, scores its batches with the others, and the first one reports."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trm.data.format.manifest import Manifest
+from trm.distributed import Gang
+from trm.errors import DatasetError
+from trm.evaluation.answers import steps_of
+from trm.evaluation.evaluate import Evaluation
+from trm.files.weight_files import weights_digest
+from trm.jobs.evaluate_folder import ANSWERS, Done, clear_folder, curve_report, environment, puzzle_names, write_evaluation
+from trm.jobs.evaluate_front import Setting, front_report, plain_settings, rolled_settings
+from trm.jobs.evaluate_identifiers import Told, ablations, told_identifiers
+from trm.jobs.evaluate_opened import Opened, opened
+from trm.jobs.evaluate_options import EvaluateOptions
+from trm.jobs.evaluate_pass import SplitPass, plan_of, recording, require_batches, with_evaluation
+from trm.jobs.evaluate_table import finite
+from trm.jobs.evaluate_votes import vote_curve
+from trm.models.cost import run_cost
+from trm.tasks.choice import task_named
+from trm.training.failures import memory_failures
+from trm.training.process import training_device
+from trm.training.weights import tensors_digest, trained_model
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """All that an evaluation needs, found sound."""
+
+    found: Opened
+    run: SplitPass
+    """The pass as it is asked for."""
+    names: Sequence[str] | None
+    """What the puzzles are called, by their numbers."""
+    told: Told
+
+
+def get_ready(options: EvaluateOptions, gang: Gang, say: Callable[[str], None]) -> Ready:
+    """Opens everything; raises InputError for what a person can mend, before anything is scored."""
+    found = opened(options, say)
+    config, manifest = found.config, found.manifest
+    for note in found.weights.notes:
+        say(f"{options.path}: {note}")
+    trained = trained_model(found.weights, training_device())
+    plan = plan_of(found.folder, manifest, found.split, config, options.overrides, options.votes)
+    require_batches(plan, manifest.name, options.workers)
+    run = SplitPass(trained, config, manifest, plan, options.stops_halted, gang, say)
+    names = _names(options, found.folder, manifest)
+    return Ready(found, run, names, told_identifiers(options.identifiers, trained.table, plan.split, manifest))
+
+
+def evaluated(options: EvaluateOptions, gang: Gang, say: Callable[[str], None]) -> dict[str, Any]:
+    """The report, when its folder is written; every worker calls it, and all but the first get an empty one.
+
+    Raises InputError for what a person can mend.
+    """
+    started = time.monotonic()
+    with memory_failures():
+        ready = get_ready(options, gang, say)
+        folder = None if options.folder is None else Path(options.folder)
+        if folder is not None and gang.is_leader:
+            clear_folder(folder)
+        gang.barrier()
+        done = _scored(options, ready, folder)
+    peaks = environment(gang, ready.run.device)
+    if done is None:
+        return {}
+    report = done.report | {"seconds": time.monotonic() - started, "environment": peaks}
+    if folder is not None:
+        write_evaluation(folder, replace(done, report=report))
+    return report
+
+
+def _scored(options: EvaluateOptions, ready: Ready, folder: Path | None) -> Done | None:
+    """All passes, and what they come to; None for all workers but the first."""
+    run, plan, gang = ready.run, ready.run.plan, ready.run.gang
+    task, trained = task_named(run.manifest.task), run.trained
+    # what a front is compared with is one answer without noise
+    plain = replace(run, config=with_evaluation(run.config, rollouts=1, noise=0.0, starts="own")) if options.front else run
+    with recording(None if folder is None else folder / ANSWERS, plan, ready.names, gang) as record:
+        evaluation = plain(trained.table, record, has_curve=options.has_curve or bool(options.front))
+    ablated = ablations(ready.told, evaluation, plain)
+    settings = _settings(options, run, evaluation)
+    if not gang.is_leader:
+        return None
+    report = {"weights": "raw" if options.is_raw else "average", **_report(options, ready, plain, evaluation)}
+    ballot = None
+    if evaluation.rows is not None and not options.stops_halted:
+        ballot = task.ballot(plan.split, evaluation.rows, plan.examples)
+    if ballot is not None:
+        curve = vote_curve(task, plan, evaluation.rows or {}, options.resamples)
+        report["votes"] = ballot.figures() | {"curve": curve}
+    if settings:
+        report["front"] = front_report(settings, trained.config.model.halt_max_steps, plan.split.name)
+    if ablated:
+        report["identifiers"] = [arm.report() for arm in ablated]
+    return Done(report, evaluation, ready.names, ballot, options.has_submission, ablated)
+
+
+def _names(options: EvaluateOptions, folder: str, manifest: Manifest) -> Sequence[str] | None:
+    """What the puzzles are called; DatasetError where a submission would have no names."""
+    names = puzzle_names(folder, manifest)
+    if options.has_submission and names is None:
+        raise DatasetError(
+            "a submission names its tasks, and those of this data set have no names", remedy="build it from ARC's files"
+        )
+    return names
+
+
+def _report(options: EvaluateOptions, ready: Ready, run: SplitPass, evaluation: Evaluation) -> dict[str, Any]:
+    """What every evaluation says, as JSON."""
+    weights, folder = ready.found.weights, ready.found.folder
+    config, manifest, split = run.config, run.manifest, run.plan.split.name
+    flops = run_cost(config, run.trained.shape).inference_flops
+    report: dict[str, Any] = {
+        "path": options.origin,
+        "files_digest": weights_digest(options.path),
+        "weights_digest": tensors_digest(weights.tensors),
+        "step": run.trained.step,
+        "train_flops": run.trained.train_flops,
+        "split": split,
+        "data": {
+            "name": manifest.name,
+            "task": manifest.task,
+            "folder": folder,
+            "content_hash": manifest.content_hash,
+            "split_sha256": next(info for name, info in manifest.splits.items() if name == split).content_sha256,
+        },
+        "supervision_steps": steps_of(config),
+        "inference_flops": flops,
+        "stops_halted": options.stops_halted,
+        "notes": list(weights.notes),
+        "counts": {"puzzles": len(evaluation.puzzles["puzzle"])} if evaluation.puzzles else {},
+        "metrics": finite(evaluation.metrics),
+        "standard_errors": evaluation.standard_errors,
+        "config": config.model_dump(mode="json"),
+    }
+    if evaluation.curve:
+        report["curve"] = curve_report(evaluation, flops / steps_of(config))
+    return report
+
+
+def _settings(options: EvaluateOptions, run: SplitPass, plain: Evaluation) -> list[Setting]:
+    """Every depth, breadth and selector with the noises that were asked for, and without."""
+    if not options.front:
+        return []
+    starts, flops = run.config.evaluation.starts, run_cost(run.config, run.trained.shape).forward_flops_row
+    found = plain_settings(plain, flops)
+    for noise in options.front:
+        noisy = replace(run, config=with_evaluation(run.config, noise=noise))
+        rolled = noisy(run.trained.table, None, has_breadth=True, told=f", noise {noise:g}")
+        found += rolled_settings(rolled, noise, starts, flops)
+    return found
