@@ -11,14 +11,17 @@ from pydantic import ValidationError
 from search_simulator import LegOrder, Simulator, cost_of
 from sweep_cases import events_of, space
 
+from trm.config.data import DataConfig
+from trm.config.run import RunConfig
+from trm.config.training import TrainingConfig
 from trm.errors import ConfigError
 from trm.search.confirmation import candidates_of
 from trm.search.findings.confirmed import winner
 from trm.search.findings.replay import replay
 from trm.search.findings.status import sweep_status
 from trm.search.findings.tables import outcome_words, write_leaderboard, write_trials
-from trm.search.objective import check_names
 from trm.search.order import Order, Score
+from trm.search.planning.preflight import check_objective
 from trm.search.samplers.study import StudyView
 from trm.search.samplers.study_fronts import FrontView
 from trm.search.schedulers.pareto_rung import ParetoRung
@@ -148,8 +151,9 @@ def test_what_compares_no_figure_with_a_number_is_refused(text: str) -> None:
 
 def test_unknown_figures_and_schedulers_that_go_by_scores_alone_are_refused() -> None:
     wanted = Objective.model_validate({"outcome_constraints": ["latency_second <= 1"]})
+    config = RunConfig(data=DataConfig(recipe="x.yaml"), training=TrainingConfig(steps=1))
     with pytest.raises(ConfigError, match=r"objective.outcome_constraints.0 must be a cost .* did you mean latency_seconds"):
-        check_names(wanted, ["exact_accuracy"])
+        check_objective(constrained().model_copy(update={"objective": wanted}), config, "sudoku")
     values = constrained().model_dump(mode="json")
     with pytest.raises(ValidationError, match="scheduler median stops by scores alone"):
         SearchSpace.model_validate({**values, "scheduler": {"type": "median"}})

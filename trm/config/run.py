@@ -198,11 +198,13 @@ class RunConfig(Written):
                 f"training.carry_noise {t.carry_noise:g} is of latents that slots carry, and {self.model.architecture} has none; "
                 f"set training.carry_noise: 0, or model.architecture: {networks_where(lambda one: one.CARRIES_LATENTS)}"
             )
-        if (self.evaluation.steps or 1) > 1 and not self.model.CARRIES_LATENTS:
-            raise ValueError(
-                f"evaluation.steps {self.evaluation.steps} would ask {self.model.architecture} again, which carries nothing from "
-                f"one step to the next; leave it out or set 1"
-            )
+        deepest = max((one.steps or 1 for one in self.evaluation.figures), default=1)
+        for name, steps in (("steps", self.evaluation.steps or 1), ("metrics of steps", deepest)):
+            if steps > 1 and not self.model.CARRIES_LATENTS:
+                raise ValueError(
+                    f"evaluation.{name} {steps} would ask {self.model.architecture} again, which carries nothing from "
+                    f"one step to the next; leave it out or set 1"
+                )
         ours = (("hypotheses", 1), ("carry_noise", 0), ("passes_per_update", 1), ("micro_batches", 1))
         for name, value, off in ((name, getattr(t, name), off) for name, off in ours):
             if value != off and isinstance(t.loss, ImportedLoss):
@@ -213,7 +215,7 @@ class RunConfig(Written):
 
     def _check_rollouts(self) -> None:
         """Several answers to a puzzle cost as often, so they must differ."""
-        count, steps = self.evaluation.rollouts, self.evaluation.steps or self.model.halt_max_steps
+        count, steps = self.evaluation.rollouts, self.answer_steps
         if count > 1 and not self.draws_in_evaluation:
             noisy = "evaluation.noise: 0.3" if steps > 1 else "evaluation.steps: 2 or more, for noise between steps,"
             others = f"{noisy} or evaluation.starts: random" if self.model.CARRIES_LATENTS else "another model.architecture"
@@ -223,10 +225,20 @@ class RunConfig(Written):
             )
 
     @property
+    def answer_steps(self) -> int:
+        """Supervision steps that an evaluation's answers are of."""
+        return self.evaluation.steps or self.model.halt_max_steps
+
+    @property
+    def pass_steps(self) -> int:
+        """Supervision steps that an evaluation makes: more than its answers are of, where a figure of more is asked for."""
+        return max(self.answer_steps, *(one.steps or 1 for one in self.evaluation.figures), 1)
+
+    @property
     def draws_in_evaluation(self) -> bool:
         """Whether an evaluation draws anything: what its network does, other starts, or noise between two supervision steps."""
         own, model = self.evaluation, self.model
-        is_noisy = own.noise > 0 and (own.steps or model.halt_max_steps) > 1
+        is_noisy = own.noise > 0 and self.pass_steps > 1
         return model.draws_in_evaluation or (model.CARRIES_LATENTS and (is_noisy or own.starts == "random"))
 
     def _deciding_values(self) -> dict[str, Any]:
@@ -260,8 +272,8 @@ class RunConfig(Written):
             values["training"].pop("depth_schedule", None)
         if isinstance(self.training.loss, SupervisionLoss) and not self.reads_cycles:
             values["training"]["loss"] = _without_inner_answers(values["training"]["loss"])
-        for key in ("reports_halted", "split"):
-            values["evaluation"].pop(key)
+        for key in ("reports_halted", "split", "metrics"):
+            values["evaluation"].pop(key, None)
         if self.evaluation.most_votes is None:  # as before there was a number
             values["evaluation"].pop("votes")
         values.pop("start", None)

@@ -3,13 +3,11 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from trm.config.base import Later, Written, either, only_where, only_with, unless
 from trm.config.depth_schedule import DepthSchedule
+from trm.config.figures import MOST_STEPS, Figure
 from trm.config.losses import AnyLoss, StablemaxLoss
 from trm.config.networks import CARRYING, MANY_STEPS
 from trm.errors import ConfigError
@@ -125,13 +123,17 @@ class EvaluationConfig(Written):
     votes: Literal["all"] | Annotated[int, Field(ge=1)] | None = None
     """ARC: augmentations of a task that vote on the way, a fixed seeded choice with the task as it is among them; the last scores
     of winners and `evaluate.py` take all. null: 32 in what begins now, all in what began without a number."""
-    steps: int | None = Field(None, ge=1, le=4096)
+    steps: int | None = Field(None, ge=1, le=MOST_STEPS)
     """Supervision steps a puzzle; null: halt_max_steps."""
     split: Literal["auto", "validation", "test", "none"] = "auto"
     """What a run is scored on along its way; auto: validation, or nothing where the data set has none. With nothing, the last
     weights are scored, once, on test. A run that looks at test on its way says so in every report; sweeps never do."""
     reports_halted: bool = False
     """Report beside it what the answers score that rows have when they first want to halt (`NAME_halted`); no row stops there."""
+    metrics: Annotated[tuple[str, ...], Later] = Field((), max_length=100)
+    """Figures that are reported besides: a metric after other supervision steps (exact_accuracy@64, for which the one pass makes so
+    many), of a part of a mixture (exact_accuracy/PART, exact_accuracy/PART@64), or an ARC task's pass_at_5. A sweep adds those that
+    its objective names."""
 
     rollouts: Annotated[int, Later, CARRYING, DRAWING] = Field(1, ge=1, le=1 << 12)
     """Answers to a puzzle that differ by what is drawn, of which one is chosen; so many times the FLOPs (arXiv 2605.19943: 100)."""
@@ -144,6 +146,13 @@ class EvaluationConfig(Written):
     """Which rollout's answer counts: that with most votes (of equal ones, with the highest mean halting probability); the highest
     halting probability; latents that moved least in the last step; or who wanted to halt first."""
 
+    @field_validator("metrics", mode="after")
+    @classmethod
+    def _are_figures(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for text in values:
+            Figure.of(text)
+        return tuple(dict.fromkeys(values))
+
     @model_validator(mode="after")
     def _check(self) -> "EvaluationConfig":
         if self.reports_halted and self.rollouts > 1:
@@ -151,6 +160,11 @@ class EvaluationConfig(Written):
                 f"reports_halted is of one answer a puzzle, got rollouts {self.rollouts}; set reports_halted: false or rollouts: 1"
             )
         return self
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What is reported besides."""
+        return tuple(map(Figure.of, self.metrics))
 
     @property
     def most_votes(self) -> int | None:

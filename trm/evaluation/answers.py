@@ -40,7 +40,7 @@ the step was given and made."""
 
 def steps_of(config: RunConfig) -> int:
     """Supervision steps that an evaluation gives a puzzle."""
-    return config.evaluation.steps or config.model.halt_max_steps
+    return config.answer_steps
 
 
 def answers(

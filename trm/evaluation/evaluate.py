@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trm.config.figures import Figure
 from trm.config.run import RunConfig
 from trm.data.batches.plan import EvaluationPlan
 from trm.data.batches.split import Split
@@ -19,7 +20,7 @@ from trm.errors import DatasetError
 from trm.evaluation.answers import steps_of
 from trm.evaluation.answers_file import AnsweredBatch
 from trm.evaluation.identifiers import IdentifierRows
-from trm.evaluation.metrics import HALTED_FLOPS_SAVED, METRICS, ORACLE, Metrics, named
+from trm.evaluation.metrics import HALTED_FLOPS_SAVED, METRICS, ORACLE, Metrics, named, numbered_of
 from trm.evaluation.rollouts import BREADTH
 from trm.evaluation.rows import EXACT_AT, HALTED, RowJudge, columns_by_step, halted_by, without_curve
 from trm.evaluation.scores import (
@@ -28,11 +29,12 @@ from trm.evaluation.scores import (
     ColumnScorer,
     CurvePoint,
     Evaluation,
+    NumberedScorer,
     TaskScorer,
+    imported_scorers,
     means,
     of_puzzles,
     proportion,
-    with_imported,
 )
 from trm.models.network import Network
 from trm.stats.intervals import mean_of
@@ -80,6 +82,8 @@ def evaluate(
     With `evaluation.reports_halted` the same of the answers at each row's first halt, as `NAME_halted`, and
     `halted_flops_saved`, the share of the FLOPs that stopping there saves. `stops_halted` really stops there, and leaves out
     what would need all steps.
+    `evaluation.metrics` adds figures after other steps, of parts, and with a number in them; where one is of more steps, so many
+    are made, and everything else is as without it.
     `has_curve` gives all metrics after each step and at each row's halt until then, from the one pass (`Evaluation.curve`), as
     separate evaluations of so many steps would.
     A network that draws does so by the run's seed, the row, and `draw`: another number is another draw of every row.
@@ -87,24 +91,29 @@ def evaluate(
     `record` is handed the answers of every batch, and then the evaluation has its rows (`Evaluation.rows`).
     `progress` is told batches done and in all. Raises DatasetError for a split without rows.
     """
-    workers, scorer = 1 if gang is None else gang.world_size, with_imported(scorer, manifest.grid)
+    workers = 1 if gang is None else gang.world_size
     if len(plan.examples) < workers:
         raise DatasetError(
             f"an evaluation needs an example for every worker: split {plan.split.name} of {manifest.name} gives "
             f"{len(plan.examples)} for {workers}",
             remedy="score another split, or more examples",
         )
-    scorers = (ColumnScorer([metric for metric in METRICS if metric.column is not None], manifest.grid), scorer)
+    general = ColumnScorer([metric for metric in METRICS if metric.column is not None], manifest.grid)
+    scorers = (general, scorer, *imported_scorers(manifest.grid))
+    figures = () if stops_halted else config.evaluation.figures
+    depths = _Depths.of(config, figures)
     judge = RowJudge(
         model,
         table,
-        config,
+        depths.deepest(config),
         torch.device(device),
         scorers,
         stops_halted=stops_halted,
         draw=draw,
         has_curve=has_curve or has_breadth,
         has_breadth=has_breadth,
+        after=frozenset(depths.after),
+        answer_steps=None if depths.most == depths.answer else depths.answer,
         record=record,
     )
     parts: list[Columns] = []
@@ -118,11 +127,42 @@ def evaluate(
     order = np.lexsort((columns["identifier"], columns["row"]))
     columns = {name: column[order] for name, column in columns.items()}
     scoring = Scoring(plan.split, manifest, scorers)
-    curve = scoring.curve(columns, steps_of(config)) if has_curve else ()
-    breadth = scoring.breadth(columns) if has_breadth else ()
-    found = scoring.of(without_curve(columns), steps_of(config))
-    rows = None if record is None else without_curve(columns)
+    curve = scoring.curve(columns, depths) if has_curve else ()
+    breadth = scoring.breadth(columns, depths.answer) if has_breadth else ()
+    after = dict(columns_by_step(columns, depths.after, has_halted=config.evaluation.reports_halted))
+    plain = without_curve(columns) if depths.most == depths.answer else after[depths.answer]
+    found = scoring.of(plain, depths.answer)
+    for figure in figures:
+        found |= scoring.figure(figure, plain if figure.steps in (None, depths.answer) else after[figure.steps], depths.answer)
+    rows = None if record is None else plain
     return replace(found, curve=curve, breadth=breadth, puzzle_rows=scoring.puzzle_rows(columns), rows=rows)
+
+
+@dataclass(frozen=True)
+class _Depths:
+    """After how many supervision steps an evaluation looks at answers."""
+
+    answer: int
+    """Those that it is of."""
+    most: int
+    """Those that are made."""
+    after: tuple[int, ...] = ()
+    """Those of its figures, in order; empty: all are of `answer`."""
+
+    @staticmethod
+    def of(config: RunConfig, figures: Sequence[Figure]) -> "_Depths":
+        """The depths that figures need; every one up to the last where answers at the halts are reported too."""
+        answer, asked = steps_of(config), {one.steps for one in figures if one.steps is not None}
+        if asked <= {answer}:
+            return _Depths(answer, answer)
+        most = max(answer, *asked)
+        return _Depths(answer, most, tuple(range(1, most + 1) if config.evaluation.reports_halted else sorted({answer, *asked})))
+
+    def deepest(self, config: RunConfig) -> RunConfig:
+        """The configuration of an evaluation of as many steps as are made."""
+        if self.most == self.answer:
+            return config
+        return config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"steps": self.most})})
 
 
 @dataclass(frozen=True)
@@ -154,28 +194,71 @@ class Scoring:
             found |= Evaluation({HALTED_FLOPS_SAVED: 1 - mean_of(plain["mean_halting_step"].astype(np.float64)) / steps})
         return found
 
+    def figure(self, figure: Figure, columns: Columns, steps: int) -> Evaluation:
+        """One figure beyond those of every evaluation, of the columns after its steps: its value, interval and standard error.
+
+        Empty where no row has it. Of a part it has no scores by puzzle, which are a table of all of them.
+        """
+        name, scored = figure.metric, self._with_numbered(figure.metric, columns, steps)
+        if figure.part is not None and f"{name}/{figure.part}" in scored.metrics:
+            name = f"{name}/{figure.part}"
+        elif figure.part is not None:
+            is_here = self._is_in(figure.part, columns)
+            if not is_here.any():
+                return Evaluation()
+            scored = self._with_numbered(name, {key: column[is_here] for key, column in columns.items()}, steps)
+        ends = {f"{name}{end}": f"{figure.name}{end}" for end in ("", "_low", "_high")}
+        metrics = {ends[key]: value for key, value in scored.metrics.items() if key in ends}
+        errors = {ends[key]: value for key, value in scored.standard_errors.items() if key in ends}
+        puzzles = {ends[key]: column for key, column in scored.puzzles.items() if key in ends and figure.part is None}
+        return Evaluation(metrics, errors, puzzles)
+
+    def _is_in(self, part: str, columns: Columns) -> np.ndarray:
+        """Which rows are of a part of a mixture."""
+        groups = self.split.groups[columns["row"]]
+        is_here = np.zeros(len(groups), dtype=bool)
+        for one in self.manifest.parts:
+            if one.name == part:
+                is_here |= (groups >= one.groups[0]) & (groups < one.groups[1])
+        return is_here
+
+    def _with_numbered(self, metric: str, columns: Columns, steps: int) -> Evaluation:
+        """All metrics, and that one if it is one with a number that is computed where it is asked for."""
+        scored, numbered = self.of(columns, steps), numbered_of(metric)
+        if metric in scored.metrics or numbered is None:
+            return scored
+        groups, clusters = self.split.groups[columns["row"]], self.split.clusters[columns["row"]]
+        is_first = _is_first(groups, clusters)
+        each = {name: column[is_first] for name, column in columns.items() if not name.startswith(HALTED)}
+        for scorer in self.scorers:
+            if isinstance(scorer, NumberedScorer):
+                scored |= scorer.numbered(*numbered, each, clusters[is_first])
+        return scored
+
     def puzzle_rows(self, columns: Columns) -> np.ndarray:
         """How many scored rows each puzzle has, in the order of puzzles."""
         groups, clusters = self.split.groups[columns["row"]], self.split.clusters[columns["row"]]
         return np.unique(clusters[_is_first(groups, clusters)], return_counts=True)[1]
 
-    def breadth(self, columns: Columns) -> tuple[BreadthPoint, ...]:
-        """Exactness of every depth, breadth and selector of a pass that has them."""
+    def breadth(self, columns: Columns, most: int) -> tuple[BreadthPoint, ...]:
+        """Exactness of every depth up to `most`, breadth and selector of a pass that has them."""
         groups, clusters = self.split.groups[columns["row"]], self.split.clusters[columns["row"]]
         is_first, found = _is_first(groups, clusters), []
         for name in (name for name in columns if name.startswith(BREADTH)):
             steps, rollouts, select = name.removeprefix(BREADTH).split(".")
+            if int(steps) > most:
+                continue
             puzzles = of_puzzles(columns[name][is_first].astype(np.float64), clusters[is_first])
             found.append(BreadthPoint(int(steps), int(rollouts), select, puzzles))
         return tuple(found)
 
-    def curve(self, columns: Columns, steps: int) -> tuple[CurvePoint, ...]:
+    def curve(self, columns: Columns, depths: _Depths) -> tuple[CurvePoint, ...]:
         """The metrics after each step of a pass with a curve."""
         groups, clusters = self.split.groups[columns["row"]], self.split.clusters[columns["row"]]
         is_first = _is_first(groups, clusters)
         return tuple(
-            CurvePoint(step, self.of(own, step), mean_of(halted_by(columns, step, steps)[is_first].astype(np.float64)))
-            for step, own in columns_by_step(columns, steps)
+            CurvePoint(step, self.of(own, step), mean_of(halted_by(columns, step, depths.most)[is_first].astype(np.float64)))
+            for step, own in columns_by_step(columns, range(1, depths.answer + 1))
         )
 
 

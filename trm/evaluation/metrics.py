@@ -7,12 +7,13 @@ A metric of all puzzles is a line of `METRICS`, here or in a module of `imports`
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Num, UInt8
 
+from trm.config.figures import Figure
 from trm.config.imports import members_of_door
 from trm.config.unions import Added, added_to
 from trm.data.batches.plan import EvaluationBatch
@@ -51,6 +52,9 @@ class Metric(Added):
     """Whether the answers at each row's first halt have a figure of their own, `NAME_halted`."""
     counts_puzzles: bool = False
     """Whether every puzzle counts once, however many of its rows are scored; else every row does."""
+    numbers: tuple[int, int] | None = None
+    """The least and the most number that its figures have, `pass_at_5`, which are computed where they are asked for
+    (`NumberedScorer`); None: it is one figure."""
 
     @classmethod
     def require_usable(cls, member: Any, where: str) -> None:
@@ -90,7 +94,7 @@ RESERVED = frozenset(
 )
 """What a metric of one's own cannot be called, besides the metrics above."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_EARLY = re.compile(r"exact_accuracy_at_[0-9]+")
+_NUMBER = re.compile(r"(?P<name>.+)(?:@|_at_)(?P<number>[1-9][0-9]*)")
 
 
 def imported_metrics() -> tuple[Metric, ...]:
@@ -131,11 +135,21 @@ def is_scored_early(step: int, steps: int) -> bool:
     return step < steps and step.bit_count() == 1
 
 
+def numbered_of(metric: str) -> tuple[str, int] | None:
+    """Name and number of a metric such as `pass_at_5`; None of one without."""
+    found = _NUMBER.fullmatch(metric)
+    return None if found is None else (found["name"], int(found["number"]))
+
+
+def _without_bound(name: str) -> str:
+    return name.removesuffix("_low").removesuffix("_high")
+
+
 class Metrics:
     """The metrics of all puzzles and those of some, by name."""
 
-    def __init__(self, own: Sequence[Metric]) -> None:
-        """With the puzzle's `own`; ConfigError for one that is called as one of all puzzles."""
+    def __init__(self, own: Sequence[Metric], numbered: Sequence[Metric] = ()) -> None:
+        """With the puzzle's `own`, and those that have a number; ConfigError for one that is called as one of all puzzles."""
         everyones = (*METRICS, *imported_metrics())
         self._all = tuple(dict.fromkeys((*METRICS, *own, *everyones)))
         if taken := {metric.name for metric in everyones} & {metric.name for metric in own if metric not in everyones}:
@@ -143,15 +157,63 @@ class Metrics:
                 f"a metric of a puzzle must not be one of all puzzles, {', '.join(sorted(taken))} is both",
                 remedy="leave in METRICS of the imported module what is for all puzzles",
             )
-        self._by_name = {metric.name: metric for metric in (*self._all, Metric(HALTED_FLOPS_SAVED, is_of_answer=False), ORACLE)}
+        plain = (*self._all, Metric(HALTED_FLOPS_SAVED, is_of_answer=False), ORACLE)
+        self._by_name = {metric.name: metric for metric in plain}
+        self._numbered = {metric.name: metric for metric in numbered}
 
     def find(self, name: str) -> Metric | None:
-        """The metric whose figure, bound, or figure at each row's halt this is; None of a name that no evaluation reports."""
-        plain = name.removesuffix("_low").removesuffix("_high").removesuffix("_halted")
-        found = self._by_name.get(plain)
-        if found is not None and found.kind == "count" and plain != name:
+        """The metric whose figure, bound, or figure at each row's halt this is; None of a name that no evaluation reports.
+
+        A figure after other steps, or of a part of a mixture, has its metric under the figure's name.
+        """
+        base = _without_bound(name)
+        if (plain := self._plain(name)) is not None:
+            return plain
+        figure = self.figure(base)
+        found = None if figure is None else self._plain(figure.metric) or self._of_number(figure.metric)
+        if found is None or found.kind == "count":
             return None
-        return found or (Metric(name, is_of_answer=False) if _EARLY.fullmatch(name) else None)
+        return found if base == found.name else replace(found, name=base, is_of_answer=False)
+
+    def figure(self, name: str) -> Figure | None:
+        """What a name says, as figures are reported or with `@` before steps and numbers; None of a name that is none.
+
+        So `loss@8`, `exact_accuracy_at_64`, `cell_accuracy/PART@4` and, of a metric with a number in it, `pass@2`.
+        """
+        metric, slash, part = name.partition("/")
+        steps = None
+        if slash:
+            found = _NUMBER.fullmatch(part)
+            part, steps = (part, None) if found is None else (found["name"], int(found["number"]))
+        elif not self._is_known(metric) and (found := _NUMBER.fullmatch(metric)) is not None:
+            metric, steps = found["name"], int(found["number"])
+        if not self._is_known(metric) or (slash and not part):
+            return None
+        try:
+            return Figure.of(Figure(metric.replace("@", "_at_"), part or None, steps).text)
+        except ValueError:
+            return None
+
+    def is_usual(self, figure: Figure) -> bool:
+        """Whether evaluations report it unasked, however many steps they have."""
+        return figure.part is None and figure.steps is None and self._of_number(figure.metric) is None
+
+    def _is_known(self, metric: str) -> bool:
+        return (self._plain(metric) or self._plain(metric.replace("@", "_at_")) or self._of_number(metric)) is not None
+
+    def _plain(self, name: str) -> Metric | None:
+        base = _without_bound(name).removesuffix("_halted")
+        found = self._by_name.get(base)
+        return None if found is not None and found.kind == "count" and base != name else found
+
+    def _of_number(self, name: str) -> Metric | None:
+        """The metric with that number in it, where it is not one that is reported unasked."""
+        found = _NUMBER.fullmatch(name)
+        family = None if found is None else self._numbered.get(found["name"])
+        if found is None or family is None or family.numbers is None or self._plain(name.replace("@", "_at_")) is not None:
+            return None
+        least, most = family.numbers
+        return family if least <= int(found["number"]) <= most else None
 
     def is_share(self, name: str) -> bool:
         """Whether it lies between 0 and 1."""

@@ -87,6 +87,10 @@ class RowJudge:
     """Whether the answer after each supervision step is judged."""
     has_breadth: bool = False
     """Whether every depth, breadth and selector is judged; the curve is, then."""
+    after: frozenset[int] = frozenset()
+    """Steps after which answers are judged, besides the last."""
+    answer_steps: int | None = None
+    """Steps that the answers are of which are recorded, one of `after`; None: the last."""
     record: Callable[[AnsweredBatch], None] | None = None
     """What is handed the answers themselves, a batch at a time."""
 
@@ -95,7 +99,7 @@ class RowJudge:
         own = self.config.evaluation
         passed = self._pass(batch, self._keys(batch)) if own.rollouts == 1 else self._rolled(batch)
         if self.record is not None:
-            worth = _at_halt(passed.columns) if self.stops_halted else passed.columns
+            worth = _at_halt(passed.columns) if self.stops_halted else self._of_answers(passed.columns)
             self.record(AnsweredBatch(batch, passed.cells, passed.halting_logits, passed.steps, worth, passed.numbers))
         return passed.columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
 
@@ -127,14 +131,14 @@ class RowJudge:
                 is_known = not prefix and judged_at
                 judged[prefix] = judged_at[max(judged_at)] if is_known else self._judged(output, labels, batch)
                 columns |= {f"{prefix}{name}": column for name, column in judged[prefix].columns.items()}
-        last = judged[HALTED if self.stops_halted else ""]
+        last = judged[HALTED if self.stops_halted else ""] if self.answer_steps is None else judged_at[self.answer_steps]
         return _Passed(columns, last.cells, last.halting_logits, self._steps(found), np.zeros(len(batch.rows), dtype=np.int64))
 
     def _is_looked_at(self, step: int) -> bool:
         """Whether the answer after a step is judged: of a curve each, of rollouts where one is chosen to be scored."""
         steps = steps_of(self.config)
         is_chosen = self.config.evaluation.rollouts > 1 and (step == steps or is_scored_early(step, steps))
-        return self.has_curve or is_chosen
+        return self.has_curve or step in self.after or is_chosen
 
     def _rolled(self, batch: EvaluationBatch) -> _Passed:
         """The batch through the network once a rollout, several together where there is room, and of each row one answer."""
@@ -152,10 +156,10 @@ class RowJudge:
         return _Passed(columns, cells, logits, steps, index)
 
     def _selected(self, whole: Columns) -> tuple[Columns, np.ndarray]:
-        """Columns of the rollout that counts, after every step that was looked at, and which it is in the end."""
+        """Columns of the rollout that counts, after every step that was looked at, and which it is of the recorded answers."""
         halting_step, steps = whole["mean_halting_step"], steps_of(self.config)
         columns: Columns = {}
-        places, index = np.arange(halting_step.shape[1]), np.zeros(0, dtype=np.int64)
+        places, recorded = np.arange(halting_step.shape[1]), np.zeros(0, dtype=np.int64)
         for step in filter(self._is_looked_at, range(1, steps + 1)):
             prefix = _at(step)
             own = {name.removeprefix(prefix): column for name, column in whole.items() if name.startswith(prefix)}
@@ -164,17 +168,22 @@ class RowJudge:
             index = chosen(self.config.evaluation.select, own, own["mean_halting_step"], own[HAS_HALTED])
             kept = {name: column[index, places] for name, column in own.items() if name not in (ANSWER, RESIDUAL)}
             kept[ORACLE] = np.asarray(own["is_exact"].any(0))
-            columns |= {f"{prefix}{name}": column for name, column in kept.items()} if self.has_curve else {}
+            is_kept, recorded = self.has_curve or step in self.after, index if step == (self.answer_steps or steps) else recorded
+            columns |= {f"{prefix}{name}": column for name, column in kept.items()} if is_kept else {}
             columns |= breadth_columns(step, own, own["mean_halting_step"], own[HAS_HALTED]) if self.has_breadth else {}
             columns |= {f"{EXACT_AT}{step}": kept["is_exact"]} if is_scored_early(step, steps) else {}
             columns |= kept if step == steps else {}
-        return columns, index
+        return columns, recorded
+
+    def _of_answers(self, columns: Columns) -> Columns:
+        """What the recorded answers are worth."""
+        return columns if self.answer_steps is None else _after(columns, self.answer_steps)
 
     def _steps(self, found: Answers) -> np.ndarray:
         """After how many supervision steps each row's answer is."""
-        halting_step = found.halting_step.cpu().numpy()
+        halting_step, steps = found.halting_step.cpu().numpy(), self.answer_steps or steps_of(self.config)
         is_at_halt = self.stops_halted or self.config.model.halting.stops_evaluation
-        return halting_step if is_at_halt else np.full_like(halting_step, steps_of(self.config))
+        return np.minimum(halting_step, steps) if is_at_halt else np.full_like(halting_step, steps)
 
     def _curve_columns(self, judged_at: dict[int, _Judged], found: Answers) -> Columns:
         if found.has_halted is None or not judged_at:
@@ -221,22 +230,27 @@ def is_exact(predictions: Tensor, labels: Tensor) -> Tensor:
     return ((predictions == labels) | (labels == IGNORED)).all(-1)
 
 
-def columns_by_step(columns: Columns, steps: int) -> Iterator[tuple[int, Columns]]:
-    """For each step up to `steps` the columns of an evaluation of so many steps that reports halted answers too.
+def columns_by_step(columns: Columns, steps: Sequence[int], *, has_halted: bool = True) -> Iterator[tuple[int, Columns]]:
+    """For each of `steps`, in order, the columns of an evaluation of so many steps.
 
-    They are made of those of one pass with a curve: what a row answers after a step does not hang on how many follow.
+    They are made of those of one pass that judged answers after these steps: what a row answers after a step does not hang on how
+    many follow. `has_halted`: as one that reports halted answers too, which needs every step from the first.
     """
-    halting_step, names = columns["mean_halting_step"], [name for name in columns if name.startswith(_at(1))]
-    halted: Columns = {}
-    for step in range(1, steps + 1):
-        own = {name.removeprefix(_at(1)): columns[name.replace(_at(1), _at(step), 1)] for name in names}
-        is_open = halting_step >= step
+    halting_step, halted = columns["mean_halting_step"], Columns()
+    for step in steps:
+        own, is_open = _after(columns, step), halting_step >= step
         if "mean_halting_step" in own:  # a rollout was chosen after every step
             yield step, {**own, **_early(columns, step), "row": columns["row"], "identifier": columns["identifier"]}
             continue
-        halted = {name: np.where(is_open, column, halted.get(name, column)) for name, column in own.items()}
         shared = {"row": columns["row"], "identifier": columns["identifier"], "mean_halting_step": np.minimum(halting_step, step)}
+        if has_halted:
+            halted = {name: np.where(is_open, column, halted.get(name, column)) for name, column in own.items()}
         yield step, {**own, **_early(columns, step), **shared, **{f"{HALTED}{name}": column for name, column in halted.items()}}
+
+
+def _after(columns: Columns, step: int) -> Columns:
+    """What the answers after a step are worth."""
+    return {name.removeprefix(_at(step)): column for name, column in columns.items() if name.startswith(_at(step))}
 
 
 def _early(columns: Columns, step: int) -> Columns:

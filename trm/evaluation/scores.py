@@ -1,5 +1,6 @@
 """Columns of one value a row, and the metrics they become."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -112,6 +113,14 @@ class TaskScorer(Protocol):
         """Metrics of all rows of the split; `clusters` are the puzzles that the rows belong to."""
 
 
+@runtime_checkable
+class NumberedScorer(TaskScorer, Protocol):
+    """A scorer of a puzzle that has metrics with a number in them (`Metric.numbers`)."""
+
+    def numbered(self, metric: str, number: int, columns: Columns, clusters: np.ndarray) -> Evaluation:
+        """The metric's figure of a number, as `METRIC_at_NUMBER`."""
+
+
 @dataclass(frozen=True)
 class ColumnScorer:
     """Scores by metrics that judge a row by itself: means over puzzles and shares of puzzles."""
@@ -156,7 +165,12 @@ class JoinedScorer:
         return self.first.scores(columns, clusters) | self.second.scores(columns, clusters)
 
 
+def imported_scorers(grid: tuple[int, int]) -> tuple[TaskScorer, ...]:
+    """What scores the metrics of imported modules, if there are any."""
+    own = imported_metrics()
+    return (ColumnScorer(own, grid),) if own else ()
+
+
 def with_imported(scorer: TaskScorer, grid: tuple[int, int]) -> TaskScorer:
     """A puzzle's scorer, and beside it the metrics of imported modules, if there are any."""
-    own = imported_metrics()
-    return JoinedScorer(scorer, ColumnScorer(own, grid)) if own else scorer
+    return functools.reduce(JoinedScorer, imported_scorers(grid), scorer)

@@ -42,7 +42,7 @@ from trm.sweeps.folder import begun_rules, begun_space, check_resume, rules_of, 
 from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
 from trm.sweeps.shared_puzzles import REMEDY as SHARED_REMEDY
 from trm.tasks.counts import DataCounts, data_counts
-from trm.tasks.ensure import task_to_search
+from trm.tasks.ensure import parts_to_search, task_to_search
 from trm.terminal.display import params_text
 from trm.terminal.forecast import Circumstances, print_forecast
 
@@ -112,7 +112,7 @@ def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Ear
         say(note)
     config = check_space(space, is_begun=not begins).config
     for choice in space.data_choices:
-        check_objective(space, config, task_to_search(choice))
+        check_objective(space, config, task_to_search(choice), parts_to_search(choice))
     every = [(choice, data_counts(choice, str(storage / "data"), say)) for choice in space.data_choices]
     _require_alike(every)
     counts = max((one for _, one in every), key=lambda one: one.shape.num_puzzle_identifiers)
@@ -295,4 +295,4 @@ def _timeable(config: RunConfig, workers: int, cost_of: Callable[[RunConfig], Ru
 def _evaluation_flops(config: RunConfig, cost: RunCost, counts: DataCounts) -> float:
     examples = min(config.evaluation.max_examples or counts.validation_rows, counts.validation_rows)
     votes = min(counts.forms, config.evaluation.most_votes or counts.forms)
-    return examples * votes * cost.inference_flops
+    return examples * votes * cost.inference_flops * config.pass_steps / config.answer_steps

@@ -13,6 +13,7 @@ from trm.jobs.evaluate_data import DataAsked, on_data
 from trm.jobs.evaluate_options import A_FRONT, EvaluateOptions, is_foreign
 from trm.tasks.choice import task_named
 from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of_data
+from trm.tasks.metrics import require_figures
 from trm.tasks.places import data_beside, names_data, refuse_remote
 from trm.training.weights import Weights, read_foreign_weights, read_weights
 
@@ -51,6 +52,8 @@ def opened(options: EvaluateOptions, say: Say) -> Opened:
     split = options.split or first_there(summary_of(config.data), say, chooses=bool(options.front))
     task = task_of_data(config.data, split)
     _require_votes(options, task, config)
+    if "evaluation.metrics" in (override.partition("=")[0].strip() for override in options.overrides):
+        require_figures(config, task, summary_of(config.data).parts_in(split))
     folder = ensure_dataset(config.data, root, say)
     manifest = read_manifest(folder)
     weights = read_foreign_weights(path, config, manifest.shape) if own is None else own

@@ -44,7 +44,7 @@ from trm.sweeps.search import costs_on
 from trm.sweeps.shared_puzzles import require_shared
 from trm.sweeps.sweep import Sweep
 from trm.tasks.counts import data_counts
-from trm.tasks.ensure import task_to_search
+from trm.tasks.ensure import parts_to_search, task_to_search
 from trm.terminal.command_line import ending
 from trm.tracking.places import tracking_uri
 
@@ -71,7 +71,7 @@ def run_sweep(options: SweepOptions) -> int:
     config = check_space(space, is_begun=options.is_resume).config
     data = _data_now(space, options)
     for choice in (data, *(one for one in space.data_choices if one != space.data)):
-        check_objective(space, config, task_to_search(choice))
+        check_objective(space, config, task_to_search(choice), parts_to_search(choice))
     for note in space.start_notes:
         say(note)
     earlier = [] if options.is_resume else read_earlier(options.warm_start, space)

@@ -46,6 +46,7 @@ from trm.sweeps.places import (
 from trm.sweeps.versions import changed_versions
 from trm.tasks.counts import data_counts
 from trm.tasks.ensure import ensure_dataset, summary_of, task_of_data
+from trm.tasks.metrics import require_figures
 from trm.tasks.places import data_beside, names_data, refuse_remote
 from trm.terminal.command_line import show
 from trm.tracking.places import tracking_uri
@@ -96,6 +97,7 @@ def run_training(options: TrainOptions) -> int:
     task_of_data(config.data, "train")
     data = summary_of(config.data)
     protocol = protocol_of(config.evaluation, data.splits, data.source, to_hold_out=data.to_hold_out)
+    require_figures(config, data.task, data.parts_in(protocol.split))
     storage, folder = _places(options)
     if config.tracking.enabled:
         tracking_uri(config.tracking.uri, storage)  # refuses what is no store before anything is made

@@ -3,48 +3,46 @@
 | name | what it is |
 | --- | --- |
 | params | trained parameters, the puzzle embedding included |
-| inference_flops | FLOPs of answering one puzzle with as many supervision steps as the evaluation gives it |
+| inference_flops | FLOPs of answering one puzzle with as many supervision steps as the answers have that the metric scores |
 | train_flops | training FLOPs spent until the score; at `fidelity: train_flops` the rung's amount (see below) |
 | latency_seconds | seconds a puzzle in a batch of the evaluation, as the leg measured them while other trials ran beside it |
-| anything else | a metric that the evaluation reports |
+| anything else | a metric that the evaluation reports, unasked or because it is named here (`asked_figures`) |
 
 Where the fidelity is training FLOPs, all trials at a rung have spent the same but for a part of a step: there `train_flops` ranks
 nobody within a rung, and tells the front of the whole sweep what compute bought.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from trm.config.messages import nearest
+from trm.config.run import RunConfig
 from trm.errors import ConfigError
 from trm.search.journal.events import Asked, LegEnded
 from trm.search.knobs.knobs import Knob
 from trm.search.order import Order
 from trm.search.settings import COSTS, Objective, Tradeoff
+from trm.tasks.metrics import plain_metric, steps_of_figure, unusual
 
 Figures = Mapping[str, float | None]
 """Name -> value; null: not known, or no finite number."""
 
 
-def check_names(objective: Objective, metrics: Sequence[str]) -> None:
-    """ConfigError for a figure beside the metric that is neither a cost nor one of `metrics`."""
-    known = [*COSTS, *metrics]
-    named = [(f"objective.against.{place}", one.metric) for place, one in enumerate(objective.against)]
-    named += [(f"objective.outcome_constraints.{place}", one.metric) for place, one in enumerate(objective.wanted)]
-    for path, metric in named:
-        if metric not in known:
-            near = nearest(metric, known)
-            raise ConfigError(
-                f"{path} must be a cost or what the evaluation reports, got {metric!r}",
-                remedy=f"did you mean {near}?" if near else f"choose one of {', '.join(known)}",
-            )
+def asked_figures(objective: Objective) -> list[str]:
+    """What an evaluation reports only where it is asked to, of all that the objective names, as `evaluation.metrics` has it."""
+    return unusual(metric for metric in (objective.metric, *objective.others) if metric not in COSTS)
+
+
+def answer_flops(objective: Objective, config: RunConfig, inference_flops: float) -> float:
+    """FLOPs of an answer that the objective's metric scores, where one of the evaluation's own steps takes `inference_flops`."""
+    steps = steps_of_figure(objective.metric)
+    return inference_flops if steps is None else inference_flops * steps / config.answer_steps
 
 
 def check_comparable(objective: Objective, search: Mapping[str, Knob]) -> None:
     """ConfigError where scores of trials would be of two scales, or of other puzzles."""
     knob = search.get("training.loss")
     for metric in [objective.metric, *objective.others]:
-        if knob is not None and knob.count > 1 and metric in ("loss", "loss_halted"):
+        if knob is not None and knob.count > 1 and plain_metric(metric) in ("loss", "loss_halted"):
             raise ConfigError(
                 f"the objective compares {metric} of trials that have losses of several kinds (search.training.loss)",
                 remedy="take another metric such as exact_accuracy, or make one sweep a kind",

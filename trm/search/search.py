@@ -15,6 +15,7 @@ from trm.search.controls import audited
 from trm.search.decisions import decision, stopped
 from trm.search.journal.events import Adopted, Asked, Event, LegStarted, SpaceExhausted, SweepEnded
 from trm.search.journal.trial import Trial
+from trm.search.objective import answer_flops
 from trm.search.schedulers.scheduler import Decision
 from trm.search.space.candidates import CostOf, SetFacts
 from trm.search.space.space import SearchSpace
@@ -305,7 +306,7 @@ class Search:
         return self._trust.suggestion(past)
 
     def _ask(self, now: float) -> Event:
-        state = self.state
+        state, objective = self.state, self.state.space.objective
         number = len(state.trials)
         choice = self._asker.choose(state.searched, state.copies, number, self._suggestion(), replicates=self._replicates)
         if choice is None:
@@ -326,7 +327,7 @@ class Search:
             max_steps=one.max_steps,
             step_flops=one.step_flops,
             params_count=one.params_count,
-            inference_flops=one.inference_flops if state.space.objective.others else None,
+            inference_flops=answer_flops(objective, one.config, one.inference_flops) if objective.others else None,
             step_amount=one.step_amount,
             stages=one.stages,
             memory_bytes=one.memory_bytes,

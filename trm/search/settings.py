@@ -12,17 +12,22 @@ from trm.config.messages import nearest
 from trm.errors import ConfigError
 from trm.evaluation.metrics import Direction
 from trm.files.objects import address_problem
-from trm.tasks.metrics import direction, is_count
+from trm.tasks.metrics import direction, is_count, reported_name
 
 COSTS = ("params", "inference_flops", "train_flops", "latency_seconds")
 """What a trial costs, as `objective.against` names it (`objective.py`); less of each is better."""
 
 
-OUTCOME = re.compile(r"\s*(?P<metric>[A-Za-z_]\w*)\s*(?P<sign><=|>=)\s*(?P<bound>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)\s*")
+OUTCOME = re.compile(r"\s*(?P<metric>[A-Za-z_][\w./@-]*)\s*(?P<sign><=|>=)\s*(?P<bound>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)\s*")
 
 
 class _Directed(Written):
     """What has a metric, and the direction in which that one is good."""
+
+    @field_validator("metric", mode="after", check_fields=False)
+    @classmethod
+    def _as_reported(cls, value: str) -> str:
+        return reported_name(value)
 
     @model_validator(mode="before")
     @classmethod
@@ -39,7 +44,7 @@ class Tradeoff(_Directed):
     """Another figure that the objective is weighed against."""
 
     metric: str
-    """Its name: what a trial costs, or a metric that the evaluation reports."""
+    """Its name: what a trial costs, or a metric as the objective's."""
     mode: Literal["max", "min"] = "min"
     """Whether more is better; left out: as it is of that figure."""
 
@@ -60,7 +65,7 @@ class OutcomeConstraint:
         bound = math.nan if found is None else float(found["bound"])
         if found is None or not math.isfinite(bound):
             raise ValueError(f"an outcome constraint compares a figure with a number, got {text!r}; write cell_accuracy >= 0.9")
-        return OutcomeConstraint(found["metric"], found["sign"] == ">=", bound)
+        return OutcomeConstraint(reported_name(found["metric"]), found["sign"] == ">=", bound)
 
     def violation(self, value: float | None) -> float:
         """By how much of the bound a value breaks it, 0 where it keeps it; infinite where none is known."""
@@ -74,7 +79,8 @@ class Objective(_Directed):
     """What the search makes large or small."""
 
     metric: str = "exact_accuracy"
-    """Name of a metric that the evaluation reports."""
+    """Name of a metric that the evaluation reports, or can report: `exact_accuracy@64` after 64 supervision steps, a part of a
+    mixture as `exact_accuracy/PART`, ARC's `pass@5` (`evaluation.metrics`)."""
     mode: Literal["max", "min"] = "max"
     """Whether more is better; left out: as it is of that metric."""
     against: list[Tradeoff] = Field(default_factory=list)

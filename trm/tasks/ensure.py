@@ -1,7 +1,7 @@
 """A recipe's data set, built when it is missing and verified when it is there."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from trm.config.data import DataConfig
@@ -70,6 +70,12 @@ class DataSummary:
     """Those that have puzzles, or will have."""
     to_hold_out: str
     """How the data set gets validation puzzles."""
+    parts: Mapping[str, tuple[SplitName, ...]] = field(default_factory=dict)
+    """Of a mixture: name of each part -> splits in which it has puzzles."""
+
+    def parts_in(self, split: SplitName | None) -> tuple[str, ...]:
+        """Parts of a mixture that have puzzles in a split."""
+        return tuple(name for name, splits in self.parts.items() if split in splits)
 
 
 def summary_of(data: DataConfig) -> DataSummary:
@@ -77,13 +83,15 @@ def summary_of(data: DataConfig) -> DataSummary:
     if data.recipe is not None:
         recipe = recipe_of_data(data)
         require_apart(task_named(recipe.puzzle_task))
-        return DataSummary(data.recipe, recipe.puzzle_task, recipe.split_names, _to_hold_out(recipe))
+        parts = recipe.parts_splits if isinstance(recipe, MixtureRecipe) else {}
+        return DataSummary(data.recipe, recipe.puzzle_task, recipe.split_names, _to_hold_out(recipe), parts)
     source = storage.absolute(str(data.folder))
     manifest = read_manifest(source)
     require_known(manifest, source)
     require_apart(task_named(manifest.task))
     splits = tuple(name for name, info in manifest.splits.items() if info.rows)
-    return DataSummary(source, manifest.task, splits, "build it again with validation puzzles held out")
+    parts = {part.name: splits for part in manifest.parts}  # which of them each has, no manifest says
+    return DataSummary(source, manifest.task, splits, "build it again with validation puzzles held out", parts)
 
 
 def _to_hold_out(recipe: RecipeBase) -> str:
@@ -117,6 +125,11 @@ def task_to_search(data: DataConfig) -> TaskName:
             remedy=f"{found.to_hold_out} (train.py trains on all of them)",
         )
     return task_of_data(data, "train", "test")
+
+
+def parts_to_search(data: DataConfig) -> tuple[str, ...]:
+    """Parts of a sweep's mixture that have validation puzzles; empty of any other data set."""
+    return summary_of(data).parts_in("validation")
 
 
 def ensure_dataset(data: DataConfig, root: str, say: Callable[[str], None]) -> str:

@@ -130,6 +130,8 @@ class Task(Added, ABC, Generic[RecipeT]):
     """What its data sets are made from; its `task` names it in YAML."""
     metrics: Sequence[Metric] = ()
     """What it is scored by besides what every puzzle is."""
+    numbered: Sequence[Metric] = ()
+    """Metrics with a number in them (`Metric.numbers`), which its scorer computes where they are asked for."""
     has_symmetries: ClassVar[bool] = False
     """Whether the stored forms of a group are one puzzle, so that the first stands for all."""
     has_votes: ClassVar[bool] = False

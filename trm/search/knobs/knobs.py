@@ -35,6 +35,7 @@ NOT_SEARCHED = {
     "training.checkpoint_every_steps": "a sweep makes checkpoints at its rungs; remove it",
     "training.keep_checkpoints": "a sweep keeps checkpoints by keep; remove it",
     "start.digest": "it follows from start.from, which is searched; remove it",
+    "evaluation.metrics": "what is reported besides changes no result; name it in the objective, or put it into `base`",
     "evaluation.split": "a sweep ranks its trials by validation; remove it",
 }
 

@@ -1,20 +1,20 @@
 """Before anything starts: can the space be satisfied, and does the first rung give every configuration enough steps?"""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from trm.config.messages import nearest
 from trm.config.run import RunConfig
 from trm.data.format.manifest import TaskName
 from trm.errors import ConfigError
-from trm.search.objective import check_names
 from trm.search.planning.survey import Survey
+from trm.search.settings import COSTS
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.resolution import collapsed, overruled
 from trm.search.space.space import SearchSpace
-from trm.tasks.metrics import is_count, metric_names
+from trm.tasks.metrics import Reportable
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,23 @@ class Preflight:
         return self.dearest.step_flops / self.cheapest.step_flops
 
 
-def check_objective(space: SearchSpace, config: RunConfig, task: TaskName) -> None:
-    """ConfigError unless the evaluation of a trial such as `config` on puzzles of `task` reports what the objective names."""
+def check_objective(space: SearchSpace, config: RunConfig, task: TaskName, parts: Sequence[str] = ()) -> None:
+    """ConfigError unless the evaluation of a trial such as `config` on puzzles of `task` reports what the objective names.
+
+    `parts`: those of a mixture that have validation puzzles.
+    """
     searched = space.search.get("evaluation.steps")
     steps = searched.extremes if searched is not None else [config.evaluation.steps]
     steps_made = min(int(count or config.model.halt_max_steps) for count in steps)
-    own = config.evaluation
-    names = metric_names(task, steps_made, has_halted=own.reports_halted, has_rollouts=own.rollouts > 1)
-    if space.objective.metric not in names:
-        halted = [name for name in metric_names(task, steps_made, has_halted=True) if name not in names]
-        offered = [name for name in names if not is_count(name)]
-        near = nearest(space.objective.metric, offered)
-        remedy = f"did you mean {near}?" if near else f"choose one of {', '.join(offered)}"
-        raise ConfigError(
-            f"objective.metric must be what an evaluation of {task} reports, got {space.objective.metric!r}",
-            remedy="set base.evaluation.reports_halted: true" if space.objective.metric in halted else remedy,
-        )
-    check_names(space.objective, names)
+    can = Reportable.of(config, task, parts, steps=steps_made)
+    objective = space.objective
+    can.require("objective.metric", objective.metric)
+    named = [(f"against.{place}", one.metric) for place, one in enumerate(objective.against)]
+    named += [(f"outcome_constraints.{place}", one.metric) for place, one in enumerate(objective.wanted)]
+    for place, metric in named:
+        can.require(f"objective.{place}", metric, COSTS)
+    for figure in config.evaluation.figures:
+        can.require("base.evaluation.metrics", figure.text)
 
 
 def preflight(survey: Survey) -> Preflight:
@@ -98,12 +98,12 @@ def length_in_needs(survey: Survey) -> float:
 
 
 def training_per_answer(survey: Survey) -> float:
-    """Training FLOPs between two rungs for each FLOP of answering one puzzle, where that is least; 0: answers cost nothing."""
+    """Training FLOPs between two rungs for each FLOP of scoring one puzzle, where that is least; 0: answers cost nothing."""
     everyone = survey.everyone
     legs = [
         (one, min(one.flops.between(first, last) for first, last in itertools.pairwise((0, *one.rung_steps)))) for one in everyone
     ]
-    ratios = [flops / one.inference_flops for one, flops in legs if one.inference_flops and flops]
+    ratios = [flops / one.pass_flops for one, flops in legs if one.inference_flops and flops]
     return min(ratios, default=0.0)
 
 

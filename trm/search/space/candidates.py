@@ -48,7 +48,7 @@ class Candidate:
     rung_steps: tuple[int, ...]
     """Steps at each rung; the last is the whole run, or of one that gets cheaper on its way as much as reaches the amount."""
     inference_flops: float = 0.0
-
+    """Of answering one puzzle with as many supervision steps as the evaluation gives it."""
     alike: RunConfig | None = None
     """The configuration with all that makes no difference set alike, see `resolution.identity`; null: it is itself."""
 
@@ -64,6 +64,11 @@ class Candidate:
             return config.model_copy(update={"evaluation": config.evaluation.model_copy(update=dict(values))})
 
         return replace(self, config=changed(self.config), alike=None if self.alike is None else changed(self.alike))
+
+    @property
+    def pass_flops(self) -> float:
+        """FLOPs of scoring one puzzle, those of steps that only a figure of more needs included."""
+        return self.inference_flops * self.config.pass_steps / self.config.answer_steps
 
     @property
     def used(self) -> dict[str, Any]:

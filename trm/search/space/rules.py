@@ -13,7 +13,8 @@ with the sampler's first choice, none was confirmed whose file did not ask for i
 winner, samplers that look at finished trials alone (gp, nsga2) were shown no others, asha promoted whoever came among a rung's
 best, however many had gone on, and always before it asked for a new trial, a standard error kept trials on half as many places as
 the quota has, confirmations came after the last trial of the search, TPE sampled where the file named nothing, TPE drew anew
-whenever what it proposed had been tried, and gp fitted a second process to constraints that all trials kept.
+whenever what it proposed had been tried, an accuracy after fewer steps than the evaluation's that the objective named had no
+standard error, and gp fitted a second process to constraints that all trials kept.
 """
 OLDEST = 1
 
@@ -49,6 +50,8 @@ moves_by_default = _since(5)
 """Whether the sampler is `surrogate` where the space's file names none."""
 leaves_kept_constraints_out = _since(5)
 """Whether the sampler gp hears of no constraints where all trials keep them."""
+asks_for_figures = _since(5)
+"""Whether evaluations report what the objective names as figures that are asked for, with interval and standard error."""
 offers_next_best = _since(5)
 """Whether TPE, of which a draw is turned down, offers the next best of the same draws before it draws anew."""
 

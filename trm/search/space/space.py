@@ -28,7 +28,7 @@ from trm.search.knobs.constraint_names import known_names
 from trm.search.knobs.constraints import Constraint
 from trm.search.knobs.implied import require_meaning, with_implied
 from trm.search.knobs.knobs import Knob, Scalar, as_listed, check_knob, check_path, field_value
-from trm.search.objective import check_comparable
+from trm.search.objective import asked_figures, check_comparable
 from trm.search.samplers.choice import SamplerChoice
 from trm.search.samplers.tpe import TPE
 from trm.search.schedulers.asha import Asha
@@ -36,7 +36,7 @@ from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources, Storage
 from trm.search.space.data_choice import STRENGTH, chosen_data, data_choices, recipe_beside, recipes_beside, with_first_recipe
 from trm.search.space.defaults import with_defaults
-from trm.search.space.rules import RULES, goes_by_meaning, is_average_plain
+from trm.search.space.rules import RULES, asks_for_figures, goes_by_meaning, is_average_plain
 from trm.search.space.spelling import spelled
 from trm.search.space.start_points import names_recipes, read_recipe, start_points
 from trm.search.space.starts import with_digest, with_starts_beside
@@ -314,6 +314,8 @@ class SearchSpace(Written):
         evaluation = values.setdefault("evaluation", {})
         if halting is not None and evaluation.get("steps") is None and _asks_again(values):
             evaluation["steps"] = max(int(value) for value in halting.extremes if value is not None)
+        if asks_for_figures(rules) and (figures := asked_figures(self.objective)):
+            evaluation["metrics"] = list(dict.fromkeys([*(evaluation.get("metrics") or ()), *figures]))
         with_digest(values, self.starts)
         draft = RunConfig.model_validate(values)
         return draft if max_steps is None else with_length(draft, max_steps)

@@ -15,6 +15,9 @@ from trm.tasks.arc.votes import grid_hashes, pass_at, rank_of_truth, voted_grids
 PASSES = (1, 2)
 """K of ARC's pass@K; the published score is pass@2."""
 METRICS = (*(Metric(f"pass_at_{k}", "share", counts_puzzles=True) for k in PASSES), count("tasks"), count("test_pairs"))
+MOST = 1000
+NUMBERED = (Metric("pass", "share", counts_puzzles=True, numbers=(1, MOST)),)
+"""pass@K for other K, where it is asked for."""
 
 
 class ArcScorer:
@@ -32,12 +35,25 @@ class ArcScorer:
 
     def scores(self, columns: Columns, clusters: np.ndarray) -> Evaluation:
         """Shares of test pairs, averaged over a task's pairs, then over tasks; the interval counts tasks, not votes."""
-        rows = columns["row"]
-        pairs, ranks = rank_of_truth(rows, columns["vote"], self._truths[rows], columns["halting_probability"])
-        tasks = self._groups[pairs]
+        pairs, ranks, tasks = self._ranked(columns)
         found = Evaluation({"tasks": float(len(np.unique(tasks))), "test_pairs": float(len(pairs))})
         for k in PASSES:
-            by_task = pass_at(k, ranks, tasks)
-            found |= proportion(f"pass_at_{k}", mean_of(by_task), len(by_task))
-            found |= Evaluation(puzzles={f"pass_at_{k}": by_task})
+            found |= _passed(k, ranks, tasks)
         return found
+
+    def numbered(self, metric: str, number: int, columns: Columns, clusters: np.ndarray) -> Evaluation:
+        """pass@K for another K."""
+        _, ranks, tasks = self._ranked(columns)
+        return _passed(number, ranks, tasks)
+
+    def _ranked(self, columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Test pairs, the rank of each true grid, and the pairs' tasks."""
+        rows = columns["row"]
+        pairs, ranks = rank_of_truth(rows, columns["vote"], self._truths[rows], columns["halting_probability"])
+        return pairs, ranks, self._groups[pairs]
+
+
+def _passed(k: int, ranks: np.ndarray, tasks: np.ndarray) -> Evaluation:
+    """pass@K of ranked true grids."""
+    name, by_task = f"pass_at_{k}", pass_at(k, ranks, tasks)
+    return proportion(name, mean_of(by_task), len(by_task)) | Evaluation(puzzles={name: by_task})

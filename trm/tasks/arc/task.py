@@ -16,7 +16,7 @@ from trm.tasks.arc.augment import ArcRows
 from trm.tasks.arc.ballot import ArcBallot, claimed_votes
 from trm.tasks.arc.draw import arc_text
 from trm.tasks.arc.recipe import ArcRecipe
-from trm.tasks.arc.score import METRICS, ArcScorer
+from trm.tasks.arc.score import METRICS, NUMBERED, ArcScorer
 from trm.tasks.grid_text import Grid
 from trm.tasks.making.chunks import ChunkStore
 from trm.tasks.task import Ballot, Cells, OtherPairs, Pairs, Task
@@ -28,6 +28,7 @@ class Arc(Task[ArcRecipe]):
     name = "arc"
     recipe = ArcRecipe
     metrics = METRICS
+    numbered = NUMBERED
     has_votes = True
     arrays = ArcArrays()
 

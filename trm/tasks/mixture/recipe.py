@@ -72,6 +72,12 @@ class MixtureRecipe(RecipeBase):
         return tuple(name for name in every if name in names)
 
     @property
+    def parts_splits(self) -> dict[str, tuple[SplitName, ...]]:
+        """Name of each part -> the splits that it has."""
+        sources = [part.source() for part in self.parts]
+        return {one.name: tuple(one.splits) if isinstance(one, Manifest) else tuple(one.split_names) for one in sources}
+
+    @property
     def has_validation(self) -> bool:
         """Whether some puzzles validate."""
         return "validation" in self.split_names
