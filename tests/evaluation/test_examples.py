@@ -31,7 +31,8 @@ def batch(rows: np.ndarray, *, augmentation: int = 0, asked: np.ndarray | None =
     labels = labels if asked is None else np.where(asked, labels, IGNORED).astype(np.int32)
     zeros = np.zeros(len(rows), dtype=np.int32)
     plain = EvaluationBatch(Batch(SPLIT.inputs[rows].astype(np.int32), labels, zeros), rows, zeros + augmentation)
-    return AnsweredBatch(plain, ANSWERED[rows], np.zeros(len(rows)), np.ones(len(rows), dtype=np.int64), {})
+    one = np.ones(len(rows), dtype=np.int64)
+    return AnsweredBatch(plain, ANSWERED[rows], np.zeros(len(rows)), one, {}, 0 * one)
 
 
 def kept_of(parts: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
