@@ -166,8 +166,10 @@ def test_a_run_is_one_run_with_its_configuration_evaluations_curve_and_files(tmp
 def test_a_run_is_told_by_the_names_that_trials_have(tmp_path: Path) -> None:
     folder, store = tmp_path / "run", MemoryStore()
     costs = {"max_steps": 20.0, "step_flops": 3e6, "inference_flops": 1e5, "params_count": 9e3}
-    for is_resumed in (False, True):  # what it took as it began stays
-        tracked(folder, costs=costs if not is_resumed else {"max_steps": 90.0}, is_resumed=is_resumed)
+    tracked(folder, costs=costs)
+    other = Tracked(QUIET, tmp_path, "tiny", {"max_steps": 90.0})
+    with pytest.raises(InterruptedRun), tracked_run(folder, other, is_resumed=True):  # what it took as it began stays
+        raise InterruptedRun("at once")
     assert make(folder, store).finish(FAR)
     assert store.values[SWEEP, "max_steps"] == "20"
     assert {(key, step, value) for _, key, value, step, _ in store.points if step == 0} == {
@@ -180,13 +182,13 @@ def test_a_run_is_told_by_the_names_that_trials_have(tmp_path: Path) -> None:
 
 
 def test_a_run_that_diverged_has_its_pictures_one_that_goes_on_has_not(tmp_path: Path) -> None:
-    diverges, goes_on = tmp_path / "diverges", tmp_path / "goes_on"
-    for folder, error in ((diverges, DivergedError("the loss is nan")), (goes_on, InterruptedRun("stopped"))):
-        fit(config_of(), cases.SPLITS, cases.manifest(), folder=folder)
+    folder, drawn = tmp_path / "run", []
+    fit(config_of(), cases.SPLITS, cases.manifest(), folder=folder)
+    for error in (InterruptedRun("stopped"), DivergedError("the loss is nan")):
         with pytest.raises(type(error)), tracked_run(folder, Tracked(QUIET, tmp_path, "tiny"), is_resumed=False):
             raise error
-    assert {"curves.png", "examples.png"} <= {path.name for path in diverges.iterdir()}
-    assert not list(goes_on.glob("*.png"))
+        drawn.append(sorted(path.name for path in folder.glob("*.png")))
+    assert drawn == [[], ["curves.png", "examples.png"]]
 
 
 def test_a_run_goes_out_while_it_runs_and_after_a_resume_no_point_is_doubled(tmp_path: Path) -> None:

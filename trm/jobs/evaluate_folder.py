@@ -41,8 +41,8 @@ CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
 PAIRS, SUBMISSION, IDENTIFIERS = "pairs.parquet", "submission.json", "identifiers.parquet"
 FRONT_TABLE, FRONT_PICTURE, VOTES_PICTURE = "front.csv", "front.png", "votes.png"
 FILES = {REPORT, PUZZLES, ANSWERS, CURVE_TABLE, CURVE_PICTURE, PAIRS, SUBMISSION, IDENTIFIERS, FRONT_TABLE, FRONT_PICTURE}
-CLAIMS_TABLE, CLAIMS_PICTURE = "claims.csv", "claims.png"
-FILES |= {VOTES_PICTURE, CLAIMS_TABLE, CLAIMS_PICTURE}
+CLAIMS_TABLE, CLAIMS_PICTURE, TEXTS = "claims.csv", "claims.png", "texts.parquet"
+FILES |= {VOTES_PICTURE, CLAIMS_TABLE, CLAIMS_PICTURE, TEXTS}
 NOT_A_METRIC = ("puzzle", "name", "rows")
 """Columns of `puzzles.parquet` besides the metrics."""
 
