@@ -103,6 +103,16 @@ def test_votes_are_held_against_claims_of_so_many_augmentations(tmp_path: Path) 
     assert why["Roye-Azar, single pass"] == why["paper, attention"] == ""
 
 
+def test_an_ensemble_is_no_networks_own(tmp_path: Path) -> None:
+    """Its report has no steps, no curve and no configuration."""
+    report = {"split": "test", "data": {"name": "arc1", "task": "arc"}, "networks": 3, "votes": votes(0) | {"curve": []}}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    run_claims([str(tmp_path)], None, None)
+    rows = rows_of(tmp_path)
+    assert {row["metric"] for row in rows if row["is_ours"] == "True"} == {"pass@1 of tasks", "pass@2 of tasks"}
+    assert {row["why_not"].rpartition("; ")[2] for row in rows if row["is_ours"] == "False"} == {"ours is an ensemble of 3"}
+
+
 def test_puzzles_that_nobody_claims_stand_beside_those_of_their_kind(tmp_path: Path) -> None:
     folder = evaluated(tmp_path / "s4", "sudoku4x4", "sudoku")
     run_claims([folder], None, None)

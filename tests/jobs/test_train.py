@@ -42,6 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(folder: Path) -> Path:
     output = train(folder, str(folder / "tiny.yaml"), "--out", str(folder / "whole"))
     assert "evaluate.py" in output
+    assert "curves.png, examples.png\n" in output
+    assert "mlflow ui" not in output, "it is not tracked"
     return folder / "whole"
 
 

@@ -32,12 +32,15 @@ class Ours:
     metric: str
     counts: str
     augmentations: int | None
+    """None: of an ensemble, whose members may have had some each; and where none vote."""
     steps: int | None
     """None: of what has none."""
     rollouts: int
     share: float
     count: int
     stops_halted: bool = False
+    networks: int = 1
+    """Whose answers vote together."""
 
 
 def run_claims(folders: Sequence[str], claims: str | None, out: str | None) -> int:
@@ -86,11 +89,12 @@ def _read_shares(folder: str, report: Mapping[str, Any]) -> Iterator[Ours]:
         "task": data.get("task"),
         "split": str(report["split"]),
         "steps": report.get("supervision_steps"),
-        "rollouts": int(report["config"].get("evaluation", {}).get("rollouts", 1)),
-        "stops_halted": bool(report["stops_halted"]),
+        "rollouts": int(report.get("config", {}).get("evaluation", {}).get("rollouts", 1)),
+        "stops_halted": bool(report.get("stops_halted")),
+        "networks": int(report.get("networks", 1)),
     }
     if votes is None:
-        halted = "_halted" if report["stops_halted"] else ""
+        halted = "_halted" if common["stops_halted"] else ""
         share = float(report["metrics"][f"exact_accuracy{halted}"])
         own: dict[str, Any] = {
             "metric": "exact_accuracy",
@@ -101,11 +105,11 @@ def _read_shares(folder: str, report: Mapping[str, Any]) -> Iterator[Ours]:
         yield Ours(**common, **own, share=share)
         return
     curve = votes["curve"]
-    most = curve[-1]["augmentations"] if curve else 0
+    most = curve[-1]["augmentations"] if curve else None if common["networks"] > 1 else 0
     for augmentations, passes in [*((point["augmentations"], point["pass"]) for point in curve[:-1]), (most, votes["pass"])]:
         for k, each in passes.items():
             for counts, found in (("tasks", each["by_task"]), ("pairs", each["by_pair"])):
-                own = {"metric": f"pass@{k}", "counts": counts, "augmentations": int(augmentations), "count": int(found["count"])}
+                own = {"metric": f"pass@{k}", "counts": counts, "augmentations": augmentations, "count": int(found["count"])}
                 yield Ours(**common, **own, share=float(found["share"]))
 
 
@@ -150,12 +154,14 @@ def _reasons(claim: Claim, ours: Ours) -> list[str]:
         reasons.append(f"{claim.count:,} {claim.counts}, ours {ours.count:,}")
     if (claim.metric, claim.counts) != (ours.metric, ours.counts):
         reasons.append(f"{claim.metric} of {claim.counts}, ours {ours.metric} of {ours.counts}")
-    elif claim.augmentations != ours.augmentations:
+    elif claim.augmentations != ours.augmentations and ours.networks == 1:
         reasons.append(f"{claim.augmentations or 0:,} augmentations, ours {ours.augmentations or 0:,}")
     if None not in (claim.steps, ours.steps) and claim.steps != ours.steps:
         reasons.append(f"{claim.steps} steps, ours {ours.steps}")
     if claim.rollouts != ours.rollouts:
         reasons.append(f"{claim.rollouts} rollouts, ours {ours.rollouts}")
+    if ours.networks > 1:
+        reasons.append(f"ours is an ensemble of {ours.networks}")
     if ours.stops_halted:
         reasons.append("ours stops at halts")
     return reasons

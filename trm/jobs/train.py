@@ -56,6 +56,7 @@ from trm.training.protocol import Protocol, protocol_of
 from trm.training.reporting import Reporter, RunReport
 from trm.training.run import RunOutcome, fit, protocol_in, require_same_protocol, run_steps
 from trm.training.run_folder import REPORT_FILE, RunFolder
+from trm.training.run_record import read_record
 from trm.training.start import RunData
 from trm.training.starting import Source, read_source, require_beginning, start_of
 from trm.training.weights import CONFIG_FILE
@@ -143,7 +144,8 @@ def run_training(options: TrainOptions) -> int:
                 outcome = _in_place(config, manifest, dataset, folder, is_resumed=options.resume is not None)
             else:
                 outcome = _as_gang(config, manifest, dataset, folder, options, address)
-    show(run_summary(outcome, folder))
+    is_tracked = (record := read_record(folder)) is not None and record.is_tracked
+    show(run_summary(outcome, folder, tracking_uri(config.tracking.uri, place) if is_tracked else None))
     return 0
 
 

@@ -11,7 +11,9 @@ from types import FrameType
 
 from trm.console.streams import say
 from trm.sweeps.commands import job_command
+from trm.tasks.examples import EXAMPLES_PICTURE
 from trm.terminal.command_line import duration, heard_hangup
+from trm.tracking.places import mlflow_command
 from trm.training.protocol import Protocol
 from trm.training.reporting import Progress, Reporter, RunReport
 from trm.training.run import RunOutcome
@@ -81,16 +83,13 @@ def _scores_text(report: RunReport) -> str:
     return f"{report.split} {shares}{label}"
 
 
-def run_summary(outcome: RunOutcome, folder: Path) -> str:
-    """What the run came to, where it lies, and the command that scores it again."""
-    return "\n".join(
-        [
-            _result_text(outcome),
-            f"weights     {folder}/best/model.safetensors",
-            f"checkpoint  {outcome.checkpoint}",
-            f"next        {job_command('evaluate.py')} {shlex.quote(str(folder))}",
-        ]
-    )
+def run_summary(outcome: RunOutcome, folder: Path, store: str | None = None) -> str:
+    """What the run came to, where it lies, and the commands that score it again and show it in MLflow (`store`)."""
+    pictures = [path.name for path in (folder / "curves.png", folder / EXAMPLES_PICTURE) if path.is_file()]
+    lines = [_result_text(outcome), f"weights     {folder}/best/model.safetensors", f"checkpoint  {outcome.checkpoint}"]
+    lines += [f"pictures    {folder}: {', '.join(pictures)}"] if pictures else []
+    lines += [f"MLflow      {mlflow_command(store)}"] if store is not None else []
+    return "\n".join([*lines, f"next        {job_command('evaluate.py')} {shlex.quote(str(folder))}"])
 
 
 def _result_text(outcome: RunOutcome) -> str:
