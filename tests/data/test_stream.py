@@ -14,11 +14,12 @@ from stream_cases import GROUP_ROWS, SHARD_ROWS, SUDOKU_ROWS, MemoryReader, plan
 
 from trm.config.data import DataConfig
 from trm.config.run import RunConfig
-from trm.data.batches.plan import Batch, Position, TrainPlan
+from trm.data.batches.plan import Batch, EvaluationPlan, Position, TrainPlan
 from trm.data.batches.row_storage import check_order, resolved, training_bytes, training_rows
 from trm.data.batches.split import Split, load_split
+from trm.data.batches.stored_rows import KEPT_GROUPS, StoredGrids, stored_split
 from trm.data.batches.stream import RowGroup, StreamOrder, StreamPlan, row_groups
-from trm.data.batches.stream_files import FileReader
+from trm.data.batches.stream_files import FileReader, RowGroupFiles
 from trm.data.format import shards
 from trm.data.format.manifest import Manifest, NoAugmentation, PartInfo, read_manifest
 from trm.errors import CheckpointError, ConfigError, DatasetError
@@ -322,3 +323,40 @@ def test_row_groups_follow_from_the_manifest(cases: dict[str, Case]) -> None:
     assert [group.rows for group in groups] == [6, 6, 6, 2, 6, 6, 6, 2, 6, 6, 1]
     assert [group.first_row for group in groups][:5] == [0, 6, 12, 18, SHARD_ROWS]
     assert manifest.row_group_rows == GROUP_ROWS
+
+
+@pytest.mark.parametrize("kind", ["sudoku", "arc"])
+def test_grids_on_storage_are_those_in_memory(tmp_path: Path, kind: str) -> None:
+    manifest = write_case(tmp_path / kind, kind)
+    whole, stored = load_split(str(tmp_path / kind), manifest, "test"), stored_split(str(tmp_path / kind), manifest, "test")
+    assert stored.inputs.shape == whole.inputs.shape
+    assert np.array_equal(stored.groups, whole.groups)
+    for rows in (np.arange(len(whole))[::-1], np.array([], dtype=np.int64), slice(3, 9), 4):
+        assert np.array_equal(stored.inputs[rows], whole.inputs[rows])
+    for name in ("inputs", "labels"):
+        assert np.array_equal(stored.columns()[name], whole.columns()[name])
+    plans = [EvaluationPlan(split, manifest, augmenter_for, batch_size=5, max_examples=None, seed=0) for split in (whole, stored)]
+    for one, other in zip(*plans, strict=True):
+        assert same(one.batch, other.batch)
+
+
+def test_few_row_groups_are_in_memory_and_each_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = write_case(tmp_path / "set", "sudoku")
+    stored, read = stored_split(str(tmp_path / "set"), manifest, "test"), list[int]()
+    table = RowGroupFiles.table
+    monkeypatch.setattr(RowGroupFiles, "table", lambda files, group: read.append(group.first_row) or table(files, group))
+    plan = EvaluationPlan(stored, manifest, augmenter_for, batch_size=5, max_examples=None, seed=0)
+    assert sum(len(batch.rows) for batch in plan) == SUDOKU_ROWS
+    assert read == [group.first_row for group in row_groups(manifest, "test")]
+    assert isinstance(stored.inputs, StoredGrids)
+    assert len(stored.inputs.rows._kept) <= KEPT_GROUPS
+
+
+def test_a_shard_that_breaks_while_it_is_scored_is_named(tmp_path: Path) -> None:
+    manifest = write_case(tmp_path / "set", "sudoku")
+    stored = stored_split(str(tmp_path / "set"), manifest, "test")
+    last = tmp_path / "set" / manifest.splits["test"].shards[-1].file
+    last.write_bytes(last.read_bytes()[:-9])
+    assert len(stored.inputs[np.arange(SHARD_ROWS)]) == SHARD_ROWS
+    with pytest.raises(DatasetError, match=last.name):
+        stored.inputs[np.array([SUDOKU_ROWS - 1])]

@@ -111,6 +111,17 @@ def test_several_workers_leave_the_very_files_of_one(place: Path) -> None:
     assert gang == alone
 
 
+def test_rows_that_stay_on_storage_leave_the_very_files(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes: dict[str, Any] = {"has_submission": True, "resamples": 3}
+    stored = options_of(place, "stored", overrides=("evaluation.steps=2", "data.mode=stream"), **changes)
+    assert run_evaluation(stored) == 0
+    assert "rows of test are read as they are needed: data.mode is stream" in capsys.readouterr().err
+    for path in (place / "two").iterdir():
+        if path.name != "report.json":
+            assert (place / "stored" / path.name).read_bytes() == path.read_bytes(), path.name
+    assert report_of(place, "stored")["metrics"] == report_of(place, "two")["metrics"]
+
+
 def test_every_worker_has_a_batch(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_job(lambda: run_evaluation(options_of(place, "too_many", workers=2))) == 2
     assert "has 1 of 16 rows; use --workers 1, or smaller batches: --set evaluation.batch_size=6" in capsys.readouterr().err

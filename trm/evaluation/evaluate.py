@@ -116,12 +116,13 @@ def evaluate(
         answer_steps=None if depths.most == depths.answer else depths.answer,
         record=record,
     )
-    parts: list[Columns] = []
+    columns: Columns = {}
+    done = 0
     for number, batch in enumerate(plan):
-        parts.append(judge.columns(batch))
+        _put(columns, judge.columns(batch), done, plan.num_rows)
+        done += len(batch.rows)
         if progress is not None:
             progress(number + 1, len(plan))
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if gang is not None and workers > 1:
         columns = gathered(columns, gang, torch.device(device))
     order = np.lexsort((columns["identifier"], columns["row"]))
@@ -136,6 +137,20 @@ def evaluate(
         found |= scoring.figure(figure, plain if figure.steps in (None, depths.answer) else after[figure.steps], depths.answer)
     rows = None if record is None else plain
     return replace(found, curve=curve, breadth=breadth, puzzle_rows=scoring.puzzle_rows(columns), rows=rows)
+
+
+def _put(columns: Columns, part: Columns, start: int, rows: int) -> None:
+    """Copies a batch's columns to their places among those of so many rows.
+
+    Were the parts kept, each would hold up a piece of the heap between batches, which then grows with the number of batches.
+    """
+    for name, values in part.items():
+        whole = columns.get(name)
+        if whole is None:
+            columns[name] = whole = np.empty(rows, dtype=values.dtype)
+        elif whole.dtype != values.dtype:
+            columns[name] = whole = whole.astype(np.result_type(whole, values))
+        whole[start : start + len(values)] = values
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,13 @@ from trm.config.run import RunConfig
 from trm.console.long_work import shown
 from trm.console.streams import say
 from trm.data.batches.plan import EvaluationPlan
-from trm.data.batches.split import load_split
-from trm.data.format.manifest import Manifest, SplitName
+from trm.data.format.manifest import Manifest
 from trm.distributed import SOLO, Gang
 from trm.errors import ConfigError
 from trm.evaluation.answers_file import AnsweredBatch, AnswersWriter, part_of, put_together, writing_answers, writing_part
 from trm.evaluation.evaluate import Evaluation, evaluate
 from trm.evaluation.identifiers import IdentifierRows
-from trm.tasks.augment import augmenter_for
 from trm.tasks.choice import task_named
-from trm.training.scoring import SUBSET_SEED
 from trm.training.weights import TrainedModel
 
 Record = Callable[[AnsweredBatch], None]
@@ -84,22 +81,6 @@ class SplitPass:
 def with_evaluation(config: RunConfig, **changes: Any) -> RunConfig:
     """The configuration with other values of `evaluation`."""
     return config.model_copy(update={"evaluation": config.evaluation.model_copy(update=changes)})
-
-
-def plan_of(
-    folder: str, manifest: Manifest, split: SplitName, config: RunConfig, overrides: Sequence[str], votes: int | None
-) -> EvaluationPlan:
-    """The batches of a whole split; a subset of examples or votes only where `overrides` or `votes` ask for it."""
-    asked = {override.partition("=")[0].strip() for override in overrides}
-    return EvaluationPlan(
-        load_split(folder, manifest, split),
-        manifest,
-        augmenter_for,
-        batch_size=config.evaluation.batch_size or config.training.global_batch_size,
-        max_examples=config.evaluation.max_examples if "evaluation.max_examples" in asked else None,
-        seed=SUBSET_SEED,
-        max_augmentations=votes or (config.evaluation.most_votes if "evaluation.votes" in asked else None),
-    )
 
 
 def require_batches(plan: EvaluationPlan, name: str, workers: int) -> None:

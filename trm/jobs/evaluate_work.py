@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from trm.data.batches.plan import EvaluationPlan
+from trm.data.batches.row_storage import scored_rows
 from trm.data.format.manifest import Manifest
 from trm.distributed import Gang
 from trm.errors import DatasetError
@@ -17,13 +19,15 @@ from trm.jobs.evaluate_front import Setting, front_report, plain_settings, rolle
 from trm.jobs.evaluate_identifiers import Told, ablations, told_identifiers
 from trm.jobs.evaluate_opened import Opened, opened
 from trm.jobs.evaluate_options import EvaluateOptions
-from trm.jobs.evaluate_pass import SplitPass, plan_of, recording, require_batches, with_evaluation
+from trm.jobs.evaluate_pass import SplitPass, recording, require_batches, with_evaluation
 from trm.jobs.evaluate_table import finite
 from trm.jobs.evaluate_votes import vote_curve
 from trm.models.cost import run_cost
+from trm.tasks.augment import augmenter_for
 from trm.tasks.choice import task_named
 from trm.training.failures import memory_failures
 from trm.training.process import training_device
+from trm.training.scoring import SUBSET_SEED
 from trm.training.weights import tensors_digest, trained_model
 
 
@@ -46,11 +50,29 @@ def get_ready(options: EvaluateOptions, gang: Gang, say: Callable[[str], None]) 
     for note in found.weights.notes:
         say(f"{options.path}: {note}")
     trained = trained_model(found.weights, training_device())
-    plan = plan_of(found.folder, manifest, found.split, config, options.overrides, options.votes)
+    plan = _plan(found, options, say)
     require_batches(plan, manifest.name, options.workers)
     run = SplitPass(trained, config, manifest, plan, options.stops_halted, gang, say)
     names = _names(options, found.folder, manifest)
     return Ready(found, run, names, told_identifiers(options.identifiers, trained.table, plan.split, manifest))
+
+
+def _plan(found: Opened, options: EvaluateOptions, say: Callable[[str], None]) -> EvaluationPlan:
+    """The batches of a whole split; a subset of examples or votes only where options ask for it."""
+    config, manifest = found.config, found.manifest
+    asked = {override.partition("=")[0].strip() for override in options.overrides}
+    split, why = scored_rows(config.data, found.folder, manifest, found.split, options.workers)
+    if why:
+        say(f"rows of {found.split} are read as they are needed: {why}")
+    return EvaluationPlan(
+        split,
+        manifest,
+        augmenter_for,
+        batch_size=config.evaluation.batch_size or config.training.global_batch_size,
+        max_examples=config.evaluation.max_examples if "evaluation.max_examples" in asked else None,
+        seed=SUBSET_SEED,
+        max_augmentations=options.votes or (config.evaluation.most_votes if "evaluation.votes" in asked else None),
+    )
 
 
 def evaluated(options: EvaluateOptions, gang: Gang, say: Callable[[str], None]) -> dict[str, Any]:

@@ -57,12 +57,17 @@ def _other_puzzles(name: str, one: DataSet, other: DataSet, how: str) -> Dataset
 
 def _first_other(mine: Split, theirs: Split) -> int | None:
     """The first row that is another question, another answer, or of another puzzle; None when there is none."""
-    is_other = (mine.inputs != theirs.inputs).any(1) | (mine.labels != theirs.labels).any(1)
+    pairs_of_grids = ((mine.inputs, theirs.inputs), (mine.labels, theirs.labels))
+    is_other = np.any([(np.asarray(own) != np.asarray(other)).any(1) for own, other in pairs_of_grids], axis=0)
     is_other |= _by_appearance(mine.groups) != _by_appearance(theirs.groups)
     pairs = mine.extras.get(PAIR_ROW), theirs.extras.get(PAIR_ROW)
     if pairs[0] is not None and pairs[1] is not None:
         is_other |= pairs[0] != pairs[1]
     return int(is_other.argmax()) if is_other.any() else None
+
+
+def _grids(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(split.inputs), np.asarray(split.labels)
 
 
 def _by_appearance(groups: np.ndarray) -> np.ndarray:
@@ -77,7 +82,7 @@ def _require_apart(one: DataSet) -> None:
     train = load_split(one.folder, one.manifest, "train")
     for name in SCORED:
         scored = load_split(one.folder, one.manifest, name)
-        found = is_scored(one.manifest.task, (train.inputs, train.labels), (scored.inputs, scored.labels), one.manifest.grid)
+        found = is_scored(one.manifest.task, _grids(train), _grids(scored), one.manifest.grid)
         if found.any():
             raise DatasetError(
                 f"no data set of a sweep trains on a {name} puzzle: {one.data.words} does in {int(found.sum())} rows, "

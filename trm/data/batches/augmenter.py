@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8, UInt64
 
-from trm.data.batches.split import Split
+from trm.data.batches.split import Grids, Split
 from trm.data.format.manifest import Manifest
 
 IGNORED = -100
@@ -60,8 +60,8 @@ def as_labels(cells: UInt8[np.ndarray, "batch cells"]) -> Int32[np.ndarray, "bat
 class PlainRows:
     """Rows as they are stored."""
 
-    inputs: UInt8[np.ndarray, "rows cells"]
-    labels: UInt8[np.ndarray, "rows cells"]
+    inputs: UInt8[np.ndarray, "rows cells"] | Grids
+    labels: UInt8[np.ndarray, "rows cells"] | Grids
 
     def train(self, draw: RowDraw) -> tuple[Int32[np.ndarray, "batch cells"], Int32[np.ndarray, "batch cells"]]:
         """The stored rows."""

@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 from trm.config.data import DataConfig
 from trm.data.batches.split import Split, load_split
+from trm.data.batches.stored_rows import stored_split
 from trm.data.batches.stream import TrainStream
 from trm.data.batches.stream_files import FileReader
 from trm.data.format import shards
-from trm.data.format.manifest import Manifest
+from trm.data.format.manifest import Manifest, SplitName
 from trm.errors import DatasetError
 from trm.files.machine_memory import available_bytes
 
@@ -22,7 +23,12 @@ ROW_BYTES = 16
 
 def training_bytes(manifest: Manifest) -> int:
     """Bytes of the training split in memory."""
-    return manifest.splits["train"].rows * (2 * manifest.seq_len + ROW_BYTES)
+    return split_bytes(manifest, "train")
+
+
+def split_bytes(manifest: Manifest, split: SplitName) -> int:
+    """Bytes of a split in memory."""
+    return manifest.splits[split].rows * (2 * manifest.seq_len + ROW_BYTES)
 
 
 def resident_bytes(data: DataConfig, manifest: Manifest) -> int:
@@ -83,6 +89,21 @@ def resolved(
 def memory_room() -> tuple[float, str]:
     """Bytes that a resident training split may take in this process, and what that is."""
     return MEMORY_SHARE * available_bytes(), f"{MEMORY_SHARE:.0%} of the available memory"
+
+
+def scored_rows(data: DataConfig, folder: str, manifest: Manifest, split: SplitName, workers: int) -> tuple[Split, str]:
+    """A split for an evaluation by so many processes of this machine, and why its grids stay on storage; empty: they do not.
+
+    They stay where `data.mode` says so, or where they need more memory than there is room for: the figures are the same.
+    """
+    room, meaning = memory_room()
+    needed = workers * split_bytes(manifest, split)
+    if data.is_streamed:
+        return stored_split(folder, manifest, split), "data.mode is stream"
+    if needed > room:
+        why = f"{needed / 1e9:.3g} GB are more than {room / 1e9:.3g} GB, {meaning}"
+        return stored_split(folder, manifest, split), why
+    return load_split(folder, manifest, split), ""
 
 
 @contextmanager

@@ -1,8 +1,9 @@
-"""One split in memory: a few flat arrays that can be shared between processes without copying."""
+"""One split: a few flat arrays that can be shared between processes without copying; or its grids stay on storage."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
@@ -16,6 +17,23 @@ SAME_AS = "same_as"
 IDENTIFIER_COLUMNS = ("identifier_starts", "identifier_codes")
 
 
+@runtime_checkable
+class Grids(Protocol):
+    """Grids of all rows of a split, of which some can be asked for: an array in memory, or `StoredGrids`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and cells."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """The grids at these rows."""
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        """All of them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """The rows of a group together, as in `BuiltSplit`, and for ARC the identifier table. Arrays may be read-only.
@@ -25,8 +43,8 @@ class Split:
     """
 
     name: str
-    inputs: UInt8[np.ndarray, "rows cells"]
-    labels: UInt8[np.ndarray, "rows cells"]
+    inputs: UInt8[np.ndarray, "rows cells"] | Grids
+    labels: UInt8[np.ndarray, "rows cells"] | Grids
     groups: Int32[np.ndarray, "rows"]
     identifier_starts: Int64[np.ndarray, "puzzles_and_one"] | None = None
     identifier_codes: Int32[np.ndarray, "identifiers"] | None = None
@@ -61,7 +79,7 @@ class Split:
 
     def columns(self) -> dict[str, np.ndarray]:
         """Every array by name, for instance to put each into an object store; `from_columns` is the inverse."""
-        columns = {"inputs": self.inputs, "labels": self.labels, "groups": self.groups, **self.extras}
+        columns = {"inputs": np.asarray(self.inputs), "labels": np.asarray(self.labels), "groups": self.groups, **self.extras}
         if self.identifier_starts is not None and self.identifier_codes is not None:
             columns |= {"identifier_starts": self.identifier_starts, "identifier_codes": self.identifier_codes}
         if self.puzzles is not None and self.puzzle_identifiers is not None:
@@ -69,8 +87,8 @@ class Split:
         return columns
 
     @classmethod
-    def from_columns(cls, name: str, columns: Mapping[str, np.ndarray]) -> "Split":
-        """A split over these arrays; nothing is copied."""
+    def from_columns(cls, name: str, columns: Mapping[str, Any]) -> "Split":
+        """A split over these arrays, or grids on storage; nothing is copied."""
         known = {"inputs", "labels", "groups", "puzzles", "puzzle_identifiers", *IDENTIFIER_COLUMNS}
         extras = {key: column for key, column in columns.items() if key not in known}
         return cls(name=name, extras=extras, **{key: columns[key] for key in known if key in columns})

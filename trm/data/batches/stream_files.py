@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from trm.console.redaction import reason_of
 from trm.data.batches.stream import Columns, RowGroup, StreamOrder
 from trm.data.format import shards, storage
-from trm.data.format.manifest import Manifest, ShardInfo
+from trm.data.format.manifest import Manifest, ShardInfo, SplitName
 from trm.data.format.parquet_bounds import fault_of
 from trm.errors import DatasetError
 
@@ -25,10 +25,10 @@ CLOSE_SECONDS = 5.0
 
 
 class RowGroupFiles:
-    """The shards of a training split, from which any row group is read by itself; for one thread."""
+    """The shards of a split, from which any row group is read by itself; for one thread."""
 
-    def __init__(self, folder: str, manifest: Manifest) -> None:
-        self._folder, self._manifest, self._shards = folder, manifest, manifest.splits["train"].shards
+    def __init__(self, folder: str, manifest: Manifest, split: SplitName = "train") -> None:
+        self._folder, self._manifest, self._shards = folder, manifest, manifest.splits[split].shards
         self._open: OrderedDict[int, pq.ParquetFile] = OrderedDict()
 
     def table(self, group: RowGroup) -> pa.Table:

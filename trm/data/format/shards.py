@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import fsspec
@@ -271,14 +271,21 @@ def in_row_order(columns: dict[str, np.ndarray], identifiers: IdentifierTable | 
     return columns
 
 
-def read_split_columns(folder: str, manifest: Manifest, name: str, room: Room = np.empty) -> dict[str, np.ndarray]:
-    """Columns of one split, read through pyarrow from any fsspec URL, a shard at a time, into arrays that `room` makes."""
+def read_split_columns(
+    folder: str, manifest: Manifest, name: str, room: Room = np.empty, *, left_out: Collection[str] = ()
+) -> dict[str, np.ndarray]:
+    """Columns of one split, read through pyarrow from any fsspec URL, a shard at a time, into arrays that `room` makes.
+
+    Those that are `left_out` are read, checked with the others, and forgotten.
+    """
     info = split_info(folder, manifest, name)
     columns: dict[str, np.ndarray] = {}
     start = 0
     for shard in info.shards:
         for part in parts_of(read_table(folder, shard, manifest, check_digest=True)):
             for key, column in part.items():
+                if key in left_out:
+                    continue
                 if key not in columns:
                     columns[key] = room((info.rows, *column.shape[1:]), column.dtype)
                 columns[key][start : start + len(column)] = column

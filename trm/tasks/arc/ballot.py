@@ -13,7 +13,7 @@ from trm.evaluation.answers_file import AnsweredBatch
 from trm.evaluation.scores import Columns
 from trm.stats.intervals import mean_of, wilson
 from trm.tasks.arc.augment import CANVAS, FIRST_COLOUR, crop, invert, sizes
-from trm.tasks.arc.votes import ABSENT, Candidates, grid_hashes, pass_at, tally, voted_grids
+from trm.tasks.arc.votes import ABSENT, Candidates, grid_hashes, hashes_of, pass_at, tally, voted_grids
 from trm.tasks.task import Cells, CellsOf
 
 PASSES = (1, 2, 5, 10, 100, 1000)
@@ -45,7 +45,7 @@ class ArcBallot:
     @cached_property
     def ranks(self) -> Int64[np.ndarray, " pairs"]:
         """Of each pair's true grid, from 0, or `ABSENT`."""
-        truths, found = grid_hashes(self.split.labels), self.candidates
+        truths, found = hashes_of(self.split.labels), self.candidates
         is_true = found.grids == truths[found.pairs]
         ranks = np.full(len(self.split), ABSENT)
         ranks[found.pairs[is_true]] = found.ranks[is_true]
@@ -74,7 +74,7 @@ class ArcBallot:
         for rank, of in ((0, first), (1, second)):
             at = found.ranks == rank
             of[found.pairs[at]] = found.votes[at]
-        is_true = found.grids == grid_hashes(self.split.labels)[found.pairs]
+        is_true = found.grids == hashes_of(self.split.labels)[found.pairs]
         right[found.pairs[is_true]] = found.votes[is_true]
         columns = {"votes": votes, "distinct_grids": distinct, "votes_for_truth": right, "margin": first - second}
         own = {"puzzle": self.split.groups[self.pairs], "pair": self._numbers(), "rank": self.ranks + 1}

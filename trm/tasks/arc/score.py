@@ -10,7 +10,7 @@ from trm.data.batches.split import Split
 from trm.evaluation.metrics import Metric, count
 from trm.evaluation.scores import Columns, Evaluation, proportion
 from trm.stats.intervals import mean_of
-from trm.tasks.arc.votes import grid_hashes, pass_at, rank_of_truth, voted_grids
+from trm.tasks.arc.votes import hashes_of, pass_at, rank_of_truth, voted_grids
 
 PASSES = (1, 2)
 """K of ARC's pass@K; the published score is pass@2."""
@@ -27,7 +27,7 @@ class ArcScorer:
 
     def __init__(self, split: Split) -> None:
         self._groups = split.clusters
-        self._truths = grid_hashes(split.labels)
+        self._truths = hashes_of(split.labels)
 
     def columns(self, predictions: UInt8[np.ndarray, "batch cells"], batch: EvaluationBatch) -> Columns:
         """Hash of the grid voted for."""

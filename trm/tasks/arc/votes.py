@@ -5,8 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64, Integer, UInt8
 
+from trm.data.batches.split import Grids
 from trm.tasks.arc.augment import CANVAS, crop, invert
 
+HASHED_ROWS = 1 << 12
+"""Rows of a split whose grids are in memory at a time."""
 ABSENT = -1
 """Rank of a true grid that nobody voted for."""
 
@@ -23,6 +26,12 @@ def grid_hashes(canvases: UInt8[np.ndarray, "batch 900"]) -> Int64[np.ndarray, "
     """A number for each canvas; two different canvases share one with a chance of about 2**-61."""
     hashes: np.ndarray = canvases.astype(np.uint64) @ _MULTIPLIERS
     return hashes.view(np.int64)
+
+
+def hashes_of(grids: UInt8[np.ndarray, "rows 900"] | Grids) -> Int64[np.ndarray, " rows"]:
+    """`grid_hashes` of all rows of a split, some at a time."""
+    parts = [grid_hashes(grids[start : start + HASHED_ROWS]) for start in range(0, len(grids), HASHED_ROWS)]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
 
 
 def voted_grids(predictions: UInt8[np.ndarray, "batch 900"], codes: Integer[np.ndarray, " batch"]) -> Int64[np.ndarray, " batch"]:

@@ -106,7 +106,9 @@ def _read(folder: str, manifest: Manifest) -> BuiltDataset:
     splits: dict[SplitName, BuiltSplit] = {}
     for name in manifest.splits:
         split = load_split(folder, manifest, name, room)
-        splits[name] = BuiltSplit(split.inputs, split.labels, split.groups, split.extras, split.puzzles, split.puzzle_identifiers)
+        splits[name] = BuiltSplit(
+            np.asarray(split.inputs), np.asarray(split.labels), split.groups, split.extras, split.puzzles, split.puzzle_identifiers
+        )
     return BuiltDataset(
         task=manifest.task,
         grid=manifest.grid,
