@@ -119,3 +119,7 @@ def test_any_answer_can_be_drawn(name: str) -> None:
     for seed in range(20):
         grid = np.random.default_rng(seed).integers(0, 12, (4, 4)).astype(np.uint8)
         assert task.text(grid, vocabulary).plain.strip()
+    if name in ("sudoku", "maze"):  # padding keeps its place
+        filled = np.where(grid, grid, 1).astype(np.uint8)
+        widths = [[len(line) for line in task.text(cells, tuple("?abcdefghijk")).plain.split("\n")] for cells in (grid, filled)]
+        assert widths[0] == widths[1]

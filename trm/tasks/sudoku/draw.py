@@ -7,7 +7,7 @@ from trm.tasks.sudoku.augment import BOXES
 
 
 def board_text(grid: Grid, vocabulary: tuple[str, ...]) -> Text:
-    """Digits with rules between the boxes."""
+    """Digits with rules between the boxes; padding, which only an answer can have there, as a question mark."""
     size = len(grid)
     box_rows, box_columns = BOXES[size]
     rule = "+".join("-" * (2 * box_columns + 1) for _ in range(size // box_columns))[1:-1]
@@ -15,6 +15,6 @@ def board_text(grid: Grid, vocabulary: tuple[str, ...]) -> Text:
     for row, cells in enumerate(grid):
         if row and row % box_rows == 0:
             lines.append(rule)
-        names = [vocabulary[cell] for cell in cells]
+        names = [vocabulary[cell] if cell else "?" for cell in cells]
         lines.append(" | ".join(" ".join(names[k : k + box_columns]) for k in range(0, size, box_columns)))
     return Text("\n".join(lines))
