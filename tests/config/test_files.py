@@ -129,8 +129,8 @@ def test_merged_lays_sections_over_sections() -> None:
         ({"model": {"lr": 1e-3}}, r"^x: model.lr is not a key; did you mean optim.lr\?$"),
         (
             {"evaluation": {"zzzz": 1}},
-            r"evaluation.zzzz is not a key; the keys here are batch_size, max_examples, metrics, noise, reports_halted, rollouts, "
-            r"select, split, starts, steps, votes$",
+            r"evaluation.zzzz is not a key; the keys here are batch_size, forms, max_examples, metrics, noise, reports_halted, "
+            r"rollouts, select, split, starts, steps, votes$",
         ),
         ({"model": {"H_cycles": 0}}, r"^x: model.H_cycles must be >= 1, got 0; use a value >= 1$"),
         ({"optim": {"lr": "big"}}, r"^x: optim.lr must be a number, got 'big'; give a number$"),

@@ -201,6 +201,19 @@ def test_rollouts_can_be_asked_for(place: Path, capsys: pytest.CaptureFixture[st
     assert report_of(place, "run", overrides=asked, has_curve=True)["metrics"] == report["metrics"]
 
 
+def test_forms_can_be_asked_for_and_fewer_of_them_are_told_too(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report, plain = report_of(place, "run", overrides=("evaluation.forms=6",)), report_of(place, "run")
+    assert report["inference_flops"] == 6 * plain["inference_flops"]
+    assert [point["forms"] for point in report["forms"]] == [1, 2, 4, 6]
+    assert report["forms"][0]["exact_accuracy"] == plain["metrics"]["exact_accuracy"]
+    assert report["forms"][-1]["exact_accuracy"] == report["metrics"]["exact_accuracy"]
+    assert "6 symmetric forms, chosen by vote" in capsys.readouterr().out
+    both = ("evaluation.forms=2", "evaluation.rollouts=2", "evaluation.steps=2")
+    front = report_of(place, "run", split="validation", overrides=both, front=(1.0,))["front"]["points"]
+    kinds = {(one["noise"], one["forms"], one["rollouts"]) for one in front}
+    assert kinds == {(0, 1, 1), (0, 2, 1), *((1, forms, rollouts) for forms in (1, 2) for rollouts in (1, 2))}
+
+
 def test_a_front_is_of_all_settings_and_each_is_what_it_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("evaluation.rollouts=5", "evaluation.steps=4")
     folder = place / "front"

@@ -359,3 +359,28 @@ def test_bad_input_is_one_message_and_exit_code_2(place: Path, case: str, capsys
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ")
     assert message in last
+
+
+def test_rollouts_of_arc_vote_with_augmentations_in_one_ballot(place: Path) -> None:
+    drawn = ("evaluation.steps=2", "evaluation.rollouts=2", "evaluation.noise=1")
+    assert run_evaluation(options_of(place, "pooled", overrides=drawn, has_submission=True)) == 0
+    report, plain = report_of(place, "pooled"), report_of(place, "two")
+    rows = pq.read_table(place / "pooled" / "answers.parquet").to_pylist()
+    assert report["metrics"]["predictions"] == plain["metrics"]["predictions"]
+    assert len(rows) == report["votes"]["votes"] == 2 * plain["votes"]["votes"]
+    rows.sort(key=lambda row: (row["row"], row["identifier"], row["answer"]))
+    table = read_identifiers(str(place / "own"), read_manifest(str(place / "own")))
+    assert table is not None
+    cast: dict[tuple[str, int], dict[str, list[float]]] = {}
+    for row in rows:
+        cells = np.frombuffer(row["cells"], dtype=np.uint8)[None]
+        grid = json.dumps(grids_of(invert(crop(cells), table.codes[[row["identifier"]]]))[0])
+        cast.setdefault((row["name"], row["row"]), {}).setdefault(grid, []).append(1 / (1 + np.exp(-row["halting_logit"])))
+    submitted = json.loads((place / "pooled" / "submission.json").read_text())
+    for (name, row), grids in sorted(cast.items(), key=lambda item: item[0][1]):
+        best = sorted(grids, key=lambda grid: (len(grids[grid]), np.mean(grids[grid])), reverse=True)
+        attempts = submitted[name][sorted(pair for task, pair in cast if task == name).index(row)]
+        assert list(attempts.values()) == [json.loads(grid) for grid in (*best, best[0])[:2]]
+    chosen_first = (*drawn, "evaluation.select=q")
+    assert run_evaluation(options_of(place, "sure", overrides=chosen_first)) == 0
+    assert report_of(place, "sure")["votes"]["votes"] == plain["votes"]["votes"]  # one rollout a row votes

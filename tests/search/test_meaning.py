@@ -39,6 +39,7 @@ NUMBERS: dict[str, list[Any]] = {
     "training.depth_schedule": [None, "cgar"],
     "evaluation.noise": [0.0, 0.3],
     "evaluation.rollouts": [1, 2],
+    "evaluation.forms": [1, 2],
 }
 """Values of what is needed, where those are no words."""
 OWN: dict[str, list[Any]] = {

@@ -45,6 +45,7 @@ def _score(checkpoint: str, feeds: SweepFeed, threads: int, mouth: Mouth, object
             plan,
             manifest=feed.manifest,
             scorer=task_named(feed.manifest.task).scorer(feed.manifest, plan.split),
+            forms=task_named(feed.manifest.task).forms(feed.manifest),
             config=trained.config,
             device=device,
             progress=partial(mouth.report, f"batches of {name} scored"),

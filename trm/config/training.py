@@ -25,6 +25,8 @@ DRAWING = either(
     only_where("draws_in_evaluation", "initial_latents", "path_noise", "path_noise_in"),
 )
 """Marks what is of answers to a puzzle that differ by what is drawn."""
+MOST_FORMS = 1 << 12
+"""Forms of a puzzle at most."""
 WHEN_WRITTEN = ("eval_every_steps", "log_every_steps", "checkpoint_every_steps", "keep_checkpoints")
 """Leaves of `training` that decide what is written down and kept, not what the weights become."""
 
@@ -142,9 +144,16 @@ class EvaluationConfig(Written):
     the network was trained with (arXiv 2605.19943: 0.3)."""
     starts: Annotated[Literal["own", "random"], Later, CARRYING] = "own"
     """What a puzzle starts from in evaluations: what its network has, or a draw in every place (`model.initial_latents`)."""
-    select: Annotated[Literal["vote", "q", "residual", "first_halt"], Later, unless("evaluation.rollouts", 1)] = "vote"
-    """Which rollout's answer counts: that with most votes (of equal ones, with the highest mean halting probability); the highest
-    halting probability; latents that moved least in the last step; or who wanted to halt first."""
+    forms: Annotated[int, Later] = Field(1, ge=1, le=MOST_FORMS)
+    """Symmetric forms in which each puzzle is asked, itself the first; answers are undone, and one is chosen, as of rollouts, each
+    of which is made in every form; so many times the FLOPs. Sudoku has any number, mazes 8, ARC votes by augmentations instead."""
+    select: Annotated[
+        Literal["vote", "q", "residual", "first_halt"],
+        Later,
+        either(unless("evaluation.rollouts", 1), unless("evaluation.forms", 1)),
+    ] = "vote"
+    """Which rollout's or form's answer counts: that with most votes (of equal ones, with the highest mean halting probability); the
+    highest halting probability; latents that moved least in the last step; or who wanted to halt first."""
 
     @field_validator("metrics", mode="after")
     @classmethod
@@ -155,9 +164,10 @@ class EvaluationConfig(Written):
 
     @model_validator(mode="after")
     def _check(self) -> "EvaluationConfig":
-        if self.reports_halted and self.rollouts > 1:
+        if self.reports_halted and self.breadth > 1:
+            name, count = ("rollouts", self.rollouts) if self.rollouts > 1 else ("forms", self.forms)
             raise ValueError(
-                f"reports_halted is of one answer a puzzle, got rollouts {self.rollouts}; set reports_halted: false or rollouts: 1"
+                f"reports_halted is of one answer a puzzle, got {name} {count}; set reports_halted: false or {name}: 1"
             )
         return self
 
@@ -165,6 +175,11 @@ class EvaluationConfig(Written):
     def figures(self) -> tuple[Figure, ...]:
         """What is reported besides."""
         return tuple(map(Figure.of, self.metrics))
+
+    @property
+    def breadth(self) -> int:
+        """Answers to a puzzle, of which one is chosen: rollouts in every form."""
+        return self.rollouts * self.forms
 
     @property
     def most_votes(self) -> int | None:

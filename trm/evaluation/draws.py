@@ -8,8 +8,14 @@ from trm.config.run import RunConfig
 from trm.models.keyed_draws import CARRY, START, derived, normal_quantiles, normals, truncated_quantiles
 from trm.models.network import Draws, Latents, Network
 
-ROLLOUTS = 1 << 16
-"""Number of the first rollout's keys among those of a row, after all supervision steps'."""
+ROLLOUTS, FORMS = 1 << 16, 1 << 17
+"""Numbers of the first rollout's and the first form's keys among those of a row, after all supervision steps'."""
+
+
+def try_keys(keys: Int64[Tensor, " batch"], rollout: int, form: int) -> Int64[Tensor, " batch"]:
+    """Keys of the rows' answers in a rollout and a form; of the first in both the rows' own."""
+    keys = derived(keys, ROLLOUTS + rollout) if rollout else keys
+    return derived(keys, FORMS + form) if form else keys
 
 
 class EvaluationDraws:

@@ -19,6 +19,7 @@ from trm.data.format.manifest import Manifest
 from trm.errors import DatasetError
 from trm.evaluation.answers import steps_of
 from trm.evaluation.answers_file import AnsweredBatch
+from trm.evaluation.forms import Forms
 from trm.evaluation.identifiers import IdentifierRows
 from trm.evaluation.metrics import HALTED_FLOPS_SAVED, METRICS, ORACLE, Metrics, named, numbered_of
 from trm.evaluation.rollouts import BREADTH
@@ -71,6 +72,7 @@ def evaluate(
     has_curve: bool = False,
     has_breadth: bool = False,
     record: Callable[[AnsweredBatch], None] | None = None,
+    forms: Forms | None = None,
 ) -> Evaluation:
     """Scores the split behind `plan` with the weights as they stand; every worker of a gang calls it and gets the same.
 
@@ -88,10 +90,12 @@ def evaluate(
     separate evaluations of so many steps would.
     A network that draws does so by the run's seed, the row, and `draw`: another number is another draw of every row.
     `has_breadth` gives exactness of every depth, breadth (powers of two) and selector, from the one pass (`Evaluation.breadth`).
+    `forms` are the puzzles' symmetric ones, for `evaluation.forms`; with several `Evaluation.breadth` has fewer of them too.
     `record` is handed the answers of every batch, and then the evaluation has its rows (`Evaluation.rows`).
     `progress` is told batches done and in all. Raises DatasetError for a split without rows.
     """
     workers = 1 if gang is None else gang.world_size
+    assert forms is not None or config.evaluation.forms == 1, "who begins asks for forms that there are"
     if len(plan.examples) < workers:
         raise DatasetError(
             f"an evaluation needs an example for every worker: split {plan.split.name} of {manifest.name} gives "
@@ -115,6 +119,7 @@ def evaluate(
         after=frozenset(depths.after),
         answer_steps=None if depths.most == depths.answer else depths.answer,
         record=record,
+        forms=forms,
     )
     columns: Columns = {}
     done = 0
@@ -129,7 +134,7 @@ def evaluate(
     columns = {name: column[order] for name, column in columns.items()}
     scoring = Scoring(plan.split, manifest, scorers)
     curve = scoring.curve(columns, depths) if has_curve else ()
-    breadth = scoring.breadth(columns, depths.answer) if has_breadth else ()
+    breadth = scoring.breadth(columns, depths.answer) if has_breadth or config.evaluation.forms > 1 else ()
     after = dict(columns_by_step(columns, depths.after, has_halted=config.evaluation.reports_halted))
     plain = without_curve(columns) if depths.most == depths.answer else after[depths.answer]
     found = scoring.of(plain, depths.answer)
@@ -260,11 +265,11 @@ class Scoring:
         groups, clusters = self.split.groups[columns["row"]], self.split.clusters[columns["row"]]
         is_first, found = _is_first(groups, clusters), []
         for name in (name for name in columns if name.startswith(BREADTH)):
-            steps, rollouts, select = name.removeprefix(BREADTH).split(".")
+            steps, count, rollouts, select = name.removeprefix(BREADTH).split(".")
             if int(steps) > most:
                 continue
             puzzles = of_puzzles(columns[name][is_first].astype(np.float64), clusters[is_first])
-            found.append(BreadthPoint(int(steps), int(rollouts), select, puzzles))
+            found.append(BreadthPoint(int(steps), int(count), int(rollouts), select, puzzles))
         return tuple(found)
 
     def curve(self, columns: Columns, depths: _Depths) -> tuple[CurvePoint, ...]:

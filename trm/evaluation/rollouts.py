@@ -1,4 +1,4 @@
-"""Several rollouts of every row, which differ by what is drawn, and which of them counts."""
+"""Several answers to every row, rollouts that differ by what is drawn and symmetric forms, and which of them counts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, assert_never, get_args
@@ -70,25 +70,30 @@ def widths(rollouts: int) -> list[int]:
     return sorted({1 << power for power in range(rollouts.bit_length()) if 1 << power <= rollouts} | {rollouts})
 
 
-def breadth_columns(
-    step: int,
-    own: Mapping[str, np.ndarray],
-    halting_step: Int64[np.ndarray, "rollouts rows"],
-    has_halted: Bool[np.ndarray, "rollouts rows"],
-) -> dict[str, np.ndarray]:
-    """Which rows are exact after a step, of the first so many rollouts and by each selector, by name (`breadth_name`)."""
-    found, places = {}, np.arange(halting_step.shape[1])
-    for width in widths(len(halting_step)):
-        part = {name: column[:width] for name, column in own.items()}
-        for select in get_args(Select) if width > 1 else ("",):
-            index = chosen(select, part, halting_step[:width], has_halted[:width]) if select else np.zeros_like(places)
-            found[breadth_name(step, width, select)] = part["is_exact"][index, places]
+def breadth_columns(step: int, own: Mapping[str, np.ndarray], forms: int, select: Select | None) -> dict[str, np.ndarray]:
+    """Which rows are exact after a step, of the first so many forms and rollouts, by each selector, by name (`breadth_name`).
+
+    `own` are columns (answers, rows), a form's rollouts together. With `select` by it alone, of all rollouts of every form.
+    """
+    rollouts, rows = len(own["is_exact"]) // forms, own["is_exact"].shape[1]
+    selectors: tuple[Select, ...] = get_args(Select) if select is None else (select,)
+    found = {}
+    by_form = {name: column.reshape(forms, rollouts, rows) for name, column in own.items()}
+    for form_count in widths(forms):
+        for width in widths(rollouts) if select is None else [rollouts]:
+            part = {name: column[:form_count, :width].reshape(-1, rows) for name, column in by_form.items()}
+            if form_count * width == 1:
+                found[breadth_name(step, 1, 1, "")] = part["is_exact"][0]
+                continue
+            for by in selectors:
+                index = chosen(by, part, part["mean_halting_step"], part["has_halted"])
+                found[breadth_name(step, form_count, width, by)] = part["is_exact"][index, np.arange(rows)]
     return found
 
 
-def breadth_name(step: int, width: int, select: str) -> str:
-    """The column of a depth, a breadth and a selector; the selector is empty for one rollout."""
-    return f"{BREADTH}{step}.{width}.{select}"
+def breadth_name(step: int, forms: int, width: int, select: str) -> str:
+    """The column of a depth, forms, rollouts of each and a selector; the selector is empty for one answer."""
+    return f"{BREADTH}{step}.{forms}.{width}.{select}"
 
 
 def _voted(

@@ -1,7 +1,7 @@
 """Batches become columns: what a network answers to each row, and what that is worth, a value a row."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,9 +12,11 @@ from trm.data.batches.keyed_random import device_keys
 from trm.data.batches.plan import EvaluationBatch
 from trm.evaluation.answers import Answers, answers, halted_answers, steps_of
 from trm.evaluation.answers_file import AnsweredBatch
-from trm.evaluation.draws import ROLLOUTS
+from trm.evaluation.draws import try_keys
+from trm.evaluation.forms import Forms, in_forms
 from trm.evaluation.identifiers import IdentifierRows
 from trm.evaluation.metrics import is_scored_early
+from trm.evaluation.pooled import VOTE, pooled
 from trm.evaluation.rollouts import (
     ANSWER,
     BREADTH,
@@ -30,7 +32,6 @@ from trm.evaluation.rollouts import (
 from trm.evaluation.scores import Columns, TaskScorer
 from trm.losses.answer import IGNORED
 from trm.losses.choice import build_loss
-from trm.models.keyed_draws import derived
 from trm.models.network import Latents, Network, Output
 
 DRAWS_STREAM = 0x6576616C
@@ -93,27 +94,35 @@ class RowJudge:
     """Steps that the answers are of which are recorded, one of `after`; None: the last."""
     record: Callable[[AnsweredBatch], None] | None = None
     """What is handed the answers themselves, a batch at a time."""
+    forms: Forms | None = None
+    """The symmetric forms of the puzzles, where they are asked in several."""
 
     def columns(self, batch: EvaluationBatch) -> Columns:
         """What is known of each row of a batch; of its answer at its halt under `HALTED` names."""
-        own = self.config.evaluation
-        passed = self._pass(batch, self._keys(batch)) if own.rollouts == 1 else self._rolled(batch)
+        if self.config.evaluation.breadth > 1:
+            passed, is_recorded = self._tried(batch)
+        else:
+            passed, is_recorded = self._pass(batch, self._keys(batch)), False
+        if not is_recorded:
+            self._record(batch, passed)
+        return passed.columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
+
+    def _record(self, batch: EvaluationBatch, passed: _Passed) -> None:
         if self.record is not None:
             worth = _at_halt(passed.columns) if self.stops_halted else self._of_answers(passed.columns)
             self.record(AnsweredBatch(batch, passed.cells, passed.halting_logits, passed.steps, worth, passed.numbers))
-        return passed.columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
 
-    def _pass(self, batch: EvaluationBatch, keys: Tensor | None) -> _Passed:
-        """The batch through the network, once."""
+    def _pass(self, batch: EvaluationBatch, keys: Tensor | None, forms: np.ndarray | None = None) -> _Passed:
+        """The batch through the network, once; its rows in `forms`, where there are several."""
+        asked = batch.batch if forms is None or self.forms is None else in_forms(batch, self.forms, forms)
         inputs, labels, identifiers = (
-            torch.from_numpy(array).to(self.device)
-            for array in (batch.batch.inputs, batch.batch.labels, batch.batch.puzzle_identifiers)
+            torch.from_numpy(array).to(self.device) for array in (asked.inputs, asked.labels, asked.puzzle_identifiers)
         )
         judged_at: dict[int, _Judged] = {}
 
         def look(step: int, output: Output, given: Latents, made: Latents) -> None:
             if self._is_looked_at(step):
-                judged_at[step] = self._judged(output, labels, batch)
+                judged_at[step] = self._judged(output, labels, batch, forms)
                 if self.has_breadth or self.config.evaluation.select == "residual":
                     judged_at[step].columns[RESIDUAL] = residual_of(given, made).cpu().numpy()
 
@@ -129,7 +138,7 @@ class RowJudge:
         for prefix, output in (("", found.final), (HALTED, found.halted)):
             if output is not None:
                 is_known = not prefix and judged_at
-                judged[prefix] = judged_at[max(judged_at)] if is_known else self._judged(output, labels, batch)
+                judged[prefix] = judged_at[max(judged_at)] if is_known else self._judged(output, labels, batch, forms)
                 columns |= {f"{prefix}{name}": column for name, column in judged[prefix].columns.items()}
         last = judged[HALTED if self.stops_halted else ""] if self.answer_steps is None else judged_at[self.answer_steps]
         return _Passed(columns, last.cells, last.halting_logits, self._steps(found), np.zeros(len(batch.rows), dtype=np.int64))
@@ -137,27 +146,37 @@ class RowJudge:
     def _is_looked_at(self, step: int) -> bool:
         """Whether the answer after a step is judged: of a curve each, of rollouts where one is chosen to be scored."""
         steps = steps_of(self.config)
-        is_chosen = self.config.evaluation.rollouts > 1 and (step == steps or is_scored_early(step, steps))
+        is_chosen = self.config.evaluation.breadth > 1 and (step == steps or is_scored_early(step, steps))
         return self.has_curve or step in self.after or is_chosen
 
-    def _rolled(self, batch: EvaluationBatch) -> _Passed:
-        """The batch through the network once a rollout, several together where there is room, and of each row one answer."""
-        config, rows = self.config, len(batch.rows)
-        together = max(1, (config.evaluation.batch_size or config.training.global_batch_size) // rows)
-        keys, passes = self._keys(batch), []
-        for start in range(0, count := config.evaluation.rollouts, together):
-            numbers = range(start, min(start + together, count))
-            drawn = None if keys is None else torch.cat([derived(keys, ROLLOUTS + n) if n else keys for n in numbers])
-            passes.append(self._pass(tiled(batch, len(numbers)), drawn))
+    def _tried(self, batch: EvaluationBatch) -> tuple[_Passed, bool]:
+        """The batch through the network once a rollout and form, several together where there is room; of each row one answer.
+
+        And whether all of them were recorded: where rows vote for their question, every answer is a vote.
+        """
+        own, rows = self.config.evaluation, len(batch.rows)
+        together = max(1, (own.batch_size or self.config.training.global_batch_size) // rows)
+        keys, passes, votes = self._keys(batch), [], False
+        for start in range(0, own.breadth, together):
+            numbers = np.arange(start, min(start + together, own.breadth))
+            forms, rollouts = numbers // own.rollouts, numbers % own.rollouts
+            tries = zip(rollouts.tolist(), forms.tolist(), strict=True)
+            drawn = None if keys is None else torch.cat([try_keys(keys, *one) for one in tries])
+            tiles = tiled(batch, len(numbers))
+            passed = self._pass(tiles, drawn, np.repeat(forms, rows) if own.forms > 1 else None)
+            passes.append(replace(passed, numbers=np.repeat(numbers, rows)))
+            if votes := VOTE in passed.columns and own.select == "vote":
+                self._record(tiles, passes[-1])
         whole = joined([one.columns for one in passes], rows)
         answered = joined([{"cells": one.cells, "logits": one.halting_logits, "steps": one.steps} for one in passes], rows)
         columns, index = self._selected(whole)
         cells, logits, steps = (answered[name][index, np.arange(rows)] for name in ("cells", "logits", "steps"))
-        return _Passed(columns, cells, logits, steps, index)
+        return _Passed(columns, cells, logits, steps, index), votes
 
     def _selected(self, whole: Columns) -> tuple[Columns, np.ndarray]:
-        """Columns of the rollout that counts, after every step that was looked at, and which it is of the recorded answers."""
-        halting_step, steps = whole["mean_halting_step"], steps_of(self.config)
+        """Columns of the answer that counts, after every step that was looked at, and which it is of the recorded answers."""
+        asked, steps = self.config.evaluation, steps_of(self.config)
+        halting_step, last = whole["mean_halting_step"], self.answer_steps or steps
         columns: Columns = {}
         places, recorded = np.arange(halting_step.shape[1]), np.zeros(0, dtype=np.int64)
         for step in filter(self._is_looked_at, range(1, steps + 1)):
@@ -165,14 +184,16 @@ class RowJudge:
             own = {name.removeprefix(prefix): column for name, column in whole.items() if name.startswith(prefix)}
             own["mean_halting_step"] = np.minimum(halting_step, step)
             own[HAS_HALTED] = whole[HAS_HALTED] if step == steps else halting_step <= step
-            index = chosen(self.config.evaluation.select, own, own["mean_halting_step"], own[HAS_HALTED])
+            index = chosen(asked.select, own, own["mean_halting_step"], own[HAS_HALTED])
             kept = {name: column[index, places] for name, column in own.items() if name not in (ANSWER, RESIDUAL)}
             kept[ORACLE] = np.asarray(own["is_exact"].any(0))
-            is_kept, recorded = self.has_curve or step in self.after, index if step == (self.answer_steps or steps) else recorded
+            kept |= pooled(own) if VOTE in own and asked.select == "vote" else {}
+            is_kept, recorded = self.has_curve or step in self.after, index if step == last else recorded
             columns |= {f"{prefix}{name}": column for name, column in kept.items()} if is_kept else {}
-            columns |= breadth_columns(step, own, own["mean_halting_step"], own[HAS_HALTED]) if self.has_breadth else {}
             columns |= {f"{EXACT_AT}{step}": kept["is_exact"]} if is_scored_early(step, steps) else {}
             columns |= kept if step == steps else {}
+            if self.has_breadth or (asked.forms > 1 and step == last):
+                columns |= breadth_columns(step, own, asked.forms, None if self.has_breadth else asked.select)
         return columns, recorded
 
     def _of_answers(self, columns: Columns) -> Columns:
@@ -198,8 +219,8 @@ class RowJudge:
         keys = device_keys(self.config.seed, DRAWS_STREAM, self.draw, batch.rows, batch.batch.puzzle_identifiers)
         return torch.from_numpy(keys).to(self.device)
 
-    def _judged(self, output: Output, labels: Tensor, batch: EvaluationBatch) -> _Judged:
-        """An answer, and what it is worth."""
+    def _judged(self, output: Output, labels: Tensor, batch: EvaluationBatch, forms: np.ndarray | None) -> _Judged:
+        """An answer, and what it is worth; of rows in forms the answer is undone."""
         predictions = output.logits.argmax(-1)
         is_labelled = labels != IGNORED
         correct = (is_labelled & (predictions == labels)).sum(-1)
@@ -213,9 +234,11 @@ class RowJudge:
         }
         columns = {name: column.cpu().numpy() for name, column in found.items()}
         cells = predictions.to(torch.uint8).cpu().numpy()
+        if forms is not None and self.forms is not None:
+            cells = self.forms.undone(cells, batch.rows, forms)
         for scorer in self.scorers:
             columns |= scorer.columns(cells, batch)
-        if self.config.evaluation.rollouts > 1:
+        if self.config.evaluation.breadth > 1:
             columns[ANSWER] = answer_numbers(cells)
         return _Judged(columns, cells, output.q_halt.double().cpu().numpy())
 

@@ -57,10 +57,12 @@ class CurvePoint:
 
 @dataclass(frozen=True, eq=False)
 class BreadthPoint:
-    """What so many rollouts of so many supervision steps come to, of which one counts."""
+    """What so many rollouts of so many supervision steps in so many forms come to, of which one counts."""
 
     steps: int
+    forms: int
     rollouts: int
+    """In each form."""
     select: str
     """By whom one is chosen; empty: there is one."""
     puzzles: Float64[np.ndarray, " puzzles"]

@@ -10,6 +10,7 @@ from trm.console.streams import say
 from trm.distributed import SOLO
 from trm.files.atomic import write_text_atomic
 from trm.files.fetched_weights import fetched_weights, is_url
+from trm.jobs.evaluate_forms import forms_lines
 from trm.jobs.evaluate_front import front_lines
 from trm.jobs.evaluate_gang import evaluated_by_gang
 from trm.jobs.evaluate_identifiers import ablation_lines
@@ -32,7 +33,7 @@ def run_evaluation(options: EvaluateOptions) -> int:
             return run_evaluation(replace(options, path=str(fetched.path), fetched=fetched))
     check_options(options)
     report = _report(options)
-    front = front_lines(report["front"]) if "front" in report else []
+    front = front_lines(report["front"]) if "front" in report else forms_lines(report.get("forms", []))
     show("\n".join([table(report), *ablation_lines(report.get("identifiers", [])), *front]))
     if options.folder is not None:
         say(f"{options.folder} has {', '.join(sorted(path.name for path in Path(options.folder).iterdir()))}")

@@ -14,7 +14,19 @@ from trm.stats.intervals import Interval, mean_of, wilson
 from trm.stats.paired import paired
 from trm.stats.pareto import Fronts
 
-COLUMNS = ("noise", "starts", "select", "rollouts", "steps", "inference_flops", "exact_accuracy", "low", "high", "is_on_front")
+COLUMNS = (
+    "noise",
+    "starts",
+    "select",
+    "forms",
+    "rollouts",
+    "steps",
+    "inference_flops",
+    "exact_accuracy",
+    "low",
+    "high",
+    "is_on_front",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +36,10 @@ class Setting:
     noise: float
     starts: str
     select: str
-    """By whom one rollout is chosen; empty: there is one."""
+    """By whom one answer is chosen; empty: there is one."""
+    forms: int
     rollouts: int
+    """In each form."""
     steps: int
     inference_flops: float
     puzzles: np.ndarray
@@ -47,6 +61,8 @@ class Setting:
     def overrides(self) -> str:
         """What `--set` makes it."""
         given = [f"steps={self.steps}"]
+        if self.forms > 1:
+            given.append(f"forms={self.forms}")
         if self.rollouts > 1 or self.noise:
             given += [f"noise={self.noise:g}", f"starts={self.starts}", f"rollouts={self.rollouts}"]
         if self.select:
@@ -55,7 +71,7 @@ class Setting:
 
     def report(self) -> dict[str, Any]:
         """JSON."""
-        own = {name: getattr(self, name) for name in ("noise", "starts", "select", "rollouts", "steps", "inference_flops")}
+        own = {name: getattr(self, name) for name in COLUMNS[:7]}
         return own | {"exact_accuracy": self.accuracy, "low": self.interval.low, "high": self.interval.high}
 
 
@@ -64,23 +80,24 @@ def plain_settings(curve: Evaluation, step_flops: float) -> list[Setting]:
     assert curve.puzzle_rows is not None
     return [
         Setting(
-            0.0, "own", "", 1, point.step, point.step * step_flops, point.evaluation.puzzles["exact_accuracy"], curve.puzzle_rows
+            0.0, "own", "", 1, 1, point.step, point.step * step_flops, point.evaluation.puzzles["exact_accuracy"], curve.puzzle_rows
         )
         for point in curve.curve
     ]
 
 
 def rolled_settings(found: Evaluation, noise: float, starts: str, step_flops: float) -> list[Setting]:
-    """Every depth, breadth and selector of one pass with rollouts."""
+    """Every depth, breadth and selector of one pass with rollouts or forms."""
     assert found.puzzle_rows is not None
     return [
         Setting(
             noise,
             starts,
             one.select,
+            one.forms,
             one.rollouts,
             one.steps,
-            one.rollouts * one.steps * step_flops,
+            one.forms * one.rollouts * one.steps * step_flops,
             one.puzzles,
             found.puzzle_rows,
         )
@@ -94,7 +111,10 @@ def front_report(settings: Sequence[Setting], trained_steps: int, split: str) ->
     The plain one is without noise after as many steps as the network was trained with. The best has the highest accuracy, of equal
     ones the fewest FLOPs.
     """
-    plain = min((one for one in settings if one.rollouts == 1 and not one.noise), key=lambda one: abs(one.steps - trained_steps))
+    plain = min(
+        (one for one in settings if one.rollouts == one.forms == 1 and not one.noise),
+        key=lambda one: abs(one.steps - trained_steps),
+    )
     fronts: Fronts[int] = Fronts()
     for number, one in enumerate(settings):
         fronts.add(number, (-one.accuracy, one.inference_flops))
@@ -116,18 +136,16 @@ def front_report(settings: Sequence[Setting], trained_steps: int, split: str) ->
 
 def front_lines(front: dict[str, Any]) -> list[str]:
     """The front as a person reads it, the cheapest first."""
-    lines = [
-        "",
-        f"  {'FLOPs':>9}  {'steps':>5} {'rollouts':>8} {'noise':>6} {'select':<11} exact_accuracy              against plain",
-    ]
+    names = f"{'FLOPs':>9}  {'steps':>5} {'forms':>5} {'rollouts':>8} {'noise':>6} {'select':<11}"
+    lines = ["", f"  {names} exact_accuracy              against plain"]
     members = [point for point in front["points"] if point["is_on_front"]]
     for point in sorted(members, key=lambda point: point["inference_flops"]):
         value, low, high = (shown("exact_accuracy", point[name]) for name in ("exact_accuracy", "low", "high"))
         one = point["against_plain"]
         gain, least, most = (f"{100 * each:+.2f}" for each in (one["difference"], *one["interval_95"]))
         lines.append(
-            f"  {point['inference_flops']:>9.3g}  {point['steps']:>5} {point['rollouts']:>8} {point['noise']:>6g} "
-            f"{point['select']:<11} {f'{value} ({low} to {high})':<27} {gain} ({least} to {most}), "
+            f"  {point['inference_flops']:>9.3g}  {point['steps']:>5} {point['forms']:>5} {point['rollouts']:>8} "
+            f"{point['noise']:>6g} {point['select']:<11} {f'{value} ({low} to {high})':<27} {gain} ({least} to {most}), "
             f"{one['higher']} better, {one['lower']} worse"
         )
     return [*lines, f"  {front['note']}", f"  {front['best']['overrides']}"]

@@ -13,6 +13,7 @@ from trm.jobs.evaluate_data import DataAsked, on_data
 from trm.jobs.evaluate_options import A_FRONT, EvaluateOptions, is_foreign
 from trm.tasks.choice import task_named
 from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of_data
+from trm.tasks.forms import require_forms
 from trm.tasks.metrics import require_figures
 from trm.tasks.places import data_beside, names_data, refuse_remote
 from trm.training.weights import Weights, read_foreign_weights, read_weights
@@ -52,6 +53,7 @@ def opened(options: EvaluateOptions, say: Say) -> Opened:
     split = options.split or first_there(summary_of(config.data), say, chooses=bool(options.front))
     task = task_of_data(config.data, split)
     _require_votes(options, task, config)
+    require_forms(config.evaluation.forms, task)
     if "evaluation.metrics" in (override.partition("=")[0].strip() for override in options.overrides):
         require_figures(config, task, summary_of(config.data).parts_in(split))
     folder = ensure_dataset(config.data, root, say)
@@ -73,15 +75,17 @@ def _require_votes(options: EvaluateOptions, task: str, config: RunConfig) -> No
 
 def _require_rollouts(options: EvaluateOptions, config: RunConfig) -> None:
     """ConfigError for a front of one rollout, or for several that would have to stop."""
-    count = config.evaluation.rollouts
+    count = config.evaluation.breadth
     if options.front and count < 2:
         raise ConfigError(
             f"--front is of several rollouts, got evaluation.rollouts {count}",
             remedy=f"add --set evaluation.rollouts=16, for instance {A_FRONT}",
         )
+    own = config.evaluation
+    told = f"{own.rollouts} rollouts" if own.rollouts > 1 else f"{own.forms} forms"
     if count > 1 and options.stops_halted:
         raise ConfigError(
-            f"--stop-halted is of one answer a puzzle, got {count} rollouts",
+            f"--stop-halted is of one answer a puzzle, got {told}",
             remedy="leave it out; evaluation.select=first_halt chooses who wants to halt first",
         )
 

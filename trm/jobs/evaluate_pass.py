@@ -67,6 +67,7 @@ class SplitPass:
                 self.part,
                 manifest=self.manifest,
                 scorer=task_named(self.manifest.task).scorer(self.manifest, self.plan.split),
+                forms=task_named(self.manifest.task).forms(self.manifest),
                 config=self.config,
                 device=self.device,
                 gang=self.gang,

@@ -25,11 +25,10 @@ def table(report: Mapping[str, Any]) -> str:
         f"{duration(report['seconds'])}",
     ]
     own = report["config"]["evaluation"]
-    if own["rollouts"] > 1:
-        drawn = f"noise {own['noise']:g}, {own['starts']} starts"
-        lines.append(
-            f"{own['rollouts']} rollouts a puzzle ({drawn}), chosen by {own['select']}: {report['inference_flops']:.3g} FLOPs"
-        )
+    if own["rollouts"] * own["forms"] > 1:
+        drawn = f"{own['rollouts']} rollouts a puzzle (noise {own['noise']:g}, {own['starts']} starts)"
+        told = [drawn] * (own["rollouts"] > 1) + [f"{own['forms']} symmetric forms"] * (own["forms"] > 1)
+        lines.append(f"{', in each of '.join(told)}, chosen by {own['select']}: {report['inference_flops']:.3g} FLOPs")
     if "puzzles" in report["counts"]:
         lines.append(f"intervals and standard errors count {report['counts']['puzzles']} puzzles, not rows")
     lines += metric_lines(metrics, errors)

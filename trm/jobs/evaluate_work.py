@@ -15,6 +15,7 @@ from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import Evaluation
 from trm.files.weight_files import weights_digest
 from trm.jobs.evaluate_folder import ANSWERS, Done, clear_folder, curve_report, environment, puzzle_names, write_evaluation
+from trm.jobs.evaluate_forms import forms_curve
 from trm.jobs.evaluate_front import Setting, front_report, plain_settings, rolled_settings
 from trm.jobs.evaluate_identifiers import Told, ablations, told_identifiers
 from trm.jobs.evaluate_opened import Opened, opened
@@ -102,7 +103,7 @@ def _scored(options: EvaluateOptions, ready: Ready, folder: Path | None) -> Done
     run, plan, gang = ready.run, ready.run.plan, ready.run.gang
     task, trained = task_named(run.manifest.task), run.trained
     # what a front is compared with is one answer without noise
-    plain = replace(run, config=with_evaluation(run.config, rollouts=1, noise=0.0, starts="own")) if options.front else run
+    plain = replace(run, config=with_evaluation(run.config, rollouts=1, noise=0.0, starts="own", forms=1)) if options.front else run
     with recording(None if folder is None else folder / ANSWERS, plan, ready.names, gang) as record:
         evaluation = plain(trained.table, record, has_curve=options.has_curve or bool(options.front))
     ablated = ablations(ready.told, evaluation, plain)
@@ -116,6 +117,8 @@ def _scored(options: EvaluateOptions, ready: Ready, folder: Path | None) -> Done
     if ballot is not None:
         curve = vote_curve(task, plan, evaluation.rows or {}, options.resamples)
         report["votes"] = ballot.figures() | {"curve": curve}
+    if run.config.evaluation.forms > 1 and not options.front:
+        report["forms"] = forms_curve(evaluation, report["inference_flops"] / run.config.evaluation.forms)
     if settings:
         report["front"] = front_report(settings, trained.config.model.halt_max_steps, plan.split.name)
     if ablated:
@@ -172,6 +175,10 @@ def _settings(options: EvaluateOptions, run: SplitPass, plain: Evaluation) -> li
         return []
     starts, flops = run.config.evaluation.starts, run_cost(run.config, run.trained.shape).forward_flops_row
     found = plain_settings(plain, flops)
+    if run.config.evaluation.forms > 1:
+        still = replace(run, config=with_evaluation(run.config, rollouts=1, noise=0.0, starts="own"))
+        rolled = still(run.trained.table, None, has_breadth=True, told=", symmetric forms")
+        found += [one for one in rolled_settings(rolled, 0.0, "own", flops) if one.forms > 1]
     for noise in options.front:
         noisy = replace(run, config=with_evaluation(run.config, noise=noise))
         rolled = noisy(run.trained.table, None, has_breadth=True, told=f", noise {noise:g}")

@@ -46,6 +46,7 @@ from trm.sweeps.places import (
 from trm.sweeps.versions import changed_versions
 from trm.tasks.counts import data_counts
 from trm.tasks.ensure import ensure_dataset, summary_of, task_of_data
+from trm.tasks.forms import require_forms
 from trm.tasks.metrics import require_figures
 from trm.tasks.places import data_beside, names_data, refuse_remote
 from trm.terminal.command_line import show
@@ -95,7 +96,7 @@ def run_training(options: TrainOptions) -> int:
         config = config.model_copy(update={"tracking": options.tracking})
     require_divisible(config.training.global_batch_size, options.workers, config.training.micro_batches)
     imported_metrics()  # refuses what is none before anything is made
-    task_of_data(config.data, "train")
+    require_forms(config.evaluation.forms, task_of_data(config.data, "train"))
     data = summary_of(config.data)
     protocol = protocol_of(config.evaluation, data.splits, data.source, to_hold_out=data.to_hold_out)
     require_figures(config, data.task, data.parts_in(protocol.split))

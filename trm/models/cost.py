@@ -77,7 +77,7 @@ def run_cost(config: RunConfig, shape: DataShape, *, workers: int = 1, device: L
             Share(part.share, batch * update_flops_row(config, one) + update) for part, one in zip(parts, rows, strict=True)
         ),
         forward_flops_row=row.forward_flops,
-        inference_flops=config.evaluation.rollouts * config.answer_steps * row.forward_flops,
+        inference_flops=config.evaluation.breadth * config.answer_steps * row.forward_flops,
         params_count=network + table,
         checkpoint_bytes=value * (STORED_COPIES * network + moments + table) + batch * (row.carry_bytes + rivals + carried),
         memory_bytes=value * (RESIDENT_COPIES * network + moments + scratch + table)

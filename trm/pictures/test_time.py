@@ -11,7 +11,7 @@ from trm.terminal.display import figure_text
 def draw_test_time(points: Sequence[Mapping[str, Any]], plain: Mapping[str, Any], path: Path, *, title: str) -> None:
     """Write `path` (PNG), whole or not at all: every setting, the front with its intervals, and the plain answer.
 
-    A point has inference_flops, exact_accuracy, low, high, is_on_front, rollouts, steps and noise.
+    A point has inference_flops, exact_accuracy, low, high, is_on_front, forms, rollouts, steps and noise.
     """
     with picture(path, size=(7.5, 4.8), title=title) as figure:
         axes = figure.subplots()
@@ -24,7 +24,8 @@ def draw_test_time(points: Sequence[Mapping[str, Any]], plain: Mapping[str, Any]
         axes.errorbar(flops, accuracies, yerr=ends, fmt="none", ecolor=PLAIN, alpha=0.4, linewidth=1)
         axes.plot(*_places([plain]), "*", color=BEST, markersize=11, label="as it was trained")
         for point in front[:: max(1, len(front) // 8)]:
-            told = f"{point['steps']} x {point['rollouts']}" + (f", noise {point['noise']:g}" if point["noise"] else "")
+            answers = point["forms"] * point["rollouts"]
+            told = f"{point['steps']} x {answers}" + (f", noise {point['noise']:g}" if point["noise"] else "")
             place = (point["inference_flops"], point["exact_accuracy"])
             axes.annotate(told, place, textcoords="offset points", xytext=(4, -11), fontsize=7)
         prices = [point["inference_flops"] for point in points]
@@ -32,7 +33,7 @@ def draw_test_time(points: Sequence[Mapping[str, Any]], plain: Mapping[str, Any]
         axes.set_xscale("log")
         axes.minorticks_off()
         axes.set_xticks(ticks, [figure_text("inference_flops", tick) for tick in ticks])
-        axes.set_xlabel("inference FLOPs a puzzle (steps x rollouts told)")
+        axes.set_xlabel("inference FLOPs a puzzle (steps x answers told)")
         axes.set_ylabel("exact_accuracy, 95 % over puzzles")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize=8, loc="lower right")

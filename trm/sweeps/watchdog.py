@@ -35,7 +35,7 @@ def pace_of(search: Search, leg: LegStarted) -> Pace:
     """What is known of the speed of `leg`, which starts now."""
     trial, config = search.state.trials[leg.trial], search.run_config(leg)
     rows = config.evaluation.batch_size or config.training.global_batch_size
-    forwards = config.evaluation.rollouts * config.pass_steps
+    forwards = config.evaluation.breadth * config.pass_steps
     return Pace(
         step_seconds=(leg.expected_seconds or 0.0) / max(1, leg.until_steps - trial.steps),
         batch_steps=forwards * rows / config.training.global_batch_size,

@@ -115,7 +115,7 @@ class Reportable:
     def of(config: RunConfig, task: TaskName, parts: Sequence[str], *, steps: int | None = None) -> "Reportable":
         """What evaluations as `config` says can report, `steps` supervision steps being those of the answers if not its own."""
         own = config.evaluation
-        return Reportable(task, tuple(parts), steps or config.answer_steps, own.reports_halted, own.rollouts > 1)
+        return Reportable(task, tuple(parts), steps or config.answer_steps, own.reports_halted, own.breadth > 1)
 
     def require(self, where: str, metric: str, others: Sequence[str] = ()) -> None:
         """ConfigError unless `metric` is among what is reported unasked, a figure that can be asked for, or one of `others`."""

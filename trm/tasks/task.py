@@ -18,6 +18,7 @@ from trm.data.batches.split import Split
 from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import Augmentation, Manifest, TaskName
 from trm.evaluation.answers_file import AnsweredBatch, AnswerKey
+from trm.evaluation.forms import Forms
 from trm.evaluation.metrics import Metric
 from trm.evaluation.scores import Columns, ColumnScorer, TaskScorer
 from trm.tasks.grid_text import Grid, tokens_text
@@ -136,6 +137,8 @@ class Task(Added, ABC, Generic[RecipeT]):
     """Whether the stored forms of a group are one puzzle, so that the first stands for all."""
     has_votes: ClassVar[bool] = False
     """Whether several rows answer one question, so that they vote (`ballot`)."""
+    most_forms: ClassVar[int] = 1
+    """Symmetric forms in which an evaluation may ask a puzzle (`forms`); 1: as it is."""
     arrays: ArrayFormat = ArrayFormat()
     """How it stands in the published code's arrays."""
 
@@ -186,6 +189,10 @@ class Task(Added, ABC, Generic[RecipeT]):
 
         None unless the puzzle `has_votes`.
         """
+        return None
+
+    def forms(self, manifest: Manifest) -> Forms | None:
+        """The symmetric forms of the data set's puzzles, in which an evaluation may ask them; None where `most_forms` is 1."""
         return None
 
     def text(self, grid: Grid, vocabulary: tuple[str, ...]) -> Text:

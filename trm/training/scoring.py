@@ -81,6 +81,7 @@ def score(
             plan,
             manifest=manifest,
             scorer=task_named(manifest.task).scorer(manifest, plan.split),
+            forms=task_named(manifest.task).forms(manifest),
             config=config,
             device=state.device,
             gang=state.gang,

@@ -14,6 +14,7 @@ from trm.search.settings import COSTS
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.resolution import collapsed, overruled
 from trm.search.space.space import SearchSpace
+from trm.tasks.forms import require_forms
 from trm.tasks.metrics import Reportable
 
 
@@ -41,6 +42,9 @@ def check_objective(space: SearchSpace, config: RunConfig, task: TaskName, parts
 
     `parts`: those of a mixture that have validation puzzles.
     """
+    forms = space.search.get("evaluation.forms")
+    most = [config.evaluation.forms] if forms is None else [int(one) for one in forms.extremes if isinstance(one, int)]
+    require_forms(max(most, default=1), task)
     searched = space.search.get("evaluation.steps")
     steps = searched.extremes if searched is not None else [config.evaluation.steps]
     steps_made = min(int(count or config.model.halt_max_steps) for count in steps)

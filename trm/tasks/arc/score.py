@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from trm.data.batches.plan import EvaluationBatch
 from trm.data.batches.split import Split
 from trm.evaluation.metrics import Metric, count
+from trm.evaluation.pooled import votes_of
 from trm.evaluation.scores import Columns, Evaluation, proportion
 from trm.stats.intervals import mean_of
 from trm.tasks.arc.votes import hashes_of, pass_at, rank_of_truth, voted_grids
@@ -21,7 +22,7 @@ NUMBERED = (Metric("pass", "share", counts_puzzles=True, numbers=(1, MOST)),)
 
 
 class ArcScorer:
-    """pass@K by task: the augmentations of a task vote."""
+    """pass@K by task: the augmentations of a task vote, each by all its rollouts where these vote too."""
 
     metrics: Sequence[Metric] = METRICS
 
@@ -48,8 +49,9 @@ class ArcScorer:
 
     def _ranked(self, columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Test pairs, the rank of each true grid, and the pairs' tasks."""
-        rows = columns["row"]
-        pairs, ranks = rank_of_truth(rows, columns["vote"], self._truths[rows], columns["halting_probability"])
+        cast = votes_of(columns)
+        rows = cast["row"]
+        pairs, ranks = rank_of_truth(rows, cast["vote"], self._truths[rows], cast["halting_probability"])
         return pairs, ranks, self._groups[pairs]
 
 

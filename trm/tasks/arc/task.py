@@ -10,6 +10,7 @@ from trm.data.batches.split import Split
 from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import ArcAugmentation, Augmentation, Manifest
 from trm.evaluation.answers_file import AnsweredBatch
+from trm.evaluation.pooled import votes_of
 from trm.evaluation.scores import Columns, TaskScorer
 from trm.tasks.arc.arrays import ArcArrays
 from trm.tasks.arc.augment import ArcRows
@@ -55,8 +56,8 @@ class Arc(Task[ArcRecipe]):
         return ArcScorer(split)
 
     def ballot(self, split: Split, rows: Columns, examples: Int64[np.ndarray, "examples"]) -> Ballot:
-        """Every augmentation of a task votes."""
-        return ArcBallot(split, rows, examples)
+        """Every augmentation of a task votes, and every rollout of it where these vote."""
+        return ArcBallot(split, votes_of(rows), examples)
 
     def claimed_votes(self, split: Split, answered: AnsweredBatch, claimed: Integer[np.ndarray, "batch"]) -> Columns:
         """As the published scorer reads votes: by the name of the claimed identifier, and by the question that it undoes."""

@@ -1,11 +1,11 @@
 """Mazes turned and mirrored."""
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int32, Int64, UInt8
 
 from trm.data.batches.augmenter import PlainRows, RowDraw, as_labels
 from trm.data.batches.keyed_random import below
-from trm.tasks.making.dihedral import SYMMETRIES, apply
+from trm.tasks.making.dihedral import SYMMETRIES, apply, invert
 
 
 class MazeRows:
@@ -29,3 +29,19 @@ class MazeRows:
     def evaluate(self, draw: RowDraw) -> tuple[Int32[np.ndarray, "batch cells"], Int32[np.ndarray, "batch cells"]]:
         """Mazes as they are stored."""
         return self._plain.evaluate(draw)
+
+
+class MazeForms:
+    """Mazes of an evaluation under the eight symmetries, whose numbers forms are."""
+
+    def asked(
+        self, cells: UInt8[np.ndarray, "batch cells"], rows: Int64[np.ndarray, "batch"], forms: Int64[np.ndarray, "batch"]
+    ) -> UInt8[np.ndarray, "batch cells"]:
+        """Mazes turned and mirrored, form 0 as they are."""
+        return apply(cells, forms)
+
+    def undone(
+        self, cells: UInt8[np.ndarray, "batch cells"], rows: Int64[np.ndarray, "batch"], forms: Int64[np.ndarray, "batch"]
+    ) -> UInt8[np.ndarray, "batch cells"]:
+        """Mazes as they were."""
+        return invert(cells, forms)

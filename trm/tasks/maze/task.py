@@ -14,8 +14,9 @@ from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import Augmentation, DihedralAugmentation, Manifest
 from trm.tasks.grid_text import Grid
 from trm.tasks.making.chunks import ChunkMaker, ChunkStore
+from trm.tasks.making.dihedral import SYMMETRIES
 from trm.tasks.maze.arrays import MazeArrays
-from trm.tasks.maze.augment import MazeRows
+from trm.tasks.maze.augment import MazeForms, MazeRows
 from trm.tasks.maze.draw import maze_text
 from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.maze.score import METRICS
@@ -30,6 +31,7 @@ class Maze(Task[MazeRecipe]):
     recipe = MazeRecipe
     metrics = METRICS
     has_symmetries: ClassVar[bool] = True
+    most_forms: ClassVar[int] = SYMMETRIES
     arrays = MazeArrays()
 
     def build(self, recipe: MazeRecipe, report: Report, store: ChunkStore) -> BuiltDataset:
@@ -56,6 +58,10 @@ class Maze(Task[MazeRecipe]):
         if not isinstance(augmentation, DihedralAugmentation):
             return plain
         return MazeRows(plain, have_one_path=manifest.recipe.get("style") == "perfect")
+
+    def forms(self, manifest: Manifest) -> MazeForms:
+        """The eight symmetries. A turned maze's label is turned, not searched anew, so what counts is the maze's own path."""
+        return MazeForms()
 
     def text(self, grid: Grid, vocabulary: tuple[str, ...]) -> Text:
         """Walls as blocks, the path as dots."""

@@ -10,6 +10,8 @@ from trm.data.batches.keyed_random import below, hashed, permutations
 
 BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}
 BLANK = 1
+_ASKED = 0x41534B
+"""Keeps the forms of evaluations apart from every other use of rows' numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,3 +97,25 @@ class SudokuRows:
     def evaluate(self, draw: RowDraw) -> tuple[Int32[np.ndarray, "batch cells"], Int32[np.ndarray, "batch cells"]]:
         """Boards as they are stored."""
         return self._plain.evaluate(draw)
+
+
+class SudokuEvaluationForms:
+    """Boards of an evaluation in random symmetries, a function of row and form: the same for every network."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def asked(
+        self, cells: UInt8[np.ndarray, "batch cells"], rows: Int64[np.ndarray, "batch"], forms: Int64[np.ndarray, "batch"]
+    ) -> UInt8[np.ndarray, "batch cells"]:
+        """Boards under their symmetries, form 0 as they are."""
+        return apply(cells, self._drawn(rows, forms))
+
+    def undone(
+        self, cells: UInt8[np.ndarray, "batch cells"], rows: Int64[np.ndarray, "batch"], forms: Int64[np.ndarray, "batch"]
+    ) -> UInt8[np.ndarray, "batch cells"]:
+        """The boards that these were."""
+        return invert(cells, self._drawn(rows, forms))
+
+    def _drawn(self, rows: np.ndarray, forms: np.ndarray) -> SudokuForms:
+        return keep(draw_forms(hashed(_ASKED, rows, forms), self._size), forms == 0)

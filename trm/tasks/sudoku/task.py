@@ -7,6 +7,7 @@ from jaxtyping import Bool, Int64, Integer
 from rich.text import Text
 
 from trm.config.networks import DataShape
+from trm.config.training import MOST_FORMS
 from trm.console.long_work import Report
 from trm.data.batches.augmenter import Augmenter, PlainRows
 from trm.data.batches.split import Split
@@ -15,7 +16,7 @@ from trm.data.format.manifest import Augmentation, Manifest, SudokuAugmentation
 from trm.tasks.grid_text import Grid
 from trm.tasks.making.chunks import ChunkMaker, ChunkStore
 from trm.tasks.sudoku.arrays import SudokuArrays
-from trm.tasks.sudoku.augment import BLANK, SudokuRows
+from trm.tasks.sudoku.augment import BLANK, SudokuEvaluationForms, SudokuRows
 from trm.tasks.sudoku.draw import board_text
 from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.tasks.sudoku.score import METRICS
@@ -29,6 +30,7 @@ class Sudoku(Task[SudokuRecipe]):
     recipe = SudokuRecipe
     metrics = METRICS
     has_symmetries: ClassVar[bool] = True
+    most_forms: ClassVar[int] = MOST_FORMS
     arrays = SudokuArrays()
 
     def build(self, recipe: SudokuRecipe, report: Report, store: ChunkStore) -> BuiltDataset:
@@ -58,6 +60,10 @@ class Sudoku(Task[SudokuRecipe]):
         if not isinstance(augmentation, SudokuAugmentation):
             return plain
         return SudokuRows(plain, split.groups, size=manifest.grid[0], num_aug=augmentation.num_aug, seed=manifest.seed)
+
+    def forms(self, manifest: Manifest) -> SudokuEvaluationForms:
+        """Random symmetries, the same for every network."""
+        return SudokuEvaluationForms(manifest.grid[0])
 
     def text(self, grid: Grid, vocabulary: tuple[str, ...]) -> Text:
         """Digits with rules between the boxes."""
