@@ -160,7 +160,7 @@ def _counts(answers: Sequence[TextAnswer]) -> dict[str, Any]:
         "text": {
             "answers": len(answers),
             "without_grid": sum(not answer.has_grid for answer in answers),
-            "unasked": sum(answer.tokens == 0 and not answer.text for answer in answers),
+            "unasked": sum(not answer.was_asked for answer in answers),
             "question_tokens": sum(answer.question_tokens for answer in answers),
             "answer_tokens": sum(answer.tokens for answer in answers),
             "largest_budget": max(answer.budget for answer in answers),

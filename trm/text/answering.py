@@ -1,7 +1,8 @@
 """Questions in words answered by a language model, and what the answers are worth: as votes for grids, scored as ARC's are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,9 +35,11 @@ class TextAnswer:
     budget: int
     """Tokens that it could have."""
     tokens: int
-    """Tokens that it has; 0: the question was too long."""
+    """Tokens that it has."""
     has_grid: bool
     is_right: bool
+    was_asked: bool = True
+    """Whether the question was short enough."""
 
 
 def answers_of(model: LanguageModel, prompts: Sequence[Prompt], config: TextConfig, report: Report) -> list[TextAnswer]:
@@ -53,43 +56,35 @@ def answers_of(model: LanguageModel, prompts: Sequence[Prompt], config: TextConf
 def _answers(model: LanguageModel, prompt: Prompt, config: TextConfig) -> list[TextAnswer]:
     question, budget = model.question_tokens(prompt), model.budget(prompt.answer)
     room = min(config.most_tokens, model.most_tokens or config.most_tokens)
+    blank = TextAnswer(prompt.row, prompt.puzzle, 0, "", len(question), budget, 0, False, False)
     if len(question) + budget > room:
-        return [
-            TextAnswer(prompt.row, prompt.puzzle, k, "", len(question), budget, 0, False, False) for k in range(config.attempts)
-        ]
-    given = torch.tensor([question], device=model.device)
-    common = {
-        "attention_mask": torch.ones_like(given),
-        "max_new_tokens": budget,
-        "eos_token_id": model.tokenizer.eos_token_id,
-        "pad_token_id": model.tokenizer.eos_token_id,
-    }
-    made = [
-        model.network.generate(input_ids=given, do_sample=False, num_beams=1, temperature=None, top_p=None, top_k=None, **common)[0]
-    ]
+        return [replace(blank, attempt=attempt, was_asked=False) for attempt in range(config.attempts)]
+    made = [_generated(model, question, budget, do_sample=False, num_beams=1, temperature=None, top_p=None, top_k=None)]
     if config.attempts > 1:
+        drawn = {"do_sample": True, "temperature": config.temperature, "top_p": 1.0, "top_k": 0}
         with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
             torch.manual_seed(derived_seed(config.seed, "text answers", prompt.row))
-            made += list(
-                model.network.generate(
-                    input_ids=given,
-                    do_sample=True,
-                    temperature=config.temperature,
-                    top_p=1.0,
-                    top_k=0,
-                    num_return_sequences=config.attempts - 1,
-                    **common,
-                )
-            )
-    return [_judged(model, prompt, attempt, len(question), budget, tokens[len(question) :]) for attempt, tokens in enumerate(made)]
+            made.append(_generated(model, question, budget, num_return_sequences=config.attempts - 1, **drawn))
+    answers = [tokens for some in made for tokens in some[:, len(question) :]]
+    return [_judged(model, prompt, replace(blank, attempt=attempt), tokens) for attempt, tokens in enumerate(answers)]
 
 
-def _judged(model: LanguageModel, prompt: Prompt, attempt: int, question: int, budget: int, tokens: torch.Tensor) -> TextAnswer:
+def _generated(model: LanguageModel, question: list[int], budget: int, **how: Any) -> torch.Tensor:
+    """The question with each answer behind it."""
+    given, end = torch.tensor([question], device=model.device), model.tokenizer.eos_token_id
+    mask = torch.ones_like(given)
+    made: torch.Tensor = model.network.generate(
+        input_ids=given, attention_mask=mask, max_new_tokens=budget, eos_token_id=end, pad_token_id=end, **how
+    )
+    return made
+
+
+def _judged(model: LanguageModel, prompt: Prompt, blank: TextAnswer, tokens: torch.Tensor) -> TextAnswer:
     text = str(model.tokenizer.decode(tokens, skip_special_tokens=True))
     grid, right = parsed_grid(text), parsed_grid(prompt.answer)
     is_right = grid is not None and right is not None and grid.shape == right.shape and bool((grid == right).all())
     used = int((tokens != model.tokenizer.eos_token_id).sum())
-    return TextAnswer(prompt.row, prompt.puzzle, attempt, text, question, budget, used, grid is not None, is_right)
+    return replace(blank, text=text, tokens=used, has_grid=grid is not None, is_right=is_right)
 
 
 def votes_of(answers: Sequence[TextAnswer], prompts: Sequence[Prompt], split: Split, config: TextConfig) -> Columns:
