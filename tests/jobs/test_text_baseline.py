@@ -12,10 +12,11 @@ import pytest
 
 from tests.jobs.test_claims import rows_of
 from trm.data.batches.split import Split
-from trm.errors import CheckpointError, ConfigError, DatasetError
+from trm.errors import CheckpointError, ConfigError, DatasetError, SweepError
 from trm.jobs.claims import run_claims
 from trm.jobs.compare import run_comparison
 from trm.jobs.text_baseline import TextOptions, run_text_baseline
+from trm.sweeps.places import held_folder
 from trm.tasks.arc.augment import canvas
 from trm.tasks.arc.votes import grid_hashes
 from trm.text.answering import TextAnswer, evaluation_of, votes_of
@@ -169,6 +170,8 @@ def test_a_model_is_fine_tuned_asked_and_reported_as_an_evaluation(
     assert "adapters of" in capsys.readouterr().err
     assert (again["metrics"], again["tuned"]) == (report["metrics"], report["tuned"])
     assert pq.read_table(tmp_path / "tuned" / "evaluation" / "texts.parquet").to_pylist() == texts
+    with held_folder(tmp_path / "tuned", lambda folder: True), pytest.raises(SweepError, match="is held by a living driver"):
+        run_text_baseline(own("tuned"))
     with pytest.raises(ConfigError, match=r"adapters of another fine-tuning: rank was 16, is 8; give another --out"):
         run_text_baseline(own("tuned", "rank=8"))
 

@@ -22,7 +22,7 @@ from trm.files.atomic import fsync_file, make_folders, replacing, replacing_fold
 from trm.jobs.evaluate_folder import TEXTS, Done, check_folder, clear_folder, environment, puzzle_names, write_evaluation
 from trm.jobs.evaluate_table import finite, metric_lines
 from trm.jobs.evaluate_votes import vote_lines
-from trm.sweeps.places import writable_folder
+from trm.sweeps.places import held_folder, writable_folder
 from trm.tasks.choice import task_named
 from trm.tasks.ensure import ensure_dataset, task_of_data
 from trm.tasks.task import Ballot
@@ -60,12 +60,24 @@ def run_text_baseline(options: TextOptions) -> int:
     _require_same(folder, config)
     if (task := task_of_data(config.data, config.split)) != "arc":
         raise ConfigError(f"the text baseline is of ARC tasks, the data set holds {task} puzzles", remedy="name an ARC data set")
+    with held_folder(folder, _is_begun, say):
+        report = _done(config, folder, options.storage)
+    show("\n".join(_lines(report)))
+    say(f"{folder / EVALUATION} has what compare reads")
+    return 0
+
+
+def _is_begun(folder: Path) -> bool:
+    return (folder / CONFIG).exists()
+
+
+def _done(config: TextConfig, folder: Path, storage: str) -> dict[str, Any]:
+    """Fine-tunes, asks, and writes the folder; the report."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     say(f"frozen weights {'in 4 bits' if is_4bit(config, device) else 'as they are: plain low-rank adapters, no 4 bits'}")
-    data = ensure_dataset(config.data, str(Path(options.storage) / "data"), say)
+    data = ensure_dataset(config.data, str(Path(storage) / "data"), say)
     manifest, started = read_manifest(data), time.monotonic()
     train, split = (load_split(data, manifest, name) for name in ("train", config.split))
-    make_folders(folder)
     with memory_failures():
         model, told = _tuned(load_model(config, device), train, config, folder)
         prompts = asked_prompts(train, split, range(len(split))[: config.max_examples])
@@ -84,9 +96,7 @@ def run_text_baseline(options: TextOptions) -> int:
     make_folders(place)
     _write_texts(place / TEXTS, answers)
     write_evaluation(place, Done(found, evaluation, puzzle_names(data, manifest), ballot))
-    show("\n".join(_lines(found)))
-    say(f"{place} has what compare reads")
-    return 0
+    return found
 
 
 def _config(options: TextOptions) -> TextConfig:
