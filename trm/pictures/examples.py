@@ -32,6 +32,8 @@ BETWEEN = 0.8
 """Lines below a grid."""
 MOST_LETTERS = 4000
 """On grounds of their own; where there are more, the grounds alone are drawn."""
+MOST_FRAMED = 0.25
+"""Share of an answer's letters that are wrong above which frames would hide it."""
 TITLE_POINTS = 9.0
 MOST_BESIDE = 80
 """Letters that an example may be wide where two stand beside each other."""
@@ -83,6 +85,7 @@ def _laid_out(examples: Sequence[DrawnExample]) -> tuple[list[_Panel], int, floa
         for number, (one, own) in enumerate(zip(examples[start : start + beside], grids[start : start + beside], strict=True)):
             for place, text in enumerate(own):
                 wrong = one.differs if CAPTIONS[place] == "answer" else ()
+                wrong = wrong if len(wrong) <= MOST_FRAMED * len(text.plain) else ()
                 panels.append(_Panel(text, number * own_width + starts[place], y + HEAD, CAPTIONS[place], wrong))
             panels.append(_Panel(Text(""), number * own_width, y + HEAD - 1, one.title, colour=GOOD if one.is_solved else BEST))
         y += HEAD + max(_size(text)[1] for own in grids[start : start + beside] for text in own) + BETWEEN
