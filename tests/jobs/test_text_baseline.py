@@ -119,7 +119,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     set_seed(0)
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
     config = LlamaConfig(
-        vocab_size=len(words), max_position_embeddings=512, eos_token_id=1, pad_token_id=0, bos_token_id=None, **shape
+        vocab_size=len(words),
+        max_position_embeddings=512,
+        eos_token_id=1,
+        pad_token_id=0,
+        bos_token_id=None,
+        initializer_range=0.2,
+        **shape,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return str(folder)
@@ -157,7 +163,7 @@ def test_a_model_is_fine_tuned_asked_and_reported_as_an_evaluation(
     report = json.loads((tmp_path / "tuned" / "evaluation" / "report.json").read_text())
     losses = report["tuned"]["losses"]
     assert (report["tuned"]["examples"], report["tuned"]["steps"], len(losses)) == (14, 4, 2)  # 14 demonstrations, 8 a step
-    assert losses[1] < losses[0]
+    assert losses[1] < losses[0] - 0.5, losses
     assert report["votes"]["pass"]["2"]["by_task"]["count"] == 2
     assert report["text"]["largest_budget"] == 12, "two rows of three letters, one more, their ends, the token that ends all"
     texts = pq.read_table(tmp_path / "tuned" / "evaluation" / "texts.parquet").to_pylist()

@@ -40,12 +40,14 @@ class _Example:
 
 def tuned(model: LanguageModel, prompts: Sequence[Prompt], config: TextConfig, report: Report) -> Tuned:
     """Trains the model's adapters in place. ConfigError where no example is short enough, DivergedError for a loss that is none."""
+    if not prompts:
+        raise ConfigError("fine-tuning needs a task with two demonstrations, and there is none", remedy="set epochs: 0")
     found = [_example(model, prompt) for prompt in prompts]
     examples = [one for one in found if len(one.tokens) <= config.most_tokens]
     if not examples:
         raise ConfigError(
             f"an example must have at most {config.most_tokens} tokens (most_tokens), the shortest of {len(found)} has "
-            f"{min((len(one.tokens) for one in found), default=0)}",
+            f"{min(len(one.tokens) for one in found)}",
             remedy="raise most_tokens, or set epochs: 0",
         )
     batches = -(-len(examples) // config.batch_size)
