@@ -12,7 +12,7 @@ import pytest
 from crash_cases import check_replay, check_whole, events_of, facts, write_space
 from rayless import Kill, Killed, Life, Nursery, Point
 
-from trm.search.journal.events import LegEnded, SweepEnded
+from trm.search.journal.events import LegEnded, LegStarted, SweepEnded, TestTimeChosen, TestTimePassed
 
 TRIALS = 3
 POINTS: tuple[Point, ...] = ("before", "torn", "written", "before", "torn", "durable")
@@ -126,6 +126,26 @@ def test_killed_at_random_with_two_legs_open_no_trial_is_lost_and_none_is_run_tw
     check_replay(folder)
     done = [event for event in events_of(folder) if isinstance(event, LegEnded)]
     assert {event.status for event in done} == {"completed"}
+
+
+def test_an_ended_sweep_searches_at_test_time_on_its_weights_killed_in_every_pass(killed: Killed, whole: Path) -> None:
+    shutil.copytree(whole, folder := killed.storage / "later")
+    asked = ("test_time.noise=[0.5]", "test_time.rollouts=2", "test_time.steps=3")
+    options = ("--trials", str(TRIALS), *(word for one in asked for word in ("--set", one)))
+    later = Killed(killed.nursery, killed.space, killed.storage, options)
+    later.run("later", [*(Kill("event", 2, point) for point in ("torn", "durable", "durable")), None])
+    events = events_of(folder)
+    assert [(one.noise, one.starts) for one in events if isinstance(one, TestTimePassed)] == [(0.0, "own"), (0.5, "own")]
+    assert sum(isinstance(event, TestTimeChosen) for event in events) == 1
+    assert [event for event in events if isinstance(event, LegStarted)] == [
+        event for event in events_of(whole) if isinstance(event, LegStarted)
+    ], "nothing is trained again"
+    check_replay(folder)
+    board = json.loads((folder / "leaderboard.json").read_text())
+    (found,) = board.pop("test_time")
+    assert (found["tried"], found["plain"]["steps"]) == (3 + 3 * (1 + 4), 2)
+    assert (folder / "test_time.png").is_file()
+    assert board["trials"] == json.loads((whole / "leaderboard.json").read_text())["trials"]
 
 
 def test_one_command_starts_and_goes_on_and_says_whether_to_try_again(killed: Killed, whole: Path) -> None:

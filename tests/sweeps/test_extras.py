@@ -140,6 +140,7 @@ def test_a_winner_that_cannot_be_scored_is_told_after_everything_else(
     error: Exception, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweep_run, "report_winner", failing(error))
+    monkeypatch.setattr(sweep_run, "search_test_time", lambda log, make_pass, say: None)
     sweep = MagicMock(spec=Sweep, folder=Path("runs/s"), sets=MagicMock(), invocation=MagicMock(resume="sweep.py --resume"))
     run = MagicMock(spec=SweepRun, sweep=sweep)
     placement, feed = (

@@ -1,31 +1,54 @@
 """A checkpoint's scores on whole splits, by a worker with a trial's resources."""
 
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import ray
 
 from trm.cluster.hearing import Mouth
 from trm.cluster.shared_data import SweepFeed
+from trm.config.run import RunConfig
+from trm.data.format.manifest import SplitName
+from trm.search.journal.events import AtTestTime
 from trm.sweeps.winner import FullScores
 from trm.training.leg_files import brought
 
+if TYPE_CHECKING:
+    from trm.evaluation.evaluate import Evaluation
+
 
 def score_fully(
-    checkpoint: str, feed: SweepFeed, mouth: Mouth, *, cpus: float, gpus: float, threads: int, objects: str | None = None
+    checkpoint: str,
+    feed: SweepFeed,
+    mouth: Mouth,
+    *,
+    cpus: float,
+    gpus: float,
+    threads: int,
+    objects: str | None = None,
+    setting: dict[str, Any] | None = None,
 ) -> FullScores:
     """Score the checkpoint's evaluated weights on all of validation and test, in a worker with these resources.
 
-    `checkpoint`: its folder, or its name among the sweep's `objects`. `mouth` tells batches done of each split.
+    `checkpoint`: its folder, or its name among the sweep's `objects`. `mouth` tells batches done of each split. `setting`: values
+    of `evaluation` with which both are scored again.
     """
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=2)(_score)
-    scores: FullScores = ray.get(task.remote(checkpoint, feed, threads, mouth, objects))
+    scores: FullScores = ray.get(task.remote(checkpoint, feed, threads, mouth, objects, setting))
     return scores
 
 
-def _score(checkpoint: str, feeds: SweepFeed, threads: int, mouth: Mouth, objects: str | None = None) -> FullScores:
+def _score(
+    checkpoint: str,
+    feeds: SweepFeed,
+    threads: int,
+    mouth: Mouth,
+    objects: str | None = None,
+    setting: dict[str, Any] | None = None,
+) -> FullScores:
     import torch
 
-    from trm.evaluation.evaluate import evaluate
+    from trm.evaluation.evaluate import Evaluation, evaluate
     from trm.tasks.choice import task_named
     from trm.training.process import training_device
     from trm.training.scoring import evaluation_plan
@@ -36,19 +59,39 @@ def _score(checkpoint: str, feeds: SweepFeed, threads: int, mouth: Mouth, object
     here = checkpoint if objects is None else str(brought(objects, checkpoint))
     trained = load_for_evaluation(here, device)
     feed = feeds.of_content(trained.data_hash)
-    scores: dict[str, dict[str, float]] = {}
-    for name in ("validation", "test"):
-        plan = evaluation_plan(trained.config, feed.split(name), feed.manifest, is_whole=True)
-        evaluation = evaluate(
+
+    def score(name: SplitName, config: RunConfig) -> Evaluation:
+        plan = evaluation_plan(config, feed.split(name), feed.manifest, is_whole=True)
+        return evaluate(
             trained.model,
             trained.table,
             plan,
             manifest=feed.manifest,
             scorer=task_named(feed.manifest.task).scorer(feed.manifest, plan.split),
             forms=task_named(feed.manifest.task).forms(feed.manifest),
-            config=trained.config,
+            config=config,
             device=device,
             progress=partial(mouth.report, f"batches of {name} scored"),
         )
-        scores[name] = dict(evaluation.metrics)
-    return FullScores(**scores)
+
+    splits: tuple[SplitName, ...] = ("validation", "test")
+    plain = {name: score(name, trained.config) for name in splits}
+    scores = {name: dict(one.metrics) for name, one in plain.items()}
+    if setting is None:
+        return FullScores(scores["validation"], scores["test"])
+    config = trained.config.model_copy(update={"evaluation": trained.config.evaluation.model_copy(update=setting)})
+    again = {name: score(name, config) for name in splits}
+    gain = {name: _gain(again[name], plain[name]) for name in splits}
+    metrics = {name: dict(again[name].metrics) for name in splits}
+    look = AtTestTime(evaluation=setting, validation=metrics["validation"], test=metrics["test"], gain=gain)
+    return FullScores(scores["validation"], scores["test"], look)
+
+
+def _gain(one: "Evaluation", plain: "Evaluation") -> list[float]:
+    """Mean difference of exact_accuracy over puzzles and its 95 % interval."""
+    from trm.stats.paired import paired
+
+    assert one.puzzle_rows is not None
+    weights = one.puzzle_rows.astype(float)
+    found = paired(one.puzzles["exact_accuracy"], plain.puzzles["exact_accuracy"], (weights, weights))
+    return [found.difference, *found.interval_95]

@@ -26,6 +26,7 @@ from trm.cluster.progress_board import start_board
 from trm.cluster.ray_watch import what_was_lost
 from trm.cluster.roster import Roster
 from trm.cluster.shared_data import SweepFeed, fed_splits, read_feeds, store_room
+from trm.cluster.test_time import pass_at_test_time
 from trm.cluster.tune_legs import LegRunner, run_legs
 from trm.cluster.worker_check import Needs, Workers, check_workers, problem_of
 from trm.config.data import DataConfig
@@ -43,6 +44,7 @@ from trm.search.planning.preflight import Preflight
 from trm.search.planning.survey import Survey
 from trm.search.resources.speeds import Speeds
 from trm.search.state import SweepState
+from trm.search.test_time import PassOrder, due_passes
 from trm.sweeps.beginning import Machines, begin, knows_speeds
 from trm.sweeps.checkpoint_stores import checkpoint_store, objects_url
 from trm.sweeps.extras import Extras
@@ -52,7 +54,7 @@ from trm.sweeps.search import costs_on
 from trm.sweeps.signals import StopSignals
 from trm.sweeps.steady_clock import steady_now
 from trm.sweeps.sweep import Sweep
-from trm.sweeps.winner import FullScores, WinnerWork, report_winner
+from trm.sweeps.winner import FullScores, PassResult, WinnerWork, report_winner, search_test_time
 from trm.terminal.display import SweepDisplay
 from trm.terminal.progress import SweepProgress
 from trm.tracking.handle import MlflowWriter
@@ -88,6 +90,7 @@ class SweepRun:
         with sweep.left_in_order(log, what_was_lost), sweep.tracked(self.writer, display), display:
             with _told("reading the data", display):
                 feed = read_feeds([one.folder for one in sweep.sets.sets], fed_splits(data, "validation", "test"))
+            log.on_event = display.event  # a driver tells more
             with StopSignals(sweep.abandon, what_was_lost) as signals:
                 if search.is_done(steady_now()) is None:
                     gauges = SweepGauges(sweep.folder.name, sweep.space.objective.metric)
@@ -180,35 +183,73 @@ class SweepRun:
         return cast("Callable[[dict[str, Any]], None]", gang)
 
     def _report_winner(self, log: SweepLog, placement: Placement, feed: SweepFeed, display: SweepDisplay) -> str | None:
-        """Score and export the winner; why that failed, when it did: everything else that the sweep found is kept all the same."""
-        sweep, demand = self.sweep, placement.demand
-
-        def score(name: str) -> FullScores:
-            objects = objects_url(sweep.space, log.search.state.name)
-            place = name if objects is not None else str(sweep.folder / name)
-            takes = {"cpus": demand.cpus, "gpus": demand.gpus}
-            await_first_place(replace(demand, workers=1), say)  # the nodes that legs ran on may be gone
-            with _told("the winner's last score", display) as report, heard(lambda line: None, report) as mouth:
-                return score_fully(place, feed, mouth, threads=placement.threads, objects=objects, **takes)
-
-        def export(checkpoint: Path, folder: Path) -> None:
-            with _told("the winner's weights", display):
-                _export(checkpoint, folder)
-
-        try:
-            report_winner(log, sweep.folder, sweep.sets, WinnerWork(score, export))
-        except (RayError, CheckpointError, DatasetError, OSError) as error:
-            if is_disk_full(error):
-                raise
-            cause = cause_of(error.cause if isinstance(error, RayTaskError) else error)
-            return f"the winner could not be scored and exported ({cause}); `{sweep.invocation.resume}` tries it again"
-        return None
+        """Search at test time, score and export the winner; why that failed, when it did: all else that was found is kept."""
+        sweep, last = self.sweep, _LastWork(self.sweep, log, placement, feed, display)
+        parts: list[tuple[str, Callable[[], None]]] = [
+            ("settings at test time could not be tried", lambda: search_test_time(log, last.make_pass, display.message)),
+            (
+                "the winner could not be scored and exported",
+                lambda: report_winner(log, sweep.folder, sweep.sets, WinnerWork(last.score, last.export)),
+            ),
+        ]
+        problems = []
+        for what, part in parts:
+            try:
+                part()
+            except (RayError, CheckpointError, DatasetError, OSError) as error:
+                if is_disk_full(error):
+                    raise
+                cause = cause_of(error.cause if isinstance(error, RayTaskError) else error)
+                problems.append(f"{what} ({cause}); `{sweep.invocation.resume}` tries it again")
+        return problems[0] if problems else None
 
 
-def _export(checkpoint: Path, folder: Path) -> None:
+@dataclass(frozen=True)
+class _LastWork:
+    """What is done with the best weights when the legs are over, each in a worker with a trial's resources."""
+
+    sweep: Sweep
+    log: SweepLog
+    placement: Placement
+    feed: SweepFeed
+    display: SweepDisplay
+
+    def score(self, checkpoint: str, setting: dict[str, Any] | None) -> FullScores:
+        """On whole splits, and again with a setting at test time, if there is one."""
+        place = self._place(checkpoint)
+        with _told("the winner's last score", self.display) as report, heard(lambda line: None, report) as mouth:
+            return score_fully(place, self.feed, mouth, setting=setting, **self._how)
+
+    def make_pass(self, order: PassOrder) -> PassResult:
+        """Settings at test time on validation."""
+        place, left = self._place(order.checkpoint), len(due_passes(self.log.search.state))
+        with _told(f"settings at test time, {left} left", self.display) as report, heard(lambda line: None, report) as mouth:
+            return pass_at_test_time(place, order, self.feed, mouth, **self._how)
+
+    def export(self, checkpoint: Path, folder: Path, setting: dict[str, Any] | None) -> None:
+        """The weights and their configuration, with that setting."""
+        with _told("the winner's weights", self.display):
+            _export(checkpoint, folder, setting)
+
+    def _place(self, checkpoint: str) -> str:
+        """Where a worker finds it."""
+        await_first_place(replace(self.placement.demand, workers=1), say)  # the nodes that legs ran on may be gone
+        return checkpoint if self._objects is not None else str(self.sweep.folder / checkpoint)
+
+    @property
+    def _objects(self) -> str | None:
+        return objects_url(self.sweep.space, self.log.search.state.name)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        demand = self.placement.demand
+        return {"cpus": demand.cpus, "gpus": demand.gpus, "threads": self.placement.threads, "objects": self._objects}
+
+
+def _export(checkpoint: Path, folder: Path, setting: dict[str, Any] | None) -> None:
     from trm.training.weights import export_weights  # brings torch
 
-    export_weights(checkpoint, folder)
+    export_weights(checkpoint, folder, evaluation=setting)
 
 
 def _told(title: str, display: SweepDisplay) -> AbstractContextManager[Report]:

@@ -32,7 +32,7 @@ from trm.search.planning.survey import Survey, check_space
 from trm.search.planning.unasked import confirmation_lines, unasked_lines
 from trm.search.planning.validation_subset import with_subset
 from trm.search.resources.speeds import Speeds
-from trm.search.settings import Resources
+from trm.search.settings import Resources, TestTime
 from trm.search.space.candidates import Candidate, Facts, Resolver, SetFacts
 from trm.search.space.space import SearchSpace, load_space
 from trm.search.space.starts import with_starts
@@ -43,7 +43,7 @@ from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
 from trm.sweeps.shared_puzzles import REMEDY as SHARED_REMEDY
 from trm.tasks.counts import DataCounts, data_counts
 from trm.tasks.ensure import parts_to_search, task_to_search
-from trm.terminal.display import params_text
+from trm.terminal.display import figure_text, params_text
 from trm.terminal.forecast import Circumstances, print_forecast
 
 NEWEST = 3
@@ -135,8 +135,23 @@ def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Ear
         survey = Survey(space, cost_of, facts)
     seen = forecast(survey, slots=slots)
     scored = "what is searched" if subset is None else subset.text
+    if space.test_time is not None:
+        say(_test_time_text(space.test_time, seen.preflight.dearest.config, cost_of, counts))
     data = [_data_text(choice, one, len(every)) for choice, one in every]
     print_forecast(space, seen, facts, Circumstances(data, slots, device_bytes, origin, scored, carried))
+
+
+def _test_time_text(section: TestTime, config: RunConfig, cost_of: Callable[[RunConfig], RunCost], counts: DataCounts) -> str:
+    """What settings at test time take of the dearest configuration, in words."""
+    votes = min(counts.forms, config.evaluation.most_votes or counts.forms)
+    row = cost_of(config).forward_flops_row * counts.validation_rows * votes
+    drawn = len(section.passes) - 1
+    steps = max(section.steps, config.answer_steps) + drawn * (section.rollouts * section.steps + config.answer_steps)
+    trials = "the winner's weights" if section.top == 1 else f"the weights of each of the best {section.top}"
+    return (
+        f"at the end settings at test time are tried on {trials}, in {drawn + 1} passes over all {counts.validation_rows} "
+        f"validation examples: at most {figure_text('inference_flops', steps * row)} a trial"
+    )
 
 
 def _require_alike(every: Sequence[tuple[DataConfig, DataCounts]]) -> None:

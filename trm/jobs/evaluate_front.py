@@ -3,106 +3,13 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from trm.evaluation.scores import Evaluation
+from trm.evaluation.test_time import GIVEN, Setting, on_front
 from trm.jobs.evaluate_table import shown
-from trm.stats.intervals import Interval, mean_of, wilson
-from trm.stats.paired import paired
-from trm.stats.pareto import Fronts
 
-COLUMNS = (
-    "noise",
-    "starts",
-    "select",
-    "forms",
-    "rollouts",
-    "steps",
-    "inference_flops",
-    "exact_accuracy",
-    "low",
-    "high",
-    "is_on_front",
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """How an answer may be had of the same weights, and what it scores."""
-
-    noise: float
-    starts: str
-    select: str
-    """By whom one answer is chosen; empty: there is one."""
-    forms: int
-    rollouts: int
-    """In each form."""
-    steps: int
-    inference_flops: float
-    puzzles: np.ndarray
-    """Share of each puzzle's rows that are exact."""
-    rows: np.ndarray
-    """How many rows each puzzle has."""
-
-    @property
-    def accuracy(self) -> float:
-        """Share of rows that are exact."""
-        return mean_of(np.repeat(self.puzzles, self.rows))
-
-    @property
-    def interval(self) -> Interval:
-        """Its 95 % interval, which counts puzzles."""
-        return wilson(min(1.0, self.accuracy), len(self.puzzles))
-
-    @property
-    def overrides(self) -> str:
-        """What `--set` makes it."""
-        given = [f"steps={self.steps}"]
-        if self.forms > 1:
-            given.append(f"forms={self.forms}")
-        if self.rollouts > 1 or self.noise:
-            given += [f"noise={self.noise:g}", f"starts={self.starts}", f"rollouts={self.rollouts}"]
-        if self.select:
-            given.append(f"select={self.select}")
-        return " ".join(f"--set evaluation.{one}" for one in given)
-
-    def report(self) -> dict[str, Any]:
-        """JSON."""
-        own = {name: getattr(self, name) for name in COLUMNS[:7]}
-        return own | {"exact_accuracy": self.accuracy, "low": self.interval.low, "high": self.interval.high}
-
-
-def plain_settings(curve: Evaluation, step_flops: float) -> list[Setting]:
-    """One answer a puzzle without noise, after each step of a curve."""
-    assert curve.puzzle_rows is not None
-    return [
-        Setting(
-            0.0, "own", "", 1, 1, point.step, point.step * step_flops, point.evaluation.puzzles["exact_accuracy"], curve.puzzle_rows
-        )
-        for point in curve.curve
-    ]
-
-
-def rolled_settings(found: Evaluation, noise: float, starts: str, step_flops: float) -> list[Setting]:
-    """Every depth, breadth and selector of one pass with rollouts or forms."""
-    assert found.puzzle_rows is not None
-    return [
-        Setting(
-            noise,
-            starts,
-            one.select,
-            one.forms,
-            one.rollouts,
-            one.steps,
-            one.forms * one.rollouts * one.steps * step_flops,
-            one.puzzles,
-            found.puzzle_rows,
-        )
-        for one in found.breadth
-    ]
+COLUMNS = (*GIVEN, "exact_accuracy", "low", "high", "is_on_front")
 
 
 def front_report(settings: Sequence[Setting], trained_steps: int, split: str) -> dict[str, Any]:
@@ -115,17 +22,11 @@ def front_report(settings: Sequence[Setting], trained_steps: int, split: str) ->
         (one for one in settings if one.rollouts == one.forms == 1 and not one.noise),
         key=lambda one: abs(one.steps - trained_steps),
     )
-    fronts: Fronts[int] = Fronts()
-    for number, one in enumerate(settings):
-        fronts.add(number, (-one.accuracy, one.inference_flops))
-    firsts = {fronts.point(number): number for number in sorted(fronts[0], reverse=True)}
-    on_front = set(firsts.values())  # of equal ones the first, which draws the least
-    points = [one.report() | {"is_on_front": number in on_front} for number, one in enumerate(settings)]
-    for number in on_front:
-        one = settings[number]
-        weights = one.rows.astype(np.float64), plain.rows.astype(np.float64)
-        points[number]["against_plain"] = asdict(paired(one.puzzles, plain.puzzles, weights))
-    best = max(on_front, key=lambda number: (settings[number].accuracy, -settings[number].inference_flops))
+    front = on_front([(one.accuracy, one.inference_flops) for one in settings])
+    points = [one.report() | {"is_on_front": number in front} for number, one in enumerate(settings)]
+    for number in front:
+        points[number]["against_plain"] = asdict(settings[number].against(plain))
+    best = max(front, key=lambda number: (settings[number].accuracy, -settings[number].inference_flops))
     return {
         "plain": plain.report(),
         "best": points[best] | {"overrides": settings[best].overrides},

@@ -13,10 +13,11 @@ from trm.distributed import Gang
 from trm.errors import DatasetError
 from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import Evaluation
+from trm.evaluation.test_time import Setting, plain_settings, rolled_settings
 from trm.files.weight_files import weights_digest
 from trm.jobs.evaluate_folder import ANSWERS, Done, clear_folder, curve_report, environment, puzzle_names, write_evaluation
 from trm.jobs.evaluate_forms import forms_curve
-from trm.jobs.evaluate_front import Setting, front_report, plain_settings, rolled_settings
+from trm.jobs.evaluate_front import front_report
 from trm.jobs.evaluate_identifiers import Told, ablations, told_identifiers
 from trm.jobs.evaluate_opened import Opened, opened
 from trm.jobs.evaluate_options import EvaluateOptions
@@ -180,7 +181,7 @@ def _settings(options: EvaluateOptions, run: SplitPass, plain: Evaluation) -> li
         rolled = still(run.trained.table, None, has_breadth=True, told=", symmetric forms")
         found += [one for one in rolled_settings(rolled, 0.0, "own", flops) if one.forms > 1]
     for noise in options.front:
-        noisy = replace(run, config=with_evaluation(run.config, noise=noise))
+        noisy = replace(run, config=with_evaluation(run.config, noise=noise, metrics=()))
         rolled = noisy(run.trained.table, None, has_breadth=True, told=f", noise {noise:g}")
         found += rolled_settings(rolled, noise, starts, flops)
     return found

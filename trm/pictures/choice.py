@@ -7,12 +7,14 @@ from pathlib import Path
 from trm.pictures.curves import draw_confirmation, draw_curves
 from trm.pictures.front import draw_front
 from trm.pictures.importance import draw_bars, draw_map
+from trm.pictures.test_time import draw_test_time
 from trm.pictures.training import draw_trials
 from trm.pictures.transfer import draw_transfer
 from trm.search.findings.confirmed import confirmed_statistics, winner
 from trm.search.findings.importance import Importance
 from trm.search.findings.transfer import transfers
 from trm.search.state import SweepState
+from trm.search.test_time import front, notes
 from trm.training.curve import read_curve
 
 
@@ -59,6 +61,14 @@ def _confirmation(drawn: Drawn, path: Path) -> None:
         draw_confirmation(rows, path, metric=drawn.metric, title=drawn.folder.name)
 
 
+def _test_time(drawn: Drawn, path: Path) -> None:
+    """The winner's settings; those of the others stand in leaderboard.json."""
+    found = notes(drawn.state)[0]
+    points, members = front(drawn.state, str(drawn.state.trials[found["trial"]].checkpoint))
+    told = [point.model_dump() | {"is_on_front": number in members} for number, point in enumerate(points)]
+    draw_test_time(told, found["plain"], path, title=f"{drawn.title}: settings at test time of trial {found['trial']}")
+
+
 def _importance(drawn: Drawn, path: Path) -> None:
     assert drawn.importance is not None
     draw_bars(drawn.importance, path)
@@ -82,6 +92,7 @@ PICTURES = (
         lambda drawn, path: draw_front(drawn.state, path, title=f"{drawn.title}: what is weighed against {drawn.metric}"),
         lambda drawn: bool(drawn.state.space.objective.against),
     ),
+    Picture("test_time.png", _test_time, lambda drawn: bool(notes(drawn.state))),
     Picture("importance.png", _importance, _knows_what_mattered),
     Picture("depth_map.png", _depth_map, _knows_what_mattered),
     Picture("transfer.png", lambda drawn, path: draw_transfer(transfers(drawn.state), path, metric=drawn.metric)),

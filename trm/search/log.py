@@ -15,6 +15,8 @@ from trm.search.journal.events import (
     SlotsChanged,
     SpaceExhausted,
     SweepStarted,
+    TestTimeChosen,
+    TestTimePassed,
 )
 from trm.search.journal.journal import Journal
 from trm.search.journal.priors import Prior
@@ -125,6 +127,7 @@ class SweepLog:
                 budget=space.budget,
                 confirm=space.confirm,
                 audit=space.audit,
+                test_time=space.test_time,
                 gpus=gpus,
                 device_bytes=device_bytes,
                 disk_bytes=disk_bytes,
@@ -170,8 +173,8 @@ class SweepLog:
         started, self._begun = self._begun[:slots_free], self._begun[slots_free:]
         return started
 
-    def report(self, event: Reported) -> None:
-        """Journals a winner's report."""
+    def report(self, event: Reported | TestTimePassed | TestTimeChosen) -> None:
+        """Journals what is found of the best when the search is over."""
         self.append(event)
 
     def close(self, now: float) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ByteSize, Field, field_validator, model_validator
 
 from trm.config.base import Later, Written, is_recorded
+from trm.config.figures import MOST_STEPS
 from trm.config.messages import nearest
 from trm.errors import ConfigError
 from trm.evaluation.metrics import Direction
@@ -233,6 +234,41 @@ class Audit(Written):
 
     share: float = Field(0.1, gt=0, le=1)
     """Share of the trials stopped early that become controls."""
+
+
+class TestTime(Written):
+    """Settings at test time are searched on the best trials' weights when the search is over, on validation, without training.
+
+    Every smaller depth and breadth, and every selector, comes of one pass a noise and start; the plain answer is always among them.
+    The winner's configuration has the most accurate setting whose gain over its plain answer is more than chance, if there is one.
+    """
+
+    __test__ = False  # it is no test, whatever its name begins with
+    noise: tuple[Annotated[float, Field(ge=0, le=10)], ...] = Field((0.1, 0.3, 1.0), min_length=1, max_length=20)
+    """Standard deviations of noise between supervision steps, a pass each (`evaluation.noise`; arXiv 2605.19943: 0.3)."""
+    starts: tuple[Literal["own", "random"], ...] = Field(("own",), min_length=1, max_length=2)
+    """What puzzles start from (`evaluation.starts`), a pass each."""
+    rollouts: int = Field(16, ge=2, le=1 << 12)
+    """Most answers to a puzzle (`evaluation.rollouts`)."""
+    steps: int = Field(16, ge=1, le=MOST_STEPS)
+    """Most supervision steps (`evaluation.steps`)."""
+    top: int = Field(1, ge=1, le=50)
+    """Trials whose weights are tried, the winner first; the setting that is taken is the winner's."""
+    max_inference_flops: float | None = Field(None, gt=0)
+    """Most FLOPs that an answer may take of the setting that is taken; null: no limit."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "TestTime":
+        if self.steps == 1 and "random" not in self.starts:
+            raise ValueError("noise lies between supervision steps, got steps 1 and starts own alone; set steps: 2 or more")
+        return self
+
+    @property
+    def passes(self) -> list[tuple[float, Literal["own", "random"]]]:
+        """Noise and starts of every pass, the plain one first."""
+        every: list[tuple[float, Literal["own", "random"]]] = [(0.0, "own")]
+        every += [(noise, starts) for starts in self.starts for noise in self.noise]
+        return list(dict.fromkeys(every))
 
 
 class Storage(Written):

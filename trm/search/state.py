@@ -25,6 +25,8 @@ from trm.search.journal.events import (
     SpaceExhausted,
     SweepEnded,
     SweepStarted,
+    TestTimeChosen,
+    TestTimePassed,
 )
 from trm.search.journal.priors import Prior
 from trm.search.journal.trial import ACTIVE, ENDED, Ended, Paused, Phase, Reopened, Running, Stopped, Trial, Undecided, Waiting
@@ -67,7 +69,7 @@ class SweepState:
         self.order = self._order_by(self.resolver.rules)
         """Which of two scores is better."""
         self._leaderboard = Leaderboard(self.order, has_fronts=bool(space.objective.against))
-        self.confirm, self.audit = space.confirm, space.audit
+        self.confirm, self.audit, self.test_time = space.confirm, space.audit, space.test_time
         self.trials: list[Trial] = []
         self.searched: list[Trial] = []
         """Trials that the search asked for: all but confirmations."""
@@ -94,6 +96,9 @@ class SweepState:
         """How the last driver left in order; null: it drives, was killed, or ended the sweep."""
         self.ended: SweepEnded | None = None
         self.reports: dict[int, Reported] = {}
+        self.test_time_passes: dict[str, list[TestTimePassed]] = {}
+        self.test_time_chosen: dict[str, TestTimeChosen] = {}
+        """By the checkpoint whose weights they are of."""
         self.copies: dict[str, int] = {}
         """Digest of a configuration -> trials of the search that have it."""
         self._in: dict[type[Phase], set[int]] = {kind: set() for kind in get_args(Phase)}
@@ -146,6 +151,10 @@ class SweepState:
                 self._on_adopted(event)
             case Reported():
                 self.reports[event.trial] = event
+            case TestTimePassed():
+                self.test_time_passes.setdefault(event.checkpoint, []).append(event)
+            case TestTimeChosen():
+                self.test_time_chosen[event.checkpoint] = event
             case SlotsChanged():
                 self.slots = event.slots
             case PlaceAwaited():
@@ -175,7 +184,7 @@ class SweepState:
         self.slots, self.first_leg_at, self.awaits = event.slots, None, None
         self.facts.memory.device(event.device_bytes)
         self.facts.disk_bytes = event.disk_bytes
-        self.confirm, self.audit = event.confirm, event.audit
+        self.confirm, self.audit, self.test_time = event.confirm, event.audit, event.test_time
         if event.budget is not None:
             self._take_budget(event.budget)
         for trial in self._active_trials():

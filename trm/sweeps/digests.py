@@ -51,7 +51,7 @@ def check_recorded(source: Path, space: Mapping[str, Any], dataset: Mapping[str,
         changed = f"its digest was {began}"
     raise SweepError(
         f"{source} does not say what the sweep began with: it was changed since ({changed})",
-        remedy="restore it from a copy; only budget, resources, tracking, keep, confirm and audit may change, in the space",
+        remedy="restore it from a copy; only budget, resources, tracking, keep, confirm, audit, test_time may change, in the space",
     )
 
 

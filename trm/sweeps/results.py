@@ -13,6 +13,7 @@ from trm.search.findings.tables import leaderboard_rows, outcome_words, write_le
 from trm.search.findings.transfer import transfers, write_transfer
 from trm.search.replicates import replicate_words
 from trm.search.state import SweepState
+from trm.search.test_time import sentence as at_test_time
 from trm.sweeps.checkpoints import CheckpointRetention, Immediately
 from trm.sweeps.extras import Extras
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
@@ -47,6 +48,7 @@ def write_results(state: SweepState, folder: Path) -> list[str]:
         ("replicates in words", lambda: replicate_words(state)),
         ("confirmation in words", lambda: _confirmed_words(state, folder)),
         ("more search in words", lambda: [more.sentence] if more is not None else []),
+        ("test time in words", lambda: [said] if (said := at_test_time(state)) is not None else []),
         ("outcomes in words", lambda: outcome_words(state)),
         ("audit in words", lambda: [audit.sentence] if audit is not None else []),
         ("importance in words", lambda: [said] if mattered is not None and (said := sentence(mattered)) is not None else []),

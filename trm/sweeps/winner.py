@@ -10,16 +10,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trm.console.redaction import stored
+from trm.console.redaction import reason_of, stored
+from trm.errors import CheckpointError
 from trm.files.atomic import replacing_folder, write_text_atomic
 from trm.search.findings.confirmed import Winner, confirmation_notes, confirmed_statistics, confirmed_values, winner
-from trm.search.journal.events import Reported
+from trm.search.journal.events import AtTestTime, Reported, TestTimePassed, TestTimePoint
+from trm.search.journal.trial import Trial
 from trm.search.log import SweepLog
 from trm.search.state import SweepState
+from trm.search.test_time import PassOrder, chosen_setting, due_choice, due_passes, notes, runs
 from trm.sweeps.checkpoint_stores import checkpoint_store
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
 from trm.sweeps.steady_clock import steady_now
+
+Evaluation = dict[str, Any]
+"""Values of a run's `evaluation`."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +34,54 @@ class FullScores:
 
     validation: dict[str, float]
     test: dict[str, float]
+    at_test_time: AtTestTime | None = None
+    """The same with another setting, where that was asked for too."""
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What a pass at test time found."""
+
+    plain: TestTimePoint
+    points: list[TestTimePoint]
+    seconds: float
 
 
 @dataclass(frozen=True)
 class WinnerWork:
     """What is done with the winner's checkpoint where there is torch."""
 
-    score: Callable[[str], FullScores]
-    """Scores its evaluated weights on all of validation and test, by the checkpoint's name below the sweep."""
-    export: Callable[[Path, Path], None]
-    """Writes its weights and its configuration into a folder."""
+    score: Callable[[str, Evaluation | None], FullScores]
+    """Scores its evaluated weights on all of validation and test, by the checkpoint's name below the sweep, and again with another
+    setting at test time, where one is given."""
+    export: Callable[[Path, Path, Evaluation | None], None]
+    """Writes its weights and its configuration, with that setting, into a folder."""
+
+
+def search_test_time(log: SweepLog, make_pass: Callable[[PassOrder], PassResult], say: Callable[[str], None]) -> None:
+    """Make the passes at test time that are due, journal each as it comes, and then the winner's setting.
+
+    `make_pass` scores settings on all of validation. Weights beside the winner's that `keep` deleted are told and passed over.
+    """
+    state, lost = log.search.state, set[str]()
+    while left := [order for order in due_passes(state) if order.checkpoint not in lost]:
+        order = left[0]
+        try:
+            found = make_pass(order)
+        except CheckpointError as error:
+            if order.trial == runs(state)[0].number:
+                raise
+            lost.add(order.checkpoint)
+            say(f"trial {order.trial} is not searched at test time: {reason_of(error)}")
+            continue
+        values = {"trial": order.trial, "checkpoint": order.checkpoint, "rollouts": order.rollouts, "steps": order.steps}
+        drawn = {"noise": order.noise, "starts": order.starts}
+        passed = TestTimePassed.model_validate(
+            {**values, **drawn, "plain": found.plain, "points": found.points, "seconds": found.seconds, "at": steady_now()}
+        )
+        log.report(passed)
+    if (choice := due_choice(state, steady_now())) is not None:
+        log.report(choice)
 
 
 def report_winner(log: SweepLog, folder: Path, sets: DataSets, work: WinnerWork) -> None:
@@ -49,9 +93,13 @@ def report_winner(log: SweepLog, folder: Path, sets: DataSets, work: WinnerWork)
     if (found := winner(state)) is None:
         return
     run = found.run
-    if run.number not in state.reports:
-        scores = work.score(str(run.checkpoint))
-        log.report(Reported(trial=run.number, rank=1, validation=scores.validation, test=scores.test, at=steady_now()))
+    setting = evaluation_of(state, run)
+    before = state.reports.get(run.number)
+    looked = None if before is None or before.at_test_time is None else before.at_test_time.evaluation
+    if before is None or setting not in (None, looked):
+        scores = work.score(str(run.checkpoint), setting)
+        both = {"validation": scores.validation, "test": scores.test, "at_test_time": scores.at_test_time}
+        log.report(Reported.model_validate({"trial": run.number, "rank": 1, **both, "at": steady_now()}))
     reported, own = state.reports[run.number], sets.of(state.space.data_of(run.params))
     log.check()
     report = {
@@ -66,10 +114,17 @@ def report_winner(log: SweepLog, folder: Path, sets: DataSets, work: WinnerWork)
         "dataset": {"folder": own.folder, "content_hash": own.manifest.content_hash},
         "validation": reported.validation,
         "test": reported.test,
+        **({"test_time": notes(state)[0]} if setting is not None else {}),
         **confirmation_report(state, found, folder),
     }
     checkpoint = checkpoint_store(state.space, folder, state.name).bring(str(run.checkpoint))
-    export_best(folder, checkpoint, report, work.export)
+    export_best(folder, checkpoint, report, lambda source, place: work.export(source, place, setting))
+
+
+def evaluation_of(state: SweepState, run: Trial) -> Evaluation | None:
+    """The setting at test time that a run's configuration gets, as values of `evaluation`; None: it stays as it is."""
+    chosen = chosen_setting(state, run)
+    return None if chosen is None else chosen.evaluation
 
 
 def confirmation_report(state: SweepState, found: Winner, folder: Path) -> dict[str, Any]:

@@ -18,7 +18,17 @@ from rich.text import Text
 from trm.console.lines import formed, is_json, keep, time_of_day
 from trm.console.streams import one_line, printable
 from trm.search.findings.status import Leader
-from trm.search.journal.events import Adopted, Asked, Decided, Event, LegEnded, PlaceAwaited, Reported, SweepEnded
+from trm.search.journal.events import (
+    Adopted,
+    Asked,
+    Decided,
+    Event,
+    LegEnded,
+    PlaceAwaited,
+    Reported,
+    SweepEnded,
+    TestTimePassed,
+)
 from trm.search.knobs.constraint_names import short_name
 from trm.terminal.facts import event_facts, status_facts
 from trm.terminal.progress import RunningLeg, Snapshot
@@ -251,6 +261,11 @@ def event_line(event: Event, metric: str) -> str | None:
                 if metric in getattr(event, split)
             ]
             return f"trial {event.trial}, rank {event.rank}: {metric} {', '.join(scores)}"
+        case TestTimePassed():
+            best = max(event.points, key=lambda one: one.exact_accuracy)
+            how = f"noise {event.noise:g}, starts {event.starts}: {len(event.points)} settings in {event.seconds:.1f} s"
+            told = f"{best.exact_accuracy:.4f} at {best.steps} steps x {best.rollouts}"
+            return f"trial {event.trial} at test time, {how}, best {told} (plain {event.plain.exact_accuracy:.4f})"
         case PlaceAwaited():
             return "legs can run again" if event.what is None else event.what
         case SweepEnded():

@@ -22,6 +22,8 @@ from trm.search.journal.events import (
     SpeedMeasured,
     SweepEnded,
     SweepStarted,
+    TestTimeChosen,
+    TestTimePassed,
 )
 from trm.search.state import SweepState
 
@@ -112,6 +114,11 @@ def updates_of(state: SweepState, event: Event) -> list[RunUpdate]:
             return _decided(state, event)
         case Reported():
             return _reported(state, event)
+        case TestTimePassed():
+            return _passed(event)
+        case TestTimeChosen():
+            tags = {"trm.test_time": event.reason if event.setting is None else str(event.setting.evaluation)}
+            return [RunUpdate(run, event.at, event.at, tags=tags) for run in (SWEEP, event.trial)]
         case SweepEnded():
             tags = {"trm.status": "finished", "trm.reason": event.reason}
             return [RunUpdate(SWEEP, event.at, event.at, tags=tags, status="FINISHED"), *_confirmed(state, event.at)]
@@ -202,8 +209,21 @@ def _confirmed(state: SweepState, at: float) -> list[RunUpdate]:
     return [RunUpdate(SWEEP, at, at, tags=tags), *updates] if updates else []
 
 
+def _passed(event: TestTimePassed) -> list[RunUpdate]:
+    """A series a noise and start: what the front of its pass scores, against inference MFLOPs."""
+    points = list[Point]()
+    for one in sorted(event.points, key=lambda one: one.inference_flops):
+        if one.gain is not None:  # what none of its pass beats
+            name = f"test_time/noise_{one.noise:g}_{one.starts}"
+            points += _points({f"{name}/exact_accuracy": one.exact_accuracy}, round(one.inference_flops / 1e6), event.at)
+    return [RunUpdate(event.trial, event.at, event.at, points=points)]
+
+
 def _reported(state: SweepState, event: Reported) -> list[RunUpdate]:
     scores = {f"{split}/{key}": value for split in ("validation", "test") for key, value in getattr(event, split).items()}
+    if event.at_test_time is not None:
+        looks = {"validation": event.at_test_time.validation, "test": event.at_test_time.test}
+        scores |= {f"test_time/{split}/{key}": value for split, look in looks.items() for key, value in look.items()}
     points = _points(scores, 0, event.at)
     trial = RunUpdate(event.trial, event.at, event.at, points=points, tags={"trm.rank": str(event.rank)})
     if any(report.rank < event.rank for report in state.reports.values()):

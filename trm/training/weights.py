@@ -111,11 +111,11 @@ class _About(Frozen):
     digest: str
 
 
-def export_weights(source: TrainingState | str | Path, folder: str | Path) -> None:
+def export_weights(source: TrainingState | str | Path, folder: str | Path, *, evaluation: dict[str, Any] | None = None) -> None:
     """Writes the weights that are evaluated (the average, if there is one) and the puzzle embedding, each file atomically.
 
     `source` is a state or the folder of a checkpoint; `folder` gets `model.safetensors` and, as a complete run
-    configuration, `config.yaml`. In a gang only the leader calls it.
+    configuration, `config.yaml`, with these values of `evaluation`. In a gang only the leader calls it.
     """
     weights = _of_state(source) if isinstance(source, TrainingState) else _of_checkpoint(Path(source))
     tensors = {name: value.detach().contiguous() for name, value in weights.tensors.items()}
@@ -134,7 +134,8 @@ def export_weights(source: TrainingState | str | Path, folder: str | Path) -> No
         safetensors.torch.save_file(
             tensors, path, {EXPORT: json.dumps(about.model_dump(mode="json"))}
         )  # one entry: the library writes several in any order
-    dump_yaml(folder / CONFIG_FILE, weights.config.model_dump(mode="json"))
+    config = weights.config.model_copy(update={"evaluation": weights.config.evaluation.model_copy(update=evaluation or {})})
+    dump_yaml(folder / CONFIG_FILE, config.model_dump(mode="json"))
 
 
 def load_for_evaluation(path: str | Path, device: torch.device | str = "cpu") -> TrainedModel:

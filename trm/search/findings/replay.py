@@ -19,8 +19,10 @@ from trm.search.journal.events import (
     SlotsChanged,
     SpaceExhausted,
     SweepEnded,
+    TestTimeChosen,
 )
 from trm.search.search import Search
+from trm.search.test_time import due_choice
 
 DECISIONS = (Asked, SpaceExhausted, LegStarted, Decided, Adopted, SweepEnded)
 """Events that follow from those before them; all others are told to the search: results, drivers, clock readings."""
@@ -96,6 +98,10 @@ class _Course:
                 due = self._due or self._search.due_decisions(event.at)
                 if due:
                     raise _difference(number, event, _line(due[0]))
+            case TestTimeChosen():
+                expected = due_choice(self._search.state, event.at)
+                if expected is None or (difference := _first_difference(event, expected)) is not None:
+                    raise _difference(number, event, "nothing" if expected is None else f"{_line(expected)} ({difference})")
             case Reported():
                 best = winner(self._search.state)
                 if best is None or best.run.number != event.trial:

@@ -19,6 +19,7 @@ from trm.search.knobs.knobs import ChoiceKnob, FloatKnob, IntKnob, Knob
 from trm.search.replicates import replicate_rows
 from trm.search.space.rules import tells_audit_with_best
 from trm.search.state import SweepState
+from trm.search.test_time import notes as test_time_notes
 from trm.stats.best_of import Confirmed
 from trm.stats.intervals import Z95
 
@@ -133,6 +134,8 @@ def write_leaderboard(state: SweepState, folder: str | Path, *, count: int = 10,
         board["front"] = front_rows(state)
     if tells_audit_with_best(state.resolver.rules) and (audited := audit_notes(state)) is not None:
         board["audit"] = audited
+    if searched := test_time_notes(state):
+        board["test_time"] = searched
     if state.priors:
         board["warm_start"] = [prior_summary(prior) for prior in state.priors]
     write_text_atomic(Path(folder) / LEADERBOARD, json.dumps(board, indent=1, allow_nan=False) + "\n")

@@ -9,7 +9,7 @@ from trm.config.base import Frozen
 from trm.config.step_costs import Stage, StepCosts
 from trm.files.contained import relative_path
 from trm.search.journal.priors import Prior
-from trm.search.settings import Audit, Budget, Confirm
+from trm.search.settings import Audit, Budget, Confirm, TestTime
 
 InSweep = Annotated[str, AfterValidator(relative_path)]
 """A path below the sweep folder."""
@@ -51,6 +51,8 @@ class DriverStarted(Frozen):
     """How this driver confirms winners; null: it does not."""
     audit: Audit | None = None
     """Which controls this driver lets run on; null: none."""
+    test_time: TestTime | None = None
+    """Which settings at test time this driver searches at the end; null: none."""
     gpus: float = 0.0
     """GPUs that a leg holds, of all its workers."""
     device_bytes: int | None = None
@@ -283,6 +285,83 @@ class SpaceExhausted(Frozen):
     at: float
 
 
+class TestTimePoint(Frozen):
+    """A setting at test time, and what it scores on validation."""
+
+    __test__ = False  # it is no test
+    noise: float
+    starts: Literal["own", "random"]
+    select: str
+    """By whom one rollout is chosen; empty: there is one."""
+    forms: int = 1
+    """Symmetric forms in which a puzzle is asked."""
+    rollouts: int
+    steps: int
+    inference_flops: float
+    """FLOPs of an answer."""
+    exact_accuracy: float
+    low: float
+    high: float
+    """Its 95 % interval over puzzles."""
+    gain: float | None = None
+    """Of what none of its pass beats: mean difference to the plain answer, puzzle by puzzle."""
+    gain_low: float | None = None
+    gain_high: float | None = None
+    """Its 95 % interval by the paired bootstrap."""
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """What it is in a run's `evaluation`."""
+        own = {"steps": self.steps, "rollouts": self.rollouts, "noise": self.noise, "starts": self.starts}
+        return own | ({"select": self.select} if self.select else {})
+
+
+class TestTimePassed(Frozen):
+    """A trial's weights were scored on all of validation with one noise and start, in every depth and breadth, by each selector."""
+
+    __test__ = False
+    event: Literal["test_time_passed"] = "test_time_passed"
+    trial: int
+    checkpoint: str
+    """Whose weights they were."""
+    noise: float
+    starts: Literal["own", "random"]
+    rollouts: int
+    steps: int
+    """The most that were tried."""
+    plain: TestTimePoint
+    """The plain answer, as trials are scored."""
+    points: list[TestTimePoint]
+    seconds: float
+    at: float
+
+
+class TestTimeChosen(Frozen):
+    """The setting at test time that the winner's configuration has."""
+
+    __test__ = False
+    event: Literal["test_time_chosen"] = "test_time_chosen"
+    trial: int
+    checkpoint: str
+    setting: TestTimePoint | None
+    """Null: the plain answer stays."""
+    tried: int
+    """Settings among which it was chosen."""
+    reason: str
+    at: float
+
+
+class AtTestTime(Frozen):
+    """What the chosen setting scores in the last look."""
+
+    evaluation: dict[str, Any]
+    """The setting."""
+    validation: dict[str, float]
+    test: dict[str, float]
+    gain: dict[str, list[float]]
+    """By split: mean difference of exact_accuracy to the plain answer and its 95 % interval, puzzle by puzzle."""
+
+
 class Reported(Frozen):
     """A winner was scored on all of validation and, once, on test."""
 
@@ -291,6 +370,8 @@ class Reported(Frozen):
     rank: int
     validation: dict[str, float]
     test: dict[str, float]
+    at_test_time: AtTestTime | None = None
+    """The same with the setting that was chosen on validation; null: the plain answer stays."""
     at: float
 
 
@@ -315,6 +396,8 @@ Event = Annotated[
     | LegEnded
     | Decided
     | Adopted
+    | TestTimePassed
+    | TestTimeChosen
     | Reported
     | SweepEnded,
     Field(discriminator="event"),

@@ -20,7 +20,7 @@ def check_resumable(old: SearchSpace, new: SearchSpace) -> None:
     if difference is not None:
         raise SweepError(
             f"the sweep was started with another search space: {difference}",
-            remedy="start it under another --name; what may change is budget, resources, tracking, keep, confirm and audit",
+            remedy="start it under another --name; what may change is budget, resources, tracking, keep, confirm, audit, test_time",
         )
 
 

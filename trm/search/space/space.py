@@ -33,7 +33,7 @@ from trm.search.samplers.choice import SamplerChoice
 from trm.search.samplers.tpe import TPE
 from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.choice import SchedulerChoice
-from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources, Storage
+from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources, Storage, TestTime
 from trm.search.space.data_choice import STRENGTH, chosen_data, data_choices, recipe_beside, recipes_beside, with_first_recipe
 from trm.search.space.defaults import with_defaults
 from trm.search.space.rules import RULES, asks_for_figures, goes_by_meaning, is_average_plain
@@ -98,6 +98,8 @@ class SearchSpace(Written):
     """Digest of the weights at every path that trials start from; filled in when the sweep begins."""
     storage: Annotated[Storage, Later] = Storage()
     """Where checkpoints live."""
+    test_time: Annotated[TestTime | None, Later] = None
+    """How settings at test time are searched on the best trials' weights when the search is over; null: they are not."""
 
     @model_validator(mode="before")
     @classmethod
@@ -169,6 +171,7 @@ class SearchSpace(Written):
         self.sampler.check(self.objective)
         self.sampler.check_beliefs(self.believed)
         self._check_conditions()
+        self._check_test_time()
         self._check_data()
         _check_base(self.base, self.data, self.search)
         if _goes_by_meaning(info):
@@ -199,6 +202,24 @@ class SearchSpace(Written):
                 remedy="set data.mode: resident, or drop the knob",
             )
         data_choices(self.data, self.search)
+
+    def _check_test_time(self) -> None:
+        """ConfigError for settings at test time that trials have already, or of networks that carry nothing."""
+        if self.test_time is None:
+            return
+        for name in ("rollouts", "noise", "starts", "forms"):
+            path = f"evaluation.{name}"
+            if path in self.search or written_at(self.base, path, default := _default(path)) != default:
+                where = "search" if path in self.search else "base"
+                raise ConfigError(
+                    f"test_time tries {name} on trained weights, and {where}.{path} is there too",
+                    remedy=f"drop one: test_time, or {path}",
+                )
+        if not any(kind.CARRIES_LATENTS for kind in _networks_tried(self.base, self.search).values()):
+            raise ConfigError(
+                "test_time gives networks more supervision steps, and those of this space carry nothing from one to the next",
+                remedy="drop test_time, or take another model.architecture",
+            )
 
     def _check_fused(self) -> None:
         """ConfigError for a value that no trial could have, since kernels are insisted on that do not do it."""
@@ -509,6 +530,10 @@ def _networks_tried(base: Mapping[str, Any], search: Mapping[str, Knob]) -> dict
     return {tag: kind for tag in map(str, tags) if issubclass(kind := members[tag], ModelConfig)}
 
 
+def _default(path: str) -> Any:
+    return leaves()[path].info.get_default(call_default_factory=True)
+
+
 def _asks_again(values: Mapping[str, Any]) -> bool:
     """Whether the network of a sparse run configuration may have several supervision steps."""
     return all(kind.CARRIES_LATENTS for kind in _networks_tried(values, {}).values())
@@ -524,5 +549,5 @@ def _domain(knob: Knob) -> str:
     return " .. ".join(map(repr, values)) if knob.type != "choice" else repr(values)
 
 
-MAY_CHANGE = ("budget", "resources", "tracking", "keep", "confirm", "audit")
+MAY_CHANGE = ("budget", "resources", "tracking", "keep", "confirm", "audit", "test_time")
 """Sections that a resume may change; `budget.per_trial` only as `growth.check_growth` allows."""

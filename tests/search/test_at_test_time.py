@@ -1,0 +1,184 @@
+"""Settings at test time as part of a sweep: which passes are due, what is chosen, and that all of it follows from the journal."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from search_simulator import Simulator, cost_of
+from sweep_cases import events_of
+
+from tests.search.test_schedulers import demo
+from trm.config.files import validated
+from trm.errors import CheckpointError
+from trm.search.findings.replay import ReplayDifference, replay
+from trm.search.findings.tables import write_leaderboard
+from trm.search.journal.events import Reported, TestTimeChosen, TestTimePassed, TestTimePoint
+from trm.search.log import SweepLog
+from trm.search.search import Search
+from trm.search.settings import TestTime
+from trm.search.space.resume import check_resumable
+from trm.search.space.space import SearchSpace
+from trm.search.test_time import PassOrder, chosen_setting, due_choice, due_passes, runs, sentence
+from trm.sweeps.winner import PassResult, search_test_time
+from trm.tracking.updates import updates_of
+
+SECTION = {"noise": [0.0, 0.3], "starts": ["own", "random"], "rollouts": 4, "steps": 8, "top": 2}
+PLAIN = {"noise": 0.0, "starts": "own", "select": "", "rollouts": 1, "low": 0.0, "high": 1.0}
+
+
+def space_of(section: dict[str, Any] | None, **changes: Any) -> SearchSpace:
+    values = demo("asha").model_dump(mode="json")
+    return validated(SearchSpace, {**values, "test_time": section, **changes}, "demo")
+
+
+def point(steps: int, accuracy: float, gain: float | None = None, **changes: Any) -> TestTimePoint:
+    ends = {} if gain is None else {"gain": gain, "gain_low": gain - 0.02, "gain_high": gain + 0.02}
+    values = {**PLAIN, "steps": steps, "exact_accuracy": accuracy, **changes, **ends}
+    return TestTimePoint.model_validate({"inference_flops": 10.0 * steps * values["rollouts"], **values})
+
+
+def made(order: PassOrder) -> PassResult:
+    """Depth 3 gains a little, random starts lose, breadth gains most with noise and starts of its own."""
+    plain = point(2, 0.8)
+    if order.is_plain:
+        return PassResult(plain, [plain, point(3, 0.81, 0.01), point(4, 0.7)], 1.0)
+    loses = order.starts == "random"
+    rolled = {"noise": order.noise, "starts": order.starts, "select": "vote", "rollouts": 4}
+    points = [point(2, 0.5 if loses else 0.84, -0.3 if loses else 0.04, **rolled), point(8, 0.5 if loses else 0.86, 0.06, **rolled)]
+    return PassResult(plain, points, 1.0)
+
+
+def searched(folder: Path, section: dict[str, Any] | None, work: Any = made) -> SweepLog:
+    """A simulated sweep to its end, then the passes that are due."""
+    if not (folder / "journal.jsonl").exists():
+        Simulator(space_of(None), folder).run()
+    log = SweepLog(folder, Search(space_of(section), cost_of, folder="data"))
+    state = log.search.state
+    log.start(5000.0, driver="here:2", fence=(state.driver.fence if state.driver else 0) + 1, slots=2, versions={"trm": "0"})
+    try:
+        log.close(5000.0)
+        search_test_time(log, work, lambda line: None)
+    finally:
+        log.journal.close()
+    return log
+
+
+def test_the_winner_comes_first_and_every_noise_and_start_is_a_pass(tmp_path: Path) -> None:
+    orders: list[PassOrder] = []
+
+    def counted(order: PassOrder) -> PassResult:
+        orders.append(order)
+        return made(order)
+
+    log = searched(tmp_path, SECTION, counted)
+    state = log.search.state
+    first, second = (run.number for run in runs(state))
+    assert first == state.leaderboard()[0].number != second
+    passes = [(0.0, "own"), (0.3, "own"), (0.0, "random"), (0.3, "random")]
+    assert [(order.trial, order.noise, order.starts) for order in orders] == [
+        (trial, *one) for trial in (first, second) for one in passes
+    ]
+    assert {(order.rollouts, order.steps) for order in orders} == {(4, 8)}
+    assert due_passes(state) == []
+    assert due_choice(state, 6000.0) is None
+    assert replay(Search(space_of(SECTION), cost_of), events_of(tmp_path)).trials == len(state.trials)
+
+
+def test_the_most_accurate_that_gains_more_than_chance_is_taken_within_its_price(tmp_path: Path) -> None:
+    state = searched(tmp_path, SECTION).search.state
+    best = runs(state)[0]
+    found = chosen_setting(state, best)
+    assert found is not None
+    assert found.evaluation == {"steps": 8, "rollouts": 4, "noise": 0.3, "starts": "own", "select": "vote"}
+    write_leaderboard(state, tmp_path)
+    first, second = json.loads((tmp_path / "leaderboard.json").read_text())["test_time"]
+    assert [one["inference_flops"] for one in first["front"]] == [20.0, 30.0, 80.0, 320.0]
+    assert (first["chosen"]["exact_accuracy"], first["tried"], "chosen" in second) == (0.86, 9, False)
+    told = sentence(state)
+    assert told is not None
+    assert "is taken: 86.00% on validation, +6.00 points (+4.00 to +8.00)" in told
+    cheap = searched(tmp_path, {**SECTION, "max_inference_flops": 100}).search.state
+    assert (chosen_setting(cheap, best) or found).inference_flops == 80.0
+    assert len(cheap.test_time_passes[str(best.checkpoint)]) == 4, "what was passed is not passed again"
+    none = searched(tmp_path, {**SECTION, "max_inference_flops": 40}).search.state
+    assert chosen_setting(none, best) is None, "a gain of 1 +- 2 points is chance"
+    assert "none within 40 FLOPs gains more than chance" in str(sentence(none))
+    assert chosen_setting(searched(tmp_path, None).search.state, best) is None
+    assert replay(Search(space_of(SECTION), cost_of), events_of(tmp_path)).trials == len(state.trials)
+
+
+def test_other_sizes_are_other_passes_and_a_killed_search_makes_what_is_left(tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    orders: list[PassOrder] = []
+
+    def killed(order: PassOrder) -> PassResult:
+        if len(orders) == 2:
+            raise Stop
+        orders.append(order)
+        return made(order)
+
+    for _ in range(2):
+        with pytest.raises(Stop):
+            searched(tmp_path, SECTION, killed)
+    log = searched(tmp_path, SECTION)
+    assert [event.trial for event in events_of(tmp_path) if isinstance(event, TestTimePassed)] == [
+        run.number for run in runs(log.search.state) for _ in range(4)
+    ]
+    wider = searched(tmp_path, {**SECTION, "rollouts": 8, "top": 1}).search.state
+    assert len(wider.test_time_passes[str(runs(wider)[0].checkpoint)]) == 8
+
+
+def test_weights_that_are_gone_are_passed_over_unless_they_are_the_winners(tmp_path: Path) -> None:
+    winner = searched(tmp_path, None).search.state.leaderboard()[0].number
+
+    def gone(order: PassOrder) -> PassResult:
+        if order.trial != winner:
+            raise CheckpointError("it was deleted", remedy="keep it")
+        return made(order)
+
+    state = searched(tmp_path, SECTION, gone).search.state
+    assert [one.trial for passes in state.test_time_passes.values() for one in passes] == [winner] * 4
+    assert chosen_setting(state, state.trials[winner]) is not None
+
+
+def test_a_choice_that_does_not_follow_is_told_by_a_replay(tmp_path: Path) -> None:
+    searched(tmp_path, SECTION)
+    events = [
+        event.model_copy(update={"setting": None}) if isinstance(event, TestTimeChosen) else event for event in events_of(tmp_path)
+    ]
+    with pytest.raises(ReplayDifference, match="test_time_chosen"):
+        replay(Search(space_of(SECTION), cost_of), events)
+
+
+def test_a_store_is_told_every_pass_and_the_last_look(tmp_path: Path) -> None:
+    state = searched(tmp_path, SECTION).search.state
+    passed = next(event for event in events_of(tmp_path) if isinstance(event, TestTimePassed) and event.noise == 0.3)
+    (update,) = updates_of(state, passed)
+    assert [(one.key, one.value) for one in update.points] == [
+        ("test_time/noise_0.3_own/exact_accuracy", 0.84),
+        ("test_time/noise_0.3_own/exact_accuracy", 0.86),
+    ]
+    look = {"evaluation": {}, "validation": {}, "test": {"exact_accuracy": 0.9}, "gain": {"test": [0.1, 0.0, 0.2]}}
+    reported = Reported.model_validate(
+        {"trial": passed.trial, "rank": 1, "validation": {}, "test": {"exact_accuracy": 0.8}, "at_test_time": look, "at": 1.0}
+    )
+    points = {one.key: one.value for one in updates_of(state, reported)[0].points}
+    assert (points["test/exact_accuracy"], points["test_time/test/exact_accuracy"]) == (0.8, 0.9)
+
+
+def test_what_makes_no_sense_is_refused_and_a_resume_may_add_the_section() -> None:
+    with pytest.raises(ValidationError, match="noise lies between supervision steps, got steps 1 and starts own alone"):
+        TestTime(steps=1)
+    with pytest.raises(Exception, match=r"test_time tries noise on trained weights, and base.evaluation.noise is there too"):
+        space_of(SECTION, base={**demo("asha").base, "evaluation": {"noise": 0.1}})
+    with pytest.raises(Exception, match="those of this space carry nothing from one to the next"):
+        space_of(
+            SECTION, base={"model": {"architecture": "direct"}}, search={"optim.lr": {"type": "float", "low": 0.001, "high": 0.1}}
+        )
+    plain = space_of(None)
+    assert plain.frozen_digest() == space_of(SECTION).frozen_digest() == demo("asha").frozen_digest()
+    check_resumable(plain, space_of(SECTION))
