@@ -152,7 +152,7 @@ def _put(columns: Columns, part: Columns, start: int, rows: int) -> None:
     for name, values in part.items():
         whole = columns.get(name)
         if whole is None:
-            columns[name] = whole = np.empty(rows, dtype=values.dtype)
+            columns[name] = whole = np.empty((rows, *values.shape[1:]), dtype=values.dtype)
         elif whole.dtype != values.dtype:
             columns[name] = whole = whole.astype(np.result_type(whole, values))
         whole[start : start + len(values)] = values

@@ -38,12 +38,14 @@ class PassOrder:
 
 
 def runs(state: SweepState) -> list[Trial]:
-    """The trials whose weights are tried, the winner's first; empty where nothing is searched at test time."""
+    """The trials whose weights are tried, the winner's first; of a driver that asks for none, those that were tried before."""
     found = winner(state)
-    if state.test_time is None or found is None:
+    if found is None:
         return []
     others = [trial if confirmed is None else best_run(state, trial.number) for trial, confirmed in ranked(state)]
     every = {run.number: run for run in (found.run, *others) if run is not None and run.checkpoint is not None}
+    if state.test_time is None:
+        return [run for run in every.values() if str(run.checkpoint) in state.test_time_passes]
     return list(every.values())[: state.test_time.top]
 
 
@@ -61,12 +63,11 @@ def due_passes(state: SweepState) -> list[PassOrder]:
 
 
 def passes_of(state: SweepState, checkpoint: str) -> list[TestTimePassed]:
-    """The passes of a checkpoint's weights that are as the sweep asks for them now."""
-    section = state.test_time
+    """The passes of a checkpoint's weights that are as the sweep asks for them now, or asked last."""
+    section, made = state.test_time, state.test_time_passes.get(checkpoint, [])
     if section is None:
-        return []
+        return [one for one in made if (one.rollouts, one.steps) == (made[-1].rollouts, made[-1].steps)]
     sizes, wanted = (section.rollouts, section.steps), section.passes
-    made = state.test_time_passes.get(checkpoint, [])
     return [one for one in made if (one.rollouts, one.steps) == sizes and (one.noise, one.starts) in wanted]
 
 
@@ -80,10 +81,10 @@ def due_choice(state: SweepState, now: float) -> TestTimeChosen | None:
     """The winner's setting, once all passes of its weights are made; None where it is chosen already, or nothing is searched."""
     found = runs(state)
     checkpoint = str(found[0].checkpoint) if found else ""
-    if not found or any(order.checkpoint == checkpoint for order in due_passes(state)):
+    if state.test_time is None or not found or any(order.checkpoint == checkpoint for order in due_passes(state)):
         return None
     points, members = front(state, checkpoint)
-    limit = None if state.test_time is None else state.test_time.max_inference_flops
+    limit = state.test_time.max_inference_flops
     cheap = [points[number] for number in members if limit is None or points[number].inference_flops <= limit]
     better = [point for point in cheap if point.gain_low is not None and point.gain_low > 0]
     best = max(better, key=lambda point: (point.exact_accuracy, -point.inference_flops), default=None)
@@ -99,7 +100,7 @@ def due_choice(state: SweepState, now: float) -> TestTimeChosen | None:
 
 def chosen_setting(state: SweepState, run: Trial) -> TestTimePoint | None:
     """The setting that a run's configuration has; None: the plain one."""
-    found = state.test_time_chosen.get(str(run.checkpoint)) if state.test_time is not None else None
+    found = state.test_time_chosen.get(str(run.checkpoint))
     return None if found is None else found.setting
 
 
