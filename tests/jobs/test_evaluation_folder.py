@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import multiprocessing
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from trm.data.format.shards import read_identifiers
 from trm.errors import TrialError
 from trm.jobs.compare import run_comparison
 from trm.jobs.evaluate import run_evaluation
+from trm.jobs.evaluate_lock import LOCK, held_folder
 from trm.jobs.evaluate_options import EvaluateOptions
 from trm.jobs.process_gang import run_processes
 from trm.stats.bootstrap import bands
@@ -120,6 +122,55 @@ def test_rows_that_stay_on_storage_leave_the_very_files(place: Path, capsys: pyt
         if path.name != "report.json":
             assert (place / "stored" / path.name).read_bytes() == path.read_bytes(), path.name
     assert report_of(place, "stored")["metrics"] == report_of(place, "two")["metrics"]
+
+
+@pytest.mark.parametrize("rollouts", [(), ("evaluation.rollouts=2", "evaluation.noise=1")])
+def test_all_steps_of_answers_are_those_of_separate_evaluations(place: Path, rollouts: tuple[str, ...]) -> None:
+    whole = options_of(place, "steps", overrides=rollouts, has_all_steps=True)
+    assert run_evaluation(whole) == 0
+    found = pq.read_table(place / "steps" / "answers.parquet").to_pylist()
+    for steps in (2,) if rollouts else (1, 2):
+        assert run_evaluation(options_of(place, "of_step", overrides=(*rollouts, f"evaluation.steps={steps}"))) == 0
+        alone = pq.read_table(place / "of_step" / "answers.parquet").to_pylist()
+        assert [row for row in found if row["step"] == steps] == alone
+    votes = 2 if rollouts else 1  # every rollout of an ARC task is one
+    assert len(found) == 3 * votes * report_of(place, "steps")["metrics"]["predictions"]
+
+
+def test_one_batch_is_no_score(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = ("evaluation.batch_size=2", "evaluation.steps=1")
+    assert run_evaluation(options_of(place, "quick", is_quick=True, forward_dtype="bfloat16", overrides=overrides)) == 0
+    assert "ONE BATCH of 2 rows (--quick): it shows that all works, and is no score" in capsys.readouterr().out
+    report = report_of(place, "quick")
+    assert (report["is_quick"], report["metrics"]["predictions"], report["forward_dtype"]) == (True, 2, "bfloat16")
+    assert report["config"]["model"]["forward_dtype"] == "bfloat16"
+    assert report["weights_digest"] == report_of(place, "two")["weights_digest"]
+
+
+def test_speed_is_of_whole_batches(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trm.jobs.evaluate_speed.WARM_BATCHES", 1)
+    monkeypatch.setattr("trm.jobs.evaluate_speed.TIMED_BATCHES", 3)
+    monkeypatch.setattr("trm.jobs.evaluate_work.BATCH_ROWS", 5)
+    overrides = ("evaluation.batch_size=2", "evaluation.steps=1")
+    assert run_evaluation(options_of(place, "speed", is_quick=True, has_speed=True, overrides=overrides)) == 0
+    report = report_of(place, "speed")
+    speed = report["speed"]
+    assert (speed["batches"], speed["batch_rows"]) == (3, 5)
+    assert speed["rows_a_second"] * speed["seconds_a_batch"]["median"] == pytest.approx(5)
+    assert speed["flops_a_second"] == pytest.approx(speed["rows_a_second"] * report["inference_flops"])
+    assert speed["seconds_a_batch"]["least"] <= speed["seconds_a_batch"]["median"] <= speed["seconds_a_batch"]["most"]
+
+
+def test_one_evaluation_at_a_time_writes_into_a_folder(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    held = place / "held"
+    with held_folder(held):
+        assert run_job(lambda: run_evaluation(options_of(place, "held"))) == 2
+        assert f"and process {os.getpid()} on " in capsys.readouterr().err
+    assert not held.exists()
+    held.mkdir()
+    (held / LOCK).write_text("of one that was killed")
+    assert run_evaluation(options_of(place, "held")) == 0
+    assert not (held / LOCK).exists()
 
 
 def test_every_worker_has_a_batch(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,7 +274,7 @@ def test_a_folder_holds_what_its_report_says(place: Path, monkeypatch: pytest.Mo
     (folder / ".answers.parquet.2098-1f2e0046.tmp").write_bytes(b"of one that was killed")
 
     def killed(*_: Any, **__: Any) -> None:
-        assert list(folder.iterdir()) == []  # neither the report of before nor anything that it spoke of
+        assert list(folder.iterdir()) == [folder / LOCK]  # neither the report of before nor anything that it spoke of
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:

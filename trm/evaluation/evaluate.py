@@ -73,6 +73,7 @@ def evaluate(
     has_breadth: bool = False,
     record: Callable[[AnsweredBatch], None] | None = None,
     forms: Forms | None = None,
+    records_steps: bool = False,
 ) -> Evaluation:
     """Scores the split behind `plan` with the weights as they stand; every worker of a gang calls it and gets the same.
 
@@ -91,7 +92,8 @@ def evaluate(
     A network that draws does so by the run's seed, the row, and `draw`: another number is another draw of every row.
     `has_breadth` gives exactness of every depth, breadth (powers of two) and selector, from the one pass (`Evaluation.breadth`).
     `forms` are the puzzles' symmetric ones, for `evaluation.forms`; with several `Evaluation.breadth` has fewer of them too.
-    `record` is handed the answers of every batch, and then the evaluation has its rows (`Evaluation.rows`).
+    `record` is handed the answers of every batch, with `records_steps` those after each step, and then the evaluation has its rows
+    (`Evaluation.rows`).
     `progress` is told batches done and in all. Raises DatasetError for a split without rows.
     """
     workers = 1 if gang is None else gang.world_size
@@ -120,6 +122,7 @@ def evaluate(
         answer_steps=None if depths.most == depths.answer else depths.answer,
         record=record,
         forms=forms,
+        records_steps=records_steps,
     )
     columns: Columns = {}
     done = 0

@@ -1,7 +1,7 @@
 """Batches become columns: what a network answers to each row, and what that is worth, a value a row."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -50,6 +50,11 @@ def _at(step: int) -> str:
     return f"{AT}{step}."
 
 
+def _step_of(name: str) -> int:
+    """The step of a column whose name begins with `AT`."""
+    return int(name.removeprefix(AT).partition(".")[0])
+
+
 @dataclass(frozen=True, eq=False)
 class _Judged:
     """A batch's answers, and what they are worth, a value a row."""
@@ -69,6 +74,8 @@ class _Passed:
     steps: np.ndarray
     numbers: np.ndarray
     """Which of a row's several answers each is."""
+    at: dict[int, Columns] = field(default_factory=dict)
+    """Step -> cells, halting logit and number of the answers after it, where those of every step are recorded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +103,8 @@ class RowJudge:
     """What is handed the answers themselves, a batch at a time."""
     forms: Forms | None = None
     """The symmetric forms of the puzzles, where they are asked in several."""
+    records_steps: bool = False
+    """Whether it is handed those after every supervision step, the first ones first."""
 
     def columns(self, batch: EvaluationBatch) -> Columns:
         """What is known of each row of a batch; of its answer at its halt under `HALTED` names."""
@@ -105,12 +114,27 @@ class RowJudge:
             passed, is_recorded = self._pass(batch, self._keys(batch)), False
         if not is_recorded:
             self._record(batch, passed)
-        return passed.columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
+        columns = passed.columns
+        if self.records_steps and not self.has_curve:
+            columns = {name: column for name, column in columns.items() if not name.startswith(AT) or _step_of(name) in self.after}
+        return columns | {"row": batch.rows, "identifier": batch.batch.puzzle_identifiers}
 
     def _record(self, batch: EvaluationBatch, passed: _Passed) -> None:
         if self.record is not None:
+            for answered in self._answered(batch, passed):
+                self.record(answered)
+
+    def _answered(self, batch: EvaluationBatch, passed: _Passed) -> Iterator[AnsweredBatch]:
+        """What is recorded of a batch."""
+        if not self.records_steps:
             worth = _at_halt(passed.columns) if self.stops_halted else self._of_answers(passed.columns)
-            self.record(AnsweredBatch(batch, passed.cells, passed.halting_logits, passed.steps, worth, passed.numbers))
+            yield AnsweredBatch(batch, passed.cells, passed.halting_logits, passed.steps, worth, passed.numbers)
+            return
+        for step, own in sorted(passed.at.items()):
+            worth = _after(passed.columns, step)
+            yield AnsweredBatch(
+                batch, own["cells"], own["logits"], np.minimum(passed.steps, step), worth, own.get("numbers", passed.numbers)
+            )
 
     def _pass(self, batch: EvaluationBatch, keys: Tensor | None, forms: np.ndarray | None = None) -> _Passed:
         """The batch through the network, once; its rows in `forms`, where there are several."""
@@ -141,13 +165,20 @@ class RowJudge:
                 judged[prefix] = judged_at[max(judged_at)] if is_known else self._judged(output, labels, batch, forms)
                 columns |= {f"{prefix}{name}": column for name, column in judged[prefix].columns.items()}
         last = judged[HALTED if self.stops_halted else ""] if self.answer_steps is None else judged_at[self.answer_steps]
-        return _Passed(columns, last.cells, last.halting_logits, self._steps(found), np.zeros(len(batch.rows), dtype=np.int64))
+        numbers = np.zeros(len(batch.rows), dtype=np.int64)
+        at = {step: {"cells": one.cells, "logits": one.halting_logits} for step, one in judged_at.items()}
+        return _Passed(columns, last.cells, last.halting_logits, self._steps(found), numbers, self._recorded(at))
+
+    def _recorded(self, at: dict[int, Columns]) -> dict[int, Columns]:
+        """The answers that are recorded of those after steps."""
+        last = self.answer_steps or steps_of(self.config)
+        return {step: own for step, own in at.items() if step <= last} if self.records_steps else {}
 
     def _is_looked_at(self, step: int) -> bool:
         """Whether the answer after a step is judged: of a curve each, of rollouts where one is chosen to be scored."""
         steps = steps_of(self.config)
         is_chosen = self.config.evaluation.breadth > 1 and (step == steps or is_scored_early(step, steps))
-        return self.has_curve or step in self.after or is_chosen
+        return self.has_curve or self.records_steps or step in self.after or is_chosen
 
     def _tried(self, batch: EvaluationBatch) -> tuple[_Passed, bool]:
         """The batch through the network once a rollout and form, several together where there is room; of each row one answer.
@@ -169,32 +200,37 @@ class RowJudge:
                 self._record(tiles, passes[-1])
         whole = joined([one.columns for one in passes], rows)
         answered = joined([{"cells": one.cells, "logits": one.halting_logits, "steps": one.steps} for one in passes], rows)
-        columns, index = self._selected(whole)
-        cells, logits, steps = (answered[name][index, np.arange(rows)] for name in ("cells", "logits", "steps"))
-        return _Passed(columns, cells, logits, steps, index), votes
+        columns, indices = self._selected(whole)
+        index, places = indices[self.answer_steps or steps_of(self.config)], np.arange(rows)
+        cells, logits, steps = (answered[name][index, places] for name in ("cells", "logits", "steps"))
+        at = {}
+        for step in passes[0].at:
+            tried = joined([one.at[step] for one in passes], rows)
+            at[step] = {name: column[indices[step], places] for name, column in tried.items()} | {"numbers": indices[step]}
+        return _Passed(columns, cells, logits, steps, index, at), votes
 
-    def _selected(self, whole: Columns) -> tuple[Columns, np.ndarray]:
-        """Columns of the answer that counts, after every step that was looked at, and which it is of the recorded answers."""
+    def _selected(self, whole: Columns) -> tuple[Columns, dict[int, np.ndarray]]:
+        """Columns of the answer that counts, after every step that was looked at, and which it is, by step."""
         asked, steps = self.config.evaluation, steps_of(self.config)
         halting_step, last = whole["mean_halting_step"], self.answer_steps or steps
         columns: Columns = {}
-        places, recorded = np.arange(halting_step.shape[1]), np.zeros(0, dtype=np.int64)
+        places, indices = np.arange(halting_step.shape[1]), dict[int, np.ndarray]()
         for step in filter(self._is_looked_at, range(1, steps + 1)):
             prefix = _at(step)
             own = {name.removeprefix(prefix): column for name, column in whole.items() if name.startswith(prefix)}
             own["mean_halting_step"] = np.minimum(halting_step, step)
             own[HAS_HALTED] = whole[HAS_HALTED] if step == steps else halting_step <= step
-            index = chosen(asked.select, own, own["mean_halting_step"], own[HAS_HALTED])
+            indices[step] = index = chosen(asked.select, own, own["mean_halting_step"], own[HAS_HALTED])
             kept = {name: column[index, places] for name, column in own.items() if name not in (ANSWER, RESIDUAL)}
             kept[ORACLE] = np.asarray(own["is_exact"].any(0))
             kept |= pooled(own) if VOTE in own and asked.select == "vote" else {}
-            is_kept, recorded = self.has_curve or step in self.after, index if step == last else recorded
+            is_kept = self.has_curve or self.records_steps or step in self.after
             columns |= {f"{prefix}{name}": column for name, column in kept.items()} if is_kept else {}
             columns |= {f"{EXACT_AT}{step}": kept["is_exact"]} if is_scored_early(step, steps) else {}
             columns |= kept if step == steps else {}
             if self.has_breadth or (asked.forms > 1 and step == last):
                 columns |= breadth_columns(step, own, asked.forms, None if self.has_breadth else asked.select)
-        return columns, recorded
+        return columns, indices
 
     def _of_answers(self, columns: Columns) -> Columns:
         """What the recorded answers are worth."""

@@ -14,7 +14,9 @@ from trm.jobs.evaluate_forms import forms_lines
 from trm.jobs.evaluate_front import front_lines
 from trm.jobs.evaluate_gang import evaluated_by_gang
 from trm.jobs.evaluate_identifiers import ablation_lines
+from trm.jobs.evaluate_lock import held_folder
 from trm.jobs.evaluate_options import EvaluateOptions, check_options
+from trm.jobs.evaluate_speed import speed_lines
 from trm.jobs.evaluate_table import table
 from trm.jobs.evaluate_work import evaluated
 from trm.terminal.command_line import show
@@ -32,9 +34,10 @@ def run_evaluation(options: EvaluateOptions) -> int:
                 say(f"fetched {name} of {fetched.url} (SHA-256 {digest})")
             return run_evaluation(replace(options, path=str(fetched.path), fetched=fetched))
     check_options(options)
-    report = _report(options)
+    with held_folder(None if options.folder is None else Path(options.folder)):
+        report = _report(options)
     front = front_lines(report["front"]) if "front" in report else forms_lines(report.get("forms", []))
-    show("\n".join([table(report), *ablation_lines(report.get("identifiers", [])), *front]))
+    show("\n".join([table(report), *ablation_lines(report.get("identifiers", [])), *front, *speed_lines(report.get("speed"))]))
     if options.folder is not None:
         say(f"{options.folder} has {', '.join(sorted(path.name for path in Path(options.folder).iterdir()))}")
     if options.out is not None:

@@ -27,7 +27,9 @@ from trm.evaluation.rollouts import Select
 from trm.evaluation.scores import Columns, with_imported
 from trm.files.atomic import write_text_atomic
 from trm.jobs.compare import AGAIN, Side, compared, read_side, require_same_puzzles
-from trm.jobs.evaluate_folder import ANSWERS, NOT_A_METRIC, REPORT, Done, clear_folder, environment, puzzle_names, write_evaluation
+from trm.jobs.evaluate_environment import environment
+from trm.jobs.evaluate_folder import ANSWERS, NOT_A_METRIC, REPORT, Done, clear_folder, puzzle_names, write_evaluation
+from trm.jobs.evaluate_lock import held_folder
 from trm.jobs.evaluate_options import EvaluateOptions, check_options
 from trm.jobs.evaluate_table import finite, metric_lines, shown
 from trm.jobs.evaluate_votes import vote_lines
@@ -61,6 +63,7 @@ def run_across(options: EvaluateOptions) -> int:
     select = _select(options)
     started = time.monotonic()
     with ExitStack() as stack:
+        stack.enter_context(held_folder(None if options.folder is None else Path(options.folder)))
         members = _members(options, [_evaluated(path, options, stack) for path in options.across])
         done = _done(options, members, select)
         report = done.report | {"seconds": time.monotonic() - started, "environment": environment()}

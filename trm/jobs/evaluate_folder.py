@@ -3,9 +3,6 @@
 import csv
 import io
 import json
-import platform
-import resource
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from trm import __version__
 from trm.console.redaction import stored
 from trm.data.format import shards
 from trm.data.format.manifest import Manifest
-from trm.distributed import SOLO, Gang
 from trm.errors import ConfigError
 from trm.evaluation.answers_file import cells_of
 from trm.evaluation.metrics import ORACLE
@@ -28,6 +22,7 @@ from trm.evaluation.scores import Columns, Evaluation
 from trm.files.atomic import fsync_folder, is_unfinished, make_folders, why_unwritable, write_text_atomic
 from trm.jobs.evaluate_front import front_text
 from trm.jobs.evaluate_identifiers import Ablated
+from trm.jobs.evaluate_lock import LOCK
 from trm.jobs.evaluate_table import finite
 from trm.pictures.steps import draw_steps
 from trm.pictures.test_time import draw_test_time
@@ -69,7 +64,9 @@ def check_folder(folder: Path) -> None:
     """ConfigError where no files could be written to `folder`, or what lies there is no evaluation."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--folder must name a folder, {folder} is a file", remedy="name another")
-    strange = sorted(path.name for path in folder.iterdir() if not _is_ours(path.name)) if folder.is_dir() else []
+    strange = (
+        sorted(path.name for path in folder.iterdir() if path.name != LOCK and not _is_ours(path.name)) if folder.is_dir() else []
+    )
     if strange:
         raise ConfigError(f"--folder must be new or of an evaluation, {folder} holds {strange[0]}", remedy="name a new folder")
     parent = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
@@ -181,20 +178,3 @@ def puzzle_names(folder: str, manifest: Manifest) -> Sequence[str] | None:
     """What the puzzles of a data set are called, by their numbers; None where nobody named them."""
     identifiers = shards.read_identifiers(folder, manifest)
     return None if identifiers is None else identifiers.names
-
-
-def environment(gang: Gang = SOLO, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Where the workers run, and the most memory that one of them took; every worker asks, and meets the others on `device`."""
-    own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    peaks = gang.all_gather(torch.tensor([own_peak], device=device)).tolist()
-    return {
-        "trm": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "processor": platform.processor() or platform.machine(),
-        "workers": gang.world_size,
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "peak_memory_bytes": max(peaks),
-    }

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from trm.config.files import apply_overrides, validated
 from trm.config.training import EvaluationConfig
@@ -52,6 +53,14 @@ class EvaluateOptions:
     """Noises with which depth, breadth and selector are tried, a pass each."""
     fetched: Fetched | None = None
     """Where what lies in `path` was fetched from; null: it lay there."""
+    has_all_steps: bool = False
+    """Whether the answers after every supervision step are kept."""
+    is_quick: bool = False
+    """Whether one batch alone is scored."""
+    forward_dtype: Literal["float32", "bfloat16"] | None = None
+    """In which numbers the network computes; null: as it was trained."""
+    has_speed: bool = False
+    """Whether its speed is measured."""
     workers: int = 1
     """Workers that share the batches."""
     address: str | None = None
@@ -95,6 +104,12 @@ def check_options(options: EvaluateOptions) -> None:
         raise ConfigError("a submission is of answers after all steps, --stop-halted leaves them out", remedy="leave one out")
     if options.resamples and options.stops_halted:
         raise ConfigError("--resample is of votes after all steps, --stop-halted leaves them out", remedy="leave one out")
+    if options.has_all_steps and options.folder is None:
+        raise ConfigError("--steps all writes answers.parquet into the folder of the evaluation", remedy="give --folder DIR")
+    if options.has_all_steps and options.stops_halted:
+        raise ConfigError("--steps all is of every supervision step, --stop-halted leaves steps out", remedy="leave one out")
+    if options.workers > 1 and (alone := [name for name, is_on in _of_one(options).items() if is_on]):
+        raise ConfigError(f"{alone[0]} is of one worker, got --workers {options.workers}", remedy="leave one out")
     if (options.has_curve or options.front) and options.stops_halted:
         raise ConfigError(
             "--curve and --front need every supervision step of every puzzle, and --stop-halted leaves them out",
@@ -102,6 +117,11 @@ def check_options(options: EvaluateOptions) -> None:
         )
     apply_overrides({}, options.overrides)
     _check_front(options.front)
+
+
+def _of_one(options: EvaluateOptions) -> dict[str, bool]:
+    """What several workers have no use for."""
+    return {"--quick": options.is_quick, "--speed": options.has_speed}
 
 
 def _check_front(noises: tuple[float, ...]) -> None:

@@ -56,6 +56,7 @@ class SplitPass:
         *,
         has_curve: bool = False,
         has_breadth: bool = False,
+        records_steps: bool = False,
         told: str = "",
     ) -> Evaluation:
         """The evaluation with these rows of the puzzle embedding; `told` says in what it differs, while it runs."""
@@ -76,6 +77,7 @@ class SplitPass:
                 has_curve=has_curve,
                 has_breadth=has_breadth,
                 record=record,
+                records_steps=records_steps,
             )
 
 

@@ -24,6 +24,8 @@ def table(report: Mapping[str, Any]) -> str:
         f"{'at most ' if report['stops_halted'] else ''}{report['supervision_steps']} supervision steps, "
         f"{duration(report['seconds'])}",
     ]
+    if report["is_quick"]:
+        lines.append(f"ONE BATCH of {metrics['predictions']:.0f} rows (--quick): it shows that all works, and is no score")
     own = report["config"]["evaluation"]
     if own["rollouts"] * own["forms"] > 1:
         drawn = f"{own['rollouts']} rollouts a puzzle (noise {own['noise']:g}, {own['starts']} starts)"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from trm.config.run import RunConfig
 from trm.data.batches.plan import EvaluationPlan
 from trm.data.batches.row_storage import scored_rows
 from trm.data.format.manifest import Manifest
@@ -15,16 +16,19 @@ from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import Evaluation
 from trm.evaluation.test_time import Setting, plain_settings, rolled_settings
 from trm.files.weight_files import weights_digest
-from trm.jobs.evaluate_folder import ANSWERS, Done, clear_folder, curve_report, environment, puzzle_names, write_evaluation
+from trm.jobs.evaluate_environment import environment
+from trm.jobs.evaluate_folder import ANSWERS, Done, clear_folder, curve_report, puzzle_names, write_evaluation
 from trm.jobs.evaluate_forms import forms_curve
 from trm.jobs.evaluate_front import front_report
 from trm.jobs.evaluate_identifiers import Told, ablations, told_identifiers
 from trm.jobs.evaluate_opened import Opened, opened
 from trm.jobs.evaluate_options import EvaluateOptions
 from trm.jobs.evaluate_pass import SplitPass, recording, require_batches, with_evaluation
+from trm.jobs.evaluate_speed import BATCH_ROWS, measured_speed
 from trm.jobs.evaluate_table import finite
 from trm.jobs.evaluate_votes import vote_curve
 from trm.models.cost import run_cost
+from trm.models.precision import forward_dtype
 from trm.tasks.augment import augmenter_for
 from trm.tasks.choice import task_named
 from trm.training.failures import memory_failures
@@ -40,6 +44,8 @@ class Ready:
     found: Opened
     run: SplitPass
     """The pass as it is asked for."""
+    whole: EvaluationPlan
+    """All batches, of which `--quick` scores one."""
     names: Sequence[str] | None
     """What the puzzles are called, by their numbers."""
     told: Told
@@ -48,15 +54,23 @@ class Ready:
 def get_ready(options: EvaluateOptions, gang: Gang, say: Callable[[str], None]) -> Ready:
     """Opens everything; raises InputError for what a person can mend, before anything is scored."""
     found = opened(options, say)
-    config, manifest = found.config, found.manifest
+    config, manifest = _computing(found.config, options), found.manifest
     for note in found.weights.notes:
         say(f"{options.path}: {note}")
-    trained = trained_model(found.weights, training_device())
+    weights = found.weights
+    trained = trained_model(replace(weights, config=_computing(weights.config, options)), training_device())
     plan = _plan(found, options, say)
     require_batches(plan, manifest.name, options.workers)
-    run = SplitPass(trained, config, manifest, plan, options.stops_halted, gang, say)
+    run = SplitPass(trained, config, manifest, plan.first_batch() if options.is_quick else plan, options.stops_halted, gang, say)
     names = _names(options, found.folder, manifest)
-    return Ready(found, run, names, told_identifiers(options.identifiers, trained.table, plan.split, manifest))
+    return Ready(found, run, plan, names, told_identifiers(options.identifiers, trained.table, plan.split, manifest))
+
+
+def _computing(config: RunConfig, options: EvaluateOptions) -> RunConfig:
+    """The configuration with the numbers to compute in."""
+    if options.forward_dtype is None:
+        return config
+    return config.model_copy(update={"model": config.model.model_copy(update={"forward_dtype": options.forward_dtype})})
 
 
 def _plan(found: Opened, options: EvaluateOptions, say: Callable[[str], None]) -> EvaluationPlan:
@@ -106,12 +120,16 @@ def _scored(options: EvaluateOptions, ready: Ready, folder: Path | None) -> Done
     # what a front is compared with is one answer without noise
     plain = replace(run, config=with_evaluation(run.config, rollouts=1, noise=0.0, starts="own", forms=1)) if options.front else run
     with recording(None if folder is None else folder / ANSWERS, plan, ready.names, gang) as record:
-        evaluation = plain(trained.table, record, has_curve=options.has_curve or bool(options.front))
+        evaluation = plain(
+            trained.table, record, has_curve=options.has_curve or bool(options.front), records_steps=options.has_all_steps
+        )
     ablated = ablations(ready.told, evaluation, plain)
     settings = _settings(options, run, evaluation)
+    speed = measured_speed(run, ready.whole.in_batches_of(BATCH_ROWS)) if options.has_speed else None
     if not gang.is_leader:
         return None
     report = {"weights": "raw" if options.is_raw else "average", **_report(options, ready, plain, evaluation)}
+    report |= {} if speed is None else {"speed": speed}
     ballot = None
     if evaluation.rows is not None and not options.stops_halted:
         ballot = task.ballot(plan.split, evaluation.rows, plan.examples)
@@ -158,7 +176,9 @@ def _report(options: EvaluateOptions, ready: Ready, run: SplitPass, evaluation: 
         },
         "supervision_steps": steps_of(config),
         "inference_flops": flops,
+        "forward_dtype": str(forward_dtype(config.model, run.device)).removeprefix("torch."),
         "stops_halted": options.stops_halted,
+        "is_quick": options.is_quick,
         "notes": list(weights.notes),
         "counts": {"puzzles": len(evaluation.puzzles["puzzle"])} if evaluation.puzzles else {},
         "metrics": finite(evaluation.metrics),

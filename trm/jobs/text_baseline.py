@@ -19,7 +19,8 @@ from trm.data.format.manifest import Manifest, read_manifest
 from trm.errors import ConfigError
 from trm.evaluation.scores import Evaluation
 from trm.files.atomic import fsync_file, make_folders, replacing, replacing_folder, write_text_atomic
-from trm.jobs.evaluate_folder import TEXTS, Done, check_folder, clear_folder, environment, puzzle_names, write_evaluation
+from trm.jobs.evaluate_environment import environment
+from trm.jobs.evaluate_folder import TEXTS, Done, check_folder, clear_folder, puzzle_names, write_evaluation
 from trm.jobs.evaluate_table import finite, metric_lines
 from trm.jobs.evaluate_votes import vote_lines
 from trm.sweeps.places import held_folder, writable_folder

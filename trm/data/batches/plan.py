@@ -202,6 +202,19 @@ class EvaluationPlan:
         part._rows, part._identifiers = self._rows[rows], self._identifiers[rows]
         return part
 
+    def first_batch(self) -> "EvaluationPlan":
+        """The first batch alone, and its examples."""
+        part = self.part(0, len(self))
+        asked = part._rows if self._example_of is None else self._example_of[part._rows]
+        part.examples = np.unique(asked).astype(self.examples.dtype)
+        return part
+
+    def in_batches_of(self, rows: int) -> "EvaluationPlan":
+        """The same rows in batches of another size."""
+        part = copy.copy(self)
+        part._batch_size = rows
+        return part
+
     @property
     def split(self) -> Split:
         """The split that is scored."""

@@ -45,6 +45,10 @@ def main() -> int:
         action="store_true",
         help="a puzzle stops when its network first wants to halt: less compute, other figures",
     )
+    parser.add_argument(
+        "--forward-dtype", choices=("float32", "bfloat16"), help="numbers to compute in (default: as it was trained)"
+    )
+    parser.add_argument("--quick", action="store_true", help="one batch alone, to see that all works: no score")
     _add_workers(parser)
     _add_reports(parser)
     arguments = parser.parse_args()
@@ -72,6 +76,10 @@ def main() -> int:
             has_submission=arguments.submission,
             front=tuple(arguments.front),
             resamples=arguments.resample,
+            has_all_steps=arguments.steps == "all",
+            is_quick=arguments.quick,
+            forward_dtype=arguments.forward_dtype,
+            has_speed=arguments.speed,
             workers=arguments.workers,
             address=arguments.address,
             gpus=arguments.gpus,
@@ -96,6 +104,13 @@ def _add_reports(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folder", metavar="DIR", help="folder for the files of the evaluation: report, scores a puzzle, curve; compare reads it"
     )
+    parser.add_argument(
+        "--steps",
+        choices=("final", "all"),
+        default="final",
+        help="which answers the folder has: those in the end (default), or those after every supervision step",
+    )
+    parser.add_argument("--speed", action="store_true", help="measure the network's speed too, on 50 batches of 32")
     parser.add_argument("--submission", action="store_true", help="ARC: two attempts a test pair in the folder's submission.json")
     parser.add_argument(
         "--identifiers",
