@@ -202,7 +202,9 @@ def test_rollouts_can_be_asked_for(place: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_forms_can_be_asked_for_and_fewer_of_them_are_told_too(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report, plain = report_of(place, "run", overrides=("evaluation.forms=6",)), report_of(place, "run")
+    folder = place / "forms"
+    report, plain = report_of(place, "run", overrides=("evaluation.forms=6",), folder=str(folder)), report_of(place, "run")
+    assert (folder / "forms.png").read_bytes().startswith(b"\x89PNG")
     assert report["inference_flops"] == 6 * plain["inference_flops"]
     assert [point["forms"] for point in report["forms"]] == [1, 2, 4, 6]
     assert report["forms"][0]["exact_accuracy"] == plain["metrics"]["exact_accuracy"]

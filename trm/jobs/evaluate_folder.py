@@ -24,6 +24,7 @@ from trm.jobs.evaluate_front import front_text
 from trm.jobs.evaluate_identifiers import Ablated
 from trm.jobs.evaluate_lock import LOCK
 from trm.jobs.evaluate_table import finite
+from trm.pictures.forms import draw_forms
 from trm.pictures.steps import draw_steps
 from trm.pictures.test_time import draw_test_time
 from trm.pictures.votes import draw_votes
@@ -34,10 +35,10 @@ from trm.tasks.task import Ballot, CellsOf
 REPORT, PUZZLES, ANSWERS = "report.json", "puzzles.parquet", "answers.parquet"
 CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
 PAIRS, SUBMISSION, IDENTIFIERS = "pairs.parquet", "submission.json", "identifiers.parquet"
-FRONT_TABLE, FRONT_PICTURE, VOTES_PICTURE = "front.csv", "front.png", "votes.png"
+FRONT_TABLE, FRONT_PICTURE, VOTES_PICTURE, FORMS_PICTURE = "front.csv", "front.png", "votes.png", "forms.png"
 FILES = {REPORT, PUZZLES, ANSWERS, CURVE_TABLE, CURVE_PICTURE, PAIRS, SUBMISSION, IDENTIFIERS, FRONT_TABLE, FRONT_PICTURE}
 CLAIMS_TABLE, CLAIMS_PICTURE, TEXTS = "claims.csv", "claims.png", "texts.parquet"
-FILES |= {VOTES_PICTURE, CLAIMS_TABLE, CLAIMS_PICTURE, TEXTS}
+FILES |= {VOTES_PICTURE, FORMS_PICTURE, CLAIMS_TABLE, CLAIMS_PICTURE, TEXTS}
 NOT_A_METRIC = ("puzzle", "name", "rows")
 """Columns of `puzzles.parquet` besides the metrics."""
 
@@ -124,6 +125,10 @@ def write_evaluation(folder: Path, done: Done) -> None:
         write_text_atomic(folder / FRONT_TABLE, front_text(front))
         title = f"{report['split']} split of {report['data']['name']}: {len(numbers)} puzzles, without training again"
         draw_test_time(front["points"], front["plain"], folder / FRONT_PICTURE, title=title)
+    if "forms" in report:
+        by = report["config"]["evaluation"]["select"]
+        title = f"{report['split']} split of {report['data']['name']}: {len(numbers)} puzzles, chosen by {by}"
+        draw_forms(report["forms"], folder / FORMS_PICTURE, title=title)
     if "curve" in report:
         write_text_atomic(folder / CURVE_TABLE, _curve_text(report["curve"]))
         title = f"{report['split']} split of {report['data']['name']}: {report['counts']['puzzles']} puzzles, step {report['step']}"
