@@ -137,6 +137,19 @@ def test_all_steps_of_answers_are_those_of_separate_evaluations(place: Path, rol
     assert len(found) == 3 * votes * report_of(place, "steps")["metrics"]["predictions"]
 
 
+def test_what_could_never_fit_is_refused_before_it_begins(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trm.jobs.evaluate_room.available_bytes", lambda: 1000.0)
+    for asked, words in (
+        ({"has_curve": True}, "figures after each of 3 supervision steps for 12 rows need at least"),
+        ({}, "a batch of 12 rows needs at least"),
+    ):
+        assert run_job(lambda: run_evaluation(options_of(place, "unfit", **asked))) == 2  # noqa: B023
+        assert words in capsys.readouterr().err
+    assert not (place / "unfit").exists()
+
+
 def test_one_batch_is_no_score(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = ("evaluation.batch_size=2", "evaluation.steps=1")
     assert run_evaluation(options_of(place, "quick", is_quick=True, forward_dtype="bfloat16", overrides=overrides)) == 0

@@ -24,6 +24,7 @@ from trm.jobs.evaluate_identifiers import Told, ablations, told_identifiers
 from trm.jobs.evaluate_opened import Opened, opened
 from trm.jobs.evaluate_options import EvaluateOptions
 from trm.jobs.evaluate_pass import SplitPass, recording, require_batches, with_evaluation
+from trm.jobs.evaluate_room import require_room
 from trm.jobs.evaluate_speed import BATCH_ROWS, measured_speed
 from trm.jobs.evaluate_table import finite
 from trm.jobs.evaluate_votes import vote_curve
@@ -62,6 +63,7 @@ def get_ready(options: EvaluateOptions, gang: Gang, say: Callable[[str], None]) 
     plan = _plan(found, options, say)
     require_batches(plan, manifest.name, options.workers)
     run = SplitPass(trained, config, manifest, plan.first_batch() if options.is_quick else plan, options.stops_halted, gang, say)
+    require_room(run, options)
     names = _names(options, found.folder, manifest)
     return Ready(found, run, plan, names, told_identifiers(options.identifiers, trained.table, plan.split, manifest))
 
