@@ -67,11 +67,12 @@ def run_across(options: EvaluateOptions) -> int:
         members = _members(options, [_evaluated(path, options, stack) for path in options.across])
         done = _done(options, members, select)
         report = done.report | {"seconds": time.monotonic() - started, "environment": environment()}
-        show("\n".join(_lines(report)))
         if options.folder is not None:
             clear_folder(Path(options.folder))
             write_evaluation(Path(options.folder), replace(done, report=report))
-            say(f"{options.folder} has {', '.join(sorted(path.name for path in Path(options.folder).iterdir()))}")
+    show("\n".join(_lines(report)))
+    if options.folder is not None:
+        say(f"{options.folder} has {', '.join(sorted(path.name for path in Path(options.folder).iterdir()))}")
     if options.out is not None:
         write_text_atomic(options.out, json.dumps(stored(report), indent=1, allow_nan=False) + "\n")
     return 0
@@ -228,8 +229,9 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
         *vote_lines(report.get("votes")),
         "",
     ]
+    told = [name for name in ("pass_at_1", "pass_at_2") if name in report["metrics"]] or ["exact_accuracy"]
     for one in members:
-        for name in ("pass_at_1", "pass_at_2", "exact_accuracy"):
+        for name in told:
             if name in one["ensemble_against_it"]:
                 gain = one["ensemble_against_it"][name]
                 low, high = (shown(name, bound) for bound in gain["interval_95"])

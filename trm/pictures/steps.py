@@ -24,6 +24,7 @@ def draw_steps(curve: Sequence[Mapping[str, Any]], path: Path, *, title: str) ->
             shares.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
         shares.plot(steps, [point["halted_share"] for point in curve], color=FADED, linestyle="--", label="has halted")
         shares.set_xlabel("supervision steps")
+        shares.locator_params(axis="x", integer=True)
         shares.set_ylabel("share, 95 % over puzzles")
         for label, key, metric, colour in (
             ("all steps", "inference_flops", "exact_accuracy", PLAIN),
@@ -35,5 +36,6 @@ def draw_steps(curve: Sequence[Mapping[str, Any]], path: Path, *, title: str) ->
         price.set_xlabel("inference FLOPs a puzzle")
         price.set_ylabel("exact_accuracy")
         for axes in (shares, price):
+            axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))  # shares are none below 0
             axes.grid(alpha=0.25)
             axes.legend(frameon=False, fontsize=8)
