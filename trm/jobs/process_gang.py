@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import pickle
 import signal
 import tempfile
 import threading
@@ -108,7 +107,7 @@ def _listen(
         if ears[rank].poll():
             try:
                 said[rank] = ears[rank].recv()
-            except (EOFError, OSError, pickle.UnpicklingError):  # it ended in the middle of a word, or before
+            except (EOFError, OSError):  # it ended in the middle of a word, or before
                 processes[rank].join()
                 said[rank] = "ended", processes[rank].exitcode
         elif not processes[rank].is_alive():
