@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from standing_cases import Table, scheduled
 from sweep_cases import space
 
 from trm.config.files import validated
 from trm.errors import SweepError
-from trm.search.order import Order, Score
+from trm.search.order import Order
 from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.growth import grown
 from trm.search.schedulers.halving import Hyperband, SuccessiveHalving
@@ -17,14 +18,9 @@ from trm.search.schedulers.median import MedianStopping
 from trm.search.schedulers.pbt import PopulationBasedTraining
 from trm.search.schedulers.run_to_end import NoScheduler
 from trm.search.schedulers.rung import Rung
-from trm.search.schedulers.scheduler import Scheduler, SchedulerContext, SchedulerSettings
+from trm.search.schedulers.scheduler import SchedulerSettings
 from trm.search.space.candidates import scheduler_of
 from trm.search.space.space import SearchSpace
-
-
-def scheduled(**scheduler: Any) -> SearchSpace:
-    """The demo's space under another scheduler."""
-    return SearchSpace.model_validate({**space().model_dump(mode="json"), "scheduler": scheduler})
 
 
 def population(**changes: Any) -> SearchSpace:
@@ -33,65 +29,6 @@ def population(**changes: Any) -> SearchSpace:
     values["search"] = {"optim.lr": knob, "optim.weight_decay": {"type": "float", "low": 1e-3, "high": 1.0, "log": True}}
     values["scheduler"] = {"type": "pbt", "population": 4, "generations": 3, "quantile": 0.25}
     return validated(SearchSpace, {**values, **changes}, "demo")
-
-
-class Table:
-    """A standing that is written down by hand: objectives by trial and rung."""
-
-    def __init__(self, scheduler: Scheduler, rungs: int, eta: int = 3) -> None:
-        self.scheduler, self.rungs, self.eta = scheduler, rungs, eta
-        self.rung_results: dict[int, list[Rung]] = {}
-        self.paused: set[int] = set()
-        self.targets: dict[int, int] = {}
-        self.asked = 0
-        self.is_over = False
-        self.params: dict[int, dict[str, Any]] = {}
-
-    def score(self, trial: int, rung: int, objective: float, *, error: float = 0.0, loss: float = 1.0) -> None:
-        """The trial arrives at a rung and rests there."""
-        group = self.scheduler.group(trial)
-        rung_results = self.rung_results.setdefault(group, [Rung(self.eta, Order("max"), 0.5) for _ in range(self.rungs)])
-        rung_results[rung].add(Score(trial, objective, error, loss, f"{trial:03d}"))
-        self.targets.pop(trial, None)
-        self.asked = max(self.asked, trial + 1)
-        self.paused.add(trial)
-
-    def go_on(self, trial: int, rung: int) -> None:
-        """The trial leaves a rung for the next."""
-        self.rung_results[self.scheduler.group(trial)][rung].leave(trial)
-        self.paused.discard(trial)
-        self.targets[trial] = rung + 1
-
-    def ask(self, *trials: int) -> None:
-        """Trials on their way to their first rung."""
-        for trial in trials:
-            self.targets[trial] = self.scheduler.first_rung(trial)
-            self.asked = max(self.asked, trial + 1)
-
-    @property
-    def context(self) -> SchedulerContext:
-        """All of it."""
-        return SchedulerContext(
-            rungs=self.rung_results,
-            asked=self.asked,
-            is_asking_over=self.is_over,
-            targets=self.targets,
-            paused=self.paused,
-            params_of=lambda trial: self.params[trial],
-        )
-
-    def promoted(self, rung: int = 0) -> list[int]:
-        """Who goes on, one after the other, until nobody else may."""
-        gone: list[int] = []
-        while (trial := self.scheduler.promotion(self.context)) is not None:
-            self.go_on(trial, rung)
-            gone.append(trial)
-        return gone
-
-    @property
-    def left_behind(self) -> list[int]:
-        """Who is left behind."""
-        return [trial for trial, _ in self.scheduler.stops(self.context)]
 
 
 # Asynchronous halving ----------------------------------------------------------------------------------------------------
@@ -110,7 +47,7 @@ def test_stopping_asha_decides_at_once_by_the_rung_as_it_stands() -> None:
 
 
 def test_stopping_asha_spares_a_flat_rung_and_a_standard_error() -> None:
-    flat = Table(scheduler_of(scheduled(type="asha", promotes=False)), rungs=3)
+    flat = Table(scheduler_of(scheduled(type="asha", promotes=False), rules=5), rungs=3)  # since then `test_foretelling.py`
     for trial, loss in enumerate([1.0, 2.0, 3.0, 2.5]):
         flat.score(trial, 0, 0.0, loss=loss)
     statuses = [flat.scheduler.decision(flat.context, trial, 0).status for trial in range(4)]

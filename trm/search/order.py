@@ -23,6 +23,8 @@ from trm.search.journal.events import LegEnded
 from trm.search.knobs.knobs import Knob, Scalar
 from trm.stats.pareto import Fronts, Point
 
+RISEN = 0.05
+"""Above so much a score is no accident any more: one puzzle in twenty, of a share."""
 Place = tuple[float, float]
 """A score's cost and what breaks ties, less being better; trials of the same place are equally good."""
 Group = tuple[float, bool]
@@ -91,6 +93,10 @@ class Order:
     def is_scoreless(self, objective: float) -> bool:
         """Whether an objective shows nothing yet: it is not above zero, where more is better."""
         return self.mode == "max" and not objective > 0
+
+    def has_risen(self, objective: float) -> bool:
+        """Whether an objective shows more than a few puzzles that happened to come right; always, where less is better."""
+        return self.mode == "min" or objective > RISEN
 
     def score(self, result: LegEnded, digest: str, others: tuple[float, ...] = (), violation: float = 0.0) -> Score:
         """The score of a leg that completed with an objective."""

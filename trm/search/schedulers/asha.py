@@ -7,10 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from trm.search.schedulers.complete import is_complete, rank_text, stops_in
+from trm.search.schedulers.foretelling import open_rungs, tells
 from trm.search.schedulers.run_to_end import RunToEnd
+from trm.search.schedulers.rung import Rung
 from trm.search.schedulers.rungs import ETA, RUNGS, Rungs
 from trm.search.schedulers.scheduler import Decision, Exploit, Scheduler, SchedulerContext, SchedulerSettings, SearchedKnobs
-from trm.search.space.rules import promotes_sparingly
+from trm.search.space.rules import promotes_sparingly, trusts_what_foretells
 
 EVERYONE = range(sys.maxsize)
 
@@ -29,7 +31,10 @@ class Asha(SchedulerSettings):
 
     def scheduler(self, searched: SearchedKnobs) -> Scheduler:
         """Promotes, or only stops."""
-        return PromotingAsha(is_sparing=promotes_sparingly(searched.rules)) if self.promotes else StoppingAsha()
+        opens = trusts_what_foretells(searched.rules)
+        if not self.promotes:
+            return StoppingAsha(opens=opens)
+        return PromotingAsha(is_sparing=promotes_sparingly(searched.rules), opens=opens)
 
     def rungs_up_to(self, per_trial: float) -> Rungs:
         """Geometric rungs."""
@@ -48,11 +53,13 @@ class PromotingAsha:
     share has gone on, only its new best does.
 
     Where slots are so many that all trials could begin before any has come far, they do: who is promoted is then chosen among all.
+
+    From a rung that does not tell of the end (`foretelling.py`) everybody goes on.
     """
 
-    def __init__(self, *, is_sparing: bool = True) -> None:
-        """`is_sparing`: whether those who went on before count against a rung's share."""
-        self._is_sparing = is_sparing
+    def __init__(self, *, is_sparing: bool = True, opens: bool = True) -> None:
+        """`is_sparing`: whether those who went on before count against a rung's share; `opens`: whether rungs may be open."""
+        self._is_sparing, self._opens = is_sparing, opens
 
     def group(self, trial: int) -> int:
         """All trials are one group."""
@@ -67,8 +74,11 @@ class PromotingAsha:
         return Decision("paused", rank_text(context, 0, trial, rung))
 
     def stops(self, context: SchedulerContext) -> Sequence[tuple[int, str]]:
-        """Trials of complete rungs that are no survivors."""
-        return stops_in(context, 0, EVERYONE)
+        """Trials of complete rungs that are no survivors; none at an open rung, or above one."""
+        rungs = context.rungs.get(0, [])
+        still = min(self._open(rungs), default=len(rungs))
+        coming = {trial for rung in rungs[still:-1] for trial in rung.paused}
+        return [(trial, reason) for trial, reason in stops_in(context, 0, EVERYONE) if trial not in coming]
 
     def exploits(self, context: SchedulerContext) -> Sequence[Exploit]:
         """None."""
@@ -79,7 +89,10 @@ class PromotingAsha:
         if context.asks_first and not context.is_asking_over:
             return None
         rungs = context.rungs.get(0, [])
+        opened = self._open(rungs)
         for rung in range(len(rungs) - 2, -1, -1):
+            if rung in opened:
+                return rungs[rung].paused[0]
             best = rungs[rung].promotable()
             if (
                 best is not None
@@ -88,7 +101,7 @@ class PromotingAsha:
                 and self._gone_on(context, rung) >= rungs[rung].quota
             ):
                 best = None
-            if best is None and is_complete(context, 0, rung, EVERYONE):
+            if best is None and rung < min(opened, default=len(rungs)) and is_complete(context, 0, rung, EVERYONE):
                 best = rungs[rung].resting_survivor()
             if best is not None:
                 return best
@@ -97,6 +110,9 @@ class PromotingAsha:
     def may_ask(self, context: SchedulerContext) -> bool:
         """Always."""
         return True
+
+    def _open(self, rungs: Sequence[Rung]) -> list[int]:
+        return open_rungs(rungs) if self._opens else []
 
     def _gone_on(self, context: SchedulerContext, rung: int) -> int:
         """Trials that were scored at the next rung, or are on their way there."""
@@ -107,14 +123,22 @@ class StoppingAsha(RunToEnd):
     """A trial that is scored goes on at once if it would survive its rung as that stands, or is stopped for good.
 
     Who arrives early meets few others and goes on more easily: what becomes of a trial depends on when it arrives, as in every
-    scheduler that never waits.
+    scheduler that never waits. From a rung that does not tell of the end (`foretelling.py`) everybody goes on.
     """
+
+    def __init__(self, *, opens: bool = True) -> None:
+        """`opens`: whether rungs may be open."""
+        self._opens = opens
 
     def decision(self, context: SchedulerContext, trial: int, rung: int) -> Decision:
         """Goes on or is stopped."""
-        goes_on = context.rungs[0][rung].is_survivor(trial)
+        rungs = context.rungs[0]
+        goes_on = rungs[rung].is_survivor(trial) or (self._opens and not tells(rungs[rung], rungs[-1]))
         return Decision("running" if goes_on else "stopped", rank_text(context, 0, trial, rung))
 
     def stops(self, context: SchedulerContext) -> Sequence[tuple[int, str]]:
-        """Trials that are paused at what was the last rung before the rungs grew, and are no survivors of it."""
-        return stops_in(context, 0, range(0))
+        """Trials that are paused at what was the last rung before the rungs grew, and would not go on from it."""
+        found = stops_in(context, 0, range(0))
+        rungs = context.rungs.get(0, [])
+        coming = {trial for rung in (open_rungs(rungs) if self._opens else ()) for trial in rungs[rung].paused}
+        return [(trial, reason) for trial, reason in found if trial not in coming]

@@ -29,7 +29,7 @@ class Rung:
         self._ranked: list[Key] = []
         self._resting: list[Key] = []
         self._scores: dict[int, Score] = {}
-        self._scoreless = 0
+        self._scoreless = self._risen = 0
         self._survivors: frozenset[int] | None = None
         self._paused_survivor: tuple[int | None] | None = None
 
@@ -47,6 +47,7 @@ class Rung:
         assert score.trial not in self._scores, f"trial {score.trial} is at the rung already"
         self._scores[score.trial] = score
         self._scoreless += self.order.is_scoreless(score.objective)
+        self._risen += self.order.has_risen(score.objective)
         self._survivors = self._paused_survivor = None
         self._insert(score)
 
@@ -86,6 +87,11 @@ class Rung:
         """Whether so few score above zero that the objective does not rank yet."""
         count = len(self._scores)
         return (count - self._scoreless) * self.eta < count
+
+    @property
+    def is_unrisen(self) -> bool:
+        """Whether so few have risen that scores may not say yet who will be good (`foretelling.py`)."""
+        return self._risen * self.eta < len(self._scores)
 
     def promotable(self) -> int | None:
         """The best paused trial among the first `quota`; None when there is none."""
