@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bad_input_cases import run, said_by
 
 from trm.data.format import shards
 from trm.data.format.built import BuiltDataset
@@ -24,6 +25,7 @@ from trm.tasks.ensure import build_into
 from trm.tasks.making import writing
 from trm.tasks.making.chunks import PIECE_DRAWS, Columns, generate, remade
 from trm.tasks.making.staging import ChunkFolder, staging_folder
+from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.sudoku.build import build_sudoku
 from trm.tasks.sudoku.recipe import SudokuRecipe
 
@@ -221,11 +223,6 @@ def test_two_builds_of_one_set_at_once_make_it_once(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-def job(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "ray_jobs/build_dataset.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-
-
 def test_a_killed_job_goes_on_and_comes_to_the_same_bytes(tmp_path: Path) -> None:
     """SIGKILL while pieces are made; the second run keeps them and ends as an undisturbed build does."""
     options = ["datasets/sudoku9x9.yaml", *(f"--set={value}" for value in ("train=5000", "validation=50", "test=50"))]
@@ -245,19 +242,21 @@ def test_a_killed_job_goes_on_and_comes_to_the_same_bytes(tmp_path: Path) -> Non
             assert {path: path.stat().st_mtime_ns for path in kept} == times
             time.sleep(0.02)
     assert resumed.wait() == 0
-    assert job(*options, "--out", str(tmp_path / "undisturbed")).returncode == 0
+    assert run("build_dataset", *options, "--out", tmp_path / "undisturbed") == 0
     assert files_in(tmp_path / "killed") == files_in(tmp_path / "undisturbed")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "undisturbed"]
 
 
 def test_a_dry_run_says_counts_and_writes_nothing(tmp_path: Path) -> None:
-    said = job("datasets/sudoku4x4.yaml", "--dry-run", "--set", "train=30", "--out", str(tmp_path / "set"))
-    assert said.returncode == 0, said.stderr
-    assert ["train", "30", "examples"] in [line.split()[:3] for line in said.stdout.splitlines()]
-    estimated = job("datasets/sudoku6x6.yaml", "--dry-run", "--set", "train=123456", "--out", str(tmp_path / "set"))
-    assert estimated.returncode == 0, estimated.stderr
-    assert ["train", "123,456", "examples"] in [line.split()[:3] for line in estimated.stdout.splitlines()]
-    assert "sizes are estimates; nothing was written" in estimated.stdout
+    code, said = said_by("build_dataset", "datasets/sudoku4x4.yaml", "--dry-run", "--set", "train=30", "--out", tmp_path / "set")
+    assert code == 0, said
+    assert ["train", "30", "examples"] in [line.split()[:3] for line in said.splitlines()]
+    code, said = said_by(
+        "build_dataset", "datasets/sudoku6x6.yaml", "--dry-run", "--set", "train=123456", "--out", tmp_path / "set"
+    )
+    assert code == 0, said
+    assert ["train", "123,456", "examples"] in [line.split()[:3] for line in said.splitlines()]
+    assert "sizes are estimates; nothing was written" in said
     assert list(tmp_path.iterdir()) == []
 
 
@@ -265,25 +264,24 @@ def test_show_draws_examples_of_every_task(tmp_path: Path, monkeypatch: pytest.M
     sudoku, maze, arc = (str(tmp_path / name) for name in ("sudoku", "maze", "arc"))
     monkeypatch.setattr(shards, "SHARD_ROWS", 10)
     build_into(SMALL, sudoku, silent)
-    job("datasets/maze_small.yaml", "--out", maze, "--set", "train=5", "--set", "validation=0", "--set", "test=5")
+    build_into(MazeRecipe(name="maze", size=10, min_path=14, train=5, validation=0, test=5), maze, silent)
     build_into(ArcRecipe(name="arc", num_aug=0), arc, silent)
-    shown = {folder: job("--show", folder) for folder in (sudoku, maze, arc)}
-    assert {done.returncode for done in shown.values()} == {0}
-    assert shown[sudoku].stdout.count("----+----") == 6
-    assert [line.split(",")[:2] for line in shown[sudoku].stdout.splitlines() if line.startswith("row ")] == [
+    shown = {folder: said_by("build_dataset", "--show", folder) for folder in (sudoku, maze, arc)}
+    assert {code for code, _ in shown.values()} == {0}
+    assert shown[sudoku][1].count("----+----") == 6
+    assert [line.split(",")[:2] for line in shown[sudoku][1].splitlines() if line.startswith("row ")] == [
         [f"row {row}", f" group {row}"] for row in (0, 19, 39)
     ]
-    board = next(line for line in shown[sudoku].stdout.splitlines() if "|" in line)
+    board = next(line for line in shown[sudoku][1].splitlines() if "|" in line)
     assert sorted(board.split("->")[-1].replace("|", " ").split()[-4:]) == ["1", "2", "3", "4"]
-    assert shown[maze].stdout.split("identifiers")[1].count("G") == 6
-    assert shown[maze].stdout.count("##") > 100
-    assert shown[arc].stdout.count("->") == 3
-    refused = job("--show", str(tmp_path / "nothing"))
-    assert refused.returncode == 2
-    assert f"{tmp_path}/nothing/{MANIFEST} does not" in refused.stderr
-    assert (
-        job().returncode == job("datasets/arc1.yaml", "--show", arc).returncode == job("--show", arc, "--dry-run").returncode == 2
-    )
+    assert shown[maze][1].split("identifiers")[1].count("G") == 6
+    assert shown[maze][1].count("##") > 100
+    assert shown[arc][1].count("->") == 3
+    code, said = said_by("build_dataset", "--show", tmp_path / "nothing")
+    assert code == 2
+    assert f"{tmp_path}/nothing/{MANIFEST} does not" in said
+    for refused in ((), ("datasets/arc1.yaml", "--show", arc), ("--show", arc, "--dry-run")):
+        assert run("build_dataset", *refused) == 2
 
 
 def test_a_fault_of_ours_is_not_taken_for_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
