@@ -7,13 +7,21 @@ PY := .venv/bin/python
 help:
 	@sed -n 1p $(MAKEFILE_LIST)
 
+# pip would compile every module of every package, half of the installation's time. Those that the jobs import are compiled here, by an import;
+# others when they are first used, by whatever make runs.
+unexport PYTHONDONTWRITEBYTECODE
+EVERYTHING := import importlib, pkgutil, trm, mlflow.tracking, matplotlib.pyplot; \
+  [importlib.import_module(module.name) for module in pkgutil.walk_packages(trm.__path__, 'trm.')]
+
 # The stamp is written last, so an interrupted installation is taken up again; it is older than either file after a change of them.
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "trm-search needs Python >= 3.11; $(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make PYTHON=python3.12" >&2; exit 2; }
 	@echo "installing into .venv; the first time takes a few minutes"
 	@$(PYTHON) -m venv .venv
-	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -U pip
+	@PYTHONWARNINGS=ignore $(PY) -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	@$(PY) -W ignore -c "$(EVERYTHING)"
 	@touch $@
 
 .PHONY: .venv
