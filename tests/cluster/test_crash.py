@@ -14,7 +14,7 @@ from rayless import Kill, Killed, Life, Nursery, Point
 
 from trm.search.journal.events import LegEnded, LegStarted, SweepEnded, TestTimeChosen, TestTimePassed
 
-TRIALS = 3
+TRIALS = 2
 POINTS: tuple[Point, ...] = ("before", "torn", "written", "before", "torn", "durable")
 
 
