@@ -85,6 +85,9 @@ def test_a_claim_of_the_same_protocol_stands_beside_ours_and_another_is_grey(
     run_claims([other], None, None)
     rows = {row["by"]: row for row in rows_of(tmp_path / "other")}
     assert rows["alphaXiv"]["why_not"] == "test, ours validation; 16 steps, ours 8"
+    broad = evaluated(tmp_path / "broad", "maze_hard_published", "maze", config={"evaluation": {"rollouts": 1, "forms": 8}})
+    run_claims([broad], None, None)
+    assert {row["why_not"] for row in rows_of(tmp_path / "broad") if row["is_ours"] == "False"} == {"ours is of 8 forms"}
     run_claims([other, folder], None, str(tmp_path))
     assert all(row["is_comparable"] == "True" for row in rows_of(tmp_path)), "of the nearest of ours"
 

@@ -59,6 +59,9 @@ def test_names_are_as_they_are_reported_however_they_are_written() -> None:
         ("exact_acuracy@64", "sudoku", (), r"got 'exact_acuracy@64'; did you mean exact_accuracy@64\?"),
         ("examples@4", "sudoku", (), "what an evaluation of sudoku reports, got 'examples_at_4'"),
         ("exact_accuracy_halted@4", "sudoku", (), "set base.evaluation.reports_halted: true"),
+        ("oracle_accuracy@4", "sudoku", (), "what an evaluation of sudoku reports, got 'oracle_accuracy_at_4'"),
+        ("loss_low@4", "sudoku", (), r"got 'loss_low_at_4'; did you mean loss@4\?"),
+        ("exact_accuracy@5000", "sudoku", (), "got 'exact_accuracy@5000'; write exact_accuracy@N with N from 1 to 4096"),
         ("exact_accuracy/smal", "sudoku", ("small", "large"), r"smal is none; did you mean small\?"),
         ("exact_accuracy/x@4", "sudoku", ("small", "large"), "x is none; its parts are small, large"),
         ("loss/small", "sudoku", (), "small is none; the data set is no mixture: take loss"),
@@ -72,7 +75,14 @@ def test_what_no_evaluation_of_these_puzzles_reports_is_refused(
 
 
 def test_what_can_be_reported_is_taken() -> None:
-    for metric in ("exact_accuracy@64", "exact_accuracy_at_4", "loss@1", "exact_accuracy/small", "cell_accuracy/large@32"):
+    for metric in (
+        "exact_accuracy@64",
+        "exact_accuracy_at_4",
+        "loss@1",
+        "exact_accuracy/small",
+        "cell_accuracy/large@32",
+        "exact_accuracy_low@9",
+    ):
         check_objective(aiming({"metric": metric}), CONFIG, "sudoku", ("small", "large"))
     for metric in ("pass@2", "pass@5", "pass@100@64"):
         check_objective(aiming({"metric": metric}), CONFIG, "arc")

@@ -38,6 +38,8 @@ class Ours:
     rollouts: int
     share: float
     count: int
+    forms: int = 1
+    """Symmetric forms of a puzzle that are asked."""
     stops_halted: bool = False
     networks: int = 1
     """Whose answers vote together."""
@@ -82,14 +84,15 @@ def _shares(folder: str, report: Mapping[str, Any]) -> list[Ours]:
 
 
 def _read_shares(folder: str, report: Mapping[str, Any]) -> Iterator[Ours]:
-    data, votes = report["data"], report.get("votes")
+    data, votes, asked = report["data"], report.get("votes"), report.get("config", {}).get("evaluation", {})
     common: dict[str, Any] = {
         "folder": folder,
         "data": str(data["name"]),
         "task": data.get("task"),
         "split": str(report["split"]),
         "steps": report.get("supervision_steps"),
-        "rollouts": int(report.get("config", {}).get("evaluation", {}).get("rollouts", 1)),
+        "rollouts": int(asked.get("rollouts", 1)),
+        "forms": int(asked.get("forms", 1)),
         "stops_halted": bool(report.get("stops_halted")),
         "networks": int(report.get("networks", 1)),
     }
@@ -160,6 +163,8 @@ def _reasons(claim: Claim, ours: Ours) -> list[str]:
         reasons.append(f"{claim.steps} steps, ours {ours.steps}")
     if claim.rollouts != ours.rollouts:
         reasons.append(f"{claim.rollouts} rollouts, ours {ours.rollouts}")
+    if ours.forms > 1:
+        reasons.append(f"ours is of {ours.forms} forms")
     if ours.networks > 1:
         reasons.append(f"ours is an ensemble of {ours.networks}")
     if ours.stops_halted:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Integer
 
+from trm.config.figures import MOST_STEPS, Figure
 from trm.config.messages import nearest
 from trm.config.run import RunConfig
 from trm.data.format.manifest import TaskName
@@ -126,7 +127,8 @@ class Reportable:
         if figure is not None and "@" in metric and where.endswith("evaluation.metrics") and figure.text != metric:
             raise ConfigError(f"{where} has supervision steps after @, got {metric!r}", remedy=f"write {figure.text}")
         is_of_halts = figure is not None and figure.metric not in names and figure.metric in self._names(has_halted=True)
-        if figure is None or own.find(metric) is None or is_of_halts or is_count(figure.metric):
+        is_there = figure is not None and (figure.metric in names or not own.is_usual(Figure(figure.metric)))
+        if figure is None or not is_there or own.find(metric) is None or is_count(figure.metric):
             base = "" if where.startswith("evaluation.") else "base."
             what = "a cost or what the evaluation reports" if others else f"what an evaluation of {self.task} reports"
             remedy = f"set {base}evaluation.reports_halted: true" if is_of_halts else self._remedy(metric, [*others, *names])
@@ -145,6 +147,8 @@ class Reportable:
     def _remedy(self, metric: str, known: Sequence[str]) -> str:
         offered = [name for name in known if not is_count(name)]
         place = _STEPS.search(metric)
+        if place is not None and metric[: place.start()] in offered:
+            return f"write {metric[: place.start()]}@N with N from 1 to {MOST_STEPS}"
         for one in task_named(self.task).numbered:
             if place is not None and metric[: place.start()] == one.name and one.numbers is not None:
                 return f"{one.name}@N is there for N from {one.numbers[0]} to {one.numbers[1]}"
