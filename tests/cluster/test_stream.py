@@ -1,5 +1,6 @@
 """Streams on a real Ray: the rows that files give, in a gang too, with nothing left behind by whatever ends them."""
 
+import json
 import os
 import re
 import shutil
@@ -180,7 +181,7 @@ RUN = {
 
 
 def test_a_streamed_run_is_the_same_in_one_go_in_two_and_as_a_gang(case: Case, tmp_path: Path) -> None:
-    """Bit for bit in place, the second half in a process of its own; a gang adds in another order."""
+    """Bit for bit in place, the second half in a process of its own; a gang adds in another order, and scores alike."""
     data = DATA.model_copy(update={"folder": case[0]})
     config = RunConfig.model_validate({**RUN, "data": data})
 
@@ -198,6 +199,11 @@ def test_a_streamed_run_is_the_same_in_one_go_in_two_and_as_a_gang(case: Case, t
         files = [load_file(folder / file) for file in ("model.safetensors", "state.safetensors")]
         return files[0] | files[1]
 
+    def validations(name: str) -> list[dict[str, float]]:
+        rows = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        assert [row["step"] for row in rows] == [5, 10]
+        return [row["validation"] for row in rows]
+
     train_here("straight", 10)
     train_here("halves", 5)
     train("--resume", str(tmp_path / "halves"), "--set", "training.steps=10")
@@ -208,3 +214,5 @@ def test_a_streamed_run_is_the_same_in_one_go_in_two_and_as_a_gang(case: Case, t
         assert np.array_equal(value, halves[name]), name
         assert np.allclose(value, gang[name], rtol=1e-2, atol=1e-2), name
     assert np.array_equal(straight["carry.inputs"], gang["carry.inputs"])
+    for alone, together in zip(validations("straight"), validations("gang"), strict=True):
+        assert together == pytest.approx(alone, rel=2e-2, abs=2e-2)

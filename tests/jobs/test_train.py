@@ -1,4 +1,4 @@
-"""`ray_jobs/train.py` as a person uses it: a whole run, a run that is stopped and resumed, and a gang of two."""
+"""`ray_jobs/train.py` as a person uses it: a whole run, one that is stopped and resumed, one without validation."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from bad_input_cases import said_by
-from cluster_cases import run_job, started, wait_until
+from cluster_cases import started, wait_until
 
 CONFIG = """
 data: {recipe: datasets/sudoku4x4.yaml, overrides: {validation: 50, test: 50}}
@@ -76,14 +76,3 @@ def test_a_set_without_validation_is_trained_on_whole(folder: Path) -> None:
     code, output = said_by("evaluate", run, "--storage", folder / "runs")
     assert code == 0, output
     assert f"exact_accuracy {100 * report['test']['exact_accuracy']:.2f} %" in " ".join(output.split())
-
-
-@pytest.mark.ray
-def test_a_gang_of_two_follows_the_run_in_place(folder: Path, whole: Path) -> None:
-    gang = folder / "gang"
-    options = (str(folder / "tiny.yaml"), "--out", str(gang), "--workers", "2", "--storage", str(folder / "runs"))
-    code, output = run_job("train", *options)
-    assert code == 0, output
-    for alone, together in zip(rows(whole), rows(gang), strict=True):
-        assert together["step"] == alone["step"]
-        assert together["validation"] == pytest.approx(alone["validation"], rel=2e-2, abs=2e-2)
