@@ -155,6 +155,20 @@ def test_a_row_has_the_answer_of_most_networks_and_runs_are_evaluated_first(
     assert gain == pytest.approx(sure["metrics"]["exact_accuracy"] - sure["members"][0]["metrics"]["exact_accuracy"])
 
 
+@pytest.mark.parametrize(("kind", "asked"), [("boards", ("forms=4",)), ("arc", ("rollouts=4", "noise=3", "select=q"))])
+def test_of_the_answers_after_every_step_the_last_ones_vote(place: Path, kind: str, asked: tuple[str, ...]) -> None:
+    """Whichever of several answers was chosen after the steps before."""
+    overrides = tuple(f"evaluation.{one}" for one in asked)
+    reports = []
+    for name, has_all_steps in (("final", False), ("steps", True)):
+        folder, run = f"{kind}-{name}", str(place / f"{kind}-a-run")
+        assert run_evaluation(options_of(place, folder, path=run, overrides=overrides, has_all_steps=has_all_steps)) == 0
+        reports.append(across(place, kind, f"{kind}-with-{name}", (name, "b")))
+    rows = answers_of(place, f"{kind}-steps")
+    assert len({(row["row"], row["identifier"], row["answer"]) for row in rows}) > len(answers_of(place, f"{kind}-final"))
+    assert reports[0]["metrics"] == reports[1]["metrics"]
+
+
 def test_the_same_network_twice_is_one_network(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(place / "boards-a", place / "boards-again")
     report, alone = (
@@ -238,6 +252,6 @@ def test_rows_are_read_a_group_at_a_time(place: Path, monkeypatch: pytest.Monkey
     manifest = read_manifest(str(place / "boards"))
     split = load_split(str(place / "boards"), manifest, "test")
     scorer = task_named("sudoku").scorer(manifest, split)
-    found = ensembles.stored_columns(place / "grouped.parquet", split, scorer, has_votes=False)
+    found = ensembles.stored_columns(place / "grouped.parquet", split, scorer, has_votes=False, is_pooled=False)
     assert sizes == [5, 5, 5, 5, 4]
     assert found["row"].tolist() == list(range(24))

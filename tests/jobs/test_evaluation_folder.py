@@ -199,6 +199,26 @@ def test_a_worker_that_dies_ends_the_others() -> None:
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_workers_that_fail_lose_no_evaluation_that_they_had_not_begun_to_replace(
+    place: Path, has_begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = options_of(place, "lost", overrides=("evaluation.batch_size=5",), workers=2)
+    shutil.copytree(place / "two", place / "lost", dirs_exist_ok=True)
+
+    def fail(*_: Any) -> None:
+        if has_begun:
+            (place / "lost" / "report.json").unlink()
+        raise TrialError("worker 0 of the evaluation failed")
+
+    monkeypatch.setattr("trm.jobs.evaluate_gang.run_processes", fail)
+    before = set() if has_begun else {path.name for path in (place / "two").iterdir()}
+    with pytest.raises(TrialError):
+        run_evaluation(options)
+    left = {path.name for path in (place / "lost").iterdir()} if (place / "lost").exists() else set()
+    assert left == before
+
+
 def test_a_curve_has_a_row_a_step_whose_figures_are_those_of_separate_calls(place: Path) -> None:
     curve, two = report_of(place, "three")["curve"], report_of(place, "two")
     assert [point["step"] for point in curve] == [1, 2, 3]
@@ -446,5 +466,13 @@ def test_rollouts_of_arc_vote_with_augmentations_in_one_ballot(place: Path) -> N
         attempts = submitted[name][sorted(pair for task, pair in cast if task == name).index(row)]
         assert list(attempts.values()) == [json.loads(grid) for grid in (*best, best[0])[:2]]
     chosen_first = (*drawn, "evaluation.select=q")
-    assert run_evaluation(options_of(place, "sure", overrides=chosen_first)) == 0
+    assert run_evaluation(options_of(place, "sure", overrides=chosen_first, has_submission=True)) == 0
+    sure = pq.read_table(place / "sure" / "answers.parquet").to_pylist()
+    assert {row["answer"] for row in sure} == {0, 1}
+    voted = {
+        json.dumps(grids_of(invert(crop(np.frombuffer(row["cells"], dtype=np.uint8)[None]), table.codes[[row["identifier"]]]))[0])
+        for row in sure
+    }
+    handed_in = json.loads((place / "sure" / "submission.json").read_text())
+    assert {json.dumps(pair["attempt_1"]) for pairs in handed_in.values() for pair in pairs} <= voted
     assert report_of(place, "sure")["votes"]["votes"] == plain["votes"]["votes"]  # one rollout a row votes

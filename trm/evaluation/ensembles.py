@@ -12,19 +12,19 @@ from trm.data.batches.augmenter import IGNORED, as_labels
 from trm.data.batches.plan import Batch, EvaluationBatch
 from trm.data.batches.split import Split
 from trm.evaluation.answers_file import cells_in
+from trm.evaluation.pooled import NUMBER
 from trm.evaluation.rollouts import ANSWER, ORACLE, Select, answer_numbers, chosen
 from trm.evaluation.scores import Columns, TaskScorer
 
-READ = ("row", "identifier", "answer", "augmentation", "step", "cells", "halting_logit", "is_exact", "loss")
-NUMBER = "number"
-"""Column of which of several answers to a row it is."""
-MOST_ANSWERS = 1 << 16
+READ = ("row", "identifier", "answer", "augmentation", "cells", "halting_logit", "is_exact", "loss")
+MOST_ANSWERS = 1 << 32
 """Answers of a member to a row at most; of several members `number // MOST_ANSWERS` is whose it is, the rest its own number."""
 
 
-def stored_columns(path: Path, split: Split, scorer: TaskScorer, *, has_votes: bool) -> Columns:
+def stored_columns(path: Path, split: Split, scorer: TaskScorer, *, has_votes: bool, is_pooled: bool) -> Columns:
     """What a file of answers says of each row of `split`, in the order of rows; of several steps of a row the last.
 
+    `is_pooled`: every answer to a row is there; else the one that was chosen, which may be another one after another step.
     Memory holds a row group and a few numbers a row. ValueError for rows that the split does not have.
     """
     parts = []
@@ -34,10 +34,10 @@ def stored_columns(path: Path, split: Split, scorer: TaskScorer, *, has_votes: b
     if not parts:
         raise ValueError("no rows")
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    names = (NUMBER, "identifier", "row")
-    order = np.lexsort((columns["step"], *(columns[name] for name in names)))
+    names = (NUMBER, "identifier", "row") if is_pooled else ("identifier", "row")
+    order = np.lexsort([columns[name] for name in names])  # stable: the steps of an answer stay in order
     is_last = np.append(np.any([np.diff(columns[name][order]) != 0 for name in names], axis=0), True)
-    return {name: column[order[is_last]] for name, column in columns.items() if name != "step"}
+    return {name: column[order[is_last]] for name, column in columns.items()}
 
 
 def _columns(group: pa.Table, split: Split, scorer: TaskScorer, *, has_votes: bool) -> Columns:
@@ -55,7 +55,6 @@ def _columns(group: pa.Table, split: Split, scorer: TaskScorer, *, has_votes: bo
         "row": rows,
         "identifier": own["identifier"],
         NUMBER: own["answer"].astype(np.int64),
-        "step": own["step"],
         "is_exact": own["is_exact"].astype(bool),
         "loss": own["loss"],
         "halting_probability": probabilities,

@@ -88,6 +88,7 @@ ORACLE = Metric("oracle_accuracy", "share", is_of_answer=False)
 RESERVED = frozenset(
     (
         *("row", "identifier", "puzzle", "is_exact", "halting_probability", "vote"),  # columns of an evaluation
+        *("answer", "number", "residual"),  # those of one of several answers
         *("step", "train_flops", "split", "label", "at", "is_best"),  # beside the scores of a run
         *("params", "inference_flops", "latency_seconds"),  # what a trial costs
     )

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+NUMBER = "number"
+"""Column of which of several answers to a row it is."""
 VOTE, POOLED = "vote", "pooled."
 """Column of what a row votes for, where rows vote for their question; before the names of columns of all answers' votes."""
 
@@ -23,4 +25,4 @@ def votes_of(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     rows, answers = columns[f"{POOLED}{VOTE}"].shape
     own = {name: np.repeat(columns[name], answers) for name in ("row", "identifier")}
     cast = {name: columns[f"{POOLED}{name}"].reshape(-1) for name in (VOTE, "halting_probability")}
-    return own | cast | {"number": np.tile(np.arange(answers), rows)}
+    return own | cast | {NUMBER: np.tile(np.arange(answers), rows)}

@@ -16,7 +16,7 @@ from trm.evaluation.draws import try_keys
 from trm.evaluation.forms import Forms, in_forms
 from trm.evaluation.identifiers import IdentifierRows
 from trm.evaluation.metrics import is_scored_early
-from trm.evaluation.pooled import VOTE, pooled
+from trm.evaluation.pooled import NUMBER, VOTE, pooled
 from trm.evaluation.rollouts import (
     ANSWER,
     BREADTH,
@@ -222,7 +222,7 @@ class RowJudge:
             own[HAS_HALTED] = whole[HAS_HALTED] if step == steps else halting_step <= step
             indices[step] = index = chosen(asked.select, own, own["mean_halting_step"], own[HAS_HALTED])
             kept = {name: column[index, places] for name, column in own.items() if name not in (ANSWER, RESIDUAL)}
-            kept[ORACLE] = np.asarray(own["is_exact"].any(0))
+            kept |= {ORACLE: np.asarray(own["is_exact"].any(0)), NUMBER: index}
             kept |= pooled(own) if VOTE in own and asked.select == "vote" else {}
             is_kept = self.has_curve or self.records_steps or step in self.after
             columns |= {f"{prefix}{name}": column for name, column in kept.items()} if is_kept else {}

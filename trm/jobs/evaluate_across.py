@@ -21,8 +21,9 @@ from trm.data.batches.split import Split, load_split
 from trm.data.format.manifest import Manifest, read_manifest
 from trm.errors import ConfigError
 from trm.evaluation.answers_file import AnswerKey, cells_of
-from trm.evaluation.ensembles import MOST_ANSWERS, NUMBER, ensemble_of, is_same_rows, stored_columns
+from trm.evaluation.ensembles import MOST_ANSWERS, ensemble_of, is_same_rows, stored_columns
 from trm.evaluation.evaluate import Evaluation, Scoring
+from trm.evaluation.pooled import NUMBER
 from trm.evaluation.rollouts import Select
 from trm.evaluation.scores import Columns, with_imported
 from trm.files.atomic import write_text_atomic
@@ -40,6 +41,8 @@ from trm.terminal.command_line import duration, show
 
 SELECTORS: tuple[Select, ...] = ("vote", "q")
 """By whom an answer is chosen of several networks; the others compare steps of one."""
+POOLING: Select = "vote"
+"""By whom every answer to a row of an evaluation counts, where rows vote for their question."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +130,11 @@ def _members(options: EvaluateOptions, folders: Sequence[str]) -> Members:
     task = task_named(manifest.task)
     scorer = with_imported(task.scorer(manifest, split), manifest.grid)
     rows = []
-    for path, folder in zip(options.across, folders, strict=True):
+    for path, folder, side in zip(options.across, folders, sides, strict=True):
         try:
-            rows.append(stored_columns(Path(folder) / ANSWERS, split, scorer, has_votes=task.has_votes))
+            is_pooled = task.has_votes and side.report["config"]["evaluation"].get("select", POOLING) == POOLING
+            file = Path(folder) / ANSWERS
+            rows.append(stored_columns(file, split, scorer, has_votes=task.has_votes, is_pooled=is_pooled))
         except (OSError, ValueError, pa.ArrowException, KeyError) as error:
             raise ConfigError(f"{path} must have {ANSWERS} as it was written, got {error}", remedy=AGAIN) from None
     if not is_same_rows(rows):

@@ -13,7 +13,7 @@ from trm.console.streams import say
 from trm.distributed import SOLO, TorchGang
 from trm.errors import ConfigError, TrialError, TRMError
 from trm.files.atomic import make_folders, write_text_atomic
-from trm.jobs.evaluate_folder import clear_folder
+from trm.jobs.evaluate_folder import REPORT, clear_folder
 from trm.jobs.evaluate_options import EvaluateOptions
 from trm.jobs.evaluate_work import evaluated, get_ready
 from trm.jobs.process_gang import SILENT_DAYS, check_processes, run_processes
@@ -52,13 +52,25 @@ def _address(options: EvaluateOptions) -> str:
 
 @contextmanager
 def _nothing_left(options: EvaluateOptions) -> Iterator[None]:
-    """What an evaluation that fails has written goes again."""
+    """What an evaluation that fails has written goes again; one of before that it had not begun to replace stays."""
+    before = _report_of(options)
     try:
         yield
     except (TRMError, KeyboardInterrupt):
-        if options.folder is not None:
+        if options.folder is not None and (before is None or _report_of(options) != before):
             clear_folder(Path(options.folder))
         raise
+
+
+def _report_of(options: EvaluateOptions) -> tuple[int, int] | None:
+    """Which file the folder's report is; None where it has none."""
+    if options.folder is None:
+        return None
+    try:
+        found = (Path(options.folder) / REPORT).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _refuse(options: EvaluateOptions) -> None:
