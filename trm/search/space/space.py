@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trm.config.base import Later, Written, is_recorded, without_later
 from trm.config.data import SET_KNOBS, DataConfig
@@ -15,14 +15,13 @@ from trm.config.files import apply_overrides, honour_in, load_yaml, merged, requ
 from trm.config.imports import require_asked
 from trm.config.leaves import leaves, put, without_other_members, written_at, written_tags
 from trm.config.meaning import is_complete, without_idle
-from trm.config.messages import nearest, problems_of
-from trm.config.networks import ModelConfig
+from trm.config.messages import nearest
 from trm.config.paths import flat, nested, with_data_beside
 from trm.config.run import RunConfig
 from trm.config.shipped import named_file
 from trm.config.tracking import Tracking
 from trm.config.training import TrainingConfig, require_divisible
-from trm.config.unions import Tagged, tagged_members, union_of
+from trm.config.unions import Tagged, union_of
 from trm.errors import ConfigError
 from trm.search.knobs.constraint_names import known_names
 from trm.search.knobs.constraints import Constraint
@@ -34,16 +33,22 @@ from trm.search.samplers.tpe import TPE
 from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources, Storage, TestTime
+from trm.search.space.checks import (
+    check_base,
+    check_conditions,
+    check_fused,
+    check_target,
+    check_test_time,
+    networks_tried,
+    tags_tried,
+)
 from trm.search.space.data_choice import STRENGTH, chosen_data, data_choices, recipe_beside, recipes_beside, with_first_recipe
 from trm.search.space.defaults import with_defaults
 from trm.search.space.rules import RULES, asks_for_figures, goes_by_meaning, is_average_plain
-from trm.search.space.spelling import spelled
 from trm.search.space.start_points import names_recipes, read_recipe, start_points
 from trm.search.space.starts import with_digest, with_starts_beside
-from trm.tasks.metrics import bounds
 
 WARMUP_SHARE = 0.03
-NETWORK = "model.architecture"
 
 
 class SearchSpace(Written):
@@ -165,18 +170,20 @@ class SearchSpace(Written):
                 remedy="take asha, successive_halving, hyperband or none, or drop the outcome constraints",
             )
         if not is_recorded(info):
-            _check_target(self.objective, self.budget)
+            check_target(self.objective, self.budget)
             check_comparable(self.objective, self.search)
         self.scheduler.check(self.search, self.fidelity, has_fronts=bool(self.objective.against))
         self.sampler.check(self.objective)
         self.sampler.check_beliefs(self.believed)
-        self._check_conditions()
-        self._check_test_time()
+        check_conditions(self.search)
+        list(self.knobs_in_order())
+        if self.test_time is not None:
+            check_test_time(self.base, self.search)
         self._check_data()
-        _check_base(self.base, self.data, self.search)
+        check_base(self.base, self.data, self.search)
         if _goes_by_meaning(info):
             require_meaning({**self.base, "data": self.data.model_dump()}, self.search)
-            self._check_fused()
+            check_fused(self.base, self.search)
         if "training.global_batch_size" not in self.search:
             default = TrainingConfig.model_fields["global_batch_size"].default
             require_divisible(written_at(self.base, "training.global_batch_size", default), self.resources.workers)
@@ -202,56 +209,6 @@ class SearchSpace(Written):
                 remedy="set data.mode: resident, or drop the knob",
             )
         data_choices(self.data, self.search)
-
-    def _check_test_time(self) -> None:
-        """ConfigError for settings at test time that trials have already, or of networks that carry nothing."""
-        if self.test_time is None:
-            return
-        for name in ("rollouts", "noise", "starts", "forms"):
-            path = f"evaluation.{name}"
-            if path in self.search or written_at(self.base, path, default := _default(path)) != default:
-                where = "search" if path in self.search else "base"
-                raise ConfigError(
-                    f"test_time tries {name} on trained weights, and {where}.{path} is there too",
-                    remedy=f"drop one: test_time, or {path}",
-                )
-        if not any(kind.CARRIES_LATENTS for kind in _networks_tried(self.base, self.search).values()):
-            raise ConfigError(
-                "test_time gives networks more supervision steps, and those of this space carry nothing from one to the next",
-                remedy="drop test_time, or take another model.architecture",
-            )
-
-    def _check_fused(self) -> None:
-        """ConfigError for a value that no trial could have, since kernels are insisted on that do not do it."""
-        knob, written = self.search.get("training.kernels"), written_at(self.base, "training.kernels", "auto")
-        if any(value != "fused" for value in ([written] if knob is None else knob.values_in_order)):
-            return
-        for tag, kind in _networks_tried(self.base, self.search).items():
-            for name, done in kind.FUSED_VALUES.items():
-                path = f"model.{name}"
-                values = [tag] if path == NETWORK else self.search[path].values_in_order if path in self.search else []
-                if path in self.search and (lost := [value for value in values if value not in done]):
-                    raise ConfigError(
-                        f"training.kernels fused does not do {path} {lost[0]}, which search.{path} has and no trial would be",
-                        remedy=f"remove it there, or set training.kernels: auto, which does {lost[0]} by torch's operators",
-                    )
-
-    def _check_conditions(self) -> None:
-        for path, knob in self.search.items():
-            for other, wanted in knob.when.items():
-                if other not in self.search:
-                    near = nearest(other, list(self.search))
-                    raise ConfigError(
-                        f"search.{path}.when names {other}, which is not searched",
-                        remedy=f"did you mean {near}?" if near else "drop the condition or search it too",
-                    )
-                for value in wanted if isinstance(wanted, list) else [wanted]:
-                    if not self.search[other].contains(value):
-                        raise ConfigError(
-                            f"search.{path}.when wants {other} = {value!r}, which the knob never is",
-                            remedy=f"change it or search.{other}",
-                        )
-        list(self.knobs_in_order())
 
     def _check_start_point(self, source: str, point: Mapping[str, Scalar]) -> None:
         for path in point:
@@ -323,7 +280,7 @@ class SearchSpace(Written):
         for path, value in params.items():
             if not path.startswith("data."):
                 put(values, path, value)
-        values = without_other_members(values, _tags_tried(self.search))
+        values = without_other_members(values, tags_tried(self.search))
         data = self.data_of(params)
         if goes_by_meaning(rules):
             values = without_idle({**values, "data": data.model_dump()})
@@ -479,69 +436,9 @@ def _flat_point(number: int, point: Any) -> Any:
     return flat(point, f"start_points.{number}") if isinstance(point, dict) else point
 
 
-def _check_target(objective: Objective, budget: Budget) -> None:
-    """ConfigError for a target that no score can reach."""
-    target, (least, most) = budget.target, bounds(objective.metric)
-    if target is None or least <= target <= most:
-        return
-    share = target / 100
-    hint = f"write {share:g}" if most == 1 < target and least <= share <= most else "give a value of the metric"
-    of = f"from {least:g} to {most:g}" if math.isfinite(most) else f"at least {least:g}"
-    raise ConfigError(f"budget.target must be a value of {objective.metric}, {of}, got {target:g}", remedy=hint)
-
-
-def _check_base(base: Mapping[str, Any], data: DataConfig, search: Mapping[str, Knob]) -> None:
-    for key, remedy in (
-        ("data", "put it beside `base`"),
-        ("seed", "put it beside `base`; it seeds the whole sweep"),
-        ("tracking", "put it beside `base`"),
-        ("imports", "put it beside `base`"),
-    ):
-        if key in base:
-            raise ConfigError(f"base.{key} does not belong there", remedy=remedy)
-    if (split := written_at(base, "evaluation.split", "auto")) in ("test", "none"):
-        raise ConfigError(
-            f"base.evaluation.split cannot be {split} in a sweep, whose trials are ranked by validation", remedy="remove it"
-        )
-    for values in _bases(base, search):
-        try:
-            RunConfig.model_validate({**values, "data": data})
-        except ValidationError as error:
-            problems = problems_of(RunConfig, error, with_rules=False)  # rules between knobs hold for trials, not for their base
-            if problems:
-                raise ConfigError(f"base.{problems[0].text}", remedy=spelled(problems[0].remedy, {})) from error
-
-
-def _bases(base: Mapping[str, Any], search: Mapping[str, Knob]) -> Iterator[dict[str, Any]]:
-    """The base as it is under each member of a union that is searched; as it stands where none is."""
-    tried = _tags_tried(search)
-    yield without_other_members(base, tried)
-    for path in (path for path in search if leaves()[path].union is not None):
-        for tag in search[path].values_in_order:
-            values = dict(base)
-            put(values, path, tag)
-            yield without_other_members(values, tried)
-
-
-def _networks_tried(base: Mapping[str, Any], search: Mapping[str, Knob]) -> dict[str, type[ModelConfig]]:
-    """Tag -> configuration of every network that a trial may have."""
-    members = tagged_members(RunConfig.model_fields["model"])
-    tags = search[NETWORK].values_in_order if NETWORK in search else [written_tags(base)[NETWORK]]
-    return {tag: kind for tag in map(str, tags) if issubclass(kind := members[tag], ModelConfig)}
-
-
-def _default(path: str) -> Any:
-    return leaves()[path].info.get_default(call_default_factory=True)
-
-
 def _asks_again(values: Mapping[str, Any]) -> bool:
     """Whether the network of a sparse run configuration may have several supervision steps."""
-    return all(kind.CARRIES_LATENTS for kind in _networks_tried(values, {}).values())
-
-
-def _tags_tried(search: Mapping[str, Knob]) -> dict[str, tuple[Any, ...]]:
-    """Path of the tag of every union that is searched -> the tags."""
-    return {path: tuple(knob.values_in_order) for path, knob in search.items() if leaves()[path].union is not None}
+    return all(kind.CARRIES_LATENTS for kind in networks_tried(values, {}).values())
 
 
 def _domain(knob: Knob) -> str:
