@@ -14,7 +14,7 @@ from trm.search.space.candidates import scheduler_of
 
 
 def table(*, promotes: bool = True) -> Table:
-    return Table(scheduler_of(scheduled(type="asha", eta=2, rungs=3, promotes=promotes)), rungs=3, eta=2)
+    return Table(scheduler_of(scheduled(type="asha", eta=2, rungs=3, promotes=promotes, waits_for_rise=True)), rungs=3, eta=2)
 
 
 def finish(at: Table, trial: int, *, loss: float, end: float) -> None:

@@ -47,7 +47,7 @@ def test_stopping_asha_decides_at_once_by_the_rung_as_it_stands() -> None:
 
 
 def test_stopping_asha_spares_a_flat_rung_and_a_standard_error() -> None:
-    flat = Table(scheduler_of(scheduled(type="asha", promotes=False), rules=5), rungs=3)  # since then `test_foretelling.py`
+    flat = Table(scheduler_of(scheduled(type="asha", promotes=False)), rungs=3)
     for trial, loss in enumerate([1.0, 2.0, 3.0, 2.5]):
         flat.score(trial, 0, 0.0, loss=loss)
     statuses = [flat.scheduler.decision(flat.context, trial, 0).status for trial in range(4)]

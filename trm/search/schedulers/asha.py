@@ -2,17 +2,18 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from trm.config.base import Later
 from trm.search.schedulers.complete import is_complete, rank_text, stops_in
 from trm.search.schedulers.foretelling import open_rungs, tells
 from trm.search.schedulers.run_to_end import RunToEnd
 from trm.search.schedulers.rung import Rung
 from trm.search.schedulers.rungs import ETA, RUNGS, Rungs
 from trm.search.schedulers.scheduler import Decision, Exploit, Scheduler, SchedulerContext, SchedulerSettings, SearchedKnobs
-from trm.search.space.rules import promotes_sparingly, trusts_what_foretells
+from trm.search.space.rules import promotes_sparingly
 
 EVERYONE = range(sys.maxsize)
 
@@ -28,13 +29,14 @@ class Asha(SchedulerSettings):
     """Rungs, the last at `budget.per_trial`; null: chosen when the sweep starts, from its budget and costs."""
     promotes: bool = True
     """True: trials pause at a rung and the best are promoted (algorithm 2). False: each goes on at once or is stopped for good."""
+    waits_for_rise: Annotated[bool, Later] = False
+    """True: from a rung at which nearly nobody has risen all go on, until finished trials show that it foretold them."""
 
     def scheduler(self, searched: SearchedKnobs) -> Scheduler:
         """Promotes, or only stops."""
-        opens = trusts_what_foretells(searched.rules)
         if not self.promotes:
-            return StoppingAsha(opens=opens)
-        return PromotingAsha(is_sparing=promotes_sparingly(searched.rules), opens=opens)
+            return StoppingAsha(opens=self.waits_for_rise)
+        return PromotingAsha(is_sparing=promotes_sparingly(searched.rules), opens=self.waits_for_rise)
 
     def rungs_up_to(self, per_trial: float) -> Rungs:
         """Geometric rungs."""
@@ -57,7 +59,7 @@ class PromotingAsha:
     From a rung that does not tell of the end (`foretelling.py`) everybody goes on.
     """
 
-    def __init__(self, *, is_sparing: bool = True, opens: bool = True) -> None:
+    def __init__(self, *, is_sparing: bool = True, opens: bool = False) -> None:
         """`is_sparing`: whether those who went on before count against a rung's share; `opens`: whether rungs may be open."""
         self._is_sparing, self._opens = is_sparing, opens
 
@@ -126,7 +128,7 @@ class StoppingAsha(RunToEnd):
     scheduler that never waits. From a rung that does not tell of the end (`foretelling.py`) everybody goes on.
     """
 
-    def __init__(self, *, opens: bool = True) -> None:
+    def __init__(self, *, opens: bool = False) -> None:
         """`opens`: whether rungs may be open."""
         self._opens = opens
 

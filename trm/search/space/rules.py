@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-RULES = 6
+RULES = 5
 """Of the sweeps that begin now; a journal says by which its sweep began (`SweepStarted.rules`).
 
 1: the weight average warmed up whatever the base said, and of all capped values only the warm-up's were one run; loss broke ties
@@ -54,9 +54,6 @@ asks_for_figures = _since(5)
 """Whether evaluations report what the objective names as figures that are asked for, with interval and standard error."""
 offers_next_best = _since(5)
 """Whether TPE, of which a draw is turned down, offers the next best of the same draws before it draws anew."""
-
-trusts_what_foretells = _since(6)
-"""Whether asha lets everybody go on from a rung that does not tell of the end (`schedulers/foretelling.py`)."""
 
 
 def near_share(rules: int) -> float:
