@@ -129,6 +129,7 @@ def test_a_row_has_the_answer_of_most_networks_and_runs_are_evaluated_first(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("trm.evaluation.answers_file.GROUP_CELLS", 5 * 16)  # several row groups a file
+    (place / "boards-c-run" / "report.json").write_text("{}")  # as a winner's folder has one
     report = across(place, "boards", "boards-all", ("a", "b", "c-run"))
     assert "boards-c-run (weights" in capsys.readouterr().out  # was evaluated
     assert run_evaluation(options_of(place, "boards-c", path=str(place / "boards-c-run"))) == 0
@@ -195,6 +196,11 @@ def _fewer_votes(place: Path) -> tuple[str, ...]:
     return "a", "few"
 
 
+def _ensemble(place: Path) -> tuple[str, ...]:
+    across(place, "boards", "boards-voted", ("a", "b"))
+    return "voted", "a"
+
+
 def _damaged(place: Path) -> tuple[str, ...]:
     shutil.copytree(place / "boards-a", place / "boards-damaged")
     table = pq.read_table(place / "boards-a" / "answers.parquet")
@@ -217,6 +223,16 @@ BAD: dict[str, tuple[str, Callable[[Path], tuple[str, ...]], dict[str, Any], str
         "vote or q, got evaluation.select",
     ),
     "a member's folder": ("boards", lambda _: ("a", "b"), {"folder": "boards-a"}, "must be another than those that vote"),
+    "steps of answers": ("boards", lambda _: ("a", "b"), {"has_all_steps": True}, "--steps all is of networks that are scored"),
+    "a value": (
+        "boards",
+        lambda _: ("a", "b"),
+        {"overrides": ("evaluation.steps=1",)},
+        "--set evaluation.steps is of networks that",
+    ),
+    "speed": ("boards", lambda _: ("a", "b"), {"has_speed": True}, "--speed is of one network"),
+    "another split": ("boards", lambda _: ("a", "b"), {"split": "train"}, "are of the test split, --split says train"),
+    "an ensemble": ("boards", _ensemble, {}, "boards-voted must hold the answers that vote, and has no answers.parquet"),
     "a submission": ("boards", lambda _: ("a", "b"), {"has_submission": True}, "--submission is of ARC tasks"),
 }
 

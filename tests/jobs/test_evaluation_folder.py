@@ -235,6 +235,14 @@ def test_a_curve_has_a_row_a_step_whose_figures_are_those_of_separate_calls(plac
     assert (place / "three" / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_curve_hangs_on_no_figures_after_other_steps(place: Path) -> None:
+    figures = "evaluation.metrics=[exact_accuracy@5, pass_at_5, loss@2]"
+    assert run_evaluation(options_of(place, "figures", overrides=(figures,), has_curve=True)) == 0
+    found = report_of(place, "figures")
+    assert {"exact_accuracy_at_5", "pass_at_5", "loss_at_2"} <= set(found["metrics"])
+    assert found["curve"] == report_of(place, "three")["curve"]
+
+
 def test_answers_say_what_scores_and_submission_say(place: Path) -> None:
     rows, report = pq.read_table(place / "two" / "answers.parquet").to_pylist(), report_of(place, "two")
     assert len(rows) == report["metrics"]["predictions"] == report["votes"]["votes"]

@@ -29,7 +29,7 @@ from trm.evaluation.scores import Columns, with_imported
 from trm.files.atomic import write_text_atomic
 from trm.jobs.compare import AGAIN, Side, compared, read_side, require_same_puzzles
 from trm.jobs.evaluate_environment import environment
-from trm.jobs.evaluate_folder import ANSWERS, NOT_A_METRIC, REPORT, Done, clear_folder, puzzle_names, write_evaluation
+from trm.jobs.evaluate_folder import ANSWERS, NOT_A_METRIC, PUZZLES, REPORT, Done, clear_folder, puzzle_names, write_evaluation
 from trm.jobs.evaluate_lock import held_folder
 from trm.jobs.evaluate_options import EvaluateOptions, check_options
 from trm.jobs.evaluate_table import finite, metric_lines, shown
@@ -41,6 +41,8 @@ from trm.terminal.command_line import duration, show
 
 SELECTORS: tuple[Select, ...] = ("vote", "q")
 """By whom an answer is chosen of several networks; the others compare steps of one."""
+OF_ENSEMBLE = {"evaluation.select", "data.folder"}
+"""What `--set` may say of an ensemble itself."""
 POOLING: Select = "vote"
 """By whom every answer to a row of an evaluation counts, where rows vote for their question."""
 
@@ -89,6 +91,7 @@ def _select(options: EvaluateOptions) -> Select:
         "--front": options.front,
         "--identifiers": options.identifiers,
         "--resample": options.resamples,
+        "--speed": options.has_speed,
     }
     if wrong := [name for name, is_asked in asked.items() if is_asked]:
         raise ConfigError(f"{wrong[0]} is of one network, --across of several", remedy="leave one out")
@@ -99,6 +102,8 @@ def _select(options: EvaluateOptions) -> Select:
         raise ConfigError(f"--across must name different evaluations, {twice[0]} is named twice", remedy="name it once")
     if options.folder is not None and str(Path(options.folder).resolve()) in folders:
         raise ConfigError(f"--folder must be another than those that vote, got {options.folder}", remedy="name a new folder")
+    if all(_is_evaluation(path) for path in options.across):
+        _refuse_settings(options)
     select = apply_overrides({}, options.overrides).get("evaluation", {}).get("select", "vote")
     if select not in SELECTORS:
         raise ConfigError(
@@ -107,9 +112,42 @@ def _select(options: EvaluateOptions) -> Select:
     return cast(Select, select)
 
 
+def _refuse_settings(options: EvaluateOptions) -> None:
+    """ConfigError for what would change how a network is scored: none is."""
+    asked = {
+        "--votes": options.votes is not None,
+        "--config": options.config is not None,
+        "--trained-on": options.trained_on is not None,
+        "--stop-halted": options.stops_halted,
+        "--weights raw": options.is_raw,
+        "--steps all": options.has_all_steps,
+        "--forward-dtype": options.forward_dtype is not None,
+        "--quick": options.is_quick,
+        "--workers": options.workers > 1,
+    }
+    names = [override.partition("=")[0].strip() for override in options.overrides]
+    wrong = [name for name, is_asked in asked.items() if is_asked]
+    if wrong := wrong + [f"--set {name}" for name in names if name not in OF_ENSEMBLE]:
+        raise ConfigError(
+            f"{wrong[0]} is of networks that are scored, and those of --across were: all are evaluations",
+            remedy="leave it out, or name the runs",
+        )
+
+
+def _is_evaluation(path: str) -> bool:
+    """Whether it is the folder of an evaluation, not a run that is to be evaluated first."""
+    folder = Path(path)
+    return (folder / REPORT).is_file() and ((folder / PUZZLES).is_file() or (folder / ANSWERS).is_file())
+
+
 def _evaluated(path: str, options: EvaluateOptions, stack: ExitStack) -> str:
     """The folder of an evaluation: the one that is named, or a new one of the run that is."""
-    if (Path(path) / REPORT).is_file():
+    if _is_evaluation(path):
+        if not (Path(path) / ANSWERS).is_file():
+            raise ConfigError(
+                f"{path} must hold the answers that vote, and has no {ANSWERS}, as an ensemble has none",
+                remedy="name the evaluations that it is of",
+            )
         return path
     from trm.jobs.evaluate import run_evaluation
 
@@ -125,6 +163,10 @@ def _members(options: EvaluateOptions, folders: Sequence[str]) -> Members:
     for other in sides[1:]:
         require_same_puzzles(sides[0], other, what="an ensemble")
     report = sides[0].report
+    if options.split not in (None, report["split"]):
+        raise ConfigError(
+            f"the evaluations are of the {report['split']} split, --split says {options.split}", remedy="leave --split out"
+        )
     validated(RunConfig, report.get("config", {}), f"the configuration of {options.across[0]}")  # imports what it names
     manifest, split = _data(options, report, Path(folders[0]))
     task = task_named(manifest.task)
