@@ -229,6 +229,7 @@ def test_a_curve_has_a_row_a_step_whose_figures_are_those_of_separate_calls(plac
     assert [float(row["loss"]) for row in rows] == [point["metrics"]["loss"] for point in curve]
     assert [float(row["inference_flops"]) for row in rows] == [curve[0]["inference_flops"] * step for step in (1, 2, 3)]
     for point in curve:
+        assert set(point["bands"]) == {"exact_accuracy", "pass_at_1", "pass_at_2"}
         low, high = point["bands"]["pass_at_2"]
         assert low <= point["metrics"]["pass_at_2"] <= high
         assert point["halted_inference_flops"] <= point["inference_flops"]

@@ -146,8 +146,8 @@ def curve_report(evaluation: Evaluation, step_flops: float) -> list[dict[str, An
     Shares of puzzles have a bootstrap band over puzzles, drawn alike for all steps.
     """
     curve, rows = evaluation.curve, evaluation.puzzle_rows
-    first = curve[0].evaluation  # the last has figures after other steps too, where they were asked for
-    shares = [name for name in first.puzzles if f"{name}_low" in first.metrics]
+    at_first = curve[0].evaluation.puzzles  # without figures after other steps, which the evaluation may have
+    shares = [name for name in evaluation.puzzles if name in at_first and f"{name}_low" in evaluation.metrics]
     is_chosen = ORACLE.name in evaluation.metrics  # of rollouts; these do not stop at their halts
     drawn = {}
     for name in shares:
