@@ -146,6 +146,16 @@ def test_weights_that_are_gone_are_passed_over_unless_they_are_the_winners(tmp_p
     assert chosen_setting(state, state.trials[winner]) is not None
 
 
+def test_a_winner_that_carries_nothing_has_no_settings_and_others_are_not_told_as_its_own(tmp_path: Path) -> None:
+    state = searched(tmp_path, SECTION).search.state
+    best, told = runs(state)[0], sentence(state)
+    assert told is not None
+    state.space = state.space.model_copy(update={"base": {**state.space.base, "model": {"architecture": "direct"}}})
+    assert (runs(state), due_passes(state), due_choice(state, 1.0), sentence(state)) == ([], [], None, None)
+    best.asked.params["model.architecture"] = "trm"
+    assert (runs(state), sentence(state)) == ([best], told)
+
+
 def test_a_choice_that_does_not_follow_is_told_by_a_replay(tmp_path: Path) -> None:
     searched(tmp_path, SECTION)
     events = [
@@ -172,8 +182,12 @@ def test_a_store_is_told_every_pass_and_the_last_look(tmp_path: Path) -> None:
 
 
 def test_what_makes_no_sense_is_refused_and_a_resume_may_add_the_section() -> None:
-    with pytest.raises(ValidationError, match="noise lies between supervision steps, got steps 1 and starts own alone"):
-        TestTime(steps=1)
+    for starts in (("own",), ("own", "random")):
+        with pytest.raises(ValidationError, match="noise lies between supervision steps, got steps 1"):
+            TestTime(steps=1, starts=starts)
+    assert TestTime(steps=1, noise=(0.0,), starts=("random",)).passes == [(0.0, "own"), (0.0, "random")]
+    with pytest.raises(Exception, match=r"several answers a puzzle, and base.evaluation.reports_halted is of one"):
+        space_of(SECTION, base={**demo("asha").base, "evaluation": {"reports_halted": True}})
     with pytest.raises(Exception, match=r"test_time tries noise on trained weights, and base.evaluation.noise is there too"):
         space_of(SECTION, base={**demo("asha").base, "evaluation": {"noise": 0.1}})
     with pytest.raises(Exception, match="those of this space carry nothing from one to the next"):

@@ -259,8 +259,10 @@ class TestTime(Written):
 
     @model_validator(mode="after")
     def _check(self) -> "TestTime":
-        if self.steps == 1 and "random" not in self.starts:
-            raise ValueError("noise lies between supervision steps, got steps 1 and starts own alone; set steps: 2 or more")
+        if self.steps == 1 and (any(self.noise) or "random" not in self.starts):
+            raise ValueError(
+                "noise lies between supervision steps, got steps 1; set steps: 2 or more, or noise: [0], starts: [random]"
+            )
         return self
 
     @property

@@ -38,15 +38,25 @@ class PassOrder:
 
 
 def runs(state: SweepState) -> list[Trial]:
-    """The trials whose weights are tried, the winner's first; of a driver that asks for none, those that were tried before."""
+    """The trials whose weights are tried, the winner's first; of a driver that asks for none, those that were tried before.
+
+    Networks that carry nothing from step to step have no settings, the winner's neither.
+    """
     found = winner(state)
     if found is None:
         return []
     others = [trial if confirmed is None else best_run(state, trial.number) for trial, confirmed in ranked(state)]
     every = {run.number: run for run in (found.run, *others) if run is not None and run.checkpoint is not None}
+    able = [run for run in every.values() if state.space.carries_latents(run.params)]
     if state.test_time is None:
-        return [run for run in every.values() if str(run.checkpoint) in state.test_time_passes]
-    return list(every.values())[: state.test_time.top]
+        return [run for run in able if str(run.checkpoint) in state.test_time_passes]
+    return able[: state.test_time.top]
+
+
+def _of_winner(state: SweepState) -> Trial | None:
+    """The winner, if its weights are tried."""
+    found = winner(state)
+    return next((run for run in runs(state)[:1] if found is not None and run is found.run), None)
 
 
 def due_passes(state: SweepState) -> list[PassOrder]:
@@ -79,21 +89,23 @@ def front(state: SweepState, checkpoint: str) -> tuple[list[TestTimePoint], set[
 
 def due_choice(state: SweepState, now: float) -> TestTimeChosen | None:
     """The winner's setting, once all passes of its weights are made; None where it is chosen already, or nothing is searched."""
-    found = runs(state)
-    checkpoint = str(found[0].checkpoint) if found else ""
-    if state.test_time is None or not found or any(order.checkpoint == checkpoint for order in due_passes(state)):
+    best = _of_winner(state)
+    if state.test_time is None or best is None:
+        return None
+    checkpoint = str(best.checkpoint)
+    if any(order.checkpoint == checkpoint for order in due_passes(state)):
         return None
     points, members = front(state, checkpoint)
     limit = state.test_time.max_inference_flops
     cheap = [points[number] for number in members if limit is None or points[number].inference_flops <= limit]
     better = [point for point in cheap if point.gain_low is not None and point.gain_low > 0]
-    best = max(better, key=lambda point: (point.exact_accuracy, -point.inference_flops), default=None)
+    taken = max(better, key=lambda point: (point.exact_accuracy, -point.inference_flops), default=None)
     within = "" if limit is None else f" within {limit:g} FLOPs"
-    if best is None:
+    if taken is None:
         reason = f"no setting{within} gains more than chance over the plain answer"
     else:
         reason = f"the most accurate{within} of those that gain more than chance over the plain answer"
-    chosen = TestTimeChosen(trial=found[0].number, checkpoint=checkpoint, setting=best, tried=len(points), reason=reason, at=now)
+    chosen = TestTimeChosen(trial=best.number, checkpoint=checkpoint, setting=taken, tried=len(points), reason=reason, at=now)
     before = state.test_time_chosen.get(checkpoint)
     return None if before is not None and before.model_copy(update={"at": now}) == chosen else chosen
 
@@ -129,8 +141,8 @@ def notes(state: SweepState) -> list[dict[str, Any]]:
 
 def sentence(state: SweepState) -> str | None:
     """What searching at test time came to, on a line; None where nothing was chosen."""
-    best = runs(state)[:1]
-    chosen = state.test_time_chosen.get(str(best[0].checkpoint)) if best else None
+    best = _of_winner(state)
+    chosen = None if best is None else state.test_time_chosen.get(str(best.checkpoint))
     if chosen is None:
         return None
     head = f"test time: of {chosen.tried} settings of trial {chosen.trial}'s weights"

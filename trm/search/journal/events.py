@@ -330,7 +330,7 @@ class TestTimePassed(Frozen):
     steps: int
     """The most that were tried."""
     plain: TestTimePoint
-    """The plain answer, as trials are scored."""
+    """One answer a puzzle without noise, after as many steps as the trial's evaluation has."""
     points: list[TestTimePoint]
     seconds: float
     at: float

@@ -83,6 +83,11 @@ def check_test_time(base: Mapping[str, Any], search: Mapping[str, Knob]) -> None
                 f"test_time tries {name} on trained weights, and {where}.{path} is there too",
                 remedy=f"drop one: test_time, or {path}",
             )
+    if written_at(base, "evaluation.reports_halted", default=False):
+        raise ConfigError(
+            "test_time chooses among several answers a puzzle, and base.evaluation.reports_halted is of one",
+            remedy="drop one: test_time, or evaluation.reports_halted",
+        )
     if not any(kind.CARRIES_LATENTS for kind in networks_tried(base, search).values()):
         raise ConfigError(
             "test_time gives networks more supervision steps, and those of this space carry nothing from one to the next",

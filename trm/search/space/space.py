@@ -34,6 +34,7 @@ from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.choice import SchedulerChoice
 from trm.search.settings import Audit, Budget, Confirm, Fidelity, Keep, Objective, Resources, Storage, TestTime
 from trm.search.space.checks import (
+    NETWORK,
     check_base,
     check_conditions,
     check_fused,
@@ -297,6 +298,10 @@ class SearchSpace(Written):
         with_digest(values, self.starts)
         draft = RunConfig.model_validate(values)
         return draft if max_steps is None else with_length(draft, max_steps)
+
+    def carries_latents(self, params: Mapping[str, Any]) -> bool:
+        """Whether the network of a trial with these parameters carries anything from one supervision step to the next."""
+        return _asks_again({"model": {"architecture": params.get(NETWORK, written_tags(self.base)[NETWORK])}})
 
     def data_of(self, params: Mapping[str, Any]) -> DataConfig:
         """The data set of a trial with these parameters, as a recipe or a folder."""
