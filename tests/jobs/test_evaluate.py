@@ -219,7 +219,7 @@ def test_forms_can_be_asked_for_and_fewer_of_them_are_told_too(place: Path, caps
 def test_a_front_is_of_all_settings_and_each_is_what_it_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("evaluation.rollouts=5", "evaluation.steps=4")
     folder = place / "front"
-    report = report_of(place, "run", split=None, overrides=asked, front=(0.3, 1.0), folder=str(folder))
+    report = report_of(place, "run", split=None, overrides=asked, front=(0.3, 1.0, 0.3), folder=str(folder))
     front, shown = report["front"], capsys.readouterr().out
     assert report["split"] == "validation"
     assert len(front["points"]) == 4 + 2 * 4 * (1 + 3 * 4)

@@ -202,7 +202,7 @@ def _settings(options: EvaluateOptions, run: SplitPass, plain: Evaluation) -> li
         still = replace(run, config=with_evaluation(run.config, rollouts=1, noise=0.0, starts="own"))
         rolled = still(run.trained.table, None, has_breadth=True, told=", symmetric forms")
         found += [one for one in rolled_settings(rolled, 0.0, "own", flops) if one.forms > 1]
-    for noise in options.front:
+    for noise in dict.fromkeys(options.front):
         noisy = replace(run, config=with_evaluation(run.config, noise=noise, metrics=()))
         rolled = noisy(run.trained.table, None, has_breadth=True, told=f", noise {noise:g}")
         found += rolled_settings(rolled, noise, starts, flops)
