@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 from journal_cases import JOURNALS, RECORDED, after_each, expected, recorded_folder, recorded_search
 
-from trm.errors import ConfigError
+from tests.tracking.test_updates import append, whole_sweep
+from trm.errors import ConfigError, SweepError
+from trm.jobs.inspect import show_replay
 from trm.search.findings.confirmed import winner
 from trm.search.findings.replay import Replayed, replay
 from trm.search.findings.tables import LEADERBOARD, trial_rows, write_leaderboard
 from trm.search.space.recorded import recorded_space
 from trm.search.space.resume import diff_frozen
+from trm.search.space.rules import RULES
 from trm.search.space.space import load_space
 from trm.sweeps.folder import begun_rules, begun_space
 
@@ -55,3 +58,11 @@ def test_a_sweep_from_before_values_were_refused_that_change_nothing_goes_on_by_
     assert {leg.optim.lr_min_ratio for leg in legs.values()} == {0.5}
     assert {leg.optim.embedding_lr for leg in legs.values()} == {5e-3}
     assert {leg.optim.schedule for leg in legs.values()} == {"constant", "linear"}
+
+
+def test_a_sweep_that_began_by_later_rules_is_neither_gone_on_with_nor_replayed(tmp_path: Path) -> None:
+    first, *rest = whole_sweep()
+    append(tmp_path / "journal.jsonl", [first.model_copy(update={"rules": RULES + 1}), *rest])
+    for look in (begun_rules, lambda folder: show_replay(str(folder))):
+        with pytest.raises(SweepError, match=f"began by rules {RULES + 1}, this program knows 1 to {RULES}; update trm-search"):
+            look(tmp_path)

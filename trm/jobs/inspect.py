@@ -18,7 +18,7 @@ from trm.search.log import FILE as JOURNAL
 from trm.search.search import Search
 from trm.search.state import SweepState
 from trm.sweeps.commands import with_option
-from trm.sweeps.folder import read_sweep
+from trm.sweeps.folder import begun_rules, read_sweep
 from trm.sweeps.search import sweep_search
 from trm.terminal.command_line import show
 from trm.terminal.display import STATUS_ORDER, breaks_text, duration, event_line, flops, params_text, seeds_text
@@ -29,6 +29,7 @@ LAST_EVENTS = 6
 def show_replay(folder: str) -> int:
     """Derive every decision of the sweep's journal again; ReplayDifference names the first that differs."""
     place = Path(folder)
+    begun_rules(place)  # refuses what this program cannot derive
     search, _ = _search_of(place)
     with shown(f"deriving {folder} again", say) as report:
         done = replay(search, _events(place), lambda count: report("events", count, 0))

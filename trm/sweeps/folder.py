@@ -139,9 +139,16 @@ def _numbered_from(folder: Path) -> Iterator[Path]:
 
 
 def begun_rules(folder: Path) -> int:
-    """Number of the rules by which the sweep of a folder began; SweepError for a damaged journal."""
+    """Number of the rules by which the sweep of a folder began; SweepError for a damaged journal, and for later rules."""
     started = next((entry.event for entry in read_events(folder / JOURNAL)), None)
-    return started.rules if isinstance(started, SweepStarted) else RULES  # what follows says what is wrong with the journal
+    if not isinstance(started, SweepStarted):
+        return RULES  # what follows says what is wrong with the journal
+    if started.rules > RULES:
+        raise SweepError(
+            f"a sweep decides by the rules it began by, {folder} began by rules {started.rules}, this program knows 1 to {RULES}",
+            remedy="update trm-search",
+        )
+    return started.rules
 
 
 def rules_of(
