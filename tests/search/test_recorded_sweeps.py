@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from journal_cases import JOURNALS, RECORDED, after_each, expected, recorded_folder, recorded_search
 
-from tests.tracking.test_updates import append, whole_sweep
+from tests.tracking.test_updates import append
 from trm.errors import ConfigError, SweepError
 from trm.jobs.inspect import show_replay
 from trm.search.findings.confirmed import winner
 from trm.search.findings.replay import Replayed, replay
 from trm.search.findings.tables import LEADERBOARD, trial_rows, write_leaderboard
+from trm.search.journal.journal import read_events
 from trm.search.space.recorded import recorded_space
 from trm.search.space.resume import diff_frozen
 from trm.search.space.rules import RULES
@@ -61,8 +62,10 @@ def test_a_sweep_from_before_values_were_refused_that_change_nothing_goes_on_by_
 
 
 def test_a_sweep_that_began_by_later_rules_is_neither_gone_on_with_nor_replayed(tmp_path: Path) -> None:
-    first, *rest = whole_sweep()
-    append(tmp_path / "journal.jsonl", [first.model_copy(update={"rules": RULES + 1}), *rest])
-    for look in (begun_rules, lambda folder: show_replay(str(folder))):
+    folder = recorded_folder(RECORDED[0], tmp_path)
+    first, *rest = (entry.event for entry in read_events(folder / "journal.jsonl"))
+    (folder / "journal.jsonl").unlink()
+    append(folder / "journal.jsonl", [first.model_copy(update={"rules": RULES + 1}), *rest])
+    for look in (begun_rules, lambda place: show_replay(str(place))):
         with pytest.raises(SweepError, match=f"began by rules {RULES + 1}, this program knows 1 to {RULES}; update trm-search"):
-            look(tmp_path)
+            look(folder)

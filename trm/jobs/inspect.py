@@ -29,8 +29,8 @@ LAST_EVENTS = 6
 def show_replay(folder: str) -> int:
     """Derive every decision of the sweep's journal again; ReplayDifference names the first that differs."""
     place = Path(folder)
-    begun_rules(place)  # refuses what this program cannot derive
     search, _ = _search_of(place)
+    begun_rules(place)  # refuses what this program cannot derive
     with shown(f"deriving {folder} again", say) as report:
         done = replay(search, _events(place), lambda count: report("events", count, 0))
     show(f"{folder}: {done.events} events, {done.decisions} decisions about {done.trials} trials, all of them as they follow")
