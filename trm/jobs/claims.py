@@ -48,11 +48,11 @@ class Ours:
 def run_claims(folders: Sequence[str], claims: str | None, out: str | None) -> int:
     """Print the table, write picture and table; the exit code. Raises ConfigError for what a person can mend."""
     known = read_claims(claims)
+    ours = [share for folder in folders for share in _shares(folder, _report(folder))]
     place = Path(out or folders[0])
     if not place.is_dir() or (reason := why_unwritable(place)) is not None:
         told = reason if place.is_dir() else "it is none"
         raise ConfigError(f"--out must be a folder that can be written, got {place} ({told})", remedy="make it, or name another")
-    ours = [share for folder in folders for share in _shares(folder, _report(folder))]
     panels = [panel for data in dict.fromkeys(claim.data for claim in known) if (panel := _panel(data, known, ours)) is not None]
     if not panels:
         held, of = sorted({one.data for one in ours}), sorted({name for claim in known for name in claim.data})
