@@ -6,16 +6,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from trm.config.base import RECORDED, without_later
 from trm.config.data import DataConfig
 from trm.errors import SweepError
 from trm.search.journal.events import DriverStarted, Event, SweepStarted
+from trm.search.schedulers.choice import SchedulerChoice
+from trm.search.schedulers.scheduler import SchedulerSettings
 from trm.search.settings import Objective, Storage
 from trm.search.space.space import MAY_CHANGE
 
 DATA = "the data set"
 CAME_LATER = ("imports", "starts", "storage", "base_point")
 """Sections that a space of before has not, and that count where something is in them."""
+SCHEDULER: TypeAdapter[SchedulerSettings] = TypeAdapter(SchedulerChoice)
 PARTED = ("base", "search")
 """Sections whose parts have a digest each."""
 
@@ -64,6 +69,8 @@ def _frozen(space: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, A
         frozen["data"] = {**data, "mode": dataset.get("mode", "resident")} if "mode" in data else data
     if isinstance(objective := frozen.get("objective"), dict):
         frozen["objective"] = without_later(Objective.model_validate(objective, context=RECORDED), objective)
+    if isinstance(scheduler := frozen.get("scheduler"), dict):
+        frozen["scheduler"] = without_later(SCHEDULER.validate_python(scheduler, context=RECORDED), scheduler)
     if isinstance(search := frozen.get("search"), dict):
         frozen["search"] = {path: _without_prior(knob) if isinstance(knob, dict) else knob for path, knob in search.items()}
     return frozen
