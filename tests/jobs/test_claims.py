@@ -157,4 +157,4 @@ def test_a_folder_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be an evaluation as it was written"):
         run_claims([folder], None, None)
     with pytest.raises(ConfigError, match="--out must be a folder that can be written"):
-        run_claims([folder], None, str(tmp_path / "nowhere"))
+        run_claims([evaluated(tmp_path / "whole", "arc1", "arc")], None, str(tmp_path / "nowhere"))
