@@ -25,12 +25,13 @@ def draw_test_time(points: Sequence[Mapping[str, Any]], plain: Mapping[str, Any]
         axes.plot(*_places([plain]), "*", color=BEST, markersize=11, label="as it was trained")
         for point in front[:: max(1, len(front) // 8)]:
             answers = point["forms"] * point["rollouts"]
-            told = f"{point['steps']} x {answers}" + (f", noise {point['noise']:g}" if point["noise"] else "")
+            told = f"{point['steps']} x {answers}" + (f"\nnoise {point['noise']:g}" if point["noise"] else "")
             place = (point["inference_flops"], point["exact_accuracy"])
-            axes.annotate(told, place, textcoords="offset points", xytext=(4, -11), fontsize=7)
+            axes.annotate(told, place, textcoords="offset points", xytext=(4, -4), fontsize=7, va="top")
         prices = [point["inference_flops"] for point in points]
         ticks = [min(prices), (min(prices) * max(prices)) ** 0.5, max(prices)]
         axes.set_xscale("log")
+        axes.margins(x=0.09)  # the last label stays within
         axes.minorticks_off()
         axes.set_xticks(ticks, [figure_text("inference_flops", tick) for tick in ticks])
         axes.set_xlabel("inference FLOPs a puzzle (steps x answers told)")

@@ -7,6 +7,8 @@ from typing import Any
 from trm.pictures.canvas import GOOD, PLAIN, picture
 
 COLOURS = (PLAIN, GOOD)
+LINES = ("-", "--")
+"""The smaller K is drawn last, over what may be equal to it."""
 
 
 def draw_votes(curve: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
@@ -17,9 +19,18 @@ def draw_votes(curve: Sequence[Mapping[str, Any]], path: Path, *, title: str) ->
     with picture(path, size=(7, 4.2), title=title) as figure:
         axes = figure.subplots()
         places = list(range(len(curve)))
-        for k, colour in zip(curve[0]["pass"], COLOURS, strict=True):
+        for line, (k, colour) in zip(LINES, reversed(list(zip(curve[0]["pass"], COLOURS, strict=True))), strict=True):
             shares = [point["pass"][k]["by_task"] for point in curve]
-            axes.plot(places, [one["share"] for one in shares], "o-", color=colour, markersize=3, linewidth=1.3, label=f"pass@{k}")
+            axes.plot(
+                places,
+                [one["share"] for one in shares],
+                line,
+                marker="o",
+                color=colour,
+                markersize=3,
+                linewidth=1.3,
+                label=f"pass@{k}",
+            )
             axes.fill_between(
                 places, [one["low"] for one in shares], [one["high"] for one in shares], color=colour, alpha=0.18, linewidth=0
             )
