@@ -21,9 +21,10 @@ from arrays_cases import write_arc_set
 from trm.config.run import RunConfig
 from trm.data.format.manifest import read_manifest
 from trm.data.format.shards import read_identifiers
-from trm.errors import TrialError
+from trm.errors import ConfigError, TrialError
 from trm.jobs.compare import run_comparison
 from trm.jobs.evaluate import run_evaluation
+from trm.jobs.evaluate_folder import check_folder
 from trm.jobs.evaluate_lock import LOCK, held_folder
 from trm.jobs.evaluate_options import EvaluateOptions
 from trm.jobs.process_gang import run_processes
@@ -307,6 +308,14 @@ def test_what_stops_at_its_halt_has_a_folder_that_says_it(place: Path) -> None:
     assert np.mean(stopped["step"]) == pytest.approx(told["mean_halting_step"])
     assert run_comparison(str(place / "stopped"), str(place / "beside"), str(place / "halts.json")) == 0
     assert json.loads((place / "halts.json").read_text())["metrics"]["loss_halted"]["difference"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_folder_that_a_sweep_writes_anew_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "best").mkdir()
+    check_folder(tmp_path / "best" / "evaluation")
+    (tmp_path / "best" / "config.yaml").touch()
+    with pytest.raises(ConfigError, match="must be one that stays, and a sweep or run that goes on writes its best/ anew"):
+        check_folder(tmp_path / "best" / "evaluation")
 
 
 def test_a_folder_holds_what_its_report_says(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

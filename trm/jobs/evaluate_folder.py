@@ -31,6 +31,7 @@ from trm.pictures.votes import draw_votes
 from trm.stats.bootstrap import bands
 from trm.tasks.metrics import weights_of
 from trm.tasks.task import Ballot, CellsOf
+from trm.training.weights import CONFIG_FILE
 
 REPORT, PUZZLES, ANSWERS = "report.json", "puzzles.parquet", "answers.parquet"
 CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
@@ -62,7 +63,7 @@ class Done:
 
 
 def check_folder(folder: Path) -> None:
-    """ConfigError where no files could be written to `folder`, or what lies there is no evaluation."""
+    """ConfigError where no files could be written to `folder`, or would not stay, or what lies there is no evaluation."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--folder must name a folder, {folder} is a file", remedy="name another")
     strange = (
@@ -70,7 +71,13 @@ def check_folder(folder: Path) -> None:
     )
     if strange:
         raise ConfigError(f"--folder must be new or of an evaluation, {folder} holds {strange[0]}", remedy="name a new folder")
-    parent = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+    places = (folder.absolute(), *folder.absolute().parents)
+    if any(place.name == "best" and (place / CONFIG_FILE).is_file() for place in places):
+        raise ConfigError(
+            f"--folder must be one that stays, and a sweep or run that goes on writes its best/ anew, got {folder}",
+            remedy="name one beside it",
+        )
+    parent = next(place for place in places if place.is_dir())
     if (reason := why_unwritable(parent)) is not None:
         raise ConfigError(f"--folder must be one that can be written, got {folder} ({reason})", remedy="name another")
 
