@@ -149,7 +149,9 @@ def test_a_shard_that_is_gone_ends_the_trial_with_its_name(case: Case, cluster: 
 
 
 def objects_in_store() -> int:
-    found = re.search(r"(\d+) objects", ray._private.internal_api.memory_summary(stats_only=True))
+    found = re.search(
+        r"(\d+) objects", ray._private.internal_api.memory_summary(ray.get_runtime_context().gcs_address, stats_only=True)
+    )
     assert found is not None
     return int(found.group(1))
 
