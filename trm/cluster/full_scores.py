@@ -7,11 +7,11 @@ import ray
 
 from trm.cluster.hearing import Mouth
 from trm.cluster.shared_data import SweepFeed
+from trm.cluster.worker_weights import opened
 from trm.config.run import RunConfig
 from trm.data.format.manifest import SplitName
 from trm.search.journal.events import AtTestTime
 from trm.sweeps.winner import FullScores
-from trm.training.leg_files import brought
 
 if TYPE_CHECKING:
     from trm.evaluation.evaluate import Evaluation
@@ -46,19 +46,11 @@ def _score(
     objects: str | None = None,
     setting: dict[str, Any] | None = None,
 ) -> FullScores:
-    import torch
-
     from trm.evaluation.evaluate import Evaluation, evaluate
     from trm.tasks.choice import task_named
-    from trm.training.process import training_device
     from trm.training.scoring import evaluation_plan
-    from trm.training.weights import load_for_evaluation
 
-    torch.set_num_threads(threads)
-    device = training_device()
-    here = checkpoint if objects is None else str(brought(objects, checkpoint))
-    trained = load_for_evaluation(here, device)
-    feed = feeds.of_content(trained.data_hash)
+    trained, feed, device = opened(checkpoint, feeds, threads, objects)
 
     def score(name: SplitName, config: RunConfig) -> Evaluation:
         plan = evaluation_plan(config, feed.split(name), feed.manifest, is_whole=True)

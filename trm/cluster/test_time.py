@@ -7,10 +7,10 @@ import ray
 
 from trm.cluster.hearing import Mouth
 from trm.cluster.shared_data import SweepFeed
+from trm.cluster.worker_weights import opened
 from trm.search.journal.events import TestTimePoint
 from trm.search.test_time import PassOrder
 from trm.sweeps.winner import PassResult
-from trm.training.leg_files import brought
 
 
 def pass_at_test_time(
@@ -38,21 +38,14 @@ def _pass(
 ) -> PassResult:
     import time
 
-    import torch
-
     from trm.evaluation.evaluate import Evaluation, evaluate
     from trm.evaluation.test_time import Setting, on_front, plain_settings, rolled_settings
     from trm.models.cost import run_cost
     from trm.tasks.choice import task_named
-    from trm.training.process import training_device
     from trm.training.scoring import evaluation_plan
-    from trm.training.weights import load_for_evaluation
 
     started = time.monotonic()
-    torch.set_num_threads(threads)
-    here = checkpoint if objects is None else str(brought(objects, checkpoint))
-    trained = load_for_evaluation(here, device := training_device())
-    feed = feeds.of_content(trained.data_hash)
+    trained, feed, device = opened(checkpoint, feeds, threads, objects)
 
     def score(told: str, *, has_breadth: bool = False, **evaluation: Any) -> Evaluation:
         own = {"max_examples": None, "metrics": (), "reports_halted": False} | evaluation
