@@ -11,7 +11,11 @@ def test_a_page_that_fails_or_asks_elsewhere_is_noticed(tmp_path: Path) -> None:
     page.write_text("<!doctype html><title>fine</title>")
     with opened(page) as found:
         assert found.page.title() == "fine"
-    for body in ("<script>throw new Error('no')</script>", "<img src='http://127.0.0.1:9/x.png'>", "<script>console.warn('x')</script>"):
+    for body in (
+        "<script>throw new Error('no')</script>",
+        "<img src='http://127.0.0.1:9/x.png'>",
+        "<script>console.warn('x')</script>",
+    ):
         page.write_text(f"<!doctype html><title>not fine</title>{body}")
         with pytest.raises(AssertionError), opened(page) as found:
             found.page.wait_for_load_state()
