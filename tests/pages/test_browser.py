@@ -17,6 +17,10 @@ def test_a_page_that_fails_or_asks_elsewhere_is_noticed(tmp_path: Path) -> None:
         "<script>console.warn('x')</script>",
     ):
         page.write_text(f"<!doctype html><title>not fine</title>{body}")
-        with pytest.raises(AssertionError), opened(page) as found:
-            found.page.wait_for_load_state()
-            assert found.problems
+        with pytest.raises(AssertionError):
+            look(page)
+
+
+def look(page: Path) -> None:
+    with opened(page) as found:
+        found.page.wait_for_load_state()
