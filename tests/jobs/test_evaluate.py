@@ -22,8 +22,8 @@ from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import Manifest, SplitName
 from trm.errors import CheckpointError
 from trm.jobs.evaluate import run_evaluation
-from trm.jobs.evaluate_opened import first_there
-from trm.jobs.evaluate_options import EvaluateOptions
+from trm.jobs.evaluation.opened import first_there
+from trm.jobs.evaluation.options import EvaluateOptions
 from trm.models.build import to_published
 from trm.tasks.ensure import DataSummary
 from trm.tasks.making.writing import write_dataset

@@ -22,7 +22,7 @@ from trm.data.format.shards import read_identifiers
 from trm.evaluation import ensembles
 from trm.jobs.compare import run_comparison
 from trm.jobs.evaluate import run_evaluation
-from trm.jobs.evaluate_options import EvaluateOptions
+from trm.jobs.evaluation.options import EvaluateOptions
 from trm.tasks.arc.augment import crop, invert
 from trm.tasks.arc.ballot import grids_of
 from trm.tasks.making.writing import write_dataset

@@ -19,8 +19,8 @@ from trm.data.format import storage
 from trm.data.format.manifest import read_manifest
 from trm.errors import CheckpointError, DatasetError
 from trm.jobs.evaluate import run_evaluation
-from trm.jobs.evaluate_data import DataAsked, on_data
-from trm.jobs.evaluate_options import EvaluateOptions
+from trm.jobs.evaluation.data import DataAsked, on_data
+from trm.jobs.evaluation.options import EvaluateOptions
 from trm.models.build import to_published
 from trm.tasks.making.writing import write_dataset
 from trm.tasks.published.arrays import build_arrays

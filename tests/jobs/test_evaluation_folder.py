@@ -24,9 +24,9 @@ from trm.data.format.shards import read_identifiers
 from trm.errors import ConfigError, TrialError
 from trm.jobs.compare import run_comparison
 from trm.jobs.evaluate import run_evaluation
-from trm.jobs.evaluate_folder import check_folder
-from trm.jobs.evaluate_lock import LOCK, held_folder
-from trm.jobs.evaluate_options import EvaluateOptions
+from trm.jobs.evaluation.folder import check_folder
+from trm.jobs.evaluation.lock import LOCK, held_folder
+from trm.jobs.evaluation.options import EvaluateOptions
 from trm.jobs.process_gang import run_processes
 from trm.stats.bootstrap import bands
 from trm.tasks.arc.augment import crop, invert
@@ -141,7 +141,7 @@ def test_all_steps_of_answers_are_those_of_separate_evaluations(place: Path, rol
 def test_what_could_never_fit_is_refused_before_it_begins(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trm.jobs.evaluate_room.available_bytes", lambda: 1000.0)
+    monkeypatch.setattr("trm.jobs.evaluation.room.available_bytes", lambda: 1000.0)
     for asked, words in (
         ({"has_curve": True}, "figures after each of 3 supervision steps for 12 rows need at least"),
         ({}, "a batch of 12 rows needs at least"),
@@ -162,9 +162,9 @@ def test_one_batch_is_no_score(place: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_speed_is_of_whole_batches(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trm.jobs.evaluate_speed.WARM_BATCHES", 1)
-    monkeypatch.setattr("trm.jobs.evaluate_speed.TIMED_BATCHES", 3)
-    monkeypatch.setattr("trm.jobs.evaluate_work.BATCH_ROWS", 5)
+    monkeypatch.setattr("trm.jobs.evaluation.speed.WARM_BATCHES", 1)
+    monkeypatch.setattr("trm.jobs.evaluation.speed.TIMED_BATCHES", 3)
+    monkeypatch.setattr("trm.jobs.evaluation.work.BATCH_ROWS", 5)
     overrides = ("evaluation.batch_size=2", "evaluation.steps=1")
     assert run_evaluation(options_of(place, "speed", is_quick=True, has_speed=True, overrides=overrides)) == 0
     report = report_of(place, "speed")
@@ -212,7 +212,7 @@ def test_workers_that_fail_lose_no_evaluation_that_they_had_not_begun_to_replace
             (place / "lost" / "report.json").unlink()
         raise TrialError("worker 0 of the evaluation failed")
 
-    monkeypatch.setattr("trm.jobs.evaluate_gang.run_processes", fail)
+    monkeypatch.setattr("trm.jobs.evaluation.gang.run_processes", fail)
     before = set() if has_begun else {path.name for path in (place / "two").iterdir()}
     with pytest.raises(TrialError):
         run_evaluation(options)
@@ -329,7 +329,7 @@ def test_a_folder_holds_what_its_report_says(place: Path, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("trm.jobs.evaluate_work.recording", killed)
+        patched.setattr("trm.jobs.evaluation.work.recording", killed)
         with pytest.raises(KeyboardInterrupt):
             run_evaluation(options_of(place, "again"))
     assert run_evaluation(options_of(place, "again", overrides=("evaluation.steps=2",))) == 0
@@ -339,7 +339,7 @@ def test_a_folder_holds_what_its_report_says(place: Path, monkeypatch: pytest.Mo
 
 def test_a_submission_without_names_is_refused_before_anything_goes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(place / "two", place / "nameless")
-    monkeypatch.setattr("trm.jobs.evaluate_work.puzzle_names", lambda *_: None)
+    monkeypatch.setattr("trm.jobs.evaluation.work.puzzle_names", lambda *_: None)
     assert run_job(lambda: run_evaluation(options_of(place, "nameless", has_submission=True))) == 2
     assert len(list((place / "nameless").iterdir())) == 6
 

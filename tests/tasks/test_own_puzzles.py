@@ -20,7 +20,7 @@ from trm.errors import EXIT_DONE, EXIT_INPUT, ConfigError, DatasetError
 from trm.evaluation.metrics import RESERVED
 from trm.jobs.build_dataset import BuildOptions, run_build
 from trm.jobs.evaluate import run_evaluation
-from trm.jobs.evaluate_options import EvaluateOptions
+from trm.jobs.evaluation.options import EvaluateOptions
 from trm.jobs.train import TrainOptions, run_training
 from trm.search.settings import COSTS, Objective
 from trm.tasks.choice import task_named

@@ -12,7 +12,7 @@ from trm.console.streams import say
 from trm.errors import ConfigError
 from trm.files.atomic import why_unwritable, write_text_atomic
 from trm.files.json_files import read_json
-from trm.jobs.evaluate_folder import CLAIMS_PICTURE, CLAIMS_TABLE, REPORT
+from trm.jobs.evaluation.folder import CLAIMS_PICTURE, CLAIMS_TABLE, REPORT
 from trm.pictures.claims import ClaimPanel, ClaimRow, draw_claims
 from trm.stats.intervals import wilson
 from trm.terminal.command_line import show

@@ -10,22 +10,22 @@ from trm.console.streams import say
 from trm.distributed import SOLO
 from trm.files.atomic import write_text_atomic
 from trm.files.fetched_weights import fetched_weights, is_url
-from trm.jobs.evaluate_forms import forms_lines
-from trm.jobs.evaluate_front import front_lines
-from trm.jobs.evaluate_gang import evaluated_by_gang
-from trm.jobs.evaluate_identifiers import ablation_lines
-from trm.jobs.evaluate_lock import held_folder
-from trm.jobs.evaluate_options import EvaluateOptions, check_options
-from trm.jobs.evaluate_speed import speed_lines
-from trm.jobs.evaluate_table import table
-from trm.jobs.evaluate_work import evaluated
+from trm.jobs.evaluation.forms import forms_lines
+from trm.jobs.evaluation.front import front_lines
+from trm.jobs.evaluation.gang import evaluated_by_gang
+from trm.jobs.evaluation.identifiers import ablation_lines
+from trm.jobs.evaluation.lock import held_folder
+from trm.jobs.evaluation.options import EvaluateOptions, check_options
+from trm.jobs.evaluation.speed import speed_lines
+from trm.jobs.evaluation.table import table
+from trm.jobs.evaluation.work import evaluated
 from trm.terminal.command_line import show
 
 
 def run_evaluation(options: EvaluateOptions) -> int:
     """Score, show a table, write the report; the exit code. Raises InputError for what a person can mend."""
     if options.across:
-        from trm.jobs.evaluate_across import run_across
+        from trm.jobs.evaluation.across import run_across
 
         return run_across(options)
     if is_url(options.path):

@@ -19,10 +19,10 @@ from trm.data.format.manifest import Manifest, read_manifest
 from trm.errors import ConfigError
 from trm.evaluation.scores import Evaluation
 from trm.files.atomic import fsync_file, make_folders, replacing, replacing_folder, write_text_atomic
-from trm.jobs.evaluate_environment import environment
-from trm.jobs.evaluate_folder import TEXTS, Done, check_folder, clear_folder, puzzle_names, write_evaluation
-from trm.jobs.evaluate_table import finite, metric_lines
-from trm.jobs.evaluate_votes import vote_lines
+from trm.jobs.evaluation.environment import environment
+from trm.jobs.evaluation.folder import TEXTS, Done, check_folder, clear_folder, puzzle_names, write_evaluation
+from trm.jobs.evaluation.table import finite, metric_lines
+from trm.jobs.evaluation.votes import vote_lines
 from trm.sweeps.places import held_folder, writable_folder
 from trm.tasks.choice import task_named
 from trm.tasks.ensure import ensure_dataset, task_of_data

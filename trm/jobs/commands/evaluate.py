@@ -57,7 +57,7 @@ def main() -> int:
     across = tuple(filter(None, (arguments.path, *arguments.across))) if arguments.across else ()
 
     from trm.jobs.evaluate import run_evaluation
-    from trm.jobs.evaluate_options import EvaluateOptions
+    from trm.jobs.evaluation.options import EvaluateOptions
 
     return run_evaluation(
         EvaluateOptions(

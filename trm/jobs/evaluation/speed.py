@@ -9,8 +9,8 @@ import torch
 
 from trm.data.batches.plan import EvaluationBatch, EvaluationPlan
 from trm.evaluation.rows import RowJudge
-from trm.jobs.evaluate_environment import peak_memory_bytes
-from trm.jobs.evaluate_pass import SplitPass
+from trm.jobs.evaluation.environment import peak_memory_bytes
+from trm.jobs.evaluation.one_pass import SplitPass
 from trm.models.cost import run_cost
 from trm.tasks.choice import task_named
 

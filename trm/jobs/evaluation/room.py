@@ -6,8 +6,8 @@ from trm.data.batches.plan import EvaluationPlan
 from trm.errors import ResourceError
 from trm.evaluation.answers import steps_of
 from trm.files.machine_memory import available_bytes
-from trm.jobs.evaluate_options import EvaluateOptions
-from trm.jobs.evaluate_pass import SplitPass
+from trm.jobs.evaluation.one_pass import SplitPass
+from trm.jobs.evaluation.options import EvaluateOptions
 from trm.models.counting import row_cost
 
 STEP_BYTES = 26

@@ -9,8 +9,8 @@ from trm.config.files import apply_overrides, load_run_config, validated
 from trm.config.run import RunConfig
 from trm.data.format.manifest import Manifest, SplitName, read_manifest
 from trm.errors import CheckpointError, ConfigError
-from trm.jobs.evaluate_data import DataAsked, on_data
-from trm.jobs.evaluate_options import A_FRONT, EvaluateOptions, is_foreign
+from trm.jobs.evaluation.data import DataAsked, on_data
+from trm.jobs.evaluation.options import A_FRONT, EvaluateOptions, is_foreign
 from trm.tasks.choice import task_named
 from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of_data
 from trm.tasks.forms import require_forms

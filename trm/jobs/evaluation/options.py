@@ -11,7 +11,7 @@ from trm.errors import CheckpointError, ConfigError
 from trm.evaluation.identifiers import Way
 from trm.files.fetched_weights import Fetched
 from trm.files.weight_files import META
-from trm.jobs.evaluate_folder import check_folder, check_report
+from trm.jobs.evaluation.folder import check_folder, check_report
 from trm.search.settings import Resources
 from trm.training.weights import is_export
 

@@ -28,12 +28,12 @@ from trm.evaluation.rollouts import Select
 from trm.evaluation.scores import Columns, with_imported
 from trm.files.atomic import write_text_atomic
 from trm.jobs.compare import AGAIN, Side, compared, read_side, require_same_puzzles
-from trm.jobs.evaluate_environment import environment
-from trm.jobs.evaluate_folder import ANSWERS, NOT_A_METRIC, PUZZLES, REPORT, Done, clear_folder, puzzle_names, write_evaluation
-from trm.jobs.evaluate_lock import held_folder
-from trm.jobs.evaluate_options import EvaluateOptions, check_options
-from trm.jobs.evaluate_table import finite, metric_lines, shown
-from trm.jobs.evaluate_votes import vote_lines
+from trm.jobs.evaluation.environment import environment
+from trm.jobs.evaluation.folder import ANSWERS, NOT_A_METRIC, PUZZLES, REPORT, Done, clear_folder, puzzle_names, write_evaluation
+from trm.jobs.evaluation.lock import held_folder
+from trm.jobs.evaluation.options import EvaluateOptions, check_options
+from trm.jobs.evaluation.table import finite, metric_lines, shown
+from trm.jobs.evaluation.votes import vote_lines
 from trm.tasks.choice import task_named
 from trm.tasks.places import data_beside
 from trm.tasks.task import CellsOf

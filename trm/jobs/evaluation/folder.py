@@ -20,10 +20,10 @@ from trm.evaluation.metrics import ORACLE
 from trm.evaluation.puzzle_scores import write_puzzles
 from trm.evaluation.scores import Columns, Evaluation
 from trm.files.atomic import fsync_folder, is_unfinished, make_folders, why_unwritable, write_text_atomic
-from trm.jobs.evaluate_front import front_text
-from trm.jobs.evaluate_identifiers import Ablated
-from trm.jobs.evaluate_lock import LOCK
-from trm.jobs.evaluate_table import finite
+from trm.jobs.evaluation.front import front_text
+from trm.jobs.evaluation.identifiers import Ablated
+from trm.jobs.evaluation.lock import LOCK
+from trm.jobs.evaluation.table import finite
 from trm.pictures.forms import draw_forms
 from trm.pictures.steps import draw_steps
 from trm.pictures.test_time import draw_test_time

@@ -21,8 +21,8 @@ from trm.evaluation.identifiers import (
     require_identifiers,
 )
 from trm.evaluation.scores import Columns, Evaluation
-from trm.jobs.evaluate_pass import SplitPass
-from trm.jobs.evaluate_table import finite, shown
+from trm.jobs.evaluation.one_pass import SplitPass
+from trm.jobs.evaluation.table import finite, shown
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.stats.paired import Paired, paired
 from trm.tasks.choice import task_named

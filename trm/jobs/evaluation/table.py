@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from trm.jobs.evaluate_votes import vote_lines
+from trm.jobs.evaluation.votes import vote_lines
 from trm.tasks.metrics import is_count, is_share
 from trm.terminal.command_line import duration
 

@@ -16,18 +16,18 @@ from trm.evaluation.answers import steps_of
 from trm.evaluation.evaluate import Evaluation
 from trm.evaluation.test_time import Setting, plain_settings, rolled_settings
 from trm.files.weight_files import weights_digest
-from trm.jobs.evaluate_environment import environment
-from trm.jobs.evaluate_folder import ANSWERS, Done, clear_folder, curve_report, puzzle_names, write_evaluation
-from trm.jobs.evaluate_forms import forms_curve
-from trm.jobs.evaluate_front import front_report
-from trm.jobs.evaluate_identifiers import Told, ablations, told_identifiers
-from trm.jobs.evaluate_opened import Opened, opened
-from trm.jobs.evaluate_options import EvaluateOptions
-from trm.jobs.evaluate_pass import SplitPass, recording, require_batches, with_evaluation
-from trm.jobs.evaluate_room import require_room
-from trm.jobs.evaluate_speed import BATCH_ROWS, measured_speed
-from trm.jobs.evaluate_table import finite
-from trm.jobs.evaluate_votes import vote_curve
+from trm.jobs.evaluation.environment import environment
+from trm.jobs.evaluation.folder import ANSWERS, Done, clear_folder, curve_report, puzzle_names, write_evaluation
+from trm.jobs.evaluation.forms import forms_curve
+from trm.jobs.evaluation.front import front_report
+from trm.jobs.evaluation.identifiers import Told, ablations, told_identifiers
+from trm.jobs.evaluation.one_pass import SplitPass, recording, require_batches, with_evaluation
+from trm.jobs.evaluation.opened import Opened, opened
+from trm.jobs.evaluation.options import EvaluateOptions
+from trm.jobs.evaluation.room import require_room
+from trm.jobs.evaluation.speed import BATCH_ROWS, measured_speed
+from trm.jobs.evaluation.table import finite
+from trm.jobs.evaluation.votes import vote_curve
 from trm.models.cost import run_cost
 from trm.models.precision import forward_dtype
 from trm.tasks.augment import augmenter_for

@@ -13,9 +13,9 @@ from trm.console.streams import say
 from trm.distributed import SOLO, TorchGang
 from trm.errors import ConfigError, TrialError, TRMError
 from trm.files.atomic import make_folders, write_text_atomic
-from trm.jobs.evaluate_folder import REPORT, clear_folder
-from trm.jobs.evaluate_options import EvaluateOptions
-from trm.jobs.evaluate_work import evaluated, get_ready
+from trm.jobs.evaluation.folder import REPORT, clear_folder
+from trm.jobs.evaluation.options import EvaluateOptions
+from trm.jobs.evaluation.work import evaluated, get_ready
 from trm.jobs.process_gang import SILENT_DAYS, check_processes, run_processes
 from trm.sweeps.places import is_ray_job
 
