@@ -1,13 +1,17 @@
 """ray_jobs/evaluate.py: the same score from wherever the weights lie, a report, and exit code 2 for bad input."""
 
+import errno
 import hashlib
+import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -111,6 +115,19 @@ def test_weights_behind_a_url_are_fetched_and_score_alike(place: Path, capsys: p
     for path in ("run", "run/best", "run/best/model.safetensors", "run/checkpoints/step-00000002"):
         assert report_of(place, f"memory://hub/{path}")["metrics"] == here["metrics"], path
     assert not list((place / "runs").glob(".fetched*"))
+
+
+def test_a_full_disk_is_not_told_as_weights_that_cannot_be_reached(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.filesystem("memory").pipe("/hub/some.pt", b"x" * 100)
+    write: Any = Path.open
+    full = type("Full", (io.BytesIO,), {"write": lambda self, chunk: full_disk()})
+    monkeypatch.setattr(Path, "open", lambda path, mode="r", **rest: full() if mode == "wb" else write(path, mode, **rest))
+    with pytest.raises(OSError, match="No space left on device"):
+        run_evaluation(options_of(place, "memory://hub/some.pt"))
+
+
+def full_disk() -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,8 @@ def test_bad_input_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         run_text_baseline(options(tmp_path, tasks, model, "out", *overrides))
+    if error is CheckpointError:
+        assert not (tmp_path / "runs" / "data").exists(), "no data set is built for a model that is not there"
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch) -> None:

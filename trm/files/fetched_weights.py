@@ -14,6 +14,7 @@ import fsspec
 
 from trm.console.redaction import in_addresses, reason_of
 from trm.errors import CheckpointError
+from trm.files.disk import is_disk_full
 from trm.files.weight_files import META, MODEL_FILE
 
 COPY_BYTES = 1 << 22
@@ -42,7 +43,8 @@ def is_url(path: str) -> bool:
 def fetched_weights(url: str, storage: Path) -> Iterator[Fetched]:
     """While entered the weights lie below `storage`: a file with what vouches for it, or the checkpoint or export of a folder.
 
-    Of a run or a sweep its `best/`, else its newest checkpoint. CheckpointError where there are none, or they cannot be reached.
+    Of a run or a sweep its `best/`, else its newest checkpoint. CheckpointError where there are none, or they cannot be reached;
+    OSError where this machine's disk is full.
     """
     shown = in_addresses(url)
     storage.mkdir(parents=True, exist_ok=True)
@@ -57,6 +59,8 @@ def fetched_weights(url: str, storage: Path) -> Iterator[Fetched]:
                 remedy="install what serves such addresses, for instance pip install 'trm-search[hf]' or 'trm-search[s3]'",
             ) from error
         except Exception as error:  # foreign file systems raise what they like
+            if is_disk_full(error):
+                raise
             raise CheckpointError(
                 f"weights must be reachable from here, {shown} is not: {reason_of(error)}",
                 remedy="give a file of weights, or the folder of a run, a checkpoint or an export",

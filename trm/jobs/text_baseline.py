@@ -76,11 +76,13 @@ def _done(config: TextConfig, folder: Path, storage: str) -> dict[str, Any]:
     """Fine-tunes, asks, and writes the folder; the report."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     say(f"frozen weights {'in 4 bits' if is_4bit(config, device) else 'as they are: plain low-rank adapters, no 4 bits'}")
+    with memory_failures():
+        frozen = load_model(config, device)  # what a name may get wrong comes before what takes long
     data = ensure_dataset(config.data, str(Path(storage) / "data"), say)
     manifest, started = read_manifest(data), time.monotonic()
     train, split = (load_split(data, manifest, name) for name in ("train", config.split))
     with memory_failures():
-        model, told = _tuned(load_model(config, device), train, config, folder)
+        model, told = _tuned(frozen, train, config, folder)
         prompts = asked_prompts(train, split, range(len(split))[: config.max_examples])
         with shown("asking", say) as report:
             answers = answers_of(model, prompts, config, report)
