@@ -20,7 +20,7 @@ import torch
 from benchmarks.rows import commit
 from benchmarks.search.assembling import best_configs, write_table
 from benchmarks.search.recording import Grid, finished, record, runs_digest, save
-from trm.search.space.space import load_space
+from trm.search.space.loading import load_space
 from trm.training.process import keep_freed_memory
 
 TABLES = Path(__file__).parent / "tables"

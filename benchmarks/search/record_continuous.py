@@ -28,7 +28,8 @@ from trm.files.atomic import replacing, write_text_atomic
 from trm.models.cost import run_cost
 from trm.search.knobs.knobs import at_share
 from trm.search.space.candidates import Candidate, Resolver
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.loading import load_space
+from trm.search.space.space import SearchSpace
 from trm.training.process import keep_freed_memory
 
 FOLDER = Path(__file__).parent / "tables" / "continuous"

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from trm.config.run import RunConfig
 from trm.config.step_costs import Share
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.loading import load_space
+from trm.search.space.space import SearchSpace
 from trm.seeds import derived_seed
 
 TABLES = Path(__file__).parent / "tables"

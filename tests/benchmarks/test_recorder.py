@@ -20,7 +20,8 @@ from trm.models.cost import RunCost, run_cost
 from trm.search.planning.preflight import preflight
 from trm.search.planning.survey import Survey
 from trm.search.schedulers.asha import Asha
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.loading import load_space
+from trm.search.space.space import SearchSpace
 from trm.tasks.counts import data_counts
 from trm.training.leg import LegTask
 from trm.training.start import RunData

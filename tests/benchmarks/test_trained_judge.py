@@ -15,7 +15,7 @@ from benchmarks.search.judges.trained import DEFAULT, EPOCHS, INSTANCE, KNOBS, T
 from benchmarks.search.record_continuous import BEST_SEEDS, BLOCK, CURVE, DESIGN, FOLDER, SEEDS, next_run
 from trm.models.cost import run_cost
 from trm.search.knobs.knobs import ChoiceKnob
-from trm.search.space.space import load_space
+from trm.search.space.loading import load_space
 from trm.tasks.counts import data_counts
 
 PATH = FOLDER / INSTANCE

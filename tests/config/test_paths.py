@@ -10,7 +10,8 @@ from trm.config.files import dump_yaml, load_run_config, merged
 from trm.config.paths import beside, flat, nested
 from trm.errors import ConfigError
 from trm.search.knobs.knobs import IntKnob
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.loading import load_space
+from trm.search.space.space import SearchSpace
 from trm.tasks.mixture.recipe import MixtureRecipe
 from trm.tasks.recipes import load_recipe
 

@@ -11,7 +11,7 @@ from space_cases import DEMO
 from trm.config.files import dump_yaml, load_run_config, merged
 from trm.errors import ConfigError
 from trm.search.planning.survey import check_space
-from trm.search.space.space import load_space
+from trm.search.space.loading import load_space
 
 RUN: dict[str, Any] = {"data": {"folder": "there"}, "training": {"steps": 9}}
 SETTING = re.compile(r"((?:base|search|model|optim|training|evaluation|start)\.[\w.]+)(?:: | )(\[[^\]]*\]|[\w.+-]*\w)")

@@ -8,7 +8,7 @@ import pytest
 from trm.config.files import load_run_config
 from trm.config.shipped import FOLDERS, HOME, Kind, named_file, shipped_names
 from trm.errors import ConfigError
-from trm.search.space.space import load_space
+from trm.search.space.loading import load_space
 from trm.tasks.recipes import load_recipe
 
 ROOT = Path(__file__).parents[2]

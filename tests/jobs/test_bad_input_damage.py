@@ -14,7 +14,7 @@ from trm.data.format.manifest import Manifest, read_manifest
 from trm.search.journal.events import DriverStarted
 from trm.search.journal.journal import Journal
 from trm.search.journal.lease import Lease
-from trm.search.space.space import load_space
+from trm.search.space.loading import load_space
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.folder import recorded_digests
 from trm.tracking import writer as tracking

@@ -24,7 +24,8 @@ from trm.search.planning.forecast import NO_LIMIT, forecast
 from trm.search.planning.rung_choice import with_rungs
 from trm.search.planning.survey import Survey
 from trm.search.space.candidates import Facts
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.loading import load_space
+from trm.search.space.space import SearchSpace
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.folder import write_sweep_file
 from trm.tasks.counts import data_counts

@@ -15,8 +15,9 @@ from trm.search.planning.forecast import forecast
 from trm.search.planning.survey import Survey
 from trm.search.planning.unasked import unasked_lines
 from trm.search.search import Search
+from trm.search.space.loading import load_space
 from trm.search.space.resume import diff_frozen
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.space import SearchSpace
 
 SMALL: dict[str, Any] = {"budget": {"trials": 4, "per_trial": 1e13}}
 BASE = {"model.mlp_t": False, "model.pos_encodings": "rope", "model.hidden_size": 64, "model.H_cycles": 3, "optim.lr": 1e-3}

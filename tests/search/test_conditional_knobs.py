@@ -15,7 +15,8 @@ from trm.config.run import RunConfig
 from trm.errors import ConfigError
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.enumeration import all_params
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.loading import load_space
+from trm.search.space.space import SearchSpace
 
 KNOBS: dict[str, Any] = {
     "optim.eps": {"type": "choice", "values": [1e-8, 1e-6]},

@@ -14,7 +14,7 @@ from trm.search.planning.survey import Survey
 from trm.search.planning.unasked import unasked_lines
 from trm.search.settings import Confirm
 from trm.search.space.defaults import CONFIRMED
-from trm.search.space.space import load_space
+from trm.search.space.loading import load_space
 from trm.stats.best_of import confirmation_statistics
 
 ENOUGH: dict[str, Any] = {"budget": {"trials": 20, "per_trial": 1e13}}

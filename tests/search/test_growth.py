@@ -14,7 +14,7 @@ from trm.config.files import yaml_text
 from trm.search.asking.ask import Asker
 from trm.search.planning.survey import check_space
 from trm.search.space.candidates import Resolver
-from trm.search.space.space import load_space
+from trm.search.space.loading import load_space
 
 FEW = 100
 

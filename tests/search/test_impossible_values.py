@@ -12,7 +12,8 @@ from trm.errors import ConfigError
 from trm.search.planning.possible import require_possible
 from trm.search.planning.survey import Survey, check_space
 from trm.search.space.candidates import Rejected, Resolver
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.loading import load_space
+from trm.search.space.space import SearchSpace
 
 PLAIN: dict[str, Any] = {"optim.lr": {"type": "choice", "values": [1e-3, 2e-3]}}
 CNN: dict[str, Any] = {"model": {"architecture": "cnn"}}

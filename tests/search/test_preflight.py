@@ -19,7 +19,8 @@ from trm.search.planning.survey import Survey
 from trm.search.schedulers.asha import Asha
 from trm.search.schedulers.run_to_end import NoScheduler
 from trm.search.schedulers.rungs import first_rung_need
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.loading import load_space
+from trm.search.space.space import SearchSpace
 
 
 def test_the_shipped_demo_passes_its_preflight() -> None:

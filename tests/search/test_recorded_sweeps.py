@@ -12,10 +12,10 @@ from trm.search.findings.confirmed import winner
 from trm.search.findings.replay import Replayed, replay
 from trm.search.findings.tables import LEADERBOARD, trial_rows, write_leaderboard
 from trm.search.journal.journal import read_events
+from trm.search.space.loading import load_space
 from trm.search.space.recorded import recorded_space
 from trm.search.space.resume import diff_frozen
 from trm.search.space.rules import RULES
-from trm.search.space.space import load_space
 from trm.sweeps.folder import begun_rules, begun_space
 
 

@@ -22,7 +22,8 @@ from trm.search.planning.survey import Survey, check_space
 from trm.search.replicates import replicate_words
 from trm.search.search import Search
 from trm.search.space.candidates import Facts
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.loading import load_space
+from trm.search.space.space import SearchSpace
 from trm.sweeps.commands import with_option
 
 MIXING = {name: value for name, value in DEMO["base"]["model"].items() if name != "num_heads"} | {"mlp_t": True}

@@ -22,7 +22,8 @@ from trm.search.planning.survey import Survey
 from trm.search.schedulers.asha import Asha
 from trm.search.space.candidates import Candidate, Facts, Resolver
 from trm.search.space.enumeration import random_params
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.loading import load_space
+from trm.search.space.space import SearchSpace
 from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.mixture.recipe import MixtureRecipe

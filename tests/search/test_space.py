@@ -26,8 +26,8 @@ from trm.search.schedulers.halving import Hyperband
 from trm.search.schedulers.scheduler import SchedulerSettings
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.enumeration import all_params, corner_params, random_params, space_size
+from trm.search.space.loading import load_space
 from trm.search.space.resume import check_resumable, diff_frozen
-from trm.search.space.space import load_space
 from trm.sweeps.folder import SWEEP_FILE, begun_space
 
 SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))

@@ -7,8 +7,8 @@ import pytest
 
 from trm.errors import CheckpointError, SweepError
 from trm.files.weight_files import weights_digest
+from trm.search.space.loading import load_space
 from trm.search.space.resume import diff_frozen
-from trm.search.space.space import load_space
 from trm.search.space.starts import start_paths, starts_as_begun, with_starts
 
 SPACE = """

@@ -16,7 +16,8 @@ from trm.jobs.dry_run import print_dry_run
 from trm.search.planning.survey import Survey
 from trm.search.planning.validation_subset import with_subset
 from trm.search.space.candidates import Candidate, Facts, Resolver
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.loading import load_space
+from trm.search.space.space import SearchSpace
 from trm.sweeps.data_sets import DataSets, ensured_sets
 from trm.sweeps.folder import check_same_data, write_sweep_file
 from trm.sweeps.search import costs_on, sweep_search

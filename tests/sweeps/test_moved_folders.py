@@ -18,8 +18,8 @@ from trm.errors import DatasetError, SweepError
 from trm.search.journal.events import SweepStarted
 from trm.search.journal.journal import Journal
 from trm.search.journal.priors import Prior, PriorScore, PriorTrial
+from trm.search.space.loading import load_space
 from trm.search.space.resume import check_resumable
-from trm.search.space.space import load_space
 from trm.sweeps.commands import job_command, recorded_resume
 from trm.sweeps.earlier import check_same_priors
 from trm.sweeps.folder import begun_space, data_of_resume, read_sweep

@@ -34,7 +34,8 @@ from trm.search.planning.validation_subset import with_subset
 from trm.search.resources.speeds import Speeds
 from trm.search.settings import Resources, TestTime
 from trm.search.space.candidates import Candidate, Facts, Resolver, SetFacts
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.loading import load_space
+from trm.search.space.space import SearchSpace
 from trm.search.space.starts import with_starts
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.earlier import check_same_priors, prior_lines, read_earlier

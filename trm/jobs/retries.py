@@ -13,8 +13,8 @@ from trm.console.redaction import redacted
 from trm.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, SweepError, SweepHeld
 from trm.files.atomic import write_text_atomic
 from trm.search.journal.lease import is_held
+from trm.search.space.loading import load_space
 from trm.search.space.rules import OLDEST
-from trm.search.space.space import load_space
 from trm.sweeps.fetched import fetched
 from trm.sweeps.folder import NAME, is_begun
 from trm.sweeps.mirror import begun_name, mirror_url

@@ -22,7 +22,8 @@ from trm.search.planning.survey import Survey, check_space
 from trm.search.planning.unasked import confirmation_lines, unasked_lines
 from trm.search.planning.validation_subset import with_subset
 from trm.search.space.candidates import Facts
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.loading import load_space
+from trm.search.space.space import SearchSpace
 from trm.search.space.starts import with_starts
 from trm.sweeps.checkpoint_stores import require_objects
 from trm.sweeps.commands import Invocation

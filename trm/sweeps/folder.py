@@ -29,10 +29,11 @@ from trm.search.log import FILE as JOURNAL
 from trm.search.planning.rung_choice import as_begun
 from trm.search.planning.validation_subset import subset_as_begun
 from trm.search.space.defaults import unasked_confirm
+from trm.search.space.loading import load_space
 from trm.search.space.recorded import SWEEP_FILE, recorded_section, recorded_space
 from trm.search.space.resume import check_growth, check_resumable
 from trm.search.space.rules import OLDEST, RULES
-from trm.search.space.space import SearchSpace, load_space
+from trm.search.space.space import SearchSpace
 from trm.search.space.starts import starts_as_begun
 from trm.sweeps.commands import recorded_resume
 from trm.sweeps.data_sets import DataSet, DataSets
