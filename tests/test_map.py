@@ -25,7 +25,7 @@ OTHERS = {
     "tests": "Folders that mirror `trm/`; what tests share lies in `fixtures`.",
 }
 ROOM = re.compile(r"^\| `trm/\w+/` \|.*\n", re.MULTILINE)
-SAID = re.compile(r'(?:#!.*\n)?(?:"""|//) ?(.+?)(?:"""|$)', re.MULTILINE)
+SAID = re.compile(r'(?:#!.*\n)?(?:"""|//|/\*) ?(.+?)(?:"""|\*/|$)', re.MULTILINE)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 VARIES = re.compile(r"\.\.\.|\b[A-Z]{4,}(?::[A-Z]+)?\b|(?<![\w+])[A-Z](?![\w+])|\b\d+\b")
 """What stands in a quoted message for what the program fills in."""
@@ -33,17 +33,21 @@ NAMED = re.compile(r"`((?:trm|tests|benchmarks|ray_jobs|search_spaces|datasets|d
 
 
 def first_line(path: Path) -> str:
-    """The first line of a Python file's docstring, or of a C++ file's first comment."""
+    """The first line of a Python file's docstring, or of another file's first comment."""
     said = SAID.match(path.read_text())
-    assert said, f"{path.relative_to(ROOT)} does not say what it is: give it a docstring (C++: a comment) as its first line"
+    assert said, (
+        f"{path.relative_to(ROOT)} does not say what it is: give it a docstring (C++, JavaScript, CSS: a comment) as its first line"
+    )
     return said[1].strip()
 
 
 def lines_of(folder: Path) -> list[str]:
     """A line a file of the folder, and those of the folders in it, which begin with a line on themselves."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".py", ".cpp", ".hpp") and path.name != "__init__.py")
+    files = sorted(
+        path for path in folder.iterdir() if path.suffix in (".py", ".cpp", ".hpp", ".js", ".css") and path.name != "__init__.py"
+    )
     lines = [f"- `{path.name}` {first_line(path)}" for path in files]
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir() and any(path.glob("*.py"))):
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir() and (any(path.glob("*.py")) or path.name == "assets")):
         own = inner / "__init__.py"
         about = f": {first_line(own)}" if own.exists() else ""
         lines += ["", f"**`{inner.relative_to(ROOT).as_posix()}/`**{about}", "", *lines_of(inner)]

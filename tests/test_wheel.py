@@ -14,6 +14,7 @@ from trm import __version__
 ROOT = Path(__file__).parents[1]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-cache-dir", "-q"]
 ALONE = ["--no-deps", "--no-index"]
+SUFFIXES = (".py", ".cpp", ".hpp", ".typed", ".yaml", ".html", ".css", ".js")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_the_wheel_has_every_file_of_the_package_and_nothing_else(wheel: Path) -
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not name.endswith("/")}
     about = f"trm_search-{__version__}.dist-info"
-    code = [path for path in (ROOT / "trm").rglob("*") if path.suffix in (".py", ".cpp", ".hpp", ".typed", ".yaml")]
+    code = [path for path in (ROOT / "trm").rglob("*") if path.suffix in SUFFIXES]
     own = {path.relative_to(ROOT).as_posix() for path in code if "__pycache__" not in path.parts}
     told = {f"{about}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "licenses/LICENSE")}
     assert names == own | shipped_files() | told

@@ -12,6 +12,7 @@ COMMANDS = {
     "status": "sweep.py",
     "compare": "compare.py",
     "claims": "claims.py",
+    "view": "view.py",
     "text-baseline": "text_baseline.py",
     "export-data": "export_dataset.py",
     "export-weights": "export_weights.py",

@@ -1,0 +1,1 @@
+"""Pages for a browser: one template, and what is shown in it."""

@@ -1,0 +1,260 @@
+// The page: unpacks its data, makes a section of each part and draws it when it comes near; theme, contents, keyboard, print.
+"use strict";
+
+const TRM = (() => {
+  const renderers = new Map();
+  const sections = [];
+  const events = new EventTarget();
+  let plotly = null;
+
+  // ---- what every renderer uses
+
+  /** An element with attributes, listeners (on...) and children; a child that is no node becomes text. */
+  function element(tag, attributes = {}, ...children) {
+    const made = tag.startsWith("svg:") ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4)) : document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (value === null || value === undefined || value === false) continue;
+      if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+      else if (name === "text") made.textContent = value;
+      else if (name === "style") for (const [key, one] of Object.entries(value)) made.style.setProperty(key, one);
+      else made.setAttribute(name, value === true ? "" : value);
+    }
+    made.append(...children.filter((child) => child !== null && child !== undefined));
+    return made;
+  }
+
+  async function unpack(text) {
+    const letters = atob(text);
+    const bytes = new Uint8Array(letters.length);
+    for (let place = 0; place < letters.length; place++) bytes[place] = letters.charCodeAt(place);
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  }
+
+  async function block(id) {
+    const holder = document.getElementById(id);
+    if (holder === null) return null;
+    const text = await unpack(holder.textContent);
+    holder.remove();
+    return text;
+  }
+
+  // plotly brings the style sheet of its maps, unless there is an element of this id; the page's policy has no place for it
+  const MAP_STYLE = /getElementById\("([0-9a-f]{40,})"\)/g;
+
+  /** plotly, unpacked and run at the first call. */
+  function loadPlotly() {
+    plotly ??= block("plotly").then((text) => {
+      if (text === null) throw new Error("the page was made without charts (Section.needs_charts)");
+      for (const [, id] of text.matchAll(MAP_STYLE)) document.head.append(element("meta", { id }));
+      const script = document.createElement("script");
+      script.textContent = text;
+      document.head.append(script);
+      return window.Plotly;
+    });
+    return plotly;
+  }
+
+  // ---- theme
+
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const KEPT = "trm-theme";
+
+  function kept() {
+    try {
+      return window.localStorage.getItem(KEPT);
+    } catch {
+      return null; // a browser that keeps nothing for files
+    }
+  }
+
+  function setTheme(theme, { keep = false } = {}) {
+    if (keep) {
+      try {
+        window.localStorage.setItem(KEPT, theme);
+      } catch {
+        // it lasts as long as the page
+      }
+    }
+    if (document.documentElement.dataset.theme === theme) return;
+    document.documentElement.dataset.theme = theme;
+    api.theme = theme;
+    document.dispatchEvent(new CustomEvent("trm:theme", { detail: theme }));
+  }
+
+  const wanted = () => kept() ?? (dark.matches ? "dark" : "light");
+
+  function watchTheme() {
+    setTheme(wanted());
+    dark.addEventListener("change", () => setTheme(wanted()));
+    window.addEventListener("beforeprint", () => {
+      setTheme("light");
+      for (const section of sections) draw(section);
+    });
+    window.addEventListener("afterprint", () => setTheme(wanted()));
+  }
+
+  // ---- sections
+
+  function section(name, renderer) {
+    renderers.set(name, renderer);
+  }
+
+  /** Draws a section once; a second call gives the first one's promise. */
+  function draw(one) {
+    one.drawn ??= (async () => {
+      try {
+        const text = one.data === undefined ? await block(`section-${one.index}`) : null;
+        if (text !== null) one.data = JSON.parse(text);
+        await render(one);
+      } finally {
+        one.element.removeAttribute("aria-busy");
+      }
+    })();
+    return one.drawn;
+  }
+
+  async function render(one) {
+    const renderer = renderers.get(one.name);
+    const body = one.element.querySelector(".body");
+    try {
+      if (renderer === undefined) throw new Error(`nothing draws a section "${one.name}"`);
+      body.replaceChildren();
+      one.live = (await renderer(body, one.data, api.page)) ?? null;
+    } catch (error) {
+      body.replaceChildren(element("p", { class: "failed", text: `This section could not be drawn: ${error.message}` }));
+      console.error(error);
+    }
+  }
+
+  /** New data for a section: given to what its renderer returned ({update(data)}), else drawn anew. */
+  async function update(index, data) {
+    const one = sections[index];
+    if (one === undefined) return;
+    const wasDrawn = one.drawn;
+    one.data = data;
+    if (wasDrawn === undefined) return;
+    await wasDrawn;
+    if (one.live && one.live.update) await one.live.update(data);
+    else await render(one);
+  }
+
+  function addSection(head, index) {
+    const id = `s-${head.name}${sections.some((one) => one.name === head.name) ? `-${index}` : ""}`;
+    const made = element("section", { id, "aria-labelledby": `${id}-title`, "aria-busy": "true" },
+      element("h2", { id: `${id}-title`, tabindex: "-1" }, head.title), element("div", { class: "body" }));
+    document.getElementById("main").append(made);
+    sections.push({ index, name: head.name, title: head.title, id, element: made, drawn: undefined, data: undefined, live: null });
+  }
+
+  /** Near sections are drawn at once, the others one by one when the browser has nothing else to do. */
+  async function drawAll() {
+    const near = new IntersectionObserver((seen) => {
+      for (const one of seen) {
+        if (one.isIntersecting) draw(sections.find((each) => each.element === one.target));
+      }
+    }, { rootMargin: "300px" });
+    for (const one of sections) near.observe(one.element);
+    const idle = () => new Promise((resolve) => (window.requestIdleCallback ?? setTimeout)(resolve, { timeout: 1000 }));
+    await idle();
+    for (const one of sections) {
+      await draw(one);
+      await idle();
+    }
+    near.disconnect();
+    document.documentElement.dataset.drawn = "all";
+    document.dispatchEvent(new CustomEvent("trm:drawn"));
+  }
+
+  // ---- head, contents, keyboard
+
+  const HELP = [
+    ["j  k", "next, previous section"],
+    ["/", "filter the table in view"],
+    ["t", "light or dark"],
+    ["arrows", "between the rows of a table; Enter opens one"],
+    ["?", "these keys"],
+  ];
+
+  function showHelp() {
+    const rows = HELP.flatMap(([keys, told]) => [element("dt", {}, element("kbd", { text: keys })), element("dd", { text: told })]);
+    const close = element("button", { type: "button", text: "Close", onclick: () => dialog.close() });
+    const dialog = element("dialog", { class: "help", "aria-label": "Keys", onclose: () => dialog.remove() }, element("dl", {}, ...rows), close);
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+
+  function switchTheme() {
+    setTheme(api.theme === "dark" ? "light" : "dark", { keep: true });
+  }
+
+  function drawHead(page) {
+    const tools = element("div", { class: "tools" },
+      element("span", { id: "live", role: "status" }),
+      element("button", { type: "button", text: "Light / dark", title: "t", onclick: switchTheme }),
+      element("button", { type: "button", text: "Keys", title: "?", onclick: showHelp }));
+    document.getElementById("head").append(element("div", {}, element("h1", { text: page.title }), element("p", { class: "about", text: page.about })), tools);
+  }
+
+  function drawContents() {
+    const links = sections.map((one) => element("li", {}, element("a", { href: `#${one.id}`, text: one.title })));
+    const folded = element("details", { open: window.innerWidth > 1000 }, element("summary", { text: "Sections" }), element("ol", {}, ...links));
+    document.getElementById("contents").append(folded);
+    const watcher = new IntersectionObserver(() => markCurrent(links), { threshold: [0, 0.2, 0.8] });
+    for (const one of sections) watcher.observe(one.element);
+  }
+
+  function currentIndex() {
+    const tops = sections.map((one) => one.element.getBoundingClientRect().top);
+    return Math.max(0, tops.findLastIndex((top) => top < 120));
+  }
+
+  function markCurrent(links) {
+    const current = currentIndex();
+    links.forEach((link, index) => {
+      if (index === current) link.firstChild.setAttribute("aria-current", "true");
+      else link.firstChild.removeAttribute("aria-current");
+    });
+  }
+
+  function step(by) {
+    const next = sections[Math.min(sections.length - 1, Math.max(0, currentIndex() + by))];
+    if (next === undefined) return;
+    next.element.scrollIntoView();
+    next.element.querySelector("h2").focus({ preventScroll: true });
+  }
+
+  function focusFilter() {
+    const filters = [...document.querySelectorAll("input[type=search]")];
+    const height = window.innerHeight;
+    const seen = filters.find((one) => one.getBoundingClientRect().bottom > 0 && one.getBoundingClientRect().top < height) ?? filters[0];
+    seen?.focus();
+  }
+
+  const KEYS = { j: () => step(1), k: () => step(-1), "/": focusFilter, t: switchTheme, "?": showHelp };
+
+  function onKey(event) {
+    const isTyping = event.target.closest?.("input, select, textarea, dialog, [contenteditable]");
+    if (isTyping || event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)) return;
+    event.preventDefault();
+    KEYS[event.key]();
+  }
+
+  async function boot() {
+    watchTheme();
+    api.page = JSON.parse(await block("page-data"));
+    drawHead(api.page);
+    api.page.sections.forEach(addSection);
+    drawContents();
+    document.addEventListener("keydown", onKey);
+    if (window.location.hash) document.getElementById(window.location.hash.slice(1))?.scrollIntoView();
+    events.dispatchEvent(new Event("ready"));
+    await drawAll();
+  }
+
+  const api = { section, element, update, plotly: loadPlotly, events, boot, unpack, theme: "light", page: null, sections };
+  return api;
+})();
+
+window.TRM = TRM;
+window.addEventListener("DOMContentLoaded", () => TRM.boot());
