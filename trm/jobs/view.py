@@ -23,7 +23,10 @@ class Kind:
     """The page's name in the folder; null: it is written where the command is given."""
 
 
-KINDS = (Kind("a sweep", lambda path: (path / "journal.jsonl").is_file(), "trm.jobs.view_sweep", own_file="report.html"),)
+KINDS = (
+    Kind("a sweep", lambda path: (path / "journal.jsonl").is_file(), "trm.jobs.view_sweep", own_file="report.html"),
+    Kind("a data set", lambda path: (path / "manifest.json").is_file(), "trm.jobs.view_data_set", own_file="report.html"),
+)
 """In the order in which a folder is asked."""
 
 

@@ -21,9 +21,9 @@ from trm.errors import ConfigError
 from trm.files.atomic import replacing
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("page.js", "table.js")
+SCRIPTS = ("page.js", "table.js", "puzzles.js", "puzzle_editing.js", "puzzle_parts.js", "puzzle_browser.js")
 """Of every page, in the order in which they run."""
-STYLES = ("page.css",)
+STYLES = ("page.css", "puzzles.css")
 LEVEL = 6
 """Of gzip: 9 takes a tenth longer and saves nothing."""
 EMPTY_STYLE = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"

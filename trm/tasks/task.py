@@ -22,6 +22,7 @@ from trm.evaluation.forms import Forms
 from trm.evaluation.metrics import Metric
 from trm.evaluation.scores import Columns, ColumnScorer, TaskScorer
 from trm.tasks.grid_text import Grid, tokens_text
+from trm.tasks.legend import Legend, table_legend
 from trm.tasks.making.chunks import ChunkMaker, ChunkStore
 from trm.tasks.making.recipe import RecipeBase
 
@@ -198,6 +199,10 @@ class Task(Added, ABC, Generic[RecipeT]):
     def text(self, grid: Grid, vocabulary: tuple[str, ...]) -> Text:
         """A question or an answer as people write it."""
         return tokens_text(grid, vocabulary)
+
+    def legend(self, grid: tuple[int, int], vocabulary: tuple[str, ...]) -> Legend:
+        """What its tokens are on a canvas of so many rows and columns, to whoever draws them."""
+        return table_legend(vocabulary)
 
     def same(
         self,

@@ -15,10 +15,11 @@ from trm.evaluation.scores import Columns, TaskScorer
 from trm.tasks.arc.arrays import ArcArrays
 from trm.tasks.arc.augment import ArcRows
 from trm.tasks.arc.ballot import ArcBallot, claimed_votes
-from trm.tasks.arc.draw import arc_text
+from trm.tasks.arc.draw import arc_legend, arc_text
 from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.arc.score import METRICS, NUMBERED, ArcScorer
 from trm.tasks.grid_text import Grid
+from trm.tasks.legend import Legend
 from trm.tasks.making.chunks import ChunkStore
 from trm.tasks.task import Ballot, Cells, OtherPairs, Pairs, Task
 
@@ -66,6 +67,10 @@ class Arc(Task[ArcRecipe]):
     def text(self, grid: Grid, vocabulary: tuple[str, ...]) -> Text:
         """Colours on their own ground."""
         return arc_text(grid)
+
+    def legend(self, grid: tuple[int, int], vocabulary: tuple[str, ...]) -> Legend:
+        """Colours."""
+        return arc_legend()
 
     def same(
         self,

@@ -13,11 +13,12 @@ from trm.data.batches.split import Split
 from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import Augmentation, DihedralAugmentation, Manifest
 from trm.tasks.grid_text import Grid
+from trm.tasks.legend import Legend
 from trm.tasks.making.chunks import ChunkMaker, ChunkStore
 from trm.tasks.making.dihedral import SYMMETRIES
 from trm.tasks.maze.arrays import MazeArrays
 from trm.tasks.maze.augment import MazeForms, MazeRows
-from trm.tasks.maze.draw import maze_text
+from trm.tasks.maze.draw import maze_legend, maze_text
 from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.maze.score import METRICS
 from trm.tasks.maze.tokens import VOCABULARY
@@ -66,6 +67,10 @@ class Maze(Task[MazeRecipe]):
     def text(self, grid: Grid, vocabulary: tuple[str, ...]) -> Text:
         """Walls as blocks, the path as dots."""
         return maze_text(grid, vocabulary)
+
+    def legend(self, grid: tuple[int, int], vocabulary: tuple[str, ...]) -> Legend:
+        """Walls, ways and ends."""
+        return maze_legend()
 
     def same(
         self,

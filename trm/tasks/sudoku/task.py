@@ -14,10 +14,11 @@ from trm.data.batches.split import Split
 from trm.data.format.built import BuiltDataset
 from trm.data.format.manifest import Augmentation, Manifest, SudokuAugmentation
 from trm.tasks.grid_text import Grid
+from trm.tasks.legend import Legend
 from trm.tasks.making.chunks import ChunkMaker, ChunkStore
 from trm.tasks.sudoku.arrays import SudokuArrays
 from trm.tasks.sudoku.augment import BLANK, SudokuEvaluationForms, SudokuRows
-from trm.tasks.sudoku.draw import board_text
+from trm.tasks.sudoku.draw import board_legend, board_text
 from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.tasks.sudoku.score import METRICS
 from trm.tasks.task import Cells, KnownCounts, OtherPairs, Pairs, Task
@@ -68,6 +69,10 @@ class Sudoku(Task[SudokuRecipe]):
     def text(self, grid: Grid, vocabulary: tuple[str, ...]) -> Text:
         """Digits with rules between the boxes."""
         return board_text(grid, vocabulary)
+
+    def legend(self, grid: tuple[int, int], vocabulary: tuple[str, ...]) -> Legend:
+        """Digits and boxes."""
+        return board_legend(grid[0], vocabulary)
 
     def same(
         self,

@@ -1,0 +1,148 @@
+"""Puzzles as a page's section: questions, right answers, what was answered after each step; `assets/puzzle_browser.js` draws it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from trm.pages.page import Section
+from trm.tasks.legend import Legend
+
+FIRST_LETTER = ord("0")
+"""Token 0 as a page's data have it; the others follow, a letter each."""
+MOST_NAME = 200
+"""Letters of a name."""
+Fact = str | int | float
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What one network answered to a puzzle."""
+
+    steps: Sequence[np.ndarray]
+    """Cells after every supervision step that is known; the last ones count."""
+    halting: Sequence[float]
+    """Probability to halt after each of them."""
+    solved: bool
+    after: int | None = None
+    """Steps after which the answer is, where only that one is known."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A grid that was voted for."""
+
+    cells: np.ndarray
+    votes: int
+    probability: float
+    """Mean halting probability of its votes."""
+    right: bool
+
+
+@dataclass(frozen=True)
+class Votes:
+    """The ballot of a question, the best candidates first."""
+
+    votes: int
+    grids: int
+    """How many different ones were voted for."""
+    rank: int
+    """Place of the right grid, from 1; 0: nobody voted for it."""
+    candidates: Sequence[Candidate]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A puzzle as an augmentation makes it."""
+
+    label: str
+    question: np.ndarray
+    truth: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class ShownPuzzle:
+    """A puzzle on a page."""
+
+    name: str
+    question: np.ndarray
+    truth: np.ndarray | None
+    answers: Sequence[Answered | None] = ()
+    """Of each side."""
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    scores: Sequence[float] | None = None
+    """Of each side, where more than solved or not tells them apart."""
+    demonstrations: Sequence[tuple[np.ndarray, np.ndarray]] = ()
+    ballot: Votes | None = None
+    forms: Sequence[Form] = ()
+
+
+def puzzles_section(
+    title: str,
+    legend: Legend,
+    grid: tuple[int, int],
+    puzzles: Sequence[ShownPuzzle],
+    *,
+    chosen: str,
+    sides: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    key: str = "",
+) -> Section:
+    """The section that browses these puzzles; `chosen` says which they are, `sides` are whose answers; `key` tells links apart."""
+    data: dict[str, Any] = {
+        "legend": legend.values(),
+        "height": grid[0],
+        "width": grid[1],
+        "chosen": chosen,
+        "notes": list(notes),
+        "sides": list(sides),
+        "puzzles": [_puzzle(one) for one in puzzles],
+    }
+    return Section("puzzles", title, data | ({"key": key} if key else {}))
+
+
+def cells_text(cells: np.ndarray) -> str:
+    """Tokens as a text, a letter each."""
+    return "".join(chr(FIRST_LETTER + int(token)) for token in np.asarray(cells).reshape(-1))
+
+
+def _puzzle(one: ShownPuzzle) -> dict[str, Any]:
+    values: dict[str, Any] = {"name": one.name[:MOST_NAME], "question": cells_text(one.question), "facts": dict(one.facts)}
+    if one.truth is not None:
+        values["truth"] = cells_text(one.truth)
+    if one.answers:
+        values["answers"] = [None if own is None else _answered(own, one.truth) for own in one.answers]
+    if one.scores is not None:
+        values["scores"] = [float(score) for score in one.scores]
+    if one.demonstrations:
+        values["demonstrations"] = [[cells_text(cells) for cells in pair] for pair in one.demonstrations]
+    if one.ballot is not None:
+        values["ballot"] = _ballot(one.ballot)
+    if one.forms:
+        values["forms"] = [
+            {"label": form.label, "question": cells_text(form.question)}
+            | ({} if form.truth is None else {"truth": cells_text(form.truth)})
+            for form in one.forms
+        ]
+    return values
+
+
+def _answered(own: Answered, truth: np.ndarray | None) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "steps": [cells_text(cells) for cells in own.steps],
+        "halting": [round(float(share), 5) for share in own.halting],
+        "solved": own.solved,
+    }
+    if truth is not None:
+        is_asked = truth != 0  # padding is not scored
+        values["wrong"] = [int(np.count_nonzero((cells != truth) & is_asked)) for cells in own.steps]
+    return values | ({} if own.after is None else {"after": own.after})
+
+
+def _ballot(ballot: Votes) -> dict[str, Any]:
+    candidates = [
+        {"cells": cells_text(one.cells), "votes": one.votes, "probability": round(one.probability, 5), "right": one.right}
+        for one in ballot.candidates
+    ]
+    return {"votes": ballot.votes, "grids": ballot.grids, "rank": ballot.rank, "candidates": candidates}
