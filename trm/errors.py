@@ -11,6 +11,7 @@ TRMError
 │   ├── SweepError              a sweep folder: name taken, nothing to resume
 │   │   └── SweepHeld           held by a living driver
 │   │       └── SweepDriven     by one elsewhere; passes by itself, exit code 130
+│   ├── QuestionError           a puzzle that somebody poses to a network (trm.serving)
 │   ├── FolderError             a link or a name in a folder that leads out of it
 │   └── ResourceError           more CPUs, GPUs or disk than there is
 ├── TrialError                  ends one trial with a status of its own; the sweep goes on
@@ -89,6 +90,10 @@ class SweepHeld(SweepError):  # it is how it is
 
 class SweepDriven(SweepHeld):
     """A living driver elsewhere has the sweep: the same command may do when that has ended."""
+
+
+class QuestionError(InputError):
+    """A puzzle that is posed to a network breaks a rule: of its form, of the network, or its own."""
 
 
 class FolderError(InputError):

@@ -16,6 +16,7 @@ COMMANDS = {
     "text-baseline": "text_baseline.py",
     "export-data": "export_dataset.py",
     "export-weights": "export_weights.py",
+    "serve": "serve.py",
 }
 """Word behind PROGRAM -> the script of `ray_jobs/` that does it."""
 _WORDS = {script: word for word, script in COMMANDS.items() if word != "status"}

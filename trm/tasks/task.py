@@ -25,6 +25,7 @@ from trm.tasks.grid_text import Grid, tokens_text
 from trm.tasks.legend import Legend, table_legend
 from trm.tasks.making.chunks import ChunkMaker, ChunkStore
 from trm.tasks.making.recipe import RecipeBase
+from trm.tasks.play import Play
 
 Cells = UInt8[np.ndarray, "rows cells"]
 Pairs = tuple[Cells, Cells]
@@ -142,6 +143,8 @@ class Task(Added, ABC, Generic[RecipeT]):
     """Symmetric forms in which an evaluation may ask a puzzle (`forms`); 1: as it is."""
     arrays: ArrayFormat = ArrayFormat()
     """How it stands in the published code's arrays."""
+    play: Play = Play()
+    """How it is posed by a person, judged and solved by its own rules."""
 
     @classmethod
     def require_usable(cls, member: Any, where: str) -> None:

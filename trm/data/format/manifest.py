@@ -223,6 +223,11 @@ def read_manifest(folder: str) -> Manifest:
     """
     path = storage.join(folder, MANIFEST)
     text = storage.read_bytes(path, what="manifest", remedy=f"build it with {job('build_dataset.py')}, or correct the path")
+    return manifest_of(text, path)
+
+
+def manifest_of(text: bytes, path: str) -> Manifest:
+    """The manifest that a file says, wherever it lies. Raises DatasetError when it is none, or was changed after it was written."""
     rebuild = "delete the folder and build the data set again"
     values = parse_json(text, f"the manifest {path}", dict, error=DatasetError, remedy=rebuild)
     if (version := values.get("format_version")) != FORMAT_VERSION:

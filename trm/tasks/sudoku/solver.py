@@ -46,6 +46,13 @@ def count_solutions(
     return solutions, guesses
 
 
+def solution(board: UInt8[np.ndarray, " cells"], size: int) -> UInt8[np.ndarray, " cells"]:
+    """The first solution that the search finds; the board itself where there is none."""
+    solved = np.array(board, order="C")
+    _solve_one(solved, *_units(size))
+    return solved
+
+
 def _units(size: int) -> tuple[np.ndarray, np.ndarray]:
     box_rows, box_columns = BOXES[size]
     cells = np.arange(size * size)
@@ -237,6 +244,12 @@ def _generate_all(
             if _search(work, units, unit_of, 1, no_state, ban)[0] == 0:
                 question[cell] = 0
                 clues -= 1
+
+
+@compiled(nogil=True)
+@no_type_check
+def _solve_one(board: np.ndarray, units: np.ndarray, unit_of: np.ndarray) -> None:
+    _search(board, units, unit_of, 1, np.zeros(0, dtype=np.uint64), np.array([-1, 0]))
 
 
 @compiled(nogil=True)

@@ -19,6 +19,7 @@ from trm.tasks.making.chunks import ChunkMaker, ChunkStore
 from trm.tasks.sudoku.arrays import SudokuArrays
 from trm.tasks.sudoku.augment import BLANK, SudokuEvaluationForms, SudokuRows
 from trm.tasks.sudoku.draw import board_legend, board_text
+from trm.tasks.sudoku.play import SudokuPlay
 from trm.tasks.sudoku.recipe import SudokuRecipe
 from trm.tasks.sudoku.score import METRICS
 from trm.tasks.task import Cells, KnownCounts, OtherPairs, Pairs, Task
@@ -33,6 +34,7 @@ class Sudoku(Task[SudokuRecipe]):
     has_symmetries: ClassVar[bool] = True
     most_forms: ClassVar[int] = MOST_FORMS
     arrays = SudokuArrays()
+    play = SudokuPlay()
 
     def build(self, recipe: SudokuRecipe, report: Report, store: ChunkStore) -> BuiltDataset:
         """Generated, listed (4x4) or imported boards."""
