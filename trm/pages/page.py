@@ -21,7 +21,10 @@ from trm.errors import ConfigError
 from trm.files.atomic import replacing
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("page.js", "table.js", "puzzles.js", "puzzle_editing.js", "puzzle_parts.js", "puzzle_browser.js")
+SCRIPTS = (
+    *("page.js", "table.js", "charts.js", "parallel.js", "sweep.js", "sweep_charts.js"),
+    *("puzzles.js", "puzzle_editing.js", "puzzle_parts.js", "puzzle_browser.js"),
+)
 """Of every page, in the order in which they run."""
 STYLES = ("page.css", "puzzles.css")
 LEVEL = 6
@@ -52,6 +55,8 @@ class Page:
     sections: Sequence[Section]
     about: str = ""
     """A line under the title."""
+    shared: Any = None
+    """What several sections draw (`page.shared` for renderers); JSON."""
     live: str | None = None
     """Address, on the page's own server, of the sections as they are now; null: a file."""
 
@@ -60,7 +65,14 @@ def page_bytes(page: Page) -> bytes:
     """The file of a page."""
     scripts = [(ASSETS / name).read_text() for name in SCRIPTS]
     styles = [(ASSETS / name).read_text() for name in STYLES]
-    head = {"title": page.title, "kind": page.kind, "about": page.about, "live": page.live, "sections": section_heads(page)}
+    head = {
+        "title": page.title,
+        "kind": page.kind,
+        "about": page.about,
+        "live": page.live,
+        "shared": page.shared,
+        "sections": section_heads(page),
+    }
     blocks = [_block("page-data", packed(head))]
     blocks += [_block(f"section-{index}", packed(section.data)) for index, section in enumerate(page.sections)]
     hashes = [_digest(text) for text in scripts]

@@ -14,7 +14,7 @@ from trm.search.findings.confirmed import confirmed_statistics, winner
 from trm.search.findings.importance import Importance
 from trm.search.findings.transfer import transfers
 from trm.search.state import SweepState
-from trm.search.test_time import front, notes
+from trm.search.test_time import notes, tried
 from trm.training.curve import read_curve
 
 
@@ -64,8 +64,7 @@ def _confirmation(drawn: Drawn, path: Path) -> None:
 def _test_time(drawn: Drawn, path: Path) -> None:
     """The winner's settings; those of the others stand in leaderboard.json."""
     found = notes(drawn.state)[0]
-    points, members = front(drawn.state, str(drawn.state.trials[found["trial"]].checkpoint))
-    told = [point.model_dump() | {"is_on_front": number in members} for number, point in enumerate(points)]
+    told = tried(drawn.state, str(drawn.state.trials[found["trial"]].checkpoint))
     draw_test_time(told, found["plain"], path, title=f"{drawn.title}: settings at test time of trial {found['trial']}")
 
 

@@ -87,6 +87,12 @@ def front(state: SweepState, checkpoint: str) -> tuple[list[TestTimePoint], set[
     return points, on_front([(point.exact_accuracy, point.inference_flops) for point in points])
 
 
+def tried(state: SweepState, checkpoint: str) -> list[dict[str, Any]]:
+    """Every setting that was tried of a checkpoint's weights, and whether it is on their front; JSON."""
+    points, members = front(state, checkpoint)
+    return [point.model_dump() | {"is_on_front": number in members} for number, point in enumerate(points)]
+
+
 def due_choice(state: SweepState, now: float) -> TestTimeChosen | None:
     """The winner's setting, once all passes of its weights are made; None where it is chosen already, or nothing is searched."""
     best = _of_winner(state)

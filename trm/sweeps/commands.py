@@ -32,18 +32,8 @@ class Invocation:
 
     def next_steps(self, larger: tuple[str, str] | None, tracking_uri: str | None, *, is_confirmed: bool) -> list[tuple[str, str]]:
         """(what for, command) after a sweep, its winner confirmed or not; `larger`: `status.larger_budget`."""
-        where = shlex.quote(_shown(self.folder))
         commands = [] if tracking_uri is None else [("see every trial in MLflow", mlflow_command(tracking_uri))]
-        if (self.folder / "best").is_dir():
-            commands += [
-                ("score the winner again", f"{job_command('evaluate.py')} {where}/best --split test"),
-                ("train the winner's configuration anew", f"{job_command('train.py')} {where}/best/config.yaml"),
-            ]
-        if not is_confirmed:
-            commands.append(("confirm the best on fresh seeds", with_option(self.resume, "--confirm 3")))
-        if larger is not None:
-            commands.append((f"go on with the sweep, {larger[0]}", with_option(self.resume, larger[1])))
-        return commands
+        return commands + next_steps(self.folder, self.resume, larger, is_confirmed=is_confirmed)
 
     @property
     def _again(self) -> str:
@@ -53,6 +43,21 @@ class Invocation:
         words = [self.space_path, "--storage", _shown(self.storage), "--name", self.folder.name]
         words += [word for text in kept for word in ("--set", in_addresses(text))]
         return f"{submit}{job_command('sweep.py')} {shlex.join(words)}"
+
+
+def next_steps(folder: Path, resume: str, larger: tuple[str, str] | None, *, is_confirmed: bool) -> list[tuple[str, str]]:
+    """(what for, command) with the winner of a sweep's folder, and with the sweep that `resume` goes on with."""
+    where, commands = shlex.quote(_shown(folder)), []
+    if (folder / "best").is_dir():
+        commands += [
+            ("score the winner again", f"{job_command('evaluate.py')} {where}/best --split test"),
+            ("train the winner's configuration anew", f"{job_command('train.py')} {where}/best/config.yaml"),
+        ]
+    if not is_confirmed:
+        commands.append(("confirm the best on fresh seeds", with_option(resume, "--confirm 3")))
+    if larger is not None:
+        commands.append((f"go on with the sweep, {larger[0]}", with_option(resume, larger[1])))
+    return commands
 
 
 def recorded_resume(command: str, folder: Path) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from trm.pages.sweep import REPORT
 from trm.pictures.choice import PICTURES, Drawn
 from trm.search.findings.audit import write_audit
 from trm.search.findings.confirmed import confirmation_notes
@@ -17,6 +18,7 @@ from trm.search.test_time import sentence as at_test_time
 from trm.sweeps.checkpoints import CheckpointRetention, Immediately
 from trm.sweeps.extras import Extras
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
+from trm.sweeps.report import write_report
 from trm.sweeps.trial_files import curves_folder
 from trm.terminal.display import LeaderRow
 from trm.training.curve import write_together
@@ -59,6 +61,7 @@ def write_results(state: SweepState, folder: Path) -> list[str]:
     for picture in PICTURES:
         if picture.is_due(drawn):
             extras.make(picture.file, lambda picture=picture: picture.draw(drawn, folder / picture.file))  # type: ignore[misc]
+    extras.make(REPORT, lambda: write_report(state, folder, mattered))
     extras.make("room by `keep`", CheckpointRetention(state, folder, Immediately()).prune)
     return [*lines, *extras.lines]
 

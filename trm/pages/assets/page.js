@@ -109,6 +109,7 @@ const TRM = (() => {
         await render(one);
       } finally {
         one.element.removeAttribute("aria-busy");
+        document.dispatchEvent(new CustomEvent("trm:section", { detail: one.name }));
       }
     })();
     return one.drawn;
@@ -147,16 +148,22 @@ const TRM = (() => {
     sections.push({ index, name: head.name, title: head.title, id, element: made, drawn: undefined, data: undefined, live: null });
   }
 
+  const painted = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  const isSeen = (one) => one.element.getBoundingClientRect().top < window.innerHeight && one.element.getBoundingClientRect().bottom > 0;
+
   /** Near sections are drawn at once, the others one by one when the browser has nothing else to do. */
   async function drawAll() {
+    const idle = () => new Promise((resolve) => (window.requestIdleCallback ?? setTimeout)(resolve, { timeout: 1000 }));
+    await painted();
+    await Promise.all(sections.filter(isSeen).map(draw));
+    await painted();
+    document.documentElement.dataset.seen = "drawn"; // all that is in the window is painted
     const near = new IntersectionObserver((seen) => {
       for (const one of seen) {
         if (one.isIntersecting) draw(sections.find((each) => each.element === one.target));
       }
     }, { rootMargin: "300px" });
     for (const one of sections) near.observe(one.element);
-    const idle = () => new Promise((resolve) => (window.requestIdleCallback ?? setTimeout)(resolve, { timeout: 1000 }));
-    await idle();
     for (const one of sections) {
       await draw(one);
       await idle();

@@ -36,6 +36,8 @@
   const score = (value) => (value === null || value === undefined ? "" : Math.abs(value) < 100 ? value.toFixed(4) : number(value));
   const percent = (share) => (share === null || share === undefined ? "" : `${(100 * share).toFixed(share > 0 && share < 0.01 ? 2 : 1)} %`);
 
+  const sentence = (words) => words.slice(0, 1).toUpperCase() + words.slice(1);
+
   function text(value) {
     if (value === null || value === undefined) return "";
     if (Array.isArray(value) || typeof value === "object") return JSON.stringify(value);
@@ -52,15 +54,15 @@
   }
 
   /**
-   * A table below `holder`. columns: [{name, title, note?, show?(value, row) -> text or node, isText?}]; rows: objects by column names.
-   * options: {caption, key(row), isMarked(row) -> label or "", choice: column name to filter by, onopen(row) -> node,
-   *           sort: [name, -1 or 1], most: rows shown until more are asked for}.
-   * Gives {update(rows)}: what a reader sorted, typed and opened stays.
+   * A table below `holder`. columns: [{name, title, note?, show?(value, row) -> text or node, isText?, minor?: not on paper}];
+   * rows: objects by column names. options: {caption, key(row), isMarked(row) -> label or "", choice: column name to filter by,
+   *           onopen(row) -> node, sort: [name, -1 or 1], most: rows shown until more are asked for, hasFilter}.
+   * Gives {update(rows, columns?)}: what a reader sorted, typed and opened stays.
    */
   function table(holder, columns, rows, options = {}) {
     const state = { sort: options.sort ?? null, query: "", choice: "", most: options.most ?? 50, open: new Set() };
     const key = options.key ?? ((row) => JSON.stringify(row));
-    const shown = (column, row) => (column.show ?? text)(row[column.name], row);
+    const shown = (column, row) => (column.show ?? text)(row[column.name] ?? null, row);
     const body = element("tbody");
     const count = element("span", { class: "count", role: "status" });
     const more = element("button", { type: "button", class: "more", onclick: () => { state.most = Infinity; fill(); } });
@@ -70,14 +72,21 @@
     const chooser = options.choice ? element("select", { "aria-label": `only one ${options.choice}` }) : null;
     chooser?.addEventListener("change", () => { state.choice = chooser.value; fill(); });
 
-    const headings = columns.map((column) => {
-      const button = element("button", { type: "button", title: column.note ?? null, onclick: () => sortBy(column.name) }, column.title ?? column.name);
-      return element("th", { scope: "col", class: column.isText ? "" : "figure" }, button);
-    });
-    const made = element("table", {}, options.caption ? element("caption", { text: options.caption }) : null,
-      element("thead", {}, element("tr", {}, ...headings)), body);
+    const kind = (column) => `${column.isText ? "" : "figure"}${column.minor ? " minor" : ""}`;
+    let headings = [];
+    const head = element("tr");
+    const made = element("table", {}, options.caption ? element("caption", { text: options.caption }) : null, element("thead", {}, head), body);
     made.addEventListener("keydown", onKey);
-    holder.append(element("div", { class: "filters" }, search, chooser, count), element("div", { class: "scrolled", tabindex: "-1" }, made), more);
+    const filters = options.hasFilter === false ? null : element("div", { class: "filters" }, search, chooser, count);
+    holder.append(...[filters, element("div", { class: "scrolled", tabindex: "-1" }, made), more].filter(Boolean));
+
+    function fillHead() {
+      headings = columns.map((column) => {
+        const button = element("button", { type: "button", title: column.note ?? null, onclick: () => sortBy(column.name) }, column.title ?? column.name);
+        return element("th", { scope: "col", class: kind(column) }, button);
+      });
+      head.replaceChildren(...headings);
+    }
 
     function sortBy(name) {
       const isSame = state.sort && state.sort[0] === name;
@@ -124,7 +133,7 @@
       const mark = options.isMarked?.(row) ?? "";
       const cells = columns.map((column, index) => {
         const value = shown(column, row);
-        return element(index === 0 ? "th" : "td", { scope: index === 0 ? "row" : null, class: column.isText ? "" : "figure" },
+        return element(index === 0 ? "th" : "td", { scope: index === 0 ? "row" : null, class: kind(column) },
           value, index === 0 && mark ? element("span", { class: "mark", text: mark }) : null);
       });
       const line = element("tr", { "data-key": name, tabindex: "-1", class: mark ? "marked" : null }, ...cells);
@@ -157,12 +166,23 @@
       }
     }
 
+    fillHead();
     fillChooser();
     fill();
-    return { update(next) { rows = next; fillChooser(); fill(); } };
+    return {
+      update(next, nextColumns = null) {
+        rows = next;
+        if (nextColumns && nextColumns.map((column) => column.name).join() !== columns.map((column) => column.name).join()) {
+          columns = nextColumns;
+          fillHead();
+        }
+        fillChooser();
+        fill();
+      },
+    };
   }
 
-  Object.assign(TRM, { table, scaled, flops, duration, number, score, percent, text });
+  Object.assign(TRM, { table, scaled, flops, duration, number, score, percent, sentence, text });
 
   /** Anything at all, for sections that have no renderer of their own: {rows: [...]}, {lines: [...]} or pairs of a name and a value. */
   TRM.section("values", (holder, data) => {

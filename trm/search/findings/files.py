@@ -29,6 +29,7 @@ SWEEP_FILES = (
     SweepFile("transfer.json", "whether an earlier ranking held", "trm.search.findings.transfer", "while it runs", is_tracked=True),
     SweepFile("trials.parquet", "a row a trial", "trm.search.findings.tables", "while it runs", is_tracked=True),
     SweepFile("*.png", "pictures", "trm.pictures.choice", "end", is_tracked=True),
+    SweepFile("report.html", "all of it as a page for a browser", "trm.sweeps.report", "while it runs", is_tracked=True),
     SweepFile("curves.parquet", "the training curves of all trials", "trm.training.curve", "end", is_tracked=True),
     SweepFile("journal.jsonl", "the truth: one line an event", "trm.search.journal.journal", "while it runs", is_tracked=True),
     SweepFile("best/*", "the winner: configuration, weights, report", "trm.sweeps.winner", "end", is_tracked=True),

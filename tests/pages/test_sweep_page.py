@@ -1,0 +1,158 @@
+"""The page of a sweep: whatever a sweep has come to, Chromium shows it without a fault, and it names the winner of all views."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Opened, opened
+from page_cases import large_space, simulated_sweep
+from search_simulator import KilledError, LegOrder
+
+from trm.jobs.view import run_view
+from trm.pages.page import Page, write_page
+from trm.search.findings.confirmed import winner
+from trm.search.findings.ledger import ledger
+from trm.sweeps.report import FollowedSweep
+
+DRAWN = "html[data-drawn=all]"
+
+
+def followed(folder: Path) -> FollowedSweep:
+    found = FollowedSweep(folder)
+    found.read()
+    return found
+
+
+def data_of(page: Page) -> dict[str, Any]:
+    return {section.name: section.data for section in page.sections}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulated_sweep(tmp_path_factory.mktemp("pages") / "many", large_space(40))
+
+
+@pytest.fixture(scope="module")
+def shown(folder: Path) -> Iterator[Opened]:
+    assert run_view(str(folder), out=None, is_live=False, port=None) == 0
+    with opened(folder / "report.html") as found:
+        found.page.wait_for_selector(DRAWN)
+        yield found
+
+
+def all_fail(leg: LegOrder) -> dict[str, Any]:
+    return {"status": "failed", "error": "<img src=x onerror=alert(1)>"}
+
+
+STAGES: dict[str, dict[str, Any]] = {
+    "nothing asked": {"kill_after": 2},
+    "one trial": {"trials": 1},
+    "killed on its way": {"kill_after": 60},
+    "all failed": {"outcome": all_fail},
+}
+
+
+def made_at(stage: str, place: Path) -> FollowedSweep:
+    options = dict(STAGES[stage])
+    space = large_space(options.pop("trials", 20))
+    try:
+        simulated_sweep(place, space, has_curves=False, **options)
+    except KilledError:
+        assert "kill_after" in options
+    found = followed(place)
+    write_page(found.page(), place / "report.html")
+    return found
+
+
+def test_a_sweep_at_any_moment_has_a_page(tmp_path: Path) -> None:
+    found = {stage: made_at(stage, tmp_path / stage) for stage in STAGES}
+    with opened(tmp_path / "one trial" / "report.html", width=500) as shown:
+        page = shown.page
+        for stage, sweep in found.items():
+            page.goto((sweep.folder / "report.html").as_uri())
+            page.wait_for_selector(DRAWN)
+            assert page.locator(".failed").count() == 0, stage
+            assert page.locator("#s-leaderboard tbody tr[data-key]").count() == len(sweep.state.searched), stage
+            assert page.evaluate("document.documentElement.scrollWidth") <= 500, f"{stage}: it is wider than the window"
+        assert page.locator("img").count() == 0
+        assert "<img src=x onerror=alert(1)>" in (page.locator("#s-leaderboard tbody").text_content() or "")
+
+
+def test_every_figure_is_made_and_names_one_winner(folder: Path) -> None:
+    found = followed(folder)
+    page, best = found.page(), winner(found.state)
+    assert best is not None
+    data = data_of(page)
+    assert [name for name, one in data.items() if isinstance(one, dict) and one.get("failed")] == []
+    everything = (
+        "summary leaderboard curves training parallel slices importance depth_map confirmation audit more_search ledger about"
+    )
+    assert set(everything.split()) <= set(data)
+    board = data["leaderboard"]["rows"]
+    assert {board[0]["trial"], page.shared["best"], data["summary"]["best"]["trial"], data["confirmation"]["rows"][0]["trial"]} == {
+        best.trial.number
+    }
+    assert [row["trial"] for row in board if row["rank"] is None] == [
+        trial.number for trial in found.state.searched if not trial.scores
+    ]
+
+
+def test_the_ledger_has_every_flop_once(folder: Path) -> None:
+    state = followed(folder).state
+    found = ledger(state)
+    assert sum(entry.train_flops for entry in found.entries) == pytest.approx(state.spending.train_flops, rel=1e-12)
+    seconds = sum(trial.train_seconds + trial.eval_seconds + trial.overhead_seconds for trial in state.trials)
+    told = sum(entry.train_seconds + entry.eval_seconds + entry.overhead_seconds for entry in found.entries)
+    assert told == pytest.approx(seconds)
+    kinds = {entry.what: entry.trials for entry in found.entries}
+    assert kinds["audit"] == sum(trial.is_control for trial in state.searched)
+    assert kinds["confirmation"] == sum(trial.is_confirmation for trial in state.trials)
+    stopped = [trial for trial in state.searched if trial.status == "stopped"]
+    assert found.saved_flops >= sum(trial.asked.step_flops * trial.asked.max_steps - trial.spent_flops for trial in stopped) > 0
+    assert 0 < found.saved_flops < found.full_flops
+
+
+def test_the_page_by_mouse_and_keys(shown: Opened) -> None:
+    page = shown.page
+    assert page.locator(".failed").count() == 0
+    assert page.locator("[role=img]:not([aria-label])").count() == 0
+    # a row opens by a key, and the filter by status leaves the others out
+    row = page.locator("#s-leaderboard tbody tr.marked")
+    row.focus()
+    page.keyboard.press("Enter")
+    assert row.get_attribute("aria-expanded") == "true"
+    assert page.locator("#s-leaderboard tr.opened dl").count() == 1
+    page.locator("#s-leaderboard select").select_option("failed")
+    assert page.locator("#s-leaderboard tbody tr[data-key]").count() == 2
+    assert "<script>alert(7)</script> no luck" in (page.locator("#s-leaderboard tbody").text_content() or "")
+    # a range on an axis: by keys, then by the mouse
+    said = page.locator("#s-parallel [role=status]")
+    everything = said.text_content()
+    axis = page.locator('#s-parallel [data-axis="objective"]')
+    axis.focus()
+    page.keyboard.press("ArrowUp")
+    assert said.text_content() != everything
+    page.keyboard.press("Escape")
+    assert said.text_content() == everything
+    axis.scroll_into_view_if_needed()
+    box = axis.locator(".hit").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 16, box["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 16, box["y"] + 120)
+    page.mouse.up()
+    assert "range" in (page.locator("#s-parallel .axis .range").get_attribute("class") or "")
+    # slices at another rung; the theme, which charts take on
+    page.locator("#s-slices .choice button").last.click()
+    page.wait_for_selector("#s-slices figcaption:has-text('at rung 2')")
+    page.keyboard.press("t")
+    page.wait_for_selector("html[data-theme=dark]")
+    assert page.locator("#s-curves .plot text").first.evaluate("e => getComputedStyle(e).fill") == "rgb(228, 232, 237)"
+    page.keyboard.press("t")
+
+
+def test_the_page_on_paper_is_whole(shown: Opened) -> None:
+    content = shown.page.pdf()
+    assert content.startswith(b"%PDF")
+    assert 3 <= content.count(b"/Type /Page\n") <= 20
