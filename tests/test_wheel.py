@@ -1,10 +1,12 @@
-"""The wheel as somebody has it who has nothing else: its files, its program, and what is shipped, by name from an empty folder."""
+"""The wheel as somebody has it who has nothing else: its files, its program, what is shipped, and a winner out of the registry."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,52 @@ def test_the_program_works_in_an_empty_folder(program: Path, tmp_path: Path) -> 
     assert (code, said) == (2, "error: sudoku4x5 does not exist; did you mean sudoku4x4?\n")
     code, said = called(program, tmp_path, "sweep")
     assert (code, said) == (2, "error: the following arguments are required: space; see trm-search sweep --help\n")
+
+
+LOADED = """
+import json, sys
+import mlflow, numpy, trm
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model(sys.argv[2])
+found = model.predict(numpy.array(json.loads(sys.argv[3])), params={"steps": 3})
+print(json.dumps([trm.__file__, found["answer"].tolist(), found["halt_probability"].tolist(), found["valid"].tolist()]))
+"""
+
+
+def test_a_registered_winner_answers_where_the_wheel_is_all_there_is(
+    program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from released_cases import won_sweep
+
+    from trm.jobs.release import ReleaseOptions, run_release
+    from trm.serving.solver import Solver
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    plain = ReleaseOptions("", None, None, (), "demo", is_champion=False, is_registered=True, uri=None)
+    sweeps = [won_sweep(name, tmp_path) for name in ("confirmed", "finished")]
+    uri, said = f"sqlite:///{tmp_path}/mlflow.db", []
+    for sweep in (sweeps[0], sweeps[0], sweeps[1]):
+        assert run_release(replace(plain, sweep=str(sweep))) == 0
+        said.append(capsys.readouterr().out)
+    assert "models:/demo/1\n" in said[0]
+    assert "version 1 is champion: no other was" in said[0]
+    assert "models:/demo/1, which was there" in said[1]
+    assert "models:/demo/2\n" in said[2]
+    assert "version 1 stays champion: exact_accuracy 0.9940 on validation against 1.0000, which is not better" in said[2]
+    rows = [[1, 2, 1, 4, 1, 1, 2, 1, 5, 1, 1, 3, 1, 1, 4, 1], [2, 1, 1, 1, 1, 3, 1, 1, 1, 1, 4, 1, 1, 1, 1, 5]]
+    there = subprocess.run(
+        [sys.executable, "-c", LOADED, uri, "models:/demo@champion", json.dumps(rows)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(program.parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert there.returncode == 0, there.stderr
+    file, cells, probabilities, valid = json.loads(there.stdout)
+    here = Solver.open(sweeps[0] / "best", data=None).solve([{"row": row} for row in rows], steps=3)
+    assert file == str(program.parents[1] / "trm" / "__init__.py")
+    assert cells == [answer.cells.tolist() for answer in here]
+    assert probabilities == [answer.halting_probability for answer in here]
+    assert valid == [answer.verdict.is_valid for answer in here]

@@ -17,6 +17,7 @@ COMMANDS = {
     "export-data": "export_dataset.py",
     "export-weights": "export_weights.py",
     "serve": "serve.py",
+    "release": "release.py",
 }
 """Word behind PROGRAM -> the script of `ray_jobs/` that does it."""
 _WORDS = {script: word for word, script in COMMANDS.items() if word != "status"}

@@ -13,6 +13,7 @@ from trm.serving.batching import QUEUE_ROWS, Batcher, Busy
 from trm.serving.examples import examples_of
 from trm.serving.guard import Guard, Receive, Refused, Rules, Scope, Send, body_of, send_bytes, send_json
 from trm.serving.measures import Measures
+from trm.serving.playground import POLICY, playground_files
 from trm.serving.questions import FIELDS, Question
 from trm.serving.solver import Solver
 from trm.tasks.choice import task_named
@@ -41,7 +42,8 @@ class Serving:
             "/health": {"GET": self._health},
             "/metrics": {"GET": self._metrics},
         }
-        # The playground's routes are added here: "/" and below "/assets/", which need no token (`guard.OPEN_ROUTES`).
+        # they need no token (`guard.OPEN_ROUTES`): it is the page that asks for it
+        self.routes |= {path: {"GET": _file(*file)} for path, file in playground_files().items()}
 
     @property
     def application(self) -> Guard:
@@ -191,6 +193,15 @@ def model_values(solver: Solver) -> dict[str, Any]:
             "rollouts": limits.breadth if config.draws_in_evaluation else 1,
         },
     }
+
+
+def _file(content: bytes, kind: str) -> Handler:
+    """Gives a file of the playground."""
+
+    async def give(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_bytes(send, 200, content, kind, {"content-security-policy": POLICY})
+
+    return give
 
 
 async def _unless_gone(asked: Awaitable[Any], receive: Receive) -> Any:

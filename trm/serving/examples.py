@@ -7,8 +7,12 @@ import numpy as np
 from trm.data.batches.row_storage import split_bytes
 from trm.data.batches.split import Split, load_split
 from trm.data.format.manifest import SplitName
+from trm.errors import DatasetError
+from trm.files.json_files import read_json
 from trm.serving.solver import Solver
 
+EXAMPLES_COPY = "examples.json"
+"""In a release folder: examples, for where the data set is not."""
 MOST_EXAMPLES = 12
 MOST_BYTES = 1 << 28
 """A larger split is not read for a few examples: some are made instead."""
@@ -17,7 +21,7 @@ MOST_BYTES = 1 << 28
 def examples_of(solver: Solver) -> list[dict[str, Any]]:
     """JSON: questions as grids and tokens, with the right answers where they are known; of ARC with demonstrations."""
     if (known := solver.known_examples) is None:
-        solver.known_examples = known = _stored(solver) or _made(solver)
+        solver.known_examples = known = _stored(solver) or _beside(solver) or _made(solver)
     return known
 
 
@@ -33,6 +37,19 @@ def _stored(solver: Solver) -> list[dict[str, Any]]:
     firsts = np.unique(split.groups, return_index=True)[1]
     rows = np.sort(firsts[np.linspace(0, len(firsts) - 1, min(MOST_EXAMPLES, len(firsts))).astype(int)])
     return [_example(solver, split, int(row), train, name) for row in rows.tolist()]
+
+
+def _beside(solver: Solver) -> list[dict[str, Any]]:
+    """Those that a release folder brings, as this function's caller gave them where the data set was."""
+    if solver.opened.folder is None:
+        return []
+    try:
+        told: dict[str, Any] = read_json(solver.opened.folder / EXAMPLES_COPY, dict, error=DatasetError, remedy="remove it")
+    except (FileNotFoundError, DatasetError):
+        return []
+    found, cells = told.get("examples"), solver.manifest.seq_len
+    is_list = isinstance(found, list) and all(isinstance(one, dict) for one in found)
+    return [one for one in found or () if len(one.get("tokens") or ()) == cells] if is_list else []
 
 
 def _example(solver: Solver, split: Split, row: int, train: Split | None, name: str) -> dict[str, Any]:

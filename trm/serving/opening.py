@@ -32,7 +32,9 @@ class OpenedModel:
     data: str | None
     """Folder of the data set; None where it is not near."""
     identifiers: IdentifierTable | None
-    """Names and augmentations of the rows of an ARC network's table; None where there are none, or the data set is not near."""
+    """Names and augmentations of the rows of an ARC network's table; None where there are none, or nobody near knows them."""
+    folder: Path | None = None
+    """Where the weights lie."""
 
 
 def opened_model(path: str | Path, overrides: tuple[str, ...] = (), data: str | None = None) -> OpenedModel:
@@ -50,8 +52,10 @@ def opened_model(path: str | Path, overrides: tuple[str, ...] = (), data: str | 
     place = Path(path)
     folder = place.parent if place.is_file() else weights_folder(place)
     manifest, where = _manifest(weights, folder.absolute(), data)
-    table = None if where is None else shards.read_identifiers(where, manifest)
-    return OpenedModel(weights, config, manifest, where, table)
+    has_own = manifest.identifiers is not None and (folder / manifest.identifiers.file).is_file()  # a release folder has
+    named = where or (str(folder) if has_own else None)
+    table = None if named is None else shards.read_identifiers(named, manifest)
+    return OpenedModel(weights, config, manifest, where, table, folder)
 
 
 def _manifest(weights: Weights, folder: Path, data: str | None) -> tuple[Manifest, str | None]:

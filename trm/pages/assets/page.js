@@ -259,9 +259,10 @@ const TRM = (() => {
     await drawAll();
   }
 
-  const api = { section, element, update, plotly: loadPlotly, events, boot, unpack, theme: "light", page: null, sections };
+  const api = { section, element, update, plotly: loadPlotly, events, boot, unpack, watchTheme, switchTheme, theme: "light", page: null, sections };
   return api;
 })();
 
 window.TRM = TRM;
-window.addEventListener("DOMContentLoaded", () => TRM.boot());
+// a page of sections is made by page.py; the playground is a page of its own
+window.addEventListener("DOMContentLoaded", () => (document.getElementById("page-data") ? TRM.boot() : TRM.watchTheme()));

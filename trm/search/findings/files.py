@@ -15,8 +15,8 @@ class SweepFile:
     """What it holds."""
     written_by: str
     """The module that writes it."""
-    when: Literal["start", "while it runs", "end"]
-    """When it is there."""
+    when: Literal["start", "while it runs", "end", "asked"]
+    """When it is there; asked: by a job of its own."""
     is_tracked: bool = False
     """Whether it becomes an artifact of the sweep's run when the sweep ends."""
 
@@ -33,6 +33,7 @@ SWEEP_FILES = (
     SweepFile("curves.parquet", "the training curves of all trials", "trm.training.curve", "end", is_tracked=True),
     SweepFile("journal.jsonl", "the truth: one line an event", "trm.search.journal.journal", "while it runs", is_tracked=True),
     SweepFile("best/*", "the winner: configuration, weights, report", "trm.sweeps.winner", "end", is_tracked=True),
+    SweepFile("release/", "what is handed on: weights, model card, manifest", "trm.release.folder", "asked"),
     SweepFile("dataset.json", "the data set's manifest", "trm.sweeps.folder", "start"),
     SweepFile("datasets.json", "the manifests of all data sets, where their knobs are searched", "trm.sweeps.folder", "start"),
     SweepFile("driver.json", "the lease: who drives the sweep", "trm.search.journal.lease", "start"),

@@ -64,7 +64,7 @@ def build_mixture(recipe: MixtureRecipe, build: Build, report: Report = silent) 
             skips = {"skip_bad": True} if recipe.skip_bad else {}
             built = build(source.model_copy(update=skips), report)
         else:
-            built = _read(str(part.folder), source)
+            built = read_built(str(part.folder), source)
         parts.append(Part(source.name, part.weight, built))
     _require_alike(parts)
     skipped = {f"{part.name}: {rule}": count for part in parts for rule, count in part.built.skipped.items()}
@@ -101,7 +101,7 @@ def _refuse_overlap(recipe: MixtureRecipe, sources: list[RecipeBase | Manifest])
         raise DatasetError(problem, remedy="leave one out, or set allow_overlap: true to keep such tasks as test tasks only")
 
 
-def _read(folder: str, manifest: Manifest) -> BuiltDataset:
+def read_built(folder: str, manifest: Manifest) -> BuiltDataset:
     """A data set that was built before."""
     splits: dict[SplitName, BuiltSplit] = {}
     for name in manifest.splits:

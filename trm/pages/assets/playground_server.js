@@ -1,0 +1,65 @@
+// The server as the playground asks it: JSON, a token where it wants one, its errors in its own words.
+"use strict";
+
+(() => {
+  const KEPT = "trm-token";
+
+  class ServerError extends Error {
+    constructor(message, status) {
+      super(message);
+      this.status = status;
+    }
+  }
+
+  let asked = null; // one dialog at a time, whoever needs the token
+
+  /** The token that a person types, kept for this tab alone. */
+  function askToken() {
+    asked ??= new Promise((resolve) => {
+      const dialog = document.getElementById("token-dialog");
+      const field = document.getElementById("token");
+      field.value = "";
+      dialog.addEventListener("close", () => {
+        asked = null;
+        if (field.value) sessionStorage.setItem(KEPT, field.value);
+        resolve(field.value);
+        field.value = "";
+      }, { once: true });
+      dialog.showModal();
+      field.focus();
+    });
+    return asked;
+  }
+
+  async function send(path, options) {
+    const token = sessionStorage.getItem(KEPT);
+    const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+    try {
+      return await fetch(path, { ...options, headers, cache: "no-store", credentials: "omit" });
+    } catch {
+      throw new ServerError("The server does not answer; is it still running?", 0);
+    }
+  }
+
+  /** What the server answers; a ServerError with its own words for what it refuses. */
+  async function call(path, options = {}) {
+    let response = await send(path, options);
+    while (response.status === 401) {
+      sessionStorage.removeItem(KEPT);
+      if (!(await askToken())) throw new ServerError("The server asks for its token.", 401);
+      response = await send(path, options);
+    }
+    let values = null;
+    try {
+      values = await response.json();
+    } catch {
+      throw new ServerError(`The server answered ${response.status} without JSON.`, response.status);
+    }
+    if (!response.ok) throw new ServerError(values?.error ?? `The server answered ${response.status}.`, response.status);
+    return values;
+  }
+
+  const post = (path, body) => call(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
+
+  TRM.server = { get: call, post, ServerError };
+})();
