@@ -46,13 +46,15 @@ def _score(
     objects: str | None = None,
     setting: dict[str, Any] | None = None,
 ) -> FullScores:
+    from trm.evaluation.answers import steps_of
     from trm.evaluation.evaluate import Evaluation, evaluate
+    from trm.evaluation.kept_answers import AnswerKeeper
     from trm.tasks.choice import task_named
     from trm.training.scoring import evaluation_plan
 
     trained, feed, device = opened(checkpoint, feeds, threads, objects)
 
-    def score(name: SplitName, config: RunConfig) -> Evaluation:
+    def score(name: SplitName, config: RunConfig, keeper: AnswerKeeper | None = None) -> Evaluation:
         plan = evaluation_plan(config, feed.split(name), feed.manifest, is_whole=True)
         return evaluate(
             trained.model,
@@ -64,19 +66,23 @@ def _score(
             config=config,
             device=device,
             progress=partial(mouth.report, f"batches of {name} scored"),
+            record=keeper,
+            records_steps=keeper is not None,
         )
 
     splits: tuple[SplitName, ...] = ("validation", "test")
-    plain = {name: score(name, trained.config) for name in splits}
+    keeper = AnswerKeeper(feed.split("validation"), steps_of(trained.config))
+    plain = {name: score(name, trained.config, keeper if name == "validation" else None) for name in splits}
+    puzzles = keeper.values(feed.manifest)
     scores = {name: dict(one.metrics) for name, one in plain.items()}
     if setting is None:
-        return FullScores(scores["validation"], scores["test"])
+        return FullScores(scores["validation"], scores["test"], puzzles=puzzles)
     config = trained.config.model_copy(update={"evaluation": trained.config.evaluation.model_copy(update=setting)})
     again = {name: score(name, config) for name in splits}
     gain = {name: _gain(again[name], plain[name]) for name in splits}
     metrics = {name: dict(again[name].metrics) for name in splits}
     look = AtTestTime(evaluation=setting, validation=metrics["validation"], test=metrics["test"], gain=gain)
-    return FullScores(scores["validation"], scores["test"], look)
+    return FullScores(scores["validation"], scores["test"], look, puzzles)
 
 
 def _gain(one: "Evaluation", plain: "Evaluation") -> list[float]:

@@ -15,9 +15,8 @@ from trm.files.atomic import write_text_atomic
 from trm.files.json_files import read_json
 from trm.files.small_parquet import is_small
 from trm.jobs.evaluation.folder import NOT_A_METRIC, PUZZLES, REPORT, check_report
-from trm.jobs.evaluation.table import shown
 from trm.stats.paired import Paired, paired
-from trm.tasks.metrics import direction, weights_of
+from trm.tasks.metrics import direction, shown, weights_of
 from trm.terminal.command_line import show
 
 AGAIN = "evaluate again with --folder DIR"

@@ -21,27 +21,83 @@ class Kind:
     """Has `page_of(folder) -> Page`; with `live(folder, port) -> exit code` it can be followed. Imported when it is needed."""
     own_file: str | None = None
     """The page's name in the folder; null: it is written where the command is given."""
+    options: tuple[str, ...] = ()
+    """Those of `data` (where its puzzles lie) and `split` (whose puzzles are answered) that its `page_of` takes."""
+
+
+EVALUATION = "an evaluation"
+
+
+def _is_evaluation(path: Path) -> bool:
+    return (path / "report.json").is_file() and (path / "puzzles.parquet").is_file()
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.yaml").is_file() and (path / "checkpoints").is_dir()
+
+
+def _is_weights(path: Path) -> bool:
+    return any((path / name).is_file() for name in ("model.safetensors", "meta.json"))
+
+
+def _is_arrays(path: Path) -> bool:
+    return any((place / "dataset.json").is_file() for place in (path, path / "train", path / "test"))
 
 
 KINDS = (
     Kind("a sweep", lambda path: (path / "journal.jsonl").is_file(), "trm.jobs.view_sweep", own_file="report.html"),
+    Kind(EVALUATION, _is_evaluation, "trm.jobs.view_evaluation", own_file="report.html", options=("data",)),
+    Kind("a run", _is_run, "trm.jobs.view_run", own_file="report.html", options=("data", "split")),
+    Kind("weights", _is_weights, "trm.jobs.view_run", options=("data", "split")),
     Kind("a data set", lambda path: (path / "manifest.json").is_file(), "trm.jobs.view_data_set", own_file="report.html"),
+    Kind("published arrays", _is_arrays, "trm.jobs.view_arrays"),
 )
 """In the order in which a folder is asked."""
 
 
-def run_view(path: str, *, out: str | None, is_live: bool, port: int | None) -> int:
+def run_view(
+    *paths: str, out: str | None, is_live: bool, port: int | None, data: str | None = None, split: str | None = None
+) -> int:
     """Write the page, or serve it until Ctrl-C; the exit code. Raises InputError for what a person can mend."""
     _check_options(out=out, is_live=is_live, port=port)
-    folder = Path(path)
-    kind = kind_of(folder)
+    folders = [_local(path) for path in paths]
+    kinds = [kind_of(folder) for folder in folders]
+    asked = {name: value for name, value in (("data", data), ("split", split)) if value is not None}
+    if others := [name for name in asked if name not in kinds[0].options]:
+        told = f"--{others[0]} is of puzzles that were answered, or will be, {paths[0]} is {kinds[0].name}"
+        raise ConfigError(told, remedy="leave it out")
+    if len(folders) > 1:
+        return _compare(folders, kinds, out, asked, is_live=is_live)
+    folder, kind = folders[0], kinds[0]
     maker = importlib.import_module(kind.module)
     if is_live:
         if not hasattr(maker, "live"):
-            raise ConfigError(f"--live follows a sweep, {path} is {kind.name}", remedy="leave --live out: the page is written")
+            raise ConfigError(f"--live follows a sweep, {folder} is {kind.name}", remedy="leave --live out: the page is written")
         return int(maker.live(folder, port or 0))
     place = place_of(folder, kind, out)
-    page: Page = maker.page_of(folder)
+    return _written(maker.page_of(folder, **asked), place)
+
+
+def _local(path: str) -> Path:
+    """The folder; ConfigError for an address elsewhere."""
+    if "://" in path:
+        raise ConfigError(f"a page is made of a folder on this machine, got {path}", remedy="copy it here first")
+    return Path(path)
+
+
+def _compare(folders: list[Path], kinds: list[Kind], out: str | None, asked: dict[str, str], *, is_live: bool) -> int:
+    """The page of two evaluations, written where the command is given."""
+    if is_live or len(folders) > 2 or any(kind.name != EVALUATION for kind in kinds):
+        told = " and ".join(f"{folder} ({kind.name})" for folder, kind in zip(folders, kinds, strict=True))
+        raise ConfigError(f"several folders are two evaluations to compare, got {told}", remedy="name one, or two evaluations")
+    from trm.jobs.view_evaluation import comparison_page
+
+    names = [folder.resolve().name for folder in folders]
+    place = checked_place(Path(out or f"{names[0]}-against-{names[1]}.html"))
+    return _written(comparison_page(folders[0], folders[1], **asked), place)
+
+
+def _written(page: Page, place: Path) -> int:
     write_page(page, place)
     show(f"{place}: {place.stat().st_size / 1e6:.1f} MB; open it in a browser, it needs no network")
     return EXIT_DONE
@@ -63,7 +119,11 @@ def kind_of(folder: Path) -> Kind:
 def place_of(folder: Path, kind: Kind, out: str | None) -> Path:
     """Where the page is written; ConfigError where nothing can be."""
     own = folder / kind.own_file if kind.own_file else Path(f"{folder.resolve().name or 'page'}.html")
-    place = Path(out) if out is not None else own
+    return checked_place(Path(out) if out is not None else own)
+
+
+def checked_place(place: Path) -> Path:
+    """The path, if a page can be written there; ConfigError where none can be."""
     if place.is_dir():
         raise ConfigError(f"a page is a file, {place} is a folder", remedy=f"give --out {place / 'page.html'}")
     if (why := why_unwritable(place.parent)) is not None:

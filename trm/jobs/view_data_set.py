@@ -15,6 +15,7 @@ from trm.data.batches.split import Split
 from trm.data.format import shards
 from trm.data.format.built import IdentifierTable
 from trm.data.format.manifest import Augmentation, Manifest, SplitName, read_manifest
+from trm.jobs.view_answers import demonstrations
 from trm.pages.chosen import chosen_puzzles, most_shown
 from trm.pages.data_set import SampledSplit, data_set_page
 from trm.pages.page import Page
@@ -70,7 +71,8 @@ def _sample(folder: str, manifest: Manifest, name: SplitName, table: IdentifierT
     columns = {key: column[order] for key, column in columns.items()}
     forms = _forms(name, columns, manifest, table) if is_varied else []
     notes = [] if is_varied or name != "train" else ["Training rows are as they are stored: this data set is not augmented."]
-    return SampledSplit(name, columns, chosen, forms, notes)
+    shown_before = demonstrations(folder, manifest, name, columns["groups"]) if task_named(manifest.task).has_votes else {}
+    return SampledSplit(name, columns, chosen, forms, notes, shown_before)
 
 
 def _augmentations(manifest: Manifest) -> list[Augmentation]:

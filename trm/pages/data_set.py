@@ -1,7 +1,7 @@
 """A data set's page: what it is, its splits, what its tokens are, and some of its puzzles with their augmentations."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ class SampledSplit:
     forms: Sequence[Sequence[Form]] = ()
     """Augmentations of each row, or of none."""
     notes: Sequence[str] = ()
+    demonstrations: Mapping[int, Sequence[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
+    """Of each group: other pairs of the task that are trained on."""
 
 
 def data_set_page(
@@ -66,6 +68,7 @@ def split_section(sample: SampledSplit, manifest: Manifest, legend: Legend, name
             columns["labels"][place],
             facts=puzzle_facts(columns, place, manifest, legend),
             forms=sample.forms[place] if sample.forms else (),
+            demonstrations=sample.demonstrations.get(int(columns["groups"][place]), ()),
         )
         for place, name in enumerate(row_names(columns, names))
     ]

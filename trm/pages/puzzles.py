@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from trm.evaluation.kept_answers import cells_text
 from trm.pages.page import Section
 from trm.tasks.legend import Legend
+from trm.tasks.voted import Votes
 
-FIRST_LETTER = ord("0")
-"""Token 0 as a page's data have it; the others follow, a letter each."""
 MOST_NAME = 200
 """Letters of a name."""
 Fact = str | int | float
@@ -27,29 +27,6 @@ class Answered:
     solved: bool
     after: int | None = None
     """Steps after which the answer is, where only that one is known."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A grid that was voted for."""
-
-    cells: np.ndarray
-    votes: int
-    probability: float
-    """Mean halting probability of its votes."""
-    right: bool
-
-
-@dataclass(frozen=True)
-class Votes:
-    """The ballot of a question, the best candidates first."""
-
-    votes: int
-    grids: int
-    """How many different ones were voted for."""
-    rank: int
-    """Place of the right grid, from 1; 0: nobody voted for it."""
-    candidates: Sequence[Candidate]
 
 
 @dataclass(frozen=True)
@@ -100,11 +77,6 @@ def puzzles_section(
         "puzzles": [_puzzle(one) for one in puzzles],
     }
     return Section("puzzles", title, data | ({"key": key} if key else {}))
-
-
-def cells_text(cells: np.ndarray) -> str:
-    """Tokens as a text, a letter each."""
-    return "".join(chr(FIRST_LETTER + int(token)) for token in np.asarray(cells).reshape(-1))
 
 
 def _puzzle(one: ShownPuzzle) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from trm.search.findings.ledger import ledger
 from trm.search.findings.more_search import MoreSearch, more_search
 from trm.search.findings.status import OpenLeg, SweepStatus, sweep_status
 from trm.search.findings.tables import front_rows, outcome_words
-from trm.search.findings.timeline import timeline
 from trm.search.findings.transfer import Transfer, transfers
 from trm.search.replicates import replicate_rows, replicate_words
 from trm.search.state import SweepState
@@ -45,6 +44,8 @@ class Around:
     """The winner's puzzles against those of others, in words."""
     importance: Importance | None = None
     """What mattered, where it is known already; null: it is found out."""
+    puzzles: Sequence[Section] = ()
+    """Of the winner: some that it solved and some that it did not."""
 
 
 def sweep_page(state: SweepState, around: Around, *, live: str | None = None) -> Page:
@@ -79,15 +80,16 @@ def sections_of(state: SweepState, status: SweepStatus, around: Around) -> list[
         ("transfer", "Earlier sweeps", lambda: _transfers(state), True),
         ("more_search", "What more search would bring", lambda: _more(more()), False),
         ("ledger", "Where the compute went", lambda: ledger(state).values, True),
-        ("timeline", "When what ran", lambda: None if (found := timeline(state)) is None else found.values, True),
         ("about", "Space, seeds, versions", lambda: _about(state, around), False),
     ]
     found = [(name, title, _made(make), needs_charts) for name, title, make, needs_charts in makers]
-    return [
+    sections = [
         Section(name if "failed" not in data else "values", title, data, needs_charts=needs_charts)
         for name, title, data, needs_charts in found
         if data is not None
     ]
+    after = next((place for place, section in enumerate(sections, 1) if section.title == "Leaderboard"), len(sections))
+    return [*sections[:after], *around.puzzles, *sections[after:]]
 
 
 def _made(make: Callable[[], Any]) -> Any:

@@ -7,11 +7,12 @@ from typing import Any
 
 from trm.data.format.manifest import Manifest
 from trm.errors import SweepError
-from trm.pages.page import Page, write_page
+from trm.pages.page import Page, Section, write_page
 from trm.pages.sweep import REPORT, Around, sweep_page
+from trm.pages.winner import winner_sections
 from trm.pictures.training import MOST_DRAWN
 from trm.search.confirmation import candidates_of
-from trm.search.findings.confirmed import winner
+from trm.search.findings.confirmed import confirmed_statistics, fresh_runs, winner
 from trm.search.findings.importance import Importance
 from trm.search.findings.status import larger_budget
 from trm.search.journal.journal import Entry, read_events
@@ -25,6 +26,7 @@ from trm.sweeps.folder import read_sweep
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
 from trm.sweeps.sampled_curves import SampledCurves
 from trm.sweeps.search import sweep_search
+from trm.sweeps.trial_files import puzzles_file
 
 
 class FollowedSweep:
@@ -86,7 +88,15 @@ def _around(
         data=[_told(manifest) for manifest in sets.manifests] if sets is not None else [],
         comparisons=[one.sentence for one in puzzle_comparisons(state, folder)],
         importance=mattered,
+        puzzles=_puzzles(state, folder),
     )
+
+
+def _puzzles(state: SweepState, folder: Path) -> list[Section]:
+    """The winner's puzzles, with what the fresh seeds of each confirmed trial did on them."""
+    rows, metric = confirmed_statistics(state).rows, state.space.objective.metric
+    runs = {row.trial: [puzzles_file(folder, run.number) for run in fresh_runs(state, row.trial)] for row in rows}
+    return winner_sections(folder, runs, metric)
 
 
 def _commands(state: SweepState, folder: Path, resume: str) -> list[tuple[str, str]]:

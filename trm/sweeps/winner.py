@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from trm.console.redaction import reason_of, stored
-from trm.errors import CheckpointError
+from trm.errors import CheckpointError, SweepError
 from trm.files.atomic import replacing_folder, write_text_atomic
+from trm.files.json_files import read_json
+from trm.pages.winner import WINNER_PUZZLES
 from trm.search.findings.confirmed import Winner, confirmation_notes, confirmed_statistics, confirmed_values, winner
 from trm.search.journal.events import AtTestTime, Reported, TestTimePassed, TestTimePoint
 from trm.search.journal.trial import Trial
@@ -36,6 +38,8 @@ class FullScores:
     test: dict[str, float]
     at_test_time: AtTestTime | None = None
     """The same with another setting, where that was asked for too."""
+    puzzles: dict[str, Any] | None = None
+    """Some of validation's with the answers after every step (`trm.evaluation.kept_answers`); JSON."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,10 @@ def report_winner(log: SweepLog, folder: Path, sets: DataSets, work: WinnerWork)
     setting = evaluation_of(state, run)
     before = state.reports.get(run.number)
     looked = None if before is None or before.at_test_time is None else before.at_test_time.evaluation
+    puzzles = _known_puzzles(folder, run.number)
     if before is None or setting not in (None, looked):
         scores = work.score(str(run.checkpoint), setting)
+        puzzles = None if scores.puzzles is None else {"run": run.number, **scores.puzzles}
         both = {"validation": scores.validation, "test": scores.test, "at_test_time": scores.at_test_time}
         log.report(Reported.model_validate({"trial": run.number, "rank": 1, **both, "at": steady_now()}))
     reported, own = state.reports[run.number], sets.of(state.space.data_of(run.params))
@@ -118,7 +124,7 @@ def report_winner(log: SweepLog, folder: Path, sets: DataSets, work: WinnerWork)
         **confirmation_report(state, found, folder),
     }
     checkpoint = checkpoint_store(state.space, folder, state.name).bring(str(run.checkpoint))
-    export_best(folder, checkpoint, report, lambda source, place: work.export(source, place, setting))
+    export_best(folder, checkpoint, report, lambda source, place: work.export(source, place, setting), puzzles)
 
 
 def evaluation_of(state: SweepState, run: Trial) -> Evaluation | None:
@@ -144,8 +150,25 @@ def confirmation_report(state: SweepState, found: Winner, folder: Path) -> dict[
     }
 
 
-def export_best(folder: Path, checkpoint: Path, report: dict[str, Any], export: Callable[[Path, Path], None]) -> None:
-    """Make `best/`: configuration, evaluated weights, report; the old one stays until the new one is whole."""
+def _known_puzzles(folder: Path, run: int) -> dict[str, Any] | None:
+    """The run's puzzles that the winner's folder has from before."""
+    try:
+        known: dict[str, Any] = read_json(folder / "best" / WINNER_PUZZLES, dict, error=SweepError, remedy="remove it")
+    except (SweepError, OSError):
+        return None
+    return known if known.get("run") == run else None
+
+
+def export_best(
+    folder: Path,
+    checkpoint: Path,
+    report: dict[str, Any],
+    export: Callable[[Path, Path], None],
+    puzzles: dict[str, Any] | None = None,
+) -> None:
+    """Make `best/`: configuration, evaluated weights, report, some puzzles; the old one stays until the new one is whole."""
     with replacing_folder(folder / "best") as new:
         export(checkpoint, new)
+        if puzzles is not None:
+            write_text_atomic(new / WINNER_PUZZLES, json.dumps(stored(puzzles)) + "\n")
         write_text_atomic(new / "report.json", json.dumps(stored(report), indent=1, sort_keys=True) + "\n")

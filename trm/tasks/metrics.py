@@ -159,3 +159,12 @@ class Reportable:
         more += [f"{one.name}@N for other N" for one in task_named(self.task).numbered]
         more += [f"METRIC/PART of one of {', '.join(self.parts)}"] if self.parts else []
         return f"choose one of {', '.join(offered)}; or {', '.join(more)}"
+
+
+def shown(name: str, value: float | None) -> str:
+    """A metric's value with its unit."""
+    if value is None:
+        return "no number"
+    if is_count(name):
+        return f"{value:.0f}"
+    return f"{100 * value:.2f} %" if is_share(name.partition("/")[0]) else f"{value:.4g}"

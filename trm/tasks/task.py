@@ -26,6 +26,7 @@ from trm.tasks.legend import Legend, table_legend
 from trm.tasks.making.chunks import ChunkMaker, ChunkStore
 from trm.tasks.making.recipe import RecipeBase
 from trm.tasks.play import Play
+from trm.tasks.voted import Votes
 
 Cells = UInt8[np.ndarray, "rows cells"]
 Pairs = tuple[Cells, Cells]
@@ -187,6 +188,13 @@ class Task(Added, ABC, Generic[RecipeT]):
     def ballot(self, split: Split, rows: Columns, examples: Int64[np.ndarray, "examples"]) -> Ballot | None:
         """The votes of scored `rows` (`Evaluation.rows`) for the `examples` that were asked; None unless the puzzle `has_votes`."""
         return None
+
+    def shown_votes(self, answers: Mapping[str, np.ndarray], truths: Mapping[int, np.ndarray]) -> dict[int, Votes]:
+        """The ballots of the rows in `truths`, right cells by row, from recorded answers; none unless the puzzle `has_votes`.
+
+        `answers`: `row`, `augmentation`, `cells` and `halting_probability` of every vote.
+        """
+        return {}
 
     def claimed_votes(self, split: Split, answered: AnsweredBatch, claimed: Integer[np.ndarray, "batch"]) -> Columns | None:
         """The votes of a batch if its rows were of the `claimed` identifiers, as `ballot` takes them: those that name a question.

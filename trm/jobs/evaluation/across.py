@@ -32,9 +32,10 @@ from trm.jobs.evaluation.environment import environment
 from trm.jobs.evaluation.folder import ANSWERS, NOT_A_METRIC, PUZZLES, REPORT, Done, clear_folder, puzzle_names, write_evaluation
 from trm.jobs.evaluation.lock import held_folder
 from trm.jobs.evaluation.options import EvaluateOptions, check_options
-from trm.jobs.evaluation.table import finite, metric_lines, shown
+from trm.jobs.evaluation.table import finite, metric_lines
 from trm.jobs.evaluation.votes import vote_lines
 from trm.tasks.choice import task_named
+from trm.tasks.metrics import shown
 from trm.tasks.places import data_beside
 from trm.tasks.task import CellsOf
 from trm.terminal.command_line import duration, show

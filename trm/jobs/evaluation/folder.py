@@ -39,7 +39,9 @@ PAIRS, SUBMISSION, IDENTIFIERS = "pairs.parquet", "submission.json", "identifier
 FRONT_TABLE, FRONT_PICTURE, VOTES_PICTURE, FORMS_PICTURE = "front.csv", "front.png", "votes.png", "forms.png"
 FILES = {REPORT, PUZZLES, ANSWERS, CURVE_TABLE, CURVE_PICTURE, PAIRS, SUBMISSION, IDENTIFIERS, FRONT_TABLE, FRONT_PICTURE}
 CLAIMS_TABLE, CLAIMS_PICTURE, TEXTS = "claims.csv", "claims.png", "texts.parquet"
-FILES |= {VOTES_PICTURE, FORMS_PICTURE, CLAIMS_TABLE, CLAIMS_PICTURE, TEXTS}
+PAGE = "report.html"
+"""Written by view.py."""
+FILES |= {PAGE, VOTES_PICTURE, FORMS_PICTURE, CLAIMS_TABLE, CLAIMS_PICTURE, TEXTS}
 NOT_A_METRIC = ("puzzle", "name", "rows")
 """Columns of `puzzles.parquet` besides the metrics."""
 

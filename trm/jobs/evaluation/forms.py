@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from trm.evaluation.scores import Evaluation
-from trm.jobs.evaluation.table import shown
 from trm.stats.intervals import mean_of, wilson
 from trm.stats.paired import paired
-from trm.tasks.metrics import weights_of
+from trm.tasks.metrics import shown, weights_of
 
 EXACT = "exact_accuracy"
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from trm.evaluation.test_time import GIVEN, Setting, on_front
-from trm.jobs.evaluation.table import shown
+from trm.tasks.metrics import shown
 
 COLUMNS = (*GIVEN, "exact_accuracy", "low", "high", "is_on_front")
 

@@ -22,11 +22,11 @@ from trm.evaluation.identifiers import (
 )
 from trm.evaluation.scores import Columns, Evaluation
 from trm.jobs.evaluation.one_pass import SplitPass
-from trm.jobs.evaluation.table import finite, shown
+from trm.jobs.evaluation.table import finite
 from trm.models.puzzle_embedding import PuzzleEmbedding
 from trm.stats.paired import Paired, paired
 from trm.tasks.choice import task_named
-from trm.tasks.metrics import weights_of
+from trm.tasks.metrics import shown, weights_of
 from trm.tasks.task import Task
 
 SEED = 0

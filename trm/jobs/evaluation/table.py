@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trm.jobs.evaluation.votes import vote_lines
-from trm.tasks.metrics import is_count, is_share
+from trm.tasks.metrics import shown
 from trm.terminal.command_line import duration
 
 MOST_POINTS = 24
@@ -72,15 +72,6 @@ def _curve_lines(curve: list[dict[str, Any]]) -> list[str]:
             line += f"   {shown('exact_accuracy', metrics['exact_accuracy_halted'])} ({point['halted_inference_flops']:.3g})"
         lines.append(line)
     return lines
-
-
-def shown(name: str, value: float | None) -> str:
-    """A metric's value with its unit."""
-    if value is None:
-        return "no number"
-    if is_count(name):
-        return f"{value:.0f}"
-    return f"{100 * value:.2f} %" if is_share(name.partition("/")[0]) else f"{value:.4g}"
 
 
 def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:

@@ -297,7 +297,7 @@
       const left = blank < 0 ? 0 : blank;
       const isKept = (place) => wrong[place] || (this.data.legend.kind === "maze" && !["path", "space"].includes(this.data.legend.tokens[truth[place]].role));
       const cells = truth.map((token, place) => (isKept(place) ? token : left));
-      return figure(`${name}: ${plural(count, "cell")}, what is right there`, { ...this.spec(one, cells, { truth }), question: null });
+      return figure(`${name}: ${plural(count, "cell")}, what is right there`, { ...this.spec(one, cells, { truth, isBare: true }), question: null });
     }
 
     // ---- steps
@@ -307,7 +307,7 @@
       if (most < 2) return [];
       this.plot = e("div", {});
       this.slider = e("input", { type: "range", min: 1, max: most, value: this.step, "aria-label": "supervision step", oninput: (event) => this.goStep(Number(event.target.value)) });
-      const told = e("p", { class: "puzzles-key", text: "Line: probability to halt after each supervision step; dashed: cells wrong." });
+      const told = e("p", { class: "puzzles-key", text: this.sides.length > 1 ? "Lines with round (A) and square marks (B): probability to halt after each supervision step; dashed red: cells wrong." : "Line: probability to halt after each supervision step; dashed: cells wrong." });
       return [e("div", { class: "puzzles-steps" }, this.plot, this.slider, told)];
     }
 

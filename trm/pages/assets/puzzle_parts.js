@@ -54,6 +54,7 @@
     const x = (step) => left + ((step - 1) / (most - 1)) * (w - left - right);
     const y = (share) => h - bottom - share * (h - top - bottom);
     const svg = e("svg:svg", { viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": `halting probability by supervision step; step ${now}: ${told}` });
+    const dot = (cx, cy, side) => (side ? e("svg:rect", { x: cx - 3, y: cy - 3, width: 6, height: 6, class: "dot second" }) : e("svg:circle", { cx, cy, r: 3, class: "dot" }));
     const text = (at, height, anchor, words) => e("svg:text", { x: at, y: height, "text-anchor": anchor, text: words });
     for (const share of [0, 0.5, 1]) {
       svg.append(e("svg:path", { d: `M${left} ${y(share)}H${w - right}`, class: "rule" }), text(left - 4, y(share) + 4, "end", String(share)));
@@ -61,11 +62,12 @@
     const worst = Math.max(1, ...known.flatMap((own) => own.wrong || [0]));
     svg.append(text(w - right + 4, y(1) + 4, "start", String(worst)), text(w - right + 4, y(0) + 4, "start", "0"), text(x(now), 12, now < most / 2 ? "start" : "end", `step ${now}: ${told}`));
     svg.append(e("svg:path", { d: `M${x(now)} ${top - 2}V${h - bottom + 3}`, class: "now" }));
-    for (const own of known) {
+    for (const [index, own] of known.entries()) {
+      const look = index ? " second" : "";
       const line = (values, scale) => values.map((value, index) => `${index ? "L" : "M"}${x(index + 1).toFixed(1)} ${y(value / scale).toFixed(1)}`).join("");
-      if (own.wrong) svg.append(e("svg:path", { d: line(own.wrong, worst), class: "wrong" }));
-      svg.append(e("svg:path", { d: line(own.halting, 1), class: "line" }));
-      if (most <= 64) svg.append(...own.halting.map((value, index) => e("svg:circle", { cx: x(index + 1), cy: y(value), r: 3, class: "dot" })));
+      if (own.wrong) svg.append(e("svg:path", { d: line(own.wrong, worst), class: `wrong${look}` }));
+      svg.append(e("svg:path", { d: line(own.halting, 1), class: `line${look}` }));
+      if (most <= 64) svg.append(...own.halting.map((value, at) => dot(x(at + 1), y(value), index)));
     }
     return svg;
   };

@@ -5,8 +5,10 @@ window.TRM = window.TRM || {};
 (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const CELL = 20; // units of the drawing a cell
+  const LARGE = 24; // cells of a side from which on a picture is larger
   const LONG_ROW = 40; // a table of one row that is longer is drawn in several lines
   const LINE = 30;
+  const MOST_FRAMED = 30; // coloured cells that have a frame too where they are wrong
   const MOST_SAID = 100; // cells of a puzzle that is read out whole
   const settings = { palette: "published", numbers: false };
 
@@ -21,7 +23,7 @@ window.TRM = window.TRM || {};
   function node(name, attributes = {}, parent = null) {
     const made = document.createElementNS(SVG, name);
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    if (parent) parent.append(made);
+    if (parent && attributes.d !== "") parent.append(made); // nothing is drawn of no cells
     return made;
   }
 
@@ -134,10 +136,11 @@ window.TRM = window.TRM || {};
     }
     node("path", { d: line, class: "way" }, parent);
     for (const cell of of("pad", "unknown")) letter("?", cell, "strange", parent);
+    const r = Math.min(18, Math.max(9, view.rows / 2)); // of start and goal: to be seen in large mazes
     for (const cell of of("start", "goal")) {
-      const [x, y] = [cell.x * CELL, cell.y * CELL];
-      if (cell.token.role === "start") node("circle", { cx: x + 10, cy: y + 10, r: 9, class: "start" }, parent);
-      else node("path", { d: `M${x + 10} ${y}l10 10l-10 10l-10 -10z`, class: "goal" }, parent);
+      const [x, y] = [cell.x * CELL + CELL / 2, cell.y * CELL + CELL / 2];
+      if (cell.token.role === "start") node("circle", { cx: x, cy: y, r, class: "start" }, parent);
+      else node("path", { d: `M${x} ${y - r - 2}l${r + 2} ${r + 2}l${-r - 2} ${r + 2}l${-r - 2} ${-r - 2}z`, class: "goal" }, parent);
       letter(cell.token.shown, cell, "end-letter", parent);
     }
     let crosses = "";
@@ -166,18 +169,20 @@ window.TRM = window.TRM || {};
       grounds.set(colour, (grounds.get(colour) || "") + square(cell.x, cell.y));
     }
     for (const [colour, d] of grounds) node("path", { d, fill: colour }, parent);
-    const empty = cells.filter((cell) => cell.token.role !== "colour");
+    const empty = spec.isBare ? [] : cells.filter((cell) => cell.token.role !== "colour");
     node("path", { d: empty.map(({ x, y }) => `M${x * CELL + 7} ${y * CELL + 10}h6`).join(""), class: "nothing" }, parent);
     gridLines(view, [1, 1], "thin on-colour", parent);
     if (settings.numbers && !spec.isSmall) {
       for (const cell of cells) {
         if (cell.token.role !== "colour") continue;
-        letter(cell.token.shown, cell, "number", parent).setAttribute("fill", inkOn(colourOf(cell.token)));
+        letter(cell.token.shown, cell, "number", parent).style.fill = inkOn(colourOf(cell.token));
       }
     }
     const wrong = cells.filter((cell) => cell.isWrong);
-    node("path", { d: wrong.map(({ x, y }) => square(x, y, 2.5)).join(""), class: "wrong-halo" }, parent);
-    node("path", { d: wrong.map(({ x, y }) => square(x, y, 2.5)).join(""), class: "wrong-frame on-colour" }, parent);
+    if (wrong.length <= MOST_FRAMED) {
+      node("path", { d: wrong.map(({ x, y }) => square(x, y, 2.5)).join(""), class: "wrong-halo" }, parent);
+      node("path", { d: wrong.map(({ x, y }) => square(x, y, 2.5)).join(""), class: "wrong-frame on-colour" }, parent);
+    }
     const cross = wrong.map(({ x, y }) => `M${x * CELL + 6} ${y * CELL + 6}l8 8m0 -8l-8 8`).join("");
     node("path", { d: cross, class: "wrong-halo" }, parent);
     node("path", { d: cross, class: "wrong-cross on-colour" }, parent);
@@ -246,7 +251,8 @@ window.TRM = window.TRM || {};
       const [w, h] = [view.columns * CELL, view.rows * CELL];
       svg.replaceChildren();
       svg.setAttribute("viewBox", `-1 -1 ${w + 2} ${h + 2}`);
-      const unit = Math.min((options.side || 260) / Math.max(view.rows, view.columns), options.isSmall ? 14 : 36);
+      const most = Math.max(view.rows, view.columns);
+      const unit = Math.min((options.side || (most > LARGE ? 380 : 260)) / most, options.isSmall ? 14 : 36);
       svg.setAttribute("width", Math.round(unit * view.columns));
       svg.setAttribute("height", Math.round(unit * view.rows));
       node("rect", { x: 0, y: 0, width: w, height: h, class: "ground" }, svg);

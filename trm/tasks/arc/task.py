@@ -1,5 +1,7 @@
 """ARC-AGI."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Bool, Int64, Integer
 from rich.text import Text
@@ -19,10 +21,12 @@ from trm.tasks.arc.draw import arc_legend, arc_text
 from trm.tasks.arc.play import ArcPlay
 from trm.tasks.arc.recipe import ArcRecipe
 from trm.tasks.arc.score import METRICS, NUMBERED, ArcScorer
+from trm.tasks.arc.shown_votes import shown_votes
 from trm.tasks.grid_text import Grid
 from trm.tasks.legend import Legend
 from trm.tasks.making.chunks import ChunkStore
 from trm.tasks.task import Ballot, Cells, OtherPairs, Pairs, Task
+from trm.tasks.voted import Votes
 
 
 class Arc(Task[ArcRecipe]):
@@ -61,6 +65,10 @@ class Arc(Task[ArcRecipe]):
     def ballot(self, split: Split, rows: Columns, examples: Int64[np.ndarray, "examples"]) -> Ballot:
         """Every augmentation of a task votes, and every rollout of it where these vote."""
         return ArcBallot(split, votes_of(rows), examples)
+
+    def shown_votes(self, answers: Mapping[str, np.ndarray], truths: Mapping[int, np.ndarray]) -> dict[int, Votes]:
+        """Who was voted for, augmentations undone."""
+        return shown_votes(answers, truths)
 
     def claimed_votes(self, split: Split, answered: AnsweredBatch, claimed: Integer[np.ndarray, "batch"]) -> Columns:
         """As the published scorer reads votes: by the name of the claimed identifier, and by the question that it undoes."""
