@@ -1,6 +1,7 @@
 """What serve.py does: weights opened and warmed, then a server on this machine, or replicas on a Ray cluster."""
 
 import importlib.util
+import socket
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trm.console.redaction import in_addresses
 from trm.console.streams import say
 from trm.errors import ConfigError
+from trm.files.fetched_weights import is_url
 from trm.terminal.command_line import show
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 TOKEN_FILE = ".serve-token"
 """In the storage: what a server that others can reach asks for."""
+SERVE_NEEDS = ("ray.serve", "grpc_reflection")
+"""What `ray[serve]` brings."""
 
 
 @dataclass(frozen=True)
@@ -38,48 +42,55 @@ class ServeOptions:
     origins: tuple[str, ...] = ()
     replicas: int | None = None
     address: str | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
 
 
 def run_serve(options: ServeOptions) -> int:
     """Answers until it is told to end; the exit code. Raises InputError for what a person can mend."""
-    if options.replicas is not None or options.address is not None:
-        return _on_cluster(options)
+    if is_on_cluster := options.replicas is not None or options.address is not None:
+        _require_ray_serve()
     from trm.serving.server import listening, serve
 
     rules, told = rules_of(options)
     place = listening(options.host, options.port)
     try:
-        serving = opened_serving(options, rules)
-        host, port = place.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-
-        def listens() -> None:
-            manifest = serving.solver.manifest
-            show(f"http://{shown}:{port}/ answers {manifest.task} puzzles of {manifest.name}; Ctrl-C ends it")
-            if told:
-                say(told)
-
-        serve(serving, place, listens)
+        if is_on_cluster:
+            _on_cluster(options, rules, place, told)
+        else:
+            serving, about = opened_serving(options, rules)
+            serve(serving, place, lambda: _tell(place, about, told))
     finally:
         place.close()
     return 0
 
 
-def opened_serving(options: ServeOptions, rules: "Rules") -> "Serving":
-    """The weights behind an application, warmed."""
+def _tell(place: socket.socket, about: str, told: str) -> None:
+    """Where it listens, and what is said of the token where there is one."""
+    host, port = place.getsockname()[:2]
+    show(f"http://{f'[{host}]' if ':' in host else host}:{port}/ answers {about}; Ctrl-C ends it")
+    if told:
+        say(told)
+
+
+def opened_serving(options: ServeOptions, rules: "Rules") -> "tuple[Serving, str]":
+    """The weights behind an application, warmed, and what they answer."""
     from trm.serving.application import Serving
+    from trm.serving.desk import SolverDesk
+    from trm.serving.measures import Measures
     from trm.serving.solver import Solver
 
-    solver = Solver.open(options.path, overrides=options.overrides, data=options.data, device=options.device)
+    solver, measures = Solver.open(options.path, overrides=options.overrides, data=options.data, device=options.device), Measures()
     for note in solver.opened.weights.notes:
         say(f"{in_addresses(options.path)}: {note}")
     solver.warm()
-    return Serving(solver, rules, queue_rows=options.queue_rows, batch_rows=options.batch_rows)
+    desk = SolverDesk(solver, measures, queue_rows=options.queue_rows, batch_rows=options.batch_rows)
+    return Serving(desk, measures, rules), f"{solver.manifest.task} puzzles of {solver.manifest.name}"
 
 
-def rules_of(options: ServeOptions) -> tuple["Rules", str]:
+def rules_of(options: ServeOptions) -> "tuple[Rules, str]":
     """Who may ask, and what is said of the token where there is one."""
-    from trm.serving.guard import LOOPBACK_NAMES, Rules
+    from trm.serving.guard import LOOPBACK_NAMES, Rules, digest_of
     from trm.serving.token import token_of
 
     shared: dict[str, Any] = {
@@ -89,9 +100,10 @@ def rules_of(options: ServeOptions) -> tuple["Rules", str]:
     }
     hosts = tuple(name.lower() for name in options.allowed_hosts)
     if is_loopback(options.host):
-        return Rules(hosts=(*LOOPBACK_NAMES, *hosts), token=None, **shared), ""
+        return Rules(hosts=(*LOOPBACK_NAMES, *hosts), **shared), ""
     token, source = token_of(Path(options.storage) / TOKEN_FILE)
-    return Rules(hosts=(*LOOPBACK_NAMES, options.host.lower(), *hosts) if hosts else None, token=token, **shared), (
+    names = (*LOOPBACK_NAMES, options.host.lower(), *hosts) if hosts else None  # who has the token is no rebound page
+    return Rules(hosts=names, token_digest=digest_of(token), **shared), (
         f"others can reach {options.host}: whoever asks sends Authorization: Bearer TOKEN, with the token of {source}; "
         "put TLS before it where the network is not yours alone"
     )
@@ -105,10 +117,20 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _on_cluster(options: ServeOptions) -> int:
-    if importlib.util.find_spec("ray.serve") is None or importlib.util.find_spec("grpc_reflection") is None:
+def _require_ray_serve() -> None:
+    if any(importlib.util.find_spec(name) is None for name in SERVE_NEEDS):
         raise ConfigError("replicas on a cluster are Ray Serve's, which is not installed", remedy="pip install 'trm-search[serve]'")
-    from trm.cluster.serve import serve_on_cluster
 
-    serve_on_cluster(options.path)
-    return 0
+
+def _on_cluster(options: ServeOptions, rules: "Rules", place: socket.socket, told: str) -> None:
+    from trm.cluster.serve import Replicas, serve_on_cluster
+    from trm.serving.opening import opened_model
+
+    path = options.path if is_url(options.path) else str(Path(options.path).absolute())
+    data = None if options.data is None else str(Path(options.data).absolute())
+    count, about = options.replicas or 1, "puzzles"
+    if not is_url(path):  # what is wrong is told before anything starts
+        manifest = opened_model(path, options.overrides, data).manifest
+        about = f"{manifest.task} puzzles of {manifest.name}"
+    asked = Replicas(path, options.overrides, data, count, options.cpus, options.gpus, options.queue_rows, options.batch_rows)
+    serve_on_cluster(asked, rules, place, options.address, lambda: _tell(place, f"{about} by {count} replicas", told))

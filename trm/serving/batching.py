@@ -25,7 +25,10 @@ class Busy(TRMError):
 
     def __init__(self, problem: str, seconds: int) -> None:
         super().__init__(f"{problem}; ask again in {seconds} s")
-        self.seconds = seconds
+        self.problem, self.seconds = problem, seconds
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Busy, (self.problem, self.seconds))
 
 
 @dataclass(eq=False)

@@ -1,6 +1,7 @@
 """What stands before the application: who may ask, from where, how large and how slow a request may be; every error as JSON."""
 
 import asyncio
+import hashlib
 import hmac
 import json
 import time
@@ -22,6 +23,11 @@ OPEN_ROUTES = ("/health", "/", "/assets")
 """What needs no token: whether the server lives, and the pages that ask for the token."""
 
 
+def digest_of(token: str) -> bytes:
+    """What a token is known by; the token itself is kept nowhere."""
+    return hashlib.sha256(token.encode("latin-1", "replace")).digest()
+
+
 class Refused(Exception):
     """A request that is not answered: its status, and rule, value, remedy."""
 
@@ -36,8 +42,8 @@ class Rules:
 
     hosts: tuple[str, ...] | None = LOOPBACK_NAMES
     """Names in the Host header that are this server's; None: any. A page of another name that resolves to this machine has none."""
-    token: str | None = None
-    """What must stand in the Authorization header; None: anybody may ask."""
+    token_digest: bytes | None = None
+    """SHA-256 of what must stand in the Authorization header; None: anybody may ask."""
     origins: tuple[str, ...] = ()
     """Pages of other servers that may ask (CORS)."""
     body_bytes: int = 1 << 20
@@ -55,8 +61,9 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or refuses it."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
         if scope["type"] != "http":
-            await self._application(scope, receive, send)
             return
         started, told = time.perf_counter(), {"status": 0}
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -94,11 +101,10 @@ class Guard:
             raise Refused(403, f"this server is called {known}, not {name[:80]!r}; ask it so, or start it with --allow-host")
 
     def _require_token(self, path: str, headers: dict[str, str]) -> None:
-        if self._rules.token is None or path in OPEN_ROUTES or path.startswith("/assets/"):
+        if self._rules.token_digest is None or path in OPEN_ROUTES or path.startswith("/assets/"):
             return
         kind, _, given = headers.get("authorization", "").partition(" ")
-        right = self._rules.token.encode()
-        if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1", "replace"), right):
+        if kind.lower() != "bearer" or not hmac.compare_digest(digest_of(given.strip()), self._rules.token_digest):
             raise Refused(
                 401,
                 "this server asks for its token, and the request has none or another; send it as Authorization: Bearer TOKEN",
@@ -161,6 +167,15 @@ async def send_bytes(send: Send, status: int, content: bytes, kind: str, headers
     pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": content})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """A server begins and ends: nothing hangs on it here."""
+    while True:
+        stage = (await receive())["type"]
+        await send({"type": f"{stage}.complete"})
+        if stage == "lifespan.shutdown":
+            return
 
 
 async def _preflight(send: Send) -> None:

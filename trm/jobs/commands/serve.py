@@ -32,6 +32,8 @@ def main() -> int:
     parser.add_argument(
         "--address", help="that cluster (default with --replicas: RAY_ADDRESS, the job's cluster, or one on this machine)"
     )
+    parser.add_argument("--cpus", type=float, default=1.0, help="CPUs of a replica (default: 1)")
+    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs of a replica (default: 0)")
     arguments = parser.parse_args()
     for name, least in (("batch_rows", 1), ("queue_rows", 1), ("replicas", 1), ("port", 0), ("body_bytes", 1)):
         given = getattr(arguments, name)
@@ -59,5 +61,7 @@ def main() -> int:
             tuple(arguments.allow_origin),
             arguments.replicas,
             arguments.address,
+            arguments.cpus,
+            arguments.gpus,
         )
     )

@@ -1,0 +1,1 @@
+"""Serving against the bare network."""
