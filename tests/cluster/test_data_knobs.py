@@ -58,8 +58,13 @@ def test_every_trial_trains_on_its_set_and_a_killed_sweep_comes_to_the_same(kill
     report = json.loads((folder / "best" / "report.json").read_text())
     assert read_manifest(best["data"]["folder"]).splits["train"].rows == report["params"]["data.train"]
     assert report["dataset"]["content_hash"] == read_manifest(best["data"]["folder"]).content_hash
+    kept = json.loads((folder / "best" / "puzzles.json").read_text())
+    assert (kept["run"], kept["split"], kept["content_hash"]) == (report["run"], "validation", report["dataset"]["content_hash"])
+    assert kept["solved"] / (kept["solved"] + kept["failed"]) == report["validation"]["exact_accuracy"]
+    assert {len(one["steps"]) for one in kept["puzzles"]} == {best["model"]["halt_max_steps"]}
     killed.run("again", [Kill("event", 4, "durable"), Kill("event", 3, "torn"), None])
     assert facts(killed.storage / "again") == facts(folder)
+    assert json.loads((killed.storage / "again" / "best" / "puzzles.json").read_text()) == kept
 
 
 def test_a_resume_that_meets_another_set_is_refused(killed: Killed) -> None:

@@ -1,6 +1,7 @@
 """Puzzles on a page: a bounded choice that says what it is, legends of every task, and their browser in a real one."""
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 from browser import opened
 
 from trm.evaluation.kept_answers import cells_text
+from trm.evaluation.puzzle_scores import write_puzzles
 from trm.pages.chosen import chosen_puzzles, most_shown
 from trm.pages.page import Page, Section, write_page
 from trm.pages.puzzles import Answered, Form, ShownPuzzle, puzzles_section
-from trm.pages.winner import cells_of
+from trm.pages.winner import cells_of, winner_sections
 from trm.tasks.arc.draw import SAFE_COLOURS
 from trm.tasks.choice import TASKS
 from trm.tasks.voted import Candidate, Votes
@@ -222,3 +224,28 @@ def test_a_puzzle_is_edited_by_pointer_and_keyboard(page: Any) -> None:
 def test_a_page_of_puzzles_prints(page: Any, tmp_path: Path) -> None:
     page.pdf(path=tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_sweeps_page_has_its_winners_puzzles_or_says_what_brings_them(tmp_path: Path) -> None:
+    row = {"row": 7, "puzzle": 7, "question": "1222", "right": "2222", "is_exact": False, "halting": [0.5], "steps": ["3222"]}
+    known = {"task": "other", "data": "d", "split": "validation", "grid": [1, 4], "vocabulary": ["pad", *"abc"], "run": 3}
+    values: dict[str, Any] = {**known, "solved": 0, "failed": 9, "puzzles": [row]}
+    assert winner_sections(tmp_path, {}, "exact_accuracy") == []
+    (tmp_path / "best").mkdir()
+    for number, seeds in enumerate(([1.0, 0.0], [1.0, 1.0])):
+        write_puzzles(tmp_path / f"{number}.parquet", {"puzzle": np.array([5, 7]), "exact_accuracy": np.array(seeds)})
+    runs = {4: [tmp_path / "0.parquet", tmp_path / "1.parquet"]}
+    said = []
+    for text in (None, json.dumps(values), json.dumps(values | {"puzzles": [row | {"steps": ["9222"]}]}), "{"):
+        if text is not None:
+            (tmp_path / "best" / "puzzles.json").write_text(text)
+        said.append(winner_sections(tmp_path, runs, "exact_accuracy")[0])
+    assert (
+        said[1].data["chosen"]
+        == "1 puzzles of validation of d, by chance among those solved and failed (0 of 0 solved, 1 of 9 failed)."
+    )
+    assert said[1].data["puzzles"][0]["facts"] == {"trial 4 (mean of 2 seeds)": 0.5}
+    assert said[1].data["puzzles"][0]["answers"][0]["wrong"] == [1]
+    for section, told in zip([said[0], *said[2:]], ("were not kept", "4 of 4 tokens", "must be JSON"), strict=True):
+        assert told in section.data["lines"][0]
+        assert "--split validation --steps all" in section.data["lines"][1]
