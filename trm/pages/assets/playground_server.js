@@ -31,30 +31,32 @@
     return asked;
   }
 
-  async function send(path, options) {
+  /** A response and its JSON; null where it has none. */
+  async function answered(path, options) {
     const token = sessionStorage.getItem(KEPT);
     const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+    let response = null;
     try {
-      return await fetch(path, { ...options, headers, cache: "no-store", credentials: "omit" });
+      response = await fetch(path, { ...options, headers, cache: "no-store", credentials: "omit" });
     } catch {
       throw new ServerError("The server does not answer; is it still running?", 0);
+    }
+    try {
+      return [response, await response.json()];
+    } catch {
+      return [response, null];
     }
   }
 
   /** What the server answers; a ServerError with its own words for what it refuses. */
   async function call(path, options = {}) {
-    let response = await send(path, options);
+    let [response, values] = await answered(path, options);
     while (response.status === 401) {
       sessionStorage.removeItem(KEPT);
       if (!(await askToken())) throw new ServerError("The server asks for its token.", 401);
-      response = await send(path, options);
+      [response, values] = await answered(path, options);
     }
-    let values = null;
-    try {
-      values = await response.json();
-    } catch {
-      throw new ServerError(`The server answered ${response.status} without JSON.`, response.status);
-    }
+    if (response.ok && values === null) throw new ServerError("The server answered without JSON.", response.status);
     if (!response.ok) throw new ServerError(values?.error ?? `The server answered ${response.status}.`, response.status);
     return values;
   }
