@@ -11,7 +11,7 @@ import pytest
 from browser import Opened, chromium, opened
 from served_cases import exported, served
 
-from trm.serving.guard import Rules
+from trm.serving.guard import Rules, digest_of
 from trm.serving.solver import Solver
 
 TOKEN = "a-token-of-this-test"
@@ -168,7 +168,7 @@ def test_a_maze_is_drawn_by_dragging_in_the_dark_on_a_narrow_screen(place: Path)
 
 def test_an_arc_task_is_shown_by_demonstrations_behind_a_token(place: Path) -> None:
     solver = Solver.open(exported("arc", place / "arc", steps=2), device="cpu")
-    with served(solver, Rules(token=TOKEN)) as url, opened(url, is_spotless=False) as found:
+    with served(solver, Rules(token_digest=digest_of(TOKEN))) as url, opened(url, is_spotless=False) as found:
         page = found.page
         page.wait_for_selector("#token-dialog[open]")
         page.fill("#token", TOKEN)

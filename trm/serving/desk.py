@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from trm import __version__
 from trm.errors import QuestionError
@@ -22,6 +22,7 @@ class NotHere(Exception):
     """Nobody here can do what is asked of this puzzle; the message says who can."""
 
 
+@runtime_checkable
 class Desk(Protocol):
     """Answers plain values. All raise QuestionError for what breaks a rule, NotHere, and Busy where too much is asked at once."""
 
