@@ -49,6 +49,7 @@ from trm.sweeps.beginning import Machines, begin, knows_speeds
 from trm.sweeps.checkpoint_stores import checkpoint_store, objects_url
 from trm.sweeps.extras import Extras
 from trm.sweeps.folder import begun_mode
+from trm.sweeps.report_writer import reported
 from trm.sweeps.results import write_results, write_tables
 from trm.sweeps.search import costs_on
 from trm.sweeps.signals import StopSignals
@@ -95,7 +96,8 @@ class SweepRun:
                 if search.is_done(steady_now()) is None:
                     gauges = SweepGauges(sweep.folder.name, sweep.space.objective.metric)
                     audience = Audience(display, SweepProgress(search.state), self.writer, gauges)
-                    self._run_legs(log, placement, feed, audience, signals)
+                    with reported(sweep.folder, placement.slots):
+                        self._run_legs(log, placement, feed, audience, signals)
             log.close(steady_now())
             Extras(say).make("curves", checkpoint_store(sweep.space, sweep.folder, search.state.name).collect)
             remove_folder(sweep.folder / SCRATCH)  # no driver will want it; one that was interrupted leaves its own

@@ -22,7 +22,7 @@ from trm.files.atomic import replacing
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = (
-    *("page.js", "table.js", "charts.js", "lines.js", "parallel.js", "sweep.js", "sweep_charts.js"),
+    *("page.js", "table.js", "charts.js", "lines.js", "parallel.js", "sweep.js", "sweep_charts.js", "live.js"),
     *("puzzles.js", "puzzle_editing.js", "puzzle_parts.js", "puzzle_browser.js"),
 )
 """Of every page, in the order in which they run."""
@@ -59,20 +59,16 @@ class Page:
     """What several sections draw (`page.shared` for renderers); JSON."""
     live: str | None = None
     """Address, on the page's own server, of the sections as they are now; null: a file."""
+    version: str = ""
+    """Of a live page, what it is as of: the server is asked for what is newer."""
 
 
 def page_bytes(page: Page) -> bytes:
     """The file of a page."""
     scripts = [(ASSETS / name).read_text() for name in SCRIPTS]
     styles = [(ASSETS / name).read_text() for name in STYLES]
-    head = {
-        "title": page.title,
-        "kind": page.kind,
-        "about": page.about,
-        "live": page.live,
-        "shared": page.shared,
-        "sections": section_heads(page),
-    }
+    head = {name: getattr(page, name) for name in ("title", "kind", "about", "live", "version", "shared")}
+    head["sections"] = section_heads(page)
     blocks = [_block("page-data", packed(head))]
     blocks += [_block(f"section-{index}", packed(section.data)) for index, section in enumerate(page.sections)]
     hashes = [_digest(text) for text in scripts]

@@ -48,14 +48,12 @@ class Around:
     """Of the winner: some that it solved and some that it did not."""
 
 
-def sweep_page(state: SweepState, around: Around, *, live: str | None = None) -> Page:
+def sweep_page(state: SweepState, around: Around) -> Page:
     """The page of a sweep as it stands."""
     status = sweep_status(state, around.now, is_driven=around.is_driven)
     spent = f"{flops(status.spent.train_flops)}, {duration(status.spent.wall_clock_seconds)} of drivers' time"
     about = f"{status.state}; {len(state.searched)} trials, {spent}"
-    return Page(
-        f"Sweep {state.name}", "sweep", sections_of(state, status, around), about=about, shared=shared_data(state), live=live
-    )
+    return Page(f"Sweep {state.name}", "sweep", sections_of(state, status, around), about=about, shared=shared_data(state))
 
 
 def sections_of(state: SweepState, status: SweepStatus, around: Around) -> list[Section]:

@@ -57,10 +57,10 @@ class FollowedSweep:
             self.state.apply(entry.event)
             self._last = entry
 
-    def page(self, *, live: str | None = None) -> Page:
+    def page(self) -> Page:
         """The page as of what was read."""
         around = _around(self.state, self.folder, self._sets, self._command, self._curves, is_driven=is_held(self.folder))
-        return sweep_page(self.state, around, live=live)
+        return sweep_page(self.state, around)
 
 
 def write_report(state: SweepState, folder: Path, mattered: Importance | None) -> None:

@@ -128,26 +128,56 @@ const TRM = (() => {
     }
   }
 
-  /** New data for a section: given to what its renderer returned ({update(data)}), else drawn anew. */
-  async function update(index, data) {
-    const one = sections[index];
-    if (one === undefined) return;
-    const wasDrawn = one.drawn;
+  /** New data for a section: given to what its renderer returned ({update(data)}), else drawn anew; one out of sight waits. */
+  async function update(one, data) {
     one.data = data;
-    if (wasDrawn === undefined) return;
-    await wasDrawn;
-    if (one.live && one.live.update) await one.live.update(data);
+    one.isStale = one.drawn !== undefined;
+    if (one.isNear) await freshen(one);
+  }
+
+  async function freshen(one) {
+    if (!one.isStale) return;
+    one.isStale = false;
+    await one.drawn;
+    if (one.live && one.live.update) await one.live.update(one.data);
     else await render(one);
   }
 
-  function addSection(head, index) {
+  /** The sections as they are now: [{name, title, data}]; what is new is added in its place, what is gone goes. */
+  async function sync(next) {
+    const names = new Set(next.map((head) => head.name));
+    for (const one of sections.filter((each) => !names.has(each.name))) {
+      one.element.remove();
+      sections.splice(sections.indexOf(one), 1);
+    }
+    for (const [place, head] of next.entries()) {
+      const known = sections.find((one) => one.name === head.name);
+      if (known) await update(known, head.data);
+      else await draw(addSection(head, place, head.data));
+    }
+    fillContents();
+  }
+
+  function addSection(head, index, data = undefined) {
     const id = `s-${head.name}${sections.some((one) => one.name === head.name) ? `-${index}` : ""}`;
     const made = element("section", { id, "aria-labelledby": `${id}-title`, "aria-busy": "true" },
       element("h2", { id: `${id}-title`, tabindex: "-1" }, head.title), element("div", { class: "body" }));
-    document.getElementById("main").append(made);
-    sections.push({ index, name: head.name, title: head.title, id, element: made, drawn: undefined, data: undefined, live: null });
+    const one = { index, name: head.name, title: head.title, id, element: made, drawn: undefined, data, live: null, isNear: false, isStale: false };
+    document.getElementById("main").insertBefore(made, sections[index]?.element ?? null);
+    sections.splice(index, 0, one);
+    near.observe(made);
+    return one;
   }
 
+  let isEager = false; // what is in the window comes first
+  const near = new IntersectionObserver((seen) => {
+    for (const change of seen) {
+      const one = sections.find((each) => each.element === change.target);
+      if (!one) continue;
+      one.isNear = change.isIntersecting;
+      if (one.isNear && isEager) draw(one).then(() => freshen(one));
+    }
+  }, { rootMargin: "300px" });
   const painted = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
   const isSeen = (one) => one.element.getBoundingClientRect().top < window.innerHeight && one.element.getBoundingClientRect().bottom > 0;
 
@@ -158,17 +188,12 @@ const TRM = (() => {
     await Promise.all(sections.filter(isSeen).map(draw));
     await painted();
     document.documentElement.dataset.seen = "drawn"; // all that is in the window is painted
-    const near = new IntersectionObserver((seen) => {
-      for (const one of seen) {
-        if (one.isIntersecting) draw(sections.find((each) => each.element === one.target));
-      }
-    }, { rootMargin: "300px" });
-    for (const one of sections) near.observe(one.element);
+    isEager = true;
+    for (const one of sections.filter((each) => each.isNear)) draw(one);
     for (const one of sections) {
       await draw(one);
       await idle();
     }
-    near.disconnect();
     document.documentElement.dataset.drawn = "all";
     document.dispatchEvent(new CustomEvent("trm:drawn"));
   }
@@ -204,11 +229,16 @@ const TRM = (() => {
   }
 
   function drawContents() {
-    const links = sections.map((one) => element("li", {}, element("a", { href: `#${one.id}`, text: one.title })));
-    const folded = element("details", { open: window.innerWidth > 1000 }, element("summary", { text: "Sections" }), element("ol", {}, ...links));
+    const folded = element("details", { open: window.innerWidth > 1000 }, element("summary", { text: "Sections" }), element("ol"));
     document.getElementById("contents").append(folded);
-    const watcher = new IntersectionObserver(() => markCurrent(links), { threshold: [0, 0.2, 0.8] });
-    for (const one of sections) watcher.observe(one.element);
+    fillContents();
+    window.addEventListener("scroll", () => requestAnimationFrame(markCurrent), { passive: true });
+  }
+
+  function fillContents() {
+    const links = sections.map((one) => element("li", {}, element("a", { href: `#${one.id}`, text: one.title })));
+    document.querySelector("#contents ol").replaceChildren(...links);
+    markCurrent();
   }
 
   function currentIndex() {
@@ -216,11 +246,11 @@ const TRM = (() => {
     return Math.max(0, tops.findLastIndex((top) => top < 120));
   }
 
-  function markCurrent(links) {
+  function markCurrent() {
     const current = currentIndex();
-    links.forEach((link, index) => {
-      if (index === current) link.firstChild.setAttribute("aria-current", "true");
-      else link.firstChild.removeAttribute("aria-current");
+    document.querySelectorAll("#contents a").forEach((link, index) => {
+      if (index === current) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
     });
   }
 
@@ -251,7 +281,7 @@ const TRM = (() => {
     watchTheme();
     api.page = JSON.parse(await block("page-data"));
     drawHead(api.page);
-    api.page.sections.forEach(addSection);
+    api.page.sections.forEach((head, index) => addSection(head, index));
     drawContents();
     document.addEventListener("keydown", onKey);
     if (window.location.hash) document.getElementById(window.location.hash.slice(1))?.scrollIntoView();
@@ -259,7 +289,7 @@ const TRM = (() => {
     await drawAll();
   }
 
-  const api = { section, element, update, plotly: loadPlotly, events, boot, unpack, watchTheme, switchTheme, theme: "light", page: null, sections };
+  const api = { section, element, sync, plotly: loadPlotly, events, boot, unpack, watchTheme, switchTheme, theme: "light", page: null, sections };
   return api;
 })();
 

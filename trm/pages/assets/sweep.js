@@ -73,6 +73,7 @@
   }
 
   TRM.section("legs", (holder, data) => {
+    let current = data, readAt = performance.now();
     const said = element("p", { class: "note" });
     const tell = (next) => {
       said.textContent = next.is_running ? `As of ${new Date(1000 * next.now).toLocaleString()}; how far each is, by the speeds learned so far.` : "These were cut short: nobody drives the sweep now.";
@@ -88,7 +89,9 @@
     holder.append(said);
     tell(data);
     const made = TRM.table(holder, columns, legRows(data), { caption: "legs", key: (row) => row.trial });
-    return { update(next) { tell(next); made.update(legRows(next)); } };
+    const show = () => made.update(legRows({ ...current, now: current.now + (performance.now() - readAt) / 1000 }));
+    if (TRM.page.live !== null) setInterval(show, 2000);
+    return { update(next) { current = next; readAt = performance.now(); tell(next); show(); } };
   });
 
   // ---- leaderboard
