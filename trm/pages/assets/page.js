@@ -145,13 +145,13 @@ const TRM = (() => {
 
   /** The sections as they are now: [{name, title, data}]; what is new is added in its place, what is gone goes. */
   async function sync(next) {
-    const names = new Set(next.map((head) => head.name));
-    for (const one of sections.filter((each) => !names.has(each.name))) {
+    const keyOf = (head) => `${head.name} ${head.title}`, keys = new Set(next.map(keyOf));
+    for (const one of sections.filter((each) => !keys.has(keyOf(each)))) {
       one.element.remove();
       sections.splice(sections.indexOf(one), 1);
     }
     for (const [place, head] of next.entries()) {
-      const known = sections.find((one) => one.name === head.name);
+      const known = sections.find((one) => keyOf(one) === keyOf(head));
       if (known) await update(known, head.data);
       else await draw(addSection(head, place, head.data));
     }
