@@ -14,6 +14,8 @@ from trm.tasks.sudoku.augment import BLANK, BOXES
 
 BLANKS = (0, "0", ".", " ", "", "_", None)
 """How people write a blank."""
+MOST_GUESSES = 1 << 16
+"""About a second of our solver; the hardest boards with one solution take thousands."""
 MOST_TOLD = 5
 """Broken rules that are told one by one."""
 _POSED = 0x504C4159
@@ -64,7 +66,11 @@ class SudokuPlay(Play):
 
         self.require(posed, manifest)
         digits = (posed.cells - np.uint8(BLANK))[None]
-        count = int(count_solutions(digits, manifest.grid[0])[0][0])
+        (count,), (guesses,) = count_solutions(digits, manifest.grid[0], most_guesses=MOST_GUESSES)
+        if guesses >= MOST_GUESSES:
+            raise QuestionError(
+                f"a board must be solved by {MOST_GUESSES} guesses, this one takes more", remedy="add or change clues"
+            )
         if count != 1:
             what = "no solution" if not count else "more than one solution"
             raise QuestionError(

@@ -14,6 +14,8 @@ from trm.tasks.making.random_bits import count_bits, random_below
 from trm.tasks.sudoku.augment import BOXES
 
 SOLVED, STUCK = -1, -2
+ENDLESS = 1 << 62
+"""Guesses that nobody makes."""
 
 
 class Generated(NamedTuple):
@@ -38,11 +40,14 @@ def generate(seeds: UInt64[np.ndarray, "puzzles"], size: int, *, is_minimal: boo
 
 
 def count_solutions(
-    boards: UInt8[np.ndarray, "puzzles cells"], size: int, limit: int = 2
+    boards: UInt8[np.ndarray, "puzzles cells"], size: int, limit: int = 2, most_guesses: int = ENDLESS
 ) -> tuple[Int64[np.ndarray, "puzzles"], Int64[np.ndarray, "puzzles"]]:
-    """Solutions of each board, counted up to `limit`, and guesses that a backtracking solver with singles made for that."""
+    """Solutions of each board, counted up to `limit`, and guesses that a backtracking solver with singles made for that.
+
+    A board that takes more than `most_guesses` is given up, and has that many guesses.
+    """
     solutions, guesses = np.zeros(len(boards), dtype=np.int64), np.zeros(len(boards), dtype=np.int64)
-    _count_all(np.ascontiguousarray(boards), *_units(size), limit, solutions, guesses)
+    _count_all(np.ascontiguousarray(boards), *_units(size), limit, most_guesses, solutions, guesses)
     return solutions, guesses
 
 
@@ -181,9 +186,9 @@ def _choose(left: int, state: np.ndarray) -> int:
 @compiled()
 @no_type_check
 def _search(
-    board: np.ndarray, units: np.ndarray, unit_of: np.ndarray, limit: int, state: np.ndarray, ban: np.ndarray
+    board: np.ndarray, units: np.ndarray, unit_of: np.ndarray, limit: int, most: int, state: np.ndarray, ban: np.ndarray
 ) -> tuple[int, int]:
-    """Solutions up to `limit` and guesses made. `board` is left solved when the limit was met, else as it came."""
+    """Solutions up to `limit` and guesses made, `most` of them. `board` is left solved when the limit was met, else as it came."""
     cells = len(board)
     used = np.zeros(len(units), dtype=np.int64)
     trail = np.empty(cells, dtype=np.int64)
@@ -209,6 +214,9 @@ def _search(
         top = _undo(board, unit_of, used, trail, top, guesses_at[depth - 1, 2] if depth else 0)
         if depth == 0:
             return solutions, guesses
+        if guesses == most:
+            _undo(board, unit_of, used, trail, top, 0)
+            return solutions, guesses
         bit = _choose(guesses_at[depth - 1, 1], state)
         guesses_at[depth - 1, 1] ^= bit
         guesses += 1
@@ -228,7 +236,7 @@ def _generate_all(
         state[0] = seeds[puzzle]
         answer, question = answers[puzzle], questions[puzzle]
         ban[0] = -1
-        _search(answer, units, unit_of, 1, state, ban)
+        _search(answer, units, unit_of, 1, ENDLESS, state, ban)
         question[:] = answer
         clues = cells
         order = np.arange(cells)
@@ -241,7 +249,7 @@ def _generate_all(
             work[:] = question
             work[cell] = 0
             ban[0], ban[1] = cell, 1 << (np.int64(question[cell]) - 1)  # is there a solution with another digit here?
-            if _search(work, units, unit_of, 1, no_state, ban)[0] == 0:
+            if _search(work, units, unit_of, 1, ENDLESS, no_state, ban)[0] == 0:
                 question[cell] = 0
                 clues -= 1
 
@@ -249,15 +257,21 @@ def _generate_all(
 @compiled(nogil=True)
 @no_type_check
 def _solve_one(board: np.ndarray, units: np.ndarray, unit_of: np.ndarray) -> None:
-    _search(board, units, unit_of, 1, np.zeros(0, dtype=np.uint64), np.array([-1, 0]))
+    _search(board, units, unit_of, 1, ENDLESS, np.zeros(0, dtype=np.uint64), np.array([-1, 0]))
 
 
 @compiled(nogil=True)
 @no_type_check
 def _count_all(
-    boards: np.ndarray, units: np.ndarray, unit_of: np.ndarray, limit: int, solutions: np.ndarray, guesses: np.ndarray
+    boards: np.ndarray,
+    units: np.ndarray,
+    unit_of: np.ndarray,
+    limit: int,
+    most: int,
+    solutions: np.ndarray,
+    guesses: np.ndarray,
 ) -> None:
     no_state = np.zeros(0, dtype=np.uint64)
     ban = np.array([-1, 0])
     for k in range(len(boards)):
-        solutions[k], guesses[k] = _search(boards[k].copy(), units, unit_of, limit, no_state, ban)
+        solutions[k], guesses[k] = _search(boards[k].copy(), units, unit_of, limit, most, no_state, ban)
