@@ -166,6 +166,14 @@ def test_keys_and_links_go_to_puzzles_and_steps(page: Any) -> None:
     assert "step 1 of 2: A: halting 0.250, 1 cell wrong" in str(slider.get_attribute("aria-valuetext"))
     assert boards.locator("figcaption").all_text_contents().count("A's answer after step 1 of 2") == 1
     assert boards.locator(".puzzles-row svg[aria-label*='1 wrong. row 1, column 1']").count() == 2
+    buttons = boards.locator(".puzzles-list button")
+    assert boards.locator(".puzzles-list button[tabindex='0']").count() == 1
+    buttons.nth(3).focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "Enter"):
+        page.keyboard.press(key)
+    assert shown(page) == "row 4"
+    page.keyboard.press("p")
+    slider.fill("1")
     boards.get_by_role("button", name="Copy link").click()
     assert page.evaluate("location.hash") == "#puzzle=boards%2Frow%203&step=1"
 

@@ -1,29 +1,12 @@
-// The browser of puzzles: a list that is drawn as it is scrolled to, one puzzle with its answers at every step, links to each.
+// The browser of puzzles: its list, one puzzle with its answers at every step, links to each.
 "use strict";
 
 (() => {
   const e = TRM.element;
-  const BATCH = 400; // buttons of the list that are made at a time
-  const PRINTED = 24;
 
   const { cellsOf, plural, figure, demonstrations, ballot, forms, drawSteps } = TRM.puzzleParts;
 
-  class Browser {
-    constructor(body, data) {
-      this.data = data;
-      this.body = body;
-      this.sides = data.sides || [];
-      this.puzzles = data.puzzles.map((one, index) => ({ ...one, index }));
-      this.chosen = this.puzzles;
-      this.current = null;
-      this.step = null;
-      this.only = "all";
-      this.text = "";
-      this.part = "";
-      this.order = "given";
-      this.marks = true;
-    }
-
+  class Browser extends TRM.PuzzleList {
     draw() {
       const { data } = this;
       const told = [data.chosen, ...(data.notes || [])].map((text) => e("p", { class: "puzzles-told", text }));
@@ -31,157 +14,13 @@
       this.list = e("div", { class: "puzzles-list", role: "group", "aria-label": "Puzzles" });
       this.one = e("div", { class: "puzzles-one", role: "region", "aria-label": "Puzzle" });
       this.count = e("span", { class: "count", role: "status" });
-      const keys = this.sides.length ? "n, p: next and previous puzzle; comma, full stop: step back and on" : "n, p: next and previous puzzle";
+      const keys = `n, p: next and previous puzzle; arrows: from picture to picture${this.sides.length ? "; comma, full stop: step back and on" : ""}`;
       this.body.append(...told, this.bar(), this.one, this.list, e("p", { class: "puzzles-key", text: keys }));
       this.watchList();
+      this.list.addEventListener("keydown", (event) => this.onListKey(event));
       this.body.addEventListener("keydown", (event) => this.onKey(event));
       this.filter();
       this.open(this.named(location.hash) || this.chosen[0] || this.puzzles[0]);
-    }
-
-    // ---- what is chosen
-
-    isSolved(one, side) {
-      return Boolean(one.answers && one.answers[side] && one.answers[side].solved);
-    }
-
-    kinds() {
-      const first = (one) => this.isSolved(one, 0);
-      const second = (one) => this.isSolved(one, 1);
-      const kinds = [["all", "all", () => true]];
-      if (this.sides.length === 1) kinds.push(["solved", "solved", first], ["unsolved", "unsolved", (one) => !first(one)]);
-      if (this.sides.length === 2) {
-        kinds.push(
-          ["a", "A beats B", (one) => this.beats(one, 0, 1)],
-          ["b", "B beats A", (one) => this.beats(one, 1, 0)],
-          ["both", "both solve", (one) => first(one) && second(one)],
-          ["neither", "neither solves", (one) => !first(one) && !second(one)],
-        );
-      }
-      return kinds;
-    }
-
-    beats(one, side, other) {
-      const scores = one.scores || [Number(this.isSolved(one, 0)), Number(this.isSolved(one, 1))];
-      return scores[side] > scores[other];
-    }
-
-    filter() {
-      const holds = this.kinds().find(([key]) => key === this.only)[2];
-      const text = this.text.toLowerCase();
-      const isFound = (one) => !text || one.name.toLowerCase().includes(text);
-      const isPart = (one) => !this.part || String((one.facts || {}).part) === this.part;
-      this.chosen = this.puzzles.filter((one) => holds(one) && isFound(one) && isPart(one));
-      const [fact, way] = this.order === "given" ? [null, 1] : [this.order.slice(1), this.order[0] === "-" ? -1 : 1];
-      if (fact) {
-        const value = (one) => (fact === "wrong cells" ? this.wrongCells(one) : (one.facts || {})[fact]) ?? -Infinity;
-        this.chosen.sort((one, other) => way * (value(one) - value(other)) || one.index - other.index);
-      }
-      this.count.textContent = `${this.chosen.length} of ${plural(this.puzzles.length, "puzzle")} shown`;
-      this.fillList();
-    }
-
-    wrongCells(one) {
-      const last = one.answers && one.answers[0] && one.answers[0].wrong;
-      return last ? last[last.length - 1] : 0;
-    }
-
-    // ---- controls
-
-    bar() {
-      const choice = (label, options, change) => {
-        const made = e("select", { onchange: (event) => change(event.target.value) }, ...options.map(([value, text]) => e("option", { value, text })));
-        return e("label", {}, label, made);
-      };
-      const parts = [];
-      if (this.sides.length) {
-        const kinds = this.kinds().map(([key, text, holds]) => [key, `${text} (${this.puzzles.filter(holds).length})`]);
-        parts.push(choice("show", kinds, (value) => this.set({ only: value })));
-      }
-      const named = [...new Set(this.puzzles.map((one) => (one.facts || {}).part).filter((part) => part !== undefined))];
-      if (named.length > 1) parts.push(choice("part", [["", "every part"], ...named.map((name) => [String(name), String(name)])], (value) => this.set({ part: value })));
-      const facts = new Set(this.puzzles.flatMap((one) => Object.entries(one.facts || {}).filter(([, value]) => typeof value === "number").map(([name]) => name)));
-      if (this.sides.length) facts.add("wrong cells");
-      if (facts.size) {
-        const orders = [...facts].flatMap((name) => [[`-${name}`, `most ${name} first`], [`+${name}`, `least ${name} first`]]);
-        parts.push(choice("order", [["given", "as chosen"], ...orders], (value) => this.set({ order: value })));
-      }
-      const search = e("input", { type: "search", placeholder: "name", oninput: (event) => this.set({ text: event.target.value }) });
-      parts.push(e("label", {}, "find", search));
-      if (this.sides.length) parts.push(this.switch("mark what is wrong", this.marks, (on) => this.set({ marks: on })));
-      if (this.data.legend.kind === "colours") {
-        const now = TRM.puzzleSettings;
-        parts.push(this.switch("colour-blind safe", now.palette === "safe", (on) => TRM.setPuzzles({ palette: on ? "safe" : "published" })));
-        parts.push(this.switch("numbers", now.numbers, (on) => TRM.setPuzzles({ numbers: on })));
-      }
-      return e("div", { class: "puzzles-bar" }, ...parts, this.count);
-    }
-
-    switch(label, checked, change) {
-      return e("label", {}, e("input", { type: "checkbox", checked, onchange: (event) => change(event.target.checked) }), label);
-    }
-
-    set(changes) {
-      const { current } = this;
-      Object.assign(this, changes);
-      if ("marks" in changes) return this.showAnswers();
-      this.filter();
-      if (!this.chosen.includes(current) && this.chosen.length) this.open(this.chosen[0]);
-      else this.markList();
-      return null;
-    }
-
-    // ---- the list
-
-    watchList() {
-      this.watcher = new IntersectionObserver((seen) => {
-        for (const { target, isIntersecting } of seen) if (isIntersecting) this.fill(target);
-      }, { root: this.list, rootMargin: "200px" });
-      this.ender = new IntersectionObserver((seen) => {
-        if (seen.some((one) => one.isIntersecting)) this.moreButtons();
-      }, { root: this.list, rootMargin: "400px" });
-      window.addEventListener("beforeprint", () => [...this.list.children].slice(0, PRINTED).forEach((made) => this.fill(made)));
-    }
-
-    fillList() {
-      this.watcher.disconnect();
-      this.ender.disconnect();
-      this.list.replaceChildren();
-      this.buttons = new Map();
-      this.moreButtons();
-    }
-
-    /** Makes the next buttons of the list, empty; each is drawn when it is scrolled to. */
-    moreButtons() {
-      this.ender.disconnect();
-      const start = this.buttons.size;
-      const made = this.chosen.slice(start, start + BATCH).map((one) => {
-        const told = this.verdict(one);
-        const button = e("button", { type: "button", title: one.name, "aria-label": [one.name, told].filter(Boolean).join(", "), onclick: () => this.open(one, { link: true }) });
-        button.puzzle = one;
-        this.buttons.set(one.index, button);
-        this.watcher.observe(button);
-        return button;
-      });
-      this.list.append(...made);
-      if (this.buttons.size < this.chosen.length) this.ender.observe(made[made.length - 1]);
-    }
-
-    fill(button) {
-      this.watcher.unobserve(button);
-      if (button.firstChild || !button.puzzle) return;
-      const one = button.puzzle;
-      const drawn = TRM.puzzle(this.spec(one, cellsOf(one.question)), { isSmall: true, side: 72 });
-      drawn.firstChild.setAttribute("aria-hidden", "true");
-      const marks = this.sides.map((_, side) => (this.isSolved(one, side) ? "\u2713" : "\u2717")).join(" ");
-      button.append(drawn, e("span", { class: "name", text: marks ? `${marks} ${one.name}` : one.name }));
-    }
-
-    markList() {
-      for (const [index, button] of this.buttons) {
-        if (this.current && index === this.current.index) button.setAttribute("aria-current", "true");
-        else button.removeAttribute("aria-current");
-      }
     }
 
     // ---- one puzzle
@@ -198,6 +37,10 @@
       const found = this.puzzles.find((one) => this.key(one) === key) || null;
       if (found && asked[2]) this.asked = Number(asked[2]);
       return found;
+    }
+
+    tell(text) {
+      this.body.prepend(e("p", { class: "failed", role: "alert", text }));
     }
 
     key(one) {
@@ -335,11 +178,13 @@
     go(by) {
       const next = this.chosen[this.chosen.indexOf(this.current) + by];
       if (!next) return;
+      const wasListed = this.list.contains(document.activeElement);
       const had = document.activeElement && this.one.contains(document.activeElement) ? document.activeElement.textContent : null;
       while (!this.buttons.has(next.index) && this.buttons.size < this.chosen.length) this.moreButtons();
       this.open(next, { link: true });
       const button = this.buttons.get(next.index);
       if (button) this.list.scrollTop = button.offsetTop - this.list.clientHeight / 2;
+      if (wasListed && button) button.focus({ preventScroll: true });
       if (had) [...this.one.querySelectorAll("button")].find((one) => one.textContent === had && !one.disabled)?.focus();
     }
 
@@ -374,8 +219,10 @@
   window.addEventListener("hashchange", follow);
   TRM.events.addEventListener("ready", follow);
   document.addEventListener("trm:drawn", () => {
+    if (!location.hash.startsWith("#puzzle=")) return;
     const found = browsers.find((one) => one.named(location.hash));
-    found?.body.scrollIntoView();
+    if (found) found.body.scrollIntoView();
+    else if (browsers[0]) browsers[0].tell("The puzzle of the link is not on this page, which has a choice of them.");
   });
 
   // n and p work wherever no other key is meant, on the browser that is in view

@@ -259,6 +259,7 @@ window.TRM = window.TRM || {};
       DRAWN[full.legend.kind](full, view, svg);
       node("rect", { x: 0, y: 0, width: w, height: h, class: "frame" }, svg);
       if (isEdited) drawCursor();
+      if (options.isSmall) return; // a thumbnail is named by its button
       svg.setAttribute("role", isEdited ? "application" : "img");
       const words = isEdited ? "arrow keys move, Enter or a key changes a cell" : saidOf(full, view);
       svg.setAttribute("aria-label", [options.label, words].filter(Boolean).join(": "));
