@@ -25,7 +25,8 @@ from trm.search.state import SweepState
 from trm.sweeps.results import leader_rows
 from trm.terminal.display import best_text
 from trm.terminal.progress import SweepProgress
-from trm.tracking.updates import SWEEP, updates_of
+from trm.tracking.updates import updates_of
+from trm.tracking.values import SWEEP
 
 
 @dataclass

@@ -28,7 +28,8 @@ from trm.search.journal.journal import Journal
 from trm.search.space.recorded import SWEEP_FILE, recorded_space
 from trm.search.space.space import SearchSpace
 from trm.search.state import SweepState
-from trm.tracking.updates import Point, RunUpdate, merged, updates_of
+from trm.tracking.updates import updates_of
+from trm.tracking.values import Point, RunUpdate, merged
 
 WRITERS = 8
 LEGS_A_WRITER = 60

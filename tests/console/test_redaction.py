@@ -20,7 +20,7 @@ from trm.errors import ConfigError, DatasetError
 from trm.search.space.resume import check_resumable
 from trm.search.space.space import SearchSpace
 from trm.tasks.sudoku.recipe import SudokuRecipe
-from trm.tracking.outbox import OutboxState
+from trm.tracking.outbox_state import OutboxState
 from trm.tracking.places import tracking_uri
 
 SECRET = "hunter2hunter2"

@@ -20,7 +20,8 @@ from trm.search.search import Search
 from trm.search.state import SweepState
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
 from trm.sweeps.trial_files import puzzles_file
-from trm.tracking.updates import SWEEP, RunUpdate, merged, updates_of
+from trm.tracking.updates import updates_of
+from trm.tracking.values import SWEEP, RunUpdate, merged
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.tracking.test_updates import sweep_space, whole_sweep
 from trm.config.files import dump_yaml
 from trm.tracking.artifact_places import artifact_folder, artifact_location
 from trm.tracking.handle import MlflowWriter
-from trm.tracking.outbox import OutboxState
+from trm.tracking.outbox_state import OutboxState
 from trm.tracking.places import Target, tracking_uri
 from trm.tracking.writer import main
 

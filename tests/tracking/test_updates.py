@@ -17,8 +17,12 @@ from trm.search.journal.journal import Journal
 from trm.search.space.space import SearchSpace
 from trm.search.state import SweepState
 from trm.tracking import outbox
-from trm.tracking.outbox import Outbox, OutboxState, Vanished
-from trm.tracking.updates import STATUS_OF_TRIAL, SWEEP, RunUpdate, merged, updates_of
+from trm.tracking.outbox import Outbox
+from trm.tracking.outbox_state import OutboxState
+from trm.tracking.pages import Pages
+from trm.tracking.store_door import Vanished
+from trm.tracking.updates import STATUS_OF_TRIAL, updates_of
+from trm.tracking.values import SWEEP, Held, RunUpdate, held_after, merged
 
 
 def started(name: str = "s-1") -> SweepStarted:
@@ -120,17 +124,21 @@ class MemoryStore:
     failures: list[str] = field(default_factory=list)
     points: set[tuple[int | None, str, float, int, float]] = field(default_factory=set)
     values: dict[tuple[int | None, str], str] = field(default_factory=dict)
-    events: dict[int | None, int] = field(default_factory=dict)
-    curve_steps: dict[int | None, int] = field(default_factory=dict)
+    runs: dict[int | None, Held] = field(default_factory=dict)
     files_there: dict[str, int] = field(default_factory=dict)
     uploads: list[str] = field(default_factory=list)
     sends: int = 0
+    notes: list[str] = field(default_factory=list)
 
-    def held(self, sweep: SweepStarted) -> dict[int | None, int]:
-        return dict(self.events)
+    def held(self, sweep: SweepStarted) -> dict[int | None, Held]:
+        return dict(self.runs)
 
-    def curves(self, sweep: SweepStarted) -> dict[int | None, int]:
-        return {run: self.curve_steps.get(run, 0) for run in self.events}
+    def pages(self, sweep: SweepStarted) -> Pages:
+        return Pages("1", "v", {run: f"r{run}" for run in self.runs})
+
+    def describe(self, sweep: SweepStarted, note: str, space: SearchSpace) -> None:
+        if note not in self.notes[-1:]:
+            self.notes.append(note)
 
     def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
         failure = self.failures.pop(0) if self.failures else "none"
@@ -144,8 +152,9 @@ class MemoryStore:
             self.values |= {(update.trial, key): value for key, value in (update.params | update.tags).items()}
             if update.status:
                 self.values[update.trial, "status"] = update.status
-            self.events[update.trial] = update.events or self.events.get(update.trial, 0)
-            self.curve_steps[update.trial] = update.curve_step or self.curve_steps.get(update.trial, 0)
+            self.values |= {(update.trial, f"file {name}"): text for name, text in update.texts.items()}
+            self.values |= {(update.trial, f"data {one.name}"): one.digest for one in update.inputs}
+            self.runs[update.trial] = held_after(self.runs.get(update.trial, Held()), update)
         self.sends += 1
         if failure == "after":
             raise TimeoutError("the answer was lost")
@@ -153,8 +162,7 @@ class MemoryStore:
     def forget(self, trial: int | None) -> None:
         self.points = {point for point in self.points if point[0] != trial}
         self.values = {key: value for key, value in self.values.items() if key[0] != trial}
-        self.events.pop(trial, None)
-        self.curve_steps.pop(trial, None)
+        self.runs.pop(trial, None)
 
     def files(self, sweep: SweepStarted) -> dict[str, int]:
         return self.files_there
@@ -183,7 +191,7 @@ def test_a_sweep_becomes_one_parent_and_one_child_a_trial(tmp_path: Path) -> Non
     assert {trial for trial, *_ in store.points} == {SWEEP, 0, 1}
     assert store.values[1, "optim.lr"] == "0.002"
     assert store.values[1, "model.mlp_t"] == "True"
-    assert (store.values[0, "status"], store.values[0, "trm.status"]) == ("KILLED", "stopped")
+    assert (store.values[0, "status"], store.values[0, "trm.status"]) == ("FINISHED", "stopped")
     assert (store.values[1, "status"], store.values[1, "trm.status"]) == ("FINISHED", "finished")
     assert (store.values[SWEEP, "status"], store.values[SWEEP, "trm.best_trial"]) == ("FINISHED", "1")
     curve = sorted((step, value) for trial, key, value, step, _ in store.points if (trial, key) == (1, "objective"))
@@ -334,11 +342,11 @@ def test_only_what_the_store_has_not_got_is_sent(tmp_path: Path) -> None:
         assert (store.points, store.values) == (points, values)
         again = f"{len(gone)} runs that were sent before are not there: what the journal has of them goes out again"
         assert said.pop() == ("again", again)
-    assert store.events == {SWEEP: 15, 0: 13, 1: 14}
+    assert {run: held.events for run, held in store.runs.items()} == {SWEEP: 15, 0: 13, 1: 14}
 
 
 def test_an_event_that_cannot_be_put_into_words_keeps_no_other_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def updates(state: SweepState, event: Event) -> list[RunUpdate]:
+    def updates(state: SweepState, event: Event, facts: object) -> list[RunUpdate]:
         if isinstance(event, Asked) and event.trial == 0:
             raise KeyError("a new field")
         return updates_of(state, event)
@@ -349,7 +357,7 @@ def test_an_event_that_cannot_be_put_into_words_keeps_no_other_one_back(tmp_path
     assert make(tmp_path, store, said).finish(deadline=0.0)
     assert ("refused", "journal event 2: KeyError: 'a new field'") in said
     assert store.values[1, "status"] == "FINISHED"
-    assert store.values[0, "status"] == "KILLED"
+    assert store.values[0, "status"] == "FINISHED"
 
 
 def test_files_alone_go_out(tmp_path: Path) -> None:
@@ -409,6 +417,7 @@ def test_merging_keeps_every_point_and_the_last_word(order: list[int]) -> None:
         ("mysql://u:p%40@w@h/d", "mysql://***@h/d"),
         ("sqlite:////a/b@c/mlflow.db", "sqlite:////a/b@c/mlflow.db"),
         ("mail me@here", "mail me@here"),
+        ("http://h/#/runs?viewStateShareKey=trm1&token=x", "http://h/#/runs?viewStateShareKey=trm1&token=***"),
     ],
 )
 def test_addresses_lose_their_secrets(text: str, clean: str) -> None:

@@ -21,8 +21,8 @@ _WORD = re.compile(r"[^\s'\"]+")
 _WORDS = (
     r"jwt|odbc_connect|pass(?:word|wd|phrase)?|pwd?|token|secret|sig(?:nature)?|credentials?|auth(?:orization)?|api[_-]?key|key"
 )
-_ARGUMENT = re.compile(rf"(?i)([?&;#][\w.%-]*(?:{_WORDS})(?:[_-]?id)?=)[^&;#\s'\"]+")
-"""An argument of an address whose name says that it is secret, `X-Amz-Credential` and `sig` too."""
+_ARGUMENT = re.compile(rf"(?i)([?&;#](?!viewStateShareKey=)[\w.%-]*(?:{_WORDS})(?:[_-]?id)?=)[^&;#\s'\"]+")
+"""An argument of an address whose name says that it is secret, `X-Amz-Credential` and `sig` too, but no view of MLflow."""
 _NAMES = r"\b(?:password|passwd|pwd|secret|token|api[_-]?key|account_?key|aws_secret_access_key)"
 _ASSIGNED = re.compile(rf"(?i)({_NAMES}\s*=\s*)[^\s&;,'\")]+")
 """`password=...` of a connection string."""

@@ -19,7 +19,7 @@ from trm.sweeps.commands import job_command
 from trm.sweeps.places import expanded
 from trm.terminal.command_line import show
 from trm.tracking.artifact_places import artifact_location
-from trm.tracking.outbox import OutboxState
+from trm.tracking.outbox_state import OutboxState
 from trm.tracking.places import check_own_store, mlflow_command, state_by_sweep_file, store_for, tracking_uri
 from trm.training.run_record import read_record
 

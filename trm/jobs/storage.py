@@ -14,7 +14,8 @@ from trm.search.journal.events import SweepStarted
 from trm.sweeps.listing import ListedSweep, listed_sweeps, remove_sweep
 from trm.sweeps.places import DEFAULT_STORAGE, expanded
 from trm.terminal.command_line import duration, show
-from trm.tracking.outbox import OutboxState, cause_of
+from trm.tracking.outbox import cause_of
+from trm.tracking.outbox_state import OutboxState
 from trm.tracking.places import Target, state_by_sweep_file, storage_for, store_for
 
 HEADS = ("name", "status", "best", "size", "last event")

@@ -13,7 +13,8 @@ from trm.console.streams import say
 from trm.sweeps.commands import job_command
 from trm.tasks.examples import EXAMPLES_PICTURE
 from trm.terminal.command_line import duration, heard_hangup
-from trm.tracking.places import mlflow_command
+from trm.tracking.outbox_state import OutboxState
+from trm.tracking.places import mlflow_command, page_lines
 from trm.training.protocol import Protocol
 from trm.training.reporting import Progress, Reporter, RunReport
 from trm.training.run import RunOutcome
@@ -88,7 +89,9 @@ def run_summary(outcome: RunOutcome, folder: Path, store: str | None = None) -> 
     pictures = [path.name for path in (folder / "curves.png", folder / EXAMPLES_PICTURE) if path.is_file()]
     lines = [_result_text(outcome), f"weights     {folder}/best/model.safetensors", f"checkpoint  {outcome.checkpoint}"]
     lines += [f"pictures    {folder}: {', '.join(pictures)}"] if pictures else []
-    lines += [f"MLflow      {mlflow_command(store)}"] if store is not None else []
+    if store is not None:
+        lines += [f"MLflow      {mlflow_command(store)}"]
+        lines += [f"there       open {shlex.quote(line)}" for line in page_lines(OutboxState.read(folder), store)]
     return "\n".join([*lines, f"next        {job_command('evaluate.py')} {shlex.quote(str(folder))}"])
 
 

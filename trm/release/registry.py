@@ -20,7 +20,8 @@ from trm.release.facts import Facts
 from trm.release.folder import CARD_FILE
 from trm.serving.examples import EXAMPLES_COPY
 from trm.tracking.outbox import cause_of
-from trm.tracking.store import MAX_VALUE_CHARACTERS, import_mlflow
+from trm.tracking.store import import_mlflow
+from trm.tracking.store_calls import MAX_VALUE_CHARACTERS
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
 MODEL_NAME = "winner"

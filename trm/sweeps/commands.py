@@ -9,7 +9,7 @@ from pathlib import Path
 from trm.console.program import PROGRAM, is_program, word_of
 from trm.console.redaction import in_addresses
 from trm.sweeps.places import is_ray_job
-from trm.tracking.places import mlflow_command, program
+from trm.tracking.places import mlflow_steps, program
 
 SUBMIT = "ray job submit --working-dir . -- "
 JOBS = "ray_jobs"
@@ -32,7 +32,7 @@ class Invocation:
 
     def next_steps(self, larger: tuple[str, str] | None, tracking_uri: str | None, *, is_confirmed: bool) -> list[tuple[str, str]]:
         """(what for, command) after a sweep, its winner confirmed or not; `larger`: `status.larger_budget`."""
-        commands = [] if tracking_uri is None else [("see every trial in MLflow", mlflow_command(tracking_uri))]
+        commands = [] if tracking_uri is None else mlflow_steps(self.folder, tracking_uri)
         return commands + next_steps(self.folder, self.resume, larger, is_confirmed=is_confirmed)
 
     @property

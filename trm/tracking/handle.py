@@ -18,7 +18,7 @@ from trm.console.redaction import redacted
 from trm.errors import EXIT_DONE, EXIT_FAILED
 from trm.tracking.outbox import LAST_TRY_SECONDS
 from trm.tracking.places import Target, program
-from trm.tracking.store import EXIT_AGAIN
+from trm.tracking.store_files import EXIT_AGAIN
 
 RESTART_SECONDS = (0.0, 2.0, 10.0, 60.0, 300.0)
 """Pauses before the writer is started again; after so many ends it is left alone."""

@@ -1,20 +1,12 @@
 """The journal's way out to a tracking store: each run there says how far it has got, and what it has not got is sent."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
 
-from pydantic import TypeAdapter
-
-from trm.console.redaction import in_addresses, redacted, shortened
-from trm.errors import FolderError, InputError
-from trm.files.atomic import write_text_atomic
-from trm.files.contained import inside
-from trm.files.strays import without_strays
+from trm.console.redaction import redacted, shortened
+from trm.errors import InputError
 from trm.search.findings.files import tracked_files
 from trm.search.journal.events import SweepStarted
 from trm.search.journal.journal import Entry, read_events
@@ -22,15 +14,25 @@ from trm.search.space.recorded import recorded_space
 from trm.search.space.space import SearchSpace
 from trm.search.state import SweepState
 from trm.tracking.curve_updates import CurveUpdates
-from trm.tracking.updates import RunUpdate, driven, interrupted, merged, updates_of
-
-Say = Callable[[Literal["problem", "refused", "recovered", "again", "sent", "left"], str], None]
+from trm.tracking.folder_facts import FolderFacts
+from trm.tracking.folder_files import FolderFiles
+from trm.tracking.note import note_of
+from trm.tracking.outbox_state import OutboxState
+from trm.tracking.pages import Pages
+from trm.tracking.standings import RANKS_AT_A_TIME, changed_ranks
+from trm.tracking.store_door import Say, Store, Vanished
+from trm.tracking.updates import driven, interrupted, updates_of
+from trm.tracking.values import SWEEP, Held, RunUpdate, held_after, merged, new_points
 
 EVENTS_AT_A_TIME = 50
 LAST_TRY_SECONDS = 3.0
 """For a store that does not answer when the sweep ends; an exit does not wait for it."""
 CURVES_SECONDS = 5.0
 """Training curves are looked at so often."""
+STANDING_SECONDS = 10.0
+"""Ranks and description are brought up to date so often, and a file of `EARLY_FILES` that changed is sent again every six times."""
+STANDING_SHARE = 0.05
+"""And at most so large a share of the time goes into that."""
 RETRY_SECONDS = (2.0, 4.0, 8.0, 16.0, 30.0)
 
 
@@ -39,74 +41,6 @@ def cause_of(error: BaseException) -> str:
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return shortened(redacted(f"{type(error).__name__}: {error}"), 300)
-
-
-class Vanished(Exception):
-    """Runs that the store had are gone; what they had goes out again."""
-
-
-@runtime_checkable
-class Store(Protocol):
-    """Where runs are kept. Every call may be repeated after a failure, and must then change nothing that was done already.
-
-    A call raises when the store cannot be reached, and `Vanished` when a run of the sweep is there no more.
-    """
-
-    def held(self, sweep: SweepStarted) -> dict[int | None, int]:
-        """The sweep's runs that the store has, with the number of journal events that each of them has got."""
-
-    def curves(self, sweep: SweepStarted) -> dict[int | None, int]:
-        """The sweep's runs that the store has, with the step up to which each of them has its training curve."""
-
-    def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
-        """Take in the updates, in their order."""
-
-    def files(self, sweep: SweepStarted) -> dict[str, int]:
-        """The files of the sweep's run that the store has, by their paths there, with their sizes in bytes."""
-
-    def upload(self, sweep: SweepStarted, file: Path, folder: str) -> int:
-        """Keep a file of the sweep under `folder` ("" for the top) of the sweep's run; its bytes as they are kept."""
-
-
-@dataclass
-class OutboxState:
-    """What went out, and where to: `tracking.json` of a sweep folder."""
-
-    uri: str = ""
-    """The store's address without its secrets."""
-    store: str = ""
-    """Digest of that: another store starts from the beginning."""
-    experiment: str = ""
-    sent: int = 0
-    """Journal events that the store took: for people, since the store itself is asked how far it is."""
-    artifacts: dict[str, list[int]] = field(default_factory=dict)
-    """Size and time of change of every file as it was uploaded, and its size in the store."""
-
-    @classmethod
-    def load(cls, folder: Path, uri: str, experiment: str) -> "OutboxState":
-        """The state of the sweep folder for this store and experiment; a fresh one when they are new to it."""
-        shown = in_addresses(uri)  # a password that changes leaves the store what it is
-        whole, public = (hashlib.sha256(f"{text}\n{experiment}".encode()).hexdigest()[:16] for text in (uri, shown))
-        found = cls.read(folder)
-        if found is None or found.store not in (public, whole):
-            return cls(shown, public, experiment)
-        return replace(found, store=public)
-
-    @classmethod
-    def read(cls, folder: Path) -> "OutboxState | None":
-        """What the sweep folder's note says, whatever store it is about; None without one that can be understood."""
-        try:
-            found = STATE.validate_json(inside(folder, "tracking.json").read_bytes())
-        except (OSError, ValueError):
-            return None
-        return found if found.experiment else None
-
-    def save(self, folder: Path) -> None:
-        """Replace the file, durably."""
-        write_text_atomic(folder / "tracking.json", json.dumps(asdict(self), indent=1) + "\n")
-
-
-STATE = TypeAdapter(OutboxState)
 
 
 class Outbox:
@@ -137,15 +71,17 @@ class Outbox:
         self._is_driven, self._has_last_word = is_driven, has_last_word
         self._failures = 0
         self._next_try = 0.0
-        self._files_left: list[str] = []
+        self._files, self._files_left = FolderFiles(folder, self.files), list[str]()
         self._curves_due = 0.0
         self._sent_before = state.sent
         self._space: SearchSpace | None = None
+        self._facts: FolderFacts | None = None
+        self._standing_due = self._files_due = 0.0
         self._begin_anew()
 
     def _begin_anew(self) -> None:
         """Nothing is known of the store, and the journal is read from its start: its sums over all events are needed."""
-        self._held: dict[int | None, int] | None = None
+        self._held: dict[int | None, Held] | None = None
         self._sweep_state: SweepState | None = None
         self._last: Entry | int = 0
         self._is_corrupt = False
@@ -153,9 +89,9 @@ class Outbox:
         self._waiting: list[tuple[int, list[RunUpdate]]] = []
         self._count = 0
         self._curves = CurveUpdates(self._folder, is_sweep=self.is_sweep)
-        self._curve_steps: dict[int | None, int] = {}
-        """Of the runs that the store has."""
         self._are_curves_sent = True
+        self._described = -1
+        """Events up to which the description went out."""
 
     @property
     def waiting(self) -> int:
@@ -169,6 +105,8 @@ class Outbox:
             return f"{self.waiting or self._count} journal events wait"
         if self._files_left:
             return f"files of the sweep wait: {', '.join(self._files_left)}"
+        if self._ranks_left():
+            return "ranks of trials wait"
         return "the last word on its runs waits" if self._are_curves_sent else "points of training curves wait"
 
     def forward(self) -> bool:
@@ -191,7 +129,7 @@ class Outbox:
             return True
         self._curves_due = time.monotonic() + CURVES_SECONDS
         self._are_curves_sent = not self._curves.look()
-        while self._held is not None and (update := self._curves.next(self._curve_steps)) is not None:
+        while self._held is not None and (update := self._curves.next(self._held)) is not None:
             if not self._attempt(lambda update=update: self._send_points(update)) or time.monotonic() >= deadline:  # type: ignore[misc]
                 return False
         self._are_curves_sent = self._held is not None
@@ -199,7 +137,6 @@ class Outbox:
 
     def _send_points(self, update: RunUpdate) -> None:
         self._send([update])
-        self._curve_steps[update.trial] = update.curve_step
         self._say("sent", f"training curves, run {'of the sweep' if update.trial is None else update.trial}")
 
     def _step(self) -> None:
@@ -230,9 +167,7 @@ class Outbox:
     def _look(self) -> None:
         """Ask the store how far it is, and let only what it has not got wait."""
         assert self._sweep is not None
-        held = self._store.held(self._sweep)
-        self._curve_steps = self._store.curves(self._sweep)
-        self._held = held
+        held = self._held = self._store.held(self._sweep)
         sent = (update for n, updates in self._waiting if n <= self._sent_before for update in updates)
         if gone := {update.trial for update in sent} - set(held):
             self._say("again", f"{len(gone)} runs that were sent before are not there: what the journal has of them goes out again")
@@ -251,8 +186,14 @@ class Outbox:
             self._state.save(self._folder)
 
     def _missing(self, updates: list[RunUpdate]) -> list[RunUpdate]:
-        held = self._held or {}
-        return [update for update in updates if update.events > held.get(update.trial, 0)]
+        lacking = []
+        for update in updates:
+            held = (self._held or {}).get(update.trial, Held())
+            if held.told < update.events <= held.events:  # it was told of in an earlier form
+                lacking.append(replace(update, points=new_points(update.points)))
+            elif update.events > held.events:
+                lacking.append(update)
+        return lacking
 
     def _read_new(self) -> None:
         if self._is_corrupt or not self._journal.exists():
@@ -273,10 +214,11 @@ class Outbox:
     def _translated(self, entry: Entry) -> list[RunUpdate]:
         if self._sweep_state is None:
             self._space = self._space or recorded_space(self._folder)
+            self._facts = self._facts or FolderFacts(self._folder, self._space)
             self._sweep_state = SweepState(self._space)
         try:
             self._sweep_state.apply(entry.event)
-            return updates_of(self._sweep_state, entry.event)
+            return updates_of(self._sweep_state, entry.event, self._facts)
         except InputError:
             raise
         except Exception as error:  # one event that cannot be put into words keeps no other one back
@@ -304,7 +246,8 @@ class Outbox:
                 return True
         last_words = self._interrupted() if self._has_last_word else []
         jobs: list[Callable[[], None]] = [lambda: self._send(last_words)] if last_words else []
-        is_done = all(self._until_done(job, deadline) for job in [*jobs, self._find_files]) and self._upload_all(deadline)
+        is_done = all(self._until_done(job, deadline) for job in jobs) and self._stand(deadline)
+        is_done = is_done and self._until_done(self._find_files, deadline) and self._upload_all(deadline)
         return is_done and self.forward_curves(deadline, is_due=True)
 
     def _until_done(self, job: Callable[[], None], deadline: float) -> bool:
@@ -317,8 +260,9 @@ class Outbox:
     def _send(self, updates: list[RunUpdate]) -> None:
         assert self._sweep is not None
         self._store.send(self._sweep, merged(updates))
-        for update in updates:
-            self._curve_steps.setdefault(update.trial, 0)
+        if self._held is not None:
+            for update in updates:
+                self._held[update.trial] = held_after(self._held.get(update.trial, Held()), update)
 
     def _attempt(self, job: Callable[[], None]) -> bool:
         try:
@@ -338,6 +282,51 @@ class Outbox:
         self._failures, self._next_try = 0, 0.0
         return True
 
+    # Where the sweep stands ------------------------------------------------------------------------------------------
+
+    def forward_standing(self) -> None:
+        """Bring ranks, the best first, and the description up to date, and the page of the report, when it is time."""
+        if self._held is None or self._waiting or time.monotonic() < max(self._next_try, self._standing_due):
+            return
+        start = time.monotonic()
+        if ranks := self._ranks_left(RANKS_AT_A_TIME):
+            self._attempt(lambda: self._send(ranks))
+        self._attempt(self._describe)
+        if start >= self._files_due and self._failures == 0:
+            self._files_due = start + 6 * STANDING_SECONDS
+            for name in self._files.changed_early(self._state.artifacts):
+                self._attempt(lambda name=name: self._upload(name))  # type: ignore[misc]
+        seconds = time.monotonic() - start
+        self._standing_due = time.monotonic() + max(STANDING_SECONDS, seconds / STANDING_SHARE)
+
+    def _ranks_left(self, most: int | None = None) -> list[RunUpdate]:
+        if self._sweep_state is None or self._held is None:
+            return []
+        return changed_ranks(self._sweep_state, self._held, self._sweep_state.spending.clock.latest, most)
+
+    def _stand(self, deadline: float) -> bool:
+        """All that `forward_standing` sends but files, until it is there; not later than `deadline`, once begun."""
+        while self._sweep_state is not None and (ranks := self._ranks_left(EVENTS_AT_A_TIME)):
+            if not self._until_done(lambda ranks=ranks: self._send(ranks), deadline):  # type: ignore[misc]
+                return False
+            self._say("sent", "ranks of trials")
+        return self._until_done(self._describe, deadline)
+
+    def _describe(self) -> None:
+        if self._sweep is None or self._described == self._count or SWEEP not in (self._held or {}):
+            return
+        if (state := self._sweep_state) is not None:
+            resume = self._facts.resume if self._facts is not None else ""
+            self._store.describe(self._sweep, note_of(state, self._store.pages(self._sweep), resume), state.space)
+        self._described = self._count
+        self._know_pages(self._store.pages(self._sweep))
+
+    def _know_pages(self, pages: Pages) -> None:
+        known = replace(self._state, experiment_id=pages.experiment, run_id=pages.runs.get(SWEEP, ""), view=pages.view)
+        if known != self._state:
+            self._state.experiment_id, self._state.run_id, self._state.view = known.experiment_id, known.run_id, known.view
+            self._save()
+
     # Files ----------------------------------------------------------------------------------------------------------
 
     def _find_files(self) -> None:
@@ -349,12 +338,7 @@ class Outbox:
             raise
         except Exception:  # a store that is away takes no file either; one that may not be looked at gets them all
             there = {}
-        found = [path for pattern in self.files for path in without_strays(self._folder.glob(pattern)) if self._is_own(path)]
-        self._files_left = [name for path in found if not self._is_kept(path, there.get(name := self._name(path)))]
-
-    def _is_kept(self, path: Path, size_there: int | None) -> bool:
-        mark = self._state.artifacts.get(self._name(path), [])
-        return mark[:2] == _mark(path) and mark[2:] == [size_there]
+        self._files_left = self._files.lacking(self._state.artifacts, there)
 
     def _upload_all(self, deadline: float) -> bool:
         while self._files_left:
@@ -367,25 +351,9 @@ class Outbox:
 
     def _upload(self, name: str) -> None:
         assert self._sweep is not None
-        path = self._folder / name
-        if not self._is_own(path):  # deleted meanwhile, or replaced by a link
+        if not self._files.is_own(name):  # deleted meanwhile, or replaced by a link
             return
-        mark = _mark(path)
-        size = self._store.upload(self._sweep, path, name.rpartition("/")[0])
+        mark = self._files.mark(name)
+        size = self._store.upload(self._sweep, self._folder / name, name.rpartition("/")[0])
         self._state.artifacts[name] = [*mark, size]
         self._save()
-
-    def _is_own(self, path: Path) -> bool:
-        """Whether it is a file of the sweep, and no link to somebody's."""
-        try:
-            return inside(self._folder, self._name(path)).is_file()
-        except FolderError:
-            return False
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self._folder).as_posix()
-
-
-def _mark(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]

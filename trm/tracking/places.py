@@ -19,7 +19,7 @@ from trm.errors import ConfigError, InputError, SweepError
 from trm.files.atomic import why_unwritable
 from trm.files.contained import inside, refuse_links
 from trm.tracking.artifact_places import ARTIFACTS, artifact_folder, bring_home, locations_elsewhere
-from trm.tracking.outbox import OutboxState
+from trm.tracking.outbox_state import OutboxState
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc")
 """Kinds of store that MLflow has, plugins apart."""
@@ -104,6 +104,24 @@ def mlflow_command(uri: str) -> str:
     if uri.startswith("databricks"):
         return "open your Databricks workspace"
     return f"{program('mlflow')} ui --backend-store-uri {shlex.quote(redacted(uri))} --host 127.0.0.1"
+
+
+def page_lines(state: OutboxState | None, uri: str, port: int = 5000) -> list[str]:
+    """Where MLflow's pages show what a note is of: the trials of a sweep by rank, and its own run."""
+    if state is None or not state.experiment_id or uri.startswith("databricks"):
+        return []
+    base = redacted(uri).rstrip("/") if uri.startswith(("http://", "https://")) else f"http://127.0.0.1:{port}"
+    pages = state.pages
+    found = [pages.trials() if pages.view else None, pages.run(None)]
+    return [f"{base}/{address}" for address in found if address is not None]
+
+
+def mlflow_steps(folder: Path, uri: str) -> list[tuple[str, str]]:
+    """(what for, what to type or open) for a look at a sweep in MLflow, as far as its writer noted where it is there."""
+    steps = [("see every trial in MLflow", mlflow_command(uri))]
+    names = ("there, the trials by rank", "there, the sweep's own run")
+    lines = page_lines(OutboxState.read(folder), uri)
+    return steps + [(name, f"open {shlex.quote(line)}") for name, line in zip(names, lines, strict=False)]
 
 
 def state_by_sweep_file(folder: Path) -> OutboxState:

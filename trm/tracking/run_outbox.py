@@ -7,7 +7,7 @@ from pathlib import Path
 from trm.search.journal.events import SweepStarted
 from trm.tracking.outbox import Outbox
 from trm.tracking.train_updates import TrainTranslator, evaluations
-from trm.tracking.updates import RunUpdate
+from trm.tracking.values import RunUpdate
 from trm.training.run_record import read_record
 
 RUN_FILES = (

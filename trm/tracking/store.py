@@ -1,25 +1,26 @@
 """MLflow's store as the outboxes ask for it."""
 
 import contextlib
-import fcntl
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from trm.console.redaction import redacted, without_secrets
 from trm.console.streams import printable
-from trm.files.atomic import open_lock, why_unwritable
 from trm.search.journal.events import SweepStarted
+from trm.search.space.space import SearchSpace
 from trm.tracking.artifact_places import artifact_location, bring_home, locations_elsewhere
-from trm.tracking.outbox import Say, Vanished, cause_of
+from trm.tracking.outbox import cause_of
+from trm.tracking.pages import VIEW_TAG, Pages, view_key, view_tag
 from trm.tracking.places import STORE, Target
-from trm.tracking.updates import SWEEP, Point, RunUpdate
+from trm.tracking.store_calls import NOTE, NOTE_TAG, RunCalls, held_by, milliseconds, note_digest, progress_of
+from trm.tracking.store_door import Say, Vanished
+from trm.tracking.store_files import EXIT_AGAIN, file_of, only_one
+from trm.tracking.values import SWEEP, Held, RunUpdate, held_after
 
 IMPATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -30,23 +31,8 @@ IMPATIENCE = {
 """Set unless the environment says otherwise; with MLflow's own defaults one call to a dead server takes four minutes."""
 
 
-MAX_VALUE_CHARACTERS = 5000
-
-
 TRIES_AT_ONE = 3
 """So often an update that fails is tried whole; then what of it the store takes is enough, if it takes anything."""
-
-
-EVENTS_TAG = "trm.events"
-"""Tag of a run: so many of the journal's events have passed by it."""
-
-
-CURVE_TAG = "trm.curve"
-"""Tag of a run: it has its training curve up to this step."""
-
-
-LOCK = ".tracking.lock"
-"""In a sweep folder; held by whoever sends its journal."""
 
 
 TEXT_SUFFIXES = {".yaml", ".json", ".jsonl", ".txt", ".md"}
@@ -75,10 +61,8 @@ class MlflowStore:
 
         self._entities = mlflow.entities
         self._error = mlflow.exceptions.MlflowException
-        self._refusals = {
-            codes.ErrorCode.Name(code)
-            for code in (codes.INVALID_PARAMETER_VALUE, codes.INVALID_STATE, codes.BAD_REQUEST, codes.RESOURCE_DOES_NOT_EXIST)
-        }
+        refusals = codes.INVALID_PARAMETER_VALUE, codes.INVALID_STATE, codes.BAD_REQUEST, codes.RESOURCE_DOES_NOT_EXIST
+        self._refusals = {codes.ErrorCode.Name(code) for code in (*refusals, codes.ENDPOINT_NOT_FOUND)}
         self._target, self._say = target, say
         self._absent = codes.ErrorCode.Name(codes.RESOURCE_DOES_NOT_EXIST)
         self._client: Any = None
@@ -86,23 +70,18 @@ class MlflowStore:
         self._key = ""
         self._database: tuple[int, int] | None = None
         self._runs: dict[int | None, str] = {}
-        self._events: dict[int | None, int] = {}
-        self._curves: dict[int | None, int] = {}
+        self._held: dict[int | None, Held] = {}
+        self._note = self._view = ""
+        """As the store has them; a note that a person changed is none of ours."""
+        self._takes_texts = True
         self._tries: dict[tuple[int | None, int], int] = {}
         """How often the update was tried that failed last."""
 
-    def held(self, sweep: SweepStarted) -> dict[int | None, int]:
-        """The sweep's runs with the journal events that each has got; those in MLflow's trash are taken out of it again."""
+    def held(self, sweep: SweepStarted) -> dict[int | None, Held]:
+        """The sweep's runs, and how far each is; those in MLflow's trash are taken out of it again."""
         with self._looked_at_again_after_failure():
             self._connect(sweep)
-        return dict(self._events)
-
-    def curves(self, sweep: SweepStarted) -> dict[int | None, int]:
-        """The sweep's runs with the step up to which each has its training curve."""
-        with self._looked_at_again_after_failure():
-            if self._client is None:
-                self._connect(sweep)
-        return dict(self._curves)
+        return dict(self._held)
 
     def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
         """Take in the updates, in their order; raises when the store cannot be reached."""
@@ -117,6 +96,36 @@ class MlflowStore:
                     self._create(sweep, update)
                 self._write(update)
                 self._say("sent", "")
+
+    def pages(self, sweep: SweepStarted) -> Pages:
+        """Where its runs are shown."""
+        view = view_key(self._key) if self._target.subject == "sweep" else ""
+        return Pages(self._experiment_id, view, dict(self._runs))
+
+    def describe(self, sweep: SweepStarted, note: str, space: SearchSpace) -> None:
+        """Make `note` the description of the sweep's run, unless a person changed it; the experiment gets a view of its trials."""
+        with self._looked_at_again_after_failure():
+            if self._client is None:
+                self._connect(sweep)
+            self._check_database()
+            note = printable(redacted(note))
+            view = view_tag(sweep.name, self._key, space, sweep.at)
+            if view != self._view:
+                with contextlib.suppress(self._error):  # nothing hangs on it
+                    self._client.set_experiment_tag(self._experiment_id, VIEW_TAG + view_key(self._key), view)
+                    self._view = view
+            if note != self._note:
+                self._set_note(self._runs[SWEEP], note)
+                self._note = note
+
+    def _set_note(self, run: str, note: str) -> None:
+        try:
+            there = self._client.get_run(run).data.tags
+        except self._error:
+            self._check_there(run)
+            raise
+        if not there.get(NOTE) or note_digest(there[NOTE]) == there.get(NOTE_TAG):
+            RunCalls(self._client, self._entities, run).tag({NOTE: note, NOTE_TAG: note_digest(note)})
 
     def files(self, sweep: SweepStarted) -> dict[str, int]:
         """The artifacts of the sweep's run by their paths, with their sizes."""
@@ -189,10 +198,12 @@ class MlflowStore:
                 bring_home(storage / STORE, storage)
             self._check_places(storage)
             client = MlflowClient(self._target.uri)
-            self._experiment_id = self._experiment(client)
+            experiment = self._experiment(client)
         self._database = file_of(self._target.uri)
-        self._key = key_of(sweep)
-        self._runs, self._events, self._curves = {}, {}, {}
+        self._key, self._experiment_id = key_of(sweep), str(experiment.experiment_id)
+        self._view = experiment.tags.get(VIEW_TAG + view_key(self._key), "")
+        self._runs, self._held = {}, {}
+        self._note, self._takes_texts = "", True
         in_trash: dict[int | None, Any] = {}
         token = None
         while True:
@@ -212,10 +223,10 @@ class MlflowStore:
         self._client = client
 
     def _know(self, trial: int | None, run: Any) -> None:
-        self._runs[trial] = run.info.run_id
-        for tag, known in ((EVENTS_TAG, self._events), (CURVE_TAG, self._curves)):
-            value = run.data.tags.get(tag, "")
-            known[trial] = int(value) if value.isdecimal() else 0
+        self._runs[trial], self._held[trial] = run.info.run_id, held_by(run)
+        note = run.data.tags.get(NOTE, "")
+        if trial is SWEEP and note_digest(note) == run.data.tags.get(NOTE_TAG):
+            self._note = note
 
     def _take_out_of_trash(self, client: Any, runs: Mapping[int | None, Any]) -> None:
         for trial, run in runs.items():
@@ -236,21 +247,21 @@ class MlflowStore:
                     "if you mean that, say so by tracking.artifact_location"
                 )
 
-    def _experiment(self, client: Any) -> str:
+    def _experiment(self, client: Any) -> Any:
         name = self._target.experiment
         if (found := client.get_experiment_by_name(name)) is None:
             is_server = self._target.uri.startswith(("http", "databricks"))
             beside = None if is_server else artifact_location(self._target.storage, name)
             place = without_secrets(self._target.artifact_location or "") or beside
             with contextlib.suppress(self._error):  # another sweep may just have made it
-                return str(client.create_experiment(name, artifact_location=place))
+                return client.get_experiment(client.create_experiment(name, artifact_location=place))
             found = client.get_experiment_by_name(name)
         if found is None:
             raise RuntimeError(f"MLflow neither has nor makes the experiment {name!r}; give tracking.experiment another name")
         if found.lifecycle_stage != "active":
             client.restore_experiment(found.experiment_id)
             self._say("again", f"the experiment {name!r} had been deleted and was taken out of MLflow's trash")
-        return str(found.experiment_id)
+        return found
 
     def _create(self, sweep: SweepStarted, update: RunUpdate) -> None:
         tags = {"trm.sweep": self._key, "mlflow.source.name": "trm-search", "mlflow.source.type": "JOB"}
@@ -258,7 +269,7 @@ class MlflowStore:
         if update.trial is not SWEEP:
             tags |= {"mlflow.parentRunId": self._runs[SWEEP], "trm.trial": str(update.trial)}
             name = f"{sweep.name}-{update.trial:04d}"
-        run = self._client.create_run(self._experiment_id, start_time=_milliseconds(update.since), tags=tags, run_name=name)
+        run = self._client.create_run(self._experiment_id, start_time=milliseconds(update.since), tags=tags, run_name=name)
         orphans = [child for trial, child in self._runs.items() if trial is not SWEEP] if update.trial is SWEEP else []
         for child in orphans:
             self._client.set_tag(child, "mlflow.parentRunId", run.info.run_id)
@@ -266,44 +277,37 @@ class MlflowStore:
 
     def _write(self, update: RunUpdate) -> None:
         """Everything of the update, last how many events the run has got; of what MLflow refuses, the rest."""
-        name, refused = (update.trial, update.events), list[str]()
+        name, refused, run = (update.trial, update.events), list[str](), self._runs[update.trial]
+        held = held_after(self._held.get(update.trial, Held()), update)
         self._tries = {name: self._tries.get(name, 0) + 1}
         is_enough = update.events > 0 and self._tries[name] > TRIES_AT_ONE
-        for part in self._parts(update):
+        calls, progress = RunCalls(self._client, self._entities, run), progress_of(update, held)
+        steps = calls.first(update)
+        steps += [partial(self._keep_text, run, file, text) for file, text in update.texts.items()]
+        for call in [*steps, *calls.batches(update, progress)]:
             try:
-                part()
+                call()
             except Exception as error:
-                self._check_there(self._runs[update.trial])
+                self._check_there(run)
                 if not is_enough and not (isinstance(error, self._error) and error.error_code in self._refusals):
                     raise
                 refused.append(cause_of(error))
-        if update.events:  # where even this fails, it is the store, and nothing is given up
-            self._client.set_tag(self._runs[update.trial], EVENTS_TAG, str(update.events))
-        if update.curve_step:
-            self._client.set_tag(self._runs[update.trial], CURVE_TAG, str(update.curve_step))
+        if refused and progress:  # where even this fails, it is the store, and nothing is given up
+            calls.tag(progress)
         for cause in refused:
             self._say("refused", cause)
-        self._tries = {}
+        self._held[update.trial], self._tries = held, {}
 
-    def _parts(self, update: RunUpdate) -> list[Callable[[], Any]]:
-        """The calls that an update takes, each as large as MLflow allows."""
-        make, client, run = self._entities, self._client, self._runs[update.trial]
-        params = [make.Param(key, printable(redacted(value))[:MAX_VALUE_CHARACTERS]) for key, value in update.params.items()]
-        points = list(update.points)
-        tags = [make.RunTag(key, printable(redacted(value))[:MAX_VALUE_CHARACTERS]) for key, value in update.tags.items()]
-        parts: list[Callable[[], Any]] = []
-        while params or points or tags:
-            parts.append(partial(self._log, run, points[:MAX_POINTS], params[:MAX_PARAMS], tags[:MAX_TAGS]))
-            points, params, tags = points[MAX_POINTS:], params[MAX_PARAMS:], tags[MAX_TAGS:]
-        if update.status in ("RUNNING", "SCHEDULED"):
-            parts.append(lambda: client.update_run(run, status=update.status))
-        elif update.status is not None:
-            parts.append(lambda: client.set_terminated(run, status=update.status, end_time=_milliseconds(update.status_at)))
-        return parts
-
-    def _log(self, run: str, points: list[Point], params: list[Any], tags: list[Any]) -> None:
-        metrics = [self._entities.Metric(p.key, p.value, _milliseconds(p.at), p.step) for p in points]
-        self._client.log_batch(run, metrics=metrics, params=params, tags=tags)
+    def _keep_text(self, run: str, name: str, text: str) -> None:
+        """A file that nothing hangs on: a store of artifacts that takes none is told once."""
+        if not self._takes_texts:
+            return
+        try:
+            self._client.log_text(run, redacted(text), name)
+        except Exception as error:
+            self._check_there(run)
+            self._takes_texts = False
+            self._say("refused", cause_of(error))
 
     def _check_there(self, run: str) -> None:
         """Vanished when the run was deleted meanwhile."""
@@ -317,48 +321,6 @@ class MlflowStore:
             raise Vanished(f"the run {run} was deleted")
 
 
-@contextlib.contextmanager
-def only_one(lock: Path, waits: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock; `waits` is called twice a second while another process has it. Who may not write there needs none."""
-    if why_unwritable(lock.parent) is not None:
-        yield
-        return
-    with os.fdopen(open_lock(lock), "rb") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                waits()
-                time.sleep(POLL_SECONDS)
-        yield
-
-
 def key_of(sweep: SweepStarted) -> str:
     """What tells the sweep's runs from all others: a digest of its journal's first line."""
     return sha256(sweep.model_dump_json().encode()).hexdigest()[:16]
-
-
-def _milliseconds(at: float) -> int:
-    return int(at * 1000)
-
-
-POLL_SECONDS = 0.5
-
-
-MAX_POINTS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
-
-
-EXIT_AGAIN = 75
-"""The writer's process asks to be started again."""
-
-
-def file_of(uri: str) -> tuple[int, int] | None:
-    """What a sqlite database's file is, whatever its name points to later; None where there is none."""
-    if not uri.startswith("sqlite"):
-        return None
-    try:
-        found = os.stat(unquote(uri.partition(":///")[2].partition("?")[0]))
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

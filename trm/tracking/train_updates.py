@@ -1,14 +1,16 @@
 """What the folder of a run of train.py means for a tracking store, as plain values: what it is, its evaluations, its end."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trm.config.files import load_yaml
 from trm.errors import InputError
 from trm.files.contained import inside
-from trm.tracking.updates import SWEEP, Point, RunStatus, RunUpdate
+from trm.tracking.folder_facts import run_inputs
+from trm.tracking.sweep_params import flat_params
+from trm.tracking.values import SWEEP, Point, RunStatus, RunUpdate, at_gflops
 from trm.training.run_record import RunRecord
 
 STATUSES: dict[str, RunStatus] = {
@@ -33,13 +35,14 @@ class TrainTranslator:
     def begun(self, record: RunRecord) -> RunUpdate:
         """What the run is: its configuration as parameters, and what it takes."""
         costs = dict(record.costs)
-        params = dict(_flat(_configuration(self._folder)))
+        params = dict(flat_params(_configuration(self._folder)))
         if (steps := costs.pop("max_steps", None)) is not None:
             params["max_steps"] = f"{steps:.0f}"
         points = [Point(name, value, 0, record.started_at) for name, value in costs.items()]
         tags = {f"trm.version.{name}": version for name, version in record.versions.items()}
         tags |= {"trm.kind": "train", "trm.status": "running"}
-        return RunUpdate(SWEEP, record.started_at, record.started_at, params, points, tags, status="RUNNING")
+        inputs = run_inputs(self._folder)
+        return RunUpdate(SWEEP, record.started_at, record.started_at, params, points, tags, status="RUNNING", inputs=inputs)
 
     def evaluated(self, row: Mapping[str, Any]) -> RunUpdate:
         """An evaluation: scores by split, means of the training before it, where its time went.
@@ -53,6 +56,8 @@ class TrainTranslator:
         values |= {SECONDS.get(name, f"{name}_seconds"): value for name, value in row["seconds"].items()}
         values["train_flops"] = row["train_flops"]
         points = [Point(name, float(value), step, at) for name, value in values.items()]
+        for name in ("exact_accuracy", "loss"):
+            points += at_gflops(f"validation_{name}", row["validation"].get(name), row["train_flops"], at)
         tags = {"trm.label": str(row["label"])}
         if row["is_best"]:
             tags["trm.best_step"] = str(step)
@@ -91,11 +96,3 @@ def _configuration(folder: Path) -> Mapping[str, Any]:
         return load_yaml(inside(folder, "config.yaml"))
     except InputError:
         return {}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif value is not None:
-            yield f"{prefix}{name}", repr(value) if isinstance(value, float) else str(value)

@@ -1,9 +1,8 @@
 """What a journal event means for a tracking store, as plain values: a function of the sweep's state, no store and no clock."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, assert_never
+from collections.abc import Mapping
+from typing import assert_never
 
 from trm.search.findings.confirmed import confirmed_statistics, winner
 from trm.search.journal.events import (
@@ -26,86 +25,39 @@ from trm.search.journal.events import (
     TestTimePassed,
 )
 from trm.search.state import SweepState
+from trm.tracking.folder_facts import FolderFacts, configuration_text
+from trm.tracking.sweep_params import budget_words, flat_params, param_text, space_tags, sweep_params
+from trm.tracking.values import SWEEP, Point, RunStatus, RunUpdate, at_gflops
 
-RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "KILLED", "FAILED"]
+CONFIGURATION = "config.yaml"
+"""A trial's whole configuration, among the files of its run."""
+FIRST_DRIVER = 2
+"""Events of a sweep whose first driver has just started."""
+
 STATUS_OF_TRIAL: dict[str, RunStatus] = {
     "running": "RUNNING",
     "paused": "SCHEDULED",
     "finished": "FINISHED",
-    "stopped": "KILLED",
+    "stopped": "FINISHED",  # early stopping is how a search goes, and no failure: the tag `trm.status` tells it
     "diverged": "FAILED",
     "out_of_memory": "FAILED",
     "failed": "FAILED",
 }
-SWEEP = None
-"""Stands for the parent run where a trial's number would stand."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """One value of a metric; equal points are one, so that sending twice does no harm."""
-
-    key: str
-    value: float
-    step: int
-    at: float
-    """Unix seconds, from the event."""
-
-
-@dataclass(frozen=True)
-class RunUpdate:
-    """What is to be added to one run: a trial's, or the sweep's own (`trial` is SWEEP)."""
-
-    trial: int | None
-    since: float
-    """Unix seconds of the oldest event in it, at which a run that does not exist yet starts."""
-    status_at: float
-    """Unix seconds of the event that gave the status, or else of the newest one."""
-    params: dict[str, str] = field(default_factory=dict)
-    points: list[Point] = field(default_factory=list)
-    tags: dict[str, str] = field(default_factory=dict)
-    status: RunStatus | None = None
-    events: int = 0
-    """Journal events up to the newest in it: with this the run has all that they say of it; 0: it is no event's."""
-    curve_step: int = 0
-    """Step of the newest point of a training curve in it: with this the run has its curve so far; 0: it has none."""
-
-    def followed_by(self, later: "RunUpdate") -> "RunUpdate":
-        """This and a later update of the same run, as one."""
-        return RunUpdate(
-            self.trial,
-            self.since,
-            later.status_at if later.status or not self.status else self.status_at,
-            self.params | later.params,
-            self.points + later.points,
-            self.tags | later.tags,
-            later.status or self.status,
-            max(self.events, later.events),
-            max(self.curve_step, later.curve_step),
-        )
-
-
-def merged(updates: Iterable[RunUpdate]) -> list[RunUpdate]:
-    """One update a run, the sweep's own first: what a store is asked to do after it fell behind."""
-    by_run: dict[int | None, RunUpdate] = {}
-    for update in updates:
-        earlier = by_run.get(update.trial)
-        by_run[update.trial] = update if earlier is None else earlier.followed_by(update)
-    return sorted(by_run.values(), key=lambda update: -1 if update.trial is None else update.trial)
-
-
-def updates_of(state: SweepState, event: Event) -> list[RunUpdate]:
-    """What `event`, the last that the state took in, adds to the runs."""
+def updates_of(state: SweepState, event: Event, facts: FolderFacts | None = None) -> list[RunUpdate]:
+    """What `event`, the last that the state took in, adds to the runs; `facts`: what the sweep's folder says of them."""
     match event:
         case SweepStarted():
             params = {"sweep.seed": str(event.seed), "sweep.space_digest": event.space_digest}
             versions = {f"trm.version.{name}": version for name, version in event.versions.items()}
-            return [RunUpdate(SWEEP, event.at, event.at, params=params, tags={"trm.status": "running", **versions})]
+            tags = {"trm.status": "running", "trm.kind": "sweep", "trm.name": event.name, **space_tags(state.space), **versions}
+            inputs = facts.inputs() if facts is not None else ()
+            return [RunUpdate(SWEEP, event.at, event.at, params=params, tags=tags, inputs=inputs)]
         case DriverStarted():
-            tags = {"trm.status": "running", "trm.driver": event.driver, "trm.slots": str(event.slots)}
-            return [RunUpdate(SWEEP, event.at, event.at, tags=tags | _best_tags(state), status="RUNNING")]
+            return _driver_started(state, event)
         case Asked():
-            return _asked(state, event)
+            return _asked(state, event, facts)
         case LegStarted():
             return [RunUpdate(event.trial, event.at, event.at, tags={"trm.status": "running"}, status="RUNNING")]
         case LegEnded():
@@ -145,16 +97,28 @@ def _running(state: SweepState) -> list[int]:
     return [trial.number for trial in state.trials if trial.status == "running"]
 
 
-def _asked(state: SweepState, event: Asked) -> list[RunUpdate]:
-    params = {key: _text(value) for key, value in event.shown_params.items()}
+def _driver_started(state: SweepState, event: DriverStarted) -> list[RunUpdate]:
+    """What it may spend and how it confirms are parameters of the first driver, which cannot change, and tags of the last."""
+    is_first = state.events == FIRST_DRIVER
+    params = sweep_params(state.space, event) if is_first else {}
+    tags = {"trm.status": "running", "trm.driver": event.driver, "trm.slots": str(event.slots), "trm.budget": budget_words(state)}
+    return [RunUpdate(SWEEP, event.at, event.at, params=params, tags=tags | _best_tags(state), status="RUNNING")]
+
+
+def _asked(state: SweepState, event: Asked, facts: FolderFacts | None) -> list[RunUpdate]:
+    whole = facts.configuration(state, state.trials[event.trial]) if facts is not None else {}
+    params = dict(flat_params(whole)) | {key: param_text(value) for key, value in event.shown_params.items()}
     params |= {"seed": str(event.seed), "max_steps": str(event.max_steps)}
-    tags = {"trm.trial": str(event.trial), "trm.source": event.source, "trm.digest": event.digest}
+    tags = {"trm.trial": str(event.trial), "trm.source": event.source, "trm.digest": event.digest, "trm.sweep_name": state.name}
+    tags["trm.kind"] = "trial" if event.confirms is None else "confirmation"
     if event.confirms is not None:
         tags["trm.confirms"] = str(event.confirms)
     costs = {"step_flops": event.step_flops, "params_count": event.params_count, "inference_flops": event.inference_flops}
     points = _points(costs, 0, event.at)
+    texts = {CONFIGURATION: configuration_text(whole)} if whole else {}
+    inputs = facts.inputs(event.params) if facts is not None else ()
     return [
-        RunUpdate(event.trial, event.at, event.at, params=params, points=points, tags=tags),
+        RunUpdate(event.trial, event.at, event.at, params=params, points=points, tags=tags, texts=texts, inputs=inputs),
         RunUpdate(SWEEP, event.at, event.at, points=_points({"sweep.trials": float(len(state.trials))}, state.legs, event.at)),
     ]
 
@@ -175,6 +139,9 @@ def _leg_ended(state: SweepState, event: LegEnded) -> list[RunUpdate]:
         own["violation"] = scored.violation
     tags = {"trm.attempt": str(event.attempt), "trm.checkpoint": event.checkpoint or "", "trm.error": event.error or ""}
     points = _points({**event.metrics, **own}, event.steps, event.at)
+    if event.status == "completed":
+        points += at_gflops("objective", event.objective, event.train_flops, event.at)
+        points += at_gflops("loss", event.loss, event.train_flops, event.at)
     trial = RunUpdate(event.trial, event.at, event.at, points=points, tags={key: value for key, value in tags.items() if value})
     best = winner(state)
     sweep = {
@@ -234,7 +201,3 @@ def _reported(state: SweepState, event: Reported) -> list[RunUpdate]:
 
 def _points(values: Mapping[str, float | None], step: int, at: float) -> list[Point]:
     return [Point(key, float(value), step, at) for key, value in values.items() if value is not None]
-
-
-def _text(value: Any) -> str:
-    return repr(value) if isinstance(value, float) else str(value)

@@ -20,10 +20,11 @@ from trm.files.contained import misplaced, refuse_links
 from trm.files.own_cache import give_home
 from trm.search.journal.journal import unread
 from trm.search.journal.lease import is_held
-from trm.tracking.outbox import OutboxState
+from trm.tracking.outbox_state import OutboxState
 from trm.tracking.places import Target, check_own_store, state_by_sweep_file, storage_for, store_for
 from trm.tracking.run_outbox import outbox_of
-from trm.tracking.store import LOCK, POLL_SECONDS, MlflowStore, import_mlflow, only_one
+from trm.tracking.store import MlflowStore, import_mlflow
+from trm.tracking.store_files import LOCK, POLL_SECONDS, only_one
 from trm.training.run_record import read_record
 
 FOLLOWED = ("journal.jsonl", "sweep.yaml", "tracking.json", "metrics.jsonl", "run.json", "config.yaml", "curves")
@@ -55,6 +56,7 @@ def _follow_driver() -> int:
         outbox = outbox_of(folder)(folder, MlflowStore(target, say), state, say, is_driven=True)
         while not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
             if outbox.forward():
+                outbox.forward_standing()
                 outbox.forward_curves(time.monotonic() + POLL_SECONDS)
             say("sent", "")
         line = sys.stdin.readline()

@@ -1,0 +1,45 @@
+"""What the writers of a store share on disk: who may write now, and whether its database still is the one that was opened."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+from trm.files.atomic import open_lock, why_unwritable
+
+LOCK = ".tracking.lock"
+"""In a sweep folder; held by whoever sends its journal."""
+POLL_SECONDS = 0.5
+EXIT_AGAIN = 75
+"""The writer's process asks to be started again."""
+
+
+@contextlib.contextmanager
+def only_one(lock: Path, waits: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock; `waits` is called twice a second while another process has it. Who may not write there needs none."""
+    if why_unwritable(lock.parent) is not None:
+        yield
+        return
+    with os.fdopen(open_lock(lock), "rb") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waits()
+                time.sleep(POLL_SECONDS)
+        yield
+
+
+def file_of(uri: str) -> tuple[int, int] | None:
+    """What a sqlite database's file is, whatever its name points to later; None where there is none."""
+    if not uri.startswith("sqlite"):
+        return None
+    try:
+        found = os.stat(unquote(uri.partition(":///")[2].partition("?")[0]))
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
