@@ -14,8 +14,10 @@ from sweep_cases import events_of
 
 from tests.search.test_schedulers import SCHEDULERS, demo
 from trm.jobs.inspect import status_lines
+from trm.pages.sweep_trials import board_rows, shared_data
 from trm.pictures import curves
 from trm.search.findings.confirmed import winner
+from trm.search.findings.ledger import ledger
 from trm.search.findings.status import sweep_status
 from trm.search.findings.tables import leaderboard_rows
 from trm.search.journal.events import Decided, DriverStarted, Event, LegEnded
@@ -59,8 +61,11 @@ def check_views(space: SearchSpace, events: list[Event], monkeypatch: pytest.Mon
         status, seen = sweep_status(state, event.at, is_driven=False), SweepProgress(state).snapshot(event.at)
         assert {status.spent.train_flops, seen.flops_spent, told.flops} == {state.spending.train_flops}
         assert state.spending.train_flops == pytest.approx(sum(trial.spent_flops for trial in state.trials))
+        page = shared_data(state)
+        assert ledger(state).train_flops == pytest.approx(state.spending.train_flops, rel=1e-9)
         found = winner(state)
         if found is None:
+            assert page["best"] is None
             assert (status.best, seen.best, told.best, set(drawn)) == (None, None, None, {None})
             continue
         number = found.trial.number
@@ -68,6 +73,7 @@ def check_views(space: SearchSpace, events: list[Event], monkeypatch: pytest.Mon
         assert status.best is not None
         assert seen.best is not None
         names = {status.best.trial, seen.best.trial, told.best, leaderboard_rows(state, 1)[0]["trial"], *drawn}
+        names |= {page["best"], board_rows(state)[0]["trial"]}
         assert names == {number}
         assert leader_rows(state)[0].trial == number
         assert any(f"trial {number} at rung" in line for line in status_lines(status, "m", event.at))

@@ -80,11 +80,20 @@
       caption.textContent = TRM.sentence(spec.label);
       plot.style.height = `${spec.height ?? 380}px`;
       const { traces, layout } = spec.draw(colours());
-      return plotly.react(plot, traces, themed(layout), CONFIG);
+      return plotly.react(plot, traces, themed(layout), CONFIG).then(scalable);
+    }
+
+    /** On paper a chart is as wide as the page: its parts say how large they were drawn. */
+    function scalable() {
+      const { width, height } = plot._fullLayout ?? {};
+      if (!width) return;
+      plot.style.setProperty("--ratio", `${width} / ${height}`);
+      for (const part of plot.querySelectorAll(".main-svg")) part.setAttribute("viewBox", `0 0 ${width} ${height}`);
     }
 
     document.addEventListener("trm:theme", show);
     await show();
+    plot.on?.("plotly_afterplot", scalable);
     return {
       async update(next) {
         spec = next;

@@ -187,13 +187,14 @@ const TRM = (() => {
     await painted();
     await Promise.all(sections.filter(isSeen).map(draw));
     await painted();
-    document.documentElement.dataset.seen = "drawn"; // all that is in the window is painted
+    performance.mark("trm:seen"); // all that is in the window is painted
     isEager = true;
     for (const one of sections.filter((each) => each.isNear)) draw(one);
     for (const one of sections) {
       await draw(one);
       await idle();
     }
+    performance.mark("trm:drawn");
     document.documentElement.dataset.drawn = "all";
     document.dispatchEvent(new CustomEvent("trm:drawn"));
   }

@@ -130,6 +130,8 @@
     function drawAxes() {
       layer.setAttribute("width", width);
       layer.setAttribute("height", HEIGHT);
+      layer.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+      frame.style.setProperty("--ratio", `${width} / ${HEIGHT}`);
       layer.setAttribute("aria-label", `${trials.length} trials over ${axes.length} axes`);
       const focused = layer.contains(document.activeElement) ? document.activeElement.dataset.axis : null;
       layer.replaceChildren(...axes.map((axis, index) => {

@@ -5,6 +5,7 @@
   const { element, safe, LOOKS } = TRM;
   const shared = () => TRM.page.shared;
   const plain = (trials) => trials.filter((trial) => trial.confirms === null);
+  const isNarrow = () => document.getElementById("main").clientWidth < 640;
   const better = () => (shared().mode === "max" ? "more is better" : "less is better");
 
   function mark(look, c) {
@@ -174,7 +175,7 @@
     const values = (name) => [...new Set(told.cells.map((cell) => cell[name]))].sort((a, b) => a - b);
     const rows = values("H_cycles"), columns = values("L_cycles");
     const cell = (high, low) => told.cells.find((one) => one.H_cycles === high && one.L_cycles === low);
-    const text = rows.map((high) => columns.map((low) => { const one = cell(high, low); return one ? `${TRM.number(one.mean)}<br>best ${TRM.number(one.best)}, n ${one.trials}` : ""; }));
+    const text = rows.map((high) => columns.map((low) => { const one = cell(high, low); return one ? isNarrow() ? TRM.number(Number(one.mean.toPrecision(2))) : `${TRM.number(one.mean)}<br>best ${TRM.number(one.best)}, n ${one.trials}` : ""; }));
     const best = [...told.cells].sort((a, b) => (data.mode === "max" ? b.mean - a.mean : a.mean - b.mean))[0];
     return {
       label: `Mean ${data.metric} by recursion at equal compute: rung ${told.rung}, ${told.amount_text}. Highest mean rank: H_cycles ${best.H_cycles}, L_cycles ${best.L_cycles} with ${TRM.number(best.mean)} over ${best.trials} trials.`.replace("Highest mean rank", "Best mean"),
@@ -307,11 +308,11 @@
     const rows = ledgerRows(data);
     const shapes = ["", "/", "x", "-", "|", "+", ".", "\\", "/"];
     return {
-      label: rows.length ? `${TRM.flops(data.train_flops)} were spent: ${rows.map((row) => `${row.told} ${TRM.percent(row.share)}`).join(", ")}. ${data.sentence}: ${TRM.flops(data.saved_flops)} of ${TRM.flops(data.full_flops)}.` : "Nothing is spent yet.",
-      height: 190,
+      label: rows.length ? `${TRM.flops(data.train_flops)} were spent: ${rows.map((row) => `${row.told} ${TRM.percent(row.share)}`).join(", ")}. ${TRM.sentence(data.sentence)}: ${TRM.flops(data.saved_flops)} of ${TRM.flops(data.full_flops)}.` : "Nothing is spent yet.",
+      height: isNarrow() ? 160 + 24 * rows.length : 190,
       draw: (c) => ({
         traces: rows.map((row, place) => ({ type: "bar", orientation: "h", name: safe(row.told), y: ["time", "compute"], x: [row.time_share, row.share], marker: { color: [...c.series, c.faint, c.bad, c.soft, c.line][place], pattern: { shape: shapes[place], fillmode: "overlay", fgcolor: c.paper, size: 7 } }, hovertemplate: `${safe(row.told)}: %{x:.1%}<extra></extra>` })),
-        layout: { barmode: "stack", xaxis: { tickformat: ".0%", range: [0, 1] }, yaxis: { type: "category" }, margin: { l: 70, r: 16, t: 50, b: 30 } },
+        layout: { barmode: "stack", xaxis: { tickformat: ".0%", range: [0, 1] }, yaxis: { type: "category" }, margin: { l: 70, r: 16, t: isNarrow() ? 24 * rows.length : 50, b: 30 } },
       }),
     };
   }

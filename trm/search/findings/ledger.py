@@ -60,7 +60,10 @@ def ledger(state: SweepState) -> Ledger:
     full = sum(trial.asked.step_flops * trial.asked.max_steps for trial in would_run)
     spent = sum(trial.spent_flops for trial in would_run)
     return Ledger(
-        tuple(entry for entry in entries if entry.trials), state.spending.train_flops, max(full, spent), max(0.0, full - spent)
+        tuple(entry for entry in entries if entry.trials),
+        sum(entry.train_flops for entry in entries),
+        max(full, spent),
+        max(0.0, full - spent),
     )
 
 
