@@ -33,6 +33,7 @@ class Invocation:
     def next_steps(self, larger: tuple[str, str] | None, tracking_uri: str | None, *, is_confirmed: bool) -> list[tuple[str, str]]:
         """(what for, command) after a sweep, its winner confirmed or not; `larger`: `status.larger_budget`."""
         commands = [] if tracking_uri is None else mlflow_steps(self.folder, tracking_uri)
+        commands.append(("see all of it in a browser", f"{job_command('view.py')} {shlex.quote(_shown(self.folder))} --live"))
         return commands + next_steps(self.folder, self.resume, larger, is_confirmed=is_confirmed)
 
     @property
@@ -58,6 +59,17 @@ def next_steps(folder: Path, resume: str, larger: tuple[str, str] | None, *, is_
     if larger is not None:
         commands.append((f"go on with the sweep, {larger[0]}", with_option(resume, larger[1])))
     return commands
+
+
+def winner_steps(folder: Path) -> list[tuple[str, str]]:
+    """(what for, command) that hands the winner of a sweep's folder to others."""
+    where = shlex.quote(_shown(folder))
+    if not (folder / "best").is_dir():
+        return []
+    return [
+        ("pose the winner puzzles in a browser", f"{job_command('serve.py')} {where}/best"),
+        ("hand the winner on, with a model card", f"{job_command('release.py')} {where}"),
+    ]
 
 
 def recorded_resume(command: str, folder: Path) -> str:

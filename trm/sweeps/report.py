@@ -20,7 +20,7 @@ from trm.search.journal.lease import is_held
 from trm.search.log import FILE as JOURNAL
 from trm.search.space.recorded import SWEEP_FILE
 from trm.search.state import SweepState
-from trm.sweeps.commands import next_steps
+from trm.sweeps.commands import next_steps, winner_steps
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.folder import read_sweep
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
@@ -104,7 +104,8 @@ def _commands(state: SweepState, folder: Path, resume: str) -> list[tuple[str, s
         return []
     going_on = [] if state.ended is not None else [("go on with it, when nobody drives it", resume)]
     is_confirmed = bool(state.confirmations) or not candidates_of(state, 1)
-    return going_on + next_steps(folder, resume, larger_budget(state), is_confirmed=is_confirmed)
+    steps = next_steps(folder, resume, larger_budget(state), is_confirmed=is_confirmed)
+    return going_on + steps + winner_steps(folder)
 
 
 def _with_curves(state: SweepState) -> Sequence[int]:
