@@ -63,9 +63,9 @@ def test_an_evaluation_has_its_answers_and_its_ballots(place: Path, tmp_path: Pa
     found = view(place / "all", out=tmp_path / "page.html")["Puzzles"]
     pairs = pq.read_table(place / "all" / "pairs.parquet").to_pydict()
     assert found["chosen"].startswith(f"All {len(pairs['rank'])} scored puzzles of test")
-    assert [one["ballot"]["rank"] for one in found["puzzles"]] == pairs["rank"]
-    assert [one["ballot"]["votes"] for one in found["puzzles"]] == pairs["votes"]
-    assert [one["ballot"]["grids"] for one in found["puzzles"]] == pairs["distinct_grids"]
+    assert [one["ballots"][0]["rank"] for one in found["puzzles"]] == pairs["rank"]
+    assert [one["ballots"][0]["votes"] for one in found["puzzles"]] == pairs["votes"]
+    assert [one["ballots"][0]["grids"] for one in found["puzzles"]] == pairs["distinct_grids"]
     assert [one["answers"][0]["solved"] for one in found["puzzles"]] == [1 <= rank <= 2 for rank in pairs["rank"]]
     plain = pa.compute.field("augmentation") == 0
     answers = pq.read_table(place / "all" / "answers.parquet").filter(plain & (pa.compute.field("row") == 0)).to_pydict()
@@ -97,7 +97,7 @@ def test_a_run_is_asked_on_validation_and_on_test_only_by_name(place: Path, tmp_
     else:
         assert found["Puzzles"]["notes"][0].endswith("after each of 3 steps.")
     found = view(place / "run", out=tmp_path / "page.html", split="test")
-    assert found["Puzzles"]["notes"] == ["Asked for this page: a seeded choice of puzzles of test, after each of 3 steps."]
+    assert found["Puzzles"]["notes"][0].endswith("puzzles of test, after each of 3 steps. It is one more look at test.")
     assert {len(one["answers"][0]["steps"]) for one in found["Puzzles"]["puzzles"]} == {3}
     assert not (place / "run" / "report.html").exists()
 

@@ -104,7 +104,7 @@ def sections() -> Iterator[Section]:
     grids[:, [2, 32, 60, 61]] = 1
     ballot = Votes(5, 2, 2, [Candidate(grids[2], 3, 0.5, False), Candidate(grids[1], 2, 0.4, True)])
     task = ShownPuzzle(HOSTILE, grids[0], grids[1], [Answered([grids[2]], [0.5], True, 1)], {HOSTILE: HOSTILE})
-    task = ShownPuzzle(**{**vars(task), "demonstrations": [(grids[0], grids[1])], "ballot": ballot})
+    task = ShownPuzzle(**{**vars(task), "demonstrations": [(grids[0], grids[1])], "ballots": [ballot]})
     yield puzzles_section(HOSTILE, arc.legend((30, 30), ()), (30, 30), [task], chosen=HOSTILE, sides=[HOSTILE], key="arc")
     row = np.array([1, 2, 3, 0])
     words = [ShownPuzzle("word", row, row[::-1], forms=[Form("turned", row, None)])]

@@ -181,7 +181,7 @@ def _shown_puzzles(
             [own.get(int(row)) for own in answered],
             puzzle_facts(columns, at, manifest, legend),
             demonstrations=shown_before.get(int(columns["groups"][at]), ()),
-            ballot=ballots[0].get(int(row)),
+            ballots=[own.get(int(row)) for own in ballots],
         )
         for at, (name, row) in enumerate(zip(names, columns["row"], strict=True))
     ]

@@ -15,7 +15,7 @@ from trm.errors import ConfigError
 from trm.jobs.compare import AGAIN, ONE_TRAINING, Side, compared, read_side, require_same_puzzles
 from trm.jobs.evaluation.folder import CLAIMS_TABLE, NOT_A_METRIC
 from trm.jobs.view_answers import puzzle_sections
-from trm.pages.evaluation import about, curve_section, details_section, evaluation_sections
+from trm.pages.evaluation import about, curves_together, details_section, evaluation_sections
 from trm.pages.page import Page, Section
 from trm.stats.paired import Paired
 from trm.tasks.metrics import direction, shown
@@ -46,14 +46,15 @@ def comparison_page(first: Path, second: Path, data: str | None = None) -> Page:
     rows = [_row(name, sides, compared(name, *sides)) for name in names]
     lines = [f"A: {first}", f"B: {second}", f"{ONE_TRAINING[:1].upper()}{ONE_TRAINING[1:]}."]
     sections = [Section("values", "A against B, puzzle by puzzle", {"rows": rows, "lines": lines}), *puzzles]
+    curves = {letter: side.report["curve"] for letter, side in zip("AB", sides, strict=True) if side.report.get("curve")}
+    sections += _as_written(sides[0], lambda: [curves_together(curves)]) if curves else []
     for letter, side in zip("AB", sides, strict=True):
         sections += [_retitled(one, letter) for one in _as_written(side, partial(_own, side))]
     return Page(f"{first.resolve().name} against {second.resolve().name}", "comparison", sections, about=about(sides[0].report))
 
 
 def _own(side: Side) -> list[Section]:
-    curve = [curve_section(side.report["curve"])] if side.report.get("curve") else []
-    return [evaluation_sections(side.report)[0], *curve, details_section(side.report)]
+    return [evaluation_sections(side.report)[0], details_section(side.report)]
 
 
 def _retitled(section: Section, letter: str) -> Section:

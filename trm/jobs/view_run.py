@@ -82,9 +82,9 @@ def _answered(folder: Path, weights: Weights, data: str | None, split: SplitName
         evaluation = Path(scratch) / "evaluation"
         evaluated(_options(folder, asked, place, evaluation, weights), SOLO, say)
         side = read_side(str(evaluation))
-        told = (
-            f"Asked for this page: a seeded choice of puzzles of {asked}, after each of {side.report['supervision_steps']} steps."
-        )
+        steps = side.report["supervision_steps"]
+        told = f"Asked for this page: a seeded choice of puzzles of {asked}, after each of {steps} steps."
+        told += " It is one more look at test." if asked == "test" else ""
         return puzzle_sections([side], place, titles=[str(folder)], told=[told])
 
 

@@ -87,6 +87,22 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def curves_together(curves: Mapping[str, Sequence[Mapping[str, Any]]], name: str = "exact_accuracy") -> Section:
+    """One share of several evaluations against supervision steps, with their bands."""
+    series = [
+        {
+            "name": side,
+            "x": _of(curve, "step"),
+            "y": [point["metrics"][name] for point in curve],
+            "low": [point["bands"][name][0] for point in curve],
+            "high": [point["bands"][name][1] for point in curve],
+        }
+        for side, curve in curves.items()
+    ]
+    plot = {"x": "supervision step", "y": name, "series": series}
+    return Section("lines", "By supervision steps", {"plots": [plot]}, needs_charts=True)
+
+
 def curve_section(curve: Sequence[Mapping[str, Any]]) -> Section:
     """Every share against supervision steps, with its band; and what stopping at the halt scores."""
     names = list(curve[0]["bands"])

@@ -51,7 +51,8 @@ class ShownPuzzle:
     scores: Sequence[float] | None = None
     """Of each side, where more than solved or not tells them apart."""
     demonstrations: Sequence[tuple[np.ndarray, np.ndarray]] = ()
-    ballot: Votes | None = None
+    ballots: Sequence[Votes | None] = ()
+    """Of each side, where answers vote."""
     forms: Sequence[Form] = ()
 
 
@@ -89,8 +90,8 @@ def _puzzle(one: ShownPuzzle) -> dict[str, Any]:
         values["scores"] = [float(score) for score in one.scores]
     if one.demonstrations:
         values["demonstrations"] = [[cells_text(cells) for cells in pair] for pair in one.demonstrations]
-    if one.ballot is not None:
-        values["ballot"] = _ballot(one.ballot)
+    if any(ballot is not None for ballot in one.ballots):
+        values["ballots"] = [None if ballot is None else _ballot(ballot) for ballot in one.ballots]
     if one.forms:
         values["forms"] = [
             {"label": form.label, "question": cells_text(form.question)}

@@ -81,9 +81,14 @@
       const facts = Object.entries(one.facts || {}).map(([name, value]) => `${name} ${value}`).join(", ");
       const head = e("div", { class: "puzzles-head" }, e("h3", { text: one.name }), e("span", { class: "puzzles-verdict", role: "status", text: this.verdict(one) }), e("span", { class: "facts", text: facts }), go(-1, "Previous", "p"), go(1, "Next", "n"), copy);
       this.answers = e("div", {});
-      this.one.replaceChildren(head, ...(one.demonstrations ? [demonstrations(one, this.data)] : []), this.answers, ...this.stepper(), ...(one.ballot ? [ballot(one, this.data)] : []), ...(one.forms ? [forms(one, this.data)] : []));
+      this.one.replaceChildren(head, ...(one.demonstrations ? [demonstrations(one, this.data)] : []), this.answers, ...this.stepper(), ...this.ballots(one), ...(one.forms ? [forms(one, this.data)] : []));
       this.showAnswers();
       if (link) this.putLink();
+    }
+
+    ballots(one) {
+      const made = (one.ballots || []).map((own, side) => own && ballot(own, this.data, this.sides.length > 1 ? `Votes of ${"AB"[side]}` : "Votes"));
+      return made.filter(Boolean);
     }
 
     putLink() {

@@ -24,18 +24,18 @@
   };
 
   /** Who was voted for, the two attempts first. */
-  parts.ballot = (one, data) => {
+  parts.ballot = (ballot, data, title) => {
     const { height, width, legend } = data;
-    const { votes, grids, candidates } = one.ballot;
+    const { votes, grids, candidates } = ballot;
     const made = candidates.map((candidate, number) => {
       const told = [number < 2 ? `attempt ${number + 1}` : `place ${number + 1}`, `${plural(candidate.votes, "vote")} (${percent(candidate.votes / votes)})`, `halting ${candidate.probability.toFixed(2)}`, candidate.right ? "right" : "wrong"];
       return figure(`${candidate.right ? "\u2713" : "\u2717"} ${told.join(", ")}`, { legend, height, width, cells: cellsOf(candidate.cells) }, { side: 130 });
     });
     const right = candidates.findIndex((candidate) => candidate.right);
-    const place = one.ballot.rank ? `the right grid has place ${one.ballot.rank}` : "nobody voted for the right grid";
+    const place = ballot.rank ? `the right grid has place ${ballot.rank}` : "nobody voted for the right grid";
     const more = grids > candidates.length ? `, the first ${candidates.length} of them drawn` : "";
     const told = `Ballot: ${plural(votes, "vote")} for ${plural(grids, "grid")}${more}; ${place}. ${right >= 0 && right < 2 ? "Solved within two attempts." : "Not solved within two attempts."}`;
-    return e("div", {}, e("h4", { text: "Votes" }), e("p", { class: "puzzles-told", text: told }), e("div", { class: "puzzles-row" }, ...made));
+    return e("div", {}, e("h4", { text: title }), e("p", { class: "puzzles-told", text: told }), e("div", { class: "puzzles-row" }, ...made));
   };
 
   /** Augmentations beside the original. */
