@@ -165,11 +165,14 @@ def check_bounds(sample: Sample) -> None:
 
 
 def check_drawing(sample: Sample) -> None:
-    """Question and answer are drawn in a terminal."""
+    """Question and answer are drawn in a terminal, and every token on a page."""
     split = sample.built.splits["test"]
     for cells in (split.inputs, split.labels):
         text = sample.task.text(np.asarray(cells[0]).reshape(sample.built.grid), sample.built.vocabulary)
         require(bool(text.plain.strip()), "a puzzle must be drawn as some text", remedy="give text()")
+    legend, count = sample.task.legend(sample.built.grid, sample.built.vocabulary), len(sample.built.vocabulary)
+    found = len(legend.tokens)
+    require(found == count, f"a legend must have the {count} tokens of the vocabulary, got {found}", remedy="give one a token")
 
 
 def check_written(sample: Sample) -> None:
