@@ -94,7 +94,9 @@ def test_a_registered_winner_answers_where_the_wheel_is_all_there_is(
 ) -> None:
     from released_cases import won_sweep
 
+    from trm.errors import ConfigError
     from trm.jobs.release import ReleaseOptions, run_release
+    from trm.release.registered import registered_release
     from trm.serving.solver import Solver
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -126,3 +128,8 @@ def test_a_registered_winner_answers_where_the_wheel_is_all_there_is(
     assert cells == [answer.cells.tolist() for answer in here]
     assert probabilities == [answer.halting_probability for answer in here]
     assert valid == [answer.verdict.is_valid for answer in here]
+    with registered_release("models:/demo@champion", tmp_path) as folder:
+        assert (folder / "README.md").read_text() == (sweeps[0] / "release" / "README.md").read_text()
+    for model, told in (("demo@best", "choose of champion"), ("demo/7", "choose of 1, 2"), ("other/1", "choose of demo")):
+        with pytest.raises(ConfigError, match=told), registered_release(f"models:/{model}", tmp_path):
+            pass

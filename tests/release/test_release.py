@@ -22,6 +22,7 @@ from trm.release.card import card, summary
 from trm.release.champion import Standing, choice
 from trm.release.data_card import UNKNOWN, parsed
 from trm.release.facts import Facts, Maker, release_facts
+from trm.release.registered import registered_release
 from trm.release.source import read_release_source
 from trm.search.findings.tables import write_leaderboard
 from trm.tasks.making.writing import write_dataset
@@ -127,6 +128,16 @@ def test_a_sweep_without_a_winner_or_with_that_of_another_moment_is_refused(swee
         read_release_source(copy)
     with pytest.raises(SweepError, match="is no sweep"):
         read_release_source(tmp_path)
+
+
+@pytest.mark.parametrize(("model", "told"), [("models:/demo", "named models:/NAME@ALIAS"), ("models:/demo@a", "there is none at")])
+def test_a_registered_model_that_is_not_there_is_told(
+    tmp_path: Path, model: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(ConfigError, match=told), registered_release(model, tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 MINE = Standing("2", "data", "exact_accuracy", "max", 0.9)

@@ -101,8 +101,7 @@ def _register(source: ReleaseSource, facts: Facts, out: Path, uri: str, options:
     try:
         found = register(out, facts, place, is_champion=options.is_champion)
     except TRMError as error:
-        again = f"{job_command('release.py')} {shlex.quote(str(source.sweep))}"
-        raise TRMError(f"{error}; the folder {out} is whole, and `{again}` tries again") from error
+        raise TRMError(f"{error}; the folder {out} is whole, and the same command tries again") from error
     if not found.has_run:
         say("its run is not in MLflow, so the version has no source run")
     show(f"registered  {found.uri}{'' if found.is_new else ', which was there'}")

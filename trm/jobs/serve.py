@@ -2,7 +2,7 @@
 
 import importlib.util
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from trm.console.redaction import in_addresses
 from trm.console.streams import say
 from trm.errors import ConfigError
 from trm.files.fetched_weights import is_url
+from trm.sweeps.places import expanded
 from trm.terminal.command_line import show
 
 if TYPE_CHECKING:
@@ -48,10 +49,20 @@ class ServeOptions:
 
 def run_serve(options: ServeOptions) -> int:
     """Answers until it is told to end; the exit code. Raises InputError for what a person can mend."""
-    if is_on_cluster := options.replicas is not None or options.address is not None:
+    if options.replicas is not None or options.address is not None:
         _require_ray_serve()
+    if not options.path.startswith("models:/"):
+        return _served(options)
+    from trm.release.registered import registered_release  # brings MLflow
+
+    with registered_release(options.path, expanded(options.storage, "--storage")) as folder:
+        return _served(replace(options, path=str(folder)))
+
+
+def _served(options: ServeOptions) -> int:
     from trm.serving.server import listening, serve
 
+    is_on_cluster = options.replicas is not None or options.address is not None
     rules, told = rules_of(options)
     place = listening(options.host, options.port)
     try:

@@ -66,7 +66,7 @@ def register(folder: Path, facts: Facts, place: RegistryPlace, *, is_champion: b
     `is_champion`: it gets the alias whatever has it now.
     """
     try:
-        with _mlflow(place.uri) as client:
+        with mlflow_of(place.uri) as client:
             return _Registry(client, place).register(folder, facts, is_champion)
     except TRMError:
         raise
@@ -75,7 +75,7 @@ def register(folder: Path, facts: Facts, place: RegistryPlace, *, is_champion: b
 
 
 @contextlib.contextmanager
-def _mlflow(uri: str) -> Iterator[Any]:
+def mlflow_of(uri: str) -> Iterator[Any]:
     """A client of the store, which is this process's own while entered: parts of MLflow ask no client. It says nothing itself."""
     import_mlflow()
     import mlflow

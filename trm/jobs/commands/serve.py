@@ -7,7 +7,8 @@ def main() -> int:
     """The exit code of the job that the command line asks for."""
     parser = job_parser(__doc__, "serve")
     parser.add_argument(
-        "path", help="folder of a run, a sweep, a checkpoint, exported or released weights, or the URL of one (hf://)"
+        "path",
+        help="folder of a run, a sweep, a checkpoint, exported or released weights, a URL (hf://), or models:/NAME@champion",
     )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: this machine alone; another asks for a token)"
