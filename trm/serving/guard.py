@@ -143,11 +143,19 @@ async def body_of(scope: Scope, receive: Receive, rules: Rules) -> dict[str, Any
         raise Refused(408, problem, {"connection": "close"}) from None
     try:
         values: dict[str, Any] = parse_json(
-            bytes(content), "the body", dict, error=InputError, remedy="see POST /predict in docs/how/serving.md"
+            _text_of(content), "the body", dict, error=InputError, remedy="see POST /predict in docs/how/serving.md"
         )
     except InputError as error:
         raise Refused(400, str(error)) from None
     return values
+
+
+def _text_of(content: bytearray) -> str:
+    """A body as text: of UTF-8 alone, whatever else JSON may come in."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise Refused(400, "the body must be JSON, and is no UTF-8 text; send it as UTF-8") from None
 
 
 def _too_large(found: str, rules: Rules) -> Refused:

@@ -96,12 +96,15 @@ class _Server(uvicorn.Server):
 
 def listening(host: str, port: int) -> socket.socket:
     """A socket on that address; ResourceError where it cannot be had."""
+    found: socket.socket | None = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         found = socket.socket(family, kind, protocol)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
     except (OSError, OverflowError) as error:
+        if found is not None:
+            found.close()
         raise ResourceError(
             f"a server needs an address of this machine that is free, {host}:{port} is not: {error}",
             remedy="give another --host or --port",
@@ -111,8 +114,8 @@ def listening(host: str, port: int) -> socket.socket:
     return found
 
 
-def serve(serving: Serving, place: socket.socket, told: Callable[[], None]) -> None:
-    """Answers until SIGINT or SIGTERM, then what was asked until then, and raises the signal again; `told` when it listens."""
+def made_server(serving: Serving, told: Callable[[], None]) -> uvicorn.Server:
+    """The server of an application; `told` is called when it listens."""
     config = uvicorn.Config(
         serving.application,
         http=PatientProtocol,
@@ -120,16 +123,21 @@ def serve(serving: Serving, place: socket.socket, told: Callable[[], None]) -> N
         lifespan="off",
         loop="asyncio",
         access_log=False,
-        log_level="error",
+        log_level="critical",
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         h11_max_incomplete_event_size=HEADER_BYTES,
     )
+    return _Server(config, serving, told)
+
+
+def serve(serving: Serving, place: socket.socket, told: Callable[[], None]) -> None:
+    """Answers until SIGINT or SIGTERM, then what was asked until then, and raises the signal again; `told` when it listens."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        _Server(config, serving, told).run([place])
+        made_server(serving, told).run([place])
     finally:
         sys.setswitchinterval(before)
         with contextlib.suppress(RuntimeError):

@@ -40,6 +40,8 @@ def main() -> int:
         given = getattr(arguments, name)
         if given is not None and given < least:
             parser.error(f"--{name.replace('_', '-')} must be at least {least}, got {given}")
+    if arguments.port > 65535:
+        parser.error(f"--port must be at most 65535, got {arguments.port}")
     if not 0 < arguments.request_seconds <= 3600:
         parser.error(f"--request-seconds must be above 0 and at most 3600, got {arguments.request_seconds:g}")
 

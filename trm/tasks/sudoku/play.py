@@ -14,7 +14,7 @@ from trm.tasks.sudoku.augment import BLANK, BOXES
 
 BLANKS = (0, "0", ".", " ", "", "_", None)
 """How people write a blank."""
-MOST_GUESSES = 1 << 16
+MOST_GUESSES = 1 << 15
 """About a second of our solver; the hardest boards with one solution take thousands."""
 MOST_TOLD = 5
 """Broken rules that are told one by one."""
