@@ -129,7 +129,7 @@ def test_a_registered_winner_answers_where_the_wheel_is_all_there_is(
     assert probabilities == [answer.halting_probability for answer in here]
     assert valid == [answer.verdict.is_valid for answer in here]
     with registered_release("models:/demo@champion", tmp_path) as folder:
-        assert (folder / "README.md").read_text() == (sweeps[0] / "release" / "README.md").read_text()
+        assert (folder / "model.safetensors").read_bytes() == (sweeps[0] / "best" / "model.safetensors").read_bytes()
     for model, told in (("demo@best", "choose of champion"), ("demo/7", "choose of 1, 2"), ("other/1", "choose of demo")):
         with pytest.raises(ConfigError, match=told), registered_release(f"models:/{model}", tmp_path):
             pass
