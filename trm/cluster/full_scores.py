@@ -1,15 +1,19 @@
 """A checkpoint's scores on whole splits, by a worker with a trial's resources."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray
 
 from trm.cluster.hearing import Mouth
-from trm.cluster.shared_data import SweepFeed
+from trm.cluster.shared_data import DataFeed, SweepFeed
 from trm.cluster.worker_weights import opened
 from trm.config.run import RunConfig
+from trm.data.batches.split import Split
 from trm.data.format.manifest import SplitName
+from trm.data.format.shards import read_identifiers
+from trm.errors import DatasetError
 from trm.search.journal.events import AtTestTime
 from trm.sweeps.winner import FullScores
 
@@ -73,7 +77,7 @@ def _score(
     splits: tuple[SplitName, ...] = ("validation", "test")
     keeper = AnswerKeeper(feed.split("validation"), steps_of(trained.config))
     plain = {name: score(name, trained.config, keeper if name == "validation" else None) for name in splits}
-    puzzles = keeper.values(feed.manifest)
+    puzzles = keeper.values(feed.manifest, _names(feed), _demonstrated(feed))
     scores = {name: dict(one.metrics) for name, one in plain.items()}
     if setting is None:
         return FullScores(scores["validation"], scores["test"], puzzles=puzzles)
@@ -83,6 +87,27 @@ def _score(
     metrics = {name: dict(again[name].metrics) for name in splits}
     look = AtTestTime(evaluation=setting, validation=metrics["validation"], test=metrics["test"], gain=gain)
     return FullScores(scores["validation"], scores["test"], look, puzzles)
+
+
+def _names(feed: DataFeed) -> Sequence[str] | None:
+    """What the puzzles are called; None where nobody named them, or this node does not see who did."""
+    try:
+        table = read_identifiers(feed.folder, feed.manifest)
+    except DatasetError:
+        return None
+    return None if table is None else table.names
+
+
+def _demonstrated(feed: DataFeed) -> Split | None:
+    """The training split, where it shows what is asked and is at hand."""
+    from trm.tasks.choice import task_named
+
+    if not task_named(feed.manifest.task).has_votes:
+        return None
+    try:
+        return feed.split("train")
+    except KeyError:  # the search is over: nothing is trained any more
+        return None
 
 
 def _gain(one: "Evaluation", plain: "Evaluation") -> list[float]:

@@ -74,8 +74,11 @@ class AnswerKeeper:
                 del kept[max(kept, key=lambda one: int(hashed(_CHOICE, one)[0]))]
         self._open = {}
 
-    def values(self, manifest: Manifest, names: Sequence[str] | None = None) -> dict[str, Any]:
-        """JSON: what reading the puzzles takes, how they were chosen, and each with its answers; `names` by puzzles' numbers."""
+    def values(self, manifest: Manifest, names: Sequence[str] | None = None, train: Split | None = None) -> dict[str, Any]:
+        """JSON: what reading the puzzles takes, how they were chosen, and each with its answers.
+
+        `names` are the puzzles' by their numbers; with `train` each has the rows of its group that are trained on.
+        """
         self._close()
         rows = sorted((number, row) for kept in self._kept.values() for number, row in kept.items())
         return {
@@ -87,7 +90,7 @@ class AnswerKeeper:
             "vocabulary": list(manifest.vocabulary),
             "solved": self.seen[True],
             "failed": self.seen[False],
-            "puzzles": [self._values(number, row, names) for number, row in rows],
+            "puzzles": [self._values(number, row, names) | self._demonstrations(number, train) for number, row in rows],
         }
 
     def _values(self, number: int, row: _Row, names: Sequence[str] | None) -> dict[str, Any]:
@@ -97,9 +100,19 @@ class AnswerKeeper:
             "row": number,
             "puzzle": int(split.clusters[number]),
             "name": None if names is None else names[group],
+            "pair": int(split.extras["pair"][number]) + 1 if "pair" in split.extras else None,
             "question": cells_text(split.inputs[number]),
             "right": cells_text(split.labels[number]),
             "is_exact": row.is_exact,
             "halting": [round(share, 5) for share in row.halting],
             "steps": [cells_text(cells) for cells in row.cells],
         }
+
+    def _demonstrations(self, number: int, train: Split | None) -> dict[str, Any]:
+        """The pairs of the row's group in the training split, as they stand; nothing where it is not given."""
+        if train is None:
+            return {}
+        rows = np.flatnonzero(train.groups == self._split.groups[number])
+        if train.puzzles is not None and len(rows):
+            rows = rows[train.puzzles[rows] == train.puzzles[rows[0]]]  # the first of its stored forms
+        return {"demonstrations": [[cells_text(grids[row]) for grids in (train.inputs, train.labels)] for row in rows.tolist()]}

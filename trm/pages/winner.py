@@ -70,9 +70,14 @@ def _puzzle(one: Mapping[str, Any], grid: tuple[int, int], legend: Legend, facts
     halting = [float(share) for share in one["halting"]]
     if not steps or len(halting) != len(steps):
         raise ValueError(f"{len(steps)} answers with {len(halting)} halting probabilities")
-    name = str(one.get("name") or f"row {int(one['row'])}")
+    pair = "" if one.get("pair") is None else f" pair {int(one['pair'])}"
+    name = f"{one['name']}{pair}" if one.get("name") else f"row {int(one['row'])}"
     answered = Answered(steps, halting, bool(one["is_exact"]), len(steps) if len(steps) == 1 else None)
-    return ShownPuzzle(name, question, right, [answered], cell_facts(question, right, grid, legend) | dict(facts))
+    shown_before = [
+        (cells_of(asked, count, tokens), cells_of(answer, count, tokens)) for asked, answer in one.get("demonstrations", [])
+    ]
+    all_facts = cell_facts(question, right, grid, legend) | dict(facts)
+    return ShownPuzzle(name, question, right, [answered], all_facts, demonstrations=shown_before)
 
 
 def _seeds(runs: Mapping[int, Sequence[Path]], metric: str) -> dict[int, dict[str, Fact]]:
