@@ -96,7 +96,11 @@ def test_mlflow_has_a_run_a_trial_below_one_of_the_sweep(whole: tuple[Path, str]
     assert len(runs) == 5
     history = {run.data.tags["trm.trial"]: run.data.metrics for run in runs if run is not parents[0]}
     assert all("exact_accuracy" in metrics for metrics in history.values())
-    assert {item.path for item in client.list_artifacts(parents[0].info.run_id)} >= {"journal.jsonl", "leaderboard.json"}
+    assert {item.path for item in client.list_artifacts(parents[0].info.run_id)} >= {
+        "journal.jsonl",
+        "leaderboard.json",
+        "report.html",
+    }
 
 
 def test_a_taken_name_is_refused_and_a_sweep_that_ended_goes_on_with_more_trials(whole: tuple[Path, str], space: Path) -> None:

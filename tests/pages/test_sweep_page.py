@@ -67,10 +67,12 @@ def made_at(stage: str, place: Path) -> FollowedSweep:
 
 def test_a_sweep_at_any_moment_has_a_page(tmp_path: Path) -> None:
     found = {stage: made_at(stage, tmp_path / stage) for stage in STAGES}
-    with opened(tmp_path / "one trial" / "report.html", width=500) as shown:
+    first = next(iter(STAGES))
+    with opened(tmp_path / first / "report.html", width=500) as shown:
         page = shown.page
         for stage, sweep in found.items():
-            page.goto((sweep.folder / "report.html").as_uri())
+            if stage != first:
+                page.goto((sweep.folder / "report.html").as_uri())
             page.wait_for_selector(DRAWN)
             assert page.locator(".failed").count() == 0, stage
             assert page.locator("#s-leaderboard tbody tr[data-key]").count() == len(sweep.state.searched), stage

@@ -1,5 +1,6 @@
 """The page while a sweep runs: a process of its own writes it, within its share, whole at any moment, until the driver ends it."""
 
+import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from page_cases import large_space, simulated_sweep
 from search_simulator import KilledError
 
 from trm.sweeps import report_writer
+from trm.sweeps.report import FollowedSweep
 from trm.sweeps.report_writer import SHARE, Allowance, ReportWriter, reported
 
 
@@ -44,6 +46,21 @@ def test_what_pages_cost_stays_within_their_share() -> None:
                 pages += 1
                 assert spent <= SHARE * allowance.worker_seconds < 0.01 * allowance.worker_seconds
         assert pages >= min(4 * 3600, 0.9 * (SHARE * 4 * 3600 * slots - 2) / cost)
+
+
+def test_a_full_disk_leaves_the_old_page_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed = FollowedSweep(folder)
+    followed.read()
+    report_writer._write(followed)
+    before = (folder / "report.html").read_bytes()
+
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    report_writer._write(followed)
+    assert (folder / "report.html").read_bytes() == before
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_short_sweep_never_meets_the_process(folder: Path) -> None:

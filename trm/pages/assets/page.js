@@ -185,7 +185,7 @@ const TRM = (() => {
   async function drawAll() {
     const idle = () => new Promise((resolve) => (window.requestIdleCallback ?? setTimeout)(resolve, { timeout: 1000 }));
     await painted();
-    await Promise.all(sections.filter(isSeen).map(draw));
+    for (const one of sections) if (isSeen(one)) await draw(one); // what is drawn may push the next one out of the window
     await painted();
     performance.mark("trm:seen"); // all that is in the window is painted
     isEager = true;
