@@ -31,7 +31,7 @@ def kept(batch_size: int, rows: np.ndarray) -> dict[str, Any]:
                     batch, cells, np.full(len(some), step - 2.0), np.full(len(some), step), columns, zeros.astype(np.int64)
                 )
             )
-    return keeper.values(manifest(split, (9, 9)))
+    return keeper.values(manifest(split, (4, 4)))
 
 
 def test_the_same_puzzles_are_kept_whatever_the_batches() -> None:

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from arrays_cases import write_arc_set
+from data_cases import manifest as manifest_of
+from data_cases import sudoku_split
 
 from trm.config.files import dump_yaml
 from trm.config.run import RunConfig
@@ -23,6 +25,9 @@ from trm.evaluation.kept_answers import FIRST_LETTER
 from trm.jobs.evaluate import run_evaluation
 from trm.jobs.evaluation.options import EvaluateOptions
 from trm.jobs.view import run_view
+from trm.jobs.view_answers import judged
+from trm.pages.puzzles import Answered
+from trm.tasks.choice import task_named
 from trm.tasks.published.export import export_dataset
 from trm.training.state import TrainingState
 
@@ -139,6 +144,18 @@ def test_what_was_tampered_with_is_told(place: Path, tmp_path: Path) -> None:
     (evaluation / "report.json").write_text(json.dumps(report | {"curve": [{"bands": {}}]}))
     with pytest.raises(InputError, match="as this version writes it"):
         view(evaluation, out=tmp_path / "page.html")
+
+
+def test_what_rules_an_answer_breaks_is_told_where_it_failed() -> None:
+    split = sudoku_split(1)
+    question, right = (np.asarray(cells)[0] for cells in (split.inputs, split.labels))
+    wrong, sudoku, about = right.copy(), task_named("sudoku"), manifest_of(split, (4, 4))
+    wrong[0] = right[1]
+    told = judged(Answered([right, wrong], [0.5, 0.5], False), question, about, sudoku).breaks
+    assert told is not None
+    assert any("row 1" in rule for rule in told)
+    assert judged(Answered([right], [0.5], False), question, about, sudoku).breaks == []
+    assert judged(Answered([right], [0.5], True), question, about, sudoku).breaks is None
 
 
 def test_puzzles_that_are_elsewhere_are_asked_for_by_name(place: Path, tmp_path: Path) -> None:

@@ -85,7 +85,11 @@ def board(number: int) -> ShownPuzzle:
     """A board that A solves after its second step where the number is even, and B where it is divisible by three."""
     question, wrong = BOARD.copy(), BOARD.copy()
     question[[0, 5, number % 16]], wrong[0] = 1, 3
-    sides = [Answered([wrong, BOARD if number % of == 0 else wrong], [0.25, 0.75], number % of == 0) for of in (2, 3)]
+    sides = []
+    for of in (2, 3):
+        is_solved = number % of == 0
+        steps, breaks = [wrong, BOARD if is_solved else wrong], None if is_solved else ["row 1 has 3 twice"]
+        sides.append(Answered(steps, [0.25, 0.75], is_solved, breaks=breaks))
     return ShownPuzzle(f"row {number}", question, BOARD, sides, {"rating": number % 7, "part": "odd" if number % 2 else "even"})
 
 
@@ -156,6 +160,7 @@ def test_keys_and_links_go_to_puzzles_and_steps(page: Any) -> None:
     page.wait_for_function("() => document.querySelector('.puzzles-head h3').textContent === 'row 3'")
     boards = page.locator("section").first
     assert "A failed, 1 cell wrong; B solved" in str(boards.locator(".puzzles-head").text_content())
+    assert "A's last answer breaks the rules: row 1 has 3 twice." in str(boards.locator(".puzzles-one").text_content())
     boards.locator(".puzzles-list").press("n")
     assert shown(page) == "row 4"
     boards.locator(".puzzles-list").press("p")

@@ -1,7 +1,7 @@
 """Puzzles of one or two evaluations for a page: which are shown, what was asked, what is right, and what was answered."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from trm.pages.puzzle_facts import puzzle_facts, row_names
 from trm.pages.puzzles import Answered, ShownPuzzle, puzzles_section
 from trm.tasks.choice import task_named
 from trm.tasks.places import data_beside
+from trm.tasks.play import Posed
 from trm.tasks.task import Task
 from trm.tasks.voted import Votes
 
@@ -167,10 +168,12 @@ def _shown_puzzles(
     table = shards.read_identifiers(place, manifest)
     names = row_names(columns, None if table is None else table.names)
     truths = {int(row): columns["labels"][at] for at, row in enumerate(columns["row"])}
+    questions = {int(row): columns["inputs"][at] for at, row in enumerate(columns["row"])}
     answered, ballots = [], []
     for one in recorded:
         answers = one.answers.of_rows([int(row) for row in wanted], report)
-        answered.append(_answered(answers, one, task, truths))
+        said = _answered(answers, one, task, truths)
+        answered.append({row: judged(own, questions[row], manifest, task) for row, own in said.items()})
         ballots.append(_ballots(answers, truths, task) if "votes" in one.side.report else {})
     shown_before = demonstrations(place, manifest, split, columns["groups"], report) if task.has_votes else {}
     return [
@@ -200,6 +203,16 @@ def _answered(answers: Columns, one: Recorded, task: Task[Any], truths: Mapping[
         after = int(answers["step"][places[-1]]) if len(places) == 1 else None
         found[row] = Answered(steps, halting[places].tolist(), bool(one.states[row] == SOLVED), after)
     return found
+
+
+def judged(own: Answered, question: np.ndarray, manifest: Manifest, task: Task[Any]) -> Answered:
+    """The answer with the rules that it breaks, where it is another than the recorded one and rules are known."""
+    if own.solved or task.has_votes:
+        return own
+    try:
+        return replace(own, breaks=task.play.broken(Posed(question), own.steps[-1], manifest))
+    except Exception:  # whatever somebody's own puzzle raises at what only a network answers
+        return own
 
 
 def _ballots(answers: Columns, truths: Mapping[int, np.ndarray], task: Task[Any]) -> dict[int, Votes]:

@@ -11,6 +11,8 @@ from trm.pages.page import Section
 from trm.tasks.legend import Legend
 from trm.tasks.voted import Votes
 
+MOST_RULES, MOST_RULE = 4, 200
+"""Broken rules that are told of an answer, and letters of each."""
 MOST_NAME = 200
 """Letters of a name."""
 Fact = str | int | float
@@ -27,6 +29,8 @@ class Answered:
     solved: bool
     after: int | None = None
     """Steps after which the answer is, where only that one is known."""
+    breaks: Sequence[str] | None = None
+    """The puzzle's own rules that the last answer breaks; None where no rule is known."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ def _answered(own: Answered, truth: np.ndarray | None) -> dict[str, Any]:
     if truth is not None:
         is_asked = truth != 0  # padding is not scored
         values["wrong"] = [int(np.count_nonzero((cells != truth) & is_asked)) for cells in own.steps]
+    values |= {} if own.breaks is None else {"breaks": [text[:MOST_RULE] for text in own.breaks[:MOST_RULES]]}
     return values | ({} if own.after is None else {"after": own.after})
 
 

@@ -129,8 +129,17 @@
         row.push(figure(name + after, this.spec(one, cells, { truth, ...(this.marks && wrong ? { wrong } : {}) })));
         if (wrong && wrong.some(Boolean)) row.push(this.difference(one, truth, wrong, index));
       });
-      this.answers.replaceChildren(e("div", { class: "puzzles-row" }, ...row));
+      const told = this.sides.map((side, index) => this.rules(one.answers[index], index)).filter(Boolean);
+      this.answers.replaceChildren(e("div", { class: "puzzles-row" }, ...row), ...told);
       this.showStep();
+    }
+
+    /** Which of the puzzle's own rules the last answer breaks; one that breaks none is right by them, another than the recorded one. */
+    rules(own, index) {
+      if (!own || !own.breaks) return null;
+      const name = this.sides.length > 1 ? `${"AB"[index]}'s last answer` : "The last answer";
+      const told = own.breaks.length ? `breaks the rules: ${own.breaks.join("; ")}.` : "keeps every rule of the puzzle: it is another than the recorded one.";
+      return e("p", { class: "puzzles-told", text: `${name} ${told}` });
     }
 
     isAsked(token) {
