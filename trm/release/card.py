@@ -81,7 +81,7 @@ def _scores(facts: Facts) -> Iterator[str]:
         yield f"the candidates, P(best), is {confirmed['p_best']:.2f}."
     yield ""
     yield f"Is it the best? {_sentence(scores['sentence'])}"
-    if scores["weights"]:
+    if scores["weights"] and scores["search"] is None:
         yield _sentence(scores["weights"])
 
 

@@ -10,9 +10,11 @@ from urllib.parse import unquote, urlparse
 
 from trm.console.redaction import redacted
 from trm.errors import ConfigError, TRMError
+from trm.files.atomic import why_unwritable
 from trm.release.registry import mlflow_of
+from trm.tracking.artifact_places import bring_home
 from trm.tracking.outbox import cause_of
-from trm.tracking.places import tracking_uri
+from trm.tracking.places import STORE, tracking_uri
 from trm.training.weights import CONFIG_FILE
 
 NAMED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -33,6 +35,8 @@ def registered_release(model: str, storage: Path) -> Iterator[Path]:
         )
     uri = tracking_uri(None, storage)
     _require_database(uri)
+    if uri == tracking_uri(None, storage, {}) and why_unwritable(storage) is None:
+        bring_home(storage.absolute() / STORE, storage)
     with tempfile.TemporaryDirectory() as place:
         try:
             with mlflow_of(uri) as client:

@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlparse
 
 ARTIFACTS = "mlartifacts"
+ADDRESSES = (("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("model_versions", "storage_location"))
+"""Tables and columns in which addresses below an experiment's folder stand."""
 MOST_CHARACTERS = 200
 """Of a folder's name; the tail of a longer one is its digest."""
 
@@ -48,10 +50,16 @@ def bring_home(database: Path, storage: Path) -> None:
             if _path(location).exists() and not _path(home).exists():
                 continue  # somebody chose that place
             connection.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (home, number))
-            connection.execute(
-                "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE experiment_id = ? AND artifact_uri GLOB ?",
-                (home, len(location) + 1, number, f"{glob.escape(location)}/*"),
-            )
+            for table, column in ADDRESSES:
+                if _has(connection, table, column):
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} GLOB ?",
+                        (home, len(location) + 1, f"{glob.escape(location)}/*"),
+                    )
+
+
+def _has(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    return any(row[1] == column for row in connection.execute(f"PRAGMA table_info({table})"))
 
 
 def locations_elsewhere(database: Path, storage: Path, experiment: str) -> list[str]:
