@@ -76,7 +76,7 @@
     let current = data, readAt = performance.now();
     const said = element("p", { class: "note" });
     const tell = (next) => {
-      said.textContent = next.is_running ? `As of ${new Date(1000 * next.now).toLocaleString()}; how far each is, by the speeds learned so far.` : "These were cut short: nobody drives the sweep now.";
+      said.textContent = next.is_running ? `${TRM.page.live === null ? `As of ${new Date(1000 * next.now).toLocaleString()}: how` : "How"} far each leg is, by the speeds learned so far.` : "These were cut short: nobody drives the sweep now.";
     };
     const bar = (share) => (share === null ? "" : element("span", { class: "bar" }, element("progress", { max: 1, value: share, "aria-label": TRM.percent(share) }), ` ${Math.round(100 * share)} %`));
     const columns = [
@@ -84,11 +84,11 @@
       { name: "first_step", title: "from step" }, { name: "last_step", title: "to step" },
       { name: "since", title: "runs for", show: TRM.duration },
       { name: "left", title: "due in", show: (value) => (value === null ? "unknown" : value < 0 ? `${TRM.duration(-value)} over` : TRM.duration(value)) },
-      { name: "attempt" },
+      { name: "attempt", show: (value) => String(value + 1) },
     ];
     holder.append(said);
     tell(data);
-    const made = TRM.table(holder, columns, legRows(data), { caption: "legs", key: (row) => row.trial });
+    const made = TRM.table(holder, columns, legRows(data), { key: (row) => row.trial, hasFilter: false });
     const show = () => made.update(legRows({ ...current, now: current.now + (performance.now() - readAt) / 1000 }));
     if (TRM.page.live !== null) setInterval(show, 2000);
     return { update(next) { current = next; readAt = performance.now(); tell(next); show(); } };
