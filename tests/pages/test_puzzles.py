@@ -138,7 +138,7 @@ def test_many_puzzles_are_drawn_only_where_they_are_looked_at(page: Any) -> None
 
 def test_puzzles_are_chosen_by_who_solves_them_by_part_order_and_name(page: Any) -> None:
     boards = page.locator("section").first
-    show, part, order = boards.locator("select").all()
+    show, part, third, order = boards.locator("select").all()
     count = boards.locator(".count").first
     for value, expected in (("a", 500), ("b", 250), ("both", 250), ("neither", 500)):
         show.select_option(value)
@@ -148,6 +148,9 @@ def test_puzzles_are_chosen_by_who_solves_them_by_part_order_and_name(page: Any)
     assert count.text_content() == f"0 of {MANY} puzzles shown"
     show.select_option("all")
     order.select_option("-rating")
+    third.select_option("2 rating")  # of 0 to 6 the highest third begins at 4
+    assert count.text_content() == f"{sum(number % 7 >= 4 for number in range(0, MANY, 2))} of {MANY} puzzles shown"
+    third.select_option("")
     boards.locator("input[type=search]").fill("row 12")
     assert count.text_content() == "56 of 1500 puzzles shown"
     boards.locator("input[type=search]").fill("")

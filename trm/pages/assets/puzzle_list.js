@@ -21,6 +21,7 @@
       this.text = "";
       this.part = "";
       this.order = "given";
+      this.third = "";
       this.marks = true;
     }
 
@@ -56,7 +57,8 @@
       const text = this.text.toLowerCase();
       const isFound = (one) => !text || one.name.toLowerCase().includes(text);
       const isPart = (one) => !this.part || String((one.facts || {}).part) === this.part;
-      this.chosen = this.puzzles.filter((one) => holds(one) && isFound(one) && isPart(one));
+      const isHard = this.inThird();
+      this.chosen = this.puzzles.filter((one) => holds(one) && isFound(one) && isPart(one) && isHard(one));
       const [fact, way] = this.order === "given" ? [null, 1] : [this.order.slice(1), this.order[0] === "-" ? -1 : 1];
       if (fact) {
         const value = (one) => (fact === "wrong cells" ? this.wrongCells(one) : (one.facts || {})[fact]) ?? -Infinity;
@@ -64,6 +66,32 @@
       }
       this.count.textContent = `${this.chosen.length} of ${plural(this.puzzles.length, "puzzle")} shown`;
       this.fillList();
+    }
+
+    /** Facts that are numbers and differ: rating, clues, length of the path ... */
+    numbers() {
+      const values = new Map();
+      for (const one of this.puzzles) {
+        for (const [name, value] of Object.entries(one.facts || {})) {
+          if (typeof value !== "number") continue;
+          if (!values.has(name)) values.set(name, []);
+          values.get(name).push(value);
+        }
+      }
+      return new Map([...values].filter(([, some]) => new Set(some).size > 2));
+    }
+
+    /** Whether a puzzle lies in the third of a fact that was chosen: "0 rating" is the lowest. */
+    inThird() {
+      if (!this.third) return () => true;
+      const [place, fact] = [Number(this.third[0]), this.third.slice(2)];
+      const sorted = (this.numbers().get(fact) || []).toSorted((one, other) => one - other);
+      const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+      const [low, high] = [place ? at(place / 3) : -Infinity, place < 2 ? at((place + 1) / 3) : Infinity];
+      return (one) => {
+        const value = (one.facts || {})[fact];
+        return typeof value === "number" && value >= low && value < high;
+      };
     }
 
     wrongCells(one) {
@@ -85,7 +113,11 @@
       }
       const named = [...new Set(this.puzzles.map((one) => (one.facts || {}).part).filter((part) => part !== undefined))];
       if (named.length > 1) parts.push(choice("part", [["", "every part"], ...named.map((name) => [String(name), String(name)])], (value) => this.set({ part: value })));
-      const facts = new Set(this.puzzles.flatMap((one) => Object.entries(one.facts || {}).filter(([, value]) => typeof value === "number").map(([name]) => name)));
+      const facts = new Set(this.numbers().keys());
+      if (facts.size) {
+        const thirds = [...facts].flatMap((name) => ["lowest", "middle", "highest"].map((word, place) => [`${place} ${name}`, `${name}: ${word} third`]));
+        parts.push(choice("only", [["", "any difficulty"], ...thirds], (value) => this.set({ third: value })));
+      }
       if (this.sides.length) facts.add("wrong cells");
       if (facts.size) {
         const orders = [...facts].flatMap((name) => [[`-${name}`, `most ${name} first`], [`+${name}`, `least ${name} first`]]);
