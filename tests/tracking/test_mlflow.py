@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import opened
+from journal_cases import JOURNALS
 
 from tests.tracking.test_updates import append, asked, decided, leg, started, whole_sweep
+from trm.config.files import dump_yaml, load_yaml
 from trm.errors import ConfigError, SweepError
 from trm.jobs.storage import remove
 from trm.search.journal.events import DriverStarted, Event
@@ -25,7 +28,7 @@ from trm.tracking import handle as tracking_writer
 from trm.tracking import writer as tracking
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.outbox_state import OutboxState
-from trm.tracking.places import Target, mlflow_command, tracking_uri
+from trm.tracking.places import Target, mlflow_command, page_lines, tracking_uri
 from trm.tracking.store import TRIES_AT_ONE
 from trm.tracking.store_door import Vanished
 from trm.tracking.values import Point, RunUpdate
@@ -368,17 +371,37 @@ def server(tmp_path: Path, empty_store: Path) -> Iterator[str]:
         process.wait()
 
 
-def test_a_sweep_on_a_server(tmp_path: Path, server: str) -> None:
+def test_a_sweep_on_a_server_and_in_its_pages(tmp_path: Path, server: str) -> None:
     folder = sweep_folder(tmp_path, whole_sweep())
     (folder / "leaderboard.json").write_text("{}")
+    (folder / "report.html").write_text("<p>")
+    shutil.copy(JOURNALS / "dataset.json", folder)
+    sweep = load_yaml(folder / "sweep.yaml") | {"dataset": {"folder": "/data/sudoku4x4"}}
+    dump_yaml(folder / "sweep.yaml", sweep)
     assert MlflowWriter(target(folder, server)).close(PATIENCE) is None
     client, runs = check_whole_sweep(server)
     assert {file.path for file in client.list_artifacts(runs[None].info.run_id)} == {
         "journal.jsonl",
         "leaderboard.json",
+        "report.html",
         "sweep.yaml",
     }
     assert any((tmp_path / "served").rglob("leaderboard.json"))
+    for run in runs.values():
+        assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["sudoku4x4"]
+    assert (runs["0"].data.metrics["rank"], runs["1"].data.metrics["rank"]) == (2.0, 1.0)
+    assert runs[None].data.tags["mlflow.note.content"].startswith("**Best: trial 1**")
+    addresses = page_lines(OutboxState.read(folder), server)
+    with opened(addresses[0], is_spotless=False) as found:  # MLflow's pages complain of themselves
+        names = found.page.locator(".ag-row a[href*='/runs/']")
+        names.nth(1).wait_for()
+        assert names.all_inner_texts()[:2] == ["s-1-0001", "s-1-0000"]
+        found.page.goto(addresses[1])
+        found.page.get_by_text("Best: trial 1").wait_for()
+    client.set_tag(runs[None].info.run_id, "mlflow.note.content", "my own words")
+    append(folder / "journal.jsonl", [DriverStarted(driver="h:2", fence=2, slots=2, at=500.0)])
+    assert main([str(folder), "--uri", server]) == 0
+    assert client.get_run(runs[None].info.run_id).data.tags["mlflow.note.content"] == "my own words"
 
 
 def test_the_driver_never_imports_mlflow() -> None:

@@ -1,6 +1,7 @@
 """Where runs, their files and credentials go: where the user says, never where a folder's own files say; also after a move."""
 
 import json
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -12,7 +13,8 @@ from other_user import as_nobody, give_back, show_only
 from tests.tracking.test_mlflow import PATIENCE, empty_store, runs_of, sweep_folder, target  # noqa: F401  # a fixture is among them
 from tests.tracking.test_updates import sweep_space, whole_sweep
 from trm.config.files import dump_yaml
-from trm.tracking.artifact_places import artifact_folder, artifact_location, bring_home
+from trm.tracking import show
+from trm.tracking.artifact_places import artifact_folder, artifact_location
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.outbox_state import OutboxState
 from trm.tracking.places import Target, tracking_uri
@@ -169,6 +171,30 @@ def test_a_moved_storage_keeps_its_files(storage: Path, tmp_path: Path, is_copie
     assert client.get_experiment(run.experiment_id).artifact_location == artifact_location(moved, "space")
 
 
+def test_the_pages_of_a_moved_storage_are_served_with_its_files(
+    storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = sweep_folder(storage, whole_sweep(), "space-1")
+    assert main([str(folder)]) == 0
+    storage.rename(tmp_path / "moved")
+    started: list[str] = []
+
+    def become(program: str, words: list[str], environment: object) -> None:
+        started.extend(words)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execve", become)
+    with pytest.raises(SystemExit):
+        show.main([str(tmp_path / "moved"), "--port", "5999"])
+    assert f"sqlite:///{tmp_path}/moved/mlflow.db" in started
+    with closing(sqlite3.connect(tmp_path / "moved" / "mlflow.db")) as connection:
+        places = {place for (place,) in connection.execute("select artifact_uri from runs")}
+    assert all(place.startswith((tmp_path / "moved" / "mlartifacts").as_uri()) for place in places)
+    said = capsys.readouterr().out
+    assert "space-1  http://127.0.0.1:5999/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=trm" in said
+    assert show.main([str(tmp_path)]) == 2
+
+
 def test_a_place_that_was_chosen_stays_while_it_is(storage: Path, tmp_path: Path) -> None:
     """Though it is called like a storage's own; without the user's word nothing goes there any more."""
     chosen = tmp_path / "big" / "mlartifacts" / "space"
@@ -203,7 +229,7 @@ def test_one_who_may_only_read_sends_to_a_store_of_his_own(storage: Path, tmp_pa
     folder = sweep_folder(storage, whole_sweep(), "space")
     named = sweep_space().model_copy(update={"name": "space"})
     dump_yaml(folder / "sweep.yaml", {"space": named.model_dump(mode="json")})
-    for module in ("places", "store", "writer"):
+    for module in ("places", "store_files", "writer"):
         monkeypatch.setattr(f"trm.tracking.{module}.why_unwritable", lambda place: "Permission denied")
     shutil.copy(storage / "mlflow.db", tmp_path / "mine.db")
     assert main([str(folder), "--uri", f"sqlite:///{tmp_path}/mine.db"]) == 0
@@ -211,20 +237,3 @@ def test_one_who_may_only_read_sends_to_a_store_of_his_own(storage: Path, tmp_pa
     assert sorted(path.name for path in storage.iterdir()) == ["mlflow.db", "space"]
     assert files_of(tmp_path / "mlartifacts") == {"journal.jsonl", "sweep.yaml"}
     assert set(runs_of(f"sqlite:///{tmp_path}/mine.db")[1]) == {None, "0", "1"}
-
-
-def test_a_moved_storage_keeps_its_registered_models(tmp_path: Path) -> None:
-    before, storage = artifact_location(tmp_path / "before", "space"), tmp_path / "now"
-    (storage / "mlartifacts" / "space").mkdir(parents=True)
-    tables = {"logged_models": "artifact_location", "model_versions": "storage_location"}
-    with closing(sqlite3.connect(storage / "mlflow.db")) as connection, connection:
-        connection.execute("CREATE TABLE experiments (experiment_id INTEGER, name TEXT, artifact_location TEXT)")
-        connection.execute("INSERT INTO experiments VALUES (1, 'space', ?)", (before,))
-        for table, column in tables.items():
-            connection.execute(f"CREATE TABLE {table} ({column} TEXT)")
-            connection.executemany(f"INSERT INTO {table} VALUES (?)", [(f"{before}/models/m-1",), ("s3://bucket/models/m-2",)])
-    bring_home(storage / "mlflow.db", storage)
-    with closing(sqlite3.connect(storage / "mlflow.db")) as connection:
-        for table, column in tables.items():
-            found = [one for (one,) in connection.execute(f"SELECT {column} FROM {table}")]
-            assert found == [f"{artifact_location(storage, 'space')}/models/m-1", "s3://bucket/models/m-2"]
