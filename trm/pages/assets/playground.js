@@ -42,13 +42,13 @@
 
   function sized(grid, label, side) {
     const field = (name, value, change) => e("input", { type: "number", min: 1, max: 30, value, "aria-label": `${label}, ${name}`, onchange: (event) => change(event.target.value) });
-    const sizes = e("span", { class: "bar" }, field("rows", grid.height, (rows) => posed.resize(grid, rows, grid.width)), "\u00d7", field("columns", grid.width, (columns) => posed.resize(grid, grid.height, columns)));
+    const sizes = e("span", { class: "playbar" }, field("rows", grid.height, (rows) => posed.resize(grid, rows, grid.width)), "\u00d7", field("columns", grid.width, (columns) => posed.resize(grid, grid.height, columns)));
     return e("figure", {}, e("figcaption", { text: label }), sizes, picture(grid, label, side));
   }
 
   function pairOf([input, output], number) {
     const remove = e("button", { type: "button", text: "Remove", "aria-label": `remove demonstration ${number + 1}`, onclick: () => posed.removePair(number) });
-    return e("div", { class: "pair" }, e("div", { class: "bar" }, e("span", { text: `Demonstration ${number + 1}` }), remove),
+    return e("div", { class: "pair" }, e("div", { class: "playbar" }, e("span", { text: `Demonstration ${number + 1}` }), remove),
       e("div", { class: "grids" }, sized(input, `demonstration ${number + 1}, question`, PAIR_SIDE), sized(output, `demonstration ${number + 1}, answer`, PAIR_SIDE)));
   }
 
