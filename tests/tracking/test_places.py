@@ -14,7 +14,7 @@ from tests.tracking.test_mlflow import PATIENCE, empty_store, runs_of, sweep_fol
 from tests.tracking.test_updates import sweep_space, whole_sweep
 from trm.config.files import dump_yaml
 from trm.tracking import show
-from trm.tracking.artifact_places import artifact_folder, artifact_location
+from trm.tracking.artifact_places import artifact_folder, artifact_location, bring_home
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.outbox_state import OutboxState
 from trm.tracking.places import Target, tracking_uri
@@ -237,3 +237,20 @@ def test_one_who_may_only_read_sends_to_a_store_of_his_own(storage: Path, tmp_pa
     assert sorted(path.name for path in storage.iterdir()) == ["mlflow.db", "space"]
     assert files_of(tmp_path / "mlartifacts") == {"journal.jsonl", "sweep.yaml"}
     assert set(runs_of(f"sqlite:///{tmp_path}/mine.db")[1]) == {None, "0", "1"}
+
+
+def test_a_moved_storage_keeps_its_registered_models(tmp_path: Path) -> None:
+    before, storage = artifact_location(tmp_path / "before", "space"), tmp_path / "now"
+    (storage / "mlartifacts" / "space").mkdir(parents=True)
+    tables = {"logged_models": "artifact_location", "model_versions": "storage_location"}
+    with closing(sqlite3.connect(storage / "mlflow.db")) as connection, connection:
+        connection.execute("CREATE TABLE experiments (experiment_id INTEGER, name TEXT, artifact_location TEXT)")
+        connection.execute("INSERT INTO experiments VALUES (1, 'space', ?)", (before,))
+        for table, column in tables.items():
+            connection.execute(f"CREATE TABLE {table} ({column} TEXT)")
+            connection.executemany(f"INSERT INTO {table} VALUES (?)", [(f"{before}/models/m-1",), ("s3://bucket/models/m-2",)])
+    bring_home(storage / "mlflow.db", storage)
+    with closing(sqlite3.connect(storage / "mlflow.db")) as connection:
+        for table, column in tables.items():
+            found = [one for (one,) in connection.execute(f"SELECT {column} FROM {table}")]
+            assert found == [f"{artifact_location(storage, 'space')}/models/m-1", "s3://bucket/models/m-2"]
