@@ -26,7 +26,7 @@ from trm.errors import ConfigError, ResourceError
 from trm.serving import server
 from trm.serving.application import Serving
 from trm.serving.desk import SolverDesk
-from trm.serving.guard import Rules, digest_of
+from trm.serving.guard import Rules, digest_of, send_bytes
 from trm.serving.measures import Measures
 from trm.serving.solver import Solver
 from trm.serving.token import TOKEN_VARIABLE, token_of
@@ -79,6 +79,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def running(export: Path) -> Iterator[Running]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "HEADER_SECONDS", 0.6)
+        patch.setattr(server, "UNREAD_SECONDS", 0.6)
         rules = Rules(body_bytes=20_000, body_seconds=0.6, request_seconds=5.0, origins=("https://lab.example",))
         found, made, thread = started(Solver.open(export), rules, queue_rows=80)
         yield found
@@ -216,6 +217,22 @@ def test_slow_and_endless_clients_are_not_waited_for(running: Running) -> None:
     )
     assert b"413" in spoken(chunked, b"1", 0.1)[1]
     assert running.post("/predict", {"row": ROW})[0] == 200
+
+
+def test_who_does_not_read_an_answer_is_left(running: Running) -> None:
+    async def flood(scope: Any, receive: Any, send: Any) -> None:
+        await send_bytes(send, 200, b"x" * (1 << 25), "text/plain")
+
+    running.serving.routes["/flood"] = {"GET": flood}
+    with socket.create_connection(("127.0.0.1", running.port)) as client:
+        client.sendall(b"GET /flood HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(1.5)
+        read = 0
+        with contextlib.suppress(ConnectionError):
+            while part := client.recv(1 << 20):
+                read += len(part)
+    del running.serving.routes["/flood"]
+    assert 0 < read < 1 << 25
 
 
 def _silent(port: int) -> tuple[float, bytes]:

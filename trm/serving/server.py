@@ -16,6 +16,8 @@ from trm.serving.application import Serving
 
 HEADER_SECONDS = 10.0
 """So long may the head of a request take to come."""
+UNREAD_SECONDS = 20.0
+"""So long may a client leave unread what it asked for."""
 KEEP_ALIVE_SECONDS = 30
 DRAIN_SECONDS = 30
 """So long are those answered who asked before the end."""
@@ -26,9 +28,10 @@ SWITCH_SECONDS = 0.001
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 on one connection, which is closed where the head of a request does not come."""
+    """HTTP/1.1 on one connection, which ends where the head of a request does not come, or a response is not read."""
 
     _head_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """A client connects."""
@@ -52,9 +55,20 @@ class PatientProtocol(H11Protocol):
         super().on_response_complete()
         self._forget_head()
 
+    def pause_writing(self) -> None:
+        """More is to be read than fits between here and the client."""
+        super().pause_writing()
+        self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client reads."""
+        super().resume_writing()
+        self._forget_unread()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self._forget_head()
+        self._forget_unread()
         super().connection_lost(exc)
 
     @property
@@ -64,6 +78,11 @@ class PatientProtocol(H11Protocol):
 
     def _expect_head(self) -> None:
         self._head_timer = self.loop.call_later(HEADER_SECONDS, self._give_up)
+
+    def _forget_unread(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _forget_head(self) -> None:
         if self._head_timer is not None:
