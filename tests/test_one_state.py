@@ -27,6 +27,9 @@ from trm.search.state import SweepState
 from trm.sweeps.results import leader_rows
 from trm.terminal.display import best_text
 from trm.terminal.progress import SweepProgress
+from trm.tracking.note import note_of
+from trm.tracking.pages import Pages
+from trm.tracking.standings import ranks_of
 from trm.tracking.updates import updates_of
 from trm.tracking.values import SWEEP
 
@@ -76,6 +79,8 @@ def check_views(space: SearchSpace, events: list[Event], monkeypatch: pytest.Mon
         names |= {page["best"], board_rows(state)[0]["trial"]}
         assert names == {number}
         assert leader_rows(state)[0].trial == number
+        assert ranks_of(state)[number] == 1
+        assert note_of(state, Pages()).startswith(f"**Best: trial {number}**")
         assert any(f"trial {number} at rung" in line for line in status_lines(status, "m", event.at))
         assert f"(trial {number}, rung" in best_text(seen.best, "m")
         assert found.run.number == number or found.run.asked.confirms == number

@@ -90,7 +90,7 @@ def test_the_description_has_the_leaderboard_and_grows_no_larger(tmp_path: Path)
     long = note_of(state_of(events), Pages("1", "v", dict.fromkeys(range(12), "f" * 32)), resume)
     assert len(long) <= 4800
     assert "<b>" not in long
-    assert f"```sh\n{resume}\n```" in long
+    assert "```sh\npython ray_jobs/sweep.py x.yaml \\\n  --resume\n```" in long
 
 
 def test_a_view_sorts_a_sweeps_trials_by_rank() -> None:

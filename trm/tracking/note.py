@@ -91,6 +91,8 @@ def _next(state: SweepState, resume: str) -> list[str]:
         )
     else:
         what = "Go on with it:"
+    if not {"'", '"'} & set(shown):  # a long line makes MLflow's whole page wide
+        shown = shown.replace(" --", " \\\n  --")
     return ["", what, "", "```sh", shown, "```"]
 
 
