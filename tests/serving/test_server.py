@@ -219,20 +219,28 @@ def test_slow_and_endless_clients_are_not_waited_for(running: Running) -> None:
     assert running.post("/predict", {"row": ROW})[0] == 200
 
 
-def test_who_does_not_read_an_answer_is_left(running: Running) -> None:
+def test_who_does_not_read_an_answer_is_left(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost, own = threading.Event(), server.PatientProtocol.connection_lost
+
+    def told(protocol: server.PatientProtocol, error: Exception | None) -> None:
+        own(protocol, error)
+        lost.set()
+
     async def flood(scope: Any, receive: Any, send: Any) -> None:
         await send_bytes(send, 200, b"x" * (1 << 25), "text/plain")
 
-    running.serving.routes["/flood"] = {"GET": flood}
+    monkeypatch.setattr(server.PatientProtocol, "connection_lost", told)
+    monkeypatch.setitem(running.serving.routes, "/flood", {"GET": flood})
     with socket.create_connection(("127.0.0.1", running.port)) as client:
         client.sendall(b"GET /flood HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        time.sleep(1.5)
-        read = 0
+        client.recv(1)
+        lost.clear()
+        assert lost.wait(20)
+        read = 1
         with contextlib.suppress(ConnectionError):
             while part := client.recv(1 << 20):
                 read += len(part)
-    del running.serving.routes["/flood"]
-    assert 0 < read < 1 << 25
+    assert read < 1 << 25
 
 
 def _silent(port: int) -> tuple[float, bytes]:

@@ -139,6 +139,8 @@ def made_server(serving: Serving, told: Callable[[], None]) -> uvicorn.Server:
         serving.application,
         http=PatientProtocol,
         ws="none",
+        interface="asgi3",
+        proxy_headers=False,
         lifespan="off",
         loop="asyncio",
         access_log=False,
