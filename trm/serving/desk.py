@@ -5,6 +5,8 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from trm import __version__
 from trm.errors import QuestionError
 from trm.serving.batching import QUEUE_ROWS, Batcher
@@ -143,8 +145,8 @@ def model_values(solver: Solver) -> dict[str, Any]:
     manifest, config, limits = solver.manifest, solver.config, solver.limits
     task, weights = task_named(manifest.task), solver.opened.weights
     forms = task.most_forms if task.forms(manifest) is not None else 1
-    if task.has_votes and solver.opened.identifiers is not None:
-        forms = limits.breadth
+    if (table := solver.opened.identifiers) is not None and task.has_votes:
+        forms = int(np.diff(table.starts).max())
     return {
         "version": __version__,
         "task": manifest.task,

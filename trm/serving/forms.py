@@ -61,7 +61,7 @@ def _augmented(question: Question, opened: OpenedModel) -> list[Asked]:
     first, end = int(table.starts[owner]), int(table.starts[owner + 1])
     if question.identifier != first or question.forms > end - first:
         raise QuestionError(
-            f"the task {table.names[owner]!r} has {end - first} augmentations from identifier {first}, got {question.forms} "
+            f"the task {table.names[owner]!r} has {end - first} forms from identifier {first} on, got {question.forms} "
             f"from {question.identifier}",
             remedy="ask fewer, and name the task",
         )
