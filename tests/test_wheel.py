@@ -104,7 +104,7 @@ def test_a_registered_winner_answers_where_the_wheel_is_all_there_is(
     sweeps = [won_sweep(name, tmp_path) for name in ("confirmed", "finished")]
     uri, said = f"sqlite:///{tmp_path}/mlflow.db", []
     for sweep in (sweeps[0], sweeps[0], sweeps[1]):
-        assert run_release(replace(plain, sweep=str(sweep))) == 0
+        assert run_release(replace(plain, sweep=str(sweep), out=str(tmp_path / "handed-on"))) == 0
         said.append(capsys.readouterr().out)
     assert "models:/demo/1\n" in said[0]
     assert "version 1 is champion: no other was" in said[0]

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -172,10 +173,11 @@ def _saved(folder: Path, facts: Facts, model: Any, run: str | None) -> Iterator[
     rows = _example_rows(folder)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "model"
+        release = shutil.copytree(folder, Path(place) / "release")  # MLflow keeps it by its name, which `registered.py` looks for
         save_model(
             str(path),
             python_model=str(CODE),
-            artifacts={"release": str(folder)},
+            artifacts={"release": str(release)},
             signature=_signature(facts),
             input_example=np.array(rows, dtype=np.int64) if rows else None,
             pip_requirements=[f"trm-search=={__version__}", *_versions(("torch", "numpy", "mlflow"))],
