@@ -28,6 +28,7 @@ from trm.tracking import handle as tracking_writer
 from trm.tracking import writer as tracking
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.outbox_state import OutboxState
+from trm.tracking.pages import VIEW_TAG
 from trm.tracking.places import Target, mlflow_command, page_lines, tracking_uri
 from trm.tracking.store import TRIES_AT_ONE
 from trm.tracking.store_door import Vanished
@@ -211,10 +212,19 @@ def test_a_removed_sweep_takes_its_runs_along_when_asked(
     assert len(_by_name(tmp_path)) == 6
     assert remove("s-1", str(tmp_path), with_runs=True) == 0
     assert "3 runs of s-1 are in MLflow's trash" in capsys.readouterr().err
+    assert [json.loads(view)["name"] for view in _views(tmp_path)] == ["s-2: trials by rank"]
     assert set(_by_name(tmp_path)) == {"s-2", "s-2-0000", "s-2-0001"}
     assert remove("s-2", str(tmp_path), with_runs=False) == 0
     assert set(_by_name(tmp_path)) == {"s-2", "s-2-0000", "s-2-0001"}
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("s-")] == []
+
+
+def _views(storage: Path) -> list[str]:
+    from mlflow.tracking import MlflowClient
+
+    experiment = MlflowClient(f"sqlite:///{storage}/mlflow.db").get_experiment_by_name("space")
+    assert experiment is not None
+    return [value for key, value in experiment.tags.items() if key.startswith(VIEW_TAG)]
 
 
 def _by_name(storage: Path) -> Runs:

@@ -160,7 +160,7 @@ class MlflowStore:
                 return copy.stat().st_size
 
     def trash(self, sweep: SweepStarted) -> int:
-        """Move the sweep's runs to MLflow's trash; how many there were. Nothing is made where there is nothing."""
+        """Move the sweep's runs to MLflow's trash, its view goes; how many there were. Nothing is made where there is nothing."""
         from mlflow.tracking import MlflowClient
 
         client = MlflowClient(self._target.uri)
@@ -171,6 +171,8 @@ class MlflowStore:
             for run in found:
                 client.delete_run(run.info.run_id)
                 count += 1
+        with contextlib.suppress(self._error, AttributeError):  # it has none, or MLflow knows no such call
+            client.delete_experiment_tag(experiment.experiment_id, VIEW_TAG + view_key(key_of(sweep)))
         return count
 
     @contextlib.contextmanager
