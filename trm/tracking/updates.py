@@ -25,7 +25,7 @@ from trm.search.journal.events import (
     TestTimePassed,
 )
 from trm.search.state import SweepState
-from trm.tracking.folder_facts import FolderFacts, configuration_text
+from trm.tracking.folder_facts import FolderFacts
 from trm.tracking.sweep_params import budget_words, flat_params, param_text, space_tags, sweep_params
 from trm.tracking.values import SWEEP, Point, RunStatus, RunUpdate, at_gflops
 
@@ -106,7 +106,7 @@ def _driver_started(state: SweepState, event: DriverStarted) -> list[RunUpdate]:
 
 
 def _asked(state: SweepState, event: Asked, facts: FolderFacts | None) -> list[RunUpdate]:
-    whole = facts.configuration(state, state.trials[event.trial]) if facts is not None else {}
+    whole, text = facts.configuration(state, state.trials[event.trial]) if facts is not None else ({}, "")
     params = dict(flat_params(whole)) | {key: param_text(value) for key, value in event.shown_params.items()}
     params |= {"seed": str(event.seed), "max_steps": str(event.max_steps)}
     tags = {"trm.trial": str(event.trial), "trm.source": event.source, "trm.digest": event.digest, "trm.sweep_name": state.name}
@@ -115,7 +115,7 @@ def _asked(state: SweepState, event: Asked, facts: FolderFacts | None) -> list[R
         tags["trm.confirms"] = str(event.confirms)
     costs = {"step_flops": event.step_flops, "params_count": event.params_count, "inference_flops": event.inference_flops}
     points = _points(costs, 0, event.at)
-    texts = {CONFIGURATION: configuration_text(whole)} if whole else {}
+    texts = {CONFIGURATION: text} if text else {}
     inputs = facts.inputs(event.params) if facts is not None else ()
     return [
         RunUpdate(event.trial, event.at, event.at, params=params, points=points, tags=tags, texts=texts, inputs=inputs),
