@@ -16,7 +16,7 @@ from trm.config.run import RunConfig
 from trm.evaluation.draws import EvaluationDraws
 from trm.evaluation.rollouts import residual_of
 from trm.models.halting import wants_to_halt
-from trm.models.network import Draws, Latents, Network
+from trm.models.network import Draws, Latents, Network, Output
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,17 +97,23 @@ class Slots:
             return gone
         given, draws = self._given()
         self._latents, output = self._model(given, self._inputs, self._puzzle_rows, *(() if draws is None else (draws,)))
-        cells = output.logits.argmax(-1).to(torch.uint8).cpu().numpy()
-        logits, wants = output.q_halt.double().tolist(), wants_to_halt(output, self._config.model).tolist()
-        residuals = residual_of(given, self._latents).tolist() if self._has_residual else [None] * len(self.rows)
-        for one, own, logit, wants_now, residual in zip(self.rows, cells, logits, wants, residuals, strict=True):
+        for one, wants_now in zip(self.rows, wants_to_halt(output, self._config.model).tolist(), strict=True):
             one.made += 1
             if wants_now and one.halted_at is None:
                 one.halted_at = one.made
-            if not one.keeps_all:
-                one.said.clear()
-            one.said.append(StepAnswer(own, logit, residual))
+        self._tell(given, output)
         return gone + self._leave()
+
+    def _tell(self, given: Latents, output: Output) -> None:
+        """What the rows said goes to those who want it: after every step, or after their last."""
+        told = [(place, one) for place, one in enumerate(self.rows) if one.keeps_all or one.is_done]
+        if not told:
+            return
+        cells = output.logits.argmax(-1).to(torch.uint8).cpu().numpy()
+        logits = output.q_halt.double().tolist()
+        residuals = residual_of(given, self._latents).tolist() if self._has_residual else None
+        for place, one in told:
+            one.said.append(StepAnswer(cells[place], logits[place], None if residuals is None else residuals[place]))
 
     def clear(self) -> list[Attempt]:
         """Nobody is left; those that were."""
