@@ -14,6 +14,7 @@ from trm.search.findings.ledger import ledger
 from trm.search.findings.more_search import MoreSearch, more_search
 from trm.search.findings.status import OpenLeg, SweepStatus, sweep_status
 from trm.search.findings.tables import front_rows, outcome_words
+from trm.search.findings.timeline import timeline
 from trm.search.findings.transfer import Transfer, transfers
 from trm.search.replicates import replicate_rows, replicate_words
 from trm.search.state import SweepState
@@ -78,6 +79,7 @@ def sections_of(state: SweepState, status: SweepStatus, around: Around) -> list[
         ("transfer", "Earlier sweeps", lambda: _transfers(state), True),
         ("more_search", "What more search would bring", lambda: _more(more()), False),
         ("ledger", "Where the compute went", lambda: ledger(state).values, True),
+        ("timeline", "When what ran", lambda: None if (found := timeline(state)) is None else found.values, True),
         ("about", "Space, seeds, versions", lambda: _about(state, around), False),
     ]
     found = [(name, title, _made(make), needs_charts) for name, title, make, needs_charts in makers]
