@@ -36,7 +36,7 @@
   const score = (value) => (value === null || value === undefined ? "" : Math.abs(value) < 100 ? value.toFixed(4) : number(value));
   const percent = (share) => (share === null || share === undefined ? "" : `${(100 * share).toFixed(share > 0 && share < 0.01 ? 2 : 1)} %`);
 
-  const sentence = (words) => words.slice(0, 1).toUpperCase() + words.slice(1);
+  const sentence = (words) => (/^\w*_/.test(words) ? words : words.slice(0, 1).toUpperCase() + words.slice(1)); // a metric keeps its name
 
   function text(value) {
     if (value === null || value === undefined) return "";
