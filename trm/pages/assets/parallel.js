@@ -63,6 +63,8 @@
 
     const x = (index) => SIDE + (index * (width - 2 * SIDE)) / Math.max(1, axes.length - 1);
     const y = (share) => HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM);
+    /** Where an axis has its title: above it, at the frame's sides within it. */
+    const titleAt = (index) => (index === 0 ? { x: 4, "text-anchor": "start" } : index === axes.length - 1 ? { x: width - 4, "text-anchor": "end" } : { x: x(index), "text-anchor": "middle" });
     const shareAt = (pixel) => Math.min(1, Math.max(0, (HEIGHT - BOTTOM - pixel) / (HEIGHT - TOP - BOTTOM)));
 
     function isChosen(trial) {
@@ -144,7 +146,7 @@
           element("svg:rect", { class: "hit", x: at - 16, y: TOP - 6, width: 32, height: HEIGHT - TOP - BOTTOM + 12 }),
           element("svg:line", { x1: at, x2: at, y1: y(0), y2: y(1) }), ...ticks,
           range ? element("svg:rect", { class: "range", x: at - 8, y: y(range[1]), width: 16, height: Math.max(3, y(range[0]) - y(range[1])) }) : null,
-          element("svg:text", { class: "title", x: at, y: index % 2 ? 30 : 14, "text-anchor": "middle", text: axis.title }));
+          element("svg:text", { class: "title", ...titleAt(index), y: index % 2 ? 30 : 14, text: axis.title }));
         return group;
       }));
       if (focused !== null) [...layer.children].find((one) => one.dataset.axis === focused)?.focus({ preventScroll: true });
