@@ -161,6 +161,8 @@ def model_values(solver: Solver) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in solver.trained.model.parameters()),
         "device": str(solver.device),
         "steps": config.answer_steps,
+        "forms": config.evaluation.forms,
+        "rollouts": config.evaluation.rollouts,
         "fields": list(FIELDS),
         "has_demonstrations": solver.play.has_demonstrations,
         "identifiers": manifest.num_puzzle_identifiers,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trm.config.figures import MOST_STEPS
+from trm.config.run import RunConfig
 from trm.data.format.manifest import Manifest
 from trm.errors import QuestionError
 from trm.tasks.arc.play import read_demonstrations
@@ -63,11 +64,14 @@ class Reader:
     """Questions from plain values, as JSON has them. Every method raises QuestionError for what breaks a rule."""
 
     def __init__(
-        self, manifest: Manifest, names: Mapping[str, int], limits: Limits, *, has_table: bool, default_steps: int
+        self, manifest: Manifest, names: Mapping[str, int], limits: Limits, *, has_table: bool, config: RunConfig
     ) -> None:
-        """`names` are those of identifiers that are known here; `has_table`: whether the network is told identifiers at all."""
-        self._manifest, self._names, self._limits = manifest, names, limits
-        self._has_table, self._steps = has_table and manifest.num_puzzle_identifiers > 1, default_steps
+        """`names` are those of identifiers that are known here; `has_table`: whether the network is told identifiers at all.
+
+        What a question leaves open is answered as an evaluation of `config` answers.
+        """
+        self._manifest, self._names, self._limits, self._config = manifest, names, limits, config
+        self._has_table = has_table and manifest.num_puzzle_identifiers > 1
         self._play = task_named(manifest.task).play
 
     def question(self, values: Any) -> Question:
@@ -77,14 +81,14 @@ class Reader:
         for name in values:
             if name not in FIELDS:
                 raise QuestionError(f"a puzzle has no field {name[:60]!r}", remedy=f"choose of {', '.join(FIELDS)}")
-        limits = self._limits
+        limits, own = self._limits, self._config.evaluation
         question = Question(
             self._posed(values),
             self._identifier(values),
             self._whole(values, "steps", limits.steps) if values.get("steps") is not None else None,
-            self._whole(values, "rollouts", limits.breadth),
-            self._whole(values, "forms", limits.breadth),
-            self._whole(values, "number", MOST_NUMBER, least=0),
+            self._whole(values, "rollouts", limits.breadth, default=own.rollouts),
+            self._whole(values, "forms", limits.breadth, default=own.forms),
+            self._whole(values, "number", MOST_NUMBER, least=0, default=0),
             *(self._flag(values, name) for name in ("stop_halted", "trace", "tokens")),
         )
         if question.breadth > limits.breadth:
@@ -93,7 +97,7 @@ class Reader:
                 remedy="ask fewer",
             )
         if question.stops_halted and question.breadth > 1:
-            raise QuestionError(f"stop_halted is of one answer, got {question.breadth}", remedy="leave it out")
+            raise QuestionError(f"stop_halted is of one answer, got {question.breadth}", remedy="ask 1 form and 1 rollout")
         return question
 
     def require_work(self, questions: list[Question]) -> None:
@@ -102,7 +106,7 @@ class Reader:
             raise QuestionError(
                 f"a request may have {self._limits.puzzles} puzzles, got {len(questions)}", remedy="post several requests"
             )
-        work = sum(one.breadth * (one.steps or self._steps) for one in questions)
+        work = sum(one.breadth * (one.steps or self._config.answer_steps) for one in questions)
         if work > self._limits.work:
             raise QuestionError(
                 f"a request may take {self._limits.work} supervision steps of all its rows together, this one takes {work}",
@@ -179,10 +183,10 @@ class Reader:
         )
 
     @staticmethod
-    def _whole(values: dict[str, Any], name: str, most: int, *, least: int = 1) -> int:
+    def _whole(values: dict[str, Any], name: str, most: int, *, least: int = 1, default: int = 1) -> int:
         given = values.get(name)
         if given is None:
-            return least
+            return default
         if type(given) is not int or not least <= given <= most:
             raise QuestionError(
                 f"{name} must be a whole number from {least} to {most}, got {reprlib.repr(given)}", remedy="change it"

@@ -37,13 +37,16 @@ class Solver:
 
     def __init__(self, opened: OpenedModel, *, limits: Limits | None = None, device: str | None = None) -> None:
         self.opened, self.config, self.manifest = opened, opened.config, opened.manifest
-        self.limits = limits or Limits(steps=max(64, self.config.answer_steps))
+        own = Limits()
+        breadth = max(own.breadth, self.config.evaluation.breadth)
+        deepest = max(own.steps, self.config.answer_steps)
+        self.limits = limits or Limits(steps=deepest, breadth=breadth, work=max(own.work, breadth * deepest))
         self.device = torch.device(device or training_device())
         self.trained = trained_model(opened.weights, self.device)
         self.play = task_named(self.manifest.task).play
         self._names = _names(opened)
         has_table = self.trained.table is not None
-        self.reader = Reader(self.manifest, self._names, self.limits, has_table=has_table, default_steps=self.config.answer_steps)
+        self.reader = Reader(self.manifest, self._names, self.limits, has_table=has_table, config=self.config)
         self._mean: Tensor | None = None
         self.known_examples: list[dict[str, Any]] | None = None
         """Puzzles to try, once somebody asked for them."""
@@ -96,9 +99,10 @@ class Solver:
         return [self.answer(question, some, seconds) for question, some in zip(questions, attempts, strict=True)]
 
     def warm(self) -> None:
-        """Compiles and loads what the first answers would wait for."""
-        cells = self.play.drawn(0, self.manifest)
+        """Compiles and loads what the first answers would wait for. QuestionError where none can be asked as it is evaluated."""
+        cells, own = self.play.drawn(0, self.manifest), self.config.evaluation
         posed = Posed(np.ones(self.manifest.seq_len, dtype=np.uint8) if cells is None else cells)
+        self.attempts(Question(posed, identifier=self._any_identifier, rollouts=own.rollouts, forms=own.forms))
         for rows in {1, self.batch_rows}:
             self.solve([Question(posed, identifier=self._any_identifier, steps=1)] * rows)
 
