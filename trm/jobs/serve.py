@@ -1,6 +1,8 @@
 """What serve.py does: weights opened and warmed, then a server on this machine, or replicas on a Ray cluster."""
 
 import importlib.util
+import os
+import re
 import socket
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 TOKEN_FILE = ".serve-token"
 """In the storage: what a server that others can reach asks for."""
+NAME = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
+ORIGIN = re.compile(rf"https?://(?:{NAME.pattern})(?::\d+)?")
 SERVE_NEEDS = ("ray.serve", "grpc_reflection")
 """What `ray[serve]` brings."""
 
@@ -102,22 +106,43 @@ def opened_serving(options: ServeOptions, rules: "Rules") -> "tuple[Serving, str
 def rules_of(options: ServeOptions) -> "tuple[Rules, str]":
     """Who may ask, and what is said of the token where there is one."""
     from trm.serving.guard import LOOPBACK_NAMES, Rules, digest_of
-    from trm.serving.token import token_of
+    from trm.serving.token import TOKEN_VARIABLE, token_of
 
     shared: dict[str, Any] = {
-        "origins": options.origins,
+        "origins": tuple(map(_origin, options.origins)),
         "body_bytes": options.body_bytes,
         "request_seconds": options.request_seconds,
     }
-    hosts = tuple(name.lower() for name in options.allowed_hosts)
-    if is_loopback(options.host):
-        return Rules(hosts=(*LOOPBACK_NAMES, *hosts), **shared), ""
+    hosts, is_here = tuple(map(_host, options.allowed_hosts)), is_loopback(options.host)
+    own = f"[{options.host}]" if ":" in options.host else options.host
+    names = tuple(dict.fromkeys((*LOOPBACK_NAMES, own.lower(), *hosts)))
+    if is_here and TOKEN_VARIABLE not in os.environ:
+        return Rules(hosts=names, **shared), ""
     token, source = token_of(Path(options.storage) / TOKEN_FILE)
-    names = (*LOOPBACK_NAMES, options.host.lower(), *hosts) if hosts else None  # who has the token is no rebound page
-    return Rules(hosts=names, token_digest=digest_of(token), **shared), (
-        f"others can reach {options.host}: whoever asks sends Authorization: Bearer TOKEN, with the token of {source}; "
-        "put TLS before it where the network is not yours alone"
-    )
+    # who has the token is no rebound page
+    rules = Rules(hosts=names if hosts or is_here else None, token_digest=digest_of(token), **shared)
+    asks = f"whoever asks sends Authorization: Bearer TOKEN, with the token of {source}"
+    if is_here:
+        return rules, asks
+    return rules, f"others can reach {options.host}: {asks}; put TLS before it where the network is not yours alone"
+
+
+def _host(given: str) -> str:
+    if NAME.fullmatch(name := given.lower()) is None:
+        raise ConfigError(
+            f"--allow-host must be a name or an address without scheme and port, got {given!r}", remedy="lab.example, for instance"
+        )
+    return name
+
+
+def _origin(given: str) -> str:
+    """As browsers send it."""
+    if ORIGIN.fullmatch(origin := given.lower()) is None:
+        raise ConfigError(
+            f"--allow-origin must be what one server's pages are of, scheme, host and port without a path, got {given!r}",
+            remedy="https://lab.example, for instance",
+        )
+    return origin
 
 
 def is_loopback(host: str) -> bool:

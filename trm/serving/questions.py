@@ -63,9 +63,7 @@ class Question:
 class Reader:
     """Questions from plain values, as JSON has them. Every method raises QuestionError for what breaks a rule."""
 
-    def __init__(
-        self, manifest: Manifest, names: Mapping[str, int], limits: Limits, *, has_table: bool, config: RunConfig
-    ) -> None:
+    def __init__(self, manifest: Manifest, names: Mapping[str, int], limits: Limits, *, has_table: bool, config: RunConfig) -> None:
         """`names` are those of identifiers that are known here; `has_table`: whether the network is told identifiers at all.
 
         What a question leaves open is answered as an evaluation of `config` answers.

@@ -1,5 +1,7 @@
 """Answer posted puzzles over HTTP with a run's, a sweep's or a released network, on this machine or as replicas on a cluster."""
 
+import math
+
 from trm.terminal.command_line import job_parser
 
 
@@ -33,8 +35,8 @@ def main() -> int:
     parser.add_argument(
         "--address", help="that cluster (default with --replicas: RAY_ADDRESS, the job's cluster, or one on this machine)"
     )
-    parser.add_argument("--cpus", type=float, default=1.0, help="CPUs of a replica (default: 1)")
-    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs of a replica (default: 0)")
+    parser.add_argument("--cpus", type=float, metavar="N", help="CPUs of a replica (default: 1)")
+    parser.add_argument("--gpus", type=float, metavar="N", help="GPUs of a replica (default: 0)")
     arguments = parser.parse_args()
     for name, least in (("batch_rows", 1), ("queue_rows", 1), ("replicas", 1), ("port", 0), ("body_bytes", 1)):
         given = getattr(arguments, name)
@@ -42,6 +44,13 @@ def main() -> int:
             parser.error(f"--{name.replace('_', '-')} must be at least {least}, got {given}")
     if arguments.port > 65535:
         parser.error(f"--port must be at most 65535, got {arguments.port}")
+    for name in ("cpus", "gpus"):
+        if (given := getattr(arguments, name)) is None:
+            continue
+        if arguments.replicas is None and arguments.address is None:
+            parser.error(f"--{name} is of replicas on a cluster, got {given:g} without; add --replicas 1, or leave it out")
+        if not 0 <= given < math.inf:
+            parser.error(f"--{name} must be 0 or more, got {given:g}")
     if not 0 < arguments.request_seconds <= 3600:
         parser.error(f"--request-seconds must be above 0 and at most 3600, got {arguments.request_seconds:g}")
 
@@ -64,7 +73,7 @@ def main() -> int:
             tuple(arguments.allow_origin),
             arguments.replicas,
             arguments.address,
-            arguments.cpus,
-            arguments.gpus,
+            1.0 if arguments.cpus is None else arguments.cpus,
+            0.0 if arguments.gpus is None else arguments.gpus,
         )
     )
