@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trm.console.redaction import in_addresses, shortened
+from trm.console.redaction import redacted, shortened
 from trm.search.findings.confirmed import confirmation_notes
 from trm.search.findings.tables import leaderboard_rows
 from trm.search.state import SweepState
@@ -104,7 +104,7 @@ def _where(state: SweepState) -> str:
 
 def _command(text: str) -> str:
     """The command, where it is one line of plain characters that ends as ours do."""
-    shown = in_addresses(text.strip())
+    shown = redacted(text.strip())
     return shown if shown.endswith(" --resume") and shown.isprintable() and "`" not in shown and len(shown) < 1000 else ""
 
 
@@ -124,10 +124,13 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    return _plain(shortened(text, MOST_CELL))
+    return _plain(shortened(redacted(text), MOST_CELL))
 
 
 def _plain(text: str) -> str:
-    """The text with nothing in it that Markdown or HTML would read, on one line."""
-    line = " ".join(in_addresses(text).split())
+    """The text with nothing in it that Markdown or HTML would read, on one line.
+
+    A secret goes before anything is cut or escaped: half of one, or one with strokes in it, would not be known again.
+    """
+    line = " ".join(redacted(text).split())
     return re.sub(r"([\\`*_{}\[\]<>|#!~])", r"\\\1", line)
