@@ -5,10 +5,17 @@ import json
 import zlib
 from pathlib import Path
 
+import pytest
+
 from tests.tracking.test_updates import MemoryStore, append, asked, leg, make, started, state_of, sweep_space, whole_sweep
 from trm.config.files import parse_yaml
 from trm.config.run import RunConfig
+from trm.pages.page import finite
+from trm.pages.sweep import Around, sweep_page
+from trm.search.findings.study_export import write_study
+from trm.search.findings.tables import write_leaderboard, write_trials
 from trm.search.journal.events import DriverStarted, Event
+from trm.search.space.space import SearchSpace
 from trm.tracking.note import note_of
 from trm.tracking.pages import Pages, view_tag
 from trm.tracking.values import SWEEP, Held
@@ -91,6 +98,28 @@ def test_the_description_has_the_leaderboard_and_grows_no_larger(tmp_path: Path)
     assert len(long) <= 4800
     assert "<b>" not in long
     assert "```sh\npython ray_jobs/sweep.py x.yaml \\\n  --resume\n```" in long
+
+
+@pytest.mark.parametrize("padding", [0, 60])
+def test_no_view_of_a_searched_value_has_its_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, padding: int) -> None:
+    """The state in a driver's memory has it, and cut in its middle it would not be known again."""
+    monkeypatch.setenv("SOME_API_KEY", "under_scored_secret")
+    address = f"https://user:hunter2{'p' * padding}@host/{'x' * padding}?token=hunter3"
+    values = sweep_space().model_dump(mode="json")
+    values["search"]["start.from"] = {"type": "choice", "values": [None, address]}
+    params = {"optim.lr": 1e-3, "start.from": address}
+    driver = DriverStarted(driver="h:1", fence=1, slots=2, at=100.5)
+    events = [started("under_scored_secret"), driver, asked(0).model_copy(update={"params": params})]
+    state = state_of([*events, *leg(0, 0, 0.5)], SearchSpace.model_validate(values))
+    write_trials(state, tmp_path)
+    write_leaderboard(state, tmp_path)
+    write_study(state, tmp_path)
+    page = json.dumps(finite([section.data for section in sweep_page(state, Around(200.0, is_driven=True)).sections]))
+    note = note_of(state, Pages("1", "v", {}), f"python x --set data.folder={address} --resume")
+    texts = [file.read_bytes().decode(errors="replace") for file in tmp_path.iterdir()]
+    assert len(texts) == 3
+    assert [word for text in [*texts, page, note] for word in ("hunter2", "hunter3") if word in text] == []
+    assert "scored" not in note
 
 
 def test_a_view_sorts_a_sweeps_trials_by_rank() -> None:

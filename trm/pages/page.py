@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from trm.console.redaction import stored
 from trm.errors import ConfigError
 from trm.files.atomic import replacing
 
@@ -123,11 +124,13 @@ def packed(data: Any) -> str:
 
 
 def finite(data: Any) -> Any:
-    """JSON that every browser reads: what is not a finite number is null."""
+    """JSON that every browser reads: what is not a finite number is null. Addresses are without their secrets."""
     if isinstance(data, float):
         return data if math.isfinite(data) else None
+    if isinstance(data, str):
+        return stored(data)
     if isinstance(data, Mapping):
-        return {str(key): finite(value) for key, value in data.items()}
+        return {stored(str(key)): finite(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
         return [finite(value) for value in data]
     return data

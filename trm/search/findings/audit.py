@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from trm.console.redaction import stored
 from trm.files.atomic import write_text_atomic
 from trm.search.journal.trial import Trial
 from trm.search.order import Score
@@ -217,5 +218,5 @@ def write_audit(state: SweepState, folder: Path) -> AuditReport | None:
     report = audit_report(state)
     if report is not None:
         values = {"sentence": report.sentence, **asdict(report)}
-        write_text_atomic(folder / AUDIT, json.dumps(values, indent=1, allow_nan=False) + "\n")
+        write_text_atomic(folder / AUDIT, json.dumps(stored(values), indent=1, allow_nan=False) + "\n")
     return report

@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from trm.console.redaction import stored
 from trm.files.atomic import write_text_atomic
 from trm.search.journal.trial import Trial
 from trm.search.knobs.knobs import ChoiceKnob, Knob
@@ -138,7 +139,7 @@ def importance(state: SweepState) -> Importance:
 
 def write_importance(found: Importance, folder: str | Path) -> None:
     """Rewrites `folder`/importance.json, atomically."""
-    write_text_atomic(Path(folder) / FILE, json.dumps(asdict(found), indent=1, allow_nan=False) + "\n")
+    write_text_atomic(Path(folder) / FILE, json.dumps(stored(asdict(found)), indent=1, allow_nan=False) + "\n")
 
 
 def sentence(found: Importance) -> str | None:

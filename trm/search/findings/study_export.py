@@ -14,6 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from trm.console.redaction import stored
 from trm.files.atomic import write_text_atomic
 from trm.search.journal.trial import Trial
 from trm.search.samplers.distributions import distribution
@@ -59,7 +60,7 @@ def write_study(state: SweepState, folder: str | Path) -> None:
         built.datetime_complete = None if built.state == TrialState.RUNNING else datetime.fromtimestamp(_last_word(trial))
         built.user_attrs = {"status": trial.status, "checkpoint": trial.checkpoint, "seed": trial.asked.seed}
         study.add_trial(built)
-    write_text_atomic(Path(folder) / FILE, "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in backend.logs))
+    write_text_atomic(Path(folder) / FILE, "".join(json.dumps(stored(log), separators=(",", ":")) + "\n" for log in backend.logs))
 
 
 def _built(state: SweepState, trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:

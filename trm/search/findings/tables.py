@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trm.config.base import without_later
+from trm.console.redaction import stored
 from trm.files.atomic import replacing, write_text_atomic
 from trm.search.findings.audit import audit_notes
 from trm.search.findings.confirmed import confirmation_notes, confirmed_values, fresh_runs, ranked
@@ -138,7 +139,7 @@ def write_leaderboard(state: SweepState, folder: str | Path, *, count: int = 10,
         board["test_time"] = searched
     if state.priors:
         board["warm_start"] = [prior_summary(prior) for prior in state.priors]
-    write_text_atomic(Path(folder) / LEADERBOARD, json.dumps(board, indent=1, allow_nan=False) + "\n")
+    write_text_atomic(Path(folder) / LEADERBOARD, json.dumps(stored(board), indent=1, allow_nan=False) + "\n")
 
 
 def interval_95(metric: str, result: LegEnded) -> tuple[float, float] | None:
@@ -227,4 +228,5 @@ def _all(fits: Callable[[Any], bool], values: Iterable[Any]) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value)
+    text = value if value is None or isinstance(value, str) else json.dumps(value)
+    return None if text is None else str(stored(text))

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from trm.console.redaction import stored
 from trm.files.atomic import write_text_atomic
 from trm.search.journal.priors import Prior, PriorTrial, prior_summary
 from trm.search.journal.trial import Trial
@@ -82,7 +83,7 @@ def write_transfer(state: SweepState, folder: str | Path) -> None:
     """Rewrites `folder`/transfer.json, atomically; nothing where the sweep knows of no earlier one."""
     if state.priors:
         values = [_values(state, transfer) for transfer in transfers(state)]
-        write_text_atomic(Path(folder) / FILE, json.dumps({"earlier": values}, indent=1, allow_nan=False) + "\n")
+        write_text_atomic(Path(folder) / FILE, json.dumps(stored({"earlier": values}), indent=1, allow_nan=False) + "\n")
 
 
 def _transfer(state: SweepState, prior: Prior) -> Transfer:
