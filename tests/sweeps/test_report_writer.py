@@ -63,6 +63,13 @@ def test_a_full_disk_leaves_the_old_page_whole(folder: Path, monkeypatch: pytest
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_driver_that_leaves_before_the_first_page_has_one_written(folder: Path) -> None:
+    page = folder / "report.html"
+    with pytest.raises(KeyboardInterrupt), reported(folder, slots=2):
+        raise KeyboardInterrupt
+    until(lambda: page.exists() and page.read_bytes().endswith(b"</html>\n"))
+
+
 def test_a_short_sweep_never_meets_the_process(folder: Path) -> None:
     with reported(folder, slots=2):
         pass

@@ -1,7 +1,8 @@
 """`report.html` while a sweep runs: a process of its own follows the journal, and takes below 1 % of the workers' time.
 
 The driver holds a pipe to it and otherwise takes no notice: it starts the process late, so that a short sweep never meets it, and
-ends it before it writes the last page by itself. When the pipe closes because the driver was killed, one last page says so.
+ends it before it writes the last page by itself. When the pipe closes because the driver was killed or left in order, one last page
+says so; a driver that leaves early starts the process for that page alone.
 """
 
 import contextlib
@@ -78,8 +79,12 @@ class ReportWriter:
                         path.unlink(missing_ok=True)
 
     def leave(self) -> None:
-        """The driver leaves before the end: the process writes what is known then, and ends by itself."""
-        self._is_over.set()
+        """The driver leaves before the end: the process, started if there is none, writes what is known then and ends by itself."""
+        with self._lock:
+            self._is_over.set()
+            if self._process is None or self._process.poll() is not None:
+                with contextlib.suppress(OSError):
+                    self._process = self._started()
         self._hang_up()
 
     def _hang_up(self) -> None:
@@ -90,15 +95,19 @@ class ReportWriter:
     def _watch(self) -> None:
         for _ in range(MOST_STARTS):
             if self._is_over.wait(self._delay):
-                return
+                break
             with self._lock:
                 if self._is_over.is_set():
-                    return
+                    break
                 try:
                     self._process = self._started()
                 except OSError:  # no memory, no process: the last page is the driver's
                     return
             self._process.wait()
+        with self._lock:
+            process = self._process
+        if process is not None:  # a process that was started to say that the driver leaves
+            process.wait()
 
     def _started(self) -> subprocess.Popen[bytes]:
         root = str(Path(__file__).resolve().parents[2])

@@ -75,7 +75,7 @@ class SweepStatus:
 
 def sweep_status(state: SweepState, now: float, *, is_driven: bool) -> SweepStatus:
     """The sweep at unix time `now`; `is_driven`: a living driver holds its folder."""
-    is_running = is_driven and state.ended is None
+    is_running = is_driven and state.ended is None and state.left is None
     return SweepStatus(
         name=state.name,
         driver=state.driver.driver if state.driver is not None else None,
@@ -116,10 +116,10 @@ def leader(state: SweepState) -> Leader | None:
 def _in_words(state: SweepState, is_driven: bool) -> str:
     if state.ended is not None:
         return f"ended: {state.ended.reason}" + (", and its driver reports on the winner" if is_driven else "")
+    if state.left is not None:  # whose driver may hold the folder for some seconds more
+        return f"left in order: {state.left.reason}"
     if is_driven:
         return "running" if state.awaits is None else state.awaits.what or ""
-    if state.left is not None:
-        return f"left in order: {state.left.reason}"
     return "its driver was killed" if state.driver is not None else "its driver was killed at the start"
 
 
