@@ -115,6 +115,15 @@ def test_the_ledger_has_every_flop_once(folder: Path) -> None:
     assert 0 < found.saved_flops < found.full_flops
 
 
+def test_a_paused_trial_has_saved_nothing_while_it_may_go_on(tmp_path: Path) -> None:
+    with pytest.raises(KilledError):
+        simulated_sweep(tmp_path / "s", large_space(20), has_curves=False, kill_after=60)
+    state = followed(tmp_path / "s").state
+    assert {"paused"} <= {trial.status for trial in state.searched}
+    decided = [trial for trial in state.searched if trial.status in ("finished", "stopped")]
+    assert ledger(state).full_flops == sum(trial.asked.step_flops * trial.asked.max_steps for trial in decided)
+
+
 def test_the_page_by_mouse_and_keys(shown: Opened) -> None:
     page = shown.page
     assert page.locator(".failed").count() == 0

@@ -308,7 +308,7 @@
     const rows = ledgerRows(data);
     const shapes = ["", "/", "x", "-", "|", "+", ".", "\\", "/"];
     return {
-      label: rows.length ? `${TRM.flops(data.train_flops)} were spent: ${rows.map((row) => `${row.told} ${TRM.percent(row.share)}`).join(", ")}. ${TRM.sentence(data.sentence)}: ${TRM.flops(data.saved_flops)} of ${TRM.flops(data.full_flops)}.` : "Nothing is spent yet.",
+      label: rows.length ? `${TRM.flops(data.train_flops)} were spent: ${rows.map((row) => `${row.told} ${TRM.percent(row.share)}`).join(", ")}. ${TRM.sentence(data.sentence)}${data.full_flops ? `: ${TRM.flops(data.saved_flops)} of ${TRM.flops(data.full_flops)}` : ""}.` : "Nothing is spent yet.",
       height: isNarrow() ? 160 + 24 * rows.length : 190,
       draw: (c) => ({
         traces: rows.map((row, place) => ({ type: "bar", orientation: "h", name: safe(row.told), y: ["time", "compute"], x: [row.time_share, row.share], marker: { color: [...c.series, c.faint, c.bad, c.soft, c.line][place], pattern: { shape: shapes[place], fillmode: "overlay", fgcolor: c.paper, size: 7 } }, hovertemplate: `${safe(row.told)}: %{x:.1%}<extra></extra>` })),

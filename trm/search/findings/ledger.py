@@ -9,8 +9,8 @@ from trm.search.state import SweepState
 
 ENTRIES = ("finished", "stopped", "paused", "running", "diverged", "out_of_memory", "failed", "audit", "confirmation")
 """`audit`: what controls took beyond the rung at which they had been stopped; the rest of them counts as stopped."""
-WOULD_RUN = ("finished", "stopped", "paused")
-"""Statuses of trials that a sweep without early stopping would have trained to the end."""
+DECIDED = ("finished", "stopped")
+"""Statuses of trials that a sweep without early stopping would have trained to the end; paused ones may yet go on until it ends."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Ledger:
     train_flops: float
     """What the sweep has spent: the sum over entries."""
     full_flops: float
-    """What the trials that were not in trouble would have taken, had each been trained to the last rung."""
+    """What the trials that are decided, and were not in trouble, would have taken, had each been trained to the last rung."""
     saved_flops: float
     """Of that, what they did not take."""
 
@@ -43,7 +43,7 @@ class Ledger:
     def sentence(self) -> str:
         """What early stopping saved, in words."""
         if self.full_flops <= 0:
-            return "no trial has come to its end yet"
+            return "what early stopping saves is known when trials have come to their end"
         return f"early stopping saved {self.saved_flops / self.full_flops:.0%} of what training every trial to the end takes"
 
     @property
@@ -56,7 +56,8 @@ def ledger(state: SweepState) -> Ledger:
     """Where the compute and the time of the legs that ended went."""
     parts = [part for trial in state.trials for part in _parts(state, trial)]
     entries = [_entry(what, [part for part in parts if part.what == what]) for what in ENTRIES]
-    would_run = [trial for trial in state.searched if trial.status in WOULD_RUN and not trial.is_control]
+    decided = DECIDED if state.ended is None else (*DECIDED, "paused")
+    would_run = [trial for trial in state.searched if trial.status in decided and not trial.is_control]
     full = sum(trial.asked.step_flops * trial.asked.max_steps for trial in would_run)
     spent = sum(trial.spent_flops for trial in would_run)
     return Ledger(
