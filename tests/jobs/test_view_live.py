@@ -88,5 +88,9 @@ def test_what_cannot_be_followed_is_refused(folder: Path, tmp_path: Path) -> Non
     (tmp_path / "d").mkdir()
     with pytest.raises(InputError, match="must be a sweep"):
         run_view(str(tmp_path / "d"), out=None, is_live=True, port=None)
+    journal = (folder / "journal.jsonl").read_bytes()
+    with pytest.raises(InputError, match="takes the place of no other file"):
+        run_view(str(folder), out=str(folder / "journal.jsonl"), is_live=False, port=None)
+    assert (folder / "journal.jsonl").read_bytes() == journal
     with LiveServer(followed_page(folder), 0) as taken, pytest.raises(ConfigError, match="must be free"):
         run_view(str(folder), out=None, is_live=True, port=taken.server_address[1])

@@ -26,6 +26,7 @@ class Kind:
 
 
 EVALUATION = "an evaluation"
+PAGE_SUFFIXES = (".html", ".htm")
 
 
 def _is_evaluation(path: Path) -> bool:
@@ -126,6 +127,8 @@ def checked_place(place: Path) -> Path:
     """The path, if a page can be written there; ConfigError where none can be."""
     if place.is_dir():
         raise ConfigError(f"a page is a file, {place} is a folder", remedy=f"give --out {place / 'page.html'}")
+    if place.suffix.lower() not in PAGE_SUFFIXES and place.exists():
+        raise ConfigError(f"a page takes the place of no other file, {place} is there", remedy="give --out PAGE.html")
     if (why := why_unwritable(place.parent)) is not None:
         raise ConfigError(f"{place} must be a place to write to, its folder is not: {why}", remedy="give --out PAGE.html elsewhere")
     return place

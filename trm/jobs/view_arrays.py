@@ -1,17 +1,18 @@
 """The page of published arrays, whose grids stay on disk: only those that are shown are read."""
 
 import math
+import shlex
 from pathlib import Path
 
 import numpy as np
 
-from trm.console.program import job
 from trm.errors import DatasetError
 from trm.pages.arrays import ShownSplit, arrays_page
 from trm.pages.chosen import chosen_puzzles, most_shown
 from trm.pages.page import Page
 from trm.pages.puzzle_facts import cell_facts
 from trm.pages.puzzles import Form, ShownPuzzle
+from trm.sweeps.commands import job_command
 from trm.tasks.choice import TASKS, task_named
 from trm.tasks.legend import Legend
 from trm.tasks.published.arrays_files import REMEDY, Facts, SourceSplit, read_json, read_source
@@ -26,11 +27,6 @@ FORMS = 3
 """Other stored forms of a puzzle that are drawn."""
 
 
-def is_arrays(folder: Path) -> bool:
-    """Whether it is a folder of arrays, or of one split of them."""
-    return any((place / FACTS).is_file() for place in (folder, *(folder / name for name in SPLITS)))
-
-
 def page_of(folder: Path) -> Page:
     """The page of the arrays in a folder. Raises DatasetError for arrays that are damaged."""
     places = {name: folder / name for name in SPLITS if (folder / name / FACTS).is_file()} or {folder.name: folder}
@@ -40,7 +36,8 @@ def page_of(folder: Path) -> Page:
     legend = task_named(kind).legend(grid, vocabulary)
     names = _names(folder, first.facts.num_puzzle_identifiers)
     splits = [_shown(name, source, legend, grid, names) for name, source in sources.items()]
-    builds = f"{job('build_dataset.py')} datasets/published_arrays.yaml --set path={folder} --set puzzle={kind}"
+    where = shlex.quote(f"path={folder}")
+    builds = f"{job_command('build_dataset.py')} datasets/published_arrays.yaml --set {where} --set puzzle={kind}"
     return arrays_page(folder.resolve().name, kind, legend, grid, splits, builds=builds)
 
 

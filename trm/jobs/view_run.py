@@ -1,5 +1,6 @@
 """The page of a run of train.py, a checkpoint, or exported weights; some puzzles are asked for it, with every step's answer."""
 
+import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trm.config.data import DataConfig
-from trm.console.program import job
 from trm.console.streams import say
 from trm.data.format.manifest import SplitName
 from trm.distributed import SOLO
@@ -23,6 +23,7 @@ from trm.jobs.evaluation.work import evaluated
 from trm.jobs.view_answers import puzzle_sections
 from trm.pages.page import Page, Section
 from trm.pages.run import config_section, curve_sections, evaluations_section, examples_section, scores_sections
+from trm.sweeps.commands import job_command
 from trm.tasks.choice import task_named
 from trm.tasks.ensure import summary_of
 from trm.tasks.examples import EXAMPLES_FILE
@@ -127,7 +128,7 @@ def _kept_examples(folder: Path) -> list[Section]:
 def _evaluations_inside(folder: Path) -> list[Section]:
     """Evaluations that lie in the run's folder, and how they are seen."""
     found = sorted(path.parent for path in folder.glob(f"*/{PUZZLES}") if (path.parent / REPORT).is_file())
-    rows = [{"evaluation": path.name, "see it by": f"{job('view.py')} {path}"} for path in found]
+    rows = [{"evaluation": path.name, "see it by": f"{job_command('view.py')} {shlex.quote(str(path))}"} for path in found]
     return [Section("values", "Evaluations in its folder", {"rows": rows})] if rows else []
 
 

@@ -1,6 +1,7 @@
 """The puzzles of a sweep's winner: some it solved and some it did not, after every step, and how fresh seeds did on them."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,17 @@ MOST_PUZZLES = 1000
 TITLE = "Puzzles of the winner"
 
 
-def winner_sections(folder: Path, runs: Mapping[int, Sequence[Path]], metric: str) -> list[Section]:
+def winner_sections(
+    folder: Path, runs: Mapping[int, Sequence[Path]], metric: str, typed: Callable[[str], str] = job
+) -> list[Section]:
     """What is known of the winner's puzzles; says what is missing, and the command that brings it.
 
-    `runs`: of each confirmed trial the files of scores a puzzle that its fresh runs left; `metric`: which score is told.
+    `runs`: of each confirmed trial the files of scores a puzzle that its fresh runs left; `metric`: which score is told;
+    `typed`: how a job is typed here.
     """
     path = folder / "best" / WINNER_PUZZLES
-    brings = f"{job('evaluate.py')} {folder}/best --split validation --steps all --folder DIR, and then {job('view.py')} DIR"
+    weights = shlex.quote(str(folder / "best"))
+    brings = f"{typed('evaluate.py')} {weights} --split validation --steps all --folder DIR, and then {typed('view.py')} DIR"
     if not (folder / "best").is_dir():
         return []
     try:

@@ -32,8 +32,12 @@ class Invocation:
 
     def next_steps(self, larger: tuple[str, str] | None, tracking_uri: str | None, *, is_confirmed: bool) -> list[tuple[str, str]]:
         """(what for, command) after a sweep, its winner confirmed or not; `larger`: `status.larger_budget`."""
+        from trm.pages.sweep import REPORT  # brings numpy; a driver has it at its end, `--help` has not
+
         commands = [] if tracking_uri is None else mlflow_steps(self.folder, tracking_uri)
-        commands.append(("see all of it in a browser", f"{job_command('view.py')} {shlex.quote(_shown(self.folder))} --live"))
+        page = self.folder / REPORT
+        told = f"see all of it in a browser: it is {_shown(page)}, or served" if page.is_file() else "see all of it in a browser"
+        commands.append((told, f"{job_command('view.py')} {shlex.quote(_shown(self.folder))} --live"))
         return commands + next_steps(self.folder, self.resume, larger, is_confirmed=is_confirmed)
 
     @property

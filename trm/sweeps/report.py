@@ -20,7 +20,7 @@ from trm.search.journal.lease import is_held
 from trm.search.log import FILE as JOURNAL
 from trm.search.space.recorded import SWEEP_FILE
 from trm.search.state import SweepState
-from trm.sweeps.commands import next_steps, winner_steps
+from trm.sweeps.commands import job_command, next_steps, winner_steps
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.folder import read_sweep
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
@@ -96,7 +96,7 @@ def _puzzles(state: SweepState, folder: Path) -> list[Section]:
     """The winner's puzzles, with what the fresh seeds of each confirmed trial did on them."""
     rows, metric = confirmed_statistics(state).rows, state.space.objective.metric
     runs = {row.trial: [puzzles_file(folder, run.number) for run in fresh_runs(state, row.trial)] for row in rows}
-    return winner_sections(folder, runs, metric)
+    return winner_sections(folder, runs, metric, job_command)
 
 
 def _commands(state: SweepState, folder: Path, resume: str) -> list[tuple[str, str]]:
