@@ -49,7 +49,7 @@
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: c.ink, family: "system-ui, DejaVu Sans, sans-serif", size: 12 },
       margin: { l: 64, r: 16, t: 34, b: 48 }, hovermode: "closest", uirevision: "kept", dragmode: "zoom",
-      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, hoverlabel: { bgcolor: c.panel, bordercolor: c.line, font: { color: c.ink } },
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal" }, hoverlabel: { bgcolor: c.panel, bordercolor: c.line, font: { color: c.ink } },
       ...layout, ...axes,
     };
   }

@@ -32,7 +32,7 @@
         label: plot.label ?? `${names} against ${plot.x}${plot.log ? " (logarithmic)" : ""}`,
         draw: (colours) => ({
           traces: plot.series.flatMap((one, index) => traces(one, index, colours)),
-          layout: { xaxis: { title: plot.x, type: plot.log ? "log" : "linear" }, yaxis: { title: plot.y } },
+          layout: { xaxis: { title: plot.x, type: plot.log ? "log" : "linear" }, yaxis: { title: plot.y, rangemode: "nonnegative" } },
         }),
       });
     }
