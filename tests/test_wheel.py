@@ -96,6 +96,7 @@ def test_a_registered_winner_answers_where_the_wheel_is_all_there_is(
 
     from trm.errors import ConfigError
     from trm.jobs.release import ReleaseOptions, run_release
+    from trm.release import registered, registry
     from trm.release.registered import registered_release
     from trm.serving.solver import Solver
 
@@ -110,7 +111,9 @@ def test_a_registered_winner_answers_where_the_wheel_is_all_there_is(
     assert "version 1 is champion: no other was" in said[0]
     assert "models:/demo/1, which was there" in said[1]
     assert "models:/demo/2\n" in said[2]
-    assert "version 1 stays champion: exact_accuracy 0.9940 on validation against 1.0000, which is not better" in said[2]
+    assert "version 1 stays champion: exact_accuracy 0.9940 (" in said[2]
+    assert ") on validation against 1.0000 (" in said[2]
+    assert "), which is not better" in said[2]
     rows = [[1, 2, 1, 4, 1, 1, 2, 1, 5, 1, 1, 3, 1, 1, 4, 1], [2, 1, 1, 1, 1, 3, 1, 1, 1, 1, 4, 1, 1, 1, 1, 5]]
     there = subprocess.run(
         [sys.executable, "-c", LOADED, uri, "models:/demo@champion", json.dumps(rows)],
@@ -128,8 +131,19 @@ def test_a_registered_winner_answers_where_the_wheel_is_all_there_is(
     assert cells == [answer.cells.tolist() for answer in here]
     assert probabilities == [answer.halting_probability for answer in here]
     assert valid == [answer.verdict.is_valid for answer in here]
+    with registry.mlflow_of(uri) as client:
+        client.create_registered_model("a lab's other model")
+    monkeypatch.setattr(registered, "MOST_NAMED", 1)  # a registry of more models than a page names
+    with pytest.raises(ConfigError, match="choose of a lab's other model and others"), registered_release("models:/x/1", tmp_path):
+        pass
     with registered_release("models:/demo@champion", tmp_path) as folder:
         assert (folder / "model.safetensors").read_bytes() == (sweeps[0] / "best" / "model.safetensors").read_bytes()
-    for model, told in (("demo@best", "choose of champion"), ("demo/7", "choose of 1, 2"), ("other/1", "choose of demo")):
+    monkeypatch.undo()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for model, told in (
+        ("demo@best", "choose of champion"),
+        ("demo/7", "choose of 1, 2"),
+        ("other/1", "choose of a lab's other model, demo"),
+    ):
         with pytest.raises(ConfigError, match=told), registered_release(f"models:/{model}", tmp_path):
             pass

@@ -22,7 +22,9 @@ from trm.release.card import card, summary
 from trm.release.champion import Standing, choice
 from trm.release.data_card import UNKNOWN, parsed
 from trm.release.facts import Facts, Maker, release_facts
+from trm.release.folder import write_release
 from trm.release.registered import registered_release
+from trm.release.registry import version_tags
 from trm.release.source import read_release_source
 from trm.search.findings.tables import write_leaderboard
 from trm.tasks.making.writing import write_dataset
@@ -140,7 +142,7 @@ def test_a_registered_model_that_is_not_there_is_told(
     assert list(tmp_path.iterdir()) == []
 
 
-MINE = Standing("2", "data", "exact_accuracy", "max", 0.9)
+MINE = Standing("2", "data", "exact_accuracy", "max", 0.9, (0.87, 0.92))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,14 @@ MINE = Standing("2", "data", "exact_accuracy", "max", 0.9)
     [
         (None, False, True, "no other was"),
         (MINE, False, False, "as before"),
-        (Standing("1", "data", "exact_accuracy", "max", 0.8), False, True, "0.9000 on validation against 0.8000"),
+        (
+            Standing("1", "data", "exact_accuracy", "max", 0.8),
+            False,
+            True,
+            "0.9000 (0.8700 to 0.9200) on validation against 0.8000",
+        ),
+        (Standing("1", "data", "exact_accuracy", "max", 0.8, (0.77, 0.83)), False, True, "(0.7700 to 0.8300) on the same data"),
+        (Standing("1", "data", "exact_accuracy", "max", 0.89, (0.86, 0.91)), False, True, "overlap, so the lead may be luck"),
         (Standing("1", "data", "exact_accuracy", "max", 0.9), False, False, "not better"),
         (Standing("1", "other", "exact_accuracy", "max", 0.1), False, False, "other data"),
         (Standing("1", "data", "loss", "min", 0.1), False, False, "judged by loss"),
@@ -162,6 +171,38 @@ def test_the_alias_moves_to_what_is_better_on_the_same_data(
     found, said = choice(MINE, holder, is_asked=is_asked)
     assert found is moves
     assert told in said
+    assert ("luck" in said) is ("luck" in told)
+
+
+def test_a_winners_setting_at_test_time_is_on_the_card_and_what_versions_are_compared_by(facts: Facts) -> None:
+    score = {"exact_accuracy": 0.75, "exact_accuracy_low": 0.7, "exact_accuracy_high": 0.8}
+    look = {"evaluation": {"steps": 16, "rollouts": 8, "noise": 0.3}, "validation": score, "test": score}
+    told = {**facts, "scores": {**facts["scores"], "at_test_time": look}}
+    assert "steps 16, rollouts 8, noise 0.3: exact_accuracy 0.7500 (0.7000 to 0.8000) on test and" in card(told)
+    assert "plain answer" not in card(facts)
+    assert Standing.of("1", version_tags(told, "")).words == "0.7500 (0.7000 to 0.8000)"
+    assert Standing.of("1", version_tags(facts, "")).score == facts["scores"]["validation"]["exact_accuracy"]
+
+
+def test_a_card_counts_the_winners_that_test_was_looked_at_for(facts: Facts) -> None:
+    def counted(winners: int) -> str:
+        return card({**facts, "scores": {**facts["scores"], "winners_tested": winners}})
+
+    assert "once, after the choice.\n" in counted(1)
+    assert "the choice; the sweep had 2 other winners before, which were tested too.\n" in counted(3)
+
+
+def test_a_card_names_modules_that_the_wheel_has_not(facts: Facts) -> None:
+    assert "TRM_IMPORTS" not in card(facts)
+    own = {**facts, "config": {**facts["config"], "imports": ["my_lab.optims"]}}
+    assert "with them on the path, set `TRM_IMPORTS=my_lab.optims`" in card(own)
+
+
+def test_weights_that_change_while_they_are_released_are_not_released(sweep: Path, facts: Facts, tmp_path: Path) -> None:
+    before = {**facts, "digests": {**facts["digests"], "model.safetensors": "0" * 64}}
+    with pytest.raises(SweepError, match="became another while it was released"):
+        write_release(read_release_source(sweep), before, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def boards(folder: Path) -> BuiltDataset:

@@ -72,6 +72,7 @@ def _scores(facts: Facts) -> Iterator[str]:
     yield ""
     yield "In brackets 95 % intervals over puzzles."
     yield from _what_they_count(facts)
+    yield from _as_it_answers(facts)
     if (confirmed := scores["confirmed"]) is not None:
         low, high = confirmed["interval_95"] or (None, None)
         interval = "" if low is None else f" ({low:.4f} to {high:.4f})"
@@ -93,7 +94,11 @@ def _what_they_count(facts: Facts) -> Iterator[str]:
     scores, how = facts["scores"], (facts["cost"]["retrained"] or {}).get("how")
     if how is None:
         yield "Validation chose this network among the search's trials, so its validation score is a selected one;"
-        yield "test was looked at once, after the choice."
+        others = scores["winners_tested"] - 1
+        also = (
+            f"; the sweep had {others} other winner{'s' if others > 1 else ''} before, which were tested too" if others > 0 else ""
+        )
+        yield f"test was looked at once, after the choice{also}."
         return
     search = scores["search"]
     metric = facts["objective"]["metric"]
@@ -105,6 +110,16 @@ def _what_they_count(facts: Facts) -> Iterator[str]:
     told = [f"{_score(search[name], metric)} on {name}" for name in ("test", "validation") if search[name]]
     if told:
         yield f"The search's own winner, which it was trained after, came to {metric} {' and '.join(told)}."
+
+
+def _as_it_answers(facts: Facts) -> Iterator[str]:
+    if (look := facts["scores"]["at_test_time"]) is None:
+        return
+    setting = ", ".join(f"{name} {value}" for name, value in look["evaluation"].items())
+    told = [f"{_score(look[name], 'exact_accuracy')} on {name}" for name in ("test", "validation") if look[name]]
+    yield ""
+    yield "These are of the plain answer. `serve`, `evaluate` and `predict` answer by the setting that was chosen on validation,"
+    yield f"{setting}: exact_accuracy {' and '.join(told)}."
 
 
 def _data(facts: Facts) -> Iterator[str]:
@@ -195,6 +210,9 @@ def _limits(facts: Facts) -> Iterator[str]:
             f"- It knows {task['identifiers'] - 1:,} puzzle identifiers, each with a row of its embedding. "
             "A puzzle without a row gets the mean of all, and is then hardly solved."
         )
+    if modules := facts["config"]["imports"]:
+        named = ",".join(modules)
+        yield f"- It needs modules of its authors that are not here, `{named}`: with them on the path, set `TRM_IMPORTS={named}`."
     yield f"- Scores are of one set of weights{'' if facts['scores']['confirmed'] else ' and one seed'}."
 
 

@@ -67,12 +67,13 @@ def release_facts(source: ReleaseSource, maker: Maker) -> Facts:
             "released": {"trm-search": __version__, "commit": maker.commit},
             "sweep": state.started.versions if state.started is not None else {},
         },
-        "digests": {name: _digest(source.best / name) for name in (MODEL_FILE, CONFIG_FILE)},
+        "digests": {name: digest_of_file(source.best / name) for name in (MODEL_FILE, CONFIG_FILE)},
         "released_at": datetime.fromtimestamp(maker.at, UTC).isoformat(timespec="seconds"),
     }
 
 
-def _digest(path: Path) -> str:
+def digest_of_file(path: Path) -> str:
+    """SHA-256, in hexadecimal."""
     with open(path, "rb", opener=regular) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -142,6 +143,7 @@ def _scores(source: ReleaseSource) -> Facts:
     interval = None if result is None else interval_95(state.space.objective.metric, result)
     run = source.retrained
     told = source.report if run is None else run.report
+    tried = {} if run is not None else dict(source.report.get("test_time") or {})
     return {
         "trial": found.trial.number,
         "run": found.run.number,
@@ -151,9 +153,11 @@ def _scores(source: ReleaseSource) -> Facts:
         **confirmation_notes(state),
         "validation": dict(told.get("validation") or {}),
         "test": dict(told.get("test") or {}),
+        "winners_tested": len(state.reports),
         "label": None if run is None else run.report.get("label"),
         "weights": source.report.get("weights"),
-        "test_time": source.report.get("test_time"),
+        "test_time": tried or None,
+        "at_test_time": tried.get("last_look") if tried.get("chosen") else None,
         "search": None if run is None else {name: dict(source.report.get(name) or {}) for name in ("validation", "test")},
     }
 

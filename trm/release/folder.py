@@ -18,13 +18,13 @@ from pathlib import Path
 from trm.console.redaction import stored
 from trm.data.format.manifest import IDENTIFIER_NAMES, read_manifest
 from trm.data.format.storage import is_local, join, read_bytes
-from trm.errors import ConfigError, DatasetError
+from trm.errors import ConfigError, DatasetError, SweepError
 from trm.files.atomic import fsync_file, replacing_folder, usual_mode, why_unwritable, write_bytes_atomic, write_text_atomic
 from trm.files.contained import inside
 from trm.files.weight_files import MODEL_FILE
 from trm.release.card import card
 from trm.release.data_card import data_card
-from trm.release.facts import Facts
+from trm.release.facts import Facts, digest_of_file
 from trm.release.source import ReleaseSource
 from trm.serving.examples import EXAMPLES_COPY, examples_of
 from trm.serving.opening import MANIFEST_COPY
@@ -57,6 +57,8 @@ def write_release(source: ReleaseSource, facts: Facts, out: Path) -> list[str]:
             with usual_mode(new / name):
                 shutil.copyfile(inside(source.best, name), new / name)
             fsync_file(new / name)
+            if digest_of_file(new / name) != facts["digests"][name]:
+                raise SweepError(f"{source.best} became another while it was released", remedy="the same command tries again")
         report = source.report if source.retrained is None else source.retrained.report
         write_text_atomic(new / REPORT_FILE, json.dumps(stored(report), indent=1, sort_keys=True) + "\n")
         write_text_atomic(new / MANIFEST_COPY, source.manifest.model_dump_json(indent=1) + "\n")

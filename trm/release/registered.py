@@ -3,7 +3,7 @@
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -18,6 +18,8 @@ from trm.tracking.places import STORE, tracking_uri
 from trm.training.weights import CONFIG_FILE
 
 NAMED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+MOST_NAMED = 20
+"""Names that are told of a registry, which may have thousands."""
 INSIDE = "artifacts/release"
 """Of a version's files: where `registry.py` has the release put."""
 
@@ -62,20 +64,44 @@ def _require_database(uri: str) -> None:
 def _brought(client: Any, found: re.Match[str], place: Path) -> Path:
     from mlflow.artifacts import download_artifacts
 
-    name = found["name"]
-    known = [one.name for one in client.search_registered_models(max_results=100)]
-    if name not in known:
-        raise ConfigError(f"no model is registered as {name!r}", remedy=f"choose of {', '.join(known) or 'none: there are none'}")
-    version = found["version"]
+    name, version = found["name"], found["version"]
+    if (model := _unless_missing(client.get_registered_model, name)) is None:
+        known = [one.name for one in client.search_registered_models(max_results=MOST_NAMED)]
+        raise ConfigError(f"no model is registered as {name!r}", remedy=f"choose of {_shown(known) or 'none: there are none'}")
     if version is None:
-        aliases = client.get_registered_model(name).aliases
+        aliases = model.aliases
         if found["alias"] not in aliases:
             raise ConfigError(f"{name} has no alias {found['alias']!r}", remedy=f"choose of {', '.join(aliases) or 'its versions'}")
         version = aliases[found["alias"]]
-    elif version not in (versions := [str(one.version) for one in client.search_model_versions(f"name = '{name}'")]):
-        raise ConfigError(f"{name} has no version {version}", remedy=f"choose of {', '.join(sorted(versions, key=int))}")
+    elif _unless_missing(client.get_model_version, name, version) is None:
+        versions = client.search_model_versions(f"name = '{name}'", max_results=MOST_NAMED)  # the newest first
+        numbers = sorted(int(one.version) for one in versions)
+        raise ConfigError(f"{name} has no version {version}", remedy=f"choose of {_shown([str(one) for one in numbers])}")
     source = str(client.get_model_version_download_uri(name, str(version)))
     parts = urlparse(source)
     if parts.scheme in ("", "file"):
-        return Path(unquote(parts.path)) / INSIDE
+        if not (files := Path(unquote(parts.path))).is_dir():
+            raise ConfigError(
+                f"this machine does not see {files}, where the registry has the files of {name} {version}",
+                remedy="serve where it is seen, or serve a copy of the release's folder",
+            )
+        return files / INSIDE
     return Path(download_artifacts(artifact_uri=f"models:/{name}/{version}", dst_path=str(place))) / INSIDE
+
+
+def _unless_missing(get: Callable[..., Any], *named: str) -> Any:
+    """What is asked for; None where the registry has no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return get(*named)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def _shown(names: list[str]) -> str:
+    """Names to choose of, and that there are more where a page is full."""
+    told = ", ".join(names)
+    return f"{told} and others" if len(names) == MOST_NAMED else told

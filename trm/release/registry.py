@@ -113,7 +113,7 @@ class _Registry:
         if is_new := version is None:
             model_id = self._logged_model(folder, facts, experiment, run, digest)
             version = client.create_model_version(
-                place.name, f"models:/{model_id}", run_id=run, tags=_tags(facts, digest), model_id=model_id
+                place.name, f"models:/{model_id}", run_id=run, tags=version_tags(facts, digest), model_id=model_id
             ).version
         client.update_model_version(place.name, str(version), description=_description(facts))
         said = self._alias(facts, str(version), is_champion)
@@ -142,7 +142,7 @@ class _Registry:
         for left in client.search_logged_models([experiment], f"tags.`{RELEASE_TAG}` = '{digest}'"):
             client.delete_logged_model(left.model_id)
         model = client.create_logged_model(
-            experiment, MODEL_NAME, run, tags=_tags(facts, digest), params=_params(facts), model_type="trm-search"
+            experiment, MODEL_NAME, run, tags=version_tags(facts, digest), params=_params(facts), model_type="trm-search"
         )
         with _saved(folder, facts, model, run) as path:
             client.log_model_artifacts(model.model_id, str(path))
@@ -153,7 +153,7 @@ class _Registry:
 
     def _alias(self, facts: Facts, version: str, is_champion: bool) -> str:
         """What became of the alias; it moves when asked, when nobody has it, and when the release is better on the same data."""
-        mine, holder = Standing.of(version, _tags(facts, "")), None
+        mine, holder = Standing.of(version, version_tags(facts, "")), None
         with contextlib.suppress(self._error):
             found = self._client.get_model_version_by_alias(self._place.name, ALIAS)
             holder = Standing.of(str(found.version), found.tags)
@@ -224,8 +224,10 @@ def _signature(facts: Facts) -> Any:
     return ModelSignature(Schema([TensorSpec(np.dtype(np.int64), (-1, height * width))]), outputs, params)
 
 
-def _tags(facts: Facts, digest: str) -> dict[str, str]:
+def version_tags(facts: Facts, digest: str) -> dict[str, str]:
+    """A version's tags: what it is, and what it is compared by."""
     metric, scores = facts["objective"]["metric"], facts["scores"]
+    validation = (scores["at_test_time"] or scores)["validation"]  # of what it answers
     tags = {
         RELEASE_TAG: digest,
         "trm.task": facts["task"]["name"],
@@ -237,8 +239,9 @@ def _tags(facts: Facts, digest: str) -> dict[str, str]:
         "trm.retrained": (facts["cost"]["retrained"] or {}).get("how", "no"),
         "trm.licence_of_data": facts["data"]["licence"],
     }
-    if metric in scores["validation"]:
-        tags["trm.validation"] = repr(float(scores["validation"][metric]))
+    for end in ("", "_low", "_high"):
+        if (value := validation.get(f"{metric}{end}")) is not None:
+            tags[f"trm.validation{end}"] = repr(float(value))
     return {key: str(value)[:MAX_VALUE_CHARACTERS] for key, value in tags.items()}
 
 
