@@ -37,6 +37,7 @@ from trm.errors import CheckpointError, DatasetError, InterruptedRun
 from trm.files.atomic import remove_folder
 from trm.files.contained import inside
 from trm.files.disk import is_disk_full
+from trm.pages.sweep import REPORT
 from trm.search.findings.tables import write_leaderboard
 from trm.search.journal.events import SpeedMeasured
 from trm.search.log import SweepLog
@@ -175,7 +176,7 @@ class SweepRun:
             raise sweep.paused(driver.disk_full)
         if driver.reason is None:
             driver.leave()
-            raise InterruptedRun(sweep.whole)
+            raise InterruptedRun(f"{sweep.whole}; {sweep.folder / REPORT} shows it in a moment")
 
     @staticmethod
     def _leg_function(placement: Placement, feed: SweepFeed, board: ActorHandle) -> Callable[[dict[str, Any]], None]:

@@ -63,7 +63,7 @@ def sections_of(state: SweepState, status: SweepStatus, around: Around) -> list[
     more = cache(lambda: more_search(state))
     makers: list[tuple[str, str, Callable[[], Any], bool]] = [
         ("summary", "In short", lambda: _summary(state, status, around, mattered, more), False),
-        ("legs", "Running now", lambda: _legs(status, around.now), False),
+        ("legs", "Running now" if status.is_running else "Legs that were cut short", lambda: _legs(status, around.now), False),
         ("leaderboard", "Leaderboard", lambda: _leaderboard(state, around), False),
         ("curves", "Learning curves", dict, True),
         ("training", "Training curves", lambda: _training(around), True),
