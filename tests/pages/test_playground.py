@@ -181,10 +181,13 @@ def test_an_arc_task_is_shown_by_demonstrations_behind_a_token(place: Path) -> N
         page.keyboard.press("Enter")
         page.click("#tools button[title=red]")
         press(page, "#editor", (0, 1), 3)
-        page.locator("#editor svg").nth(2).focus()
+        page.locator("#pairs svg").nth(1).focus()
         page.keyboard.press("8")
         page.click("#add-pair")
         assert page.locator(".pair").count() == 2
+        assert (
+            page.locator("#ask").bounding_box()["y"] < page.locator(".pair").first.bounding_box()["y"]
+        )  # what it says is in sight
         page.click("button[aria-label='remove demonstration 2']")
         asked_for = []
         page.on("request", lambda request: asked_for.append(request))

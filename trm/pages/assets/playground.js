@@ -58,7 +58,8 @@
       by("editor").replaceChildren(picture(posed.question, "the puzzle", SIDE));
     } else {
       const add = e("button", { type: "button", id: "add-pair", text: "Add a demonstration", onclick: () => posed.addPair() });
-      by("editor").replaceChildren(sized(posed.question, "the question", SIDE), ...posed.pairs.map(pairOf), add);
+      by("editor").replaceChildren(sized(posed.question, "the question", SIDE));
+      by("pairs").replaceChildren(...posed.pairs.map(pairOf), add); // below the button that asks, however many there are
     }
     posed.last = pictures.get(posed.question);
   }
@@ -173,6 +174,7 @@
       posed.take(found);
       await ask();
     } catch (error) {
+      if (mine !== asking) return;
       by("playground").removeAttribute("aria-busy");
       say(error.message);
     }
