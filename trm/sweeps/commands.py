@@ -36,7 +36,7 @@ class Invocation:
 
         commands = [] if tracking_uri is None else mlflow_steps(self.folder, tracking_uri)
         page = self.folder / REPORT
-        told = f"see all of it in a browser: it is {_shown(page)}, or served" if page.is_file() else "see all of it in a browser"
+        told = f"see all of it in a browser, as {_shown(page)} or served" if page.is_file() else "see all of it in a browser"
         commands.append((told, f"{job_command('view.py')} {shlex.quote(_shown(self.folder))} --live"))
         return commands + next_steps(self.folder, self.resume, larger, is_confirmed=is_confirmed)
 

@@ -90,7 +90,7 @@
     tell(data);
     const made = TRM.table(holder, columns, legRows(data), { key: (row) => row.trial, hasFilter: false });
     const show = () => made.update(legRows({ ...current, now: current.now + (performance.now() - readAt) / 1000 }));
-    if (TRM.page.live !== null) setInterval(show, 2000);
+    const clock = TRM.page.live === null ? null : setInterval(() => (holder.isConnected ? show() : clearInterval(clock)), 2000);
     return { update(next) { current = next; readAt = performance.now(); tell(next); show(); } };
   });
 
