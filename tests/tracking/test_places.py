@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +18,7 @@ from trm.tracking import show
 from trm.tracking.artifact_places import artifact_folder, artifact_location, bring_home
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.outbox_state import OutboxState
-from trm.tracking.places import Target, tracking_uri
+from trm.tracking.places import Target, model_lines, page_lines, tracking_uri
 from trm.tracking.writer import main
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
@@ -179,8 +180,8 @@ def test_the_pages_of_a_moved_storage_are_served_with_its_files(
     storage.rename(tmp_path / "moved")
     started: list[str] = []
 
-    def become(program: str, words: list[str], environment: object) -> None:
-        started.extend(words)
+    def become(program: str, words: list[str], environment: dict[str, str]) -> None:
+        started.extend([*words, environment["MLFLOW_BACKEND_STORE_URI"]])
         raise SystemExit(0)
 
     monkeypatch.setattr(os, "execve", become)
@@ -193,6 +194,23 @@ def test_the_pages_of_a_moved_storage_are_served_with_its_files(
     said = capsys.readouterr().out
     assert "space-1  http://127.0.0.1:5999/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=trm" in said
     assert show.main([str(tmp_path)]) == 2
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert show.main([str(tmp_path / "moved"), "--port", str(port)]) == 2
+    assert f"port {port} must be free" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        show.main([str(tmp_path / "moved"), "--port", "99999"])
+
+
+def test_an_address_of_another_store_is_not_said(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = OutboxState("http://***@here:1", experiment="x", experiment_id="7", run_id="r", view="v")
+    assert [line[:30] for line in page_lines(state, "http://me:word@here:1")] == ["http://***@here:1/#/experiment"] * 2
+    assert page_lines(state, f"sqlite:///{storage}/mlflow.db") == []
+    folder = sweep_folder(storage, whole_sweep(), "space-1")
+    state.save(folder)
+    assert show.main([str(storage), "--uri", "http://there:2"]) == 0
+    assert capsys.readouterr().out == "space-1  is kept at http://***@here:1, which --uri shows\nopen http://there:2\n"
+    assert model_lines("a b", "3", "http://there:2") == ["http://there:2/#/models/a%20b/versions/3"]
 
 
 def test_a_place_that_was_chosen_stays_while_it_is(storage: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from trm.sweeps.places import expanded
 from trm.terminal.command_line import show
 from trm.tracking.artifact_places import artifact_location
 from trm.tracking.outbox_state import OutboxState
-from trm.tracking.places import check_own_store, mlflow_command, state_by_sweep_file, store_for, tracking_uri
+from trm.tracking.places import check_own_store, mlflow_command, model_lines, state_by_sweep_file, store_for, tracking_uri
 from trm.training.run_record import read_record
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
@@ -107,6 +107,8 @@ def _register(source: ReleaseSource, facts: Facts, out: Path, uri: str, options:
     show(f"registered  {found.uri}{'' if found.is_new else ', which was there'}")
     show(f"champion    {found.champion}")
     show(f"MLflow      {mlflow_command(uri)}")
+    for line in model_lines(name, found.version, uri):
+        show(f"there       open {shlex.quote(line)}")
 
 
 def _run_tags(source: ReleaseSource) -> dict[str, str]:

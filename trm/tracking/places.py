@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from trm.config.files import load_yaml
 from trm.config.messages import nearest
@@ -108,12 +108,26 @@ def mlflow_command(uri: str) -> str:
 
 def page_lines(state: OutboxState | None, uri: str, port: int = 5000) -> list[str]:
     """Where MLflow's pages show what a note is of: the trials of a sweep by rank, and its own run."""
-    if state is None or not state.experiment_id or uri.startswith("databricks"):
+    if state is None or not state.experiment_id or not is_noted(state.uri, uri) or uri.startswith("databricks"):
         return []
-    base = redacted(uri).rstrip("/") if uri.startswith(("http://", "https://")) else f"http://127.0.0.1:{port}"
     pages = state.pages
     found = [pages.trials() if pages.view else None, pages.run(None)]
-    return [f"{base}/{address}" for address in found if address is not None]
+    return [f"{_page_base(uri, port)}/{address}" for address in found if address is not None]
+
+
+def model_lines(name: str, version: str, uri: str, port: int = 5000) -> list[str]:
+    """Where MLflow's pages show a version of a registered model."""
+    return [] if uri.startswith("databricks") else [f"{_page_base(uri, port)}/#/models/{quote(name, safe='')}/versions/{version}"]
+
+
+def _page_base(uri: str, port: int) -> str:
+    return redacted(uri).rstrip("/") if uri.startswith(("http://", "https://")) else f"http://127.0.0.1:{port}"
+
+
+def is_noted(noted: str, uri: str) -> bool:
+    """Whether the address that a note has is of this store, or of a storage's own that was moved since."""
+    is_own = all(one.startswith("sqlite:") and one.endswith(f"/{STORE}") for one in (noted, uri))
+    return is_own or noted in (redacted(uri), in_addresses(uri))
 
 
 def mlflow_steps(folder: Path, uri: str) -> list[tuple[str, str]]:
