@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from trm.release.data_card import UNKNOWN, parsed
 from trm.release.facts import Facts, Maker, release_facts
 from trm.release.folder import write_release
 from trm.release.registered import registered_release
-from trm.release.registry import version_tags
+from trm.release.registry import VERSIONS_TAG, RegistryPlace, _Registry, version_tags
 from trm.release.source import read_release_source
 from trm.search.findings.tables import write_leaderboard
 from trm.tasks.making.writing import write_dataset
@@ -241,3 +242,19 @@ def test_a_data_card_without_fields_is_unknown() -> None:
     assert parsed("# mine\n\nNothing.").licence == UNKNOWN
     found = parsed("- **Source**: here\n  and there.\n- **Licence**: CC0.\n\nMore.")
     assert (found.source, found.licence, found.cite) == ("here and there.", "CC0.", UNKNOWN)
+
+
+def test_what_a_killed_release_left_goes_and_no_version_under_another_name(tmp_path: Path) -> None:
+    gone: list[str] = []
+
+    class Client:
+        def search_logged_models(self, *_: object) -> list[SimpleNamespace]:
+            return [SimpleNamespace(model_id="a", tags={VERSIONS_TAG: "[]"}), SimpleNamespace(model_id="b", tags={})]
+
+        def delete_logged_model(self, model: str) -> None:
+            gone.append(model)
+
+    registry = _Registry(Client(), RegistryPlace("sqlite:///x", "other", "x", None, {}))
+    with pytest.raises(AttributeError):  # this client makes no new one
+        registry._logged_model(tmp_path, {}, "1", None, "digest")
+    assert gone == ["b"]

@@ -1,6 +1,7 @@
 """A release in MLflow's model registry: a version with signature, example and card, from the winner's run; alias `champion`."""
 
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -29,6 +30,8 @@ MODEL_NAME = "winner"
 """Of the logged model in its run."""
 RELEASE_TAG = "trm.release"
 """Digest of what a version is, so that a release that is made again is the version that is there."""
+VERSIONS_TAG = "mlflow.modelVersions"
+"""Of a logged model: by it MLflow's pages know that it is registered, and as what; its client does not set it by itself."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class _Registry:
             version = client.create_model_version(
                 place.name, f"models:/{model_id}", run_id=run, tags=version_tags(facts, digest), model_id=model_id
             ).version
+            told = json.dumps([{"name": place.name, "version": str(version)}])
+            client.set_logged_model_tags(model_id, {VERSIONS_TAG: told})
         client.update_model_version(place.name, str(version), description=_description(facts))
         said = self._alias(facts, str(version), is_champion)
         return Registered(f"models:/{place.name}/{version}", str(version), is_new, said, run is not None)
@@ -140,7 +145,8 @@ class _Registry:
 
         client = self._client
         for left in client.search_logged_models([experiment], f"tags.`{RELEASE_TAG}` = '{digest}'"):
-            client.delete_logged_model(left.model_id)
+            if VERSIONS_TAG not in left.tags:  # else it is a version's, under another name
+                client.delete_logged_model(left.model_id)
         model = client.create_logged_model(
             experiment, MODEL_NAME, run, tags=version_tags(facts, digest), params=_params(facts), model_type="trm-search"
         )
