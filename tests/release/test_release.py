@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from data_cases import sudoku_split
 from released_cases import won_sweep
+from training_cases import manifest
 
 from trm.config.data import DataConfig
+from trm.config.shipped import named_file
 from trm.console.streams import say
 from trm.data.batches.split import load_split
 from trm.data.format.built import BuiltDataset, BuiltSplit
@@ -21,7 +23,7 @@ from trm.jobs.release import ReleaseOptions, run_release
 from trm.release.all_data import all_data
 from trm.release.card import card, summary
 from trm.release.champion import Standing, choice
-from trm.release.data_card import UNKNOWN, parsed
+from trm.release.data_card import UNKNOWN, data_card, parsed
 from trm.release.facts import Facts, Maker, release_facts
 from trm.release.folder import write_release
 from trm.release.registered import registered_release
@@ -258,3 +260,14 @@ def test_what_a_killed_release_left_goes_and_no_version_under_another_name(tmp_p
     with pytest.raises(AttributeError):  # this client makes no new one
         registry._logged_model(tmp_path, {}, "1", None, "digest")
     assert gone == ["b"]
+
+
+@pytest.mark.parametrize(("path", "is_known"), [(None, True), ("mine.csv", False)])
+def test_the_licence_of_a_shipped_recipe_is_not_said_of_other_data(path: str | None, is_known: bool) -> None:
+    recipe = {"name": "sudoku9x9", "path": path}
+    own = manifest("train").model_copy(update={"name": "x", "recipe": recipe})
+    told = data_card(DataConfig(recipe="datasets/sudoku9x9.yaml"), own)
+    plain = parsed(named_file("datasets/sudoku9x9.yaml", "data set recipe").with_suffix(".md").read_text())
+    assert plain.licence != UNKNOWN
+    assert (told == plain) == is_known
+    assert told.licence.startswith("unknown: what lies at mine.csv") != is_known

@@ -1,16 +1,19 @@
 """What is told of a data set besides its numbers: where it comes from, its licence, how to cite it; read from its card."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trm.config.data import DataConfig
+from trm.config.files import load_yaml
 from trm.config.shipped import HOME, named_file
+from trm.console.redaction import in_addresses
 from trm.data.format.manifest import Manifest
 from trm.files.contained import regular
 
 FIELD = re.compile(r"^- \*\*(?P<name>[^*]+)\*\*: ", re.MULTILINE)
 MOST_CHARACTERS = 100_000
+TOLD = ("source", "licence", "cite")
 UNKNOWN = "unknown: no card lies beside its recipe; ask whoever made the data"
 
 
@@ -26,12 +29,27 @@ class DataCard:
 
 
 def data_card(data: DataConfig, manifest: Manifest) -> DataCard:
-    """The card beside the recipe of `data`; else that of the shipped recipe of the manifest's name; else an empty one."""
+    """The card beside the recipe of `data`; else that of the shipped recipe of the manifest's name; else an empty one.
+
+    Where the recipe was given another `path` than stands in it, the card's words are told as the recipe's, not as the data's.
+    """
     for path in _places(data, manifest):
         if path.is_file():
             with open(path, encoding="utf-8", errors="replace", opener=regular) as file:
-                return parsed(file.read(MOST_CHARACTERS))
+                card = parsed(file.read(MOST_CHARACTERS))
+            return _of_given(card, manifest, path.with_suffix(".yaml"))
     return DataCard("")
+
+
+def _of_given(card: DataCard, manifest: Manifest, recipe: Path) -> DataCard:
+    given, own = manifest.recipe.get("path"), load_yaml(recipe).get("path") if recipe.is_file() else None
+    if given is None or (own is not None and (given == own or Path(str(given)).name == Path(str(own)).name)):
+        return card
+    there = f"what lies at {in_addresses(str(given))}, which was given to the recipe"
+    told = {
+        name: f"unknown: {there}; of the recipe's own data it is: {getattr(card, name)}" for name in ("source", "licence", "cite")
+    }
+    return replace(card, **told)
 
 
 def parsed(text: str) -> DataCard:
