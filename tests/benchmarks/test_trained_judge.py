@@ -120,7 +120,8 @@ def test_noise_is_found_again_and_grows_where_it_grew() -> None:
 def test_the_surrogate_is_of_the_committed_points(recorded: Recorded) -> None:
     processes = judged().processes
     assert hashlib.sha256(PATH.with_suffix(".parquet").read_bytes()).hexdigest() == NOTES["surrogate"]["points_sha256"]
-    np.testing.assert_array_equal(processes.inputs, np.stack([place(recorded.params(config)) for config in recorded.configs]))
+    places = np.stack([place(recorded.params(config)) for config in recorded.configs])
+    np.testing.assert_allclose(processes.inputs, places, rtol=1e-12)  # logarithms differ in the last bit between processors
     at = recorded.configs.index(NOTES["best_configs"][0])
     np.testing.assert_allclose(processes.targets[at], recorded.curves(recorded.configs[at]).mean(0))
 
