@@ -176,7 +176,6 @@ def test_a_puzzle_and_a_metric_of_ones_own(tmp_path: Path, monkeypatch: pytest.M
         told = {name: problem for one in members for name, problem in broken(one, checks_of(one)) if problem is not None}
         assert told == {}
         assert recipe_of(yaml_of("reversal.yaml") | {"imports": ["my_reversal"]}, "the page").puzzle_task == "reversal"
-    del sys.modules["my_reversal"]
 
 
 def yaml_of(name: str) -> dict[str, Any]:

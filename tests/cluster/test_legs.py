@@ -1,5 +1,7 @@
 """A leg in this process: what it returns, and that nothing of it is left for the next one."""
 
+import contextlib
+import json
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +16,7 @@ from training_cases import STEPS, config_of, manifest, split_of
 
 import trm.training.step as training_step
 import trm.training.trainer as trainer
+from trm.cluster import tune_legs
 from trm.cluster.leg_in_place import do_leg, forget
 from trm.cluster.progress_board import BoardReporter
 from trm.cluster.shared_data import DataFeed
@@ -184,3 +187,22 @@ def test_a_checkpoint_of_another_configuration_is_no_damage(tmp_path: Path) -> N
     returned = done(replace(task_in(tmp_path), config=other, begins=[Beginning(str(first.checkpoint_at(2)))]))
     assert (returned.status, returned.torn) == ("lost", [])
     assert "continues only a checkpoint of its own configuration" in str(returned.error)
+
+
+@pytest.mark.parametrize("is_stopping", [True, False])
+def test_what_tune_cannot_read_of_itself_at_its_end_ends_no_sweep_that_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_stopping: bool
+) -> None:
+    class Torn:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def fit(self) -> None:
+            raise json.JSONDecodeError("Unterminated string", "", 0)  # of a full disk
+
+    monkeypatch.setattr(tune_legs.tune, "Tuner", Torn)
+    monkeypatch.setattr(tune_legs, "hooked", lambda _: contextlib.nullcontext())
+    runner, source = MagicMock(spec=tune_legs.LegRunner), MagicMock(spec=tune_legs.LegSource, is_stopping=is_stopping)
+    runner.places, runner.slots, runner.function = MagicMock(), 1, lambda _: None
+    runner.places.groups.bundles = [{"CPU": 1}]
+    with contextlib.nullcontext() if is_stopping else pytest.raises(json.JSONDecodeError):
+        tune_legs.run_legs(source, runner, tmp_path)

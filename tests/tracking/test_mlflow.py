@@ -247,8 +247,8 @@ def test_a_database_that_is_deleted_under_a_running_sweep_is_filled_again(tmp_pa
     folder = sweep_folder(tmp_path, whole_sweep()[:7])
     writer = MlflowWriter(target(folder))
     wait_until(lambda: sent(folder) == 7)
-    (tmp_path / "mlflow.db").unlink()
-    shutil.copy(empty_store, tmp_path / "mlflow.db")  # as MLflow would make it, in seconds
+    shutil.copy(empty_store, tmp_path / "new.db")  # as MLflow would make it, in seconds
+    (tmp_path / "new.db").replace(tmp_path / "mlflow.db")  # in one step: a copy into a file that the writer opens meanwhile is torn
     append(folder / "journal.jsonl", whole_sweep()[7:])
     assert writer.close(PATIENCE) is None
     check_whole_sweep(f"sqlite:///{tmp_path}/mlflow.db")

@@ -243,6 +243,11 @@ def run_legs(source: LegSource, runner: LegRunner, scratch: Path) -> None:
     )
     with hooked(runner.places):
         runner.places.want(source.wants)
-        tuner.fit()
+        try:
+            tuner.fit()
+        except Exception:
+            # At its end Tune reads what it wrote of itself, which a full disk cut short; the source knows how the legs ended.
+            if searcher.failure is None and not source.is_stopping:
+                raise
     if searcher.failure is not None:
         raise searcher.failure
