@@ -45,6 +45,8 @@ class Around:
     """The winner's puzzles against those of others, in words."""
     importance: Importance | None = None
     """What mattered, where it is known already; null: it is found out."""
+    more: MoreSearch | None = None
+    """What more search would bring, likewise."""
     puzzles: Sequence[Section] = ()
     """Of the winner: some that it solved and some that it did not."""
 
@@ -60,7 +62,7 @@ def sweep_page(state: SweepState, around: Around) -> Page:
 def sections_of(state: SweepState, status: SweepStatus, around: Around) -> list[Section]:
     """Every section that such a sweep has, in order; of one that could not be made it says why."""
     mattered = cache(lambda: around.importance or importance(state))
-    more = cache(lambda: more_search(state))
+    more = cache(lambda: around.more or more_search(state))
     makers: list[tuple[str, str, Callable[[], Any], bool]] = [
         ("summary", "In short", lambda: _summary(state, status, around, mattered, more), False),
         ("legs", "Running now" if status.is_running else "Legs that were cut short", lambda: _legs(status, around.now), False),

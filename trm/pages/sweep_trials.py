@@ -65,7 +65,6 @@ def _board_row(state: SweepState, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _facts(state: SweepState, trial: Trial) -> dict[str, Any]:
     trouble, decided = trial.trouble, trial.decided
-    is_troubled = trial.status in ("diverged", "out_of_memory", "failed")
     return {
         "trial": trial.number,
         "status": trial.status,
@@ -77,7 +76,7 @@ def _facts(state: SweepState, trial: Trial) -> dict[str, Any]:
         "seed": trial.asked.seed,
         "source": trial.asked.source,
         "reason": decided.reason if decided is not None else None,
-        "error": str(trouble.error or "")[:MOST_ERROR_LETTERS] if trouble is not None and is_troubled else None,
+        "error": str(trouble.error or "")[:MOST_ERROR_LETTERS] if trouble is not None and trial.is_troubled else None,
         "checkpoint": trial.checkpoint,
         "is_control": trial.is_control,
     }

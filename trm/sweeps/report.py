@@ -14,6 +14,7 @@ from trm.pictures.training import MOST_DRAWN
 from trm.search.confirmation import candidates_of
 from trm.search.findings.confirmed import confirmed_statistics, fresh_runs, winner
 from trm.search.findings.importance import Importance
+from trm.search.findings.more_search import MoreSearch
 from trm.search.findings.status import larger_budget
 from trm.search.journal.journal import Entry, read_events
 from trm.search.journal.lease import is_held
@@ -63,10 +64,10 @@ class FollowedSweep:
         return sweep_page(self.state, around)
 
 
-def write_report(state: SweepState, folder: Path, mattered: Importance | None) -> None:
+def write_report(state: SweepState, folder: Path, mattered: Importance | None, more: MoreSearch | None) -> None:
     """Write the page of a sweep that its driver has ended, or is about to leave; whole or not at all."""
     _, sets, command = read_sweep(folder) if (folder / SWEEP_FILE).is_file() else (None, None, "")
-    around = _around(state, folder, sets, command, SampledCurves(folder), is_driven=False, mattered=mattered)
+    around = _around(state, folder, sets, command, SampledCurves(folder), is_driven=False, mattered=mattered, more=more)
     write_page(sweep_page(state, around), folder / REPORT)
 
 
@@ -79,6 +80,7 @@ def _around(
     *,
     is_driven: bool,
     mattered: Importance | None = None,
+    more: MoreSearch | None = None,
 ) -> Around:
     return Around(
         now=time.time(),
@@ -88,6 +90,7 @@ def _around(
         data=[_told(manifest) for manifest in sets.manifests] if sets is not None else [],
         comparisons=[one.sentence for one in puzzle_comparisons(state, folder)],
         importance=mattered,
+        more=more,
         puzzles=_puzzles(state, folder),
     )
 

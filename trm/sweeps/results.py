@@ -61,7 +61,7 @@ def write_results(state: SweepState, folder: Path) -> list[str]:
     for picture in PICTURES:
         if picture.is_due(drawn):
             extras.make(picture.file, lambda picture=picture: picture.draw(drawn, folder / picture.file))  # type: ignore[misc]
-    extras.make(REPORT, lambda: write_report(state, folder, mattered))
+    extras.make(REPORT, lambda: write_report(state, folder, mattered, more))
     extras.make("room by `keep`", CheckpointRetention(state, folder, Immediately()).prune)
     return [*lines, *extras.lines]
 

@@ -164,7 +164,7 @@ def _stand_well(trials: Sequence[Trial], past: Past) -> bool:
         if trial.results:
             ahead += scores.rank(trial.number)
             rivals += len(scores) - 1
-        elif trial.status in ("diverged", "out_of_memory", "failed"):
+        elif trial.is_troubled:
             ahead += len(scores)
             rivals += len(scores)
     return 2 * ahead <= rivals

@@ -153,7 +153,6 @@ def interval_95(metric: str, result: LegEnded) -> tuple[float, float] | None:
 
 def _row(state: SweepState, trial: Trial) -> dict[str, Any]:
     result, trouble = trial.result, trial.trouble
-    is_troubled = trial.status in ("diverged", "out_of_memory", "failed")
     return {
         **(state.figures(trial, result) if result is not None else {}),
         **(state.outcomes(trial, result) if result is not None else {}),
@@ -171,7 +170,7 @@ def _row(state: SweepState, trial: Trial) -> dict[str, Any]:
         "steps": max(result.steps if result is not None else 0, trouble.steps if trouble is not None else 0),
         "seed": trial.asked.seed,
         "checkpoint": trial.checkpoint,
-        "error": trouble.error if is_troubled and trouble is not None else None,
+        "error": trouble.error if trial.is_troubled and trouble is not None else None,
         "standard_error": result.standard_error if result is not None else None,
         "loss": result.loss if result is not None else None,
         "source": trial.asked.source,

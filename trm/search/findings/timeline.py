@@ -80,7 +80,7 @@ def slots_of(spans: Sequence[tuple[float, float]]) -> list[int]:
         free = next((slot for slot, until in enumerate(free_at) if until <= start + SAME_MOMENT_SECONDS), None)
         if free is None:
             free = len(free_at)
-            free_at.append(end)
+            free_at.append(start)
         free_at[free] = end
         found.append(free)
     return found

@@ -116,6 +116,11 @@ class Trial:
         assert_never(self.phase)
 
     @property
+    def is_troubled(self) -> bool:
+        """Whether it ended without coming to what it was asked for."""
+        return self.status in ("diverged", "out_of_memory", "failed")
+
+    @property
     def leg(self) -> LegStarted | None:
         """The leg that runs now."""
         return self.phase.leg if isinstance(self.phase, Running) else None

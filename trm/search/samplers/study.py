@@ -75,7 +75,7 @@ def shown(trial: Trial, order: Order, *, with_loss: bool = True) -> Shown:
     own = [rung for rung in sorted(trial.results) if not trial.adoptions or rung <= trial.adoptions[0].rung]
     scores = [(rung, trial.scores[rung]) for rung in own]
     values = tuple((rung, _value(one.objective, one.tie if with_loss else None, order)) for rung, one in scores)
-    if trial.status in ("diverged", "out_of_memory", "failed"):
+    if trial.is_troubled:
         return Shown("impossible", ())
     if trial.status == "finished" and not trial.adoptions:
         return Shown("complete", values)
