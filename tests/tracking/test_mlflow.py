@@ -23,15 +23,16 @@ from tests.tracking.test_updates import append, asked, decided, leg, started, wh
 from trm.config.files import dump_yaml, load_yaml
 from trm.errors import ConfigError, SweepError
 from trm.jobs.storage import remove
-from trm.search.journal.events import DriverStarted, Event
+from trm.search.journal.events import DriverStarted, Event, SweepStarted
 from trm.tracking import handle as tracking_writer
 from trm.tracking import writer as tracking
 from trm.tracking.handle import MlflowWriter
 from trm.tracking.outbox_state import OutboxState
 from trm.tracking.pages import VIEW_TAG
 from trm.tracking.places import Target, mlflow_command, page_lines, tracking_uri
-from trm.tracking.store import TRIES_AT_ONE
+from trm.tracking.store import TRIES_AT_ONE, MlflowStore
 from trm.tracking.store_door import Vanished
+from trm.tracking.store_files import EXIT_AGAIN
 from trm.tracking.values import Point, RunUpdate
 from trm.tracking.writer import main
 
@@ -247,11 +248,41 @@ def test_a_database_that_is_deleted_under_a_running_sweep_is_filled_again(tmp_pa
     folder = sweep_folder(tmp_path, whole_sweep()[:7])
     writer = MlflowWriter(target(folder))
     wait_until(lambda: sent(folder) == 7)
-    shutil.copy(empty_store, tmp_path / "new.db")  # as MLflow would make it, in seconds
-    (tmp_path / "new.db").replace(tmp_path / "mlflow.db")  # in one step: a copy into a file that the writer opens meanwhile is torn
+    (tmp_path / "mlflow.db").unlink()  # the writer may be writing; a file put in its place would be undone by the old one's journal
     append(folder / "journal.jsonl", whole_sweep()[7:])
     assert writer.close(PATIENCE) is None
+    told, *rest = writer.messages()
+    assert told == "MLflow: its database was deleted"  # no failure: that would have the exit wait for nothing
+    assert rest == ["MLflow: 3 runs that were sent before are not there: what the journal has of them goes out again"]
     check_whole_sweep(f"sqlite:///{tmp_path}/mlflow.db")
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_failed_call_to_a_database_that_was_taken_away_ends_the_writer(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, *, is_replaced: bool
+) -> None:
+    """MLflow keeps the old file open, which can be read and not written: looked at again, it would look as before for ever."""
+    database, said = tmp_path / "mlflow.db", list[tuple[str, str]]()
+    shutil.copy(empty_store, database)
+    sweep = whole_sweep()[0]
+    assert isinstance(sweep, SweepStarted)
+    store = MlflowStore(target(sweep_folder(tmp_path, [sweep])), lambda kind, text: said.append((kind, text)))
+    assert store.held(sweep) == {}
+
+    def taken_away(*_: object, **__: object) -> None:
+        database.unlink()
+        if is_replaced:
+            shutil.copy(empty_store, database)
+        raise OSError("attempt to write a readonly database")
+
+    monkeypatch.setattr(store, "_write", taken_away)
+    with pytest.raises(SystemExit) as ended:
+        store.send(sweep, [RunUpdate(None, 1.0, 1.0)])
+    assert ended.value.code == EXIT_AGAIN
+    with pytest.raises(SystemExit):  # and not known as its own by a second look
+        store.held(sweep)
+    text = "is another one now" if is_replaced else "was deleted"
+    assert said[-1] == ("again", f"its database {text}")
 
 
 @pytest.mark.parametrize("cause", ["SIGSTOP", "no executable"])
@@ -269,6 +300,22 @@ def test_a_writer_that_hangs_or_cannot_start_is_bounded(tmp_path: Path, monkeypa
     assert len(said) == 3
     assert "python -m trm.tracking.writer" in said[-1]
     assert (writer.close(0.5) or "").startswith("MLflow did not take everything")
+
+
+def test_a_writer_started_again_is_heard_to_have_recovered(tmp_path: Path) -> None:
+    """It knows nothing of the failures of the one before; while they are thought to last, an exit waits for four seconds only."""
+    writer = MlflowWriter(target(tmp_path / "s-1"), is_early=True)
+    for kind, text in (
+        ("problem", "OSError: away"),
+        ("sent", ""),
+        ("problem", "OSError: away"),
+        ("sent", "50 of 60 journal events"),
+    ):
+        writer._hear(kind, text)
+    first, *rest = writer.messages()
+    assert first.startswith("MLflow at sqlite:///")
+    assert rest == ["MLflow answers again"]
+    writer.give_up()
 
 
 def test_one_update_that_mlflow_cannot_take_keeps_no_other_one_back(tmp_path: Path, empty_store: Path) -> None:

@@ -175,6 +175,8 @@ class MlflowWriter:
     def _hear(self, kind: str, text: str) -> None:
         if kind == "sent":
             self._sent = text or self._sent
+            if text:  # a writer that was started again does not know that the one before it had failed
+                self._recovered()
         elif kind == "problem" and not self._is_reported:
             self._is_reported = True
             kept = f"{self._goes_on}, its {'journal' if self._target.subject == 'sweep' else 'folder'} keeps it all"
@@ -182,10 +184,14 @@ class MlflowWriter:
         elif kind == "refused" and not self._has_refused:
             self._has_refused = True
             self._said.append(f"MLflow refused a part of one run ({text}) and maybe more; the journal keeps it")
-        elif kind == "recovered" and self._is_reported:
-            self._is_reported = False
-            self._said.append("MLflow answers again")
+        elif kind == "recovered":
+            self._recovered()
         elif kind == "again":
             self._said.append(f"MLflow: {text}")
         elif kind == "left":
             self._left = text
+
+    def _recovered(self) -> None:
+        if self._is_reported:
+            self._is_reported = False
+            self._said.append("MLflow answers again")

@@ -181,13 +181,18 @@ class MlflowStore:
         try:
             yield
         except Exception:
-            self._client = None
+            if self._client is not None:
+                self._client = None
+                self._check_database()  # it may be why: a file that is not there any more can be read, and not written
             raise
 
     def _check_database(self) -> None:
-        """End this process when the database's file was replaced or deleted: what it has open is kept by nobody any more."""
+        """End this process when the database's file was replaced or deleted: what it has open is kept by nobody any more.
+
+        MLflow keeps a database open as long as the process lives, so nothing else leads to the one that is there now.
+        """
         if self._database != (found := file_of(self._target.uri)):
-            self._say("problem", f"its database {'was deleted' if found is None else 'is another one now'}")
+            self._say("again", f"its database {'was deleted' if found is None else 'is another one now'}")
             raise SystemExit(EXIT_AGAIN)
 
     def _connect(self, sweep: SweepStarted) -> None:
@@ -200,9 +205,11 @@ class MlflowStore:
             if self._target.is_storages_own and self._target.artifact_location is None:
                 bring_home(storage / STORE, storage)
             self._check_places(storage)
+            self._database = self._database or file_of(self._target.uri)  # before it is opened
             client = MlflowClient(self._target.uri)
             experiment = self._experiment(client)
-        self._database = file_of(self._target.uri)
+        self._database = self._database or file_of(self._target.uri)  # opening it made it
+        self._check_database()
         self._key, self._experiment_id = key_of(sweep), str(experiment.experiment_id)
         self._view = experiment.tags.get(VIEW_TAG + view_key(self._key), "")
         self._runs, self._held = {}, {}

@@ -24,7 +24,7 @@ from trm.tracking.outbox_state import OutboxState
 from trm.tracking.places import Target, check_own_store, state_by_sweep_file, storage_for, store_for
 from trm.tracking.run_outbox import outbox_of
 from trm.tracking.store import MlflowStore, import_mlflow
-from trm.tracking.store_files import LOCK, POLL_SECONDS, only_one
+from trm.tracking.store_files import EXIT_AGAIN, LOCK, POLL_SECONDS, only_one
 from trm.training.run_record import read_record
 
 FOLLOWED = ("journal.jsonl", "sweep.yaml", "tracking.json", "metrics.jsonl", "run.json", "config.yaml", "curves")
@@ -139,6 +139,11 @@ def main(arguments: list[str]) -> int:
     except InputError as error:
         sys.stderr.write(f"error: {one_message(str(error))}\n")
         return EXIT_INPUT
+    except SystemExit as ended:
+        if ended.code != EXIT_AGAIN:
+            raise
+        sys.stderr.write("error: the store must stay while it is sent to; give the same command again\n")
+        return EXIT_FAILED
     except PermissionError as error:
         text = f"{error.filename} must be readable: {error.strerror}; ask its owner, or run as a user who may"
         sys.stderr.write(f"error: {one_line(text)}\n")
