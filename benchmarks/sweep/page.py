@@ -1,14 +1,21 @@
 """How large is the page of a thousand trials, how fast does it open in Chromium, and what does writing it cost a sweep that runs?
 
-Rows: the page (bytes, seconds to write it), seven openings (what is in the window is painted; all sections are drawn), and the
-writer's processor seconds against the workers' in a real sweep on this machine.
+Rows: the page (bytes, seconds to write it), seven openings each (what is in the window is painted; all sections are drawn) with
+nobody attached to the browser, as a person opens it, and under playwright, whose inspector takes stacks of all that plotly throws
+and catches as it starts; and the writer's processor seconds against the workers' in a real sweep on this machine. `--page FILE`
+measures pages that were written before, by turns.
 """
 
+import contextlib
 import os
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -23,7 +30,12 @@ from benchmarks.sweep.sweep_runs import POLL_SECONDS, Watched, legs_of  # noqa: 
 from trm.pages.page import page_bytes  # noqa: E402
 from trm.sweeps.report import FollowedSweep  # noqa: E402
 
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserType
+    from playwright.sync_api import Page as BrowserPage
+
 OPENINGS = 7
+REST_SECONDS, LEAST_CPU_SECONDS = 2.0, 0.5
 SEEN = "performance.getEntriesByName('trm:seen')[0].startTime"
 DRAWN = "performance.getEntriesByName('trm:drawn')[0].startTime"
 
@@ -34,13 +46,17 @@ def main() -> int:
     made.add_argument(
         "--sweep-trials", type=int, default=64, help="of the real sweep; the writer begins after 400 workers' seconds"
     )
+    made.add_argument("--page", type=Path, action="append", help="open this file instead, by turns with others that are given")
     made.add_argument("--only", choices=("page", "writer"))
     arguments = made.parse_args()
     with tempfile.TemporaryDirectory() as place:
         if arguments.only != "writer":
             page = Path(place) / "report.html"
-            emit(written(Path(place) / "many", page, arguments.trials), arguments.out)
-            emit(openings(page, arguments.trials), arguments.out)
+            if not arguments.page:
+                emit(written(Path(place) / "many", page, arguments.trials), arguments.out)
+            pages = arguments.page or [page]
+            for row in openings(pages, arguments.trials):
+                emit(row, arguments.out)
         if arguments.only != "page":
             emit(writer(Path(place), arguments.sweep_trials), arguments.out)
     return 0
@@ -59,22 +75,88 @@ def written(folder: Path, page: Path, trials: int) -> dict[str, object]:
     return {"figure": "page_written_cpu_seconds", "trials": trials, "bytes": size, "first": round(seconds[0], 3), **spread(seconds)}
 
 
-def openings(page: Path, trials: int) -> dict[str, object]:
-    """Seconds from the navigation to the window's sections painted, and to all of them drawn, each in a fresh browser."""
+@dataclass
+class Opening:
+    """Seconds from the navigation until it was so, and of the processor that the page's own process took."""
+
+    seen: float
+    drawn: float
+    cpu: float
+
+
+def openings(pages: Sequence[Path], trials: int) -> Iterator[dict[str, object]]:
+    """A row a page and way: openings in fresh browsers, the pages by turns."""
     from playwright.sync_api import sync_playwright
 
-    seen, drawn = list[float](), list[float]()
     with sync_playwright() as playwright:
-        for _ in range(OPENINGS):
-            browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-            shown = browser.new_page(viewport={"width": 1280, "height": 900})
-            shown.goto(page.as_uri())
-            shown.wait_for_selector("html[data-drawn=all]", timeout=120_000)
-            seen.append(shown.evaluate(SEEN) / 1000)
-            drawn.append(shown.evaluate(DRAWN) / 1000)
-            browser.close()
-    load = [round(value, 1) for value in os.getloadavg()]
-    return {"figure": "page_opens_seconds", "trials": trials, **spread(seen), "all_sections": spread(drawn), "load": load}
+        for way, opened in (("alone", opened_alone), ("under playwright", opened_attached)):
+            found: dict[Path, list[Opening]] = {page: [] for page in pages}
+            for _ in range(OPENINGS):
+                for page, some in found.items():
+                    some.append(opened(playwright.chromium, page))
+            load = [round(value, 1) for value in os.getloadavg()]
+            for page, some in found.items():
+                seen, drawn, cpu = (spread([getattr(one, name) for one in some]) for name in ("seen", "drawn", "cpu"))
+                more = {"all_sections": drawn, "renderer_cpu_seconds": cpu, "bytes": page.stat().st_size, "load": load}
+                yield {"figure": "page_opens_seconds", "way": way, "page": page.stem, "trials": trials, **seen, **more}
+
+
+def opened_attached(chrome: "BrowserType", page: Path) -> Opening:
+    """By playwright's own browser, which listens from the start."""
+    browser = chrome.launch(executable_path=chromium(), args=["--no-sandbox"])
+    try:
+        shown = browser.new_page(viewport={"width": 1280, "height": 900})
+        shown.goto(page.absolute().as_uri())
+        return told_by(shown, psutil.Process())
+    finally:
+        browser.close()
+
+
+def opened_alone(chrome: "BrowserType", page: Path) -> Opening:
+    """By a browser that nobody is attached to until its processes rest."""
+    with tempfile.TemporaryDirectory() as home:
+        options = (
+            "--headless=new",
+            "--no-sandbox",
+            "--window-size=1280,900",
+            "--remote-debugging-port=0",
+            f"--user-data-dir={home}",
+        )
+        process = subprocess.Popen([chromium(), *options, page.absolute().as_uri()], stderr=subprocess.DEVNULL)
+        try:
+            wait_for_rest(psutil.Process(process.pid))
+            port = (Path(home) / "DevToolsActivePort").read_text().split()[0]
+            browser = chrome.connect_over_cdp(f"http://127.0.0.1:{port}")
+            shown = next(one for context in browser.contexts for one in context.pages if one.url.startswith("file:"))
+            return told_by(shown, psutil.Process(process.pid))
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def told_by(shown: "BrowserPage", parent: psutil.Process) -> Opening:
+    """What an open page says of its opening."""
+    shown.wait_for_selector("html[data-drawn=all]", timeout=120_000)
+    return Opening(shown.evaluate(SEEN) / 1000, shown.evaluate(DRAWN) / 1000, max(renderer_seconds(parent)))
+
+
+def renderer_seconds(parent: psutil.Process) -> list[float]:
+    """Processor seconds of each process below that draws pages."""
+    found = [0.0]
+    for process in parent.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "--type=renderer" in process.cmdline():
+                found.append(process.cpu_times().user + process.cpu_times().system)
+    return found
+
+
+def wait_for_rest(parent: psutil.Process) -> None:
+    """Until no page's process has computed anything to speak of for a while."""
+    last, since = -1.0, time.monotonic()
+    while time.monotonic() - since < REST_SECONDS or last < LEAST_CPU_SECONDS:
+        time.sleep(0.2)
+        if (now := max(renderer_seconds(parent))) > last + 0.03:
+            last, since = now, time.monotonic()
 
 
 def writer(storage: Path, trials: int) -> dict[str, object]:

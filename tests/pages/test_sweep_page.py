@@ -163,6 +163,37 @@ def test_the_page_by_mouse_and_keys(shown: Opened) -> None:
     page.keyboard.press("t")
 
 
+MARKS = """() => document.querySelectorAll("#s-slices .point").length + [...document.querySelectorAll("#s-slices .many")]
+    .reduce((sum, path) => sum + path.getAttribute("d").split("M").length - 1, 0)"""
+A_MARK = """() => {
+    const path = [...document.querySelectorAll("#s-slices .many")].at(-1);
+    const at = path.getPointAtLength(0).matrixTransform(path.getScreenCTM());
+    return [at.x, at.y];
+}"""
+
+
+def test_marks_of_many_points_are_one_path_and_are_hovered_and_hidden_as_points_are(shown: Opened) -> None:
+    from playwright.sync_api import expect
+
+    page = shown.page
+    page.locator("#s-slices .choice button").first.click()
+    page.wait_for_selector("#s-slices figcaption:has-text('at rung 0')")
+    marks = page.evaluate("""() => TRM.page.shared.trials.filter((one) => one.confirms === null && one.rungs[0])
+        .reduce((sum, one) => sum + Object.keys(one.params).length, 0)""")
+    paths, charts = page.locator("#s-slices .many"), page.locator("#s-slices .cartesianlayer > .subplot")
+    assert charts.count() == 10
+    assert paths.count() > 5
+    assert page.evaluate(MARKS) == marks, "a trial has one mark in the chart of each of its knobs"
+    paths.last.scroll_into_view_if_needed()
+    page.mouse.move(*page.evaluate(A_MARK))
+    page.wait_for_selector("#s-slices .hovertext:has-text('trial ')")
+    before = paths.count()
+    page.locator("#s-slices .legendtoggle").first.click()  # plotly waits whether a second click comes
+    expect(paths).not_to_have_count(before)
+    page.locator("#s-slices .legendtoggle").first.click()
+    expect(paths).to_have_count(before)
+
+
 def test_the_page_on_paper_is_whole(shown: Opened) -> None:
     content = shown.page.pdf()
     assert content.startswith(b"%PDF")

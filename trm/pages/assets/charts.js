@@ -36,6 +36,9 @@
     return trial.status in LOOKS ? trial.status : "trouble";
   }
 
+  // labels and titles fit into these: where they would not, plotly finds it out when it has drawn, and draws all of it again
+  const FONT = "system-ui, DejaVu Sans, sans-serif";
+  const MARGIN = { l: 66, r: 16, t: 34, b: 54 };
   const AXIS = { zeroline: false, automargin: true, ticks: "outside", ticklen: 4 };
 
   function themed(layout) {
@@ -47,8 +50,8 @@
       if (typeof value.title === "string") axes[name].title = { text: safe(value.title), standoff: 8 };
     }
     return {
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: c.ink, family: "system-ui, DejaVu Sans, sans-serif", size: 12 },
-      margin: { l: 64, r: 16, t: 34, b: 48 }, hovermode: "closest", uirevision: "kept", dragmode: "zoom",
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: c.ink, family: FONT, size: 12 },
+      margin: MARGIN, hovermode: "closest", uirevision: "kept", dragmode: "zoom",
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal" }, hoverlabel: { bgcolor: c.panel, bordercolor: c.line, font: { color: c.ink } },
       ...layout, ...axes,
     };
@@ -65,7 +68,7 @@
     const caption = element("figcaption", { class: "note" });
     const figure = element("figure", { class: "chart" }, plot, caption);
     const figures = spec.table ? element("details", { class: "figures" }, element("summary", { text: "as a table" })) : null;
-    let table = null;
+    let table = null, many = null;
     holder.append(figure);
     if (figures) figure.append(figures);
     figures?.addEventListener("toggle", () => {
@@ -80,7 +83,13 @@
       caption.textContent = TRM.sentence(spec.label);
       plot.style.height = `${spec.height ?? 380}px`;
       const { traces, layout } = spec.draw(colours());
-      return plotly.react(plot, traces, themed(layout), CONFIG).then(scalable);
+      many = TRM.lightened(traces);
+      return plotly.react(plot, many.traces, themed(layout), CONFIG).then(finish);
+    }
+
+    function finish() {
+      many.paint(plot);
+      scalable();
     }
 
     /** On paper a chart is as wide as the page: its parts say how large they were drawn. */
@@ -93,7 +102,7 @@
 
     document.addEventListener("trm:theme", show);
     await show();
-    plot.on?.("plotly_afterplot", scalable);
+    plot.on?.("plotly_afterplot", finish);
     return {
       async update(next) {
         spec = next;
@@ -126,6 +135,14 @@
     return { tickmode: "array", tickvals: ticks, ticktext: ticks.map(show) };
   }
 
+  const pen = document.createElement("canvas").getContext("2d");
+
+  /** Room for the labels of an axis at the left, in pixels. */
+  function labelRoom(labels) {
+    pen.font = `12px ${FONT}`;
+    return 20 + Math.ceil(Math.max(0, ...labels.map((label) => pen.measureText(label).width)));
+  }
+
   /** An axis of a figure by its name: FLOPs, seconds and counts on a log scale with units. */
   function costAxis(name, values) {
     const known = values.filter((value) => value > 0);
@@ -134,5 +151,5 @@
     return { title: name, type: "log", ...logTicks(Math.min(...known), Math.max(...known), show) };
   }
 
-  Object.assign(TRM, { chart, choice, safe, colours, LOOKS, ORDER, lookOf, logTicks, costAxis });
+  Object.assign(TRM, { chart, choice, safe, colours, LOOKS, ORDER, lookOf, logTicks, costAxis, labelRoom });
 })();

@@ -183,7 +183,8 @@ const TRM = (() => {
 
   /** Near sections are drawn at once, the others one by one when the browser has nothing else to do. */
   async function drawAll() {
-    const idle = () => new Promise((resolve) => (window.requestIdleCallback ?? setTimeout)(resolve, { timeout: 1000 }));
+    // behind what a reader does, and not behind the next frame, as an idle callback is
+    const idle = () => window.scheduler?.postTask?.(() => {}, { priority: "background" }) ?? new Promise((resolve) => setTimeout(resolve));
     await painted();
     for (const one of sections) if (isSeen(one)) await draw(one); // what is drawn may push the next one out of the window
     await painted();

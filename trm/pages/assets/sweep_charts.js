@@ -20,7 +20,11 @@
     return [...found].filter(([, one]) => one.length);
   }
 
-  const hover = (trial) => `trial ${trial.number} (${safe(trial.status)})<br>${safe(TRM.paramsText(trial.params)).replaceAll(", ", "<br>")}`;
+  const hovers = new WeakMap(); // trial -> what a chart says of it
+  function hover(trial) {
+    if (!hovers.has(trial)) hovers.set(trial, `trial ${trial.number} (${safe(trial.status)})<br>${safe(TRM.paramsText(trial.params)).replaceAll(", ", "<br>")}`);
+    return hovers.get(trial);
+  }
   const nameOf = (look) => (look === "best" ? `best: trial ${shared().best}` : LOOKS[look].label);
 
   // ---- learning curves: the objective on compute, a line a trial
@@ -158,7 +162,7 @@
         traces: axes.length ? [["knob", "a knob", c.plain, ""], ["derived", "what knobs imply", c.good, "/"]].map(([kind, name, color, shape]) => ({
           type: "bar", orientation: "h", name, y: axes.map(title), x: axes.map((axis) => (axis.kind === kind ? axis.importance : null)), marker: { color, pattern: { shape, fillmode: "overlay", fgcolor: c.paper, size: 7 } },
           text: axes.map((axis) => (axis.kind === kind ? say(axis) : "")), textposition: "outside", cliponaxis: false, hovertemplate: "%{y}: %{x:.1%}<extra></extra>" })) : [],
-        layout: { barmode: "overlay", xaxis: { tickformat: ".0%", rangemode: "tozero", range: [0, Math.max(0.1, 1.35 * Math.max(0, ...axes.map((axis) => axis.importance)))] }, yaxis: { automargin: true, type: "category" }, margin: { l: 40, r: 20, t: 34, b: 36 } },
+        layout: { barmode: "overlay", xaxis: { tickformat: ".0%", rangemode: "tozero", range: [0, Math.max(0.1, 1.35 * Math.max(0, ...axes.map((axis) => axis.importance)))] }, yaxis: { automargin: true, type: "category" }, margin: { l: TRM.labelRoom(axes.map((axis) => data.derived[axis.name] ?? axis.name)), r: 20, t: 34, b: 36 } },
       }),
       table: () => ({ columns: [{ name: "name", title: "axis", isText: true }, { name: "kind", isText: true }, { name: "importance", show: TRM.percent }, { name: "probability", title: "likely to matter", show: TRM.percent }, { name: "trials" }], rows: told?.axes ?? [] }),
     };
@@ -261,7 +265,7 @@
           error_x: { type: "data", symmetric: false, array: rows.map((row) => (row.interval_95 ? row.interval_95[1] - row.mean : 0)), arrayminus: rows.map((row) => (row.interval_95 ? row.mean - row.interval_95[0] : 0)), color: c.best, thickness: 1.6, width: 6 } },
           { type: "scatter", mode: "markers", name: "a fresh seed", ...dots("scores"), marker: { symbol: "circle", size: 8, color: c.plain, opacity: 0.7 } },
           { type: "scatter", mode: "markers", name: "the search's own", ...dots("own_scores"), marker: { symbol: "circle-open", size: 9, color: c.plain } }].filter((one) => one.x.length),
-        layout: { xaxis: { title: metric }, yaxis: { type: "category", showgrid: true } },
+        layout: { xaxis: { title: metric }, yaxis: { type: "category", showgrid: true }, margin: { l: TRM.labelRoom(names), r: 16, t: 34, b: 54 } },
       }),
       table: () => ({ columns: [{ name: "trial" }, { name: "mean", show: TRM.score }, { name: "low", show: TRM.score }, { name: "high", show: TRM.score }, { name: "seeds" }, { name: "failed" }, { name: "p_best", title: "P(best)" }, { name: "scores", isText: true, show: (value) => value.map(TRM.score).join(", ") }],
         rows: data.rows.map((row) => ({ ...row, low: row.interval_95?.[0] ?? null, high: row.interval_95?.[1] ?? null })) }),
@@ -312,7 +316,7 @@
       height: isNarrow() ? 160 + 24 * rows.length : 190,
       draw: (c) => ({
         traces: rows.map((row, place) => ({ type: "bar", orientation: "h", name: safe(row.told), y: ["time", "compute"], x: [row.time_share, row.share], marker: { color: [...c.series, c.faint, c.bad, c.soft, c.line][place], pattern: { shape: shapes[place], fillmode: "overlay", fgcolor: c.paper, size: 7 } }, hovertemplate: `${safe(row.told)}: %{x:.1%}<extra></extra>` })),
-        layout: { barmode: "stack", xaxis: { tickformat: ".0%", range: [0, 1] }, yaxis: { type: "category" }, margin: { l: 70, r: 16, t: isNarrow() ? 24 * rows.length : 50, b: 30 } },
+        layout: { barmode: "stack", xaxis: { tickformat: ".0%", range: [0, 1] }, yaxis: { type: "category" }, margin: { l: 76, r: 16, t: isNarrow() ? 24 * rows.length : 50, b: 36 } },
       }),
     };
   }
