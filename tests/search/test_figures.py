@@ -1,5 +1,6 @@
 """An objective names any figure that an evaluation can report: names, what is refused, what a leg is told, and whole sweeps."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from trm.search.search import Search
 from trm.search.settings import Objective
 from trm.search.space.candidates import Candidate, Resolver
 from trm.search.space.space import SearchSpace
-from trm.tasks.metrics import bounds, direction, require_figures
+from trm.tasks.metrics import Reportable, bounds, direction, require_figures
 
 CONFIG = RunConfig(data=DataConfig(recipe="x.yaml"), training=TrainingConfig(steps=1))
 DEEP = {
@@ -72,6 +73,70 @@ def test_what_no_evaluation_of_these_puzzles_reports_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=f"^objective.metric.*{message}"):
         check_objective(aiming({"metric": metric}), CONFIG, task, parts)
+
+
+PARTS, STEPS_LEFT = ("a", "b-2"), "write {} with N from 1 to 4096"
+
+
+@pytest.mark.parametrize(
+    ("metric", "wanted"),
+    [
+        ("exact_accuracy@64", "exact_accuracy_at_64"),
+        ("exact_accuracy/a", "exact_accuracy/a"),
+        ("exact_accuracy/a@3", "exact_accuracy/a_at_3"),
+        ("exact_accuracy@3/a", "exact_accuracy/a_at_3"),
+        ("exact_accuracy/a_at_3", "exact_accuracy/a_at_3"),
+        ("loss@3/b-2", "loss/b-2_at_3"),
+        ("mean_halting_step/a@3", "mean_halting_step/a_at_3"),
+        ("pass@2/a", "pass_at_2/a"),
+        ("pass@5", "pass_at_5"),
+        ("pass@5@3", "pass_at_5_at_3"),
+        ("pass@5/a", "pass_at_5/a"),
+        ("pass@5/a@3", "pass_at_5/a_at_3"),
+        ("pass@5@3/a", "pass_at_5/a_at_3"),
+        ("pass_at_5/a_at_3", "pass_at_5/a_at_3"),
+        ("pass@1001/a", "; pass@N is there for N from 1 to 1000"),
+        ("pass@0", "; pass@N is there for N from 1 to 1000"),
+        ("pass/a", "; pass@N is there for N from 1 to 1000"),
+        ("pass@2@0", STEPS_LEFT.format("pass@2@N")),
+        ("pass@2/a@5000", STEPS_LEFT.format("pass@2/PART@N")),
+        ("exact_accuracy@0", STEPS_LEFT.format("exact_accuracy@N")),
+        ("exact_accuracy@3/a@4", "did you mean exact_accuracy/a@4?"),
+        ("pass@5/c@3", "c is none; its parts are a, b-2"),
+        ("exact_accuracy@3/c", "c is none; its parts are a, b-2"),
+        ("exact_acuracy/a@3", "did you mean exact_accuracy/a@3?"),
+        ("exact_accuracy/a/b", "did you mean exact_accuracy?"),
+        ("examples/a@3", "choose one of exact_accuracy, "),
+        ("a/pass@5", "METRIC/PART of one of a, b-2"),
+        ("exact_accuracy_halted/a@3", "set base.evaluation.reports_halted: true"),
+        ("oracle_accuracy/a@3", "set evaluation.rollouts or evaluation.forms above 1"),
+    ],
+)
+def test_part_number_and_steps_go_together_in_either_order_and_what_cannot_be_says_how_it_is_written(
+    metric: str, wanted: str
+) -> None:
+    can = Reportable("arc", PARTS, 8)
+    if " " not in wanted:
+        can.require("objective.metric", metric)
+        assert Objective.model_validate({"metric": metric}).metric == wanted
+        return
+    with pytest.raises(ConfigError, match=r"^objective\.metric") as refused:
+        can.require("objective.metric", metric)
+    assert wanted in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "wanted"),
+    [
+        ("pass@5/a@3", "write pass_at_5/a@3"),
+        ("pass@5@3", "write pass_at_5@3"),
+        ("exact_accuracy@3/a", "write exact_accuracy/a@3 (after 3 steps) or exact_accuracy_at_3/a"),
+        ("exact_accuracy@5000", "write exact_accuracy@64"),
+    ],
+)
+def test_what_evaluations_are_asked_besides_is_written_in_one_way_and_told(metric: str, wanted: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(f"got {metric!r}; {wanted}")):
+        RunConfig.model_validate(CONFIG.model_dump() | {"evaluation": {"metrics": [metric]}})
 
 
 def test_what_can_be_reported_is_taken() -> None:

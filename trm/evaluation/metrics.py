@@ -142,7 +142,8 @@ def numbered_of(metric: str) -> tuple[str, int] | None:
     return None if found is None else (found["name"], int(found["number"]))
 
 
-def _without_bound(name: str) -> str:
+def without_bound(name: str) -> str:
+    """The metric of an end of its interval; a metric stays as it is."""
     return name.removesuffix("_low").removesuffix("_high")
 
 
@@ -167,7 +168,7 @@ class Metrics:
 
         A figure after other steps, or of a part of a mixture, has its metric under the figure's name.
         """
-        base = _without_bound(name)
+        base = without_bound(name)
         if (plain := self._plain(name)) is not None:
             return plain
         figure = self.figure(base)
@@ -179,14 +180,14 @@ class Metrics:
     def figure(self, name: str) -> Figure | None:
         """What a name says, as figures are reported or with `@` before steps and numbers; None of a name that is none.
 
-        So `loss@8`, `exact_accuracy_at_64`, `cell_accuracy/PART@4` and, of a metric with a number in it, `pass@2`.
+        So `loss@8`, `exact_accuracy_at_64`, `cell_accuracy/PART@4` or `cell_accuracy@4/PART`, and, of a metric with a number in it,
+        `pass@2`, `pass@2/PART@4`.
         """
         metric, slash, part = name.partition("/")
         steps = None
-        if slash:
-            found = _NUMBER.fullmatch(part)
-            part, steps = (part, None) if found is None else (found["name"], int(found["number"]))
-        elif not self._is_known(metric) and (found := _NUMBER.fullmatch(metric)) is not None:
+        if slash and (found := _NUMBER.fullmatch(part)) is not None:
+            part, steps = found["name"], int(found["number"])
+        if steps is None and not self._is_known(metric) and (found := _NUMBER.fullmatch(metric)) is not None:
             metric, steps = found["name"], int(found["number"])
         if not self._is_known(metric) or (slash and not part):
             return None
@@ -203,7 +204,7 @@ class Metrics:
         return (self._plain(metric) or self._plain(metric.replace("@", "_at_")) or self._of_number(metric)) is not None
 
     def _plain(self, name: str) -> Metric | None:
-        base = _without_bound(name).removesuffix("_halted")
+        base = without_bound(name).removesuffix("_halted")
         found = self._by_name.get(base)
         return None if found is not None and found.kind == "count" and base != name else found
 

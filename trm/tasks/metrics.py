@@ -12,10 +12,10 @@ from trm.config.messages import nearest
 from trm.config.run import RunConfig
 from trm.data.format.manifest import TaskName
 from trm.errors import ConfigError
-from trm.evaluation.metrics import Direction, Metrics
+from trm.evaluation.metrics import ORACLE, Direction, Metrics, without_bound
 from trm.tasks.choice import every_task, task_named
 
-_STEPS = re.compile(r"(?:@|_at_)([1-9][0-9]*)$")
+_STEPS = re.compile(r"(?:@|_at_)([0-9]+)$")
 
 
 def _every() -> Metrics:
@@ -57,6 +57,13 @@ def reported_name(metric: str) -> str:
     """
     figure = _every().figure(metric)
     return metric if figure is None else figure.name
+
+
+def figure_named(metric: str) -> Figure:
+    """The figure that a name says, which some evaluation reports; of an end of an interval what the interval is of."""
+    figure = _every().figure(metric)
+    assert figure is not None, metric
+    return Figure(without_bound(figure.metric), figure.part, figure.steps)
 
 
 def unusual(metrics: Iterable[str]) -> list[str]:
@@ -146,15 +153,23 @@ class Reportable:
 
     def _remedy(self, metric: str, known: Sequence[str]) -> str:
         offered = [name for name in known if not is_count(name)]
-        place = _STEPS.search(metric)
-        if place is not None and metric[: place.start()] in offered:
-            return f"write {metric[: place.start()]}@N with N from 1 to {MOST_STEPS}"
+        plain, slash, part = metric.partition("/")
+        if ORACLE.name in (plain, _STEPS.sub("", plain)):
+            return "set evaluation.rollouts or evaluation.forms above 1: it is the best of several answers"
+        place = _STEPS.search(part) or _STEPS.search(plain)
+        base = plain if _STEPS.search(part) else _STEPS.sub("", plain)
         for one in task_named(self.task).numbered:
-            if place is not None and metric[: place.start()] == one.name and one.numbers is not None:
+            if base == one.name and one.numbers is not None:
                 return f"{one.name}@N is there for N from {one.numbers[0]} to {one.numbers[1]}"
-        near = nearest(metric if place is None else metric[: place.start()], offered)
+        own = figures_of(self.task)
+        base_figure = own.figure(base)
+        is_metric = base_figure is not None and (base_figure.metric in offered or not own.is_usual(base_figure))
+        if place is not None and is_metric and base_figure is not None and base_figure.steps is None:
+            return f"write {base}{'/PART' if slash else ''}@N with N from 1 to {MOST_STEPS}"
+        near = nearest(metric if place is None else base, offered)
         if near:
-            return f"did you mean {near}{'' if place is None else f'@{place[1]}'}?"
+            of = f"/{name}" if (name := _STEPS.sub("", part)) in self.parts else ""
+            return f"did you mean {near}{of}{'' if place is None else f'@{place[1]}'}?"
         more = ["METRIC@STEPS after other supervision steps"]
         more += [f"{one.name}@N for other N" for one in task_named(self.task).numbered]
         more += [f"METRIC/PART of one of {', '.join(self.parts)}"] if self.parts else []
