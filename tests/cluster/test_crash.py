@@ -130,7 +130,7 @@ def test_killed_at_random_with_two_legs_open_no_trial_is_lost_and_none_is_run_tw
 
 def test_an_ended_sweep_searches_at_test_time_on_its_weights_killed_in_every_pass(killed: Killed, whole: Path) -> None:
     shutil.copytree(whole, folder := killed.storage / "later")
-    asked = ("test_time.noise=[0.5]", "test_time.rollouts=2", "test_time.steps=3")
+    asked = ("test_time.noise=[0.5]", "test_time.rollouts=2", "test_time.steps=3", "test_time.forms=2")
     options = ("--trials", str(TRIALS), *(word for one in asked for word in ("--set", one)))
     later = Killed(killed.nursery, killed.space, killed.storage, options)
     later.run("later", [*(Kill("event", 2, point) for point in ("torn", "durable", "durable")), None])
@@ -143,7 +143,7 @@ def test_an_ended_sweep_searches_at_test_time_on_its_weights_killed_in_every_pas
     check_replay(folder)
     board = json.loads((folder / "leaderboard.json").read_text())
     (found,) = board.pop("test_time")
-    assert (found["tried"], found["plain"]["steps"]) == (3 + 3 * (1 + 4), 2)
+    assert (found["tried"], found["plain"]["steps"]) == (3 * (1 + 4) + 3 * (1 + 3 * 4), 2)
     assert (folder / "test_time.png").is_file()
     assert board["trials"] == json.loads((whole / "leaderboard.json").read_text())["trials"]
 

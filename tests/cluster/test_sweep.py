@@ -15,7 +15,18 @@ from cluster_cases import events_of, run_job, started, wait_until, write_space
 
 from trm.config.files import load_yaml, validated
 from trm.config.run import RunConfig
-from trm.search.journal.events import Asked, Decided, DriverStarted, DriverStopped, LegEnded, LegStarted, Reported, SweepEnded
+from trm.search.journal.events import (
+    Asked,
+    Decided,
+    DriverStarted,
+    DriverStopped,
+    LegEnded,
+    LegStarted,
+    Reported,
+    SweepEnded,
+    TestTimeChosen,
+    TestTimePassed,
+)
 
 pytestmark = pytest.mark.ray
 FINAL = {"finished", "stopped"}
@@ -110,8 +121,12 @@ def test_a_taken_name_is_refused_and_a_sweep_that_ended_goes_on_with_more_trials
     assert code == 2
     assert "--resume" in output
     before = completed(folder)
-    code, output = run_job("sweep", *options, "--resume", "--trials", "5", "--set", "keep.best=1")
+    test_time = ("--set", "test_time.noise=[0.1, 0.3]", "--set", "test_time.rollouts=2", "--set", "test_time.steps=2")
+    code, output = run_job("sweep", *options, "--resume", "--trials", "5", "--set", "keep.best=1", *test_time)
     assert code == 0, output
+    passed = [event for event in events_of(folder) if isinstance(event, TestTimePassed)]
+    assert sorted(one.noise for one in passed) == [0.0, 0.1, 0.3], "on two slots"
+    assert sum(isinstance(event, TestTimeChosen) for event in events_of(folder)) == 1
     after = completed(folder)
     assert after[: len(before)] == before
     assert {leg.trial for leg in after} == set(range(5))

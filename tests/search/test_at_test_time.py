@@ -1,6 +1,7 @@
 """Settings at test time as part of a sweep: which passes are due, what is chosen, and that all of it follows from the journal."""
 
 import json
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +51,24 @@ def made(order: PassOrder) -> PassResult:
     return PassResult(plain, points, 1.0)
 
 
-def searched(folder: Path, section: dict[str, Any] | None, work: Any = made) -> SweepLog:
-    """A simulated sweep to its end, then the passes that are due."""
+def one_by_one(orders: Sequence[PassOrder], work: Any) -> Generator[tuple[PassOrder, PassResult | CheckpointError]]:
+    for order in orders:
+        try:
+            yield order, work(order)
+        except CheckpointError as error:
+            yield order, error
+
+
+def searched(folder: Path, section: dict[str, Any] | None, work: Any = made, direction: int = 1, **changes: Any) -> SweepLog:
+    """A simulated sweep to its end, then the passes that are due, which end in their order or backwards."""
     if not (folder / "journal.jsonl").exists():
-        Simulator(space_of(None), folder).run()
-    log = SweepLog(folder, Search(space_of(section), cost_of, folder="data"))
+        Simulator(space_of(None, **changes), folder).run()
+    log = SweepLog(folder, Search(space_of(section, **changes), cost_of, folder="data"))
     state = log.search.state
     log.start(5000.0, driver="here:2", fence=(state.driver.fence if state.driver else 0) + 1, slots=2, versions={"trm": "0"})
     try:
         log.close(5000.0)
-        search_test_time(log, work, lambda line: None)
+        search_test_time(log, lambda orders: one_by_one(orders[::direction], work), lambda line: None)
     finally:
         log.journal.close()
     return log
@@ -131,6 +140,89 @@ def test_other_sizes_are_other_passes_and_a_killed_search_makes_what_is_left(tmp
     ]
     wider = searched(tmp_path, {**SECTION, "rollouts": 8, "top": 1}).search.state
     assert len(wider.test_time_passes[str(runs(wider)[0].checkpoint)]) == 8
+
+
+def test_whichever_pass_ends_first_the_choice_is_the_same(tmp_path: Path) -> None:
+    """With points of equal accuracy and FLOPs in several passes, of which the one that draws the least is taken."""
+
+    def tied(order: PassOrder) -> PassResult:
+        found = made(order)
+        points = [one.model_copy(update={"exact_accuracy": 0.86, "gain": 0.06, "gain_low": 0.04}) for one in found.points]
+        return PassResult(found.plain, points if not order.is_plain else found.points, 1.0)
+
+    told = []
+    for name, direction in (("forward", 1), ("backward", -1)):
+        (folder := tmp_path / name).mkdir()
+        state = searched(folder, SECTION, tied, direction).search.state
+        found = chosen_setting(state, runs(state)[0])
+        assert found is not None
+        assert (found.noise, found.starts) == (0.3, "own")
+        told.append((found, notes(state), sentence(state)))
+        assert replay(Search(space_of(SECTION), cost_of), events_of(folder)).trials == len(state.trials)
+    assert told[0] == told[1]
+
+
+def test_settings_are_judged_by_the_objective_whichever_way_it_is_good(tmp_path: Path) -> None:
+    objective = {"metric": "loss", "mode": "min"}
+
+    def by_loss(order: PassOrder) -> PassResult:
+        assert (order.metric, order.mode) == ("loss", "min")
+        found = made(order)
+        value = lambda one: 1 - one.exact_accuracy if order.is_plain or order.starts == "own" else 2.0  # noqa: E731
+        gain = lambda one: {} if one.gain is None else {"gain": -one.gain, "gain_low": -one.gain_high, "gain_high": -one.gain_low}  # noqa: E731
+        points = [one.model_copy(update={"value": value(one), **gain(one)}) for one in (found.plain, *found.points)]
+        return PassResult(points[0], points[1:], 1.0)
+
+    log = searched(tmp_path, SECTION, by_loss, objective=objective)
+    state = log.search.state
+    found = chosen_setting(state, runs(state)[0])
+    assert found is not None
+    assert (found.steps, found.noise, found.score) == (8, 0.3, pytest.approx(0.14))
+    told = sentence(state)
+    assert told is not None
+    assert "is taken: loss 0.14 on validation, -0.06 (-0.08 to -0.04) over the plain answer" in told
+    (first, _), front = notes(state), [one["value"] for one in notes(state)[0]["front"]]
+    assert (first["metric"], front) == ("loss", sorted(front, reverse=True))
+    assert replay(Search(space_of(SECTION, objective=objective), cost_of), events_of(tmp_path)).trials == len(state.trials)
+
+
+def test_passes_of_before_are_gone_on_with_by_exact_accuracy(tmp_path: Path) -> None:
+    """A journal of the time when every sweep was judged by it: its passes count, and what is left is made alike."""
+    objective, orders = {"metric": "loss", "mode": "min"}, list[PassOrder]()
+
+    def of_before(order: PassOrder) -> PassResult:
+        orders.append(order)
+        return made(order)
+
+    Simulator(space_of(None, objective=objective), tmp_path).run()
+    state = searched(tmp_path, None, objective=objective).search.state
+    best = state.leaderboard()[0]
+    first = TestTimePassed.model_validate(
+        {
+            "trial": best.number,
+            "checkpoint": str(best.checkpoint),
+            "noise": 0.0,
+            "starts": "own",
+            "rollouts": 4,
+            "steps": 8,
+            "plain": point(2, 0.8),
+            "points": [point(2, 0.8)],
+            "seconds": 1.0,
+            "at": 5000.0,
+        }
+    )
+    log = SweepLog(tmp_path, Search(space_of(SECTION, objective=objective), cost_of, folder="data"))
+    log.report(first)
+    log.journal.close()
+    state = searched(tmp_path, {**SECTION, "top": 1}, of_before, objective=objective).search.state
+    assert [(order.noise, order.starts, order.metric) for order in orders] == [
+        (0.3, "own", "exact_accuracy"),
+        (0.0, "random", "exact_accuracy"),
+        (0.3, "random", "exact_accuracy"),
+    ]
+    assert {one.metric for one in state.test_time_passes[str(best.checkpoint)]} == {None}
+    assert (chosen_setting(state, best) or point(1, 0.0)).exact_accuracy == 0.86
+    assert replay(Search(space_of(SECTION, objective=objective), cost_of), events_of(tmp_path)).trials == len(state.trials)
 
 
 def test_weights_that_are_gone_are_passed_over_unless_they_are_the_winners(tmp_path: Path) -> None:

@@ -9,13 +9,16 @@ import ray
 from trm.cluster.hearing import Mouth
 from trm.cluster.shared_data import DataFeed, SweepFeed
 from trm.cluster.worker_weights import opened
+from trm.config.figures import Figure
 from trm.config.run import RunConfig
 from trm.data.batches.split import Split
 from trm.data.format.manifest import SplitName
 from trm.data.format.shards import read_identifiers
 from trm.errors import DatasetError
 from trm.search.journal.events import AtTestTime
+from trm.search.test_time import EXACT
 from trm.sweeps.winner import FullScores
+from trm.tasks.metrics import figure_named, unusual
 
 if TYPE_CHECKING:
     from trm.evaluation.evaluate import Evaluation
@@ -31,14 +34,15 @@ def score_fully(
     threads: int,
     objects: str | None = None,
     setting: dict[str, Any] | None = None,
+    metric: str = EXACT,
 ) -> FullScores:
     """Score the checkpoint's evaluated weights on all of validation and test, in a worker with these resources.
 
     `checkpoint`: its folder, or its name among the sweep's `objects`. `mouth` tells batches done of each split. `setting`: values
-    of `evaluation` with which both are scored again.
+    of `evaluation` with which both are scored again, chosen by `metric`.
     """
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=2)(_score)
-    scores: FullScores = ray.get(task.remote(checkpoint, feed, threads, mouth, objects, setting))
+    scores: FullScores = ray.get(task.remote(checkpoint, feed, threads, mouth, objects, setting, metric))
     return scores
 
 
@@ -49,6 +53,7 @@ def _score(
     mouth: Mouth,
     objects: str | None = None,
     setting: dict[str, Any] | None = None,
+    metric: str = EXACT,
 ) -> FullScores:
     from trm.evaluation.answers import steps_of
     from trm.evaluation.evaluate import Evaluation, evaluate
@@ -57,8 +62,9 @@ def _score(
     from trm.training.scoring import evaluation_plan
 
     trained, feed, device = opened(checkpoint, feeds, threads, objects)
+    figure = figure_named(metric)
 
-    def score(name: SplitName, config: RunConfig, keeper: AnswerKeeper | None = None) -> Evaluation:
+    def score(name: SplitName, config: RunConfig, measure: Figure, keeper: AnswerKeeper | None = None) -> Evaluation:
         plan = evaluation_plan(config, feed.split(name), feed.manifest, is_whole=True)
         return evaluate(
             trained.model,
@@ -72,20 +78,23 @@ def _score(
             progress=partial(mouth.report, f"batches of {name} scored"),
             record=keeper,
             records_steps=keeper is not None,
+            measure=measure,
         )
 
     splits: tuple[SplitName, ...] = ("validation", "test")
     keeper = AnswerKeeper(feed.split("validation"), steps_of(trained.config))
-    plain = {name: score(name, trained.config, keeper if name == "validation" else None) for name in splits}
+    plain = {name: score(name, trained.config, figure, keeper if name == "validation" else None) for name in splits}
     puzzles = keeper.values(feed.manifest, _names(feed), _demonstrated(feed))
     scores = {name: dict(one.metrics) for name, one in plain.items()}
     if setting is None:
         return FullScores(scores["validation"], scores["test"], puzzles=puzzles)
-    config = trained.config.model_copy(update={"evaluation": trained.config.evaluation.model_copy(update=setting)})
-    again = {name: score(name, config) for name in splits}
+    at_end = figure.of_any_steps
+    asked = [one.text for one in (at_end, *trained.config.evaluation.figures) if one.steps is None]
+    own = trained.config.evaluation.model_copy(update=setting | {"metrics": tuple(unusual(asked))})
+    again = {name: score(name, trained.config.model_copy(update={"evaluation": own}), at_end) for name in splits}
     gain = {name: _gain(again[name], plain[name]) for name in splits}
     metrics = {name: dict(again[name].metrics) for name in splits}
-    look = AtTestTime(evaluation=setting, validation=metrics["validation"], test=metrics["test"], gain=gain)
+    look = AtTestTime(evaluation=setting, validation=metrics["validation"], test=metrics["test"], gain=gain, metric=metric)
     return FullScores(scores["validation"], scores["test"], look, puzzles)
 
 
@@ -111,10 +120,10 @@ def _demonstrated(feed: DataFeed) -> Split | None:
 
 
 def _gain(one: "Evaluation", plain: "Evaluation") -> list[float]:
-    """Mean difference of exact_accuracy over puzzles and its 95 % interval."""
+    """Mean difference of what was measured over puzzles and its 95 % interval."""
     from trm.stats.paired import paired
 
-    assert one.puzzle_rows is not None
-    weights = one.puzzle_rows.astype(float)
-    found = paired(one.puzzles["exact_accuracy"], plain.puzzles["exact_accuracy"], (weights, weights))
+    assert one.measured is not None
+    assert plain.measured is not None
+    found = paired(one.measured.puzzles, plain.measured.puzzles, (one.measured.weights, plain.measured.weights))
     return [found.difference, *found.interval_95]

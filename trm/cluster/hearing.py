@@ -24,20 +24,26 @@ class Ear:
 
     def __init__(self) -> None:
         self._lines: list[str] = []
-        self._stage: tuple[str, int, int] | None = None
+        self._stage = ""
+        self._parts: dict[str, tuple[int, int]] = {}
 
     def say(self, text: str) -> None:
         """A line."""
         self._lines.append(text)
 
-    def report(self, stage: str, done: int, total: int) -> None:
-        """How far the work is."""
-        self._stage = stage, done, total
+    def report(self, stage: str, done: int, total: int, part: str = "") -> None:
+        """How far a part of the work is."""
+        if stage != self._stage:
+            self._stage, self._parts = stage, {}
+        self._parts[part] = done, total
 
     def heard(self) -> Said:
-        """The lines since the last call, and the newest stage."""
+        """The lines since the last call, and the newest stage, all its parts together."""
         lines, self._lines = self._lines, []
-        return lines, self._stage
+        if not self._parts:
+            return lines, None
+        done, total = (sum(counts) for counts in zip(*self._parts.values(), strict=True))
+        return lines, (self._stage, done, total)
 
 
 @dataclass
@@ -52,12 +58,12 @@ class Mouth:
         with suppress(RayError):
             self.ear.say.remote(text)
 
-    def report(self, stage: str, done: int, total: int) -> None:
-        """How far the work is; too often costs nothing."""
+    def report(self, stage: str, done: int, total: int, part: str = "") -> None:
+        """How far a part of the work is; too often costs nothing."""
         if time.monotonic() - self._reported_at >= SAID_SECONDS:
             self._reported_at = time.monotonic()
             with suppress(RayError):
-                self.ear.report.remote(stage, done, total)
+                self.ear.report.remote(stage, done, total, part)
 
 
 @contextmanager

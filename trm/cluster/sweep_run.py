@@ -1,7 +1,7 @@
 """A sweep that is connected to Ray: from its first journal line over its legs to the winner."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from trm.cluster.progress_board import start_board
 from trm.cluster.ray_watch import what_was_lost
 from trm.cluster.roster import Roster
 from trm.cluster.shared_data import SweepFeed, fed_splits, read_feeds, store_room
-from trm.cluster.test_time import pass_at_test_time
+from trm.cluster.test_time import passes_at_test_time
 from trm.cluster.tune_legs import LegRunner, run_legs
 from trm.cluster.worker_check import Needs, Workers, check_workers, problem_of
 from trm.config.data import DataConfig
@@ -45,7 +45,7 @@ from trm.search.planning.preflight import Preflight
 from trm.search.planning.survey import Survey
 from trm.search.resources.speeds import Speeds
 from trm.search.state import SweepState
-from trm.search.test_time import PassOrder, due_passes
+from trm.search.test_time import PassOrder
 from trm.sweeps.beginning import Machines, begin, knows_speeds
 from trm.sweeps.checkpoint_stores import checkpoint_store, objects_url
 from trm.sweeps.extras import Extras
@@ -189,7 +189,7 @@ class SweepRun:
         """Search at test time, score and export the winner; why that failed, when it did: all else that was found is kept."""
         sweep, last = self.sweep, _LastWork(self.sweep, log, placement, feed, display)
         parts: list[tuple[str, Callable[[], None]]] = [
-            ("settings at test time could not be tried", lambda: search_test_time(log, last.make_pass, display.message)),
+            ("settings at test time could not be tried", lambda: search_test_time(log, last.make_passes, display.message)),
             (
                 "the winner could not be scored and exported",
                 lambda: report_winner(log, sweep.folder, sweep.sets, WinnerWork(last.score, last.export)),
@@ -217,17 +217,22 @@ class _LastWork:
     feed: SweepFeed
     display: SweepDisplay
 
-    def score(self, checkpoint: str, setting: dict[str, Any] | None) -> FullScores:
+    def score(self, checkpoint: str, setting: dict[str, Any] | None, metric: str) -> FullScores:
         """On whole splits, and again with a setting at test time, if there is one."""
         place = self._place(checkpoint)
         with _told("the winner's last score", self.display) as report, heard(lambda line: None, report) as mouth:
-            return score_fully(place, self.feed, mouth, setting=setting, **self._how)
+            return score_fully(place, self.feed, mouth, setting=setting, metric=metric, **self._how)
 
-    def make_pass(self, order: PassOrder) -> PassResult:
-        """Settings at test time on validation."""
-        place, left = self._place(order.checkpoint), len(due_passes(self.log.search.state))
-        with _told(f"settings at test time, {left} left", self.display) as report, heard(lambda line: None, report) as mouth:
-            return pass_at_test_time(place, order, self.feed, mouth, **self._how)
+    def make_passes(self, orders: Sequence[PassOrder]) -> Generator[tuple[PassOrder, PassResult | CheckpointError]]:
+        """Settings at test time on validation, on every place that trials had."""
+        if not orders:
+            return
+        slots = self.placement.slots * self.placement.demand.workers
+        title = f"settings at test time, {len(orders)} pass{'es' if len(orders) > 1 else ''}"
+        with _told(title, self.display) as report, heard(lambda line: None, report) as mouth:
+            yield from passes_at_test_time(
+                orders, lambda order: self._place(order.checkpoint), self.feed, mouth, slots=slots, **self._how
+            )
 
     def export(self, checkpoint: Path, folder: Path, setting: dict[str, Any] | None) -> None:
         """The weights and their configuration, with that setting."""

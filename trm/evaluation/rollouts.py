@@ -1,6 +1,6 @@
 """Several answers to every row, rollouts that differ by what is drawn and symmetric forms, and which of them counts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, assert_never, get_args
 
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float64, Int64, UInt8
 from torch import Tensor
 
 from trm.data.batches.plan import Batch, EvaluationBatch
+from trm.evaluation.pooled import VOTE, pooled
 from trm.models.network import Latents
 
 BREADTH = "breadth."
@@ -70,30 +71,46 @@ def widths(rollouts: int) -> list[int]:
     return sorted({1 << power for power in range(rollouts.bit_length()) if 1 << power <= rollouts} | {rollouts})
 
 
-def breadth_columns(step: int, own: Mapping[str, np.ndarray], forms: int, select: Select | None) -> dict[str, np.ndarray]:
-    """Which rows are exact after a step, of the first so many forms and rollouts, by each selector, by name (`breadth_name`).
+def breadth_columns(
+    step: int, own: Mapping[str, np.ndarray], forms: int, select: Select | None, measured: Collection[str] = ()
+) -> dict[str, np.ndarray]:
+    """Which rows are exact after a step, of the first so many forms and rollouts, by each selector; `breadth_points` reads them.
 
-    `own` are columns (answers, rows), a form's rollouts together. With `select` by it alone, of all rollouts of every form.
+    `own` are columns (answers, rows), a form's rollouts together; those that are `measured` are kept of the chosen answer too. With
+    `select` by it alone, of all rollouts of every form.
     """
     rollouts, rows = len(own["is_exact"]) // forms, own["is_exact"].shape[1]
     selectors: tuple[Select, ...] = get_args(Select) if select is None else (select,)
-    found = {}
+    found: dict[str, np.ndarray] = {}
+    names = sorted({"is_exact", *measured})
     by_form = {name: column.reshape(forms, rollouts, rows) for name, column in own.items()}
     for form_count in widths(forms):
         for width in widths(rollouts) if select is None else [rollouts]:
             part = {name: column[:form_count, :width].reshape(-1, rows) for name, column in by_form.items()}
             if form_count * width == 1:
-                found[breadth_name(step, 1, 1, "")] = part["is_exact"][0]
+                found |= {_breadth_name(step, 1, 1, "", name): part[name][0] for name in names}
                 continue
             for by in selectors:
                 index = chosen(by, part, part["mean_halting_step"], part["has_halted"])
-                found[breadth_name(step, form_count, width, by)] = part["is_exact"][index, np.arange(rows)]
+                kept = {name: part[name][index, np.arange(rows)] for name in names}
+                if VOTE in names and by == "vote":
+                    kept |= pooled(part)
+                found |= {_breadth_name(step, form_count, width, by, name): column for name, column in kept.items()}
     return found
 
 
-def breadth_name(step: int, forms: int, width: int, select: str) -> str:
-    """The column of a depth, forms, rollouts of each and a selector; the selector is empty for one answer."""
-    return f"{BREADTH}{step}.{forms}.{width}.{select}"
+def _breadth_name(step: int, forms: int, width: int, select: str, name: str) -> str:
+    """The name of a column about the answer of a depth, forms, rollouts of each and a selector, which is empty for one answer."""
+    return f"{BREADTH}{step}.{forms}.{width}.{select}.{name}"
+
+
+def breadth_points(columns: Mapping[str, np.ndarray]) -> dict[tuple[int, int, int, str], dict[str, np.ndarray]]:
+    """Steps, forms, rollouts of each and selector -> the columns that `breadth_columns` made of that."""
+    found: dict[tuple[int, int, int, str], dict[str, np.ndarray]] = {}
+    for name in (name for name in columns if name.startswith(BREADTH)):
+        steps, forms, rollouts, select, own = name.removeprefix(BREADTH).split(".", 4)
+        found.setdefault((int(steps), int(forms), int(rollouts), select), {})[own] = columns[name]
+    return found
 
 
 def _voted(

@@ -95,6 +95,8 @@ class RowJudge:
     """Whether the answer after each supervision step is judged."""
     has_breadth: bool = False
     """Whether every depth, breadth and selector is judged; the curve is, then."""
+    measured: frozenset[str] = frozenset()
+    """Columns besides exactness that are kept of every depth, breadth and selector."""
     after: frozenset[int] = frozenset()
     """Steps after which answers are judged, besides the last."""
     answer_steps: int | None = None
@@ -229,7 +231,8 @@ class RowJudge:
             columns |= {f"{EXACT_AT}{step}": kept["is_exact"]} if is_scored_early(step, steps) else {}
             columns |= kept if step == steps else {}
             if self.has_breadth or (asked.forms > 1 and step == last):
-                columns |= breadth_columns(step, own, asked.forms, None if self.has_breadth else asked.select)
+                select = None if self.has_breadth else asked.select
+                columns |= breadth_columns(step, own, asked.forms, select, self.measured)
         return columns, indices
 
     def _of_answers(self, columns: Columns) -> Columns:

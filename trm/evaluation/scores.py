@@ -33,6 +33,8 @@ class Evaluation:
     """Every depth, breadth and selector; empty where nobody asked."""
     curve: tuple["CurvePoint", ...] = field(default=(), compare=False)
     """What an evaluation of fewer steps gives, for each number of them; empty where nobody asked."""
+    measured: "Measured | None" = field(default=None, compare=False)
+    """The figure that was asked for, puzzle by puzzle; None of answers at the halts alone."""
 
     def __or__(self, other: "Evaluation") -> "Evaluation":
         return Evaluation(self.metrics | other.metrics, self.standard_errors | other.standard_errors, self.puzzles | other.puzzles)
@@ -44,6 +46,20 @@ class Evaluation:
         return Evaluation(metrics, errors, {rename(name): column for name, column in self.puzzles.items()})
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One figure, and what it is a mean of."""
+
+    value: float
+    low: float
+    high: float
+    """Its 95 % interval over puzzles."""
+    puzzles: Float64[np.ndarray, " puzzles"]
+    """Each puzzle's own."""
+    weights: Float64[np.ndarray, " puzzles"]
+    """What each weighs in it."""
+
+
 @dataclass(frozen=True)
 class CurvePoint:
     """What so many supervision steps come to."""
@@ -53,6 +69,8 @@ class CurvePoint:
     """As of an evaluation of so many steps, and at each row's halt."""
     halted_share: float
     """Share of the predictions whose network has wanted to halt by then."""
+    measured: Measured = field(compare=False)
+    """The figure that was asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +85,8 @@ class BreadthPoint:
     """By whom one is chosen; empty: there is one."""
     puzzles: Float64[np.ndarray, " puzzles"]
     """Share of each puzzle's rows that are exact."""
+    measured: Measured
+    """The figure that was asked for."""
 
 
 def means(columns: Columns, names: Iterable[str], clusters: np.ndarray) -> Evaluation:

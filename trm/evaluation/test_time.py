@@ -3,14 +3,15 @@
 One pass of K rollouts and D steps a noise holds every smaller depth and breadth, and every selector.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from trm.evaluation.scores import Evaluation
-from trm.stats.intervals import Interval, mean_of, wilson
+from trm.evaluation.scores import Evaluation, Measured
+from trm.stats.intervals import mean_of
 from trm.stats.paired import Paired, paired
 from trm.stats.pareto import Fronts
 
@@ -31,24 +32,20 @@ class Setting:
     """In each form."""
     steps: int
     inference_flops: float
-    puzzles: np.ndarray
-    """Share of each puzzle's rows that are exact."""
-    rows: np.ndarray
-    """How many rows each puzzle has."""
+    measured: Measured
+    """What it scores, puzzle by puzzle."""
+    exact_accuracy: float
+    """Share of rows that are exact."""
 
     @property
-    def accuracy(self) -> float:
-        """Share of rows that are exact."""
-        return mean_of(np.repeat(self.puzzles, self.rows))
-
-    @property
-    def interval(self) -> Interval:
-        """Its 95 % interval, which counts puzzles."""
-        return wilson(min(1.0, self.accuracy), len(self.puzzles))
+    def value(self) -> float:
+        """What it scores."""
+        return self.measured.value
 
     def against(self, plain: "Setting") -> Paired:
         """What it gains over another setting, puzzle by puzzle."""
-        return paired(self.puzzles, plain.puzzles, (self.rows.astype(np.float64), plain.rows.astype(np.float64)))
+        weights = self.measured.weights, plain.measured.weights
+        return paired(self.measured.puzzles, plain.measured.puzzles, weights)
 
     @property
     def overrides(self) -> str:
@@ -63,25 +60,24 @@ class Setting:
         return " ".join(f"--set evaluation.{one}" for one in given)
 
     def report(self) -> dict[str, Any]:
-        """JSON."""
+        """JSON: how the answer is had, its exactness, and the interval of what it scores."""
         own = {name: getattr(self, name) for name in GIVEN}
-        return own | {"exact_accuracy": self.accuracy, "low": self.interval.low, "high": self.interval.high}
+        ends = (end if math.isfinite(end) else self.value for end in (self.measured.low, self.measured.high))
+        return own | {"exact_accuracy": self.exact_accuracy, **dict(zip(("low", "high"), ends, strict=True))}
 
 
 def plain_settings(curve: Evaluation, step_flops: float) -> list[Setting]:
     """One answer a puzzle without noise, after each step of a curve."""
-    assert curve.puzzle_rows is not None
     return [
-        Setting(
-            0.0, "own", "", 1, 1, point.step, point.step * step_flops, point.evaluation.puzzles["exact_accuracy"], curve.puzzle_rows
-        )
-        for point in curve.curve
+        Setting(0.0, "own", "", 1, 1, one.step, one.step * step_flops, one.measured, one.evaluation.metrics["exact_accuracy"])
+        for one in curve.curve
     ]
 
 
 def rolled_settings(found: Evaluation, noise: float, starts: str, step_flops: float) -> list[Setting]:
     """Every depth, breadth and selector of one pass with rollouts or forms."""
-    assert found.puzzle_rows is not None
+    rows = found.puzzle_rows
+    assert rows is not None
     return [
         Setting(
             noise,
@@ -91,17 +87,17 @@ def rolled_settings(found: Evaluation, noise: float, starts: str, step_flops: fl
             one.rollouts,
             one.steps,
             one.forms * one.rollouts * one.steps * step_flops,
-            one.puzzles,
-            found.puzzle_rows,
+            one.measured,
+            mean_of(np.repeat(one.puzzles, rows)),
         )
         for one in found.breadth
     ]
 
 
 def on_front(places: Sequence[tuple[float, float]]) -> set[int]:
-    """Of (accuracy, inference FLOPs) those that none beats in both; of equal ones the first, which draws the least."""
+    """Of (cost, inference FLOPs), less being better, those that none beats in both; of equal ones the first."""
     fronts: Fronts[int] = Fronts()
-    for number, (accuracy, flops) in enumerate(places):
-        fronts.add(number, (-accuracy, flops))
+    for number, place in enumerate(places):
+        fronts.add(number, place)
     firsts = {fronts.point(number): number for number in sorted(fronts[0], reverse=True)} if places else {}
     return set(firsts.values())

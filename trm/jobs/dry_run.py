@@ -44,6 +44,7 @@ from trm.sweeps.places import DEFAULT_STORAGE, writable_folder
 from trm.sweeps.shared_puzzles import REMEDY as SHARED_REMEDY
 from trm.tasks.counts import DataCounts, data_counts
 from trm.tasks.ensure import parts_to_search, task_to_search
+from trm.tasks.metrics import steps_of_figure
 from trm.terminal.display import figure_text, params_text
 from trm.terminal.forecast import Circumstances, print_forecast
 
@@ -137,17 +138,21 @@ def print_dry_run(space: SearchSpace, storage: Path, earlier: Sequence[tuple[Ear
     seen = forecast(survey, slots=slots)
     scored = "what is searched" if subset is None else subset.text
     if space.test_time is not None:
-        say(_test_time_text(space.test_time, seen.preflight.dearest.config, cost_of, counts))
+        say(_test_time_text(space.test_time, space.objective.metric, seen.preflight.dearest.config, cost_of, counts))
     data = [_data_text(choice, one, len(every)) for choice, one in every]
     print_forecast(space, seen, facts, Circumstances(data, slots, device_bytes, origin, scored, carried))
 
 
-def _test_time_text(section: TestTime, config: RunConfig, cost_of: Callable[[RunConfig], RunCost], counts: DataCounts) -> str:
+def _test_time_text(
+    section: TestTime, metric: str, config: RunConfig, cost_of: Callable[[RunConfig], RunCost], counts: DataCounts
+) -> str:
     """What settings at test time take of the dearest configuration, in words."""
     votes = min(counts.forms, config.evaluation.most_votes or counts.forms)
     row = cost_of(config).forward_flops_row * counts.validation_rows * votes
     drawn = len(section.passes) - 1
-    steps = max(section.steps, config.answer_steps) + drawn * (section.rollouts * section.steps + config.answer_steps)
+    plain = max(config.answer_steps, steps_of_figure(metric) or 0)
+    first = max(section.steps, plain) if section.forms == 1 else section.forms * section.steps + plain
+    steps = first + drawn * (section.forms * section.rollouts * section.steps + plain)
     trials = "the winner's weights" if section.top == 1 else f"the weights of each of the best {section.top}"
     return (
         f"at the end settings at test time are tried on {trials}, in {drawn + 1} passes over all {counts.validation_rows} "

@@ -65,7 +65,8 @@ def _test_time(drawn: Drawn, path: Path) -> None:
     """The winner's settings; those of the others stand in leaderboard.json."""
     found = notes(drawn.state)[0]
     told = tried(drawn.state, str(drawn.state.trials[found["trial"]].checkpoint))
-    draw_test_time(told, found["plain"], path, title=f"{drawn.title}: settings at test time of trial {found['trial']}")
+    title = f"{drawn.title}: settings at test time of trial {found['trial']}"
+    draw_test_time(told, found["plain"], path, title=title, metric=found["metric"])
 
 
 def _importance(drawn: Drawn, path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from trm.config.files import yaml_text
 from trm.release.facts import HOUR, Facts
+from trm.tasks.metrics import figure_named
 from trm.terminal.display import count_text, flops
 
 NAMES = {"sudoku": "Sudoku", "maze": "mazes", "arc": "ARC tasks"}
@@ -116,10 +117,11 @@ def _as_it_answers(facts: Facts) -> Iterator[str]:
     if (look := facts["scores"]["at_test_time"]) is None:
         return
     setting = ", ".join(f"{name} {value}" for name, value in look["evaluation"].items())
-    told = [f"{_score(look[name], 'exact_accuracy')} on {name}" for name in ("test", "validation") if look[name]]
+    metric = figure_named(look.get("metric", "exact_accuracy")).of_any_steps.name
+    told = [f"{_score(look[name], metric)} on {name}" for name in ("test", "validation") if look[name]]
     yield ""
     yield "These are of the plain answer. `serve`, `evaluate` and `predict` answer by the setting that was chosen on validation,"
-    yield f"{setting}: exact_accuracy {' and '.join(told)}."
+    yield f"{setting}: {metric} {' and '.join(told)}."
 
 
 def _data(facts: Facts) -> Iterator[str]:

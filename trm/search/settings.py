@@ -239,7 +239,8 @@ class Audit(Written):
 class TestTime(Written):
     """Settings at test time are searched on the best trials' weights when the search is over, on validation, without training.
 
-    Every smaller depth and breadth, and every selector, comes of one pass a noise and start; the plain answer is always among them.
+    They are judged by the objective's metric. Every smaller depth and breadth, fewer forms, and every selector come of one pass a
+    noise and start; the plain answer is always among them.
     The winner's configuration has the most accurate setting whose gain over its plain answer is more than chance, if there is one.
     """
 
@@ -252,6 +253,8 @@ class TestTime(Written):
     """Most answers to a puzzle (`evaluation.rollouts`)."""
     steps: int = Field(16, ge=1, le=MOST_STEPS)
     """Most supervision steps (`evaluation.steps`)."""
+    forms: int = Field(1, ge=1, le=1 << 12)
+    """Most symmetric forms of a puzzle, each asked with all its rollouts (`evaluation.forms`); Sudoku and mazes have such."""
     top: int = Field(1, ge=1, le=50)
     """Trials whose weights are tried, the winner first; the setting that is taken is the winner's."""
     max_inference_flops: float | None = Field(None, gt=0)

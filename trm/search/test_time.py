@@ -7,7 +7,11 @@ from trm.evaluation.test_time import on_front
 from trm.search.findings.confirmed import best_run, ranked, winner
 from trm.search.journal.events import TestTimeChosen, TestTimePassed, TestTimePoint
 from trm.search.journal.trial import Trial
+from trm.search.order import Order
 from trm.search.state import SweepState
+from trm.tasks.metrics import figure_named, is_share
+
+EXACT = "exact_accuracy"
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,16 @@ class PassOrder:
     starts: Literal["own", "random"]
     rollouts: int
     steps: int
+    forms: int = 1
+    metric: str = EXACT
+    """What settings are judged by."""
+    mode: Literal["max", "min"] = "max"
+    is_as_before: bool = False
+    """Whether it goes on with passes of the time when all were judged by exact_accuracy."""
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing is drawn, so that there is one rollout."""
+        """Whether nothing is drawn, so that there is one rollout of each form."""
         return self.noise == 0 and self.starts == "own"
 
     def is_of(self, made: TestTimePassed) -> bool:
@@ -33,8 +43,10 @@ class PassOrder:
     @property
     def words(self) -> str:
         """What it tries."""
-        how = "one answer a puzzle" if self.is_plain else f"noise {self.noise:g}, starts {self.starts}, {self.rollouts} rollouts"
-        return f"trial {self.trial}, {how}, {self.steps} steps"
+        drawn = f"noise {self.noise:g}, starts {self.starts}, {self.rollouts} rollouts"
+        how = [drawn] if not self.is_plain else ["one answer a puzzle"] if self.forms == 1 else []
+        how += [f"{self.forms} forms"] if self.forms > 1 else []
+        return ", ".join([f"trial {self.trial}", *how, f"{self.steps} steps"])
 
 
 def runs(state: SweepState) -> list[Trial]:
@@ -65,32 +77,77 @@ def due_passes(state: SweepState) -> list[PassOrder]:
     if section is None:
         return []
     orders = [
-        PassOrder(run.number, str(run.checkpoint), noise, starts, section.rollouts, section.steps)
+        PassOrder(
+            run.number,
+            str(run.checkpoint),
+            noise,
+            starts,
+            section.rollouts,
+            section.steps,
+            section.forms,
+            metric_of(state, str(run.checkpoint)),
+            _order(state, str(run.checkpoint)).mode,
+            is_as_before=_is_as_before(state, str(run.checkpoint)),
+        )
         for run in runs(state)
         for noise, starts in section.passes
     ]
     return [order for order in orders if not any(map(order.is_of, passes_of(state, order.checkpoint)))]
 
 
+def metric_of(state: SweepState, checkpoint: str) -> str:
+    """What settings of a checkpoint's weights are judged by: the objective's metric, also where that is an end of its interval.
+
+    Passes that were made before that was so are gone on with by exact_accuracy.
+    """
+    return EXACT if _is_as_before(state, checkpoint) else figure_named(state.space.objective.metric).name
+
+
+def _is_as_before(state: SweepState, checkpoint: str) -> bool:
+    return any(one.metric is None for one in state.test_time_passes.get(checkpoint, []))
+
+
+def _order(state: SweepState, checkpoint: str) -> Order:
+    return Order("max" if _is_as_before(state, checkpoint) else state.space.objective.mode)
+
+
 def passes_of(state: SweepState, checkpoint: str) -> list[TestTimePassed]:
-    """The passes of a checkpoint's weights that are as the sweep asks for them now, or asked last."""
+    """The passes of a checkpoint's weights that are as the sweep asks for them now, or asked last.
+
+    Those that draw the least come first, whichever ended first; passes of the time when they were made one by one, as they came.
+    """
     section, made = state.test_time, state.test_time_passes.get(checkpoint, [])
+    if not made:
+        return []
     if section is None:
-        return [one for one in made if (one.rollouts, one.steps) == (made[-1].rollouts, made[-1].steps)]
-    sizes, wanted = (section.rollouts, section.steps), section.passes
-    return [one for one in made if (one.rollouts, one.steps) == sizes and (one.noise, one.starts) in wanted]
+        sizes = _sizes(made[-1])
+        found = [one for one in made if _sizes(one) == sizes]
+    else:
+        sizes, wanted = (section.rollouts, section.steps, section.forms), section.passes
+        found = [one for one in made if _sizes(one) == sizes and (one.noise, one.starts) in wanted]
+    if _is_as_before(state, checkpoint):
+        return found
+    return sorted(found, key=lambda one: (one.starts != "own", one.noise))
+
+
+def _sizes(one: TestTimePassed) -> tuple[int, int, int]:
+    return one.rollouts, one.steps, one.forms
 
 
 def front(state: SweepState, checkpoint: str) -> tuple[list[TestTimePoint], set[int]]:
-    """Every setting that was tried of a checkpoint's weights, and which of them none beats in accuracy and FLOPs."""
-    points = [point for one in passes_of(state, checkpoint) for point in one.points]
-    return points, on_front([(point.exact_accuracy, point.inference_flops) for point in points])
+    """Every setting that was tried of a checkpoint's weights, and which of them none beats in score and FLOPs."""
+    points, order = [point for one in passes_of(state, checkpoint) for point in one.points], _order(state, checkpoint)
+    return points, on_front([(order.cost(point.score), point.inference_flops) for point in points])
 
 
 def tried(state: SweepState, checkpoint: str) -> list[dict[str, Any]]:
     """Every setting that was tried of a checkpoint's weights, and whether it is on their front; JSON."""
     points, members = front(state, checkpoint)
-    return [point.model_dump() | {"is_on_front": number in members} for number, point in enumerate(points)]
+    return [_told(point) | {"is_on_front": number in members} for number, point in enumerate(points)]
+
+
+def _told(point: TestTimePoint) -> dict[str, Any]:
+    return point.model_dump() | {"value": point.score}
 
 
 def due_choice(state: SweepState, now: float) -> TestTimeChosen | None:
@@ -104,16 +161,24 @@ def due_choice(state: SweepState, now: float) -> TestTimeChosen | None:
     points, members = front(state, checkpoint)
     limit = state.test_time.max_inference_flops
     cheap = [points[number] for number in members if limit is None or points[number].inference_flops <= limit]
-    better = [point for point in cheap if point.gain_low is not None and point.gain_low > 0]
-    taken = max(better, key=lambda point: (point.exact_accuracy, -point.inference_flops), default=None)
+    order = _order(state, checkpoint)
+    better = [point for point in cheap if _gains(point, order)]
+    taken = min(better, key=lambda point: (order.cost(point.score), point.inference_flops), default=None)
     within = "" if limit is None else f" within {limit:g} FLOPs"
+    best_one = "the most accurate" if metric_of(state, checkpoint) == EXACT else f"the best by {metric_of(state, checkpoint)}"
     if taken is None:
         reason = f"no setting{within} gains more than chance over the plain answer"
     else:
-        reason = f"the most accurate{within} of those that gain more than chance over the plain answer"
+        reason = f"{best_one}{within} of those that gain more than chance over the plain answer"
     chosen = TestTimeChosen(trial=best.number, checkpoint=checkpoint, setting=taken, tried=len(points), reason=reason, at=now)
     before = state.test_time_chosen.get(checkpoint)
     return None if before is not None and before.model_copy(update={"at": now}) == chosen else chosen
+
+
+def _gains(point: TestTimePoint, order: Order) -> bool:
+    """Whether what it gains over the plain answer is more than chance."""
+    least = point.gain_low if order.mode == "max" else point.gain_high
+    return least is not None and order.is_better(least, 0.0)
 
 
 def chosen_setting(state: SweepState, run: Trial) -> TestTimePoint | None:
@@ -133,12 +198,13 @@ def notes(state: SweepState) -> list[dict[str, Any]]:
         chosen, report = state.test_time_chosen.get(checkpoint), state.reports.get(run.number)
         own: dict[str, Any] = {
             "trial": run.number,
-            "plain": made[0].plain.model_dump(exclude={"gain", "gain_low", "gain_high"}),
-            "front": sorted((points[number].model_dump() for number in members), key=lambda point: float(point["inference_flops"])),
+            "metric": metric_of(state, checkpoint),
+            "plain": {name: value for name, value in _told(made[0].plain).items() if not name.startswith("gain")},
+            "front": sorted((_told(points[number]) for number in members), key=lambda point: float(point["inference_flops"])),
             "tried": len(points),
         }
         if chosen is not None:
-            own |= {"chosen": None if chosen.setting is None else chosen.setting.model_dump(), "reason": chosen.reason}
+            own |= {"chosen": None if chosen.setting is None else _told(chosen.setting), "reason": chosen.reason}
         if report is not None and report.at_test_time is not None:
             own["last_look"] = report.at_test_time.model_dump()
         found.append(own)
@@ -157,14 +223,23 @@ def sentence(state: SweepState) -> str | None:
     setting = " ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in one.evaluation.items()
     )
-    told = f"{head} {setting} is taken: {one.exact_accuracy:.2%} on validation, {_gain([one.gain, one.gain_low, one.gain_high])}"
+    metric = metric_of(state, chosen.checkpoint)
+    gain = _gain(metric, [one.gain, one.gain_low, one.gain_high])
+    told = f"{head} {setting} is taken: {_score(metric, one.score)} on validation, {gain}"
     report = state.reports.get(chosen.trial)
     if report is None or report.at_test_time is None:
         return told
     look = report.at_test_time
-    return f"{told}; on test {look.test['exact_accuracy']:.2%}, {_gain(look.gain['test'])}"
+    reached = _score(look.metric, look.test[figure_named(look.metric).of_any_steps.name])
+    return f"{told}; on test {reached}, {_gain(look.metric, look.gain['test'])}"
 
 
-def _gain(values: list[Any]) -> str:
-    difference, low, high = (f"{100 * float(value):+.2f}" for value in values)
-    return f"{difference} points ({low} to {high}) over the plain answer"
+def _score(metric: str, value: float) -> str:
+    said = f"{value:.2%}" if is_share(metric) else f"{value:.4g}"
+    return said if metric == EXACT else f"{metric} {said}"
+
+
+def _gain(metric: str, values: list[Any]) -> str:
+    has_points = is_share(metric)
+    difference, low, high = (f"{100 * float(value):+.2f}" if has_points else f"{float(value):+.4g}" for value in values)
+    return f"{difference}{' points' if has_points else ''} ({low} to {high}) over the plain answer"

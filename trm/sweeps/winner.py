@@ -5,7 +5,8 @@ validation score of just that run is a selected one: what another seed will give
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from trm.search.journal.events import AtTestTime, Reported, TestTimePassed, Test
 from trm.search.journal.trial import Trial
 from trm.search.log import SweepLog
 from trm.search.state import SweepState
-from trm.search.test_time import PassOrder, chosen_setting, due_choice, due_passes, notes, runs
+from trm.search.test_time import PassOrder, chosen_setting, due_choice, due_passes, metric_of, notes, runs
 from trm.sweeps.checkpoint_stores import checkpoint_store
 from trm.sweeps.data_sets import DataSets
 from trm.sweeps.puzzle_comparisons import puzzle_comparisons
@@ -55,37 +56,51 @@ class PassResult:
 class WinnerWork:
     """What is done with the winner's checkpoint where there is torch."""
 
-    score: Callable[[str, Evaluation | None], FullScores]
+    score: Callable[[str, Evaluation | None, str], FullScores]
     """Scores its evaluated weights on all of validation and test, by the checkpoint's name below the sweep, and again with another
-    setting at test time, where one is given."""
+    setting at test time, where one is given, which was judged by a metric."""
     export: Callable[[Path, Path, Evaluation | None], None]
     """Writes its weights and its configuration, with that setting, into a folder."""
 
 
-def search_test_time(log: SweepLog, make_pass: Callable[[PassOrder], PassResult], say: Callable[[str], None]) -> None:
+MakePasses = Callable[[Sequence[PassOrder]], Generator[tuple[PassOrder, PassResult | CheckpointError]]]
+"""Scores settings on all of validation, several passes side by side where there is room; each comes when it is made."""
+
+
+def search_test_time(log: SweepLog, make_passes: MakePasses, say: Callable[[str], None]) -> None:
     """Make the passes at test time that are due, journal each as it comes, and then the winner's setting.
 
-    `make_pass` scores settings on all of validation. Weights beside the winner's that `keep` deleted are told and passed over.
+    Weights beside the winner's that `keep` deleted are told and passed over.
     """
     state, lost = log.search.state, set[str]()
-    while left := [order for order in due_passes(state) if order.checkpoint not in lost]:
-        order = left[0]
-        try:
-            found = make_pass(order)
-        except CheckpointError as error:
-            if order.trial == runs(state)[0].number:
-                raise
-            lost.add(order.checkpoint)
-            say(f"trial {order.trial} is not searched at test time: {reason_of(error)}")
-            continue
-        values = {"trial": order.trial, "checkpoint": order.checkpoint, "rollouts": order.rollouts, "steps": order.steps}
-        drawn = {"noise": order.noise, "starts": order.starts}
-        passed = TestTimePassed.model_validate(
-            {**values, **drawn, "plain": found.plain, "points": found.points, "seconds": found.seconds, "at": steady_now()}
-        )
-        log.report(passed)
+    with closing(make_passes(due_passes(state))) as made:
+        for order, found in made:
+            if isinstance(found, PassResult):
+                log.report(_passed(order, found))
+            elif order.trial == runs(state)[0].number:
+                raise found
+            elif order.checkpoint not in lost:
+                lost.add(order.checkpoint)
+                say(f"trial {order.trial} is not searched at test time: {reason_of(found)}")
     if (choice := due_choice(state, steady_now())) is not None:
         log.report(choice)
+
+
+def _passed(order: PassOrder, found: PassResult) -> TestTimePassed:
+    return TestTimePassed(
+        trial=order.trial,
+        checkpoint=order.checkpoint,
+        noise=order.noise,
+        starts=order.starts,
+        rollouts=order.rollouts,
+        steps=order.steps,
+        forms=order.forms,
+        metric=None if order.is_as_before else order.metric,
+        plain=found.plain,
+        points=found.points,
+        seconds=found.seconds,
+        at=steady_now(),
+    )
 
 
 def report_winner(log: SweepLog, folder: Path, sets: DataSets, work: WinnerWork) -> None:
@@ -102,7 +117,7 @@ def report_winner(log: SweepLog, folder: Path, sets: DataSets, work: WinnerWork)
     looked = None if before is None or before.at_test_time is None else before.at_test_time.evaluation
     puzzles = _known_puzzles(folder, run.number)
     if before is None or setting not in (None, looked):
-        scores = work.score(str(run.checkpoint), setting)
+        scores = work.score(str(run.checkpoint), setting, metric_of(state, str(run.checkpoint)))
         puzzles = None if scores.puzzles is None else {"run": run.number, **scores.puzzles}
         both = {"validation": scores.validation, "test": scores.test, "at_test_time": scores.at_test_time}
         log.report(Reported.model_validate({"trial": run.number, "rank": 1, **both, "at": steady_now()}))

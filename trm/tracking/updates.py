@@ -182,7 +182,8 @@ def _passed(event: TestTimePassed) -> list[RunUpdate]:
     for one in sorted(event.points, key=lambda one: one.inference_flops):
         if one.gain is not None:  # what none of its pass beats
             name = f"test_time/noise_{one.noise:g}_{one.starts}"
-            points += _points({f"{name}/exact_accuracy": one.exact_accuracy}, round(one.inference_flops / 1e6), event.at)
+            scores = {"exact_accuracy": one.exact_accuracy} | ({} if event.metric is None else {event.metric: one.score})
+            points += _points({f"{name}/{key}": value for key, value in scores.items()}, round(one.inference_flops / 1e6), event.at)
     return [RunUpdate(event.trial, event.at, event.at, points=points)]
 
 

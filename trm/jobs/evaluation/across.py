@@ -22,10 +22,10 @@ from trm.data.format.manifest import Manifest, read_manifest
 from trm.errors import ConfigError
 from trm.evaluation.answers_file import AnswerKey, cells_of
 from trm.evaluation.ensembles import MOST_ANSWERS, ensemble_of, is_same_rows, stored_columns
-from trm.evaluation.evaluate import Evaluation, Scoring
 from trm.evaluation.pooled import NUMBER
 from trm.evaluation.rollouts import Select
-from trm.evaluation.scores import Columns, with_imported
+from trm.evaluation.scores import Columns, Evaluation, with_imported
+from trm.evaluation.scoring import Scoring
 from trm.files.atomic import write_text_atomic
 from trm.jobs.compare import AGAIN, Side, compared, read_side, require_same_puzzles
 from trm.jobs.evaluation.environment import environment

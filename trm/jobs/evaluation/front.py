@@ -22,11 +22,11 @@ def front_report(settings: Sequence[Setting], trained_steps: int, split: str) ->
         (one for one in settings if one.rollouts == one.forms == 1 and not one.noise),
         key=lambda one: abs(one.steps - trained_steps),
     )
-    front = on_front([(one.accuracy, one.inference_flops) for one in settings])
+    front = on_front([(-one.value, one.inference_flops) for one in settings])
     points = [one.report() | {"is_on_front": number in front} for number, one in enumerate(settings)]
     for number in front:
         points[number]["against_plain"] = asdict(settings[number].against(plain))
-    best = max(front, key=lambda number: (settings[number].accuracy, -settings[number].inference_flops))
+    best = max(front, key=lambda number: (settings[number].value, -settings[number].inference_flops))
     return {
         "plain": plain.report(),
         "best": points[best] | {"overrides": settings[best].overrides},

@@ -228,21 +228,21 @@
   });
 
   function testTimeSpec(data) {
-    const { trial, plain: own } = data.notes[0];
+    const { trial, metric, plain: own } = data.notes[0];
     const front = data.points.filter((point) => point.is_on_front).toSorted((a, b) => a.inference_flops - b.inference_flops);
     const behind = data.points.filter((point) => !point.is_on_front);
     const say = (point) => `${point.steps} steps, ${point.rollouts} rollouts${point.forms > 1 ? `, ${point.forms} forms` : ""}, noise ${point.noise}, starts ${safe(point.starts)}${point.select ? `, by ${safe(point.select)}` : ""}`;
-    const trace = (points, more) => ({ type: "scatter", x: points.map((point) => point.inference_flops), y: points.map((point) => point.exact_accuracy), text: points.map(say), hovertemplate: "%{y:.4f} for %{x:.3s}FLOP<br>%{text}<extra></extra>", ...more });
+    const trace = (points, more) => ({ type: "scatter", x: points.map((point) => point.inference_flops), y: points.map((point) => point.value), text: points.map(say), hovertemplate: "%{y:.4f} for %{x:.3s}FLOP<br>%{text}<extra></extra>", ...more });
     return {
-      label: `${data.sentence ?? `Settings at test time of trial ${trial}'s weights`}. Accuracy against the FLOPs of an answer: ${data.points.length} settings, ${front.length} on the front with their 95 % intervals, and the plain answer.`,
+      label: `${data.sentence ?? `Settings at test time of trial ${trial}'s weights`}. ${metric} against the FLOPs of an answer: ${data.points.length} settings, ${front.length} on the front with their 95 % intervals, and the plain answer.`,
       height: 420,
       draw: (c) => ({
         traces: [trace(behind, { mode: "markers", name: "settings", marker: { symbol: "circle-open", size: 4, color: c.faint } }),
-          trace(front, { mode: "lines+markers", name: "the front", marker: { symbol: "diamond", size: 8, color: c.plain }, line: { color: c.plain, width: 1.4 }, error_y: { type: "data", symmetric: false, array: front.map((point) => point.high - point.exact_accuracy), arrayminus: front.map((point) => point.exact_accuracy - point.low), thickness: 1, width: 3 } }),
+          trace(front, { mode: "lines+markers", name: "the front", marker: { symbol: "diamond", size: 8, color: c.plain }, line: { color: c.plain, width: 1.4 }, error_y: { type: "data", symmetric: false, array: front.map((point) => point.high - point.value), arrayminus: front.map((point) => point.value - point.low), thickness: 1, width: 3 } }),
           trace([own], { mode: "markers", name: "as it was trained", marker: { symbol: "star", size: 14, color: c.best } })],
-        layout: { xaxis: TRM.costAxis("inference flops a puzzle", data.points.map((point) => point.inference_flops)), yaxis: { title: "exact_accuracy" } },
+        layout: { xaxis: TRM.costAxis("inference flops a puzzle", data.points.map((point) => point.inference_flops)), yaxis: { title: metric } },
       }),
-      table: () => ({ columns: ["inference_flops", "exact_accuracy", "low", "high", "steps", "rollouts", "forms", "noise", "starts", "select", "gain", "gain_low", "gain_high"].map((name) => ({ name, show: name === "inference_flops" ? TRM.flops : undefined })), rows: front }),
+      table: () => ({ columns: ["inference_flops", ...(metric === "exact_accuracy" ? [] : ["value"]), "exact_accuracy", "low", "high", "steps", "rollouts", "forms", "noise", "starts", "select", "gain", "gain_low", "gain_high"].map((name) => ({ name, title: name === "value" ? metric : undefined, show: name === "inference_flops" ? TRM.flops : undefined })), rows: front }),
     };
   }
 

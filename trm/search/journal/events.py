@@ -300,6 +300,8 @@ class TestTimePoint(Frozen):
     inference_flops: float
     """FLOPs of an answer."""
     exact_accuracy: float
+    value: float | None = None
+    """The metric that the pass is scored by; null: exact_accuracy."""
     low: float
     high: float
     """Its 95 % interval over puzzles."""
@@ -310,9 +312,15 @@ class TestTimePoint(Frozen):
     """Its 95 % interval by the paired bootstrap."""
 
     @property
+    def score(self) -> float:
+        """What it is judged by."""
+        return self.exact_accuracy if self.value is None else self.value
+
+    @property
     def evaluation(self) -> dict[str, Any]:
         """What it is in a run's `evaluation`."""
         own = {"steps": self.steps, "rollouts": self.rollouts, "noise": self.noise, "starts": self.starts}
+        own |= {"forms": self.forms} if self.forms > 1 else {}
         return own | ({"select": self.select} if self.select else {})
 
 
@@ -329,8 +337,12 @@ class TestTimePassed(Frozen):
     rollouts: int
     steps: int
     """The most that were tried."""
+    forms: int = 1
+    """The most symmetric forms that were tried."""
+    metric: str | None = None
+    """What settings are judged by; null: exact_accuracy, in a sweep that began with it whatever its objective is."""
     plain: TestTimePoint
-    """One answer a puzzle without noise, after as many steps as the trial's evaluation has."""
+    """One answer a puzzle without noise, after as many steps as the metric says, or else the trial's evaluation has."""
     points: list[TestTimePoint]
     seconds: float
     at: float
@@ -359,7 +371,9 @@ class AtTestTime(Frozen):
     validation: dict[str, float]
     test: dict[str, float]
     gain: dict[str, list[float]]
-    """By split: mean difference of exact_accuracy to the plain answer and its 95 % interval, puzzle by puzzle."""
+    """By split: mean difference of the metric to the plain answer and its 95 % interval, puzzle by puzzle."""
+    metric: str = "exact_accuracy"
+    """What the setting was judged by, of the answers that it gives."""
 
 
 class Reported(Frozen):

@@ -45,6 +45,8 @@ def check_objective(space: SearchSpace, config: RunConfig, task: TaskName, parts
     forms = space.search.get("evaluation.forms")
     most = [config.evaluation.forms] if forms is None else [int(one) for one in forms.extremes if isinstance(one, int)]
     require_forms(max(most, default=1), task)
+    if space.test_time is not None:
+        require_forms(space.test_time.forms, task, "test_time.forms")
     searched = space.search.get("evaluation.steps")
     steps = searched.extremes if searched is not None else [config.evaluation.steps]
     steps_made = min(int(count or config.model.halt_max_steps) for count in steps)
