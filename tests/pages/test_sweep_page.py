@@ -194,6 +194,50 @@ def test_marks_of_many_points_are_one_path_and_are_hovered_and_hidden_as_points_
     expect(paths).to_have_count(before)
 
 
+def test_a_trial_that_is_chosen_anywhere_is_marked_everywhere(shown: Opened) -> None:
+    from playwright.sync_api import expect
+
+    page = shown.page
+    said, rings, rows = page.locator(".chosen-bar [role=status]"), page.locator(".chosen-marks"), page.locator("tr.chosen")
+    charts = "['curves', 'training', 'slices'].filter((one) => document.querySelector(`#s-${one} .chosen-marks`)).length"
+    # a row, by key: its charts, tables, address and words follow; Escape takes all of it back
+    page.locator("#s-leaderboard select").select_option("")
+    if (ranges := page.get_by_role("button", name="clear ranges")).is_visible():
+        ranges.click()
+    row = page.locator("#s-leaderboard tbody tr[data-trial]").nth(1)
+    number = row.get_attribute("data-trial")
+    row.focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == f"#trial={number}"
+    expect(said).to_contain_text(f"Trial {number} is marked in all charts and tables")
+    assert page.evaluate(charts) == 3
+    assert {one.get_attribute("data-trial") for one in rows.all()} == {number}
+    assert rows.count() >= 2 == page.locator("#s-leaderboard tr[aria-current], #s-parallel tr[aria-current]").count()
+    page.keyboard.press("Escape")
+    assert (page.evaluate("location.hash"), rings.count(), rows.count()) == ("", 0, 0)
+    # a point, by the mouse, in a chart that is drawn anew; what an address names; trials by rank
+    page.locator("#s-slices .many").last.scroll_into_view_if_needed()
+    page.mouse.move(*page.evaluate(A_MARK))
+    page.wait_for_selector("#s-slices .hovertext:has-text('trial ')")
+    page.mouse.down()
+    page.mouse.up()
+    expect(said).to_contain_text("is marked")
+    page.locator("#s-slices .choice button").nth(1).click()
+    page.wait_for_selector("#s-slices figcaption:has-text('at rung 1')")
+    page.evaluate("location.hash = '#s-curves&trial=0'")
+    expect(said).to_contain_text("Trial 0 is marked")
+    for key, rank in (("m", 1), ("m", 2), ("M", 1)):
+        page.evaluate("TRM.choose(null)") if (key, rank) == ("m", 1) else None
+        page.keyboard.press(key)
+        expect(said).to_contain_text(f"rank {rank} of")
+    assert page.locator("#s-slices .chosen-marks").count() > 0
+    assert page.evaluate("location.hash").startswith("#s-curves&trial=")
+    page.evaluate("location.hash = '#trial=9999'")
+    expect(said).to_have_text("There is no trial 9999 here.")
+    page.keyboard.press("Escape")
+    assert not page.locator(".chosen-bar").is_visible()
+
+
 def test_the_page_on_paper_is_whole(shown: Opened) -> None:
     content = shown.page.pdf()
     assert content.startswith(b"%PDF")

@@ -89,6 +89,7 @@
 
     function finish() {
       many.paint(plot);
+      TRM.markChart(plot);
       scalable();
     }
 
@@ -103,6 +104,7 @@
     document.addEventListener("trm:theme", show);
     await show();
     plot.on?.("plotly_afterplot", finish);
+    TRM.chooseable(plot);
     return {
       async update(next) {
         spec = next;

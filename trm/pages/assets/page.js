@@ -204,9 +204,10 @@ const TRM = (() => {
 
   const HELP = [
     ["j  k", "next, previous section"],
+    ["m  M", "mark the next, previous trial by rank in all charts and tables; Escape clears"],
     ["/", "filter the table in view"],
     ["t", "light or dark"],
-    ["arrows", "between the rows of a table; Enter opens one"],
+    ["arrows", "between the rows of a table; Enter opens one and marks its trial"],
     ["?", "these keys"],
   ];
 
@@ -286,7 +287,7 @@ const TRM = (() => {
     api.page.sections.forEach((head, index) => addSection(head, index));
     drawContents();
     document.addEventListener("keydown", onKey);
-    if (window.location.hash) document.getElementById(window.location.hash.slice(1))?.scrollIntoView();
+    if (window.location.hash) document.getElementById(window.location.hash.slice(1).split("&")[0])?.scrollIntoView();
     events.dispatchEvent(new Event("ready"));
     await drawAll();
   }

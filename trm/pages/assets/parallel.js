@@ -3,7 +3,7 @@
 
 (() => {
   const { element } = TRM;
-  const HEIGHT = 380, TOP = 46, BOTTOM = 26, LEAST_GAP = 78, SIDE = 56, STEP = 0.04, FIRST = 0.25;
+  const HEIGHT = 380, TOP = 46, BOTTOM = 26, LEAST_GAP = 78, SIDE = 56, STEP = 0.04, FIRST = 0.25, NEAR = 8;
   const CIVIDIS = [[0, 32, 76], [60, 77, 110], [124, 123, 120], [188, 175, 111], [255, 234, 70]];
 
   /** Dark blue to yellow: told apart by who sees no red or green. */
@@ -57,7 +57,7 @@
     const said = element("p", { class: "note", role: "status" });
     const clear = element("button", { type: "button", onclick: () => { ranges.clear(); drawAll(); } }, "clear ranges");
     const list = element("div");
-    holder.append(element("p", { class: "note", text: "A line is a trial, the thick one the best. Draw a range on an axis to choose trials; by keys: Tab to an axis, arrows set and move its range, Shift with arrows makes it wider or narrower, Escape clears it." }),
+    holder.append(element("p", { class: "note", text: "A line is a trial, the thick one the best; a click on one marks it. Draw a range on an axis to choose trials; by keys: Tab to an axis, arrows set and move its range, Shift with arrows makes it wider or narrower, Escape clears it." }),
       frame, element("div", { class: "filters" }, said, clear), list);
     let shared, trials, axes, width, table = null;
 
@@ -104,11 +104,16 @@
           path(pen, trial);
         });
       }
-      const best = trials.find((trial) => trial.number === shared.best);
-      if (!best) return;
-      pen.strokeStyle = chosen.has(best) ? c.best : c.faint;
-      pen.lineWidth = 3;
-      path(pen, best);
+      const best = trials.find((trial) => trial.number === shared.best), marked = trials.find((trial) => TRM.isChosen(trial.number));
+      if (best) stroke(pen, best, chosen.has(best) ? c.best : c.faint, 3);
+      if (!marked) return;
+      stroke(pen, marked, c.paper, 7);
+      stroke(pen, marked, c.ink, 3);
+    }
+
+    function stroke(pen, trial, colour, lineWidth) {
+      Object.assign(pen, { strokeStyle: colour, lineWidth });
+      path(pen, trial);
     }
 
     function path(pen, trial) {
@@ -152,6 +157,21 @@
       if (focused !== null) [...layer.children].find((one) => one.dataset.axis === focused)?.focus({ preventScroll: true });
     }
 
+    /** A click between the axes marks the trial whose line is nearest. */
+    function onClick(event) {
+      if (event.target.closest(".axis")) return;
+      const box = layer.getBoundingClientRect(), across = event.clientX - box.left, down = event.clientY - box.top;
+      const index = axes.findIndex((_, place) => place > 0 && x(place) >= across);
+      if (index < 1) return;
+      const share = (across - x(index - 1)) / (x(index) - x(index - 1));
+      const distance = (trial) => {
+        const [left, right] = [axes[index - 1].at(trial), axes[index].at(trial)];
+        return left === null || right === null ? Infinity : Math.abs(y(left + share * (right - left)) - down);
+      };
+      const [nearest] = trials.filter(isChosen).sort((a, b) => distance(a) - distance(b));
+      if (nearest && distance(nearest) <= NEAR) TRM.choose(TRM.isChosen(nearest.number) ? null : nearest.number);
+    }
+
     function onDrag(event, axis) {
       const box = layer.getBoundingClientRect(), start = shareAt(event.clientY - box.top);
       event.preventDefault();
@@ -169,7 +189,7 @@
 
     function onKey(event, axis) {
       const direction = { ArrowUp: 1, ArrowDown: -1 }[event.key];
-      if (event.key === "Escape" || event.key === "Delete") ranges.delete(axis.name);
+      if ((event.key === "Escape" || event.key === "Delete") && ranges.has(axis.name)) ranges.delete(axis.name);
       else if (direction === undefined) return;
       else {
         const [low, high] = ranges.get(axis.name) ?? (direction > 0 ? [1 - FIRST - STEP, 1 - STEP] : [STEP, FIRST + STEP]);
@@ -212,7 +232,9 @@
     read();
     drawAll();
     new ResizeObserver(() => { if (trials.length && Math.max(frame.clientWidth - 2, 2 * SIDE + LEAST_GAP * (axes.length - 1)) !== width) drawAll(); }).observe(frame);
+    layer.addEventListener("click", onClick);
     document.addEventListener("trm:theme", drawAll);
+    document.addEventListener("trm:chosen", () => { if (trials.length) drawLines(); });
     return { update() { read(); drawAll(); } };
   });
 })();

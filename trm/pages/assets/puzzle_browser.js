@@ -93,7 +93,7 @@
 
     putLink() {
       try {
-        history.replaceState(null, "", this.link());
+        history.replaceState(null, "", TRM.withMark(this.link()));
       } catch {
         // a browser that lets no file do so: the link is copied all the same
       }

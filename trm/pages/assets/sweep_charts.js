@@ -31,17 +31,17 @@
 
   function curveTraces(c) {
     return byLook(plain(shared().trials).filter((trial) => Object.keys(trial.rungs).length)).map(([look, trials]) => {
-      const x = [], y = [], text = [], up = [], down = [];
+      const x = [], y = [], text = [], up = [], down = [], customdata = [];
       for (const trial of trials) {
         for (const [rung, [flops, score, low, high]] of Object.entries(trial.rungs)) {
-          x.push(flops); y.push(score); text.push(`rung ${rung}, ${hover(trial)}`);
+          x.push(flops); y.push(score); customdata.push(trial.number); text.push(`rung ${rung}, ${hover(trial)}`);
           up.push(high === null ? 0 : high - score); down.push(low === null ? 0 : score - low);
         }
-        x.push(null); y.push(null); text.push(""); up.push(0); down.push(0);
+        x.push(null); y.push(null); customdata.push(null); text.push(""); up.push(0); down.push(0);
       }
       const isBest = look === "best";
       const bars = isBest ? { error_y: { type: "data", symmetric: false, array: up, arrayminus: down, color: c.best, thickness: 1.2, width: 4 } } : {};
-      return { x, y, text, type: "scatter", mode: "lines+markers", name: nameOf(look), marker: mark(look, c), hovertemplate: "%{y:.4f} at %{x:.3s}FLOP<br>%{text}<extra></extra>",
+      return { x, y, text, customdata, type: "scatter", mode: "lines+markers", name: nameOf(look), marker: mark(look, c), hovertemplate: "%{y:.4f} at %{x:.3s}FLOP<br>%{text}<extra></extra>",
         line: { color: c[LOOKS[look].colour], width: isBest ? 2.6 : 1, dash: look === "stopped" ? "dot" : "solid" }, opacity: isBest ? 1 : 0.75, ...bars };
     });
   }
@@ -73,8 +73,8 @@
     const { best } = shared();
     const drawn = Object.entries(data.curves).filter(([, curve]) => curve[name]);
     const every = drawn.flatMap(([, curve]) => curve.train_flops);
-    const line = (curve, trial) => ({ x: [...curve.train_flops, null], y: [...curve[name], null], text: [...curve.train_flops.map(() => `trial ${trial}`), ""] });
-    const joined = (curves) => curves.map(([trial, curve]) => line(curve, trial)).reduce((all, one) => ({ x: all.x.concat(one.x), y: all.y.concat(one.y), text: all.text.concat(one.text) }), { x: [], y: [], text: [] });
+    const line = (curve, trial) => ({ x: [...curve.train_flops, null], y: [...curve[name], null], text: [...curve.train_flops.map(() => `trial ${trial}`), ""], customdata: [...curve.train_flops.map(() => Number(trial)), null] });
+    const joined = (curves) => curves.map(([trial, curve]) => line(curve, trial)).reduce((all, one) => ({ x: all.x.concat(one.x), y: all.y.concat(one.y), text: all.text.concat(one.text), customdata: all.customdata.concat(one.customdata) }), { x: [], y: [], text: [], customdata: [] });
     const others = drawn.filter(([trial]) => Number(trial) !== best), own = drawn.filter(([trial]) => Number(trial) === best);
     const template = "%{y:.4g} at %{x:.3s}FLOP<br>%{text}<extra></extra>";
     return {
@@ -122,7 +122,7 @@
         for (const [look, some] of byLook(there)) {
           const having = some.filter((trial) => trial.params[knob.path] !== undefined);
           const at = having.map((trial) => trial.params[knob.path]);
-          traces.push({ x: isNamed ? at.map((value) => safe(TRM.text(value ?? "null"))) : at, y: having.map((trial) => trial.rungs[rung][1]), text: having.map(hover), xaxis: `x${n}`, yaxis: `y${n}`,
+          traces.push({ x: isNamed ? at.map((value) => safe(TRM.text(value ?? "null"))) : at, y: having.map((trial) => trial.rungs[rung][1]), text: having.map(hover), customdata: having.map((trial) => trial.number), xaxis: `x${n}`, yaxis: `y${n}`,
             type: "scatter", mode: "markers", name: nameOf(look), legendgroup: look, showlegend: place === 0, marker: mark(look, c), hovertemplate: "%{x}: %{y:.4f}<br>%{text}<extra></extra>" });
         }
       });
@@ -204,7 +204,7 @@
     const { metric } = shared();
     const points = (rows) => rows.filter((row) => row.against[name] !== null && row.against[name] !== undefined && row.objective !== null);
     const members = points(data.members).toSorted((a, b) => a.against[name] - b.against[name]), others = points(data.others);
-    const trace = (rows, look, more) => ({ type: "scatter", x: rows.map((row) => row.against[name]), y: rows.map((row) => row.objective), text: rows.map((row) => String(row.trial)), hovertemplate: "trial %{text}: %{y:.4f}<extra></extra>", ...more });
+    const trace = (rows, look, more) => ({ type: "scatter", x: rows.map((row) => row.against[name]), y: rows.map((row) => row.objective), text: rows.map((row) => String(row.trial)), customdata: rows.map((row) => row.trial), hovertemplate: "trial %{text}: %{y:.4f}<extra></extra>", ...more });
     return {
       label: `${metric} (${better()}) against ${name} (less is better): the ${members.length} trials of the front, which none beats in everything, are named; ${others.length} stand behind it.`,
       height: 400,
@@ -256,12 +256,12 @@
   function confirmationSpec(data) {
     const { metric } = shared();
     const rows = data.rows.toReversed(), names = rows.map((row) => `trial ${row.trial}`);
-    const dots = (key) => ({ x: rows.flatMap((row) => row[key] ?? []), y: rows.flatMap((row, place) => (row[key] ?? []).map(() => names[place])) });
+    const dots = (key) => ({ x: rows.flatMap((row) => row[key] ?? []), y: rows.flatMap((row, place) => (row[key] ?? []).map(() => names[place])), customdata: rows.flatMap((row) => (row[key] ?? []).map(() => row.trial)) });
     return {
       label: `${data.sentence}. A dot is a fresh seed, a bar the mean, a line its 95 % interval; ${data.rows.map((row) => `trial ${row.trial}: ${TRM.score(row.mean)} over ${row.seeds} seeds, P(best) ${row.p_best.toFixed(2)}`).join("; ")}.`,
       height: 110 + 44 * rows.length,
       draw: (c) => ({
-        traces: [{ type: "scatter", mode: "markers", name: "mean, 95 % interval", x: rows.map((row) => row.mean), y: names, marker: { symbol: "line-ns-open", size: 18, color: c.best, line: { width: 3, color: c.best } },
+        traces: [{ type: "scatter", mode: "markers", name: "mean, 95 % interval", x: rows.map((row) => row.mean), y: names, customdata: rows.map((row) => row.trial), marker: { symbol: "line-ns-open", size: 18, color: c.best, line: { width: 3, color: c.best } },
           error_x: { type: "data", symmetric: false, array: rows.map((row) => (row.interval_95 ? row.interval_95[1] - row.mean : 0)), arrayminus: rows.map((row) => (row.interval_95 ? row.mean - row.interval_95[0] : 0)), color: c.best, thickness: 1.6, width: 6 } },
           { type: "scatter", mode: "markers", name: "a fresh seed", ...dots("scores"), marker: { symbol: "circle", size: 8, color: c.plain, opacity: 0.7 } },
           { type: "scatter", mode: "markers", name: "the search's own", ...dots("own_scores"), marker: { symbol: "circle-open", size: 9, color: c.plain } }].filter((one) => one.x.length),

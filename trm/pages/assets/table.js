@@ -119,10 +119,11 @@
         heading.setAttribute("aria-sort", isSorted ? (state.sort[1] > 0 ? "ascending" : "descending") : "none");
       });
       const focused = body.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-      body.replaceChildren(...found.slice(0, state.most).flatMap(lines));
+      // of the marked trial the row is there, however far down
+      body.replaceChildren(...found.filter((row, place) => place < state.most || TRM.isChosen(row.trial)).flatMap(lines));
       const first = body.querySelector("tr[data-key]");
       if (first) first.tabIndex = 0;
-      if (focused !== null) [...body.rows].find((one) => one.dataset.key === focused)?.focus();
+      if (focused !== null) [...body.rows].find((one) => one.dataset.key === focused)?.focus({ preventScroll: true });
       count.textContent = found.length === rows.length ? `${rows.length} rows` : `${found.length} of ${rows.length} rows`;
       more.hidden = found.length <= state.most;
       more.textContent = `show all ${found.length}`;
@@ -130,16 +131,16 @@
 
     function lines(row) {
       const name = String(key(row));
-      const mark = options.isMarked?.(row) ?? "";
+      const mark = options.isMarked?.(row) ?? "", isChosen = TRM.isChosen(row.trial);
       const cells = columns.map((column, index) => {
         const value = shown(column, row);
         return element(index === 0 ? "th" : "td", { scope: index === 0 ? "row" : null, class: kind(column) },
-          value, index === 0 && mark ? element("span", { class: "mark", text: mark }) : null);
+          value, index === 0 && mark ? element("span", { class: "mark", text: mark }) : null, index === 0 && isChosen ? element("span", { class: "mark own", text: "marked" }) : null);
       });
-      const line = element("tr", { "data-key": name, tabindex: "-1", class: mark ? "marked" : null }, ...cells);
+      const line = element("tr", { "data-key": name, tabindex: "-1", class: [mark ? "marked" : "", isChosen ? "chosen" : ""].join(" ").trim() || null, "aria-current": isChosen ? "true" : null, "data-trial": row.trial ?? null }, ...cells);
+      line.addEventListener("click", (event) => { if (!event.target.closest("a, button, input")) press(line); });
       if (!options.onopen) return [line];
       line.setAttribute("aria-expanded", state.open.has(name));
-      line.addEventListener("click", (event) => { if (!event.target.closest("a, button, input")) toggle(name); });
       if (!state.open.has(name)) return [line];
       return [line, element("tr", { class: "opened" }, element("td", { colspan: columns.length }, options.onopen(row)))];
     }
@@ -148,6 +149,13 @@
       if (!state.open.delete(name)) state.open.add(name);
       fill();
       [...body.rows].find((one) => one.dataset.key === name)?.focus({ preventScroll: true });
+    }
+
+    /** A row is opened or closed, and its trial is marked. */
+    function press(line) {
+      const { key: name, trial } = line.dataset, isOpening = options.onopen && !state.open.has(name);
+      if (options.onopen) toggle(name);
+      if (trial !== undefined && (isOpening || !options.onopen)) TRM.choose(!options.onopen && TRM.isChosen(Number(trial)) ? null : Number(trial));
     }
 
     function onKey(event) {
@@ -160,8 +168,8 @@
         all[next].tabIndex = 0;
         all[next].focus();
         event.preventDefault();
-      } else if ((event.key === "Enter" || event.key === " ") && options.onopen) {
-        toggle(line.dataset.key);
+      } else if ((event.key === "Enter" || event.key === " ") && (options.onopen || line.dataset.trial !== undefined)) {
+        press(line);
         event.preventDefault();
       }
     }
@@ -169,6 +177,8 @@
     fillHead();
     fillChooser();
     fill();
+    const refill = () => (made.isConnected ? rows.some((row) => typeof row.trial === "number") && fill() : document.removeEventListener("trm:chosen", refill));
+    document.addEventListener("trm:chosen", refill);
     return {
       update(next, nextColumns = null) {
         rows = next;

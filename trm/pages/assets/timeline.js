@@ -16,7 +16,7 @@
         type: "bar", orientation: "h", name: safe(NAMES[what] ?? what.replaceAll("_", " ")),
         y: own.map((span) => span.slot + 1), base: own.map((span) => span.start_seconds / seconds), x: own.map((span) => span.seconds / seconds), width: 0.8,
         text: own.map((span) => `trial ${span.trial}, to rung ${span.rung}: ${TRM.duration(span.seconds)}, of it ${TRM.duration(span.busy_seconds)} training and scoring`),
-        textposition: "none", hovertemplate: "%{text}<extra></extra>",
+        customdata: own.map((span) => span.trial), textposition: "none", hovertemplate: "%{text}<extra></extra>",
         marker: { color: what in NAMES ? c.series[place % c.series.length] : c.bad, line: { color: c.paper, width: 1 }, pattern: { shape: SHAPES[place % SHAPES.length], fgcolor: c.paper, fillmode: "overlay", size: 6 } },
       };
     };
