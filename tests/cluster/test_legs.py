@@ -189,9 +189,9 @@ def test_a_checkpoint_of_another_configuration_is_no_damage(tmp_path: Path) -> N
     assert "continues only a checkpoint of its own configuration" in str(returned.error)
 
 
-@pytest.mark.parametrize("is_stopping", [True, False])
-def test_what_tune_cannot_read_of_itself_at_its_end_ends_no_sweep_that_stops(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_stopping: bool
+@pytest.mark.parametrize(("is_stopping", "is_over"), [(True, False), (False, True), (False, False)])
+def test_what_tune_cannot_read_of_itself_at_its_end_ends_no_sweep_that_stops_or_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_stopping: bool, is_over: bool
 ) -> None:
     class Torn:
         def __init__(self, *_: object, **__: object) -> None: ...
@@ -201,8 +201,8 @@ def test_what_tune_cannot_read_of_itself_at_its_end_ends_no_sweep_that_stops(
 
     monkeypatch.setattr(tune_legs.tune, "Tuner", Torn)
     monkeypatch.setattr(tune_legs, "hooked", lambda _: contextlib.nullcontext())
-    runner, source = MagicMock(spec=tune_legs.LegRunner), MagicMock(spec=tune_legs.LegSource, is_stopping=is_stopping)
+    runner, source = MagicMock(spec=tune_legs.LegRunner), MagicMock(is_stopping=is_stopping, is_over=is_over)
     runner.places, runner.slots, runner.function = MagicMock(), 1, lambda _: None
     runner.places.groups.bundles = [{"CPU": 1}]
-    with contextlib.nullcontext() if is_stopping else pytest.raises(json.JSONDecodeError):
+    with contextlib.nullcontext() if is_stopping or is_over else pytest.raises(json.JSONDecodeError):
         tune_legs.run_legs(source, runner, tmp_path)

@@ -1,11 +1,13 @@
 """A sweep's picture: drawn from its events, whole or not at all, whatever happened to its trials."""
 
+import itertools
 import struct
 from pathlib import Path
 
 import pytest
 
 from tests.tracking.test_updates import asked, decided, leg, started, state_of, whole_sweep
+from trm.pictures.canvas import picture
 from trm.pictures.curves import draw_curves
 from trm.search.journal.events import Asked, Event, LegEnded
 
@@ -65,3 +67,15 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: py
         draw(path, [started()])
     assert path.read_bytes() == before
     assert [found.name for found in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_a_legend_that_takes_long_to_place_is_no_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """matplotlib warns where that takes a second, which on a busy machine any does."""
+    seconds = itertools.count(step=2)
+    monkeypatch.setattr("matplotlib.legend.time.perf_counter", lambda: next(seconds))
+    with picture(tmp_path / "one.png", size=(3, 2), title="one") as figure:
+        axes = figure.subplots()
+        axes.plot(range(300), range(300), label="a line")
+        axes.legend()
+    assert next(seconds) > 0  # it was timed
+    assert (tmp_path / "one.png").exists()

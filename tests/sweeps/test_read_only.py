@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from bad_input_cases import contents, prepared, scored_sweep
-from other_user import NOBODY, give_back, in_own_process, show_only
+from other_user import NOBODY, give_back, in_own_process, place_for_all, show_only
 
 RUN = """
 import contextlib, io, json, os, sys
@@ -33,13 +33,15 @@ print(json.dumps([told(words) for words in jobs]))
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    place = prepared(tmp_path_factory.mktemp("others"))
-    journal = scored_sweep(place, "scored") / "journal.jsonl"
-    journal.write_bytes(journal.read_bytes().rpartition(b"\n")[0] + b"\n")
-    show_only(place)
-    yield place
-    give_back(place)
+def place() -> Iterator[Path]:
+    with place_for_all() as all_of_it:
+        (place := all_of_it / "others").mkdir()
+        prepared(place)
+        journal = scored_sweep(place, "scored") / "journal.jsonl"
+        journal.write_bytes(journal.read_bytes().rpartition(b"\n")[0] + b"\n")
+        show_only(place)
+        yield place
+        give_back(place)
 
 
 LOOKS = [

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from other_user import as_nobody, give_back, show_only
+from other_user import as_nobody, give_back, place_for_all, show_only
 
 from tests.tracking.test_mlflow import PATIENCE, empty_store, runs_of, sweep_folder, target  # noqa: F401  # a fixture is among them
 from tests.tracking.test_updates import sweep_space, whole_sweep
@@ -229,13 +229,12 @@ def test_a_place_that_was_chosen_stays_while_it_is(storage: Path, tmp_path: Path
     assert not (storage / "mlartifacts").exists()
 
 
-def test_one_who_may_only_read_is_told(storage: Path) -> None:
-    folder = sweep_folder(storage, whole_sweep())
-    show_only(storage)
-    try:
+def test_one_who_may_only_read_is_told() -> None:
+    with place_for_all() as place:
+        folder = sweep_folder(storage := place / "storage", whole_sweep())
+        show_only(storage)
         call = "from trm.tracking.writer import main; sys.exit(main(sys.argv))"
         done = as_nobody(call, folder, imports=("trm.tracking.writer",))
-    finally:
         give_back(storage)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert f"the storage's own store must be writable: {storage}/mlflow.db (Permission denied)" in done.stderr

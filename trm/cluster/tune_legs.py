@@ -247,7 +247,7 @@ def run_legs(source: LegSource, runner: LegRunner, scratch: Path) -> None:
             tuner.fit()
         except Exception:
             # At its end Tune reads what it wrote of itself, which a full disk cut short; the source knows how the legs ended.
-            if searcher.failure is None and not source.is_stopping:
+            if searcher.failure is None and not (source.is_stopping or source.is_over):
                 raise
     if searcher.failure is not None:
         raise searcher.failure

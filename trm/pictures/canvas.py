@@ -49,6 +49,7 @@ def picture(path: Path, *, size: tuple[float, float], title: str) -> Iterator["F
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=mpl.MatplotlibDeprecationWarning)
         warnings.filterwarnings("ignore", message="Glyph ")  # a letter that the font lacks is a box
+        warnings.filterwarnings("ignore", message="Creating legend with loc")  # took a second, on a busy machine
         with mpl.rc_context({**mpl.rcParamsDefault, **STYLE}):
             figure = Figure(figsize=size, layout="constrained")
             FigureCanvasAgg(figure)
