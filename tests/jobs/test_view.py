@@ -90,7 +90,7 @@ def test_two_evaluations_are_compared_as_compare_does(place: Path, tmp_path: Pat
     rows = {row["metric"]: row for row in found["A against B, puzzle by puzzle"]["rows"]}
     assert rows["exact_accuracy"]["A higher"] == rows["exact_accuracy"]["B higher"] == 0
     assert found["Puzzles"]["sides"] == [str(place / "all"), str(place / "two")]
-    with pytest.raises(InputError, match="two evaluations to compare"):
+    with pytest.raises(InputError, match="two evaluations or several sweeps to compare"):
         run_view(str(place / "all"), str(place / "own"), out=None, is_live=False, port=None)
 
 

@@ -25,7 +25,8 @@ class Kind:
     """Those of `data` (where its puzzles lie) and `split` (whose puzzles are answered) that its `page_of` takes."""
 
 
-EVALUATION = "an evaluation"
+SWEEP, EVALUATION = "a sweep", "an evaluation"
+MOST_NAME_LETTERS = 200
 PAGE_SUFFIXES = (".html", ".htm")
 
 
@@ -46,7 +47,7 @@ def _is_arrays(path: Path) -> bool:
 
 
 KINDS = (
-    Kind("a sweep", lambda path: (path / "journal.jsonl").is_file(), "trm.jobs.view_sweep", own_file="report.html"),
+    Kind(SWEEP, lambda path: (path / "journal.jsonl").is_file(), "trm.jobs.view_sweep", own_file="report.html"),
     Kind(EVALUATION, _is_evaluation, "trm.jobs.view_evaluation", own_file="report.html", options=("data",)),
     Kind("a run", _is_run, "trm.jobs.view_run", own_file="report.html", options=("data", "split")),
     Kind("weights", _is_weights, "trm.jobs.view_run", options=("data", "split")),
@@ -87,14 +88,20 @@ def _local(path: str) -> Path:
 
 
 def _compare(folders: list[Path], kinds: list[Kind], out: str | None, asked: dict[str, str], *, is_live: bool) -> int:
-    """The page of two evaluations, written where the command is given."""
-    if is_live or len(folders) > 2 or any(kind.name != EVALUATION for kind in kinds):
+    """The page of two evaluations or of several sweeps, written where the command is given."""
+    names = [folder.resolve().name for folder in folders]
+    are_sweeps = all(kind.name == SWEEP for kind in kinds)
+    if is_live or not (are_sweeps or (len(folders) == 2 and all(kind.name == EVALUATION for kind in kinds))):
         told = " and ".join(f"{folder} ({kind.name})" for folder, kind in zip(folders, kinds, strict=True))
-        raise ConfigError(f"several folders are two evaluations to compare, got {told}", remedy="name one, or two evaluations")
+        remedy = "name one, two evaluations, or several sweeps" + (", without --live" if is_live else "")
+        raise ConfigError(f"several folders are two evaluations or several sweeps to compare, got {told}", remedy=remedy)
+    place = checked_place(Path(out or f"{'-against-'.join(names)[:MOST_NAME_LETTERS]}.html"))
+    if are_sweeps:
+        from trm.jobs.view_sweeps import comparison_page as sweeps_together
+
+        return _written(sweeps_together(folders), place)
     from trm.jobs.view_evaluation import comparison_page
 
-    names = [folder.resolve().name for folder in folders]
-    place = checked_place(Path(out or f"{names[0]}-against-{names[1]}.html"))
     return _written(comparison_page(folders[0], folders[1], **asked), place)
 
 

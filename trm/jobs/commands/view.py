@@ -10,7 +10,7 @@ def main() -> int:
         "paths",
         nargs="+",
         metavar="path",
-        help="folder of a sweep, a run, weights, an evaluation, a data set, or of published arrays; two evaluations are compared",
+        help="folder of a sweep, a run, weights, an evaluation, a data set, published arrays; sweeps or two evaluations: compared",
     )
     parser.add_argument("--data", metavar="FOLDER", help="where the puzzles lie, if not where the evaluation or run says")
     parser.add_argument(
@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument(
         "--out",
         metavar="PAGE.html",
-        help="the page's file (default: report.html in the folder; of weights, arrays and two evaluations NAME.html here)",
+        help="the page's file (default: report.html in the folder; of weights, arrays and comparisons NAME.html here)",
     )
     parser.add_argument("--live", action="store_true", help="serve the page on this machine's loopback, and follow the sweep")
     parser.add_argument("--port", type=int, default=None, help="of --live (default: one that is free)")

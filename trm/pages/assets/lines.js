@@ -17,13 +17,13 @@
       made.push({ x: one.x, y: one.high, mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false });
       made.push({ x: one.x, y: one.low, mode: "lines", line: { width: 0 }, fill: "tonexty", fillcolor: faded(colour), hoverinfo: "skip", showlegend: false });
     }
-    const shown = one.points ? "markers" : one.x.length > 60 ? "lines" : "lines+markers";
+    const shown = one.points ? "markers" : one.step || one.x.length > 60 ? "lines" : "lines+markers";
     const marker = { symbol: MARKS[index % MARKS.length], size: 7, color: colour };
-    made.push({ x: one.x, y: one.y, name, mode: shown, connectgaps: true, marker, line: { color: colour, width: 2, dash: DASHES[index % DASHES.length] }, text: one.text?.map(TRM.safe), hovertemplate: `${one.text ? "%{text}<br>" : ""}%{x}: %{y}<extra>${name}</extra>` });
+    made.push({ x: one.x, y: one.y, name, mode: shown, connectgaps: true, marker, line: { color: colour, width: 2, dash: DASHES[index % DASHES.length], shape: one.step ? "hv" : "linear" }, text: one.text?.map(TRM.safe), hovertemplate: `${one.text ? "%{text}<br>" : ""}%{x}: %{y}<extra>${name}</extra>` });
     return made;
   }
 
-  /** data: {lines?, plots: [{x, y, log?, series: [{name, x, y, low?, high?, points?, text?}]}], rows?} */
+  /** data: {lines?, plots: [{x, y, log?, series: [{name, x, y, low?, high?, points?, step?, text?}]}], rows?} */
   TRM.section("lines", async (holder, data) => {
     for (const line of data.lines ?? []) holder.append(e("p", { text: line }));
     for (const plot of TRM.chart ? data.plots : []) {
