@@ -238,6 +238,26 @@ def test_a_trial_that_is_chosen_anywhere_is_marked_everywhere(shown: Opened) -> 
     assert not page.locator(".chosen-bar").is_visible()
 
 
+def test_any_two_knobs_have_a_mark_a_trial_and_a_smooth_only_where_trials_are_near(shown: Opened) -> None:
+    page = shown.page
+    for label, path in (("across", "optim.lr"), ("up", "optim.weight_decay")):
+        page.locator("#s-pairs").get_by_label(f"knob {label}").select_option(path)
+    page.wait_for_selector("#s-pairs figcaption:has-text('over optim.lr and optim.weight_decay')")
+    page.locator("#s-pairs .choice button").first.click()
+    page.wait_for_selector("#s-pairs figcaption:has-text('at rung 0')")
+    scores = page.evaluate(
+        "TRM.page.shared.trials.filter((one) => one.confirms === null && one.rungs[0]).map((one) => one.rungs[0][1])"
+    )
+    marks, ground = page.evaluate("""() => {
+        const [ground, ...marks] = document.querySelector("#s-pairs .plot").data;
+        return [marks.filter((one) => !one.uid?.startsWith("few")).flatMap((one) => one.customdata), ground.z.flat()];
+    }""")
+    assert len(marks) == len(set(marks)) == len(scores)
+    known = [value for value in ground if value is not None]
+    assert min(scores) <= min(known) <= max(known) <= max(scores)
+    assert 0.05 < len(known) / len(ground) < 0.95, "where no trial is near nothing is said"
+
+
 def test_the_page_on_paper_is_whole(shown: Opened) -> None:
     content = shown.page.pdf()
     assert content.startswith(b"%PDF")

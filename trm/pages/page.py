@@ -24,7 +24,7 @@ from trm.files.atomic import replacing
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = (
     *("page.js", "chosen.js", "table.js", "charts.js", "marks.js", "lines.js", "parallel.js"),
-    *("sweep.js", "sweep_charts.js", "timeline.js", "live.js"),
+    *("sweep.js", "sweep_charts.js", "pairs.js", "timeline.js", "live.js"),
     *("puzzles.js", "puzzle_editing.js", "puzzle_parts.js", "puzzle_list.js", "puzzle_browser.js"),
 )
 """Of every page, in the order in which they run."""

@@ -71,6 +71,7 @@ def sections_of(state: SweepState, status: SweepStatus, around: Around) -> list[
         ("training", "Training curves", lambda: _training(around), True),
         ("parallel", "Knobs together", dict, False),
         ("slices", "Knobs one by one", lambda: {"telling": mattered().telling}, True),
+        ("pairs", "Any two knobs", lambda: _pairs(state, mattered()), True),
         ("importance", "What mattered", lambda: _importance(mattered()), True),
         ("depth_map", "Depth map", lambda: _depth_map(mattered()), True),
         ("front", "Pareto front", lambda: _front(state), True),
@@ -159,6 +160,15 @@ def _training(around: Around) -> dict[str, Any] | None:
 def _importance(found: Importance) -> dict[str, Any]:
     rungs = [asdict(one) | {"map": None, "amount_text": amount_text(one.amount, found.fidelity)} for one in found.rungs]
     return {"telling": found.telling, "rungs": rungs, "sentence": sentence(found), "derived": dict(DERIVED)}
+
+
+def _pairs(state: SweepState, found: Importance) -> dict[str, Any] | None:
+    """The two knobs that mattered most, at the rung that tells most, to begin with."""
+    if len(state.space.search) < 2:
+        return None
+    told = next((one for one in found.rungs if one.rung == found.telling), None)
+    axes = sorted(told.axes if told else (), key=lambda axis: -axis.importance)
+    return {"telling": found.telling, "knobs": [axis.name for axis in axes if axis.kind == "knob"][:2]}
 
 
 def _depth_map(found: Importance) -> dict[str, Any] | None:
