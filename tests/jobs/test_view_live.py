@@ -1,6 +1,7 @@
 """A live page: follows a sweep's journal in place, answers only who asks by a name of this machine, and writes nothing."""
 
 import http.client
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from trm.errors import ConfigError, InputError
 from trm.jobs.live import LiveServer
 from trm.jobs.view import run_view
 from trm.jobs.view_sweep import followed_page
+from trm.search.journal.lease import Lease
 
 SPACE = large_space(20)
 
@@ -82,6 +84,21 @@ def test_a_browser_sees_a_sweep_go_on(folder: Path) -> None:
         assert page.evaluate("window.scrollY") == 300
         assert page.locator("#s-legs, .failed").count() == 0
         assert page.locator("#contents a").count() == page.locator("main > section").count()
+
+
+def test_a_sweep_that_has_just_begun_is_waited_for(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its driver holds the folder for seconds before it journals."""
+    new = tmp_path / "new"
+    new.mkdir()
+    with Lease(new), LiveServer(followed_page(folder), 0) as taken:
+        copy = threading.Timer(
+            0.3, lambda: [shutil.copy(folder / name, new) for name in ("dataset.json", "sweep.yaml", "journal.jsonl")]
+        )
+        copy.start()
+        with pytest.raises(ConfigError, match="must be free"):  # so it came to serving
+            run_view(str(new), out=None, is_live=True, port=taken.server_address[1])
+        copy.join()
+    assert f"waiting for the journal of {new}" in capsys.readouterr().err
 
 
 def test_what_cannot_be_followed_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """What view.py does: it says what a folder holds, and writes the page of that, or serves it."""
 
 import importlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from trm.console.streams import say
 from trm.errors import EXIT_DONE, ConfigError
 from trm.files.atomic import why_unwritable
 from trm.pages.page import Page, write_page
+from trm.search.journal.lease import is_held
 from trm.terminal.command_line import show
 
 
@@ -27,6 +30,7 @@ class Kind:
 
 SWEEP, EVALUATION = "a sweep", "an evaluation"
 MOST_NAME_LETTERS = 200
+WAIT_SECONDS = 0.2
 PAGE_SUFFIXES = (".html", ".htm")
 
 
@@ -63,6 +67,8 @@ def run_view(
     """Write the page, or serve it until Ctrl-C; the exit code. Raises InputError for what a person can mend."""
     _check_options(out=out, is_live=is_live, port=port)
     folders = [_local(path) for path in paths]
+    if is_live and len(folders) == 1 and _begins(folders[0]) and not _has_begun(folders[0]):
+        return EXIT_DONE
     kinds = [kind_of(folder) for folder in folders]
     asked = {name: value for name, value in (("data", data), ("split", split)) if value is not None}
     if others := [name for name in asked if name not in kinds[0].options]:
@@ -85,6 +91,23 @@ def _local(path: str) -> Path:
     if "://" in path:
         raise ConfigError(f"a page is made of a folder on this machine, got {path}", remedy="copy it here first")
     return Path(path)
+
+
+def _begins(folder: Path) -> bool:
+    """Whether a driver holds the folder and has journaled nothing yet, as in a sweep's first seconds."""
+    return folder.is_dir() and not any(kind.is_one(folder) for kind in KINDS) and is_held(folder)
+
+
+def _has_begun(folder: Path) -> bool:
+    """Waits until the folder's driver journals, or leaves; False when Ctrl-C ended the waiting."""
+    say(f"waiting for the journal of {folder}: a sweep begins there; Ctrl-C ends the waiting")
+    try:
+        while _begins(folder):
+            time.sleep(WAIT_SECONDS)
+    except KeyboardInterrupt:
+        say("no longer waited for")
+        return False
+    return True
 
 
 def _compare(folders: list[Path], kinds: list[Kind], out: str | None, asked: dict[str, str], *, is_live: bool) -> int:
