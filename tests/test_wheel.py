@@ -95,15 +95,22 @@ def test_a_registered_winner_answers_where_the_wheel_is_all_there_is(
     from released_cases import won_sweep
 
     from trm.errors import ConfigError
-    from trm.jobs.release import ReleaseOptions, run_release
+    from trm.jobs.release import ReleaseOptions, run_release, run_tags
     from trm.release import registered, registry
     from trm.release.registered import registered_release
+    from trm.release.source import read_release_source
     from trm.serving.solver import Solver
+    from trm.tracking.artifact_places import artifact_location
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     plain = ReleaseOptions("", None, None, (), "demo", is_champion=False, is_registered=True, uri=None)
     sweeps = [won_sweep(name, tmp_path) for name in ("confirmed", "finished")]
     uri, said = f"sqlite:///{tmp_path}/mlflow.db", []
+    source = read_release_source(sweeps[0])
+    with registry.mlflow_of(uri) as client:  # the winner's run, with a point of the report's
+        experiment = client.create_experiment("mini", artifact_location=artifact_location(tmp_path, "mini"))
+        run = client.create_run(experiment, tags=run_tags(source)).info.run_id
+        client.log_metric(run, "test/exact_accuracy", source.report["test"]["exact_accuracy"], timestamp=7, step=0)
     for sweep in (sweeps[0], sweeps[0], sweeps[1]):
         assert run_release(replace(plain, sweep=str(sweep), out=str(tmp_path / "handed-on"))) == 0
         said.append(capsys.readouterr().out)
@@ -132,6 +139,10 @@ def test_a_registered_winner_answers_where_the_wheel_is_all_there_is(
     assert probabilities == [answer.halting_probability for answer in here]
     assert valid == [answer.verdict.is_valid for answer in here]
     with registry.mlflow_of(uri) as client:
+        (logged,) = client.search_logged_models([experiment], f"source_run_id = '{run}'")
+        told = {one.key: (one.value, one.step, one.timestamp, one.dataset_name) for one in logged.metrics}
+        assert told["test/exact_accuracy"] == (source.report["test"]["exact_accuracy"], 0, 7, "sudoku4x4")
+        assert len(client.get_metric_history(run, "test/exact_accuracy")) == 1  # MLflow gives a model's metrics to its run too
         client.create_registered_model("a lab's other model")
     monkeypatch.setattr(registered, "MOST_NAMED", 1)  # a registry of more models than a page names
     with pytest.raises(ConfigError, match="choose of a lab's other model and others"), registered_release("models:/x/1", tmp_path):

@@ -26,8 +26,9 @@ from trm.release.champion import Standing, choice
 from trm.release.data_card import UNKNOWN, data_card, parsed
 from trm.release.facts import Facts, Maker, release_facts
 from trm.release.folder import write_release
+from trm.release.handed_on import config_handed_on, place_name, report_handed_on
 from trm.release.registered import registered_release
-from trm.release.registry import VERSIONS_TAG, RegistryPlace, _Registry, version_tags
+from trm.release.registry import VERSIONS_TAG, RegistryPlace, _Registry, model_scores, version_tags
 from trm.release.source import read_release_source
 from trm.search.findings.tables import write_leaderboard
 from trm.tasks.making.writing import write_dataset
@@ -238,6 +239,23 @@ def test_all_data_are_training_and_validation_and_test_stays(tmp_path: Path) -> 
     assert (np.asarray(train.inputs) == rows[train.extras["rating"]]).all()
     with pytest.raises(ConfigError, match="is of data with validation puzzles"):
         all_data(data, found, whole, tmp_path, say)
+
+
+def test_what_is_handed_on_names_data_and_says_no_place(facts: Facts) -> None:
+    assert place_name("/home/me/runs/data/sudoku4x4-1a2b3c") == "data/sudoku4x4-1a2b3c"
+    assert (place_name("/lab/puzzles"), place_name("s3://lab/puzzles")) == ("puzzles", "s3://lab/puzzles")
+    config = {**facts["config"], "data": {**facts["config"]["data"], "folder": "/lab/puzzles"}}
+    assert config_handed_on(config)["data"] == {**config["data"], "folder": "puzzles"}
+    assert report_handed_on({"dataset": {"folder": "/lab/puzzles", "content_hash": "c"}})["dataset"]["folder"] == "puzzles"
+
+
+def test_a_logged_model_has_the_cards_scores(facts: Facts) -> None:
+    told, test = model_scores(facts), facts["scores"]["test"]
+    assert [told[f"test/exact_accuracy{end}"] for end in ("", "_low", "_high")] == [
+        test[f"exact_accuracy{end}"] for end in ("", "_low", "_high")
+    ]
+    assert told["confirmed.mean"] == facts["scores"]["confirmed"]["mean"]
+    assert told["params_count"] == facts["network"]["params_count"]
 
 
 def test_a_data_card_without_fields_is_unknown() -> None:

@@ -97,7 +97,7 @@ def _register(source: ReleaseSource, facts: Facts, out: Path, uri: str, options:
     is_server = uri.startswith(("http", "databricks"))
     beside = None if is_server or why_unwritable(storage) is not None else artifact_location(storage, experiment)
     name = options.name or facts["name"]
-    place = RegistryPlace(uri, name, experiment, beside, _run_tags(source))
+    place = RegistryPlace(uri, name, experiment, beside, run_tags(source))
     try:
         found = register(out, facts, place, is_champion=options.is_champion)
     except TRMError as error:
@@ -111,7 +111,7 @@ def _register(source: ReleaseSource, facts: Facts, out: Path, uri: str, options:
         show(f"there       open {shlex.quote(line)}")
 
 
-def _run_tags(source: ReleaseSource) -> dict[str, str]:
+def run_tags(source: ReleaseSource) -> dict[str, str]:
     """By which the source run is found in MLflow: the winner's trial, or the run that trained it anew."""
     from trm.tracking.store import key_of
 

@@ -236,7 +236,19 @@ def _use(facts: Facts) -> Iterator[str]:
     yield f'model = mlflow.pyfunc.load_model("models:/{facts["name"]}@champion")'
     cells = facts["task"]["grid"][0] * facts["task"]["grid"][1]
     yield 'rows = numpy.array([one["tokens"] for one in json.load(open("examples.json"))["examples"]])'
-    yield f"answers = model.predict(rows)  # (puzzles, {cells}) whole numbers, a row of tokens a puzzle"
+    yield f"answers = model.predict(rows)  # (puzzles, {cells}) whole numbers, a row of tokens a puzzle; an array, no list of lists"
+    yield "```"
+    yield ""
+    yield "Or by MLflow's own server, which is asked in JSON, lists for arrays:"
+    yield ""
+    yield "```sh"
+    yield f"mlflow models serve -m models:/{facts['name']}@champion --env-manager local --host 127.0.0.1 --port 5001 &"
+    yield "python - <<'END' > question.json"
+    yield "import json"
+    yield 'rows = [one["tokens"] for one in json.load(open("examples.json"))["examples"]]'
+    yield f'print(json.dumps({{"inputs": rows, "params": {{"steps": {facts["network"]["steps"]}}}}}))'
+    yield "END"
+    yield "curl http://127.0.0.1:5001/invocations -H 'Content-Type: application/json' -d @question.json"
     yield "```"
     yield ""
     words = ", ".join(f"{number} `{name}`" for number, name in enumerate(facts["task"]["vocabulary"]))

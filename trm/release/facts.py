@@ -12,6 +12,7 @@ from trm.files.contained import regular
 from trm.files.weight_files import MODEL_FILE
 from trm.models.cost import run_cost
 from trm.release.data_card import data_card
+from trm.release.handed_on import config_handed_on, config_text
 from trm.release.source import ReleaseSource
 from trm.search.findings.confirmed import confirmation_notes, confirmed_values, fresh_runs
 from trm.search.findings.tables import interval_95
@@ -59,7 +60,7 @@ def release_facts(source: ReleaseSource, maker: Maker) -> Facts:
         },
         "data": _data(source),
         "knobs": _knobs(source),
-        "config": config.model_dump(mode="json"),
+        "config": config_handed_on(config.model_dump(mode="json")),
         "seeds": _seeds(source),
         "scores": _scores(source),
         "cost": _cost(source),
@@ -67,7 +68,10 @@ def release_facts(source: ReleaseSource, maker: Maker) -> Facts:
             "released": {"trm-search": __version__, "commit": maker.commit},
             "sweep": state.started.versions if state.started is not None else {},
         },
-        "digests": {name: digest_of_file(source.best / name) for name in (MODEL_FILE, CONFIG_FILE)},
+        "digests": {
+            MODEL_FILE: digest_of_file(source.best / MODEL_FILE),
+            CONFIG_FILE: hashlib.sha256(config_text(source.best).encode()).hexdigest(),
+        },
         "released_at": datetime.fromtimestamp(maker.at, UTC).isoformat(timespec="seconds"),
     }
 

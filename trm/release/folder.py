@@ -25,6 +25,7 @@ from trm.files.weight_files import MODEL_FILE
 from trm.release.card import card
 from trm.release.data_card import data_card
 from trm.release.facts import Facts, digest_of_file
+from trm.release.handed_on import config_text, report_handed_on
 from trm.release.source import ReleaseSource
 from trm.serving.examples import EXAMPLES_COPY, examples_of
 from trm.serving.opening import MANIFEST_COPY
@@ -53,14 +54,15 @@ def write_release(source: ReleaseSource, facts: Facts, out: Path) -> list[str]:
         examples = examples_of(Solver.open(source.best, data=folder, device="cpu"))
         names = _names(source, folder)
     with replacing_folder(out) as new:
+        with usual_mode(new / MODEL_FILE):
+            shutil.copyfile(inside(source.best, MODEL_FILE), new / MODEL_FILE)
+        fsync_file(new / MODEL_FILE)
+        write_text_atomic(new / CONFIG_FILE, config_text(source.best))
         for name in (CONFIG_FILE, MODEL_FILE):
-            with usual_mode(new / name):
-                shutil.copyfile(inside(source.best, name), new / name)
-            fsync_file(new / name)
             if digest_of_file(new / name) != facts["digests"][name]:
                 raise SweepError(f"{source.best} became another while it was released", remedy="the same command tries again")
         report = source.report if source.retrained is None else source.retrained.report
-        write_text_atomic(new / REPORT_FILE, json.dumps(stored(report), indent=1, sort_keys=True) + "\n")
+        write_text_atomic(new / REPORT_FILE, json.dumps(stored(report_handed_on(report)), indent=1, sort_keys=True) + "\n")
         write_text_atomic(new / MANIFEST_COPY, source.manifest.model_dump_json(indent=1) + "\n")
         for name, content in names.items():
             write_bytes_atomic(new / name, content)

@@ -3,12 +3,14 @@
 import contextlib
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,11 @@ from trm.release.champion import ALIAS, Standing, choice
 from trm.release.facts import Facts
 from trm.release.folder import CARD_FILE
 from trm.serving.examples import EXAMPLES_COPY
+from trm.tracking.folder_facts import DIGEST_CHARACTERS
 from trm.tracking.outbox import cause_of
 from trm.tracking.store import import_mlflow
 from trm.tracking.store_calls import MAX_VALUE_CHARACTERS
+from trm.tracking.store_files import reach
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
 MODEL_NAME = "winner"
@@ -91,6 +95,7 @@ def mlflow_of(uri: str) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its libraries among themselves
+            reach(uri)
             yield mlflow.MlflowClient(uri, uri)
     finally:
         os.environ.clear()
@@ -112,17 +117,20 @@ class _Registry:
         with contextlib.suppress(self._error):  # it may be there
             client.create_registered_model(place.name, tags={"trm.task": facts["task"]["name"]})
         digest = facts["digests"]["model.safetensors"]
-        version = self._version(digest)
+        version, model_id = self._version(digest), ""
         if is_new := version is None:
             model_id = self._logged_model(folder, facts, experiment, run, digest)
             version = client.create_model_version(
                 place.name, f"models:/{model_id}", run_id=run, tags=version_tags(facts, digest), model_id=model_id
-            ).version
-            told = json.dumps([{"name": place.name, "version": str(version)}])
+            )
+            told = json.dumps([{"name": place.name, "version": str(version.version)}])
             client.set_logged_model_tags(model_id, {VERSIONS_TAG: told})
-        client.update_model_version(place.name, str(version), description=_description(facts))
-        said = self._alias(facts, str(version), is_champion)
-        return Registered(f"models:/{place.name}/{version}", str(version), is_new, said, run is not None)
+        if run is not None and (model_id := model_id or self._model_of(version, experiment, digest)):
+            self._tell_scores(model_id, run, facts)
+        number = str(version.version)
+        client.update_model_version(place.name, number, description=_description(facts))
+        said = self._alias(facts, number, is_champion)
+        return Registered(f"models:/{place.name}/{number}", number, is_new, said, run is not None)
 
     def _experiment(self) -> str:
         name = self._place.experiment
@@ -135,9 +143,35 @@ class _Registry:
         found = self._client.search_runs([experiment], query, max_results=1) if query else []
         return str(found[0].info.run_id) if found else None
 
-    def _version(self, digest: str) -> str | None:
+    def _version(self, digest: str) -> Any | None:
         found = self._client.search_model_versions(f"name = '{self._place.name}' and tags.`{RELEASE_TAG}` = '{digest}'")
-        return max((str(one.version) for one in found), key=int, default=None)
+        return max(found, key=lambda one: int(one.version), default=None)
+
+    def _model_of(self, version: Any, experiment: str, digest: str) -> str:
+        """The logged model of a version that was there; "" where none is known as its own."""
+        told = {"name": self._place.name, "version": str(version.version)}
+        for one in self._client.search_logged_models([experiment], f"tags.`{RELEASE_TAG}` = '{digest}'"):
+            if told in json.loads(one.tags.get(VERSIONS_TAG, "[]")):
+                return str(one.model_id)
+        return ""
+
+    def _tell_scores(self, model_id: str, run: str, facts: Facts) -> None:
+        """The release's figures as the logged model's metrics, which its page shows; once."""
+        from mlflow.entities import Metric
+
+        if self._client.get_logged_model(model_id).metrics:
+            return
+        data, steps = facts["data"], int(facts["cost"]["released"]["steps"])
+        at = int(datetime.fromisoformat(facts["released_at"]).timestamp() * 1000)
+        of = {"dataset_name": data["name"], "dataset_digest": data["content_hash"][:DIGEST_CHARACTERS]}
+        metrics = []
+        for name, value in model_scores(facts).items():
+            told = self._client.get_metric_history(
+                run, name
+            )  # MLflow keeps a model's metrics as its run's too: there it is no new point
+            when, step = next(((one.timestamp, one.step) for one in told if one.value == value), (at, steps))
+            metrics.append(Metric(name, value, when, step, model_id, **of))
+        self._client.log_batch(run, metrics)
 
     def _logged_model(self, folder: Path, facts: Facts, experiment: str, run: str | None, digest: str) -> str:
         """The model as a logged one of its run; what a killed call left half done is removed."""
@@ -249,6 +283,24 @@ def version_tags(facts: Facts, digest: str) -> dict[str, str]:
         if (value := validation.get(f"{metric}{end}")) is not None:
             tags[f"trm.validation{end}"] = repr(float(value))
     return {key: str(value)[:MAX_VALUE_CHARACTERS] for key, value in tags.items()}
+
+
+def model_scores(facts: Facts) -> dict[str, float]:
+    """What a release is judged by: its scores with their intervals by split, over fresh seeds, and what it costs."""
+    scores = facts["scores"]
+    found = {f"{split}/{name}": value for split in ("validation", "test") for name, value in scores[split].items()}
+    looks = scores["at_test_time"] or {}
+    found |= {
+        f"test_time/{split}/{name}": value for split in ("validation", "test") for name, value in (looks.get(split) or {}).items()
+    }
+    if (confirmed := scores["confirmed"]) is not None:
+        low, high = confirmed["interval_95"] or (None, None)
+        values = {"mean": confirmed["mean"], "low": low, "high": high, "seeds": confirmed["seeds"], "p_best": confirmed["p_best"]}
+        found |= {f"confirmed.{name}": value for name, value in values.items()}
+    found |= {name: facts["network"][name] for name in ("params_count", "inference_flops")}
+    found["train_flops"] = facts["cost"]["released"]["train_flops"]
+    is_told = {name: isinstance(value, int | float) and math.isfinite(value) for name, value in found.items()}
+    return {name: float(value) for name, value in found.items() if is_told[name]}
 
 
 def _params(facts: Facts) -> dict[str, str]:
