@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trm.config import files
 from trm.config.files import apply_overrides, dump_yaml, load_run_config, load_yaml, merged, parse_yaml, validated, yaml_text
 from trm.config.run import RunConfig
 from trm.errors import ConfigError
@@ -53,6 +54,35 @@ def test_dump_then_load_is_identity(tmp_path_factory: pytest.TempPathFactory, ma
     dump_yaml(path, mapping, header="two\nlines")
     assert path.read_text().startswith("# two\n# lines\n")
     assert load_yaml(path) == mapping
+
+
+SHIPPED = sorted(path for folder in ("search_spaces", "datasets") for path in Path(folder).rglob("*.yaml"))
+typed = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(max_codepoint=126), max_size=200),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=130), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _by_the_slow_writer(value: object) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_FastDumper", files._Dumper)
+        return yaml_text(value)
+
+
+@given(typed)
+def test_both_of_pyyamls_writers_write_the_same_bytes(value: object) -> None:
+    assert yaml_text(value) == _by_the_slow_writer(value)
+
+
+def test_both_writers_agree_on_what_is_shipped_and_on_whole_runs() -> None:
+    assert len(SHIPPED) > 20
+    for path in SHIPPED:
+        assert yaml_text(load_yaml(path)) == _by_the_slow_writer(load_yaml(path))
+    for path in sorted(Path("search_spaces/recipes").glob("*.yaml")):
+        whole = load_run_config(path).model_dump(mode="json")
+        assert yaml_text(whole) == _by_the_slow_writer(whole)
+        assert parse_yaml(yaml_text(whole), "whole") == whole
 
 
 @pytest.mark.parametrize(

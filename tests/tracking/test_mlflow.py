@@ -45,16 +45,6 @@ PATIENCE = 120.0
 """Seconds; a busy machine is no failure."""
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with its tables, to be copied: making them takes seconds."""
-    from mlflow.tracking import MlflowClient
-
-    database = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{database}").search_experiments()
-    return database
-
-
 def sweep_folder(storage: Path, events: list[Event], name: str = "s-1") -> Path:
     folder = storage / name
     folder.mkdir(parents=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from other_user import as_nobody, give_back, place_for_all, show_only
 
-from tests.tracking.test_mlflow import PATIENCE, empty_store, runs_of, sweep_folder, target  # noqa: F401  # a fixture is among them
+from tests.tracking.test_mlflow import PATIENCE, runs_of, sweep_folder, target
 from tests.tracking.test_updates import sweep_space, whole_sweep
 from trm.config.files import dump_yaml
 from trm.tracking import show
@@ -30,7 +30,7 @@ def no_store_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def storage(tmp_path: Path, empty_store: Path) -> Path:  # noqa: F811
+def storage(tmp_path: Path, empty_store: Path) -> Path:
     storage = tmp_path / "my runs"
     storage.mkdir()
     shutil.copy(empty_store, storage / "mlflow.db")

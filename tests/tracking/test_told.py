@@ -23,7 +23,7 @@ from trm.tracking.values import SWEEP, Held
 
 def finished(folder: Path, store: MemoryStore, events: list[Event] | None = None) -> MemoryStore:
     append(folder / "journal.jsonl", whole_sweep() if events is None else events)
-    assert make(folder, store, []).finish(deadline=0.0)
+    assert make(folder, store, []).finish(deadline=1e18)
     return store
 
 
@@ -35,10 +35,10 @@ def test_ranks_are_kept_up_to_date_and_only_what_changed_is_sent(tmp_path: Path)
     following.forward_standing()
     assert {trial: held.rank for trial, held in store.runs.items()} == {SWEEP: None, 0: None, 1: None}
     append(tmp_path / "journal.jsonl", events[5:9])
-    assert make(tmp_path, store, []).finish(deadline=0.0)
+    assert make(tmp_path, store, []).finish(deadline=1e18)
     assert {trial: held.rank for trial, held in store.runs.items()} == {SWEEP: None, 0: 2, 1: 1}
     ranks = {point for point in store.points if point[1] == "rank"}
-    assert make(tmp_path, store, []).finish(deadline=0.0)
+    assert make(tmp_path, store, []).finish(deadline=1e18)
     assert {point for point in store.points if point[1] == "rank"} == ranks
     assert [(trial, value) for trial, _, value, *_ in sorted(ranks, key=str)] == [(0, 2.0), (1, 1.0)]
 
@@ -50,7 +50,7 @@ def test_runs_of_an_earlier_form_get_what_they_lack_and_no_point_twice(tmp_path:
     store.points.clear()
     store.values[0, "status"] = "KILLED"
     store.runs = {run: Held(events=held.events) for run, held in store.runs.items()}
-    assert make(tmp_path, store, []).finish(deadline=0.0)
+    assert make(tmp_path, store, []).finish(deadline=1e18)
     assert store.points == whole - old
     assert store.values == values
 

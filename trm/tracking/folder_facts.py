@@ -38,7 +38,6 @@ class FolderFacts:
         ones = recorded.get("sets", [recorded])
         self._folders = [str(one.get("folder") or "") for one in ones if isinstance(one, dict)]
         self._inputs = _inputs(folder, self._folders)
-        self._made: dict[int, tuple[dict[str, Any], str]] = {}
         self.resume = str(sweep.get("resume") or "")
         """The command that goes on with the sweep, as it was begun; empty: unknown."""
 
@@ -50,14 +49,9 @@ class FolderFacts:
         return () if number is None else (self._inputs[number],)
 
     def configuration(self, state: SweepState, trial: Trial) -> tuple[dict[str, Any], str]:
-        """The trial's whole configuration, which train.py takes, and as YAML; empty where it cannot be made any more.
-
-        Made once a trial: a writer reads its journal twice.
-        """
-        if (found := self._made.get(trial.number)) is None:
-            whole = self._configuration(state, trial)
-            found = self._made[trial.number] = whole, configuration_text(whole) if whole else ""
-        return found
+        """The trial's whole configuration, which train.py takes, and as YAML; empty where it cannot be made any more."""
+        whole = self._configuration(state, trial)
+        return whole, configuration_text(whole) if whole else ""
 
     def _configuration(self, state: SweepState, trial: Trial) -> dict[str, Any]:
         number = self._number_of(trial.params)

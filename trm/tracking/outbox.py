@@ -1,6 +1,9 @@
 """The journal's way out to a tracking store: each run there says how far it has got, and what it has not got is sent."""
 
+import contextlib
+import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +24,13 @@ from trm.tracking.outbox_state import OutboxState
 from trm.tracking.pages import Pages
 from trm.tracking.standings import RANKS_AT_A_TIME, changed_ranks
 from trm.tracking.store_door import Say, Store, Vanished
-from trm.tracking.updates import driven, interrupted, updates_of
+from trm.tracking.updates import driven, interrupted, updates_of, with_configuration
 from trm.tracking.values import SWEEP, Held, RunUpdate, held_after, merged, new_points
 
-EVENTS_AT_A_TIME = 50
+EVENTS_AT_A_TIME = 2000
+"""Are put together, so that a run that they are about gets them by one update."""
+RUNS_AT_A_TIME = 20
+"""Are sent before a deadline is looked at."""
 LAST_TRY_SECONDS = 3.0
 """For a store that does not answer when the sweep ends; an exit does not wait for it."""
 CURVES_SECONDS = 5.0
@@ -87,6 +93,11 @@ class Outbox:
         self._is_corrupt = False
         self._sweep: SweepStarted | None = None
         self._waiting: list[tuple[int, list[RunUpdate]]] = []
+        self._parts: deque[list[RunUpdate]] = deque()
+        """What the first `_in_parts` of those that wait come to, some runs a part, as far as it is not sent."""
+        self._in_parts = 0
+        self._is_sure = False
+        """Whether nothing was sent since the store was asked how far it is."""
         self._count = 0
         self._curves = CurveUpdates(self._folder, is_sweep=self.is_sweep)
         self._are_curves_sent = True
@@ -109,13 +120,18 @@ class Outbox:
             return "ranks of trials wait"
         return "the last word on its runs waits" if self._are_curves_sent else "points of training curves wait"
 
-    def forward(self) -> bool:
-        """Send what is new; True when nothing is left to send. After a failure, nothing is tried until a pause has passed."""
+    def forward(self, deadline: float = math.inf) -> bool:
+        """Send what is new until time.monotonic() is `deadline`, a little in any case; True when nothing is left to send.
+
+        After a failure, nothing is tried until a pause has passed.
+        """
         self._read_new()
         if self._sweep is None:
             return True
         while time.monotonic() >= self._next_try and (self._held is None or self._waiting or self._is_driven):
             self._attempt(self._step)
+            if time.monotonic() >= deadline:
+                break
         return self._held is not None and not self._waiting
 
     def forward_curves(self, deadline: float, *, is_due: bool = False) -> bool:
@@ -150,11 +166,38 @@ class Outbox:
                 self._send(known)
             self._is_driven = False
         else:
-            chunk = self._waiting[:EVENTS_AT_A_TIME]
-            self._send([update for _, updates in chunk for update in updates])
-            del self._waiting[: len(chunk)]
-            self._note(chunk[-1][0])
-            self._say("sent", f"{self._count - self.waiting} of {self._count} journal events")
+            self._step_events()
+
+    def _step_events(self) -> None:
+        """Send the events that wait longest, some runs of theirs."""
+        if not self._parts:
+            self._in_parts = min(len(self._waiting), EVENTS_AT_A_TIME)
+            updates = self._together(self._in_parts)
+            self._parts.extend(updates[start : start + RUNS_AT_A_TIME] for start in range(0, len(updates), RUNS_AT_A_TIME))
+        self._send(self._parts[0])
+        self._parts.popleft()
+        if not self._parts:
+            last = self._waiting[self._in_parts - 1][0]
+            del self._waiting[: self._in_parts]
+            self._note(last)
+        rest = f", and of the next {self._in_parts} all but {len(self._parts)} parts" if self._parts else ""
+        self._say("sent", f"{self._count - self.waiting} of {self._count} journal events{rest}")
+
+    def _together(self, count: int) -> list[RunUpdate]:
+        """What so many events come to, one update a run; with a run's last ones goes its rank, with its first its configuration."""
+        updates = merged(update for _, updates in self._waiting[:count] for update in updates)
+        if (state := self._sweep_state) is None:
+            return updates
+        later = {update.trial for _, updates in self._waiting[count:] for update in updates}
+        ranks = changed_ranks(state, self._held or {}, {update.trial for update in updates} - later)
+        return [self._configured(update, state) for update in merged([*updates, *ranks])]
+
+    def _configured(self, update: RunUpdate, state: SweepState) -> RunUpdate:
+        try:
+            return update if self._facts is None else with_configuration(update, state, self._facts)
+        except Exception as error:  # one that cannot be made keeps nothing else back
+            self._say("refused", f"configuration of trial {update.trial}: {cause_of(error)}")
+            return update
 
     def _driven(self) -> list[RunUpdate]:
         """What is true when a driver has just taken it up."""
@@ -168,6 +211,7 @@ class Outbox:
         """Ask the store how far it is, and let only what it has not got wait."""
         assert self._sweep is not None
         held = self._held = self._store.held(self._sweep)
+        self._is_sure = True
         sent = (update for n, updates in self._waiting if n <= self._sent_before for update in updates)
         if gone := {update.trial for update in sent} - set(held):
             self._say("again", f"{len(gone)} runs that were sent before are not there: what the journal has of them goes out again")
@@ -183,7 +227,8 @@ class Outbox:
 
     def _save(self) -> None:
         if self._keeps_note:
-            self._state.save(self._folder)
+            with contextlib.suppress(OSError):  # a full disk; the store itself is asked how far it is
+                self._state.save(self._folder)
 
     def _missing(self, updates: list[RunUpdate]) -> list[RunUpdate]:
         lacking = []
@@ -235,10 +280,13 @@ class Outbox:
         return True
 
     def _finish_once(self, deadline: float) -> bool:
+        self._is_sure = False
         for is_second in (False, True):
-            if is_second:
-                self._begin_anew()  # look again, whether all of it is there
-            while not self.forward():
+            if is_second and self._is_sure:
+                break
+            if is_second and not self._until_done(self._look_again, deadline):
+                return False
+            while not self.forward(deadline):
                 if time.monotonic() >= deadline:
                     return False
                 time.sleep(min(0.2, max(0.0, self._next_try - time.monotonic())))
@@ -250,6 +298,15 @@ class Outbox:
         is_done = is_done and self._until_done(self._find_files, deadline) and self._upload_all(deadline)
         return is_done and self.forward_curves(deadline, is_due=True)
 
+    def _look_again(self) -> None:
+        """Ask the store whether it has all that was sent; where it has not, begin anew."""
+        assert self._sweep is not None
+        if self._store.held(self._sweep) == self._held:
+            self._is_sure = True
+        else:
+            self._begin_anew()
+            self._read_new()
+
     def _until_done(self, job: Callable[[], None], deadline: float) -> bool:
         while not self._attempt(job):
             if time.monotonic() >= deadline or self._held is None:
@@ -259,6 +316,7 @@ class Outbox:
 
     def _send(self, updates: list[RunUpdate]) -> None:
         assert self._sweep is not None
+        self._is_sure = False
         self._store.send(self._sweep, merged(updates))
         if self._held is not None:
             for update in updates:
@@ -289,7 +347,7 @@ class Outbox:
         if self._held is None or self._waiting or time.monotonic() < max(self._next_try, self._standing_due):
             return
         start = time.monotonic()
-        if ranks := self._ranks_left(RANKS_AT_A_TIME):
+        if ranks := self._ranks_left()[:RANKS_AT_A_TIME]:
             self._attempt(lambda: self._send(ranks))
         self._attempt(self._describe)
         if start >= self._files_due and self._failures == 0:
@@ -299,14 +357,14 @@ class Outbox:
         seconds = time.monotonic() - start
         self._standing_due = time.monotonic() + max(STANDING_SECONDS, seconds / STANDING_SHARE)
 
-    def _ranks_left(self, most: int | None = None) -> list[RunUpdate]:
+    def _ranks_left(self) -> list[RunUpdate]:
         if self._sweep_state is None or self._held is None:
             return []
-        return changed_ranks(self._sweep_state, self._held, self._sweep_state.spending.clock.latest, most)
+        return changed_ranks(self._sweep_state, self._held)
 
     def _stand(self, deadline: float) -> bool:
         """All that `forward_standing` sends but files, until it is there; not later than `deadline`, once begun."""
-        while self._sweep_state is not None and (ranks := self._ranks_left(EVENTS_AT_A_TIME)):
+        while self._sweep_state is not None and (ranks := self._ranks_left()[:RUNS_AT_A_TIME]):
             if not self._until_done(lambda ranks=ranks: self._send(ranks), deadline):  # type: ignore[misc]
                 return False
             self._say("sent", "ranks of trials")

@@ -19,7 +19,7 @@ from trm.tracking.pages import VIEW_TAG, Pages, view_key, view_tag
 from trm.tracking.places import STORE, Target
 from trm.tracking.store_calls import NOTE, NOTE_TAG, RunCalls, held_by, milliseconds, note_digest, progress_of
 from trm.tracking.store_door import Say, Vanished
-from trm.tracking.store_files import EXIT_AGAIN, file_of, only_one
+from trm.tracking.store_files import EXIT_AGAIN, file_of, only_one, reach
 from trm.tracking.values import SWEEP, Held, RunUpdate, held_after
 
 IMPATIENCE = {
@@ -27,6 +27,7 @@ IMPATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PGCONNECT_TIMEOUT": "10",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 """Set unless the environment says otherwise; with MLflow's own defaults one call to a dead server takes four minutes."""
@@ -59,7 +60,9 @@ class MlflowStore:
         import mlflow.entities
         import mlflow.exceptions
         import mlflow.protos.databricks_pb2 as codes
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+        self._files_at = get_artifact_repository
         self._entities = mlflow.entities
         self._error = mlflow.exceptions.MlflowException
         refusals = codes.INVALID_PARAMETER_VALUE, codes.INVALID_STATE, codes.BAD_REQUEST, codes.RESOURCE_DOES_NOT_EXIST
@@ -72,6 +75,9 @@ class MlflowStore:
         self._database: tuple[int, int] | None = None
         self._runs: dict[int | None, str] = {}
         self._held: dict[int | None, Held] = {}
+        self._status: dict[int | None, str] = {}
+        self._places: dict[str, str] = {}
+        """Where the files of a run go, by its name in MLflow."""
         self._note = self._view = ""
         """As the store has them; a note that a person changed is none of ours."""
         self._takes_texts = True
@@ -87,8 +93,7 @@ class MlflowStore:
     def send(self, sweep: SweepStarted, updates: list[RunUpdate]) -> None:
         """Take in the updates, in their order; raises when the store cannot be reached."""
         with self._looked_at_again_after_failure():
-            if self._client is None:
-                self._connect(sweep)
+            self._open(sweep)
             self._check_database()
             if SWEEP not in self._runs:
                 self._create(sweep, RunUpdate(SWEEP, sweep.at, sweep.at))
@@ -106,8 +111,7 @@ class MlflowStore:
     def describe(self, sweep: SweepStarted, note: str, space: SearchSpace) -> None:
         """Make `note` the description of the sweep's run, unless a person changed it; the experiment gets a view of its trials."""
         with self._looked_at_again_after_failure():
-            if self._client is None:
-                self._connect(sweep)
+            run = self._own_run(sweep)
             self._check_database()
             note = printable(redacted(note))
             view = view_tag(sweep.name, self._key, space, sweep.at)
@@ -116,7 +120,7 @@ class MlflowStore:
                     self._client.set_experiment_tag(self._experiment_id, VIEW_TAG + view_key(self._key), view)
                     self._view = view
             if note != self._note:
-                self._set_note(self._runs[SWEEP], note)
+                self._set_note(run, note)
                 self._note = note
 
     def _set_note(self, run: str, note: str) -> None:
@@ -131,11 +135,10 @@ class MlflowStore:
     def files(self, sweep: SweepStarted) -> dict[str, int]:
         """The artifacts of the sweep's run by their paths, with their sizes."""
         with self._looked_at_again_after_failure():
-            if self._client is None:
-                self._connect(sweep)
+            run = self._own_run(sweep)
             found, folders = dict[str, int](), [""]
             while folders:
-                for one in self._client.list_artifacts(self._runs[SWEEP], folders.pop() or None):
+                for one in self._client.list_artifacts(run, folders.pop() or None):
                     if one.is_dir:
                         folders.append(one.path)
                     else:
@@ -145,24 +148,26 @@ class MlflowStore:
     def upload(self, sweep: SweepStarted, file: Path, folder: str) -> int:
         """Keep a file of the sweep under `folder` of the sweep's run, text without the secrets of addresses; its bytes there."""
         with self._looked_at_again_after_failure():
-            if self._client is None:
-                self._connect(sweep)
+            run = self._own_run(sweep)
             self._check_database()
             text = file.read_text(errors="replace") if file.suffix in TEXT_SUFFIXES else ""
             if text == redacted(text):
                 size = file.stat().st_size
-                self._client.log_artifact(self._runs[SWEEP], str(file), folder or None)
+                self._client.log_artifact(run, str(file), folder or None)
                 return size
             with tempfile.TemporaryDirectory() as clean:
                 copy = Path(clean) / file.name
                 copy.write_text(redacted(text))
-                self._client.log_artifact(self._runs[SWEEP], str(copy), folder or None)
+                self._client.log_artifact(run, str(copy), folder or None)
                 return copy.stat().st_size
 
     def trash(self, sweep: SweepStarted) -> int:
         """Move the sweep's runs to MLflow's trash, its view goes; how many there were. Nothing is made where there is nothing."""
         from mlflow.tracking import MlflowClient
 
+        if self._target.uri.startswith("sqlite") and file_of(self._target.uri) is None:  # MLflow would make it
+            return 0
+        reach(self._target.uri)
         client = MlflowClient(self._target.uri)
         if (experiment := client.get_experiment_by_name(self._target.experiment)) is None:
             return 0
@@ -174,6 +179,23 @@ class MlflowStore:
         with contextlib.suppress(self._error, AttributeError):  # it has none, or MLflow knows no such call
             client.delete_experiment_tag(experiment.experiment_id, VIEW_TAG + view_key(key_of(sweep)))
         return count
+
+    def _open(self, sweep: SweepStarted) -> None:
+        """Connect after a failure; Vanished where the store has less than it had: it was emptied, or is another one now."""
+        if self._client is not None:
+            return
+        before = self._held
+        self._connect(sweep)
+        gone = [trial for trial, held in before.items() if not _has(self._held.get(trial), held)]
+        if gone:
+            raise Vanished(f"{len(gone)} runs have less than they had")
+
+    def _own_run(self, sweep: SweepStarted) -> str:
+        """The sweep's run in the store; Vanished where it is not there."""
+        self._open(sweep)
+        if SWEEP not in self._runs:
+            raise Vanished("the sweep's run is not there")
+        return self._runs[SWEEP]
 
     @contextlib.contextmanager
     def _looked_at_again_after_failure(self) -> Iterator[None]:
@@ -206,13 +228,14 @@ class MlflowStore:
                 bring_home(storage / STORE, storage)
             self._check_places(storage)
             self._database = self._database or file_of(self._target.uri)  # before it is opened
+            reach(self._target.uri)
             client = MlflowClient(self._target.uri)
             experiment = self._experiment(client)
         self._database = self._database or file_of(self._target.uri)  # opening it made it
         self._check_database()
         self._key, self._experiment_id = key_of(sweep), str(experiment.experiment_id)
         self._view = experiment.tags.get(VIEW_TAG + view_key(self._key), "")
-        self._runs, self._held = {}, {}
+        self._runs, self._held, self._status = {}, {}, {}
         self._note, self._takes_texts = "", True
         in_trash: dict[int | None, Any] = {}
         token = None
@@ -233,7 +256,8 @@ class MlflowStore:
         self._client = client
 
     def _know(self, trial: int | None, run: Any) -> None:
-        self._runs[trial], self._held[trial] = run.info.run_id, held_by(run)
+        self._held[trial] = held_by(run)
+        self._found(trial, run.info)
         note = run.data.tags.get(NOTE, "")
         if trial is SWEEP and note_digest(note) == run.data.tags.get(NOTE_TAG):
             self._note = note
@@ -283,7 +307,10 @@ class MlflowStore:
         orphans = [child for trial, child in self._runs.items() if trial is not SWEEP] if update.trial is SWEEP else []
         for child in orphans:
             self._client.set_tag(child, "mlflow.parentRunId", run.info.run_id)
-        self._runs[update.trial] = run.info.run_id
+        self._found(update.trial, run.info)
+
+    def _found(self, trial: int | None, info: Any) -> None:
+        self._runs[trial], self._status[trial], self._places[info.run_id] = info.run_id, info.status, info.artifact_uri
 
     def _write(self, update: RunUpdate) -> None:
         """Everything of the update, last how many events the run has got; of what MLflow refuses, the rest."""
@@ -292,7 +319,7 @@ class MlflowStore:
         self._tries = {name: self._tries.get(name, 0) + 1}
         is_enough = update.events > 0 and self._tries[name] > TRIES_AT_ONE
         calls, progress = RunCalls(self._client, self._entities, run), progress_of(update, held)
-        steps = calls.first(update)
+        steps = calls.first(update, self._status.get(update.trial, ""))
         steps += [partial(self._keep_text, run, file, text) for file, text in update.texts.items()]
         for call in [*steps, *calls.batches(update, progress)]:
             try:
@@ -307,13 +334,21 @@ class MlflowStore:
         for cause in refused:
             self._say("refused", cause)
         self._held[update.trial], self._tries = held, {}
+        if update.status and not refused:
+            self._status[update.trial] = update.status
 
     def _keep_text(self, run: str, name: str, text: str) -> None:
         """A file that nothing hangs on: a store of artifacts that takes none is told once."""
         if not self._takes_texts:
             return
         try:
-            self._client.log_text(run, redacted(text), name)
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / name
+                file.write_text(redacted(text), encoding="utf-8")
+                if (place := self._places.get(run, "")) and not self._target.uri.startswith("databricks"):
+                    self._files_at(place, tracking_uri=self._target.uri).log_artifact(str(file))  # the client would ask for the run
+                else:
+                    self._client.log_artifact(run, str(file))
         except Exception as error:
             self._check_there(run)
             self._takes_texts = False
@@ -329,6 +364,11 @@ class MlflowStore:
             is_there = False
         if not is_there:
             raise Vanished(f"the run {run} was deleted")
+
+
+def _has(there: Held | None, held: Held) -> bool:
+    """Whether a run is there, and has what it had."""
+    return there is not None and there.events >= held.events and there.curve >= held.curve
 
 
 def key_of(sweep: SweepStarted) -> str:

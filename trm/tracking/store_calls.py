@@ -47,11 +47,13 @@ class RunCalls:
         """`client` and `entities` are MLflow's, `run` its name there."""
         self._client, self._make, self._run = client, entities, run
 
-    def first(self, update: RunUpdate) -> list[Callable[[], Any]]:
-        """What goes before values: status and data sets."""
+    def first(self, update: RunUpdate, is_now: str) -> list[Callable[[], Any]]:
+        """What goes before values: a status other than the run has (`is_now`), and data sets."""
         client, run, status = self._client, self._run, update.status
         parts: list[Callable[[], Any]] = []
-        if status in ("RUNNING", "SCHEDULED"):
+        if status in ("RUNNING", "SCHEDULED") and status == is_now:
+            pass
+        elif status in ("RUNNING", "SCHEDULED"):
             parts.append(lambda: client.update_run(run, status=status))
         elif status is not None:
             parts.append(lambda: client.set_terminated(run, status=status, end_time=milliseconds(update.status_at)))

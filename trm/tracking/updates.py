@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import assert_never
 
 from trm.search.findings.confirmed import confirmed_statistics, winner
@@ -79,6 +80,15 @@ def updates_of(state: SweepState, event: Event, facts: FolderFacts | None = None
     assert_never(event)
 
 
+def with_configuration(update: RunUpdate, state: SweepState, facts: FolderFacts) -> RunUpdate:
+    """The update with its trial's whole configuration, which is made only for runs that lack it: it costs more than its events."""
+    if update.trial is None or not update.is_asked:
+        return update
+    whole, text = facts.configuration(state, state.trials[update.trial])
+    texts = {CONFIGURATION: text} if text else {}
+    return replace(update, params=dict(flat_params(whole)) | update.params, texts=update.texts | texts)
+
+
 def driven(state: SweepState, at: float) -> list[RunUpdate]:
     """What is true when a driver took up an unfinished sweep."""
     if state.ended is not None:
@@ -106,8 +116,7 @@ def _driver_started(state: SweepState, event: DriverStarted) -> list[RunUpdate]:
 
 
 def _asked(state: SweepState, event: Asked, facts: FolderFacts | None) -> list[RunUpdate]:
-    whole, text = facts.configuration(state, state.trials[event.trial]) if facts is not None else ({}, "")
-    params = dict(flat_params(whole)) | {key: param_text(value) for key, value in event.shown_params.items()}
+    params = {key: param_text(value) for key, value in event.shown_params.items()}
     params |= {"seed": str(event.seed), "max_steps": str(event.max_steps)}
     tags = {"trm.trial": str(event.trial), "trm.source": event.source, "trm.digest": event.digest, "trm.sweep_name": state.name}
     tags["trm.kind"] = "trial" if event.confirms is None else "confirmation"
@@ -115,10 +124,9 @@ def _asked(state: SweepState, event: Asked, facts: FolderFacts | None) -> list[R
         tags["trm.confirms"] = str(event.confirms)
     costs = {"step_flops": event.step_flops, "params_count": event.params_count, "inference_flops": event.inference_flops}
     points = _points(costs, 0, event.at)
-    texts = {CONFIGURATION: text} if text else {}
     inputs = facts.inputs(event.params) if facts is not None else ()
     return [
-        RunUpdate(event.trial, event.at, event.at, params=params, points=points, tags=tags, texts=texts, inputs=inputs),
+        RunUpdate(event.trial, event.at, event.at, params=params, points=points, tags=tags, inputs=inputs, is_asked=True),
         RunUpdate(SWEEP, event.at, event.at, points=_points({"sweep.trials": float(len(state.trials))}, state.legs, event.at)),
     ]
 

@@ -61,6 +61,8 @@ class RunUpdate:
     texts: dict[str, str] = field(default_factory=dict)
     """Small files of the run by their names."""
     inputs: tuple[DataInput, ...] = ()
+    is_asked: bool = False
+    """A trial begins with it: its whole configuration goes out with it."""
 
     def followed_by(self, later: "RunUpdate") -> "RunUpdate":
         """This and a later update of the same run, as one."""
@@ -76,6 +78,7 @@ class RunUpdate:
             max(self.curve_step, later.curve_step),
             self.texts | later.texts,
             tuple(dict.fromkeys(self.inputs + later.inputs)),
+            self.is_asked or later.is_asked,
         )
 
 

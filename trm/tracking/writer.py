@@ -52,10 +52,11 @@ def _follow_driver() -> int:
     folder = Path(target.folder)
     with only_one(folder / LOCK, lambda: say("sent", "")):  # the writer of a killed driver may still be sending
         state = OutboxState.load(folder, target.uri, target.experiment)
-        state.save(folder)
+        with contextlib.suppress(OSError):  # a full disk: it is a note for people
+            state.save(folder)
         outbox = outbox_of(folder)(folder, MlflowStore(target, say), state, say, is_driven=True)
         while not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
-            if outbox.forward():
+            if outbox.forward(time.monotonic() + POLL_SECONDS):
                 outbox.forward_standing()
                 outbox.forward_curves(time.monotonic() + POLL_SECONDS)
             say("sent", "")
