@@ -38,7 +38,7 @@ class _Groups:
     """Rows as row groups of one number of rows, wherever the batches that bring them end."""
 
     def __init__(self, writer: pq.ParquetWriter, cells: int) -> None:
-        self._writer, self._rows = writer, -(-GROUP_CELLS // cells)
+        self._writer, self.rows = writer, -(-GROUP_CELLS // cells)
         self._waiting: list[pa.RecordBatch] = []
         self._count = 0
 
@@ -46,8 +46,8 @@ class _Groups:
         """Writes the row groups that are full."""
         self._waiting.append(batch)
         self._count += len(batch)
-        if self._count >= self._rows:
-            self.flush(self._rows)
+        if self._count >= self.rows:
+            self.flush(self.rows)
 
     def flush(self, least: int = 1) -> None:
         """Writes what waits, but for a rest of fewer than `least` rows."""
@@ -55,44 +55,69 @@ class _Groups:
             return
         table, start = pa.Table.from_batches(self._waiting).combine_chunks(), 0
         while len(table) - start >= least:
-            self._writer.write_table(table.slice(start, self._rows), row_group_size=self._rows)
-            start = min(start + self._rows, len(table))
+            self._writer.write_table(table.slice(start, self.rows), row_group_size=self.rows)
+            start = min(start + self.rows, len(table))
         self._waiting = table.slice(start).to_batches() if start < len(table) else []
         self._count = len(table) - start
 
 
 class AnswersWriter:
-    """Takes batches as they are answered; a callable, so that an evaluation need not know of files."""
+    """Takes batches as they are answered; a callable, so that an evaluation need not know of files.
+
+    Rows wait for their row group in arrays that are made once. Were each batch's own kept, they would hold up a piece of the heap
+    between the batches' latents, which then grew by 11 KB a row of 81 cells.
+    """
 
     def __init__(self, writer: pq.ParquetWriter, split: Split, names: Sequence[str] | None) -> None:
         self._groups, self._split, self._names = _Groups(writer, split.inputs.shape[1]), split, names
+        self._waiting: Columns = {}
+        self._count = 0
 
     def __call__(self, answered: AnsweredBatch) -> None:
         """Writes row groups when there is enough for one."""
-        self._groups.add(self._table(answered))
+        columns, rows, start = self._columns(answered), len(answered.cells), 0
+        while start < rows:
+            taken = min(rows - start, self._groups.rows - self._count)
+            for name, values in columns.items():
+                if name not in self._waiting:
+                    self._waiting[name] = np.empty((self._groups.rows, *values.shape[1:]), dtype=values.dtype)
+                self._waiting[name][self._count : self._count + taken] = values[start : start + taken]
+            self._count, start = self._count + taken, start + taken
+            if self._count == self._groups.rows:
+                self._hand_on()
 
     def flush(self) -> None:
         """Writes what waits."""
+        if self._count:
+            self._hand_on()
         self._groups.flush()
 
-    def _table(self, answered: AnsweredBatch) -> pa.RecordBatch:
-        batch, cells = answered.batch, np.ascontiguousarray(answered.cells)
-        puzzles = self._split.groups[batch.rows]
-        names = [None] * len(puzzles) if self._names is None else [self._names[number] for number in puzzles]
-        columns = {
-            "row": pa.array(batch.rows),
-            "puzzle": pa.array(puzzles),
-            "name": pa.array(names, type=pa.string()),
-            "identifier": pa.array(batch.batch.puzzle_identifiers),
-            "augmentation": pa.array(batch.augmentations),
-            "answer": pa.array(answered.numbers.astype(np.int32)),
-            "step": pa.array(answered.steps),
-            "cells": pa.FixedSizeBinaryArray.from_buffers(_cells_type(cells.shape[1]), len(cells), [None, pa.py_buffer(cells)]),
-            "halting_logit": pa.array(answered.halting_logits),
-            "is_exact": pa.array(answered.columns["is_exact"]),
-            "loss": pa.array(answered.columns["loss"]),
+    def _hand_on(self) -> None:
+        """What waits as a row group, which is written before the arrays are filled again, or the last rows of all."""
+        own = {name: column[: self._count] for name, column in self._waiting.items()}
+        names = [None] * self._count if self._names is None else [self._names[number] for number in own["puzzle"]]
+        cells = own.pop("cells")
+        kind = _cells_type(cells.shape[1])
+        arrays = {name: pa.array(column) for name, column in own.items()}
+        arrays["name"] = pa.array(names, type=pa.string())
+        arrays["cells"] = pa.FixedSizeBinaryArray.from_buffers(kind, len(cells), [None, pa.py_buffer(cells)])
+        self._groups.add(pa.RecordBatch.from_pydict(arrays, schema=schema_of(cells.shape[1])))
+        self._count = 0
+
+    def _columns(self, answered: AnsweredBatch) -> Columns:
+        batch = answered.batch
+        return {
+            "row": batch.rows,
+            "puzzle": self._split.groups[batch.rows],
+            "identifier": batch.batch.puzzle_identifiers,
+            "augmentation": batch.augmentations,
+            "answer": answered.numbers.astype(np.int32),
+            "step": answered.steps,
+            "cells": answered.cells,
+            "halting_logit": answered.halting_logits,
+            "is_exact": answered.columns["is_exact"],
+            "loss": answered.columns["loss"],
         }
-        return pa.RecordBatch.from_pydict(columns, schema=schema_of(cells.shape[1]))
 
 
 @contextmanager

@@ -132,8 +132,9 @@ class RowJudge:
             worth = _at_halt(passed.columns) if self.stops_halted else self._of_answers(passed.columns)
             yield AnsweredBatch(batch, passed.cells, passed.halting_logits, passed.steps, worth, passed.numbers)
             return
+        worths = _by_step(passed.columns)
         for step, own in sorted(passed.at.items()):
-            worth = _after(passed.columns, step)
+            worth = worths.get(step, {})
             yield AnsweredBatch(
                 batch, own["cells"], own["logits"], np.minimum(passed.steps, step), worth, own.get("numbers", passed.numbers)
             )
@@ -216,10 +217,10 @@ class RowJudge:
         asked, steps = self.config.evaluation, steps_of(self.config)
         halting_step, last = whole["mean_halting_step"], self.answer_steps or steps
         columns: Columns = {}
-        places, indices = np.arange(halting_step.shape[1]), dict[int, np.ndarray]()
+        places, indices, at = np.arange(halting_step.shape[1]), dict[int, np.ndarray](), _by_step(whole)
         for step in filter(self._is_looked_at, range(1, steps + 1)):
             prefix = _at(step)
-            own = {name.removeprefix(prefix): column for name, column in whole.items() if name.startswith(prefix)}
+            own = dict(at.get(step, {}))
             own["mean_halting_step"] = np.minimum(halting_step, step)
             own[HAS_HALTED] = whole[HAS_HALTED] if step == steps else halting_step <= step
             indices[step] = index = chosen(asked.select, own, own["mean_halting_step"], own[HAS_HALTED])
@@ -237,7 +238,7 @@ class RowJudge:
 
     def _of_answers(self, columns: Columns) -> Columns:
         """What the recorded answers are worth."""
-        return columns if self.answer_steps is None else _after(columns, self.answer_steps)
+        return columns if self.answer_steps is None else _by_step(columns).get(self.answer_steps, {})
 
     def _steps(self, found: Answers) -> np.ndarray:
         """After how many supervision steps each row's answer is."""
@@ -299,26 +300,32 @@ def columns_by_step(columns: Columns, steps: Sequence[int], *, has_halted: bool 
     many follow. `has_halted`: as one that reports halted answers too, which needs every step from the first.
     """
     halting_step, halted = columns["mean_halting_step"], Columns()
+    at, early = _by_step(columns), _early(columns)
     for step in steps:
-        own, is_open = _after(columns, step), halting_step >= step
+        own, is_open = at.get(step, {}), halting_step >= step
+        before = {f"{EXACT_AT}{earlier}": column for earlier, column in early.items() if earlier < step}
         if "mean_halting_step" in own:  # a rollout was chosen after every step
-            yield step, {**own, **_early(columns, step), "row": columns["row"], "identifier": columns["identifier"]}
+            yield step, {**own, **before, "row": columns["row"], "identifier": columns["identifier"]}
             continue
         shared = {"row": columns["row"], "identifier": columns["identifier"], "mean_halting_step": np.minimum(halting_step, step)}
         if has_halted:
             halted = {name: np.where(is_open, column, halted.get(name, column)) for name, column in own.items()}
-        yield step, {**own, **_early(columns, step), **shared, **{f"{HALTED}{name}": column for name, column in halted.items()}}
+        yield step, {**own, **before, **shared, **{f"{HALTED}{name}": column for name, column in halted.items()}}
 
 
-def _after(columns: Columns, step: int) -> Columns:
-    """What the answers after a step are worth."""
-    return {name.removeprefix(_at(step)): column for name, column in columns.items() if name.startswith(_at(step))}
+def _by_step(columns: Columns) -> dict[int, Columns]:
+    """What the answers after each step are worth, found in one look at the names, of which there are several a step."""
+    found: dict[int, Columns] = {}
+    for name, column in columns.items():
+        if name.startswith(AT):
+            step, _, own = name.removeprefix(AT).partition(".")
+            found.setdefault(int(step), {})[own] = column
+    return found
 
 
-def _early(columns: Columns, step: int) -> Columns:
-    """Exactness after the steps before one."""
-    names = [name for name in columns if name.startswith(EXACT_AT)]
-    return {name: columns[name] for name in names if int(name.removeprefix(EXACT_AT)) < step}
+def _early(columns: Columns) -> dict[int, np.ndarray]:
+    """Exactness after early steps."""
+    return {int(name.removeprefix(EXACT_AT)): column for name, column in columns.items() if name.startswith(EXACT_AT)}
 
 
 def without_curve(columns: Columns) -> Columns:
