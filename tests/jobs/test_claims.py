@@ -156,5 +156,7 @@ def test_a_folder_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
     folder = evaluated(tmp_path / "e", "arc1", "arc", votes={"pass": 3, "curve": []})
     with pytest.raises(ConfigError, match="must be an evaluation as it was written"):
         run_claims([folder], None, None)
+    with pytest.raises(ConfigError, match=r"each evaluation is drawn once, .*e is named twice; name it once"):
+        run_claims([folder, f"{folder}/"], None, None)
     with pytest.raises(ConfigError, match="--out must be a folder that can be written"):
         run_claims([evaluated(tmp_path / "whole", "arc1", "arc")], None, str(tmp_path / "nowhere"))

@@ -257,6 +257,8 @@ def test_a_front_is_of_all_settings_and_each_is_what_it_says(place: Path, capsys
         beaten = [other for other in front["points"] if other["inference_flops"] <= one["inference_flops"]]
         assert one["exact_accuracy"] == max(other["exact_accuracy"] for other in beaten)
     assert best["overrides"] in shown
+    gains = any(one["against_plain"]["interval_95"][0] > 0 for one in members)
+    assert ("no setting gains more than chance" in shown) == (not gains)
     assert len((folder / "front.csv").read_text().splitlines()) == len(front["points"]) + 1
     assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
 
@@ -295,6 +297,10 @@ def _changed_data(place: Path) -> EvaluateOptions:
 BAD: dict[str, tuple[Callable[[Path], EvaluateOptions], str]] = {
     "missing": (lambda place: options_of(place, "nowhere"), "nowhere does not exist"),
     "no weights": (lambda place: options_of(place, "data"), "is none"),
+    "a folder of checkpoints": (
+        lambda place: options_of(place, "run/checkpoints"),
+        "give one that it holds: {place}/run/checkpoints/step-00000002",
+    ),
     "file alone": (lambda place: options_of(place, "weights.pt"), "give --config"),
     "no weights file": (lambda place: options_of(place, "config.yaml", config=str(place / "config.yaml")), "no plain weights"),
     "torn": (_torn, "must be whole"),
@@ -346,12 +352,18 @@ BAD: dict[str, tuple[Callable[[Path], EvaluateOptions], str]] = {
         lambda place: options_of(place, "weights.pt", config=str(place / "config.yaml"), is_raw=True),
         "--weights raw is of a checkpoint",
     ),
-    "raw of an export": (lambda place: options_of(place, "run/best", is_raw=True), "an export holds the averaged weights"),
+    "raw of an export": (
+        lambda place: options_of(place, "run/best", is_raw=True),
+        "or give a checkpoint: {place}/run/checkpoints/step-00000002",
+    ),
     "no identifiers": (
         lambda place: options_of(place, "run", identifiers=("blank",)),
         "--identifiers needs a data set with identifiers",
     ),
-    "no data": (lambda place: options_of(place, "run", overrides=(f"data.folder={place / 'no'}",)), "manifest must exist"),
+    "no data": (
+        lambda place: options_of(place, "run", overrides=(f"data.folder={place / 'no'}",)),
+        "has no manifest.json; say where it is now by --set data.folder=DIR",
+    ),
     "changed data": (_changed_data, "the data must be what"),
     "other tokens": (
         lambda place: options_of(place, "run", overrides=(f"data.folder={place / 'mazes'}",)),
@@ -368,7 +380,7 @@ def test_bad_input_is_one_message_and_exit_code_2(place: Path, case: str, capsys
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith("error: ")
-    assert message in shown.err
+    assert message.format(place=place) in shown.err
     assert shown.err.count("\n") == 1
 
 

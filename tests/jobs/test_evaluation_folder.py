@@ -191,6 +191,9 @@ def test_every_worker_has_a_batch(place: Path, capsys: pytest.CaptureFixture[str
     assert run_job(lambda: run_evaluation(options_of(place, "too_many", workers=2))) == 2
     assert "has 1 of 16 rows; use --workers 1, or smaller batches: --set evaluation.batch_size=6" in capsys.readouterr().err
     assert not (place / "too_many").exists()
+    one = options_of(place, "too_many", workers=2, overrides=("evaluation.max_examples=1",), votes=1)
+    assert run_job(lambda: run_evaluation(one)) == 2
+    assert "has 1 of 16 rows; use --workers 1\n" in capsys.readouterr().err
 
 
 def test_a_worker_that_dies_ends_the_others() -> None:
@@ -297,6 +300,14 @@ def test_a_comparison_pairs_puzzles(place: Path, capsys: pytest.CaptureFixture[s
     assert f"test split of {report_of(place, 'two')['data']['name']}, {found['puzzles']} puzzles" in told
     same = run_comparison(str(place / "two"), str(place / "two"), str(out))
     assert (same, json.loads(out.read_text())["metrics"]["loss"]["interval_95"]) == (0, [0, 0])
+    for lost in ("report.json", "puzzles.parquet"):
+        before = (place / "two" / lost).read_bytes()
+        assert run_job(lambda lost=lost: run_comparison(str(place / "three"), str(place / "two"), str(place / "two" / lost))) == 2
+        assert "is of the evaluation there; name another" in capsys.readouterr().err
+        assert (place / "two" / lost).read_bytes() == before
+    rounding = ["both score the same weights in the same way: what differs is rounding"]
+    assert (found["notes"], json.loads(out.read_text())["notes"]) == ([], rounding)
+    assert told.index("exact_accuracy") < told.index("cell_accuracy"), "what counts comes first"
 
 
 def test_what_stops_at_its_halt_has_a_folder_that_says_it(place: Path) -> None:
@@ -308,6 +319,9 @@ def test_what_stops_at_its_halt_has_a_folder_that_says_it(place: Path) -> None:
     assert np.mean(stopped["step"]) == pytest.approx(told["mean_halting_step"])
     assert run_comparison(str(place / "stopped"), str(place / "beside"), str(place / "halts.json")) == 0
     assert json.loads((place / "halts.json").read_text())["metrics"]["loss_halted"]["difference"] == pytest.approx(0, abs=1e-9)
+    (note,) = json.loads((place / "halts.json").read_text())["notes"]
+    assert note.startswith("not compared, one alone has them: ")
+    assert note.endswith(f"({place / 'beside'}); evaluate both with --stop-halted or both without")
 
 
 def test_a_folder_that_a_sweep_writes_anew_is_refused(tmp_path: Path) -> None:

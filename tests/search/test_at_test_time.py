@@ -23,6 +23,7 @@ from trm.search.space.resume import check_resumable
 from trm.search.space.space import SearchSpace
 from trm.search.test_time import PassOrder, chosen_setting, due_choice, due_passes, notes, runs, sentence
 from trm.sweeps.winner import PassResult, search_test_time
+from trm.terminal.display import event_line
 from trm.tracking.updates import updates_of
 
 SECTION = {"noise": [0.0, 0.3], "starts": ["own", "random"], "rollouts": 4, "steps": 8, "top": 2}
@@ -181,6 +182,8 @@ def test_settings_are_judged_by_the_objective_whichever_way_it_is_good(tmp_path:
     told = sentence(state)
     assert told is not None
     assert "is taken: loss 0.14 on validation, -0.06 (-0.08 to -0.04) over the plain answer" in told
+    passed = next(event for event in events_of(tmp_path) if isinstance(event, TestTimePassed) and event.noise == 0.3)
+    assert "2 settings in 1.0 s, best 0.1400 at 8 steps x 4 (plain 0.2000)" in str(event_line(passed, "loss"))
     (first, _), front = notes(state), [one["value"] for one in notes(state)[0]["front"]]
     assert (first["metric"], front) == ("loss", sorted(front, reverse=True))
     assert replay(Search(space_of(SECTION, objective=objective), cost_of), events_of(tmp_path)).trials == len(state.trials)

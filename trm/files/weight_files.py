@@ -27,9 +27,10 @@ def weights_folder(folder: Path) -> Path:
     for candidate in (folder, folder / "best", *newest):
         if (candidate / META).exists() or (candidate / MODEL_FILE).exists():
             return candidate
+    held = checkpoints_in(folder)
     raise CheckpointError(
         f"weights lie in a checkpoint, an export, a run or a sweep, and {folder} {'is none' if folder.exists() else 'is missing'}",
-        remedy=f"give a folder with {META}, with {MODEL_FILE}, or with best/",
+        remedy=f"give one that it holds: {held[-1]}" if held else f"give a folder with {META}, with {MODEL_FILE}, or with best/",
     )
 
 

@@ -48,6 +48,9 @@ class Ours:
 def run_claims(folders: Sequence[str], claims: str | None, out: str | None) -> int:
     """Print the table, write picture and table; the exit code. Raises ConfigError for what a person can mend."""
     known = read_claims(claims)
+    places = [Path(folder).resolve() for folder in folders]
+    if twice := [folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1]:
+        raise ConfigError(f"each evaluation is drawn once, {twice[0]} is named twice", remedy="name it once")
     ours = [share for folder in folders for share in _shares(folder, _report(folder))]
     place = Path(out or folders[0])
     if not place.is_dir() or (reason := why_unwritable(place)) is not None:

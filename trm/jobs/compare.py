@@ -1,6 +1,7 @@
 """Two evaluations compared puzzle by puzzle, from their folders alone."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,14 +49,16 @@ def run_comparison(first: str, second: str, out: str | None) -> int:
         check_report(Path(out))
     sides = read_side(first), read_side(second)
     require_same_puzzles(*sides, what="a comparison")
-    names = [name for name in sides[0].puzzles if name in sides[1].puzzles and name not in NOT_A_METRIC]
+    shared = [name for name in sides[0].puzzles if name in sides[1].puzzles and name not in NOT_A_METRIC]
+    names = sorted(shared, key=lambda name: name != "exact_accuracy")
     if not names:
         raise ConfigError(
             f"a comparison needs a metric that both have, {first} and {second} have none",
             remedy="evaluate both with --stop-halted or both without",
         )
     found = {name: compared(name, *sides) for name in names}
-    show("\n".join(_lines(sides, found)))
+    notes = list(_notes(*sides))
+    show("\n".join([*_lines(sides, found), *notes]))
     if out is not None:
         values = {name: one.figures() for name, one in found.items()}
         report = {
@@ -64,6 +67,7 @@ def run_comparison(first: str, second: str, out: str | None) -> int:
             "puzzles": len(sides[0].puzzles["puzzle"]),
             "metrics": values,
             "note": ONE_TRAINING,
+            "notes": notes,
         }
         write_text_atomic(out, json.dumps(stored(report), indent=1, allow_nan=False) + "\n")
     return 0
@@ -139,6 +143,33 @@ def _lines(sides: tuple[Side, Side], found: dict[str, Paired]) -> list[str]:
             f"{_better(name, one)}"
         )
     return [*lines, ONE_TRAINING]
+
+
+def _notes(first: Side, second: Side) -> Iterator[str]:
+    """What else is to be known of the comparison: that nothing could differ, and what one side alone has."""
+    if all(one == other for one, other in zip(_scored(first), _scored(second), strict=True)):
+        yield "both score the same weights in the same way: what differs is rounding"
+    alone = [
+        f"{', '.join(names)} ({one.folder})"
+        for one, other in ((first, second), (second, first))
+        if (names := [name for name in one.puzzles if name not in other.puzzles and name not in NOT_A_METRIC])
+    ]
+    if alone:
+        both = "; evaluate both with --stop-halted or both without" if _halts(first) != _halts(second) else ""
+        yield f"not compared, one alone has them: {'; '.join(alone)}{both}"
+
+
+def _scored(side: Side) -> Iterator[Any]:
+    """What its figures follow from, besides the puzzles; of an old report nothing that is equal to anything."""
+    report = side.report
+    yield report.get("weights_digest") or object()
+    yield from (report.get(name) for name in ("weights", "forward_dtype", "stops_halted", "supervision_steps"))
+    config = report.get("config")
+    yield config.get("evaluation") if isinstance(config, dict) else object()
+
+
+def _halts(side: Side) -> bool:
+    return bool(side.report.get("stops_halted"))
 
 
 def _better(name: str, one: Paired) -> str:

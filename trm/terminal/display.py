@@ -30,6 +30,7 @@ from trm.search.journal.events import (
     TestTimePassed,
 )
 from trm.search.knobs.constraint_names import short_name
+from trm.tasks.metrics import direction
 from trm.terminal.facts import event_facts, status_facts
 from trm.terminal.progress import RunningLeg, Snapshot
 
@@ -262,16 +263,23 @@ def event_line(event: Event, metric: str) -> str | None:
             ]
             return f"trial {event.trial}, rank {event.rank}: {metric} {', '.join(scores)}"
         case TestTimePassed():
-            best = max(event.points, key=lambda one: one.exact_accuracy)
-            how = f"noise {event.noise:g}, starts {event.starts}: {len(event.points)} settings in {event.seconds:.1f} s"
-            told = f"{best.exact_accuracy:.4f} at {best.steps} steps x {best.rollouts}"
-            return f"trial {event.trial} at test time, {how}, best {told} (plain {event.plain.exact_accuracy:.4f})"
+            return _passed_text(event)
         case PlaceAwaited():
             return "legs can run again" if event.what is None else event.what
         case SweepEnded():
             return f"the sweep ended: {event.reason}"
         case _:
             return None
+
+
+def _passed_text(event: TestTimePassed) -> str:
+    """What a pass at test time came to, by the metric that settings are judged by."""
+    sign = -1 if event.metric is not None and direction(event.metric) == "min" else 1
+    best = max(event.points, key=lambda one: sign * one.score, default=event.plain)
+    forms = f", {event.forms} forms" if event.forms > 1 else ""
+    how = f"noise {event.noise:g}, starts {event.starts}{forms}: {len(event.points)} settings in {event.seconds:.1f} s"
+    told = f"best {best.score:.4f} at {best.steps} steps x {best.forms * best.rollouts}"
+    return f"trial {event.trial} at test time, {how}, {told} (plain {event.plain.score:.4f})"
 
 
 def leaderboard(rows: Sequence[LeaderRow], metric: str) -> Table:

@@ -22,7 +22,7 @@ from trm.config.run import RunConfig
 from trm.errors import CheckpointError
 from trm.files.atomic import make_folders, replacing, usual_mode
 from trm.files.json_files import parse_json
-from trm.files.weight_files import META, MODEL_FILE, weights_folder
+from trm.files.weight_files import META, MODEL_FILE, checkpoints_in, weights_folder
 from trm.models.arithmetic import TABLE_KEY
 from trm.models.build import build_network, from_published
 from trm.models.counting import network_sizes
@@ -251,13 +251,19 @@ def _of_checkpoint(folder: Path, *, is_raw: bool = False) -> Weights:
     return Weights(tensors, meta.config, meta.shape, str(folder), meta.data_hash, meta.names, meta.step, meta.train_flops)
 
 
+def _newest_beside(export: Path) -> str:
+    """Of the run that an export is the best of, its newest checkpoint, for a remedy."""
+    found = checkpoints_in(export.parent.parent / "checkpoints")
+    return f": {found[-1]}" if found else ""
+
+
 def _of_export(path: Path, *, is_raw: bool = False) -> Weights:
     source = path.parent / CONFIG_FILE
     config = validated(RunConfig, load_yaml(source), str(source))
     if is_raw and config.optim.ema:
         raise CheckpointError(
             f"an export holds the averaged weights, and {path} none as they were trained",
-            remedy="take the average (start.weights, --weights), or give a checkpoint",
+            remedy=f"take the average (start.weights, --weights), or give a checkpoint{_newest_beside(path)}",
         )
     try:
         with safe_open(path, framework="pt") as file:

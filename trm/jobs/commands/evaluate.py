@@ -1,22 +1,69 @@
 """Score a run, a sweep's winner, a checkpoint, or another program's file of weights (.pt, safetensors), on a whole split."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from trm.terminal.command_line import job_parser
+
+if TYPE_CHECKING:
+    from trm.jobs.evaluation.options import EvaluateOptions
 
 
 def main() -> int:
     """The exit code of the job that the command line asks for."""
     parser = job_parser(__doc__, "evaluate")
+    _add_weights(parser)
+    _add_scoring(parser)
+    _add_workers(parser)
+    _add_reports(parser)
+    arguments = parser.parse_args()
+    if arguments.path is None and not arguments.across:
+        parser.error("evaluate.py needs the path of weights, or --across FOLDER ...")
+
+    from trm.jobs.evaluate import run_evaluation
+
+    return run_evaluation(_options(arguments))
+
+
+def _options(arguments: argparse.Namespace) -> "EvaluateOptions":
+    """What the command line says."""
+    from trm.jobs.evaluation.options import EvaluateOptions
+
+    across = tuple(filter(None, (arguments.path, *arguments.across))) if arguments.across else ()
+    return EvaluateOptions(
+        path=arguments.path or across[0],
+        across=across,
+        split=arguments.split,
+        overrides=tuple(arguments.overrides),
+        config=arguments.config,
+        votes=arguments.votes,
+        out=arguments.out,
+        storage=arguments.storage,
+        stops_halted=arguments.stop_halted,
+        trained_on=arguments.trained_on,
+        has_curve=arguments.curve,
+        folder=arguments.folder,
+        has_submission=arguments.submission,
+        front=tuple(arguments.front),
+        resamples=arguments.resample,
+        has_all_steps=arguments.steps == "all",
+        is_quick=arguments.quick,
+        forward_dtype=arguments.forward_dtype,
+        has_speed=arguments.speed,
+        workers=arguments.workers,
+        address=arguments.address,
+        gpus=arguments.gpus,
+        is_raw=arguments.weights == "raw",
+        identifiers=tuple(dict.fromkeys(arguments.identifiers)),
+    )
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    """What is scored."""
     parser.add_argument(
         "path",
         nargs="?",
         help="folder of a run, a sweep, a checkpoint or exported weights, or a file by the published names; or the URL of one (hf://)",
-    )
-    parser.add_argument(
-        "--split",
-        choices=("train", "validation", "test"),
-        help="which puzzles, all of them (default: test, or validation where there is none)",
     )
     parser.add_argument(
         "--config", help="run configuration of such a file; elsewhere it must be what the checkpoint was trained as"
@@ -31,6 +78,15 @@ def main() -> int:
         choices=("average", "raw"),
         default="average",
         help="of a checkpoint: the average (default), or the weights as they were trained",
+    )
+
+
+def _add_scoring(parser: argparse.ArgumentParser) -> None:
+    """On which puzzles, and how."""
+    parser.add_argument(
+        "--split",
+        choices=("train", "validation", "test"),
+        help="which puzzles, all of them (default: test, or validation where there is none)",
     )
     parser.add_argument("--votes", type=int, metavar="N", help="ARC: augmentations of a task that vote (default: all)")
     parser.add_argument(
@@ -49,44 +105,6 @@ def main() -> int:
         "--forward-dtype", choices=("float32", "bfloat16"), help="numbers to compute in (default: as it was trained)"
     )
     parser.add_argument("--quick", action="store_true", help="one batch alone, to see that all works: no score")
-    _add_workers(parser)
-    _add_reports(parser)
-    arguments = parser.parse_args()
-    if arguments.path is None and not arguments.across:
-        parser.error("evaluate.py needs the path of weights, or --across FOLDER ...")
-    across = tuple(filter(None, (arguments.path, *arguments.across))) if arguments.across else ()
-
-    from trm.jobs.evaluate import run_evaluation
-    from trm.jobs.evaluation.options import EvaluateOptions
-
-    return run_evaluation(
-        EvaluateOptions(
-            path=arguments.path or across[0],
-            across=across,
-            split=arguments.split,
-            overrides=tuple(arguments.overrides),
-            config=arguments.config,
-            votes=arguments.votes,
-            out=arguments.out,
-            storage=arguments.storage,
-            stops_halted=arguments.stop_halted,
-            trained_on=arguments.trained_on,
-            has_curve=arguments.curve,
-            folder=arguments.folder,
-            has_submission=arguments.submission,
-            front=tuple(arguments.front),
-            resamples=arguments.resample,
-            has_all_steps=arguments.steps == "all",
-            is_quick=arguments.quick,
-            forward_dtype=arguments.forward_dtype,
-            has_speed=arguments.speed,
-            workers=arguments.workers,
-            address=arguments.address,
-            gpus=arguments.gpus,
-            is_raw=arguments.weights == "raw",
-            identifiers=tuple(dict.fromkeys(arguments.identifiers)),
-        )
-    )
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:

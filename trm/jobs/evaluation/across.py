@@ -28,6 +28,7 @@ from trm.evaluation.scores import Columns, Evaluation, with_imported
 from trm.evaluation.scoring import Scoring
 from trm.files.atomic import write_text_atomic
 from trm.jobs.compare import AGAIN, Side, compared, read_side, require_same_puzzles
+from trm.jobs.evaluation.data import require_there
 from trm.jobs.evaluation.environment import environment
 from trm.jobs.evaluation.folder import ANSWERS, NOT_A_METRIC, PUZZLES, REPORT, Done, clear_folder, puzzle_names, write_evaluation
 from trm.jobs.evaluation.lock import held_folder
@@ -193,6 +194,7 @@ def _members(options: EvaluateOptions, folders: Sequence[str]) -> Members:
 def _data(options: EvaluateOptions, report: Mapping[str, Any], beside: Path) -> tuple[Manifest, Split]:
     """The data set that the evaluations are of; ConfigError where another lies there."""
     folder = _folder(options, report, beside)
+    require_there(DataConfig(folder=folder), options.across[0])
     manifest = read_manifest(folder)
     name = next((name for name in manifest.splits if name == report["split"]), None)
     if name is None or manifest.splits[name].content_sha256 != report["data"]["split_sha256"]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from trm.config.data import DataConfig
 from trm.data.format import storage
-from trm.data.format.manifest import Manifest
+from trm.data.format.manifest import MANIFEST, Manifest
 from trm.errors import CheckpointError, DatasetError, InputError
 from trm.tasks.ensure import task_of_data
 from trm.tasks.identifiers import NO_ROW, NamedIdentifiers, identifier_names, named_identifiers, rows_by_name
@@ -31,6 +32,16 @@ class DataAsked:
     """Whether a person named it, and not the weights' own configuration."""
     trained_on: str | None = None
     """What a person says the weights were trained on."""
+
+
+def require_there(data: DataConfig, origin: str) -> None:
+    """DatasetError where no data set lies at the folder that `origin` names, on this machine."""
+    if data.folder is None or not storage.is_local(data.folder) or (storage.local_path(data.folder) / MANIFEST).is_file():
+        return
+    raise DatasetError(
+        f"the data set of {origin} must be there, and {data.folder} has no {MANIFEST}",
+        remedy="say where it is now by --set data.folder=DIR, or build it with ray_jobs/build_dataset.py",
+    )
 
 
 def on_data(weights: Weights, asked: DataAsked) -> Weights:

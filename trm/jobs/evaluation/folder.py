@@ -84,11 +84,13 @@ def check_folder(folder: Path) -> None:
         raise ConfigError(f"--folder must be one that can be written, got {folder} ({reason})", remedy="name another")
 
 
-def check_report(path: Path) -> None:
-    """ConfigError where `--out` could not be written."""
+def check_report(path: Path, own: Path | None = None) -> None:
+    """ConfigError where `--out` could not be written, or would replace what an evaluation wrote in a folder other than `own`."""
     folder = path.absolute().parent
     if path.is_dir() or not folder.is_dir():
         raise ConfigError(f"--out must name a file in a folder that exists, got {path}", remedy="make its folder")
+    if path.name in FILES and (folder / REPORT).exists() and (own is None or own.absolute() != folder):
+        raise ConfigError(f"--out must name a file of its own, and {path} is of the evaluation there", remedy="name another")
     if (reason := why_unwritable(folder)) is not None:
         raise ConfigError(f"--out must name a file that can be written, got {path} ({reason})", remedy="name another")
 

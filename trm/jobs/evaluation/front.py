@@ -10,6 +10,7 @@ from trm.evaluation.test_time import GIVEN, Setting, on_front
 from trm.tasks.metrics import shown
 
 COLUMNS = (*GIVEN, "exact_accuracy", "low", "high", "is_on_front")
+NO_GAIN = "no setting gains more than chance over the plain answer; "
 
 
 def front_report(settings: Sequence[Setting], trained_steps: int, split: str) -> dict[str, Any]:
@@ -26,12 +27,13 @@ def front_report(settings: Sequence[Setting], trained_steps: int, split: str) ->
     points = [one.report() | {"is_on_front": number in front} for number, one in enumerate(settings)]
     for number in front:
         points[number]["against_plain"] = asdict(settings[number].against(plain))
+    chance = "" if any(settings[number].against(plain).interval_95[0] > 0 for number in front) else NO_GAIN
     best = max(front, key=lambda number: (settings[number].value, -settings[number].inference_flops))
     return {
         "plain": plain.report(),
         "best": points[best] | {"overrides": settings[best].overrides},
         "points": points,
-        "note": f"the best of {len(points)} settings, chosen on {split}: score it on puzzles that did not choose it",
+        "note": f"{chance}the best of {len(points)} settings, chosen on {split}: score it on puzzles that did not choose it",
     }
 
 

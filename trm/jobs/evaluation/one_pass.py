@@ -92,7 +92,8 @@ def require_batches(plan: EvaluationPlan, name: str, workers: int) -> None:
         raise ConfigError(
             f"--workers {workers} needs as many batches, and the {plan.split.name} split of {name} has {len(plan)} of "
             f"{plan.batch_size} rows",
-            remedy=f"use --workers {len(plan)}, or smaller batches: --set evaluation.batch_size={max(1, plan.num_rows // workers)}",
+            remedy=f"use --workers {len(plan)}"
+            + (f", or smaller batches: --set evaluation.batch_size={plan.num_rows // workers}" if plan.num_rows >= workers else ""),
         )
 
 

@@ -9,7 +9,7 @@ from trm.config.files import apply_overrides, load_run_config, validated
 from trm.config.run import RunConfig
 from trm.data.format.manifest import Manifest, SplitName, read_manifest
 from trm.errors import CheckpointError, ConfigError
-from trm.jobs.evaluation.data import DataAsked, on_data
+from trm.jobs.evaluation.data import DataAsked, on_data, require_there
 from trm.jobs.evaluation.options import A_FRONT, EvaluateOptions, is_foreign
 from trm.tasks.choice import task_named
 from trm.tasks.ensure import DataSummary, ensure_dataset, summary_of, task_of_data
@@ -50,6 +50,7 @@ def opened(options: EvaluateOptions, say: Say) -> Opened:
     if own is not None and options.config is None and not names_data(options.overrides):
         refuse_remote(config.data, path)
         config = config.model_copy(update={"data": data_beside(config.data, path, own.data_hash, say=say)})
+    require_there(config.data, options.origin)
     split = options.split or first_there(summary_of(config.data), say, chooses=bool(options.front))
     task = task_of_data(config.data, split)
     _require_votes(options, task, config)

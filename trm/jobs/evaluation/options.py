@@ -95,7 +95,7 @@ def check_options(options: EvaluateOptions) -> None:
     if not 0 <= options.resamples <= MOST_RESAMPLES:
         raise ConfigError(f"--resample must be 0 to {MOST_RESAMPLES}, got {options.resamples}", remedy="use 20")
     if options.out is not None:
-        check_report(Path(options.out))
+        check_report(Path(options.out), None if options.folder is None else Path(options.folder))
     if options.folder is not None:
         check_folder(Path(options.folder))
     elif options.has_submission:
