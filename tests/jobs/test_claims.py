@@ -106,6 +106,18 @@ def test_votes_are_held_against_claims_of_so_many_augmentations(tmp_path: Path) 
     assert why["Roye-Azar, single pass"] == why["paper, attention"] == ""
 
 
+def test_what_was_counted_in_two_ways_stands_beside_claims_of_each(tmp_path: Path) -> None:
+    """Few votes: those of pass@1 are as a claim has them, those of pass@2 the nearest that there is."""
+    run_claims([evaluated(tmp_path / "few", "arc1_concept", "arc", votes=votes(0, 1))], None, None)
+    rows = rows_of(tmp_path / "few")
+    assert sorted(row["metric"] for row in rows if row["is_ours"] == "True") == [
+        "pass@1 of tasks, 0 augmentations",
+        "pass@2 of tasks, 1 augmentations",
+    ]
+    why = {row["by"]: row["why_not"] for row in rows}
+    assert (why["Roye-Azar, single pass"], why["paper, attention"]) == ("", "1,000 augmentations, ours 1")
+
+
 def test_an_ensemble_is_no_networks_own(tmp_path: Path) -> None:
     """Its report has no steps, no curve and no configuration."""
     report = {"split": "test", "data": {"name": "arc1", "task": "arc"}, "networks": 3, "votes": votes(0) | {"curve": []}}

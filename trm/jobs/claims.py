@@ -124,21 +124,27 @@ def _panel(data: tuple[str, ...], claims: Sequence[Claim], ours: Sequence[Ours])
     theirs = [claim for claim in claims if claim.data == data]
     named = {name for claim in claims for name in claim.data}
     own = [one for one in ours if one.data in data or (one.data not in named and one.task == theirs[0].task)]
-    wanted = {(claim.metric, claim.counts, claim.augmentations) for claim in theirs}
-    shown = [one for one in own if (one.metric, one.counts, one.augmentations) in wanted]
-    if not shown:  # the nearest there is: the most augmentations
-        shown = [one for one in own if (one.metric, one.counts) in {key[:2] for key in wanted}]
-        most = max((one.augmentations or 0 for one in shown), default=0)
-        shown = [one for one in shown if (one.augmentations or 0) == most]
+    shown = [one for one in own if any(_is_way(claim, one) and claim.augmentations == one.augmentations for claim in theirs)]
+    for claim in theirs:
+        if not any(_is_way(claim, one) for one in shown):  # the nearest there is: the most augmentations
+            alike = [one for one in own if _is_way(claim, one)]
+            most = max((one.augmentations or 0 for one in alike), default=0)
+            shown += [one for one in alike if (one.augmentations or 0) == most]
     if not shown:
         return None
     names = {one.folder: one.folder if one.data in data else f"{one.folder} ({one.data})" for one in shown}
     rows = [_row(names[one.folder], one, is_ours=True) for one in shown]
     for claim in theirs:
-        reasons = min((_reasons(claim, one) for one in shown), key=len)
+        nearest = min(shown, key=lambda one: (not _is_way(claim, one), len(_reasons(claim, one))))
+        reasons = _reasons(claim, nearest)
         rows.append(_row(claim.by, claim, why=tuple(reasons), source=claim.source, note=claim.note))
     rows.sort(key=lambda row: (row.metric, -row.share))
     return ClaimPanel(", ".join(data), tuple(rows))
+
+
+def _is_way(claim: Claim, ours: Ours) -> bool:
+    """Whether both count alike."""
+    return (claim.metric, claim.counts) == (ours.metric, ours.counts)
 
 
 def _row(by: str, of: Claim | Ours, **rest: Any) -> ClaimRow:
@@ -158,7 +164,7 @@ def _reasons(claim: Claim, ours: Ours) -> list[str]:
         reasons.append(f"{claim.split}, ours {ours.split}")
     elif claim.count != ours.count and claim.counts == ours.counts:
         reasons.append(f"{claim.count:,} {claim.counts}, ours {ours.count:,}")
-    if (claim.metric, claim.counts) != (ours.metric, ours.counts):
+    if not _is_way(claim, ours):
         reasons.append(f"{claim.metric} of {claim.counts}, ours {ours.metric} of {ours.counts}")
     elif claim.augmentations != ours.augmentations and ours.networks == 1:
         reasons.append(f"{claim.augmentations or 0:,} augmentations, ours {ours.augmentations or 0:,}")

@@ -89,7 +89,8 @@ def check_report(path: Path, own: Path | None = None) -> None:
     folder = path.absolute().parent
     if path.is_dir() or not folder.is_dir():
         raise ConfigError(f"--out must name a file in a folder that exists, got {path}", remedy="make its folder")
-    if path.name in FILES and (folder / REPORT).exists() and (own is None or own.absolute() != folder):
+    is_evaluation = (folder / REPORT).exists() and ((folder / PUZZLES).exists() or (folder / ANSWERS).exists())
+    if path.name in FILES and is_evaluation and (own is None or own.absolute() != folder):
         raise ConfigError(f"--out must name a file of its own, and {path} is of the evaluation there", remedy="name another")
     if (reason := why_unwritable(folder)) is not None:
         raise ConfigError(f"--out must name a file that can be written, got {path} ({reason})", remedy="name another")
