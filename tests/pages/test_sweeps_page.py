@@ -88,6 +88,7 @@ def test_sweeps_on_one_page_in_a_browser(place: Path, tmp_path: Path) -> None:
         assert shown.page.locator(".plot").count() == 4, "what cannot be compared has charts of its own"
         assert HOSTILE in (shown.page.locator("h1").text_content() or "")
         assert shown.page.evaluate("document.documentElement.scrollWidth") <= 500
+        assert shown.page.locator("[data-trial]").count() == 0, "a number means a trial of one sweep, and here are several"
         differ = shown.page.locator("section", has_text="Where the spaces differ").last
         assert "optim.beta2" in (differ.locator("tbody").text_content() or "")
 

@@ -73,10 +73,12 @@
     const { best } = shared();
     const drawn = Object.entries(data.curves).filter(([, curve]) => curve[name]);
     const every = drawn.flatMap(([, curve]) => curve.train_flops);
-    const line = (curve, trial) => ({ x: [...curve.train_flops, null], y: [...curve[name], null], text: [...curve.train_flops.map(() => `trial ${trial}`), ""], customdata: [...curve.train_flops.map(() => Number(trial)), null] });
-    const joined = (curves) => curves.map(([trial, curve]) => line(curve, trial)).reduce((all, one) => ({ x: all.x.concat(one.x), y: all.y.concat(one.y), text: all.text.concat(one.text), customdata: all.customdata.concat(one.customdata) }), { x: [], y: [], text: [], customdata: [] });
+    const joined = (curves) => ({
+      x: curves.flatMap(([, curve]) => [...curve.train_flops, null]), y: curves.flatMap(([, curve]) => [...curve[name], null]),
+      customdata: curves.flatMap(([trial, curve]) => [...curve.train_flops.map(() => Number(trial)), null]),
+    });
     const others = drawn.filter(([trial]) => Number(trial) !== best), own = drawn.filter(([trial]) => Number(trial) === best);
-    const template = "%{y:.4g} at %{x:.3s}FLOP<br>%{text}<extra></extra>";
+    const template = "%{y:.4g} at %{x:.3s}FLOP<br>trial %{customdata}<extra></extra>";
     return {
       label: `${SHOWN[name]} against training FLOPs while trials trained, of ${drawn.length} trials${own.length ? `; thick: the best, trial ${best}` : ""}.`,
       draw: (c) => ({

@@ -137,7 +137,7 @@
         return element(index === 0 ? "th" : "td", { scope: index === 0 ? "row" : null, class: kind(column) },
           value, index === 0 && mark ? element("span", { class: "mark", text: mark }) : null, index === 0 && isChosen ? element("span", { class: "mark own", text: "marked" }) : null);
       });
-      const line = element("tr", { "data-key": name, tabindex: "-1", class: [mark ? "marked" : "", isChosen ? "chosen" : ""].join(" ").trim() || null, "aria-current": isChosen ? "true" : null, "data-trial": row.trial ?? null }, ...cells);
+      const line = element("tr", { "data-key": name, tabindex: "-1", class: [mark ? "marked" : "", isChosen ? "chosen" : ""].join(" ").trim() || null, "aria-current": isChosen ? "true" : null, "data-trial": TRM.page?.shared?.trials ? row.trial : null }, ...cells);
       line.addEventListener("click", (event) => { if (!event.target.closest("a, button, input")) press(line); });
       if (!options.onopen) return [line];
       line.setAttribute("aria-expanded", state.open.has(name));
