@@ -22,7 +22,7 @@ from benchmarks.search.course import Course
 from benchmarks.search.figures import interval
 from benchmarks.search.landscapes import FLOPS_PER_SECOND, Landscape
 from benchmarks.search.replay import Remembered, replay
-from benchmarks.search.widening import WIDEST, WideningCourse
+from benchmarks.search.widening import RESTART, WIDEST, FreelyWideningCourse, WideningCourse
 from trm.search.findings.confirmed import winner
 from trm.search.journal.events import LegEnded, LegStarted
 from trm.search.space.defaults import CONFIRMED
@@ -48,13 +48,14 @@ def figures(
     history = replay(space, landscape, seed, slots=slots, rules=rules, kind=kind)  # type: ignore[arg-type]
     assert history.search is not None
     state, over = history.search.state, history.events[-1].at
-    ends = {(event.trial, event.rung): event.at for event in history.events if isinstance(event, LegEnded)}
+    ended = (event for event in history.events if isinstance(event, LegEnded) and event.status != "yielded")
+    ends = {(event.trial, event.rung): event.at for event in ended}
     legs = [event for event in history.events if isinstance(event, LegStarted)]
     used = sum(ends.get((leg.trial, leg.rung), over) - leg.at for leg in legs)
-    if isinstance(history.course, WideningCourse):
+    if isinstance(history.course, FreelyWideningCourse):
         used = history.course.used_seconds
     whole = landscape.space.budget.per_trial
-    cut = sum((over - leg.at) * FLOPS_PER_SECOND for leg in legs if (leg.trial, leg.rung) not in ends)
+    cut = sum((over - leg.at) * FLOPS_PER_SECOND for leg in legs if (leg.trial, leg.rung) not in ends and leg.attempt == 0)
     unit, begun, best = whole / FLOPS_PER_SECOND, legs[0].at, winner(state)
     assert best is not None
     return {
@@ -64,6 +65,11 @@ def figures(
         "spent": (state.spending.train_flops + cut) / whole,
         "points": 100 * landscape.regret(landscape.config(best.trial.params)),
     }
+
+
+def widening_course(restart_seconds: float) -> type[Course]:
+    """Sweeps by the product's rule, where stopping a leg and starting it again takes so long."""
+    return type("_WideningCourse", (WideningCourse,), {"restart_seconds": restart_seconds})
 
 
 def rounded(values: Sequence[float]) -> list[float]:
@@ -81,10 +87,14 @@ def main() -> int:
     made.add_argument("--sampler", default="random", help="random proposals show the scheduler alone (default: %(default)s)")
     made.add_argument("--ahead", type=int, help="confirm.ahead of the rules of now (default: as it is)")
     made.add_argument("--rules", type=int, nargs="+", default=[BEFORE, RULES])
-    made.add_argument("--widening", action="store_true", help="as if legs could take and give slots while they run (widening.py)")
+    made.add_argument("--widening", action="store_true", help="legs may have more workers where slots idle (widening.py)")
+    made.add_argument(
+        "--restart", type=float, default=RESTART, help="what that takes, of a whole trial's time (default: %(default)s)"
+    )
+    made.add_argument("--bound", action="store_true", help="as if legs could take and give slots while they run, at no cost")
     arguments = made.parse_args()
     cases = [(rules, slots) for slots in arguments.slots for rules in arguments.rules]
-    course = WideningCourse if arguments.widening else Course
+    course = FreelyWideningCourse if arguments.bound else Course
     remembered: Remembered = {}
     for kind in arguments.kinds:
         found: dict[tuple[int, int], list[dict[str, float]]] = {case: [] for case in cases}
@@ -93,6 +103,8 @@ def main() -> int:
                 landscape = Landscape(seed % 20, kind, arguments.slowness, remembered=remembered)
                 confirm = CONFIRM if rules == BEFORE or arguments.ahead is None else {**CONFIRM, "ahead": arguments.ahead}
                 space = space_of(landscape, arguments.trials, arguments.sampler, confirm)
+                if arguments.widening:
+                    course = widening_course(arguments.restart * space.budget.per_trial / FLOPS_PER_SECOND)
                 found[rules, slots].append(figures(landscape, space, seed, slots, rules, course))
             print(f"{kind}: seed {seed}", file=sys.stderr, flush=True)
         about = {"trials": arguments.trials, "sampler": arguments.sampler, "slowness": arguments.slowness, "seeds": arguments.seeds}
@@ -101,7 +113,8 @@ def main() -> int:
             if (alone := found.get((rules, 1))) is not None:
                 row["less_one_slot"] = rounded([one["points"] - other["points"] for one, other in zip(sweeps, alone, strict=True)])
             ahead = {} if arguments.ahead is None or rules == BEFORE else {"ahead": arguments.ahead}
-            wide = {"widest": WIDEST} if arguments.widening else {}
+            wide = {"widest": WIDEST} if arguments.widening or arguments.bound else {}
+            wide |= {"restart": arguments.restart} if arguments.widening else {}
             case = {"landscapes": kind, "rules": rules, "slots": slots, **ahead, **wide}
             emit({**case, **row, **about}, arguments.out)
     return 0

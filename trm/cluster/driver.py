@@ -16,6 +16,7 @@ from trm.cluster.connection import Demand
 from trm.cluster.gauges import SweepGauges
 from trm.cluster.ground import LegGround
 from trm.cluster.leg_watch import LEGS_SECONDS, LegWatch, Meant
+from trm.cluster.widening import Widening
 from trm.console.streams import say
 from trm.errors import InterruptedRun, TRMError
 from trm.search.journal.events import Decided, Event, LegEnded, LegStarted
@@ -79,13 +80,15 @@ class SweepDriver:
         signals: StopSignals,
         write_tables: Callable[[], None],
         ground: LegGround,
+        widening: Widening | None = None,
     ) -> None:
+        """`widening`: what is done with slots that idle; null: nothing."""
         self._extras = Extras(say)
         self._log, self._search, self._folder, self._placement = log, log.search, folder, placement
         self._legs, self._signals = LegWatch(log.search, board, self._message, ground.is_gone), signals
         self._display, self._progress, self._writer = audience.display, audience.progress, audience.writer
         self._gauges = audience.gauges
-        self._write_tables, self._ground = write_tables, ground
+        self._write_tables, self._ground, self._widening = write_tables, ground, widening
         self._wait = Wait(WAIT_SECONDS)
         self._keeper = CheckpointRetention(log.search.state, folder)
         self._room = Room(log.search.state, folder, self._keeper, self._on_full)
@@ -115,7 +118,8 @@ class SweepDriver:
     def next_leg(self) -> LegTask | None:
         """The next leg, journaled as started; None while none can start."""
         self._busy_at = self._busy_at or time.monotonic()
-        if self._is_told_to_stop or len(self._legs.running) >= self.slots:
+        lent = self._widening.lent if self._widening is not None else 0
+        if self._is_told_to_stop or len(self._legs.running) + lent >= self.slots:
             return None
         try:
             legs = [self._again.pop()] if self._again else self._room.durably(lambda: self._log.advance(steady_now(), 1))
@@ -129,7 +133,8 @@ class SweepDriver:
         leg: LegStarted = legs[0]
         self._legs.begin(leg)
         demand, threads = self._placement.demand, self._placement.threads
-        return leg_task(self._search, self._folder, leg, threads=threads, gpus=demand.gpus)
+        places = self._widening.places_of(leg.trial) if self._widening is not None else ()
+        return leg_task(self._search, self._folder, leg, threads=threads, gpus=demand.gpus, places=places)
 
     def leg_returned(self, task: LegTask, result: LegResult | None, error: str | None) -> None:
         """Journal the end of a leg and what follows from it."""
@@ -141,15 +146,20 @@ class SweepDriver:
         for problem in meant.result.torn:
             self._display.message(f"trial {task.trial} did not go on from a checkpoint: {problem}")
         if meant.result.status == "interrupted":
-            self._on_interrupted(started)
+            self._on_interrupted(started, task, meant)
             return
         if meant.result.status == "disk_full":
             self._on_disk_full(started, meant)
             return
+        self._record(task, meant)
+
+    def _record(self, task: LegTask, meant: Meant) -> None:
         ended = self._with_node(leg_ended(task, meant.result, self._search.state.space.objective), meant)
         if self._room.durably(lambda: self._log.record(ended)):
             # Decisions only: a leg starts when a slot asks for it.
             self._room.durably(lambda: self._log.advance(steady_now(), 0))
+        if self._widening is not None:
+            self._widening.settle(self._legs.running)
 
     def leg_over(self, task: LegTask) -> None:
         """The leg's process has come back."""
@@ -165,6 +175,8 @@ class SweepDriver:
             self._legs_at = now
             self._log.check()
             self._legs.look()
+            if (widening := self._widening) is not None and not self._is_told_to_stop:
+                self._room.durably(lambda: widening.look(self._legs.running))
         if now - self._nodes_at >= NODES_SECONDS:
             self._nodes_at = now
             self._look_at_nodes()
@@ -278,9 +290,13 @@ class SweepDriver:
         names = ", ".join(map(self._ground.name, meant.nodes)) or None
         return ended.model_copy(update={"node": names, "with_node": meant.is_nodes and ended.status == "lost"})
 
-    def _on_interrupted(self, leg: LegStarted | None) -> None:
-        """A leg that stopped because its node is to leave goes on elsewhere."""
-        if leg is not None and not self._is_told_to_stop:
+    def _on_interrupted(self, leg: LegStarted | None, task: LegTask, meant: Meant) -> None:
+        """A leg that stopped because its node is to leave goes on elsewhere; one that has or is to have more slots, on others."""
+        if leg is None or self._is_told_to_stop:
+            return
+        if self._search.state.trials[leg.trial].held_slots > 1:
+            self._record(task, meant)
+        else:
             self._again.append(leg)
 
     def _stop_legs(self, text: str) -> None:

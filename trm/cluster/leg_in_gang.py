@@ -13,13 +13,14 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
 from trm.cluster.connection import Demand
-from trm.cluster.leg_in_place import NOT_HERE, do_leg, forget, prepare
+from trm.cluster.leg_in_place import NOT_HERE, do_leg, forget, leg_in_place, prepare
+from trm.cluster.places import place_of
 from trm.cluster.processes import WorkerProcess
 from trm.cluster.progress_board import answered
 from trm.cluster.shared_data import DataFeed, SweepFeed
 from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
-from trm.cluster.worker_group import Told, WorkerGroup
+from trm.cluster.worker_group import Seat, Told, WorkerGroup, seats_in
 from trm.console.redaction import reason_of
 from trm.errors import EXIT_FAILED
 from trm.sweeps.legs_done import found
@@ -43,13 +44,33 @@ def leg_as_gang(config: dict[str, Any], *, feed: SweepFeed, board: ActorHandle, 
         _warm_up(feed.first, demand)
         ray.tune.report({OUTCOME: "{}"})
         return
+    place = ray.util.get_current_placement_group()
+    _by_workers(config, feed, board, demand, seats_in(place, demand, first_bundle=1))
+
+
+def leg_on_slots(config: dict[str, Any], *, feed: SweepFeed, board: ActorHandle, demand: Demand) -> None:
+    """Tune function: one leg in place, or where it has further places by workers there and one in this process's own.
+
+    That one takes up none of the place, all of which this process has.
+    """
+    if config[LEG] == WARM_UP or not task_from(config[LEG]).places:
+        leg_in_place(config, feed=feed, board=board)
+        return
+    gpus = [str(gpu) for gpu in ray.get_gpu_ids()]
+    _by_workers(config, feed, board, demand, [Seat(ray.util.get_current_placement_group(), 0, 0, 0, gpus)])
+
+
+def _by_workers(config: dict[str, Any], feed: SweepFeed, board: ActorHandle, demand: Demand, seats: list[Seat]) -> None:
+    """One leg on these seats, and on those of the task's further places."""
     (task, result), holder, is_kept = found(task_from(config[LEG])), WorkerProcess.current(), True
     if result is None and not answered(board.begin_gang.remote(task.leg, holder, _crew())):
         result, is_kept = NOT_HERE, False
     if result is None:
         own = feed.of(task.config.data)
-        with leg_stream(task.config.data, own.folder, workers=demand.workers) as stream:
-            result = _do_together(task, own, board, demand, stream)
+        first = 0 if demand.workers == 1 else 1
+        seats = [*seats, *(seat for one in task.places for seat in seats_in(place_of(one), demand, first_bundle=first))]
+        with leg_stream(task.config.data, own.folder, workers=len(seats)) as stream:
+            result = _do_together(task, own, board, seats, stream)
     board.ended.remote(task.leg)
     if result.status == "interrupted" and is_kept:
         is_kept = all(answered(board.keeps.remote(process)) for process in (holder, *_crew()))
@@ -60,17 +81,25 @@ def leg_as_gang(config: dict[str, Any], *, feed: SweepFeed, board: ActorHandle, 
         os._exit(EXIT_FAILED)
 
 
-def _do_together(task: LegTask, feed: DataFeed, board: ActorHandle, demand: Demand, stream: ActorHandle | None) -> LegResult:
+def _do_together(task: LegTask, feed: DataFeed, board: ActorHandle, seats: list[Seat], stream: ActorHandle | None) -> LegResult:
+    if task.places:
+        end_kept_gang()  # the places of some of these are not this process's for long, and its own are wanted for others
     try:
-        group = _kept_gang(feed, demand)
+        group = _kept_gang(feed, seats)
     except RayError as error:
-        return gang_answer(Told([], f"its workers did not start: {error}"), demand.workers)
+        return gang_answer(Told([], f"its workers did not start: {error}"), len(seats))
     board.begin_gang.remote(task.leg, WorkerProcess.current(), _crew())
     told = group.do(_work, task, feed, board, stream, is_trouble=lambda returned: returned.status != "completed")
-    if not is_usable(told, demand.workers):
-        _KeptGang.group = None
+    if task.places or not is_usable(told, len(seats)):
+        end_kept_gang()
+    return gang_answer(told, len(seats))
+
+
+def end_kept_gang() -> None:
+    """The workers that the last leg left, if any, are ended; the next leg starts others."""
+    group, _KeptGang.group = _KeptGang.group, None
+    if group is not None:
         group.end()
-    return gang_answer(told, demand.workers)
 
 
 def _work(task: LegTask, feed: DataFeed, board: ActorHandle, stream: ActorHandle | None) -> LegResult:
@@ -104,11 +133,10 @@ def gang_answer(told: Told, workers: int) -> LegResult:
     return LegResult(status="lost", error=error, process=who, ended_at=time.time())
 
 
-def _kept_gang(feed: DataFeed, demand: Demand, limit_seconds: float | None = None) -> WorkerGroup:
+def _kept_gang(feed: DataFeed, seats: list[Seat], limit_seconds: float | None = None) -> WorkerGroup:
     """The group that the last leg left, or another one."""
     if _KeptGang.group is None:
-        place = ray.util.get_current_placement_group()
-        group = WorkerGroup(demand, place, first_bundle=1, limit_seconds=limit_seconds)
+        group = WorkerGroup(seats, limit_seconds=limit_seconds)
         told = group.do(prepare, feed)
         if told.failure is not None:
             group.end()
@@ -125,4 +153,4 @@ def _warm_up(feed: DataFeed, demand: Demand) -> None:
     if feed.is_streamed:
         held_actor(feed.folder, demand.workers)
     with contextlib.suppress(RayError):  # the first leg tries again, and is watched
-        _kept_gang(feed, demand, WARM_UP_SECONDS)
+        _kept_gang(feed, seats_in(ray.util.get_current_placement_group(), demand, first_bundle=1), WARM_UP_SECONDS)

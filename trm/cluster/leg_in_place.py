@@ -29,6 +29,8 @@ from trm.training.leg import LegProgress, LegResult, LegTask, task_from
 from trm.training.leg_files import at_work
 from trm.training.reporting import Progress, Reporter
 
+SPEED = "train/flops_per_second"
+"""As a leg that completed says it."""
 PEER_SIGN = "gloo/transport"
 """In what gloo raises in a worker whose neighbour is gone or silent; NCCL raises an error class of its own."""
 
@@ -93,7 +95,8 @@ def do_leg(task: LegTask, feed: DataFeed, board: ActorHandle, *, gang: Any = Non
         failed = LegResult(status=_status_of(error), error=reason_of(error))
         if (last := reporter.last) is not None:  # what it took counts, whatever became of it
             failed = replace(failed, steps=last.step, train_flops=last.train_flops)
-        return failed.ended_here(started_at, torn)
+        failed = failed.ended_here(started_at, torn)
+        return replace(failed, **reporter.figures(failed.ended_at - started_at)) if failed.status == "interrupted" else failed
 
 
 class LegReporter(Reporter):
@@ -103,9 +106,24 @@ class LegReporter(Reporter):
         self._line, self._task = BoardReporter(board), task
         self.last: Progress | None = None
         """Of the newest step; None before the first."""
+        self._first: Progress | None = None
+        self._seconds = 0.0
+        """Of training, in calls of the loop that are over."""
+
+    def figures(self, seconds: float) -> dict[str, Any]:
+        """What a leg that stopped on its way after so many seconds says of its time and speed."""
+        if self.last is None or self._first is None:
+            return {"overhead_seconds": seconds}
+        trained, flops = self._seconds + self.last.seconds, self.last.train_flops - self._first.train_flops
+        since = trained - self._first.seconds
+        speed = {SPEED: flops / since} if flops > 0 and since > 0 else {}
+        return {"train_seconds": trained, "overhead_seconds": max(0.0, seconds - trained), "metrics": speed}
 
     def on_step(self, progress: Progress) -> bool:
         """Asks to stop when the board does."""
+        self._first = self._first or progress
+        if self.last is not None and progress.seconds < self.last.seconds:  # a checkpoint on the way: another call
+            self._seconds += self.last.seconds
         self.last = progress
         return self._line.post(lambda: self._progress(0))
 

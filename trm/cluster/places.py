@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+from ray._raylet import PlacementGroupID
 from ray.air.execution.resources import placement_group as tune_places
 from ray.air.execution.resources.request import ResourceRequest
 from ray.air.execution.resources.resource_manager import ResourceManager
-from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 Group = Any
 """A placement group of Ray."""
@@ -50,11 +51,20 @@ class Groups:
         table = placement_group_table(group)
         return list(table["bundles_to_node_id"].values()) if table.get("state") == "CREATED" else []
 
+    def id_of(self, group: Group) -> str:
+        """What another process of the job finds it by (`place_of`)."""
+        return str(group.id.hex())
+
     def give_back(self, group: Group, asked: Future | None) -> None:
         """Remove it, and what would otherwise wait for it for ever."""
         if asked is not None:
             ray.cancel(asked)
         remove_placement_group(group)
+
+
+def place_of(identity: str) -> Group:
+    """The placement group of this job with that id."""
+    return PlacementGroup(PlacementGroupID(bytes.fromhex(identity)))
 
 
 @dataclass
@@ -68,6 +78,12 @@ class Places:
     """Set by `want`."""
     taken: dict[Group, list[str]] = field(default_factory=dict)
     """Those that a process holds, with their nodes."""
+    lent: list[Group] = field(default_factory=list)
+    """Those of a leg whose process holds another."""
+    is_kept: bool = False
+    """Whether places that stand empty are not given back, though no leg waits for one."""
+    ends_idle: bool = False
+    """Whether a process that waits for a leg is to end, for the sake of its place."""
     _asked: dict[Future, Group] = field(default_factory=dict)
     _placed: dict[Group, list[str]] = field(default_factory=dict)
     """Those whose nodes are not all known to be fit."""
@@ -98,10 +114,10 @@ class Places:
         """So many places from here on: more are asked for, or those that wait or stand empty are given back."""
         self.wanted = count
         for group in list(self._asked.values())[::-1] + list(self._placed) + list(self._ready):
-            if self.usable + self.missing <= count:
+            if self.usable + self.missing + len(self.lent) <= count:
                 break
             self._drop(group)
-        while self.usable + self.missing < count:
+        while self.usable + self.missing + len(self.lent) < count:
             group, asked = self.groups.ask(self._off)
             self._asked[asked] = group
 
@@ -149,9 +165,26 @@ class Places:
             self.groups.give_back(group, None)
             self.want(self.wanted)
 
+    def lend(self, count: int) -> list[Group]:
+        """So many places that stand empty, for more workers of a leg, until each comes to `take_back`."""
+        groups = list(self._ready)[:count]
+        for group in groups:
+            del self._ready[group]
+        self.lent += groups
+        return groups
+
+    def take_back(self, group: Group) -> None:
+        """Its leg is over; what still runs there ends."""
+        if group in self.lent:
+            self.lent.remove(group)
+            self.groups.give_back(group, None)
+            self.want(self.wanted)
+
     def close(self) -> None:
         """Give everything back."""
         self.wanted = 0
+        for group in list(self.lent):
+            self.take_back(group)
         for group in [*self._asked.values(), *self._placed, *self._ready]:
             self._drop(group)
         for group in list(self.taken):

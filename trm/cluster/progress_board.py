@@ -60,6 +60,7 @@ class ProgressBoard:
         self._processes: dict[Leg, list[WorkerProcess]] = {}
         self._gangs: dict[Leg, GangProcesses] = {}
         self._is_stopping = False
+        self._yielding: set[Leg] = set()
         self._idle: dict[WorkerProcess, None] = {}
         self._off: set[str] = set()
         self._leaving: set[str] = set()
@@ -87,7 +88,9 @@ class ProgressBoard:
     def put(self, progress: LegProgress) -> bool:
         """Keep the leg's newest progress; True asks the leg to stop."""
         self._progress[progress.leg] = progress
-        return self._is_stopping or any(process.node_id in self._leaving for process in self._at_work(progress.leg))
+        if self._is_stopping or progress.leg in self._yielding:
+            return True
+        return any(process.node_id in self._leaving for process in self._at_work(progress.leg))
 
     def _at_work(self, leg: Leg) -> list[WorkerProcess]:
         gang = self._gangs.get(leg)
@@ -100,9 +103,14 @@ class ProgressBoard:
     def ended(self, leg: Leg) -> None:
         """Forget a leg that returned, or whose process is gone."""
         self._progress.pop(leg, None)
+        self._yielding.discard(leg)
         processes = self._processes.pop(leg, [])
         gang = self._gangs.pop(leg, None)
         self._idle |= dict.fromkeys(processes if gang is None else [gang.holder])
+
+    def ask_to_yield(self, legs: Iterable[Leg]) -> None:
+        """Ask these legs alone to stop at their next report."""
+        self._yielding = set(legs)
 
     def stop_all(self) -> None:
         """Ask every leg to stop at its next report."""

@@ -19,7 +19,7 @@ from trm.cluster.gauges import SweepGauges
 from trm.cluster.ground import Ground
 from trm.cluster.growth import await_first_place
 from trm.cluster.hearing import heard
-from trm.cluster.leg_in_gang import leg_as_gang
+from trm.cluster.leg_in_gang import leg_as_gang, leg_on_slots
 from trm.cluster.leg_in_place import leg_in_place
 from trm.cluster.places import Groups, Places
 from trm.cluster.progress_board import start_board
@@ -28,6 +28,7 @@ from trm.cluster.roster import Roster
 from trm.cluster.shared_data import SweepFeed, fed_splits, read_feeds, store_room
 from trm.cluster.test_time import passes_at_test_time
 from trm.cluster.tune_legs import LegRunner, run_legs
+from trm.cluster.widening import Widening
 from trm.cluster.worker_check import Needs, Workers, check_workers, problem_of
 from trm.config.data import DataConfig
 from trm.console.long_work import Report, shown
@@ -156,7 +157,8 @@ class SweepRun:
         places = Places(Groups(placement.demand.bundles, f"{sweep.folder.name} leg"))
         needs = self._needs(log.search.state.space.data)
         roster = Roster(placement.found, lambda node: problem_of(node, needs), audience.display.message)
-        runner = LegRunner(self._leg_function(placement, feed, board), places, placement.slots)
+        widens = sweep.space.resources.most_slots > 1
+        runner = LegRunner(self._leg_function(placement, feed, board, widens=widens), places, placement.slots)
         with Ground(placement.demand, self._wanted, roster, places, board) as ground:
             driver = SweepDriver(
                 log,
@@ -167,6 +169,7 @@ class SweepRun:
                 signals=signals,
                 write_tables=lambda: write_tables(log.search.state, sweep.folder),
                 ground=ground,
+                widening=Widening(log, places, board) if widens else None,
             )
             if sweep.mirror is not None:
                 sweep.mirror.on_wait = driver.wait_for_store
@@ -179,10 +182,13 @@ class SweepRun:
             raise InterruptedRun(f"{sweep.whole}; {sweep.folder / REPORT} shows it in a moment")
 
     @staticmethod
-    def _leg_function(placement: Placement, feed: SweepFeed, board: ActorHandle) -> Callable[[dict[str, Any]], None]:
-        if placement.demand.workers == 1:
+    def _leg_function(
+        placement: Placement, feed: SweepFeed, board: ActorHandle, *, widens: bool
+    ) -> Callable[[dict[str, Any]], None]:
+        if placement.demand.workers == 1 and not widens:
             return cast("Callable[[dict[str, Any]], None]", tune.with_parameters(leg_in_place, feed=feed, board=board))
-        gang = tune.with_parameters(leg_as_gang, feed=feed, board=board, demand=placement.demand)
+        function = leg_on_slots if placement.demand.workers == 1 else leg_as_gang
+        gang = tune.with_parameters(function, feed=feed, board=board, demand=placement.demand)
         return cast("Callable[[dict[str, Any]], None]", gang)
 
     def _report_winner(self, log: SweepLog, placement: Placement, feed: SweepFeed, display: SweepDisplay) -> str | None:

@@ -27,6 +27,7 @@ def hooked(places: Places) -> Iterator[None]:
         every_death_is_a_trials(),
         finished_legs_are_forgotten(),
         waits_are_short(),
+        idle_processes_end(places),
     ):
         yield
 
@@ -63,6 +64,16 @@ def waits_are_short() -> contextlib.AbstractContextManager[None]:
         self._actor_force_cleanup_timeout = self._actor_cleanup_timeout
 
     return replaced(TuneController, "__init__", impatient)
+
+
+def idle_processes_end(places: Places) -> contextlib.AbstractContextManager[None]:
+    """Have Tune end the process that it keeps for a next leg, while these places say that its place is wanted."""
+    known = TuneController._cleanup_cached_actors
+
+    def cleanup(self: Any, force_all: bool = False) -> None:
+        known(self, force_all=force_all or places.ends_idle)
+
+    return replaced(TuneController, "_cleanup_cached_actors", cleanup)
 
 
 def every_death_is_a_trials() -> contextlib.AbstractContextManager[None]:

@@ -113,7 +113,9 @@ class _LegSearcher(NotRestored, Searcher):  # type: ignore[misc]  # ray has no t
         self._ticked_at = time.monotonic()
         self.guarded(self._source.tick)
         is_idle = self._idle_since is not None and time.monotonic() - self._idle_since > IDLE_SECONDS
-        self.guarded(lambda: self._places.want(max(1, len(self._legs)) if is_idle else self._source.wants))
+        is_idle = is_idle and not self._places.is_kept
+        own = max(1, len(self._legs)) + len(self._places.lent)
+        self.guarded(lambda: self._places.want(own if is_idle else self._source.wants))
 
     def suggest(self, trial_id: str) -> Any:
         if time.monotonic() - self._ticked_at > TICK_SECONDS:

@@ -42,6 +42,23 @@ class Told:
     """The process of that one."""
 
 
+@dataclass(frozen=True)
+class Seat:
+    """Where a worker of a group is, and what of it is the worker's."""
+
+    place: PlacementGroup
+    bundle: int
+    cpus: float
+    gpus: float
+    given: list[str] | None = None
+    """GPUs that whoever makes the group was given for this seat, whose place is its own; null: the worker is given its own."""
+
+
+def seats_in(place: PlacementGroup, demand: Demand, *, first_bundle: int = 0) -> list[Seat]:
+    """The seats of a trial's workers in a placement group."""
+    return [Seat(place, first_bundle + rank, demand.cpus, demand.gpus) for rank in range(demand.workers)]
+
+
 class GroupWorker:
     """One worker, an actor: all that it does runs in its main thread, whose CUDA device is the worker's own."""
 
@@ -64,13 +81,12 @@ class GroupWorker:
         )
         return host, port
 
-    def join(self, rank: int, workers: int, store: tuple[str, int], gpus: list[str]) -> None:
-        """Become `rank` of the process group; `gpus`: those of all its node's workers."""
+    def join(self, rank: int, workers: int, store: tuple[str, int], own: list[str], gpus: list[str]) -> None:
+        """Become `rank` of the process group, with its `own` GPUs; `gpus`: those of all its node's workers."""
         if store[0] == LOOPBACK:
             meet_at(LOOPBACK)
         else:
             meet_at_node()
-        own = [str(gpu) for gpu in ray.get_gpu_ids()]
         if own:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         import torch
@@ -92,14 +108,20 @@ class GroupWorker:
 class WorkerGroup:
     """Workers of a gang, each in its bundle of a placement group; they end with the process that made them."""
 
-    def __init__(self, demand: Demand, place: PlacementGroup, *, first_bundle: int = 0, limit_seconds: float | None = None) -> None:
+    def __init__(self, seats: list[Seat], *, limit_seconds: float | None = None) -> None:
         """Starts them and waits until they have met. RayError when they cannot be started, or not in `limit_seconds`."""
-        options = {"num_cpus": demand.cpus, "num_gpus": demand.gpus, "max_restarts": 0, "max_task_retries": 0}
+        self._seats = seats
         self._workers: list[ActorHandle] = [
             ray.remote(GroupWorker)
-            .options(**options, scheduling_strategy=PlacementGroupSchedulingStrategy(place, first_bundle + rank))
+            .options(
+                num_cpus=seat.cpus,
+                num_gpus=seat.gpus,
+                max_restarts=0,
+                max_task_retries=0,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(seat.place, seat.bundle),
+            )
             .remote()
-            for rank in range(demand.workers)
+            for seat in seats
         ]
         self.processes: list[WorkerProcess] = []
         """By rank."""
@@ -110,14 +132,15 @@ class WorkerGroup:
             raise
 
     def _meet(self, limit: float | None) -> None:
-        introduced = ray.get([worker.introduce.remote() for worker in self._workers], timeout=limit)
+        told = ray.get([worker.introduce.remote() for worker in self._workers], timeout=limit)
+        introduced = [(process, seat.given or gpus) for (process, gpus), seat in zip(told, self._seats, strict=True)]
         self.processes = [process for process, _ in introduced]
         is_one_node = len({process.node_id for process, _ in introduced}) == 1
         store = ray.get(self._workers[0].open_store.remote(len(self._workers), is_one_node), timeout=limit)
         joining = []
-        for rank, (process, _) in enumerate(introduced):
+        for rank, (process, own) in enumerate(introduced):
             here = visible_gpus([gpus for other, gpus in introduced if other.node_id == process.node_id])
-            joining.append(self._workers[rank].join.remote(rank, len(self._workers), store, here))
+            joining.append(self._workers[rank].join.remote(rank, len(self._workers), store, own, here))
         ray.get(joining, timeout=limit)
 
     def do(self, work: Callable[..., Any], *arguments: Any, is_trouble: Callable[[Any], bool] = lambda answer: False) -> Told:
@@ -159,6 +182,6 @@ def worker_group(demand: Demand) -> Iterator[WorkerGroup]:
     place = placement_group([demand.bundle] * demand.workers)
     try:
         ray.get(place.ready())
-        yield WorkerGroup(demand, place)
+        yield WorkerGroup(seats_in(place, demand))
     finally:
         remove_placement_group(place)  # and the workers in it

@@ -35,6 +35,11 @@ VOTES = 32
 """Augmentations of an ARC task that vote in the evaluations of what begins now and does not say how many."""
 
 
+def divides(global_batch_size: int, workers: int, micro_batches: int = 1) -> bool:
+    """Whether the workers can share the batch evenly, and each its own slots among `micro_batches`."""
+    return global_batch_size % workers == 0 and global_batch_size // workers % micro_batches == 0
+
+
 def require_divisible(global_batch_size: int, workers: int, micro_batches: int = 1) -> None:
     """ConfigError unless the workers can share the batch evenly, and each its own slots among `micro_batches`."""
     local = global_batch_size // workers

@@ -10,10 +10,12 @@ from trm.search.journal.events import (
     Event,
     LegEnded,
     LegStarted,
+    LegWidened,
     PlaceAwaited,
     Reported,
     SlotsChanged,
     SpaceExhausted,
+    Spare,
     SweepStarted,
     TestTimeChosen,
     TestTimePassed,
@@ -172,6 +174,13 @@ class SweepLog:
             self.append(*events)
         started, self._begun = self._begun[:slots_free], self._begun[slots_free:]
         return started
+
+    def widen(self, now: float, spare: Spare) -> LegWidened | None:
+        """Journals that a leg is to have more of the slots that idle, and which; None: none is."""
+        event = self.search.next_widening(now, spare)
+        if event is not None:
+            self.append(event)
+        return event
 
     def report(self, event: Reported | TestTimePassed | TestTimeChosen) -> None:
         """Journals what is found of the best when the search is over."""

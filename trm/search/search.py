@@ -8,14 +8,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trm.config.run import RunConfig
+from trm.config.training import divides
 from trm.search.asking.ask import Asker
 from trm.search.asking.trust import Past, Suggestion, Trust
 from trm.search.confirmation import given_seeds, next_ahead, next_candidate, unneeded
 from trm.search.controls import audited
 from trm.search.decisions import decision, stopped
-from trm.search.journal.events import Adopted, Asked, Event, LegStarted, SpaceExhausted, SweepEnded
+from trm.search.journal.events import Adopted, Asked, Event, LegStarted, LegWidened, SpaceExhausted, Spare, SweepEnded
 from trm.search.journal.trial import Trial
 from trm.search.objective import answer_flops
+from trm.search.resources.widening import widened
 from trm.search.schedulers.scheduler import Decision
 from trm.search.space.candidates import CostOf, SetFacts
 from trm.search.space.space import SearchSpace
@@ -88,6 +90,25 @@ class Search:
             Adopted(trial=one.trial, rung=one.rung, source=one.source, params=dict(one.params), at=now)
             for one in state.scheduler.exploits(context)
         ]
+
+    def next_widening(self, now: float, spare: Spare) -> LegWidened | None:
+        """The running leg that is to have more of the slots that idle; None: none, and while anything else could take them."""
+        state = self.state
+        if not state.has_asked_all or spare.most <= 1 or self.is_done(now) is not None or self.next_events(now, 1):
+            return None
+        over = unneeded(state)
+        found = widened(state, spare, now, lambda leg, workers: leg.trial not in over and self._divides(leg, workers))
+        if found is None:
+            return None
+        leg, slots = found
+        return LegWidened(trial=leg.trial, rung=leg.rung, attempt=leg.attempt, slots=slots, spare=spare, at=now)
+
+    def _divides(self, leg: LegStarted, workers: int) -> bool:
+        """Whether so many workers can share the batch of the leg, and what it is scored on."""
+        config = self._validated(self.state.trials[leg.trial])
+        examples = config.evaluation.max_examples
+        shares = divides(config.training.global_batch_size, workers, config.training.micro_batches)
+        return shares and (examples is None or examples >= workers)
 
     def is_done(self, now: float) -> str | None:
         """Why nothing is left to do, or null.
@@ -225,7 +246,8 @@ class Search:
         """The next leg of a trial that exists, or why the budget forbids it; None when none waits and none is promoted."""
         state = self.state
         waiting = self._waiting
-        trial = next((trial for trial in waiting if trial.is_confirmation), None)
+        before_others = [trial for trial in waiting if trial.wider] or [trial for trial in waiting if trial.is_confirmation]
+        trial = before_others[0] if before_others else None
         if trial is None:
             number = waiting[0].number if waiting else state.scheduler.promotion(state.context)
             if number is None:
@@ -234,15 +256,15 @@ class Search:
                 return reached
             trial = state.trials[number]
         until = self._steps_at(trial, trial.next_rung)
-        flops = trial.asked.flops
+        flops, first = trial.asked.flops, trial.begun_steps
         reserve = 0.0 if trial.is_confirmation else self._reserve()
-        return self._too_much(flops.between(trial.steps, until), reserve) or LegStarted(
+        return self._too_much(flops.between(first, until), reserve) or LegStarted(
             trial=trial.number,
             rung=trial.next_rung,
             attempt=trial.attempts.get(trial.next_rung, 0),
             until_steps=until,
             from_checkpoint=trial.origin,
-            expected_seconds=state.facts.speeds.leg_seconds(flops, trial.steps, until),
+            expected_seconds=state.facts.speeds.leg_seconds(flops, first, until, slots=trial.wider or 1),
             at=now,
         )
 
@@ -255,7 +277,7 @@ class Search:
         if state.budget.train_flops is None:
             return None
         legs = [(state.trials[leg.trial], leg) for leg in state.open_legs]
-        promised = sum(trial.asked.flops.between(trial.steps, leg.until_steps) for trial, leg in legs)
+        promised = sum(trial.asked.flops.between(trial.begun_steps, leg.until_steps) for trial, leg in legs)
         why = state.spending.why_too_much(state.budget, promised + reserve, flops)
         return f"{why}, and {reserve:.3g} are kept for confirmations" if why and reserve else why
 

@@ -199,8 +199,33 @@ class Resources(Written):
     """Trials side by side; null: as many as fit the cluster."""
     threads: int | None = Field(None, ge=1)
     """Threads of arithmetic a worker; null: its CPUs."""
+    max_workers: Annotated[int | None, Later] = Field(None, ge=1, le=4096)
+    """Workers that a leg of the last rungs may have where slots would idle, by doubling `workers`; null: no more than `workers`."""
+    restart_seconds: Annotated[float, Later] = Field(20.0, gt=0)
+    """What stopping a leg and starting it with more workers takes, or more where that is seen: it is done where the leg ends sooner
+    by twice that."""
     stall_seconds: float = Field(300.0, gt=0)
     """A leg is ended as stalled that makes no step for so long, and for ten times what one takes (the first: three times that)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Resources":
+        if (most := self.max_workers) is None:
+            return self
+        doubled = [self.workers * 2**power for power in range(13)]
+        if most < self.workers:
+            raise ValueError(f"max_workers must be >= workers {self.workers}, got {most}; raise it, or leave it out")
+        if most not in doubled:
+            near = [one for one in doubled if most / 2 < one < 2 * most]
+            raise ValueError(
+                f"a leg's workers double, so that max_workers is workers {self.workers} times a power of two, got {most}; "
+                f"try {' or '.join(map(str, near))}"
+            )
+        return self
+
+    @property
+    def most_slots(self) -> int:
+        """Slots that one leg may have."""
+        return 1 if self.max_workers is None else self.max_workers // self.workers
 
 
 class Confirm(Written):

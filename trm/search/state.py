@@ -19,6 +19,7 @@ from trm.search.journal.events import (
     Event,
     LegEnded,
     LegStarted,
+    LegWidened,
     PlaceAwaited,
     Reported,
     SlotsChanged,
@@ -86,6 +87,8 @@ class SweepState:
         """Legs that ended, whatever came of them."""
         self.slots = 1
         """Legs that run side by side."""
+        self._wide: set[int] = set()
+        """Trials that have more than one slot, or were promised more."""
         self.first_leg_at: float | None = None
         """Unix seconds at which this driver's first leg started."""
         self.awaits: PlaceAwaited | None = None
@@ -143,6 +146,8 @@ class SweepState:
                 self.exhausted = event.reason if event.too_small is None else f"{event.reason}: {event.too_small}"
             case LegStarted():
                 self._on_leg_started(event)
+            case LegWidened():
+                self._on_leg_widened(event)
             case LegEnded():
                 self._on_leg_ended(event)
             case Decided():
@@ -196,6 +201,7 @@ class SweepState:
         for trial in self._active_trials():
             del trial.troubles["lost"]
             trial.node_losses = 0
+            self._hold(trial, 1, None)
 
     def _enter(self, trial: Trial, phase: Phase) -> None:
         """The only way from one phase to another."""
@@ -247,10 +253,34 @@ class SweepState:
             self._leave_rung(trial)
         if event.attempt == 0:
             trial.troubles.clear()
-            trial.node_losses = 0
+            trial.node_losses, trial.carried = 0, None
+        self._hold(trial, trial.wider or 1, None)
+        self.spending.hold(event, trial.slots)
+        if trial.slots > 1:
+            trial.wide[event.rung, event.attempt] = trial.slots
         self._enter(trial, Running(event))
         trial.attempts[event.rung] = event.attempt + 1
         self.first_leg_at = event.at if self.first_leg_at is None else self.first_leg_at
+
+    def _hold(self, trial: Trial, slots: int, wider: int | None) -> None:
+        """The trial's slots, and what it was promised, are these from here on."""
+        trial.slots, trial.wider = slots, wider
+        if slots > 1 or wider is not None:
+            self._wide.add(trial.number)
+        else:
+            self._wide.discard(trial.number)
+
+    @property
+    def held_slots(self) -> int:
+        """Slots that legs have or were promised."""
+        running, wide = self._in[Running], self._wide
+        return len(running) - len(running & wide) + sum(self.trials[number].held_slots for number in wide)
+
+    def _on_leg_widened(self, event: LegWidened) -> None:
+        trial = self._trial(event.trial, event)
+        leg = trial.leg
+        _require(leg is not None and (leg.rung, leg.attempt) == (event.rung, event.attempt) and event.slots > trial.slots, event)
+        self._hold(trial, trial.slots, event.slots)
 
     def _on_leg_ended(self, event: LegEnded) -> None:
         trial = self._trial(event.trial, event)
@@ -264,10 +294,17 @@ class SweepState:
         trial.train_seconds += event.train_seconds
         trial.eval_seconds += event.eval_seconds
         trial.overhead_seconds += event.overhead_seconds
+        if event.status == "yielded":
+            trial.carried = event
+            trial.yields.append(event)
+            self._hold(trial, 1, trial.wider)
+            self._enter(trial, Waiting(event.rung))
+            return
         if event.status == "completed" and event.objective is not None:
+            if trial.slots == 1:
+                self._learn(trial, trial.leg, event)
             self._enter(trial, Undecided(None))
             self._take_result(trial, event)
-            self.facts.memory.completed(trial.asked.memory_bytes, event.peak_memory_bytes)
         else:
             self._enter(trial, Undecided(event.rung))
             trial.trouble = event
@@ -277,6 +314,13 @@ class SweepState:
                 trial.troubles[event.status] += 1
             if event.status == "out_of_memory":
                 self.facts.memory.ran_out(trial.asked.memory_bytes)
+        self._hold(trial, 1, None)
+
+    def _learn(self, trial: Trial, leg: LegStarted, event: LegEnded) -> None:
+        """What a leg on one slot says of the next; on more, each worker has less to hold and to do."""
+        self.facts.memory.completed(trial.asked.memory_bytes, event.peak_memory_bytes)
+        if leg.expected_seconds and trial.carried is None:
+            trial.pace = (event.train_seconds + event.eval_seconds + event.overhead_seconds) / leg.expected_seconds
 
     def _take_result(self, trial: Trial, event: LegEnded) -> None:
         assert event.objective is not None
@@ -299,6 +343,7 @@ class SweepState:
         self.early_stops += event.is_early
         if trial.leg is not None:  # the sweep's end cuts it short
             self.spending.release(trial.leg, event.at)
+        self._hold(trial, 1, None)
         target, is_over = trial.target_rung, event.status in ENDED and not event.reopens
         if (event.status == "running" and target is None) or (is_over and event.status != "finished"):
             self._leave_rung(trial)
@@ -469,8 +514,9 @@ def _own_flops(trial: Trial, event: LegEnded) -> float:
     """Training FLOPs that a leg took itself: not those that an earlier attempt left it, and all when it had to begin anew."""
     if event.status == "completed":
         flops = trial.asked.flops
-        return flops.between(event.steps - own_steps(event, flops, trial.steps), event.steps)
-    return max(0.0, event.train_flops - (trial.result.train_flops if trial.result is not None else 0.0))
+        return flops.between(event.steps - own_steps(event, flops, trial.begun_steps), event.steps)
+    before = trial.carried or trial.result
+    return max(0.0, event.train_flops - (before.train_flops if before is not None else 0.0))
 
 
 def _require(holds: bool, event: Event) -> None:

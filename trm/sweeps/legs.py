@@ -1,5 +1,6 @@
 """The legs of a sweep, for its driver: what each is told, where it goes on from, and what its result means for the journal."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,8 +21,8 @@ SAME = (
 """What a leg returns under the name that the journal has for it."""
 
 
-def leg_task(search: Search, folder: Path, leg: LegStarted, *, threads: int, gpus: float) -> LegTask:
-    """What the process of `leg` is told, in a sweep whose folder is `folder`."""
+def leg_task(search: Search, folder: Path, leg: LegStarted, *, threads: int, gpus: float, places: Sequence[str] = ()) -> LegTask:
+    """What the process of `leg` is told, in a sweep whose folder is `folder`; `places`: of its workers, besides its own."""
     trial, is_of_population = search.state.trials[leg.trial], bool(search.state.trials[leg.trial].adoptions)
     if (objects := objects_url(search.state.space, search.state.name)) is not None:
         folder, given = Path(), leg.from_checkpoint
@@ -41,6 +42,7 @@ def leg_task(search: Search, folder: Path, leg: LegStarted, *, threads: int, gpu
         folder=str(trial_folder(folder, leg.trial)),
         puzzles_to=str(puzzles_file(folder, leg.trial)) if trial.asked.confirms is not None else None,
         curve=CurveFile(str(curve_file(folder, leg.trial)), leg.trial),
+        places=places,
         threads=threads,
         gpus=gpus,
     )
@@ -56,11 +58,11 @@ def beginnings(sweep_folder: Path, leg: LegStarted, *, is_of_population: bool = 
 
 
 def leg_ended(task: LegTask, result: LegResult, objective: Objective) -> LegEnded:
-    """The journal's line on a leg; one that does not report what the objective names has failed."""
+    """The journal's line on a leg; one that does not report what the objective names has failed, an interrupted one has yielded."""
     metric = objective.metric
     value = result.metrics.get(metric)
-    status, problem = result.status, result.error
-    assert status not in ("interrupted", "disk_full"), "such a leg goes on as if it had never been begun"
+    status, problem = (result.status, result.error) if result.status != "interrupted" else ("yielded", None)
+    assert status != "disk_full", "such a leg goes on as if it had never been begun"
     missing = next((name for name in (metric, *reported(objective)) if name not in result.metrics), None)
     if status == "completed" and missing is not None:
         known = ", ".join(sorted(name for name in result.metrics if not name.startswith("train/")))

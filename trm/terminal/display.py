@@ -24,6 +24,7 @@ from trm.search.journal.events import (
     Decided,
     Event,
     LegEnded,
+    LegWidened,
     PlaceAwaited,
     Reported,
     SweepEnded,
@@ -240,6 +241,10 @@ def event_line(event: Event, metric: str) -> str | None:
             return f"trial {event.trial} confirms trial {event.confirms} on a fresh seed"
         case Asked():
             return f"trial {event.trial} ({event.source.replace('_', ' ')}): {params_text(event.shown_params)}"
+        case LegWidened():
+            return f"trial {event.trial} saves and goes on with {event.slots * event.spare.workers} workers, on slots that idle"
+        case LegEnded(status="yielded"):
+            return None
         case LegEnded(status="completed"):
             value = "no result" if event.objective is None else interval(event.objective, event.standard_error)
             loss = "" if event.loss is None else f", loss {event.loss:.4g}"

@@ -15,6 +15,7 @@ from trm.search.journal.events import (
     Event,
     LegEnded,
     LegStarted,
+    LegWidened,
     PlaceAwaited,
     Reported,
     SlotsChanged,
@@ -75,7 +76,7 @@ def updates_of(state: SweepState, event: Event, facts: FolderFacts | None = None
         case SweepEnded():
             tags = {"trm.status": "finished", "trm.reason": event.reason}
             return [RunUpdate(SWEEP, event.at, event.at, tags=tags, status="FINISHED"), *_confirmed(state, event.at)]
-        case DriverStopped() | SlotsChanged() | PlaceAwaited() | SpeedMeasured() | SpaceExhausted() | Adopted():
+        case DriverStopped() | SlotsChanged() | LegWidened() | PlaceAwaited() | SpeedMeasured() | SpaceExhausted() | Adopted():
             return []
     assert_never(event)
 

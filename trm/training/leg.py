@@ -59,6 +59,8 @@ class LegTask:
     """Absolute: file for the scores of every single puzzle; null: none."""
     curve: CurveFile | None = None
     """Where the points of the trial's training curve go; null: nowhere."""
+    places: Sequence[str] = ()
+    """Ids of the places whose workers train with it, besides its own; empty: it has one slot."""
     threads: int = 1
     """Threads that the leg's process computes with."""
     gpus: float = 0.0

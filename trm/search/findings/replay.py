@@ -15,6 +15,7 @@ from trm.search.journal.events import (
     Event,
     LegEnded,
     LegStarted,
+    LegWidened,
     Reported,
     SlotsChanged,
     SpaceExhausted,
@@ -24,7 +25,7 @@ from trm.search.journal.events import (
 from trm.search.search import Search
 from trm.search.test_time import due_choice
 
-DECISIONS = (Asked, SpaceExhausted, LegStarted, Decided, Adopted, SweepEnded)
+DECISIONS = (Asked, SpaceExhausted, LegStarted, LegWidened, Decided, Adopted, SweepEnded)
 """Events that follow from those before them; all others are told to the search: results, drivers, clock readings."""
 
 
@@ -78,15 +79,19 @@ class _Course:
 
     def _check_decision(self, number: int, event: Event) -> None:
         search, now = self._search, event.at
-        if not self._due:
+        if isinstance(event, LegWidened) and not self._due:
+            self._due = [due] if (due := search.next_widening(now, event.spare)) is not None else []
+        elif not self._due:
             self._due = search.next_events(now, 1) or (search.closing_events(now) if search.is_done(now) is not None else [])
         if not self._due:
             raise _difference(number, event, "nothing: the sweep waits for its legs")
         expected = self._due.pop(0)
         if (difference := _first_difference(event, expected)) is not None:
             raise _difference(number, event, f"{_line(expected)} ({difference})")
-        if isinstance(event, LegStarted) and len(search.state.open_legs) >= self._slots:
-            raise _difference(number, event, f"no leg: {len(search.state.open_legs)} run on {self._slots} slots")
+        if isinstance(event, LegStarted):
+            own, held = search.state.trials[event.trial].held_slots, search.state.held_slots
+            if held - own + max(1, own) > self._slots:
+                raise _difference(number, event, f"no leg: {held} run on {self._slots} slots")
 
     def _check_told(self, number: int, event: Event) -> None:
         match event:

@@ -68,7 +68,9 @@ def timeline(state: SweepState) -> Timeline | None:
     )
     count = max(slots) + 1
     clock = state.spending.clock
-    busy, there = sum(span.busy_seconds for span in spans), count * clock.elapsed(clock.latest)
+    widths = [trial.wide.get((leg.rung, leg.attempt), 1) for _, _, leg, trial in legs]
+    busy = sum(span.busy_seconds * width for span, width in zip(spans, widths, strict=True))
+    there = count * clock.elapsed(clock.latest)
     return Timeline(began, spans, count, busy / there if there > busy else 1.0)
 
 
@@ -88,11 +90,11 @@ def slots_of(spans: Sequence[tuple[float, float]]) -> list[int]:
 
 def _ended(trial: Trial) -> list[LegEnded]:
     lost = [] if trial.trouble is None else [trial.trouble]
-    return [*trial.results.values(), *lost]
+    return [*trial.results.values(), *trial.yields, *lost]
 
 
 def _what(trial: Trial, leg: LegEnded) -> str:
-    if leg.status != "completed":
+    if leg.status not in ("completed", "yielded"):
         return leg.status
     if trial.is_confirmation:
         return "confirmation"

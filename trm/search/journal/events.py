@@ -13,7 +13,8 @@ from trm.search.settings import Audit, Budget, Confirm, TestTime
 
 InSweep = Annotated[str, AfterValidator(relative_path)]
 """A path below the sweep folder."""
-LegStatus = Literal["completed", "diverged", "out_of_memory", "failed", "stalled", "lost"]
+LegStatus = Literal["completed", "diverged", "out_of_memory", "failed", "stalled", "lost", "yielded"]
+"""`yielded`: it saved and stopped on the way; the same rung is started again, on the slots of a `LegWidened` before it."""
 TrialStatus = Literal["running", "paused", "finished", "stopped", "diverged", "out_of_memory", "failed"]
 
 
@@ -185,6 +186,33 @@ class LegStarted(Frozen):
     """Checkpoint folder the leg continues from, relative to the sweep folder; null: from scratch."""
     expected_seconds: float | None = None
     """What the leg should take by the speeds learned so far; null: nothing is known yet."""
+    at: float
+
+
+class Spare(Frozen):
+    """What there is for a leg that could have more workers, as its driver knows it."""
+
+    idle: int
+    """Slots whose places the driver holds, and no leg."""
+    most: int
+    """Slots that one leg may have."""
+    workers: int
+    """Workers a slot."""
+    restart_seconds: float
+    """What stopping a leg and starting it with more workers takes."""
+
+
+class LegWidened(Frozen):
+    """A running leg of the last rungs is told to save, and is started again with the workers of so many slots, which idle."""
+
+    event: Literal["leg_widened"] = "leg_widened"
+    trial: int
+    rung: int
+    attempt: int
+    slots: int
+    """Slots that it has then, those that it has had included."""
+    spare: Spare
+    """What that follows from, besides the journal."""
     at: float
 
 
@@ -407,6 +435,7 @@ Event = Annotated[
     | Asked
     | SpaceExhausted
     | LegStarted
+    | LegWidened
     | LegEnded
     | Decided
     | Adopted

@@ -90,6 +90,18 @@ class Trial:
     decided: Decided | None = None
     control_from: int | None = None
     """Rung at which early stopping had ended it; it runs on, ranked against nobody, and shows what was lost."""
+    slots: int = 1
+    """That its running leg has."""
+    wider: int | None = None
+    """Slots that it was promised when its leg was told to save; null: none."""
+    carried: LegEnded | None = None
+    """How far it had come where its last leg yielded, since its last score; null: none did."""
+    yields: list[LegEnded] = field(default_factory=list)
+    """Its legs that were stopped to go on with more slots, or fewer."""
+    wide: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Slots of its legs that had more than one, by rung and attempt."""
+    pace: float = 1.0
+    """Seconds of its last leg on one slot, as a multiple of what had been expected."""
     spent_flops: float = 0.0
     """Training FLOPs of all legs, those of failed attempts included."""
     train_seconds: float = 0.0
@@ -180,6 +192,16 @@ class Trial:
     def steps(self) -> int:
         """Optimizer steps at its last rung."""
         return self.result.steps if self.result is not None else 0
+
+    @property
+    def begun_steps(self) -> int:
+        """Optimizer steps that its next leg finds done: those at its last rung, or where it yielded since."""
+        return max(self.steps, self.carried.steps if self.carried is not None else 0)
+
+    @property
+    def held_slots(self) -> int:
+        """Slots that nobody else may have: of its running leg, or promised to its next."""
+        return max(self.slots if self.leg is not None else 0, self.wider or 0)
 
     @property
     def result(self) -> LegEnded | None:

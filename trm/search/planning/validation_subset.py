@@ -72,7 +72,13 @@ def with_subset(survey: Survey, *, examples: int, forms: Sequence[float] = (1.0,
     votes = min(most, _most_votes(space) or most)
     per_example = votes / per_answer
     own = _own(space).get(EXAMPLES)
-    number = min(own or max(LEAST, space.resources.workers, int(SHARE / per_example)), examples)
+    workers = space.resources.max_workers or space.resources.workers
+    if space.resources.most_slots > 1 and workers > examples:
+        raise ConfigError(
+            f"workers share what is scored: resources.max_workers {workers} must be at most the {examples} puzzles of validation",
+            remedy="lower it, or build a larger validation split",
+        )
+    number = min(own or max(LEAST, workers, int(SHARE / per_example)), examples)
     subset = Subset(number, examples, number * per_example, is_chosen=own is None, votes=votes)
     return (survey.scored_on({EXAMPLES: number}) if own is None and number < examples else survey), subset
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from trm.config.step_costs import StepCosts
-from trm.search.journal.events import Asked, DriverStarted, Event, LegEnded, SpeedMeasured
+from trm.search.journal.events import Asked, DriverStarted, Event, LegEnded, LegStarted, LegWidened, SpeedMeasured
 
 WINDOW = 64
 """So many of the latest observations count."""
@@ -21,6 +21,10 @@ ROUNDS = 8
 """Of reweighting, towards the smallest sum of relative errors."""
 NEAR = 0.1
 """A step whose cost differs by this share says half as much of another's own speed as one that costs the same."""
+SPEED = "train/flops_per_second"
+"""Under which name legs tell how fast they trained, all their workers together."""
+SHARE = 0.9
+"""Twice the slots are taken to train so much as fast a slot, until a leg had so many."""
 PRIOR = 0.5
 """Weight of the common line against observations near by."""
 
@@ -59,7 +63,19 @@ class Speeds:
         self._host: str | None = None
         self._flops: dict[int, StepCosts] = {}
         self._steps: dict[int, int] = {}
-        """Steps that a trial had made when it was scored last."""
+        """Steps that a trial had made when it was scored last, or yielded."""
+        self._promised: dict[int, int] = {}
+        """Slots that a trial's next leg has, where more than one was promised."""
+        self._slots: dict[int, int] = {}
+        """Slots that a trial's leg has, if more than one."""
+        self._alone: dict[int, float] = {}
+        """Training FLOPs a second of a trial's leg on one slot, which has yielded."""
+        self._began: dict[int, float] = {}
+        """When a leg started that has more than one."""
+        self._restarts: deque[float] = deque(maxlen=WINDOW)
+        """Seconds of such legs in which they neither trained nor scored."""
+        self._shares: dict[int, deque[float]] = {}
+        """Slots of a leg -> how fast it trained, as a share of what as many legs of one slot do."""
 
     def apply(self, event: Event) -> None:
         """Takes in what the event says of speed; a driver on another host begins anew."""
@@ -69,22 +85,39 @@ class Speeds:
                 if self._host not in (None, host):
                     self.forget()
                 self._host = host
+                for known in (self._promised, self._slots, self._alone, self._began):
+                    known.clear()
             case Asked():
                 self._flops[event.trial] = event.flops
             case SpeedMeasured():
                 self.observe(event.step_flops, event.steps, event.seconds)
+            case LegStarted() if event.trial in self._slots:
+                self._began[event.trial] = event.at
+            case LegWidened():
+                self._promised[event.trial] = event.slots
+            case LegEnded(status="yielded"):
+                if (speed := event.metrics.get(SPEED)) is not None and self._slots.get(event.trial, 1) == 1:
+                    self._alone[event.trial] = speed
+                self._slots[event.trial] = self._promised.pop(event.trial, 1)
+                self._steps[event.trial] = max(event.steps, self._steps.get(event.trial, 0))
             case LegEnded(status="completed"):
                 flops = self._flops[event.trial]
                 own = own_steps(event, flops, self._steps.get(event.trial, 0))
-                self.observe_leg(
-                    flops,
-                    event.steps - own,
-                    event.steps,
-                    train_seconds=event.train_seconds,
-                    eval_seconds=event.eval_seconds,
-                    overhead_seconds=event.overhead_seconds,
-                )
+                if self._slots.get(event.trial, 1) > 1:
+                    self._observe_wide(event)
+                else:
+                    self.observe_leg(
+                        flops,
+                        event.steps - own,
+                        event.steps,
+                        train_seconds=event.train_seconds,
+                        eval_seconds=event.eval_seconds,
+                        overhead_seconds=event.overhead_seconds,
+                    )
                 self._steps[event.trial] = event.steps
+                self._is_over(event.trial)
+            case LegEnded():
+                self._is_over(event.trial)
             case _:
                 pass
 
@@ -111,11 +144,39 @@ class Speeds:
             self._overheads.append(overhead_seconds)
             self._legs.clear()
 
+    def _is_over(self, trial: int) -> None:
+        """Its next leg has one slot."""
+        for known in (self._promised, self._slots, self._alone, self._began):
+            known.pop(trial, None)
+
+    def _observe_wide(self, event: LegEnded) -> None:
+        """A leg on several slots says nothing of one, but how much faster it was there."""
+        slots, alone, speed = self._slots[event.trial], self._alone.get(event.trial), event.metrics.get(SPEED)
+        if (began := self._began.get(event.trial)) is not None:
+            self._restarts.append(event.at - began - event.train_seconds - event.eval_seconds)
+        if alone and speed:
+            self._shares.setdefault(slots, deque(maxlen=WINDOW)).append(speed / alone / slots)
+            self._legs.clear()
+
+    def restart_seconds(self, least: float) -> float:
+        """What stopping a leg and starting it on more slots takes, as seen and at least so much."""
+        return max(least, median(self._restarts)) if self._restarts else least
+
+    def times_faster(self, slots: int) -> float:
+        """How many times as fast a leg trains on so many slots, a power of two, as on one."""
+        share, width = 1.0, 1
+        while width < slots:
+            width *= 2
+            share = median(self._shares[width]) if width in self._shares else share * SHARE
+        return share * slots
+
     def forget(self) -> None:
         """Other machines do the work from here on."""
         self._seen.clear()
         self._eval_steps.clear()
         self._overheads.clear()
+        self._shares.clear()
+        self._restarts.clear()
         self._line = None
         self._legs.clear()
 
@@ -136,8 +197,8 @@ class Speeds:
             age *= AGEING
         return self._line.at(step_flops) * _weighted_median(ratios)
 
-    def leg_seconds(self, flops: StepCosts, first: int, last: int) -> float | None:
-        """Expected seconds of a leg of the steps after `first` up to `last`; None until something was seen.
+    def leg_seconds(self, flops: StepCosts, first: int, last: int, *, slots: int = 1) -> float | None:
+        """Expected seconds of a leg of the steps after `first` up to `last`, on so many slots; None until something was seen.
 
         Training, evaluation and the rest.
         """
@@ -146,7 +207,7 @@ class Speeds:
         key = flops, first, last
         if key not in self._legs:
             self._legs[key] = self._leg_seconds(flops, first, last)
-        return self._legs[key]
+        return self._legs[key] / self.times_faster(slots)
 
     def _leg_seconds(self, flops: StepCosts, first: int, last: int) -> float:
         counts: dict[float, float] = {flops.last: median(self._eval_steps) if self._eval_steps else 0.0}
@@ -161,7 +222,7 @@ def own_steps(ended: LegEnded, flops: StepCosts, steps_before: int) -> int:
 
     `flops`: what the run's steps cost; `steps_before`: steps at the rung before.
     """
-    speed = ended.metrics.get("train/flops_per_second")
+    speed = ended.metrics.get(SPEED)
     if speed is None:
         return max(0, ended.steps - steps_before)
     return flops.steps_back(ended.steps, speed * ended.train_seconds)

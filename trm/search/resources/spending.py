@@ -29,6 +29,8 @@ class Spending:
         self.train_flops = 0.0
         self._gpu_seconds = 0.0
         self._gpus = 0.0
+        self._slots: dict[int, int] = {}
+        """Trial -> slots of its leg, where that has more than one."""
 
     def read(self, event: Event) -> None:
         """Time went on to `event`."""
@@ -41,13 +43,23 @@ class Spending:
         self.clock.start(event.at)
         self._gpus = event.gpus
 
+    def hold(self, leg: LegStarted, slots: int) -> None:
+        """The leg, which starts, has the GPUs of so many slots."""
+        if slots > 1:
+            self._slots[leg.trial] = slots
+
     def release(self, leg: LegStarted, at: float) -> None:
         """The leg gave its GPUs back."""
-        self._gpu_seconds += self._gpus * max(0.0, at - leg.at)
+        self._gpu_seconds += self._seconds(leg, at)
+        self._slots.pop(leg.trial, None)
+
+    def _seconds(self, leg: LegStarted, at: float) -> float:
+        """GPU-seconds of the leg up to `at`."""
+        return self._gpus * self._slots.get(leg.trial, 1) * max(0.0, at - leg.at)
 
     def spent(self, now: float, running: Sequence[LegStarted]) -> Spent:
         """What is spent at `now`, while the legs `running` run."""
-        held = sum(self._gpus * max(0.0, now - leg.at) for leg in running)
+        held = sum(self._seconds(leg, now) for leg in running)
         return Spent(self.train_flops, (self._gpu_seconds + held) / HOUR, self.clock.elapsed(now))
 
     def why_over(self, budget: Budget, now: float, running: Callable[[], Sequence[LegStarted]]) -> str | None:

@@ -11,10 +11,11 @@ from trm.config.leaves import leaves, put, without_other_members, written_at, wr
 from trm.config.messages import nearest, problems_of
 from trm.config.networks import ModelConfig
 from trm.config.run import RunConfig
+from trm.config.training import TrainingConfig, divides
 from trm.config.unions import tagged_members
 from trm.errors import ConfigError
 from trm.search.knobs.knobs import Knob
-from trm.search.settings import Budget, Objective
+from trm.search.settings import Budget, Objective, Resources
 from trm.search.space.spelling import spelled
 from trm.tasks.metrics import bounds
 
@@ -137,3 +138,32 @@ def _bases(base: Mapping[str, Any], search: Mapping[str, Knob]) -> Iterator[dict
             values = dict(base)
             put(values, path, tag)
             yield without_other_members(values, tried)
+
+
+def check_widening(resources: Resources, base: Mapping[str, Any], search: Mapping[str, Knob], *, is_population: bool) -> None:
+    """ConfigError where `resources.max_workers` could never widen a leg."""
+    if resources.most_slots == 1:
+        return
+    if is_population:
+        raise ConfigError(
+            f"resources.max_workers {resources.max_workers} widens a sweep's last legs, and all of a population's last as long",
+            remedy="leave it out, or take another scheduler",
+        )
+    if resources.gpus % 1:
+        raise ConfigError(
+            f"resources.max_workers {resources.max_workers} makes gangs, whose workers share no GPU, got gpus {resources.gpus:g}",
+            remedy="leave it out, or give a worker whole GPUs",
+        )
+    defaults, path = TrainingConfig.model_fields, "training.global_batch_size"
+    batches = [written_at(base, path, defaults["global_batch_size"].default)]
+    if path in search:
+        batches = list(search[path].values_in_order) if search[path].type == "choice" else []
+    parts = written_at(base, "training.micro_batches", defaults["micro_batches"].default)
+    twice = 2 * resources.workers
+    if batches and "training.micro_batches" not in search and not any(divides(batch, twice, parts) for batch in batches):
+        said = " or ".join(map(str, batches))
+        raise ConfigError(
+            f"resources.max_workers {resources.max_workers} widens no leg: global batch {said} must divide by {twice} workers, "
+            f"each with {parts} micro-batches",
+            remedy=f"take multiples of {twice * parts}, or leave it out",
+        )

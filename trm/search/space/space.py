@@ -35,6 +35,7 @@ from trm.search.space.checks import (
     check_fused,
     check_target,
     check_test_time,
+    check_widening,
     networks_tried,
     tags_tried,
 )
@@ -181,6 +182,7 @@ class SearchSpace(Written):
         if "training.global_batch_size" not in self.search:
             default = TrainingConfig.model_fields["global_batch_size"].default
             require_divisible(written_at(self.base, "training.global_batch_size", default), self.resources.workers)
+        check_widening(self.resources, self.base, self.search, is_population=self.scheduler.changes_knobs)
         for constraint in self.constraints:
             Constraint(constraint, known_names())
         for number, point in enumerate(self.start_points):
