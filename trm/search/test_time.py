@@ -198,7 +198,7 @@ def notes(state: SweepState) -> list[dict[str, Any]]:
         chosen, report = state.test_time_chosen.get(checkpoint), state.reports.get(run.number)
         own: dict[str, Any] = {
             "trial": run.number,
-            "metric": metric_of(state, checkpoint),
+            "metric": figure_named(metric_of(state, checkpoint)).of_any_steps.name,
             "plain": {name: value for name, value in _told(made[0].plain).items() if not name.startswith("gain")},
             "front": sorted((_told(points[number]) for number in members), key=lambda point: float(point["inference_flops"])),
             "tried": len(points),
@@ -223,15 +223,15 @@ def sentence(state: SweepState) -> str | None:
     setting = " ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in one.evaluation.items()
     )
-    metric = metric_of(state, chosen.checkpoint)
+    metric = figure_named(metric_of(state, chosen.checkpoint)).of_any_steps.name
     gain = _gain(metric, [one.gain, one.gain_low, one.gain_high])
     told = f"{head} {setting} is taken: {_score(metric, one.score)} on validation, {gain}"
     report = state.reports.get(chosen.trial)
     if report is None or report.at_test_time is None:
         return told
     look = report.at_test_time
-    reached = _score(look.metric, look.test[figure_named(look.metric).of_any_steps.name])
-    return f"{told}; on test {reached}, {_gain(look.metric, look.gain['test'])}"
+    reached = _score(metric, look.test[metric])
+    return f"{told}; on test {reached}, {_gain(metric, look.gain['test'])}"
 
 
 def _score(metric: str, value: float) -> str:
