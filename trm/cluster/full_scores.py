@@ -62,7 +62,7 @@ def _score(
     from trm.training.scoring import evaluation_plan
 
     trained, feed, device = opened(checkpoint, feeds, threads, objects)
-    figure = figure_named(metric)
+    figure = figure_named(EXACT if setting is None else metric)  # not every metric is one of a puzzle; those of settings are
 
     def score(name: SplitName, config: RunConfig, measure: Figure, keeper: AnswerKeeper | None = None) -> Evaluation:
         plan = evaluation_plan(config, feed.split(name), feed.manifest, is_whole=True)
