@@ -194,6 +194,20 @@ def test_marks_of_many_points_are_one_path_and_are_hovered_and_hidden_as_points_
     expect(paths).to_have_count(before)
 
 
+OPEN_MARKS = """async () => {
+    const holder = document.body.appendChild(document.createElement("div")), x = [...Array(30).keys()];
+    const marks = (c) => ({ type: "scatter", mode: "markers", x, y: x, marker: { symbol: "circle-open", size: 4, color: c.bad } });
+    await TRM.chart(holder, { label: "open marks", draw: (c) => ({ traces: [marks(c)], layout: {} }) });
+    const widths = [...holder.querySelectorAll(".point, .many")].map((one) => getComputedStyle(one).strokeWidth);
+    holder.remove();
+    return widths;
+}"""
+
+
+def test_open_marks_have_a_line_whoever_draws_them(shown: Opened) -> None:
+    assert shown.page.evaluate(OPEN_MARKS) == ["1px"] * 3, "two outermost ones are plotly's, the others one path"
+
+
 def test_a_trial_that_is_chosen_anywhere_is_marked_everywhere(shown: Opened) -> None:
     from playwright.sync_api import expect
 

@@ -70,7 +70,7 @@
       const x = across.c2p(point.x), y = up.c2p(point.y);
       if (!few.has(place) && Number.isFinite(x) && Number.isFinite(y)) path += `M${x.toFixed(1)},${y.toFixed(1)}${shape}`;
     });
-    holder.append(TRM.element("svg:path", { class: "many", d: path, style: { fill: isOpen ? "none" : color, stroke: line?.color ?? color, "stroke-width": `${line?.width ?? 0}px`, "pointer-events": "none" } }));
+    holder.append(TRM.element("svg:path", { class: "many", d: path, style: { fill: isOpen ? "none" : color, stroke: line?.color ?? color, "stroke-width": `${line?.width ?? (isOpen ? 1 : 0)}px`, "pointer-events": "none" } }));
   }
 
   Object.assign(TRM, { lightened });
