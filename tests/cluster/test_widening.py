@@ -97,7 +97,7 @@ class Driven:
         self.places.look(is_due=True)
 
     def look(self) -> None:
-        self.widening.look(self.driver._legs.running)
+        self.widening.look()
 
     @property
     def events(self) -> list[Event]:
@@ -208,6 +208,45 @@ def test_a_wide_leg_that_does_not_complete(driven: Driven, status: str, next_pla
     assert again.trial == wide.trial
     assert len(again.places) == next_places, "on a slot of its own again, but where it is as if it had never been begun"
     assert driven.widening.lent == next_places
+    driven.replays()
+
+
+def test_a_leg_that_is_begun_again_before_it_yields_has_its_own_place_and_is_asked_again(
+    driven: Driven, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = last_running(driven)
+    for _ in range(3):
+        driven.release()
+    driven.look()
+    monkeypatch.setattr(type(driven.driver._room), "makes_room", lambda *given: True)
+    driven.end(last, "disk_full", error="full")
+    driven.look()
+    again = driven.start()
+    assert (again.leg, list(again.places)) == (last.leg, []), "the journal has it on one slot"
+    assert driven.widening.lent == 3
+    driven.look()
+    driven.board.ask_to_yield.remote.assert_called_with([last.leg])
+    driven.end(again, "interrupted", steps=5, train_flops=1e9)
+    assert len(driven.start().places) == 3
+    driven.replays()
+
+
+@pytest.mark.parametrize("first", ["yields", "shrinks"])
+def test_a_promise_is_void_when_nodes_leave_before_it_is_kept(driven: Driven, first: str) -> None:
+    last = last_running(driven)
+    for _ in range(3):
+        driven.release()
+    driven.look()
+    if first == "yields":
+        driven.end(last, "interrupted", steps=5, train_flops=1e9)
+    driven.driver._ground = StillGround(2)
+    driven.driver._look_at_nodes()
+    driven.look()
+    driven.board.ask_to_yield.remote.assert_called_with([])
+    assert driven.widening.lent == 0, "of places that may have left"
+    if first == "shrinks":
+        driven.end(last, "interrupted", steps=5, train_flops=1e9)
+    assert not driven.start().places, "though two slots are fewer than it was promised"
     driven.replays()
 
 

@@ -204,6 +204,30 @@ def test_a_wide_leg_in_trouble_is_tried_again_on_one_slot_and_not_widened_again(
     assert widened is None or widened.trial != leg.trial
 
 
+def test_a_wide_leg_that_yields_before_its_first_step_takes_nothing_back(folder: Path) -> None:
+    search, event, leg = until_widened(folder)
+    trial, name = search.state.trials[leg.trial], {"trial": leg.trial, "rung": leg.rung, "status": "yielded", "at": event.at}
+    begun, spent = trial.result.train_flops if trial.result is not None else 0.0, trial.spent_flops
+    for number, (steps, flops) in enumerate([(trial.steps + 10, begun + 1e9), (0, 0.0), (trial.steps + 15, begun + 1.5e9)]):
+        search.state.apply(LegEnded(**name, attempt=leg.attempt + number, steps=steps, train_flops=flops))
+        assert trial.begun_steps == trial.steps + max(steps - trial.steps, 10)
+        search.state.apply(search.next_events(event.at, 1)[0])
+    assert trial.spent_flops == pytest.approx(spent + 1.5e9), "every FLOP once"
+
+
+def test_the_pace_of_a_leg_that_goes_on_from_an_earlier_attempt_is_not_its_trials(folder: Path) -> None:
+    search, event, leg = until_widened(folder)
+    trial, said = search.state.trials[leg.trial], {"trial": leg.trial, "rung": leg.rung, "at": event.at}
+    search.state.apply(LegEnded(**said, attempt=leg.attempt, status="lost", with_node=True, error="gone"))
+    for one in search.due_decisions(event.at):
+        search.state.apply(one)
+    again = next(one for one in of(search.next_events(event.at, 1), LegStarted))
+    search.state.apply(again)
+    before, result = trial.pace, {"objective": 0.5, "loss": 1.0, "steps": again.until_steps, "train_seconds": 0.1}
+    search.state.apply(LegEnded(**said, attempt=again.attempt, status="completed", **result))
+    assert trial.pace == before
+
+
 def test_gpu_hours_count_every_gpu_that_a_wide_leg_holds(folder: Path) -> None:
     search, event, leg = until_widened(folder)
     state = search.state

@@ -66,6 +66,15 @@ def test_running_legs_count_from_where_they_are() -> None:
     assert left_in(8 * 50 + 4 * 50 - 25, 8 * 50 + 8 * 50, seen)
 
 
+def test_what_a_leg_had_trained_when_it_yielded_counts_once() -> None:
+    events = [started(), driver(100.0), asked(0), *leg(0, 0, 0.5), decided(0, 0, "paused"), leg(0, 1, 0.6)[0]]
+    yielded = {"trial": 0, "rung": 1, "status": "yielded", "steps": 80, "train_flops": 80 * 2e9, "at": 112.0}
+    begun = events[-1].model_copy(update={"attempt": 1, "at": 112.0})
+    state = folded([*events, LegEnded(**yielded, attempt=0), begun])
+    assert snapshot(state, 120.0, [Leg(0, 1, 90, 100)]).flops_spent == 90 * 2e9
+    assert snapshot(state, 120.0, [Leg(0, 1, 51, 100)]).flops_spent == 80 * 2e9, "it began before it"
+
+
 @pytest.mark.parametrize("budget", [{}, {"train_flops": 1e13}, {"gpu_hours": 3.0}])
 def test_while_no_leg_can_run_only_the_clock_says_what_time_is_left(budget: dict[str, float]) -> None:
     before = [started(), driver(100.0).model_copy(update={"gpus": 1.0}), asked(0), *leg(0, 0, 0.5), decided(0, 0, "paused")]

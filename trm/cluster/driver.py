@@ -159,7 +159,7 @@ class SweepDriver:
             # Decisions only: a leg starts when a slot asks for it.
             self._room.durably(lambda: self._log.advance(steady_now(), 0))
         if self._widening is not None:
-            self._widening.settle(self._legs.running)
+            self._widening.settle()
 
     def leg_over(self, task: LegTask) -> None:
         """The leg's process has come back."""
@@ -176,7 +176,7 @@ class SweepDriver:
             self._log.check()
             self._legs.look()
             if (widening := self._widening) is not None and not self._is_told_to_stop:
-                self._room.durably(lambda: widening.look(self._legs.running))
+                self._room.durably(widening.look)
         if now - self._nodes_at >= NODES_SECONDS:
             self._nodes_at = now
             self._look_at_nodes()

@@ -4,7 +4,7 @@ The places are in hand before anything is journaled; the leg hears from the boar
 """
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable
 
 from ray.actor import ActorHandle
 
@@ -26,7 +26,9 @@ class Widening:
         self._lent: dict[int, list[Group]] = {}
         """Trial -> places that are its leg's, besides its own."""
         self._asked: dict[int, Leg] = {}
-        """Trial -> its leg, which was asked to save and stop."""
+        """Trial -> its leg, which is to save and stop."""
+        self._told: list[Leg] = []
+        """What the board was told of those last."""
         self._short_since: float | None = None
         """Since when a leg is to be widened and a place for that is not there."""
 
@@ -36,21 +38,24 @@ class Widening:
         return sum(map(len, self._lent.values()))
 
     def places_of(self, trial: int) -> list[str]:
-        """Ids of the places that the trial's leg, which starts, has besides its own."""
-        return [self._places.groups.id_of(group) for group in self._lent.get(trial, [])]
+        """Ids of the places that the trial's leg, which starts, has besides its own; of those that it is promised, none."""
+        own = self._search.state.trials[trial].slots - 1
+        return [self._places.groups.id_of(group) for group in self._lent.get(trial, [])[:own]]
 
-    def settle(self, running: Container[Leg]) -> None:
-        """Places of legs that are over, or have one slot again, are given back."""
-        self._asked = {trial: leg for trial, leg in self._asked.items() if leg in running}
-        for trial in [trial for trial in self._lent if self._search.state.trials[trial].held_slots <= 1]:
-            for group in self._lent.pop(trial):
+    def settle(self) -> None:
+        """Places of legs that are over, or have fewer slots again, are given back."""
+        trials = self._search.state.trials
+        self._asked = {trial: leg for trial, leg in self._asked.items() if trials[trial].wider is not None}
+        for trial, groups in list(self._lent.items()):
+            kept = max(0, trials[trial].held_slots - 1)
+            self._lent[trial] = groups[:kept]
+            for group in groups[kept:]:
                 self._places.take_back(group)
 
-    def look(self, running: Container[Leg]) -> None:
+    def look(self) -> None:
         """Widen a leg where that pays and its places are there; what was asked to stop is asked again, the board may be new."""
-        self.settle(running)
-        if self._asked:
-            self._board.ask_to_yield.remote(list(self._asked.values()))
+        self.settle()
+        self._ask_to_yield()
         state = self._search.state
         idle = state.slots - state.held_slots
         is_wanted = idle > 0 and self._search.next_widening(steady_now(), self._spare(idle)) is not None
@@ -73,7 +78,13 @@ class Widening:
         self._lent.setdefault(event.trial, []).extend(self._places.lend(event.slots - before))
         self._asked[event.trial] = event.trial, event.rung, event.attempt
         self._places.ends_idle, self._short_since = False, None
-        self._board.ask_to_yield.remote(list(self._asked.values()))
+        self._ask_to_yield()
+
+    def _ask_to_yield(self) -> None:
+        legs = list(self._asked.values())
+        if legs or self._told:
+            self._board.ask_to_yield.remote(legs)
+        self._told = legs
 
     def _spare(self, idle: int) -> Spare:
         resources = self._search.state.space.resources

@@ -162,6 +162,8 @@ class SweepState:
                 self.test_time_chosen[event.checkpoint] = event
             case SlotsChanged():
                 self.slots = event.slots
+                for number in sorted(self._wide):  # promised places may be on what has left
+                    self._hold(self.trials[number], self.trials[number].slots, None)
             case PlaceAwaited():
                 self.awaits = None if event.what is None else event
             case DriverStopped():
@@ -295,7 +297,8 @@ class SweepState:
         trial.eval_seconds += event.eval_seconds
         trial.overhead_seconds += event.overhead_seconds
         if event.status == "yielded":
-            trial.carried = event
+            if event.steps >= trial.begun_steps:  # else it yielded before its first step
+                trial.carried = event
             trial.yields.append(event)
             self._hold(trial, 1, trial.wider)
             self._enter(trial, Waiting(event.rung))
@@ -319,7 +322,7 @@ class SweepState:
     def _learn(self, trial: Trial, leg: LegStarted, event: LegEnded) -> None:
         """What a leg on one slot says of the next; on more, each worker has less to hold and to do."""
         self.facts.memory.completed(trial.asked.memory_bytes, event.peak_memory_bytes)
-        if leg.expected_seconds and trial.carried is None:
+        if leg.expected_seconds and leg.attempt == 0:  # another goes on from what the one before has left
             trial.pace = (event.train_seconds + event.eval_seconds + event.overhead_seconds) / leg.expected_seconds
 
     def _take_result(self, trial: Trial, event: LegEnded) -> None:

@@ -165,7 +165,8 @@ def due_choice(state: SweepState, now: float) -> TestTimeChosen | None:
     better = [point for point in cheap if _gains(point, order)]
     taken = min(better, key=lambda point: (order.cost(point.score), point.inference_flops), default=None)
     within = "" if limit is None else f" within {limit:g} FLOPs"
-    best_one = "the most accurate" if metric_of(state, checkpoint) == EXACT else f"the best by {metric_of(state, checkpoint)}"
+    metric = figure_named(metric_of(state, checkpoint)).of_any_steps.name
+    best_one = "the most accurate" if metric == EXACT else f"the best by {metric}"
     if taken is None:
         reason = f"no setting{within} gains more than chance over the plain answer"
     else:

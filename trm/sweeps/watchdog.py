@@ -37,7 +37,7 @@ def pace_of(search: Search, leg: LegStarted) -> Pace:
     rows = config.evaluation.batch_size or config.training.global_batch_size
     forwards = config.evaluation.breadth * config.pass_steps
     return Pace(
-        step_seconds=(leg.expected_seconds or 0.0) / max(1, leg.until_steps - trial.steps),
+        step_seconds=(leg.expected_seconds or 0.0) / max(1, leg.until_steps - trial.begun_steps),
         batch_steps=forwards * rows / config.training.global_batch_size,
         checkpoint_bytes=trial.asked.checkpoint_bytes,
     )

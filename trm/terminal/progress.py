@@ -137,7 +137,7 @@ class SweepProgress:
         """The sweep as it stands at unix time `now`; not `foresees`, what is expected of it stays null."""
         state = self._state
         running = [leg for leg in legs if leg.trial < len(state.trials) and state.trials[leg.trial].leg is not None]
-        flops = state.spending.train_flops + sum(self._flops_of(leg) for leg in running)
+        flops = state.spending.train_flops + sum(self._unbooked_flops_of(leg) for leg in running)
         ahead = self._left(now, running) if foresees else None
         work = None if ahead is None else ahead.work
         return Snapshot(
@@ -162,9 +162,14 @@ class SweepProgress:
         return sum(count * (speeds.step_seconds(each) or 0.0) for each, count in counts)
 
     def _flops_of(self, leg: RunningLeg) -> float:
-        """Training FLOPs of a running leg so far, which are booked when it ends."""
+        """Training FLOPs of a running leg's rung so far."""
         trial = self._state.trials[leg.trial]
         return trial.asked.flops.between(trial.steps, leg.step)
+
+    def _unbooked_flops_of(self, leg: RunningLeg) -> float:
+        """Of them those of the leg itself, which are booked when it ends: not what it had trained when it yielded."""
+        trial = self._state.trials[leg.trial]
+        return trial.asked.flops.between(trial.begun_steps, max(trial.begun_steps, leg.step))
 
     def _left(self, now: float, legs: Sequence[RunningLeg]) -> _Ahead | None:
         """What is still to be done as the scheduler goes; of one trial more where no number is given, null before the first."""

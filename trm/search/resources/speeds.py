@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from trm.config.step_costs import StepCosts
-from trm.search.journal.events import Asked, DriverStarted, Event, LegEnded, LegStarted, LegWidened, SpeedMeasured
+from trm.search.journal.events import Asked, DriverStarted, Event, LegEnded, LegStarted, LegWidened, SlotsChanged, SpeedMeasured
 
 WINDOW = 64
 """So many of the latest observations count."""
@@ -93,6 +93,8 @@ class Speeds:
                 self.observe(event.step_flops, event.steps, event.seconds)
             case LegStarted() if event.trial in self._slots:
                 self._began[event.trial] = event.at
+            case SlotsChanged():
+                self._promised.clear()
             case LegWidened():
                 self._promised[event.trial] = event.slots
             case LegEnded(status="yielded"):
