@@ -58,7 +58,7 @@ def test_a_figure_after_other_steps_is_that_of_an_evaluation_of_so_many(
     steps: int, evaluation: dict[str, Any], workers: int
 ) -> None:
     names = ["exact_accuracy", "loss", "mean_halting_step", "fill_accuracy", "exact_accuracy/b-2"]
-    names += ["exact_accuracy_halted"] if "reports_halted" in evaluation else []
+    names += ["exact_accuracy_halted", "halted_flops_saved"] if "reports_halted" in evaluation else []
     plain, one = asking(**evaluation), asking(**evaluation).evaluation
     found = scores(asking(*(f"{name}@{steps}" for name in names), **evaluation), workers=workers)
     alone = scores(CONFIG.model_copy(update={"evaluation": one.model_copy(update={"steps": steps})}), workers=workers)

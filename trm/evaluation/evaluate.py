@@ -117,7 +117,7 @@ def evaluate(
 
     found = scoring.of(plain, depths.answer)
     for figure in figures:
-        found |= scoring.figure(figure, own(figure), depths.answer)
+        found |= scoring.figure(figure, own(figure), figure.steps or depths.answer)
     return replace(
         found,
         curve=scoring.curve(columns, depths.answer, depths.most, measure) if has_curve else (),
