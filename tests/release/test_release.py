@@ -258,6 +258,32 @@ def test_a_logged_model_has_the_cards_scores(facts: Facts) -> None:
     assert told["params_count"] == facts["network"]["params_count"]
 
 
+def test_a_model_that_was_released_before_gets_what_is_new(facts: Facts) -> None:
+    held: list[Any] = []
+
+    class Client:
+        def get_logged_model(self, _: str) -> SimpleNamespace:
+            return SimpleNamespace(metrics=list(held))
+
+        def get_metric_history(self, *_: str) -> list[Any]:
+            return []
+
+        def log_batch(self, _: str, metrics: list[Any]) -> None:
+            held.extend(metrics)
+
+        def search_logged_models(self, *_: object) -> list[SimpleNamespace]:
+            texts = ("somebody's own", "7", json.dumps([{"name": "x", "version": "2"}]))
+            return [SimpleNamespace(model_id=str(n), tags={VERSIONS_TAG: text}) for n, text in enumerate(texts)]
+
+    registry = _Registry(Client(), RegistryPlace("sqlite:///x", "x", "x", None, {}))
+    registry._tell_scores("m", "run", facts)
+    count = len(held)
+    confirmed = {**facts["scores"]["confirmed"], "mean": 0.125}  # the sweep went on: more fresh seeds
+    registry._tell_scores("m", "run", {**facts, "scores": {**facts["scores"], "confirmed": confirmed}})
+    assert [(one.key, one.value) for one in held[count:]] == [("confirmed.mean", 0.125)]
+    assert registry._model_of(SimpleNamespace(version=2), "1", "digest") == "2"
+
+
 def test_a_data_card_without_fields_is_unknown() -> None:
     assert parsed("# mine\n\nNothing.").licence == UNKNOWN
     found = parsed("- **Source**: here\n  and there.\n- **Licence**: CC0.\n\nMore.")

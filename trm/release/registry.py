@@ -149,29 +149,31 @@ class _Registry:
 
     def _model_of(self, version: Any, experiment: str, digest: str) -> str:
         """The logged model of a version that was there; "" where none is known as its own."""
-        told = {"name": self._place.name, "version": str(version.version)}
+        own = {"name": self._place.name, "version": str(version.version)}
         for one in self._client.search_logged_models([experiment], f"tags.`{RELEASE_TAG}` = '{digest}'"):
-            if told in json.loads(one.tags.get(VERSIONS_TAG, "[]")):
-                return str(one.model_id)
+            with contextlib.suppress(ValueError, TypeError):  # whoever has the store may write there what he likes
+                if own in json.loads(one.tags.get(VERSIONS_TAG, "[]")):
+                    return str(one.model_id)
         return ""
 
     def _tell_scores(self, model_id: str, run: str, facts: Facts) -> None:
-        """The release's figures as the logged model's metrics, which its page shows; once."""
+        """The release's figures as the logged model's metrics, which its page shows: those that it has not got."""
         from mlflow.entities import Metric
 
-        if self._client.get_logged_model(model_id).metrics:
-            return
+        known = {(one.key, one.value) for one in self._client.get_logged_model(model_id).metrics or ()}
         data, steps = facts["data"], int(facts["cost"]["released"]["steps"])
         at = int(datetime.fromisoformat(facts["released_at"]).timestamp() * 1000)
         of = {"dataset_name": data["name"], "dataset_digest": data["content_hash"][:DIGEST_CHARACTERS]}
         metrics = []
         for name, value in model_scores(facts).items():
-            told = self._client.get_metric_history(
-                run, name
-            )  # MLflow keeps a model's metrics as its run's too: there it is no new point
+            if (name, value) in known:
+                continue
+            told = self._client.get_metric_history(run, name)
+            # MLflow keeps a model's metrics as its run's too: there it is no new point
             when, step = next(((one.timestamp, one.step) for one in told if one.value == value), (at, steps))
             metrics.append(Metric(name, value, when, step, model_id, **of))
-        self._client.log_batch(run, metrics)
+        if metrics:
+            self._client.log_batch(run, metrics)
 
     def _logged_model(self, folder: Path, facts: Facts, experiment: str, run: str | None, digest: str) -> str:
         """The model as a logged one of its run; what a killed call left half done is removed."""
