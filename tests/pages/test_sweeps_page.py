@@ -1,17 +1,21 @@
 """Several sweeps on one page: what each bought, winners side by side, and no comparison of what cannot be compared."""
 
 import math
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from browser import opened
 from page_cases import MORE_KNOBS, large_space, simulated_sweep
+from space_cases import demo
 
 from trm.errors import InputError
-from trm.jobs.view import run_view
+from trm.jobs.view import run_view, shortened_name
 from trm.jobs.view_sweeps import read_side
-from trm.pages.sweeps import best_so_far, sentences, welch, why_not_comparable
+from trm.pages.sweeps import Side, _knobs, best_so_far, sentences, welch, why_not_comparable
+from trm.search.state import SweepState
 
 HOSTILE = "other <img src=x onerror=alert(1)>"
 
@@ -49,6 +53,49 @@ def test_what_the_data_support_of_two_sweeps_is_said_and_no_more(place: Path) ->
     assert all("cannot be compared" in line for line in sentences([one, cells]))
     same = read_side("D", place / "cells")
     assert ["is not supported: fewer than two fresh seeds of C and D" in line for line in sentences([cells, same])] == [True]
+
+
+@dataclass(frozen=True)
+class Known(Side):
+    """A sweep whose fresh seeds are known."""
+
+    @property
+    def winner(self) -> Any:
+        scores = {"A": (0.9, 0.9, 0.9), "B": (0.8, 0.8)}[self.letter]
+        return SimpleNamespace(confirmed=SimpleNamespace(scores=scores))
+
+
+def test_fresh_seeds_that_do_not_scatter_prove_nothing(place: Path) -> None:
+    state = read_side("A", place / "one").state
+    (told,) = sentences([Known(letter, "x", state, (), {}) for letter in "AB"])
+    assert "not supported: fresh seeds of A all score 0.9000, those of B 0.8000" in told
+
+
+def test_what_decides_no_score_keeps_no_sweeps_apart(place: Path) -> None:
+    side = read_side("A", place / "one")
+
+    def asking(**evaluation: Any) -> Side:
+        state = SweepState(side.state.space.model_copy(update={"base": {"evaluation": evaluation}}))
+        return replace(side, letter="B", state=state)
+
+    assert why_not_comparable(side, asking(metrics=["loss@4"], batch_size=7, reports_halted=True, forms=1)) == []
+    assert why_not_comparable(side, asking(noise=0.1)) == ["other questions, evaluation.noise 0 and 0.1"]
+    near = why_not_comparable(asking(noise=0.1), asking(noise=0.10000001))
+    assert near == ["other questions, evaluation.noise 0.1 and 0.10000001"]
+
+
+def test_knobs_that_differ_are_said_to(place: Path) -> None:
+    side = read_side("A", place / "one")
+    told = []
+    for changed in (
+        {"type": "int", "low": 1, "high": 7},
+        {"type": "int", "low": 1, "high": 7, "step": 2},
+        {"type": "int", "low": 1, "high": 7, "prior": 3},
+        {"type": "int", "low": 1, "high": 7, "when": {"model.mlp_t": True}},
+    ):
+        space = demo({"search": {"model.mlp_t": {"type": "choice", "values": [True, False]}, "optim.lr_warmup_steps": changed}})
+        told.append(_knobs(replace(side, state=SweepState(space)))["optim.lr_warmup_steps"])
+    assert len(set(told)) == len(told), told
 
 
 def test_the_interval_of_two_samples_is_welchs() -> None:
@@ -101,3 +148,10 @@ def test_what_cannot_be_put_beside_each_other_is_refused(place: Path, tmp_path: 
     with pytest.raises(InputError, match=said):
         run_view(*(str(place / name) for name in names), out=str(tmp_path / "x.html"), is_live=False, port=None)
     assert not (tmp_path / "x.html").exists()
+
+
+def test_a_page_has_a_place(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a page lies in a folder that exists, .*nowhere is none; make it"):
+        run_view(str(place / "one"), str(place / HOSTILE), out=str(tmp_path / "nowhere" / "x.html"), is_live=False, port=None)
+    assert shortened_name("é" * 150) == "é" * 100
+    assert shortened_name("x" + "é" * 150) == "x" + "é" * 99

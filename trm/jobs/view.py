@@ -1,6 +1,7 @@
 """What view.py does: it says what a folder holds, and writes the page of that, or serves it."""
 
 import importlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Kind:
 
 
 SWEEP, EVALUATION = "a sweep", "an evaluation"
-MOST_NAME_LETTERS = 200
+MOST_NAME_BYTES = 200
 WAIT_SECONDS = 0.2
 PAGE_SUFFIXES = (".html", ".htm")
 
@@ -118,7 +119,7 @@ def _compare(folders: list[Path], kinds: list[Kind], out: str | None, asked: dic
         told = " and ".join(f"{folder} ({kind.name})" for folder, kind in zip(folders, kinds, strict=True))
         remedy = "name one, two evaluations, or several sweeps" + (", without --live" if is_live else "")
         raise ConfigError(f"several folders are two evaluations or several sweeps to compare, got {told}", remedy=remedy)
-    place = checked_place(Path(out or f"{'-against-'.join(names)[:MOST_NAME_LETTERS]}.html"))
+    place = checked_place(Path(out or f"{shortened_name('-against-'.join(names))}.html"))
     if are_sweeps:
         from trm.jobs.view_sweeps import comparison_page as sweeps_together
 
@@ -126,6 +127,11 @@ def _compare(folders: list[Path], kinds: list[Kind], out: str | None, asked: dic
     from trm.jobs.view_evaluation import comparison_page
 
     return _written(comparison_page(folders[0], folders[1], **asked), place)
+
+
+def shortened_name(name: str) -> str:
+    """A file's name that file systems take, which count its bytes."""
+    return os.fsencode(name)[:MOST_NAME_BYTES].decode(errors="ignore")
 
 
 def _written(page: Page, place: Path) -> int:
@@ -157,6 +163,8 @@ def checked_place(place: Path) -> Path:
     """The path, if a page can be written there; ConfigError where none can be."""
     if place.is_dir():
         raise ConfigError(f"a page is a file, {place} is a folder", remedy=f"give --out {place / 'page.html'}")
+    if not place.parent.is_dir():
+        raise ConfigError(f"a page lies in a folder that exists, {place.parent} is none", remedy="make it, or give --out PAGE.html")
     if place.suffix.lower() not in PAGE_SUFFIXES and place.exists():
         raise ConfigError(f"a page takes the place of no other file, {place} is there", remedy="give --out PAGE.html")
     if (why := why_unwritable(place.parent)) is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from trm.config.training import EvaluationConfig
 from trm.errors import ConfigError
 from trm.pages.page import Page, Section
 from trm.pages.run import flat
@@ -20,6 +21,8 @@ from trm.terminal.display import amount_text, duration, flops
 NOT_SET = "not set: the default"
 ASKING = "evaluation"
 """The section of a run's configuration that says how its answers are asked for and scored."""
+CHANGE_NO_SCORE = frozenset(f"{ASKING}.{name}" for name in ("batch_size", "metrics", "reports_halted", "split"))
+"""Of it what decides none: in what pieces it is computed, what is reported besides; a sweep ranks by validation alone."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,16 @@ def why_not_comparable(first: Side, second: Side) -> list[str]:
         found.append(
             f"different metrics, {objectives[0].metric} ({objectives[0].mode}) and {objectives[1].metric} ({objectives[1].mode})"
         )
-    asked = [flat(side.state.space.base.get(ASKING) or {}, f"{ASKING}.") for side in (first, second)]
-    for path in sorted(asked[0].keys() | asked[1].keys()):
-        values = [_text(one.get(path, NOT_SET)) for one in asked]
-        if values[0] != values[1]:
+    usual = EvaluationConfig().model_dump(mode="json")
+    asked = [flat(usual | dict(side.state.space.base.get(ASKING) or {}), f"{ASKING}.") for side in (first, second)]
+    for path in sorted((asked[0].keys() | asked[1].keys()) - CHANGE_NO_SCORE):
+        values = [one.get(path, NOT_SET) for one in asked]
+        if not _are_equal(values):
+            texts = _texts(values)
             what = "another validation subset" if path == "evaluation.max_examples" else "other questions"
-            found.append(f"{what}, {path} {values[0]} and {values[1]}")
-    for path in sorted({path for side in (first, second) for path in side.state.space.search if path.split(".")[0] == ASKING}):
+            found.append(f"{what}, {path} {texts[0]} and {texts[1]}")
+    searched = {path for side in (first, second) for path in side.state.space.search if path.split(".")[0] == ASKING}
+    for path in sorted(searched - CHANGE_NO_SCORE):
         found.append(f"{path} is searched, so that trials of one sweep are not asked alike")
     return found
 
@@ -116,6 +122,11 @@ def _verdict(first: Side, second: Side) -> str:
         why = f"fewer than two fresh seeds of {few} (--resume --confirm 3 brings them)"
         return f"which winner is better is not supported: {why}"
     difference, half = welch(*scores)
+    if difference and all(min(some) == max(some) for some in scores):
+        return (
+            f"which winner is better is not supported: fresh seeds of {first.letter} all score {_score(scores[0][0])}, those of "
+            f"{second.letter} {_score(scores[1][0])}, and of scores that do not scatter no interval follows (more seeds may)"
+        )
     counts = f"{len(scores[0])} and {len(scores[1])} fresh seeds"
     interval = f"95 % interval {_score(difference - half)} to {_score(difference + half)}, {counts}"
     told = f"{first.metric} of {first.letter}'s winner less {second.letter}'s is {_score(difference)} ({interval})"
@@ -267,9 +278,21 @@ def _differences(sides: Sequence[Side], told: Callable[[Side], Mapping[str, Any]
     """A row a path at which not all sweeps say the same."""
     values = {side.letter: told(side) for side in sides}
     paths = list(dict.fromkeys(path for one in values.values() for path in one))
-    rows = [{"path": path} | {letter: _text(one.get(path, missing)) for letter, one in values.items()} for path in paths]
-    different = [row for row in rows if len({row[letter] for letter in values}) > 1]
-    return {"rows": different, "lines": [f"{len(different)} of {len(rows)} {what} differ."]}
+    every = {path: [one.get(path, missing) for one in values.values()] for path in paths}
+    different = {path: own for path, own in every.items() if not _are_equal(own)}
+    rows = [{"path": path} | dict(zip(values, _texts(own), strict=True)) for path, own in different.items()]
+    return {"rows": rows, "lines": [f"{len(rows)} of {len(paths)} {what} differ."]}
+
+
+def _are_equal(values: Sequence[Any]) -> bool:
+    """Whether values are one; True is no 1."""
+    return all((isinstance(one, bool), one) == (isinstance(values[0], bool), values[0]) for one in values)
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    """Values that differ, in words that differ too."""
+    texts = [_text(value) for value in values]
+    return texts if len(set(texts)) == len({str(value) for value in values}) else [repr(value) for value in values]
 
 
 def _configuration(side: Side) -> Mapping[str, Any]:
@@ -286,8 +309,14 @@ def _knobs(side: Side) -> Mapping[str, Any]:
 
 
 def _range(knob: Mapping[str, Any]) -> str:
-    ends = f"{knob['low']:g} to {knob['high']:g}" if "low" in knob else ", ".join(map(_text, knob.get("values", ())))
-    return ends + (", log" if knob.get("log") else "") + (f", when {knob['when']}" if knob.get("when") else "")
+    """All of a knob, in words: two that differ are not to look alike."""
+    ends = f"{knob['low']} to {knob['high']}" if "low" in knob else ", ".join(map(_text, knob["values"]))
+    more = [f"in steps of {knob['step']}"] if "step" in knob else []
+    more += ["log"] if knob.get("log") else []
+    more += [f"when {path} is {_text(value)}" for path, value in knob.get("when", {}).items()]
+    if (prior := knob.get("prior")) is not None:
+        more.append(f"believed near {_text(prior['at'])}" + (f" ({prior['confidence']})" if "confidence" in prior else ""))
+    return ", ".join([ends, *more]) + ("" if knob["type"] == "choice" else f" ({knob['type']})")
 
 
 def _score(value: float | None) -> str:
