@@ -228,6 +228,16 @@ def test_the_pace_of_a_leg_that_goes_on_from_an_earlier_attempt_is_not_its_trial
     assert trial.pace == before
 
 
+def test_where_gpu_hours_are_limited_no_leg_takes_more_of_them(folder: Path) -> None:
+    events = events_of(folder)
+    at = next(index for index, event in enumerate(events) if isinstance(event, LegWidened))
+    search, event = replayed(wide(), cost_of, events[:at], folder="data"), events[at]
+    assert isinstance(event, LegWidened)
+    for limits, found in (({"wall_clock_seconds": 1e9}, event), ({"gpu_hours": 1e9}, None)):
+        search.state.budget = wide().budget.model_copy(update=limits)
+        assert search.next_widening(event.at, event.spare) == found
+
+
 def test_gpu_hours_count_every_gpu_that_a_wide_leg_holds(folder: Path) -> None:
     search, event, leg = until_widened(folder)
     state = search.state

@@ -92,9 +92,14 @@ class Search:
         ]
 
     def next_widening(self, now: float, spare: Spare) -> LegWidened | None:
-        """The running leg that is to have more of the slots that idle; None: none, and while anything else could take them."""
+        """The running leg that is to have more of the slots that idle; None: none, and while anything else could take them.
+
+        None where GPU-hours are limited: a wide leg takes more of them, and what another leg lacks then would be missed.
+        """
         state = self.state
-        if not state.has_asked_all or spare.most <= 1 or self.is_done(now) is not None or self.next_events(now, 1):
+        if spare.most <= 1 or not state.has_asked_all or state.budget.gpu_hours is not None:
+            return None
+        if self.is_done(now) is not None or self.next_events(now, 1):
             return None
         over = unneeded(state)
         found = widened(state, spare, now, lambda leg, workers: leg.trial not in over and self._divides(leg, workers))
