@@ -11,21 +11,24 @@ from journal_cases import RECORDED, recorded_folder, recorded_search
 from trm.search.findings.replay import replay
 from trm.search.findings.timeline import SAME_MOMENT_SECONDS, slots_of, timeline
 
-SPANS = st.lists(st.tuples(st.integers(0, 100), st.integers(1, 30)), min_size=1, max_size=40)
+SPANS = st.lists(st.tuples(st.integers(0, 100), st.integers(1, 30), st.sampled_from([1, 1, 2, 4])), min_size=1, max_size=40)
 
 
 @given(SPANS)
-def test_slots_are_as_many_as_legs_at_once_and_hold_one_at_a_time(drawn: list[tuple[int, int]]) -> None:
-    spans = sorted((10.0 * start, 10.0 * (start + length)) for start, length in drawn)
+def test_slots_are_as_many_as_legs_have_at_once_and_hold_one_at_a_time(drawn: list[tuple[int, int, int]]) -> None:
+    spans = sorted((10.0 * start, 10.0 * (start + length), count) for start, length, count in drawn)
     slots = slots_of(spans)
-    for slot in set(slots):
-        own = [span for span, of in zip(spans, slots, strict=True) if of == slot]
-        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(own))
-    assert max(slots) + 1 == max(sum(start <= moment < end for start, end in spans) for moment, _ in spans)
+    assert [len(set(of)) for of in slots] == [count for _, _, count in spans]
+    for slot in set(itertools.chain(*slots)):
+        own = [span for span, of in zip(spans, slots, strict=True) if slot in of]
+        assert all(end <= start for (_, end, _), (start, _, _) in itertools.pairwise(own))
+    at_once = (sum(count for start, end, count in spans if start <= moment < end) for moment, _, _ in spans)
+    assert max(map(max, slots)) + 1 == max(at_once)
 
 
 def test_a_leg_that_begins_a_moment_before_another_is_written_as_ended_takes_its_slot() -> None:
-    assert slots_of([(0.0, 10.0), (10.0 - SAME_MOMENT_SECONDS / 2, 20.0), (12.0, 13.0)]) == [0, 0, 1]
+    spans = [(0.0, 10.0, 1), (10.0 - SAME_MOMENT_SECONDS / 2, 20.0, 1), (12.0, 13.0, 1)]
+    assert slots_of(spans) == [(0,), (0,), (1,)]
 
 
 @pytest.mark.parametrize("name", RECORDED)

@@ -13,6 +13,7 @@ from sweep_cases import SPACE, events_of, of, outline, sharp, space
 
 from trm.errors import ConfigError
 from trm.search.findings.replay import ReplayDifference, replay
+from trm.search.findings.timeline import timeline
 from trm.search.journal.events import Event, LegEnded, LegStarted, LegWidened, Spare
 from trm.search.log import SweepLog
 from trm.search.search import Search, replayed
@@ -226,6 +227,24 @@ def test_the_pace_of_a_leg_that_goes_on_from_an_earlier_attempt_is_not_its_trial
     before, result = trial.pace, {"objective": 0.5, "loss": 1.0, "steps": again.until_steps, "train_seconds": 0.1}
     search.state.apply(LegEnded(**said, attempt=again.attempt, status="completed", **result))
     assert trial.pace == before
+
+
+def test_a_wide_leg_stands_on_all_its_slots_on_the_clock(folder: Path) -> None:
+    search, event, leg = until_widened(folder)
+    name = {"trial": leg.trial, "rung": leg.rung, "train_seconds": 9.0}
+    first = {"status": "yielded", "steps": 10, "started_at": leg.at, "ended_at": event.at, "at": event.at}
+    search.state.apply(LegEnded(**name, attempt=leg.attempt, **first))
+    search.state.apply(search.next_events(event.at, 1)[0])
+    result = {"status": "completed", "objective": 0.5, "loss": 1.0, "steps": leg.until_steps}
+    when = {"started_at": event.at + 1, "ended_at": event.at + 10, "at": event.at + 10}
+    search.state.apply(LegEnded(**name, attempt=leg.attempt + 1, **result, **when))
+    found = timeline(search.state)
+    assert found is not None
+    assert [(span.what, span.slot, span.beside) for span in found.spans] == [
+        ("trial", 0, ()),
+        ("trial", 0, tuple(range(1, event.slots))),
+    ]
+    assert found.slots == event.slots
 
 
 def test_where_gpu_hours_are_limited_no_leg_takes_more_of_them(folder: Path) -> None:

@@ -27,6 +27,8 @@ class Span:
     seconds: float
     busy_seconds: float
     """Of those in training and evaluation."""
+    beside: tuple[int, ...] = ()
+    """Slots that it had besides, a leg with more workers."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Timeline:
     """Unix seconds of the first leg's start."""
     spans: tuple[Span, ...]
     slots: int
-    """Most legs at once."""
+    """Most at once."""
     busy_share: float
     """Of the slots' seconds while a driver was there: those in training and evaluation."""
 
@@ -61,30 +63,38 @@ def timeline(state: SweepState) -> Timeline | None:
     if not legs:
         return None
     began = legs[0][0]
-    slots = slots_of([(start, end) for start, end, _, _ in legs])
+    slots = slots_of([(start, end, trial.wide.get((leg.rung, leg.attempt), 1)) for start, end, leg, trial in legs])
     spans = tuple(
-        Span(trial.number, leg.rung, _what(trial, leg), slot, start - began, end - start, leg.train_seconds + leg.eval_seconds)
-        for slot, (start, end, leg, trial) in zip(slots, legs, strict=True)
+        Span(
+            trial.number,
+            leg.rung,
+            _what(trial, leg),
+            own,
+            start - began,
+            end - start,
+            leg.train_seconds + leg.eval_seconds,
+            tuple(others),
+        )
+        for (own, *others), (start, end, leg, trial) in zip(slots, legs, strict=True)
     )
-    count = max(slots) + 1
+    count = max(map(max, slots)) + 1
     clock = state.spending.clock
-    widths = [trial.wide.get((leg.rung, leg.attempt), 1) for _, _, leg, trial in legs]
-    busy = sum(span.busy_seconds * width for span, width in zip(spans, widths, strict=True))
+    busy = sum(span.busy_seconds * (1 + len(span.beside)) for span in spans)
     there = count * clock.elapsed(clock.latest)
     return Timeline(began, spans, count, busy / there if there > busy else 1.0)
 
 
-def slots_of(spans: Sequence[tuple[float, float]]) -> list[int]:
-    """For each (start, end), in order of starts, the lowest slot that is free by then."""
+def slots_of(spans: Sequence[tuple[float, float, int]]) -> list[tuple[int, ...]]:
+    """For each (start, end, how many), in order of starts, the lowest slots that are free by then."""
     free_at = list[float]()
     found = []
-    for start, end in spans:
-        free = next((slot for slot, until in enumerate(free_at) if until <= start + SAME_MOMENT_SECONDS), None)
-        if free is None:
-            free = len(free_at)
-            free_at.append(start)
-        free_at[free] = end
-        found.append(free)
+    for start, end, count in spans:
+        free = [slot for slot, until in enumerate(free_at) if until <= start + SAME_MOMENT_SECONDS][:count]
+        free += range(len(free_at), len(free_at) + count - len(free))
+        free_at += [end] * (max(free) + 1 - len(free_at))
+        for slot in free:
+            free_at[slot] = end
+        found.append(tuple(free))
     return found
 
 
