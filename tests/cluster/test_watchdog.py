@@ -284,10 +284,11 @@ def test_of_a_gang_the_node_of_the_first_that_died_is_meant(
     search = MagicMock(spec=Search, state=MagicMock())
     search.state.space.resources.stall_seconds = 60.0
     watch = LegWatch(search, MagicMock(spec=ActorHandle), lambda text: None)
-    watch._says = RunningLegs({}, {LEG: [PROCESS, OTHER_NODE]}, {}, [])
+    watch._says = RunningLegs({LEG: progress(7)}, {LEG: [PROCESS, OTHER_NODE]}, {}, [])
     answer = gang_answer(Told([LegResult("lost", error="Connection closed by peer")], "a worker died", failed), 2)
     meant = watch.meant(LEG, answer, None, is_told_to_stop=False)
     assert (meant.result.status, meant.nodes, meant.is_nodes) == ("lost", blamed, False)
+    assert (meant.result.steps, meant.result.train_flops) == (7, progress(7).train_flops), "which it took, though it is lost"
 
 
 @pytest.mark.parametrize(

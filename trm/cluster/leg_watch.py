@@ -95,15 +95,9 @@ class LegWatch:
         processes = self._processes_of(leg)
         if result is None:
             self._board.ended.remote(leg)
-            heard = self._says.progress.get(leg)  # what it took counts, though it is lost
-            result = LegResult(
-                status="lost",
-                error=error,
-                steps=heard.step if heard is not None else 0,
-                train_flops=heard.train_flops if heard is not None else 0.0,
-                process=", ".join(map(str, processes)),
-                ended_at=steady_now(),
-            )
+            result = LegResult(status="lost", error=error, process=", ".join(map(str, processes)), ended_at=steady_now())
+        if not result.steps and (heard := self._says.progress.get(leg)) is not None:  # what it took counts, though it is lost
+            result = replace(result, steps=heard.step, train_flops=heard.train_flops)
         if stalled is not None:
             return Meant(replace(result, status=stalled.status, error=stalled.error), nodes_of(processes))
         if is_told_to_stop:  # it was ended with the sweep
