@@ -59,8 +59,8 @@ class Mouth:
             self.ear.say.remote(text)
 
     def report(self, stage: str, done: int, total: int, part: str = "") -> None:
-        """How far a part of the work is; too often costs nothing."""
-        if time.monotonic() - self._reported_at >= SAID_SECONDS:
+        """How far a part of the work is; too often costs nothing, but its end is always said."""
+        if done == total or time.monotonic() - self._reported_at >= SAID_SECONDS:
             self._reported_at = time.monotonic()
             with suppress(RayError):
                 self.ear.report.remote(stage, done, total, part)
