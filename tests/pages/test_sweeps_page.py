@@ -153,5 +153,8 @@ def test_what_cannot_be_put_beside_each_other_is_refused(place: Path, tmp_path: 
 def test_a_page_has_a_place(place: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a page lies in a folder that exists, .*nowhere is none; make it"):
         run_view(str(place / "one"), str(place / HOSTILE), out=str(tmp_path / "nowhere" / "x.html"), is_live=False, port=None)
+    for folders in ((place / "one", place / HOSTILE), (place / HOSTILE,)):  # MLflow would have it as the page of `one`
+        with pytest.raises(InputError, match=r"report.html is the own page of .*one, and shows that alone"):
+            run_view(*map(str, folders), out=str(place / "one" / "report.html"), is_live=False, port=None)
     assert shortened_name("é" * 150) == "é" * 100
     assert shortened_name("x" + "é" * 150) == "x" + "é" * 99

@@ -156,17 +156,20 @@ def kind_of(folder: Path) -> Kind:
 def place_of(folder: Path, kind: Kind, out: str | None) -> Path:
     """Where the page is written; ConfigError where nothing can be."""
     own = folder / kind.own_file if kind.own_file else Path(f"{folder.resolve().name or 'page'}.html")
-    return checked_place(Path(out) if out is not None else own)
+    return checked_place(Path(out) if out is not None else own, folder)
 
 
-def checked_place(place: Path) -> Path:
-    """The path, if a page can be written there; ConfigError where none can be."""
+def checked_place(place: Path, shown: Path | None = None) -> Path:
+    """The path, if a page can be written there; ConfigError where none can be, or it is the own page of what is not `shown`."""
     if place.is_dir():
         raise ConfigError(f"a page is a file, {place} is a folder", remedy=f"give --out {place / 'page.html'}")
     if not place.parent.is_dir():
         raise ConfigError(f"a page lies in a folder that exists, {place.parent} is none", remedy="make it, or give --out PAGE.html")
     if place.suffix.lower() not in PAGE_SUFFIXES and place.exists():
         raise ConfigError(f"a page takes the place of no other file, {place} is there", remedy="give --out PAGE.html")
+    is_own = any(kind.own_file == place.name and kind.is_one(place.parent) for kind in KINDS)
+    if is_own and (shown is None or shown.resolve() != place.parent.resolve()):
+        raise ConfigError(f"{place} is the own page of {place.parent}, and shows that alone", remedy="give --out another PAGE.html")
     if (why := why_unwritable(place.parent)) is not None:
         raise ConfigError(f"{place} must be a place to write to, its folder is not: {why}", remedy="give --out PAGE.html elsewhere")
     return place
