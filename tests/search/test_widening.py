@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,7 @@ def test_what_was_promised_nobody_else_gets_and_a_leg_that_ends_first_gives_it_b
     assert state.trials[leg.trial].wider is None
 
 
-@pytest.mark.parametrize("status", ["lost", "failed", "stalled"])
+@pytest.mark.parametrize("status", ["lost", "failed", "stalled", "out_of_memory"])
 def test_a_wide_leg_in_trouble_is_tried_again_on_one_slot_and_not_widened_again(folder: Path, status: str) -> None:
     search, event, leg = until_widened(folder)
     state, name = search.state, {"trial": leg.trial, "rung": leg.rung}
@@ -191,12 +192,13 @@ def test_a_wide_leg_in_trouble_is_tried_again_on_one_slot_and_not_widened_again(
     assert again[0].expected_seconds < expected / state.facts.speeds.times_faster(event.slots) + 1e-9
     state.apply(again[0])
     assert trial.slots == event.slots
-    flops = begun + 1.5e9
+    flops, learned = begun + 1.5e9, deepcopy(vars(state.facts.memory))
     state.apply(LegEnded(**name, attempt=leg.attempt + 1, status=status, error="gone", train_flops=flops, at=event.at))
     assert trial.spent_flops == pytest.approx(spent + 1.5e9), "every FLOP once"
     for decided in search.due_decisions(event.at):
         state.apply(decided)
     assert trial.held_slots == 0
+    assert vars(state.facts.memory) == learned
     narrow = next(one for one in of(search.next_events(event.at, 1), LegStarted))
     assert (narrow.trial, narrow.attempt) == (leg.trial, leg.attempt + 2)
     state.apply(narrow)

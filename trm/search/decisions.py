@@ -6,6 +6,7 @@
 | completed, below it | rests, goes on or stops, as its scheduler says |
 | completed, its objective not a finite number | has diverged |
 | diverged, out of memory | ends as that, at once: the same seed would meet the same end |
+| out of memory with more workers than usual | is tried again without them |
 | failed by itself | is tried once more, from the same checkpoint; failed again, it has failed |
 | stalled: killed because it made no step | is tried once more; stalled again, it has failed, by that name |
 | lost with its process | is tried again without blame; after MAX_LOSSES it is set aside, and a resume tries it again |
@@ -51,7 +52,8 @@ def decision(trial: Trial, scored: Decision | None, metric: str, now: float) -> 
     error = trouble.error or trouble.status
     if trouble.status == "completed":
         return _decided(trial, target, "diverged", f"its {metric} is not a finite number", now)
-    if trouble.status in ("diverged", "out_of_memory"):
+    is_wide = (trouble.rung, trouble.attempt) in trial.wide
+    if trouble.status == "diverged" or (trouble.status == "out_of_memory" and not is_wide):
         return _decided(trial, target, trouble.status, error, now)
     if trouble.status == "failed" and (count := trial.troubles["failed"]) >= MAX_FAILURES:
         return _decided(trial, target, "failed", f"failed {count} times: {error}", now)

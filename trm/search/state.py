@@ -315,7 +315,7 @@ class SweepState:
                 trial.node_losses += 1
             else:
                 trial.troubles[event.status] += 1
-            if event.status == "out_of_memory":
+            if event.status == "out_of_memory" and trial.slots == 1:  # more workers on a machine need more of it
                 self.facts.memory.ran_out(trial.asked.memory_bytes)
         self._hold(trial, 1, None)
 
