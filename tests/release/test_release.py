@@ -18,7 +18,7 @@ from trm.console.streams import say
 from trm.data.batches.split import load_split
 from trm.data.format.built import BuiltDataset, BuiltSplit
 from trm.data.format.manifest import SplitName, SudokuAugmentation, read_manifest
-from trm.errors import CheckpointError, ConfigError, SweepError
+from trm.errors import CheckpointError, ConfigError, QuestionError, SweepError
 from trm.jobs.release import ReleaseOptions, run_release
 from trm.release.all_data import all_data
 from trm.release.card import card, summary
@@ -282,6 +282,23 @@ def test_a_model_that_was_released_before_gets_what_is_new(facts: Facts) -> None
     registry._tell_scores("m", "run", {**facts, "scores": {**facts["scores"], "confirmed": confirmed}})
     assert [(one.key, one.value) for one in held[count:]] == [("confirmed.mean", 0.125)]
     assert registry._model_of(SimpleNamespace(version=2), "1", "digest") == "2"
+
+
+@pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType")
+def test_a_served_model_says_what_was_wrong_with_a_question() -> None:
+    """MLflow's server answers an exception of another kind by a stack of calls."""
+    from mlflow.exceptions import MlflowException
+
+    from trm.release.pyfunc_model import ReleasedModel
+
+    def refuse(*_: object) -> None:
+        raise QuestionError("a cell must be 0 to 5, got 400", remedy="mend it")
+
+    model = ReleasedModel()
+    model._answering = SimpleNamespace(frame=refuse)
+    with pytest.raises(MlflowException, match="a cell must be 0 to 5, got 400; mend it") as told:
+        model.predict(None, np.zeros((1, 16), np.int64))
+    assert told.value.error_code == "INVALID_PARAMETER_VALUE"
 
 
 def test_a_data_card_without_fields_is_unknown() -> None:
