@@ -90,7 +90,7 @@ def test_data_of_another_content_are_not_taken_for_it(moved: Path, capsys: pytes
     recipe = moved / "recipe.yaml"
     assert run("build_dataset", recipe, "--set", "seed=5", "--out", moved / "data") == 0
     assert run("evaluate", moved / "run") == 2
-    assert "the manifest must exist" in capsys.readouterr().err
+    assert f"the data set of {moved}/run must be there" in capsys.readouterr().err
 
 
 def test_the_longest_common_place_counts(tmp_path: Path) -> None:
