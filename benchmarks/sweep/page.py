@@ -114,7 +114,7 @@ def opened_attached(chrome: "BrowserType", page: Path) -> Opening:
 
 def opened_alone(chrome: "BrowserType", page: Path) -> Opening:
     """By a browser that nobody is attached to until its processes rest."""
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:  # the browser may still write there
         options = (
             "--headless=new",
             "--no-sandbox",
