@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from bad_input_cases import contents, prepared, scored_sweep
-from other_user import NOBODY, give_back, in_own_process, place_for_all, show_only
+from other_user import NOBODY, as_nobody, give_back, in_own_process, place_for_all, show_only
 
 RUN = """
 import contextlib, io, json, os, sys
@@ -107,3 +107,12 @@ def test_what_may_not_be_read_is_one_message(place: Path) -> None:
         (place / "runs").chmod(0o555)
     for code, _, said in found:
         check_told(code, said)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the owner of a folder that nobody may enter enters it")
+def test_code_whose_checkout_may_not_be_read_is_of_none() -> None:
+    with place_for_all() as all_of_it:
+        (hidden := all_of_it / "hidden").mkdir(0o700)
+        call = f"import trm; trm.__file__ = '{hidden}/trm/__init__.py'; print(trm.jobs.evaluation.environment.commit())"
+        done = as_nobody(call, imports=("trm.jobs.evaluation.environment",))
+    assert (done.stdout, done.returncode) == ("None\n", 0), done.stderr

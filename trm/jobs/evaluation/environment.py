@@ -40,9 +40,9 @@ def environment(gang: Gang = SOLO, device: torch.device | str = "cpu") -> dict[s
 
 
 def commit() -> str | None:
-    """Of the checkout that this code is in, with `-dirty` where files differ from it; None where it is in none."""
+    """Of the checkout that this code is in, with `-dirty` where files differ from it; None where it is in none that may be read."""
     root = Path(trm.__file__).parent.parent
-    if not (root / ".git").exists():
+    if not os.path.exists(root / ".git"):  # a Path's own raises where one may not look
         return None
     asked = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
