@@ -10,9 +10,11 @@ from bad_input_cases import contents, prepared, scored_sweep
 from other_user import NOBODY, as_nobody, give_back, in_own_process, place_for_all, show_only
 
 RUN = """
-import contextlib, io, json, os, sys
+import contextlib, importlib, io, json, os, pkgutil, sys
 from bad_input_cases import run
-import trm.jobs.sweep
+import trm.jobs
+for module in pkgutil.walk_packages(trm.jobs.__path__, "trm.jobs."):
+    importlib.import_module(module.name)
 
 def told(words):
     out, err = io.StringIO(), io.StringIO()
@@ -24,7 +26,7 @@ def told(words):
     return code, out.getvalue(), err.getvalue()
 
 warm, jobs = json.loads(sys.argv[1])
-for words in warm:  # brings every module that a job needs: the interpreter may lie where only its owner may read
+for words in warm:  # brings every module that a job needs: the interpreter, and the code, may lie where only their owner may read
     told(words)
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid({user}); os.setuid({user})
