@@ -24,13 +24,12 @@ from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
 from trm.console.redaction import reason_of
 from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, TrialError
 from trm.files.disk import is_disk_full
+from trm.search.resources.speeds import SPEED
 from trm.sweeps.legs_done import found
 from trm.training.leg import LegProgress, LegResult, LegTask, task_from
 from trm.training.leg_files import at_work
 from trm.training.reporting import Progress, Reporter
 
-SPEED = "train/flops_per_second"
-"""As a leg that completed says it."""
 PEER_SIGN = "gloo/transport"
 """In what gloo raises in a worker whose neighbour is gone or silent; NCCL raises an error class of its own."""
 

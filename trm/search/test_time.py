@@ -103,6 +103,11 @@ def metric_of(state: SweepState, checkpoint: str) -> str:
     return EXACT if _is_as_before(state, checkpoint) else figure_named(state.space.objective.metric).name
 
 
+def _told_metric(state: SweepState, checkpoint: str) -> str:
+    """What a setting's score is called: that metric, of the setting's own answers, whatever steps the objective says."""
+    return figure_named(metric_of(state, checkpoint)).of_any_steps.name
+
+
 def _is_as_before(state: SweepState, checkpoint: str) -> bool:
     return any(one.metric is None for one in state.test_time_passes.get(checkpoint, []))
 
@@ -165,7 +170,7 @@ def due_choice(state: SweepState, now: float) -> TestTimeChosen | None:
     better = [point for point in cheap if _gains(point, order)]
     taken = min(better, key=lambda point: (order.cost(point.score), point.inference_flops), default=None)
     within = "" if limit is None else f" within {limit:g} FLOPs"
-    metric = figure_named(metric_of(state, checkpoint)).of_any_steps.name
+    metric = _told_metric(state, checkpoint)
     best_one = "the most accurate" if metric == EXACT else f"the best by {metric}"
     if taken is None:
         reason = f"no setting{within} gains more than chance over the plain answer"
@@ -199,7 +204,7 @@ def notes(state: SweepState) -> list[dict[str, Any]]:
         chosen, report = state.test_time_chosen.get(checkpoint), state.reports.get(run.number)
         own: dict[str, Any] = {
             "trial": run.number,
-            "metric": figure_named(metric_of(state, checkpoint)).of_any_steps.name,
+            "metric": _told_metric(state, checkpoint),
             "plain": {name: value for name, value in _told(made[0].plain).items() if not name.startswith("gain")},
             "front": sorted((_told(points[number]) for number in members), key=lambda point: float(point["inference_flops"])),
             "tried": len(points),
@@ -224,7 +229,7 @@ def sentence(state: SweepState) -> str | None:
     setting = " ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in one.evaluation.items()
     )
-    metric = figure_named(metric_of(state, chosen.checkpoint)).of_any_steps.name
+    metric = _told_metric(state, chosen.checkpoint)
     gain = _gain(metric, [one.gain, one.gain_low, one.gain_high])
     told = f"{head} {setting} is taken: {_score(metric, one.score)} on validation, {gain}"
     report = state.reports.get(chosen.trial)

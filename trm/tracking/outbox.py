@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from trm.console.redaction import redacted, shortened
@@ -364,8 +365,9 @@ class Outbox:
 
     def _stand(self, deadline: float) -> bool:
         """All that `forward_standing` sends but files, until it is there; not later than `deadline`, once begun."""
-        while self._sweep_state is not None and (ranks := self._ranks_left()[:RUNS_AT_A_TIME]):
-            if not self._until_done(lambda ranks=ranks: self._send(ranks), deadline):  # type: ignore[misc]
+        ranks = self._ranks_left()
+        for start in range(0, len(ranks), RUNS_AT_A_TIME):
+            if not self._until_done(partial(self._send, ranks[start : start + RUNS_AT_A_TIME]), deadline):
                 return False
             self._say("sent", "ranks of trials")
         return self._until_done(self._describe, deadline)
