@@ -21,10 +21,10 @@ from trm.cluster.progress_board import BoardReporter, answered
 from trm.cluster.shared_data import DataFeed, SweepFeed
 from trm.cluster.stream import held_actor, leg_stream
 from trm.cluster.tune_legs import LEG, OUTCOME, WARM_UP
+from trm.config.step_costs import SPEED
 from trm.console.redaction import reason_of
 from trm.errors import EXIT_FAILED, CheckpointError, InterruptedRun, TrialError
 from trm.files.disk import is_disk_full
-from trm.search.resources.speeds import SPEED
 from trm.sweeps.legs_done import found
 from trm.training.leg import LegProgress, LegResult, LegTask, task_from
 from trm.training.leg_files import at_work

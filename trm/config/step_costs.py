@@ -14,6 +14,9 @@ SLACK = 1e-12
 ROUNDED = 1e-9
 """Shares are decimal fractions: a boundary so close below a whole step is that step."""
 
+SPEED = "train/flops_per_second"
+"""Under which name legs tell how fast they trained, all their workers together."""
+
 
 class Share(NamedTuple):
     """A part of a run whose steps take as much as each other."""

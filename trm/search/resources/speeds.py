@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from statistics import median
 
-from trm.config.step_costs import StepCosts
+from trm.config.step_costs import SPEED, StepCosts
 from trm.search.journal.events import Asked, DriverStarted, Event, LegEnded, LegStarted, LegWidened, SlotsChanged, SpeedMeasured
 
 WINDOW = 64
@@ -21,8 +21,6 @@ ROUNDS = 8
 """Of reweighting, towards the smallest sum of relative errors."""
 NEAR = 0.1
 """A step whose cost differs by this share says half as much of another's own speed as one that costs the same."""
-SPEED = "train/flops_per_second"
-"""Under which name legs tell how fast they trained, all their workers together."""
 SHARE = 0.9
 """Twice the slots are taken to train so much as fast a slot, until a leg had so many."""
 PRIOR = 0.5
